@@ -1,0 +1,1 @@
+"""Names the landmarks in photos: finding, decoding, recognising, remembering."""

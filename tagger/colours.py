@@ -1,0 +1,156 @@
+"""Colours of decoded images: every mode Pillow decodes to → sRGB, as a viewer would show it.
+
+Two steps with the scaling between them, so that the costly one runs on few pixels: `scalable` makes an image whose
+pixels can be averaged, `to_srgb` turns the small result into sRGB on white.
+"""
+
+import io
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import cast
+
+import numpy as np
+from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import TiffImageFile
+
+PROFILE_LIMIT_BYTES = 8 * 2**20
+"""Real profiles end near 2 MB; a larger one is ignored."""
+
+_SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+_PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "LAB", "F")
+
+
+@dataclass(frozen=True)
+class GrayRange:
+    """The values of black and of white in an image whose pixels are not bytes."""
+
+    black: float
+    white: float
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the numbers in a file mean as colours, as far as the file says."""
+
+    span: GrayRange | None
+    profile: bytes | None
+    gamma: float | None
+
+
+def encoding_of(image: Image.Image) -> Encoding:
+    """Take what a loaded image says about its colours, before its pixels are averaged."""
+    profile, gamma = image.info.get("icc_profile"), image.info.get("gamma")
+    standard = profile or "srgb" in image.info or not isinstance(gamma, float) or not 0.05 < gamma < 20
+    return Encoding(
+        _gray_range(image), profile if isinstance(profile, bytes) else None, None if standard else gamma
+    )
+
+
+def scalable(image: Image.Image) -> Image.Image:
+    """Bring the image into one of the modes L, LA, RGB, RGBA, CMYK, LAB or F."""
+    if image.mode in (*_SIXTEEN_BIT_MODES, "I"):
+        return image.convert("F")
+    if image.mode == "F":
+        return _finite(image)
+    if image.mode == "1":
+        return image.convert("L")
+    if image.has_transparency_data:
+        return image.convert("LA" if image.mode in ("L", "La", "LA") else "RGBA")
+    return image if image.mode in _PLAIN_MODES else image.convert("RGB")
+
+
+def to_srgb(image: Image.Image, encoding: Encoding) -> Image.Image:
+    """Turn an image in one of the scalable modes into RGB, transparent parts white."""
+    if image.mode == "F" and encoding.span:
+        image = _bytes_of(image, encoding.span)
+    if image.mode not in ("LA", "RGBA"):
+        return _opaque_to_srgb(image, encoding)
+    alpha = image.getchannel("A")
+    colours = _opaque_to_srgb(image.convert("L" if image.mode == "LA" else "RGB"), encoding)
+    white = Image.new("RGB", image.size, "white")
+    white.paste(colours, mask=alpha)
+    return white
+
+
+def _opaque_to_srgb(image: Image.Image, encoding: Encoding) -> Image.Image:
+    if encoding.gamma:
+        image = image.point(_gamma_curve(encoding.gamma) * len(image.getbands()))
+    if encoding.profile and len(encoding.profile) <= PROFILE_LIMIT_BYTES:
+        transform = _transform(encoding.profile, image.mode)
+        if transform is not None:
+            return transform.apply(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _gamma_curve(gamma: float) -> list[int]:
+    exponent = (1 / 2.2) / gamma
+    return [round(255 * (value / 255) ** exponent) for value in range(256)]
+
+
+@lru_cache(maxsize=32)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """The way from a profile to sRGB; None where the profile is broken, of another mode, or sRGB itself."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        transform = ImageCms.buildTransform(
+            source,
+            _srgb(),
+            mode,
+            "RGB",
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+        return None if mode == "RGB" and _changes_nothing(transform) else transform
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    # Many profiles are sRGB under many names: looking at what one does is surer than reading what it is called.
+    levels = np.array([0, 16, 64, 128, 192, 255], dtype=np.uint8)
+    cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+    after = np.asarray(transform.apply(Image.fromarray(cube)), dtype=np.int16)
+    return bool(np.abs(after - cube.astype(np.int16)).max() <= 2)
+
+
+@cache
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def _gray_range(image: Image.Image) -> GrayRange | None:
+    """The range of an image with deep gray pixels; None for all others."""
+    if image.mode in _SIXTEEN_BIT_MODES:
+        span = GrayRange(0, 2 ** _tiff_bits(image) - 1)
+    elif image.mode in ("I", "F"):
+        span = _guessed_range(image)
+    else:
+        return None
+    # Pillow turns this around in shallow images only.
+    white_is_zero = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
+    return GrayRange(span.white, span.black) if white_is_zero else span
+
+
+def _tiff_bits(image: Image.Image) -> int:
+    bits = image.tag_v2.get(_BITS_PER_SAMPLE) if isinstance(image, TiffImageFile) else None
+    return bits[0] if isinstance(bits, tuple) and bits and 8 < bits[0] < 16 else 16
+
+
+def _guessed_range(image: Image.Image) -> GrayRange:
+    """Files with 32-bit gray do not say what white is; take the brightest pixel, so that there is something to see."""
+    low, high = cast("tuple[float, float]", (_finite(image) if image.mode == "F" else image).getextrema())
+    return GrayRange(min(low, 0.0), max(high, 1.0))
+
+
+def _finite(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    if np.isfinite(values).all():
+        return image
+    return Image.fromarray(np.nan_to_num(values, nan=0, posinf=0, neginf=0))
+
+
+def _bytes_of(image: Image.Image, span: GrayRange) -> Image.Image:
+    scale = 255 / ((span.white - span.black) or 1)
+    values = (np.asarray(image, dtype=np.float64) - span.black) * scale
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))

@@ -1,0 +1,1 @@
+"""What is written in photo files beside the picture: reading what the camera noted."""

@@ -1,0 +1,122 @@
+"""What the camera noted in a photo: when it was taken, and where the camera stood.
+
+Garbage is common in these fields, so whatever does not make sense is absent. Knows nothing of writing.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from tagger.containers import exif_of
+from tagger.errors import PhotoFailed
+from tagger.formats import Format, format_of, open_header
+from tagger.tiff import Directory, TiffBlock, open_tiff
+
+
+@dataclass(frozen=True)
+class CameraFacts:
+    """`taken_at` is the camera's local time without a zone, as EXIF has it; the position is in degrees."""
+
+    taken_at: datetime | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+def camera_facts(data: bytes) -> CameraFacts:
+    """Read what makes sense of a photo's EXIF; never raises."""
+    block = open_tiff(exif_of(data) or _exif_of_boxes(data))
+    main = block.directory(block.first) if block else None
+    if block is None or main is None:
+        return CameraFacts()
+    latitude, longitude = _position(block, _pointed(block, main, _GPS_POINTER))
+    return CameraFacts(_taken_at(main, _pointed(block, main, _EXIF_POINTER)), latitude, longitude)
+
+
+_EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
+_DATE_TIME, _DATE_TIME_ORIGINAL, _DATE_TIME_DIGITIZED = 306, 36867, 36868
+_TIME = re.compile(rb"(\d{4})[:/.-](\d\d)[:/.-](\d\d)[ T]+(\d\d):(\d\d):(\d\d)")
+_NO_LIMIT = 2**62
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Where EXIF keeps one coordinate: the tags of its hemisphere and value, positive hemisphere first."""
+
+    ref_tag: int
+    tag: int
+    refs: bytes
+    limit: int
+
+
+_LATITUDE = _Axis(1, 2, b"NS", 90)
+_LONGITUDE = _Axis(3, 4, b"EW", 180)
+
+
+def _exif_of_boxes(data: bytes) -> bytes:
+    """The EXIF of HEIC and AVIF, whose boxes their decoders take apart."""
+    if data[4:8] != b"ftyp":
+        return b""
+    try:
+        photo_format = format_of(data)
+        if photo_format not in (Format.AVIF, Format.HEIF):
+            return b""
+        exif = open_header(data, photo_format, _NO_LIMIT).info.get("exif")
+    except (PhotoFailed, OSError, SyntaxError, ValueError, RuntimeError, MemoryError):
+        return b""
+    return exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b""
+
+
+def _pointed(block: TiffBlock, main: Directory, pointer: int) -> Directory | None:
+    offsets = block.integers(main.entries.get(pointer))
+    return block.directory(offsets[0]) if len(offsets) == 1 else None
+
+
+def _taken_at(main: Directory, exif: Directory | None) -> datetime | None:
+    """The time of the shot, else of the scan, else of the last change, which is all that some phones write."""
+    noted = exif.entries if exif else {}
+    for entry in (
+        noted.get(_DATE_TIME_ORIGINAL),
+        noted.get(_DATE_TIME_DIGITIZED),
+        main.entries.get(_DATE_TIME),
+    ):
+        taken_at = _time(entry.raw) if entry else None
+        if taken_at:
+            return taken_at
+    return None
+
+
+def _time(raw: bytes) -> datetime | None:
+    found = _TIME.match(raw)
+    if found is None:
+        return None
+    year, month, day, hour, minute, second = (int(part) for part in found.groups())
+    try:
+        return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - EXIF has no zone
+    except ValueError:
+        return None
+
+
+def _position(block: TiffBlock, gps: Directory | None) -> tuple[float, float] | tuple[None, None]:
+    latitude = _degrees(block, gps, _LATITUDE) if gps else None
+    longitude = _degrees(block, gps, _LONGITUDE) if gps else None
+    # Cameras without a fix write zeros; nobody photographs landmarks in the Gulf of Guinea at exactly 0, 0.
+    if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
+        return None, None
+    return latitude, longitude
+
+
+def _degrees(block: TiffBlock, gps: Directory, axis: _Axis) -> float | None:
+    """Degrees, minutes and seconds with their hemisphere; without a hemisphere it is no position."""
+    ref = gps.entries.get(axis.ref_tag)
+    side = ref.raw[:1].upper() if ref else b""
+    parts = block.fractions(gps.entries.get(axis.tag))
+    if not side or side not in axis.refs or not 1 <= len(parts) <= 3 or parts[0][1] == 0:
+        return None
+    degrees = 0.0
+    for (numerator, denominator), unit in zip(parts, (1, 60, 3600), strict=False):
+        if denominator == 0 and numerator != 0:
+            return None
+        degrees += numerator / (denominator or 1) / unit
+    if not 0 <= degrees <= axis.limit:
+        return None
+    return -degrees if side == axis.refs[1:] else degrees

@@ -1,0 +1,139 @@
+"""TIFF directories: the tags of a TIFF photo, or of an EXIF block, which is a TIFF without pixels.
+
+Reads within bounds, never follows a loop and never raises on bad input: what cannot be read is absent.
+Knows nothing of what the tags mean.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+ORIENTATION = 274
+
+_ENTRY_LIMIT = 4096
+"""Real directories have tens of tags."""
+_DIRECTORY_LIMIT = 64
+
+_VALUE_SIZES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
+_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tag's values, as stored."""
+
+    kind: int
+    count: int
+    raw: bytes
+
+
+@dataclass(frozen=True)
+class Directory:
+    """One directory's tags by number, and where the next directory is (0: nowhere)."""
+
+    entries: Mapping[int, Entry]
+    following: int
+
+
+@dataclass(frozen=True)
+class TiffBlock:
+    """A TIFF header and the bytes its offsets count in."""
+
+    data: bytes
+    order: str
+    big: bool
+    first: int
+
+    def directory(self, offset: int) -> Directory | None:
+        """Read the directory at `offset`; tags whose values lie outside the block are absent."""
+        counting, entry, slot = ("Q", "HHQ", 8) if self.big else ("H", "HHI", 4)
+        count_size, head_size = struct.calcsize("<" + counting), struct.calcsize("<" + entry)
+        if not 0 < offset <= len(self.data) - count_size:
+            return None
+        (count,) = struct.unpack_from(self.order + counting, self.data, offset)
+        start, step = offset + count_size, head_size + slot
+        end = start + count * step
+        if count > _ENTRY_LIMIT or end > len(self.data):
+            return None
+        head = struct.Struct(self.order + entry)
+        entries = {}
+        for at in range(start, end, step):
+            tag, kind, length = head.unpack_from(self.data, at)
+            raw = self._values(at + head_size, slot, _VALUE_SIZES.get(kind, 0) * length)
+            if raw:
+                entries[tag] = Entry(kind, length, raw)
+        return Directory(entries, self._offset(end, slot))
+
+    def directories(self) -> Iterator[Directory]:
+        """Walk the chain of directories from the first, as far as it can be read and does not come back to itself."""
+        seen: set[int] = set()
+        offset = self.first
+        while offset and offset not in seen and len(seen) < _DIRECTORY_LIMIT:
+            seen.add(offset)
+            found = self.directory(offset)
+            if found is None:
+                return
+            yield found
+            offset = found.following
+
+    def integers(self, entry: Entry | None) -> tuple[int, ...]:
+        """The values of a tag of any whole-number type; none for other types."""
+        if entry is None or entry.kind not in _INTEGERS:
+            return ()
+        return struct.unpack(f"{self.order}{entry.count}{_INTEGERS[entry.kind]}", entry.raw)
+
+    def fractions(self, entry: Entry | None) -> tuple[tuple[int, int], ...]:
+        """The numerators and denominators of a rational tag; none for other types."""
+        if entry is None or entry.kind not in (5, 10):
+            return ()
+        letter = "I" if entry.kind == 5 else "i"
+        flat = struct.unpack(f"{self.order}{entry.count * 2}{letter}", entry.raw)
+        return tuple(zip(flat[::2], flat[1::2], strict=True))
+
+    def _values(self, at: int, slot: int, size: int) -> bytes:
+        start = at if size <= slot else self._offset(at, slot)
+        return self.data[start : start + size] if 0 < start <= len(self.data) - size else b""
+
+    def _offset(self, at: int, slot: int) -> int:
+        if at + slot > len(self.data):
+            return 0
+        return int.from_bytes(self.data[at : at + slot], "little" if self.order == "<" else "big")
+
+
+def open_tiff(data: bytes) -> TiffBlock | None:
+    """Read the header of a TIFF or BigTIFF file or of an EXIF block."""
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None or len(data) < 8:
+        return None
+    version, first = struct.unpack_from(order + "HI", data, 2)
+    if version == 42:
+        return TiffBlock(data, order, big=False, first=first)
+    if version == 43 and len(data) >= 16:
+        return TiffBlock(data, order, big=True, first=struct.unpack_from(order + "Q", data, 8)[0])
+    return None
+
+
+def orientation_of(block: TiffBlock | None) -> int:
+    """How the image is turned, 1 to 8; 1 where nothing sensible is said."""
+    directory = block.directory(block.first) if block else None
+    if block is None or directory is None:
+        return 1
+    values = block.integers(directory.entries.get(ORIENTATION))
+    return values[0] if len(values) == 1 and 1 <= values[0] <= 8 else 1
