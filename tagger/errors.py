@@ -70,6 +70,10 @@ class DatabaseUnavailable(TaggerError):
     """The database {url} cannot be opened: {reason}. Check TAGGER_DATABASE_URL, and that the server runs or the folder can be written."""
 
 
+class DatabaseLost(TaggerError):
+    """The database does not answer any more: {reason}. What was stored is safe; run the same command again when it is back."""
+
+
 class SchemaOutdated(TaggerError):
     """The database {url} was not set up for this version of tagger. Run `tagger db upgrade` once."""
 
@@ -86,6 +90,10 @@ class ModelFailed(TaggerError):
 
 class LeaseLost(TaggerError):
     """Chunk {chunk} of job {job} was taken over by another worker; what this one found later was not stored."""
+
+
+class ScanEnded(TaggerError):
+    """Job {job} was cancelled or given up while its folders were searched; what was found until then is recorded. Run the same command again to find the rest."""
 
 
 class JobNotFound(TaggerError):
