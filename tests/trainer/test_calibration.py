@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from trainer.calibration import choose_threshold, fit_temperature
+
+NONE = torch.empty(0)
+
+
+def test_temperature_undoes_a_scaling_of_the_logits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(1500, 5, generator=generator)
+    targets = torch.multinomial(logits.softmax(dim=1), 1, generator=generator)[:, 0]
+
+    assert fit_temperature(logits, targets) == pytest.approx(1.0, rel=0.12)
+    assert fit_temperature(3 * logits, targets) == pytest.approx(3.0, rel=0.12)
+
+
+def test_threshold_is_the_least_that_reaches_the_precision() -> None:
+    top = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    correct = torch.tensor([True, True, True, True, False, False])
+    # From 0.4: 4 of 6 right; from 0.5: 4 of 5; from 0.6: 4 of 4.
+    assert choose_threshold(top, correct, NONE, precision=0.8).value == pytest.approx(0.45)
+    strict = choose_threshold(top, correct, NONE, precision=0.9)
+    assert strict.value == pytest.approx(0.55)
+    assert (strict.precision, strict.accepted, strict.false_tags) == (1.0, pytest.approx(4 / 6), 0.0)
+
+
+def test_ordinary_photos_count_as_half_of_all() -> None:
+    top, correct = torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([True] * 4)
+    ordinary = torch.tensor([0.65, 0.1])  # each counts as two
+    # From 0.6: 4 right against 2 wrong; from 0.7: none wrong.
+    assert choose_threshold(top, correct, ordinary, precision=0.66).value == pytest.approx(0.35)
+    threshold = choose_threshold(top, correct, ordinary, precision=0.95)
+    assert threshold.value == pytest.approx(0.675)
+    assert threshold.accepted == pytest.approx(3 / 4)
+    assert "2 ordinary photos" in threshold.reason
+
+
+def test_a_precision_out_of_reach_gives_the_best_there_is() -> None:
+    top, correct = torch.tensor([0.9, 0.8, 0.3]), torch.tensor([False, True, False])
+
+    assert choose_threshold(top, correct, NONE, precision=0.95).value == pytest.approx(0.55)
+
+
+def test_a_threshold_is_never_zero() -> None:
+    assert choose_threshold(torch.tensor([0.0]), torch.tensor([True]), NONE, precision=0.95).value == 0.05

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from trainer.errors import LandmarksFileInvalid
+from trainer.gazetteer import labels_with_landmarks, name_of, slug_of
+
+
+@pytest.mark.parametrize(
+    ("label", "slug", "name"),
+    [
+        ("16.Eiffel_Tower", "eiffel-tower", "Eiffel Tower"),
+        ("Eiffel Tower", "eiffel-tower", "Eiffel Tower"),
+        ("Hội An", "hoi-an", "Hội An"),
+        ("Château d'If", "chateau-d-if", "Château d'If"),
+        ("2001 Odyssey", "2001-odyssey", "2001 Odyssey"),
+        ("42.", "42", "42."),
+    ],
+)
+def test_a_label_names_itself(label: str, slug: str, name: str) -> None:
+    assert slug_of(label) == slug
+    assert name_of(label) == name
+
+
+def test_a_label_without_any_latin_letter_gets_a_slug_of_its_own() -> None:
+    first, second = slug_of("富士山"), slug_of("清水寺")
+
+    assert first != second
+    assert first.isascii()
+    assert first.startswith("label-")
+
+
+def test_slugs_are_unique(tmp_path: Path) -> None:
+    labels = labels_with_landmarks(["1.Old Bridge", "2.Old_Bridge", "old-bridge"], tmp_path)
+
+    assert [label.slug for label in labels] == ["old-bridge", "old-bridge-2", "old-bridge-3"]
+
+
+def test_landmarks_file_supplies_what_it_knows(tmp_path: Path) -> None:
+    _write(
+        tmp_path,
+        "label,slug,name,country,latitude,longitude,extent,confidence",
+        "03.Arc,arch-of-orange,Arch of Orange,France,44.142,4.8047,point,sure",
+    )
+    known, unknown = labels_with_landmarks(["03.Arc", "04.Other_Place"], tmp_path)
+
+    assert (known.slug, known.name, known.country, known.city) == (
+        "arch-of-orange",
+        "Arch of Orange",
+        "France",
+        None,
+    )
+    assert (known.latitude, known.longitude, known.extent) == (44.142, 4.8047, "point")
+    assert (unknown.slug, unknown.name, unknown.country) == ("other-place", "Other Place", None)
+
+
+def test_a_label_that_names_itself_gives_way_to_a_slug_of_the_file(tmp_path: Path) -> None:
+    _write(tmp_path, "label,slug,name", "B,tower,The Tower")
+
+    assert [label.slug for label in labels_with_landmarks(["Tower", "B"], tmp_path)] == ["tower-2", "tower"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (("name,slug", "A,a"), "no column `label`"),
+        (("label,latitude", "A,91"), "label A, column latitude"),
+        (("label,slug", "A,Not A Slug"), "label A, column slug"),
+        (("label,slug", "A,same", "B,same"), "A and B share the slug same"),
+    ],
+)
+def test_a_file_that_does_not_hold_together_is_refused(
+    tmp_path: Path, lines: tuple[str, ...], reason: str
+) -> None:
+    _write(tmp_path, *lines)
+
+    with pytest.raises(LandmarksFileInvalid, match=reason):
+        labels_with_landmarks(["A", "B"], tmp_path)
+
+
+def _write(folder: Path, *lines: str) -> None:
+    (folder / "landmarks.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,97 @@
+"""The model that comes with the package: what it says of itself, and what it reaches on real photos."""
+
+import zipfile
+from pathlib import Path
+
+import torch
+
+import tagger
+from tagger.artifact import file_digest, read_manifest
+from tagger.devices import Device
+from tagger.model import Model, load_model
+from trainer.data import LabelledPhoto, find_labelled_photos, find_ordinary_photos
+from trainer.decoding import decode_batches
+
+SHIPPED = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
+CARD = Path(__file__).parents[2] / "docs" / "model-card.md"
+BATCH_SIZE = 8
+
+
+def test_it_is_small_and_its_manifest_is_whole() -> None:
+    manifest = read_manifest(SHIPPED)
+
+    assert SHIPPED.stat().st_size <= 10 * 2**20
+    assert len(manifest.labels) == 61
+    assert all(label.country and label.latitude is not None and label.extent for label in manifest.labels)
+    assert manifest.metrics["val_top1"] > 0.9
+    assert "95%" in manifest.threshold_reason
+    assert str(manifest.training["digest"]).startswith("blake3:")
+
+
+def test_it_names_no_place_on_the_machine_that_made_it() -> None:
+    assert not [
+        text
+        for text in _texts(read_manifest(SHIPPED).model_dump(mode="json"))
+        if text.startswith("/") or ":\\" in text
+    ]
+    with zipfile.ZipFile(SHIPPED) as archive:
+        assert not [entry for entry in archive.namelist() if b"site-packages" in archive.read(entry)]
+
+
+def test_the_model_card_is_about_this_very_file() -> None:
+    card = CARD.read_text(encoding="utf-8")
+    manifest = read_manifest(SHIPPED)
+
+    assert card.startswith(f"# Model card: {manifest.name}\n")
+    assert file_digest(SHIPPED) in card
+    assert f"**{manifest.threshold}**" in card
+    assert f"{manifest.metrics['val_top1']:.1%}".replace("%", " %") in card
+    assert all(f"`{label.slug}`" in card for label in manifest.labels)
+
+
+def test_scores_are_float32_and_sum_to_at_most_1_in_any_batch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (3, 224, 224, 3), dtype=torch.uint8, generator=generator)
+    model = _load(torch.float32)
+    for count in (1, 3):
+        scores = model.scores(list(images[:count].numpy()))
+        assert scores.shape == (count, 61)
+        assert scores.dtype == "float32"
+        assert (scores.sum(axis=1) <= 1).all()
+
+
+def test_it_is_right_on_real_photos_and_seldom_tags_ordinary_ones(test_data: Path) -> None:
+    model = _load(torch.float32)
+    labels = [label.label for label in model.manifest.labels]
+    photos = find_labelled_photos(test_data / "landmarks" / "test")[::4]
+    scores = _score(model, photos)
+    targets = torch.tensor([labels.index(photo.label or "") for photo in photos])
+    ordinary = _score(model, find_ordinary_photos(test_data / "unknown" / "test" / "objects")[::4])
+
+    assert (scores.argmax(dim=1) == targets).float().mean() >= 0.88
+    assert (ordinary.amax(dim=1) >= model.manifest.threshold).float().mean() <= 0.10
+
+
+def test_half_the_precision_names_nearly_the_same_landmarks(test_data: Path) -> None:
+    photos = find_labelled_photos(test_data / "landmarks" / "test")[::6]
+    full, half = _score(_load(torch.float32), photos), _score(_load(torch.bfloat16), photos)
+
+    assert (full.argmax(dim=1) == half.argmax(dim=1)).float().mean() >= 0.95
+
+
+def _load(dtype: torch.dtype) -> Model:
+    return load_model(SHIPPED, file_digest(SHIPPED), read_manifest(SHIPPED), Device("cpu", dtype, BATCH_SIZE))
+
+
+def _score(model: Model, photos: tuple[LabelledPhoto, ...]) -> torch.Tensor:
+    batches = decode_batches([photo.path for photo in photos], model.manifest.input.resize, BATCH_SIZE)
+    rows = [model.scores(list(batch.images.permute(0, 2, 3, 1).numpy())) for batch in batches]
+    return torch.cat([torch.from_numpy(row) for row in rows])
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in _texts(inner)]
+    if isinstance(value, list):
+        return [text for inner in value for text in _texts(inner)]
+    return [value] if isinstance(value, str) else []

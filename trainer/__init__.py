@@ -1,0 +1,1 @@
+"""Makes the classifier that the tagger runs: data, recipes, evaluation, export."""

@@ -1,0 +1,1 @@
+"""Ways to make a classifier: each recipe is one module that reads top to bottom."""
