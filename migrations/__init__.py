@@ -1,0 +1,1 @@
+"""Alembic migrations of the tagger's database; run by `tagger db upgrade`."""

@@ -1,0 +1,93 @@
+"""Settings, read once at an entry point and handed down.
+
+Order: option, environment variable `TAGGER_…`, `tagger.toml` (in the working directory, or named by
+`TAGGER_CONFIG`), default. Nothing else in the package reads the environment.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from tagger.errors import SettingsInvalid
+
+CONFIG_NAME = "tagger.toml"
+
+
+def _data_folder() -> Path:
+    return platformdirs.user_data_path("tagger", appauthor=False)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Units end the names; None means the stated automatic choice."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TAGGER_", frozen=True, extra="forbid", env_parse_none_str="none"
+    )
+
+    data_folder: Path = Field(default_factory=_data_folder)
+    """Where the SQLite database and the embedded Redis live."""
+    database_url: str | None = None
+    """None: a SQLite file in the data folder."""
+    redis_url: str | None = None
+    """None: an embedded Redis, started when it is needed."""
+    model: str | None = None
+    """A registered name or a file; None: the registered model in use, else the one that ships."""
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    top_k: Annotated[int, Field(ge=1, le=100)] = 5
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The least score at which a landmark is accepted; None: the model's own."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Images per forward pass; None: by device."""
+    threads: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Reader threads, and threads of the model on a CPU; None: the cores this process may use."""
+    max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
+    max_pixels: Annotated[int, Field(ge=1)] = 250_000_000
+    roots: dict[str, Path] = Field(default_factory=dict)
+    """Where a root is on this machine, by its name, where that differs from the database."""
+
+    @property
+    def effective_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_folder / 'tagger.sqlite'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+def load_settings(**options: Any) -> Settings:
+    """Build the settings; options that are None were not given and leave the choice to the other sources.
+
+    Raises:
+        SettingsInvalid: a value is of the wrong kind or out of range, a name is unknown, or the file is not TOML.
+    """
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsInvalid(reason=f"{name}: {first['msg'].lower()} (it is {first['input']!r})") from error
+    except ValueError as error:  # TOML that does not parse, JSON of `roots` that does not parse
+        raise SettingsInvalid(reason=str(error)) from error
+
+
+def _config_file() -> Path:
+    named = os.environ.get("TAGGER_CONFIG")
+    if named and not Path(named).is_file():
+        raise SettingsInvalid(reason=f"TAGGER_CONFIG names {named}, which is not there")
+    return Path(named or CONFIG_NAME)
