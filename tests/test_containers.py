@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tagger.containers import bare_file, exif_of, orientation_in, read_container
 from tagger.photos import digest_photo
+from tagger.photos.containers import bare_file, exif_of, orientation_in, read_container
 
 PICTURE = draw_photo(2, (160, 120))
 KINDS = ("JPEG", "PNG", "WEBP", "TIFF")

@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from tagger import formats
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.images import DecodedImage, Resize, decode_photo
+from tagger.images import DecodedImage, Resize, decode_photo, formats
 
 RESIZE = Resize(short_side=128, size=112)
 MAX_PIXELS = 50_000_000

@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger import photos
 from tagger.errors import FailureKind, FolderNotFound, PhotoFailed
 from tagger.photos import (
     FolderProblem,
     FoundPhoto,
     find_photos,
+    finding,
     found_photo,
     is_photo_name,
     path_from_text,
     path_text,
     read_photo,
+    reading,
 )
 
 MAX_BYTES = 1000
@@ -66,7 +67,7 @@ def test_photos_of_every_extension_in_any_case_are_found(tmp_path: Path) -> None
 
 def test_heic_is_a_photo_where_its_reader_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     for installed in (True, False):
-        monkeypatch.setattr(photos, "_reads_heic", lambda installed=installed: installed)
+        monkeypatch.setattr(finding, "_reads_heic", lambda installed=installed: installed)
         assert is_photo_name("a.HEIC") is is_photo_name("a.hif") is installed
 
 
@@ -316,7 +317,7 @@ def test_photo_that_is_still_being_written_is_waited_for_and_then_fails(
         return known
 
     monkeypatch.setattr(os, "fstat", growing)
-    monkeypatch.setattr(photos, "_SETTLE_S", 0)
+    monkeypatch.setattr(reading, "SETTLE_S", 0)
     assert read_photo(path, max_bytes=MAX_BYTES).data == b"onemoremore"
     growths = iter(range(100))
     with pytest.raises(PhotoFailed, match="changes while being read"):

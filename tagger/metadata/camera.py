@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from tagger.containers import exif_of
 from tagger.errors import PhotoFailed
-from tagger.formats import Format, format_of, open_header
-from tagger.tiff import Directory, TiffBlock, open_tiff
+from tagger.images.formats import Format, format_of, open_header
+from tagger.photos.containers import exif_of
+from tagger.photos.tiff import Directory, TiffBlock, open_tiff
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tagger.tiff import Directory, TiffBlock, open_tiff, orientation_of
+from tagger.photos.tiff import Directory, TiffBlock, open_tiff, orientation_of
 
 Part: TypeAlias = bytes | memoryview
 

@@ -1,24 +1,21 @@
-"""Photos on disk: finding them, reading them within limits, knowing them again.
+"""Finding photos: a walk through a folder in the order of its paths' text.
 
-Knows nothing of pixels (see images) or of what was recognised (see results).
+What is a photo is decided by its name here; whether it can be read shows when it is read.
 """
 
-import errno
 import fnmatch
 import importlib.util
 import os
 import re
 import stat
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from blake3 import blake3
-
-from tagger.containers import read_container
-from tagger.errors import FailureKind, FolderNotFound, PhotoFailed
+from tagger.errors import FolderNotFound
+from tagger.photos.paths import path_text
+from tagger.photos.reading import os_text
 
 PHOTO_EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
@@ -43,15 +40,6 @@ class FolderProblem:
 
     path: Path
     text: str
-
-
-@dataclass(frozen=True)
-class PhotoBytes:
-    """A whole photo, and the size and time that belong to these very bytes."""
-
-    data: bytes
-    size_bytes: int
-    mtime_ns: int
 
 
 def find_photos(
@@ -89,60 +77,6 @@ def is_photo_name(name: str) -> bool:
     return extension in PHOTO_EXTENSIONS or (extension in HEIC_EXTENSIONS and _reads_heic())
 
 
-def path_text(path: str | Path) -> tuple[str, bytes]:
-    """The path as text, and its bytes if they are not UTF-8 (then the text is only for people); else no bytes."""
-    text = str(path)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raw = os.fsencode(text)
-        return raw.decode(errors="backslashreplace"), raw
-    return text, b""
-
-
-def path_from_text(text: str, raw: bytes) -> str:
-    """The path that `path_text` was given."""
-    return os.fsdecode(raw) if raw else text
-
-
-def read_photo(path: Path, *, max_bytes: int) -> PhotoBytes:
-    """Read one whole photo, or fail it alone.
-
-    Raises:
-        PhotoFailed: gone, unreadable, empty, too large, or still being written.
-    """
-    try:
-        for attempt in range(_READ_ATTEMPTS):
-            time.sleep(attempt * _SETTLE_S)
-            photo = _read_once(path, max_bytes)
-            if photo is not None:
-                return photo
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise PhotoFailed(FailureKind.GONE, "The file is no longer there. Scan its folder again.") from error
-    except OSError as error:
-        raise PhotoFailed(FailureKind.UNREADABLE, _os_text("The file", error)) from error
-    raise PhotoFailed(
-        FailureKind.UNREADABLE, "The file changes while being read. Try again when copying has finished."
-    )
-
-
-def digest_photo(data: bytes) -> str:
-    """Know a picture again: the digest of its image data and orientation, without other metadata.
-
-    Where the container cannot be taken apart it is the digest of the whole file, which no picture's can equal.
-    """
-    container = read_container(data)
-    if container is None:
-        return f"{_DIGEST_VERSION}-{blake3(b'file').update(data).hexdigest()}"
-    hasher = blake3(b"picture" + bytes([container.orientation]))
-    for part in container.parts:
-        hasher.update(part)
-    return f"{_DIGEST_VERSION}-{hasher.hexdigest()}"
-
-
-_READ_ATTEMPTS = 3
-_SETTLE_S = 0.1
-_DIGEST_VERSION = 1
 _PASSED_OVER = {
     "@eadir",
     "$recycle.bin",
@@ -244,7 +178,7 @@ def _entries(folder: str) -> tuple[list[tuple[str, os.DirEntry[str], bool]], Fol
                 is_folder = entry.is_dir(follow_symlinks=False)
                 entries.append((path_text(entry.name)[0] + "/" * is_folder, entry, is_folder))
     except OSError as error:
-        problem = FolderProblem(Path(folder), _os_text("The folder", error))
+        problem = FolderProblem(Path(folder), os_text("The folder", error))
     entries.sort(key=lambda known: (known[0], known[1].name))
     return entries, problem
 
@@ -272,45 +206,3 @@ def _matches(pattern: re.Pattern[str] | None, relative: str) -> bool:
 @cache
 def _reads_heic() -> bool:
     return importlib.util.find_spec("pillow_heif") is not None
-
-
-def _read_once(path: Path, max_bytes: int) -> PhotoBytes | None:
-    """Read the file; None if it was changed meanwhile."""
-    # A pipe must not hold up a reader until somebody writes to it.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - it is open already
-        before = os.fstat(descriptor)
-        _check_readable(before, max_bytes)
-        data = file.read(before.st_size + 1) or b""
-        while len(data) < before.st_size and (more := file.read(before.st_size - len(data))):
-            data += more
-        after = os.fstat(descriptor)
-    if (len(data), after.st_size, after.st_mtime_ns) != (before.st_size, before.st_size, before.st_mtime_ns):
-        return None
-    return PhotoBytes(data, before.st_size, before.st_mtime_ns)
-
-
-def _check_readable(known: os.stat_result, max_bytes: int) -> None:
-    if not stat.S_ISREG(known.st_mode):
-        what = "a folder" if stat.S_ISDIR(known.st_mode) else "a pipe, socket or device"
-        raise PhotoFailed(FailureKind.UNREADABLE, f"It is {what} and not a file. Rename or remove it.")
-    if known.st_size == 0:
-        raise PhotoFailed(
-            FailureKind.EMPTY, "The file has no content (0 bytes). Copy it again from where it came from."
-        )
-    if known.st_size > max_bytes:
-        raise PhotoFailed(
-            FailureKind.TOO_LARGE,
-            f"The file has {known.st_size} bytes, more than the limit of {max_bytes}. "
-            "Save it smaller, or raise the limit if this machine has the memory for it.",
-        )
-
-
-def _os_text(what: str, error: OSError) -> str:
-    remedy = {
-        errno.EACCES: "Give this user the right to read it.",
-        errno.EPERM: "Give this user the right to read it.",
-        errno.ELOOP: "It is a link that leads back to itself; remove it.",
-        errno.EIO: "Check the disk or the network share it is on.",
-    }.get(error.errno or 0, "Check the disk or share it is on and try again.")
-    return f"{what} cannot be read ({(error.strerror or str(error)).lower()}). {remedy}"

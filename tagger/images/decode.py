@@ -13,11 +13,11 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from tagger.colours import encoding_of, scalable, to_srgb
-from tagger.containers import bare_file, orientation_in
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.formats import Format, check_pixels, format_of, open_header
-from tagger.tiff import ORIENTATION
+from tagger.images.colours import encoding_of, scalable, to_srgb
+from tagger.images.formats import Format, check_pixels, format_of, open_header
+from tagger.photos.containers import bare_file, orientation_in
+from tagger.photos.tiff import ORIENTATION
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 

@@ -1,0 +1,8 @@
+"""Photo bytes → pixels at the model's input size; the only preprocessing there is.
+
+Trainer, `look`, `tag` and the worker all come through `decode_photo`, so the same photo gives the same pixels everywhere.
+"""
+
+from tagger.images.decode import DecodedImage, Pixels, Resize, decode_photo
+
+__all__ = ["DecodedImage", "Pixels", "Resize", "decode_photo"]
