@@ -1,0 +1,5 @@
+"""`python -m tagger`, the same as `tagger`."""
+
+from tagger.cli.main import main
+
+main()

@@ -1,0 +1,283 @@
+"""`tagger query`, `landmarks`, `show`: what the database knows. Nothing is changed by them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tagger.cli import console
+from tagger.cli.output import (
+    Format,
+    photo_document,
+    printable,
+    write_json,
+    write_landmarks,
+    write_photos,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    from tagger.database import Database
+    from tagger.query import Near, PhotoQuery
+    from tagger.query.details import LastJob, PhotoDetails
+    from tagger.settings import Settings
+
+DEFAULT_RADIUS_KM = 10.0
+
+Formatted = Annotated[
+    Format | None,
+    typer.Option("--format", help="How the answer is written.", show_default="table", case_sensitive=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; the same as --format json.")]
+Country = Annotated[str | None, typer.Option("--country", help="Landmarks of this country, in any case.")]
+
+
+def query(
+    landmark: Annotated[
+        str | None, typer.Option("--landmark", help="A landmark by slug or name, in any case.")
+    ] = None,
+    country: Country = None,
+    near: Annotated[
+        str | None, typer.Option("--near", metavar="LAT,LON", help="Landmarks near this place, in degrees.")
+    ] = None,
+    radius_km: Annotated[
+        float | None, typer.Option("--radius-km", min=0.0, help="How near.", show_default="10")
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option("--min-score", min=0.0, max=1.0, help="Tags with at least this score, or confirmed."),
+    ] = None,
+    under: Annotated[
+        list[Path] | None, typer.Option("--under", help="Photos in this folder; may be given again.")
+    ] = None,
+    taken_after: Annotated[
+        str | None, typer.Option("--taken-after", metavar="DATE", help="Taken then or later, camera's time.")
+    ] = None,
+    taken_before: Annotated[
+        str | None, typer.Option("--taken-before", metavar="DATE", help="Taken before then.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Photos that this registered model looked at last.")
+    ] = None,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Photos looked at in which nothing was accepted.")
+    ] = False,
+    untagged: Annotated[
+        bool,
+        typer.Option(
+            "--untagged", help="Photos no model has looked at yet; see failures for those that fail."
+        ),
+    ] = False,
+    any_rank: Annotated[
+        bool, typer.Option("--any-rank", help="Every photo looked at, with its whole top-k.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many photos.")] = None,
+    written_as: Formatted = None,
+    json: Json = False,
+    print0: Annotated[
+        bool, typer.Option("-0", "--print0", help="Paths ended by a zero byte, for xargs -0.")
+    ] = False,
+) -> None:
+    """Find photos by what they show: photos with accepted tags, and those tags.
+
+    All conditions given hold together. What a person rejected is not found, what a person confirmed always is.
+
+    For example:
+
+    tagger query --landmark "Eiffel Tower" --min-score 0.9
+
+    tagger query --country italy --taken-after 2024-06-01 --taken-before 2024-09-01 --format csv > italy.csv
+
+    tagger query --near 48.86,2.29 --radius-km 5 -0 | xargs -0 cp -t paris/
+    """
+    from tagger.query import PhotoQuery, find_tagged
+
+    asked = PhotoQuery(
+        landmark=landmark,
+        country=country,
+        near=_near(near, radius_km),
+        min_score=min_score,
+        under=tuple(under or ()),
+        taken_after=_date(taken_after, "--taken-after"),
+        taken_before=_date(taken_before, "--taken-before"),
+        model=model,
+        unknown=unknown,
+        untagged=untagged,
+        any_rank=any_rank,
+        limit=limit,
+    )
+    _check_agreement(asked)
+    wanted = _format(written_as, json=json, print0=print0)
+    settings, database = _open()
+    found = find_tagged(database, asked, settings.roots)
+    if not write_photos(found, wanted, end=b"\0" if print0 else b"\n"):
+        console.say("no photo in the database fits")
+
+
+def landmarks(
+    country: Country = None,
+    all_known: Annotated[
+        bool, typer.Option("--all", help="Also landmarks that the models know and no photo shows.")
+    ] = False,
+    written_as: Formatted = None,
+    json: Json = False,
+) -> None:
+    """List landmarks with their numbers of photos, most photos first.
+
+    For example:
+
+    tagger landmarks
+
+    tagger landmarks --country france --json
+    """
+    from tagger.query.details import landmark_counts
+
+    wanted = _format(written_as, json=json)
+    if wanted is Format.PATHS:
+        raise typer.BadParameter("landmarks have no paths", param_hint="--format")
+    _, database = _open()
+    if not write_landmarks(landmark_counts(database, country, all_known=all_known), wanted):
+        console.say("no photo in the database shows a known landmark yet; start with: tagger tag FOLDER")
+
+
+def show(
+    photo: Annotated[Path, typer.Argument(help="A photo; the file need not be there any more.")],
+    json: Json = False,
+) -> None:
+    """Tell all that is known of one photo: top-k, verdicts, model, job, failure, copies.
+
+    Example: tagger show holiday/IMG_0042.jpg
+    """
+    from tagger.query.details import photo_details
+
+    settings, database = _open()
+    details = photo_details(database, photo, settings.roots)
+    if json:
+        write_json(_details_document(details))
+    else:
+        _print_details(details)
+
+
+def _open() -> tuple[Settings, Database]:
+    from tagger.database import open_database
+    from tagger.settings import load_settings
+
+    settings = load_settings()
+    return settings, open_database(settings.effective_database_url)
+
+
+def _near(place: str | None, radius_km: float | None) -> Near | None:
+    from tagger.query import Near
+
+    if place is None:
+        if radius_km is not None:
+            raise typer.BadParameter("it needs --near LAT,LON", param_hint="--radius-km")
+        return None
+    try:
+        latitude, longitude = (float(number) for number in place.split(","))
+    except ValueError:
+        latitude = longitude = float("nan")
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        text = f"{place!r} is no place; give degrees of latitude and longitude, like 48.86,2.29"
+        raise typer.BadParameter(text, param_hint="--near")
+    return Near(latitude, longitude, DEFAULT_RADIUS_KM if radius_km is None else radius_km)
+
+
+def _date(given: str | None, option: str) -> datetime | None:
+    if given is None:
+        return None
+    try:
+        date = datetime.fromisoformat(given)
+    except ValueError:
+        text = f"{given!r} is no date; write it like 2024-06-01 or 2024-06-01T18:30"
+        raise typer.BadParameter(text, param_hint=option) from None
+    if date.tzinfo is not None:
+        raise typer.BadParameter("cameras know no time zone; leave it out", param_hint=option)
+    return date
+
+
+def _check_agreement(asked: PhotoQuery) -> None:
+    """Options that contradict each other are a mistake, not an empty answer."""
+    of_tags: dict[str, object] = {
+        "--landmark": asked.landmark,
+        "--country": asked.country,
+        "--near": asked.near,
+        "--min-score": asked.min_score,
+    }
+    if asked.unknown:
+        _refuse_with("--unknown", of_tags)
+    if asked.untagged:
+        others: dict[str, object] = {
+            "--unknown": asked.unknown,
+            "--any-rank": asked.any_rank,
+            "--model": asked.model,
+        }
+        _refuse_with("--untagged", of_tags | others)
+
+
+def _refuse_with(option: str, others: dict[str, object]) -> None:
+    for name, value in others.items():
+        if value is not None and value is not False:
+            raise typer.BadParameter(f"such photos have no {name[2:]}; leave one out", param_hint=option)
+
+
+def _format(given: Format | None, *, json: bool, print0: bool = False) -> Format:
+    if json and given not in {None, Format.JSON}:
+        raise typer.BadParameter(f"it contradicts --format {given}", param_hint="--json")
+    if print0 and (json or given not in {None, Format.PATHS}):
+        raise typer.BadParameter("it goes with --format paths only", param_hint="--print0")
+    if json:
+        return Format.JSON
+    return given or (Format.PATHS if print0 else Format.TABLE)
+
+
+def _details_document(details: PhotoDetails) -> dict[str, Any]:
+    document = photo_document(details.photo)
+    for name, value in vars(details).items():
+        if name in {"job", "failure"}:
+            document[name] = value and vars(value)
+        elif name == "verdicts":
+            document[name] = [vars(verdict) for verdict in value]
+        elif name != "photo":
+            document[name] = value
+    return document
+
+
+def _print_details(details: PhotoDetails) -> None:
+    photo = details.photo
+    facts: list[tuple[str, object]] = [
+        ("photo", printable(photo.path)),
+        ("outcome", photo.outcome or "not looked at yet"),
+        ("size", f"{photo.width} x {photo.height} pixels" if photo.width else None),
+        ("taken", photo.taken_at),
+        (
+            "looked at",
+            f"{details.looked_at:%Y-%m-%d %H:%M} UTC by {details.model}" if details.model else None,
+        ),
+        ("threshold", details.threshold),
+        ("last job", details.job and _job(details.job)),
+        ("fails", details.failure and f"{details.failure.kind}: {details.failure.text}"),
+        ("gone since", details.gone_since),
+        *(("copy", printable(copy)) for copy in details.copies),
+        *(("verdict", f"{given.name} {given.verdict} by {given.given_by}") for given in details.verdicts),
+    ]
+    for name, value in facts:
+        if value is not None:
+            typer.echo(f"{name + ':':<12}{value}")
+    rows = ([tag.rank, tag.name, _score(tag.score), _word(tag)] for tag in photo.tags)
+    write_table(("Rank", "Landmark", "Score", ""), rows, flexible=1)
+
+
+def _job(job: LastJob) -> str:
+    return f"{job.job}, {job.outcome}" + (f": {job.reason}" if job.reason else "")
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None else f"{score:.1%}"
+
+
+def _word(tag: Any) -> str:
+    return tag.verdict or ("accepted" if tag.accepted else "")

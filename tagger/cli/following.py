@@ -1,0 +1,256 @@
+"""`tagger status` and `failures`: how far jobs are, and what went wrong with single photos."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tagger.cli import console
+from tagger.cli.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tagger.database import Database
+    from tagger.ledger.progress import JobProgress, WorkerSeen
+    from tagger.settings import Settings
+
+NO_WORKER_S = 30.0
+POLL_S = 0.5
+
+JobNumber = Annotated[int | None, typer.Argument(help="A job's number; without it, all jobs.", metavar="JOB")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def status(
+    job: JobNumber = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Stay and show progress until the job is done.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """How far jobs are, which workers are there, and what waits in the queues.
+
+    Example: tagger status, tagger status 7 --watch
+    """
+    from tagger.ledger.progress import list_jobs, list_workers
+
+    settings, database = _open()
+    if job is not None:
+        progress = _one_job(database, job)
+        if watch and not progress.is_over:
+            raise typer.Exit(follow(database, job, json=json))
+        print_json(job_json(progress)) if json else _print_job(progress)
+        return
+    jobs, workers = list_jobs(database), list_workers(database)
+    queues, problem = _queues(settings)
+    if json:
+        seen = [vars(worker) | {"started_at": worker.started_at.isoformat()} for worker in workers]
+        print_json({"jobs": [job_json(each) for each in jobs], "workers": seen, "queues": queues})
+    else:
+        _print_all(jobs, workers, queues)
+    if problem:
+        console.warn(problem)
+
+
+def failures(
+    job: JobNumber = None,
+    json: Json = False,
+) -> None:
+    """Every photo that fails now, with the kind, what to do about it, and how often it was tried.
+
+    A photo that was tagged since is not listed. Example: tagger failures --json
+    """
+    import json as json_module
+
+    from tagger.cli.lines import shown_path
+    from tagger.ledger.progress import failing_photos
+    from tagger.roots import list_roots
+
+    settings, database = _open()
+    if job is not None:
+        _one_job(database, job)
+    with database.read() as connection:
+        roots = {root.id: root for root in list_roots(connection, settings.roots)}
+    count = 0
+    for photo in failing_photos(database, job):
+        path = roots[photo.root_id].path_of(photo.path, photo.path_bytes)
+        if json:
+            document = {
+                "path": str(path),
+                "kind": photo.kind,
+                "text": photo.text,
+                "attempts": photo.attempts,
+                "job": photo.job,
+            }
+            sys.stdout.write(("[" if count == 0 else ",\n") + json_module.dumps(document))
+        else:
+            typer.echo(
+                f"{shown_path(path)}: {photo.kind}: {photo.text} (tried {photo.attempts}x, job {photo.job})"
+            )
+        count += 1
+    if json:
+        sys.stdout.write("]\n" if count else "[]\n")
+    else:
+        console.say(
+            f"{count} photo{' fails' if count == 1 else 's fail'} now" if count else "no photo fails now"
+        )
+
+
+def follow(
+    database: Database,
+    job: int,
+    *,
+    json: bool = False,
+    wait_for_worker: bool = False,
+    on_poll: Callable[[], None] = lambda: None,
+) -> int:
+    """Show a job's progress until it ends; returns the exit code that says how.
+
+    With `wait_for_worker` it gives up, and says so, when no worker has been there for NO_WORKER_S.
+    """
+    from tagger.ledger.progress import list_jobs, list_workers
+
+    seen = time.monotonic()
+    with ProgressLine(f"job {job}") as line:
+        while not (progress := list_jobs(database, job)[0]).is_over:
+            line.show(
+                f"job {job} {progress.state}", progress.done, progress.total, progress.photos_per_second
+            )
+            if not wait_for_worker or list_workers(database):
+                seen = time.monotonic()
+            if time.monotonic() - seen > NO_WORKER_S:
+                why = f"no worker has been there for {NO_WORKER_S:.0f} s"
+                console.warn(f"{why}. Job {job} stays; start a worker with: tagger worker")
+                return console.NOT_DONE
+            on_poll()
+            time.sleep(POLL_S)
+    return end_of_job(database, job, json=json)
+
+
+def end_of_job(database: Database, job: int, *, json: bool) -> int:
+    """Print a job's end; returns the exit code that says how it went."""
+    from tagger.ledger.progress import list_jobs
+    from tagger.tables import JobState
+
+    progress = list_jobs(database, job)[0]
+    if json:
+        print_json(job_json(progress))
+    console.say(_sums(progress))
+    if progress.state is JobState.CANCELLED:
+        console.warn(f"job {job} was cancelled: {progress.note or 'by request'}")
+        return console.NOT_DONE
+    if progress.failed:
+        console.say(f"tagger failures {job} lists the photos that failed")
+        return console.SOME_PHOTOS_FAILED
+    return console.DONE
+
+
+def job_json(progress: JobProgress) -> dict[str, Any]:
+    """A job as people's scripts know it; the states of items add up to `total`."""
+    times = {
+        "created_at": progress.created_at,
+        "started_at": progress.started_at,
+        "finished_at": progress.finished_at,
+    }
+    return vars(progress) | {name: when and when.isoformat() for name, when in times.items()}
+
+
+def print_json(document: object) -> None:
+    import json
+
+    typer.echo(json.dumps(document))
+
+
+def _open() -> tuple[Settings, Database]:
+    from tagger.database import open_database
+    from tagger.ledger.jobs import settle_abandoned
+    from tagger.settings import load_settings
+
+    settings = load_settings()
+    database = open_database(settings.effective_database_url)
+    settle_abandoned(database)
+    return settings, database
+
+
+def _one_job(database: Database, job: int) -> JobProgress:
+    from tagger.errors import JobNotFound
+    from tagger.ledger.progress import list_jobs
+
+    found = list_jobs(database, job)
+    if not found:
+        raise JobNotFound(job=job)
+    return found[0]
+
+
+def _queues(settings: Settings) -> tuple[dict[str, int | None], str | None]:
+    """Messages that wait, per queue; None where Redis does not answer, and why."""
+    from worker.broker import find_broker, queue_depths
+
+    broker = find_broker(settings, start=False)
+    return queue_depths(broker)
+
+
+def _sums(progress: JobProgress) -> str:
+    parts = [f"{progress.tagged} tagged", f"{progress.unknown} unknown", f"{progress.skipped} skipped"]
+    parts += [f"{progress.failed} failed"] if progress.failed else []
+    parts += [f"{progress.cancelled} cancelled"] if progress.cancelled else []
+    rate = f", {progress.photos_per_second:.1f} photos/s" if progress.photos_per_second else ""
+    return f"job {progress.job} {progress.state}: {progress.total} photos: {', '.join(parts)}{rate}"
+
+
+def _print_job(progress: JobProgress) -> None:
+    left = [f"{progress.running} running", f"{progress.queued} queued"] if not progress.is_over else []
+    eta = f", about {_duration(progress.eta_seconds)} left" if progress.eta_seconds else ""
+    typer.echo(_sums(progress) + (f"; {', '.join(left)}{eta}" if left else ""))
+    typer.echo(f"  model {progress.model}, {progress.priority}, run by {progress.runner}")
+    if progress.note:
+        typer.echo(f"  {progress.note}")
+
+
+def _print_all(jobs: list[JobProgress], workers: list[WorkerSeen], queues: dict[str, int | None]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in (
+        "job",
+        "state",
+        "total",
+        "done",
+        "tagged",
+        "unknown",
+        "skipped",
+        "failed",
+        "photos/s",
+        "ETA",
+    ):
+        table.add_column(name, justify="left" if name == "state" else "right")
+    for job in jobs:
+        numbers = (job.total, job.done, job.tagged, job.unknown, job.skipped, job.failed)
+        rate = f"{job.photos_per_second:.1f}" if job.photos_per_second else "-"
+        eta = _duration(job.eta_seconds) if job.eta_seconds else "-"
+        table.add_row(str(job.job), job.state, *map(str, numbers), rate, eta)
+    terminal = Console(highlight=False)
+    if jobs:
+        terminal.print(table)
+    else:
+        terminal.print("no jobs yet; start one with: tagger tag FOLDER")
+    for job in jobs:
+        if job.note and not job.is_over:
+            terminal.print(f"job {job.job}: {job.note}", markup=False)
+    names = ", ".join(f"{worker.name} ({worker.device}, {worker.chunks} chunks)" for worker in workers)
+    terminal.print(f"workers: {names or 'none'}", markup=False, soft_wrap=True)
+    depths = ", ".join(f"{name} {'?' if depth is None else depth}" for name, depth in queues.items())
+    terminal.print(f"messages waiting: {depths}", markup=False)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    )

@@ -1,0 +1,97 @@
+"""What `tagger look` shows: the top-k of single photos, nothing stored."""
+
+import json as json_module
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from tagger.cli.lines import shown_path
+from tagger.devices import choose_device
+from tagger.errors import PhotoFailed
+from tagger.images import decode_photo
+from tagger.model import Model, load_model, top_k
+from tagger.photos import read_photo
+from tagger.registry import RegisteredModel
+from tagger.results import Prediction
+from tagger.settings import Settings
+
+
+def look_at(files: Sequence[str], settings: Settings, registered: RegisteredModel, *, json: bool) -> int:
+    """Print what the model sees in each file; returns how many failed."""
+    device = choose_device(settings.device, settings.batch_size)
+    model = load_model(
+        registered.file, registered.digest, registered.manifest, device, threads=settings.threads
+    )
+    threshold = registered.manifest.threshold if settings.threshold is None else settings.threshold
+    documents: list[dict[str, object]] = []
+    failed = 0
+    for file in files:
+        try:
+            predictions = _look(file, settings, model, threshold)
+        except PhotoFailed as problem:
+            failed += 1
+            failure = problem.failure
+            documents.append(
+                {"path": _path(file), "outcome": "failed", "kind": failure.kind, "text": failure.text}
+            )
+            typer.echo(f"{shown_path(Path(file))}: failed ({failure.kind}): {failure.text}", err=True)
+            continue
+        documents.append(_document(file, predictions, registered))
+        if not json:
+            _print(file, predictions, registered, heading=len(files) > 1)
+    if json:
+        typer.echo(json_module.dumps(documents))
+    return failed
+
+
+def _look(file: str, settings: Settings, model: Model, threshold: float) -> tuple[Prediction, ...]:
+    if file == "-":
+        data = sys.stdin.buffer.read(settings.max_bytes + 1)[: settings.max_bytes]
+    else:
+        data = read_photo(Path(file), max_bytes=settings.max_bytes).data
+    image = decode_photo(data, model.manifest.input.resize, max_pixels=settings.max_pixels)
+    return top_k(model.scores([image.pixels])[0], settings.top_k, threshold)
+
+
+def _path(file: str) -> str:
+    return file if file == "-" else str(Path(file).absolute())
+
+
+def _document(file: str, predictions: Sequence[Prediction], registered: RegisteredModel) -> dict[str, object]:
+    tags = []
+    for prediction in predictions:
+        label = registered.manifest.labels[prediction.position]
+        tags.append(
+            {
+                "landmark": label.slug,
+                "name": label.name,
+                "label": label.label,
+                "score": prediction.score,
+                "rank": prediction.rank,
+                "accepted": prediction.accepted,
+                "country": label.country,
+                "latitude": label.latitude,
+                "longitude": label.longitude,
+                "model": registered.name,
+            }
+        )
+    outcome = "tagged" if any(prediction.accepted for prediction in predictions) else "unknown"
+    return {"path": _path(file), "outcome": outcome, "tags": tags}
+
+
+def _print(
+    file: str, predictions: Sequence[Prediction], registered: RegisteredModel, *, heading: bool
+) -> None:
+    if heading:
+        typer.echo(f"{shown_path(Path(file))}:")
+    for prediction in predictions:
+        label = registered.manifest.labels[prediction.position]
+        mark = "*" if prediction.accepted else " "
+        place = ", ".join(part for part in (label.city, label.country) if part)
+        typer.echo(f"{mark} {prediction.score:6.1%}  {label.name}" + (f" ({place})" if place else ""))
+    if not any(prediction.accepted for prediction in predictions):
+        typer.echo(
+            f"  none of them reaches {registered.manifest.threshold:.0%}: probably no landmark this model knows"
+        )

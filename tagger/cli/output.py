@@ -1,0 +1,259 @@
+"""How answers are written: JSON, a line of JSON each, CSV, paths, GeoJSON, or a table for people.
+
+Everything streams: nothing is kept of what was written. What people's files are called is written as it is where
+programs read it (JSON escapes what is not ASCII), and made harmless where a terminal shows it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tagger.query import LandmarkCount, TaggedPhoto
+    from tagger.query.tagged import Tag
+
+
+class Format(StrEnum):
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+    PATHS = "paths"
+    GEOJSON = "geojson"
+    TABLE = "table"
+
+
+PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at")
+TAG_COLUMNS = (
+    *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
+    *("country", "latitude", "longitude", "model"),
+)
+LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")
+TABLE_PART = 200
+"""Rows of a table laid out at a time."""
+
+
+def write_photos(photos: Iterable[TaggedPhoto], written_as: Format, *, end: bytes = b"\n") -> int:
+    """Write photos to stdout as they come; returns how many there were. `end` ends each path."""
+    counted = _Counted(photos)
+    match written_as:
+        case Format.JSON:
+            write_json_list(photo_document(photo) for photo in counted)
+        case Format.NDJSON:
+            _write_json_lines(photo_document(photo) for photo in counted)
+        case Format.CSV:
+            _write_csv((*PHOTO_COLUMNS, *TAG_COLUMNS), (row for photo in counted for row in _csv_rows(photo)))
+        case Format.PATHS:
+            _write_parts(os.fsencode(photo.path) + end for photo in counted)
+        case Format.GEOJSON:
+            _write_features(_photo_feature(photo) for photo in counted)
+        case Format.TABLE:
+            lines = (line for photo in counted for line in _table_lines(photo))
+            write_table(("Photo", "Landmark", "Score", "Country"), lines, flexible=0)
+    return counted.count
+
+
+def write_landmarks(counts: Iterable[LandmarkCount], written_as: Format) -> int:
+    """Write landmarks with their numbers of photos to stdout; returns how many there were."""
+    counted = _Counted({column: getattr(count, column) for column in LANDMARK_COLUMNS} for count in counts)
+    match written_as:
+        case Format.JSON:
+            write_json_list(counted)
+        case Format.NDJSON:
+            _write_json_lines(counted)
+        case Format.CSV:
+            _write_csv(LANDMARK_COLUMNS, (list(document.values()) for document in counted))
+        case Format.PATHS:
+            raise ValueError("landmarks have no paths")
+        case Format.GEOJSON:
+            _write_features(_feature(document, document) for document in counted)
+        case Format.TABLE:
+            rows = ([d["landmark"], d["name"], d["country"], d["photos"]] for d in counted)
+            write_table(("Landmark", "Name", "Country", "Photos"), rows, flexible=1)
+    return counted.count
+
+
+def photo_document(photo: TaggedPhoto) -> dict[str, Any]:
+    """The JSON of a photo, as people's scripts know it."""
+    return {
+        "path": photo.path,
+        "outcome": photo.outcome,
+        "digest": photo.digest,
+        "width": photo.width,
+        "height": photo.height,
+        "taken_at": photo.taken_at and photo.taken_at.isoformat(),
+        "tags": [_tag_document(tag) for tag in photo.tags],
+    }
+
+
+def write_json(document: object) -> None:
+    """One JSON document on stdout, for a person too."""
+    _write_parts([json.dumps(document, indent=2, default=_plain).encode() + b"\n"])
+
+
+def write_json_list(documents: Iterable[object]) -> None:
+    """One JSON list on stdout, an element a line, written as they come."""
+
+    def parts() -> Iterator[bytes]:
+        between = b"["
+        for document in documents:
+            yield between + json.dumps(document, default=_plain).encode()
+            between = b",\n "
+        yield b"]\n" if between != b"[" else b"[]\n"
+
+    _write_parts(parts())
+
+
+def write_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, flexible: int | None = None
+) -> None:
+    """A table as wide as the terminal, `flexible` being the column that wraps; without a terminal, cells between tabs."""
+    shown = ([printable(_cell(value)) for value in row] for row in rows)
+    if not sys.stdout.isatty():
+        _write_parts("\t".join(row).encode() + b"\n" for row in shown)
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    title = True
+    while part := list(islice(shown, TABLE_PART)):
+        console.print(_laid_out(columns, part, flexible, title=title))
+        title = False
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey, and bytes that are no text, spelled out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+class _Counted:
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = items
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._items:
+            self.count += 1
+            yield item
+
+
+def _write_json_lines(documents: Iterable[object]) -> None:
+    _write_parts(json.dumps(document, default=_plain).encode() + b"\n" for document in documents)
+
+
+def _write_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    def parts() -> Iterator[bytes]:
+        line = io.StringIO()
+        writer = csv.writer(line, lineterminator="\r\n")
+        for row in _after([columns], rows):
+            writer.writerow([_inert(value) for value in row])
+            yield line.getvalue().encode(errors="surrogateescape")
+            line.seek(0)
+            line.truncate()
+
+    _write_parts(parts())
+
+
+def _write_features(features: Iterable[object]) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b'{"type": "FeatureCollection", "features": ['
+        between = b"\n"
+        for feature in features:
+            yield between + json.dumps(feature, default=_plain).encode()
+            between = b",\n"
+        yield b"\n]}\n"
+
+    _write_parts(parts())
+
+
+def _write_parts(parts: Iterable[bytes]) -> None:
+    """Bytes, not text: file names are bytes, and a terminal's encoding must not decide whether they can be written."""
+    sys.stdout.flush()
+    out: BinaryIO = sys.stdout.buffer
+    out.writelines(parts)
+    out.flush()
+
+
+def _after(first: Iterable[Any], then: Iterable[Any]) -> Iterator[Any]:
+    yield from first
+    yield from then
+
+
+def _tag_document(tag: Tag) -> dict[str, Any]:
+    return {column: getattr(tag, column) for column in TAG_COLUMNS}
+
+
+def _csv_rows(photo: TaggedPhoto) -> Iterator[list[object]]:
+    """A row per tag; a photo without tags, which only some queries give, has one row."""
+    document = photo_document(photo)
+    of_photo = [document[column] for column in PHOTO_COLUMNS]
+    if not photo.tags:
+        yield of_photo + [None] * len(TAG_COLUMNS)
+    for tag in document["tags"]:
+        yield of_photo + list(tag.values())
+
+
+def _inert(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula; truth is written as in JSON, numbers stay numbers."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return value
+
+
+def _photo_feature(photo: TaggedPhoto) -> dict[str, Any]:
+    placed = [tag for tag in photo.tags if tag.latitude is not None and tag.longitude is not None]
+    return _feature(photo_document(photo), _tag_document(placed[0]) if placed else None)
+
+
+def _feature(document: dict[str, Any], place: dict[str, Any] | None) -> dict[str, Any]:
+    geometry = None
+    if place is not None and place["latitude"] is not None and place["longitude"] is not None:
+        geometry = {"type": "Point", "coordinates": [place["longitude"], place["latitude"]]}
+    return {"type": "Feature", "geometry": geometry, "properties": document}
+
+
+def _table_lines(photo: TaggedPhoto) -> Iterator[list[object]]:
+    if not photo.tags:
+        yield [photo.path, photo.outcome or "not looked at", None, None]
+    for tag in photo.tags:
+        score = "" if tag.score is None else f"{tag.score:.0%}"
+        word = tag.verdict or ("" if tag.accepted else "not accepted")
+        yield [photo.path, tag.name, f"{score} {word}".strip(), tag.country]
+
+
+def _laid_out(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], flexible: int | None, *, title: bool
+) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD if title else None, show_header=title, expand=True, pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(column, overflow="fold", ratio=3 if position == flexible else 1)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return value.isoformat(" ", "seconds") if isinstance(value, datetime) else str(value)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)

@@ -1,0 +1,110 @@
+"""What README and docs show is typed here: sessions with their output, commands with their options, SQL."""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import BIN, Terminal
+
+PROJECT = Path(__file__).parents[2]
+DOCS = sorted([PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md")])
+SESSIONS = [page for page in DOCS if "```console" in page.read_text()]
+PROMPT = "$ "
+
+
+@pytest.fixture
+def home(tmp_path: Path, test_data: Path) -> Iterator[Terminal]:
+    """A person's home with eight photos in ~/Pictures, and the model that ships."""
+    terminal = Terminal(tmp_path / "home")
+    del terminal.environment["TAGGER_MODEL"]
+    terminal.environment |= {"HOME": str(terminal.folder), "PATH": f"{BIN}:{os.environ['PATH']}"}
+    shutil.copytree(test_data / "originals", terminal.folder / "Pictures")
+    yield terminal
+    terminal.end_embedded_redis()
+
+
+@pytest.mark.parametrize("page", SESSIONS, ids=lambda page: page.name)
+def test_sessions_go_as_they_are_shown(page: Path, home: Terminal) -> None:
+    for command, expected in _session(page.read_text()):
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=home.folder,
+            env=home.environment,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        shown = done.stdout + done.stderr
+        assert done.returncode == 0, f"{command}\n{shown}"
+        pattern = _pattern(expected.replace("/home/you", str(home.folder)))
+        assert re.fullmatch(pattern, shown), (
+            f"{command}\nprinted:\n{shown}\nbut {page.name} shows:\n{expected}"
+        )
+    for statement in _blocks(page.read_text(), "sql"):
+        rows = sqlite3.connect(home.data / "tagger.sqlite").execute(statement).fetchall()
+        assert rows[0] == ("Alai Minar", 2)
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_commands_and_options_that_are_shown_exist(page: Path) -> None:
+    for block in [*_blocks(page.read_text(), "sh"), *_blocks(page.read_text(), "console")]:
+        for words in re.findall(r"^(?:\$ )?((?:tagger|trainer) .*)$", block, re.MULTILINE):
+            _check_options(words.split())
+        for target in re.findall(r"^make (\w+)", block, re.MULTILINE):
+            assert re.search(rf"^{target}:", (PROJECT / "Makefile").read_text(), re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def _session(text: str) -> Iterator[tuple[str, str]]:
+    """The commands of a page's sessions, in order, each with the output shown."""
+    for block in _blocks(text, "console"):
+        for part in block.split("\n" + PROMPT):
+            command, _, expected = part.removeprefix(PROMPT).partition("\n")
+            yield command, expected
+
+
+def _blocks(text: str, kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)\n```", text, re.MULTILINE | re.DOTALL)
+
+
+def _pattern(expected: str) -> str:
+    """A line that is only … stands for any lines, … in a line for anything in it."""
+    lines = [
+        r"(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + r"\s*\n"
+        for line in expected.splitlines()
+    ]
+    return "".join(lines) + r"\s*"
+
+
+def _check_options(words: list[str]) -> None:
+    options = {word.partition("=")[0] for word in words if word.startswith("--")}
+    names = [word for word in words[1:] if re.fullmatch(r"[a-z-]+", word) and not word.startswith("-")]
+    for depth in (3, 2, 1, 0):  # `trainer train transfer`, `tagger model add`, `tagger tag`
+        helped = subprocess.run(
+            [str(BIN / words[0]), *names[:depth], "--help"],
+            env=os.environ | {"COLUMNS": "200", "TERM": "dumb"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if helped.returncode == 0:
+            break
+    shown = set(re.findall(r"--[a-z0-9-]+", helped.stdout))
+    assert options <= shown, f"{' '.join(words)}: {options - shown} is not in its --help"
+
+
+def test_make_alone_lists_what_there_is_to_do() -> None:
+    shown = subprocess.run(["make"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    for target in ("setup", "demo", "test", "lock"):
+        assert f"make {target}" in shown

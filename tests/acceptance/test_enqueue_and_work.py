@@ -1,0 +1,222 @@
+"""`tagger enqueue`, `worker`, `up`, `status`: the main job through a real Redis and real Celery workers."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import Terminal, draw, draw_many, stop
+from servers import RedisServer
+from sqlalchemy import select
+
+from tagger.database import open_database
+from tagger.tables import contents
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+    return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
+
+
+@pytest.fixture
+def bare_terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """Without a configured Redis."""
+    terminal = Terminal(tmp_path / "terminal")
+    yield terminal
+    terminal.end_embedded_redis()
+
+
+def test_a_folder_goes_through_redis_and_two_workers_into_the_database(terminal: Terminal) -> None:
+    draw_many(terminal.folder / "photos", 200)
+    for number in range(5):
+        (terminal.folder / "photos" / f"broken-{number}.jpg").write_bytes(b"\xff\xd8\xff broken" * number)
+    with terminal.workers(2):
+        done = terminal.run("enqueue", "--wait", "photos", code=3)
+        assert "205 photos: 160 tagged, 40 unknown, 0 skipped, 5 failed" in done.stderr
+        assert len(terminal.json("failures")) == 5
+        status = terminal.json("status")
+        assert len(status["workers"]) == 2
+        assert status["queues"] == {"interactive": 0, "bulk": 0}
+        assert len(terminal.json("query", "--landmark", "eiffel tower")) == 40
+        counts = {each["landmark"]: each["photos"] for each in terminal.json("landmarks")}
+        assert sum(counts.values()) == 160
+    assert terminal.json("status")["workers"] == []
+
+
+def test_enqueueing_again_while_it_is_being_tagged_does_no_work_twice(terminal: Terminal) -> None:
+    draw_many(terminal.folder / "photos", 300, size=(1200, 900))
+    terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
+    with terminal.workers(2):
+        first = int(terminal.run("enqueue", "photos").stdout)
+        second = int(terminal.run("enqueue", "photos").stdout)
+        urgent = int(terminal.run("enqueue", "photos", "--priority", "interactive").stdout)
+        terminal.wait_until(
+            lambda: all(job["state"] == "finished" for job in terminal.json("status")["jobs"])
+        )
+        jobs = {job["job"]: job for job in terminal.json("status")["jobs"]}
+    assert sum(jobs[job]["tagged"] + jobs[job]["unknown"] for job in (first, second, urgent)) == 300
+    assert sum(jobs[job]["skipped"] for job in (first, second, urgent)) == 600
+
+
+def test_without_redis_the_job_is_recorded_and_goes_on_when_a_worker_is_there(terminal: Terminal) -> None:
+    draw_many(terminal.folder / "photos", 30)
+    configured = terminal.environment["TAGGER_REDIS_URL"]
+    terminal.environment["TAGGER_REDIS_URL"] = "redis://127.0.0.1:1/0"
+    done = terminal.run("enqueue", "photos")
+    assert "does not answer" in done.stderr
+    assert f"Job {done.stdout.strip()} is recorded" in done.stderr
+    assert "does not answer" in terminal.run("status").stderr
+    assert "does not answer" in terminal.run("worker", code=1).stderr
+    terminal.environment["TAGGER_REDIS_URL"] = configured
+    with terminal.workers(1):
+        terminal.wait_until(lambda: terminal.progress(1).is_over)
+
+
+def test_waiting_without_a_worker_gives_up_and_keeps_the_job(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos" / "a.jpg")
+    done = terminal.run("enqueue", "--wait", "photos", code=1)
+    assert "no worker has been there for 30 s. Job 1 stays" in done.stderr
+    assert terminal.json("status", "1")["state"] == "queued"
+    with terminal.workers(1):
+        terminal.wait_until(lambda: terminal.json("status", "1")["tagged"] == 1)
+
+
+def test_plain_celery_starts_the_same_worker(terminal: Terminal) -> None:
+    draw_many(terminal.folder / "photos", 10)
+    process = terminal.start("-A", "worker.app", "worker", program="celery")
+    try:
+        assert terminal.json("enqueue", "--wait", "photos")["state"] == "finished"
+    finally:
+        assert stop(process) == 0
+
+
+def test_a_worker_ends_with_0_on_sigterm_and_stores_what_is_in_hand(terminal: Terminal) -> None:
+    draw_many(terminal.folder / "photos", 400, size=(1600, 1200))
+    terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
+    with terminal.workers(1) as (worker,):
+        job = terminal.json("enqueue", "photos")["job"]
+        terminal.wait_until(lambda: terminal.progress(job).tagged > 0)
+        assert stop(worker) == 0
+        progress = terminal.progress(job)
+        assert progress.running == 0
+        assert 0 < progress.done < 400
+        assert progress.queued == 400 - progress.done
+    with terminal.workers(1):
+        terminal.wait_until(lambda: terminal.progress(job).is_over)
+    assert (terminal.progress(job).failed, terminal.progress(job).done) == (0, 400)
+
+
+def test_a_worker_on_another_database_refuses_and_loses_no_message(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    draw_many(terminal.folder / "photos", 20)
+    job = terminal.run("enqueue", "photos").stdout.strip()
+    other = Terminal(tmp_path / "other", {"TAGGER_REDIS_URL": terminal.environment["TAGGER_REDIS_URL"]})
+    process = other.start("worker")
+    assert process.wait(timeout=90) != 0
+    assert "messages of another database" in other.log.read_text()
+    assert terminal.json("status")["queues"]["bulk"] == 1
+    with terminal.workers(1):
+        terminal.wait_until(lambda: terminal.progress(int(job)).is_over)
+
+
+def test_a_worker_with_a_model_that_cannot_run_says_so_and_ends(terminal: Terminal) -> None:
+    (terminal.folder / "wrong.pt").write_bytes(b"no model")
+    terminal.environment["TAGGER_MODEL"] = str(terminal.folder / "wrong.pt")
+    done = terminal.run("worker", code=1)
+    assert "cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_photos_that_change_or_vanish_after_enqueue_have_their_own_outcome(terminal: Terminal) -> None:
+    folder = terminal.folder / "photos"
+    draw(folder / "stays.jpg", 0, seed=1)
+    draw(folder / "changes.jpg", 0, seed=2)
+    draw(folder / "vanishes.jpg", 0, seed=3)
+    job = terminal.run("enqueue", "photos").stdout.strip()
+    draw(folder / "changes.jpg", 1, seed=4)
+    (folder / "vanishes.jpg").unlink()
+    with terminal.workers(1):
+        terminal.wait_until(lambda: terminal.progress(int(job)).is_over)
+    assert terminal.json("status", job)["tagged"] == 2
+    (failure,) = terminal.json("failures")
+    assert (Path(failure["path"]).name, failure["kind"]) == ("vanishes.jpg", "gone")
+    assert terminal.json("show", "photos/changes.jpg")["tags"][0]["landmark"] == "brandenburg-gate"
+    # Once a scan has seen for itself that it is not there, it is a deleted photo and no failing one.
+    terminal.run("tag", "photos")
+    assert terminal.json("failures") == []
+
+
+def test_a_job_waits_for_a_root_that_is_away_and_goes_on_when_it_is_back(terminal: Terminal) -> None:
+    folder = terminal.folder / "photos"
+    draw_many(folder, 20)
+    job = terminal.run("enqueue", "photos").stdout.strip()
+    folder.rename(terminal.folder / "unmounted")
+    with terminal.workers(1):
+        terminal.wait_until(lambda: terminal.json("status", job)["state"] == "waiting")
+        waiting = terminal.json("status", job)
+        assert "photos" in waiting["note"]
+        assert (waiting["queued"], waiting["failed"]) == (20, 0)
+        (terminal.folder / "unmounted").rename(folder)
+        terminal.wait_until(lambda: terminal.progress(int(job)).is_over)
+    assert terminal.json("status", job)["failed"] == 0
+
+
+def test_up_once_runs_everything_and_says_what_was_found(bare_terminal: Terminal) -> None:
+    terminal = bare_terminal
+    draw_many(terminal.folder / "photos", 25)
+    done = terminal.run("up", "--once", "photos")
+    assert "25 photos: 20 tagged, 5 unknown" in done.stderr
+    assert "5  Eiffel Tower (France)" in done.stdout
+    assert "tagger query --landmark" in done.stdout
+    assert "tagger.sqlite" in done.stdout
+    assert terminal.json("status")["workers"] == []
+
+
+def test_the_embedded_redis_belongs_to_no_terminal_and_is_started_once(bare_terminal: Terminal) -> None:
+    terminal = bare_terminal
+    draw_many(terminal.folder / "photos", 10)
+    assert terminal.json("status")["queues"] == {"interactive": None, "bulk": None}
+    assert "no Redis running yet" in terminal.run("enqueue", "photos").stderr
+    with terminal.workers(2):
+        terminal.wait_until(lambda: terminal.progress(1).is_over)
+    # The workers are gone; the server stays for whoever comes next.
+    assert terminal.json("status")["queues"] == {"interactive": 0, "bulk": 0}
+    terminal.run("enqueue", "photos", "--again")
+    assert terminal.json("status")["queues"] == {"interactive": 0, "bulk": 1}
+
+
+def test_up_restarts_a_worker_that_was_killed(bare_terminal: Terminal) -> None:
+    terminal = bare_terminal
+    up = terminal.start("up")
+    try:
+        terminal.wait_until(lambda: terminal.json("status")["workers"])
+        first = terminal.json("status")["workers"][0]["name"]
+        os.kill(int(first.partition("@")[0].removeprefix("tagger-")), signal.SIGKILL)
+        terminal.wait_until(lambda: any(each["name"] != first for each in terminal.json("status")["workers"]))
+    finally:
+        assert stop(up) == 130
+    assert all(each["name"] == first for each in terminal.json("status")["workers"])
+
+
+def test_the_same_on_postgresql(tmp_path: Path, redis_server: RedisServer, postgres_url: str) -> None:
+    settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_DATABASE_URL": postgres_url}
+    terminal = Terminal(tmp_path / "terminal", settings)
+    draw_many(terminal.folder / "photos", 100)
+    with terminal.workers(2):
+        assert terminal.json("enqueue", "--wait", "photos")["tagged"] == 80
+    assert len(terminal.json("query", "--country", "France")) == 40
+    database = open_database(postgres_url)
+    with database.read() as connection:
+        assert len(connection.execute(select(contents.c.id)).all()) == 100
+    database.close()
+
+
+def test_a_server_whose_schema_is_not_there_yet_says_what_to_run(
+    tmp_path: Path, empty_postgres_url: str
+) -> None:
+    terminal = Terminal(tmp_path / "terminal", {"TAGGER_DATABASE_URL": empty_postgres_url})
+    assert "Run `tagger db upgrade`" in terminal.run("status", code=1).stderr
+    terminal.run("db", "upgrade")
+    assert terminal.json("status")["jobs"] == []

@@ -1,0 +1,161 @@
+"""Typing the commands as a person would: real processes, a data folder of their own, a tiny model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import redis
+from artifacts import LABELS, colour_of, tiny_artifact
+from PIL import Image
+
+from tagger.database import Database, open_database
+from tagger.ledger.progress import JobProgress, WorkerSeen, list_jobs, list_workers
+from worker.broker import Broker
+from worker.embedded import embedded_url
+
+BIN = Path(sys.executable).parent
+WORKER_START_S = 60.0
+
+
+class Terminal:
+    """One person's terminal: every command runs in `folder` with the same settings."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        folder.mkdir(parents=True, exist_ok=True)
+        model = folder / "tiny.pt"
+        if not model.exists():
+            tiny_artifact(model)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TAGGER_")}
+        self.environment = {
+            **inherited,
+            "TAGGER_DATA_FOLDER": str(self.data),
+            "TAGGER_MODEL": str(model),
+            "TAGGER_DEVICE": "cpu",
+            "COLUMNS": "120",
+            **(settings or {}),
+        }
+
+    def run(
+        self, *words: str | bytes | Path, code: int = 0, stdin: bytes = b"", timeout_s: float = 180
+    ) -> subprocess.CompletedProcess[str]:
+        """Type `tagger` and these words; fails unless it ends with `code`."""
+        done = subprocess.run(
+            [str(BIN / "tagger"), *words],
+            cwd=self.folder,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        result = subprocess.CompletedProcess(
+            done.args, done.returncode, os.fsdecode(done.stdout), os.fsdecode(done.stderr)
+        )
+        assert result.returncode == code, (
+            f"{result.args} ended with {result.returncode}:\n{result.stdout}{result.stderr}"
+        )
+        return result
+
+    def json(self, *words: str | bytes | Path, code: int = 0) -> Any:
+        """The document that a command with --json prints."""
+        return json.loads(self.run(*words, "--json", code=code).stdout)
+
+    def start(self, *words: str | Path, program: str = "tagger") -> subprocess.Popen[bytes]:
+        """Start a command that goes on; its words go to `log`."""
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [str(BIN / program), *words],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "processes.log"
+
+    @contextmanager
+    def workers(self, count: int = 1, *words: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+        """Celery workers that are ready; ended with SIGTERM, if they still live, as an operator would."""
+        processes = [self.start("worker", *words) for _ in range(count)]
+        try:
+            self.wait_until(lambda: len(self._workers_seen()) >= count, timeout_s=WORKER_START_S)
+            yield processes
+        finally:
+            for process in processes:
+                stop(process)
+
+    def progress(self, job: int) -> JobProgress:
+        """What `status` says of a job, without the time that starting a command takes."""
+        with self.database() as database:
+            return list_jobs(database, job)[0]
+
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        """The database the commands use."""
+        database = open_database(
+            self.environment.get("TAGGER_DATABASE_URL") or f"sqlite:///{self.data}/tagger.sqlite"
+        )
+        try:
+            yield database
+        finally:
+            database.close()
+
+    def _workers_seen(self) -> list[WorkerSeen]:
+        with self.database() as database:
+            return list_workers(database)
+
+    def wait_until(self, condition: Any, timeout_s: float = 120.0) -> None:
+        until = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > until:
+                log = self.log.read_text(errors="replace") if self.log.exists() else ""
+                raise AssertionError(f"it did not come to that within {timeout_s} s\n{log[-4000:]}")
+                time.sleep(0.05)
+
+    def end_embedded_redis(self) -> None:
+        with suppress(redis.RedisError), Broker(embedded_url(self.data), embedded=True).client() as client:
+            client.shutdown(nosave=True)
+
+
+def stop(process: subprocess.Popen[bytes]) -> int:
+    """SIGTERM, and the exit code."""
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    return process.wait(timeout=60)
+
+
+def draw(path: Path, label: int | None = 0, *, size: tuple[int, int] = (120, 90), seed: int = 0) -> Path:
+    """A photo of a label of the tiny model, or (None) of nothing it knows; another seed gives another picture."""
+    colour = (128, 128, 128) if label is None else colour_of(label)
+    picture = Image.new("RGB", size, colour)
+    for bit in range(24):  # a few pixels that tell pictures apart, too small to matter
+        shade = (255, 255, 255) if seed >> bit & 1 else (0, 0, 0)
+        picture.paste(shade, (bit * 4, 0, bit * 4 + 4, 4))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, quality=90)
+    return path
+
+
+def draw_many(folder: Path, count: int, *, size: tuple[int, int] = (120, 90)) -> None:
+    """Pictures that are all different, of every label in turn and of none."""
+    for seed in range(count):
+        label = seed % (len(LABELS) + 1)
+        draw(
+            folder / f"{seed // 100:02}" / f"{seed:05}.jpg",
+            label if label < len(LABELS) else None,
+            size=size,
+            seed=seed,
+        )

@@ -1,0 +1,11 @@
+"""The app for `celery -A worker.app worker`: the one module that reads settings when it is imported."""
+
+from tagger.devices import quiet_threads
+from tagger.settings import load_settings
+from worker.broker import find_broker
+from worker.celery_app import make_app
+
+quiet_threads()
+settings = load_settings()
+broker = find_broker(settings, start=True)
+app = make_app(broker.url)

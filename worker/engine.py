@@ -1,0 +1,78 @@
+"""What one worker process has: its database, its tagger, its sweeper. Made when the worker starts, not at import."""
+
+import logging
+import socket
+import threading
+
+from celery import Celery
+
+from tagger.database import Database, open_database
+from tagger.devices import choose_device
+from tagger.ledger.chunks import claim
+from tagger.registry import resolve_model
+from tagger.settings import Settings
+from tagger.tables import Runner
+from tagger.tagging import ChunkEnd, Tagger
+from worker.messages import VERSION, ChunkMessage
+from worker.sweeper import Sweeper
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """One process's: shared by all its task threads."""
+
+    def __init__(self, app: Celery, settings: Settings, name: str) -> None:
+        self.name = name
+        self.database: Database = open_database(settings.effective_database_url)
+        device = choose_device(settings.device, settings.batch_size)
+        self.tagger = Tagger(self.database, settings)
+        # Loaded before the first message comes: a model that cannot run stops the worker at its start.
+        self.tagger.running_model(resolve_model(self.database, settings.model).id)
+        self._sweeper = Sweeper(app, self.database, settings, name, device.kind)
+
+    def start(self) -> None:
+        self._sweeper.start()
+
+    def tag(self, message: ChunkMessage) -> ChunkEnd | None:
+        """Work on the chunk a message names; None where there is nothing to do any more."""
+        claimed = claim(self.database, message.name, Runner.WORKERS, self.name)
+        return None if claimed is None else self.tagger.tag_chunk(claimed)
+
+    def is_ours(self, message: ChunkMessage) -> bool:
+        return message.version == VERSION and message.ledger == self.database.ledger_id
+
+    def close(self) -> None:
+        """Store what is in hand, give the rest back, end the threads."""
+        self.tagger.close()
+        self._sweeper.close()
+        self.database.close()
+
+
+_engine: Engine | None = None
+_making = threading.Lock()
+
+
+def start_engine(app: Celery, settings: Settings, name: str | None = None) -> Engine:
+    """Make this process's engine; called once, when the worker starts."""
+    global _engine  # noqa: PLW0603 - a Celery task finds its process's engine nowhere else
+    with _making:
+        if _engine is None:
+            _engine = Engine(app, settings, name or socket.gethostname())
+            _engine.start()
+        return _engine
+
+
+def current_engine() -> Engine:
+    if _engine is None:
+        raise RuntimeError("the engine is made when the worker starts")
+    return _engine
+
+
+def stop_engine() -> None:
+    """End this process's engine, if it has one."""
+    global _engine  # noqa: PLW0603
+    with _making:
+        if _engine is not None:
+            _engine.close()
+            _engine = None

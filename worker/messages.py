@@ -1,0 +1,28 @@
+"""The message of a chunk: JSON, versioned, and naming its ledger, so that a worker on another database notices."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from tagger.ledger.chunks import ChunkName
+
+VERSION = 1
+TASK_NAME = "tagger.tag_chunk"
+
+
+class ChunkMessage(BaseModel):
+    """What a worker is told: which chunk of which job, in which ledger. Everything else is in SQL."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    version: int = VERSION
+    ledger: str
+    job: int
+    chunk: int
+
+    @property
+    def name(self) -> ChunkName:
+        return ChunkName(self.job, self.chunk)
+
+    def body(self) -> dict[str, Any]:
+        return self.model_dump()

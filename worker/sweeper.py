@@ -1,0 +1,96 @@
+"""A thread of every worker: returns expired leases, sends again what Redis lost, wakes jobs whose root is back.
+
+Any number of sweepers may run: each of their acts is one SQL statement that changes nothing the second time.
+"""
+
+import logging
+import threading
+from datetime import UTC, datetime
+
+import redis
+from celery import Celery
+from kombu.exceptions import KombuError, OperationalError
+from sqlalchemy import delete, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from tagger.database import Database, db_now, insert_missing
+from tagger.ledger.dispatch import return_expired, send_again, waiting_roots, wake
+from tagger.ledger.jobs import settle_abandoned
+from tagger.roots import is_away, list_roots
+from tagger.settings import Settings
+from tagger.tables import workers
+from worker.broker import Broker, queue_depths, send_all
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 10.0
+
+
+class Sweeper:
+    """Sweeps every SWEEP_S until closed; trouble is logged and met again at the next sweep."""
+
+    def __init__(self, app: Celery, database: Database, settings: Settings, worker: str, device: str) -> None:
+        self._app = app
+        self._database = database
+        self._settings = settings
+        self._broker = Broker(str(app.conf.broker_url), embedded=settings.redis_url is None)
+        self._worker = worker
+        self._device = device
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+        self._thread.join()
+        try:
+            with self._database.write() as connection:
+                connection.execute(delete(workers).where(workers.c.name == self._worker))
+        except SQLAlchemyError:
+            log.warning("the database does not answer; this worker's row stays until it is out of date")
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.sweep()
+            except (SQLAlchemyError, redis.RedisError, KombuError, OperationalError, OSError) as error:
+                log.warning("sweeping: %s", error)
+            if self._closed.wait(SWEEP_S):
+                return
+
+    def sweep(self) -> None:
+        """One round."""
+        self._say_alive()
+        settle_abandoned(self._database)
+        returned = return_expired(self._database)
+        if returned:
+            log.warning("%d chunks returned: their lease had ended", returned)
+        self._wake_waiting()
+        self._count_lost()
+        send_all(self._app, self._database)
+
+    def _say_alive(self) -> None:
+        row = {"name": self._worker, "device": self._device, "started_at": datetime.now(UTC), "seen_at": 0.0}
+        with self._database.write() as connection:
+            insert_missing(connection, workers, [row])
+            connection.execute(update(workers).where(workers.c.name == self._worker).values(seen_at=db_now()))
+
+    def _wake_waiting(self) -> None:
+        waiting = waiting_roots(self._database)
+        if not waiting:
+            return
+        with self._database.read() as connection:
+            roots = {root.id: root for root in list_roots(connection, self._settings.roots)}
+            here = {root_id for root_id, root in roots.items() if not is_away(connection, root)}
+        wake(self._database, [job for job, needed in waiting.items() if here.issuperset(needed)])
+
+    def _count_lost(self) -> None:
+        depths, problem = queue_depths(self._broker)
+        counts = [depth for depth in depths.values() if depth is not None]
+        if problem or len(counts) < len(depths):
+            return
+        lost = send_again(self._database, in_redis=sum(counts))
+        if lost:
+            log.warning("%d messages were lost; sending them again", lost)

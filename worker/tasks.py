@@ -1,0 +1,80 @@
+"""The Celery task, thin: check the message, claim, hand on. And the worker's start and end."""
+
+import logging
+import os
+from typing import Any
+
+from celery import shared_task, signals
+from celery.exceptions import Reject
+from celery.worker import state
+from pydantic import ValidationError
+
+from tagger.errors import TaggerError
+from tagger.settings import load_settings
+from worker.engine import current_engine, start_engine, stop_engine
+from worker.messages import TASK_NAME, ChunkMessage
+
+log = logging.getLogger(__name__)
+
+
+@shared_task(name=TASK_NAME, acks_late=True)
+def tag_chunk(body: dict[str, Any]) -> None:
+    """Tag the photos of one chunk."""
+    engine = current_engine()
+    message = _read(body)
+    if not engine.is_ours(message):
+        _refuse(message, engine.database.shown_url)
+    try:
+        engine.tag(message)
+    except TaggerError:
+        # The chunk was given back; the sweepers send it again.
+        log.exception("job %d chunk %d", message.job, message.chunk)
+
+
+def _read(body: dict[str, Any]) -> ChunkMessage:
+    try:
+        return ChunkMessage.model_validate(body)
+    except ValidationError as error:
+        log.critical(
+            "a message cannot be understood; is this worker older than the program that sent it? %s", error
+        )
+        _stop_consuming()
+        raise Reject(requeue=True) from error
+
+
+def _refuse(message: ChunkMessage, database: str) -> None:
+    """Another ledger's message is another worker's: keep it in the queue, and stop before taking more."""
+    log.critical(
+        "this worker uses %s, but Redis holds messages of another database (ledger %s, message version %d). "
+        "Set TAGGER_DATABASE_URL to the database the photos were enqueued in, or TAGGER_REDIS_URL to this one's Redis.",
+        database,
+        message.ledger,
+        message.version,
+    )
+    _stop_consuming()
+    raise Reject(requeue=True)
+
+
+def _stop_consuming() -> None:
+    state.should_stop = os.EX_CONFIG
+
+
+@signals.worker_init.connect
+def _on_start(sender: Any, **_: Any) -> None:
+    """Before the worker takes its first message."""
+    try:
+        start_engine(sender.app, load_settings(), sender.hostname)
+    except TaggerError as error:
+        log.critical("%s", error)
+        raise SystemExit(1) from error
+
+
+@signals.worker_shutting_down.connect
+def _on_stopping(**_: Any) -> None:
+    """The first SIGTERM: store the batch in hand and give the rest back, so that the pool drains at once."""
+    current_engine().tagger.stop.set()
+
+
+@signals.worker_shutdown.connect
+def _on_stopped(**_: Any) -> None:
+    stop_engine()
