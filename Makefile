@@ -28,7 +28,7 @@ demo: setup  ## tag PHOTOS=folder: Redis, a worker, a SQLite database, and what 
 		folder="$$TAGGER_TEST_DATA/originals"; echo "no PHOTOS=folder was named: taking $$folder"; \
 	elif [ -z "$$folder" ]; then \
 		folder=build/drawn-photos; $(BIN)/python tests/drawing.py "$$folder" 12; \
-		echo "no PHOTOS=folder was named: taking pictures drawn for this, in $$folder (they show no landmarks)"; \
+		echo "no PHOTOS=folder was named: taking pictures drawn for this, in $$folder (whatever is recognised in them is a mistake)"; \
 	fi; \
 	$(BIN)/tagger up --once "$$folder" || [ $$? -eq 3 ]
 
