@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tagger.cli import console
+from tagger.cli.options import Formatted, Json, Print0, chosen_format
 from tagger.cli.output import (
     Format,
     photo_document,
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
 
 DEFAULT_RADIUS_KM = 10.0
 
-Formatted = Annotated[
-    Format | None,
-    typer.Option("--format", help="How the answer is written.", show_default="table", case_sensitive=False),
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; the same as --format json.")]
 Country = Annotated[str | None, typer.Option("--country", help="Landmarks of this country, in any case.")]
 
 
@@ -77,9 +73,7 @@ def query(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many photos.")] = None,
     written_as: Formatted = None,
     json: Json = False,
-    print0: Annotated[
-        bool, typer.Option("-0", "--print0", help="Paths ended by a zero byte, for xargs -0.")
-    ] = False,
+    print0: Print0 = False,
 ) -> None:
     """Find photos by what they show: photos with accepted tags, and those tags.
 
@@ -110,7 +104,7 @@ def query(
         limit=limit,
     )
     _check_agreement(asked)
-    wanted = _format(written_as, json=json, print0=print0)
+    wanted = chosen_format(written_as, json=json, print0=print0)
     settings, database = _open()
     found = find_tagged(database, asked, settings.roots)
     if not write_photos(found, wanted, end=b"\0" if print0 else b"\n"):
@@ -135,7 +129,7 @@ def landmarks(
     """
     from tagger.query.details import landmark_counts
 
-    wanted = _format(written_as, json=json)
+    wanted = chosen_format(written_as, json=json)
     if wanted is Format.PATHS:
         raise typer.BadParameter("landmarks have no paths", param_hint="--format")
     _, database = _open()
@@ -222,16 +216,6 @@ def _refuse_with(option: str, others: dict[str, object]) -> None:
     for name, value in others.items():
         if value is not None and value is not False:
             raise typer.BadParameter(f"such photos have no {name[2:]}; leave one out", param_hint=option)
-
-
-def _format(given: Format | None, *, json: bool, print0: bool = False) -> Format:
-    if json and given not in {None, Format.JSON}:
-        raise typer.BadParameter(f"it contradicts --format {given}", param_hint="--json")
-    if print0 and (json or given not in {None, Format.PATHS}):
-        raise typer.BadParameter("it goes with --format paths only", param_hint="--print0")
-    if json:
-        return Format.JSON
-    return given or (Format.PATHS if print0 else Format.TABLE)
 
 
 def _details_document(details: PhotoDetails) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tagger.cli import console
+from tagger.cli.options import Formatted, Json, Print0, chosen_format
 from tagger.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ NO_WORKER_S = 30.0
 POLL_S = 0.5
 
 JobNumber = Annotated[int | None, typer.Argument(help="A job's number; without it, all jobs.", metavar="JOB")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def status(
@@ -58,46 +57,38 @@ def status(
 
 def failures(
     job: JobNumber = None,
+    written_as: Formatted = None,
     json: Json = False,
+    print0: Print0 = False,
 ) -> None:
     """Every photo that fails now, with the kind, what to do about it, and how often it was tried.
 
-    A photo that was tagged since is not listed. Example: tagger failures --json
-    """
-    import json as json_module
+    A photo that was tagged since is not listed.
 
-    from tagger.cli.lines import shown_path
+    For example:
+
+    tagger failures 7
+
+    tagger failures --format paths
+    """
+    from tagger.cli.output import Format, write_failures
     from tagger.ledger.progress import failing_photos
     from tagger.roots import list_roots
 
+    chosen = chosen_format(written_as, json=json, print0=print0)
+    if chosen is Format.GEOJSON:
+        raise typer.BadParameter("failures have no place on a map", param_hint="--format")
     settings, database = _open()
     if job is not None:
         _one_job(database, job)
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, settings.roots)}
-    count = 0
-    for photo in failing_photos(database, job):
-        path = roots[photo.root_id].path_of(photo.path, photo.path_bytes)
-        if json:
-            document = {
-                "path": str(path),
-                "kind": photo.kind,
-                "text": photo.text,
-                "attempts": photo.attempts,
-                "job": photo.job,
-            }
-            sys.stdout.write(("[" if count == 0 else ",\n") + json_module.dumps(document))
-        else:
-            typer.echo(
-                f"{shown_path(path)}: {photo.kind}: {photo.text} (tried {photo.attempts}x, job {photo.job})"
-            )
-        count += 1
-    if json:
-        sys.stdout.write("]\n" if count else "[]\n")
-    else:
-        console.say(
-            f"{count} photo{' fails' if count == 1 else 's fail'} now" if count else "no photo fails now"
-        )
+    failing = (
+        (roots[photo.root_id].path_of(photo.path, photo.path_bytes), photo)
+        for photo in failing_photos(database, job)
+    )
+    count = write_failures(failing, chosen, end=b"\0" if print0 else b"\n")
+    console.say(f"{count} photo{' fails' if count == 1 else 's fail'} now" if count else "no photo fails now")
 
 
 def follow(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tagger.cli.output import printable
 from tagger.ledger.chunks import ItemOutcome
 from tagger.results import Looked, Prediction, Result
 from tagger.tables import Outcome
@@ -10,13 +11,7 @@ from tagger.tables import Outcome
 
 def photo_line(path: Path, result: Result, outcome: ItemOutcome, labels: Sequence[tuple[str, str]]) -> str:
     """`labels` holds (slug, name) by the label's position."""
-    return f"{shown_path(path)}: {_what(result, outcome, labels)}"
-
-
-def shown_path(path: Path) -> str:
-    """The path with what a terminal would obey, and bytes that are no text, made visible."""
-    raw = str(path)
-    return raw if raw.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in raw)
+    return f"{printable(str(path))}: {_what(result, outcome, labels)}"
 
 
 def scored(prediction: Prediction, labels: Sequence[tuple[str, str]]) -> str:

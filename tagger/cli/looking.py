@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from tagger.cli.lines import shown_path
+from tagger.cli.output import printable
 from tagger.devices import choose_device
 from tagger.errors import PhotoFailed
 from tagger.images import decode_photo
@@ -36,7 +36,7 @@ def look_at(files: Sequence[str], settings: Settings, registered: RegisteredMode
             documents.append(
                 {"path": _path(file), "outcome": "failed", "kind": failure.kind, "text": failure.text}
             )
-            typer.echo(f"{shown_path(Path(file))}: failed ({failure.kind}): {failure.text}", err=True)
+            typer.echo(f"{printable(file)}: failed ({failure.kind}): {failure.text}", err=True)
             continue
         documents.append(_document(file, predictions, registered))
         if not json:
@@ -85,7 +85,7 @@ def _print(
     file: str, predictions: Sequence[Prediction], registered: RegisteredModel, *, heading: bool
 ) -> None:
     if heading:
-        typer.echo(f"{shown_path(Path(file))}:")
+        typer.echo(f"{printable(file)}:")
     for prediction in predictions:
         label = registered.manifest.labels[prediction.position]
         mark = "*" if prediction.accepted else " "

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
+    from tagger.ledger.progress import FailingPhoto
     from tagger.query import LandmarkCount, TaggedPhoto
     from tagger.query.tagged import Tag
 
@@ -38,6 +40,7 @@ TAG_COLUMNS = (
     *("country", "latitude", "longitude", "model"),
 )
 LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")
+FAILURE_COLUMNS = ("path", "kind", "text", "attempts", "job")
 TABLE_PART = 200
 """Rows of a table laid out at a time."""
 
@@ -79,6 +82,37 @@ def write_landmarks(counts: Iterable[LandmarkCount], written_as: Format) -> int:
         case Format.TABLE:
             rows = ([d["landmark"], d["name"], d["country"], d["photos"]] for d in counted)
             write_table(("Landmark", "Name", "Country", "Photos"), rows, flexible=1)
+    return counted.count
+
+
+def write_failures(
+    failing: Iterable[tuple[Path, FailingPhoto]], written_as: Format, *, end: bytes = b"\n"
+) -> int:
+    """Write failing photos with their paths to stdout as they come; returns how many there were."""
+    counted = _Counted(
+        {
+            "path": str(path),
+            "kind": photo.kind,
+            "text": photo.text,
+            "attempts": photo.attempts,
+            "job": photo.job,
+        }
+        for path, photo in failing
+    )
+    match written_as:
+        case Format.JSON:
+            write_json_list(counted)
+        case Format.NDJSON:
+            _write_json_lines(counted)
+        case Format.CSV:
+            _write_csv(FAILURE_COLUMNS, (list(document.values()) for document in counted))
+        case Format.PATHS:
+            _write_parts(os.fsencode(document["path"]) + end for document in counted)
+        case Format.GEOJSON:
+            raise ValueError("failures have no place on a map")
+        case Format.TABLE:
+            rows = ([d["path"], d["kind"], d["text"], d["attempts"], d["job"]] for d in counted)
+            write_table(("Photo", "Kind", "What to do", "Tried", "Job"), rows, flexible=2)
     return counted.count
 
 

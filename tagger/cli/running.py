@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from tagger.cli import console
-from tagger.cli.tagging import BatchSize, DeviceName, ModelName
+from tagger.cli.options import BatchSize, DeviceName, ModelName
 
 if TYPE_CHECKING:
     from tagger.settings import Settings

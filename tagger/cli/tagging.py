@@ -11,6 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import console
+from tagger.cli.options import (
+    Again,
+    BatchSize,
+    DeviceName,
+    DryRun,
+    Exclude,
+    Include,
+    Json,
+    ModelName,
+    Paths,
+    Threshold,
+    TopK,
+)
 from tagger.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -20,41 +33,6 @@ if TYPE_CHECKING:
     from tagger.settings import Settings
     from tagger.tables import Priority, Runner
     from tagger.tagging import Stored
-
-Paths = Annotated[
-    list[Path], typer.Argument(help="Photos and folders; folders with all that is in them.", metavar="PATH")
-]
-TopK = Annotated[
-    int | None,
-    typer.Option("--top-k", min=1, max=100, help="Landmarks kept per photo. [TAGGER_TOP_K; default 5]"),
-]
-Threshold = Annotated[
-    float | None,
-    typer.Option(
-        "--threshold",
-        min=0.0,
-        max=1.0,
-        help="Least score at which a landmark is accepted. [TAGGER_THRESHOLD; default: the model's own]",
-    ),
-]
-ModelName = Annotated[
-    str | None,
-    typer.Option("--model", help="A registered name or a file. [TAGGER_MODEL; default: the one in use]"),
-]
-DeviceName = Annotated[str | None, typer.Option("--device", help="auto, cuda, mps or cpu. [TAGGER_DEVICE]")]
-BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", min=1, help="Images per forward pass. [TAGGER_BATCH_SIZE]")
-]
-Again = Annotated[bool, typer.Option("--again", help="Also photos that this model has looked at before.")]
-Include = Annotated[
-    list[str] | None,
-    typer.Option("--include", help="Only photos whose name or path fits, like '*.jpg' or '2019/*'."),
-]
-Exclude = Annotated[
-    list[str] | None, typer.Option("--exclude", help="Leave out what fits, like 'Screenshots/*'.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def tag(

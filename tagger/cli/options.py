@@ -1,0 +1,59 @@
+"""Options that several commands have, each said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tagger.cli.output import Format
+
+Paths = Annotated[
+    list[Path], typer.Argument(help="Photos and folders; folders with all that is in them.", metavar="PATH")
+]
+TopK = Annotated[
+    int | None,
+    typer.Option("--top-k", min=1, max=100, help="Landmarks kept per photo. [TAGGER_TOP_K; default 5]"),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        min=0.0,
+        max=1.0,
+        help="Least score at which a landmark is accepted. [TAGGER_THRESHOLD; default: the model's own]",
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", help="A registered name or a file. [TAGGER_MODEL; default: the one in use]"),
+]
+DeviceName = Annotated[str | None, typer.Option("--device", help="auto, cuda, mps or cpu. [TAGGER_DEVICE]")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help="Images per forward pass. [TAGGER_BATCH_SIZE]")
+]
+Again = Annotated[bool, typer.Option("--again", help="Also photos that this model has looked at before.")]
+Include = Annotated[
+    list[str] | None,
+    typer.Option("--include", help="Only photos whose name or path fits, like '*.jpg' or '2019/*'."),
+]
+Exclude = Annotated[
+    list[str] | None, typer.Option("--exclude", help="Leave out what fits, like 'Screenshots/*'.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Formatted = Annotated[
+    Format | None,
+    typer.Option("--format", help="How the answer is written.", show_default="table", case_sensitive=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; the same as --format json.")]
+Print0 = Annotated[bool, typer.Option("-0", "--print0", help="Paths ended by a zero byte, for xargs -0.")]
+
+
+def chosen_format(given: Format | None, *, json: bool, print0: bool = False) -> Format:
+    """The format that --format, --json and --print0 mean together; a contradiction is wrong usage."""
+    if json and given not in {None, Format.JSON}:
+        raise typer.BadParameter(f"it contradicts --format {given}", param_hint="--json")
+    if print0 and (json or given not in {None, Format.PATHS}):
+        raise typer.BadParameter("it goes with --format paths only", param_hint="--print0")
+    if json:
+        return Format.JSON
+    return given or (Format.PATHS if print0 else Format.TABLE)
