@@ -6,6 +6,7 @@ Knows nothing of Celery. One `Tagger` is one process's: its models, their pipeli
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -35,6 +36,11 @@ STOP_CHECK_S = 1.0
 """How often a chunk that waits for results looks whether it has to stop."""
 
 T = TypeVar("T")
+STORE_PHOTOS = 32
+"""A transaction costs as much for one photo as for thirty; what a killed worker had not stored is looked at again."""
+STORE_S = 2.0
+"""Slow photos are stored sooner, so that progress is seen and little is lost."""
+
 Stored = Sequence[tuple[Found, ItemOutcome]]
 
 
@@ -183,6 +189,7 @@ class _ChunkWork:
         self._sink = _ChunkSink(database, claimed)
         self._pending: dict[Request, OpenItem] = {}
         self._batch: list[Found] = []
+        self._stored_at = time.monotonic()
 
     def run(self) -> ChunkEnd:
         while items := self._open_items():
@@ -232,7 +239,7 @@ class _ChunkWork:
             del self._pending[request]
 
     def _take_answers(self, *, wait: bool) -> None:
-        """Collect what the pipeline delivered, at least once if told to; store when a whole batch of the model is there."""
+        """Collect what the pipeline delivered, at least once if told to; store it when it is worth a transaction."""
         while self._pending and (wait or not self._sink.answers.empty()):
             try:
                 answers = self._sink.answers.get(timeout=STOP_CHECK_S)
@@ -241,11 +248,12 @@ class _ChunkWork:
             if isinstance(answers, Exception):
                 raise ModelFailed(name=self._running.model.manifest.name, reason=answers) from answers
             self._batch += [Found(self._pending.pop(request), result) for request, result in answers]
-            if len(self._batch) >= self._running.model.batch_size:
+            if len(self._batch) >= STORE_PHOTOS or time.monotonic() - self._stored_at > STORE_S:
                 self._store()
 
     def _store(self) -> None:
         found, self._batch = self._without_away(self._batch), []
+        self._stored_at = time.monotonic()
         self._check_lease()
         if found:
             stored = self._patiently(

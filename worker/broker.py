@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tagger.errors import RedisUnavailable
 from tagger.ledger.dispatch import mark_sent, unsent
@@ -39,9 +41,16 @@ class Broker:
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
     def client(self) -> redis.Redis:
+        """A client that answers or fails at once: whoever asks has something else to do."""
         if self.url.startswith("redis+socket://"):
-            return redis.Redis(unix_socket_path=urlsplit(self.url).path, socket_timeout=TIMEOUT_S)
-        return redis.Redis.from_url(self.url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+            return redis.Redis(
+                unix_socket_path=urlsplit(self.url).path,
+                socket_timeout=TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+            )
+        return redis.Redis.from_url(
+            self.url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        )
 
 
 def find_broker(settings: Settings, *, start: bool) -> Broker:

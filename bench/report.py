@@ -1,0 +1,80 @@
+"""What every report begins with, and how its tables look."""
+
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("landmark-tagger", "torch", "torchvision", "pillow", "sqlalchemy", "celery", "redis")
+
+
+def print_heading(title: str) -> None:
+    """Print the title, the command, and when and where it ran: figures without these mean nothing."""
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
+    print(f"## {title}\n")
+    print(f"- {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}, load averages at the start: {load}")
+    print(f"- {cpu_model()}, {_cores()} cores, {_memory_gib():.0f} GiB; {platform.platform(terse=True)}")
+    print(f"- Python {platform.python_version()}, {versions}")
+    print(f"- `python -m {_program()}` with {_shown_arguments()}\n", flush=True)
+
+
+def print_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a Markdown table; the first column is text, the others are numbers."""
+    print("| " + " | ".join(names) + " |")
+    print("|" + "---|" + "--:|" * (len(names) - 1))
+    for row in rows:
+        print("| " + " | ".join(_cell(value) for value in row) + " |")
+    print(flush=True)
+
+
+def note(text: str) -> None:
+    """Say on stderr how far it is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def spread(values: Sequence[float]) -> str:
+    """The least and the greatest, which say how far to trust a median of few rounds."""
+    return f"{_cell(min(values))} to {_cell(max(values))}"
+
+
+def cpu_model() -> str:
+    """The processor's name as the kernel gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def _program() -> str:
+    return f"bench.{Path(sys.argv[0]).stem}"
+
+
+def _shown_arguments() -> str:
+    # Folders by their last part: where photos lie on somebody's machine says nothing.
+    shown = [Path(word).name if os.sep in word and "://" not in word else word for word in sys.argv[1:]]
+    return f"`{' '.join(shown)}`" if shown else "no arguments"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return str(value)
