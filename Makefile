@@ -33,7 +33,7 @@ demo: setup  ## tag PHOTOS=folder: Redis, a worker, a SQLite database, and what 
 	$(BIN)/tagger up --once "$$folder" || [ $$? -eq 3 ]
 
 test: setup lint  ## all tests, lint, types and import rules
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check

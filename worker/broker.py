@@ -5,6 +5,7 @@ Losing all of it loses no work. Imports Celery only to send.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from tagger.settings import Settings
 
 TIMEOUT_S = 3.0
+REFUSED = "tagger.refused"
+"""The Redis list of messages that were refused; the ledger knows their chunks and sends them again."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,12 @@ def queue_depths(broker: Broker) -> tuple[dict[str, int | None], str | None]:
         if broker.embedded:
             return unknown, None  # it is started when it is needed
         return unknown, str(RedisUnavailable(url=broker.shown_url, reason=error))
+
+
+def keep_refused(broker: Broker, body: object, reason: str) -> None:
+    """Keep a message that no worker here understands where an operator finds it, and out of the workers' way."""
+    with broker.client() as client:
+        client.rpush(REFUSED, json.dumps({"reason": reason, "body": body}, default=repr))
 
 
 def send_waiting(database: Database, broker: Broker, job: int | None = None) -> str | None:

@@ -13,8 +13,9 @@ from tagger.registry import resolve_model
 from tagger.settings import Settings
 from tagger.tables import Runner
 from tagger.tagging import ChunkEnd, Tagger
-from worker.messages import VERSION, ChunkMessage
-from worker.sweeper import Sweeper
+from worker.broker import Broker
+from worker.messages import ChunkMessage
+from worker.sweeper import Seen, Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class Engine:
         self.tagger = Tagger(self.database, settings)
         # Loaded before the first message comes: a model that cannot run stops the worker at its start.
         self.tagger.running_model(resolve_model(self.database, settings.model).id)
-        self._sweeper = Sweeper(app, self.database, settings, name, device.kind)
+        self.broker = Broker(str(app.conf.broker_url), embedded=settings.redis_url is None)
+        self._sweeper = Sweeper(app, self.broker, self.database, settings, Seen(name, device.kind))
 
     def start(self) -> None:
         self._sweeper.start()
@@ -38,9 +40,6 @@ class Engine:
         """Work on the chunk a message names; None where there is nothing to do any more."""
         claimed = claim(self.database, message.name, Runner.WORKERS, self.name)
         return None if claimed is None else self.tagger.tag_chunk(claimed)
-
-    def is_ours(self, message: ChunkMessage) -> bool:
-        return message.version == VERSION and message.ledger == self.database.ledger_id
 
     def close(self) -> None:
         """Store what is in hand, give the rest back, end the threads."""

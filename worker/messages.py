@@ -1,12 +1,12 @@
 """The message of a chunk: JSON, versioned, and naming its ledger, so that a worker on another database notices."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from tagger.ledger.chunks import ChunkName
 
-VERSION = 1
+VERSION: Literal[1] = 1
 TASK_NAME = "tagger.tag_chunk"
 
 
@@ -15,7 +15,7 @@ class ChunkMessage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    version: int = VERSION
+    version: Literal[1] = VERSION
     ledger: str
     job: int
     chunk: int

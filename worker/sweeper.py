@@ -5,6 +5,7 @@ Any number of sweepers may run: each of their acts is one SQL statement that cha
 
 import logging
 import threading
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import redis
@@ -26,16 +27,25 @@ log = logging.getLogger(__name__)
 SWEEP_S = 10.0
 
 
+@dataclass(frozen=True)
+class Seen:
+    """How this worker is shown to others."""
+
+    name: str
+    device: str
+
+
 class Sweeper:
     """Sweeps every SWEEP_S until closed; trouble is logged and met again at the next sweep."""
 
-    def __init__(self, app: Celery, database: Database, settings: Settings, worker: str, device: str) -> None:
+    def __init__(
+        self, app: Celery, broker: Broker, database: Database, settings: Settings, worker: Seen
+    ) -> None:
         self._app = app
+        self._broker = broker
         self._database = database
         self._settings = settings
-        self._broker = Broker(str(app.conf.broker_url), embedded=settings.redis_url is None)
         self._worker = worker
-        self._device = device
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -47,7 +57,7 @@ class Sweeper:
         self._thread.join()
         try:
             with self._database.write() as connection:
-                connection.execute(delete(workers).where(workers.c.name == self._worker))
+                connection.execute(delete(workers).where(workers.c.name == self._worker.name))
         except SQLAlchemyError:
             log.warning("the database does not answer; this worker's row stays until it is out of date")
 
@@ -72,10 +82,17 @@ class Sweeper:
         send_all(self._app, self._database)
 
     def _say_alive(self) -> None:
-        row = {"name": self._worker, "device": self._device, "started_at": datetime.now(UTC), "seen_at": 0.0}
+        row = {
+            "name": self._worker.name,
+            "device": self._worker.device,
+            "started_at": datetime.now(UTC),
+            "seen_at": 0.0,
+        }
         with self._database.write() as connection:
             insert_missing(connection, workers, [row])
-            connection.execute(update(workers).where(workers.c.name == self._worker).values(seen_at=db_now()))
+            connection.execute(
+                update(workers).where(workers.c.name == self._worker.name).values(seen_at=db_now())
+            )
 
     def _wake_waiting(self) -> None:
         waiting = waiting_roots(self._database)

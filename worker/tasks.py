@@ -5,12 +5,13 @@ import os
 from typing import Any
 
 from celery import shared_task, signals
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
 from celery.worker import state
 from pydantic import ValidationError
 
 from tagger.errors import TaggerError
 from tagger.settings import load_settings
+from worker.broker import REFUSED, keep_refused
 from worker.engine import current_engine, start_engine, stop_engine
 from worker.messages import TASK_NAME, ChunkMessage
 
@@ -22,7 +23,7 @@ def tag_chunk(body: dict[str, Any]) -> None:
     """Tag the photos of one chunk."""
     engine = current_engine()
     message = _read(body)
-    if not engine.is_ours(message):
+    if message.ledger != engine.database.ledger_id:
         _refuse(message, engine.database.shown_url)
     try:
         engine.tag(message)
@@ -31,32 +32,26 @@ def tag_chunk(body: dict[str, Any]) -> None:
         log.exception("job %d chunk %d", message.job, message.chunk)
 
 
-def _read(body: dict[str, Any]) -> ChunkMessage:
+def _read(body: object) -> ChunkMessage:
     try:
         return ChunkMessage.model_validate(body)
     except ValidationError as error:
-        log.critical(
-            "a message cannot be understood; is this worker older than the program that sent it? %s", error
-        )
-        _stop_consuming()
-        raise Reject(requeue=True) from error
+        reason = f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
+        log.exception("a message cannot be understood and is kept in the list %s", REFUSED)
+        keep_refused(current_engine().broker, body, reason)
+        raise Ignore from error
 
 
 def _refuse(message: ChunkMessage, database: str) -> None:
     """Another ledger's message is another worker's: keep it in the queue, and stop before taking more."""
     log.critical(
-        "this worker uses %s, but Redis holds messages of another database (ledger %s, message version %d). "
+        "this worker uses %s, but Redis holds messages of another database (ledger %s). "
         "Set TAGGER_DATABASE_URL to the database the photos were enqueued in, or TAGGER_REDIS_URL to this one's Redis.",
         database,
         message.ledger,
-        message.version,
     )
-    _stop_consuming()
-    raise Reject(requeue=True)
-
-
-def _stop_consuming() -> None:
     state.should_stop = os.EX_CONFIG
+    raise Reject(requeue=True)
 
 
 @signals.worker_init.connect

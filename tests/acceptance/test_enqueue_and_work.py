@@ -1,5 +1,6 @@
 """`tagger enqueue`, `worker`, `up`, `status`: the main job through a real Redis and real Celery workers."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from sqlalchemy import select
 
 from tagger.database import open_database
 from tagger.tables import contents
+from worker.broker import REFUSED
+from worker.celery_app import make_app
+from worker.messages import TASK_NAME
 
 
 @pytest.fixture
@@ -119,6 +123,22 @@ def test_a_worker_on_another_database_refuses_and_loses_no_message(
     assert terminal.json("status")["queues"]["bulk"] == 1
     with terminal.workers(1):
         terminal.wait_until(lambda: terminal.progress(int(job)).is_over)
+
+
+def test_a_message_of_an_unknown_version_is_kept_aside_and_the_work_goes_on(
+    terminal: Terminal, redis_server: RedisServer
+) -> None:
+    draw_many(terminal.folder / "photos", 20)
+    odd = {"version": 2, "ledger": "?", "job": 1, "chunk": 0}
+    app = make_app(redis_server.url)
+    app.send_task(TASK_NAME, args=[odd], queue="tagger.bulk")
+    app.close()
+    with terminal.workers(1):
+        assert terminal.json("enqueue", "--wait", "photos")["tagged"] == 16
+    with redis_server.client() as client:
+        (kept,) = client.lrange(REFUSED, 0, -1)
+    assert json.loads(kept)["body"] == odd
+    assert "cannot be understood" in terminal.log.read_text()
 
 
 def test_a_worker_with_a_model_that_cannot_run_says_so_and_ends(terminal: Terminal) -> None:
