@@ -20,7 +20,8 @@ setup: .venv/ready  ## a .venv with tagger and trainer in it, from the lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The folder comes by the environment, so that any name survives the shell; 3 means that some photos failed.
+# The folder comes by the environment, so that quotes and spaces survive; 3 means that some photos failed. What is
+# not a person's own goes into a database of its own.
 demo: export PHOTOS := $(PHOTOS)
 demo: setup  ## tag PHOTOS=folder: Redis, a worker, a SQLite database, and what was found
 	@folder="$${PHOTOS/#\~/$$HOME}"; \
@@ -29,6 +30,10 @@ demo: setup  ## tag PHOTOS=folder: Redis, a worker, a SQLite database, and what 
 	elif [ -z "$$folder" ]; then \
 		folder=build/drawn-photos; $(BIN)/python tests/drawing.py "$$folder" 12; \
 		echo "no PHOTOS=folder was named: taking pictures drawn for this, in $$folder (whatever is recognised in them is a mistake)"; \
+	fi; \
+	if [ -z "$$PHOTOS" ] && [ -z "$$TAGGER_DATA_FOLDER" ]; then \
+		export TAGGER_DATA_FOLDER=build/demo; \
+		echo "the database is one of its own: put TAGGER_DATA_FOLDER=build/demo in front of what you ask next"; \
 	fi; \
 	$(BIN)/tagger up --once "$$folder" || [ $$? -eq 3 ]
 

@@ -93,6 +93,9 @@ class Manifest(_Frozen):
 def file_digest(path: Path) -> str:
     """The BLAKE3 of the whole file, in hexadecimal: the model's identity in the registry."""
     try:
+        with path.open("rb"):  # whose errors have a reason that people know
+            if not path.is_file():
+                raise ModelRefused(path=path, reason="it is a device or a pipe and no file")
         hasher = blake3()
         hasher.update_mmap(path)
     except OSError as error:

@@ -63,7 +63,7 @@ class CountryNotFound(TaggerError):
 
 
 class PhotoNotKnown(TaggerError):
-    """The photo {path} is not in the database. Tag it first with `tagger tag`."""
+    """Nothing at {path} is in the database. `tagger tag` puts photos there; `tagger query --any-rank --format paths` lists them."""
 
 
 class DatabaseUnavailable(TaggerError):

@@ -143,8 +143,9 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _folded(name: str) -> str:
-    # Spaces, hyphens and underscores are one: people type `eiffel tower`, slugs have hyphens.
-    folded = unicodedata.normalize("NFKC", name).casefold()
+    # Spaces, hyphens and underscores are one, and accents may be left out: people type `place massena`.
+    bare = (letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    folded = "".join(bare).casefold()
     return " ".join(folded.replace("-", " ").replace("_", " ").split())
 
 

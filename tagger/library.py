@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
 
 from tagger.database import Database, insert_missing
 from tagger.errors import FailureKind
@@ -285,7 +285,7 @@ def _store_failures(
             "failure_kind": failure.kind,
             "failure_text": failure.text,
             "failure_job_id": claimed.name.job_id,
-            "failure_attempts": claimed.attempts,
+            "failure_attempts": func.coalesce(photos.c.failure_attempts, 0) + 1,
         }
         if failure.kind is FailureKind.GONE:
             values["gone_since"] = datetime.now(UTC)

@@ -68,6 +68,13 @@ def add_model(database: Database, file: Path, name: str | None = None) -> Regist
     return _with_id(database, _register(database, digest, manifest, place=place, name=name))
 
 
+def unregistered(file: Path) -> RegisteredModel:
+    """The model in a file that the operator named, to be run once and not registered; its id is no one's."""
+    return RegisteredModel(
+        0, file.stem, file_digest(file), file, read_manifest(file), in_use=False, shipped=False
+    )
+
+
 def use_model(database: Database, name: str) -> RegisteredModel:
     """Put a registered model in use, for jobs that name none.
 

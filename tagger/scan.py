@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,38 @@ def check_roots(database: Database, selection: Selection, places: Places) -> Non
             root = root_of(connection, folder, places)
             if root is not None and is_away(connection, root, folder):
                 raise RootAway(folder=folder, known=count_known(connection, root, folder))
+
+
+def preview(database: Database, selection: Selection, look: Look, places: Places) -> tuple[int, int]:
+    """How many photos a scan would find, and how many of them a job would skip; nothing is recorded."""
+    files = ((file.parent, found_photo(file)) for file in selection.files)
+    walked = (
+        (folder, met)
+        for folder in selection.folders
+        for met in find_photos(folder, include=selection.include, exclude=selection.exclude)
+        if isinstance(met, FoundPhoto)
+    )
+    found = seen = 0
+    for folder, pairs in groupby(chain(walked, files), key=lambda pair: pair[0]):
+        while page := [photo for _, photo in islice(pairs, PAGE)]:
+            found += len(page)
+            seen += _count_seen(database, folder, page, look, places)
+    return found, seen
+
+
+def _count_seen(
+    database: Database, folder: Path, page: Sequence[FoundPhoto], look: Look, places: Places
+) -> int:
+    with database.read() as connection:
+        root = root_of(connection, folder, places)
+        if root is None:
+            return 0
+        found = {_key(root.folder, photo): photo for photo in page}
+        return sum(
+            _is_seen(row, found[key], look)
+            for key, row in _known(connection, root, found).items()
+            if key in found
+        )
 
 
 class Scan:

@@ -79,11 +79,19 @@ def load_settings(**options: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise SettingsInvalid(reason=f"{name}: {first['msg'].lower()} (it is {first['input']!r})") from error
+        raise SettingsInvalid(reason=_reason(error)) from error
     except ValueError as error:  # TOML that does not parse, JSON of `roots` that does not parse
         raise SettingsInvalid(reason=str(error)) from error
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        return f"there is no setting called {name}"
+    return (
+        f"{name} (TAGGER_{name.upper()}) is {first['input']!r}; {first['msg'].removeprefix('Input ').lower()}"
+    )
 
 
 def _config_file() -> Path:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from typing import Any
 import redis
 from artifacts import LABELS, colour_of, tiny_artifact
 from PIL import Image
+from sqlalchemy import select
 
 from tagger.database import Database, open_database
 from tagger.ledger.progress import JobProgress, WorkerSeen, list_jobs, list_workers
+from tagger.tables import chunks
 from worker.broker import Broker
 from worker.embedded import embedded_url
 
@@ -113,17 +115,49 @@ class Terminal:
         finally:
             database.close()
 
+    @contextmanager
+    def frozen(self, workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+        """The workers' processes stand still (SIGSTOP) meanwhile, so that a job does not run ahead of the test."""
+        for worker in workers:
+            worker.send_signal(signal.SIGSTOP)
+        yield
+        for worker in workers:
+            worker.send_signal(signal.SIGCONT)
+
+    def freeze_with_a_lease(self, worker: subprocess.Popen[bytes], database: Database) -> None:
+        """Stop the worker's process (SIGSTOP) while it holds a chunk that is not done."""
+        held = select(chunks.c.job_id).where(
+            chunks.c.worker.startswith(f"tagger-{worker.pid}@"), chunks.c.done.is_(False)
+        )
+
+        def holds() -> bool:
+            with database.read() as connection:
+                return connection.execute(held).first() is not None
+
+        def is_caught() -> bool:
+            if not holds():
+                return False
+            worker.send_signal(signal.SIGSTOP)
+            if not holds():  # it was done just before
+                worker.send_signal(signal.SIGCONT)
+                return False
+            return True
+
+        self.wait_until(is_caught, every_s=0.005)
+
     def _workers_seen(self) -> list[WorkerSeen]:
         with self.database() as database:
             return list_workers(database)
 
-    def wait_until(self, condition: Any, timeout_s: float = 120.0) -> None:
+    def wait_until(
+        self, condition: Callable[[], object], timeout_s: float = 120.0, every_s: float = 0.05
+    ) -> None:
         until = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > until:
                 log = self.log.read_text(errors="replace") if self.log.exists() else ""
                 raise AssertionError(f"it did not come to that within {timeout_s} s\n{log[-4000:]}")
-                time.sleep(0.05)
+                time.sleep(every_s)
 
     def end_embedded_redis(self) -> None:
         with suppress(redis.RedisError), Broker(embedded_url(self.data), embedded=True).client() as client:

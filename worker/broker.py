@@ -76,7 +76,7 @@ def check_broker(broker: Broker) -> None:
         with broker.client() as client:
             client.ping()
     except (redis.RedisError, ValueError) as error:
-        raise RedisUnavailable(url=broker.shown_url, reason=str(error)) from error
+        raise RedisUnavailable(url=broker.shown_url, reason=str(error).rstrip(".")) from error
 
 
 def queue_depths(broker: Broker) -> tuple[dict[str, int | None], str | None]:
@@ -88,7 +88,7 @@ def queue_depths(broker: Broker) -> tuple[dict[str, int | None], str | None]:
         unknown: dict[str, int | None] = dict.fromkeys(priority.value for priority in QUEUES)
         if broker.embedded:
             return unknown, None  # it is started when it is needed
-        return unknown, str(RedisUnavailable(url=broker.shown_url, reason=error))
+        return unknown, str(RedisUnavailable(url=broker.shown_url, reason=str(error).rstrip(".")))
 
 
 def keep_refused(broker: Broker, body: object, reason: str) -> None:

@@ -26,12 +26,12 @@ class Engine:
     def __init__(self, app: Celery, settings: Settings, name: str) -> None:
         self.name = name
         self.database: Database = open_database(settings.effective_database_url)
-        device = choose_device(settings.device, settings.batch_size)
+        self.device = choose_device(settings.device, settings.batch_size).kind
         self.tagger = Tagger(self.database, settings)
         # Loaded before the first message comes: a model that cannot run stops the worker at its start.
         self.tagger.running_model(resolve_model(self.database, settings.model).id)
         self.broker = Broker(str(app.conf.broker_url), embedded=settings.redis_url is None)
-        self._sweeper = Sweeper(app, self.broker, self.database, settings, Seen(name, device.kind))
+        self._sweeper = Sweeper(app, self.broker, self.database, settings, Seen(name, self.device))
 
     def start(self) -> None:
         self._sweeper.start()
@@ -39,7 +39,13 @@ class Engine:
     def tag(self, message: ChunkMessage) -> ChunkEnd | None:
         """Work on the chunk a message names; None where there is nothing to do any more."""
         claimed = claim(self.database, message.name, Runner.WORKERS, self.name)
-        return None if claimed is None else self.tagger.tag_chunk(claimed)
+        if claimed is None:
+            return None
+        end = self.tagger.tag_chunk(claimed)
+        log.info(
+            "job %d, photos %d to %d: %s", claimed.name.job_id, claimed.first + 1, claimed.last + 1, end.value
+        )
+        return end
 
     def close(self) -> None:
         """Store what is in hand, give the rest back, end the threads."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NO_WORKER_S = 30.0
 POLL_S = 0.5
+JOBS_SHOWN = 20
 
 JobNumber = Annotated[int | None, typer.Argument(help="A job's number; without it, all jobs.", metavar="JOB")]
 
@@ -114,8 +115,9 @@ def follow(
             if not wait_for_worker or list_workers(database):
                 seen = time.monotonic()
             if time.monotonic() - seen > NO_WORKER_S:
-                why = f"no worker has been there for {NO_WORKER_S:.0f} s"
-                console.warn(f"{why}. Job {job} stays; start a worker with: tagger worker")
+                with line.cleared():
+                    why = f"no worker has been there for {NO_WORKER_S:.0f} s"
+                    console.warn(f"{why}. Job {job} stays; start a worker with: tagger worker")
                 return console.NOT_DONE
             on_poll()
             time.sleep(POLL_S)
@@ -190,7 +192,8 @@ def _sums(progress: JobProgress) -> str:
     parts += [f"{progress.failed} failed"] if progress.failed else []
     parts += [f"{progress.cancelled} cancelled"] if progress.cancelled else []
     rate = f", {progress.photos_per_second:.1f} photos/s" if progress.photos_per_second else ""
-    return f"job {progress.job} {progress.state}: {progress.total} photos: {', '.join(parts)}{rate}"
+    photos = "1 photo" if progress.total == 1 else f"{progress.total} photos"
+    return f"job {progress.job} {progress.state}: {photos}: {', '.join(parts)}{rate}"
 
 
 def _print_job(progress: JobProgress) -> None:
@@ -203,40 +206,42 @@ def _print_job(progress: JobProgress) -> None:
 
 
 def _print_all(jobs: list[JobProgress], workers: list[WorkerSeen], queues: dict[str, int | None]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for name in (
-        "job",
-        "state",
-        "total",
-        "done",
-        "tagged",
-        "unknown",
-        "skipped",
-        "failed",
-        "photos/s",
-        "ETA",
-    ):
-        table.add_column(name, justify="left" if name == "state" else "right")
-    for job in jobs:
-        numbers = (job.total, job.done, job.tagged, job.unknown, job.skipped, job.failed)
-        rate = f"{job.photos_per_second:.1f}" if job.photos_per_second else "-"
-        eta = _duration(job.eta_seconds) if job.eta_seconds else "-"
-        table.add_row(str(job.job), job.state, *map(str, numbers), rate, eta)
-    terminal = Console(highlight=False)
-    if jobs:
-        terminal.print(table)
-    else:
-        terminal.print("no jobs yet; start one with: tagger tag FOLDER")
-    for job in jobs:
-        if job.note and not job.is_over:
-            terminal.print(f"job {job.job}: {job.note}", markup=False)
+    for line in [*(_job_lines(jobs[:JOBS_SHOWN]) if jobs else ()), *_notes(jobs)]:
+        typer.echo(line)
+    if len(jobs) > JOBS_SHOWN:
+        typer.echo(f"… and {len(jobs) - JOBS_SHOWN} older jobs; --json lists them all")
     names = ", ".join(f"{worker.name} ({worker.device}, {worker.chunks} chunks)" for worker in workers)
-    terminal.print(f"workers: {names or 'none'}", markup=False, soft_wrap=True)
-    depths = ", ".join(f"{name} {'?' if depth is None else depth}" for name, depth in queues.items())
-    terminal.print(f"messages waiting: {depths}", markup=False)
+    typer.echo(f"workers: {names or 'none'}")
+    depths = [f"{name} {depth}" for name, depth in queues.items() if depth is not None]
+    typer.echo(f"messages waiting: {', '.join(depths) or 'no Redis is running; a worker starts one'}")
+
+
+def _job_lines(jobs: list[JobProgress]) -> list[str]:
+    """A table of plain text: narrow enough for 80 columns, easy to cut."""
+    names = ["job", "state", "total", "done", "tagged", "unknown", "skipped", "failed", "photos/s", "ETA"]
+    rows = [names, *(_job_cells(job) for job in jobs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column == 1 else cell.rjust(width)
+            for column, (cell, width) in enumerate(cells)
+        )
+        for row in rows
+        for cells in [list(zip(row, widths, strict=True))]
+    ]
+
+
+def _job_cells(job: JobProgress) -> list[str]:
+    numbers = (job.total, job.done, job.tagged, job.unknown, job.skipped, job.failed)
+    rate = f"{job.photos_per_second:.1f}" if job.photos_per_second else "-"
+    eta = _duration(job.eta_seconds) if job.eta_seconds and job.running else "-"
+    return [str(job.job), job.state, *map(str, numbers), rate, eta]
+
+
+def _notes(jobs: list[JobProgress]) -> list[str]:
+    if not jobs:
+        return ["no jobs yet; start one with: tagger tag FOLDER"]
+    return [f"job {job.job}: {job.note}" for job in jobs if job.note and not job.is_over]
 
 
 def _duration(seconds: float) -> str:

@@ -1,12 +1,61 @@
-"""A line of text per photo, safe for a terminal whatever the file is called."""
+"""A line of text per photo as it is stored, safe for a terminal whatever the file is called."""
 
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
+
+import typer
 
 from tagger.cli.output import printable
+from tagger.cli.progress import ProgressLine
+from tagger.database import Database
 from tagger.ledger.chunks import ItemOutcome
+from tagger.ledger.jobs import model_of
+from tagger.ledger.progress import list_jobs
+from tagger.registry import model_by_id
 from tagger.results import Looked, Prediction, Result
+from tagger.roots import list_roots
+from tagger.settings import Settings
 from tagger.tables import Outcome
+from tagger.tagging import Stored
+
+
+class StoredPrinter:
+    """Prints a line per photo (or none) and shows how far the job is."""
+
+    def __init__(self, database: Database, settings: Settings, job: int, *, lines: bool) -> None:
+        progress = list_jobs(database, job)[0]
+        labels = model_by_id(database, model_of(database, job)).manifest.labels
+        self._labels = [(label.slug, label.name) for label in labels]
+        self._lines = lines
+        self._lock = threading.Lock()
+        with database.read() as connection:
+            self._roots = {root.id: root for root in list_roots(connection, settings.roots)}
+        self._done, self._total = progress.done, progress.total
+        self._looked, self._began = 0, time.monotonic()
+        self._progress = ProgressLine("tagging")
+
+    def __enter__(self) -> Self:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._progress.__exit__()
+
+    def show(self, stored: Stored) -> None:
+        """Called for each batch that was stored, from the threads that store."""
+        with self._lock:
+            if self._lines:
+                with self._progress.cleared():
+                    for found, outcome in sorted(stored, key=lambda pair: pair[1].position):
+                        path = self._roots[found.item.root_id].path_of(found.item.path, found.item.path_bytes)
+                        typer.echo(photo_line(path, found.result, outcome, self._labels))
+            self._done += len(stored)
+            self._looked += len(stored)
+            rate = self._looked / max(time.monotonic() - self._began, 0.001)
+            self._progress.show("tagging", self._done, self._total, rate)
 
 
 def photo_line(path: Path, result: Result, outcome: ItemOutcome, labels: Sequence[tuple[str, str]]) -> str:
@@ -25,7 +74,7 @@ def _what(result: Result, outcome: ItemOutcome, labels: Sequence[tuple[str, str]
         case Outcome.SKIPPED:
             return f"skipped: {outcome.reason}"
         case _ if not isinstance(result, Looked):
-            return f"{outcome.outcome}, like a copy of it"
+            return f"{outcome.outcome}: the same picture was looked at before"
         case Outcome.TAGGED:
             return ", ".join(scored(p, labels) for p in result.predictions if p.accepted)
         case _:

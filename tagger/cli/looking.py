@@ -8,18 +8,20 @@ from pathlib import Path
 import typer
 
 from tagger.cli.output import printable
+from tagger.database import open_database
 from tagger.devices import choose_device
 from tagger.errors import PhotoFailed
 from tagger.images import decode_photo
 from tagger.model import Model, load_model, top_k
 from tagger.photos import read_photo
-from tagger.registry import RegisteredModel
+from tagger.registry import RegisteredModel, resolve_model, unregistered
 from tagger.results import Prediction
 from tagger.settings import Settings
 
 
-def look_at(files: Sequence[str], settings: Settings, registered: RegisteredModel, *, json: bool) -> int:
+def look_at(files: Sequence[str], settings: Settings, *, json: bool) -> int:
     """Print what the model sees in each file; returns how many failed."""
+    registered = _model(settings)
     device = choose_device(settings.device, settings.batch_size)
     model = load_model(
         registered.file, registered.digest, registered.manifest, device, threads=settings.threads
@@ -40,10 +42,18 @@ def look_at(files: Sequence[str], settings: Settings, registered: RegisteredMode
             continue
         documents.append(_document(file, predictions, registered))
         if not json:
-            _print(file, predictions, registered, heading=len(files) > 1)
+            _print(file, predictions, registered, threshold, heading=len(files) > 1)
     if json:
         typer.echo(json_module.dumps(documents))
     return failed
+
+
+def _model(settings: Settings) -> RegisteredModel:
+    """The model that is asked for; a file that is not registered is run without being so."""
+    database = open_database(settings.effective_database_url)
+    if settings.model is not None and Path(settings.model).is_file():
+        return unregistered(Path(settings.model))
+    return resolve_model(database, settings.model)
 
 
 def _look(file: str, settings: Settings, model: Model, threshold: float) -> tuple[Prediction, ...]:
@@ -82,7 +92,12 @@ def _document(file: str, predictions: Sequence[Prediction], registered: Register
 
 
 def _print(
-    file: str, predictions: Sequence[Prediction], registered: RegisteredModel, *, heading: bool
+    file: str,
+    predictions: Sequence[Prediction],
+    registered: RegisteredModel,
+    threshold: float,
+    *,
+    heading: bool,
 ) -> None:
     if heading:
         typer.echo(f"{printable(file)}:")
@@ -92,6 +107,4 @@ def _print(
         place = ", ".join(part for part in (label.city, label.country) if part)
         typer.echo(f"{mark} {prediction.score:6.1%}  {label.name}" + (f" ({place})" if place else ""))
     if not any(prediction.accepted for prediction in predictions):
-        typer.echo(
-            f"  none of them reaches {registered.manifest.threshold:.0%}: probably no landmark this model knows"
-        )
+        typer.echo(f"  none of them reaches {threshold:.0%}: probably no landmark this model knows")

@@ -12,7 +12,7 @@ Paths = Annotated[
 ]
 TopK = Annotated[
     int | None,
-    typer.Option("--top-k", min=1, max=100, help="Landmarks kept per photo. [TAGGER_TOP_K; default 5]"),
+    typer.Option("--top-k", min=1, max=100, help="Best landmarks per photo. [TAGGER_TOP_K; default 5]"),
 ]
 Threshold = Annotated[
     float | None,
@@ -44,7 +44,7 @@ Formatted = Annotated[
     Format | None,
     typer.Option("--format", help="How the answer is written.", show_default="table", case_sensitive=False),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; the same as --format json.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Print0 = Annotated[bool, typer.Option("-0", "--print0", help="Paths ended by a zero byte, for xargs -0.")]
 
 

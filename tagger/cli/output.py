@@ -111,8 +111,14 @@ def write_failures(
         case Format.GEOJSON:
             raise ValueError("failures have no place on a map")
         case Format.TABLE:
-            rows = ([d["path"], d["kind"], d["text"], d["attempts"], d["job"]] for d in counted)
-            write_table(("Photo", "Kind", "What to do", "Tried", "Job"), rows, flexible=2)
+            if sys.stdout.isatty():  # two long columns do not fit a terminal; a line each does
+                rows = (
+                    [f"{d['path']}: {d['kind']}: {d['text']} (tried {d['attempts']}x, job {d['job']})"]
+                    for d in counted
+                )
+                _write_parts(printable(line).encode() + b"\n" for (line,) in rows)
+            else:
+                write_table(FAILURE_COLUMNS, ([d[column] for column in FAILURE_COLUMNS] for d in counted))
     return counted.count
 
 

@@ -1,7 +1,8 @@
 """A progress line with photos/s and ETA, on a terminal only."""
 
 import sys
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from tagger.cli.console import loudness
@@ -32,11 +33,18 @@ class ProgressLine:
             self._progress.start()
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         if self._shown:
             self._progress.stop()
+
+    @contextmanager
+    def cleared(self) -> Iterator[None]:
+        """Take the line away while something else is printed, which would end up in the middle of it."""
+        if self._shown:
+            self._progress.stop()
+        yield
+        if self._shown:
+            self._progress.start()
 
     def show(self, what: str, done: int, total: int | None, photos_per_second: float | None = None) -> None:
         if self._shown:

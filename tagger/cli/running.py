@@ -51,7 +51,7 @@ def worker(
             os.environ[f"TAGGER_{name}"] = str(value)
     check_broker(find_broker(load_settings(), start=True))
     names = [QUEUES[priority] for priority in Priority if priority in wanted]
-    run_worker(names, "info" if console.loudness.level > 0 else "warning")
+    run_worker(names, ("warning", "info")[console.loudness.level > 0])
 
 
 def up(
@@ -66,47 +66,35 @@ def up(
 
     Example: tagger up ~/Pictures --once
     """
-    from tagger.cli.tagging import submit
-    from tagger.settings import load_settings
+    from tagger.cli.following import follow
+    from tagger.cli.recording import load, opened, select, send
+    from tagger.cli.summary import print_summary
+    from tagger.tables import Priority
     from worker.broker import check_broker, find_broker
 
     if once and not paths:
         raise typer.BadParameter("it needs photos to tag: tagger up FOLDER --once", param_hint="--once")
-    settings = load_settings(device=device, batch_size=batch_size)
+    settings = load(device=device, batch_size=batch_size)
+    selection = select(paths) if paths else None
     broker = find_broker(settings, start=True)
     check_broker(broker)
+    database = opened(settings)
     console.say(
-        f"Redis: {'embedded' if broker.embedded else broker.shown_url}; database: {_shown_database(settings)}"
+        f"Redis: {'embedded' if broker.embedded else broker.shown_url}; database: {database.shown_url}"
     )
-    job = submit(settings, paths) if paths else None
+    job = send(database, settings, selection, Priority.BULK, start_redis=True) if selection else None
     with _Supervisor(settings, device, batch_size) as supervisor:
         console.say(f"a worker is starting; its log is {supervisor.log}")
-        if job is None or not once:
-            if job is not None:
-                console.say(f"job {job} is recorded; follow it with: tagger status {job} --watch")
-            console.say("running until Ctrl-C")
-            while True:
-                supervisor.look_after()
-                time.sleep(POLL_S)
-        code = _follow(settings, job, supervisor)
+        code = console.DONE
+        if job is not None:
+            code = follow(database, job, on_poll=supervisor.look_after)
+            print_summary(database, job)
+        if not once:
+            console.say("running until Ctrl-C; enqueue more photos from another terminal")
+        while not once:
+            supervisor.look_after()
+            time.sleep(POLL_S)
     raise typer.Exit(code)
-
-
-def _follow(settings: Settings, job: int, supervisor: _Supervisor) -> int:
-    from tagger.cli.following import follow
-    from tagger.cli.summary import print_summary
-    from tagger.database import open_database
-
-    database = open_database(settings.effective_database_url)
-    code = follow(database, job, on_poll=supervisor.look_after)
-    print_summary(database, job)
-    return code
-
-
-def _shown_database(settings: Settings) -> str:
-    from tagger.database import open_database
-
-    return open_database(settings.effective_database_url).shown_url
 
 
 class _Supervisor:

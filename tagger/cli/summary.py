@@ -16,25 +16,27 @@ SHOWN = 8
 
 
 def print_summary(database: Database, job: int) -> None:
+    from tagger.ledger.progress import list_jobs
     from tagger.query import landmark_counts
 
-    counts = sorted(landmark_counts(database), key=lambda each: -each.photos)
+    counts = landmark_counts(database, job=job)
     if counts:
-        typer.echo("landmarks in the database now:")
+        typer.echo("landmarks in these photos:")
         for each in counts[:SHOWN]:
             place = f" ({each.country})" if each.country else ""
             typer.echo(f"  {each.photos:5}  {each.name}{place}")
         if len(counts) > SHOWN:
             typer.echo(f"         … and {len(counts) - SHOWN} more")
     else:
-        typer.echo("no landmark was recognised")
+        typer.echo("no landmark was recognised in these photos")
     typer.echo(f"results: {database.shown_url}")
     typer.echo("ask next:")
     tagger = _program()
     if counts:
         typer.echo(f'  {tagger} query --landmark "{counts[0].name}"')
     typer.echo(f"  {tagger} landmarks")
-    typer.echo(f"  {tagger} failures {job}")
+    if list_jobs(database, job)[0].failed:
+        typer.echo(f"  {tagger} failures {job}")
 
 
 def _program() -> str:

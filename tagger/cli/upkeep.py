@@ -108,6 +108,9 @@ def use(
         _tell(model, f"{model.name} would be put in use", json=json)
         return
     _tell(registry.use_model(database, name), f"{name} is in use", json=json)
+    console.say(
+        "photos keep the tags they have until this model looks at them: tagging again replaces another model's tags"
+    )
 
 
 @model_app.command("show")

@@ -10,6 +10,8 @@ from sqlalchemy import Row, case, exists, func, select
 from tagger.database import Database, db_now
 from tagger.tables import JobState, Outcome, chunks, job_items, jobs, models, photos, workers
 
+LEAST_WORKED_S = 1.0
+"""A rate over less says nothing."""
 WORKER_SEEN_S = 30.0
 """Workers say every 10 s that they are alive."""
 
@@ -41,7 +43,8 @@ class JobProgress:
 
     @property
     def done(self) -> int:
-        return self.tagged + self.unknown + self.skipped + self.failed + self.cancelled
+        """Photos with an outcome; cancelled ones have none."""
+        return self.tagged + self.unknown + self.skipped + self.failed
 
     @property
     def is_over(self) -> bool:
@@ -141,7 +144,8 @@ def _progress(row: Row[Any]) -> JobProgress:
     running = 0 if is_over else int(row.held or 0)
     queued = row.total - running - sum(numbers.values())
     looked = numbers["tagged"] + numbers["unknown"] + numbers["failed"]
-    rate = looked / _seconds_worked(row) if row.started_at and looked else 0.0
+    worked_s = _seconds_worked(row) if row.started_at else 0.0
+    rate = looked / worked_s if worked_s >= LEAST_WORKED_S else 0.0
     left = queued + running
     return JobProgress(
         job=row.id,
@@ -166,4 +170,4 @@ def _progress(row: Row[Any]) -> JobProgress:
 def _seconds_worked(row: Row[Any]) -> float:
     until: datetime = row.finished_at or datetime.now(UTC)
     began: datetime = row.started_at
-    return max((until - began).total_seconds(), 0.001)
+    return (until - began).total_seconds()

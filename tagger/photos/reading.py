@@ -35,7 +35,9 @@ def read_photo(path: Path, *, max_bytes: int) -> PhotoBytes:
             if photo is not None:
                 return photo
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise PhotoFailed(FailureKind.GONE, "The file is no longer there. Scan its folder again.") from error
+        raise PhotoFailed(
+            FailureKind.GONE, "There is no such file any more. If it was moved, tag the folder it is in now."
+        ) from error
     except OSError as error:
         raise PhotoFailed(FailureKind.UNREADABLE, os_text("The file", error)) from error
     raise PhotoFailed(
@@ -81,6 +83,7 @@ def os_text(what: str, error: OSError) -> str:
         errno.EACCES: "Give this user the right to read it.",
         errno.EPERM: "Give this user the right to read it.",
         errno.ELOOP: "It is a link that leads back to itself; remove it.",
+        errno.EISDIR: "Name the folder to `tagger tag` instead.",
         errno.EIO: "Check the disk or the network share it is on.",
     }.get(error.errno or 0, "Check the disk or share it is on and try again.")
     return f"{what} cannot be read ({(error.strerror or str(error)).lower()}). {remedy}"

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, true
 
 from tagger.database import Database
 from tagger.errors import PhotoNotKnown
@@ -121,16 +121,16 @@ def find_photo(connection: Connection, path: Path, places: Places) -> int:
 
 
 def landmark_counts(
-    database: Database, country: str | None = None, *, all_known: bool = False
+    database: Database, country: str | None = None, *, job: int | None = None, all_known: bool = False
 ) -> list[LandmarkCount]:
-    """Landmarks by number of photos, most first; those that no photo shows only with `all_known`.
+    """Landmarks by number of photos (of a job, where one is named), most first; those that no photo shows only with `all_known`.
 
     Raises:
         CountryNotFound: no landmark is in `country`.
     """
     with database.read() as connection:
         places = all_landmarks(connection) if country is None else landmarks_in_country(connection, country)
-        counts = _counts(connection, None if country is None else [place.id for place in places])
+        counts = _counts(connection, None if country is None else [place.id for place in places], job)
     counted = (_count(place, counts.get(place.id, 0)) for place in places)
     shown = (count for count in counted if count.photos or all_known)
     return sorted(shown, key=lambda count: (-count.photos, count.landmark))
@@ -149,12 +149,14 @@ def _count(place: Landmark, number: int) -> LandmarkCount:
     )
 
 
-def _counts(connection: Connection, landmark_ids: Sequence[int] | None) -> Mapping[int, int]:
+def _counts(connection: Connection, landmark_ids: Sequence[int] | None, job: int | None) -> Mapping[int, int]:
     """Photos by landmark. The view of effective tags says the same, but would be read as a whole."""
     ruled = exists().where(
         verdicts.c.content_id == tags.c.content_id, verdicts.c.landmark_id == tags.c.landmark_id
     )
-    here = photos.c.gone_since.is_(None)
+    here: ColumnElement[bool] = photos.c.gone_since.is_(None)
+    if job is not None:
+        here = here & photos.c.id.in_(select(job_items.c.photo_id).where(job_items.c.job_id == job))
     # Verdicts count apart, so that a tag that is both accepted and confirmed counts once.
     said = (
         select(tags.c.landmark_id, func.count())

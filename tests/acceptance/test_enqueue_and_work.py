@@ -11,7 +11,6 @@ from commands import Terminal, draw, draw_many, stop
 from servers import RedisServer
 from sqlalchemy import select
 
-from tagger.database import open_database
 from tagger.tables import contents
 from worker.broker import REFUSED
 from worker.celery_app import make_app
@@ -98,13 +97,16 @@ def test_plain_celery_starts_the_same_worker(terminal: Terminal) -> None:
 def test_a_worker_ends_with_0_on_sigterm_and_stores_what_is_in_hand(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 400, size=(1600, 1200))
     terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
-    with terminal.workers(1) as (worker,):
-        job = terminal.json("enqueue", "photos")["job"]
-        terminal.wait_until(lambda: terminal.progress(job).tagged > 0)
-        assert stop(worker) == 0
+    with terminal.database() as database, terminal.workers(1) as (worker,):
+        with terminal.frozen([worker]):
+            job = terminal.json("enqueue", "photos")["job"]
+        terminal.freeze_with_a_lease(worker, database)
+        worker.send_signal(signal.SIGTERM)
+        worker.send_signal(signal.SIGCONT)
+        assert worker.wait(timeout=60) == 0
         progress = terminal.progress(job)
         assert progress.running == 0
-        assert 0 < progress.done < 400
+        assert progress.done < 400
         assert progress.queued == 400 - progress.done
     with terminal.workers(1):
         terminal.wait_until(lambda: terminal.progress(job).is_over)
@@ -227,10 +229,8 @@ def test_the_same_on_postgresql(tmp_path: Path, redis_server: RedisServer, postg
     with terminal.workers(2):
         assert terminal.json("enqueue", "--wait", "photos")["tagged"] == 80
     assert len(terminal.json("query", "--country", "France")) == 40
-    database = open_database(postgres_url)
-    with database.read() as connection:
+    with terminal.database() as database, database.read() as connection:
         assert len(connection.execute(select(contents.c.id)).all()) == 100
-    database.close()
 
 
 def test_a_server_whose_schema_is_not_there_yet_says_what_to_run(

@@ -144,8 +144,8 @@ def test_an_unmounted_root_is_refused_and_marks_nothing_as_gone(terminal: Termin
         (["tag"], 2, "PATH"),
         (["tag", "photos", "--top-k", "0"], 2, "--top-k"),
         (["status", "99"], 1, "no job 99"),
-        (["show", "photos/a.jpg"], 1, "not in the database"),
-        (["forget", "photos"], 1, "not in the database"),
+        (["show", "photos/a.jpg"], 1, "Nothing at"),
+        (["forget", "photos"], 1, "Nothing at"),
         (["look", "photos/nothing.jpg"], 3, "gone"),
     ],
 )

@@ -9,8 +9,7 @@ from commands import Terminal, draw_many
 from servers import RedisServer
 from sqlalchemy import func, select
 
-from tagger.database import Database, open_database
-from tagger.ledger.progress import JobProgress, list_jobs
+from tagger.database import Database
 from tagger.tables import contents, job_items, tags
 
 PHOTOS = 600
@@ -28,52 +27,37 @@ def test_every_photo_ends_once_though_a_worker_is_killed_and_redis_is_emptied(
     }
     terminal = Terminal(tmp_path / "terminal", settings)
     draw_many(terminal.folder / "photos", PHOTOS, size=(1600, 1200))
-    database = open_database(database_url)
 
-    with terminal.workers(2) as workers:
-        plain_s = _seconds_of_a_plain_run(terminal, database)
+    with terminal.database() as database, terminal.workers(2) as workers:
+        plain_s = _seconds_of_a_plain_run(terminal)
 
-        job = terminal.json("enqueue", "--again", "photos")["job"]
-        _wait_until_working(terminal, database, job)
+        with terminal.frozen(workers):
+            job = terminal.json("enqueue", "--again", "photos")["job"]
+        terminal.freeze_with_a_lease(workers[0], database)
         os.kill(workers[0].pid, signal.SIGKILL)
         redis_server.flush()
-        at_the_kill = _progress(database, job)
-        terminal.wait_until(lambda: _progress(database, job).is_over, timeout_s=plain_s + 90)
+        terminal.wait_until(lambda: terminal.progress(job).is_over, timeout_s=plain_s + 90)
 
-    assert at_the_kill.running > 0
-    after = _progress(database, job)
-    assert (after.total, after.tagged, after.unknown) == (PHOTOS, PHOTOS * 4 // 5, PHOTOS // 5)
-    assert after.skipped == after.failed == after.cancelled == after.queued == after.running == 0
-    with database.read() as connection:
-        ended = select(job_items.c.outcome, func.count().label("count")).where(job_items.c.job_id == job)
-        counted = {row.outcome: row[1] for row in connection.execute(ended.group_by(job_items.c.outcome))}
-        assert counted == {"tagged": after.tagged, "unknown": after.unknown}
-        assert connection.scalar(select(func.count()).select_from(contents)) == PHOTOS
-        doubled = select(tags.c.content_id, tags.c.landmark_id).group_by(
-            tags.c.content_id, tags.c.landmark_id
-        )
-        assert connection.execute(doubled.having(func.count() > 1)).all() == []
-    database.close()
+        after = terminal.progress(job)
+        assert (after.total, after.tagged, after.unknown) == (PHOTOS, PHOTOS * 4 // 5, PHOTOS // 5)
+        assert after.skipped == after.failed == after.cancelled == after.queued == after.running == 0
+        _check_items(database, job, {"tagged": after.tagged, "unknown": after.unknown})
 
 
-def _seconds_of_a_plain_run(terminal: Terminal, database: Database) -> float:
+def _seconds_of_a_plain_run(terminal: Terminal) -> float:
     began = time.monotonic()
-    job = terminal.json("enqueue", "photos")["job"]
-    terminal.wait_until(lambda: _progress(database, job).is_over)
-    assert _progress(database, job).tagged == PHOTOS * 4 // 5
+    assert terminal.json("enqueue", "--wait", "photos")["tagged"] == PHOTOS * 4 // 5
     return time.monotonic() - began
 
 
-def _wait_until_working(terminal: Terminal, database: Database, job: int) -> None:
-    """Until both workers hold leases and have stored something: the middle of the job."""
-
-    def is_under_way() -> bool:
-        progress = _progress(database, job)
-        assert not progress.is_over, "the job was over before the worker could be killed"
-        return progress.running > 64 and progress.done > 0
-
-    terminal.wait_until(is_under_way)
-
-
-def _progress(database: Database, job: int) -> JobProgress:
-    return list_jobs(database, job)[0]
+def _check_items(database: Database, job: int, expected: dict[str, int]) -> None:
+    """Item by item what the sums say, and no picture or tag twice."""
+    with database.read() as connection:
+        ended = select(job_items.c.outcome, func.count()).where(job_items.c.job_id == job)
+        counted = {row[0]: row[1] for row in connection.execute(ended.group_by(job_items.c.outcome))}
+        assert counted == expected
+        assert connection.scalar(select(func.count()).select_from(contents)) == PHOTOS
+        twice = (
+            select(tags.c.content_id).group_by(tags.c.content_id, tags.c.landmark_id).having(func.count() > 1)
+        )
+        assert connection.execute(twice).all() == []
