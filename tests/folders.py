@@ -87,7 +87,7 @@ class TaggedFolder:
 
     def progress(self, job: int) -> JobProgress:
         (progress,) = list_jobs(self.database, job)
-        assert progress.total == progress.queued + progress.running + progress.done
+        assert progress.total == progress.queued + progress.running + progress.done + progress.cancelled
         return progress
 
     def outcomes(self, job: int) -> dict[str, str]:

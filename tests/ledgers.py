@@ -83,7 +83,7 @@ class LedgerOf:
     def progress(self, job: int) -> JobProgress:
         """The job's numbers, after checking that they agree with its items."""
         (progress,) = list_jobs(self.database, job)
-        assert progress.total == progress.queued + progress.running + progress.done
+        assert progress.total == progress.queued + progress.running + progress.done + progress.cancelled
         assert min(progress.queued, progress.running) >= 0
         with self.database.read() as connection:
             for chunk in connection.execute(select(chunks).where(chunks.c.job_id == job)).all():
