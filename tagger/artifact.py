@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -93,9 +94,10 @@ class Manifest(_Frozen):
 def file_digest(path: Path) -> str:
     """The BLAKE3 of the whole file, in hexadecimal: the model's identity in the registry."""
     try:
+        if path.exists() and not path.is_file():
+            raise ModelRefused(path=path, reason="it is a folder, a device or a pipe")
         with path.open("rb"):  # whose errors have a reason that people know
-            if not path.is_file():
-                raise ModelRefused(path=path, reason="it is a device or a pipe and no file")
+            pass
         hasher = blake3()
         hasher.update_mmap(path)
     except OSError as error:
@@ -121,7 +123,7 @@ def read_manifest(path: Path) -> Manifest:
             return Manifest.model_validate_json(archive.read(entries[0]))
     except OSError as error:
         raise ModelRefused(path=path, reason=_os_reason(error)) from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -74,7 +74,7 @@ class Database:
     @property
     def shown_url(self) -> str:
         """The address without its password."""
-        return self._engine.url.render_as_string(hide_password=True)
+        return _shown(self._engine.url)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -195,7 +195,7 @@ def _engine(url: str, *, make_folder: bool = True) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed, make_folder=make_folder)
         return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=16)
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise SettingsInvalid(
             reason="database_url: it is not a database address like sqlite:///FILE"
         ) from error
@@ -270,7 +270,9 @@ def patiently(work: Callable[[], T], stop: threading.Event, give_up: threading.E
 
 
 def _shown(url: URL) -> str:
-    return url.render_as_string(hide_password=True)
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{url.database}"
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def insert_missing(connection: Connection, target: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -22,6 +22,10 @@ class FolderNotFound(TaggerError):
     """There is no file or folder at {path}. Check the name, and that the disk or share it is on is mounted."""
 
 
+class SystemRefused(TaggerError):
+    """The system does not allow it: {what!r}: {reason}. Check the name, and the rights of this user there."""
+
+
 class SettingsInvalid(TaggerError):
     """A setting cannot be used: {reason}. Correct it in the option, environment variable or tagger.toml named."""
 

@@ -19,6 +19,7 @@ from tagger.images import DecodedImage, decode_photo
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.model import Model, Scores, top_k
 from tagger.photos import PhotoBytes, digest_photo, read_photo
+from tagger.photos.reading import stored_time_ns
 from tagger.results import Failed, FileState, Known, Looked, Result, Unchanged
 
 log = logging.getLogger(__name__)
@@ -266,7 +267,7 @@ def _state_of(path: Path) -> FileState | None:
         status = path.stat()
     except OSError:
         return None  # reading it will say what is wrong
-    return FileState(status.st_size, status.st_mtime_ns)
+    return FileState(status.st_size, stored_time_ns(status))
 
 
 _NO_NUMBERS = PhotoFailure(

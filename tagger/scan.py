@@ -22,6 +22,8 @@ from tagger.roots import Places, Root, count_known, hold_root, is_away, known_be
 from tagger.tables import NO_FAILURE, contents, photos
 
 PAGE = 1000
+LONGEST_PATH_BYTES = 2000
+"""PostgreSQL's indexes hold no longer ones."""
 
 PathKey = tuple[str, bytes]
 """A photo's two path columns: text, and bytes where the name is not UTF-8."""
@@ -211,6 +213,9 @@ def _sorted_out(walk: Iterable[FoundPhoto | FolderProblem], report: ScanReport) 
     for met in walk:
         if isinstance(met, FolderProblem):
             report.problems.append(met)
+        elif len(os.fsencode(met.path)) > LONGEST_PATH_BYTES:
+            text = f"Its path has more than {LONGEST_PATH_BYTES} bytes. Move it up some folders."
+            report.problems.append(FolderProblem(met.path, text))
         else:
             yield met
 

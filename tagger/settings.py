@@ -7,6 +7,7 @@ Order: option, environment variable `TAGGER_…`, `tagger.toml` (in the working 
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import platformdirs
 from pydantic import Field, ValidationError
@@ -56,7 +57,7 @@ class Settings(BaseSettings):
 
     @property
     def effective_database_url(self) -> str:
-        return self.database_url or f"sqlite:///{self.data_folder / 'tagger.sqlite'}"
+        return self.database_url or f"sqlite:///{quote(str(self.data_folder / 'tagger.sqlite'))}"
 
     @classmethod
     def settings_customise_sources(
@@ -84,14 +85,19 @@ def load_settings(**options: Any) -> Settings:
         raise SettingsInvalid(reason=str(error)) from error
 
 
+def shown_address(url: str) -> str:
+    """A server's address for people: without user, password and options, whatever is odd about it."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+
+
 def _reason(error: ValidationError) -> str:
     first = error.errors()[0]
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         return f"there is no setting called {name}"
-    return (
-        f"{name} (TAGGER_{name.upper()}) is {first['input']!r}; {first['msg'].removeprefix('Input ').lower()}"
-    )
+    given = "" if name.endswith("_url") else f" is {first['input']!r}"  # an address may hold a password
+    return f"{name} (TAGGER_{name.upper()}){given}: {first['msg'].removeprefix('Input ').lower()}"
 
 
 def _config_file() -> Path:

@@ -263,12 +263,12 @@ class _ChunkWork:
 
     def _without_away(self, found: list[Found]) -> list[Found]:
         """Photos that vanished with their whole root are not gone: they stay open, and the job waits for the root."""
-        vanished = {each.item.root_id for each in found if _is_gone(each)}
+        vanished = {each.item.root_id for each in found if _is_unreached(each)}
         if not vanished:
             return found
         roots = self._roots()
         here = roots.keys() - {root.id for root in self._away(vanished, roots)}
-        return [each for each in found if each.item.root_id in here or not _is_gone(each)]
+        return [each for each in found if each.item.root_id in here or not _is_unreached(each)]
 
     def _wait_for(self, root: Root) -> None:
         self._patiently(lambda: wait_for_root(self._database, self._claimed.name.job_id, root.name))
@@ -298,8 +298,10 @@ class _ChunkWork:
         return patiently(work, self._stop, give_up=self._lost)
 
 
-def _is_gone(found: Found) -> bool:
-    return isinstance(found.result, Failed) and found.result.failure.kind is FailureKind.GONE
+def _is_unreached(found: Found) -> bool:
+    """Whether the file could not be reached, as when its root is not there any more."""
+    unreached = {FailureKind.GONE, FailureKind.UNREADABLE}
+    return isinstance(found.result, Failed) and found.result.failure.kind in unreached
 
 
 def _numbers(claimed: Claim) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from redis.retry import Retry
 
 from tagger.errors import RedisUnavailable
 from tagger.ledger.dispatch import mark_sent, unsent
+from tagger.settings import shown_address
 from worker.celery_settings import QUEUES
 from worker.embedded import embedded_url, start_embedded
 
@@ -40,8 +41,7 @@ class Broker:
     @property
     def shown_url(self) -> str:
         """The address without a password."""
-        parts = urlsplit(self.url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return shown_address(self.url)
 
     def client(self) -> redis.Redis:
         """A client that answers or fails at once: whoever asks has something else to do."""

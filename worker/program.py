@@ -11,17 +11,21 @@ from celery import signals
 from celery.bin.celery import celery
 from celery.platforms import SecurityWarning
 
+import worker.tasks  # noqa: F401 - registers the task and what happens at start and end
+from worker.app import app
 from worker.engine import current_engine
 
 
 def run_worker(queues: Sequence[str], log_level: str) -> None:
     """Run until stopped; ends the process with the worker's exit code."""
+    # Handed over, not named: Celery would look for a name in the current folder first and run what it finds there.
+    celery.params[0].default = app
     # It is about unpickling as root; these workers read JSON only.
     warnings.simplefilter("ignore", SecurityWarning)
     signals.worker_ready.connect(_on_ready)
     celery.main(
         [
-            *("--quiet", "-A", "worker.app", "worker", "--queues", ",".join(queues)),
+            *("--quiet", "worker", "--queues", ",".join(queues)),
             *("--loglevel", log_level, "--hostname", f"tagger-{os.getpid()}@%h"),
             # Talk between workers; ours know each other through SQL.
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),

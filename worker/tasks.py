@@ -10,6 +10,7 @@ from celery.worker import state
 from pydantic import ValidationError
 
 from tagger.errors import TaggerError
+from tagger.ledger.jobs import note_trouble
 from tagger.settings import load_settings
 from worker.broker import REFUSED, keep_refused
 from worker.engine import current_engine, start_engine, stop_engine
@@ -27,9 +28,10 @@ def tag_chunk(body: dict[str, Any]) -> None:
         _refuse(message, engine.database.shown_url)
     try:
         engine.tag(message)
-    except TaggerError:
+    except TaggerError as error:
         # The chunk was given back; the sweepers send it again.
-        log.exception("job %d chunk %d", message.job, message.chunk)
+        log.error("job %d chunk %d: %s", message.job, message.chunk, error)  # noqa: TRY400 - the message says it all
+        note_trouble(engine.database, message.job, str(error))
 
 
 def _read(body: object) -> ChunkMessage:

@@ -1,5 +1,7 @@
 """A line of text per photo as it is stored, safe for a terminal whatever the file is called."""
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -14,9 +16,11 @@ from tagger.database import Database
 from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.jobs import model_of
 from tagger.ledger.progress import list_jobs
+from tagger.library import Found
+from tagger.photos import path_from_text
 from tagger.registry import model_by_id
 from tagger.results import Looked, Prediction, Result
-from tagger.roots import list_roots
+from tagger.roots import Root, list_roots
 from tagger.settings import Settings
 from tagger.tables import Outcome
 from tagger.tagging import Stored
@@ -31,8 +35,8 @@ class StoredPrinter:
         self._labels = [(label.slug, label.name) for label in labels]
         self._lines = lines
         self._lock = threading.Lock()
-        with database.read() as connection:
-            self._roots = {root.id: root for root in list_roots(connection, settings.roots)}
+        self._database, self._places = database, settings.roots
+        self._roots: dict[int, Root] = {}
         self._done, self._total = progress.done, progress.total
         self._looked, self._began = 0, time.monotonic()
         self._progress = ProgressLine("tagging")
@@ -50,12 +54,28 @@ class StoredPrinter:
             if self._lines:
                 with self._progress.cleared():
                     for found, outcome in sorted(stored, key=lambda pair: pair[1].position):
-                        path = self._roots[found.item.root_id].path_of(found.item.path, found.item.path_bytes)
-                        typer.echo(photo_line(path, found.result, outcome, self._labels))
+                        self._print(found, outcome)
             self._done += len(stored)
             self._looked += len(stored)
             rate = self._looked / max(time.monotonic() - self._began, 0.001)
             self._progress.show("tagging", self._done, self._total, rate)
+
+    def _print(self, found: Found, outcome: ItemOutcome) -> None:
+        root = self._root(found.item.root_id)
+        name = path_from_text(found.item.path, found.item.path_bytes)
+        path = root.folder / name if root else Path(name)
+        try:
+            typer.echo(photo_line(path, found.result, outcome, self._labels))
+        except BrokenPipeError:  # whoever read the lines has seen enough; the tagging goes on
+            self._lines = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _root(self, root_id: int) -> Root | None:
+        """None for one that was just absorbed by a root above it: its photos have other paths now."""
+        if root_id not in self._roots:
+            with self._database.read() as connection:
+                self._roots = {root.id: root for root in list_roots(connection, self._places)}
+        return self._roots.get(root_id)
 
 
 def photo_line(path: Path, result: Result, outcome: ItemOutcome, labels: Sequence[tuple[str, str]]) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tagger.cli import asking, console, following, running, tagging, upkeep
-from tagger.errors import DatabaseLost, TaggerError
+from tagger.errors import DatabaseLost, SystemRefused, TaggerError
 
 app = typer.Typer(
     name="tagger",
@@ -73,6 +73,8 @@ def main() -> None:
         app(args=_loudness_first(sys.argv[1:]))
     except TaggerError as error:
         console.fail(error)
+    except OSError as error:
+        console.fail(SystemRefused(what=error.filename or "it", reason=error.strerror or str(error)))
     except Exception as error:
         from sqlalchemy.exc import SQLAlchemyError
 

@@ -21,6 +21,7 @@ RESTART_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
 QUICK_DEATH_S = 20.0
 """A worker that dies sooner than this, several times in a row, will not come up by itself."""
 STOP_GRACE_S = 60.0
+REDIS_CHECK_S = 5.0
 POLL_S = 0.5
 
 
@@ -41,7 +42,6 @@ def worker(
     from tagger.tables import Priority
     from worker.broker import check_broker, find_broker
     from worker.celery_settings import QUEUES
-    from worker.program import run_worker
 
     wanted = [part.strip() for part in queues.split(",")]
     if not set(wanted) <= set(Priority):
@@ -51,6 +51,10 @@ def worker(
             os.environ[f"TAGGER_{name}"] = str(value)
     check_broker(find_broker(load_settings(), start=True))
     names = [QUEUES[priority] for priority in Priority if priority in wanted]
+    from worker.program import (
+        run_worker,  # reads the settings when it is imported, so not before they are set
+    )
+
     run_worker(names, ("warning", "info")[console.loudness.level > 0])
 
 
@@ -104,6 +108,8 @@ class _Supervisor:
         self.log = settings.data_folder / "worker.log"
         self._options = [*(("--device", device) if device else ())]
         self._options += [*(("--batch-size", str(batch_size)) if batch_size else ())]
+        self._embedded, self._data_folder = settings.redis_url is None, settings.data_folder
+        self._checked = time.monotonic()
         self._deaths = 0
         self._start()
 
@@ -119,16 +125,20 @@ class _Supervisor:
             self._process.wait()
 
     def look_after(self) -> None:
-        """Start the worker again if it has died.
+        """Start the worker again if it has died, and so our own Redis.
 
         Raises:
             WorkerFailed: it dies each time as soon as it is started.
         """
+        from tagger.errors import WorkerFailed
+        from worker.embedded import start_embedded
+
+        if self._embedded and time.monotonic() - self._checked > REDIS_CHECK_S:
+            self._checked = time.monotonic()
+            start_embedded(self._data_folder)
         code = self._process.poll()
         if code is None:
             return
-        from tagger.errors import WorkerFailed
-
         lived = time.monotonic() - self._started
         self._deaths = self._deaths + 1 if lived < QUICK_DEATH_S else 1
         if self._deaths > len(RESTART_PAUSES_S):
@@ -142,9 +152,10 @@ class _Supervisor:
         self._started = time.monotonic()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
+            # -P: nothing is imported from the folder this was started in.
             # A session of its own: Ctrl-C reaches the supervisor alone, which then ends the worker with grace.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tagger", "-v", "worker", *self._options],
+                [sys.executable, "-P", "-m", "tagger", "-v", "worker", *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

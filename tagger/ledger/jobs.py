@@ -218,6 +218,14 @@ def wait_for_root(database: Database, job_id: int, root_name: str) -> None:
         )
 
 
+def note_trouble(database: Database, job_id: int, trouble: str) -> None:
+    """Say on the job what stands in its way; it is tried again."""
+    with database.write() as connection:
+        connection.execute(
+            update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(CLAIMABLE)).values(note=trouble)
+        )
+
+
 def cancel_job(connection: Connection, job_id: int, note: str) -> None:
     """End a job early: what is not done is cancelled, what is done stays."""
     _lock_open_chunks(connection, job_id)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tagger.errors import FolderNotFound
 from tagger.photos.paths import path_text
-from tagger.photos.reading import os_text
+from tagger.photos.reading import os_text, stored_time_ns
 
 PHOTO_EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
@@ -188,7 +188,7 @@ def _found(path: str) -> FoundPhoto:
         known = os.stat(path)  # noqa: PTH116 - see is_photo_name
     except OSError:
         return FoundPhoto(Path(path), 0, 0)
-    return FoundPhoto(Path(path), known.st_size, known.st_mtime_ns)
+    return FoundPhoto(Path(path), known.st_size, stored_time_ns(known))
 
 
 def _pattern(patterns: Iterable[str]) -> re.Pattern[str] | None:

@@ -11,6 +11,8 @@ from tagger.errors import FailureKind, PhotoFailed
 
 READ_ATTEMPTS = 3
 SETTLE_S = 0.1
+LATEST_NS = 2**63 - 1
+"""What SQL holds; a file system can say a later time (it would be after the year 2262)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,12 @@ def _read_once(path: Path, max_bytes: int) -> PhotoBytes | None:
         after = os.fstat(descriptor)
     if (len(data), after.st_size, after.st_mtime_ns) != (before.st_size, before.st_size, before.st_mtime_ns):
         return None
-    return PhotoBytes(data, before.st_size, before.st_mtime_ns)
+    return PhotoBytes(data, before.st_size, stored_time_ns(before))
+
+
+def stored_time_ns(status: os.stat_result) -> int:
+    """A file's time of change as it is kept and compared."""
+    return max(-LATEST_NS, min(LATEST_NS, status.st_mtime_ns))
 
 
 def _check_readable(known: os.stat_result, max_bytes: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from artifacts import tiny_artifact
 from commands import Terminal, draw, draw_many, stop
 from servers import RedisServer
 from sqlalchemy import select
@@ -194,6 +195,44 @@ def test_up_once_runs_everything_and_says_what_was_found(bare_terminal: Terminal
     assert "tagger query --landmark" in done.stdout
     assert "tagger.sqlite" in done.stdout
     assert terminal.json("status")["workers"] == []
+
+
+def test_nothing_is_imported_from_the_folder_a_command_is_typed_in(bare_terminal: Terminal) -> None:
+    terminal = bare_terminal
+    draw(terminal.folder / "a.jpg", 0)
+    planted = "from pathlib import Path\nPath(__file__).with_suffix('.was-run').touch()\n"
+    for name in ("redis.py", "celery.py", "fcntl.py", "worker/__init__.py", "tagger/__init__.py"):
+        (terminal.folder / name).parent.mkdir(exist_ok=True)
+        (terminal.folder / name).write_text(planted)
+    terminal.run("up", "--once", "a.jpg")
+    assert list(terminal.folder.rglob("*.was-run")) == []
+
+
+def test_a_job_whose_model_file_changed_says_so(terminal: Terminal) -> None:
+    draw_many(terminal.folder / "photos", 10)
+    other = terminal.folder / "other.pt"
+    tiny_artifact(other, seed=1, name="other")
+    terminal.run("enqueue", "photos", "--model", str(other))
+    other.write_bytes(other.read_bytes() + b"x")
+    with terminal.workers(1):
+        terminal.wait_until(lambda: "digest differs" in (terminal.progress(1).note or ""))
+        progress = terminal.progress(1)
+        assert (progress.queued + progress.running, progress.failed) == (10, 0)
+
+
+def test_no_password_is_ever_printed(terminal: Terminal) -> None:
+    for name, url in (
+        ("TAGGER_REDIS_URL", "redis://:geheim@127.0.0.1:1/0"),
+        ("TAGGER_REDIS_URL", "redis://127.0.0.1:1/0?password=geheim"),
+        ("TAGGER_REDIS_URL", "redis://:ge/heim@127.0.0.1:1"),
+        ("TAGGER_DATABASE_URL", "postgresql://u:geheim@127.0.0.1:1/x"),
+        ("TAGGER_DATABASE_URL", "postgresql://127.0.0.1:1/x?password=geheim"),
+        ("TAGGER_DATABASE_URL", "postgresql://u:geheim@127.0.0.1:port/x"),
+    ):
+        code = 1 if name == "TAGGER_DATABASE_URL" else 0
+        asked = Terminal(terminal.folder, {name: url}).run("status", code=code)
+        assert "heim" not in asked.stdout + asked.stderr, url
+        assert "Traceback" not in asked.stderr, url
 
 
 def test_the_embedded_redis_belongs_to_no_terminal_and_is_started_once(bare_terminal: Terminal) -> None:

@@ -107,6 +107,28 @@ def test_names_with_newlines_and_bytes_that_are_no_text_are_tagged_and_shown_har
     assert terminal.json("tag", "photos")["skipped"] == 2
 
 
+def test_a_photo_with_a_time_no_database_holds_is_tagged_like_any_other(terminal: Terminal) -> None:
+    photo = draw(terminal.folder / "photos" / "a.jpg", 0)
+    os.utime(photo, (2**34, 2**34))  # in the year 2514
+    assert terminal.json("tag", "photos")["tagged"] == 1
+    assert terminal.json("tag", "photos")["skipped"] == 1
+
+
+def test_a_reader_that_has_seen_enough_does_not_stop_the_tagging(terminal: Terminal) -> None:
+    draw_many(terminal.folder / "photos", 150)
+    command = f"{Path(sys.executable).parent / 'tagger'} tag photos | head -n 1"
+    shown = subprocess.run(
+        ["bash", "-c", command],
+        cwd=terminal.folder,
+        env=terminal.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(shown.stdout.splitlines()) == 1
+    assert "job 1 finished: 150 photos" in shown.stderr
+
+
 def test_a_copy_gets_the_first_ones_result_and_a_moved_photo_keeps_its_tags(terminal: Terminal) -> None:
     folder = terminal.folder / "photos"
     draw(folder / "a.jpg", 0)
