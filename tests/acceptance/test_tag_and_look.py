@@ -291,7 +291,7 @@ def test_quick_commands_do_not_wait_for_torch_or_celery(terminal: Terminal) -> N
 def test_progress_shows_rate_and_eta_on_a_terminal_only(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 300, size=(1200, 900))
     quiet = terminal.run("tag", "photos", "--json")
-    assert "photos/s" in quiet.stderr
+    assert "job 1 finished: 300 photos" in quiet.stderr
     assert "\r" not in quiet.stderr
     assert "\x1b" not in quiet.stderr
     shown = _on_a_terminal(terminal, "tag", "photos", "--again", "--json")
