@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +120,14 @@ class Terminal:
     @contextmanager
     def frozen(self, workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
         """The workers' processes stand still (SIGSTOP) meanwhile, so that a job does not run ahead of the test."""
-        for worker in workers:
-            worker.send_signal(signal.SIGSTOP)
-        yield
-        for worker in workers:
-            worker.send_signal(signal.SIGCONT)
+        with self.database() as database:
+            for worker in workers:
+                self.wait_until(partial(_freeze, worker, database), every_s=0.01)
+        try:
+            yield
+        finally:
+            for worker in workers:
+                worker.send_signal(signal.SIGCONT)
 
     def freeze_with_a_lease(self, worker: subprocess.Popen[bytes], database: Database) -> None:
         """Stop the worker's process (SIGSTOP) while it holds a chunk that is not done."""
@@ -135,9 +140,8 @@ class Terminal:
                 return connection.execute(held).first() is not None
 
         def is_caught() -> bool:
-            if not holds():
+            if not holds() or not _freeze(worker, database):
                 return False
-            worker.send_signal(signal.SIGSTOP)
             if not holds():  # it was done just before
                 worker.send_signal(signal.SIGCONT)
                 return False
@@ -157,7 +161,7 @@ class Terminal:
             if time.monotonic() > until:
                 log = self.log.read_text(errors="replace") if self.log.exists() else ""
                 raise AssertionError(f"it did not come to that within {timeout_s} s\n{log[-4000:]}")
-                time.sleep(every_s)
+            time.sleep(every_s)
 
     def end_embedded_redis(self) -> None:
         with suppress(redis.RedisError), Broker(embedded_url(self.data), embedded=True).client() as client:
@@ -169,6 +173,22 @@ def stop(process: subprocess.Popen[bytes]) -> int:
     with suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     return process.wait(timeout=60)
+
+
+def _freeze(worker: subprocess.Popen[bytes], database: Database) -> bool:
+    """Stop the process; not in the middle of a transaction, which would keep everybody else from writing."""
+    worker.send_signal(signal.SIGSTOP)
+    if not database.is_sqlite:
+        return True
+    try:
+        with closing(
+            sqlite3.connect(database.shown_url.removeprefix("sqlite:///"), timeout=0.2)
+        ) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        worker.send_signal(signal.SIGCONT)
+        return False
+    return True
 
 
 def draw(path: Path, label: int | None = 0, *, size: tuple[int, int] = (120, 90), seed: int = 0) -> Path:
