@@ -25,7 +25,7 @@ from bench.report import median, note, print_heading, print_table, spread
 
 if TYPE_CHECKING:
     from tagger.model import Model
-    from tagger.pipeline import Answer
+    from tagger.reading import Answer
 
 SHIPPED = Path(__file__).parent.parent / "tagger" / "shipped" / "landmarks.pt"
 MAX_BYTES, MAX_PIXELS = 512 * 2**20, 250_000_000
@@ -127,7 +127,8 @@ def _run_model(model: "Model") -> int:
 
 
 def _run_pipeline(model: "Model", files: Sequence[Path], readers: int) -> int:
-    from tagger.pipeline import Limits, Pipeline, Request
+    from tagger.pipeline import Pipeline
+    from tagger.reading import Limits, Request
 
     pipeline = Pipeline(model, Limits(readers, MAX_BYTES, MAX_PIXELS))
     sink = _Counting(len(files))

@@ -169,11 +169,15 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
             command.upgrade(config, revision)
 
 
-def _refuse(engine: Engine, revision: str | None) -> None:
+def known_revisions() -> set[str]:
+    """The revisions that this version of the program knows; another one was made by a newer version."""
     from alembic.script import ScriptDirectory
 
-    known = {script.revision for script in ScriptDirectory(str(_migrations_folder())).walk_revisions()}
-    if revision is None or revision in known:
+    return {script.revision for script in ScriptDirectory(str(_migrations_folder())).walk_revisions()}
+
+
+def _refuse(engine: Engine, revision: str | None) -> None:
+    if revision is None or revision in known_revisions():
         raise SchemaOutdated(url=_shown(engine.url))
     raise SchemaNewer(url=_shown(engine.url), revision=revision)
 
@@ -194,7 +198,7 @@ def _engine(url: str, *, make_folder: bool = True) -> Engine:
             raise SettingsInvalid(reason="database_url: only sqlite:/// and postgresql:// are supported")
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed, make_folder=make_folder)
-        return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=16)
+        return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=16, hide_parameters=True)
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise SettingsInvalid(
             reason="database_url: it is not a database address like sqlite:///FILE"
@@ -214,7 +218,13 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseUnavailable(url=_shown(url), reason=f"{folder}: {error.strerror}") from error
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_size=8, max_overflow=56)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        pool_size=8,
+        max_overflow=56,
+        hide_parameters=True,  # they may be photos' paths, and errors go to logs
+    )
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:

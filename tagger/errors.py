@@ -92,6 +92,10 @@ class ModelFailed(TaggerError):
     """
 
 
+class ReadsHang(TaggerError):
+    """Reading photos hangs: {count} reads did not end within {timeout_s:g} s each. Check the disk or share they are on, then start this again."""
+
+
 class LeaseLost(TaggerError):
     """Chunk {chunk} of job {job} was taken over by another worker; what this one found later was not stored."""
 
@@ -130,6 +134,8 @@ class FailureKind(StrEnum):
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
     TOO_MANY_PIXELS = "too-many-pixels"
+    TIMED_OUT = "timed-out"
+    CRASHED = "crashed"
     INTERNAL = "internal"
 
 

@@ -23,6 +23,7 @@ class OpenItem:
     """A photo of a claimed chunk that is still to be looked at.
 
     `looked` is the file as the claim's model saw it before, with the same top-k and threshold; None: it did not.
+    `deaths`: how often it was alone in the hands of a worker that died.
     """
 
     position: int
@@ -32,6 +33,7 @@ class OpenItem:
     path_bytes: bytes
     content_id: int | None
     looked: FileState | None
+    deaths: int
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def open_items(database: Database, claimed: Claim) -> list[OpenItem]:
     query = (
         select(
             job_items.c.position,
+            job_items.c.attempts,
             photos.c.id,
             photos.c.root_id,
             photos.c.path,
@@ -83,7 +86,9 @@ def _open_item(row: Any, claimed: Claim) -> OpenItem:
     same = (row.model_id, row.top_k, row.threshold) == (claimed.model_id, claimed.top_k, claimed.threshold)
     seen = same and row.failure_kind is None and row.looked_mtime_ns is not None and not claimed.again
     looked = FileState(row.looked_size_bytes, row.looked_mtime_ns) if seen else None
-    return OpenItem(row.position, row.id, row.root_id, row.path, row.path_bytes, row.content_id, looked)
+    return OpenItem(
+        row.position, row.id, row.root_id, row.path, row.path_bytes, row.content_id, looked, row.attempts
+    )
 
 
 def is_known(database: Database, claimed: Claim, digest: str) -> bool:

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
+from tagger.chunk_work import ChunkEnd, Stored
 from tagger.database import Database, patiently
 from tagger.ledger.chunks import claim_next
 from tagger.ledger.jobs import cancel_job, kept_alive, model_of, process_name
 from tagger.settings import Settings
-from tagger.tagging import ChunkEnd, Stored, Tagger
+from tagger.tagging import Tagger
 
 IN_HAND = 2
 """Chunks worked on at once: the next one is being read while the last batches of one are stored."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from tagger.artifact import Manifest, load_module
 from tagger.devices import Device, core_count
+from tagger.metrics import BATCH_SIZE
 from tagger.results import Prediction
 
 if TYPE_CHECKING:
@@ -20,20 +22,41 @@ if TYPE_CHECKING:
 
     from tagger.images import Pixels
 
+log = logging.getLogger(__name__)
+
 Scores = npt.NDArray[np.float32]
 
 
 class Model:
-    """A loaded model. `predict` may be called from one thread at a time."""
+    """A loaded model; `scores` may be called from one thread at a time.
+
+    `batch_size` is the most images of a forward pass; it is halved for good where the device's memory runs out.
+    """
 
     def __init__(self, module: torch.jit.ScriptModule, manifest: Manifest, device: Device) -> None:
         self._module = module
         self._device = device
         self.manifest = manifest
         self.batch_size = device.batch_size
+        BATCH_SIZE.set(self.batch_size)
 
     def scores(self, images: Sequence[Pixels]) -> Scores:
         """Calibrated scores, float32 (B, L), of images of the manifest's input size; each row sums to at most 1."""
+        parts: list[Scores] = []
+        done = 0
+        while done < len(images):
+            part = images[done : done + self.batch_size]
+            try:
+                parts.append(self._forward(part))
+            except Exception as error:
+                if len(part) == 1 or not _is_out_of_memory(error):
+                    raise
+                self._halve(len(part))
+            else:
+                done += len(part)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _forward(self, images: Sequence[Pixels]) -> Scores:
         import torch
 
         size = self.manifest.input.size
@@ -46,6 +69,26 @@ class Model:
                 self._module(batch.permute(0, 3, 1, 2).to(self._device.kind)).float().cpu().numpy()
             )
         return scores
+
+    def _halve(self, failed: int) -> None:
+        import torch
+
+        self.batch_size = max(1, failed // 2)
+        BATCH_SIZE.set(self.batch_size)
+        log.warning(
+            "the device's memory is too small for a batch of %d; going on with %d", failed, self.batch_size
+        )
+        if self._device.kind == "cuda":
+            torch.cuda.empty_cache()  # what the failed pass had taken, in pieces of the wrong size
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """TorchScript wraps what went wrong inside it, so that only the words are left; a CPU's allocator has its own."""
+    import torch
+
+    words = str(error).lower()
+    said = "out of memory" in words or "can't allocate memory" in words
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or said
 
 
 def load_model(

@@ -6,86 +6,22 @@ Requests of several chunks share one pipeline, so that small jobs do not run sma
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
-from tagger.images import DecodedImage, decode_photo
-from tagger.metadata.camera import CameraFacts, camera_facts
+from tagger.errors import FailureKind, PhotoFailure
+from tagger.images import Pixels
+from tagger.metrics import BATCH_FILL, STAGE_SECONDS
 from tagger.model import Model, Scores, top_k
-from tagger.photos import PhotoBytes, digest_photo, read_photo
-from tagger.photos.reading import stored_time_ns
-from tagger.results import Failed, FileState, Known, Looked, Result, Unchanged
+from tagger.readers import Readers, Readied, Rider
+from tagger.reading import Answer, Limits, Request, Sink, reader_here
+from tagger.results import Failed, Looked, Result
 
 log = logging.getLogger(__name__)
 
-LINGER_S = 0.05
-"""How long a batch that is not full waits for more when nothing is being read."""
-PATIENCE_S = 1.0
-"""How long it waits for photos that are being read; slow reading must not hold up what is ready."""
-
-Answer = tuple["Request", Result]
-
-
-class Sink(Protocol):
-    """Whoever submits requests. All methods are called from the pipeline's threads."""
-
-    @property
-    def top_k(self) -> int: ...
-    @property
-    def threshold(self) -> float: ...
-
-    def is_known(self, digest: str) -> bool:
-        """Whether this picture needs no second look."""
-        ...
-
-    def deliver(self, answers: Sequence[Answer]) -> None:
-        """Take results; must not block for long."""
-        ...
-
-    def broken(self, error: Exception) -> None:
-        """The model failed as a whole; what was submitted and not delivered will not come."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """A photo to look at. `looked`: the file as it was when the same look was taken before; if it still is, it is not read."""
-
-    path: Path
-    sink: Sink
-    looked: FileState | None = None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """`readers` threads read and decode; no file over `max_bytes` is read, no image over `max_pixels` decoded."""
-
-    readers: int
-    max_bytes: int
-    max_pixels: int
-
-
-@dataclass(frozen=True)
-class _Rider:
-    """A request whose bytes were read; copies of one picture that are in hand at once ride on one look."""
-
-    request: Request
-    file: FileState
-    facts: CameraFacts
-
-
-@dataclass(frozen=True)
-class _Readied:
-    """A decoded picture that waits for its batch."""
-
-    digest: str
-    image: DecodedImage
+CLOSE_S = 15.0
+"""How long closing waits for a forward pass to end."""
 
 
 class Pipeline:
@@ -93,166 +29,95 @@ class Pipeline:
 
     def __init__(self, model: Model, limits: Limits) -> None:
         self._model = model
-        self._limits = limits
-        self._changed = threading.Condition()  # guards all that follows
-        self._waiting: deque[Request] = deque()
-        self._reading = 0
-        self._readied: deque[_Readied] = deque()
-        self._riders: dict[str, list[_Rider]] = {}
-        self._closed = False
-        workers = [self._read_photos] * limits.readers + [self._look_at_batches]
-        self._threads = [threading.Thread(target=work, name=work.__name__, daemon=True) for work in workers]
-        for thread in self._threads:
-            thread.start()
+        reader = reader_here(model.manifest.input.resize, limits)
+        self._readers = Readers(reader, limits, room=2 * model.batch_size)
+        self._thread = threading.Thread(target=self._look_at_batches, name="model", daemon=True)
+        self._thread.start()
 
     def submit(self, request: Request) -> None:
-        """Take a photo in hand; blocks while there is enough waiting."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._waiting) < 2 * self._model.batch_size)
-            if self._closed:
-                raise RuntimeError("the pipeline is closed")
-            self._waiting.append(request)
-            self._changed.notify_all()
+        """Take a photo in hand; blocks while there is enough waiting.
+
+        Raises:
+            ReadsHang: so many reads hang that no photo is read any more.
+        """
+        self._readers.submit(request)
 
     def withdraw(self, sink: Sink) -> list[Request]:
         """Take back what this sink submitted and nobody has begun to read."""
-        with self._changed:
-            withdrawn = [request for request in self._waiting if request.sink is sink]
-            self._waiting = deque(request for request in self._waiting if request.sink is not sink)
-            self._changed.notify_all()
-        return withdrawn
+        return self._readers.withdraw(sink)
 
     def close(self) -> None:
         """Let the threads end; whoever still waits for results is told that they will not come."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
-        riders = [rider.request for riding in self._riders.values() for rider in riding]
-        for sink in {request.sink for request in [*self._waiting, *riders]}:
-            sink.broken(RuntimeError("the pipeline was closed"))
-        self._waiting.clear()
-        self._riders.clear()
-
-    # ── readers ──
-
-    def _read_photos(self) -> None:
-        while (request := self._next_request()) is not None:
-            try:
-                self._read(request)
-            except PhotoFailed as failed:
-                request.sink.deliver([(request, Failed(failed.failure))])
-            except Exception as error:
-                log.exception("reading a photo failed in a way that nobody foresaw")
-                request.sink.deliver([(request, Failed(_unforeseen(error)))])
-            finally:
-                with self._changed:
-                    self._reading -= 1
-                    self._changed.notify_all()
-
-    def _next_request(self) -> Request | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or (self._waiting and self._has_room()))
-            if self._closed:
-                return None
-            self._reading += 1
-            request = self._waiting.popleft()
-            self._changed.notify_all()
-            return request
-
-    def _has_room(self) -> bool:
-        return len(self._readied) + self._reading < 2 * self._model.batch_size + self._limits.readers
-
-    def _read(self, request: Request) -> None:
-        if request.looked is not None and _state_of(request.path) == request.looked:
-            request.sink.deliver([(request, Unchanged())])
-            return
-        photo = read_photo(request.path, max_bytes=self._limits.max_bytes)
-        digest = digest_photo(photo.data)
-        rider = _Rider(request, FileState(photo.size_bytes, photo.mtime_ns), camera_facts(photo.data))
-        if request.sink.is_known(digest):
-            request.sink.deliver([(request, Known(digest, rider.file, rider.facts))])
-        elif self._leads(digest, rider):
-            self._decode(digest, photo)
-
-    def _leads(self, digest: str, rider: _Rider) -> bool:
-        """Whether this is the only copy in hand, which is to be decoded; otherwise it rides along."""
-        with self._changed:
-            riders = self._riders.setdefault(digest, [])
-            riders.append(rider)
-            return len(riders) == 1
-
-    def _decode(self, digest: str, photo: PhotoBytes) -> None:
-        try:
-            resize = self._model.manifest.input.resize
-            image = decode_photo(photo.data, resize, max_pixels=self._limits.max_pixels)
-        except PhotoFailed as failed:
-            self._fail(digest, failed.failure)
-        except Exception as error:
-            log.exception("decoding a photo failed in a way that nobody foresaw")
-            self._fail(digest, _unforeseen(error))
-        else:
-            with self._changed:
-                self._readied.append(_Readied(digest, image))
-
-    def _fail(self, digest: str, failure: PhotoFailure) -> None:
-        for rider in self._take_riders(digest):
-            rider.request.sink.deliver([(rider.request, Failed(failure, digest, rider.file))])
-
-    def _take_riders(self, digest: str) -> list[_Rider]:
-        with self._changed:
-            return self._riders.pop(digest)
-
-    # ── the model's thread ──
+        self._readers.close()
+        self._thread.join(CLOSE_S)
+        self._readers.break_all(RuntimeError("the pipeline was closed"))
 
     def _look_at_batches(self) -> None:
-        while batch := self._next_batch():
+        while batch := self._readers.next_batch(self._model.batch_size):
+            BATCH_FILL.observe(len(batch) / self._model.batch_size)
             try:
-                scores = self._model.scores([readied.image.pixels for readied in batch])
-                _check_shape(scores, len(batch), len(self._model.manifest.labels))
+                scores = self._scores([readied.image.pixels for readied in batch])
             except Exception as error:
                 log.exception("the model failed on a batch of %d", len(batch))
-                self._break(batch, error)
+                self._look_one_by_one(batch, error)
             else:
                 self._deliver(batch, scores)
 
-    def _next_batch(self) -> list[_Readied]:
-        """The next images, a full batch if more are on their way; empty when the pipeline is closed."""
-        full = self._model.batch_size
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._readied)
-            self._changed.wait_for(lambda: len(self._readied) >= full or self._is_idle(), timeout=PATIENCE_S)
-            if len(self._readied) < full and not self._closed:
-                self._changed.wait_for(lambda: len(self._readied) >= full, timeout=LINGER_S)
-            batch = [self._readied.popleft() for _ in range(min(full, len(self._readied)))]
-            self._changed.notify_all()
-        return batch
+    def _scores(self, images: Sequence[Pixels]) -> Scores:
+        with STAGE_SECONDS.labels("model").time():
+            scores = self._model.scores(images)
+        expected = (len(images), len(self._model.manifest.labels))
+        if scores.shape != expected:
+            raise ValueError(f"it gave scores of shape {scores.shape} instead of {expected}")
+        return scores
 
-    def _is_idle(self) -> bool:
-        return self._closed or (not self._waiting and self._reading == 0)
+    def _look_one_by_one(self, batch: Sequence[Readied], error: Exception) -> None:
+        """Find the photos the model fails on, which fail alone; if it fails on all of them, or on nothing, it is the model."""
+        size = self._model.manifest.input.resize.size
+        nothing = np.zeros((size, size, 3), dtype=np.uint8)
+        blank = self._scores_or_trouble(nothing)
+        alone = [self._scores_or_trouble(readied.image.pixels) for readied in batch]
+        if isinstance(blank, Exception) or (
+            len(batch) > 1 and all(isinstance(each, Exception) for each in alone)
+        ):
+            self._break(batch, error)
+            return
+        for readied, scores in zip(batch, alone, strict=True):
+            if isinstance(scores, Exception):
+                text = f"the model fails on this photo: {_cause(scores)}"
+                self._fail(readied, PhotoFailure(FailureKind.INTERNAL, text))
+            else:
+                self._deliver([readied], scores)
 
-    def _deliver(self, batch: Sequence[_Readied], scores: Scores) -> None:
+    def _scores_or_trouble(self, pixels: Pixels) -> Scores | Exception:
+        try:
+            return self._scores([pixels])
+        except Exception as trouble:  # noqa: BLE001 - whatever the model does is told to whom it concerns
+            return trouble
+
+    def _deliver(self, batch: Sequence[Readied], scores: Scores) -> None:
         answers: dict[Sink, list[Answer]] = {}
         for readied, row in zip(batch, scores, strict=True):
-            for rider in self._take_riders(readied.digest):
+            for rider in self._readers.take_riders(readied.digest):
                 looked = _looked(readied, rider, row)
                 answers.setdefault(rider.request.sink, []).append((rider.request, looked))
         for sink, its_answers in answers.items():
             sink.deliver(its_answers)
 
-    def _break(self, batch: Sequence[_Readied], error: Exception) -> None:
-        sinks = {rider.request.sink for readied in batch for rider in self._take_riders(readied.digest)}
+    def _fail(self, readied: Readied, failure: PhotoFailure) -> None:
+        for rider in self._readers.take_riders(readied.digest):
+            failed = Failed(failure, readied.digest, rider.file)
+            rider.request.sink.deliver([(rider.request, failed)])
+
+    def _break(self, batch: Sequence[Readied], error: Exception) -> None:
+        sinks = {
+            rider.request.sink for readied in batch for rider in self._readers.take_riders(readied.digest)
+        }
         for sink in sinks:
             sink.broken(error)
 
 
-def _check_shape(scores: Scores, images: int, labels: int) -> None:
-    if scores.shape != (images, labels):
-        raise ValueError(f"it gave scores of shape {scores.shape} for {images} images and {labels} labels")
-
-
-def _looked(readied: _Readied, rider: _Rider, scores: Scores) -> Result:
+def _looked(readied: Readied, rider: Rider, scores: Scores) -> Result:
     if not np.isfinite(scores).all():
         return Failed(_NO_NUMBERS, readied.digest, rider.file)
     sink = rider.request.sink
@@ -262,20 +127,12 @@ def _looked(readied: _Readied, rider: _Rider, scores: Scores) -> Result:
     )
 
 
-def _state_of(path: Path) -> FileState | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None  # reading it will say what is wrong
-    return FileState(status.st_size, stored_time_ns(status))
-
-
 _NO_NUMBERS = PhotoFailure(
     FailureKind.INTERNAL,
     "the model's scores for this photo are not numbers; try another model, or TAGGER_DEVICE=cpu",
 )
 
 
-def _unforeseen(error: Exception) -> PhotoFailure:
-    text = f"an error in this program ({type(error).__name__}: {error}); please report it, with the photo if you can"
-    return PhotoFailure(FailureKind.INTERNAL, text)
+def _cause(error: Exception) -> str:
+    """The last line of what torch says is the cause; the lines before show TorchScript's own stack."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

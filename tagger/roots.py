@@ -22,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.mounts import Mount, look_into
 from tagger.photos import path_from_text, path_text
 from tagger.tables import photos, roots
 
@@ -99,14 +100,11 @@ def hold_root(connection: Connection, folder: Path, places: Places) -> Root:
 def is_away(connection: Connection, root: Root, folder: Path | None = None) -> bool:
     """Whether the disk or share of the root (of a folder in it) seems not to be mounted.
 
-    It is missing, or empty though photos are known in it.
+    It is missing, does not answer, or is empty though photos are known in it.
     """
-    try:
-        with os.scandir(folder or root.folder) as entries:
-            if next(entries, None) is not None:
-                return False
-    except OSError:
-        return True
+    seen = look_into(folder or root.folder)
+    if seen is not Mount.EMPTY:
+        return seen is not Mount.FILLED
     known = exists().where(known_below(root, folder or root.folder), photos.c.gone_since.is_(None))
     return bool(connection.scalar(select(known)))
 

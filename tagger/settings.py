@@ -52,6 +52,15 @@ class Settings(BaseSettings):
     """Reader threads, and threads of the model on a CPU; None: the cores this process may use."""
     max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
     max_pixels: Annotated[int, Field(ge=1)] = 250_000_000
+    read_timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    """A photo whose reading takes longer is given up."""
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Where a worker serves its metrics to Prometheus; None: nowhere."""
+    metrics_host: str = "127.0.0.1"
+    log_format: Literal["text", "json"] = "text"
+    """How a worker writes its log."""
+    log_paths: bool = False
+    """Whether photos' paths may stand in a worker's log."""
     roots: dict[str, Path] = Field(default_factory=dict)
     """Where a root is on this machine, by its name, where that differs from the database."""
 

@@ -60,8 +60,12 @@ def tiny_artifact(
     name: str = "tiny",
     threshold: float = THRESHOLD,
     created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC),
+    most_in_memory: int = 10_000,
 ) -> Manifest:
-    """Write an artifact to `path`; another seed gives the labels other colours, and the file another digest."""
+    """Write an artifact to `path`; another seed gives the labels other colours, and the file another digest.
+
+    A batch of more than `most_in_memory` fails as one does that is too large for a GPU.
+    """
     manifest = Manifest(
         name=name,
         created_at=created_at,
@@ -74,7 +78,7 @@ def tiny_artifact(
         metrics={"top1": 1.0},
         versions={"torch": torch.__version__},
     )
-    save_artifact(torch.jit.script(_MeanColours(len(labels), seed).eval()), manifest, path)
+    save_artifact(torch.jit.script(_MeanColours(len(labels), seed, most_in_memory).eval()), manifest, path)
     return manifest
 
 
@@ -88,14 +92,17 @@ def colour_of(position: int, count: int = len(LABELS), seed: int = 0) -> tuple[i
 class _MeanColours(torch.nn.Module):
     """uint8 (B, 3, H, W) → float32 (B, L): high where the mean colour is near the label's; the rest to 1 is none of them."""
 
-    def __init__(self, count: int, seed: int) -> None:
+    def __init__(self, count: int, seed: int, most_in_memory: int) -> None:
         super().__init__()
         colours = torch.tensor([colour_of(position, count, seed) for position in range(count)])
         # A parameter, so that the module has a dtype that casts change, as real models have.
         self.colours = torch.nn.Parameter(colours.float() / 255.0, requires_grad=False)  # (L, 3)
         self.nearness = _NEARNESS
+        self.most_in_memory = most_in_memory
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if images.size(0) > self.most_in_memory:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         means = images.float().mean(dim=(2, 3)) / 255.0  # (B, 3)
         distances = (
             (means.to(self.colours.dtype).unsqueeze(1) - self.colours.unsqueeze(0)).square().sum(dim=2)

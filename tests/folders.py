@@ -8,6 +8,7 @@ from artifacts import colour_of, tiny_artifact
 from PIL import Image
 from sqlalchemy import Row, func, select
 
+from tagger.chunk_work import Stored
 from tagger.database import Database
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.progress import FailingPhoto, JobProgress, failing_photos, list_jobs
@@ -16,7 +17,7 @@ from tagger.registry import RegisteredModel, add_model
 from tagger.scan import Look, Scan, ScanReport, select_paths
 from tagger.settings import Settings
 from tagger.tables import Runner, contents, job_items, landmarks, photos, tags
-from tagger.tagging import Stored, Tagger
+from tagger.tagging import Tagger
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 GREY = (128, 128, 128)

@@ -4,16 +4,18 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tagger.errors import FailureKind
-from tagger.images import Resize
-from tagger.pipeline import Answer, Limits, Pipeline, Request
+from tagger.errors import FailureKind, ReadsHang
+from tagger.images import DecodedImage, Resize
+from tagger.pipeline import Pipeline
+from tagger.readers import MOST_HUNG
+from tagger.reading import Answer, Limits, OpenPhoto, Request, reader_here
 from tagger.results import Failed, FileState, Known, Looked, Unchanged
 
 WAIT_S = 20.0
@@ -142,12 +144,12 @@ def test_what_is_in_hand_is_bounded_at_every_stage(
 
     feeder = threading.Thread(target=submit_all)
     feeder.start()
-    until(lambda: len(pipeline._readied) >= 2 * model.batch_size and pipeline._reading == 0)
-    until(lambda: len(pipeline._waiting) == 2 * model.batch_size)
+    until(lambda: len(pipeline._readers._readied) >= 2 * model.batch_size and not pipeline._readers._readings)
+    until(lambda: len(pipeline._readers._waiting) == 2 * model.batch_size)
     in_hand = len(submitted)
     # Waiting, readied, one batch in the model's hands, and what readers may hold.
     assert in_hand <= 2 * model.batch_size + (2 * model.batch_size + 2) + model.batch_size + 1
-    assert len(pipeline._readied) <= 2 * model.batch_size + 2
+    assert len(pipeline._readers._readied) <= 2 * model.batch_size + 2
     model.gate.set()
     feeder.join(WAIT_S)
     box.take(120)
@@ -171,10 +173,10 @@ def test_chunks_of_several_holders_fill_batches_together(
     model.gate.clear()
     paths = drawn(tmp_path, 9)
     pipeline.submit(Request(paths[8], boxes[0]))
-    until(lambda: len(pipeline._readied) == 0 and pipeline._riders)
+    until(lambda: len(pipeline._readers._readied) == 0 and pipeline._readers._riders)
     for path, box in zip(paths[:8], boxes * 2, strict=True):
         pipeline.submit(Request(path, box))
-    until(lambda: len(pipeline._readied) == 8)
+    until(lambda: len(pipeline._readers._readied) == 8)
     model.gate.set()
     for box, count in zip(boxes, (3, 2, 2, 2), strict=True):
         for result in box.take(count).values():
@@ -232,12 +234,12 @@ def test_copies_in_hand_ride_on_one_look_and_fail_together(
     one, two = Box(), Box()
     for number, copy in enumerate(copies):
         pipeline.submit(Request(copy, (one, two)[number % 2]))
-    until(lambda: sum(len(riders) for riders in pipeline._riders.values()) == 5)
+    until(lambda: sum(len(riders) for riders in pipeline._readers._riders.values()) == 5)
     model.gate.set()
     results = [*one.take(3).values(), *two.take(2).values()]
     assert len({result.digest for result in results if isinstance(result, Looked)}) == 1
     assert model.batches == [1]
-    assert pipeline._riders == {}
+    assert pipeline._readers._riders == {}
 
 
 def test_known_and_unchanged_photos_do_not_come_to_the_model(
@@ -268,7 +270,7 @@ def test_a_model_that_fails_tells_everybody_it_concerns_and_goes_on_with_others(
     model.trouble = None
     pipeline.submit(Request(draw(tmp_path / "a.png", 1), later))
     later.take(1)
-    assert pipeline._riders == {}
+    assert pipeline._readers._riders == {}
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (1, 3), (2,)])
@@ -312,7 +314,7 @@ def test_what_nobody_has_begun_to_read_can_be_withdrawn(
     paths = drawn(tmp_path, 22)
     for path in paths[:14]:
         pipeline.submit(Request(path, other))
-    until(lambda: pipeline._reading == 0 and not pipeline._has_room())
+    until(lambda: not pipeline._readers._readings and not pipeline._readers._has_room())
     waiting = [Request(path, mine) for path in paths[14:16]]
     for request in waiting:
         pipeline.submit(request)
@@ -340,10 +342,10 @@ def test_closing_ends_the_threads_and_tells_those_who_wait(model: BrightModel, t
 
     feeder = threading.Thread(target=feed)
     feeder.start()
-    until(lambda: len(pipeline._waiting) == 2 * model.batch_size)
+    until(lambda: len(pipeline._readers._waiting) == 2 * model.batch_size)
     closer = threading.Thread(target=pipeline.close)
     closer.start()
-    until(lambda: pipeline._closed)
+    until(lambda: pipeline._readers._closed)
     model.gate.set()
     closer.join(WAIT_S)
     feeder.join(WAIT_S)
@@ -374,4 +376,113 @@ def test_many_holders_at_once_all_get_everything(pipeline: Pipeline, tmp_path: P
         box.take(40)
     for thread in threads:
         thread.join(WAIT_S)
-    assert pipeline._riders == {}
+    assert pipeline._readers._riders == {}
+
+
+def test_a_photo_the_model_fails_on_fails_alone(
+    pipeline: Pipeline, model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = model.scores
+
+    def picky(images: Sequence[np.ndarray]) -> np.ndarray:
+        if any(image[..., 0].mean() > 200 for image in images):
+            raise RuntimeError("stack\nit cannot stand red")
+        return real(images)
+
+    monkeypatch.setattr(model, "scores", picky)
+    box = Box()
+    requests = {red: Request(draw(tmp_path / f"{red}.png", red), box) for red in (10, 250, 100, 50)}
+    for request in requests.values():
+        pipeline.submit(request)
+    answers = box.take(4)
+    failed = answers.pop(requests[250])
+    assert isinstance(failed, Failed)
+    assert (failed.failure.kind, failed.failure.text) == (
+        FailureKind.INTERNAL,
+        "the model fails on this photo: it cannot stand red",
+    )
+    assert all(isinstance(answer, Looked) for answer in answers.values())
+
+
+class Hanging:
+    """A reader whose photos named `hangs…` are held up until the test lets them go."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.came_back = 0
+
+    def open(self, path: Path) -> OpenPhoto:
+        if path.name.startswith("hangs"):
+            assert self.gate.wait(WAIT_S)
+            self.came_back += 1
+        return reader_here(_Input.resize, Limits(1, 10**7, 10**7))(path)
+
+
+@pytest.fixture
+def impatient(model: BrightModel) -> Iterator[Pipeline]:
+    limits = Limits(readers=2, max_bytes=10**7, max_pixels=10**7, timeout_s=0.3)
+    made = Pipeline(model, limits)  # type: ignore[arg-type]
+    yield made
+    made.close()
+
+
+def test_reads_that_hang_are_given_up_and_the_others_go_on(impatient: Pipeline, tmp_path: Path) -> None:
+    hanging, box = Hanging(), Box()
+    stuck = [Request(draw(tmp_path / f"hangs{n}.png", n), box, reader=hanging.open) for n in range(4)]
+    fine = [Request(path, box) for path in drawn(tmp_path, 20)]
+    for request in [*stuck, *fine]:
+        impatient.submit(request)
+    answers = box.take(24)
+    for request in stuck:
+        failed = answers[request]
+        assert isinstance(failed, Failed)
+        assert failed.failure.kind is FailureKind.TIMED_OUT
+        assert "0.3 s" in failed.failure.text
+    assert all(isinstance(answers[request], Looked) for request in fine)
+    hanging.gate.set()
+    until(lambda: hanging.came_back == 4 and impatient._readers._hung == 0)
+    late = Request(draw(tmp_path / "late.png", 77), box)
+    impatient.submit(late)
+    assert set(box.take(1)) == {late}  # and nothing of those that came back
+    assert len(impatient._readers._threads) == 2 + 1
+
+
+def test_copies_that_ride_on_a_decode_that_hangs_are_given_up_with_it(
+    impatient: Pipeline, tmp_path: Path
+) -> None:
+    gate, box = threading.Event(), Box()
+    path = draw(tmp_path / "a.png", 7)
+
+    def open_slowly(path: Path) -> OpenPhoto:
+        photo = reader_here(_Input.resize, Limits(1, 10**7, 10**7))(path)
+
+        def decode() -> DecodedImage:
+            assert gate.wait(WAIT_S)
+            return photo.decode()
+
+        return replace(photo, decode=decode)
+
+    for _ in range(3):
+        impatient.submit(Request(path, box, reader=open_slowly))
+    answers = box.take(3)
+    assert [type(answer) for answer in answers.values()] == [Failed] * 3
+    gate.set()
+    impatient.submit(Request(path, box))
+    assert isinstance(next(iter(box.take(1).values())), Looked)
+
+
+def test_where_too_many_reads_hang_everybody_is_told(impatient: Pipeline, tmp_path: Path) -> None:
+    hanging, box = Hanging(), Box()
+
+    def submit_hanging(count: int) -> None:
+        for number in range(count):
+            path = draw(tmp_path / f"hangs{number}.png", number)
+            impatient.submit(Request(path, box, reader=hanging.open))
+
+    try:
+        with pytest.raises(ReadsHang, match="Check the disk or share"):
+            submit_hanging(MOST_HUNG + 20)
+        told = [box.told.get(timeout=WAIT_S) for _ in range(MOST_HUNG + 2)]
+        assert isinstance(told[-1], ReadsHang)
+    finally:
+        hanging.gate.set()

@@ -10,6 +10,7 @@ from typing import Self
 
 import typer
 
+from tagger.chunk_work import Stored
 from tagger.cli.output import printable
 from tagger.cli.progress import ProgressLine
 from tagger.database import Database
@@ -23,7 +24,6 @@ from tagger.results import Looked, Prediction, Result
 from tagger.roots import Root, list_roots
 from tagger.settings import Settings
 from tagger.tables import Outcome
-from tagger.tagging import Stored
 
 
 class StoredPrinter:

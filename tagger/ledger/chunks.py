@@ -184,6 +184,22 @@ def _write_outcomes(connection: Connection, claimed: Claim, outcomes: Sequence[I
         connection.execute(statement, rows)
 
 
+def count_deaths(database: Database, claimed: Claim, position: int, by: int) -> None:
+    """Change how often an item without an outcome was alone in the hands of a worker that died."""
+    mine = exists().where(*_mine(claimed))
+    with database.write() as connection:
+        connection.execute(
+            update(job_items)
+            .where(
+                job_items.c.job_id == claimed.name.job_id,
+                job_items.c.position == position,
+                job_items.c.outcome.is_(None),
+                mine,
+            )
+            .values(attempts=job_items.c.attempts + by)
+        )
+
+
 def busy_elsewhere(database: Database, claimed: Claim) -> set[int]:
     """Photos that an earlier claim of another job has in hand with the same model: wait for it, and do no work twice."""
     earlier = or_(

@@ -14,14 +14,15 @@ from folders import EIFFEL, GATE, TaggedFolder
 from sqlalchemy import delete, event, insert, select, update
 from threads import in_threads
 
-from tagger import tagging
+from tagger import chunk_work
 from tagger.artifact import InputRule, Manifest, save_artifact
+from tagger.chunk_work import ChunkEnd, Stored
 from tagger.database import Database
 from tagger.errors import FailureKind, ModelFailed
 from tagger.ledger.chunks import ChunkName, claim, claim_next
 from tagger.ledger.dispatch import return_expired
 from tagger.ledger.jobs import cancel_job
-from tagger.pipeline import Pipeline
+from tagger.readers import Readers
 from tagger.registry import add_model
 from tagger.tables import (
     JobState,
@@ -34,12 +35,11 @@ from tagger.tables import (
     tags,
     verdicts,
 )
-from tagger.tagging import ChunkEnd, Stored
 
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
-    monkeypatch.setattr(tagging, "STORE_PHOTOS", 8)  # several transactions for the few photos of a test
+    monkeypatch.setattr(chunk_work, "STORE_PHOTOS", 8)  # several transactions for the few photos of a test
     return TaggedFolder(database, tmp_path)
 
 
@@ -85,11 +85,11 @@ def test_copies_in_hand_at_once_are_decoded_once(
     folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = []
-    real = Pipeline._decode
+    real = Readers._decode
     monkeypatch.setattr(
-        Pipeline, "_decode", lambda self, digest, photo: (decoded.append(digest), real(self, digest, photo))
+        Readers, "_decode", lambda self, reading, photo: (decoded.append(reading), real(self, reading, photo))
     )
-    monkeypatch.setattr("tagger.pipeline.LINGER_S", 0.5)
+    monkeypatch.setattr("tagger.readers.LINGER_S", 0.5)
     first = folder.draw("a.jpg")
     for number in range(5):
         shutil.copy(first, folder.folder / f"copy-{number}.jpg")

@@ -1,0 +1,318 @@
+"""Work on one claimed chunk: its photos into the pipeline, what comes back into SQL, until none is left.
+
+Knows nothing of who claims chunks, keeps their leases or loads models (see tagging).
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tagger.child import ChildReader
+from tagger.database import Database, is_passing_trouble, patiently
+from tagger.errors import FailureKind, LeaseLost, ModelFailed, PhotoFailure, ReadsHang
+from tagger.ledger.chunks import Claim, ItemOutcome, busy_elsewhere, count_deaths
+from tagger.ledger.jobs import wait_for_root
+from tagger.library import Found, OpenItem, is_known, open_items, store_found
+from tagger.metrics import FAILURES, PHOTOS, STAGE_SECONDS
+from tagger.model import Model
+from tagger.pipeline import Pipeline
+from tagger.reading import Answer, Limits, Reader, Request
+from tagger.results import Failed
+from tagger.roots import Root, is_away, list_roots
+from tagger.settings import Settings
+from tagger.tables import Outcome
+
+log = logging.getLogger(__name__)
+
+BUSY_PAUSE_S = 0.5
+"""How long to wait before asking again whether another worker is done with the same photos."""
+STOP_CHECK_S = 1.0
+"""How often a chunk that waits for results looks whether it has to stop."""
+STOP_GRACE_S = 20.0
+"""How long a chunk that has to stop waits for what is being read; the rest is given back."""
+STORE_PHOTOS = 32
+"""A transaction costs as much for one photo as for thirty; what a killed worker had not stored is looked at again."""
+STORE_S = 2.0
+"""Slow photos are stored sooner, so that progress is seen and little is lost."""
+SAFE_ATTEMPTS = 2
+"""A chunk whose claims ended badly so often is gone through photo by photo."""
+MOST_DEATHS = 2
+"""A photo that was alone in hand when its worker died so often has failed."""
+
+T = TypeVar("T")
+Stored = Sequence[tuple[Found, ItemOutcome]]
+
+_CRASHED = PhotoFailure(
+    FailureKind.CRASHED,
+    "The worker died each time it had this photo alone in hand. Restore it from a backup or save it again; "
+    "if it looks right in a viewer, please report it.",
+)
+
+
+class ChunkEnd(Enum):
+    """How work on a claimed chunk ended; only DONE means that nothing of it is left."""
+
+    DONE = "done"
+    RELEASED = "released"
+    LOST = "lost"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True)
+class RunningModel:
+    """A model on this process's device, and the landmark ids of its labels by position."""
+
+    model: Model
+    pipeline: Pipeline
+    limits: Limits
+    landmarks: tuple[int, ...]
+
+
+class _ChunkSink:
+    """Where the pipeline puts what it found; read by the chunk's own thread."""
+
+    def __init__(self, database: Database, claimed: Claim) -> None:
+        self._database = database
+        self._claimed = claimed
+        self.top_k = claimed.top_k
+        self.threshold = claimed.threshold
+        self.answers: queue.SimpleQueue[Sequence[Answer] | Exception] = queue.SimpleQueue()
+
+    def is_known(self, digest: str) -> bool:
+        if self._claimed.again:
+            return False
+        try:
+            return is_known(self._database, self._claimed, digest)
+        except SQLAlchemyError as error:
+            if not is_passing_trouble(error):
+                raise
+            return False  # looking twice does no harm
+
+    def deliver(self, answers: Sequence[Answer]) -> None:
+        self.answers.put(answers)
+
+    def broken(self, error: Exception) -> None:
+        self.answers.put(error)
+
+
+class ChunkWork:
+    """One claimed chunk on its way through the pipeline."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        claimed: Claim,
+        running: RunningModel,
+        *,
+        stop: threading.Event,
+        lost: threading.Event,
+        on_stored: Callable[[Stored], None],
+        on_progress: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._claimed = claimed
+        self._running = running
+        self._stop = stop
+        self._lost = lost
+        self._on_stored = on_stored
+        self._on_progress = on_progress
+        self._sink = _ChunkSink(database, claimed)
+        self._pending: dict[Request, OpenItem] = {}
+        self._batch: list[Found] = []
+        self._stored_at = time.monotonic()
+
+    def run(self) -> ChunkEnd:
+        while items := self._open_items():
+            roots = self._roots()
+            if away := self._away({item.root_id for item in items}, roots):
+                self._wait_for(away[0])
+                return ChunkEnd.WAITING
+            busy = self._patiently(lambda: busy_elsewhere(self._database, self._claimed))
+            free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
+            self._look_at(free, roots)
+            if self._stop.is_set():
+                return ChunkEnd.RELEASED
+            self._check_lease()
+            if not free:
+                self._stop.wait(BUSY_PAUSE_S)
+        return ChunkEnd.DONE
+
+    def _open_items(self) -> list[OpenItem]:
+        return self._patiently(lambda: open_items(self._database, self._claimed))
+
+    def _look_at(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
+        if self._claimed.attempts > SAFE_ATTEMPTS:
+            self._look_one_by_one(items, roots)
+        else:
+            self._look_at_all(items, roots)
+
+    def _look_one_by_one(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
+        """Read each photo in a child process, and store it before the next: the chunk has taken its workers down."""
+        log.warning("job %d chunk %d is gone through photo by photo", *self._numbers())
+        with ChildReader(self._running.model.manifest.input.resize, self._running.limits) as child:
+            for item in items:
+                if self._must_end():
+                    return
+                if item.deaths >= MOST_DEATHS:
+                    self._batch.append(Found(item, Failed(_CRASHED)))
+                    self._store()
+                    continue
+                with self._alone_in_hand(item):
+                    self._look_at_all([item], roots, child.open)
+
+    @contextmanager
+    def _alone_in_hand(self, item: OpenItem) -> Iterator[None]:
+        """Counted before and taken back after, so that only a death of this process leaves the count."""
+        self._patiently(lambda: count_deaths(self._database, self._claimed, item.position, +1))
+        try:
+            yield
+        finally:
+            self._patiently(lambda: count_deaths(self._database, self._claimed, item.position, -1))
+
+    def _look_at_all(
+        self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None = None
+    ) -> None:
+        """Send photos into the pipeline and store what comes back, until all is stored or this has to stop."""
+        try:
+            self._send(items, roots, reader)
+            self._finish()
+            self._store()
+        finally:
+            self._withdraw()
+            self._pending.clear()
+
+    def _send(self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None) -> None:
+        for item in items:
+            if self._must_end():
+                break
+            path = roots[item.root_id].path_of(item.path, item.path_bytes)
+            request = Request(path, self._sink, item.looked, reader)
+            self._pending[request] = item
+            self._running.pipeline.submit(request)
+            self._take_answers(wait=False)
+
+    def _finish(self) -> None:
+        """Take what is still to come; one that has to end waits for a while, for what is being read."""
+        until: float | None = None
+        while self._pending:
+            if self._must_end():
+                self._withdraw()
+                until = until or time.monotonic() + STOP_GRACE_S
+                if time.monotonic() > until:
+                    log.warning("job %d chunk %d: %d reads do not end", *self._numbers(), len(self._pending))
+                    return
+            self._take_answers(wait=True)
+
+    def _must_end(self) -> bool:
+        return self._stop.is_set() or self._lost.is_set()
+
+    def _withdraw(self) -> None:
+        """What nobody has begun to read is left for whoever takes the chunk next."""
+        for request in self._running.pipeline.withdraw(self._sink):
+            del self._pending[request]
+
+    def _take_answers(self, *, wait: bool) -> None:
+        """Collect what the pipeline delivered, at least once if told to; store it when it is worth a transaction."""
+        while self._pending and (wait or not self._sink.answers.empty()):
+            try:
+                answers = self._sink.answers.get(timeout=STOP_CHECK_S)
+            except queue.Empty:
+                self._store_if_due()
+                return
+            self._on_progress()
+            if isinstance(answers, Exception):
+                self._store()
+                raise self._trouble(answers) from answers
+            self._batch += [Found(self._pending.pop(request), result) for request, result in answers]
+            self._store_if_due()
+
+    def _trouble(self, error: Exception) -> Exception:
+        if isinstance(error, ReadsHang):
+            return ReadsHang(**error.values)
+        return ModelFailed(name=self._running.model.manifest.name, reason=error)
+
+    def _store_if_due(self) -> None:
+        if len(self._batch) >= STORE_PHOTOS or time.monotonic() - self._stored_at > STORE_S:
+            self._store()
+
+    def _store(self) -> None:
+        found, self._batch = self._without_away(self._batch), []
+        self._stored_at = time.monotonic()
+        self._check_lease()
+        if found:
+            with STAGE_SECONDS.labels("store").time():
+                stored = self._patiently(
+                    lambda: store_found(self._database, self._claimed, found, self._running.landmarks)
+                )
+            self._report(stored)
+            self._on_stored(stored)
+
+    def _report(self, stored: Stored) -> None:
+        job, chunk = self._numbers()
+        for found, end in stored:
+            PHOTOS.labels(end.outcome).inc()
+            if end.outcome is Outcome.FAILED:
+                FAILURES.labels(end.reason).inc()
+                about = {"job": job, "chunk": chunk, "photo": found.item.photo_id, "kind": end.reason}
+                log.info("a photo failed", extra=about | {"path": found.item.path})
+
+    def _without_away(self, found: list[Found]) -> list[Found]:
+        """Photos that vanished with their whole root are not gone: they stay open, and the job waits for the root."""
+        vanished = {each.item.root_id for each in found if _is_unreached(each)}
+        if not vanished:
+            return found
+        roots = self._roots()
+        here = roots.keys() - {root.id for root in self._away(vanished, roots)}
+        return [each for each in found if each.item.root_id in here or not _is_unreached(each)]
+
+    def _wait_for(self, root: Root) -> None:
+        self._patiently(lambda: wait_for_root(self._database, self._claimed.name.job_id, root.name))
+
+    def _check_lease(self) -> None:
+        if self._lost.is_set():
+            job, chunk = self._numbers()
+            raise LeaseLost(job=job, chunk=chunk)
+
+    def _numbers(self) -> tuple[int, int]:
+        return self._claimed.name.job_id, self._claimed.name.chunk
+
+    def _roots(self) -> dict[int, Root]:
+        def read() -> dict[int, Root]:
+            with self._database.read() as connection:
+                return {root.id: root for root in list_roots(connection, self._settings.roots)}
+
+        return self._patiently(read)
+
+    def _away(self, root_ids: set[int], roots: Mapping[int, Root]) -> list[Root]:
+        named = [roots[root_id] for root_id in sorted(root_ids) if root_id in roots]
+
+        def check() -> list[Root]:
+            with self._database.read() as connection:
+                return [root for root in named if is_away(connection, root)]
+
+        return self._patiently(check)
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Wait for a database that is away or locked, not as long if this process has to stop."""
+
+        def attempt() -> T:
+            self._on_progress()  # waiting for the database is no standstill
+            return work()
+
+        return patiently(attempt, self._stop, give_up=self._lost)
+
+
+def _is_unreached(found: Found) -> bool:
+    """Whether the file could not be reached, as when its root is not there any more."""
+    unreached = {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.TIMED_OUT}
+    return isinstance(found.result, Failed) and found.result.failure.kind in unreached

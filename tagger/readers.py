@@ -1,0 +1,288 @@
+"""Requests in, decoded pictures out: threads that read and decode, and what is in hand between them and the model.
+
+A read that hangs is given up and its thread replaced, up to a bound. Copies of one picture that are in hand at once
+are decoded once. Knows nothing of batches or models.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsHang
+from tagger.images import DecodedImage
+from tagger.metadata.camera import CameraFacts
+from tagger.metrics import READS_HUNG
+from tagger.photos.reading import stored_time_ns
+from tagger.reading import Limits, OpenPhoto, Reader, Request, Sink, timed_out_text, unforeseen
+from tagger.results import Failed, FileState, Known, Result, Unchanged
+
+log = logging.getLogger(__name__)
+
+LINGER_S = 0.05
+"""How long a batch that is not full waits for more when nothing is being read."""
+PATIENCE_S = 1.0
+"""How long it waits for photos that are being read; slow reading must not hold up what is ready."""
+WATCH_S = 1.0
+"""How often reads that hang are looked for."""
+MOST_HUNG = 8
+"""Threads stuck in a read that are replaced; a disk on which more hang does not answer at all."""
+CLOSE_S = 15.0
+"""How long closing waits for threads that are amid a read."""
+
+
+@dataclass(eq=False)
+class _Reading:
+    """A request in a reader's hands. Whoever settles it answers: the reader that is done, or the watch that gave up."""
+
+    request: Request
+    thread: threading.Thread = field(default_factory=threading.current_thread)
+    began: float = field(default_factory=time.monotonic)
+    settled: bool = False
+    given_up: bool = False
+    leads: str | None = None
+    """The digest it decodes, for all copies in hand."""
+
+
+@dataclass(frozen=True)
+class Rider:
+    """A request whose bytes were read; copies of one picture that are in hand at once ride on one look."""
+
+    request: Request
+    file: FileState
+    facts: CameraFacts
+
+
+@dataclass(frozen=True)
+class Readied:
+    """A decoded picture that waits for its batch."""
+
+    digest: str
+    image: DecodedImage
+
+
+class Readers:
+    """Run from their making until `close`; at most `room` photos wait to be read, and as many for the model."""
+
+    def __init__(self, reader: Reader, limits: Limits, room: int) -> None:
+        self._reader = reader
+        self._limits = limits
+        self._room = room
+        self._changed = threading.Condition()  # guards all that follows
+        self._waiting: deque[Request] = deque()
+        self._readings: set[_Reading] = set()
+        self._readied: deque[Readied] = deque()
+        self._riders: dict[str, list[Rider]] = {}
+        self._hung = 0
+        self._closed = False
+        self._threads: list[threading.Thread] = []
+        for work in [self._read_photos] * limits.readers + [self._watch]:
+            self._start(work)
+
+    def submit(self, request: Request) -> None:
+        """Take a photo in hand; blocks while there is enough waiting.
+
+        Raises:
+            ReadsHang: so many reads hang that no photo is read any more.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or self._is_stuck() or len(self._waiting) < self._room
+            )
+            if self._closed:
+                raise RuntimeError("the pipeline is closed")
+            if self._is_stuck():
+                raise self._reads_hang()
+            self._waiting.append(request)
+            self._changed.notify_all()
+
+    def withdraw(self, sink: Sink) -> list[Request]:
+        """Take back what this sink submitted and nobody has begun to read."""
+        with self._changed:
+            withdrawn = [request for request in self._waiting if request.sink is sink]
+            self._waiting = deque(request for request in self._waiting if request.sink is not sink)
+            self._changed.notify_all()
+        return withdrawn
+
+    def next_batch(self, full: int) -> list[Readied]:
+        """The next decoded pictures, `full` of them if more are on their way; empty when closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._readied)
+            self._changed.wait_for(lambda: len(self._readied) >= full or self._is_idle(), timeout=PATIENCE_S)
+            if len(self._readied) < full and not self._closed:
+                self._changed.wait_for(lambda: len(self._readied) >= full, timeout=LINGER_S)
+            batch = [self._readied.popleft() for _ in range(min(full, len(self._readied)))]
+            self._changed.notify_all()
+        return batch
+
+    def take_riders(self, digest: str) -> list[Rider]:
+        """All whom the look at this picture is for."""
+        with self._changed:
+            return self._riders.pop(digest, [])
+
+    def close(self) -> None:
+        """Let the threads end; whoever still waits for results is told that they will not come."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        until = time.monotonic() + CLOSE_S
+        for thread in list(self._threads):
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def break_all(self, error: Exception) -> None:
+        """Tell everybody who waits for results that they will not come."""
+        with self._changed:
+            riders = [rider.request for riding in self._riders.values() for rider in riding]
+            readings = [reading.request for reading in self._readings]
+            sinks = {request.sink for request in [*self._waiting, *readings, *riders]}
+            self._waiting.clear()
+            self._riders.clear()
+        for sink in sinks:
+            sink.broken(error)
+
+    def _read_photos(self) -> None:
+        while (reading := self._next_reading()) is not None:
+            try:
+                self._read(reading)
+            except PhotoFailed as failed:
+                self._answer(reading, Failed(failed.failure))
+            except Exception as error:
+                log.exception("reading a photo failed in a way that nobody foresaw")
+                self._answer(reading, Failed(unforeseen(error)))
+            if reading.given_up:
+                self._come_back()
+                return
+
+    def _next_reading(self) -> _Reading | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or (self._waiting and self._has_room()))
+            if self._closed:
+                return None
+            reading = _Reading(self._waiting.popleft())
+            self._readings.add(reading)
+            self._changed.notify_all()
+            return reading
+
+    def _has_room(self) -> bool:
+        return len(self._readied) + len(self._readings) < self._room + self._limits.readers
+
+    def _read(self, reading: _Reading) -> None:
+        request = reading.request
+        if request.looked is not None and _state_of(request.path) == request.looked:
+            self._answer(reading, Unchanged())
+            return
+        photo = (request.reader or self._reader)(request.path)
+        if request.sink.is_known(photo.digest):
+            self._answer(reading, Known(photo.digest, photo.file, photo.facts))
+        elif self._leads(reading, photo):
+            self._decode(reading, photo)
+
+    def _leads(self, reading: _Reading, photo: OpenPhoto) -> bool:
+        """Whether this is the only copy in hand, which is to be decoded; otherwise it rides along."""
+        with self._changed:
+            if reading.settled:
+                return False
+            riders = self._riders.setdefault(photo.digest, [])
+            riders.append(Rider(reading.request, photo.file, photo.facts))
+            if len(riders) > 1:
+                self._settles(reading)
+                return False
+            reading.leads = photo.digest
+            return True
+
+    def _decode(self, reading: _Reading, photo: OpenPhoto) -> None:
+        try:
+            image = photo.decode()
+        except PhotoFailed as failed:
+            self._fail(reading, failed.failure)
+        except Exception as error:
+            log.exception("decoding a photo failed in a way that nobody foresaw")
+            self._fail(reading, unforeseen(error))
+        else:
+            with self._changed:
+                if self._settles(reading):
+                    self._readied.append(Readied(photo.digest, image))
+
+    def _answer(self, reading: _Reading, result: Result) -> None:
+        if self._settles(reading):
+            reading.request.sink.deliver([(reading.request, result)])
+
+    def _fail(self, reading: _Reading, failure: PhotoFailure) -> None:
+        """Fail a request, and the copies that ride on it."""
+        with self._changed:
+            if not self._settles(reading):
+                return
+            digest = reading.leads
+            riders = self._riders.pop(digest) if digest is not None else []
+        for rider in riders:
+            rider.request.sink.deliver([(rider.request, Failed(failure, digest, rider.file))])
+        if digest is None:
+            reading.request.sink.deliver([(reading.request, Failed(failure))])
+
+    def _settles(self, reading: _Reading) -> bool:
+        """Whether nobody else has answered; from now on nobody else will."""
+        with self._changed:
+            first, reading.settled = not reading.settled, True
+            if first:
+                self._readings.discard(reading)
+                self._changed.notify_all()
+            return first
+
+    # ── reads that hang ──
+
+    def _watch(self) -> None:
+        while not self._closed:
+            overdue = time.monotonic() - self._limits.timeout_s
+            with self._changed:
+                hanging = [reading for reading in self._readings if reading.began < overdue]
+            for reading in hanging:
+                self._give_up(reading)
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, timeout=min(WATCH_S, self._limits.timeout_s / 4))
+
+    def _give_up(self, reading: _Reading) -> None:
+        """Answer in place of a reader that hangs, and let another thread take its place."""
+        with self._changed:
+            if reading.settled:
+                return
+            reading.given_up = True
+            self._threads.remove(reading.thread)  # closing does not wait for it
+            self._hung += 1
+            READS_HUNG.inc()
+            log.warning("a read hangs and was given up; %d of %d threads that may", self._hung, MOST_HUNG)
+            self._fail(reading, PhotoFailure(FailureKind.TIMED_OUT, timed_out_text(self._limits.timeout_s)))
+            if self._is_stuck():
+                self.break_all(self._reads_hang())
+                return
+            self._start(self._read_photos)
+
+    def _start(self, work: Callable[[], None]) -> None:
+        # A daemon: a thread that hangs in the kernel must not keep the process from ending.
+        thread = threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _come_back(self) -> None:
+        with self._changed:
+            self._hung -= 1
+            READS_HUNG.dec()
+
+    def _is_idle(self) -> bool:
+        return self._closed or not (self._waiting or self._readings)
+
+    def _is_stuck(self) -> bool:
+        return self._hung > MOST_HUNG
+
+    def _reads_hang(self) -> ReadsHang:
+        return ReadsHang(count=self._hung, timeout_s=self._limits.timeout_s)
+
+
+def _state_of(path: Path) -> FileState | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None  # reading it will say what is wrong
+    return FileState(status.st_size, stored_time_ns(status))
