@@ -17,7 +17,7 @@ from redis.retry import Retry
 from tagger.errors import RedisUnavailable
 from tagger.ledger.dispatch import mark_sent, unsent
 from tagger.settings import shown_address
-from worker.celery_settings import QUEUES
+from worker.celery_settings import QUEUES, REFUSED
 from worker.embedded import embedded_url, start_embedded
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from tagger.settings import Settings
 
 TIMEOUT_S = 3.0
-REFUSED = "tagger.refused"
-"""The Redis list of messages that were refused; the ledger knows their chunks and sends them again."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,12 @@ def queue_depths(broker: Broker) -> tuple[dict[str, int | None], str | None]:
 def keep_refused(broker: Broker, body: object, reason: str) -> None:
     """Keep a message that no worker here understands where an operator finds it, and out of the workers' way."""
     with broker.client() as client:
-        client.rpush(REFUSED, json.dumps({"reason": reason, "body": body}, default=repr))
+        client.rpush(REFUSED, refused_document(body, reason))
+
+
+def refused_document(body: object, reason: str) -> str:
+    """What stands in the list of refused messages."""
+    return json.dumps({"reason": reason, "body": body}, default=repr)
 
 
 def send_waiting(database: Database, broker: Broker, job: int | None = None) -> str | None:

@@ -8,6 +8,9 @@ VISIBILITY_TIMEOUT_S = 600
 QUEUES = {priority: f"tagger.{priority}" for priority in Priority}
 """A queue per priority; workers ask interactive first."""
 
+REFUSED = "tagger.refused"
+"""The Redis list of messages that were refused; the ledger knows their chunks and sends them again."""
+
 TRANSPORT_OPTIONS: dict[str, object] = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,
     # Look for messages of dead workers every few seconds rather than once in a while.

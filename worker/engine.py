@@ -6,16 +6,18 @@ import threading
 
 from celery import Celery
 
-from tagger.database import Database, open_database
+from tagger.chunk_work import ChunkEnd
+from tagger.database import Database, open_database, patiently
 from tagger.devices import choose_device
 from tagger.ledger.chunks import claim
 from tagger.registry import resolve_model
 from tagger.settings import Settings
 from tagger.tables import Runner
-from tagger.tagging import ChunkEnd, Tagger
+from tagger.tagging import Tagger
 from worker.broker import Broker
 from worker.messages import ChunkMessage
 from worker.sweeper import Seen, Sweeper
+from worker.watchdog import STALL_S, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +34,29 @@ class Engine:
         self.tagger.running_model(resolve_model(self.database, settings.model).id)
         self.broker = Broker(str(app.conf.broker_url), embedded=settings.redis_url is None)
         self._sweeper = Sweeper(app, self.broker, self.database, settings, Seen(name, self.device))
+        stall_s = max(STALL_S, 2 * settings.read_timeout_s)
+        self._watchdog = Watchdog(self.tagger.pulse, lambda: self._sweeper.waiting, stall_s)
 
     def start(self) -> None:
         self._sweeper.start()
+        self._watchdog.start()
 
     def tag(self, message: ChunkMessage) -> ChunkEnd | None:
         """Work on the chunk a message names; None where there is nothing to do any more."""
-        claimed = claim(self.database, message.name, Runner.WORKERS, self.name)
+        self.tagger.pulse.beat()
+        claimed = patiently(
+            lambda: claim(self.database, message.name, Runner.WORKERS, self.name), self.tagger.stop
+        )
         if claimed is None:
             return None
         end = self.tagger.tag_chunk(claimed)
-        log.info(
-            "job %d, photos %d to %d: %s", claimed.name.job_id, claimed.first + 1, claimed.last + 1, end.value
-        )
+        about = {"job": claimed.name.job_id, "chunk": claimed.name.chunk}
+        log.info("photos %d to %d: %s", claimed.first + 1, claimed.last + 1, end.value, extra=about)
         return end
 
     def close(self) -> None:
         """Store what is in hand, give the rest back, end the threads."""
+        self._watchdog.close()
         self.tagger.close()
         self._sweeper.close()
         self.database.close()

@@ -17,10 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from tagger.database import Database, db_now, insert_missing
 from tagger.ledger.dispatch import return_expired, send_again, waiting_roots, wake
 from tagger.ledger.jobs import settle_abandoned
+from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH
 from tagger.roots import is_away, list_roots
 from tagger.settings import Settings
-from tagger.tables import workers
+from tagger.tables import Priority, workers
 from worker.broker import Broker, queue_depths, send_all
+from worker.celery_settings import QUEUES
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ class Sweeper:
         self._database = database
         self._settings = settings
         self._worker = worker
+        self.waiting = 0
+        """Messages that this worker could take, at the last sweep; 0 where Redis does not answer."""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -67,6 +71,10 @@ class Sweeper:
                 self.sweep()
             except (SQLAlchemyError, redis.RedisError, KombuError, OperationalError, OSError) as error:
                 log.warning("sweeping: %s", error)
+            except Exception:
+                log.exception(
+                    "sweeping failed in a way that nobody foresaw"
+                )  # and goes on: a worker needs its sweeper
             if self._closed.wait(SWEEP_S):
                 return
 
@@ -76,6 +84,7 @@ class Sweeper:
         settle_abandoned(self._database)
         returned = return_expired(self._database)
         if returned:
+            LEASES_RETURNED.inc(returned)
             log.warning("%d chunks returned: their lease had ended", returned)
         self._wake_waiting()
         self._count_lost()
@@ -106,8 +115,13 @@ class Sweeper:
     def _count_lost(self) -> None:
         depths, problem = queue_depths(self._broker)
         counts = [depth for depth in depths.values() if depth is not None]
+        mine = self._app.amqp.queues.consume_from
+        self.waiting = sum(depth or 0 for name, depth in depths.items() if QUEUES[Priority(name)] in mine)
+        for name, depth in depths.items():
+            QUEUE_DEPTH.labels(name).set(float("nan") if depth is None else depth)
         if problem or len(counts) < len(depths):
             return
         lost = send_again(self._database, in_redis=sum(counts))
         if lost:
+            MESSAGES_LOST.inc(lost)
             log.warning("%d messages were lost; sending them again", lost)

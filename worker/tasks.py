@@ -4,16 +4,21 @@ import logging
 import os
 from typing import Any
 
+import redis
 from celery import shared_task, signals
 from celery.exceptions import Ignore, Reject
 from celery.worker import state
+from prometheus_client import start_http_server
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.errors import TaggerError
+from tagger.errors import ReadsHang, SettingsInvalid, TaggerError
 from tagger.ledger.jobs import note_trouble
 from tagger.settings import load_settings
-from worker.broker import REFUSED, keep_refused
+from worker.broker import keep_refused
+from worker.celery_settings import REFUSED
 from worker.engine import current_engine, start_engine, stop_engine
+from worker.logs import set_up_logging
 from worker.messages import TASK_NAME, ChunkMessage
 
 log = logging.getLogger(__name__)
@@ -28,6 +33,13 @@ def tag_chunk(body: dict[str, Any]) -> None:
         _refuse(message, engine.database.shown_url)
     try:
         engine.tag(message)
+    except SQLAlchemyError as error:
+        # The message is done with; the chunk's lease ends, and the sweepers send it again.
+        log.error("job %d chunk %d: the database does not answer: %s", message.job, message.chunk, error)  # noqa: TRY400
+    except ReadsHang as error:
+        log.critical("%s This worker ends, to be started again.", error)
+        note_trouble(engine.database, message.job, str(error))
+        state.should_stop = os.EX_TEMPFAIL
     except TaggerError as error:
         # The chunk was given back; the sweepers send it again.
         log.error("job %d chunk %d: %s", message.job, message.chunk, error)  # noqa: TRY400 - the message says it all
@@ -40,7 +52,10 @@ def _read(body: object) -> ChunkMessage:
     except ValidationError as error:
         reason = f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
         log.exception("a message cannot be understood and is kept in the list %s", REFUSED)
-        keep_refused(current_engine().broker, body, reason)
+        try:
+            keep_refused(current_engine().broker, body, reason)
+        except redis.RedisError:
+            raise Reject(requeue=True) from error  # kept in the queue until Redis takes it
         raise Ignore from error
 
 
@@ -56,14 +71,30 @@ def _refuse(message: ChunkMessage, database: str) -> None:
     raise Reject(requeue=True)
 
 
+@signals.setup_logging.connect
+def _on_logging(loglevel: int, **_: Any) -> None:
+    settings = load_settings()
+    set_up_logging(settings.log_format, loglevel, paths=settings.log_paths)
+
+
 @signals.worker_init.connect
 def _on_start(sender: Any, **_: Any) -> None:
     """Before the worker takes its first message."""
     try:
-        start_engine(sender.app, load_settings(), sender.hostname)
+        settings = load_settings()
+        if settings.metrics_port is not None:
+            _serve_metrics(settings.metrics_host, settings.metrics_port)
+        start_engine(sender.app, settings, sender.hostname)
     except TaggerError as error:
         log.critical("%s", error)
         raise SystemExit(1) from error
+
+
+def _serve_metrics(host: str, port: int) -> None:
+    try:
+        start_http_server(port, addr=host)
+    except OSError as error:
+        raise SettingsInvalid(reason=f"metrics_port: {host}:{port}: {error.strerror or error}") from error
 
 
 @signals.worker_shutting_down.connect

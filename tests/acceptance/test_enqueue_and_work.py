@@ -13,7 +13,7 @@ from servers import RedisServer
 from sqlalchemy import select
 
 from tagger.tables import contents
-from worker.broker import REFUSED
+from worker.celery_settings import REFUSED
 from worker.celery_app import make_app
 from worker.messages import TASK_NAME
 

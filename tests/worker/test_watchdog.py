@@ -1,0 +1,59 @@
+"""When a worker is taken for stuck, and when it only waits."""
+
+import pytest
+
+from tagger.tagging import Pulse
+from worker.watchdog import Watchdog
+
+
+class Clock:
+    """Stands where the test puts it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("tagger.tagging.time", clock)
+    monkeypatch.setattr("worker.watchdog.time", clock)
+    return clock
+
+
+def test_work_in_hand_of_which_nothing_comes_is_a_standstill(clock: Clock) -> None:
+    pulse = Pulse()
+    watchdog = Watchdog(pulse, lambda: 0, stall_s=60)
+    with pulse.busy():
+        clock.now += 59
+        assert watchdog.trouble() is None
+        pulse.beat()
+        clock.now += 59
+        assert watchdog.trouble() is None
+        clock.now += 2
+        assert "nothing has come of the work in hand for 60 s" in (watchdog.trouble() or "")
+    assert watchdog.trouble() is None
+
+
+def test_messages_that_nobody_takes_are_a_standstill(clock: Clock) -> None:
+    pulse, waiting = Pulse(), [0]
+    watchdog = Watchdog(pulse, lambda: waiting[0], stall_s=60)
+    clock.now += 1000  # idle for long, with nothing to do
+    assert watchdog.trouble() is None
+    waiting[0] = 3
+    assert watchdog.trouble() is None
+    clock.now += 61
+    assert "messages wait" in (watchdog.trouble() or "")
+
+
+def test_messages_that_are_taken_now_and_then_are_none(clock: Clock) -> None:
+    pulse = Pulse()
+    watchdog = Watchdog(pulse, lambda: 3, stall_s=60)
+    for _ in range(10):
+        assert watchdog.trouble() is None
+        clock.now += 40
+        pulse.beat()  # a message came
+    assert watchdog.trouble() is None

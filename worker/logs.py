@@ -1,0 +1,72 @@
+"""What a worker writes to its log: lines for people, or one JSON document a line.
+
+Photos are named by their number; their paths, which may tell more than an operator should read, stand in the log
+only where TAGGER_LOG_PATHS asks for them. So the text of an unforeseen error is left out too: it may hold a path.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Literal
+
+FIELDS = ("job", "chunk", "photo", "kind", "path")
+"""What a record may carry beside its message."""
+
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+def set_up_logging(log_format: Literal["text", "json"], level: int, *, paths: bool) -> None:
+    """Send this process's log to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(paths=paths) if log_format == "json" else TextLines(paths=paths))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class _Lines(logging.Formatter):
+    def __init__(self, *, paths: bool) -> None:
+        super().__init__()
+        self._paths = paths
+
+    def fields(self, record: logging.LogRecord) -> dict[str, object]:
+        """What the record carries beside its message, without what was not asked for."""
+        found = {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) is not None}
+        if not self._paths:
+            found.pop("path", None)
+        return found
+
+    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
+        kind, error, trace = ei
+        if kind is None:
+            return ""
+        said = f"{kind.__name__}: {error}" if self._paths else kind.__name__
+        return "".join(traceback.format_tb(trace)) + said
+
+
+class TextLines(_Lines):
+    """`2026-01-31 12:00:00 WARNING message (job 7, chunk 2)`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created).astimezone()
+        fields = ", ".join(f"{name} {value}" for name, value in self.fields(record).items())
+        line = f"{when:%Y-%m-%d %H:%M:%S} {record.levelname} {record.getMessage()}"
+        line += f" ({fields})" if fields else ""
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonLines(_Lines):
+    """One JSON object a line: time, level, logger, message, and what the record carries."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        document: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self.fields(record),
+        }
+        if record.exc_info:
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document, default=str, ensure_ascii=False)
