@@ -88,5 +88,11 @@ def peak_mib(pid: int) -> float:
     return 0.0
 
 
+def resident_mib(pid: int) -> float:
+    """The resident set of a running process now."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def _maxrss_unit() -> int:
     return 1 if sys.platform == "darwin" else 1024

@@ -52,11 +52,11 @@ class WorkerRun:
 def run_worker(data: Path, folder: Path, model: Path) -> WorkerRun:
     """Start a worker, wait until it is ready, enqueue a folder, and measure until the job is finished."""
     environment = tagger_environment(data, model=str(model))
-    with _worker(data, environment) as process, _opened(data) as database:
-        _wait_until_ready(process, database)
+    with running_worker(data, environment) as process, opened_database(data) as database:
+        wait_until_ready(process, database)
         cpu_before, began = cpu_seconds(process.pid), time.time()
         enqueued = run([*TAGGER, "enqueue", folder], environment).checked()
-        job = _wait_until_finished(process, database, int(enqueued.out))
+        job = wait_until_finished(process, database, int(enqueued.out))
         cpu_s = cpu_seconds(process.pid) - cpu_before
         if job.started_at is None or job.finished_at is None:
             raise SystemExit("the job ended without having begun; was the folder empty?")
@@ -69,7 +69,7 @@ def run_worker(data: Path, folder: Path, model: Path) -> WorkerRun:
 
 
 @contextmanager
-def _worker(data: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def running_worker(data: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process, ended with SIGTERM; its embedded Redis is ended too."""
     with (data / "worker.log").open("wb") as log:
         process = subprocess.Popen(
@@ -85,7 +85,8 @@ def _worker(data: Path, environment: dict[str, str]) -> Iterator[subprocess.Pope
 
 
 @contextmanager
-def _opened(data: Path) -> Iterator[Database]:
+def opened_database(data: Path) -> Iterator[Database]:
+    """The worker's database."""
     database = open_database(f"sqlite:///{data / 'tagger.sqlite'}")
     try:
         yield database
@@ -93,7 +94,7 @@ def _opened(data: Path) -> Iterator[Database]:
         database.close()
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], database: Database) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], database: Database) -> None:
     """Until it says in the database that it is there, which it does after its model is loaded."""
     until = time.monotonic() + READY_TIMEOUT_S
     while not list_workers(database):
@@ -103,7 +104,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], database: Database) -> N
     time.sleep(1.0)  # Celery subscribes to its queues just after
 
 
-def _wait_until_finished(process: subprocess.Popen[bytes], database: Database, job: int) -> JobProgress:
+def wait_until_finished(process: subprocess.Popen[bytes], database: Database, job: int) -> JobProgress:
+    """Until the job is over, as long as the worker lives."""
     while not (progress := list_jobs(database, job)[0]).is_over:
         if process.poll() is not None:
             raise SystemExit("the worker ended before the job")
