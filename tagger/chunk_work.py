@@ -76,6 +76,11 @@ class RunningModel:
     landmarks: tuple[int, ...]
 
 
+def has_to_be_alone(claimed: Claim) -> bool:
+    """Whether the chunk is gone through photo by photo, with nothing else in the process's hands."""
+    return claimed.attempts > SAFE_ATTEMPTS
+
+
 class _ChunkSink:
     """Where the pipeline puts what it found; read by the chunk's own thread."""
 
@@ -130,9 +135,17 @@ class ChunkWork:
         self._pending: dict[Request, OpenItem] = {}
         self._batch: list[Found] = []
         self._stored_at = time.monotonic()
+        self._root_vanished = False
 
     def run(self) -> ChunkEnd:
+        """Until nothing of the chunk is left, or it has to be given back.
+
+        Raises:
+            LeaseLost: somebody else took it over.
+            ModelFailed, ReadsHang: nothing can be looked at any more.
+        """
         while items := self._open_items():
+            self._root_vanished = False
             roots = self._roots()
             if away := self._away({item.root_id for item in items}, roots):
                 self._wait_for(away[0])
@@ -151,7 +164,7 @@ class ChunkWork:
         return self._patiently(lambda: open_items(self._database, self._claimed))
 
     def _look_at(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
-        if self._claimed.attempts > SAFE_ATTEMPTS:
+        if has_to_be_alone(self._claimed):
             self._look_one_by_one(items, roots)
         else:
             self._look_at_all(items, roots)
@@ -214,7 +227,7 @@ class ChunkWork:
             self._take_answers(wait=True)
 
     def _must_end(self) -> bool:
-        return self._stop.is_set() or self._lost.is_set()
+        return self._stop.is_set() or self._lost.is_set() or self._root_vanished
 
     def _withdraw(self) -> None:
         """What nobody has begun to read is left for whoever takes the chunk next."""
@@ -272,7 +285,9 @@ class ChunkWork:
         if not vanished:
             return found
         roots = self._roots()
-        here = roots.keys() - {root.id for root in self._away(vanished, roots)}
+        away = self._away(vanished, roots)
+        self._root_vanished = bool(away)
+        here = roots.keys() - {root.id for root in away}
         return [each for each in found if each.item.root_id in here or not _is_unreached(each)]
 
     def _wait_for(self, root: Root) -> None:

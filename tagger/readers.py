@@ -252,7 +252,7 @@ class Readers:
             self._threads.remove(reading.thread)  # closing does not wait for it
             self._hung += 1
             READS_HUNG.inc()
-            log.warning("a read hangs and was given up; %d of %d threads that may", self._hung, MOST_HUNG)
+            log.warning("a read hangs and was given up; so do %d threads now", self._hung)
             self._fail(reading, PhotoFailure(FailureKind.TIMED_OUT, timed_out_text(self._limits.timeout_s)))
             if self._is_stuck():
                 self.break_all(self._reads_hang())

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.chunk_work import ChunkEnd, ChunkWork, RunningModel, Stored
+from tagger.chunk_work import ChunkEnd, ChunkWork, RunningModel, Stored, has_to_be_alone
 from tagger.database import Database
 from tagger.devices import choose_device, core_count
 from tagger.errors import LeaseLost
@@ -24,6 +24,7 @@ from tagger.pipeline import Pipeline
 from tagger.reading import Limits
 from tagger.registry import model_by_id, verify
 from tagger.settings import Settings
+from tagger.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Tagger:
         self._keeper = LeaseKeeper(database)
         self.stop = threading.Event()
         self.pulse = Pulse()
+        self._turns = Turns(self.stop)
 
     def tag_chunk(
         self, claimed: Claim, on_stored: Callable[[Stored], None] = lambda _stored: None
@@ -87,19 +89,14 @@ class Tagger:
         """
         if claimed.attempts > 1:
             RETRIES.inc()
-        with self._keeper.keeping(claimed) as lost, self.pulse.busy():
+        alone = has_to_be_alone(claimed)
+        with (
+            self._keeper.keeping(claimed) as lost,
+            self._turns.taken(alone=alone) as is_our_turn,
+            self.pulse.busy(),
+        ):
             try:
-                running = self.running_model(claimed.model_id)
-                end = ChunkWork(
-                    self._database,
-                    self._settings,
-                    claimed,
-                    running,
-                    stop=self.stop,
-                    lost=lost,
-                    on_stored=on_stored,
-                    on_progress=self.pulse.beat,
-                ).run()
+                end = self._work(claimed, lost, on_stored) if is_our_turn else ChunkEnd.RELEASED
             except LeaseLost:
                 end = ChunkEnd.LOST
             except BaseException:
@@ -112,6 +109,18 @@ class Tagger:
                 "job %d chunk %d was taken over or cancelled", claimed.name.job_id, claimed.name.chunk
             )
         return end
+
+    def _work(self, claimed: Claim, lost: threading.Event, on_stored: Callable[[Stored], None]) -> ChunkEnd:
+        return ChunkWork(
+            self._database,
+            self._settings,
+            claimed,
+            self.running_model(claimed.model_id),
+            stop=self.stop,
+            lost=lost,
+            on_stored=on_stored,
+            on_progress=self.pulse.beat,
+        ).run()
 
     def running_model(self, model_id: int) -> RunningModel:
         """The model, loaded on first use."""

@@ -26,7 +26,16 @@ class _NotAMessage(Exception):
 
 
 class Channel(redis.Channel):
-    """A channel that survives what it reads."""
+    """A channel that survives what it reads, and the loss of its connection."""
+
+    def close(self) -> None:
+        """Close it; one whose connection was given up before has no address to give messages back to.
+
+        kombu would look for one and end the worker; the sweeper sends those messages again.
+        """
+        if self.connection is not None and self.connection.client is None:
+            self.do_restore = False
+        super().close()  # type: ignore[no-untyped-call]
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

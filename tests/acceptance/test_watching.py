@@ -1,15 +1,19 @@
 """What a worker tells those who watch it: its metrics, and its log."""
 
 import json
+import re
 import socket
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from commands import Terminal, draw_many
+from prometheus_client import Metric
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 from servers import RedisServer
 
+from tagger import metrics
 from worker.logs import FIELDS
 
 
@@ -32,6 +36,17 @@ def samples(port: int) -> dict[tuple[str, ...], float]:
         text = answer.read().decode()
     families = text_string_to_metric_families(text)
     return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
+
+
+def test_the_documented_metrics_are_those_there_are() -> None:
+    page = Path("docs/operations.md").read_text()
+    documented = set(re.findall(r"^\| `(tagger_\w+)", page, flags=re.MULTILINE))
+    families = {family.name: family.type for metric in vars(metrics).values() for family in collected(metric)}
+    assert documented == {f"{name}_total" if kind == "counter" else name for name, kind in families.items()}
+
+
+def collected(metric: object) -> list[Metric]:
+    return list(metric.collect()) if isinstance(metric, MetricWrapperBase) else []
 
 
 def test_a_worker_serves_its_metrics_where_a_port_is_set(terminal: Terminal) -> None:
