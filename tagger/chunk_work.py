@@ -200,6 +200,9 @@ class ChunkWork:
             self._send(items, roots, reader)
             self._finish()
             self._store()
+        except ReadsHang:
+            self._store_what_came()
+            raise
         finally:
             self._withdraw()
             self._pending.clear()
@@ -244,10 +247,21 @@ class ChunkWork:
                 return
             self._on_progress()
             if isinstance(answers, Exception):
-                self._store()
+                self._store_what_came()
                 raise self._trouble(answers) from answers
-            self._batch += [Found(self._pending.pop(request), result) for request, result in answers]
+            self._collect(answers)
             self._store_if_due()
+
+    def _collect(self, answers: Sequence[Answer]) -> None:
+        self._batch += [Found(self._pending.pop(request), result) for request, result in answers]
+
+    def _store_what_came(self) -> None:
+        """Nothing more will come; what did is not lost."""
+        while not self._sink.answers.empty():
+            answers = self._sink.answers.get()
+            if not isinstance(answers, Exception):
+                self._collect(answers)
+        self._store()
 
     def _trouble(self, error: Exception) -> Exception:
         if isinstance(error, ReadsHang):

@@ -54,6 +54,28 @@ def resolve_model(database: Database, wanted: str | None) -> RegisteredModel:
     return model
 
 
+def planned_model(database: Database | None, wanted: str | None) -> RegisteredModel:
+    """The model that `resolve_model` would give, with nothing registered for it; the id of a new one is no one's.
+
+    Raises:
+        ModelNotFound, NoModel: there is none.
+        ModelRefused: its file cannot be read.
+    """
+    known = [] if database is None else _select(database)
+    for model in known:
+        if model.in_use if wanted is None else model.name == wanted:
+            return model
+    if wanted in {None, _shipped_name()}:
+        if not shipped_file().is_file():
+            raise NoModel
+        return unregistered(shipped_file())
+    if not Path(str(wanted)).is_file():
+        raise ModelNotFound(
+            wanted=wanted, names=", ".join(model.name for model in known) or "none is registered"
+        )
+    return unregistered(Path(str(wanted)))
+
+
 def add_model(database: Database, file: Path, name: str | None = None) -> RegisteredModel:
     """Register the model in `file`; known by digest already, it keeps its row and learns the new place and name.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tagger.cli import console
-from tagger.cli.options import Formatted, Json, Print0, chosen_format
+from tagger.cli.options import FailureKinds, Formatted, JobNumber, Json, Print0, chosen_format, chosen_kinds
 from tagger.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 NO_WORKER_S = 30.0
 POLL_S = 0.5
 JOBS_SHOWN = 20
-
-JobNumber = Annotated[int | None, typer.Argument(help="A job's number; without it, all jobs.", metavar="JOB")]
 
 
 def status(
@@ -58,6 +56,7 @@ def status(
 
 def failures(
     job: JobNumber = None,
+    kind: FailureKinds = None,
     written_as: Formatted = None,
     json: Json = False,
     print0: Print0 = False,
@@ -70,15 +69,16 @@ def failures(
 
     tagger failures 7
 
-    tagger failures --format paths
+    tagger failures --kind gone --format paths
     """
     from tagger.cli.output import Format, write_failures
-    from tagger.ledger.progress import failing_photos
+    from tagger.ledger.progress import Failing, failing_photos
     from tagger.roots import list_roots
 
     chosen = chosen_format(written_as, json=json, print0=print0)
     if chosen is Format.GEOJSON:
         raise typer.BadParameter("failures have no place on a map", param_hint="--format")
+    meant = Failing(job, chosen_kinds(kind))
     settings, database = _open()
     if job is not None:
         _one_job(database, job)
@@ -86,7 +86,7 @@ def failures(
         roots = {root.id: root for root in list_roots(connection, settings.roots)}
     failing = (
         (roots[photo.root_id].path_of(photo.path, photo.path_bytes), photo)
-        for photo in failing_photos(database, job)
+        for photo in failing_photos(database, meant)
     )
     count = write_failures(failing, chosen, end=b"\0" if print0 else b"\n")
     console.say(f"{count} photo{' fails' if count == 1 else 's fail'} now" if count else "no photo fails now")
@@ -200,7 +200,8 @@ def _print_job(progress: JobProgress) -> None:
     left = [f"{progress.running} running", f"{progress.queued} queued"] if not progress.is_over else []
     eta = f", about {_duration(progress.eta_seconds)} left" if progress.eta_seconds else ""
     typer.echo(_sums(progress) + (f"; {', '.join(left)}{eta}" if left else ""))
-    typer.echo(f"  model {progress.model}, {progress.priority}, run by {progress.runner}")
+    retried = f", a retry of job {progress.parent}" if progress.parent else ""
+    typer.echo(f"  model {progress.model}, {progress.priority}, run by {progress.runner}{retried}")
     if progress.note:
         typer.echo(f"  {progress.note}")
 

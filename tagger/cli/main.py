@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tagger.cli import asking, console, following, running, tagging, upkeep
+from tagger.cli import asking, console, doctor, following, mending, running, tagging, upkeep
 from tagger.errors import DatabaseLost, SystemRefused, TaggerError
 
 app = typer.Typer(
@@ -57,11 +57,13 @@ for _command, _panel in (
     (running.up, "Tagging"),
     (following.status, "Following"),
     (following.failures, "Following"),
+    (mending.retry, "Following"),
     (asking.query, "Asking"),
     (asking.landmarks, "Asking"),
     (asking.show, "Asking"),
 ):
     app.command(rich_help_panel=_panel)(_command)
+app.command(rich_help_panel="Upkeep")(doctor.doctor)
 app.add_typer(upkeep.model_app, name="model", rich_help_panel="Upkeep")
 app.add_typer(upkeep.db_app, name="db", rich_help_panel="Upkeep")
 

@@ -1,11 +1,19 @@
 """Options that several commands have, each said once."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tagger.cli.output import Format
+from tagger.errors import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tagger.tables import Priority
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Photos and folders; folders with all that is in them.", metavar="PATH")
@@ -39,6 +47,17 @@ Include = Annotated[
 Exclude = Annotated[
     list[str] | None, typer.Option("--exclude", help="Leave out what fits, like 'Screenshots/*'.")
 ]
+JobNumber = Annotated[int | None, typer.Argument(help="A job's number; without it, all jobs.", metavar="JOB")]
+FailureKinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind", help="Only photos that fail so; may be given again. One of: " + ", ".join(FailureKind) + "."
+    ),
+]
+PriorityName = Annotated[
+    str, typer.Option("--priority", help="interactive goes first, bulk when there is time.")
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow the job to its end.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Formatted = Annotated[
     Format | None,
@@ -57,3 +76,22 @@ def chosen_format(given: Format | None, *, json: bool, print0: bool = False) -> 
     if json:
         return Format.JSON
     return given or (Format.PATHS if print0 else Format.TABLE)
+
+
+def chosen_priority(given: str) -> Priority:
+    """The priority that --priority names; another word is wrong usage."""
+    from tagger.tables import Priority
+
+    if given not in set(Priority):
+        raise typer.BadParameter("it is interactive or bulk", param_hint="--priority")
+    return Priority(given)
+
+
+def chosen_kinds(given: Sequence[str] | None) -> tuple[FailureKind, ...]:
+    """The kinds of failure that --kind names; an unknown one is wrong usage."""
+    unknown = [kind for kind in given or () if kind not in set(FailureKind)]
+    if unknown:
+        raise typer.BadParameter(
+            f"there is no {unknown[0]}; the kinds are {', '.join(FailureKind)}", param_hint="--kind"
+        )
+    return tuple(FailureKind(kind) for kind in given or ())

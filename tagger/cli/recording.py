@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tagger.scan import Look, Selection
     from tagger.settings import Settings
     from tagger.tables import Priority, Runner
+    from worker.broker import Broker
 
 
 def load(**options: object) -> Settings:
@@ -67,7 +68,7 @@ def record(
     from tagger.scan import Scan, check_roots
 
     check_roots(database, selection, settings.roots)
-    look = _look(database, settings, again=again)
+    look = look_of(database, settings, again=again)
     new = NewJob(
         model_id=look.model_id,
         top_k=look.top_k,
@@ -101,14 +102,32 @@ def send(
 ) -> int:
     """Record a job for the workers and send its messages; returns its number."""
     from tagger.tables import Runner
-    from worker.broker import find_broker, send_waiting
+    from worker.broker import find_broker
 
     broker = find_broker(settings, start=start_redis)
     job = record(database, settings, selection, runner=Runner.WORKERS, priority=priority, again=again)
+    send_messages(database, broker, job)
+    return job
+
+
+def send_messages(database: Database, broker: Broker, job: int) -> None:
+    """Send a recorded job to the workers; where that cannot be done, the job waits for it."""
+    from worker.broker import send_waiting
+
     problem = send_waiting(database, broker, job)
     if problem:
         console.warn(f"{problem} Job {job} is recorded and will be sent when Redis and a worker are there.")
-    return job
+
+
+def end_of_recording(database: Database, job: int, *, wait: bool, json: bool) -> None:
+    """Print the number of a job that was sent, and follow it to its end if asked to; ends the command."""
+    from tagger.cli.following import follow
+
+    if not json:
+        typer.echo(job)
+    if wait:
+        raise typer.Exit(follow(database, job, json=json, wait_for_worker=True))
+    _say_recorded(database, job, json=json)
 
 
 def print_preview(settings: Settings, selection: Selection, *, again: bool) -> None:
@@ -117,14 +136,28 @@ def print_preview(settings: Settings, selection: Selection, *, again: bool) -> N
 
     database = opened(settings)
     check_roots(database, selection, settings.roots)
-    found, seen = preview(database, selection, _look(database, settings, again=again), settings.roots)
+    found, seen = preview(database, selection, look_of(database, settings, again=again), settings.roots)
     skipped = f", {seen} skipped as this model has looked at them before" if seen else ""
     typer.echo(f"{found - seen} photos would be looked at{skipped}; nothing was recorded")
 
 
-def _look(database: Database, settings: Settings, *, again: bool) -> Look:
+def look_of(database: Database, settings: Settings, *, again: bool = False) -> Look:
+    """How new jobs look."""
     from tagger.scan import Look
 
     model = model_of(database, settings)
     threshold = model.manifest.threshold if settings.threshold is None else settings.threshold
     return Look(model.id, settings.top_k, threshold, again)
+
+
+def _say_recorded(database: Database, job: int, *, json: bool) -> None:
+    from tagger.cli.following import job_json, print_json
+    from tagger.ledger.progress import list_jobs, list_workers
+
+    progress = list_jobs(database, job)[0]
+    if json:
+        print_json(job_json(progress))
+    skipped = f", {progress.skipped} of them looked at before" if progress.skipped else ""
+    console.say(f"job {job}: {progress.total} photos{skipped}. Follow it with: tagger status {job}")
+    if not progress.is_over and not list_workers(database):
+        console.say("no worker is running; start one with: tagger worker (or everything with: tagger up)")

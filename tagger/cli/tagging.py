@@ -18,11 +18,14 @@ from tagger.cli.options import (
     Json,
     ModelName,
     Paths,
+    PriorityName,
     Threshold,
     TopK,
+    Wait,
+    chosen_priority,
 )
 from tagger.cli.output import printable
-from tagger.cli.recording import load, opened, print_preview, record, select, send
+from tagger.cli.recording import end_of_recording, load, opened, print_preview, record, select, send
 
 if TYPE_CHECKING:
     from tagger.database import Database
@@ -90,16 +93,14 @@ def look(
 
 def enqueue(
     paths: Paths,
-    priority: Annotated[
-        str, typer.Option("--priority", help="interactive goes first, bulk when there is time.")
-    ] = "bulk",
+    priority: PriorityName = "bulk",
     top_k: TopK = None,
     threshold: Threshold = None,
     model: ModelName = None,
     again: Again = False,
     include: Include = None,
     exclude: Exclude = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow the job to its end.")] = False,
+    wait: Wait = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -109,23 +110,15 @@ def enqueue(
 
     Example: tagger enqueue ~/Pictures --wait (with tagger worker running in another terminal)
     """
-    from tagger.cli.following import follow
-    from tagger.tables import Priority
-
-    if priority not in set(Priority):
-        raise typer.BadParameter("it is interactive or bulk", param_hint="--priority")
+    wanted = chosen_priority(priority)
     settings = load(top_k=top_k, threshold=threshold, model=model)
     selection = select(paths, include, exclude)
     if dry_run:
         print_preview(settings, selection, again=again)
         return
     database = opened(settings)
-    job = send(database, settings, selection, Priority(priority), again=again, start_redis=wait)
-    if not json:
-        typer.echo(job)
-    if wait:
-        raise typer.Exit(follow(database, job, json=json, wait_for_worker=True))
-    _say_recorded(database, job, json=json)
+    job = send(database, settings, selection, wanted, again=again, start_redis=wait)
+    end_of_recording(database, job, wait=wait, json=json)
 
 
 def forget(
@@ -182,16 +175,3 @@ def _end(database: Database, job: int, *, json: bool) -> int:
         with database.write() as connection:
             cancel_job(connection, job, f"{progress.note}; run the same command again when it is there")
     return end_of_job(database, job, json=json)
-
-
-def _say_recorded(database: Database, job: int, *, json: bool) -> None:
-    from tagger.cli.following import job_json, print_json
-    from tagger.ledger.progress import list_jobs, list_workers
-
-    progress = list_jobs(database, job)[0]
-    if json:
-        print_json(job_json(progress))
-    skipped = f", {progress.skipped} of them looked at before" if progress.skipped else ""
-    console.say(f"job {job}: {progress.total} photos{skipped}. Follow it with: tagger status {job}")
-    if not progress.is_over and not list_workers(database):
-        console.say("no worker is running; start one with: tagger worker (or everything with: tagger up)")

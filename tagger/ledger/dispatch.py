@@ -31,7 +31,7 @@ def unsent(database: Database, job_id: int | None = None) -> list[WaitingChunk]:
     query = (
         select(chunks.c.job_id, chunks.c.chunk, jobs.c.priority)
         .join(jobs, jobs.c.id == chunks.c.job_id)
-        .where(*_WAITING, chunks.c.sent_at.is_(None))
+        .where(*WAITING, chunks.c.sent_at.is_(None))
         .order_by(jobs.c.priority.desc(), chunks.c.job_id, chunks.c.chunk)
         .limit(SEND_PAGE)
     )
@@ -70,7 +70,7 @@ def send_again(database: Database, in_redis: int) -> int:
 
     Queues are first in, first out, so the ones sent longest ago are the lost ones; a wrong guess costs a message.
     """
-    sent = (*_WAITING, chunks.c.sent_at < db_now() - SENT_LONG_AGO_S)
+    sent = (*WAITING, chunks.c.sent_at < db_now() - SENT_LONG_AGO_S)
     joined = chunks.join(jobs, jobs.c.id == chunks.c.job_id)
     with database.read() as connection:
         waiting = connection.scalar(select(func.count()).select_from(joined).where(*sent)) or 0
@@ -131,9 +131,10 @@ def wake(database: Database, job_ids: Iterable[int]) -> None:
             )
 
 
-_WAITING = (
+WAITING = (
     chunks.c.done.is_(False),
     chunks.c.lease_until.is_(None),
     jobs.c.runner == Runner.WORKERS,
     jobs.c.state.in_(CLAIMABLE),
 )
+"""Of a chunk joined with its job: it waits for a worker."""

@@ -48,6 +48,8 @@ class NewJob:
     kind: str = "tag"
     again: bool = False
     options: dict[str, object] | None = None
+    parent_id: int | None = None
+    """The job whose failed photos this one retries."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def create_job(database: Database, new: NewJob) -> int:
         "top_k": new.top_k,
         "threshold": new.threshold,
         "again": new.again,
+        "parent_id": new.parent_id,
         "runner": new.runner,
         "priority": new.priority,
         "state": JobState.SCANNING,
@@ -288,7 +291,7 @@ def settle_abandoned(database: Database) -> None:
 
 
 def _close_cut_off_scan(connection: Connection, job_id: int) -> None:
-    note = "its scan was cut off: enqueue the folder again to find the rest"
+    note = "its scan was cut off: run the same command again to find the rest"
     values = {"state": JobState.QUEUED, "note": note, "owner": None, "owner_until": None}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
     finish_if_done(connection, job_id)

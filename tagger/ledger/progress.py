@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, case, exists, func, select
+from sqlalchemy import ColumnElement, Row, case, exists, func, select
 
 from tagger.database import Database, db_now
+from tagger.errors import FailureKind, JobNotFound
 from tagger.tables import JobState, Outcome, chunks, job_items, jobs, models, photos, workers
 
 LEAST_WORKED_S = 1.0
@@ -21,6 +22,7 @@ class JobProgress:
     """A job and its sums; the states of its items add up to `total`."""
 
     job: int
+    parent: int | None
     kind: str
     state: JobState
     runner: str
@@ -81,6 +83,15 @@ def list_jobs(database: Database, job_id: int | None = None) -> list[JobProgress
         return [_progress(row) for row in connection.execute(query)]
 
 
+def check_job(database: Database, job_id: int) -> None:
+    """Raises:
+    JobNotFound: there is no such job.
+    """
+    with database.read() as connection:
+        if connection.scalar(select(jobs.c.id).where(jobs.c.id == job_id)) is None:
+            raise JobNotFound(job=job_id)
+
+
 def list_workers(database: Database) -> list[WorkerSeen]:
     """The workers that were alive within the last WORKER_SEEN_S seconds."""
     held = (
@@ -110,17 +121,34 @@ class FailingPhoto:
     job: int | None
 
 
+@dataclass(frozen=True)
+class Failing:
+    """Which of the photos that fail now: those that were in a job, those of some kinds; by itself all."""
+
+    job_id: int | None = None
+    kinds: tuple[FailureKind, ...] = ()
+
+
 FAILURES_PAGE = 1000
 
 
-def failing_photos(database: Database, job_id: int | None = None) -> Iterator[FailingPhoto]:
-    """Every photo that fails now (of those that were in a job, where one is named), in pages by key."""
-    in_job = exists().where(job_items.c.photo_id == photos.c.id, job_items.c.job_id == job_id)
+def failing_now(failing: Failing) -> list[ColumnElement[bool]]:
+    """The conditions on `photos`; the index of failing photos answers them."""
+    conditions: list[ColumnElement[bool]] = [photos.c.failure_kind.is_not(None)]
+    if failing.kinds:
+        conditions.append(photos.c.failure_kind.in_(failing.kinds))
+    if failing.job_id is not None:
+        in_job = exists().where(job_items.c.photo_id == photos.c.id, job_items.c.job_id == failing.job_id)
+        conditions.append(in_job)
+    return conditions
+
+
+def failing_photos(database: Database, failing: Failing | None = None) -> Iterator[FailingPhoto]:
+    """Every photo that fails now, or those meant, in pages by key."""
+    conditions = failing_now(failing or Failing())
     after = 0
     while True:
-        query = select(photos).where(photos.c.failure_kind.is_not(None), photos.c.id > after)
-        if job_id is not None:
-            query = query.where(in_job)
+        query = select(photos).where(*conditions, photos.c.id > after)
         with database.read() as connection:
             rows = connection.execute(query.order_by(photos.c.id).limit(FAILURES_PAGE)).all()
         for row in rows:
@@ -149,6 +177,7 @@ def _progress(row: Row[Any]) -> JobProgress:
     left = queued + running
     return JobProgress(
         job=row.id,
+        parent=row.parent_id,
         kind=row.kind,
         state=JobState(row.state),
         runner=row.runner,

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from artifacts import tiny_artifact
 from said import Said, Typed
+from servers import RedisServer
 
 from tagger.cli import console
 from tagger.cli.main import main
@@ -50,3 +52,15 @@ def tagger(
         return Said(code, out, err.decode())
 
     return typed
+
+
+@pytest.fixture
+def person(
+    tagger: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
+) -> Typed:
+    """Somebody with a tiny model and a Redis of their own."""
+    tiny_artifact(tmp_path / "tiny.pt")
+    monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
+    monkeypatch.setenv("TAGGER_DEVICE", "cpu")
+    monkeypatch.setenv("TAGGER_REDIS_URL", redis_server.url)
+    return tagger
