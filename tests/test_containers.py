@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tagger.photos import digest_photo
-from tagger.photos.containers import bare_file, exif_of, orientation_in, read_container
+from tagger.photos.containers import exif_of, orientation_in, read_container
+from tagger.photos.readable import bare_file
 
 PICTURE = draw_photo(2, (160, 120))
 KINDS = ("JPEG", "PNG", "WEBP", "TIFF")

@@ -5,6 +5,7 @@ pixels can be averaged, `to_srgb` turns the small result into sRGB on white.
 """
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import cast
@@ -13,11 +14,13 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
+_BAND_PIXELS = 4_000_000
 PROFILE_LIMIT_BYTES = 8 * 2**20
 """Real profiles end near 2 MB; a larger one is ignored."""
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_KEYED_MODES = (*_SIXTEEN_BIT_MODES, "1")
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "LAB", "F")
 
 
@@ -49,6 +52,8 @@ def encoding_of(image: Image.Image) -> Encoding:
 
 def scalable(image: Image.Image) -> Image.Image:
     """Bring the image into one of the modes L, LA, RGB, RGBA, CMYK, LAB or F."""
+    if image.mode in _KEYED_MODES and isinstance(image.info.get("transparency"), int):
+        return _keyed(image)
     if image.mode in (*_SIXTEEN_BIT_MODES, "I"):
         return image.convert("F")
     if image.mode == "F":
@@ -139,8 +144,37 @@ def _tiff_bits(image: Image.Image) -> int:
 
 def _guessed_range(image: Image.Image) -> GrayRange:
     """Files with 32-bit gray do not say what white is; take the brightest pixel, so that there is something to see."""
-    low, high = cast("tuple[float, float]", (_finite(image) if image.mode == "F" else image).getextrema())
-    return GrayRange(min(low, 0.0), max(high, 1.0))
+    extrema = [_extrema(band) for band in _bands(image)]
+    if _is_unsigned(image) and min(low for low, _ in extrema) < 0:
+        raise ValueError("unsupported: gray values beyond 31 bits")  # Pillow takes them for negative ones
+    return GrayRange(min(low for low, _ in extrema), max(high for _, high in extrema))
+
+
+def _is_unsigned(image: Image.Image) -> bool:
+    return (
+        image.mode == "I"
+        and isinstance(image, TiffImageFile)
+        and image.tag_v2.get(_SAMPLE_FORMAT, (1,))[0] == 1
+    )
+
+
+def _bands(image: Image.Image) -> Iterator[Image.Image]:
+    # Looking at all of a large image at once would take three times its memory.
+    rows = max(1, _BAND_PIXELS // image.width)
+    for upper in range(0, image.height, rows):
+        yield image.crop((0, upper, image.width, min(upper + rows, image.height)))
+
+
+def _extrema(band: Image.Image) -> tuple[float, float]:
+    low, high = cast("tuple[float, float]", (_finite(band) if band.mode == "F" else band).getextrema())
+    return min(low, 0.0), max(high, 1.0)
+
+
+def _keyed(image: Image.Image) -> Image.Image:
+    """A gray PNG of which one gray is transparent, in the depths where Pillow does not see to that."""
+    values, key = np.asarray(image), image.info["transparency"]
+    gray = np.where(values, 255, 0) if image.mode == "1" else values >> 8
+    return Image.fromarray(np.stack([gray, np.where(values == key, 0, 255)], axis=-1).astype(np.uint8))
 
 
 def _finite(image: Image.Image) -> Image.Image:

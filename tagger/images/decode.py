@@ -4,19 +4,21 @@ Trainer, `look`, `tag` and the worker all come through `decode_photo`, so the sa
 Imports no torch: the model turns the pixels into a tensor.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from tagger.errors import FailureKind, PhotoFailed
-from tagger.images.colours import encoding_of, scalable, to_srgb
+from tagger.errors import PhotoFailed
+from tagger.images.colours import encoding_of, to_srgb
+from tagger.images.failures import failing_alone, is_cut_off
 from tagger.images.formats import Format, check_pixels, format_of, open_header
-from tagger.photos.containers import bare_file, orientation_in
+from tagger.images.memory import ROOM_BYTES, Room, needed_bytes
+from tagger.images.scaling import scaled
+from tagger.photos.containers import orientation_in
+from tagger.photos.readable import bare_file
 from tagger.photos.tiff import ORIENTATION
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
@@ -50,26 +52,9 @@ def decode_photo(data: bytes, resize: Resize, *, max_pixels: int) -> DecodedImag
         PhotoFailed: with the kind and a text that a person can act on; the only thing it raises for bad input.
     """
     photo_format = format_of(data)
-    with _failing_alone():
-        loaded = _load(data, photo_format, resize, max_pixels)
-        square = _middle(loaded, resize)
-    if loaded.orientation in _TURNS:
-        square = square.transpose(_TURNS[loaded.orientation])
-    width, height = loaded.width, loaded.height
-    if loaded.orientation in _SIDEWAYS:
-        width, height = height, width
+    with failing_alone(data):
+        square, width, height = _read(data, photo_format, resize, max_pixels)
     return DecodedImage(np.asarray(square), width, height)
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """An image as stored, perhaps at a fraction of its size: it covers `extent` of its own, possibly scaled, pixels."""
-
-    image: Image.Image
-    extent: tuple[float, float]
-    width: int
-    height: int
-    orientation: int
 
 
 _TURNS = {
@@ -84,53 +69,13 @@ _TURNS = {
 _SIDEWAYS = (5, 6, 7, 8)
 _BLOCK = 32
 """The most pixels that a JPEG codes together, across and down."""
-_NOT_READ = (
-    "unknown pixel mode",
-    "unsupported",
-    "cannot handle",
-    "unknown data organization",
-    "unknown photometric",
-)
-"""How Pillow's readers begin when they understand a file and cannot show it."""
+_Upright = tuple[Image.Image, int, int]
+"""The square that the model sees, and the photo's own width and height."""
 
 
-@contextmanager
-def _failing_alone() -> Iterator[None]:
-    """Turn whatever Pillow's readers trip over in a broken file into this photo's failure."""
+def _read(data: bytes, photo_format: Format, resize: Resize, max_pixels: int) -> _Upright:
     try:
-        yield
-    except PhotoFailed:
-        raise
-    except Image.DecompressionBombError as error:
-        raise PhotoFailed(
-            FailureKind.TOO_MANY_PIXELS, "The image has more pixels than the decoder allows. Scale it down."
-        ) from error
-    except Exception as error:
-        # A broken file makes readers raise anything, MemoryError and RecursionError included.
-        raise _failure_of(error) from error
-
-
-def _failure_of(error: Exception) -> PhotoFailed:
-    if _is_truncation(error):
-        return PhotoFailed(
-            FailureKind.TRUNCATED,
-            "The file ends before the image does. Copy it again from where it came from.",
-        )
-    reason = str(error) if isinstance(error, OSError | SyntaxError | ValueError) else ""
-    if reason.lower().startswith(_NOT_READ):
-        return PhotoFailed(
-            FailureKind.UNSUPPORTED,
-            f"The image is stored in a way that is not read ({reason}). Convert it to JPEG or PNG.",
-        )
-    said = f" ({' '.join(reason.split())[:200]})" if reason and "driver" not in reason else ""
-    return PhotoFailed(
-        FailureKind.CORRUPT, f"The image is damaged{said}. Restore it from a backup or save it again."
-    )
-
-
-def _load(data: bytes, photo_format: Format, resize: Resize, max_pixels: int) -> _Loaded:
-    try:
-        return _load_file(data, photo_format, resize, max_pixels)
+        return _read_file(data, data, photo_format, resize, max_pixels)
     except PhotoFailed:
         raise
     except Exception as error:
@@ -138,37 +83,58 @@ def _load(data: bytes, photo_format: Format, resize: Resize, max_pixels: int) ->
         bare = bare_file(data)
         if bare is None:
             raise
-        loaded = _load_file(bare, photo_format, resize, max_pixels)
-        if _is_truncation(error) and _is_uniform(loaded.image):
-            raise
-        return replace(loaded, orientation=_orientation(data, loaded.image))
+        error.__traceback__ = error.__context__ = None  # they hold the pixels that were decoded until then
+        cut_off = is_cut_off(error)
+        try:
+            return _read_file(bare, data, photo_format, resize, max_pixels, may_be_blank=not cut_off)
+        except _Blank:
+            raise error from None
 
 
-def _load_file(data: bytes, photo_format: Format, resize: Resize, max_pixels: int) -> _Loaded:
+class _Blank(Exception):
+    """Nothing was drawn."""
+
+
+def _read_file(
+    data: bytes,
+    whole: bytes,
+    photo_format: Format,
+    resize: Resize,
+    max_pixels: int,
+    *,
+    may_be_blank: bool = True,
+) -> _Upright:
+    """Read a file, or what is left of the `whole` one, whose orientation counts."""
     image = open_header(data, photo_format, max_pixels)
     width, height = image.size
-    orientation = _orientation(data, image)
+    orientation = _orientation(whole, image)
     # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost.
     draft = image.draft(None, (resize.short_side, resize.short_side)) if photo_format is Format.JPEG else None
-    image.load()
-    check_pixels(*image.size, max_pixels)
-    return _Loaded(image, draft[1][2:] if draft else image.size, width, height, orientation)
+    with _room.holding(needed_bytes(image, photo_format, (width, height))):
+        image.load()
+        check_pixels(*image.size, max_pixels)
+        if not may_be_blank and _is_uniform(image):
+            raise _Blank
+        square = _middle(image, draft[1][2:] if draft else image.size, resize)
+        del image  # or its pixels would be there when the next one takes their room
+    if orientation in _TURNS:
+        square = square.transpose(_TURNS[orientation])
+    return (square, height, width) if orientation in _SIDEWAYS else (square, width, height)
+
+
+_room = Room(ROOM_BYTES)
 
 
 def _orientation(data: bytes, image: Image.Image) -> int:
+    # Pillow would look for an opinion in XMP, which viewers do not ask.
+    image.info.pop("xmp", None)
     if isinstance(image, TiffImageFile):
-        # Pillow turns TIFF while it loads, by the tag alone once it does not find another opinion in XMP.
-        image.info.pop("xmp", None)
-        return 1
+        return 1  # Pillow turns it while it loads
     orientation = orientation_in(data)
     if orientation is not None:
         return orientation
     value = image.getexif().get(ORIENTATION, 1)
     return value if value in _TURNS else 1
-
-
-def _is_truncation(error: Exception) -> bool:
-    return isinstance(error, EOFError) or "truncated" in str(error).lower()
 
 
 def _is_uniform(image: Image.Image) -> bool:
@@ -180,13 +146,14 @@ def _is_uniform(image: Image.Image) -> bool:
     return bool((extrema[:, 0] == extrema[:, 1]).all())
 
 
-def _middle(loaded: _Loaded, resize: Resize) -> Image.Image:
-    """Scale and cut in one step: only the square's pixels are computed, and it is the same square however the image is turned."""
-    encoding = encoding_of(loaded.image)
-    width, height = loaded.extent
+def _middle(image: Image.Image, extent: tuple[float, float], resize: Resize) -> Image.Image:
+    """Scale and cut in one step: only the square's pixels are computed, and it is the same square however the image is turned.
+
+    An image decoded at a fraction covers `extent` of its pixels.
+    """
+    encoding = encoding_of(image)
+    width, height = extent
     side = min(width, height) * resize.size / resize.short_side
     left, top = (width - side) / 2, (height - side) / 2
     box = (max(left, 0.0), max(top, 0.0), min(left + side, width), min(top + side, height))
-    square = (resize.size, resize.size)
-    small = scalable(loaded.image).resize(square, Image.Resampling.BILINEAR, box, reducing_gap=3.0)
-    return to_srgb(small, encoding)
+    return to_srgb(scaled(image, box, resize.size), encoding)

@@ -4,16 +4,15 @@ Readers that start other programs (EPS, PDF) are never reached: each format has 
 Knows nothing of colours, scaling or the model.
 """
 
-import ctypes
 import importlib
 import io
+import struct
 import threading
 import warnings
 from collections.abc import Callable
 from enum import StrEnum
-from functools import cache
 
-from PIL import ImageFile, _imaging
+from PIL import ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -23,6 +22,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
+from tagger.images.tiffs import prepare_tiff
+from tagger.photos.jpeg import SEGMENT_LIMIT, scans_and_coding
+from tagger.photos.readable import readable_file
 
 
 class Format(StrEnum):
@@ -63,6 +65,11 @@ def format_of(data: bytes) -> Format:
     for magic, name in _OTHER_MAGIC:
         if data.startswith(magic):
             raise _unsupported(name)
+    if data[:100].lstrip().lower().startswith(_WEB_PAGE):
+        raise PhotoFailed(
+            FailureKind.NOT_AN_IMAGE,
+            "The content is a web page, perhaps an error that was saved in place of the photo. Download it again.",
+        )
     raise PhotoFailed(
         FailureKind.NOT_AN_IMAGE,
         "The content is not an image, whatever the file's name says. Remove it or restore it from a backup.",
@@ -78,11 +85,14 @@ def open_header(data: bytes, photo_format: Format, max_pixels: int) -> ImageFile
     _quiet_pillow()
     if photo_format is Format.WEBP:
         _check_webp_canvas(data, max_pixels)
-    image = _reader(photo_format)(io.BytesIO(data))
+    if photo_format in (Format.AVIF, Format.HEIF):
+        _check_boxed_sizes(data, max_pixels)
+    image = _reader(photo_format)(io.BytesIO(_readable(data)))
     check_pixels(*image.size, max_pixels)
+    if "progressive" in image.info:
+        _check_scans(data)
     if isinstance(image, TiffImageFile):
-        _quiet_libtiff()
-        _check_tile(image.tag_v2.get(322), image.tag_v2.get(323), max_pixels)
+        prepare_tiff(image, max_pixels)
     return image
 
 
@@ -125,13 +135,25 @@ _OTHER_MAGIC = (
     (b"BLP1", "BLP"),
     (b"BLP2", "BLP"),
     (b"<svg", "SVG"),
+    (b"\x01\xda", "SGI image"),
+    (b"qoif", "QOI"),
+    (b"v/1\x01", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"),
+    (b"DanM", "Microsoft Paint"),
+    (b"LinS", "Microsoft Paint"),
+    *((b"P%d" % number + space, "PNM") for number in range(1, 7) for space in (b"\n", b" ")),
     (b"MM\0+", "big-endian BigTIFF"),
     (b"IIRO", "camera raw"),
     (b"IIU\0", "camera raw"),
     (b"FUJIFILMCCD-RAW", "camera raw"),
 )
+_WEB_PAGE = (b"<!doctype html", b"<html")
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+_BOXES_BYTES = 2**18
+"""Boxes with sizes come before the coded data and are small."""
+_SCAN_LIMIT = 100
+"""Progressive photos have about ten."""
 _FTYP_LIMIT_BYTES = 256
 """A real brand list has a handful of entries; a longer one is read this far."""
 
@@ -181,6 +203,16 @@ def _reader(photo_format: Format) -> Callable[[io.BytesIO], ImageFile.ImageFile]
     return reader
 
 
+def _readable(data: bytes) -> bytes:
+    readable = readable_file(data)
+    if readable is None:
+        raise PhotoFailed(
+            FailureKind.CORRUPT,
+            f"The file is in more than {SEGMENT_LIMIT} pieces, which no photo is. Restore it from a backup.",
+        )
+    return readable
+
+
 def _check_webp_canvas(data: bytes, max_pixels: int) -> None:
     # Pillow makes the decoder, and the decoder its canvas, while reading the header.
     if data[12:16] == b"VP8X" and len(data) >= 30:
@@ -189,12 +221,23 @@ def _check_webp_canvas(data: bytes, max_pixels: int) -> None:
         check_pixels(width, height, max_pixels)
 
 
-# A tiled TIFF is decoded tile by tile, and a tile may be larger than the image it is part of.
-def _check_tile(width: object, height: object, max_pixels: int) -> None:
-    if isinstance(width, int) and isinstance(height, int) and width * height > max_pixels:
+def _check_boxed_sizes(data: bytes, max_pixels: int) -> None:
+    # Their decoders have limits of their own and do not say that it was these.
+    at = data.find(b"ispe", 0, _BOXES_BYTES)
+    while at >= 0 and at + 16 <= len(data):
+        width, height = struct.unpack_from(">II", data, at + 8)
+        if width and height:
+            check_pixels(width, height, max_pixels)
+        at = data.find(b"ispe", at + 4, _BOXES_BYTES)
+
+
+def _check_scans(data: bytes) -> None:
+    """A scan of a few bytes costs as much as a look at the whole image."""
+    scans, _ = scans_and_coding(data)
+    if scans > _SCAN_LIMIT:
         raise PhotoFailed(
-            FailureKind.TOO_MANY_PIXELS,
-            f"The image is stored in tiles of {width} x {height} pixels, more than the limit of {max_pixels}. "
+            FailureKind.UNSUPPORTED,
+            f"The image is coded in {scans} scans, more than {_SCAN_LIMIT}, which no camera writes. "
             "Save it again in another program.",
         )
 
@@ -213,12 +256,3 @@ def _quiet_pillow() -> None:
         return
     with _quieting:
         warnings.filterwarnings("ignore", category=Warning, module=_PILLOW_MODULES)
-
-
-@cache
-def _quiet_libtiff() -> None:
-    """Keep libtiff from printing what is wrong with a file; Pillow reports it as an exception anyway."""
-    try:
-        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
-    except (AttributeError, OSError):
-        return  # Built another way, or on another system: then it prints.

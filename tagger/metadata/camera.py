@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from tagger.errors import PhotoFailed
 from tagger.images.formats import Format, format_of, open_header
 from tagger.photos.containers import exif_of
 from tagger.photos.tiff import Directory, TiffBlock, open_tiff
@@ -35,6 +34,7 @@ def camera_facts(data: bytes) -> CameraFacts:
 _EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
 _DATE_TIME, _DATE_TIME_ORIGINAL, _DATE_TIME_DIGITIZED = 306, 36867, 36868
 _TIME = re.compile(rb"(\d{4})[:/.-](\d\d)[:/.-](\d\d)[ T]+(\d\d):(\d\d):(\d\d)")
+_TIME_BYTES = 32
 _NO_LIMIT = 2**62
 
 
@@ -61,7 +61,7 @@ def _exif_of_boxes(data: bytes) -> bytes:
         if photo_format not in (Format.AVIF, Format.HEIF):
             return b""
         exif = open_header(data, photo_format, _NO_LIMIT).info.get("exif")
-    except (PhotoFailed, OSError, SyntaxError, ValueError, RuntimeError, MemoryError):
+    except Exception:  # noqa: BLE001 - a broken file makes readers raise anything
         return b""
     return exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b""
 
@@ -79,7 +79,7 @@ def _taken_at(main: Directory, exif: Directory | None) -> datetime | None:
         noted.get(_DATE_TIME_DIGITIZED),
         main.entries.get(_DATE_TIME),
     ):
-        taken_at = _time(entry.raw) if entry else None
+        taken_at = _time(bytes(entry.raw[:_TIME_BYTES])) if entry else None
         if taken_at:
             return taken_at
     return None
@@ -108,7 +108,7 @@ def _position(block: TiffBlock, gps: Directory | None) -> tuple[float, float] | 
 def _degrees(block: TiffBlock, gps: Directory, axis: _Axis) -> float | None:
     """Degrees, minutes and seconds with their hemisphere; without a hemisphere it is no position."""
     ref = gps.entries.get(axis.ref_tag)
-    side = ref.raw[:1].upper() if ref else b""
+    side = bytes(ref.raw[:1]).upper() if ref else b""
     parts = block.fractions(gps.entries.get(axis.tag))
     if not side or side not in axis.refs or not 1 <= len(parts) <= 3 or parts[0][1] == 0:
         return None

@@ -5,15 +5,12 @@ seen changes them. Bounded, in linear time, and never raises on bad input: a fil
 Knows nothing of pixels or of the meaning of EXIF beyond the orientation.
 """
 
-import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
+from tagger.photos.jpeg import SEGMENT_LIMIT, Part, jpeg_exif, jpeg_parts
 from tagger.photos.tiff import Directory, TiffBlock, open_tiff, orientation_of
-
-Part: TypeAlias = bytes | memoryview
 
 
 @dataclass(frozen=True)
@@ -46,118 +43,48 @@ def _orientation(exif: bytes | None) -> int:
     return orientation_of(open_tiff(exif or b""))
 
 
-def bare_file(data: bytes) -> bytes | None:
-    """The same JPEG or PNG with nothing but its still picture, and a JPEG's end where it was cut off.
-
-    For readers that trip over what viewers ignore.
-    """
-    kind = _kind(data)
-    if kind == "png":
-        return _PNG_SIGNATURE + b"".join(chunk for name, chunk in _png_chunks(data) if name in _PNG_BARE)
-    parts = _jpeg_parts(data) if kind == "jpeg" else None
-    return b"\xff\xd8" + b"".join(parts) + b"\xff\xd9" if parts else None
-
-
 def _kind(data: bytes) -> str | None:
     if data.startswith(b"\xff\xd8\xff"):
         return "jpeg"
-    if data.startswith(_PNG_SIGNATURE):
+    if data.startswith(PNG_SIGNATURE):
         return "png"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     return "tiff" if open_tiff(data) else None
 
 
-# --- JPEG: segments; after a start of scan, coded data up to the next marker.
-
-_SEGMENT_LIMIT = 100_000
-"""A photo has tens of segments; more than this is no photo, and its digest is the file's."""
-_MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
-_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
-_SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
-_LONELY_MARKERS = {0x01, *range(0xD0, 0xD9)}
-
-
-def _jpeg_parts(data: bytes) -> tuple[Part, ...] | None:
-    view = memoryview(data)
-    parts: list[Part] = []
-    scanned = False
-    for count, (marker, start, end) in enumerate(_jpeg_segments(data)):
-        if count > _SEGMENT_LIMIT:
-            return None
-        scanned = scanned or marker == _SOS
-        if _is_seen(data, marker, start):
-            parts.append(view[start:end])
-    return tuple(parts) if scanned else None
-
-
-def _jpeg_exif(data: bytes) -> bytes | None:
-    for marker, start, end in _jpeg_segments(data, scans=False):
-        if marker == _APP1 and data[start + 4 : start + 10] == b"Exif\0\0":
-            return data[start + 10 : end]
-    return None
-
-
-def _jpeg_segments(data: bytes, *, scans: bool = True) -> Iterator[tuple[int, int, int]]:
-    """Yield (marker, start, end), coded data as part of its scan, up to the end marker or a segment that is cut off."""
-    at = 2
-    while found := _MARKER.search(data, at):
-        marker, start = data[found.start() + 1], found.start()
-        if marker == _EOI or (marker == _SOS and not scans):
-            return
-        if marker in _LONELY_MARKERS:
-            at = found.end()
-            continue
-        end = found.end() + max(int.from_bytes(data[found.end() : found.end() + 2], "big"), 2)
-        if marker == _SOS:
-            following = _MARKER_IN_SCAN.search(data, end)
-            end = following.start() if following else len(data)
-        elif end > len(data):
-            return
-        yield marker, start, end
-        at = end
-
-
-def _is_seen(data: bytes, marker: int, start: int) -> bool:
-    if marker == _APP2:
-        return data[start + 4 : start + 16] == b"ICC_PROFILE\0"
-    if marker == _APP14:
-        return data[start + 4 : start + 9] == b"Adobe"
-    return not (_APP0 <= marker <= _APP15 or marker == _COM)
-
-
 # --- PNG: chunks.
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOURS = {b"tRNS", b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP"}
-_PNG_STILL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"} | _PNG_COLOURS
-# A broken profile is one of the things that readers trip over.
-_PNG_BARE = _PNG_STILL - {b"iCCP", b"cICP"}
+PNG_STILL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"} | _PNG_COLOURS
 _PNG_MOVING = {b"acTL", b"fcTL", b"fdAT"}
 
 
 def _png_parts(data: bytes) -> tuple[Part, ...] | None:
     parts: list[Part] = []
     drawn = False
-    for count, (kind, chunk) in enumerate(_png_chunks(data)):
-        if count > _SEGMENT_LIMIT:
+    for count, (kind, chunk) in enumerate(png_chunks(data)):
+        if count >= SEGMENT_LIMIT:
             return None
         drawn = drawn or kind == b"IDAT"
         # A capital first letter marks what no reader may ignore.
-        if kind in _PNG_STILL | _PNG_MOVING or kind[:1].isupper():
+        if kind in PNG_STILL | _PNG_MOVING or kind[:1].isupper():
             parts.append(chunk)
     return tuple(parts) if drawn else None
 
 
 def _png_exif(data: bytes) -> bytes | None:
-    return next((bytes(chunk[8:-4]) for kind, chunk in _png_chunks(data) if kind == b"eXIf"), None)
+    return next((bytes(chunk[8:-4]) for kind, chunk in png_chunks(data) if kind == b"eXIf"), None)
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Yield (kind, whole chunk) up to the end chunk; the last one may be cut short."""
     view = memoryview(data)
-    at = len(_PNG_SIGNATURE)
-    while at + 8 <= len(data):
+    at = len(PNG_SIGNATURE)
+    for _ in range(SEGMENT_LIMIT + 1):
+        if at + 8 > len(data):
+            return
         length, kind = struct.unpack_from(">I4s", data, at)
         yield kind, view[at : at + 12 + length]
         if kind == b"IEND":
@@ -173,7 +100,9 @@ _WEBP_SEEN = {b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"ANIM", b"ANMF"}
 def _webp_parts(data: bytes) -> tuple[Part, ...] | None:
     parts: list[Part] = []
     canvas: Part = b""
-    for kind, chunk in _webp_chunks(data):
+    for count, (kind, chunk) in enumerate(_webp_chunks(data)):
+        if count >= SEGMENT_LIMIT:
+            return None
         if kind in _WEBP_SEEN:
             parts.append(chunk)
         elif kind == b"VP8X":
@@ -181,8 +110,6 @@ def _webp_parts(data: bytes) -> tuple[Part, ...] | None:
         # Only an animation's canvas is not told by its picture, and writing EXIF into a plain WebP adds this header.
         if kind == b"ANIM":
             parts.append(canvas)
-        if len(parts) > _SEGMENT_LIMIT:
-            return None
     return tuple(parts)
 
 
@@ -194,7 +121,9 @@ def _webp_exif(data: bytes) -> bytes | None:
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     view = memoryview(data)
     at = 12
-    while at + 8 <= len(data):
+    for _ in range(SEGMENT_LIMIT + 1):
+        if at + 8 > len(data):
+            return
         kind, length = struct.unpack_from("<4sI", data, at)
         yield kind, view[at : at + 8 + length]
         at += 8 + length + length % 2
@@ -246,7 +175,8 @@ def _tiff_parts(data: bytes) -> tuple[Part, ...] | None:
             if entry := directory.entries.get(tag):
                 parts += (struct.pack("<HHQ", tag, entry.kind, entry.count), entry.raw)
         parts += pixels
-        if len(parts) > _SEGMENT_LIMIT:
+        # Tags and strips that share bytes would make a small file cost like a large one.
+        if len(parts) > SEGMENT_LIMIT or sum(map(len, parts)) > 2 * len(data):
             return None
     return tuple(parts) if len(parts) > 1 else None
 
@@ -258,7 +188,6 @@ def _tiff_pixels(block: TiffBlock, directory: Directory) -> list[Part] | None:
     sizes = read[_TIFF_STRIP_SIZES] or read[_TIFF_TILE_SIZES]
     if not offsets or len(offsets) != len(sizes) or read[259] == (_TIFF_OLD_JPEG,):
         return None
-    # Strips that share bytes would make a small file cost like a large one.
     if sum(sizes) > len(block.data):
         return None
     view = memoryview(block.data)
@@ -274,9 +203,9 @@ def _tiff_exif(data: bytes) -> bytes:
     return data
 
 
-_PARTS = {"jpeg": _jpeg_parts, "png": _png_parts, "webp": _webp_parts, "tiff": _tiff_parts}
+_PARTS = {"jpeg": jpeg_parts, "png": _png_parts, "webp": _webp_parts, "tiff": _tiff_parts}
 _EXIF: dict[str, Callable[[bytes], bytes | None]] = {
-    "jpeg": _jpeg_exif,
+    "jpeg": jpeg_exif,
     "png": _png_exif,
     "webp": _webp_exif,
     "tiff": _tiff_exif,

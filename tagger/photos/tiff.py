@@ -13,6 +13,8 @@ ORIENTATION = 274
 _ENTRY_LIMIT = 4096
 """Real directories have tens of tags."""
 _DIRECTORY_LIMIT = 64
+_COUNT_LIMIT = 100_000
+"""More numbers than this in one tag are no photo's: not even one for each line of the largest image."""
 
 _VALUE_SIZES = {
     1: 1,
@@ -37,11 +39,11 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 1
 
 @dataclass(frozen=True)
 class Entry:
-    """One tag's values, as stored."""
+    """One tag's values, as stored: a view, as thousands of tags may name the same bytes."""
 
     kind: int
     count: int
-    raw: bytes
+    raw: memoryview
 
 
 @dataclass(frozen=True)
@@ -94,22 +96,22 @@ class TiffBlock:
             offset = found.following
 
     def integers(self, entry: Entry | None) -> tuple[int, ...]:
-        """The values of a tag of any whole-number type; none for other types."""
-        if entry is None or entry.kind not in _INTEGERS:
+        """The values of a tag of any whole-number type; none for other types, or more than a photo has."""
+        if entry is None or entry.kind not in _INTEGERS or entry.count > _COUNT_LIMIT:
             return ()
         return struct.unpack(f"{self.order}{entry.count}{_INTEGERS[entry.kind]}", entry.raw)
 
     def fractions(self, entry: Entry | None) -> tuple[tuple[int, int], ...]:
-        """The numerators and denominators of a rational tag; none for other types."""
-        if entry is None or entry.kind not in (5, 10):
+        """The numerators and denominators of a rational tag; none for other types, or more than a photo has."""
+        if entry is None or entry.kind not in (5, 10) or entry.count > _COUNT_LIMIT:
             return ()
         letter = "I" if entry.kind == 5 else "i"
         flat = struct.unpack(f"{self.order}{entry.count * 2}{letter}", entry.raw)
         return tuple(zip(flat[::2], flat[1::2], strict=True))
 
-    def _values(self, at: int, slot: int, size: int) -> bytes:
+    def _values(self, at: int, slot: int, size: int) -> memoryview:
         start = at if size <= slot else self._offset(at, slot)
-        return self.data[start : start + size] if 0 < start <= len(self.data) - size else b""
+        return memoryview(self.data)[start : start + size if 0 < start <= len(self.data) - size else start]
 
     def _offset(self, at: int, slot: int) -> int:
         if at + slot > len(self.data):

@@ -1,0 +1,97 @@
+"""PNG and TIFF files of depths and layouts that Pillow reads and does not write, put together by hand from arrays."""
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.generic]  # (H, W) or (H, W, samples), in the byte order of the file
+
+GRAY, RGB, CMYK, LAB = 1, 2, 5, 8
+"""What TIFF calls photometric interpretation."""
+SEE_THROUGH = 2
+"""What TIFF calls an extra sample that is transparency."""
+
+
+def png_of(pixels: Pixels, **chunks: bytes) -> bytes:
+    """A PNG of 8 or 16 bits with 1 to 4 samples; `chunks` are written ahead of the pixels, as `tRNS=…`."""
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    height, width, samples = pixels.shape
+    colours = {1: 0, 2: 4, 3: 2, 4: 6}[samples]
+    header = struct.pack(">IIBBBBB", width, height, pixels.dtype.itemsize * 8, colours, 0, 0, 0)
+    rows = pixels.astype(pixels.dtype.newbyteorder(">")).reshape(height, -1)
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    parts = {"IHDR": header, **chunks, "IDAT": zlib.compress(lines), "IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind.encode(), part) for kind, part in parts.items())
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG, with its length and checksum."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def tiff_of(
+    pixels: Pixels,
+    photometric: int = RGB,
+    *,
+    separate: bool = False,
+    tile: int = 0,
+    tags: Mapping[int, int] | None = None,
+) -> bytes:
+    """An uncompressed TIFF in the byte order of the array.
+
+    `separate` stores each sample by itself, `tile` in squares of that side; `tags` are added, or replace what is said.
+    """
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    height, width, samples = pixels.shape
+    parts = _tiles(pixels, tile) if tile else _strips(pixels, separate=separate)
+    said: dict[int, Sequence[int]] = {
+        256: [width],
+        257: [height],
+        258: [pixels.dtype.itemsize * 8] * samples,
+        259: [1],
+        262: [photometric],
+        277: [samples],
+        284: [2 if separate else 1],
+        339: [{"f": 3, "i": 2}.get(pixels.dtype.kind, 1)] * samples,
+        **({322: [tile], 323: [tile]} if tile else {278: [height]}),
+        **{tag: [value] for tag, value in (tags or {}).items()},
+    }
+    return _tiff(said, parts, (324, 325) if tile else (273, 279), ">" if pixels.dtype.str[0] == ">" else "<")
+
+
+def _strips(pixels: Pixels, *, separate: bool) -> list[bytes]:
+    if not separate:
+        return [pixels.tobytes()]
+    return [np.ascontiguousarray(pixels[..., sample]).tobytes() for sample in range(pixels.shape[2])]
+
+
+def _tiles(pixels: Pixels, side: int) -> list[bytes]:
+    height, width, _ = pixels.shape
+    padded = np.pad(pixels, ((0, -height % side), (0, -width % side), (0, 0)))
+    return [
+        padded[y : y + side, x : x + side].tobytes()
+        for y in range(0, height, side)
+        for x in range(0, width, side)
+    ]
+
+
+def _tiff(
+    said: Mapping[int, Sequence[int]], parts: Sequence[bytes], about_parts: tuple[int, int], order: str
+) -> bytes:
+    """Header, one directory whose values are all 32 bits, the longer values, the parts."""
+    where, sizes = about_parts
+    values = {**said, where: [0] * len(parts), sizes: [len(part) for part in parts]}
+    beside = 8 + 2 + 12 * len(values) + 4
+    start = beside + sum(4 * len(value) for value in values.values() if len(value) > 1)
+    values[where] = [start + sum(map(len, parts[:k])) for k in range(len(parts))]
+    entries, longer = b"", b""
+    for tag, value in sorted(values.items()):
+        packed = struct.pack(f"{order}{len(value)}I", *value)
+        place = packed if len(value) == 1 else struct.pack(order + "I", beside + len(longer))
+        entries += struct.pack(order + "HHI", tag, 4, len(value)) + place
+        longer += packed if len(value) > 1 else b""
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(values))
+    return head + entries + bytes(4) + longer + b"".join(parts)
