@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format hooks lock clean
+.PHONY: help setup demo test faults lint format hooks lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ demo: setup  ## tag PHOTOS=folder: Redis, a worker, a SQLite database, and what 
 
 test: setup lint  ## all tests, lint, types and import rules
 	$(BIN)/pytest -n 3 --dist worksteal
+
+faults: export TAGGER_FAULTS := whole
+faults: setup  ## the fault tests with real leases and outages of a minute, which take long
+	$(BIN)/pytest -n 3 --dist worksteal tests/faults
 
 lint: setup
 	$(BIN)/ruff check

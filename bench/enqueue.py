@@ -20,8 +20,8 @@ from pathlib import Path
 from sqlalchemy import update
 
 from bench.processes import TAGGER, Finished, run, tagger_environment
-from bench.redis_server import RedisServer
 from bench.report import median, note, print_heading, print_table
+from bench.servers import RedisServer
 from tagger.database import Database, open_database
 from tagger.ledger.progress import list_jobs
 from tagger.settings import load_settings

@@ -25,6 +25,7 @@ from worker.broker import Broker
 from worker.embedded import embedded_url
 
 BIN = Path(sys.executable).parent
+INJECTED = Path(__file__).parent / "faults" / "injected"
 WORKER_START_S = 60.0
 
 
@@ -47,6 +48,12 @@ class Terminal:
             "COLUMNS": "120",
             **(settings or {}),
         }
+        self.injected: dict[str, str] = {}
+
+    def inject(self, **faults: str | Path) -> None:
+        """What `start` starts from now on breaks so: `kill_on_open="kills"` (see faults/injected/sitecustomize.py)."""
+        self.injected |= {f"INJECT_{name.upper()}": str(value) for name, value in faults.items()}
+        self.injected["PYTHONPATH"] = str(INJECTED)
 
     def run(
         self, *words: str | bytes | Path, code: int = 0, stdin: bytes = b"", timeout_s: float = 180
@@ -79,7 +86,7 @@ class Terminal:
             return subprocess.Popen(
                 [str(BIN / program), *words],
                 cwd=self.folder,
-                env=self.environment,
+                env=self.environment | self.injected,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

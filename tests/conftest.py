@@ -78,16 +78,10 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+def redis_server() -> Iterator[RedisServer]:
     """A running Redis for this test alone; the test may kill it, pause it and start it again."""
-    folder = tmp_path / "redis"
-    folder.mkdir()
-    server = RedisServer(folder)
-    try:
-        server.start()
+    with RedisServer() as server:
         yield server
-    finally:
-        server.close()
 
 
 def _new_database(maintenance_url: str, *, template: str) -> Iterator[str]:

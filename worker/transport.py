@@ -12,7 +12,7 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 
 from worker.broker import refused_document
 from worker.celery_settings import REFUSED
-from worker.messages import TASK_NAME
+from worker.messages import TASK_NAME, TICK_NAME
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +28,14 @@ class _NotAMessage(Exception):
 class Channel(redis.Channel):
     """A channel that survives what it reads, and the loss of its connection."""
 
-    def close(self) -> None:
-        """Close it; one whose connection was given up before has no address to give messages back to.
+    def _connparams(self, *given: Any, **named: Any) -> Any:
+        """How to connect: asked for late acknowledgements and at closing, though the connection may be given up by then.
 
-        kombu would look for one and end the worker; the sweeper sends those messages again.
+        kombu knows what to do about a connection error; what it would raise itself ends the worker.
         """
-        if self.connection is not None and self.connection.client is None:
-            self.do_restore = False
-        super().close()  # type: ignore[no-untyped-call]
+        if self.connection is None or self.connection.client is None:
+            raise ConnectionError("this channel's connection to Redis was given up")
+        return super()._connparams(*given, **named)  # type: ignore[no-untyped-call]
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
@@ -75,7 +75,7 @@ def _is_ours(message: Any) -> bool:
     return (
         message.get("content-type") == "application/json"
         and isinstance(headers, Mapping)
-        and headers.get("task") == TASK_NAME
+        and headers.get("task") in {TASK_NAME, TICK_NAME}
         and "id" in headers
         and isinstance(properties, Mapping)
         and {"delivery_tag", "delivery_info", "body_encoding"} <= properties.keys()

@@ -1,63 +1,50 @@
-"""A worker is killed while it holds leases, and Redis loses everything: every photo still ends exactly once."""
+"""Workers are killed where it hurts most: every photo still ends exactly once."""
 
 import os
 import signal
-import time
 from pathlib import Path
 
-from commands import Terminal, draw_many
+import pytest
+from ordeal import Ordeal, is_alive
 from servers import RedisServer
-from sqlalchemy import func, select
 
-from tagger.database import Database
-from tagger.tables import contents, job_items, tags
 
-PHOTOS = 600
+@pytest.mark.parametrize(
+    "moment", ["before the forward pass", "after the forward pass", "before the acknowledgement"]
+)
+def test_what_a_killed_worker_had_in_hand_is_done_by_another(
+    ordeal: Ordeal, moment: str, tmp_path: Path
+) -> None:
+    was_killed = tmp_path / "was-killed"
+    ordeal.terminal.inject(kill_at=moment, once=was_killed)
+    with ordeal.terminal.workers(2) as workers:
+        job = ordeal.enqueue()
+        ordeal.ends_well(job)
+        assert was_killed.exists()
+        assert sorted(is_alive(worker) for worker in workers) == [False, True]
+        assert {worker.poll() for worker in workers} == {None, -signal.SIGKILL}
+    assert max(ordeal.attempts(job)) <= 2
 
 
 def test_every_photo_ends_once_though_a_worker_is_killed_and_redis_is_emptied(
-    tmp_path: Path, redis_server: RedisServer, database_url: str
+    ordeal_on_each: Ordeal, redis_server: RedisServer
 ) -> None:
-    settings = {
-        "TAGGER_REDIS_URL": redis_server.url,
-        "TAGGER_DATABASE_URL": database_url,
-        # Small batches by one reader: slow enough to be caught in the act.
-        "TAGGER_BATCH_SIZE": "4",
-        "TAGGER_THREADS": "1",
-    }
-    terminal = Terminal(tmp_path / "terminal", settings)
-    draw_many(terminal.folder / "photos", PHOTOS, size=(1600, 1200))
-
-    with terminal.database() as database, terminal.workers(2) as workers:
-        plain_s = _seconds_of_a_plain_run(terminal)
-
-        with terminal.frozen(workers):
-            job = terminal.json("enqueue", "--again", "photos")["job"]
-        terminal.freeze_with_a_lease(workers[0], database)
+    ordeal = ordeal_on_each
+    with ordeal.terminal.database() as database, ordeal.terminal.workers(2) as workers:
+        with ordeal.terminal.frozen(workers):
+            job = ordeal.enqueue()
+        ordeal.terminal.freeze_with_a_lease(workers[0], database)
         os.kill(workers[0].pid, signal.SIGKILL)
         redis_server.flush()
-        terminal.wait_until(lambda: terminal.progress(job).is_over, timeout_s=plain_s + 90)
-
-        after = terminal.progress(job)
-        assert (after.total, after.tagged, after.unknown) == (PHOTOS, PHOTOS * 4 // 5, PHOTOS // 5)
-        assert after.skipped == after.failed == after.cancelled == after.queued == after.running == 0
-        _check_items(database, job, {"tagged": after.tagged, "unknown": after.unknown})
+        ordeal.ends_well(job)
 
 
-def _seconds_of_a_plain_run(terminal: Terminal) -> float:
-    began = time.monotonic()
-    assert terminal.json("enqueue", "--wait", "photos")["tagged"] == PHOTOS * 4 // 5
-    return time.monotonic() - began
-
-
-def _check_items(database: Database, job: int, expected: dict[str, int]) -> None:
-    """Item by item what the sums say, and no picture or tag twice."""
-    with database.read() as connection:
-        ended = select(job_items.c.outcome, func.count()).where(job_items.c.job_id == job)
-        counted = {row[0]: row[1] for row in connection.execute(ended.group_by(job_items.c.outcome))}
-        assert counted == expected
-        assert connection.scalar(select(func.count()).select_from(contents)) == PHOTOS
-        twice = (
-            select(tags.c.content_id).group_by(tags.c.content_id, tags.c.landmark_id).having(func.count() > 1)
-        )
-        assert connection.execute(twice).all() == []
+def test_a_worker_that_is_started_again_and_again_comes_to_the_end(ordeal: Ordeal) -> None:
+    job = ordeal.enqueue()
+    for _ in range(2):
+        with ordeal.terminal.workers(1) as (worker,):
+            ordeal.wait_for_some(job, more_than=ordeal.stored(job))
+            worker.kill()
+            worker.wait()
+    with ordeal.terminal.workers(1):
+        ordeal.ends_well(job)
