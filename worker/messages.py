@@ -8,6 +8,7 @@ from tagger.ledger.chunks import ChunkName
 
 VERSION: Literal[1] = 1
 TASK_NAME = "tagger.tag_chunk"
+TICK_NAME = "tagger.tick"
 
 
 class ChunkMessage(BaseModel):
