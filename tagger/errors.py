@@ -70,6 +70,26 @@ class PhotoNotKnown(TaggerError):
     """Nothing at {path} is in the database. `tagger tag` puts photos there; `tagger query --any-rank --format paths` lists them."""
 
 
+class PhotoNotLookedAt(TaggerError):
+    """Which picture {path} shows is not known, as no model could look at it yet{why}. Look at it with `tagger tag`, then say this again."""
+
+
+class VerdictsInvalid(TaggerError):
+    """The verdicts in {file} cannot be taken over: {where}: {reason}. Nothing was imported; correct that, or write them anew with `tagger verdicts export`."""
+
+
+class FileThere(TaggerError):
+    """There is a file {path} already. Choose another name, or replace it with --force."""
+
+
+class ImportRefused(TaggerError):
+    """{file} cannot be imported: {reason}. Nothing was changed; {remedy}."""
+
+
+class DatabaseNotEmpty(TaggerError):
+    """The database {url} is not empty: it holds {found}. A whole database can be imported into a new one only: name one with TAGGER_DATABASE_URL."""
+
+
 class DatabaseUnavailable(TaggerError):
     """The database {url} cannot be opened: {reason}. Check TAGGER_DATABASE_URL, and that the server runs or the folder can be written."""
 
@@ -108,12 +128,32 @@ class JobNotFound(TaggerError):
     """There is no job {job}. `tagger status` lists the jobs there are."""
 
 
+class ScheduleInvalid(TaggerError):
+    """The schedule cannot be kept: {reason}."""
+
+
+class ScheduleExists(TaggerError):
+    """There is a schedule {name} already. Choose another name, or `tagger schedule remove {name}` first."""
+
+
+class ScheduleNotFound(TaggerError):
+    """There is no schedule {name}; there are: {names}. `tagger schedule list` shows them."""
+
+
+class JobOver(TaggerError):
+    """Job {job} is {state} already; there is nothing left of it to {wish}. `tagger status {job}` shows how it went."""
+
+
+class JobNotPausable(TaggerError):
+    """Job {job} is run by `tagger tag` in a process of its own, which does not pause. End it with `tagger cancel {job}`; the same `tagger tag` again goes on where it stopped."""
+
+
 class RedisUnavailable(TaggerError):
     """Redis at {url} does not answer: {reason}. Check TAGGER_REDIS_URL and that the server runs; jobs are kept and go on then."""
 
 
 class WorkerFailed(TaggerError):
-    """The worker ends as soon as it is started: {reason} The whole log is {log}."""
+    """The {name} ends as soon as it is started: {reason} The whole log is {log}."""
 
 
 class RootAway(TaggerError):

@@ -27,8 +27,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    and_,
     column,
+    or_,
     table,
+    true,
 )
 
 metadata = MetaData(
@@ -209,6 +212,19 @@ Index(
     sqlite_where=photos.c.failure_kind.is_not(None),
 )
 
+UNTAGGED = and_(
+    photos.c.gone_since.is_(None),
+    photos.c.failure_kind.is_(None),
+    or_(
+        photos.c.content_id.is_(None),
+        photos.c.looked_mtime_ns.is_(None),
+        photos.c.looked_mtime_ns != photos.c.mtime_ns,
+        photos.c.looked_size_bytes != photos.c.size_bytes,
+    ),
+)
+"""No model has looked at the file as it is now, and not for want of trying. An index holds these photos."""
+Index("ix_photos_untagged", photos.c.id, postgresql_where=UNTAGGED, sqlite_where=UNTAGGED)
+
 NO_FAILURE: dict[str, None] = dict.fromkeys(
     ("failure_kind", "failure_text", "failure_job_id", "failure_attempts")
 )
@@ -227,6 +243,15 @@ tags = Table(
     Index(None, "landmark_id", "content_id", "accepted"),
     sqlite_with_rowid=False,
     comment="What the model that looked last said, its top-k; effective_tags adds what people said.",
+)
+
+_ACCEPTED = tags.c.accepted == true()
+Index(
+    "ix_tags_accepted_score",
+    tags.c.score,
+    tags.c.content_id,
+    postgresql_where=_ACCEPTED,
+    sqlite_where=_ACCEPTED,
 )
 
 verdicts = Table(
@@ -319,6 +344,34 @@ workers = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", Float, nullable=False, comment="seconds since 1970 by the database's clock"),
     comment="Workers that said they are alive; one that is silent for long is gone.",
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("cron", Text, nullable=False),
+    Column("zone", Text, nullable=False, comment="the time zone that cron is meant in"),
+    Column("what", Text, nullable=False),
+    Column("options", JSON, nullable=False, comment="which photos, and folders to scan first"),
+    Column("priority", Text, _one_of("priority", Priority), nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("next_due", UtcDateTime, nullable=False),
+    Index(None, "next_due"),
+)
+
+schedule_runs = Table(
+    "schedule_runs",
+    metadata,
+    Column("schedule_id", _Id, _ref("schedules.id", ondelete="CASCADE"), nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("job_id", _Id, _ref("jobs.id", ondelete="SET NULL"), comment="null: it was not started"),
+    Column("note", Text, comment="why it was not started, or could not be"),
+    PrimaryKeyConstraint("schedule_id", "due_at"),
+    comment="One row per run: of two that find the same run due, one makes it.",
 )
 
 effective_tags = table(

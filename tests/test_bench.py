@@ -44,6 +44,14 @@ def test_plain_script_says_one_line_for_each_photo(tmp_path: Path) -> None:
     assert "Eiffel Tower" in done.stdout
 
 
+def test_queries_asks_each_filter_of_photos_that_it_made(tmp_path: Path) -> None:
+    for made_now in (True, False):
+        done = _run("bench.queries", "--photos", "400", "--rounds", "1", "--keep", tmp_path)
+        assert done.returncode == 0, done.stderr
+        cells = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| --any-rank")]
+        assert [each[4] for each in cells] == ["100"], made_now
+
+
 def test_outcomes_counts_every_file_once_whatever_it_is(tmp_path: Path) -> None:
     photos = save_photos(tmp_path / "odd", 3, (120, 90))
     (tmp_path / "odd" / "copy of the first.jpg").write_bytes(photos[0].read_bytes())

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tagger.cli import console
-from tagger.cli.options import Formatted, Json, Print0, chosen_format
+from tagger.cli.options import (
+    Formatted,
+    Json,
+    Print0,
+    TakenAfter,
+    TakenBefore,
+    Under,
+    chosen_date,
+    chosen_format,
+)
 from tagger.cli.output import (
     Format,
     photo_document,
@@ -23,41 +31,38 @@ from tagger.cli.output import (
 if TYPE_CHECKING:
     from tagger.database import Database
     from tagger.query import Near, PhotoQuery
-    from tagger.query.details import LastJob, PhotoDetails
+    from tagger.query.details import LastJob, PhotoDetails, Verdict
     from tagger.settings import Settings
 
 DEFAULT_RADIUS_KM = 10.0
 
+LandmarkName = Annotated[
+    str | None, typer.Option("--landmark", help="A landmark by slug or name, in any case.")
+]
 Country = Annotated[str | None, typer.Option("--country", help="Landmarks of this country, in any case.")]
+NearPlace = Annotated[
+    str | None, typer.Option("--near", metavar="LAT,LON", help="Landmarks near this place, in degrees.")
+]
+RadiusKm = Annotated[float | None, typer.Option("--radius-km", min=0.0, help="How near.", show_default="10")]
+MinScore = Annotated[
+    float | None,
+    typer.Option("--min-score", min=0.0, max=1.0, help="Tags with at least this score, or confirmed."),
+]
+LookedBy = Annotated[
+    str | None, typer.Option("--model", help="Photos that this registered model looked at last.")
+]
 
 
 def query(
-    landmark: Annotated[
-        str | None, typer.Option("--landmark", help="A landmark by slug or name, in any case.")
-    ] = None,
+    landmark: LandmarkName = None,
     country: Country = None,
-    near: Annotated[
-        str | None, typer.Option("--near", metavar="LAT,LON", help="Landmarks near this place, in degrees.")
-    ] = None,
-    radius_km: Annotated[
-        float | None, typer.Option("--radius-km", min=0.0, help="How near.", show_default="10")
-    ] = None,
-    min_score: Annotated[
-        float | None,
-        typer.Option("--min-score", min=0.0, max=1.0, help="Tags with at least this score, or confirmed."),
-    ] = None,
-    under: Annotated[
-        list[Path] | None, typer.Option("--under", help="Photos in this folder; may be given again.")
-    ] = None,
-    taken_after: Annotated[
-        str | None, typer.Option("--taken-after", metavar="DATE", help="Taken then or later, camera's time.")
-    ] = None,
-    taken_before: Annotated[
-        str | None, typer.Option("--taken-before", metavar="DATE", help="Taken before then.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Photos that this registered model looked at last.")
-    ] = None,
+    near: NearPlace = None,
+    radius_km: RadiusKm = None,
+    min_score: MinScore = None,
+    under: Under = None,
+    taken_after: TakenAfter = None,
+    taken_before: TakenBefore = None,
+    model: LookedBy = None,
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Photos looked at in which nothing was accepted.")
     ] = False,
@@ -92,11 +97,11 @@ def query(
     asked = PhotoQuery(
         landmark=landmark,
         country=country,
-        near=_near(near, radius_km),
+        near=chosen_near(near, radius_km),
         min_score=min_score,
         under=tuple(under or ()),
-        taken_after=_date(taken_after, "--taken-after"),
-        taken_before=_date(taken_before, "--taken-before"),
+        taken_after=chosen_date(taken_after, "--taken-after"),
+        taken_before=chosen_date(taken_before, "--taken-before"),
         model=model,
         unknown=unknown,
         untagged=untagged,
@@ -163,7 +168,8 @@ def _open() -> tuple[Settings, Database]:
     return settings, open_database(settings.effective_database_url)
 
 
-def _near(place: str | None, radius_km: float | None) -> Near | None:
+def chosen_near(place: str | None, radius_km: float | None) -> Near | None:
+    """The circle that --near and --radius-km mean together; what is no place is wrong usage."""
     from tagger.query import Near
 
     if place is None:
@@ -178,19 +184,6 @@ def _near(place: str | None, radius_km: float | None) -> Near | None:
         text = f"{place!r} is no place; give degrees of latitude and longitude, like 48.86,2.29"
         raise typer.BadParameter(text, param_hint="--near")
     return Near(latitude, longitude, DEFAULT_RADIUS_KM if radius_km is None else radius_km)
-
-
-def _date(given: str | None, option: str) -> datetime | None:
-    if given is None:
-        return None
-    try:
-        date = datetime.fromisoformat(given)
-    except ValueError:
-        text = f"{given!r} is no date; write it like 2024-06-01 or 2024-06-01T18:30"
-        raise typer.BadParameter(text, param_hint=option) from None
-    if date.tzinfo is not None:
-        raise typer.BadParameter("cameras know no time zone; leave it out", param_hint=option)
-    return date
 
 
 def _check_agreement(asked: PhotoQuery) -> None:
@@ -246,13 +239,18 @@ def _print_details(details: PhotoDetails) -> None:
         ("fails", details.failure and f"{details.failure.kind}: {details.failure.text}"),
         ("gone since", details.gone_since),
         *(("copy", printable(copy)) for copy in details.copies),
-        *(("verdict", f"{given.name} {given.verdict} by {given.given_by}") for given in details.verdicts),
+        *(("verdict", _given(given)) for given in details.verdicts),
     ]
     for name, value in facts:
         if value is not None:
             typer.echo(f"{name + ':':<12}{value}")
     rows = ([tag.rank, tag.name, _score(tag.score), _word(tag)] for tag in photo.tags)
     write_table(("Rank", "Landmark", "Score", ""), rows, flexible=1)
+
+
+def _given(verdict: Verdict) -> str:
+    by = f" by {printable(verdict.given_by)}" if verdict.given_by else ""
+    return f"{verdict.name} {verdict.verdict}{by}, {verdict.given_at:%Y-%m-%d}"
 
 
 def _job(job: LastJob) -> str:

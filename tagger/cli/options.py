@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,6 +58,13 @@ FailureKinds = Annotated[
 PriorityName = Annotated[
     str, typer.Option("--priority", help="interactive goes first, bulk when there is time.")
 ]
+Under = Annotated[
+    list[Path] | None, typer.Option("--under", help="Photos in this folder; may be given again.")
+]
+TakenAfter = Annotated[
+    str | None, typer.Option("--taken-after", metavar="DATE", help="Taken then or later, camera's time.")
+]
+TakenBefore = Annotated[str | None, typer.Option("--taken-before", metavar="DATE", help="Taken before then.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Follow the job to its end.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Formatted = Annotated[
@@ -95,3 +103,17 @@ def chosen_kinds(given: Sequence[str] | None) -> tuple[FailureKind, ...]:
             f"there is no {unknown[0]}; the kinds are {', '.join(FailureKind)}", param_hint="--kind"
         )
     return tuple(FailureKind(kind) for kind in given or ())
+
+
+def chosen_date(given: str | None, option: str) -> datetime | None:
+    """The date that an option gives; what is none is wrong usage."""
+    if given is None:
+        return None
+    try:
+        date = datetime.fromisoformat(given)
+    except ValueError:
+        text = f"{given!r} is no date; write it like 2024-06-01 or 2024-06-01T18:30"
+        raise typer.BadParameter(text, param_hint=option) from None
+    if date.tzinfo is not None:
+        raise typer.BadParameter("cameras know no time zone; leave it out", param_hint=option)
+    return date

@@ -122,6 +122,24 @@ def write_failures(
     return counted.count
 
 
+def write_documents(columns: Sequence[str], documents: Iterable[dict[str, Any]], written_as: Format) -> int:
+    """Write documents that all have these keys to stdout as they come; returns how many there were."""
+    counted = _Counted(documents)
+    rows = ([document[column] for column in columns] for document in counted)
+    match written_as:
+        case Format.JSON:
+            write_json_list(counted)
+        case Format.NDJSON:
+            _write_json_lines(counted)
+        case Format.CSV:
+            _write_csv(columns, rows)
+        case Format.TABLE:
+            write_table(columns, rows)
+        case Format.PATHS | Format.GEOJSON:
+            raise ValueError("these have neither paths nor a place")
+    return counted.count
+
+
 def photo_document(photo: TaggedPhoto) -> dict[str, Any]:
     """The JSON of a photo, as people's scripts know it."""
     return {
@@ -142,15 +160,16 @@ def write_json(document: object) -> None:
 
 def write_json_list(documents: Iterable[object]) -> None:
     """One JSON list on stdout, an element a line, written as they come."""
+    _write_parts(json_list_parts(documents))
 
-    def parts() -> Iterator[bytes]:
-        between = b"["
-        for document in documents:
-            yield between + json.dumps(document, default=_plain).encode()
-            between = b",\n "
-        yield b"]\n" if between != b"[" else b"[]\n"
 
-    _write_parts(parts())
+def json_list_parts(documents: Iterable[object]) -> Iterator[bytes]:
+    """The bytes of a JSON list, an element a line."""
+    between = b"["
+    for document in documents:
+        yield between + json.dumps(document, default=_plain).encode()
+        between = b",\n "
+    yield b"]\n" if between != b"[" else b"[]\n"
 
 
 def write_table(

@@ -22,14 +22,18 @@ from tagger.query.walks import (
     landmark_walk,
     model_source,
     outcome_source,
+    score_source,
     verdict_source,
 )
 from tagger.query.wanted import Asked, PhotoQuery
 from tagger.roots import Places
 from tagger.tables import Outcome, photos
 
-WALK_SIZE_CAP = 5000
-"""Walks are compared by size up to here; counting further would cost more than a shorter walk saves."""
+PAGE = 250
+LEAST_PAGE = 50
+"""Rows passed at a time; the first page is smaller where few photos are asked for."""
+WALK_SIZE_CAPS = (5_000, 20_000)
+"""Walks are compared by size up to here, further only where it does not tell them apart."""
 
 
 def find_tagged(database: Database, query: PhotoQuery, places: Places | None = None) -> Iterator[TaggedPhoto]:
@@ -51,14 +55,16 @@ def find_tagged(database: Database, query: PhotoQuery, places: Places | None = N
 def _along(database: Database, walk: Walk, asked: Asked, names: Names) -> Iterator[TaggedPhoto]:
     after: Key | None = None
     conditions = asked.conditions(walk.landmark_id)
+    # A few of the photos passed will not do: one page that is a little larger saves a second one.
+    rows = min(PAGE, max(LEAST_PAGE, (asked.query.limit or PAGE) * 5 // 4))
     while True:
         with database.read() as connection:
-            page = walk.page(connection, conditions, after)
+            page = walk.page(connection, conditions, after, rows)
             answers = _answers(connection, page, walk.landmark_id, asked, names)
         yield from answers
         if page.after is None:
             return
-        after = page.after
+        after, rows = page.after, min(PAGE, 2 * rows)
 
 
 def _answers(
@@ -77,24 +83,30 @@ def _answers(
 def _shortest(connection: Connection, asked: Asked) -> tuple[Walk, ...]:
     """Of the sets of walks that pass every photo wanted, the one that passes fewest others."""
     choices = list(_choices(asked))
-    if len(choices) == 1:
-        return choices[0]
-    return min(choices, key=lambda walks: _size(connection, walks))
+    for cap in WALK_SIZE_CAPS:
+        if len(choices) == 1:
+            break
+        sizes = [_size(connection, walks, cap) for walks in choices]
+        choices = [walks for walks, size in zip(choices, sizes, strict=True) if size == min(sizes)]
+    return choices[0]
 
 
-def _size(connection: Connection, walks: Sequence[Walk]) -> int:
+def _size(connection: Connection, walks: Sequence[Walk], cap: int) -> int:
     size = 0
     for walk in walks:
-        size += walk.size(connection, WALK_SIZE_CAP)
-        if size >= WALK_SIZE_CAP:
-            return WALK_SIZE_CAP
+        size += walk.size(connection, cap)
+        if size >= cap:
+            return cap
     return size
 
 
 def _choices(asked: Asked) -> Iterator[tuple[Walk, ...]]:
     query = asked.query
     if asked.landmarks is not None:
-        yield tuple(landmark_walk(number, any_rank=query.any_rank) for number in asked.landmarks)
+        yield tuple(
+            landmark_walk(number, any_rank=query.any_rank, min_score=query.min_score)
+            for number in asked.landmarks
+        )
     if query.under:
         by_path = (photos.c.root_id, photos.c.path, photos.c.path_bytes)
         yield tuple(PhotoWalk(by_path, (wanted.condition,)) for wanted in asked.ranges)
@@ -102,7 +114,10 @@ def _choices(asked: Asked) -> Iterator[tuple[Walk, ...]]:
         yield (PhotoWalk((photos.c.taken_at, photos.c.id), _taken(query)),)
     if asked.model_id is not None:
         yield (ContentWalk((model_source(asked.model_id),)),)
-    yield _by_outcome(query)
+    if asked.landmarks is None:  # with landmarks it would pass all that they pass, and more
+        yield _by_outcome(query)
+        if query.min_score is not None and not query.any_rank:
+            yield (ContentWalk((score_source(query.min_score), verdict_source("confirmed"))),)
 
 
 def _by_outcome(query: PhotoQuery) -> tuple[Walk, ...]:
@@ -111,9 +126,14 @@ def _by_outcome(query: PhotoQuery) -> tuple[Walk, ...]:
         return unread, ContentWalk((outcome_source(None),))
     if query.unknown:
         return (ContentWalk((outcome_source(Outcome.UNKNOWN), verdict_source("rejected"))),)
+    least = query.min_score
     if query.any_rank:
-        return (ContentWalk((outcome_source(Outcome.TAGGED), outcome_source(Outcome.UNKNOWN))),)
-    return (ContentWalk((outcome_source(Outcome.TAGGED), verdict_source("confirmed"))),)
+        looked = (
+            outcome_source(outcome, min_score=least, any_rank=True)
+            for outcome in (Outcome.TAGGED, Outcome.UNKNOWN)
+        )
+        return (ContentWalk((*looked, verdict_source("confirmed"))),)
+    return (ContentWalk((outcome_source(Outcome.TAGGED, min_score=least), verdict_source("confirmed"))),)
 
 
 def _taken(query: PhotoQuery) -> tuple[Condition, ...]:

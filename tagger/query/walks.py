@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, true, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select, true, tuple_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from tagger.query.tagged import photo_rows
 from tagger.tables import contents, photos, tags, verdicts
-
-PAGE = 250
 
 Condition = ColumnElement[bool]
 Key = tuple[Any, ...]
@@ -56,42 +54,59 @@ class Walk(Protocol):
     @property
     def landmark_id(self) -> int | None: ...
 
-    def page(self, connection: Connection, conditions: Sequence[Condition], after: Key | None) -> Page: ...
+    def page(
+        self, connection: Connection, conditions: Sequence[Condition], after: Key | None, rows: int
+    ) -> Page: ...
 
     def size(self, connection: Connection, at_most: int) -> int: ...
 
 
 @dataclass(frozen=True)
-class ContentWalk:
-    """Contents by id, out of one or more sources that are each sorted by an index; then the photos that show them.
+class Source:
+    """Content ids in the order of an index: the column, and the conditions on its table that the index answers.
 
-    Each source is a column of content ids and the conditions on its table.
+    `narrowed` holds those that have to be looked up row by row; they shorten the pages, not the walk. `cost` is how many
+    rows of other walks one of this is worth.
     """
 
-    sources: tuple[tuple[ColumnElement[int], tuple[Condition, ...]], ...]
+    content_id: ColumnElement[int]
+    conditions: tuple[Condition, ...]
+    narrowed: tuple[Condition, ...] = ()
+    cost: int = 1
+
+
+@dataclass(frozen=True)
+class ContentWalk:
+    """Contents by id, out of one or more sources together; then the photos that show them."""
+
+    sources: tuple[Source, ...]
     landmark_id: int | None = None
 
-    def page(self, connection: Connection, conditions: Sequence[Condition], after: Key | None) -> Page:
-        ids = self._ids_after(connection, after[0] if after else 0)
-        rows: Sequence[Row[Any]] = ()
+    def page(
+        self, connection: Connection, conditions: Sequence[Condition], after: Key | None, rows: int
+    ) -> Page:
+        ids = self._ids_after(connection, after[0] if after else 0, rows)
+        shown: Sequence[Row[Any]] = ()
         if ids:
             found = photo_rows().where(photos.c.content_id.in_(ids), *conditions)
-            rows = connection.execute(found.order_by(photos.c.id)).all()
-        return Page(rows, (ids[-1],) if len(ids) == PAGE else None)
+            shown = connection.execute(found.order_by(photos.c.id)).all()
+        return Page(shown, (ids[-1],) if len(ids) == rows else None)
 
     def size(self, connection: Connection, at_most: int) -> int:
         return sum(
-            _size(connection, select(column).where(*conditions), at_most)
-            for column, conditions in self.sources
+            source.cost
+            * _size(connection, select(source.content_id).where(*source.conditions), at_most // source.cost)
+            for source in self.sources
         )
 
-    def _ids_after(self, connection: Connection, after: int) -> list[int]:
-        """The next ids of all sources together: the least PAGE of the least PAGE of each."""
+    def _ids_after(self, connection: Connection, after: int, count: int) -> list[int]:
+        """The next ids of all sources together: the least `count` of the least `count` of each."""
         ids: set[int] = set()
-        for column, conditions in self.sources:
-            query = select(column).distinct().where(column > after, *conditions).order_by(column).limit(PAGE)
-            ids.update(connection.scalars(query))
-        return sorted(ids)[:PAGE]
+        for source in self.sources:
+            column = source.content_id
+            wanted = select(column).distinct().where(column > after, *source.conditions, *source.narrowed)
+            ids.update(connection.scalars(wanted.order_by(column).limit(count)))
+        return sorted(ids)[:count]
 
 
 @dataclass(frozen=True)
@@ -102,43 +117,54 @@ class PhotoWalk:
     conditions: tuple[Condition, ...] = ()
     landmark_id: None = None
 
-    def page(self, connection: Connection, conditions: Sequence[Condition], after: Key | None) -> Page:
-        query = photo_rows().where(*self.conditions, *conditions).order_by(*self.keys).limit(PAGE)
+    def page(
+        self, connection: Connection, conditions: Sequence[Condition], after: Key | None, rows: int
+    ) -> Page:
+        query = photo_rows().where(*self.conditions, *conditions).order_by(*self.keys).limit(rows)
         if after is not None:
             query = query.where(tuple_(*self.keys) > tuple_(*after))
-        rows = connection.execute(query).all()
-        full = len(rows) == PAGE
-        return Page(rows, tuple(getattr(rows[-1], key.key or "") for key in self.keys) if full else None)
+        shown = connection.execute(query).all()
+        full = len(shown) == rows
+        return Page(shown, tuple(getattr(shown[-1], key.key or "") for key in self.keys) if full else None)
 
     def size(self, connection: Connection, at_most: int) -> int:
         return _size(connection, select(photos.c.id).where(*self.conditions), at_most)
 
 
-def landmark_walk(landmark_id: int, *, any_rank: bool) -> ContentWalk:
+def landmark_walk(landmark_id: int, *, any_rank: bool, min_score: float | None = None) -> ContentWalk:
     """Contents with a tag of the landmark: accepted, or at any rank; and those where a person confirmed it."""
     said = (tags.c.landmark_id == landmark_id, *(() if any_rank else (tags.c.accepted == true(),)))
-    sources = (
-        (tags.c.content_id, said),
-        (verdicts.c.content_id, (verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == "confirmed")),
+    scored = () if min_score is None else (tags.c.score >= min_score,)
+    confirmed = (verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == "confirmed")
+    return ContentWalk(
+        (Source(tags.c.content_id, said, scored), Source(verdicts.c.content_id, confirmed)), landmark_id
     )
-    return ContentWalk(sources, landmark_id)
 
 
-def outcome_source(outcome: str | None) -> tuple[ColumnElement[int], tuple[Condition, ...]]:
+def outcome_source(outcome: str | None, *, min_score: float | None = None, any_rank: bool = False) -> Source:
     """Contents by what the model said of them; None: no model has looked."""
-    return contents.c.id, (
-        contents.c.outcome.is_(None) if outcome is None else contents.c.outcome == outcome,
-    )
+    said = contents.c.outcome.is_(None) if outcome is None else contents.c.outcome == outcome
+    if min_score is None:
+        return Source(contents.c.id, (said,))
+    scored = exists().where(tags.c.content_id == contents.c.id, tags.c.score >= min_score)
+    return Source(contents.c.id, (said,), (scored if any_rank else scored.where(tags.c.accepted == true()),))
 
 
-def verdict_source(verdict: str) -> tuple[ColumnElement[int], tuple[Condition, ...]]:
+def score_source(least: float) -> Source:
+    """Contents with an accepted tag of at least that score. The index has them by score, so every page sorts them anew."""
+    # SQLite would rather walk along all contents than sort these few.
+    content_id = off_index(tags.c.content_id)
+    return Source(content_id, (tags.c.accepted == true(), tags.c.score >= least), cost=4)
+
+
+def verdict_source(verdict: str) -> Source:
     """Contents on which a person gave that verdict."""
-    return verdicts.c.content_id, (verdicts.c.verdict == verdict,)
+    return Source(verdicts.c.content_id, (verdicts.c.verdict == verdict,))
 
 
-def model_source(model_id: int) -> tuple[ColumnElement[int], tuple[Condition, ...]]:
+def model_source(model_id: int) -> Source:
     """Contents that the model looked at last."""
-    return contents.c.id, (contents.c.model_id == model_id,)
+    return Source(contents.c.id, (contents.c.model_id == model_id,))
 
 
 def _size(connection: Connection, query: Select[Any], at_most: int) -> int:

@@ -104,7 +104,7 @@ class Asked:
             if wanted is None
             else {number: position for position, number in enumerate(wanted)},
             model_id=None if query.model is None else _model_id(connection, query.model),
-            ranges=tuple(_path_ranges(connection, query.under, places)),
+            ranges=tuple(path_ranges(connection, query.under, places)),
         )
 
     def conditions(self, walked_landmark: int | None) -> tuple[Condition, ...]:
@@ -115,6 +115,8 @@ class Asked:
             given.append(self._seen())
             if self.landmarks is not None:
                 given.append(_has_landmark(tuple(self.landmarks)))
+            if query.min_score is not None:
+                given.append(_has_score(query.min_score))
         if query.under:
             given.append(or_(false(), *(wanted.filter for wanted in self.ranges)))
         if query.taken_after is not None:
@@ -174,6 +176,14 @@ def _has_landmark(landmark_ids: Sequence[int]) -> Condition:
     return or_(said, confirmed)
 
 
+def _has_score(least: float) -> Condition:
+    said = exists().where(tags.c.content_id == photos.c.content_id, tags.c.score >= least)
+    confirmed = exists().where(
+        verdicts.c.content_id == photos.c.content_id, verdicts.c.verdict == "confirmed"
+    )
+    return or_(said, confirmed)
+
+
 def _wanted_landmarks(connection: Connection, query: PhotoQuery) -> list[int] | None:
     """Ids of the landmarks that all of landmark, country and near allow; None: none of these was given."""
     allowed: list[set[int]] = []
@@ -195,7 +205,7 @@ def _model_id(connection: Connection, name: str) -> int:
     return int(found)
 
 
-def _path_ranges(connection: Connection, folders: Iterable[Path], places: Places) -> list[PathRange]:
+def path_ranges(connection: Connection, folders: Iterable[Path], places: Places) -> list[PathRange]:
     """Where the folders are in the database, each photo in one range only."""
     known = list_roots(connection, places)
     ranges = sorted({found for folder in folders for root in known for found in _ranges_in(root, folder)})

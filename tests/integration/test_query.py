@@ -12,7 +12,7 @@ from sqlalchemy import insert
 
 from tagger.database import Database
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound, ModelNotFound, PhotoNotKnown
-from tagger.query import Near, PhotoQuery, find_tagged, walks
+from tagger.query import Near, PhotoQuery, find, find_tagged
 from tagger.query.details import landmark_counts, photo_details
 from tagger.registry import add_model
 from tagger.tables import landmarks
@@ -116,6 +116,13 @@ def test_min_score_does_not_hide_what_a_person_confirmed(known: KnownPhotos) -> 
     known.photo("confirmed.jpg", (EIFFEL, 0.1, False), digest="c")
     known.verdict("c", EIFFEL, "confirmed")
     assert asked(known, min_score=0.9) == ["confirmed.jpg", "sure.jpg"]
+    for narrower in (
+        {"landmark": EIFFEL},
+        {"under": (known.root,)},
+        {"country": "France"},
+        {"any_rank": True},
+    ):
+        assert asked(known, min_score=0.9, **narrower) == ["confirmed.jpg", "sure.jpg"]
 
 
 def test_under_means_the_folder_and_not_one_whose_name_begins_alike(known: KnownPhotos) -> None:
@@ -261,7 +268,7 @@ def test_pages_lose_and_repeat_nothing(
     expected = [f"{letter}{number:02}.jpg" for number in range(25)]
     if options == {"any_rank": True}:
         expected += [f"u{number:02}.jpg" for number in range(25)]
-    monkeypatch.setattr(walks, "PAGE", 4)
+    monkeypatch.setattr(find, "PAGE", 4)
     asks = {name: (known.root,) if name == "under" else value for name, value in options.items()}
     assert asked(known, **asks) == expected
     assert len(list(find_tagged(known.database, PhotoQuery(**asks, limit=7)))) == 7  # type: ignore[arg-type]
@@ -274,8 +281,8 @@ def test_a_narrow_filter_beside_a_wide_one_gives_the_same_photos(
         known.photo(f"wide/{number:02}.jpg", (EIFFEL, 0.9, True))
     known.photo("narrow/a.jpg", (EIFFEL, 0.9, True))
     known.photo("narrow/b.jpg", (GATE, 0.9, True))
-    for cap in (1, 5000):
-        monkeypatch.setattr("tagger.query.find.WALK_SIZE_CAP", cap)
+    for caps in ((1,), (1, 5000), (5000,)):
+        monkeypatch.setattr(find, "WALK_SIZE_CAPS", caps)
         assert asked(known, landmark=EIFFEL, under=(known.root / "narrow",)) == ["narrow/a.jpg"]
         assert asked(known, landmark=GATE, under=(known.root,)) == ["narrow/b.jpg"]
 
