@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, sel
 from tagger.database import Database, insert_missing
 from tagger.errors import FailureKind, FolderNotFound, RootAway
 from tagger.ledger.jobs import NewItem, append_items, hold_scan, kept_alive
+from tagger.looks import Look
 from tagger.photos import FolderProblem, FoundPhoto, find_photos, found_photo, path_from_text, path_text
 from tagger.roots import Places, Root, count_known, hold_root, is_away, known_below, root_of, text_below
 from tagger.tables import NO_FAILURE, contents, photos
@@ -27,16 +28,6 @@ LONGEST_PATH_BYTES = 2000
 
 PathKey = tuple[str, bytes]
 """A photo's two path columns: text, and bytes where the name is not UTF-8."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a job looks: what was looked at just so before is skipped, unless `again`."""
-
-    model_id: int
-    top_k: int
-    threshold: float
-    again: bool
 
 
 @dataclass(frozen=True)
@@ -127,9 +118,12 @@ def _count_seen(
 
 
 class Scan:
-    """One job's scan: its photos recorded and added to the job, those marked as gone that no longer are where they were."""
+    """One job's scan: its photos recorded and added to the job, those marked as gone that no longer are where they were.
 
-    def __init__(self, database: Database, job_id: int, look: Look, places: Places) -> None:
+    Without a `look` they are recorded only: the job chooses its photos in another way.
+    """
+
+    def __init__(self, database: Database, job_id: int, look: Look | None, places: Places) -> None:
         self._database = database
         self._job_id = job_id
         self._look = look
@@ -169,11 +163,12 @@ class Scan:
                 insert_missing(connection, photos, [_new_row(root, key, found[key]) for key in new])
                 known = _known(connection, root, found)
             _update_changed(connection, [(known[key].id, found[key]) for key in changed])
-            items = [
-                NewItem(known[key].id, _is_seen(known[key], photo, self._look))
-                for key, photo in found.items()
-            ]
-            append_items(connection, self._job_id, items)
+            if self._look is not None:
+                look = self._look
+                items = [
+                    NewItem(known[key].id, _is_seen(known[key], photo, look)) for key, photo in found.items()
+                ]
+                append_items(connection, self._job_id, items)
         self.report.found += len(found)
         self.report.new += len(new)
         self.report.changed += len(changed)

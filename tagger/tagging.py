@@ -106,7 +106,7 @@ class Tagger:
                 self._give_back(claimed)
         if end is ChunkEnd.LOST:
             log.warning(
-                "job %d chunk %d was taken over or cancelled", claimed.name.job_id, claimed.name.chunk
+                "job %d chunk %d was taken over, paused or cancelled", claimed.name.job_id, claimed.name.chunk
             )
         return end
 

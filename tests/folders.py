@@ -13,8 +13,9 @@ from tagger.database import Database
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.progress import FailingPhoto, JobProgress, failing_photos, list_jobs
 from tagger.local import run_job
+from tagger.looks import Look
 from tagger.registry import RegisteredModel, add_model
-from tagger.scan import Look, Scan, ScanReport, select_paths
+from tagger.scan import Scan, ScanReport, select_paths
 from tagger.settings import Settings
 from tagger.tables import Runner, contents, job_items, landmarks, photos, tags
 from tagger.tagging import Tagger

@@ -121,12 +121,12 @@ def send_waiting(database: Database, broker: Broker, job: int | None = None) -> 
 
 
 def send_all(app: Celery, database: Database, job: int | None = None) -> int:
-    """Send every message that is due, page by page; returns how many."""
+    """Send every message that is due (of one job), page by page; returns how many."""
     from worker.messages import TASK_NAME, ChunkMessage
 
     count = 0
-    with app.producer_pool.acquire(block=True) as producer:
-        while page := unsent(database, job):
+    while page := unsent(database, job):
+        with app.producer_pool.acquire(block=True) as producer:
             for waiting in page:
                 message = ChunkMessage(
                     ledger=database.ledger_id, job=waiting.name.job_id, chunk=waiting.name.chunk
@@ -138,6 +138,6 @@ def send_all(app: Celery, database: Database, job: int | None = None) -> int:
                     producer=producer,
                     retry=False,
                 )
-            mark_sent(database, page)
-            count += len(page)
+        mark_sent(database, page)
+        count += len(page)
     return count

@@ -1,12 +1,16 @@
 """Every setting of Celery and its Redis transport, each with its reason. SQL is the truth; these keep messages moving."""
 
 from tagger.tables import Priority
+from worker.messages import TICK_NAME
 
 VISIBILITY_TIMEOUT_S = 600
 """Redelivery of messages whose worker died; the sweeper is faster, so this is a second net."""
 
+TICK_S = 20.0
+"""How often the clock asks what is due."""
+
 QUEUES = {priority: f"tagger.{priority}" for priority in Priority}
-"""A queue per priority; workers ask interactive first."""
+"""A queue per priority; which is asked first is told in queue_order."""
 
 REFUSED = "tagger.refused"
 """The Redis list of messages that were refused; the ledger knows their chunks and sends them again."""
@@ -22,8 +26,8 @@ TRANSPORT_OPTIONS: dict[str, object] = {
     "socket_timeout": 10,
     "socket_connect_timeout": 3,
     "retry_on_timeout": True,
-    # Empty the queues in the order given: interactive before bulk.
-    "queue_order_strategy": "priority",
+    # Interactive before bulk, but for every fourth message: nobody waits for ever.
+    "queue_order_strategy": "worker.queue_order:InteractiveFirst",
 }
 
 CELERY_SETTINGS: dict[str, object] = {
@@ -48,5 +52,15 @@ CELERY_SETTINGS: dict[str, object] = {
     # The sweeper's rows in SQL say which workers are there.
     "worker_send_task_events": False,
     "worker_enable_remote_control": True,
+    # The clock of the schedules: a tick that nobody takes in time is no use to anybody.
+    "beat_schedule": {
+        "tick": {
+            "task": TICK_NAME,
+            "schedule": TICK_S,
+            "options": {"queue": QUEUES[Priority.INTERACTIVE], "expires": TICK_S},
+        }
+    },
+    # In memory: what was run is in SQL. The default writes a file into the folder that the clock is started in.
+    "beat_scheduler": "celery.beat:Scheduler",
     "broker_transport_options": TRANSPORT_OPTIONS,
 }

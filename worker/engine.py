@@ -4,17 +4,21 @@ import logging
 import socket
 import threading
 
+import redis
 from celery import Celery
+from kombu.exceptions import KombuError, OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.chunk_work import ChunkEnd
 from tagger.database import Database, open_database, patiently
 from tagger.devices import choose_device
 from tagger.ledger.chunks import claim
 from tagger.registry import resolve_model
+from tagger.schedules import RunPutOff, run_due
 from tagger.settings import Settings
 from tagger.tables import Runner
 from tagger.tagging import Tagger
-from worker.broker import Broker
+from worker.broker import Broker, send_all
 from worker.messages import ChunkMessage
 from worker.sweeper import Seen, Sweeper
 from worker.watchdog import STALL_S, Watchdog
@@ -27,6 +31,8 @@ class Engine:
 
     def __init__(self, app: Celery, settings: Settings, name: str) -> None:
         self.name = name
+        self._app = app
+        self._settings = settings
         self.database: Database = open_database(settings.effective_database_url)
         self.device = choose_device(settings.device, settings.batch_size).kind
         self.tagger = Tagger(self.database, settings)
@@ -50,9 +56,28 @@ class Engine:
         if claimed is None:
             return None
         end = self.tagger.tag_chunk(claimed)
+        self._top_up(claimed.name.job_id)
         about = {"job": claimed.name.job_id, "chunk": claimed.name.chunk}
         log.info("photos %d to %d: %s", claimed.first + 1, claimed.last + 1, end.value, extra=about)
         return end
+
+    def _top_up(self, job_id: int) -> None:
+        """The job's window has moved on: send what has come into it, so that no worker waits for a sweep."""
+        try:
+            send_all(self._app, self.database, job_id)
+        except (SQLAlchemyError, redis.RedisError, KombuError, OperationalError, OSError) as error:
+            log.info("the next chunks are sent by the sweeper: %s", error, extra={"job": job_id})
+
+    def run_schedules(self) -> None:
+        """Make the runs that are due; their messages go out with the next sweep."""
+        self.tagger.pulse.beat()
+        for run in run_due(self.database, self._settings, self._may_go_on):
+            log.info("a schedule was run: %s", run.note or "recorded", extra={"job": run.job})
+
+    def _may_go_on(self, _found: int) -> None:
+        self.tagger.pulse.beat()
+        if self.tagger.stop.is_set():
+            raise RunPutOff
 
     def close(self) -> None:
         """Store what is in hand, give the rest back, end the threads."""

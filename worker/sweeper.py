@@ -15,8 +15,8 @@ from sqlalchemy import delete, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database import Database, db_now, insert_missing
+from tagger.ledger.abandoned import settle_abandoned
 from tagger.ledger.dispatch import return_expired, send_again, waiting_roots, wake
-from tagger.ledger.jobs import settle_abandoned
 from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH
 from tagger.roots import is_away, list_roots
 from tagger.settings import Settings

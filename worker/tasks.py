@@ -19,7 +19,7 @@ from worker.broker import keep_refused
 from worker.celery_settings import REFUSED
 from worker.engine import current_engine, start_engine, stop_engine
 from worker.logs import set_up_logging
-from worker.messages import TASK_NAME, ChunkMessage
+from worker.messages import TASK_NAME, TICK_NAME, ChunkMessage
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,12 @@ def tag_chunk(body: dict[str, Any]) -> None:
         # The chunk was given back; the sweepers send it again.
         log.error("job %d chunk %d: %s", message.job, message.chunk, error)  # noqa: TRY400 - the message says it all
         note_trouble(engine.database, message.job, str(error))
+
+
+@shared_task(name=TICK_NAME, acks_late=True)
+def tick() -> None:
+    """Run the schedules that are due."""
+    current_engine().run_schedules()
 
 
 def _read(body: object) -> ChunkMessage:

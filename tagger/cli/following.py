@@ -9,6 +9,7 @@ import typer
 
 from tagger.cli import console
 from tagger.cli.options import FailureKinds, Formatted, JobNumber, Json, Print0, chosen_format, chosen_kinds
+from tagger.cli.pace import Pace, duration
 from tagger.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -26,16 +27,21 @@ JOBS_SHOWN = 20
 def status(
     job: JobNumber = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Stay and show progress until the job is done.")
+        bool,
+        typer.Option(
+            "--watch", help="Stay: until the job is done; without JOB, show everything until Ctrl-C."
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
     """How far jobs are, which workers are there, and what waits in the queues.
 
-    Example: tagger status, tagger status 7 --watch
+    Example: tagger status, tagger status --watch, tagger status 7 --watch
     """
-    from tagger.ledger.progress import list_jobs, list_workers
+    from tagger.ledger.progress import list_jobs, list_latest, list_workers
 
+    if watch and json and job is None:
+        raise typer.BadParameter("the view of all jobs is for people; name a JOB", param_hint="--json")
     settings, database = _open()
     if job is not None:
         progress = _one_job(database, job)
@@ -43,13 +49,19 @@ def status(
             raise typer.Exit(follow(database, job, json=json))
         print_json(job_json(progress)) if json else _print_job(progress)
         return
-    jobs, workers = list_jobs(database), list_workers(database)
+    if watch:
+        from tagger.cli.watching import watch as watch_all
+
+        watch_all(settings, database)
+        return
+    workers = list_workers(database)
     queues, problem = _queues(settings)
     if json:
+        jobs = list_jobs(database)
         seen = [vars(worker) | {"started_at": worker.started_at.isoformat()} for worker in workers]
         print_json({"jobs": [job_json(each) for each in jobs], "workers": seen, "queues": queues})
     else:
-        _print_all(jobs, workers, queues)
+        _print_all(*list_latest(database, JOBS_SHOWN), workers, queues)
     if problem:
         console.warn(problem)
 
@@ -104,17 +116,10 @@ def follow(
 
     With `wait_for_worker` it gives up, and says so, when no worker has been there for NO_WORKER_S.
     """
-    from tagger.ledger.progress import list_jobs, list_workers
-
-    seen = time.monotonic()
+    asked = _Asked(database)
     with ProgressLine(f"job {job}") as line:
-        while not (progress := list_jobs(database, job)[0]).is_over:
-            line.show(
-                f"job {job} {progress.state}", progress.done, progress.total, progress.photos_per_second
-            )
-            if not wait_for_worker or list_workers(database):
-                seen = time.monotonic()
-            if time.monotonic() - seen > NO_WORKER_S:
+        while (progress := asked.progress(job, line)) is None or not progress.is_over:
+            if wait_for_worker and asked.seconds_without_worker > NO_WORKER_S:
                 with line.cleared():
                     why = f"no worker has been there for {NO_WORKER_S:.0f} s"
                     console.warn(f"{why}. Job {job} stays; start a worker with: tagger worker")
@@ -122,6 +127,52 @@ def follow(
             on_poll()
             time.sleep(POLL_S)
     return end_of_job(database, job, json=json)
+
+
+class _Asked:
+    """How far a job is, asked again and again; while the database is away, says so once and goes on."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pace = Pace()
+        self._worker_seen = time.monotonic()
+        self._away = False
+
+    @property
+    def seconds_without_worker(self) -> float:
+        return time.monotonic() - self._worker_seen
+
+    def progress(self, job: int, line: ProgressLine) -> JobProgress | None:
+        """Shown on the line; None where the database does not answer."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from tagger.database import is_passing_trouble
+
+        try:
+            found = self._ask(job)
+        except SQLAlchemyError as error:
+            if not is_passing_trouble(error):
+                raise
+            self._say_away(line)
+            return None
+        self._away = False
+        rate = self._pace.photos_per_second(found, time.monotonic())
+        line.show(f"job {job} {found.state}", found.done, found.total, rate)
+        return found
+
+    def _ask(self, job: int) -> JobProgress:
+        from tagger.ledger.progress import list_jobs, list_workers
+
+        if list_workers(self._database):
+            self._worker_seen = time.monotonic()
+        return list_jobs(self._database, job)[0]
+
+    def _say_away(self, line: ProgressLine) -> None:
+        self._worker_seen = time.monotonic()  # nobody can tell
+        if not self._away:
+            with line.cleared():
+                console.warn("the database does not answer; following goes on when it is back")
+        self._away = True
 
 
 def end_of_job(database: Database, job: int, *, json: bool) -> int:
@@ -132,7 +183,7 @@ def end_of_job(database: Database, job: int, *, json: bool) -> int:
     progress = list_jobs(database, job)[0]
     if json:
         print_json(job_json(progress))
-    console.say(_sums(progress))
+    console.say(sums_of(progress))
     if progress.state is JobState.CANCELLED:
         console.warn(f"job {job} was cancelled: {progress.note or 'by request'}")
         return console.NOT_DONE
@@ -160,7 +211,7 @@ def print_json(document: object) -> None:
 
 def _open() -> tuple[Settings, Database]:
     from tagger.database import open_database
-    from tagger.ledger.jobs import settle_abandoned
+    from tagger.ledger.abandoned import settle_abandoned
     from tagger.settings import load_settings
 
     settings = load_settings()
@@ -187,7 +238,8 @@ def _queues(settings: Settings) -> tuple[dict[str, int | None], str | None]:
     return queue_depths(broker)
 
 
-def _sums(progress: JobProgress) -> str:
+def sums_of(progress: JobProgress) -> str:
+    """A job's numbers in a line."""
     parts = [f"{progress.tagged} tagged", f"{progress.unknown} unknown", f"{progress.skipped} skipped"]
     parts += [f"{progress.failed} failed"] if progress.failed else []
     parts += [f"{progress.cancelled} cancelled"] if progress.cancelled else []
@@ -198,19 +250,21 @@ def _sums(progress: JobProgress) -> str:
 
 def _print_job(progress: JobProgress) -> None:
     left = [f"{progress.running} running", f"{progress.queued} queued"] if not progress.is_over else []
-    eta = f", about {_duration(progress.eta_seconds)} left" if progress.eta_seconds else ""
-    typer.echo(_sums(progress) + (f"; {', '.join(left)}{eta}" if left else ""))
+    eta = f", about {duration(progress.eta_seconds)} left" if progress.eta_seconds else ""
+    typer.echo(sums_of(progress) + (f"; {', '.join(left)}{eta}" if left else ""))
     retried = f", a retry of job {progress.parent}" if progress.parent else ""
     typer.echo(f"  model {progress.model}, {progress.priority}, run by {progress.runner}{retried}")
     if progress.note:
         typer.echo(f"  {progress.note}")
 
 
-def _print_all(jobs: list[JobProgress], workers: list[WorkerSeen], queues: dict[str, int | None]) -> None:
-    for line in [*(_job_lines(jobs[:JOBS_SHOWN]) if jobs else ()), *_notes(jobs)]:
+def _print_all(
+    jobs: list[JobProgress], older: int, workers: list[WorkerSeen], queues: dict[str, int | None]
+) -> None:
+    for line in [*(_job_lines(jobs) if jobs else ()), *_notes(jobs)]:
         typer.echo(line)
-    if len(jobs) > JOBS_SHOWN:
-        typer.echo(f"… and {len(jobs) - JOBS_SHOWN} older jobs; --json lists them all")
+    if older:
+        typer.echo(f"… and {older} older job{'' if older == 1 else 's'} that are over; --json lists them all")
     names = ", ".join(f"{worker.name} ({worker.device}, {worker.chunks} chunks)" for worker in workers)
     typer.echo(f"workers: {names or 'none'}")
     depths = [f"{name} {depth}" for name, depth in queues.items() if depth is not None]
@@ -235,7 +289,7 @@ def _job_lines(jobs: list[JobProgress]) -> list[str]:
 def _job_cells(job: JobProgress) -> list[str]:
     numbers = (job.total, job.done, job.tagged, job.unknown, job.skipped, job.failed)
     rate = f"{job.photos_per_second:.1f}" if job.photos_per_second else "-"
-    eta = _duration(job.eta_seconds) if job.eta_seconds and job.running else "-"
+    eta = duration(job.eta_seconds) if job.eta_seconds and job.running else "-"
     return [str(job.job), job.state, *map(str, numbers), rate, eta]
 
 
@@ -243,11 +297,3 @@ def _notes(jobs: list[JobProgress]) -> list[str]:
     if not jobs:
         return ["no jobs yet; start one with: tagger tag FOLDER"]
     return [f"job {job.job}: {job.note}" for job in jobs if job.note and not job.is_over]
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-    )

@@ -9,7 +9,22 @@ from typing import Annotated
 
 import typer
 
-from tagger.cli import asking, console, doctor, following, mending, running, tagging, upkeep
+from tagger.cli import (
+    asking,
+    backfilling,
+    console,
+    doctor,
+    following,
+    judging,
+    mending,
+    moving,
+    running,
+    scheduling,
+    steering,
+    tagging,
+    upkeep,
+    verdicts,
+)
 from tagger.errors import DatabaseLost, SystemRefused, TaggerError
 
 app = typer.Typer(
@@ -55,15 +70,26 @@ for _command, _panel in (
     (tagging.forget, "Tagging"),
     (running.worker, "Tagging"),
     (running.up, "Tagging"),
+    (backfilling.backfill, "Backfills"),
+    (running.beat, "Backfills"),
     (following.status, "Following"),
     (following.failures, "Following"),
     (mending.retry, "Following"),
+    (steering.pause, "Following"),
+    (steering.resume, "Following"),
+    (steering.cancel, "Following"),
     (asking.query, "Asking"),
     (asking.landmarks, "Asking"),
     (asking.show, "Asking"),
+    (judging.confirm, "Asking"),
+    (judging.reject, "Asking"),
 ):
     app.command(rich_help_panel=_panel)(_command)
+app.add_typer(verdicts.verdicts_app, name="verdicts", rich_help_panel="Asking")
+app.add_typer(scheduling.schedule_app, name="schedule", rich_help_panel="Backfills")
 app.command(rich_help_panel="Upkeep")(doctor.doctor)
+app.command("export", rich_help_panel="Upkeep")(moving.export)
+app.command("import", rich_help_panel="Upkeep")(moving.import_)
 app.add_typer(upkeep.model_app, name="model", rich_help_panel="Upkeep")
 app.add_typer(upkeep.db_app, name="db", rich_help_panel="Upkeep")
 

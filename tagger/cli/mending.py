@@ -19,7 +19,7 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import write_json
 from tagger.cli.progress import ProgressLine
-from tagger.cli.recording import end_of_recording, load, look_of, opened, send_messages
+from tagger.cli.recording import end_of_recording, load, opened, send_messages
 
 if TYPE_CHECKING:
     from tagger.database import Database
@@ -73,6 +73,7 @@ def _new_job(database: Database, settings: Settings, job: int | None, priority: 
     """A retry that looks as the job named did, or as new jobs do."""
     from tagger.ledger.jobs import NewJob
     from tagger.ledger.retrying import like_job
+    from tagger.looks import look_of
     from tagger.registry import model_by_id, verify
     from tagger.tables import Runner
 

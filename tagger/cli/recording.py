@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.database import Database
-    from tagger.registry import RegisteredModel
-    from tagger.scan import Look, Selection
+    from tagger.scan import Selection
     from tagger.settings import Settings
     from tagger.tables import Priority, Runner
     from worker.broker import Broker
@@ -32,7 +31,7 @@ def load(**options: object) -> Settings:
 def opened(settings: Settings) -> Database:
     """The database, with what dead processes left in it settled."""
     from tagger.database import open_database
-    from tagger.ledger.jobs import settle_abandoned
+    from tagger.ledger.abandoned import settle_abandoned
 
     database = open_database(settings.effective_database_url)
     settle_abandoned(database)
@@ -47,13 +46,6 @@ def select(
     return select_paths(paths, include or (), exclude or ())
 
 
-def model_of(database: Database, settings: Settings) -> RegisteredModel:
-    """The model that new jobs get."""
-    from tagger.registry import resolve_model
-
-    return resolve_model(database, settings.model)
-
-
 def record(
     database: Database,
     settings: Settings,
@@ -65,6 +57,7 @@ def record(
 ) -> int:
     """Scan what was named into a new job; returns its number."""
     from tagger.ledger.jobs import NewJob, create_job, finish_scan
+    from tagger.looks import look_of
     from tagger.scan import Scan, check_roots
 
     check_roots(database, selection, settings.roots)
@@ -132,6 +125,7 @@ def end_of_recording(database: Database, job: int, *, wait: bool, json: bool) ->
 
 def print_preview(settings: Settings, selection: Selection, *, again: bool) -> None:
     """What a job would do, without recording it."""
+    from tagger.looks import look_of
     from tagger.scan import check_roots, preview
 
     database = opened(settings)
@@ -139,15 +133,6 @@ def print_preview(settings: Settings, selection: Selection, *, again: bool) -> N
     found, seen = preview(database, selection, look_of(database, settings, again=again), settings.roots)
     skipped = f", {seen} skipped as this model has looked at them before" if seen else ""
     typer.echo(f"{found - seen} photos would be looked at{skipped}; nothing was recorded")
-
-
-def look_of(database: Database, settings: Settings, *, again: bool = False) -> Look:
-    """How new jobs look."""
-    from tagger.scan import Look
-
-    model = model_of(database, settings)
-    threshold = model.manifest.threshold if settings.threshold is None else settings.threshold
-    return Look(model.id, settings.top_k, threshold, again)
 
 
 def _say_recorded(database: Database, job: int, *, json: bool) -> None:

@@ -6,7 +6,7 @@ late or repeated worker stores nothing. All times come from the database's clock
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -51,6 +51,16 @@ class ItemOutcome:
     outcome: Outcome
     reason: str | None = None
     text: str | None = None
+
+
+GIVEN_BACK: Mapping[str, Any] = {
+    "token": None,
+    "lease_until": None,
+    "worker": None,
+    "sent_at": None,
+    "attempts": chunks.c.attempts - 1,
+}
+"""What a chunk has that its worker let go of; that is no attempt that ended badly."""
 
 
 def claim(database: Database, name: ChunkName, runner: Runner, worker: str) -> Claim | None:
@@ -111,7 +121,7 @@ def claim_next(database: Database, job_id: int, worker: str) -> Claim | None:
 def renew(database: Database, held: Iterable[Claim]) -> list[Claim]:
     """Lengthen leases; returns the claims that were lost to somebody else or cancelled.
 
-    What is in hand of a job that waits or was paused goes on: nobody else works on it meanwhile.
+    What is in hand of a job that waits goes on, of one that was paused until a batch is stored: nobody else works on it.
     """
     lost = []
     with database.write() as connection:
@@ -125,11 +135,7 @@ def renew(database: Database, held: Iterable[Claim]) -> list[Claim]:
 def release(database: Database, claimed: Claim) -> None:
     """Give a chunk back whole or in part; giving back is not a failed attempt."""
     with database.write() as connection:
-        connection.execute(
-            update(chunks)
-            .where(*_mine(claimed))
-            .values(token=None, lease_until=None, worker=None, sent_at=None, attempts=chunks.c.attempts - 1)
-        )
+        connection.execute(update(chunks).where(*_mine(claimed)).values(**GIVEN_BACK))
 
 
 def store_outcomes(connection: Connection, claimed: Claim, outcomes: Sequence[ItemOutcome]) -> None:
@@ -141,18 +147,26 @@ def store_outcomes(connection: Connection, claimed: Claim, outcomes: Sequence[It
     Raises:
         LeaseLost: somebody else took the chunk over; nothing of this may be stored.
     """
-    chunk = connection.execute(select(chunks).where(*_mine(claimed)).with_for_update()).one_or_none()
+    mine = select(chunks, jobs.c.state).join(jobs, jobs.c.id == chunks.c.job_id).where(*_mine(claimed))
+    chunk = connection.execute(mine.with_for_update(of=chunks)).one_or_none()
     if chunk is None:
         raise LeaseLost(job=claimed.name.job_id, chunk=claimed.name.chunk)
     new = _still_open(connection, claimed, outcomes)
     counts = Counter({outcome.value: getattr(chunk, outcome.value) for outcome in Outcome})
     counts.update(each.outcome.value for each in new)
     done = counts.total() == chunk.last - chunk.first + 1
-    lease = {"lease_until": None, "worker": None} if done else {"lease_until": db_now() + LEASE_S}
+    lease = _lease_after(done=done, paused=chunk.state == JobState.PAUSED)
     connection.execute(update(chunks).where(*_is(claimed.name)).values(**counts, **lease, done=done))
     if done:
         finish_if_done(connection, claimed.name.job_id)
     _write_outcomes(connection, claimed, new)
+
+
+def _lease_after(*, done: bool, paused: bool) -> Mapping[str, Any]:
+    """A chunk whose job was paused is given back with the batch in hand: what its worker finds later is not stored."""
+    if done:
+        return {"lease_until": None, "worker": None}
+    return GIVEN_BACK if paused else {"lease_until": db_now() + LEASE_S}
 
 
 def _still_open(connection: Connection, claimed: Claim, outcomes: Sequence[ItemOutcome]) -> list[ItemOutcome]:

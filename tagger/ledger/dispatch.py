@@ -1,16 +1,18 @@
 """What has to be sent to the workers, and what of it got lost on the way.
 
-Redis may lose messages; the ledger knows which chunks wait. Sending one twice is harmless: a chunk is claimed once.
+A job has a window of messages in Redis, so that jobs of one priority take turns (see windows). Redis may lose messages;
+the ledger knows which chunks wait. Sending one twice is harmless: a chunk is claimed once.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, update
 
 from tagger.database import Database, db_now
 from tagger.ledger.chunks import ChunkName
 from tagger.ledger.jobs import CLAIMABLE
+from tagger.ledger.windows import in_window, window_size
 from tagger.tables import JobState, Priority, Runner, chunks, job_items, jobs, photos
 
 SEND_PAGE = 1000
@@ -27,18 +29,19 @@ class WaitingChunk:
 
 
 def unsent(database: Database, job_id: int | None = None) -> list[WaitingChunk]:
-    """The next chunks whose message has to be sent, at most SEND_PAGE, urgent ones first."""
+    """The chunks whose message has to be sent now, at most SEND_PAGE: urgent jobs first, those of one priority by turns."""
+    turn = func.row_number().over(partition_by=chunks.c.job_id, order_by=chunks.c.chunk)
     query = (
         select(chunks.c.job_id, chunks.c.chunk, jobs.c.priority)
-        .join(jobs, jobs.c.id == chunks.c.job_id)
+        .select_from(jobs.join(chunks, chunks.c.job_id == jobs.c.id))
         .where(*WAITING, chunks.c.sent_at.is_(None))
-        .order_by(jobs.c.priority.desc(), chunks.c.job_id, chunks.c.chunk)
+        .order_by(jobs.c.priority.desc(), turn, chunks.c.job_id)
         .limit(SEND_PAGE)
     )
     if job_id is not None:
-        query = query.where(chunks.c.job_id == job_id)
+        query = query.where(jobs.c.id == job_id)
     with database.read() as connection:
-        rows = connection.execute(query).all()
+        rows = connection.execute(query.where(in_window(window_size(connection)))).all()
     return [WaitingChunk(ChunkName(row.job_id, row.chunk), Priority(row.priority)) for row in rows]
 
 
@@ -70,9 +73,10 @@ def send_again(database: Database, in_redis: int) -> int:
 
     Queues are first in, first out, so the ones sent longest ago are the lost ones; a wrong guess costs a message.
     """
-    sent = (*WAITING, chunks.c.sent_at < db_now() - SENT_LONG_AGO_S)
-    joined = chunks.join(jobs, jobs.c.id == chunks.c.job_id)
+    sent: tuple[ColumnElement[bool], ...] = (*WAITING, chunks.c.sent_at < db_now() - SENT_LONG_AGO_S)
+    joined = jobs.join(chunks, chunks.c.job_id == jobs.c.id)
     with database.read() as connection:
+        sent = (*sent, in_window(window_size(connection)))
         waiting = connection.scalar(select(func.count()).select_from(joined).where(*sent)) or 0
         if waiting <= in_redis:
             return 0
@@ -121,14 +125,21 @@ def wake(database: Database, job_ids: Iterable[int]) -> None:
     """The roots of these jobs are there again: queue what is left of them."""
     with database.write() as connection:
         for job_id in job_ids:
+            make_due(connection, job_id)
             connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job_id, jobs.c.state == JobState.WAITING)
                 .values(state=JobState.QUEUED, note=None)
             )
-            connection.execute(
-                update(chunks).where(chunks.c.job_id == job_id, chunks.c.done.is_(False)).values(sent_at=None)
-            )
+
+
+def make_due(connection: Connection, job_id: int) -> None:
+    """The job stood still, and its messages were thrown away: they are to be sent again.
+
+    Call it before the job itself is changed, as those who store lock the chunk first.
+    """
+    thrown_away = (chunks.c.done.is_(False), chunks.c.lease_until.is_(None), chunks.c.sent_at.is_not(None))
+    connection.execute(update(chunks).where(chunks.c.job_id == job_id, *thrown_away).values(sent_at=None))
 
 
 WAITING = (

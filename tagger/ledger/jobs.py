@@ -62,6 +62,12 @@ class NewItem:
 
 def create_job(database: Database, new: NewJob) -> int:
     """Record a job that this process now scans; returns its number."""
+    with database.write() as connection:
+        return make_job(connection, new)
+
+
+def make_job(connection: Connection, new: NewJob) -> int:
+    """The same, in a transaction that does more."""
     values = {
         "kind": new.kind,
         "options": new.options or {},
@@ -77,8 +83,7 @@ def create_job(database: Database, new: NewJob) -> int:
         "owner": process_name(),
         "owner_until": db_now() + LEASE_S,
     }
-    with database.write() as connection:
-        return int(connection.execute(insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
+    return int(connection.execute(insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
 
 
 def append_items(connection: Connection, job_id: int, items: Sequence[NewItem]) -> None:
@@ -90,21 +95,26 @@ def append_items(connection: Connection, job_id: int, items: Sequence[NewItem]) 
     if not items:
         return
     position = hold_scan(connection, job_id)
-    latest = connection.scalar(select(func.max(chunks.c.chunk)).where(chunks.c.job_id == job_id))
-    chunk = 0 if latest is None else latest + 1
     connection.execute(
         insert(job_items), [_item_row(job_id, position + i, item) for i, item in enumerate(items)]
     )
+    append_chunks(connection, job_id, position, [item.skipped for item in items])
+
+
+def append_chunks(connection: Connection, job_id: int, position: int, skipped: Sequence[bool]) -> None:
+    """Cut items that were added at `position` into chunks; `skipped` says of each whether nothing is to do."""
+    latest = connection.scalar(select(func.max(chunks.c.chunk)).where(chunks.c.job_id == job_id))
+    chunk = 0 if latest is None else latest + 1
     rows, start = [], 0
-    while start < len(items):
+    while start < len(skipped):
         size = CHUNK_SIZES[chunk] if chunk < len(CHUNK_SIZES) else LARGEST_CHUNK
-        rows.append(_chunk_row(job_id, chunk, position + start, items[start : start + size]))
+        rows.append(_chunk_row(job_id, chunk, position + start, skipped[start : start + size]))
         chunk, start = chunk + 1, start + size
     connection.execute(insert(chunks), rows)
     connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id)
-        .values(total=position + len(items), owner_until=db_now() + LEASE_S)
+        .values(total=position + len(skipped), owner_until=db_now() + LEASE_S)
     )
 
 
@@ -137,11 +147,15 @@ def _item_row(job_id: int, position: int, item: NewItem) -> dict[str, object]:
     }
 
 
-def _chunk_row(job_id: int, chunk: int, first: int, items: Sequence[NewItem]) -> dict[str, object]:
-    skipped = sum(item.skipped for item in items)
-    last = first + len(items) - 1
-    done = skipped == len(items)
-    return {"job_id": job_id, "chunk": chunk, "first": first, "last": last, "skipped": skipped, "done": done}
+def _chunk_row(job_id: int, chunk: int, first: int, skipped: Sequence[bool]) -> dict[str, object]:
+    return {
+        "job_id": job_id,
+        "chunk": chunk,
+        "first": first,
+        "last": first + len(skipped) - 1,
+        "skipped": sum(skipped),
+        "done": all(skipped),
+    }
 
 
 def finish_scan(database: Database, job_id: int, note: str | None = None) -> None:
@@ -202,7 +216,7 @@ def finish_if_done(connection: Connection, job_id: int) -> None:
     no_open_chunk = ~exists().where(chunks.c.job_id == job_id, chunks.c.done.is_(False))
     # A job that waited for a root and was woken is no longer called scanning, though its scan may go on.
     scanned = or_(jobs.c.runner == Runner.LOCAL, jobs.c.owner.is_(None))
-    ending = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING)
+    ending = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.PAUSED)
     connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state.in_(ending), scanned, no_open_chunk)
@@ -231,7 +245,7 @@ def note_trouble(database: Database, job_id: int, trouble: str) -> None:
 
 def cancel_job(connection: Connection, job_id: int, note: str) -> None:
     """End a job early: what is not done is cancelled, what is done stays."""
-    _lock_open_chunks(connection, job_id)
+    lock_open_chunks(connection, job_id)
     ended = connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
@@ -244,7 +258,7 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
         _cancel_open(connection, job_id)
 
 
-def _lock_open_chunks(connection: Connection, job_id: int) -> None:
+def lock_open_chunks(connection: Connection, job_id: int) -> None:
     """Chunks before their job, as those who store do: each of them either comes before, or finds its token gone."""
     if connection.dialect.name == "postgresql":
         open_chunks = select(chunks.c.chunk).where(chunks.c.job_id == job_id, chunks.c.done.is_(False))
@@ -265,56 +279,6 @@ def _cancel_open(connection: Connection, job_id: int) -> None:
         .where(job_items.c.job_id == job_id, job_items.c.outcome.is_(None))
         .values(outcome=Outcome.CANCELLED)
     )
-
-
-def settle_abandoned(database: Database) -> None:
-    """End what processes that died have left: a local job is cancelled, a scan cut off keeps what it found."""
-    dead = or_(jobs.c.owner_until < db_now(), jobs.c.owner.in_(_dead_owners(database)))
-    with database.read() as connection:
-        abandoned = connection.execute(
-            select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), jobs.c.owner.is_not(None), dead)
-        ).all()
-    for row in abandoned:
-        with database.write() as connection:
-            _lock_open_chunks(connection, row.id)
-            still = connection.execute(
-                select(jobs.c.runner)
-                .where(jobs.c.id == row.id, jobs.c.state.in_(OPEN_STATES), dead)
-                .with_for_update(key_share=True)
-            ).one_or_none()
-            if still is None:
-                continue
-            if still.runner == Runner.LOCAL:
-                cancel_job(connection, row.id, "its process ended; run the same command again to go on")
-            else:
-                _close_cut_off_scan(connection, row.id)
-
-
-def _close_cut_off_scan(connection: Connection, job_id: int) -> None:
-    note = "its scan was cut off: run the same command again to find the rest"
-    values = {"state": JobState.QUEUED, "note": note, "owner": None, "owner_until": None}
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
-    finish_if_done(connection, job_id)
-
-
-def _dead_owners(database: Database) -> list[str]:
-    """Owners on this machine whose process is no more: no need to wait for their lease to end."""
-    with database.read() as connection:
-        owners = connection.scalars(select(jobs.c.owner).where(jobs.c.owner.is_not(None))).all()
-    host = socket.gethostname() + "/"
-    return [
-        owner for owner in owners if owner.startswith(host) and not _is_alive(int(owner.removeprefix(host)))
-    ]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def process_name() -> str:

@@ -1,20 +1,35 @@
 """How far jobs are: numbers summed over their chunks, so that they are cheap and cannot drift."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, exists, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    Subquery,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
 
 from tagger.database import Database, db_now
 from tagger.errors import FailureKind, JobNotFound
+from tagger.ledger.jobs import OPEN_STATES
+from tagger.ledger.windows import WORKER_SEEN_S, in_window, window_size
 from tagger.tables import JobState, Outcome, chunks, job_items, jobs, models, photos, workers
 
 LEAST_WORKED_S = 1.0
 """A rate over less says nothing."""
-WORKER_SEEN_S = 30.0
-"""Workers say every 10 s that they are alive."""
+LATELY_S = 60.0
+"""A job's rate is that of the chunks claimed since, and of those in hand: what it was hours ago says nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,25 +77,69 @@ class WorkerSeen:
     chunks: int
 
 
+@dataclass(frozen=True)
+class HeldChunk:
+    """A chunk in hand: so many of its photos have been stored."""
+
+    worker: str
+    job: int
+    chunk: int
+    photos: int
+    stored: int
+
+
 def list_jobs(database: Database, job_id: int | None = None) -> list[JobProgress]:
     """All jobs, or one, newest first."""
-    counts = [func.sum(chunks.c[outcome.value]).label(outcome.value) for outcome in Outcome]
-    open_items = chunks.c.last - chunks.c.first + 1 - sum(chunks.c[outcome.value] for outcome in Outcome)
-    held = (chunks.c.done.is_(False)) & (chunks.c.lease_until > db_now())
-    sums = select(chunks.c.job_id, *counts, func.sum(case((held, open_items), else_=0)).label("held"))
-    if job_id is not None:
-        sums = sums.where(chunks.c.job_id == job_id)
-    grouped = sums.group_by(chunks.c.job_id).subquery()
+    with database.read() as connection:
+        return _list(connection, () if job_id is None else (jobs.c.id == job_id,))
+
+
+def list_latest(database: Database, most: int) -> tuple[list[JobProgress], int]:
+    """The open jobs and the `most` newest, newest first, and how many older ones there are: no need to sum up those."""
+    newest = select(jobs.c.id).order_by(jobs.c.id.desc()).limit(most)
+    with database.read() as connection:
+        count = connection.scalar(select(func.count()).select_from(jobs)) or 0
+        found = _list(connection, (or_(jobs.c.state.in_(OPEN_STATES), jobs.c.id.in_(newest)),))
+    return found, count - len(found)
+
+
+def _list(connection: Connection, wanted: Sequence[ColumnElement[bool]]) -> list[JobProgress]:
+    now = connection.execute(select(db_now())).scalar_one()  # asked once: SQLite works it out for each row
+    sums, lately = _sums(wanted), _lately(wanted, now)
     query = (
-        select(jobs, models.c.name.label("model"), grouped)
+        select(jobs, models.c.name.label("model"), sums, lately)
         .join(models, models.c.id == jobs.c.model_id)
-        .outerjoin(grouped, grouped.c.job_id == jobs.c.id)
+        .outerjoin(sums, sums.c.job_id == jobs.c.id)
+        .outerjoin(lately, lately.c.job_id == jobs.c.id)
+        .where(*wanted)
         .order_by(jobs.c.id.desc())
     )
-    if job_id is not None:
-        query = query.where(jobs.c.id == job_id)
-    with database.read() as connection:
-        return [_progress(row) for row in connection.execute(query)]
+    return [_progress(row) for row in connection.execute(query)]
+
+
+def _sums(wanted: Sequence[ColumnElement[bool]]) -> Subquery:
+    counts = [func.sum(chunks.c[outcome.value]).label(outcome.value) for outcome in Outcome]
+    chosen = chunks.c.job_id.in_(select(jobs.c.id).where(*wanted))
+    return select(chunks.c.job_id, *counts).where(chosen).group_by(chunks.c.job_id).subquery()
+
+
+def _lately(wanted: Sequence[ColumnElement[bool]], now: float) -> Subquery:
+    """Of open jobs: how many photos are in hand, how many were looked at lately, and for how long that was measured."""
+    held = (chunks.c.done.is_(False)) & (chunks.c.lease_until > now)
+    open_items = chunks.c.last - chunks.c.first + 1 - sum(chunks.c[outcome.value] for outcome in Outcome)
+    looked = chunks.c.tagged + chunks.c.unknown + chunks.c.failed
+    still_open = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), *wanted)
+    return (
+        select(
+            chunks.c.job_id,
+            func.sum(case((held, open_items), else_=0)).label("held"),
+            func.sum(looked).label("lately"),
+            (now - func.min(chunks.c.claimed_at)).label("lately_s"),
+        )
+        .where(chunks.c.job_id.in_(still_open), or_(chunks.c.claimed_at > now - LATELY_S, held))
+        .group_by(chunks.c.job_id)
+        .subquery()
+    )
 
 
 def check_job(database: Database, job_id: int) -> None:
@@ -94,17 +153,31 @@ def check_job(database: Database, job_id: int) -> None:
 
 def list_workers(database: Database) -> list[WorkerSeen]:
     """The workers that were alive within the last WORKER_SEEN_S seconds."""
-    held = (
-        select(func.count())
-        .where(chunks.c.worker == workers.c.name, chunks.c.done.is_(False))
-        .scalar_subquery()
-    )
     ago = (db_now() - workers.c.seen_at).label("ago")
-    query = select(workers, ago, held.label("held")).where(ago < WORKER_SEEN_S).order_by(workers.c.name)
+    query = select(workers, ago).where(ago < WORKER_SEEN_S).order_by(workers.c.name)
     with database.read() as connection:
         rows = connection.execute(query).all()
+    held = Counter(each.worker for each in list_held(database))
     return [
-        WorkerSeen(row.name, row.device, row.started_at, max(0.0, float(row.ago)), row.held) for row in rows
+        WorkerSeen(row.name, row.device, row.started_at, max(0.0, float(row.ago)), held[row.name])
+        for row in rows
+    ]
+
+
+def list_held(database: Database) -> list[HeldChunk]:
+    """The chunks in hand, by who holds them; those of `tagger tag` too, which are in no worker's."""
+    stored = sum(chunks.c[outcome.value] for outcome in Outcome)
+    query = (
+        select(chunks.c.worker, chunks.c.job_id, chunks.c.chunk, chunks.c.first, chunks.c.last)
+        .add_columns(type_coerce(stored, Integer).label("stored"))
+        .select_from(jobs.join(chunks, chunks.c.job_id == jobs.c.id))
+        .where(jobs.c.state.in_(OPEN_STATES), chunks.c.worker.is_not(None), chunks.c.lease_until > db_now())
+        .order_by(chunks.c.worker, chunks.c.job_id, chunks.c.chunk)
+    )
+    with database.read() as connection:
+        rows = connection.execute(query.where(in_window(window_size(connection)))).all()
+    return [
+        HeldChunk(row.worker, row.job_id, row.chunk, row.last - row.first + 1, row.stored) for row in rows
     ]
 
 
@@ -172,8 +245,7 @@ def _progress(row: Row[Any]) -> JobProgress:
     running = 0 if is_over else int(row.held or 0)
     queued = row.total - running - sum(numbers.values())
     looked = numbers["tagged"] + numbers["unknown"] + numbers["failed"]
-    worked_s = _seconds_worked(row) if row.started_at else 0.0
-    rate = looked / worked_s if worked_s >= LEAST_WORKED_S else 0.0
+    rate = _rate(looked, _seconds_worked(row)) if is_over else _rate(row.lately, row.lately_s)
     left = queued + running
     return JobProgress(
         job=row.id,
@@ -196,7 +268,12 @@ def _progress(row: Row[Any]) -> JobProgress:
     )
 
 
-def _seconds_worked(row: Row[Any]) -> float:
-    until: datetime = row.finished_at or datetime.now(UTC)
-    began: datetime = row.started_at
-    return (until - began).total_seconds()
+def _rate(looked: int | None, worked_s: float | None) -> float:
+    return (looked or 0) / worked_s if worked_s is not None and worked_s >= LEAST_WORKED_S else 0.0
+
+
+def _seconds_worked(row: Row[Any]) -> float | None:
+    if row.started_at is None or row.finished_at is None:
+        return None
+    worked: float = (row.finished_at - row.started_at).total_seconds()
+    return worked

@@ -4,26 +4,15 @@ What failed once and was tagged since is not retried. The job pins a model like 
 what makes workers read them again, so it needs no `again`.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import groupby
-from typing import Any
+from collections.abc import Callable
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
 from tagger.database import Database
-from tagger.ledger.jobs import (
-    NewItem,
-    NewJob,
-    append_items,
-    create_job,
-    finish_scan,
-    hold_scan,
-    kept_alive,
-)
+from tagger.ledger.filling import fill_job
+from tagger.ledger.jobs import NewJob, create_job, finish_scan, kept_alive
 from tagger.ledger.progress import Failing, failing_now
 from tagger.tables import Priority, Runner, jobs, photos
-
-PAGE = 1000
 
 
 def count_failing(database: Database, failing: Failing) -> dict[str, int]:
@@ -62,34 +51,7 @@ def record_retry(
         ScanEnded: the job was cancelled meanwhile.
     """
     job_id = create_job(database, new)
-    found = after = 0
     with kept_alive(database, job_id):
-        while (last := _record_page(database, job_id, failing, after)) is not None:
-            after, count = last
-            found += count
-            on_found(found)
+        fill_job(database, job_id, failing_now(failing), on_found=on_found)
     finish_scan(database, job_id)
     return job_id
-
-
-def _record_page(database: Database, job_id: int, failing: Failing, after: int) -> tuple[int, int] | None:
-    """Add the next failing photos to the job; returns the last one's id and how many they were."""
-    with database.write() as connection:
-        hold_scan(connection, job_id)
-        rows = _next_failing(connection, failing, after)
-        # A chunk has photos of one root, as in a scan: whether a job can go on is told by the ends of its chunks.
-        by_root = sorted(rows, key=lambda row: (row.root_id, row.id))
-        for _, of_root in groupby(by_root, key=lambda row: row.root_id):
-            append_items(connection, job_id, [NewItem(row.id, skipped=False) for row in of_root])
-    return (rows[-1].id, len(rows)) if rows else None
-
-
-def _next_failing(connection: Connection, failing: Failing, after: int) -> Sequence[Any]:
-    query = (
-        select(photos.c.id, photos.c.root_id)
-        .where(*failing_now(failing), photos.c.id > after)
-        .order_by(photos.c.id)
-        .limit(PAGE)
-        .with_for_update(read=True, key_share=True, of=photos)  # nobody forgets them before they are items
-    )
-    return connection.execute(query).all()

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from tagger.database import Database, db_now
 from tagger.ledger.dispatch import WAITING
 from tagger.ledger.jobs import OPEN_STATES
-from tagger.ledger.progress import WORKER_SEEN_S
+from tagger.ledger.windows import WORKER_SEEN_S, in_window, window_size
 from tagger.tables import chunks, jobs, workers
 
 SHOWN = 5
@@ -114,7 +114,7 @@ def hard_chunks(database: Database) -> list[HardChunk]:
 def waiting_chunks(database: Database) -> WaitingChunks:
     """How much waits for workers; these are the chunks whose messages Redis has or should have."""
     count = select(func.count(), func.count(chunks.c.sent_at))
-    query = count.select_from(chunks.join(jobs, jobs.c.id == chunks.c.job_id)).where(*WAITING)
+    query = count.select_from(jobs.join(chunks, chunks.c.job_id == jobs.c.id)).where(*WAITING)
     with database.read() as connection:
-        total, sent = connection.execute(query).one()
+        total, sent = connection.execute(query.where(in_window(window_size(connection)))).one()
     return WaitingChunks(sent=sent, unsent=total - sent)

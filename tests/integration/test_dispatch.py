@@ -1,15 +1,18 @@
 """Which messages have to be sent, and sent again when Redis lost them."""
 
+from datetime import UTC, datetime
+
 import pytest
 from ledgers import LedgerOf
 from sqlalchemy import insert, select, update
 
-from tagger.database import Database
+from tagger.database import Database, db_now
 from tagger.ledger import dispatch
 from tagger.ledger.chunks import ChunkName, claim, release
 from tagger.ledger.dispatch import mark_sent, return_expired, send_again, unsent, waiting_roots, wake
 from tagger.ledger.jobs import wait_for_root
-from tagger.tables import JobState, Outcome, Priority, Runner, chunks, roots
+from tagger.ledger.windows import CHUNKS_PER_WORKER, LEAST_WINDOW
+from tagger.tables import JobState, Outcome, Priority, Runner, chunks, roots, workers
 
 
 @pytest.fixture
@@ -27,10 +30,10 @@ def sent_long_ago(ledger: LedgerOf) -> None:
         connection.execute(update(chunks).values(sent_at=old))
 
 
-def test_interactive_jobs_are_sent_first_then_older_ones(ledger: LedgerOf) -> None:
-    bulk, later_bulk = ledger.job(40), ledger.job(5)
+def test_interactive_jobs_are_sent_first_then_the_others_by_turns(ledger: LedgerOf) -> None:
+    bulk, later_bulk = ledger.job(40), ledger.job(40)
     urgent = ledger.job(5, priority=Priority.INTERACTIVE)
-    assert names(ledger) == [(urgent, 0), (bulk, 0), (bulk, 1), (later_bulk, 0)]
+    assert names(ledger) == [(urgent, 0), (bulk, 0), (later_bulk, 0), (bulk, 1), (later_bulk, 1)]
     assert names(ledger, bulk) == [(bulk, 0), (bulk, 1)]
     assert [waiting.priority for waiting in unsent(ledger.database)][:2] == [
         Priority.INTERACTIVE,
@@ -73,6 +76,42 @@ def test_pages_of_messages_follow_each_other(ledger: LedgerOf, monkeypatch: pyte
         assert len(page) <= 3
         mark_sent(ledger.database, page)
     assert seen == list(range(6))
+    assert names(ledger, job) == []
+
+
+def test_a_job_has_a_window_of_messages_that_moves_on_with_its_chunks(ledger: LedgerOf) -> None:
+    job = ledger.job(4000)
+    assert [number for _, number in names(ledger)] == list(range(LEAST_WINDOW))
+    mark_sent(ledger.database, unsent(ledger.database))
+    held = [claim(ledger.database, ChunkName(job, number), Runner.WORKERS, "w") for number in (1, 0, 2)]
+    assert names(ledger) == []
+    assert all(held)
+    ledger.store(held[0], Outcome.TAGGED)
+    assert names(ledger) == [(job, LEAST_WINDOW)]
+    release(ledger.database, held[1])
+    assert names(ledger) == [(job, 0), (job, LEAST_WINDOW)]
+
+
+def test_the_window_is_wide_enough_for_every_worker_that_is_there(ledger: LedgerOf) -> None:
+    ledger.job(6000)
+    with ledger.database.write() as connection:
+        alive = [
+            {"name": f"w{number}", "device": "cpu", "started_at": datetime.now(UTC), "seen_at": 0.0}
+            for number in range(4)
+        ]
+        connection.execute(insert(workers), alive)
+        connection.execute(update(workers).where(workers.c.name != "w3").values(seen_at=db_now()))
+    assert len(names(ledger)) == 3 * CHUNKS_PER_WORKER
+
+
+def test_what_was_sent_beyond_the_window_is_not_taken_for_lost(ledger: LedgerOf) -> None:
+    job = ledger.job(4000)
+    with ledger.database.write() as connection:
+        connection.execute(update(chunks).where(chunks.c.chunk >= LEAST_WINDOW).values(sent_at=0.0))
+    mark_sent(ledger.database, unsent(ledger.database))
+    sent_long_ago(ledger)
+    # It was sent when more workers were there and the window was wider.
+    assert send_again(ledger.database, in_redis=LEAST_WINDOW) == 0
     assert names(ledger, job) == []
 
 

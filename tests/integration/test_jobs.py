@@ -12,17 +12,12 @@ from sqlalchemy import select, update
 from threads import in_threads
 
 from tagger.database import Database, open_database
-from tagger.errors import LeaseLost, ScanEnded
+from tagger.errors import JobOver, LeaseLost, ScanEnded
+from tagger.ledger.abandoned import settle_abandoned
 from tagger.ledger.chunks import ChunkName, Claim, claim, claim_next, release
 from tagger.ledger.dispatch import return_expired, wake
-from tagger.ledger.jobs import (
-    cancel_job,
-    finish_scan,
-    kept_alive,
-    process_name,
-    settle_abandoned,
-    wait_for_root,
-)
+from tagger.ledger.jobs import cancel_job, finish_scan, kept_alive, process_name, wait_for_root
+from tagger.ledger.steering import pause, resume
 from tagger.tables import JobState, Outcome, Runner, chunks, jobs
 
 
@@ -290,7 +285,10 @@ def sqlite_ledger(tmp_path_factory: pytest.TempPathFactory) -> LedgerOf:
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["claim", "store", "late", "release", "expire", "return", "append", "scanned", "cancel"]
+            [
+                *("claim", "store", "late", "release", "expire", "return", "append", "scanned", "cancel"),
+                *("pause", "resume"),
+            ]
         ),
         st.integers(0, 5),
         st.integers(1, 40),
@@ -311,6 +309,8 @@ def test_the_states_of_items_add_up_whatever_happens(sqlite_ledger: LedgerOf, st
         take_step(ledger, job, held, step, number, count, outcome)
         ledger.progress(job)
     finish_scan(ledger.database, job)
+    with suppress(JobOver):
+        resume(ledger.database, job)
     while taken := [
         c for n in range(30) if (c := claim(ledger.database, ChunkName(job, n), Runner.WORKERS, "w"))
     ]:
@@ -350,5 +350,8 @@ def take_step(
                 ledger.append(job, ledger.photos(count), frozenset({0, number}))
         case "scanned":
             finish_scan(ledger.database, job)
+        case "pause" | "resume":
+            with suppress(JobOver):
+                (pause if step == "pause" else resume)(ledger.database, job)
         case "cancel" if number == 0:
             cancel(ledger.database, job)

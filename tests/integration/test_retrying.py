@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select, text, update
 
 from tagger.database import Database
 from tagger.errors import FailureKind, JobNotFound, ScanEnded
-from tagger.ledger import retrying
+from tagger.ledger import filling
 from tagger.ledger.jobs import NewJob, cancel_job
 from tagger.ledger.progress import Failing, check_job, failing_now, failing_photos
 from tagger.ledger.retrying import count_failing, like_job, record_retry
@@ -94,7 +94,7 @@ def test_a_job_that_is_not_there_is_told(ledger: FailingOf) -> None:
 def test_it_goes_page_by_page_and_no_chunk_has_photos_of_two_roots(
     ledger: FailingOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrying, "PAGE", 50)
+    monkeypatch.setattr(filling, "PAGE", 50)
     others = [ledger.another_root(name) for name in ("a", "b")]
     expected = [photo for n in range(40) for photo in ledger.failing(3, root_id=[None, *others][n % 3])]
     told: list[int] = []
@@ -117,7 +117,7 @@ def test_it_goes_page_by_page_and_no_chunk_has_photos_of_two_roots(
 def test_a_retry_cancelled_while_it_is_recorded_takes_no_more_photos(
     ledger: FailingOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrying, "PAGE", 10)
+    monkeypatch.setattr(filling, "PAGE", 10)
     ledger.failing(30)
 
     def cancel(_count: int) -> None:

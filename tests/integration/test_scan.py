@@ -14,8 +14,9 @@ from tagger import scan
 from tagger.database import Database, open_database
 from tagger.errors import FolderNotFound, RootAway, ScanEnded
 from tagger.ledger.jobs import cancel_job, finish_scan
+from tagger.looks import Look
 from tagger.photos import path_from_text
-from tagger.scan import Look, Scan, ScanReport, check_roots, select_paths
+from tagger.scan import Scan, ScanReport, check_roots, select_paths
 from tagger.tables import job_items, photos, roots
 
 

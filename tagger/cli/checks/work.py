@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tagger.cli.checks.findings import note, ok, wrong
 from tagger.ledger.progress import list_workers
 from tagger.ledger.troubles import OLD_S, hard_chunks, open_jobs, silent_workers, waiting_chunks
+from tagger.schedules import list_schedules
 from tagger.tables import JobState, Runner
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from tagger.ledger.troubles import OpenJob, SilentWorker
 
 JOBS_SHOWN = 10
+LATE_S = 300.0
+"""Clocks tick every 20 s; a run that is later than this is not coming."""
 
 
 def check_work(database: Database) -> Iterator[Finding]:
@@ -26,6 +30,7 @@ def check_work(database: Database) -> Iterator[Finding]:
     yield from (_judge_silent(worker, seen) for worker in silent)
     yield from _check_jobs(jobs, seen)
     yield from _check_attempts(database)
+    yield from _check_schedules(database)
 
 
 def _check_workers(database: Database, seen: Sequence[WorkerSeen]) -> Finding:
@@ -91,6 +96,16 @@ def _check_attempts(database: Database) -> Iterator[Finding]:
         )
     if not hard:
         yield ok("attempts", "no photos were begun in vain")
+
+
+def _check_schedules(database: Database) -> Iterator[Finding]:
+    running = [each for each in list_schedules(database) if not each.paused]
+    late = [each for each in running if (datetime.now(UTC) - each.next_due).total_seconds() > LATE_S]
+    if late:
+        found = f"{', '.join(each.name for each in late)}: due since {late[0].next_due:%Y-%m-%d %H:%M} UTC, and not run"
+        yield wrong("schedules", found, "tagger beat, and a worker (or both: tagger up)")
+    elif running:
+        yield ok("schedules", f"{_count(len(running), 'schedule')}, none is late")
 
 
 def _count(number: int, word: str) -> str:
