@@ -2,9 +2,9 @@
 
     python -m bench.enqueue [--photos 100000] [--database-url URL | --postgres]
 
-Makes a folder of tiny files and enqueues it twice with the real command: first every file is new, then every one is in
-the database and none has been looked at. Then the messages are thrown away and sent once more, by the function that the
-command calls, to time sending apart from the walk and the recording.
+Makes a folder of tiny files and records jobs over it with the real commands: `backfill untagged --scan`, for which every
+file is new; `enqueue`, which walks the folder again; `backfill untagged`, which takes the photos from the database.
+The messages of each are thrown away and sent once more, by the function that the commands call, to time sending apart.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import json
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ STATUS_ROUNDS = 5
 
 @dataclass(frozen=True)
 class Enqueued:
-    """One `enqueue`: the whole command, and its sending alone, timed after it."""
+    """One command that records a job, and its sending alone, timed after it."""
 
     name: str
     photos: int
@@ -46,7 +46,7 @@ class Enqueued:
 
 
 def main() -> None:
-    """Time `tagger enqueue` over many photos, new ones and known ones."""
+    """Time the recording of jobs over many photos, new ones and known ones."""
     parser = argparse.ArgumentParser(prog="python -m bench.enqueue", description=main.__doc__)
     parser.add_argument("--photos", type=int, default=100_000)
     where = parser.add_mutually_exclusive_group()
@@ -75,21 +75,28 @@ def make_files(folder: Path, count: int) -> None:
 
 
 def measure(folder: Path, environment: Mapping[str, str], url: str) -> None:
-    """Enqueue a folder twice, print what it cost, and how long asking for the status takes then."""
+    """Record jobs over a folder, print what they cost, and how long asking for the status takes then."""
     run([*TAGGER, "db", "upgrade"], environment).checked()
     # The model is registered by the first command; that is not what is timed here.
     run([*TAGGER, "model", "list"], environment).checked()
     enqueued = []
-    for name in ("new photos", "known photos"):
-        note(f"enqueueing {name}")
-        enqueued.append(_enqueue(name, folder, environment, url))
+    for words in (
+        ("backfill", "untagged", "--scan", folder),
+        ("enqueue", folder),
+        ("backfill", "untagged"),
+        ("backfill", "all"),
+    ):
+        note(f"tagger {' '.join(map(str, words))}")
+        enqueued.append(_record(words, environment, url))
     _print(enqueued)
+    _print_dry_run(environment)
     _print_status(environment, url)
 
 
-def _enqueue(name: str, folder: Path, environment: Mapping[str, str], url: str) -> Enqueued:
+def _record(words: Sequence[str | Path], environment: Mapping[str, str], url: str) -> Enqueued:
+    name = " ".join("FOLDER" if isinstance(word, Path) else word for word in words)
     with RedisServer() as server:
-        command = run([*TAGGER, "enqueue", "--json", folder], {**environment, "TAGGER_REDIS_URL": server.url})
+        command = run([*TAGGER, *words, "--json"], {**environment, "TAGGER_REDIS_URL": server.url})
         job = json.loads(command.checked().out)["job"]
         broker = find_broker(load_settings(redis_url=server.url), start=False)
         database = open_database(url)
@@ -145,6 +152,17 @@ def _print(enqueued: list[Enqueued]) -> None:
         ],
     )
     print("The command is all of it: Python's start, the walk, photos, items, chunks, sending.\n", flush=True)
+
+
+def _print_dry_run(environment: Mapping[str, str]) -> None:
+    times_s = [
+        run([*TAGGER, "backfill", "untagged", "--dry-run"], environment).checked().usage.wall_s
+        for _ in range(STATUS_ROUNDS)
+    ]
+    print(
+        f"`tagger backfill untagged --dry-run` takes {median(times_s):.2f} s in all (median of {STATUS_ROUNDS}).\n",
+        flush=True,
+    )
 
 
 def _print_status(environment: Mapping[str, str], url: str) -> None:

@@ -13,8 +13,8 @@ from servers import RedisServer
 from sqlalchemy import select
 
 from tagger.tables import contents
-from worker.celery_settings import REFUSED
 from worker.celery_app import make_app
+from worker.celery_settings import REFUSED
 from worker.messages import TASK_NAME
 
 
@@ -254,6 +254,7 @@ def test_up_restarts_a_worker_that_was_killed(bare_terminal: Terminal) -> None:
     try:
         terminal.wait_until(lambda: terminal.json("status")["workers"])
         first = terminal.json("status")["workers"][0]["name"]
+        terminal.wait_until(lambda: "the clock is running" in (terminal.data / "beat.log").read_text())
         os.kill(int(first.partition("@")[0].removeprefix("tagger-")), signal.SIGKILL)
         terminal.wait_until(lambda: any(each["name"] != first for each in terminal.json("status")["workers"]))
     finally:

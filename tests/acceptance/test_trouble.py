@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from tagger.database import Database
 from tagger.ledger.chunks import ChunkName, claim
 from tagger.ledger.jobs import wait_for_root
 from tagger.probing import file_system_of
-from tagger.tables import Runner, chunks, jobs, photos, workers
+from tagger.tables import Runner, chunks, jobs, photos, schedules, workers
 from worker.broker import Broker, keep_refused
 
 BROKEN = b"\xff\xd8\xff broken"
@@ -330,6 +330,19 @@ def test_work_without_a_worker_is_told_and_a_job_that_waits_for_long(
         made_at = connection.scalar(select(jobs.c.created_at))
         connection.execute(update(jobs).values(created_at=made_at.replace(year=made_at.year - 1)))
     assert "no worker is there" in checked(person, code=1)["jobs"]["found"]
+
+
+def test_a_schedule_that_no_clock_runs_is_told(person: Typed, sqlite_database: Database) -> None:
+    person("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged")
+    assert checked(person, code=0)["schedules"]["state"] == "ok"
+    with sqlite_database.write() as connection:
+        connection.execute(update(schedules).values(next_due=datetime.now(UTC) - timedelta(hours=1)))
+    late = checked(person, code=1)["schedules"]
+    assert (late["state"], "nightly" in late["found"], "tagger beat" in late["remedy"]) == (
+        "wrong",
+        True,
+        True,
+    )
 
 
 def test_a_killed_worker_with_photos_in_hand_is_told(terminal: Terminal) -> None:

@@ -1,0 +1,114 @@
+"""`tagger export` and `import`: a database moves while workers work, and its open jobs go on where it arrives."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from artifacts import tiny_artifact
+from commands import Terminal, draw_many
+from known import KnownPhotos
+from said import Typed
+from servers import RedisServer
+
+from bench.sums import wrong_library, wrong_sums
+from tagger.database import Database
+from tagger.registry import add_model
+
+PHOTOS = 120
+
+
+@pytest.fixture
+def known(sqlite_database: Database, tmp_path: Path) -> KnownPhotos:
+    tiny_artifact(tmp_path / "tiny.pt")
+    known = KnownPhotos(
+        sqlite_database, tmp_path / "photos", add_model(sqlite_database, tmp_path / "tiny.pt")
+    )
+    known.photo(b"caf\xe9.jpg", ("eiffel-tower", 0.9, True))
+    return known
+
+
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "other") -> None:
+    """From now on, commands use another database, which is empty."""
+    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/{name}.sqlite")
+
+
+def test_a_file_is_written_whole_and_never_replaced_unasked(
+    tagger: Typed, known: KnownPhotos, tmp_path: Path
+) -> None:
+    said = tagger("export", "all.ndjson")
+    assert (said.code, said.out) == (0, b"")
+    assert "1 photos" in said.err
+    before = (tmp_path / "all.ndjson").read_bytes()
+    refused = tagger("export", "all.ndjson")
+    assert (refused.code, "--force" in refused.err) == (1, True)
+    assert (tmp_path / "all.ndjson").read_bytes() == before
+    assert tagger("export", "all.ndjson", "--force", "--json").json["rows"]["photos"] == 1
+    assert tagger("export", "nowhere/all.ndjson").code == 1
+    assert [path.name for path in tmp_path.glob("*ndjson*")] == ["all.ndjson"]
+    assert list(tmp_path.glob(".*part")) == []
+
+
+@pytest.mark.parametrize("name", ["all.ndjson", "all.ndjson.gz"])
+def test_what_was_exported_is_imported(
+    tagger: Typed, known: KnownPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    photos = tagger("query", "--json").json
+    tagger("export", name)
+    assert ((tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
+    elsewhere(tmp_path, monkeypatch)
+    planned = tagger("import", name, "--dry-run")
+    assert "would be imported" in planned.text
+    assert tagger("query", "--json").json == []
+    done = tagger("import", name, "--json")
+    assert (done.code, done.json["rows"]["photos"]) == (0, 1)
+    assert tagger("query", "--json").json == photos
+    again = tagger("import", name)
+    assert (again.code, again.err.count("\n")) == (1, 1)
+    assert "is not empty" in again.err
+    elsewhere(tmp_path, monkeypatch, "third")
+    assert "--new-ledger" in tagger("import", name).err
+
+
+def test_a_packed_file_that_was_cut_off_is_refused(
+    tagger: Typed, known: KnownPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger("export", "all.gz")
+    content = (tmp_path / "all.gz").read_bytes()
+    elsewhere(tmp_path, monkeypatch)
+    for cut in (10, len(content) // 2, len(content) - 9, len(content) - 1):
+        (tmp_path / "cut.gz").write_bytes(content[:cut])
+        said = tagger("import", "cut.gz")
+        assert (said.code, said.err.count("\n")) == (1, 1), said.err
+        assert "Nothing was changed" in said.err
+    (tmp_path / "no end.gz").write_bytes(gzip.compress(gzip.decompress(content)[:-5]))
+    assert tagger("import", "no end.gz").code == 1
+    assert tagger("import", "all.gz").code == 0
+
+
+def test_an_export_beside_a_worker_is_whole_and_its_job_goes_on_elsewhere(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    old = Terminal(
+        tmp_path / "old",
+        {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"},
+    )
+    draw_many(old.folder / "photos", PHOTOS, size=(1200, 900))
+    with old.workers(1):
+        job = int(old.run("enqueue", "photos").stdout)
+        old.wait_until(lambda: old.progress(job).done > 0)
+        old.run("export", "library.ndjson.gz")
+        old.wait_until(lambda: old.progress(job).is_over)
+    # Two ledgers need two databases of a Redis.
+    new = Terminal(tmp_path / "new", {"TAGGER_REDIS_URL": redis_server.url.replace("/0", "/1")})
+    new.run("import", old.folder / "library.ndjson.gz", "--new-ledger")
+    begun = new.progress(job)
+    assert 0 < begun.done <= PHOTOS
+    assert begun.running == 0
+    assert new.json("db", "check")["ok"]
+    with new.workers(1):
+        new.wait_until(lambda: new.progress(job).is_over)
+    ended = new.progress(job)
+    assert (ended.tagged, ended.unknown) == (PHOTOS * 4 // 5, PHOTOS // 5)
+    with new.database() as database:
+        assert list(wrong_sums(database, job)) == []
+        assert list(wrong_library(database)) == []
