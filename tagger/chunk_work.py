@@ -214,7 +214,9 @@ class ChunkWork:
             path = roots[item.root_id].path_of(item.path, item.path_bytes)
             request = Request(path, self._sink, item.looked, reader)
             self._pending[request] = item
-            self._running.pipeline.submit(request)
+            if not self._running.pipeline.submit(request, self._must_end):
+                del self._pending[request]
+                break
             self._take_answers(wait=False)
 
     def _finish(self) -> None:
@@ -253,7 +255,10 @@ class ChunkWork:
             self._store_if_due()
 
     def _collect(self, answers: Sequence[Answer]) -> None:
-        self._batch += [Found(self._pending.pop(request), result) for request, result in answers]
+        for request, result in answers:
+            item = self._pending.pop(request, None)
+            if item is not None:  # else a read that had been left behind has ended after all
+                self._batch.append(Found(item, result))
 
     def _store_what_came(self) -> None:
         """Nothing more will come; what did is not lost."""

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -39,6 +40,15 @@ PATIENCE_S = 600.0
 STOPPING_PATIENCE_S = 10.0
 """The same in a process that has been told to stop."""
 _UPGRADE_LOCK = 0x7A66E6  # any number that no other program's advisory lock has
+
+
+_PATIENCE = {
+    "connect_timeout": 10,
+    "tcp_user_timeout": 30_000,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+}
+"""How long a server may be silent, as libpq has it (s, ms, s, s): one that is frozen or cut off is away."""
 
 
 class db_now(FunctionElement[float]):  # noqa: N801 - reads as a SQL function where it is used
@@ -198,7 +208,14 @@ def _engine(url: str, *, make_folder: bool = True) -> Engine:
             raise SettingsInvalid(reason="database_url: only sqlite:/// and postgresql:// are supported")
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed, make_folder=make_folder)
-        return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=16, hide_parameters=True)
+        return create_engine(
+            parsed,
+            pool_pre_ping=True,
+            pool_size=8,
+            max_overflow=24,
+            hide_parameters=True,  # they may be photos' paths, and errors go to logs
+            connect_args={name: value for name, value in _PATIENCE.items() if name not in parsed.query},
+        )
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise SettingsInvalid(
             reason="database_url: it is not a database address like sqlite:///FILE"
@@ -255,8 +272,10 @@ def _unavailable(engine: Engine) -> Iterator[None]:
 
 
 def is_passing_trouble(error: SQLAlchemyError) -> bool:
-    """True where waiting can help: the server is away, or another process holds SQLite's lock."""
-    return isinstance(error, OperationalError) or getattr(error, "connection_invalidated", False)
+    """True where waiting can help: the server is away, another process holds SQLite's lock, all connections are in use."""
+    return isinstance(error, OperationalError | PoolTimeout) or getattr(
+        error, "connection_invalidated", False
+    )
 
 
 def patiently(work: Callable[[], T], stop: threading.Event, give_up: threading.Event | None = None) -> T:

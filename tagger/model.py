@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 Scores = npt.NDArray[np.float32]
 
 
+class OutOfDeviceMemory(Exception):
+    """The device has no memory left for a single image; that is no fault of the image."""
+
+
 class Model:
     """A loaded model; `scores` may be called from one thread at a time.
 
@@ -43,15 +47,18 @@ class Model:
     def scores(self, images: Sequence[Pixels]) -> Scores:
         """Calibrated scores, float32 (B, L), of images of the manifest's input size; each row sums to at most 1."""
         parts: list[Scores] = []
-        done = 0
+        done, most = 0, self.batch_size
         while done < len(images):
-            part = images[done : done + self.batch_size]
+            part = images[done : done + most]
             try:
                 parts.append(self._forward(part))
             except Exception as error:
-                if len(part) == 1 or not _is_out_of_memory(error):
+                if not _is_out_of_memory(error):
                     raise
-                self._halve(len(part))
+                if len(part) == 1:
+                    raise OutOfDeviceMemory(str(error)) from error
+                most = len(part) // 2
+                self._halve()
             else:
                 done += len(part)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -70,13 +77,13 @@ class Model:
             )
         return scores
 
-    def _halve(self, failed: int) -> None:
+    def _halve(self) -> None:
         import torch
 
-        self.batch_size = max(1, failed // 2)
+        before, self.batch_size = self.batch_size, max(1, self.batch_size // 2)
         BATCH_SIZE.set(self.batch_size)
         log.warning(
-            "the device's memory is too small for a batch of %d; going on with %d", failed, self.batch_size
+            "the device's memory is too small for a batch of %d; going on with %d", before, self.batch_size
         )
         if self._device.kind == "cuda":
             torch.cuda.empty_cache()  # what the failed pass had taken, in pieces of the wrong size

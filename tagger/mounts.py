@@ -5,7 +5,7 @@ import threading
 from enum import Enum
 from pathlib import Path
 
-ANSWER_S = 10.0
+ANSWER_S = 5.0
 
 
 class Mount(Enum):

@@ -6,14 +6,14 @@ Requests of several chunks share one pipeline, so that small jobs do not run sma
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.images import Pixels
 from tagger.metrics import BATCH_FILL, STAGE_SECONDS
-from tagger.model import Model, Scores, top_k
+from tagger.model import Model, OutOfDeviceMemory, Scores, top_k
 from tagger.readers import Readers, Readied, Rider
 from tagger.reading import Answer, Limits, Request, Sink, reader_here
 from tagger.results import Failed, Looked, Result
@@ -34,13 +34,13 @@ class Pipeline:
         self._thread = threading.Thread(target=self._look_at_batches, name="model", daemon=True)
         self._thread.start()
 
-    def submit(self, request: Request) -> None:
-        """Take a photo in hand; blocks while there is enough waiting.
+    def submit(self, request: Request, give_up: Callable[[], bool] = lambda: False) -> bool:
+        """Take a photo in hand; waits while there is enough waiting. False where `give_up` came first.
 
         Raises:
             ReadsHang: so many reads hang that no photo is read any more.
         """
-        self._readers.submit(request)
+        return self._readers.submit(request, give_up)
 
     def withdraw(self, sink: Sink) -> list[Request]:
         """Take back what this sink submitted and nobody has begun to read."""
@@ -77,8 +77,11 @@ class Pipeline:
         nothing = np.zeros((size, size, 3), dtype=np.uint8)
         blank = self._scores_or_trouble(nothing)
         alone = [self._scores_or_trouble(readied.image.pixels) for readied in batch]
-        if isinstance(blank, Exception) or (
-            len(batch) > 1 and all(isinstance(each, Exception) for each in alone)
+        no_memory = any(isinstance(each, OutOfDeviceMemory) for each in alone)
+        if (
+            no_memory
+            or isinstance(blank, Exception)
+            or (len(batch) > 1 and all(isinstance(each, Exception) for each in alone))
         ):
             self._break(batch, error)
             return

@@ -5,15 +5,18 @@ are decoded once. Knows nothing of batches or models.
 """
 
 import logging
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsHang
 from tagger.images import DecodedImage
+from tagger.images.memory import ROOM
 from tagger.metadata.camera import CameraFacts
 from tagger.metrics import READS_HUNG
 from tagger.photos.reading import stored_time_ns
@@ -82,22 +85,24 @@ class Readers:
         for work in [self._read_photos] * limits.readers + [self._watch]:
             self._start(work)
 
-    def submit(self, request: Request) -> None:
-        """Take a photo in hand; blocks while there is enough waiting.
+    def submit(self, request: Request, give_up: Callable[[], bool] = lambda: False) -> bool:
+        """Take a photo in hand; waits while there is enough waiting. False where `give_up` came first.
 
         Raises:
             ReadsHang: so many reads hang that no photo is read any more.
         """
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or self._is_stuck() or len(self._waiting) < self._room
-            )
+            while not (self._closed or self._is_stuck() or len(self._waiting) < self._room):
+                if give_up():
+                    return False
+                self._changed.wait(WATCH_S)
             if self._closed:
                 raise RuntimeError("the pipeline is closed")
             if self._is_stuck():
                 raise self._reads_hang()
             self._waiting.append(request)
             self._changed.notify_all()
+            return True
 
     def withdraw(self, sink: Sink) -> list[Request]:
         """Take back what this sink submitted and nobody has begun to read."""
@@ -175,10 +180,21 @@ class Readers:
             self._answer(reading, Unchanged())
             return
         photo = (request.reader or self._reader)(request.path)
-        if request.sink.is_known(photo.digest):
+        with self._not_counted(reading):
+            is_known = request.sink.is_known(photo.digest)
+        if is_known:
             self._answer(reading, Known(photo.digest, photo.file, photo.facts))
         elif self._leads(reading, photo):
             self._decode(reading, photo)
+
+    @contextmanager
+    def _not_counted(self, reading: _Reading) -> Iterator[None]:
+        """A database that lets a reader wait is no photo that hangs."""
+        reading.began = math.inf
+        try:
+            yield
+        finally:
+            reading.began = time.monotonic()
 
     def _leads(self, reading: _Reading, photo: OpenPhoto) -> bool:
         """Whether this is the only copy in hand, which is to be decoded; otherwise it rides along."""
@@ -216,7 +232,7 @@ class Readers:
             if not self._settles(reading):
                 return
             digest = reading.leads
-            riders = self._riders.pop(digest) if digest is not None else []
+            riders = self._riders.pop(digest, []) if digest is not None else []
         for rider in riders:
             rider.request.sink.deliver([(rider.request, Failed(failure, digest, rider.file))])
         if digest is None:
@@ -234,14 +250,25 @@ class Readers:
     # ── reads that hang ──
 
     def _watch(self) -> None:
+        pause_s = min(WATCH_S, self._limits.timeout_s / 4)
+        seen = time.monotonic()
         while not self._closed:
-            overdue = time.monotonic() - self._limits.timeout_s
-            with self._changed:
-                hanging = [reading for reading in self._readings if reading.began < overdue]
-            for reading in hanging:
+            stood_still_s = time.monotonic() - seen - pause_s  # this whole process: stopped, or starved
+            for reading in self._hanging(max(0.0, stood_still_s)):
                 self._give_up(reading)
+            seen = time.monotonic()
             with self._changed:
-                self._changed.wait_for(lambda: self._closed, timeout=min(WATCH_S, self._limits.timeout_s / 4))
+                self._changed.wait_for(lambda: self._closed, timeout=pause_s)
+
+    def _hanging(self, stood_still_s: float) -> list[_Reading]:
+        """Reads that take too long, by time in which this process ran and they did not wait for others."""
+        now = time.monotonic()
+        with self._changed:
+            for reading in self._readings:
+                waits = reading.thread.ident in ROOM.waiting
+                reading.began = now if waits else reading.began + stood_still_s
+            here = [reading for reading in self._readings if reading.request.reader is None]
+            return [reading for reading in here if now - reading.began > self._limits.timeout_s]
 
     def _give_up(self, reading: _Reading) -> None:
         """Answer in place of a reader that hangs, and let another thread take its place."""

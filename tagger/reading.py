@@ -4,7 +4,7 @@ Knows nothing of threads, batches or SQL: the pipeline takes requests and gives 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -73,7 +73,7 @@ class Request:
     `reader` opens it in another way than in this process.
     """
 
-    path: Path
+    path: Path = field(repr=False)
     sink: Sink
     looked: FileState | None = None
     reader: Reader | None = None

@@ -30,39 +30,49 @@ log = logging.getLogger(__name__)
 
 
 class Pulse:
-    """Whether work goes on: chunks in hand, and how long ago anything came of them."""
+    """Whether work goes on: when a message last came, and of each chunk in hand, when anything last came of it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._beaten = time.monotonic()
-        self._chunks = 0
+        self._heard = time.monotonic()
+        self._beats: dict[object, float] = {}
 
-    def beat(self) -> None:
-        self._beaten = time.monotonic()
+    def hear(self) -> None:
+        """A message has come."""
+        self._heard = time.monotonic()
 
     @contextmanager
-    def busy(self) -> Iterator[None]:
-        """A chunk is in hand."""
-        self._hold(+1)
+    def busy(self) -> Iterator[Callable[[], None]]:
+        """A chunk is in hand; call what this gives whenever something comes of it."""
+        me = object()
+
+        def beat() -> None:
+            self._beats[me] = time.monotonic()
+
+        with self._lock:
+            beat()
+            CHUNKS_HELD.set(len(self._beats))
         try:
-            yield
+            yield beat
         finally:
-            self._hold(-1)
+            with self._lock:
+                del self._beats[me]
+                CHUNKS_HELD.set(len(self._beats))
 
     @property
-    def chunks(self) -> int:
-        return self._chunks
+    def is_busy(self) -> bool:
+        return bool(self._beats)
+
+    @property
+    def stuck_s(self) -> float:
+        """Seconds since anything came of the chunk that has been silent longest; 0 where none is in hand."""
+        with self._lock:
+            return time.monotonic() - min(self._beats.values()) if self._beats else 0.0
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the last sign of life."""
-        return time.monotonic() - self._beaten
-
-    def _hold(self, more: int) -> None:
-        self.beat()
-        with self._lock:
-            self._chunks += more
-            CHUNKS_HELD.set(self._chunks)
+        """Seconds since the last message."""
+        return time.monotonic() - self._heard
 
 
 class Tagger:
@@ -87,16 +97,14 @@ class Tagger:
             ModelFailed, ModelGone, ModelChanged, ModelRefused: the model cannot be run; the chunk was given back.
             ReadsHang: no photo is read any more; the chunk was given back, and this process has to end.
         """
-        if claimed.attempts > 1:
-            RETRIES.inc()
         alone = has_to_be_alone(claimed)
         with (
             self._keeper.keeping(claimed) as lost,
             self._turns.taken(alone=alone) as is_our_turn,
-            self.pulse.busy(),
+            self.pulse.busy() as beat,
         ):
             try:
-                end = self._work(claimed, lost, on_stored) if is_our_turn else ChunkEnd.RELEASED
+                end = self._work(claimed, lost, on_stored, beat) if is_our_turn else ChunkEnd.RELEASED
             except LeaseLost:
                 end = ChunkEnd.LOST
             except BaseException:
@@ -110,7 +118,15 @@ class Tagger:
             )
         return end
 
-    def _work(self, claimed: Claim, lost: threading.Event, on_stored: Callable[[Stored], None]) -> ChunkEnd:
+    def _work(
+        self,
+        claimed: Claim,
+        lost: threading.Event,
+        on_stored: Callable[[Stored], None],
+        beat: Callable[[], None],
+    ) -> ChunkEnd:
+        if claimed.attempts > 1:
+            RETRIES.inc()
         return ChunkWork(
             self._database,
             self._settings,
@@ -119,7 +135,7 @@ class Tagger:
             stop=self.stop,
             lost=lost,
             on_stored=on_stored,
-            on_progress=self.pulse.beat,
+            on_progress=beat,
         ).run()
 
     def running_model(self, model_id: int) -> RunningModel:

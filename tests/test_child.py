@@ -1,4 +1,4 @@
-"""Photos read in a child process: the same as here, and a child that dies or hangs costs one photo."""
+"""Photos read in a child process: the same as here, and a child that dies or hangs costs one photo at most."""
 
 import os
 import signal
@@ -52,24 +52,49 @@ def test_a_photo_fails_in_a_child_as_it_does_here(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_child_that_dies_costs_one_photo(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_child_that_was_killed_by_others_costs_nothing(tmp_path: Path, how: signal.Signals) -> None:
     path = draw(tmp_path / "a.jpg")
     with ChildReader(RESIZE, LIMITS) as child:
         photo = child.open(path)
-        assert child._process is not None
-        os.kill(child._process.pid, how)
-        with pytest.raises(PhotoFailed, match=how.name) as failed:
-            photo.decode()
-        assert failed.value.failure.kind is FailureKind.CRASHED
+        kill(child, how)
+        assert np.array_equal(photo.decode().pixels, reader_here(RESIZE, LIMITS)(path).decode().pixels)
+        kill(child, how)
         assert child.open(path).digest == photo.digest
+
+
+def test_a_photo_that_kills_two_children_has_crashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults" / "injected"))
+    monkeypatch.setenv("INJECT_KILL_ON_OPEN", "kills")
+    fine, killer = draw(tmp_path / "fine.jpg"), draw(tmp_path / "kills.jpg")
+    with ChildReader(RESIZE, LIMITS) as child:
+        for _ in range(2):
+            with pytest.raises(PhotoFailed, match="SIGKILL") as failed:
+                child.open(killer)
+            assert failed.value.failure.kind is FailureKind.CRASHED
+            assert child.open(fine).decode().width == 60
+
+
+def test_a_child_is_not_ended_by_what_stops_its_worker(tmp_path: Path) -> None:
+    path = draw(tmp_path / "a.jpg")
+    with ChildReader(RESIZE, LIMITS) as child:
+        child.open(path)
+        before = child._child
+        for asked in (signal.SIGTERM, signal.SIGINT):
+            kill(child, asked)
+            child.open(path).decode()
+        assert child._child is before
+
+
+def kill(child: ChildReader, how: signal.Signals) -> None:
+    assert child._child is not None
+    os.kill(child._child._process.pid, how)
 
 
 def test_a_child_that_hangs_is_ended_and_costs_one_photo(tmp_path: Path) -> None:
     path = draw(tmp_path / "a.jpg")
     with ChildReader(RESIZE, Limits(1, 10**6, 10**6, timeout_s=3)) as child:
         digest = child.open(path).digest
-        assert child._process is not None
-        os.kill(child._process.pid, signal.SIGSTOP)
+        kill(child, signal.SIGSTOP)
         with pytest.raises(PhotoFailed, match="longer than 3 s") as failed:
             child.open(path)
         assert failed.value.failure.kind is FailureKind.TIMED_OUT

@@ -160,7 +160,7 @@ def status(name):
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 data, threads = Path(sys.argv[1]).read_bytes(), int(sys.argv[2])
-decode._room = Room(1)
+decode.ROOM = Room(1)
 Path("/proc/self/clear_refs").write_text("5")
 before = status("VmRSS")
 readers = [Thread(target=decode_photo, args=(data, Resize(128, 112)), kwargs={"max_pixels": 50_000_000}) for _ in range(threads)]

@@ -428,7 +428,8 @@ def impatient(model: BrightModel) -> Iterator[Pipeline]:
 
 def test_reads_that_hang_are_given_up_and_the_others_go_on(impatient: Pipeline, tmp_path: Path) -> None:
     hanging, box = Hanging(), Box()
-    stuck = [Request(draw(tmp_path / f"hangs{n}.png", n), box, reader=hanging.open) for n in range(4)]
+    impatient._readers._reader = hanging.open
+    stuck = [Request(draw(tmp_path / f"hangs{n}.png", n), box) for n in range(4)]
     fine = [Request(path, box) for path in drawn(tmp_path, 20)]
     for request in [*stuck, *fine]:
         impatient.submit(request)
@@ -462,8 +463,9 @@ def test_copies_that_ride_on_a_decode_that_hangs_are_given_up_with_it(
 
         return replace(photo, decode=decode)
 
+    impatient._readers._reader = open_slowly
     for _ in range(3):
-        impatient.submit(Request(path, box, reader=open_slowly))
+        impatient.submit(Request(path, box))
     answers = box.take(3)
     assert [type(answer) for answer in answers.values()] == [Failed] * 3
     gate.set()
@@ -473,11 +475,12 @@ def test_copies_that_ride_on_a_decode_that_hangs_are_given_up_with_it(
 
 def test_where_too_many_reads_hang_everybody_is_told(impatient: Pipeline, tmp_path: Path) -> None:
     hanging, box = Hanging(), Box()
+    impatient._readers._reader = hanging.open
 
     def submit_hanging(count: int) -> None:
         for number in range(count):
             path = draw(tmp_path / f"hangs{number}.png", number)
-            impatient.submit(Request(path, box, reader=hanging.open))
+            impatient.submit(Request(path, box))
 
     try:
         with pytest.raises(ReadsHang, match="Check the disk or share"):

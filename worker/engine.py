@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tagger.chunk_work import ChunkEnd
 from tagger.database import Database, open_database, patiently
 from tagger.devices import choose_device
-from tagger.ledger.chunks import claim
+from tagger.ledger.chunks import Claim, claim
 from tagger.registry import resolve_model
 from tagger.schedules import RunPutOff, run_due
 from tagger.settings import Settings
@@ -49,10 +49,7 @@ class Engine:
 
     def tag(self, message: ChunkMessage) -> ChunkEnd | None:
         """Work on the chunk a message names; None where there is nothing to do any more."""
-        self.tagger.pulse.beat()
-        claimed = patiently(
-            lambda: claim(self.database, message.name, Runner.WORKERS, self.name), self.tagger.stop
-        )
+        claimed = patiently(lambda: self._claim(message), self.tagger.stop)
         if claimed is None:
             return None
         end = self.tagger.tag_chunk(claimed)
@@ -60,6 +57,10 @@ class Engine:
         about = {"job": claimed.name.job_id, "chunk": claimed.name.chunk}
         log.info("photos %d to %d: %s", claimed.first + 1, claimed.last + 1, end.value, extra=about)
         return end
+
+    def _claim(self, message: ChunkMessage) -> Claim | None:
+        self.tagger.pulse.hear()  # again each time: waiting for the database is no standstill
+        return claim(self.database, message.name, Runner.WORKERS, self.name)
 
     def _top_up(self, job_id: int) -> None:
         """The job's window has moved on: send what has come into it, so that no worker waits for a sweep."""
@@ -70,12 +71,12 @@ class Engine:
 
     def run_schedules(self) -> None:
         """Make the runs that are due; their messages go out with the next sweep."""
-        self.tagger.pulse.beat()
+        self.tagger.pulse.hear()
         for run in run_due(self.database, self._settings, self._may_go_on):
             log.info("a schedule was run: %s", run.note or "recorded", extra={"job": run.job})
 
     def _may_go_on(self, _found: int) -> None:
-        self.tagger.pulse.beat()
+        self.tagger.pulse.hear()
         if self.tagger.stop.is_set():
             raise RunPutOff
 

@@ -71,6 +71,7 @@ class Sweeper:
                 self.sweep()
             except (SQLAlchemyError, redis.RedisError, KombuError, OperationalError, OSError) as error:
                 log.warning("sweeping: %s", error)
+                self.waiting = 0  # nobody knows
             except Exception:
                 log.exception(
                     "sweeping failed in a way that nobody foresaw"
@@ -108,7 +109,9 @@ class Sweeper:
         if not waiting:
             return
         with self._database.read() as connection:
-            roots = {root.id: root for root in list_roots(connection, self._settings.roots)}
+            needed = {root_id for job_roots in waiting.values() for root_id in job_roots}
+            known = list_roots(connection, self._settings.roots)
+            roots = {root.id: root for root in known if root.id in needed}
             here = {root_id for root_id, root in roots.items() if not is_away(connection, root)}
         wake(self._database, [job for job, needed in waiting.items() if here.issuperset(needed)])
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from typing import Any
 
 import redis
@@ -12,7 +13,7 @@ from prometheus_client import start_http_server
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.errors import ReadsHang, SettingsInvalid, TaggerError
+from tagger.errors import ModelFailed, ReadsHang, SettingsInvalid, TaggerError
 from tagger.ledger.jobs import note_trouble
 from tagger.settings import load_settings
 from worker.broker import keep_refused
@@ -22,6 +23,9 @@ from worker.logs import set_up_logging
 from worker.messages import TASK_NAME, TICK_NAME, ChunkMessage
 
 log = logging.getLogger(__name__)
+
+STOP_S = 50.0
+"""Supervisors kill after a minute or so."""
 
 
 @shared_task(name=TASK_NAME, acks_late=True)
@@ -40,10 +44,18 @@ def tag_chunk(body: dict[str, Any]) -> None:
         log.critical("%s This worker ends, to be started again.", error)
         note_trouble(engine.database, message.job, str(error))
         state.should_stop = os.EX_TEMPFAIL
+        _end_in_any_case(os.EX_TEMPFAIL)
     except TaggerError as error:
         # The chunk was given back; the sweepers send it again.
         log.error("job %d chunk %d: %s", message.job, message.chunk, error)  # noqa: TRY400 - the message says it all
         note_trouble(engine.database, message.job, str(error))
+        if isinstance(error, ModelFailed) and engine.device != "cpu":
+            log.critical("the device may be in a state that only a new process mends; this worker ends")
+            state.should_stop = os.EX_TEMPFAIL
+    except Exception:
+        # Not left to Celery, which would write the error's words into its log whatever our settings say.
+        about = {"job": message.job, "chunk": message.chunk}
+        log.exception("a chunk failed in a way that nobody foresaw; it is tried again", extra=about)
 
 
 @shared_task(name=TICK_NAME, acks_late=True)
@@ -107,6 +119,20 @@ def _serve_metrics(host: str, port: int) -> None:
 def _on_stopping(**_: Any) -> None:
     """The first SIGTERM: store the batch in hand and give the rest back, so that the pool drains at once."""
     current_engine().tagger.stop.set()
+    _end_in_any_case(os.EX_OK)
+
+
+def _end_in_any_case(code: int) -> None:
+    """Something that cannot be interrupted may hang: a read, a database. What is in hand is taken over when its lease ends."""
+
+    def end() -> None:
+        log.error("this worker did not end within %.0f s, and ends without the rest", STOP_S)
+        logging.shutdown()
+        os._exit(code)
+
+    overdue = threading.Timer(STOP_S, end)
+    overdue.daemon = True
+    overdue.start()
 
 
 @signals.worker_shutdown.connect

@@ -47,9 +47,9 @@ class Watchdog:
 
     def trouble(self) -> str | None:
         """What does not move, if anything."""
-        if self._pulse.chunks:
+        if self._pulse.is_busy:
             self._idle_since = None
-            stuck = self._pulse.silent_s > self._stall_s
+            stuck = self._pulse.stuck_s > self._stall_s
             return f"nothing has come of the work in hand for {self._stall_s:.0f} s" if stuck else None
         if not self._waiting():
             self._idle_since = None

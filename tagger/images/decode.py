@@ -15,7 +15,7 @@ from tagger.errors import PhotoFailed
 from tagger.images.colours import encoding_of, to_srgb
 from tagger.images.failures import failing_alone, is_cut_off
 from tagger.images.formats import Format, check_pixels, format_of, open_header
-from tagger.images.memory import ROOM_BYTES, Room, needed_bytes
+from tagger.images.memory import ROOM, needed_bytes
 from tagger.images.scaling import scaled
 from tagger.photos.containers import orientation_in
 from tagger.photos.readable import bare_file
@@ -110,7 +110,7 @@ def _read_file(
     orientation = _orientation(whole, image)
     # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost.
     draft = image.draft(None, (resize.short_side, resize.short_side)) if photo_format is Format.JPEG else None
-    with _room.holding(needed_bytes(image, photo_format, (width, height))):
+    with ROOM.holding(needed_bytes(image, photo_format, (width, height))):
         image.load()
         check_pixels(*image.size, max_pixels)
         if not may_be_blank and _is_uniform(image):
@@ -120,9 +120,6 @@ def _read_file(
     if orientation in _TURNS:
         square = square.transpose(_TURNS[orientation])
     return (square, height, width) if orientation in _SIDEWAYS else (square, width, height)
-
-
-_room = Room(ROOM_BYTES)
 
 
 def _orientation(data: bytes, image: Image.Image) -> int:

@@ -45,6 +45,8 @@ class Room:
 
     def __init__(self, size_bytes: int) -> None:
         self._size_bytes = size_bytes
+        self.waiting: set[int] = set()
+        """Threads, by their number, that wait for room."""
         self._changed = threading.Condition()  # guards all that follows
         self._queue: deque[object] = deque()
         self._holders: dict[object, _Holder] = {}
@@ -55,8 +57,10 @@ class Room:
         me = object()
         with self._changed:
             self._queue.append(me)
+            self.waiting.add(threading.get_ident())
             while not (self._queue[0] is me and self._fits(needed_bytes)):
                 self._changed.wait(_LOOK_AGAIN_S)
+            self.waiting.discard(threading.get_ident())
             self._queue.popleft()
             self._holders[me] = _Holder(needed_bytes, time.monotonic())
             self._changed.notify_all()
@@ -97,3 +101,7 @@ def _malloc_trim() -> Callable[[int], int] | None:
     except (AttributeError, OSError, TypeError):
         return None  # Another system's allocator, which has ways of its own.
     return trim
+
+
+ROOM = Room(ROOM_BYTES)
+"""This process's."""

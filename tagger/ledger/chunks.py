@@ -200,18 +200,15 @@ def _write_outcomes(connection: Connection, claimed: Claim, outcomes: Sequence[I
 
 def count_deaths(database: Database, claimed: Claim, position: int, by: int) -> None:
     """Change how often an item without an outcome was alone in the hands of a worker that died."""
-    mine = exists().where(*_mine(claimed))
+    item = (
+        job_items.c.job_id == claimed.name.job_id,
+        job_items.c.position == position,
+        job_items.c.outcome.is_(None),
+    )
+    # What was counted is taken back even if the lease was lost meanwhile: nobody died of it.
+    allowed = exists().where(*_mine(claimed)) if by > 0 else job_items.c.attempts > 0
     with database.write() as connection:
-        connection.execute(
-            update(job_items)
-            .where(
-                job_items.c.job_id == claimed.name.job_id,
-                job_items.c.position == position,
-                job_items.c.outcome.is_(None),
-                mine,
-            )
-            .values(attempts=job_items.c.attempts + by)
-        )
+        connection.execute(update(job_items).where(*item, allowed).values(attempts=job_items.c.attempts + by))
 
 
 def busy_elsewhere(database: Database, claimed: Claim) -> set[int]:

@@ -4,13 +4,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from artifacts import LABELS, tiny_artifact
+from artifacts import tiny_artifact
 from commands import Terminal, draw, draw_many
 from ordeal import Ordeal, is_alive
-from servers import RedisServer
 
 from bench.sums import wrong_library, wrong_sums
-from worker.celery_settings import REFUSED
 
 NEIGHBOURS = 20
 
@@ -124,21 +122,6 @@ def test_a_batch_too_large_for_the_device_is_halved_and_goes_on(ordeal: Ordeal) 
     assert "too small for a batch of 32; going on with 16" in terminal.log.read_text()
     assert "too small for a batch of 8; going on with 4" in terminal.log.read_text()
     assert "going on with 2" not in terminal.log.read_text()
-
-
-def test_bytes_in_the_queue_that_are_no_message_are_kept_aside(
-    ordeal: Ordeal, redis_server: RedisServer
-) -> None:
-    terminal = ordeal.terminal
-    garbage = [b"garbage", b"[1]", b"\xff\xfe\x00", b"{}", b'{"body": "e30=", "headers": {}}']
-    draw_many(terminal.folder / "few", len(LABELS))
-    with terminal.workers(1) as (worker,):
-        with redis_server.client() as client:
-            client.lpush("tagger.bulk", *garbage)
-            terminal.wait_until(lambda: client.llen(REFUSED) == len(garbage))
-        assert terminal.json("enqueue", "--wait", "few")["tagged"] == len(LABELS)
-        assert is_alive(worker)
-    assert "is no message" in terminal.log.read_text()
 
 
 def test_a_worker_whose_forward_pass_hangs_ends_and_another_does_the_work(ordeal: Ordeal) -> None:

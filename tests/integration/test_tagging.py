@@ -282,11 +282,11 @@ def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, 
     work_on = tagger.running_model(claimed.model_id).pipeline
     submit = work_on.submit
 
-    def submit_after_unmount(request: object) -> None:
+    def submit_after_unmount(request: object, give_up: object) -> bool:
         for place in places:
             if place.exists():
                 shutil.rmtree(place)
-        submit(request)  # type: ignore[arg-type]
+        return submit(request, give_up)  # type: ignore[arg-type]
 
     work_on.submit = submit_after_unmount  # type: ignore[method-assign, assignment]
     assert tagger.tag_chunk(claimed) is ChunkEnd.WAITING

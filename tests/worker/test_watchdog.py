@@ -27,10 +27,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_work_in_hand_of_which_nothing_comes_is_a_standstill(clock: Clock) -> None:
     pulse = Pulse()
     watchdog = Watchdog(pulse, lambda: 0, stall_s=60)
-    with pulse.busy():
+    with pulse.busy() as beat:
         clock.now += 59
         assert watchdog.trouble() is None
-        pulse.beat()
+        beat()
         clock.now += 59
         assert watchdog.trouble() is None
         clock.now += 2
@@ -55,5 +55,16 @@ def test_messages_that_are_taken_now_and_then_are_none(clock: Clock) -> None:
     for _ in range(10):
         assert watchdog.trouble() is None
         clock.now += 40
-        pulse.beat()  # a message came
+        pulse.hear()
     assert watchdog.trouble() is None
+
+
+def test_a_chunk_that_waits_for_one_that_is_stuck_does_not_hide_it(clock: Clock) -> None:
+    pulse = Pulse()
+    watchdog = Watchdog(pulse, lambda: 0, stall_s=60)
+    with pulse.busy(), pulse.busy() as beat:
+        for _ in range(7):
+            clock.now += 10
+            beat()
+            pulse.hear()
+        assert "nothing has come of the work in hand" in (watchdog.trouble() or "")
