@@ -41,7 +41,7 @@ class Engine:
         self.broker = Broker(str(app.conf.broker_url), embedded=settings.redis_url is None)
         self._sweeper = Sweeper(app, self.broker, self.database, settings, Seen(name, self.device))
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
-        self._watchdog = Watchdog(self.tagger.pulse, lambda: self._sweeper.waiting, stall_s)
+        self._watchdog = Watchdog(self.tagger.pulse, self._sweeper, stall_s)
 
     def start(self) -> None:
         self._sweeper.start()

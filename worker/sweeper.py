@@ -5,6 +5,7 @@ Any number of sweepers may run: each of their acts is one SQL statement that cha
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -50,6 +51,7 @@ class Sweeper:
         self._worker = worker
         self.waiting = 0
         """Messages that this worker could take, at the last sweep; 0 where Redis does not answer."""
+        self._turned_at = time.monotonic()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -65,17 +67,22 @@ class Sweeper:
         except SQLAlchemyError:
             log.warning("the database does not answer; this worker's row stays until it is out of date")
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since a sweep last began; one that fails ends, and is followed by another."""
+        return time.monotonic() - self._turned_at
+
     def _run(self) -> None:
         while True:
+            self._turned_at = time.monotonic()
             try:
                 self.sweep()
             except (SQLAlchemyError, redis.RedisError, KombuError, OperationalError, OSError) as error:
                 log.warning("sweeping: %s", error)
                 self.waiting = 0  # nobody knows
             except Exception:
-                log.exception(
-                    "sweeping failed in a way that nobody foresaw"
-                )  # and goes on: a worker needs its sweeper
+                # And goes on: a worker needs its sweeper.
+                log.exception("sweeping failed in a way that nobody foresaw")
             if self._closed.wait(SWEEP_S):
                 return
 

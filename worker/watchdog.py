@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from typing import Protocol
 
 from tagger.tagging import Pulse
 
@@ -19,12 +19,21 @@ STALL_S = 300.0
 """Longer than a photo may take; waiting for a database or a busy neighbour is no standstill."""
 
 
-class Watchdog:
-    """Looks every CHECK_S whether work in hand goes on, and whether messages that wait are taken."""
+class Sweeping(Protocol):
+    """What the sweeper says of itself: messages that wait for this worker, and seconds since a sweep began."""
 
-    def __init__(self, pulse: Pulse, waiting: Callable[[], int], stall_s: float) -> None:
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def silent_s(self) -> float: ...
+
+
+class Watchdog:
+    """Looks every CHECK_S whether work in hand and sweeping go on, and whether messages that wait are taken."""
+
+    def __init__(self, pulse: Pulse, sweeper: Sweeping, stall_s: float) -> None:
         self._pulse = pulse
-        self._waiting = waiting
+        self._sweeper = sweeper
         self._stall_s = stall_s
         self._idle_since: float | None = None
         self._closed = threading.Event()
@@ -47,11 +56,13 @@ class Watchdog:
 
     def trouble(self) -> str | None:
         """What does not move, if anything."""
+        if self._sweeper.silent_s > self._stall_s:
+            return f"the sweeper has not moved for {self._stall_s:.0f} s"
         if self._pulse.is_busy:
             self._idle_since = None
             stuck = self._pulse.stuck_s > self._stall_s
             return f"nothing has come of the work in hand for {self._stall_s:.0f} s" if stuck else None
-        if not self._waiting():
+        if not self._sweeper.waiting:
             self._idle_since = None
             return None
         now = time.monotonic()
