@@ -88,7 +88,9 @@ def test_some_of_a_folder_are_spread_over_it(copies: ModuleType, tmp_path: Path)
     assert [photo.stem.partition("-")[2] for photo in some] == [f"{seed:05}" for seed in range(0, 32, 2)]
 
 
-@pytest.mark.parametrize("module", ["throughput", "enqueue", "limits", "batches", "soak", "memory", "overtaking"])
+@pytest.mark.parametrize(
+    "module", ["throughput", "enqueue", "limits", "batches", "soak", "memory", "overtaking"]
+)
 def test_help_says_what_it_is_for(module: str) -> None:
     done = _run(f"bench.{module}", "--help")
     assert done.returncode == 0, done.stderr
