@@ -161,7 +161,7 @@ class Terminal:
             return list_workers(database)
 
     def wait_until(
-        self, condition: Callable[[], object], timeout_s: float = 120.0, every_s: float = 0.05
+        self, condition: Callable[[], object], timeout_s: float = 120.0, every_s: float = 0.2
     ) -> None:
         until = time.monotonic() + timeout_s
         while not condition():
