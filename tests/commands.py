@@ -16,7 +16,7 @@ from typing import Any
 import redis
 from artifacts import LABELS, colour_of, tiny_artifact
 from PIL import Image
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from tagger.database import Database, open_database
 from tagger.ledger.progress import JobProgress, WorkerSeen, list_jobs, list_workers
@@ -185,17 +185,25 @@ def stop(process: subprocess.Popen[bytes]) -> int:
 def _freeze(worker: subprocess.Popen[bytes], database: Database) -> bool:
     """Stop the process; not in the middle of a transaction, which would keep everybody else from writing."""
     worker.send_signal(signal.SIGSTOP)
-    if not database.is_sqlite:
-        return True
-    try:
-        with closing(
-            sqlite3.connect(database.shown_url.removeprefix("sqlite:///"), timeout=0.2)
-        ) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError:
+    if _is_amid_a_transaction(database):
         worker.send_signal(signal.SIGCONT)
         return False
     return True
+
+
+def _is_amid_a_transaction(database: Database) -> bool:
+    """Whether anybody else has a transaction open in which something is written, or may be."""
+    if not database.is_sqlite:
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL"
+        with database.read() as connection:
+            return bool(connection.scalar(text(f"{others} AND pid <> pg_backend_pid()")))
+    file = database.shown_url.removeprefix("sqlite:///")
+    try:
+        with closing(sqlite3.connect(file, timeout=0.2)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return True
+    return False
 
 
 def draw(path: Path, label: int | None = 0, *, size: tuple[int, int] = (120, 90), seed: int = 0) -> Path:
