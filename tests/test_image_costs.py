@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from decoding import MAX_PIXELS, decode, failed, saved
 from drawing import draw_photo
 from PIL import Image, ImageCms
 
 from bench.by_hand import chunk
-from tagger.errors import FailureKind, PhotoFailed
-from tagger.images import DecodedImage, Resize, decode_photo, memory, scaling
+from tagger.errors import FailureKind
+from tagger.images import memory, scaling
 from tagger.images.colours import scalable
 from tagger.images.formats import Format, open_header
 from tagger.images.memory import Room, needed_bytes
@@ -24,26 +25,8 @@ from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.photos import digest_photo
 from tagger.photos.readable import readable_file
 
-RESIZE = Resize(short_side=128, size=112)
-MAX_PIXELS = 50_000_000
 PICTURE = draw_photo(7, (300, 200))
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def decode(data: bytes) -> DecodedImage:
-    return decode_photo(data, RESIZE, max_pixels=MAX_PIXELS)
-
-
-def failed(data: bytes) -> tuple[FailureKind, str]:
-    with pytest.raises(PhotoFailed) as caught:
-        decode(data)
-    return caught.value.failure.kind, caught.value.failure.text
-
-
-def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return file.getvalue()
 
 
 def difference(one: bytes, other: bytes) -> float:

@@ -7,41 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from decoding import decode, failed, saved
 from drawing import draw_photo
 from PIL import Image, ImageCms
 from profiles import gray_profile, ink_profile
 
 from bench.by_hand import CMYK, GRAY, LAB, SEE_THROUGH, chunk, png_of, tiff_of
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.images import DecodedImage, Resize, decode_photo
 from tagger.images.failures import failing_alone
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.photos.endings import ends_early
 
-RESIZE = Resize(short_side=128, size=112)
-MAX_PIXELS = 50_000_000
 PICTURE = draw_photo(7, (300, 200))
 BYTES = np.asarray(PICTURE)
 DEEP = BYTES.astype(np.uint16) * 257
 GRAYS = np.asarray(PICTURE.convert("L"))
 DEEP_GRAYS = GRAYS.astype(np.uint16) * 257
 FAILURES = Path(__file__).parent.parent / "docs" / "failures.md"
-
-
-def decode(data: bytes) -> DecodedImage:
-    return decode_photo(data, RESIZE, max_pixels=MAX_PIXELS)
-
-
-def failed(data: bytes) -> tuple[FailureKind, str]:
-    with pytest.raises(PhotoFailed) as caught:
-        decode(data)
-    return caught.value.failure.kind, caught.value.failure.text
-
-
-def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return file.getvalue()
 
 
 def difference(data: bytes, expected: np.ndarray) -> float:

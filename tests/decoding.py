@@ -1,0 +1,30 @@
+"""Photos as bytes, decoded or refused, for tests of images."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.images import DecodedImage, Resize, decode_photo
+
+RESIZE = Resize(short_side=128, size=112)
+MAX_PIXELS = 50_000_000
+
+
+def decode(data: bytes) -> DecodedImage:
+    return decode_photo(data, RESIZE, max_pixels=MAX_PIXELS)
+
+
+def failed(data: bytes) -> tuple[FailureKind, str]:
+    """How and why these bytes are refused, as they must be."""
+    with pytest.raises(PhotoFailed) as caught:
+        decode(data)
+    return caught.value.failure.kind, caught.value.failure.text
+
+
+def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    """The picture as a file of that kind."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
