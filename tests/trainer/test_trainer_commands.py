@@ -16,7 +16,7 @@ from pictures import TINTS, draw_world, save_random_weights
 from tagger.artifact import file_digest, load_module, read_manifest
 from tagger.devices import Device
 from tagger.model import load_model
-from trainer import cli
+from trainer.cli import main as cli
 from trainer.decoding import decode_batches
 from trainer.runs import load_run
 
@@ -260,12 +260,12 @@ def test_wrong_usage_exits_with_2_and_help_teaches(trainer: Command) -> None:
 
 def test_help_and_wrong_usage_do_not_import_torch() -> None:
     for words in (["--help"], ["train", "transfer", "--help"], ["train", "transfer", "--bogus"]):
-        program = f"import sys, trainer.cli\nsys.argv[1:] = {words!r}\ntry: trainer.cli.main()\nfinally: assert 'torch' not in sys.modules"
+        program = f"import sys, trainer.cli.main\nsys.argv[1:] = {words!r}\ntry: trainer.cli.main.main()\nfinally: assert 'torch' not in sys.modules"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert "AssertionError" not in done.stderr
         assert done.returncode == (2 if "--bogus" in words else 0)
 
 
 def _type(*words: object) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-c", "from trainer.cli import main; main()", *map(str, words)]
+    program = [sys.executable, "-c", "from trainer.cli.main import main; main()", *map(str, words)]
     return subprocess.run(program, capture_output=True, text=True, check=False, timeout=120)

@@ -1,0 +1,80 @@
+"""Commands about finished models: `trainer export` and `trainer evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.cli.options import DeviceName, Json, print_results
+
+models_app = typer.Typer()
+
+
+@models_app.command()
+def export(
+    *,
+    run: Annotated[Path, typer.Argument(help="The folder that `trainer train` wrote.")],
+    out: Annotated[Path, typer.Option(help="The model file to write, MODEL.pt.")],
+    name: Annotated[
+        str | None,
+        typer.Option(help="The model's name in `tagger model list`; the file's name, if not given."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run's model as one file for `tagger --model`, if it agrees with the training model on every validation photo."""
+    from trainer.export import export_run
+
+    exported = export_run(run, out, name=name)
+    document = {
+        "path": str(exported.path.absolute()),
+        "name": exported.manifest.name,
+        "digest": exported.digest,
+        "size_bytes": exported.size_bytes,
+        "labels": len(exported.manifest.labels),
+        "photos_compared": exported.compared,
+    }
+    print_results(document, as_json=as_json)
+
+
+@models_app.command()
+def evaluate(
+    *,
+    model: Annotated[Path, typer.Argument(help="A model file that `trainer export` wrote.")],
+    data: Annotated[
+        Path, typer.Option(help="The folder with test/LABEL/photo.jpg, or with the label folders themselves.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="The folder to write report.md, its drawings and metrics.json to.")
+    ],
+    distractors: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of ordinary photos, at any depth, that show none of the landmarks: how many get a false tag?"
+        ),
+    ] = None,
+    device: Annotated[
+        DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="Where to compute, in full precision.")
+    ] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Measure a model on photos it has not seen: top-1, top-3, per landmark, confusion, calibration, rejection."""
+    from trainer.evaluation import evaluate as measure
+    from trainer.report import REPORT, figures_of, write_report
+
+    evaluation = measure(model, data, distractors, device=device)
+    write_report(evaluation, out)
+    if as_json:
+        print_results(figures_of(evaluation), as_json=True)
+        return
+    document = {
+        "photos": evaluation.photos,
+        "top1": evaluation.top1,
+        "top3": evaluation.top3,
+        "top5": evaluation.top5,
+        "ece": evaluation.ece,
+        "accepted_right": evaluation.accepted_right,
+        "precision_at_threshold": evaluation.precision,
+    }
+    if evaluation.rejection:
+        document |= {"auroc": evaluation.rejection.auroc, "false_tags": evaluation.rejection.false_tags}
+    print_results(document | {"report": str(out / REPORT)}, as_json=False)

@@ -1,0 +1,17 @@
+"""Options and ways of printing that several commands share."""
+
+import json
+from typing import Annotated, Literal
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
+DeviceName = Literal["auto", "cuda", "mps", "cpu"]
+
+
+def print_results(document: dict[str, object], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        return
+    for name, value in document.items():
+        typer.echo(f"{name}\t{value:.4g}" if isinstance(value, float) else f"{name}\t{value}")
