@@ -30,13 +30,7 @@ def main() -> None:
     asked = parser.parse_args()
     network, manifest = load(asked.model)
     labels = [label["name"] for label in manifest["labels"]]
-    transform = transforms.Compose(
-        [
-            transforms.Resize(manifest["input"]["short_side"]),
-            transforms.CenterCrop(manifest["input"]["size"]),
-            transforms.PILToTensor(),
-        ]
-    )
+    transform = transforms.Compose([*scaling(manifest["input"]), transforms.PILToTensor()])
     for path in photos(asked.paths):
         image = transform(Image.open(path).convert("RGB"))  # uint8 (3, H, W)
         with torch.inference_mode():
@@ -44,6 +38,14 @@ def main() -> None:
         best = scores.topk(min(TOP_K, len(labels)))
         seen = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         print(f"{path}: " + ", ".join(f"{labels[position]} {score:.0%}" for position, score in seen))
+
+
+def scaling(rule: dict[str, Any]) -> list[transforms.Transform]:
+    """The model's input rule in torchvision's words."""
+    size = rule["size"]
+    if rule["fit"] == "stretch":
+        return [transforms.Resize((size, size))]
+    return [transforms.Resize(rule["short_side"]), transforms.CenterCrop(size)]
 
 
 def load(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:

@@ -22,7 +22,7 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tagger.errors import ModelRefused
-from tagger.images import Resize
+from tagger.images import Fit, Resize
 
 if TYPE_CHECKING:
     import torch
@@ -51,20 +51,20 @@ class Label(_Frozen):
 
 
 class InputRule(_Frozen):
-    """The image the model wants: the short side scaled to `short_side`, then the middle `size` x `size` pixels."""
+    """The image the model wants, `size` x `size` pixels: what `Resize` says of its fields."""
 
     size: int = Field(ge=16, le=4096)
     short_side: int = Field(ge=16, le=8192)
+    fit: Fit = "crop"
 
     @model_validator(mode="after")
-    def _crop_fits(self) -> Self:
-        if self.size > self.short_side:
-            raise ValueError("size must not be larger than short_side")
+    def _holds_together(self) -> Self:
+        _ = self.resize
         return self
 
     @property
     def resize(self) -> Resize:
-        return Resize(short_side=self.short_side, size=self.size)
+        return Resize(short_side=self.short_side, size=self.size, fit=self.fit)
 
 
 class Manifest(_Frozen):

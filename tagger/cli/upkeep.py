@@ -262,9 +262,14 @@ def _tell(model: RegisteredModel, text: str, *, json: bool) -> None:
 
 
 def _print_manifest(manifest: Manifest) -> None:
-    size, short_side = manifest.input.size, manifest.input.short_side
+    size, rule = manifest.input.size, manifest.input
     typer.echo(f"made:       {manifest.created_at:%Y-%m-%d %H:%M}")
-    typer.echo(f"input:      {size} x {size} pixels, out of a short side of {short_side}")
+    how = (
+        "the whole photo"
+        if rule.fit == "stretch"
+        else f"the middle, out of a short side of {rule.short_side}"
+    )
+    typer.echo(f"input:      {size} x {size} pixels, {how}")
     typer.echo(f"threshold:  {manifest.threshold} ({printable(manifest.threshold_reason)})")
     for title, facts in (
         ("metrics", manifest.metrics),

@@ -5,6 +5,7 @@ Imports no torch: the model turns the pixels into a tensor.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,11 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from tagger.errors import PhotoFailed
-from tagger.images.colours import encoding_of, to_srgb
+from tagger.images.colours import encoding_of, scalable, to_srgb
 from tagger.images.failures import failing_alone, is_cut_off
 from tagger.images.formats import Format, check_pixels, format_of, open_header
 from tagger.images.memory import ROOM, needed_bytes
-from tagger.images.scaling import scaled
+from tagger.images.scaling import Box, scaled
 from tagger.photos.containers import orientation_in
 from tagger.photos.readable import bare_file
 from tagger.photos.tiff import ORIENTATION
@@ -24,16 +25,27 @@ from tagger.photos.tiff import ORIENTATION
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
 
+Fit = Literal["crop", "stretch"]
+"""How an image that is not square becomes one: its middle is cut out, or the whole of it is stretched."""
+
+
 @dataclass(frozen=True)
 class Resize:
-    """How an upright image becomes the model's input: short side scaled to `short_side`, then the middle `size` x `size` cut out."""
+    """How an upright image becomes the model's input of `size` x `size` pixels.
+
+    crop: the short side is scaled to `short_side`, then the middle cut out. stretch: the whole image is scaled, each side on
+    its own; `short_side` is then `size`.
+    """
 
     short_side: int
     size: int
+    fit: Fit = "crop"
 
     def __post_init__(self) -> None:
         if not 0 < self.size <= self.short_side:
             raise ValueError(f"short_side {self.short_side} must be at least size {self.size}")
+        if self.fit == "stretch" and self.short_side != self.size:
+            raise ValueError("short_side must be size where the whole image is stretched")
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,18 @@ def decode_photo(data: bytes, resize: Resize, *, max_pixels: int) -> DecodedImag
     return DecodedImage(np.asarray(square), width, height)
 
 
+def decode_whole(data: bytes, *, max_pixels: int) -> Pixels:
+    """The same for the whole photo at its own size, uint8 (H, W, 3); its pixels beside the decoded ones take memory.
+
+    Raises:
+        PhotoFailed: as `decode_photo`.
+    """
+    photo_format = format_of(data)
+    with failing_alone(data):
+        upright, _, _ = _read(data, photo_format, None, max_pixels)
+    return np.asarray(upright)
+
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -70,10 +94,10 @@ _SIDEWAYS = (5, 6, 7, 8)
 _BLOCK = 32
 """The most pixels that a JPEG codes together, across and down."""
 _Upright = tuple[Image.Image, int, int]
-"""The square that the model sees, and the photo's own width and height."""
+"""The square that the model sees, or all of the photo where no resize rule is given, and its own width and height."""
 
 
-def _read(data: bytes, photo_format: Format, resize: Resize, max_pixels: int) -> _Upright:
+def _read(data: bytes, photo_format: Format, resize: Resize | None, max_pixels: int) -> _Upright:
     try:
         return _read_file(data, data, photo_format, resize, max_pixels)
     except PhotoFailed:
@@ -99,7 +123,7 @@ def _read_file(
     data: bytes,
     whole: bytes,
     photo_format: Format,
-    resize: Resize,
+    resize: Resize | None,
     max_pixels: int,
     *,
     may_be_blank: bool = True,
@@ -109,13 +133,17 @@ def _read_file(
     width, height = image.size
     orientation = _orientation(whole, image)
     # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost.
-    draft = image.draft(None, (resize.short_side, resize.short_side)) if photo_format is Format.JPEG else None
+    draft = (
+        image.draft(None, (resize.short_side, resize.short_side))
+        if resize and photo_format is Format.JPEG
+        else None
+    )
     with ROOM.holding(needed_bytes(image, photo_format, (width, height))):
         image.load()
         check_pixels(*image.size, max_pixels)
         if not may_be_blank and _is_uniform(image):
             raise _Blank
-        square = _middle(image, draft[1][2:] if draft else image.size, resize)
+        square = _seen(image, draft[1][2:] if draft else image.size, resize) if resize else _all_of(image)
         del image  # or its pixels would be there when the next one takes their room
     if orientation in _TURNS:
         square = square.transpose(_TURNS[orientation])
@@ -143,14 +171,23 @@ def _is_uniform(image: Image.Image) -> bool:
     return bool((extrema[:, 0] == extrema[:, 1]).all())
 
 
-def _middle(image: Image.Image, extent: tuple[float, float], resize: Resize) -> Image.Image:
-    """Scale and cut in one step: only the square's pixels are computed, and it is the same square however the image is turned.
+def _all_of(image: Image.Image) -> Image.Image:
+    encoding = encoding_of(image)
+    return to_srgb(scalable(image), encoding)
+
+
+def _seen(image: Image.Image, extent: tuple[float, float], resize: Resize) -> Image.Image:
+    """Scale and cut in one step: only the pixels that the model sees are computed, and they are the same however the image is turned.
 
     An image decoded at a fraction covers `extent` of its pixels.
     """
     encoding = encoding_of(image)
+    box = (0.0, 0.0, *extent) if resize.fit == "stretch" else _middle(extent, resize)
+    return to_srgb(scaled(image, box, resize.size), encoding)
+
+
+def _middle(extent: tuple[float, float], resize: Resize) -> Box:
     width, height = extent
     side = min(width, height) * resize.size / resize.short_side
     left, top = (width - side) / 2, (height - side) / 2
-    box = (max(left, 0.0), max(top, 0.0), min(left + side, width), min(top + side, height))
-    return to_srgb(scaled(image, box, resize.size), encoding)
+    return max(left, 0.0), max(top, 0.0), min(left + side, width), min(top + side, height)

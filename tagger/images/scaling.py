@@ -17,7 +17,7 @@ _FINAL = {short: long for long, short in _PREMULTIPLIED.items()}
 
 
 def scaled(image: Image.Image, box: Box, side: int) -> Image.Image:
-    """The square `box` of an image as `side` x `side` pixels, in one of the scalable modes."""
+    """The `box` of an image as `side` x `side` pixels, in one of the scalable modes."""
     if image.width * image.height <= _BAND_PIXELS:
         return scalable(image).resize(
             (side, side), Image.Resampling.BILINEAR, box, reducing_gap=_REDUCING_GAP
