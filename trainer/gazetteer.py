@@ -42,6 +42,16 @@ def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, .
     return tuple(result)
 
 
+def listed_labels(folder: Path) -> tuple[str, ...]:
+    """The labels that `folder`'s landmarks.csv has rows for; none where there is no file.
+
+    Raises:
+        LandmarksFileInvalid: it cannot be read as such a file.
+    """
+    path = folder / FILE_NAME
+    return tuple(_read_rows(path)) if path.is_file() else ()
+
+
 def name_of(label: str) -> str:
     """The label as people write it: `16.Eiffel_Tower` → `Eiffel Tower`."""
     return re.sub(r"^\d+\.", "", label).replace("_", " ").strip() or label

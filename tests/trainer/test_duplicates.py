@@ -1,9 +1,11 @@
+import numpy as np
 import torch
 from drawing import draw_photo
 from PIL import Image
+from scenes import scene
 from torch import Tensor
 
-from trainer.duplicates import difference_hashes, group_near_duplicates
+from trainer.duplicates import Sketch, difference_hashes, group_near_duplicates, sketch_of
 
 
 def test_the_same_scene_again_has_a_near_hash_and_another_scene_has_not() -> None:
@@ -29,6 +31,45 @@ def test_chains_of_near_hashes_are_one_group() -> None:
     assert group_near_duplicates([a, far, b, c], near_bits=3) == [0, 1, 0, 0]
     assert group_near_duplicates([a, c], near_bits=3) == [0, 1]
     assert group_near_duplicates([], near_bits=3) == []
+
+
+def test_near_hashes_of_pictures_that_look_different_are_no_near_duplicates() -> None:
+    one, other = (_sketch(scene(seed)) for seed in (1, 2))
+    again = _sketch(scene(1, (200, 150)))
+    hashes = [one.difference_hash, one.difference_hash ^ 0b1011, again.difference_hash]
+    thumbnails = [one.thumbnail, other.thumbnail, again.thumbnail]
+
+    assert group_near_duplicates(hashes) == [0, 0, 0]
+    assert group_near_duplicates(hashes, thumbnails) == [0, 1, 0]
+    assert group_near_duplicates([], []) == []
+
+
+def test_blank_images_are_known_and_all_alike() -> None:
+    black, white = (_sketch(Image.new("RGB", (64, 64), colour)) for colour in ("black", "white"))
+
+    assert black.is_blank
+    assert white.is_blank
+    assert not _sketch(scene(1)).is_blank
+    hashes = [black.difference_hash, white.difference_hash]
+    assert group_near_duplicates(hashes, [black.thumbnail, white.thumbnail]) == [0, 0]
+
+
+def test_groups_of_many_photos_are_those_that_comparing_one_by_one_gives() -> None:
+    chance = np.random.default_rng(0)
+    hashes = [int(number) for number in chance.integers(0, 2**63, 5000)]
+    for position in range(0, 5000, 7):
+        hashes[position] = hashes[(position * 31) % 5000] ^ (1 << position % 64)
+    groups = group_near_duplicates(hashes)
+
+    array = np.array(hashes, dtype=np.uint64)
+    for position in range(5000):
+        near = np.flatnonzero(np.bitwise_count(array ^ array[position]) <= 10)
+        assert {groups[other] for other in near} == {groups[position]}
+    assert 3000 < len(set(groups)) < 5000
+
+
+def _sketch(image: Image.Image) -> Sketch:
+    return sketch_of(np.asarray(image.resize((64, 64))))
 
 
 def _pixels(image: Image.Image) -> Tensor:

@@ -10,6 +10,8 @@ import typer
 
 from tagger.devices import quiet_threads
 from tagger.errors import TaggerError
+from trainer.cli.comparing import comparing_app
+from trainer.cli.data import data_app
 from trainer.cli.models import models_app
 from trainer.cli.training import train_app
 
@@ -26,6 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(comparing_app)
+app.add_typer(data_app, name="data")
 app.add_typer(models_app)
 app.add_typer(train_app, name="train")
 

@@ -9,6 +9,23 @@ Json = Annotated[bool, typer.Option("--json", help="Print the results as one JSO
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 
 
+def _whole_strides(value: int) -> int:
+    if value % 32:
+        raise typer.BadParameter(f"{value} is not a multiple of 32")
+    return value
+
+
+ImageSize = Annotated[
+    int,
+    typer.Option(
+        min=32,
+        max=1024,
+        callback=_whole_strides,
+        help="Side of the images that the model sees, in pixels; a multiple of 32.",
+    ),
+]
+
+
 def print_results(document: dict[str, object], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False))

@@ -1,0 +1,173 @@
+"""Archives that nobody vouches for: what is unpacked, what is passed over, and what is refused as a whole."""
+
+import stat
+import tempfile
+import zipfile
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+import pytest
+from archives import course_archive, zip_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenes import scene_bytes, tree
+
+from trainer.datasets import archive as unpacking
+from trainer.datasets.archive import ArchiveUnsound, photo_entries, unpack_photos
+
+PHOTO = scene_bytes(1)
+
+
+def unpack(tmp_path: Path, content: bytes) -> dict[str, bytes]:
+    (tmp_path / "archive.zip").write_bytes(content)
+    (tmp_path / "out").mkdir()
+    unpack_photos(tmp_path / "archive.zip", tmp_path / "out", check_room=lambda _bytes: None)
+    return tree(tmp_path / "out")
+
+
+def refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    with pytest.raises(ArchiveUnsound, match=reason):
+        unpack(tmp_path, content)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["archive.zip", "out"]
+
+
+def test_photos_come_out_below_the_one_folder_that_holds_all(tmp_path: Path) -> None:
+    found = unpack(tmp_path, course_archive())
+    assert sorted(found) == [
+        "test/16.Eiffel_Tower/4.jpg",
+        "test/21.Taj_Mahal/5.jpg",
+        "train/16.Eiffel_Tower/0.jpg",
+        "train/16.Eiffel_Tower/1.jpg",
+        "train/21.Taj_Mahal/2.jpg",
+        "train/21.Taj_Mahal/3.jpg",
+    ]
+
+
+def test_only_photos_and_the_gazetteer_come_out(tmp_path: Path) -> None:
+    names = [
+        "train/A/a.JPG",
+        "train/A/b.png",
+        "train/A/run.sh",
+        "train/A/x.html",
+        "train/.hidden/c.jpg",
+        "landmarks.csv",
+    ]
+    assert sorted(unpack(tmp_path, zip_of(dict.fromkeys(names, PHOTO)))) == [
+        "landmarks.csv",
+        "train/A/a.JPG",
+        "train/A/b.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.jpg",
+        "train/A/../../../evil.jpg",
+        "/etc/evil.jpg",
+        "C:/evil.jpg",
+        "..\\evil.jpg",
+        "train\\A\\evil.jpg",
+        "train/A/new\nline.jpg",
+        "train/A/evil.jpg\x1b[2J.jpg",
+        "train/" + "long" * 70 + ".jpg",
+    ],
+)
+def test_a_name_that_leads_elsewhere_refuses_the_whole_archive(tmp_path: Path, name: str) -> None:
+    refused(
+        tmp_path, zip_of([("train/A/good.jpg", PHOTO), (zipfile.ZipInfo(name), PHOTO)]), "leads out|no name"
+    )
+    assert tree(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFBLK])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
+    link = zipfile.ZipInfo("train/A/link.jpg")
+    link.create_system, link.external_attr = 3, (kind | 0o777) << 16
+    refused(tmp_path, zip_of([(link, b"/etc/passwd")]), "is a link or device")
+
+
+def test_two_entries_of_one_name_are_refused_in_any_case(tmp_path: Path) -> None:
+    refused(tmp_path, zip_of([("train/A/a.jpg", PHOTO), ("train/a/A.JPG", PHOTO)]), "two entries")
+
+
+def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
+    refused(tmp_path, zip_of({"train/A/bomb.jpg": bytes(10_000_000)}), "times its size, as no photos do")
+    assert tree(tmp_path / "out") == {}
+
+
+def test_more_than_is_reasonable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "MOST_ENTRIES", 5)
+    refused(tmp_path, course_archive(), "entries, more than 5")
+
+
+def test_more_bytes_than_is_reasonable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "MOST_BYTES", 1000)
+    refused(tmp_path, course_archive(), "would unpack to")
+
+
+def test_a_size_that_is_a_lie_brings_no_more_than_was_said(tmp_path: Path) -> None:
+    content = zip_of({"train/A/a.jpg": bytes(range(200)) * 50})
+    true, said = (10_000).to_bytes(4, "little"), (500).to_bytes(4, "little")
+    refused(tmp_path, content.replace(true, said), "the archive is broken")
+    assert sum(map(len, tree(tmp_path / "out").values())) <= 500
+
+
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    content = bytearray(zip_of({"train/A/a.jpg": PHOTO}))
+    for mark, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(mark) + flags] |= 1
+    refused(tmp_path, bytes(content), "is encrypted")
+
+
+def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
+    stored = zipfile.ZipInfo("train/A/a.jpg")
+    stored.compress_type = zipfile.ZIP_STORED
+    content = bytearray(zip_of([(stored, PHOTO)]))
+    content[content.index(PHOTO) + 50] ^= 1
+    refused(tmp_path, bytes(content), "the archive is broken .*CRC")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_part_of_an_archive_is_refused(tmp_path: Path, share: float) -> None:
+    content = course_archive()
+    refused(tmp_path, content[: int(share * len(content))], "the archive is broken")
+
+
+@pytest.mark.parametrize("content", [b"<html>not found</html>", bytes(1000)])
+def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    refused(tmp_path, content, "not a zip file")
+
+
+names = st.text(st.sampled_from("aA/.\\:~ \0\n\x7fé💥_-"), min_size=1, max_size=12).map(
+    lambda text: text + ".jpg"
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(names, max_size=4))
+def test_no_name_leads_out_of_the_folder(listed: list[str]) -> None:
+    folder = PurePosixPath("/somewhere/out")
+    try:
+        entries = photo_entries([zipfile.ZipInfo(name) for name in listed])
+    except ArchiveUnsound:
+        return
+    for entry in entries:
+        target = folder / entry.path
+        assert target.is_relative_to(folder)
+        assert ".." not in target.parts
+        assert not set(str(entry.path)) & set("\\:\0\n\x7f")
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data())
+def test_whatever_is_wrong_with_the_bytes_is_said_as_such(data: st.DataObject) -> None:
+    content = bytearray(zip_of({"train/A/a.jpg": PHOTO[:400], "train/B/b.jpg": PHOTO[:300]}))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "archive.zip").write_bytes(content)
+        (Path(folder) / "out").mkdir()
+        with suppress(ArchiveUnsound):
+            unpack_photos(Path(folder) / "archive.zip", Path(folder) / "out", check_room=lambda _bytes: None)
+        assert sorted(path.name for path in Path(folder).iterdir()) == ["archive.zip", "out"]

@@ -1,0 +1,211 @@
+"""`trainer data download` against a real server that cuts, changes, refuses and lies."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archive_server import FileServer, serving
+from archives import course_archive
+from said import Typed
+from scenes import tree
+
+from trainer.datasets.download import download
+from trainer.datasets.udacity import fetch_udacity
+from trainer.errors import ArchiveRefused, DownloadFailed, NoRoom
+from trainer.gazetteer import labels_with_landmarks
+
+CONTENT = bytes(range(256)) * 3000
+AT_ONCE = (0.0, 0.0, 0.0)
+
+
+@pytest.fixture
+def server() -> Any:
+    with serving(CONTENT) as served:
+        yield served
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "file.zip"
+
+
+def fetch(server: FileServer, file: Path) -> bytes:
+    download(server.url, file, waits_s=AT_ONCE)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    return file.read_bytes()
+
+
+def interrupt(server: FileServer, file: Path, after: int = 100_000) -> None:
+    """A download that ended when so much was there."""
+    server.cuts = [after, 0]
+    with pytest.raises(DownloadFailed, match=r"What has come is kept: run the same command again"):
+        download(server.url, file, waits_s=())
+    server.asked.clear()
+
+
+def test_a_cut_connection_is_resumed_where_it_stopped(server: FileServer, file: Path) -> None:
+    server.cuts = [100_000, 50_000, 0, 1]
+    assert fetch(server, file) == CONTENT
+    assert server.asked == [None, "bytes=100000-", "bytes=150000-", "bytes=150000-", "bytes=150001-"]
+
+
+def test_the_same_command_goes_on_later(server: FileServer, file: Path) -> None:
+    interrupt(server, file)
+    assert fetch(server, file) == CONTENT
+    assert server.asked == ["bytes=100000-"]
+
+
+def test_without_a_tag_the_date_tells_whether_it_is_the_same(server: FileServer, file: Path) -> None:
+    server.tag, server.modified = None, "Wed, 01 Jan 2020 00:00:00 GMT"
+    interrupt(server, file)
+    assert fetch(server, file) == CONTENT
+    assert server.asked == ["bytes=100000-"]
+
+
+@pytest.mark.parametrize("tag", [None, 'W/"weak"'])
+def test_a_file_that_cannot_be_known_again_is_fetched_anew(
+    server: FileServer, file: Path, tag: str | None
+) -> None:
+    server.tag = tag
+    interrupt(server, file)
+    assert fetch(server, file) == CONTENT
+    assert server.asked == [None]
+
+
+def test_a_file_that_changed_meanwhile_is_fetched_anew(server: FileServer, file: Path) -> None:
+    interrupt(server, file)
+    server.tag, server.content = '"two"', CONTENT[::-1]
+    assert fetch(server, file) == CONTENT[::-1]
+
+
+def test_a_server_that_resumes_nothing_sends_all_of_it(server: FileServer, file: Path) -> None:
+    interrupt(server, file)
+    server.resumes = False
+    assert fetch(server, file) == CONTENT
+
+
+def test_a_wrong_part_is_not_taken(server: FileServer, file: Path) -> None:
+    interrupt(server, file)
+    server.wrong_parts = True
+    assert fetch(server, file) == CONTENT
+    assert server.asked == ["bytes=100000-", None]
+
+
+def test_a_file_that_was_complete_is_only_given_its_name(server: FileServer, file: Path) -> None:
+    interrupt(server, file, after=len(CONTENT) - 1)
+    with Path(f"{file}.partial").open("ab") as partial:
+        partial.write(CONTENT[-1:])
+    assert fetch(server, file) == CONTENT
+
+
+def test_more_than_the_server_has_is_thrown_away(server: FileServer, file: Path) -> None:
+    interrupt(server, file)
+    with Path(f"{file}.partial").open("ab") as partial:
+        partial.write(bytes(len(CONTENT)))
+    assert fetch(server, file) == CONTENT
+
+
+def test_trouble_that_passes_is_waited_out(server: FileServer, file: Path) -> None:
+    server.refusals = [503, 500, 429]
+    assert fetch(server, file) == CONTENT
+
+
+def test_trouble_that_does_not_pass_ends_it(server: FileServer, file: Path) -> None:
+    server.refusals = [503] * 20
+    with pytest.raises(DownloadFailed, match="503"):
+        fetch(server, file)
+    assert len(server.refusals) == 20 - 1 - len(AT_ONCE)
+
+
+@pytest.mark.parametrize("status", [404, 403, 410])
+def test_a_file_that_is_not_there_is_not_asked_for_again(server: FileServer, file: Path, status: int) -> None:
+    server.refusals = [status] * 3
+    with pytest.raises(DownloadFailed, match=rf"{status}.*--url"):
+        fetch(server, file)
+    assert len(server.asked) == 1
+
+
+def test_a_length_that_is_never_reached_ends_it(server: FileServer, file: Path) -> None:
+    server.announced, server.resumes = len(CONTENT) + 5, False
+    with pytest.raises(DownloadFailed, match=rf"ended after {len(CONTENT)} of {len(CONTENT) + 5} bytes"):
+        fetch(server, file)
+
+
+def test_nobody_listens(file: Path) -> None:
+    with serving(b"") as gone:
+        url = gone.url
+    with pytest.raises(DownloadFailed, match="refused"):
+        download(url, file, waits_s=AT_ONCE)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.org/a.zip", "landmarks.zip"])
+def test_other_addresses_are_refused(file: Path, url: str) -> None:
+    with pytest.raises(DownloadFailed, match="no http or https address"):
+        download(url, file)
+
+
+# --- The course's archive, as a command.
+
+
+def test_the_archive_is_fetched_and_laid_out_once(data: Typed, tmp_path: Path) -> None:
+    with serving(course_archive()) as server:
+        words = ("download", "udacity", "--out", tmp_path / "set", "--url", server.url)
+        said = data(*words, "--json")
+        assert said.code == 0, said.err
+        assert {name: said.json[name] for name in ("train", "test", "labels", "fetched")} == {
+            "train": 4,
+            "test": 2,
+            "labels": 2,
+            "fetched": True,
+        }
+        again = data(*words)
+        assert again.code == 0
+        assert "it is there already, nothing was fetched" in again.err
+        assert "fetched\tFalse\n" in again.text
+        assert len(server.asked) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    made = tree(tmp_path / "set")
+    assert "train/16.Eiffel_Tower/0.jpg" in made
+    assert not [path for path in made if "MACOSX" in path or "DS_Store" in path]
+    assert json.loads(made["source.json"])["size_bytes"] == len(course_archive())
+    eiffel, raceway = labels_with_landmarks(["16.Eiffel_Tower", "22.Moscow_Raceway"], tmp_path / "set")
+    assert (eiffel.slug, eiffel.country, raceway.slug) == ("eiffel-tower", "France", "moscow-raceway")
+
+
+def test_what_is_no_sound_archive_is_refused_and_fetched_anew(tmp_path: Path) -> None:
+    with serving(course_archive()[:-300]) as server:
+        with pytest.raises(ArchiveRefused, match="the archive is broken"):
+            fetch_udacity(tmp_path / "set", server.url)
+        assert list(tmp_path.iterdir()) == []
+        server.content = course_archive()
+        assert fetch_udacity(tmp_path / "set", server.url).train == 4
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+    other = course_archive(top="photos", train="learn")
+    with serving(other) as server, pytest.raises(ArchiveRefused, match="no train/LABEL/photo"):
+        fetch_udacity(tmp_path / "set", server.url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_that_was_fetched_is_not_fetched_again(tmp_path: Path) -> None:
+    (tmp_path / ".set.download.zip").write_bytes(course_archive())
+    assert fetch_udacity(tmp_path / "set", "http://127.0.0.1:9/never-asked.zip").labels == 2
+
+
+def test_a_folder_with_something_in_it_is_left_alone(data: Typed, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "mine.jpg").touch()
+    said = data("download", "udacity", "--out", tmp_path / "set", "--url", "http://127.0.0.1:9/x.zip")
+    assert said.code == 1
+    assert "There is something in" in said.err
+    assert data("download", "everything", "--out", tmp_path / "x").code == 2
+
+
+def test_room_is_made_sure_of_before_anything_comes(tmp_path: Path) -> None:
+    with serving(CONTENT) as server:
+        server.announced = 2**60
+        with pytest.raises(NoRoom, match="not enough room"):
+            fetch_udacity(tmp_path / "set", server.url)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,185 @@
+"""`trainer data inspect`: what it finds in a folder where everything is wrong once, and what it leaves behind."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from at_a_terminal import interrupted_at
+from PIL import Image
+from said import Typed
+from scenes import draw_label, draw_scene, tree
+
+from trainer.datasets.inspection import inspect_folder
+from trainer.datasets.sheet import LABELS_A_SHEET, write_sheets
+
+
+@pytest.fixture
+def messy(tmp_path: Path) -> Path:
+    """Two good labels, and one of everything that goes wrong."""
+    folder = tmp_path / "set"
+    draw_label(folder / "train" / "Tower", range(22))
+    draw_label(folder / "train" / "Bridge", range(100, 121))
+    draw_label(folder / "test" / "Tower", range(200, 203))
+    draw_label(folder / "test" / "Hill", range(300, 302))
+    (folder / "train" / "Empty").mkdir()
+    (folder / "train" / "Tower" / "cut.jpg").write_bytes(
+        (folder / "train" / "Tower" / "1.jpg").read_bytes()[:300]
+    )
+    (folder / "train" / "Tower" / "page.png").write_text("<html>not found</html>")
+    (folder / "train" / "Tower" / "notes.txt").write_text("hello")
+    (folder / "train" / "Tower" / ".DS_Store").write_text("junk")
+    shutil.copy(folder / "train" / "Tower" / "2.jpg", folder / "train" / "Bridge" / "same.jpg")
+    shutil.copy(folder / "train" / "Tower" / "3.jpg", folder / "test" / "Tower" / "copy of 3.jpg")
+    draw_scene(folder / "test" / "Tower" / "near 4.jpg", 4, (160, 120), quality=60)
+    draw_scene(folder / "train" / "Bridge" / "near 100.jpg", 100, (160, 120))
+    Image.new("RGB", (50, 40), "black").save(folder / "train" / "Bridge" / "black.jpg")
+    draw_scene(folder / "train" / "stray.jpg", 400)
+    draw_label(folder / "other", [401])
+    (folder / "landmarks.csv").write_text("label,slug\nTower,tower\nBridge,bridge\nCastle,castle\n")
+    return folder
+
+
+def test_everything_that_is_wrong_is_found(data: Typed, messy: Path, tmp_path: Path) -> None:
+    before = tree(messy)
+    said = data("inspect", messy, "--out", tmp_path / "report", "--json")
+
+    assert said.code == 0, said.err
+    found = said.json
+    assert found == json.loads((tmp_path / "report" / "inspection.json").read_text(encoding="utf-8"))
+    assert found["splits"] == ["train", "test"]
+    assert {each["label"]: each["splits"] for each in found["labels"]} == {
+        "Bridge": {"train": 24, "test": 0},
+        "Empty": {"train": 0, "test": 0},
+        "Hill": {"train": 0, "test": 2},
+        "Tower": {"train": 22, "test": 5},
+    }
+    assert found["photos"] == 53
+    assert {each["path"]: each["kind"] for each in found["broken"]} == {
+        "train/Tower/cut.jpg": "truncated",
+        "train/Tower/page.png": "not-an-image",
+    }
+    assert all(each["text"].endswith(".") for each in found["broken"])
+    assert found["not_photos"] == ["train/Tower/notes.txt"]
+    assert found["outside_labels"] == ["train/stray.jpg"]
+    assert found["passed_over"] == ["other"]
+    assert found["blank"] == ["train/Bridge/black.jpg"]
+    assert paths(found["exact_duplicates"]) == [
+        ["train/Bridge/same.jpg", "train/Tower/2.jpg"],
+        ["test/Tower/copy of 3.jpg", "train/Tower/3.jpg"],
+    ]
+    assert paths(found["label_conflicts"]) == [["train/Bridge/same.jpg", "train/Tower/2.jpg"]]
+    assert paths(found["leaks"]["exact"]) == [["test/Tower/copy of 3.jpg", "train/Tower/3.jpg"]]
+    assert paths(found["leaks"]["near"]) == [["test/Tower/near 4.jpg", "train/Tower/4.jpg"]]
+    assert ["train/Bridge/100.jpg", "train/Bridge/near 100.jpg"] in paths(found["near_duplicates"])
+    assert found["landmarks"] == {
+        "rows": 3,
+        "without_folder": ["Castle"],
+        "without_row": ["Empty", "Hill"],
+        "problem": None,
+    }
+    assert found["few"] == {"Empty": 0, "Hill": 0}
+    assert found["sizes"] == {"min": [50, 40], "median": [96, 72], "max": [160, 120]}
+    assert found["formats"] == {"JPEG": 53}
+    assert tree(messy) == before
+
+
+def test_the_report_says_what_to_do(data: Typed, messy: Path, tmp_path: Path) -> None:
+    said = data("inspect", messy, "--out", tmp_path / "report")
+
+    assert "leaks\t2\n" in said.text
+    assert f"report\t{tmp_path / 'report' / 'report.md'}\n" in said.text
+    report = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    for heading in ("Leaks between splits: 2", "Label conflicts: 1", "Broken photos: 2", "Blank photos: 1"):
+        assert f"## {heading}\n" in report
+    assert "`train/Tower/cut.jpg`: truncated. The file ends" in report
+    assert "no row for the folder Hill" in report
+    assert "| Tower | 22 | 5 |" in report
+    assert "(sheet.png)" in report
+
+
+def test_label_folders_may_lie_in_the_folder_itself(data: Typed, tmp_path: Path) -> None:
+    draw_label(tmp_path / "set" / "Tòa Xanh", range(20))
+    draw_label(tmp_path / "set" / "B|ridge", range(40, 45))
+    found = data("inspect", tmp_path / "set", "--out", tmp_path / "report", "--json").json
+
+    assert found["splits"] == []
+    assert {each["label"]: each["photos"] for each in found["labels"]} == {"Tòa Xanh": 20, "B|ridge": 5}
+    assert (found["imbalance"], found["few"], found["landmarks"]) == (4.0, {"B|ridge": 5}, None)
+
+
+def test_a_gazetteer_that_cannot_be_used_is_a_finding(data: Typed, tmp_path: Path) -> None:
+    draw_label(tmp_path / "set" / "A", range(3))
+    (tmp_path / "set" / "landmarks.csv").write_text("label,latitude\nA,north\n")
+    found = data("inspect", tmp_path / "set", "--out", tmp_path / "report", "--json").json
+
+    assert "label A, column latitude" in found["landmarks"]["problem"]
+
+
+def test_the_report_goes_where_the_person_is_and_never_among_the_photos(
+    data: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_label(tmp_path / "there" / "set" / "A", range(2))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert data("inspect", tmp_path / "there" / "set").code == 0
+    assert (tmp_path / "here" / "set-inspection" / "sheet.png").is_file()
+    monkeypatch.chdir(tmp_path / "there" / "set")
+    assert data("inspect", ".").code == 0
+    assert (tmp_path / "there" / "set-inspection" / "sheet.png").is_file()
+    said = data("inspect", ".", "--out", "report")
+    assert said.code == 1
+    assert "where nothing is ever written" in said.err
+    assert [path.name for path in (tmp_path / "there" / "set").iterdir()] == ["A"]
+
+
+def test_a_folder_without_photos_is_refused_with_how_to_lay_them_out(data: Typed, tmp_path: Path) -> None:
+    (tmp_path / "set" / "A").mkdir(parents=True)
+    said = data("inspect", tmp_path / "set", "--out", tmp_path / "report")
+    assert (said.code, said.text) == (1, "")
+    assert "LABEL/photo.jpg" in said.err
+    assert data("inspect", tmp_path / "nowhere").code == 1
+    assert data("inspect").code == 2
+
+
+def test_many_labels_go_on_several_sheets_and_each_has_its_row(tmp_path: Path) -> None:
+    for number in range(LABELS_A_SHEET + 1):
+        draw_scene(
+            tmp_path / "set" / f"{number:03}.A_long_name_of_a_place_that_needs_lines" / "a.jpg", number
+        )
+    first, second = write_sheets(inspect_folder(tmp_path / "set"), tmp_path)
+
+    with Image.open(first) as sheet, Image.open(second) as rest:
+        assert sheet.height == 32 * rest.height - 31 * 6
+        assert sheet.width > 3 * 800
+
+
+def test_inspecting_imports_no_torch(messy: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; from trainer.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    )
+    os.mkfifo(messy / "train" / "Tower" / "pipe.jpg")  # is no reason to wait
+    words = [sys.executable, "-c", program, "data", "inspect", messy, "--out", tmp_path / "report", "-q"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+
+    assert done.stdout.endswith("False\n")
+    assert "left out: " in done.stderr
+    assert "pipe.jpg" in done.stderr
+
+
+def test_a_person_sees_progress_and_may_interrupt_it(messy: Path, tmp_path: Path) -> None:
+    for number in range(1000, 9000):
+        (messy / "train" / "Tower" / f"{number}.jpg").hardlink_to(messy / "train" / "Tower" / "1.jpg")
+    said = interrupted_at("looking at photos", "inspect", messy, "--out", tmp_path / "report")
+
+    assert said.code == 130
+    assert "Traceback" not in said.err
+    assert not (tmp_path / "report").exists()
+
+
+def paths(groups: list[list[dict[str, Any]]]) -> list[list[str]]:
+    return [sorted(each["path"] for each in group) for group in groups]

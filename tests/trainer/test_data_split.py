@@ -1,0 +1,261 @@
+"""`trainer data split`: shares, groups, reproducibility, and photos that nobody touches."""
+
+import json
+import random
+import shutil
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+from at_a_terminal import interrupted_at
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from said import Typed
+from scenes import draw_label, draw_scene, tree
+
+from trainer.split import allot
+
+SHARES = {"test": 0.2, "val": 0.2}
+EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
+
+groupings = st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=6), min_size=1, max_size=40)
+"""Groups of photos that belong together, each a list of their labels."""
+
+
+@EXAMPLES
+@given(groupings, st.integers(0, 3), st.floats(0, 0.45), st.floats(0, 0.45))
+def test_groups_stay_together_and_every_label_keeps_a_photo(
+    grouping: list[list[str]], seed: int, val: float, test: float
+) -> None:
+    labels, groups, digests = flattened(grouping)
+    splits = allot(labels, groups, digests, {"test": test, "val": val}, seed=seed)
+
+    together: dict[int, set[str]] = defaultdict(set)
+    for group, split in zip(groups, splits, strict=True):
+        together[group].add(split)
+    assert all(len(found) == 1 for found in together.values())
+    learned = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
+    assert learned == set(labels)
+
+
+@EXAMPLES
+@given(groupings)
+def test_no_split_gets_more_than_its_share_and_a_group(grouping: list[list[str]]) -> None:
+    labels, groups, digests = flattened(grouping)
+    splits = allot(labels, groups, digests, SHARES, seed=0)
+
+    largest = max(map(len, grouping))
+    totals = Counter(labels)
+    for split, share in SHARES.items():
+        taken = Counter(label for label, where in zip(labels, splits, strict=True) if where == split)
+        for label, count in totals.items():
+            # Each label may have had to fill its share with one group, which may hold any of the others.
+            assert taken[label] <= share * count + 0.5 + largest * len(totals)
+
+
+@EXAMPLES
+@given(st.integers(1, 200), st.integers(0, 3))
+def test_shares_are_exact_where_no_photos_belong_together(count: int, seed: int) -> None:
+    labels, groups, digests = flattened([["a"]] * count)
+    found = Counter(allot(labels, groups, digests, SHARES, seed=seed))
+
+    wanted = int(0.2 * count + 0.5)
+    if 2 * wanted < count:
+        assert (found["test"], found["val"]) == (wanted, wanted)
+    assert found["train"] >= 1
+
+
+@EXAMPLES
+@given(groupings, st.randoms(use_true_random=False))
+def test_the_order_of_photos_and_the_names_of_groups_do_not_matter(
+    grouping: list[list[str]], chance: random.Random
+) -> None:
+    labels, groups, digests = flattened(grouping)
+    splits = allot(labels, groups, digests, SHARES, seed=7)
+    order = list(range(len(labels)))
+    chance.shuffle(order)
+    shuffled = allot(
+        [labels[number] for number in order],
+        [-groups[number] for number in order],
+        [digests[number] for number in order],
+        SHARES,
+        seed=7,
+    )
+
+    assert shuffled == [splits[number] for number in order]
+
+
+def test_another_seed_makes_other_splits() -> None:
+    labels, groups, digests = flattened([["a"]] * 50)
+    assert allot(labels, groups, digests, SHARES, seed=0) != allot(labels, groups, digests, SHARES, seed=1)
+
+
+def test_a_label_of_large_scenes_gives_its_smallest() -> None:
+    labels, groups, digests = flattened([["a"] * 6, ["a"] * 3, ["a"] * 4])
+    splits = allot(labels, groups, digests, SHARES, seed=0)
+
+    assert Counter(splits) == {"test": 3, "val": 4, "train": 6}
+    assert allot(["a"] * 5, [1] * 5, list("vwxyz"), SHARES, seed=0) == ["train"] * 5
+
+
+def flattened(grouping: list[list[str]]) -> tuple[list[str], list[int], list[str]]:
+    labels = [label for group in grouping for label in group]
+    groups = [number for number, group in enumerate(grouping) for _ in group]
+    return labels, groups, [f"digest-{number}" for number in range(len(labels))]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Label folders: 20 towers, of which two show one scene; 10 bridges; a hill and its near-duplicate; a broken one."""
+    folder = tmp_path / "photos"
+    draw_label(folder / "Tower" / "2019", range(19))
+    draw_scene(folder / "Tower" / "again.jpg", 5, (160, 120))
+    draw_label(folder / "Bridge", range(100, 110))
+    draw_scene(folder / "Hill" / "a.jpg", 300)
+    draw_scene(folder / "Hill" / "b.jpg", 300, (200, 150))
+    (folder / "Bridge" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    (folder / "landmarks.csv").write_text("label,slug\nTower,the-tower\n")
+    return folder
+
+
+def test_photos_are_copied_into_the_splits_with_a_record(data: Typed, photos: Path, tmp_path: Path) -> None:
+    before = tree(photos)
+    said = data("split", photos, "--out", tmp_path / "set", "--json")
+
+    assert said.code == 0, said.err
+    assert tree(photos) == before
+    done = said.json
+    assert done["by_label"] == {
+        "Bridge": {"train": 6, "val": 2, "test": 2},
+        "Hill": {"train": 2, "val": 0, "test": 0},
+        "Tower": {"train": 12, "val": 4, "test": 4},
+    }
+    assert done["without"] == {"val": ["Hill"], "test": ["Hill"]}
+    assert "too few scenes for a photo in val/: Hill" in said.err
+    assert [each["path"] for each in done["left_out"]] == ["Bridge/broken.jpg"]
+    assert "1 photos cannot be read" in said.err
+    made = tree(tmp_path / "set")
+    assert made.pop("landmarks.csv") == before["landmarks.csv"]
+    record = json.loads(made.pop("split.json"))
+    assert (record["seed"], record["shares"]) == (0, {"val": 0.2, "test": 0.2})
+    assert Counter(record["photos"].values()) == Counter(path.split("/")[0] for path in made)
+    assert sorted(made.values()) == sorted(
+        content for path, content in before.items() if path not in {"Bridge/broken.jpg", "landmarks.csv"}
+    )
+    homes = {path.split("/")[-1]: path.split("/")[0] for path in made if "/Tower/" in path}
+    assert homes["5.jpg"] == homes["again.jpg"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_same_photos_make_the_same_splits_whatever_their_names(
+    data: Typed, photos: Path, tmp_path: Path
+) -> None:
+    data("split", photos, "--out", tmp_path / "one")
+    for number, path in enumerate(sorted(photos.rglob("*.jpg"), reverse=True)):
+        path.rename(path.with_name(f"IMG_{number:04}.jpeg"))
+    data("split", photos, "--out", tmp_path / "two")
+    data("split", photos, "--out", tmp_path / "three", "--seed", 1)
+    one, two, three = ((tmp_path / name / "split.json").read_bytes() for name in ("one", "two", "three"))
+
+    assert one == two
+    assert one != three
+
+
+def test_splits_that_are_there_are_pooled(data: Typed, photos: Path, tmp_path: Path) -> None:
+    data("split", photos, "--out", tmp_path / "one")
+    said = data("split", tmp_path / "one", "--out", tmp_path / "two", "--val", 0, "--test", 0.5)
+
+    assert "its splits (train, val, test) are pooled and made anew" in said.err
+    assert not (tmp_path / "two" / "val").exists()
+    assert "test\t15\n" in said.text
+
+
+def test_photos_of_one_name_are_all_kept(data: Typed, tmp_path: Path) -> None:
+    for number in range(6):
+        draw_scene(tmp_path / "photos" / "A" / f"{number}" / ("IMG.jpg" if number % 2 else "img.JPG"), number)
+    shutil.copytree(tmp_path / "photos" / "A" / "1", tmp_path / "photos" / "A" / "copy")
+    said = data("split", tmp_path / "photos", "--out", tmp_path / "set", "--val", 0, "--test", 0)
+
+    assert said.code == 0, said.err
+    names = [path.name for path in (tmp_path / "set" / "train" / "A").iterdir()]
+    assert len({name.casefold() for name in names}) == 7
+
+
+def test_links_take_no_room(data: Typed, photos: Path, tmp_path: Path) -> None:
+    assert data("split", photos, "--out", tmp_path / "set", "--link").code == 0
+    inodes = {path.stat().st_ino for path in photos.rglob("*.jpg")}
+    assert all(path.stat().st_ino in inodes for path in (tmp_path / "set").rglob("*.jpg"))
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(data: Typed, photos: Path, tmp_path: Path) -> None:
+    planned = data("split", photos, "--out", tmp_path / "set", "--dry-run", "--json").json
+    assert not (tmp_path / "set").exists()
+    done = data("split", photos, "--out", tmp_path / "set", "--json").json
+    assert planned | {"dry_run": False} == done
+
+
+def test_nothing_is_written_over_and_nothing_among_the_photos(
+    data: Typed, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    said = data("split", photos, "--out", tmp_path / "full")
+    assert (said.code, said.text) == (1, "")
+    assert "There is something in" in said.err
+    assert tree(tmp_path / "full") == {"mine.txt": b"mine"}
+    said = data("split", photos, "--out", photos / "set")
+    assert "where nothing is ever written" in said.err
+    assert data("split", photos, "--out", tmp_path / "x", "--val", 0.6, "--test", 0.4).code == 2
+    assert data("split", photos).code == 2
+
+
+def test_no_photo_that_can_be_read_is_an_error(data: Typed, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "A").mkdir(parents=True)
+    (tmp_path / "photos" / "A" / "a.jpg").write_text("no photo")
+    said = data("split", tmp_path / "photos", "--out", tmp_path / "set")
+    assert said.code == 1
+    assert "none of its photos can be read" in said.err
+
+
+def test_an_interrupted_or_killed_split_leaves_nothing_half_made(data: Typed, tmp_path: Path) -> None:
+    first = draw_scene(tmp_path / "many" / "A" / "first.jpg", 0, (16, 16))
+    for number in range(3000):
+        first.with_name(f"copy{number}.jpg").hardlink_to(first)
+    said = interrupted_at("copying photos", "split", tmp_path / "many", "--out", tmp_path / "set")
+    assert said.code == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["many"]
+
+    left_behind = tmp_path / ".set.partial" / "train"  # what a killed command leaves
+    left_behind.mkdir(parents=True)
+    (left_behind.parent / ".being-made-by-trainer").touch()
+    (left_behind / "old.jpg").touch()
+    draw_label(tmp_path / "photos" / "A", range(4))
+    assert data("split", tmp_path / "photos", "--out", tmp_path / "set").code == 0
+    assert not left_behind.parent.exists()
+    assert not list((tmp_path / "set").rglob("old.jpg"))
+
+
+def test_somebody_elses_folder_of_that_name_is_left_alone(data: Typed, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / ".set.partial").mkdir()
+    (tmp_path / ".set.partial" / "mine.jpg").touch()
+    said = data("split", photos, "--out", tmp_path / "set")
+    assert said.code == 1
+    assert ".set.partial" in said.err
+    assert (tmp_path / ".set.partial" / "mine.jpg").exists()
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_full_disk_or_a_read_only_place_is_said(data: Typed, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = data("split", photos, "--out", tmp_path / "file" / "set")
+    assert said.code == 1
+    assert "Nothing can be written to" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_real_photos_split_by_label_within_a_photo(data: Typed, test_data: Path, tmp_path: Path) -> None:
+    for label in ("11.Charar_E_Sharif", "06.Burj_Khalifa"):
+        shutil.copytree(test_data / "landmarks" / "train" / label, tmp_path / "photos" / label)
+    done = data("split", tmp_path / "photos", "--out", tmp_path / "set", "--json").json
+    assert done["by_label"]["11.Charar_E_Sharif"] == {"train": 11, "val": 3, "test": 3}
+    assert done["by_label"]["06.Burj_Khalifa"] == {"train": 95, "val": 31, "test": 31}
