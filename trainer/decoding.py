@@ -5,7 +5,7 @@ The pixels come from `tagger.images.decode_photo`, so the model learns from exac
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,14 +43,23 @@ def photo_digest(path: Path) -> str | None:
         return None
 
 
-def decode_batches(paths: Sequence[Path], resize: Resize, batch_size: int) -> Iterator[Batch]:
-    """Decode `paths` in order; a photo that cannot be decoded is warned of and missing from its batch."""
+def decode_batches(
+    paths: Sequence[Path],
+    resize: Resize,
+    batch_size: int,
+    *,
+    alter: Callable[[bytes], bytes] | None = None,
+) -> Iterator[Batch]:
+    """Decode `paths` in order; a photo that cannot be decoded is warned of and missing from its batch.
+
+    With `alter`, the photos are decoded as if their files held what it makes of them.
+    """
     waiting: deque[tuple[int, list[Future[Pixels | PhotoFailure]]]] = deque()
     with ThreadPoolExecutor(core_count(), "decode") as pool:
         try:
             for first in range(0, len(paths), batch_size):
                 part = paths[first : first + batch_size]
-                waiting.append((first, [pool.submit(_decode, path, resize) for path in part]))
+                waiting.append((first, [pool.submit(_decode, path, resize, alter) for path in part]))
                 if len(waiting) > BATCHES_AHEAD:
                     yield from _collect(paths, *waiting.popleft())
             while waiting:
@@ -59,10 +68,10 @@ def decode_batches(paths: Sequence[Path], resize: Resize, batch_size: int) -> It
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode(path: Path, resize: Resize) -> Pixels | PhotoFailure:
+def _decode(path: Path, resize: Resize, alter: Callable[[bytes], bytes] | None) -> Pixels | PhotoFailure:
     try:
         data = read_photo(path, max_bytes=MAX_BYTES).data
-        return decode_photo(data, resize, max_pixels=MAX_PIXELS).pixels
+        return decode_photo(alter(data) if alter else data, resize, max_pixels=MAX_PIXELS).pixels
     except PhotoFailed as failed:
         return failed.failure
 

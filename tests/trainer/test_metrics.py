@@ -1,17 +1,36 @@
+"""Figures against their definitions, written out photo by photo."""
+
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
 
 from trainer.metrics import (
+    adaptive_calibration_errors,
     auroc,
+    aurocs,
+    average_precisions,
+    calibration_errors,
     confusion_counts,
     expected_calibration_error,
     false_positive_rate_at,
+    false_positive_rates_at,
+    in_top_k,
+    macro_accuracies,
     reliability,
     top_k_accuracy,
-    wilson_interval,
 )
+
+EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
+TIED = st.integers(0, 20).map(lambda twentieth: twentieth / 20)
+LOOSE = st.floats(0, 1, width=32)
+SCORE = TIED | LOOSE
+SOME = st.lists(SCORE, min_size=1, max_size=30)
+NAMED = st.lists(st.tuples(SCORE, st.booleans()), min_size=1, max_size=30)
 
 
 def test_top_k_accuracy() -> None:
@@ -19,6 +38,7 @@ def test_top_k_accuracy() -> None:
     targets = torch.tensor([0, 1, 0, 2])
 
     assert [top_k_accuracy(scores, targets, k) for k in (1, 2, 3, 5)] == [0.5, 0.75, 1.0, 1.0]
+    assert in_top_k(scores, targets, 2).tolist() == [True, True, False, True]
 
 
 def test_confusion_has_right_labels_in_rows_and_predictions_in_columns() -> None:
@@ -27,18 +47,33 @@ def test_confusion_has_right_labels_in_rows_and_predictions_in_columns() -> None
     assert counts.tolist() == [[1, 1], [0, 1]]
 
 
-def test_auroc_counts_pairs_and_half_of_ties() -> None:
-    positives, negatives = torch.tensor([0.9, 0.5]), torch.tensor([0.5, 0.1])
+@EXAMPLES
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=40))
+def test_macro_accuracy_is_the_mean_over_labels_that_have_photos(photos: list[tuple[bool, int]]) -> None:
+    by_label = [[right for right, label in photos if label == each] for each in range(5)]
+    expected = [sum(rights) / len(rights) for rights in by_label if rights]
+    correct, targets = (torch.tensor(values)[None] for values in zip(*photos, strict=True))
 
-    assert auroc(positives, negatives) == pytest.approx(3.5 / 4)
-    assert auroc(negatives, positives) == pytest.approx(0.5 / 4)
+    assert macro_accuracies(correct, targets, 5).item() == pytest.approx(sum(expected) / len(expected))
 
 
-def test_false_positive_rate_at_a_recall() -> None:
-    positives, negatives = torch.linspace(0.05, 1.0, 20), torch.tensor([0.01, 0.1, 0.5, 0.99])
+@EXAMPLES
+@given(SOME, SOME)
+def test_auroc_counts_pairs_and_half_of_ties(positives: list[float], negatives: list[float]) -> None:
+    pairs = [(p > n) + 0.5 * (p == n) for p in positives for n in negatives]
 
-    assert false_positive_rate_at(0.95, positives, negatives) == 0.75
-    assert false_positive_rate_at(0.5, positives, negatives) == 0.25
+    assert auroc(_scores(positives), _scores(negatives)) == pytest.approx(sum(pairs) / len(pairs))
+
+
+@EXAMPLES
+@given(SOME, SOME, st.sampled_from([0.5, 0.9, 0.95, 1.0]))
+def test_false_positive_rate_is_at_the_highest_cut_that_keeps_the_recall(
+    positives: list[float], negatives: list[float], recall: float
+) -> None:
+    cuts = [cut for cut in positives if sum(p >= cut for p in positives) >= recall * len(positives) - 1e-9]
+    expected = sum(n >= max(cuts) for n in negatives) / len(negatives)
+
+    assert false_positive_rate_at(recall, _scores(positives), _scores(negatives)) == pytest.approx(expected)
 
 
 def test_calibration_error_is_the_distance_between_sureness_and_accuracy() -> None:
@@ -49,11 +84,107 @@ def test_calibration_error_is_the_distance_between_sureness_and_accuracy() -> No
     assert [entry.count for entry in bins] == [0, 0, 0, 0, 0, 2, 0, 0, 0, 4]
     assert expected_calibration_error(bins) == pytest.approx((4 * 0.20 + 2 * 0.05) / 6, abs=1e-6)
     assert reliability(torch.tensor([1.0]), torch.tensor([True]), bins=10)[9].count == 1
+    assert bins[9].interval.low < bins[9].accuracy == 0.75 < bins[9].interval.high
 
 
-def test_wilson_interval() -> None:
-    interval = wilson_interval(0.9, 100)
+@EXAMPLES
+@given(NAMED)
+def test_calibration_error_has_fifteen_stretches_of_equal_width(names: list[tuple[float, bool]]) -> None:
+    confidence, correct = _named(names)
+    stretches: dict[int, list[tuple[float, bool]]] = {}
+    for score, right in zip(confidence.tolist(), correct.tolist(), strict=True):
+        # In single precision, as the scores are: elsewhere a score on an edge falls to the other side.
+        stretches.setdefault(min(14, int((torch.tensor(score) * 15).item())), []).append((score, right))
+    expected = sum(_gap(stretch) for stretch in stretches.values()) / len(names)
 
-    assert (interval.low, interval.high) == (pytest.approx(0.8256, abs=1e-4), pytest.approx(0.9448, abs=1e-4))
-    assert wilson_interval(1.0, 10).high == pytest.approx(1.0)
-    assert wilson_interval(math.nan, 0).low == 0.0
+    assert calibration_errors(confidence[None], correct[None]).item() == pytest.approx(expected, abs=1e-6)
+    assert expected_calibration_error(reliability(confidence, correct)) == pytest.approx(expected, abs=1e-6)
+
+
+@EXAMPLES
+@given(NAMED)
+def test_adaptive_calibration_error_has_equally_many_photos_in_each_stretch(
+    names: list[tuple[float, bool]],
+) -> None:
+    confidence, correct = _named(names)
+    ordered = sorted(zip(confidence.tolist(), correct.tolist(), strict=True), key=lambda name: name[0])
+    sizes = [len(ordered) // 15 + (k < len(ordered) % 15) for k in range(15)]
+    starts = [sum(sizes[:k]) for k in range(15)]
+    gaps = [_gap(ordered[start : start + size]) for start, size in zip(starts, sizes, strict=True)]
+    measured = adaptive_calibration_errors(confidence[None], correct[None]).item()
+
+    assert measured == pytest.approx(sum(gaps) / len(names), abs=1e-6)
+
+
+def test_average_precision_of_a_list_computed_by_hand() -> None:
+    confidence = torch.tensor([0.9, 0.8, 0.6, 0.3])
+    correct = torch.tensor([True, False, True, True])
+    distractors = torch.tensor([0.7])
+
+    # right, wrong, distractor, right, right: 1/1, 2/4 and 3/5 where they are right, over four photos of landmarks
+    expected = (1 + 2 / 4 + 3 / 5) / 4
+    assert average_precisions(confidence[None], correct[None], distractors[None]).item() == pytest.approx(
+        expected
+    )
+    assert average_precisions(confidence[None], correct[None], torch.empty(1, 0)).item() == pytest.approx(
+        (1 + 2 / 3 + 3 / 4) / 4
+    )
+
+
+@EXAMPLES
+@given(NAMED, st.lists(SCORE, max_size=15))
+def test_average_precision_is_the_mean_precision_down_to_each_right_name(
+    names: list[tuple[float, bool]], distractors: list[float]
+) -> None:
+    confidence, correct = _named(names)
+    ranked = [*zip(confidence.tolist(), correct.tolist(), strict=True)]
+    ranked += [(score, False) for score in _scores(distractors).tolist()]
+    ranked.sort(key=lambda name: (-name[0], name[1]))  # wrong ones first among equally sure ones
+    total = 0.0
+    for place, (_, right) in enumerate(ranked, start=1):
+        if right:
+            total += sum(each for _, each in ranked[:place]) / place
+    measured = average_precisions(confidence[None], correct[None], _scores(distractors)[None]).item()
+
+    assert measured == pytest.approx(total / len(names))
+
+
+Rows = Callable[..., Tensor]
+
+
+@pytest.mark.parametrize(
+    ("figure", "groups"),
+    [
+        (calibration_errors, 2),
+        (adaptive_calibration_errors, 2),
+        (average_precisions, 3),
+        (aurocs, 1),
+        (lambda positives, negatives: false_positive_rates_at(0.95, positives, negatives), 1),
+    ],
+)
+def test_rows_are_figures_of_their_own(figure: Rows, groups: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    confidence = torch.rand(6, 40, generator=generator)
+    correct = torch.rand(6, 40, generator=generator) < confidence
+    distractors = torch.rand(6, 17, generator=generator)
+    rows = {1: [confidence, distractors], 2: [confidence, correct], 3: [confidence, correct, distractors]}[
+        groups
+    ]
+
+    whole = figure(*rows)
+    for number in range(6):
+        assert figure(*(row[number : number + 1] for row in rows)).item() == pytest.approx(
+            whole[number].item()
+        )
+
+
+def _gap(stretch: list[tuple[float, bool]]) -> float:
+    return abs(math.fsum(score - right for score, right in stretch))
+
+
+def _scores(values: list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def _named(names: list[tuple[float, bool]]) -> tuple[Tensor, Tensor]:
+    return _scores([score for score, _ in names]), torch.tensor([right for _, right in names])

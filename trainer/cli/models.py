@@ -1,5 +1,6 @@
 """Commands about finished models: `trainer export` and `trainer evaluate`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,13 @@ def export(
         "labels": len(exported.manifest.labels),
         "photos_compared": exported.compared,
     }
-    print_results(document, as_json=as_json)
+    agreement = exported.agreement.items()
+    if as_json:
+        figures = {name: asdict(measured) if measured else None for name, measured in agreement}
+        print_results(document | {"agreement": figures}, as_json=True)
+        return
+    lines = {f"agreement_{name}": str(measured or "not measured here") for name, measured in agreement}
+    print_results(document | lines, as_json=False)
 
 
 @models_app.command()
@@ -52,29 +59,39 @@ def evaluate(
             help="A folder of ordinary photos, at any depth, that show none of the landmarks: how many get a false tag?"
         ),
     ] = None,
+    altered: Annotated[
+        bool,
+        typer.Option(
+            "--altered",
+            help="Look at the photos again squashed, at half size, cropped and saved with low quality: how much is lost?",
+        ),
+    ] = False,
     device: Annotated[
         DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="Where to compute, in full precision.")
     ] = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Measure a model on photos it has not seen: top-1, top-3, per landmark, confusion, calibration, rejection."""
+    """Measure a model on photos it has not seen: top-1, top-3, per landmark, confusion, calibration, rejection; all with intervals."""
     from trainer.evaluation import evaluate as measure
     from trainer.report import REPORT, figures_of, write_report
 
-    evaluation = measure(model, data, distractors, device=device)
+    evaluation = measure(model, data, distractors, device=device, altered=altered)
     write_report(evaluation, out)
     if as_json:
         print_results(figures_of(evaluation), as_json=True)
         return
+    seen = evaluation.recognition
     document = {
         "photos": evaluation.photos,
-        "top1": evaluation.top1,
-        "top3": evaluation.top3,
-        "top5": evaluation.top5,
-        "ece": evaluation.ece,
-        "accepted_right": evaluation.accepted_right,
-        "precision_at_threshold": evaluation.precision,
+        "top1": seen.top1.value,
+        "top3": seen.top3.value,
+        "top5": seen.top5.value,
+        "ece": seen.ece.value,
+        "gap": evaluation.gap.value,
+        "accepted_right": seen.accepted_right.value,
+        "precision_at_threshold": seen.precision.value,
     }
     if evaluation.rejection:
-        document |= {"auroc": evaluation.rejection.auroc, "false_tags": evaluation.rejection.false_tags}
+        whole = evaluation.rejection.whole
+        document |= {"auroc": whole.auroc.value, "false_tags": whole.false_tags.value}
     print_results(document | {"report": str(out / REPORT)}, as_json=False)

@@ -1,0 +1,212 @@
+"""The whole report of the model that ships, on photos drawn here: it recognises next to nothing, which is what makes mistakes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from drawing import draw_photo, save_photos
+
+import tagger
+from tagger.artifact import Label, file_digest, read_manifest
+from tagger.devices import Device, available_kinds
+from tagger.model import load_model
+from trainer.evaluation import Evaluation, evaluate
+from trainer.evaluation.mistakes import MOST, surest_mistakes
+from trainer.evaluation.scoring import look_at
+from trainer.figures import draw_confusion, draw_reliability, draw_scores, draw_trade_off
+from trainer.intervals import wilson_interval
+from trainer.metrics import reliability
+from trainer.report import figures_of, write_report, write_validation_report
+from trainer.tradeoff import trade_off
+
+SHIPPED = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
+DRAWINGS = (
+    "confusion.png",
+    "reliability.png",
+    "scores.png",
+    "thresholds.png",
+    "mistakes.png",
+    "false-tags.png",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn photos under labels of the model, and drawn distractors in folders."""
+    folder = tmp_path_factory.mktemp("drawn")
+    known = {label.label for label in read_manifest(SHIPPED).labels}
+    labels = sorted(known)[:3]
+    for number, label in enumerate(labels):
+        for path in save_photos(folder / "data" / "test" / label, 2 + number, (240, 180)):
+            draw_photo(100 * number + int(path.stem[-4:]), (240, 180)).save(path, quality=90)
+    save_photos(folder / "other" / "sheds", 3, (180, 240))
+    draw_photo(77, (200, 200)).save(folder / "other" / "alone.jpg")
+    (folder / "other" / "sheds" / "broken.jpg").write_bytes(b"\xff\xd8\xff no photo")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluation(folder: Path) -> Evaluation:
+    return evaluate(SHIPPED, folder / "data", folder / "other", device="cpu", altered=True)
+
+
+def test_figures_are_those_of_the_scores(evaluation: Evaluation, folder: Path) -> None:
+    manifest = read_manifest(SHIPPED)
+    names = [label.label for label in manifest.labels]
+    photos = sorted((folder / "data" / "test").rglob("*.jpg"))
+    device = Device("cpu", torch.float32, 4)
+    loaded = load_model(SHIPPED, file_digest(SHIPPED), manifest, device)
+    scores = look_at(photos, [loaded], "").scores[0]
+    targets = [names.index(path.parent.name) for path in photos]
+    ranks = [(row > row[target]).sum().item() for row, target in zip(scores, targets, strict=True)]
+    figures = figures_of(evaluation)
+
+    assert figures["photos"] == len(photos) == 9
+    for key, k in (("top1", 1), ("top3", 3), ("top5", 5)):
+        assert figures[key] == pytest.approx(sum(rank < k for rank in ranks) / 9)
+        interval = wilson_interval(figures[key], 9)
+        assert figures[f"{key}_interval"] == pytest.approx([interval.low, interval.high])
+    accepted = (scores.amax(dim=1) >= manifest.threshold).double().mean().item()
+    assert figures["accepted"] == pytest.approx(accepted)
+    assert sum(entry["photos"] for entry in figures["reliability"]) == 9
+    assert sum(label["photos"] for label in figures["labels"]) == 9
+
+
+def test_distractors_are_counted_folder_by_folder(evaluation: Evaluation) -> None:
+    rejection = figures_of(evaluation)["rejection"]
+
+    assert rejection["photos"] == 4  # the broken one is left out
+    assert {name: folder["photos"] for name, folder in rejection["by_folder"].items()} == {"sheds": 3, ".": 1}
+    for folder in (rejection, *rejection["by_folder"].values()):
+        assert folder.keys() >= {
+            f"{name}{suffix}"
+            for name in ("auroc", "fpr_at_95_recall", "false_tags")
+            for suffix in ("", "_interval")
+        }
+
+
+def test_every_alteration_is_measured_on_the_same_photos(evaluation: Evaluation) -> None:
+    figures = figures_of(evaluation)
+
+    assert figures["altered"].keys() == {"square", "half", "cropped", "jpeg40"}
+    for altered in figures["altered"].values():
+        assert altered["photos"] == 9
+        assert altered["difference"] == pytest.approx(altered["top1"] - figures["top1"])
+        low, high = altered["difference_interval"]
+        assert low <= altered["difference"] <= high
+
+
+def test_half_precision_is_compared_with_full(evaluation: Evaluation) -> None:
+    figures = figures_of(evaluation)
+    half = figures["agreements"][0]
+
+    assert (half["device"], half["number_format"]) == ("cpu", "bfloat16")
+    assert 0 < half["largest_difference"] < 0.5
+    assert 0 <= half["same_outcome"] <= 1
+    assert ("cuda" in figures["devices_not_measured"]) == ("cuda" not in available_kinds())
+
+
+def test_report_has_every_figure_and_every_drawing(evaluation: Evaluation, tmp_path: Path) -> None:
+    seen = replace(evaluation, false_tags=evaluation.mistakes[:2])
+    write_report(seen, tmp_path / "new" / "report")
+    text = (tmp_path / "new" / "report" / "report.md").read_text("utf-8")
+
+    for name in DRAWINGS:
+        assert f"({name})" in text
+        assert (tmp_path / "new" / "report" / name).read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in (tmp_path / "new" / "report").iterdir()} == {
+        *DRAWINGS,
+        "report.md",
+        "metrics.json",
+    }
+    assert text.index("top-1") < text.index("## What it means") < text.index("## Landmarks")
+    assert "To be looked at, not to choose from" in text
+    if "cuda" not in available_kinds():
+        assert "not measured: no CUDA device" in text
+    assert "1000 times" in text
+
+
+def test_json_has_an_interval_beside_every_figure_and_is_strict(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    write_report(evaluation, tmp_path)
+    figures = json.loads((tmp_path / "metrics.json").read_text("utf-8"), parse_constant=pytest.fail)
+
+    assert figures["intervals"]["resamples"] == 1000
+    for name in ("top1", "top3", "top5", "macro_top1", "ece", "adaptive_ece", "gap", "accepted"):
+        low, high = figures[f"{name}_interval"]
+        assert 0 <= low <= high <= 1
+        assert 0 <= figures[name] <= 1
+    assert [row["precision_wanted"] for row in figures["thresholds"]] == [0.90, 0.95, 0.98, 0.99]
+
+
+def test_without_distractors_their_drawings_of_an_earlier_report_go(
+    folder: Path, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    write_report(replace(evaluation, false_tags=evaluation.mistakes[:1]), tmp_path)
+    alone = evaluate(SHIPPED, folder / "data", None, device="cpu", altered=False)
+    write_report(alone, tmp_path)
+
+    assert not (tmp_path / "scores.png").exists()
+    assert not (tmp_path / "false-tags.png").exists()
+    figures = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
+    assert figures["rejection"] is None
+    assert figures["altered"] is None
+    assert "distractors" not in (tmp_path / "report.md").read_text("utf-8").split("## How these")[0]
+
+
+def test_surest_mistakes_come_first_and_leave_out_what_is_right_or_below_the_threshold() -> None:
+    scores = torch.tensor([[0.9, 0.05], [0.3, 0.6], [0.2, 0.7], [0.8, 0.1]])
+    paths = [Path(f"{number}.jpg") for number in range(4)]
+    mistakes = surest_mistakes(["A", "B"], paths, scores, torch.tensor([0, 0, 0, 2]), least=0.65)
+
+    assert [(mistake.path.name, mistake.shown, mistake.named) for mistake in mistakes] == [
+        ("3.jpg", None, "A"),
+        ("2.jpg", "A", "B"),
+    ]
+    many = surest_mistakes(
+        ["A", "B"], [Path("x")] * 99, torch.tensor([[0.1, 0.5]] * 99), torch.zeros(99).long()
+    )
+    assert len(many) == MOST
+
+
+def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    labels = [
+        Label(label="a", slug="a", name="Cost $5 | or $6"),
+        Label(label="b", slug="b", name="東京タワー"),
+        Label(label="c", slug="c", name="No photos"),
+    ]
+    paths = sorted((folder / "data" / "test").rglob("*.jpg"))[:4]
+    scores = torch.tensor([[0.9, 0.1, 0], [0.8, 0.1, 0], [0.7, 0.1, 0.1], [0.1, 0.2, 0.1]])
+    write_validation_report(tmp_path, labels, scores, torch.tensor([0, 1, 3, 3]), paths)
+
+    for name in ("confusion.png", "reliability.png", "scores.png", "mistakes.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    write_validation_report(tmp_path, labels, scores[[0, 3]], torch.tensor([0, 3]), paths[:2])
+    assert not (tmp_path / "mistakes.png").exists()
+
+
+def test_hundreds_of_labels_fit_on_a_confusion_matrix(tmp_path: Path) -> None:
+    draw_confusion(torch.eye(300).long(), [f"Place {number}" for number in range(300)], tmp_path / "c.png")
+
+    assert (tmp_path / "c.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("score", [0.0, 0.5, 1.0])
+def test_drawings_of_a_single_photo_or_of_equal_scores_complain_about_nothing(
+    right: bool, score: float, tmp_path: Path
+) -> None:
+    top, correct = torch.tensor([score]), torch.tensor([right])
+    draw_scores(top, torch.tensor([score] * 3), 0.5, tmp_path / "scores.png")
+    draw_scores(torch.ones(15), torch.zeros(12), 0.5, tmp_path / "scores.png")
+    draw_reliability(reliability(top, correct), 0.5, tmp_path / "reliability.png")
+    for distractors in (torch.empty(0), torch.tensor([score])):
+        tradeoff = trade_off(top, correct, distractors)
+        draw_trade_off(tradeoff, 0.5, tmp_path / "thresholds.png", distractors=bool(len(distractors)))
+
+    assert len(list(tmp_path.iterdir())) == 3
