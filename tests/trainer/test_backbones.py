@@ -1,0 +1,216 @@
+"""Every kind of network without its classifier: what it gives, that it can be exported, and what is said when it cannot be had."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from console import NO_NETWORK, type_trainer
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision import models
+
+from trainer.backbones import Backbone, build_network, load_backbone, require_backbone
+from trainer.backbones.torchvision_networks import LowerRightPadded, build
+from trainer.errors import BackboneUnknown, SizeUnsuitable, WeightsUnavailable, WeightsUnsuitable
+from trainer.network import Classifier, Encoder
+
+IMAGENET = (123.675, 116.28, 103.53)
+FAMILIES = {
+    "convnext_tiny": 768,
+    "densenet121": 1024,
+    "efficientnet_b0": 1280,
+    "googlenet": 1024,
+    "mnasnet0_5": 1280,
+    "mobilenet_v2": 1280,
+    "mobilenet_v3_small": 1024,
+    "regnet_y_400mf": 440,
+    "resnet18": 512,
+    "shufflenet_v2_x0_5": 1024,
+    "squeezenet1_1": 512,
+    "swin_t": 768,
+    "timm/mobilenetv4_conv_small": 1280,
+    "timm/vit_tiny_patch16_224": 192,
+}
+ONE_SIZE = {"timm/vit_tiny_patch16_224": 224}
+
+
+@pytest.mark.parametrize(("name", "features"), FAMILIES.items())
+def test_a_network_of_each_family_gives_features_learns_and_can_be_exported(name: str, features: int) -> None:
+    backbone = Backbone(name, "timm" if name.startswith("timm/") else "torchvision", "random", features)
+    encoder = Encoder(backbone, build_network(backbone))
+    classifier = Classifier(encoder, nn.Linear(features, 3), labels=3, temperature=1.0)
+    images = _images(2, ONE_SIZE.get(name, 64))
+
+    assert classifier.train()(images).shape == (2, 3)
+    scripted = torch.jit.script(classifier.eval())
+    with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
+        assert encoder(images).shape == (2, features)
+        torch.testing.assert_close(scripted(images), classifier(images))
+        frozen = torch.jit.freeze(scripted.to(torch.bfloat16))
+        assert frozen(images).dtype == torch.float32
+
+
+def test_every_network_of_torchvision_can_be_named() -> None:
+    names = models.list_models(module=models)
+
+    assert len(names) >= 80
+    for name in names:
+        require_backbone(name)
+
+
+def test_a_name_that_does_not_exist_is_answered_with_close_ones() -> None:
+    with pytest.raises(BackboneUnknown, match=r"Close to it: .*resnet18") as raised:
+        require_backbone("resnet-18")
+    assert "timm/NAME" in str(raised.value)
+    with pytest.raises(BackboneUnknown, match="timm/mobilenetv4_conv_small"):
+        require_backbone("timm/mobilenet_v4_conv_small")
+    with pytest.raises(BackboneUnknown):
+        require_backbone("segmentation.fcn_resnet50")
+
+
+def test_pixels_are_scaled_as_the_weights_want_it(tmp_path: Path) -> None:
+    assert build("resnet18", "torchvision").normalisation.mean == IMAGENET
+    assert build("efficientnet_v2_l", "torchvision").normalisation.mean == (127.5, 127.5, 127.5)
+    vision_transformer = _saved_timm("vit_tiny_patch16_224", tmp_path)
+    assert load_backbone("timm/vit_tiny_patch16_224", vision_transformer, 224)[0].normalisation.mean == (
+        (127.5, 127.5, 127.5)
+    )
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "googlenet", "squeezenet1_1"])
+def test_weights_from_a_file_are_those_in_the_network_rounded(name: str, tmp_path: Path) -> None:
+    whole = models.get_model(name, weights=None, **({"init_weights": True} if name == "googlenet" else {}))
+    save_file(whole.state_dict(), tmp_path / "w.safetensors")
+    backbone, network = load_backbone(name, tmp_path / "w.safetensors", 64)
+
+    assert (backbone.features, backbone.convention) == (FAMILIES[name], "torchvision")
+    assert backbone.weights.startswith("blake3:")
+    assert not network.training
+    same = build(name, "torchvision").network.eval()
+    same.load_state_dict(whole.state_dict(), strict=False)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(images), same(images), rtol=0.02, atol=0.02)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            assert torch.equal(module.weight, module.weight.half().float())
+
+
+def test_weights_of_mobilenet_v2_are_tensorflows_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    state = models.mobilenet_v2(weights=None).state_dict()
+    save_file(state, tmp_path / "silent.safetensors")
+    save_file(state, tmp_path / "says.safetensors", metadata={"convention": "torchvision"})
+    save_file(state, tmp_path / "odd.safetensors", metadata={"convention": "caffe"})
+    torch.save(state, tmp_path / "theirs.pth")
+
+    backbone, network = load_backbone("mobilenet_v2", tmp_path / "silent.safetensors", 64)
+    assert (backbone.convention, backbone.normalisation.mean) == ("tensorflow", (127.5, 127.5, 127.5))
+    assert any(isinstance(module, LowerRightPadded) for module in network.modules())
+    for name in ("says.safetensors", "theirs.pth"):
+        backbone, network = load_backbone("mobilenet_v2", tmp_path / name, 64)
+        assert (backbone.convention, backbone.normalisation.mean) == ("torchvision", IMAGENET)
+        assert not any(isinstance(module, LowerRightPadded) for module in network.modules())
+    with pytest.raises(WeightsUnsuitable, match="convention: caffe"):
+        load_backbone("mobilenet_v2", tmp_path / "odd.safetensors", 64)
+
+
+def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    save_file(models.shufflenet_v2_x0_5(weights=None).state_dict(), tmp_path / "other.safetensors")
+    (tmp_path / "text.safetensors").write_text("hello")
+    torch.save([1, 2], tmp_path / "list.pth")
+
+    for name, reason in {
+        "other.safetensors": "lacks",
+        "text.safetensors": "no file of weights",
+        "list.pth": "more than tensors",
+        "gone.safetensors": "No such file",
+    }.items():
+        with pytest.raises(WeightsUnsuitable, match=reason):
+            load_backbone("resnet18", tmp_path / name, 64)
+
+
+def test_nothing_in_a_file_of_weights_is_run(tmp_path: Path) -> None:
+    class Touches:
+        def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+            return Path.touch, (tmp_path / "touched",)
+
+    torch.save({"fc.weight": Touches()}, tmp_path / "new.pth")
+    (tmp_path / "old.pth").write_bytes(pickle.dumps(Touches()))
+    for name in ("new.pth", "old.pth"):
+        with pytest.raises(WeightsUnsuitable):
+            load_backbone("resnet18", tmp_path / name, 64)
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_size_that_the_network_cannot_take_is_refused_before_any_work(tmp_path: Path) -> None:
+    path = _saved_timm("vit_tiny_patch16_224", tmp_path)
+
+    with pytest.raises(SizeUnsuitable, match="images of 224"):
+        load_backbone("timm/vit_tiny_patch16_224", path, 192)
+
+
+def test_without_a_network_the_way_out_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", NO_NETWORK["https_proxy"])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    with pytest.raises(WeightsUnavailable, match=r"resnet18 .*--weights"):
+        load_backbone("resnet18", None, 64)
+
+
+def test_without_a_network_timm_says_so_too(tmp_path: Path) -> None:
+    (tmp_path / "train" / "A").mkdir(parents=True)
+    program = "from trainer.backbones import load_backbone; load_backbone('timm/resnet18', None, 64)"
+    done = _python(program, tmp_path)
+
+    assert "WeightsUnavailable" in done.stderr
+    assert "timm/resnet18" in done.stderr.splitlines()[-1]
+
+
+def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['timm'] = None\n"  # as if it were not installed
+        "from trainer.backbones import load_backbone; load_backbone('timm/resnet18', None, 64)"
+    )
+    done = _python(program, tmp_path)
+
+    assert "pip install 'landmark-tagger[timm]'" in done.stderr.splitlines()[-1]
+
+
+def test_train_takes_any_name_and_answers_a_wrong_one_in_one_line(tmp_path: Path) -> None:
+    for label in ("A", "B"):
+        (tmp_path / "data" / "train" / label).mkdir(parents=True)
+        (tmp_path / "data" / "train" / label / "1.jpg").write_bytes(b"\xff\xd8\xff")
+    done = type_trainer(
+        "train", "transfer", "--data", tmp_path / "data", "--out", tmp_path / "run", "--backbone", "resnet-18"
+    )
+
+    assert done.returncode == 1
+    assert "Close to it: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _images(count: int, size: int) -> Tensor:
+    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
+
+
+def _saved_timm(name: str, folder: Path) -> Path:
+    import timm
+
+    path = folder / f"{name}.safetensors"
+    save_file(timm.create_model(name, pretrained=False).state_dict(), path)
+    return path
+
+
+def _python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = NO_NETWORK | {"HF_HOME": str(folder), "TORCH_HOME": str(folder), "PATH": ""}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=120,
+    )

@@ -1,0 +1,151 @@
+"""`trainer compare` as a person types it: the table, the drawing, the choice; who fails, fails alone; nothing is done twice."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from console import NO_NETWORK, type_trainer
+from pictures import draw_world, save_random_weights
+from safetensors.torch import save_file
+from torchvision import models
+
+from trainer.comparison.choice import choose
+from trainer.comparison.speed import Speed
+from trainer.comparison.trying import Tried
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = draw_world(tmp_path_factory.mktemp("compared"))
+    save_random_weights(folder / "v2.safetensors")
+    save_file(models.squeezenet1_1(weights=None).state_dict(), folder / "squeeze.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compared(world: Path) -> dict[str, object]:
+    """What the first comparison printed: two that can be compared, one that cannot."""
+    done = _compare(world)
+    assert done.returncode == 3, done.stderr
+    figures: dict[str, object] = json.loads(done.stdout)
+    return figures
+
+
+def test_every_backbone_has_a_row_with_figures_or_a_reason(compared: dict[str, object], world: Path) -> None:
+    first, second, third = compared["backbones"]  # type: ignore[misc]  # of JSON
+
+    for row, features in ((first, 1280), (second, 512)):
+        assert row["features"] == features
+        assert row["top1_interval"][0] <= row["top1"] <= row["top1_interval"][1]
+        assert row["top3"] >= row["top1"]
+        assert row["photos_per_second"] > 0
+        assert row["photos_per_second_with_decoding"] > 0
+        assert row["reason"] is None
+    assert first["parameters"] > 2_000_000 > second["parameters"]
+    assert first["size_bytes"] > second["size_bytes"] > 1_000_000
+    assert third["backbone"] == "resnet18"
+    assert "could not be fetched" in third["reason"]
+    assert compared["chosen"] in {"mobilenet_v2", "squeezenet1_1"}
+    assert compared == json.loads((world / "comparison" / "comparison.json").read_text())
+
+
+def test_a_table_and_a_drawing_are_written(compared: dict[str, object], world: Path) -> None:
+    table = (world / "comparison" / "comparison.md").read_text()
+
+    assert str(compared["sentence"]) in table
+    assert "| squeezenet1_1 | " in table
+    assert "resnet18 was not compared: " in table
+    assert (world / "comparison" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_finished_backbone_is_not_done_again(compared: dict[str, object], world: Path) -> None:
+    again = _compare(world)
+
+    assert again.returncode == 3
+    for name in ("mobilenet_v2", "squeezenet1_1"):
+        assert f"{name}: done before" in again.stderr
+    assert "learning a head" not in again.stderr
+    before, after = compared["backbones"], json.loads(again.stdout)["backbones"]
+    for one, other in zip(before, after, strict=True):  # type: ignore[call-overload]
+        assert _without_speed(one) == _without_speed(other)
+
+
+def test_other_photos_are_compared_anew(compared: dict[str, object], world: Path) -> None:
+    photo = next((world / "landmarks" / "train" / "Green Tower").glob("*.jpg"))
+    photo.rename(photo.with_name("renamed.jpg"))
+    done = _compare(world, "squeezenet1_1")
+
+    assert done.returncode == 0, done.stderr
+    assert "squeezenet1_1: learning a head" in done.stderr
+
+
+def test_what_cannot_be_is_said_before_any_work(world: Path, tmp_path: Path) -> None:
+    words = ("compare", "--data", world / "landmarks", "--out", tmp_path / "out", "--backbones")
+    unknown = type_trainer(*words, "mobilenet_v2,mobilenet_v22")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "There is no backbone mobilenet_v22." in unknown.stderr
+    assert not (tmp_path / "out").exists()
+    assert type_trainer(*words, "resnet18", "--weights", "resnet50=x").returncode == 2
+    assert type_trainer(*words, " , ").returncode == 2
+
+
+def test_where_not_one_can_be_compared_it_could_not_be_done(world: Path, tmp_path: Path) -> None:
+    done = type_trainer(
+        *("compare", "--data", world / "landmarks", "--out", tmp_path, "--backbones", "resnet18"),
+        **NO_NETWORK,
+        TORCH_HOME=str(tmp_path),
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: Not one of the backbones could be compared.")
+
+
+def test_of_those_as_good_as_the_best_the_fastest_is_chosen() -> None:
+    tried = {"large": _tried(0.95), "small": _tried(0.94), "tiny": _tried(0.90)}
+    speeds = {"large": Speed(10, 9), "small": Speed(50, 40), "tiny": Speed(200, 90)}
+    choice = choose(tried, speeds)
+
+    assert choice.backbone == "small"
+    assert "the best, large with 95.0%" in choice.sentence
+    assert "fastest of the 2" in choice.sentence
+    assert choose({"large": tried["large"]}, speeds).backbone == "large"
+
+
+def _tried(top1: float) -> Tried:
+    return Tried(
+        asked="",
+        weights="",
+        features=1,
+        parameters=1,
+        size_bytes=1,
+        photos=400,
+        top1=top1,
+        top3=1.0,
+        validation_photos=(),
+    )
+
+
+def _compare(
+    world: Path, backbones: str = "mobilenet_v2,squeezenet1_1,resnet18"
+) -> subprocess.CompletedProcess[str]:
+    files = {"mobilenet_v2": world / "v2.safetensors", "squeezenet1_1": world / "squeeze.safetensors"}
+    weights = [f"--weights={name}={path}" for name, path in files.items() if name in backbones]
+    return type_trainer(
+        *(
+            "compare",
+            "--data",
+            world / "landmarks",
+            "--unknown",
+            world / "unknown",
+            "--out",
+            world / "comparison",
+        ),
+        *("--backbones", backbones, *weights, "--size", 64, "--device", "cpu", "--json"),
+        **NO_NETWORK,
+        TORCH_HOME=str(world),
+    )
+
+
+def _without_speed(row: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in row.items() if not name.startswith("photos_per_second")}

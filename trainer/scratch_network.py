@@ -1,0 +1,125 @@
+"""A convolutional network of our own, learned from random weights: small enough for a few thousand photos, and to be read.
+
+Shapes are for images of 128 x 128 pixels; any side works, best a multiple of 32.
+"""
+
+import torch
+from torch import Tensor, nn
+
+WIDTHS = (64, 128, 256, 512)
+BLOCKS = (2, 2, 2, 2)
+FEATURES = WIDTHS[-1]
+
+
+class LandmarkCNN(nn.Module):
+    """Normalised images, float (B, 3, 128, 128) → features (B, 512).
+
+    Four stages: each halves the sides and doubles the channels, so that all cost about the same; what is lost in place is
+    gained in meaning. 11.3 million parameters.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Three small convolutions see as far as one of 7 x 7, with two more bends in between ("bag of tricks", He et al., 2018).
+        self.stem = nn.Sequential(
+            _convolution(3, 32, stride=2),  # (B, 32, 64, 64): edges and colours
+            _convolution(32, 32),
+            _convolution(32, WIDTHS[0]),  # (B, 64, 64, 64)
+            nn.MaxPool2d(3, stride=2, padding=1),  # (B, 64, 32, 32): the strongest edge of each place stays
+        )
+        stages, width = [], WIDTHS[0]
+        for number, (wider, blocks) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
+            stages.append(_stage(width, wider, blocks, stride=1 if number == 0 else 2))
+            width = wider
+        self.stages = nn.Sequential(*stages)  # (B, 512, 4, 4): windows and arches, then façades and towers
+        self.pool = GeneralisedMean()  # (B, 512): wherever in the picture it stands
+        _initialise(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float (B, 3, H, W) → features (B, 512)."""
+        features: Tensor = self.pool(self.stages(self.stem(images)))
+        return features
+
+
+class Block(nn.Module):
+    """Two convolutions, what they found weighted channel by channel, and a way around them.
+
+    The way around lets the gradient reach the first layers undiminished (residual learning, He et al., 2015).
+    """
+
+    def __init__(self, width: int, wider: int, stride: int) -> None:
+        super().__init__()
+        self.first = _convolution(width, wider, stride=stride)
+        self.second = nn.Sequential(nn.Conv2d(wider, wider, 3, padding=1, bias=False), nn.BatchNorm2d(wider))
+        self.weighting = ChannelWeighting(wider)
+        self.around = _around(width, wider, stride)
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float (B, C, H, W) → (B, C', H', W')."""
+        found = self.weighting(self.second(self.first(images)))
+        activated: Tensor = self.activation(found + self.around(images))
+        return activated
+
+
+class ChannelWeighting(nn.Module):
+    """Turns channels up or down by what the whole picture shows ("squeeze and excitation", Hu et al., 2018)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weights = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),  # (B, C, 1, 1): how much of each there is in all
+            nn.Conv2d(width, width // 8, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width // 8, width, 1),
+            nn.Sigmoid(),  # 0: of no use in this picture; 1: of full use
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float (B, C, H, W) → the same shape."""
+        weighted: Tensor = images * self.weights(images)
+        return weighted
+
+
+class GeneralisedMean(nn.Module):
+    """A mean over places between the average and the maximum: a landmark fills part of the picture (Radenović et al., 2018).
+
+    The power, 3, is what they and others after them found for landmarks.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float (B, C, H, W), nowhere negative → (B, C)."""
+        return images.float().clamp(min=1e-4).pow(3).mean(dim=(2, 3)).pow(1 / 3).to(images.dtype)
+
+
+def _convolution(width: int, wider: int, stride: int = 1) -> nn.Sequential:
+    # The batch norm has a bias of its own, so the convolution needs none.
+    return nn.Sequential(
+        nn.Conv2d(width, wider, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(wider),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _stage(width: int, wider: int, blocks: int, stride: int) -> nn.Sequential:
+    first = Block(width, wider, stride)
+    return nn.Sequential(first, *(Block(wider, wider, 1) for _ in range(blocks - 1)))
+
+
+def _around(width: int, wider: int, stride: int) -> nn.Module:
+    if stride == 1 and width == wider:
+        return nn.Identity()
+    # Averaging first: a strided convolution of 1 x 1 would look at one pixel in four only.
+    pool = nn.AvgPool2d(2) if stride == 2 else nn.Identity()
+    return nn.Sequential(pool, nn.Conv2d(width, wider, 1, bias=False), nn.BatchNorm2d(wider))
+
+
+@torch.no_grad()
+def _initialise(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    for module in network.modules():
+        if isinstance(module, Block):
+            # Each block begins as nothing but the way around, so a deep network begins as a shallow one.
+            nn.init.zeros_(module.second[1].get_parameter("weight"))
