@@ -1,13 +1,10 @@
-"""Scores that mean what they say, and the score from which a landmark is accepted; both fitted on validation photos."""
+"""The score from which a landmark is accepted, chosen on validation photos."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-TEMPERATURES = torch.logspace(-1, 1, 401, dtype=torch.float64)
-"""Tried one by one: the loss has one minimum, and one part in ninety is closer than the photos can tell."""
 LEAST_THRESHOLD = 0.05
 
 
@@ -20,17 +17,6 @@ class Threshold:
     accepted: float  # share of landmark photos that get their right label accepted
     false_tags: float  # share of ordinary photos that get any label accepted; 0 without ordinary photos
     reason: str
-
-
-def fit_temperature(logits: Tensor, targets: Tensor) -> float:
-    """The divisor of the logits that makes the right answers most likely.
-
-    Args:
-        logits: float (N, L)
-        targets: int64 (N,)
-    """
-    losses = [functional.cross_entropy(logits.double() / t, targets) for t in TEMPERATURES]
-    return float(TEMPERATURES[int(torch.stack(losses).argmin())])
 
 
 def choose_threshold(top: Tensor, correct: Tensor, ordinary: Tensor, *, precision: float) -> Threshold:

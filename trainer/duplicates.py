@@ -15,8 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from tagger.images import Pixels
 
 HASH_ROWS, HASH_COLUMNS = 8, 8
@@ -53,15 +51,6 @@ def sketch_of(pixels: Pixels) -> Sketch:
     grey = pixels.mean(axis=2, dtype=np.float32)[None]  # float32 (1, H, W)
     thumbnail = _pooled(grey, THUMBNAIL_SIDE, THUMBNAIL_SIDE)[0]
     return Sketch(_hashes(grey)[0], thumbnail.round().astype(np.uint8))
-
-
-def difference_hashes(images: Tensor) -> list[int]:
-    """One 64-bit hash per image, which survives scaling, recompression and small changes of light.
-
-    Args:
-        images: uint8 (B, 3, H, W)
-    """
-    return _hashes(images.float().mean(dim=1).numpy(force=True))
 
 
 def group_near_duplicates(

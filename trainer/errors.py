@@ -57,6 +57,10 @@ class CheckpointUnusable(TaggerError):
     """The checkpoint {path} cannot be gone on from: {reason}. Train without --resume to begin anew."""
 
 
+class PhotosGone(TaggerError):
+    """{count} of the photos held out for validation could be read when training began and cannot be any more. Put them back and run the same command again with --resume."""
+
+
 class TensorBoardMissing(TaggerError):
     """TensorBoard is not installed. Run: pip install 'landmark-tagger[tensorboard]', or leave out --tensorboard."""
 

@@ -1,28 +1,29 @@
-"""What the backbone sees in each photo, computed once and kept in the run's folder.
+"""What an encoder sees in photos: a vector of features for each.
 
-A photo is known by its picture's digest, so renamed and copied photos cost nothing, and a run that was interrupted
-goes on where it stopped.
+Those of a frozen backbone are kept in the run's folder, since all that is learned on top of them is learned in seconds.
 """
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
+from blake3 import blake3
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tagger.images import Resize
-from trainer.data import LabelledPhoto
-from trainer.decoding import decode_batches, photo_digest
-from trainer.duplicates import difference_hashes
-from trainer.errors import writing_to
+from trainer.decoding import decode_batches
+from trainer.errors import PhotosGone, writing_to
 from trainer.network import Encoder
+from trainer.pixels import KeptPhotos
 from trainer.progress import photo_progress
-from trainer.views import VIEWS, views_of
+from trainer.views import views_of
 
 BATCH_SIZE = 8
 """On a CPU larger batches are slower: their activations leave the caches, and memory is fetched anew for each."""
@@ -30,115 +31,104 @@ BATCH_SIZE = 8
 log = logging.getLogger("trainer")
 
 
-@dataclass(frozen=True)
-class Seen:
-    """One photo: its features in every view, float32 (V, F), and its difference hash."""
+def features_as_tagged(encoder: Encoder, paths: Sequence[Path], resize: Resize, device: str) -> Tensor:
+    """float32 (N, F), of photos decoded as the tagger will decode them, in full precision.
 
-    features: Tensor
-    difference_hash: int
-
-
-@dataclass(frozen=True)
-class SeenPhotos:
-    """The photos that could be read, with what was seen in them, row by row."""
-
-    photos: tuple[LabelledPhoto, ...]
-    digests: tuple[str, ...]
-    hashes: tuple[int, ...]
-    features: Tensor  # float32 (N, V, F)
-
-
-@dataclass(frozen=True)
-class Extractor:
-    """How features are made: the encoder on its device, what it is fed, and a name for all that."""
-
-    encoder: Encoder
-    resize: Resize
-    device: str
-    fingerprint: str
-
-    def features(self, images: Tensor) -> Tensor:
-        """uint8 (B, 3, H, W) → float32 (V, B, F)."""
-        views = views_of(images.to(self.device))
-        return torch.stack([self.encoder(view) for view in views]).cpu()
-
-
-def see_photos(photos: Sequence[LabelledPhoto], extractor: Extractor, cache: Path) -> SeenPhotos:
-    """The features of `photos`, from `cache` where they are known; photos that cannot be read are left out, with a warning."""
-    digests = [photo_digest(photo.path) for photo in photos]
-    with _kept(cache, extractor.fingerprint) as seen:
-        new: dict[str, Path] = {}
-        for photo, digest in zip(photos, digests, strict=True):
-            if digest is not None and digest not in seen.rows:
-                new.setdefault(digest, photo.path)
-        _see_new(new, extractor, seen)
-        rows = [
-            (photo, digest, seen.rows[digest])
-            for photo, digest in zip(photos, digests, strict=True)
-            if digest is not None and digest in seen.rows
-        ]
-    return SeenPhotos(
-        photos=tuple(photo for photo, _, _ in rows),
-        digests=tuple(digest for _, digest, _ in rows),
-        hashes=tuple(row.difference_hash for _, _, row in rows),
-        features=torch.stack([row.features for _, _, row in rows]) if rows else torch.empty(0, len(VIEWS), 1),
-    )
-
-
-@dataclass
-class _Cache:
-    rows: dict[str, Seen] = field(default_factory=dict)
-    changed: bool = False
-
-
-def _see_new(new: dict[str, Path], extractor: Extractor, seen: _Cache) -> None:
-    digests, paths = list(new), list(new.values())
-    log.info("looking at %d photos", len(paths))
-    with photo_progress("looking at photos", len(paths)) as advance, torch.inference_mode():
-        for batch in decode_batches(paths, extractor.resize, BATCH_SIZE):
-            features = extractor.features(batch.images)  # float32 (V, B, F)
-            hashes = difference_hashes(batch.images)
-            for row, position in enumerate(batch.positions):
-                seen.rows[digests[position]] = Seen(features[:, row], hashes[row])
-            seen.changed = True
+    Raises:
+        PhotosGone: they could be read when training began, and cannot any more.
+    """
+    features = []
+    with _working_on(device, encoder), photo_progress("looking at photos", len(paths)) as advance:
+        for batch in decode_batches(paths, resize, BATCH_SIZE):
+            features.append(encoder(batch.images.to(device)).cpu())
             advance(len(batch.positions))
+    gone = len(paths) - sum(len(part) for part in features)
+    if gone:
+        raise PhotosGone(count=gone)
+    return torch.cat(features)
+
+
+def features_as_kept(
+    encoder: Encoder, kept: KeptPhotos, positions: Sequence[int], size: int, device: str
+) -> Tensor:
+    """float32 (N, F), of the kept photos at `positions`, plainly scaled to `size`."""
+    features = []
+    with _working_on(device, encoder), photo_progress("looking at photos", len(positions)) as advance:
+        for first in range(0, len(positions), BATCH_SIZE):
+            images = _scaled(kept, positions[first : first + BATCH_SIZE], size)
+            features.append(encoder(images.to(device)).cpu())
+            advance(len(images))
+    return torch.cat(features)
+
+
+def features_of_views(
+    encoder: Encoder,
+    kept: KeptPhotos,
+    size: int,
+    views: tuple[str, ...],
+    device: str,
+    *,
+    cache: Path,
+    made_by: dict[str, object],
+) -> Tensor:
+    """float32 (N, V, F), of every kept photo in these views, from `cache` where they are known.
+
+    Args:
+        encoder: uint8 (B, 3, size, size) → features (B, F)
+        kept: the photos
+        size: side of the views, in pixels
+        views: which of `trainer.views.VIEWS`
+        device: where to compute
+        cache: the file that they are kept in
+        made_by: what the encoder is, in words and digests
+    """
+    described = json.dumps([made_by, size, views, kept.digests], sort_keys=True)
+    fingerprint = blake3(described.encode()).hexdigest()
+    known = _load(cache, fingerprint)
+    if known is not None:
+        return known
+    count = len(kept.photos)
+    log.info("looking at %d photos in %d views", count, len(views))
+    features = []
+    with _working_on(device, encoder), photo_progress("looking at photos", count) as advance:
+        for first in range(0, count, BATCH_SIZE):
+            images = _scaled(kept, range(first, min(first + BATCH_SIZE, count)), size)
+            seen = [encoder(view).cpu() for view in views_of(images.to(device), views)]
+            features.append(torch.stack(seen, dim=1))
+            advance(len(images))
+    result = torch.cat(features)
+    with writing_to(cache):
+        save_file({"features": result}, cache, metadata={"fingerprint": fingerprint})
+    return result
+
+
+def _scaled(kept: KeptPhotos, positions: Sequence[int], size: int) -> Tensor:
+    images = [Image.fromarray(kept.image(position)) for position in positions]
+    scaled = [np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in images]
+    return torch.from_numpy(np.stack(scaled)).permute(0, 3, 1, 2)
 
 
 @contextmanager
-def _kept(path: Path, fingerprint: str) -> Iterator[_Cache]:
-    """The cache at `path`, if it was made in the same way; what was added is written back, also on the way out of a failure."""
-    cache = _Cache(_load(path, fingerprint))
+def _working_on(device: str, encoder: Encoder) -> Iterator[None]:
+    """The encoder on a device, in evaluation mode, without gradients; back on the CPU afterwards."""
+    encoder.eval().to(device)
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     try:
-        yield cache
+        with torch.no_grad():
+            yield
     finally:
-        if cache.changed:
-            _save(path, fingerprint, cache.rows)
+        encoder.to("cpu")
 
 
-def _load(path: Path, fingerprint: str) -> dict[str, Seen]:
+def _load(path: Path, fingerprint: str) -> Tensor | None:
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("fingerprint") != fingerprint:
-                return {}
-            features, hashes = file.get_tensor("features"), file.get_tensor("hashes")
-            digests = metadata["digests"].split()
+            if (file.metadata() or {}).get("fingerprint") != fingerprint:
+                return None
+            features: Tensor = file.get_tensor("features")
+            return features
     except FileNotFoundError:
-        return {}
-    except (OSError, SafetensorError, KeyError) as error:
+        return None
+    except (OSError, SafetensorError) as error:
         log.warning("the features kept in %s cannot be read and are made anew (%s)", path, error)
-        return {}
-    values = [value % 2**64 for value in hashes.tolist()]
-    return {d: Seen(row, value) for d, row, value in zip(digests, features, values, strict=True)}
-
-
-def _save(path: Path, fingerprint: str, rows: dict[str, Seen]) -> None:
-    signed = [row.difference_hash - 2**64 * (row.difference_hash >> 63) for row in rows.values()]
-    tensors = {
-        "features": torch.stack([row.features for row in rows.values()]),
-        "hashes": torch.tensor(signed, dtype=torch.int64),
-    }
-    partial = path.with_name(path.name + ".partial")
-    with writing_to(path):
-        save_file(tensors, partial, metadata={"fingerprint": fingerprint, "digests": " ".join(rows)})
-        partial.replace(path)
+        return None

@@ -145,7 +145,9 @@ def fit(learner: Learner[Network], work: Work, schedule: Schedule, device: Devic
             raise DeviceMemoryExhausted(
                 device=device.kind, batch_size=schedule.batch_size, smaller=max(2, schedule.batch_size // 2)
             ) from error
-        if not math.isfinite(validation.loss):  # the last step's gradients were not, and no loss has shown it yet
+        if not math.isfinite(
+            validation.loss
+        ):  # the last step's gradients were not, and no loss has shown it yet
             raise TrainingDiverged(epoch=number, step=work.steps)
         images = work.steps * schedule.batch_size
         rate = max(group["lr"] for group in learner.optimiser.param_groups)

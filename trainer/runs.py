@@ -8,7 +8,9 @@ import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -18,7 +20,8 @@ from tagger.artifact import InputRule, Label
 from trainer.backbones import Backbone, build_network
 from trainer.errors import RunUnusable, writing_to
 from trainer.loop import Epoch
-from trainer.network import Classifier, Encoder
+from trainer.network import Classifier, Distance, Encoder
+from trainer.rejection import FeatureSpace, ScoreRule
 
 RECORD = Path("checkpoint", "run.json")
 WEIGHTS = Path("checkpoint", "weights.safetensors")
@@ -33,12 +36,13 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 1
+    format: Literal[2] = 2
     labels: tuple[Label, ...]
     input: InputRule
     backbone: Backbone
     background: bool
-    temperature: float
+    score_rule: ScoreRule
+    space_dimensions: int
     threshold: float
     threshold_reason: str
     training: dict[str, object]
@@ -101,9 +105,14 @@ def load_run(folder: Path) -> Run:
 def build_classifier(record: RunRecord) -> Classifier:
     """The model that `record` describes, with weights yet to be loaded."""
     encoder = Encoder(record.backbone, build_network(record.backbone))
-    labels = len(record.labels)
-    head = nn.Linear(record.backbone.features, labels + record.background)
-    return Classifier(encoder, head, labels=labels, temperature=record.temperature).eval()
+    labels, features = len(record.labels), record.backbone.features
+    head = nn.Linear(features, labels + record.background)
+    space = FeatureSpace(
+        offset=torch.zeros(features),
+        directions=torch.zeros(features, record.space_dimensions),
+        centres=torch.zeros(labels, record.space_dimensions),
+    )
+    return Classifier(encoder, head, Distance(space), labels=labels, rule=record.score_rule).eval()
 
 
 def program_versions() -> dict[str, str]:

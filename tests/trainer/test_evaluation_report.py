@@ -1,4 +1,4 @@
-"""The whole report of the model that ships, on photos drawn here: it recognises next to nothing, which is what makes mistakes."""
+"""The whole report of a tiny model, on photos drawn here: it recognises next to nothing, which is what makes mistakes."""
 
 import json
 from dataclasses import replace
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from artifacts import LABELS, tiny_artifact
 from drawing import draw_photo, save_photos
 
-import tagger
 from tagger.artifact import Label, file_digest, read_manifest
 from tagger.devices import Device, available_kinds
 from tagger.model import load_model
@@ -21,7 +21,6 @@ from trainer.metrics import reliability
 from trainer.report import figures_of, write_report, write_validation_report
 from trainer.tradeoff import trade_off
 
-SHIPPED = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
 DRAWINGS = (
     "confusion.png",
     "reliability.png",
@@ -33,13 +32,18 @@ DRAWINGS = (
 
 
 @pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.pt"
+    tiny_artifact(path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn photos under labels of the model, and drawn distractors in folders."""
     folder = tmp_path_factory.mktemp("drawn")
-    known = {label.label for label in read_manifest(SHIPPED).labels}
-    labels = sorted(known)[:3]
-    for number, label in enumerate(labels):
-        for path in save_photos(folder / "data" / "test" / label, 2 + number, (240, 180)):
+    for number, label in enumerate(LABELS[:3]):
+        for path in save_photos(folder / "data" / "test" / label.label, 2 + number, (240, 180)):
             draw_photo(100 * number + int(path.stem[-4:]), (240, 180)).save(path, quality=90)
     save_photos(folder / "other" / "sheds", 3, (180, 240))
     draw_photo(77, (200, 200)).save(folder / "other" / "alone.jpg")
@@ -48,16 +52,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def evaluation(folder: Path) -> Evaluation:
-    return evaluate(SHIPPED, folder / "data", folder / "other", device="cpu", altered=True)
+def evaluation(artifact: Path, folder: Path) -> Evaluation:
+    return evaluate(artifact, folder / "data", folder / "other", device="cpu", altered=True)
 
 
-def test_figures_are_those_of_the_scores(evaluation: Evaluation, folder: Path) -> None:
-    manifest = read_manifest(SHIPPED)
+def test_figures_are_those_of_the_scores(evaluation: Evaluation, artifact: Path, folder: Path) -> None:
+    manifest = read_manifest(artifact)
     names = [label.label for label in manifest.labels]
     photos = sorted((folder / "data" / "test").rglob("*.jpg"))
     device = Device("cpu", torch.float32, 4)
-    loaded = load_model(SHIPPED, file_digest(SHIPPED), manifest, device)
+    loaded = load_model(artifact, file_digest(artifact), manifest, device)
     scores = look_at(photos, [loaded], "").scores[0]
     targets = [names.index(path.parent.name) for path in photos]
     ranks = [(row > row[target]).sum().item() for row, target in zip(scores, targets, strict=True)]
@@ -143,10 +147,10 @@ def test_json_has_an_interval_beside_every_figure_and_is_strict(
 
 
 def test_without_distractors_their_drawings_of_an_earlier_report_go(
-    folder: Path, evaluation: Evaluation, tmp_path: Path
+    artifact: Path, folder: Path, evaluation: Evaluation, tmp_path: Path
 ) -> None:
     write_report(replace(evaluation, false_tags=evaluation.mistakes[:1]), tmp_path)
-    alone = evaluate(SHIPPED, folder / "data", None, device="cpu", altered=False)
+    alone = evaluate(artifact, folder / "data", None, device="cpu", altered=False)
     write_report(alone, tmp_path)
 
     assert not (tmp_path / "scores.png").exists()

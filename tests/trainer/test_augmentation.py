@@ -1,0 +1,84 @@
+"""Altered views: any photo, any size, any chance gives a view of the right shape, the same again from the same chance."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from squares import kept_squares
+
+from tagger.images import Pixels
+from trainer.augmentation import Augmentation, altered
+
+PHOTO = kept_squares(1, 64).image(0)
+NOTHING = Augmentation(
+    least_area=1.0, distortion=1.0, light=0.0, coarse_share=0.0, jpeg_share=0.0, grey_share=0.0
+)
+SHARES = st.sampled_from([0.0, 0.5, 1.0])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    side=st.sampled_from([32, 33, 96]),
+    size=st.sampled_from([32, 64]),
+    how=st.builds(
+        Augmentation,
+        least_area=st.floats(0.01, 1.0),
+        distortion=st.floats(1.0, 4.0),
+        light=st.floats(0.0, 1.0),
+        coarse_share=SHARES,
+        jpeg_share=SHARES,
+        grey_share=SHARES,
+        erased_share=SHARES,
+    ),
+    seed=st.integers(0, 2**63 - 1),
+)
+def test_view_has_its_shape_and_comes_again_from_the_same_chance(
+    side: int, size: int, how: Augmentation, seed: int
+) -> None:
+    photo = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    before = photo.copy()
+    view = altered(photo, size, how, np.random.default_rng(seed))
+
+    assert view.shape == (size, size, 3)
+    assert view.dtype == np.uint8
+    assert np.array_equal(view, altered(photo, size, how, np.random.default_rng(seed)))
+    assert np.array_equal(photo, before)
+
+
+def test_without_alterations_there_is_the_photo_and_its_mirror_image() -> None:
+    views = {view(NOTHING, seed).tobytes() for seed in range(12)}
+
+    assert views == {PHOTO.tobytes(), PHOTO[:, ::-1].tobytes()}
+
+
+def test_kept_photos_that_cannot_be_written_to_are_fine() -> None:
+    photo = PHOTO.copy()
+    photo.flags.writeable = False
+    altered(photo, 32, Augmentation(erased_share=1.0), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("share", ["coarse_share", "jpeg_share", "grey_share", "erased_share"])
+def test_each_alteration_shows(share: str) -> None:
+    how = Augmentation(**{**vars(NOTHING), share: 1.0})
+    plain = (PHOTO, PHOTO[:, ::-1])
+
+    for seed in range(5):
+        changed = view(how, seed)
+        assert not any(np.array_equal(changed, one) for one in plain)
+    if share == "grey_share":
+        assert np.ptp(changed.astype(int), axis=2).max() <= 1
+
+
+def test_smaller_least_area_shows_smaller_parts() -> None:
+    gradient = np.broadcast_to(np.arange(0, 256, 2, dtype=np.uint8)[None, :, None], (128, 128, 3)).copy()
+
+    def extent(least_area: float) -> float:
+        how = Augmentation(**{**vars(NOTHING), "least_area": least_area})
+        seen = [altered(gradient, 32, how, np.random.default_rng(seed)) for seed in range(40)]
+        return float(np.mean([np.ptp(one.astype(int)) for one in seen]))
+
+    assert extent(0.05) < extent(0.5) < extent(1.0)
+
+
+def view(how: Augmentation, seed: int) -> Pixels:
+    return altered(PHOTO, 64, how, np.random.default_rng(seed))

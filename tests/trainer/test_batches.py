@@ -1,0 +1,108 @@
+"""An epoch's batches: who is drawn how often, and that all chance comes from the seed and the epoch."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from squares import training_set
+
+from trainer.batches import Batch, TrainingSet, drawn
+
+TARGETS = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    targets=st.lists(st.integers(0, 6), min_size=1, max_size=40),
+    balance=st.floats(0, 1),
+    count=st.integers(1, 200),
+    seed=st.integers(0, 2**32),
+)
+def test_every_row_is_drawn_as_often_as_it_is_due(
+    targets: list[int], balance: float, count: int, seed: int
+) -> None:
+    rows = np.array(targets)
+    chosen = drawn(rows, balance, count, np.random.default_rng(seed))
+
+    assert chosen.shape == (count,)
+    weights = np.bincount(rows)[rows] ** -balance
+    due = count * weights / weights.sum()
+    times = np.bincount(chosen, minlength=len(rows))
+    assert (np.abs(times - due) < 1 + 1e-6).all()
+    assert np.array_equal(chosen, drawn(rows, balance, count, np.random.default_rng(seed)))
+
+
+def test_balance_makes_rare_labels_come_oftener() -> None:
+    targets = np.array([0] * 90 + [1] * 10)
+
+    def rare(balance: float) -> int:
+        chosen = drawn(targets, balance, 1000, np.random.default_rng(0))
+        return int((targets[chosen] == 1).sum())
+
+    assert abs(rare(0.0) - 100) <= 10
+    assert abs(rare(1.0) - 500) <= 10
+    assert rare(0.0) < rare(0.5) < rare(1.0)
+
+
+def test_batches_are_views_with_their_targets() -> None:
+    photos = training_set(TARGETS)
+    batches = list(photos.epoch(1, 32))
+
+    assert len(batches) == photos.steps == 2
+    for batch in batches:
+        assert batch.images.shape == (4, 3, 32, 32)
+        assert batch.images.dtype == torch.uint8
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+        assert batch.targets.dtype == torch.int64
+    assert next(photos.epoch(1, 64)).images.shape == (4, 3, 64, 64)
+
+
+def test_fewer_photos_than_a_batch_make_one_whole_batch() -> None:
+    (batch,) = training_set([0, 1, 1], batch_size=8).epoch(1, 32)
+
+    assert len(batch.images) == len(batch.targets) == 8
+
+
+def test_same_seed_and_epoch_give_the_same_views_and_others_give_others() -> None:
+    photos = training_set(TARGETS)
+    first = whole_epoch(photos, 1)
+
+    assert torch.equal(first, whole_epoch(training_set(TARGETS), 1))
+    assert not torch.equal(first, whole_epoch(photos, 2))
+    assert not torch.equal(first, whole_epoch(training_set(TARGETS, seed=1), 1))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be given up here")
+def test_number_of_threads_changes_nothing() -> None:
+    photos = training_set(TARGETS * 6)
+    with_all = whole_epoch(photos, 1)
+    with one_core():
+        assert torch.equal(with_all, whole_epoch(photos, 1))
+
+
+def test_epoch_left_early_leaves_no_threads() -> None:
+    batches: Iterator[Batch] = training_set(TARGETS * 20, batch_size=2).epoch(1, 32)
+    next(batches)
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("views")]
+    batches.close()  # type: ignore[attr-defined]  # a generator
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("views")]
+
+
+def whole_epoch(photos: TrainingSet, number: int) -> torch.Tensor:
+    return torch.cat([batch.images for batch in photos.epoch(number, 32)])
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

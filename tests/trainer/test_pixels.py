@@ -1,0 +1,261 @@
+"""Decoded photos that are kept: found again by their picture, never taken for another, whatever happened to the files."""
+
+import json
+import logging
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scenes import draw_scene
+
+from tagger.images import Pixels, Resize, decode_photo
+from trainer.data import LabelledPhoto
+from trainer.decoding import MAX_PIXELS
+from trainer.errors import OutputUnwritable
+from trainer.pixels import KeptPhotos, keep_photos
+
+SIDE = 32
+SQUARES, LIST = "pixels-32.u8", "pixels-32.json"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[LabelledPhoto]:
+    return [labelled(draw_scene(tmp_path / "photos" / f"{seed}.jpg", seed)) for seed in range(5)]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def labelled(path: Path) -> LabelledPhoto:
+    return LabelledPhoto(path, "label")
+
+
+def require_right(kept: KeptPhotos, photos: Sequence[LabelledPhoto], side: int = SIDE) -> None:
+    """Every photo is there, with its own pixels."""
+    assert list(kept.photos) == list(photos)
+    for position, photo in enumerate(photos):
+        assert np.array_equal(kept.image(position), decoded(photo, side))
+
+
+def decoded(photo: LabelledPhoto, side: int) -> Pixels:
+    resize = Resize(side, side, "stretch")
+    return decode_photo(photo.path.read_bytes(), resize, max_pixels=MAX_PIXELS).pixels
+
+
+def reads(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was said of photos that had to be decoded, since this was last asked."""
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("reading ")]
+    caplog.clear()
+    return [text.partition(";")[0] for text in said]
+
+
+@pytest.fixture(autouse=True)
+def _listening(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("trainer").propagate = True
+    caplog.set_level(logging.INFO, "trainer")
+
+
+def test_renamed_and_copied_photos_cost_no_decoding(
+    photos: list[LabelledPhoto], cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    require_right(keep_photos(photos, SIDE, cache), photos)
+    assert reads(caplog) == ["reading 5 photos"]
+
+    moved = [
+        labelled(photos[0].path.rename(tmp_path / "new name.jpg")),
+        labelled(Path(shutil.copy(photos[1].path, tmp_path / "copy.jpg"))),
+        *photos[1:],
+        labelled(draw_scene(tmp_path / "new.jpg", 99)),
+    ]
+    require_right(keep_photos(moved, SIDE, cache), moved)
+    assert reads(caplog) == ["reading 1 photos"]
+    require_right(keep_photos(moved[::-1], SIDE, cache), moved[::-1])
+    assert reads(caplog) == []
+
+
+def test_photos_of_one_picture_share_a_row(tmp_path: Path, cache: Path) -> None:
+    first = draw_scene(tmp_path / "one.jpg", 1)
+    copies = [labelled(first), labelled(Path(shutil.copy(first, tmp_path / "two.jpg")))]
+    kept = keep_photos(copies, SIDE, cache)
+
+    require_right(kept, copies)
+    assert kept.rows.tolist() == [0, 0]
+    assert (cache / SQUARES).stat().st_size == 3 * SIDE * SIDE
+
+
+def test_unreadable_photos_are_left_out_with_a_warning(
+    photos: list[LabelledPhoto], cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
+    bad = [labelled(tmp_path / name) for name in ("text.jpg", "broken.jpg", "gone.jpg")]
+    kept = keep_photos([bad[0], *photos, *bad[1:]], SIDE, cache)
+
+    require_right(kept, photos)
+    for name in ("text.jpg", "broken.jpg", "gone.jpg"):
+        assert any("left out" in text and name in text for text in caplog.messages)
+    assert "3 could not be read" in caplog.messages[-1]
+
+
+def test_no_photo_at_all_is_no_error(cache: Path, tmp_path: Path) -> None:
+    assert keep_photos([], SIDE, cache).photos == ()
+    assert keep_photos([labelled(tmp_path / "gone.jpg")], SIDE, cache).photos == ()
+
+
+def test_interrupted_reading_goes_on(
+    photos: list[LabelledPhoto], cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep_photos(photos[:3], SIDE, cache)
+    with (cache / SQUARES).open("ab") as file:
+        file.write(b"half a square that nobody has noted")
+    reads(caplog)
+
+    require_right(keep_photos(photos, SIDE, cache), photos)
+    assert reads(caplog) == ["reading 2 photos"]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        b"",
+        b"[",
+        b"\xff\xfe",
+        b"{}",
+        b"5",
+        b"null",
+        b'"text"',
+        b"[1, 2, 3]",
+        b"[null]",
+        b'["a", "a", "a", "a", "a"]',
+    ],
+)
+def test_list_that_is_garbage_is_made_anew(photos: list[LabelledPhoto], cache: Path, listed: bytes) -> None:
+    keep_photos(photos, SIDE, cache)
+    (cache / LIST).write_bytes(listed)
+
+    require_right(keep_photos(photos, SIDE, cache), photos)
+    require_right(keep_photos(photos[::-1], SIDE, cache), photos[::-1])
+
+
+@pytest.mark.parametrize("left", [0, 1, 3 * SIDE * SIDE, 3 * SIDE * SIDE * 3 - 1])
+def test_squares_that_were_cut_off_are_made_anew(
+    photos: list[LabelledPhoto], cache: Path, left: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep_photos(photos, SIDE, cache)
+    with (cache / SQUARES).open("ab") as file:
+        file.truncate(left)
+    reads(caplog)
+
+    require_right(keep_photos(photos, SIDE, cache), photos)
+    assert reads(caplog) == [f"reading {5 - left // (3 * SIDE * SIDE)} photos"]
+
+
+@pytest.mark.parametrize("name", [SQUARES, LIST])
+def test_missing_half_is_made_anew(photos: list[LabelledPhoto], cache: Path, name: str) -> None:
+    keep_photos(photos, SIDE, cache)
+    (cache / name).unlink()
+
+    require_right(keep_photos(photos, SIDE, cache), photos)
+
+
+def test_list_never_names_squares_that_are_being_written_over(
+    photos: list[LabelledPhoto], cache: Path
+) -> None:
+    keep_photos(photos, SIDE, cache)
+    with (cache / SQUARES).open("ab") as file:
+        file.truncate(0)
+    ended_while_writing(keep_photos_words(cache, photos[3:]), limit_bytes=3 * SIDE * SIDE)
+
+    require_right(keep_photos(photos, SIDE, cache), photos)
+
+
+def test_every_side_has_squares_of_its_own(photos: list[LabelledPhoto], cache: Path) -> None:
+    for side in (32, 64, 32):
+        require_right(keep_photos(photos, side, cache), photos, side)
+
+
+def test_run_keeps_its_pixels_while_another_makes_the_file_anew(
+    photos: list[LabelledPhoto], cache: Path
+) -> None:
+    kept = keep_photos(photos, SIDE, cache)
+    (cache / LIST).write_text("garbage")
+    keep_photos(photos[:1], SIDE, cache)
+
+    require_right(kept, photos)
+
+
+def test_runs_that_share_a_cache_at_the_same_time_do_not_disturb_each_other(
+    tmp_path: Path, cache: Path
+) -> None:
+    photos = [labelled(draw_scene(tmp_path / "photos" / f"{seed}.png", seed)) for seed in range(24)]
+    parts = [photos[:16], photos[8:], photos[::-1], photos[::2]]
+    kept: dict[int, KeptPhotos] = {}
+
+    def keep(number: int) -> None:
+        kept[number] = keep_photos(parts[number], SIDE, cache)
+
+    threads = [threading.Thread(target=keep, args=(number,)) for number in range(len(parts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, part in enumerate(parts):
+        require_right(kept[number], part)
+    assert (cache / SQUARES).stat().st_size == 24 * 3 * SIDE * SIDE
+    assert len(json.loads((cache / LIST).read_text())) == 24
+
+
+def test_full_disk_is_said_and_what_was_written_is_used_later(
+    photos: list[LabelledPhoto], cache: Path
+) -> None:
+    said = ended_while_writing(keep_photos_words(cache, photos), limit_bytes=4000)
+
+    assert "OutputUnwritable: Nothing can be written to" in said
+    assert "File too large" in said
+    require_right(keep_photos(photos, SIDE, cache), photos)
+
+
+def test_folder_that_cannot_be_made_is_said(photos: list[LabelledPhoto], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputUnwritable, match="Nothing can be written to"):
+        keep_photos(photos, SIDE, tmp_path / "file" / "cache")
+
+
+def test_panorama_is_kept_whole(tmp_path: Path, cache: Path) -> None:
+    picture = Image.new("RGB", (900, 40), "black")
+    picture.paste("white", (0, 0, 90, 40))
+    picture.save(tmp_path / "wide.png")
+    image = keep_photos([labelled(tmp_path / "wide.png")], SIDE, cache).image(0)
+
+    assert image[:, 0].min() == 255
+    assert image[:, 4:].max() == 0
+
+
+def keep_photos_words(cache: Path, photos: Sequence[LabelledPhoto]) -> list[str]:
+    return [str(cache), *(str(photo.path) for photo in photos)]
+
+
+def ended_while_writing(words: list[str], limit_bytes: int) -> str:
+    """Keep photos in a process that may write files of so many bytes only; what it says at its end."""
+    program = (
+        "import sys; from pathlib import Path; from trainer.data import LabelledPhoto; from trainer.pixels import keep_photos;"
+        f"keep_photos([LabelledPhoto(Path(word), 'label') for word in sys.argv[2:]], {SIDE}, Path(sys.argv[1]))"
+    )
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False, preexec_fn=limit
+    )
+    assert done.returncode == 1
+    return done.stderr

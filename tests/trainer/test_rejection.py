@@ -1,0 +1,185 @@
+"""The feature space and the score rule: sound for any features, and for as few photos as people have."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trainer.metrics import expected_calibration_error, reliability
+from trainer.network import Distance
+from trainer.rejection import DIMENSIONS, ScoreRule, feature_space, fit_score_rule, scores_of
+
+LABELS, FEATURES = 4, 20
+
+
+class World:
+    """Labels lie at points of the feature space, photos around them; ordinary photos lie `off` them all."""
+
+    def __init__(self, *, apart: float = 4.0, off: float = 8.0, features: int = FEATURES) -> None:
+        self.generator = torch.Generator().manual_seed(0)
+        self.places = apart * self.noise(LABELS, features)
+        self.ordinary_place = off * torch.ones(features) / features**0.5
+
+    def noise(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self.generator)
+
+    def photos(self, per_label: int, ordinary: int = 0) -> tuple[Tensor, Tensor]:
+        """Features and targets."""
+        targets = torch.arange(LABELS).repeat_interleave(per_label)
+        known = self.places[targets] + self.noise(len(targets), self.places.shape[1])
+        others = self.ordinary_place + self.noise(ordinary, self.places.shape[1])
+        return torch.cat([known, others]), torch.cat([targets, torch.full((ordinary,), LABELS)])
+
+    def logits(self, features: Tensor) -> Tensor:
+        """As sure as a network that has not learned when to be."""
+        return -3 * torch.cdist(features, self.places)
+
+
+class Fitted:
+    """A rule for that world, from so many photos to learn from and to validate on."""
+
+    def __init__(self, world: World, *, learned: int, validated: int, ordinary: int) -> None:
+        self.world = world
+        features, targets = world.photos(learned, ordinary)
+        self.distance = Distance(feature_space(features, targets, LABELS))
+        features, targets = world.photos(validated, ordinary)
+        self.rule = fit_score_rule(world.logits(features), self.distance(features), targets, LABELS)
+
+    def scores(self, features: Tensor) -> Tensor:
+        return scored(self.world.logits(features), self.distance(features), self.rule)
+
+
+def scored(logits: Tensor, distances: Tensor, rule: ScoreRule) -> Tensor:
+    numbers = [torch.tensor(value) for value in (rule.temperature, rule.slope, rule.reach)]
+    return scores_of(logits, distances, LABELS, *numbers)
+
+
+def require_sane(fitted: Fitted) -> None:
+    """Finite, sure of what it knows, and less and less sure the farther a photo is off."""
+    rule = fitted.rule
+    assert all(0 < value < 1e6 for value in (rule.temperature, rule.slope, rule.reach))
+    scores = fitted.scores(fitted.world.places)
+    assert bool(scores.isfinite().all())
+    assert scores.argmax(dim=1).tolist() == list(range(LABELS))
+    assert scores.diagonal().min() > 0.5
+    far = fitted.scores(fitted.world.places + 1e4)
+    assert far.sum(dim=1).max() < 0.1
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    logits=st.lists(st.floats(-1e6, 1e6, width=32), min_size=LABELS, max_size=LABELS + 1),
+    distance=st.floats(0, 1e6, width=32),
+    rule=st.builds(
+        ScoreRule,
+        temperature=st.floats(0.01, 100),
+        slope=st.floats(0.001, 100),
+        reach=st.floats(0.001, 1000),
+    ),
+)
+def test_scores_are_chances_that_never_sum_to_more_than_one(
+    logits: list[float], distance: float, rule: ScoreRule
+) -> None:
+    scores = scored(torch.tensor([logits]), torch.tensor([distance]), rule)
+
+    assert scores.shape == (1, LABELS)
+    assert bool((scores >= 0).all())
+    assert float(scores.double().sum()) <= 1
+    farther = scored(torch.tensor([logits]), torch.tensor([2 * distance + 1]), rule)
+    assert bool((farther <= scores).all())
+
+
+def test_rule_tells_photos_of_landmarks_from_others_that_lie_apart() -> None:
+    fitted = Fitted(World(), learned=20, validated=10, ordinary=30)
+    require_sane(fitted)
+
+    features, targets = fitted.world.photos(30, 60)
+    scores = fitted.scores(features)
+    known = targets < LABELS
+    assert bool((scores[known].argmax(dim=1) == targets[known]).all())
+    assert (scores[known].amax(dim=1) > 0.5).float().mean() > 0.95
+    assert (scores[~known].amax(dim=1) < 0.5).float().mean() > 0.95
+
+
+def test_rule_that_was_fitted_is_calibrated() -> None:
+    world = World(apart=0.7, off=2.0)
+    fitted = Fitted(world, learned=60, validated=150, ordinary=300)
+    features, targets = world.photos(300, 600)
+    top, named = fitted.scores(features).max(dim=1)
+    overconfident = torch.softmax(world.logits(features), dim=1).max(dim=1).values
+
+    error = expected_calibration_error(reliability(top, named == targets))
+    assert error < 0.06
+    assert error < 0.3 * expected_calibration_error(reliability(overconfident, named == targets))
+
+
+@pytest.mark.parametrize("ordinary", [0, 1, 2, 3])
+def test_few_ordinary_photos_or_none_give_a_sane_rule(ordinary: int) -> None:
+    require_sane(Fitted(World(), learned=20, validated=5, ordinary=ordinary))
+
+
+@pytest.mark.parametrize("ordinary", [1, 3])
+def test_few_ordinary_photos_amid_the_landmarks_do_not_end_rejection(ordinary: int) -> None:
+    fitted = Fitted(World(off=0.0), learned=20, validated=5, ordinary=ordinary)
+
+    assert fitted.scores(fitted.world.places + 1e4).sum(dim=1).max() < 0.1
+
+
+@pytest.mark.parametrize("ordinary", [0, 3])
+def test_one_photo_of_each_label_is_enough_for_a_sane_rule(ordinary: int) -> None:
+    require_sane(Fitted(World(), learned=1, validated=1, ordinary=ordinary))
+
+
+def test_a_label_may_have_one_photo_beside_labels_with_many() -> None:
+    world = World()
+    features, targets = world.photos(10)
+    few = torch.cat([torch.arange(1), torch.arange(10, len(targets))])
+    space = feature_space(features[few], targets[few], LABELS)
+
+    assert all(bool(values.isfinite().all()) for values in (space.offset, space.directions, space.centres))
+    assert Distance(space)(features[:1]).item() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("features", "per_label", "dimensions"),
+    [(6, 20, 6), (200, 3, 3 * LABELS), (200, 40, DIMENSIONS), (200, 1, LABELS)],
+    ids=["few features", "few photos", "many of both", "one photo a label"],
+)
+def test_space_has_as_many_directions_as_there_can_be(features: int, per_label: int, dimensions: int) -> None:
+    world = World(features=features)
+    seen, targets = world.photos(per_label, ordinary=3)
+    space = feature_space(seen, targets, LABELS)
+
+    assert space.directions.shape == (features, dimensions)
+    assert space.centres.shape == (LABELS, dimensions)
+    distances = Distance(space)(torch.cat([seen, world.places + 50]))
+    assert bool(distances.isfinite().all())
+    assert distances[-LABELS:].min() > distances[: len(seen) - 3].max()
+
+
+def test_photos_of_one_label_vary_by_one_in_each_direction() -> None:
+    world = World(features=8)
+    seen, targets = world.photos(2000)
+    space = feature_space(seen, targets, LABELS)
+    placed = (seen - space.offset) @ space.directions - space.centres[targets]
+
+    shrunken = (1 / 1.3) ** 0.5  # the covariance is shrunken towards a larger one
+    torch.testing.assert_close(placed.std(dim=0), torch.full((8,), shrunken), atol=0.05, rtol=0)
+
+
+def test_features_that_are_all_the_same_give_finite_scores() -> None:
+    seen = torch.ones(8, 5)
+    targets = torch.arange(8) % LABELS
+    distance = Distance(feature_space(seen, targets, LABELS))
+    rule = fit_score_rule(torch.zeros(8, LABELS), distance(seen), targets, LABELS)
+
+    assert bool(scored(torch.zeros(8, LABELS), distance(seen), rule).isfinite().all())
+
+
+def test_ordinary_photos_do_not_shape_the_space() -> None:
+    world = World()
+    seen, targets = world.photos(5, ordinary=7)
+    with_them, without = feature_space(seen, targets, LABELS), feature_space(seen[:-7], targets[:-7], LABELS)
+
+    assert torch.equal(with_them.centres, without.centres)
