@@ -23,14 +23,14 @@ from torchvision.datasets import ImageFolder
 
 from bench.report import median, note, print_heading, print_table
 from tagger.devices import Device, choose_device
-from trainer.augmentation import Augmentation
 from trainer.backbones import load_backbone, own_backbone
-from trainer.batches import Batch, TrainingSet
-from trainer.loop import Learner, Schedule, Validation, Work, fit
-from trainer.memory import keep_freed_memory
-from trainer.mixing import Mixing
-from trainer.network import Encoder, Trainee
-from trainer.preparation import Prepared, prepare
+from trainer.learning.augmentation import Augmentation
+from trainer.learning.batches import Batch, TrainingSet
+from trainer.learning.loop import Learner, Schedule, Validation, Work, fit
+from trainer.learning.memory import keep_freed_memory
+from trainer.learning.mixing import Mixing
+from trainer.model.network import Encoder, Trainee
+from trainer.photos.preparation import Prepared, prepare
 
 BATCH_SIZE = 32
 WORKERS = 2
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def feeds(way: str, prepared: Prepared, photos: Path, size: int) -> Callable[[int, int], Iterator[Batch]]:
-    """What makes the batches of an epoch, as `trainer.loop.Work` wants it."""
+    """What makes the batches of an epoch, as `trainer.learning.loop.Work` wants it."""
     kept = TrainingSet(
         prepared.kept,
         prepared.learned,

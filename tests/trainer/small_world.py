@@ -7,11 +7,11 @@ import torch
 from pictures import save_random_weights
 from scenes import draw_label
 
-from trainer.loop import Epoch
+from trainer.learning.loop import Epoch
+from trainer.model.runs import Run
 from trainer.recipes.options import Options
 from trainer.recipes.scratch import train_scratch
 from trainer.recipes.transfer import TransferOptions, train_transfer
-from trainer.runs import Run
 
 SIZE = 32
 LABELS = ("Arch", "Bridge")

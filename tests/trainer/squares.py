@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.augmentation import Augmentation
-from trainer.batches import TrainingSet
-from trainer.data import LabelledPhoto
-from trainer.pixels import KeptPhotos
+from trainer.learning.augmentation import Augmentation
+from trainer.learning.batches import TrainingSet
+from trainer.photos.data import LabelledPhoto
+from trainer.photos.pixels import KeptPhotos
 
 
 def kept_squares(count: int, side: int = 32, seed: int = 0) -> KeptPhotos:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from squares import kept_squares
 
 from tagger.images import Pixels
-from trainer.augmentation import Augmentation, altered
+from trainer.learning.augmentation import Augmentation, altered
 
 PHOTO = kept_squares(1, 64).image(0)
 NOTHING = Augmentation(

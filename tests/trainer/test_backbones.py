@@ -15,7 +15,8 @@ from torchvision import models
 from trainer.backbones import Backbone, build_network, load_backbone, require_backbone
 from trainer.backbones.torchvision_networks import LowerRightPadded, build
 from trainer.errors import BackboneUnknown, SizeUnsuitable, WeightsUnavailable, WeightsUnsuitable
-from trainer.network import Classifier, Encoder
+from trainer.model.network import Classifier, Distance, Encoder
+from trainer.model.rejection import FeatureSpace, ScoreRule
 
 IMAGENET = (123.675, 116.28, 103.53)
 FAMILIES = {
@@ -41,7 +42,9 @@ ONE_SIZE = {"timm/vit_tiny_patch16_224": 224}
 def test_a_network_of_each_family_gives_features_learns_and_can_be_exported(name: str, features: int) -> None:
     backbone = Backbone(name, "timm" if name.startswith("timm/") else "torchvision", "random", features)
     encoder = Encoder(backbone, build_network(backbone))
-    classifier = Classifier(encoder, nn.Linear(features, 3), labels=3, temperature=1.0)
+    space = FeatureSpace(torch.zeros(features), torch.zeros(features, 2), torch.zeros(3, 2))
+    rule = ScoreRule(temperature=1.0, slope=0.5, reach=5.0)
+    classifier = Classifier(encoder, nn.Linear(features, 3), Distance(space), labels=3, rule=rule)
     images = _images(2, ONE_SIZE.get(name, 64))
 
     assert classifier.train()(images).shape == (2, 3)
@@ -49,6 +52,7 @@ def test_a_network_of_each_family_gives_features_learns_and_can_be_exported(name
     with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
         assert encoder(images).shape == (2, features)
         torch.testing.assert_close(scripted(images), classifier(images))
+    with torch.inference_mode():  # what is frozen is inlined by the executor that optimises
         frozen = torch.jit.freeze(scripted.to(torch.bfloat16))
         assert frozen(images).dtype == torch.float32
 

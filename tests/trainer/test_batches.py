@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from squares import training_set
 
-from trainer.batches import Batch, TrainingSet, drawn
+from trainer.learning.batches import Batch, TrainingSet, drawn
 
 TARGETS = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2]
 

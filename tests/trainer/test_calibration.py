@@ -1,18 +1,9 @@
 import pytest
 import torch
 
-from trainer.calibration import choose_threshold, fit_temperature
+from trainer.model.calibration import choose_threshold
 
 NONE = torch.empty(0)
-
-
-def test_temperature_undoes_a_scaling_of_the_logits() -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = 2 * torch.randn(1500, 5, generator=generator)
-    targets = torch.multinomial(logits.softmax(dim=1), 1, generator=generator)[:, 0]
-
-    assert fit_temperature(logits, targets) == pytest.approx(1.0, rel=0.12)
-    assert fit_temperature(3 * logits, targets) == pytest.approx(3.0, rel=0.12)
 
 
 def test_threshold_is_the_least_that_reaches_the_precision() -> None:

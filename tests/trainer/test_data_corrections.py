@@ -13,8 +13,8 @@ from scenes import draw_scene, tree
 from tagger.database import Database
 from tagger.photos import digest_photo
 from tagger.registry import add_model, use_model
-from trainer.data import read_training_folder
-from trainer.gazetteer import labels_with_landmarks
+from trainer.photos.data import read_training_folder
+from trainer.photos.gazetteer import labels_with_landmarks
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 EIFFEL_LABEL, GATE_LABEL = "00.Eiffel_Tower", "01.Brandenburg_Gate"

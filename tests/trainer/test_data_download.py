@@ -13,7 +13,7 @@ from scenes import tree
 from trainer.datasets.download import download
 from trainer.datasets.udacity import fetch_udacity
 from trainer.errors import ArchiveRefused, DownloadFailed, NoRoom
-from trainer.gazetteer import labels_with_landmarks
+from trainer.photos.gazetteer import labels_with_landmarks
 
 CONTENT = bytes(range(256)) * 3000
 AT_ONCE = (0.0, 0.0, 0.0)

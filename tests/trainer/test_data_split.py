@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from said import Typed
 from scenes import draw_label, draw_scene, tree
 
-from trainer.split import allot
+from trainer.photos.split import allot
 
 SHARES = {"test": 0.2, "val": 0.2}
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)

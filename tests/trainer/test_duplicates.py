@@ -3,7 +3,7 @@ from drawing import draw_photo
 from PIL import Image
 from scenes import scene
 
-from trainer.duplicates import Sketch, group_near_duplicates, sketch_of
+from trainer.photos.duplicates import Sketch, group_near_duplicates, sketch_of
 
 
 def test_the_same_scene_again_has_a_near_hash_and_another_scene_has_not() -> None:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from tagger.errors import PhotoFailed
 from tagger.images import Resize, decode_photo
-from trainer.decoding import decode_batches
 from trainer.evaluation.alterations import ALTERATIONS, Alteration, compress, crop, halve, squash
+from trainer.photos.decoding import decode_batches
 
 PIXELS = 1_000_000
 

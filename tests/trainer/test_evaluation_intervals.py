@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainer import intervals
+from trainer.evaluation.intervals import at_least_as_wide, bootstrap, share_of, wilson_interval
+from trainer.evaluation.metrics import aurocs, macro_accuracies
 from trainer.evaluation.rejection import measure_rejection
-from trainer.intervals import at_least_as_wide, bootstrap, share_of, wilson_interval
-from trainer.metrics import aurocs, macro_accuracies
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
 

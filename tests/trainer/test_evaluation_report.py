@@ -13,13 +13,13 @@ from tagger.artifact import Label, file_digest, read_manifest
 from tagger.devices import Device, available_kinds
 from tagger.model import load_model
 from trainer.evaluation import Evaluation, evaluate
+from trainer.evaluation.intervals import wilson_interval
+from trainer.evaluation.metrics import reliability
 from trainer.evaluation.mistakes import MOST, surest_mistakes
 from trainer.evaluation.scoring import look_at
-from trainer.figures import draw_confusion, draw_reliability, draw_scores, draw_trade_off
-from trainer.intervals import wilson_interval
-from trainer.metrics import reliability
+from trainer.evaluation.tradeoff import trade_off
 from trainer.report import figures_of, write_report, write_validation_report
-from trainer.tradeoff import trade_off
+from trainer.report.figures import draw_confusion, draw_reliability, draw_scores, draw_trade_off
 
 DRAWINGS = (
     "confusion.png",

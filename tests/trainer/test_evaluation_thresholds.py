@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.tradeoff import least_for, trade_off
+from trainer.evaluation.tradeoff import least_for, trade_off
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
 SCORE = st.integers(0, 20).map(lambda twentieth: twentieth / 20)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import LandmarksFileInvalid
-from trainer.gazetteer import labels_with_landmarks, name_of, slug_of
+from trainer.photos.gazetteer import labels_with_landmarks, name_of, slug_of
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainer.metrics import (
+from trainer.evaluation.metrics import (
     adaptive_calibration_errors,
     auroc,
     aurocs,

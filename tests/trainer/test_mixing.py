@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainer.mixing import Mixing, mixed
+from trainer.learning.mixing import Mixing, mixed
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)

@@ -16,10 +16,10 @@ from PIL import Image
 from scenes import draw_scene
 
 from tagger.images import Pixels, Resize, decode_photo
-from trainer.data import LabelledPhoto
-from trainer.decoding import MAX_PIXELS
 from trainer.errors import OutputUnwritable
-from trainer.pixels import KeptPhotos, keep_photos
+from trainer.photos.data import LabelledPhoto
+from trainer.photos.decoding import MAX_PIXELS
+from trainer.photos.pixels import KeptPhotos, keep_photos
 
 SIDE = 32
 SQUARES, LIST = "pixels-32.u8", "pixels-32.json"
@@ -247,7 +247,7 @@ def keep_photos_words(cache: Path, photos: Sequence[LabelledPhoto]) -> list[str]
 def ended_while_writing(words: list[str], limit_bytes: int) -> str:
     """Keep photos in a process that may write files of so many bytes only; what it says at its end."""
     program = (
-        "import sys; from pathlib import Path; from trainer.data import LabelledPhoto; from trainer.pixels import keep_photos;"
+        "import sys; from pathlib import Path; from trainer.photos.data import LabelledPhoto; from trainer.photos.pixels import keep_photos;"
         f"keep_photos([LabelledPhoto(Path(word), 'label') for word in sys.argv[2:]], {SIDE}, Path(sys.argv[1]))"
     )
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainer.metrics import expected_calibration_error, reliability
-from trainer.network import Distance
-from trainer.rejection import DIMENSIONS, ScoreRule, feature_space, fit_score_rule, scores_of
+from trainer.evaluation.metrics import expected_calibration_error, reliability
+from trainer.model.network import Distance
+from trainer.model.rejection import DIMENSIONS, ScoreRule, feature_space, fit_score_rule, scores_of
 
 LABELS, FEATURES = 4, 20
 

@@ -22,10 +22,10 @@ from small_world import (
 )
 
 from trainer.errors import CheckpointUnusable, PhotosGone
-from trainer.loop import Epoch
+from trainer.learning.loop import Epoch
+from trainer.learning.training import CHECKPOINT
+from trainer.model.runs import RECORD, Run, load_run
 from trainer.recipes.options import Options
-from trainer.runs import RECORD, Run, load_run
-from trainer.training import CHECKPOINT
 
 
 @pytest.fixture(scope="module")

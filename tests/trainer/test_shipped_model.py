@@ -9,8 +9,8 @@ import tagger
 from tagger.artifact import file_digest, read_manifest
 from tagger.devices import Device
 from tagger.model import Model, load_model
-from trainer.data import LabelledPhoto, find_labelled_photos, find_ordinary_photos
-from trainer.decoding import decode_batches
+from trainer.photos.data import LabelledPhoto, find_labelled_photos, find_ordinary_photos
+from trainer.photos.decoding import decode_batches
 
 SHIPPED = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
 CARD = Path(__file__).parents[2] / "docs" / "model-card.md"

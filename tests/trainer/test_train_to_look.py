@@ -18,9 +18,9 @@ from tagger.cli import main as tagger_cli
 from trainer.cli import main as trainer_cli
 from trainer.cli.training import _logged_in
 from trainer.errors import TensorBoardMissing
-from trainer.events import watching
-from trainer.loop import Epoch, Validation
-from trainer.runs import LOG
+from trainer.learning.events import watching
+from trainer.learning.loop import Epoch, Validation
+from trainer.model.runs import LOG
 
 Typed = Callable[..., str]
 WITH_TENSORBOARD = find_spec("tensorboard") is not None

@@ -17,8 +17,8 @@ from tagger.artifact import file_digest, load_module, read_manifest
 from tagger.devices import Device
 from tagger.model import load_model
 from trainer.cli import main as cli
-from trainer.decoding import decode_batches
-from trainer.runs import load_run
+from trainer.model.runs import load_run
+from trainer.photos.decoding import decode_batches
 
 
 class Said(NamedTuple):
@@ -196,7 +196,8 @@ def test_training_again_in_the_same_folder_reuses_features_and_gives_the_same_mo
     )
 
     assert said.code == 0, said.err
-    assert "looking at 1 photos" in said.err  # the broken one
+    assert "reading 1 photos" in said.err  # the broken one
+    assert "looking at" not in said.err
     before, after = load_run(trained / "run"), load_run(tmp_path / "run")
     assert before.record == after.record
     assert torch.equal(before.classifier.head.weight, after.classifier.head.weight)
@@ -222,7 +223,7 @@ def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: Command, t
     (data / "train" / "Two").mkdir()
     refused(train(data), "The label folder", "One", "has no photo")
     (tmp_path / "text.safetensors").write_text("hello")
-    refused(train(world / "landmarks", tmp_path / "text.safetensors"), "not a safetensors file")
+    refused(train(world / "landmarks", tmp_path / "text.safetensors"), "it is no file of weights")
     refused(
         trainer("export", tmp_path / "run", "--out", tmp_path / "m.pt"), "no finished run", "trainer train"
     )

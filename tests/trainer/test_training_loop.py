@@ -10,10 +10,10 @@ from squares import training_set
 from torch import Tensor, nn
 
 from tagger.devices import Device
-from trainer.checkpoints import resume_checkpoint, save_checkpoint
 from trainer.errors import DeviceMemoryExhausted, TrainingDiverged
-from trainer.loop import Epoch, Learner, Schedule, Validation, Work, fit, growing_sizes
-from trainer.mixing import Mixing
+from trainer.learning.checkpoints import resume_checkpoint, save_checkpoint
+from trainer.learning.loop import Epoch, Learner, Schedule, Validation, Work, fit, growing_sizes
+from trainer.learning.mixing import Mixing
 
 CPU = Device("cpu", torch.float32, 4)
 TARGETS = [0, 1, 1, 0, 1, 0, 0, 1]

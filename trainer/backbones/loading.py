@@ -14,7 +14,7 @@ from trainer.backbones.folding import fold_structure, folded
 from trainer.backbones.rounding import round_to_half
 from trainer.backbones.sources import Built, Source, State
 from trainer.errors import BackboneUnknown, SizeUnsuitable, TimmMissing, WeightsUnsuitable
-from trainer.scratch_network import FEATURES
+from trainer.model.scratch_network import FEATURES
 
 TIMM = "timm/"
 FILES_FROM_TENSORFLOW = {"mobilenet_v2"}

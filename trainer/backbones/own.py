@@ -3,7 +3,7 @@
 from trainer.backbones.described import Convention, Normalisation
 from trainer.backbones.sources import Built, State
 from trainer.errors import WeightsUnavailable
-from trainer.scratch_network import LandmarkCNN
+from trainer.model.scratch_network import LandmarkCNN
 
 LANDMARK_CNN = "landmark_cnn"
 LEARNED_AT = 128

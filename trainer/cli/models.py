@@ -23,7 +23,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a run's model as one file for `tagger --model`, if it agrees with the training model on every validation photo."""
-    from trainer.export import export_run
+    from trainer.model.export import export_run
 
     exported = export_run(run, out, name=name)
     document = {

@@ -11,7 +11,7 @@ import typer
 from trainer.cli.options import DeviceName, ImageSize, Json
 
 if TYPE_CHECKING:
-    from trainer.runs import RunRecord
+    from trainer.model.runs import RunRecord
 
 train_app = typer.Typer(
     help="Train a classifier. `transfer` starts from a network that has learned from a million photos already; `scratch` from nothing.",
@@ -99,7 +99,7 @@ def scratch(
 
     Example: trainer train scratch --data landmarks --out runs/scratch
     """
-    from trainer.events import watching
+    from trainer.learning.events import watching
     from trainer.recipes.options import Options
     from trainer.recipes.scratch import train_scratch
 
@@ -151,7 +151,7 @@ def transfer(
 
     Example: trainer train transfer --data landmarks --unknown ordinary --out runs/landmarks
     """
-    from trainer.events import watching
+    from trainer.learning.events import watching
     from trainer.recipes.transfer import TransferOptions, train_transfer
 
     options = TransferOptions(
@@ -178,7 +178,7 @@ def transfer(
 @contextmanager
 def _logged_in(run: Path) -> Iterator[None]:
     """Keep what is said meanwhile in the run's log too."""
-    from trainer.runs import LOG, open_run_folder
+    from trainer.model.runs import LOG, open_run_folder
 
     open_run_folder(run)
     log = logging.getLogger("trainer")
@@ -196,7 +196,7 @@ def _logged_in(run: Path) -> Iterator[None]:
 
 
 def _print(record: "RunRecord", run: Path, *, as_json: bool) -> None:
-    from trainer.runs import METRICS
+    from trainer.model.runs import METRICS
 
     if as_json:
         typer.echo((run / METRICS).read_text(), nl=False)

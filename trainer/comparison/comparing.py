@@ -10,7 +10,6 @@ from trainer.backbones import require_backbone
 from trainer.comparison.choice import Choice, choose
 from trainer.comparison.speed import Speed, measure_speeds
 from trainer.comparison.trying import Plan, Tried, model_of, try_backbone
-from trainer.data import find_ordinary_photos, read_training_folder
 from trainer.errors import (
     ComparisonEmpty,
     ExportDisagrees,
@@ -20,6 +19,7 @@ from trainer.errors import (
     WeightsUnsuitable,
     writing_to,
 )
+from trainer.photos.data import find_ordinary_photos, read_training_folder
 
 OWN_FAILURES = (ExportDisagrees, ExportImpossible, SizeUnsuitable, WeightsUnavailable, WeightsUnsuitable)
 """What one backbone can have and another not."""

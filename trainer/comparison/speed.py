@@ -14,7 +14,7 @@ from tagger.artifact import file_digest, read_manifest
 from tagger.devices import Device
 from tagger.images import Pixels
 from tagger.model import Model, load_model
-from trainer.decoding import decode_batches
+from trainer.photos.decoding import decode_batches
 from trainer.progress import photo_progress
 
 PHOTOS = 64

@@ -8,13 +8,13 @@ from pathlib import Path
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trainer.data import photo_paths
 from trainer.errors import writing_to
-from trainer.export import export_run
-from trainer.intervals import Interval, wilson_interval
+from trainer.evaluation.intervals import Interval, wilson_interval
+from trainer.model.export import export_run
+from trainer.model.runs import Run, program_versions
+from trainer.photos.data import photo_paths
 from trainer.recipes.options import PIXELS
 from trainer.recipes.transfer import HEAD_EPOCHS, TransferOptions, train_transfer
-from trainer.runs import Run, program_versions
 
 KEPT = "tried.json"
 MODEL = "model.pt"

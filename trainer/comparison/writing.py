@@ -11,8 +11,8 @@ from trainer.comparison.comparing import Comparison, Row
 from trainer.comparison.speed import PHOTOS, ROUNDS, Speed
 from trainer.comparison.trying import Tried
 from trainer.errors import writing_to
-from trainer.figures import BLUE, GREY, ORANGE, drawing
 from trainer.recipes.transfer import HEAD_EPOCHS
+from trainer.report.figures import BLUE, GREY, ORANGE, drawing
 
 TABLE = "comparison.md"
 FIGURES = "comparison.json"

@@ -19,7 +19,7 @@ from trainer.datasets.folder import Dataset, read_dataset
 from trainer.datasets.looking import MAX_BYTES
 from trainer.datasets.placing import Placement, check_out, check_room, place_photos, placed
 from trainer.errors import NothingJudged, writing_to
-from trainer.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks
+from trainer.photos.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks
 from trainer.progress import photo_progress
 
 UNKNOWN = "unknown"

@@ -1,6 +1,6 @@
 """A folder of labelled photos as it lies on disk, with whatever else is in it: F/{train,val,test}/LABEL or F/LABEL.
 
-Knows nothing of pixels (see looking). Training itself reads folders with `trainer.data`.
+Knows nothing of pixels (see looking). Training itself reads folders with `trainer.photos.data`.
 """
 
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tagger.errors import FolderNotFound
 from tagger.photos import is_photo_name, path_text
-from trainer.data import label_folders, photo_paths
 from trainer.errors import DatasetEmpty
+from trainer.photos.data import label_folders, photo_paths
 
 SPLITS = ("train", "val", "test")
 

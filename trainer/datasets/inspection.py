@@ -9,9 +9,9 @@ from statistics import median
 from tagger.errors import PhotoFailure
 from trainer.datasets.folder import Dataset, Member, read_dataset
 from trainer.datasets.looking import Looked, look_at
-from trainer.duplicates import group_near_duplicates
 from trainer.errors import LandmarksFileInvalid
-from trainer.gazetteer import FILE_NAME, labels_with_landmarks, listed_labels
+from trainer.photos.duplicates import group_near_duplicates
+from trainer.photos.gazetteer import FILE_NAME, labels_with_landmarks, listed_labels
 
 FEW = 20
 """Photos that a label needs for transfer learning to do well."""

@@ -12,7 +12,7 @@ from tagger.images import Resize, decode_photo
 from tagger.images.formats import format_of
 from tagger.photos import digest_photo, read_photo
 from tagger.settings import Settings
-from trainer.duplicates import Sketch, sketch_of
+from trainer.photos.duplicates import Sketch, sketch_of
 from trainer.progress import photo_progress
 
 MAX_BYTES: int = Settings.model_fields["max_bytes"].default

@@ -13,10 +13,10 @@ from trainer.datasets.folder import SPLITS, Dataset, Member, read_dataset
 from trainer.datasets.inspection import Broken
 from trainer.datasets.looking import Looked, look_at
 from trainer.datasets.placing import Placement, check_out, check_room, place_photos, placed
-from trainer.duplicates import group_near_duplicates
 from trainer.errors import DatasetEmpty, writing_to
-from trainer.gazetteer import FILE_NAME
-from trainer.split import allot
+from trainer.photos.duplicates import group_near_duplicates
+from trainer.photos.gazetteer import FILE_NAME
+from trainer.photos.split import allot
 
 RECORD = "split.json"
 

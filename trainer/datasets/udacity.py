@@ -6,12 +6,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from tagger.artifact import file_digest
-from trainer.data import find_labelled_photos
 from trainer.datasets.archive import ArchiveUnsound, unpack_photos
 from trainer.datasets.download import Source, download
 from trainer.datasets.placing import check_out, check_room, placed
 from trainer.errors import ArchiveRefused, writing_to
-from trainer.gazetteer import FILE_NAME
+from trainer.photos.data import find_labelled_photos
+from trainer.photos.gazetteer import FILE_NAME
 
 URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
 RECORD = "source.json"

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from tagger.images import decode_whole
 from tagger.model import Model
-from trainer.decoding import MAX_PIXELS
+from trainer.evaluation.intervals import Measured, bootstrap, share_of
 from trainer.evaluation.scoring import look_at
-from trainer.intervals import Measured, bootstrap, share_of
+from trainer.photos.decoding import MAX_PIXELS
 
 CROP = 0.7
 QUALITY = 40

@@ -10,17 +10,17 @@ from tagger.artifact import Manifest, file_digest, read_manifest
 from tagger.devices import Device, choose_device
 from tagger.errors import FolderNotFound
 from tagger.model import load_model
-from trainer.data import LabelledPhoto, find_labelled_photos, label_folders, photo_paths
 from trainer.errors import EvaluationImpossible
 from trainer.evaluation.alterations import Altered, measure_altered
 from trainer.evaluation.formats import Agreement, compare_all, missing_devices, other_devices
+from trainer.evaluation.intervals import Measured, bootstrap
 from trainer.evaluation.landmarks import Recognition, measure_recognition
+from trainer.evaluation.metrics import average_precisions
 from trainer.evaluation.mistakes import Mistake, surest_mistakes
 from trainer.evaluation.rejection import Rejection, measure_rejection
 from trainer.evaluation.scoring import Seen, look_at
-from trainer.intervals import Measured, bootstrap
-from trainer.metrics import average_precisions
-from trainer.tradeoff import Tradeoff, trade_off
+from trainer.evaluation.tradeoff import Tradeoff, trade_off
+from trainer.photos.data import LabelledPhoto, find_labelled_photos, label_folders, photo_paths
 
 log = logging.getLogger("trainer")
 

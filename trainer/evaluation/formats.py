@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tagger.devices import CPU_BATCH, GPU_BATCH, Device, available_kinds
-from trainer.intervals import Measured, share_of
+from trainer.evaluation.intervals import Measured, share_of
 
 _KINDS = ("cpu", "cuda")
 _BATCHES = {"cpu": CPU_BATCH, "cuda": GPU_BATCH}

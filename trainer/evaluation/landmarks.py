@@ -7,8 +7,8 @@ from functools import partial
 from torch import Tensor
 
 from tagger.artifact import Label
-from trainer.intervals import Measured, bootstrap, share_of
-from trainer.metrics import (
+from trainer.evaluation.intervals import Measured, bootstrap, share_of
+from trainer.evaluation.metrics import (
     ReliabilityBin,
     adaptive_calibration_errors,
     calibration_errors,

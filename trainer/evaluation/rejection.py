@@ -7,8 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from trainer.intervals import Measured, at_least_as_wide, bootstrap, share_of, wilson_interval
-from trainer.metrics import aurocs, false_positive_rates_at
+from trainer.evaluation.intervals import Measured, at_least_as_wide, bootstrap, share_of, wilson_interval
+from trainer.evaluation.metrics import aurocs, false_positive_rates_at
 
 RECALL = 0.95
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tagger.model import Model
-from trainer.decoding import decode_batches
+from trainer.photos.decoding import decode_batches
 from trainer.progress import photo_progress
 
 

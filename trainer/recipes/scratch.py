@@ -13,16 +13,16 @@ from torch import nn
 
 from tagger.artifact import InputRule
 from tagger.devices import choose_device
-from trainer.augmentation import Augmentation
 from trainer.backbones import own_backbone
-from trainer.finishing import Learned, finish
-from trainer.loop import Epoch, Learner, Schedule, growing_sizes
-from trainer.mixing import Mixing
-from trainer.network import Encoder, Trainee
-from trainer.preparation import prepare
+from trainer.learning.augmentation import Augmentation
+from trainer.learning.loop import Epoch, Learner, Schedule, growing_sizes
+from trainer.learning.mixing import Mixing
+from trainer.learning.training import Plan, train_network
+from trainer.model.finishing import Learned, finish
+from trainer.model.network import Encoder, Trainee
+from trainer.model.runs import Run, open_run_folder
+from trainer.photos.preparation import prepare
 from trainer.recipes.options import Options
-from trainer.runs import Run, open_run_folder
-from trainer.training import Plan, train_network
 
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05

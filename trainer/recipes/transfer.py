@@ -11,20 +11,20 @@ import torch
 from torch import nn
 
 from tagger.artifact import InputRule
-from tagger.devices import choose_device
-from trainer.augmentation import Augmentation
+from tagger.devices import Device, choose_device
 from trainer.backbones import Backbone, load_backbone
-from trainer.features import features_of_views
-from trainer.finishing import Learned, finish
-from trainer.head import Examples, learn_head
-from trainer.loop import Epoch, Learner, Schedule, growing_sizes
-from trainer.mixing import Mixing
-from trainer.network import Encoder, Trainee
-from trainer.preparation import Prepared, prepare
+from trainer.learning.augmentation import Augmentation
+from trainer.learning.head import Examples, learn_head
+from trainer.learning.loop import Epoch, Learner, Schedule, growing_sizes
+from trainer.learning.mixing import Mixing
+from trainer.learning.training import Plan, train_network
+from trainer.learning.views import PLAIN, VIEWS
+from trainer.model.features import features_of_views
+from trainer.model.finishing import Learned, finish
+from trainer.model.network import Encoder, Trainee
+from trainer.model.runs import FEATURES, Run, open_run_folder
+from trainer.photos.preparation import Prepared, prepare
 from trainer.recipes.options import Options
-from trainer.runs import FEATURES, Run, open_run_folder
-from trainer.training import Plan, train_network
-from trainer.views import PLAIN, VIEWS
 
 HEAD_EPOCHS = 12
 HEAD_RATE = 1e-3
@@ -63,55 +63,16 @@ def train_transfer(options: TransferOptions, watch: Callable[[Epoch], None]) -> 
     device = choose_device(options.device, None)
     backbone, network = load_backbone(options.backbone, options.weights, options.size)
     prepared = prepare(options.data, options.unknown, options.pixels, size=options.size, seed=options.seed)
-    encoder = Encoder(backbone, network)
-    head, history = _learn_head(prepared, backbone, encoder, options, device.kind)
-    settings: dict[str, object] = {"head_epochs": HEAD_EPOCHS, "seed": options.seed}
+    learned = _with_head(prepared, backbone, Encoder(backbone, network), options, device.kind)
+    if options.epochs:
+        learned = _fine_tuned(prepared, learned, options, device, watch)
     rule = InputRule(size=options.size, short_side=options.size, fit="stretch")
-    if options.epochs == 0:
-        recipe = "transfer: a linear layer on a frozen backbone"
-        return finish(
-            prepared,
-            Learned(backbone, encoder, head, tuple(history), recipe, settings),
-            rule,
-            device,
-            options.out,
-            precision=options.precision,
-        )
-
-    whole = Trainee(encoder, head, dropout=DROPOUT)
-    rate = options.learning_rate or LEARNING_RATE
-    learner = Learner(whole, _optimiser(encoder, head, rate))
-    plan = _plan(options)
-    trained = train_network(
-        prepared,
-        learner,
-        plan,
-        device,
-        out=options.out,
-        settings={"recipe": "transfer", "weights": backbone.weights} | options.settings(),
-        resume=options.resume,
-        watch=watch,
-    )
-    settings |= {
-        "learning_rate": rate,
-        "weight_decay": WEIGHT_DECAY,
-        "dropout": DROPOUT,
-        "plan": asdict(plan),
-    }
-    learned = Learned(
-        backbone=backbone,
-        encoder=trained.network.encoder,
-        head=trained.network.head,
-        history=trained.history,
-        recipe="transfer: a linear layer on a frozen backbone, then both fine-tuned",
-        settings=settings,
-    )
     return finish(prepared, learned, rule, device, options.out, precision=options.precision)
 
 
-def _learn_head(
+def _with_head(
     prepared: Prepared, backbone: Backbone, encoder: Encoder, options: TransferOptions, device: str
-) -> tuple[nn.Linear, list[Epoch]]:
+) -> Learned:
     cache = options.out / FEATURES
     views = PLAIN if options.epochs else VIEWS  # fine-tuning sees enough of them later
     features = features_of_views(
@@ -119,13 +80,54 @@ def _learn_head(
     )
     targets = torch.from_numpy(prepared.targets)
     held = torch.from_numpy(prepared.held)
-    return learn_head(
+    head, history = learn_head(
         Examples(features[~held], targets[~held]),
         Examples(features[held], targets[held]),
         len(prepared.labels),
         prepared.classes,
         epochs=HEAD_EPOCHS,
         seed=options.seed,
+    )
+    settings: dict[str, object] = {"head_epochs": HEAD_EPOCHS, "seed": options.seed}
+    return Learned(
+        backbone, encoder, head, tuple(history), "transfer: a linear layer on a frozen backbone", settings
+    )
+
+
+def _fine_tuned(
+    prepared: Prepared,
+    learned: Learned,
+    options: TransferOptions,
+    device: Device,
+    watch: Callable[[Epoch], None],
+) -> Learned:
+    rate = options.learning_rate or LEARNING_RATE
+    whole = Trainee(learned.encoder, learned.head, dropout=DROPOUT)
+    learner = Learner(whole, _optimiser(learned.encoder, learned.head, rate))
+    plan = _plan(options)
+    trained = train_network(
+        prepared,
+        learner,
+        plan,
+        device,
+        out=options.out,
+        settings={"recipe": "transfer", "weights": learned.backbone.weights} | options.settings(),
+        resume=options.resume,
+        watch=watch,
+    )
+    return Learned(
+        backbone=learned.backbone,
+        encoder=trained.network.encoder,
+        head=trained.network.head,
+        history=trained.history,
+        recipe=f"{learned.recipe}, then both fine-tuned",
+        settings=learned.settings
+        | {
+            "learning_rate": rate,
+            "weight_decay": WEIGHT_DECAY,
+            "dropout": DROPOUT,
+            "plan": asdict(plan),
+        },
     )
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from trainer.evaluation import Evaluation
 from trainer.evaluation.alterations import Altered
 from trainer.evaluation.formats import Agreement, format_name
+from trainer.evaluation.intervals import RESAMPLES, SEED, Interval, Measured
 from trainer.evaluation.landmarks import LabelResult
+from trainer.evaluation.metrics import ReliabilityBin
 from trainer.evaluation.mistakes import Mistake
 from trainer.evaluation.rejection import Distractors, Rejection
-from trainer.intervals import RESAMPLES, SEED, Interval, Measured
-from trainer.metrics import ReliabilityBin
-from trainer.tradeoff import Tradeoff, least_for
+from trainer.evaluation.tradeoff import Tradeoff, least_for
 
 SHOWN_PRECISIONS = (0.90, 0.95, 0.98, 0.99)
 INTERVALS: dict[str, object] = {

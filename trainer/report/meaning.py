@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from trainer.evaluation import Evaluation
+from trainer.evaluation.intervals import Measured
 from trainer.evaluation.rejection import Rejection
-from trainer.intervals import Measured
 
 _WORST = 3
 

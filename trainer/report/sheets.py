@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from tagger.errors import PhotoFailed
 from tagger.images import Resize, decode_photo
 from tagger.photos import read_photo
-from trainer.decoding import MAX_BYTES, MAX_PIXELS
 from trainer.evaluation.mistakes import Mistake
-from trainer.figures import drawing
+from trainer.photos.decoding import MAX_BYTES, MAX_PIXELS
+from trainer.report.figures import drawing
 
 _ACROSS = 6
 _WHOLE = Resize(short_side=256, size=256, fit="stretch")

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from trainer.evaluation import Evaluation
 from trainer.evaluation.formats import format_name
+from trainer.evaluation.intervals import RESAMPLES, SEED, Measured
 from trainer.evaluation.landmarks import LabelResult
 from trainer.evaluation.rejection import Distractors, Rejection
-from trainer.intervals import RESAMPLES, SEED, Measured
+from trainer.evaluation.tradeoff import Tradeoff, least_for
 from trainer.report.document import SHOWN_PRECISIONS
 from trainer.report.meaning import meaning
-from trainer.tradeoff import Tradeoff, least_for
 
 CONFUSION, RELIABILITY, SCORES = "confusion.png", "reliability.png", "scores.png"
 TRADE_OFF, MISTAKES, FALSE_TAGS = "thresholds.png", "mistakes.png", "false-tags.png"

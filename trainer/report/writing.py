@@ -9,10 +9,10 @@ from torch import Tensor
 from tagger.artifact import Label
 from trainer.errors import writing_to
 from trainer.evaluation import Evaluation
+from trainer.evaluation.metrics import confusion_counts, expected_calibration_error, reliability
 from trainer.evaluation.mistakes import Mistake, surest_mistakes
-from trainer.figures import draw_confusion, draw_reliability, draw_scores, draw_trade_off
-from trainer.metrics import confusion_counts, expected_calibration_error, reliability
 from trainer.report.document import figures_of
+from trainer.report.figures import draw_confusion, draw_reliability, draw_scores, draw_trade_off
 from trainer.report.sheets import draw_sheet
 from trainer.report.text import CONFUSION, FALSE_TAGS, MISTAKES, RELIABILITY, SCORES, TRADE_OFF, markdown
 

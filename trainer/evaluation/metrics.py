@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.intervals import Interval, wilson_interval
+from trainer.evaluation.intervals import Interval, wilson_interval
 
 RELIABILITY_BINS = 15
 

@@ -19,11 +19,11 @@ from tagger.artifact import MANIFEST_NAME, Manifest, file_digest, load_module, s
 from tagger.devices import Device, available_kinds, choose_device
 from tagger.model import load_model
 from trainer.backbones import STORED_IN_HALF
-from trainer.decoding import decode_batches
 from trainer.errors import ExportDisagrees, ExportImpossible, NotARun, RunUnfinished, RunUnusable, writing_to
-from trainer.network import Classifier
+from trainer.model.network import Classifier
+from trainer.model.runs import LOG, RECORD, Run, RunRecord, load_run
+from trainer.photos.decoding import decode_batches
 from trainer.progress import photo_progress
-from trainer.runs import LOG, RECORD, Run, RunRecord, load_run
 
 BATCH_SIZE = 8
 FULL = "cpu_float32"

@@ -18,9 +18,9 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional
 
 from tagger.devices import Device
-from trainer.batches import Batch
 from trainer.errors import DeviceMemoryExhausted, TrainingDiverged
-from trainer.mixing import Mixing, mixed
+from trainer.learning.batches import Batch
+from trainer.learning.mixing import Mixing, mixed
 
 CHECK_EVERY = 10
 """Steps between two looks at the loss: each look makes the device wait."""

@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tagger.images import Resize
-from trainer.decoding import decode_batches
 from trainer.errors import PhotosGone, writing_to
-from trainer.network import Encoder
-from trainer.pixels import KeptPhotos
+from trainer.learning.views import views_of
+from trainer.model.network import Encoder
+from trainer.photos.decoding import decode_batches
+from trainer.photos.pixels import KeptPhotos
 from trainer.progress import photo_progress
-from trainer.views import views_of
 
 BATCH_SIZE = 8
 """On a CPU larger batches are slower: their activations leave the caches, and memory is fetched anew for each."""
@@ -77,7 +77,7 @@ def features_of_views(
         encoder: uint8 (B, 3, size, size) → features (B, F)
         kept: the photos
         size: side of the views, in pixels
-        views: which of `trainer.views.VIEWS`
+        views: which of `trainer.learning.views.VIEWS`
         device: where to compute
         cache: the file that they are kept in
         made_by: what the encoder is, in words and digests

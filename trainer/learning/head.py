@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.loop import Epoch, Validation
-from trainer.metrics import top_k_accuracy
+from trainer.evaluation.metrics import top_k_accuracy
+from trainer.learning.loop import Epoch, Validation
 
 BATCH_SIZE = 256
 LEARNING_RATE = 3e-3

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from trainer.errors import TensorBoardMissing, writing_to
-from trainer.loop import Epoch
+from trainer.learning.loop import Epoch
 
 
 class Writer(Protocol):

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tagger.images import Resize
-from trainer.data import LabelledPhoto
-from trainer.decoding import decode_batches, photo_digest
 from trainer.errors import writing_to
+from trainer.photos.data import LabelledPhoto
+from trainer.photos.decoding import decode_batches, photo_digest
 from trainer.progress import photo_progress
 
 BATCH_SIZE = 64

@@ -9,12 +9,12 @@ from blake3 import blake3
 
 from tagger.artifact import Label
 from tagger.photos import path_text
-from trainer.data import LabelledPhoto, find_ordinary_photos, read_training_folder
-from trainer.duplicates import group_near_duplicates, sketch_of
 from trainer.errors import LabelEmpty, ValidationImpossible
-from trainer.gazetteer import labels_with_landmarks
-from trainer.pixels import KeptPhotos, keep_photos
-from trainer.split import allot
+from trainer.photos.data import LabelledPhoto, find_ordinary_photos, read_training_folder
+from trainer.photos.duplicates import group_near_duplicates, sketch_of
+from trainer.photos.gazetteer import labels_with_landmarks
+from trainer.photos.pixels import KeptPhotos, keep_photos
+from trainer.photos.split import allot
 
 HELD_OUT = 0.15
 ORDINARY = ""

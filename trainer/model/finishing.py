@@ -10,23 +10,23 @@ from torch import Tensor, nn
 from tagger.artifact import InputRule
 from tagger.devices import Device
 from trainer.backbones import Backbone, folded, round_to_half
-from trainer.calibration import Threshold, choose_threshold
 from trainer.errors import writing_to
-from trainer.features import features_as_kept, features_as_tagged
-from trainer.figures import draw_curves
-from trainer.loop import Epoch
-from trainer.metrics import (
+from trainer.evaluation.metrics import (
     auroc,
     expected_calibration_error,
     false_positive_rate_at,
     reliability,
     top_k_accuracy,
 )
-from trainer.network import Classifier, Distance, Encoder
-from trainer.preparation import Prepared
-from trainer.rejection import ScoreRule, feature_space, fit_score_rule
+from trainer.learning.loop import Epoch
+from trainer.model.calibration import Threshold, choose_threshold
+from trainer.model.features import features_as_kept, features_as_tagged
+from trainer.model.network import Classifier, Distance, Encoder
+from trainer.model.rejection import ScoreRule, feature_space, fit_score_rule
+from trainer.model.runs import CURVES, Run, RunRecord, program_versions, save_run
+from trainer.photos.preparation import Prepared
 from trainer.report import write_validation_report
-from trainer.runs import CURVES, Run, RunRecord, program_versions, save_run
+from trainer.report.figures import draw_curves
 
 log = logging.getLogger("trainer")
 

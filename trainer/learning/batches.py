@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from tagger.devices import core_count
-from trainer.augmentation import Augmentation, altered
-from trainer.pixels import KeptPhotos
+from trainer.learning.augmentation import Augmentation, altered
+from trainer.photos.pixels import KeptPhotos
 
 BATCHES_AHEAD = 4
 

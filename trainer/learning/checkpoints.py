@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trainer.errors import CheckpointUnusable, writing_to
-from trainer.loop import Epoch, Learner, Network
+from trainer.learning.loop import Epoch, Learner, Network
 
 NETWORK, AVERAGE, OPTIMISER = "network.", "average.", "optimiser."
 

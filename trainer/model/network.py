@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.backbones import Backbone
-from trainer.rejection import SUM_LIMIT, FeatureSpace, ScoreRule
+from trainer.model.rejection import SUM_LIMIT, FeatureSpace, ScoreRule
 
 
 class Encoder(nn.Module):
@@ -95,7 +95,7 @@ class Classifier(nn.Module):
         return self.scores_of(self.encoder(images))
 
     def scores_of(self, features: Tensor) -> Tensor:
-        """The scores of features (B, F) that the encoder gave; what `trainer.rejection.ScoreRule` says."""
+        """The scores of features (B, F) that the encoder gave; what `trainer.model.rejection.ScoreRule` says."""
         logits = self.head(features).float()  # (B, L), or (B, L + 1) with a background
         near = torch.sigmoid(self.slope * (self.reach - self.distance(features)))  # (B,)
         scores = torch.softmax(logits / self.temperature, dim=1)

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from trainer.loop import Epoch
-from trainer.metrics import ReliabilityBin
-from trainer.tradeoff import Tradeoff
+from trainer.evaluation.metrics import ReliabilityBin
+from trainer.evaluation.tradeoff import Tradeoff
+from trainer.learning.loop import Epoch
 
 BLUE, ORANGE, GREEN, GREY = "#3366aa", "#dd7733", "#338855", "#999999"
 MOST_NAMES = 120

@@ -19,9 +19,9 @@ from torch import nn
 from tagger.artifact import InputRule, Label
 from trainer.backbones import Backbone, build_network
 from trainer.errors import RunUnusable, writing_to
-from trainer.loop import Epoch
-from trainer.network import Classifier, Distance, Encoder
-from trainer.rejection import FeatureSpace, ScoreRule
+from trainer.learning.loop import Epoch
+from trainer.model.network import Classifier, Distance, Encoder
+from trainer.model.rejection import FeatureSpace, ScoreRule
 
 RECORD = Path("checkpoint", "run.json")
 WEIGHTS = Path("checkpoint", "weights.safetensors")

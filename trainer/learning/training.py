@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tagger.devices import Device
-from trainer.augmentation import Augmentation
-from trainer.batches import TrainingSet
-from trainer.checkpoints import resume_checkpoint, save_checkpoint
-from trainer.loop import Epoch, Learner, Schedule, Validation, Work, fit
-from trainer.memory import keep_freed_memory
-from trainer.metrics import top_k_accuracy
-from trainer.network import Trainee
-from trainer.preparation import Prepared
+from trainer.evaluation.metrics import top_k_accuracy
+from trainer.learning.augmentation import Augmentation
+from trainer.learning.batches import TrainingSet
+from trainer.learning.checkpoints import resume_checkpoint, save_checkpoint
+from trainer.learning.loop import Epoch, Learner, Schedule, Validation, Work, fit
+from trainer.learning.memory import keep_freed_memory
+from trainer.model.network import Trainee
+from trainer.photos.preparation import Prepared
 from trainer.progress import training_progress
 
 VALIDATION_BATCH = 32

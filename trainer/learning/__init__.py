@@ -1,0 +1,1 @@
+"""The loop and what it needs: views, batches, checkpoints. Knows nothing of recipes."""
