@@ -102,16 +102,26 @@ class Terminal:
         """Celery workers that are ready; ended with SIGTERM, if they still live, as an operator would."""
         processes = [self.start("worker", *words) for _ in range(count)]
         try:
-            self.wait_until(lambda: len(self._workers_seen()) >= count, timeout_s=WORKER_START_S)
+            self.wait_until(lambda: len(self.workers_seen()) >= count, timeout_s=WORKER_START_S)
             yield processes
         finally:
             for process in processes:
                 stop(process)
 
+    def jobs(self) -> list[JobProgress]:
+        """What `status` says of all jobs, without the time that starting a command takes."""
+        with self.database() as database:
+            return list_jobs(database)
+
     def progress(self, job: int) -> JobProgress:
-        """What `status` says of a job, without the time that starting a command takes."""
+        """The same of one job."""
         with self.database() as database:
             return list_jobs(database, job)[0]
+
+    def workers_seen(self) -> list[WorkerSeen]:
+        """What `status` says of workers."""
+        with self.database() as database:
+            return list_workers(database)
 
     @contextmanager
     def database(self) -> Iterator[Database]:
@@ -155,10 +165,6 @@ class Terminal:
             return True
 
         self.wait_until(is_caught, every_s=0.005)
-
-    def _workers_seen(self) -> list[WorkerSeen]:
-        with self.database() as database:
-            return list_workers(database)
 
     def wait_until(
         self, condition: Callable[[], object], timeout_s: float = 120.0, every_s: float = 0.2

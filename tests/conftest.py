@@ -4,6 +4,7 @@ A test that takes `database` runs on SQLite and on PostgreSQL.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +15,15 @@ from servers import RedisServer, postgres_server
 from sqlalchemy.engine import make_url
 
 from tagger.database import Database, open_database, upgrade_database
+from tagger.devices import quiet_threads
+
+# Where nobody may keep compiled files, as in many containers, each of the hundreds of processes that tests start would
+# compile torch and all the rest anew, which takes longer than what it is started for.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Several processes of tests share the cores: torch, which test modules import, must not spin while it waits.
+quiet_threads()
 
 
 @pytest.fixture(scope="session")

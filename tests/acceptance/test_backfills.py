@@ -92,7 +92,7 @@ def test_clocks_tick_and_one_of_them_makes_the_run(terminal: Terminal) -> None:
     clocks = [terminal.start("beat"), terminal.start("-A", "worker.app", "beat", program="celery")]
     try:
         with terminal.workers(2):
-            terminal.wait_until(lambda: terminal.json("status")["jobs"])
+            terminal.wait_until(terminal.jobs)
             terminal.wait_until(lambda: terminal.progress(1).is_over)
             terminal.wait_until(lambda: terminal.json("status")["queues"]["interactive"] == 0)
     finally:

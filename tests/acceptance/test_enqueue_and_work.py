@@ -55,10 +55,9 @@ def test_enqueueing_again_while_it_is_being_tagged_does_no_work_twice(terminal: 
         first = int(terminal.run("enqueue", "photos").stdout)
         second = int(terminal.run("enqueue", "photos").stdout)
         urgent = int(terminal.run("enqueue", "photos", "--priority", "interactive").stdout)
-        terminal.wait_until(
-            lambda: all(job["state"] == "finished" for job in terminal.json("status")["jobs"])
-        )
+        terminal.wait_until(lambda: all(job.is_over for job in terminal.jobs()))
         jobs = {job["job"]: job for job in terminal.json("status")["jobs"]}
+    assert {job["state"] for job in jobs.values()} == {"finished"}
     assert sum(jobs[job]["tagged"] + jobs[job]["unknown"] for job in (first, second, urgent)) == 300
     assert sum(jobs[job]["skipped"] for job in (first, second, urgent)) == 600
 
@@ -83,7 +82,8 @@ def test_waiting_without_a_worker_gives_up_and_keeps_the_job(terminal: Terminal)
     assert "no worker has been there for 30 s. Job 1 stays" in done.stderr
     assert terminal.json("status", "1")["state"] == "queued"
     with terminal.workers(1):
-        terminal.wait_until(lambda: terminal.json("status", "1")["tagged"] == 1)
+        terminal.wait_until(lambda: terminal.progress(1).is_over)
+    assert terminal.json("status", "1")["tagged"] == 1
 
 
 def test_plain_celery_starts_the_same_worker(terminal: Terminal) -> None:
@@ -177,8 +177,9 @@ def test_a_job_waits_for_a_root_that_is_away_and_goes_on_when_it_is_back(termina
     job = terminal.run("enqueue", "photos").stdout.strip()
     folder.rename(terminal.folder / "unmounted")
     with terminal.workers(1):
-        terminal.wait_until(lambda: terminal.json("status", job)["state"] == "waiting")
+        terminal.wait_until(lambda: terminal.progress(int(job)).state == "waiting")
         waiting = terminal.json("status", job)
+        assert waiting["state"] == "waiting"
         assert "photos" in waiting["note"]
         assert (waiting["queued"], waiting["failed"]) == (20, 0)
         (terminal.folder / "unmounted").rename(folder)
@@ -252,11 +253,11 @@ def test_up_restarts_a_worker_that_was_killed(bare_terminal: Terminal) -> None:
     terminal = bare_terminal
     up = terminal.start("up")
     try:
-        terminal.wait_until(lambda: terminal.json("status")["workers"])
+        terminal.wait_until(terminal.workers_seen)
         first = terminal.json("status")["workers"][0]["name"]
         terminal.wait_until(lambda: "the clock is running" in (terminal.data / "beat.log").read_text())
         os.kill(int(first.partition("@")[0].removeprefix("tagger-")), signal.SIGKILL)
-        terminal.wait_until(lambda: any(each["name"] != first for each in terminal.json("status")["workers"]))
+        terminal.wait_until(lambda: any(each.name != first for each in terminal.workers_seen()))
     finally:
         assert stop(up) == 130
     assert all(each["name"] == first for each in terminal.json("status")["workers"])
