@@ -44,7 +44,7 @@ def out() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def unbroken(world: Path) -> Run:
     """A run of `trainer train scratch` that nothing happened to."""
-    return train(scratch_options(world, world / "unbroken", epochs=3))
+    return train(scratch_options(world, world / "unbroken"))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def break_off(options: Options, after: int = 1) -> None:
 
 def test_killed_run_ends_as_an_unbroken_one(world: Path, unbroken: Run, out: Path) -> None:
     words = ("--data", world / "data", "--unknown", world / "unknown", "--cache", world / "pixels")
-    words += ("--out", out, "--epochs", 3, "--size", SIZE, "--batch-size", 8, "--seed", 3, "--device", "cpu")
+    words += ("--out", out, "--epochs", 2, "--size", SIZE, "--batch-size", 8, "--seed", 3, "--device", "cpu")
     command = [sys.executable, "-c", "from trainer.cli.main import main; main()", "train", "scratch"]
     running = subprocess.Popen([*command, *map(str, words)])
     try:
@@ -78,13 +78,11 @@ def test_killed_run_ends_as_an_unbroken_one(world: Path, unbroken: Run, out: Pat
     assert not (out / RECORD).exists()
 
     seen: list[int] = []
-    resumed = train(
-        scratch_options(world, out, epochs=3, resume=True), lambda epoch: seen.append(epoch.number)
-    )
+    resumed = train(scratch_options(world, out, resume=True), lambda epoch: seen.append(epoch.number))
 
-    assert seen in ([2, 3], [3])
+    assert seen in ([2], [])
     require_same(resumed, unbroken)
-    require_same(load_run(out), unbroken)
+    require_same(load_run(out), load_run(world / "unbroken"))
 
 
 def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, broken_off: Path, out: Path) -> None:
@@ -96,7 +94,7 @@ def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, broken_off
 
 def test_resuming_a_finished_run_trains_no_more_and_gives_it_again(world: Path, unbroken: Run) -> None:
     seen: list[Epoch] = []
-    again = train(scratch_options(world, world / "unbroken", epochs=3, resume=True), seen.append)
+    again = train(scratch_options(world, world / "unbroken", resume=True), seen.append)
 
     assert seen == []
     require_same(again, unbroken)

@@ -23,8 +23,8 @@ def test_it_is_small_and_its_manifest_is_whole() -> None:
     assert SHIPPED.stat().st_size <= 10 * 2**20
     assert len(manifest.labels) == 61
     assert all(label.country and label.latitude is not None and label.extent for label in manifest.labels)
-    assert manifest.metrics["val_top1"] > 0.9
-    assert "95%" in manifest.threshold_reason
+    assert manifest.metrics["val_top1"] > 0.95
+    assert "98%" in manifest.threshold_reason
     assert str(manifest.training["digest"]).startswith("blake3:")
 
 
@@ -51,8 +51,9 @@ def test_the_model_card_is_about_this_very_file() -> None:
 
 def test_scores_are_float32_and_sum_to_at_most_1_in_any_batch() -> None:
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (3, 224, 224, 3), dtype=torch.uint8, generator=generator)
     model = _load(torch.float32)
+    size = model.manifest.input.size
+    images = torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8, generator=generator)
     for count in (1, 3):
         scores = model.scores(list(images[:count].numpy()))
         assert scores.shape == (count, 61)
@@ -68,15 +69,15 @@ def test_it_is_right_on_real_photos_and_seldom_tags_ordinary_ones(test_data: Pat
     targets = torch.tensor([labels.index(photo.label or "") for photo in photos])
     ordinary = _score(model, find_ordinary_photos(test_data / "unknown" / "test" / "objects")[::4])
 
-    assert (scores.argmax(dim=1) == targets).float().mean() >= 0.88
-    assert (ordinary.amax(dim=1) >= model.manifest.threshold).float().mean() <= 0.10
+    assert (scores.argmax(dim=1) == targets).float().mean() >= 0.94
+    assert (ordinary.amax(dim=1) >= model.manifest.threshold).float().mean() <= 0.06
 
 
 def test_half_the_precision_names_nearly_the_same_landmarks(test_data: Path) -> None:
     photos = find_labelled_photos(test_data / "landmarks" / "test")[::6]
     full, half = _score(_load(torch.float32), photos), _score(_load(torch.bfloat16), photos)
 
-    assert (full.argmax(dim=1) == half.argmax(dim=1)).float().mean() >= 0.95
+    assert (full.argmax(dim=1) == half.argmax(dim=1)).float().mean() >= 0.97
 
 
 def _load(dtype: torch.dtype) -> Model:

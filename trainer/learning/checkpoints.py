@@ -69,7 +69,8 @@ def resume_checkpoint(path: Path, learner: Learner[Network], settings: dict[str,
 
 def _require_same(path: Path, then: dict[str, object], now: dict[str, object]) -> None:
     now = json.loads(json.dumps(now))
-    for name in sorted(then.keys() | now.keys()):
+    # What a person chose comes before the plan that follows from it.
+    for name in sorted(then.keys() | now.keys(), key=lambda name: (isinstance(now.get(name), dict), name)):
         if then.get(name) != now.get(name):
             reason = f"it was made with another {name} ({then.get(name)}, now {now.get(name)})"
             raise CheckpointUnusable(path=path, reason=reason)

@@ -84,7 +84,7 @@ def train_network(
         schedule.seed,
     )
     settings = settings | {"plan": asdict(plan), "photos": prepared.provenance()["digest"]}
-    if resume and (out / CHECKPOINT).is_file():
+    if resume and (out / CHECKPOINT).exists():
         resume_checkpoint(out / CHECKPOINT, learner, settings)
         log.info("going on after epoch %d of %d", len(learner.history), schedule.epochs)
 

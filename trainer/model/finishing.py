@@ -114,8 +114,7 @@ def _calibrated(
     space = feature_space(learned, torch.from_numpy(prepared.targets[prepared.learned]), labels)
     distance = Distance(space)
     targets = torch.from_numpy(prepared.targets[prepared.validation])
-    with torch.enable_grad():
-        rule = fit_score_rule(head(features).detach(), distance(features), targets, labels)
+    rule = fit_score_rule(head(features), distance(features), targets, labels)
     return Classifier(encoder, head, distance, labels=labels, rule=rule).eval()
 
 

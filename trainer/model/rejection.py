@@ -13,15 +13,20 @@ from torch.nn import functional
 DIMENSIONS = 64
 SHRINKAGE = 0.3
 """How much of the mean variance is added to every variance: few photos know little of 1280 dimensions."""
-NO_DISTRACTORS_SLOPE = 0.5
+STEEPNESS, EXTENT = 4.0, 3.0
+"""A photo three times as far from the nearest landmark as is typical is given half the chance, one twice as far 98 %.
+
+Chosen on 635 photos of 12 landmarks that were left out of training: of those that were given a false tag, where 87 % of the landmarks'
+photos are tagged rightly, every fourth is not any more.
+"""
+TEMPERATURES = torch.logspace(-1.3, 1, 461, dtype=torch.float64)
+"""Tried one by one: the loss has one minimum, and one part in ninety is closer than photos can tell."""
 SUM_LIMIT = 1 - 1e-6
 """Scores are scaled by this, so that rounding never takes their sum above 1."""
 LEAST_CHANCE = 1e-9
 LEAST_PART = 1e-6
 """Of the variance of features; less within labels is rounding."""
-LEAST_REACH = 1e-3
-PRIOR_PHOTOS = 0.1
-"""What a rule is like before any photo was seen counts as so many: of a few photos, an endless slope or none would be learned."""
+LEAST_DISTANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,10 @@ def _spread(within: float, overall: float) -> float:
 
 
 def fit_score_rule(logits: Tensor, distances: Tensor, targets: Tensor, labels: int) -> ScoreRule:
-    """The rule that makes the right answers of validation photos most likely.
+    """The rule for a model, from validation photos: the temperature is the one that makes their right answers most likely.
+
+    Slope and reach follow from how far photos of landmarks typically lie. They are not fitted: ordinary photos, the only
+    others there are, would teach that the background knows it all, and distance is there for what it does not know.
 
     Args:
         logits: float (N, C), C = L or, with a background, L + 1
@@ -90,35 +98,17 @@ def fit_score_rule(logits: Tensor, distances: Tensor, targets: Tensor, labels: i
         labels: L
     """
     logits, distances = logits.double(), distances.double()
-    known = targets < labels
-    typical = distances[known].median().item()
-    start = [0.5, 0.3, max(2 * typical, LEAST_REACH)]
-    fixed = bool(known.all())  # without others, nothing is known of the distance they have
-    if fixed:
-        start = [0.5, NO_DISTRACTORS_SLOPE, distances.quantile(0.99).item() + 3 / NO_DISTRACTORS_SLOPE]
-    expected = torch.tensor(start, dtype=torch.float64).log()
-    logs = expected.clone().requires_grad_()
-    optimiser = torch.optim.LBFGS([logs], max_iter=200, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        temperature, slope, reach = logs.exp()
-        scores = scores_of(logits, distances, labels, temperature, slope, reach)
-        unusual = (logs - expected).square().sum() / 2
-        value = _surprise(scores, targets, labels) + PRIOR_PHOTOS / len(targets) * unusual
-        value.backward()  # type: ignore[no-untyped-call]
-        if fixed and logs.grad is not None:
-            logs.grad[1:] = 0
-        return value
-
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    fitted = logs.detach().exp()
-    temperature, slope, reach = fitted.tolist() if bool(fitted.isfinite().all()) else start
-    return ScoreRule(temperature, slope, reach)
+    typical = max(distances[targets < labels].median().item(), LEAST_DISTANCE)
+    slope, reach = STEEPNESS / typical, EXTENT * typical
+    losses = [
+        _surprise(scores_of(logits, distances, labels, temperature, slope, reach), targets, labels)
+        for temperature in TEMPERATURES
+    ]
+    return ScoreRule(float(TEMPERATURES[int(torch.stack(losses).argmin())]), slope, reach)
 
 
 def scores_of(
-    logits: Tensor, distances: Tensor, labels: int, temperature: Tensor, slope: Tensor, reach: Tensor
+    logits: Tensor, distances: Tensor, labels: int, temperature: Tensor, slope: float, reach: float
 ) -> Tensor:
     """Float (N, L), as `ScoreRule` says, scaled by `SUM_LIMIT`."""
     near = torch.sigmoid(slope * (reach - distances))
