@@ -40,7 +40,7 @@ def main() -> None:
         print(f"{path}: " + ", ".join(f"{labels[position]} {score:.0%}" for position, score in seen))
 
 
-def scaling(rule: dict[str, Any]) -> list[transforms.Transform]:
+def scaling(rule: dict[str, Any]) -> list[torch.nn.Module]:
     """The model's input rule in torchvision's words."""
     size = rule["size"]
     if rule["fit"] == "stretch":

@@ -53,7 +53,7 @@ class Model:
             try:
                 parts.append(self._forward(part))
             except Exception as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if len(part) == 1:
                     raise OutOfDeviceMemory(str(error)) from error
@@ -89,7 +89,7 @@ class Model:
             torch.cuda.empty_cache()  # what the failed pass had taken, in pieces of the wrong size
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """TorchScript wraps what went wrong inside it, so that only the words are left; a CPU's allocator has its own."""
     import torch
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainer import intervals
+from trainer.evaluation import intervals
 from trainer.evaluation.intervals import at_least_as_wide, bootstrap, share_of, wilson_interval
 from trainer.evaluation.metrics import aurocs, macro_accuracies
 from trainer.evaluation.rejection import measure_rejection

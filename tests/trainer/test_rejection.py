@@ -104,7 +104,7 @@ def test_rule_tells_photos_of_landmarks_from_others_that_lie_apart() -> None:
 
 
 def test_rule_that_was_fitted_is_calibrated() -> None:
-    world = World(apart=0.7, off=2.0)
+    world = World(apart=0.4, off=1.5)
     fitted = Fitted(world, learned=60, validated=150, ordinary=150)
     features, targets = world.photos(300, 300)
     top, named = fitted.scores(features).max(dim=1)

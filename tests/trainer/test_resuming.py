@@ -148,17 +148,13 @@ def test_checkpoint_of_another_recipe_is_refused(world: Path, broken_off: Path) 
         train(scratch_options(world, broken_off, resume=True))
 
 
-@pytest.mark.parametrize("damage", ["cut off", "empty", "text", "folder"])
+@pytest.mark.parametrize("damage", ["cut off", "empty", "text"])
 def test_damaged_checkpoint_is_refused(world: Path, broken_off: Path, out: Path, damage: str) -> None:
     checkpoint = out / CHECKPOINT
     checkpoint.parent.mkdir(parents=True)
     whole = (broken_off / CHECKPOINT).read_bytes()
-    if damage == "folder":
-        checkpoint.mkdir()
-    else:
-        checkpoint.write_bytes(
-            {"cut off": whole[: len(whole) // 2], "empty": b"", "text": b"hello " * 9}[damage]
-        )
+    damaged = {"cut off": whole[: len(whole) // 2], "empty": b"", "text": b"hello " * 9}
+    checkpoint.write_bytes(damaged[damage])
 
     with pytest.raises(CheckpointUnusable) as caught:
         train(transfer_options(world, out, resume=True))

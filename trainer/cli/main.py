@@ -75,7 +75,7 @@ def main() -> None:
         sys.exit(FAILED)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            print("interrupted; run the same command again to go on", file=sys.stderr)  # noqa: T201
+            print("interrupted; what was finished is kept", file=sys.stderr)  # noqa: T201
         raise
 
 

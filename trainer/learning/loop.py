@@ -18,6 +18,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional
 
 from tagger.devices import Device
+from tagger.model import is_out_of_memory
 from trainer.errors import DeviceMemoryExhausted, TrainingDiverged
 from trainer.learning.batches import Batch
 from trainer.learning.mixing import Mixing, mixed
@@ -141,13 +142,14 @@ def fit(learner: Learner[Network], work: Work, schedule: Schedule, device: Devic
             loss = _epoch(learner, work, schedule, device, number)
             seconds = time.monotonic() - began
             validation = work.validate(learner.average)
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise DeviceMemoryExhausted(
                 device=device.kind, batch_size=schedule.batch_size, smaller=max(2, schedule.batch_size // 2)
             ) from error
-        if not math.isfinite(
-            validation.loss
-        ):  # the last step's gradients were not, and no loss has shown it yet
+        if not math.isfinite(validation.loss):
+            # The last step's gradients were not, and no loss has shown it yet.
             raise TrainingDiverged(epoch=number, step=work.steps)
         images = work.steps * schedule.batch_size
         rate = max(group["lr"] for group in learner.optimiser.param_groups)
