@@ -24,6 +24,11 @@ def choose(tried: dict[str, Tried], speeds: dict[str, Speed]) -> Choice:
     chosen = max(near, key=lambda name: speeds[name].model)
     reach = f"one standard error ({100 * error:.1f} points on {photos} validation photos)"
     rate = f"{speeds[chosen].model:.0f} photos/s"
+    if len(tried) == 1:
+        return Choice(
+            chosen,
+            f"Take {chosen}: it is the only one that could be compared ({top1:.1%} right, {rate}).",
+        )
     if chosen == best:
         others = (
             "and no other comes within" if len(near) == 1 else f"and is the fastest of the {len(near)} within"
