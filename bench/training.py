@@ -12,7 +12,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import torch
@@ -49,20 +49,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(asked.photos, None, Path(folder), size=asked.size, seed=0)
         costs: dict[tuple[str, str], list[float]] = {}
-        for number in range(asked.rounds):
-            for name, build in networks.items():
-                for way in WAYS:
-                    backbone, network = build()
-                    trainee = Trainee(
-                        Encoder(backbone, network),
-                        nn.Linear(backbone.features, prepared.classes),
-                        dropout=0.2,
-                    )
-                    feed = feeds(way, prepared, asked.photos, asked.size)
-                    costs.setdefault((name, way), []).append(
-                        cpu_ms(trainee, feed, asked.batches, asked.size, device)
-                    )
-                    note(f"round {number + 1}, {name}, {way}: {costs[name, way][-1]:.1f} ms of CPU a photo")
+        for number, name, way in product(range(asked.rounds), networks, WAYS):
+            backbone, network = networks[name]()
+            head = nn.Linear(backbone.features, prepared.classes)
+            trainee = Trainee(Encoder(backbone, network), head, dropout=0.2)
+            feed = feeds(way, prepared, asked.photos, asked.size)
+            cost = cpu_ms(trainee, feed, asked.batches, asked.size, device)
+            costs.setdefault((name, way), []).append(cost)
+            note(f"round {number + 1}, {name}, {way}: {cost:.1f} ms of CPU a photo")
     rows = []
     for name in networks:
         compute = median(costs[name, "compute"])

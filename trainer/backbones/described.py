@@ -22,7 +22,7 @@ TENSORFLOW = Normalisation((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 class Backbone:
     """Which network, by whose convention, where its weights came from (a digest for a file), what it takes and gives.
 
-    The defaults are those of MobileNetV2 from TensorFlow: its first runs do not say.
+    The defaults are those of MobileNetV2 from TensorFlow.
     """
 
     architecture: str

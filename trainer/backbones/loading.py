@@ -12,9 +12,9 @@ from trainer.backbones.described import Backbone, Convention
 from trainer.backbones.files import WeightsFile, read_weights
 from trainer.backbones.folding import fold_structure, folded
 from trainer.backbones.rounding import round_to_half
+from trainer.backbones.scratch_network import FEATURES
 from trainer.backbones.sources import Built, Source, State
 from trainer.errors import BackboneUnknown, SizeUnsuitable, TimmMissing, WeightsUnsuitable
-from trainer.model.scratch_network import FEATURES
 
 TIMM = "timm/"
 FILES_FROM_TENSORFLOW = {"mobilenet_v2"}

@@ -1,9 +1,9 @@
 """The network of our own among the backbones: built here, with nothing learned yet."""
 
 from trainer.backbones.described import Convention, Normalisation
+from trainer.backbones.scratch_network import LandmarkCNN
 from trainer.backbones.sources import Built, State
 from trainer.errors import WeightsUnavailable
-from trainer.model.scratch_network import LandmarkCNN
 
 LANDMARK_CNN = "landmark_cnn"
 LEARNED_AT = 128

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer.cli.options import DeviceName, ImageSize, Json
+from trainer.recipes.options import PRECISION
 
 if TYPE_CHECKING:
     from trainer.model.runs import RunRecord
@@ -90,7 +91,7 @@ def scratch(
     learning_rate: LearningRate = None,
     device: Device = "auto",
     seed: Seed = 0,
-    precision: Precision = 0.98,
+    precision: Precision = PRECISION,
     resume: Resume = False,
     tensorboard: TensorBoard = None,
     as_json: Json = False,
@@ -142,7 +143,7 @@ def transfer(
     learning_rate: LearningRate = None,
     device: Device = "auto",
     seed: Seed = 0,
-    precision: Precision = 0.98,
+    precision: Precision = PRECISION,
     resume: Resume = False,
     tensorboard: TensorBoard = None,
     as_json: Json = False,

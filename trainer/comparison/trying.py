@@ -13,13 +13,12 @@ from trainer.evaluation.intervals import Interval, wilson_interval
 from trainer.model.export import export_run
 from trainer.model.runs import Run, program_versions
 from trainer.photos.data import photo_paths
-from trainer.recipes.options import PIXELS
+from trainer.recipes.options import PIXELS, PRECISION
 from trainer.recipes.transfer import HEAD_EPOCHS, TransferOptions, train_transfer
 
 KEPT = "tried.json"
 MODEL = "model.pt"
 BATCH_SIZE = 32
-PRECISION = 0.98
 SEED = 0
 
 log = logging.getLogger("trainer")

@@ -16,10 +16,10 @@ from tagger.photos import digest_photo, path_text, read_photo
 from tagger.settings import Settings
 from tagger.verdicts.judged import Judged, JudgedPicture, judged_by_people
 from trainer.datasets.folder import Dataset, read_dataset
-from trainer.datasets.looking import MAX_BYTES
 from trainer.datasets.placing import Placement, check_out, check_room, place_photos, placed
 from trainer.errors import NothingJudged, writing_to
 from trainer.photos.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks
+from trainer.photos.limits import MAX_BYTES
 from trainer.progress import photo_progress
 
 UNKNOWN = "unknown"

@@ -11,12 +11,10 @@ from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.images import Resize, decode_photo
 from tagger.images.formats import format_of
 from tagger.photos import digest_photo, read_photo
-from tagger.settings import Settings
 from trainer.photos.duplicates import Sketch, sketch_of
+from trainer.photos.limits import MAX_BYTES, MAX_PIXELS
 from trainer.progress import photo_progress
 
-MAX_BYTES: int = Settings.model_fields["max_bytes"].default
-MAX_PIXELS: int = Settings.model_fields["max_pixels"].default
 SMALL = Resize(short_side=64, size=64)
 """Enough to compare photos; a JPEG is decoded at an eighth for it."""
 _AHEAD = 64

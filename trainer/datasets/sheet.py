@@ -14,7 +14,7 @@ from tagger.images import Resize, decode_photo
 from tagger.photos import path_text, read_photo
 from trainer.datasets.folder import Member
 from trainer.datasets.inspection import Inspection
-from trainer.datasets.looking import MAX_BYTES, MAX_PIXELS
+from trainer.photos.limits import MAX_BYTES, MAX_PIXELS
 from trainer.progress import photo_progress
 
 SAMPLES = 6

@@ -17,7 +17,7 @@ from tagger.images import decode_whole
 from tagger.model import Model
 from trainer.evaluation.intervals import Measured, bootstrap, share_of
 from trainer.evaluation.scoring import look_at
-from trainer.photos.decoding import MAX_PIXELS
+from trainer.photos.limits import MAX_PIXELS
 
 CROP = 0.7
 QUALITY = 40

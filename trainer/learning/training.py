@@ -1,14 +1,13 @@
 """From prepared photos and a network to a trained network: batches, validation, progress and checkpoints around the loop."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -111,7 +110,7 @@ def train_network(
 
 def _validate(network: nn.Module, prepared: Prepared, size: int, device: Device) -> Validation:
     positions = prepared.validation
-    logits = logits_of(network, prepared, positions, size, device)
+    logits = _logits_of(network, prepared, positions, size, device)
     targets = torch.from_numpy(prepared.targets[positions])
     landmarks = targets < len(prepared.labels)
     known = targets < logits.shape[1]
@@ -121,7 +120,7 @@ def _validate(network: nn.Module, prepared: Prepared, size: int, device: Device)
     )
 
 
-def logits_of(
+def _logits_of(
     network: nn.Module, prepared: Prepared, positions: npt.NDArray[np.int64], size: int, device: Device
 ) -> Tensor:
     """What the network makes of kept photos, plainly scaled to `size`: float32 (N, C), on the CPU."""
@@ -129,19 +128,12 @@ def logits_of(
         torch.inference_mode(),
         torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32),
     ):
-        batches = _plain_batches(prepared, positions, size)
-        return torch.cat([network(images.to(device.kind)).float().cpu() for images in batches])
-
-
-def _plain_batches(prepared: Prepared, positions: npt.NDArray[np.int64], size: int) -> Iterator[Tensor]:
-    for first in range(0, len(positions), VALIDATION_BATCH):
-        views = [
-            np.asarray(
-                Image.fromarray(prepared.kept.image(position)).resize((size, size), Image.Resampling.BILINEAR)
-            )
-            for position in positions[first : first + VALIDATION_BATCH]
+        parts = [
+            positions[first : first + VALIDATION_BATCH]
+            for first in range(0, len(positions), VALIDATION_BATCH)
         ]
-        yield torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
+        batches = (prepared.kept.scaled(part.tolist(), size) for part in parts)
+        return torch.cat([network(images.to(device.kind)).float().cpu() for images in batches])
 
 
 def _report(epoch: Epoch, epochs: int) -> None:

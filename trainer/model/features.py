@@ -9,10 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 from blake3 import blake3
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -55,7 +53,7 @@ def features_as_kept(
     features = []
     with _working_on(device, encoder), photo_progress("looking at photos", len(positions)) as advance:
         for first in range(0, len(positions), BATCH_SIZE):
-            images = _scaled(kept, positions[first : first + BATCH_SIZE], size)
+            images = kept.scaled(positions[first : first + BATCH_SIZE], size)
             features.append(encoder(images.to(device)).cpu())
             advance(len(images))
     return torch.cat(features)
@@ -92,7 +90,7 @@ def features_of_views(
     features = []
     with _working_on(device, encoder), photo_progress("looking at photos", count) as advance:
         for first in range(0, count, BATCH_SIZE):
-            images = _scaled(kept, range(first, min(first + BATCH_SIZE, count)), size)
+            images = kept.scaled(range(first, min(first + BATCH_SIZE, count)), size)
             seen = [encoder(view).cpu() for view in views_of(images.to(device), views)]
             features.append(torch.stack(seen, dim=1))
             advance(len(images))
@@ -100,12 +98,6 @@ def features_of_views(
     with writing_to(cache):
         save_file({"features": result}, cache, metadata={"fingerprint": fingerprint})
     return result
-
-
-def _scaled(kept: KeptPhotos, positions: Sequence[int], size: int) -> Tensor:
-    images = [Image.fromarray(kept.image(position)) for position in positions]
-    scaled = [np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in images]
-    return torch.from_numpy(np.stack(scaled)).permute(0, 3, 1, 2)
 
 
 @contextmanager

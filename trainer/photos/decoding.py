@@ -18,9 +18,8 @@ from tagger.devices import core_count
 from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.images import Pixels, Resize, decode_photo
 from tagger.photos import digest_photo, read_photo
+from trainer.photos.limits import MAX_BYTES, MAX_PIXELS
 
-MAX_BYTES = 512 * 2**20
-MAX_PIXELS = 250_000_000
 BATCHES_AHEAD = 3
 
 log = logging.getLogger("trainer")

@@ -16,6 +16,9 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
 
 from tagger.images import Resize
 from trainer.errors import writing_to
@@ -43,6 +46,12 @@ class KeptPhotos:
         """The photo at `position`, uint8 (S, S, 3)."""
         image: npt.NDArray[np.uint8] = self.pixels[self.rows[position]]
         return image
+
+    def scaled(self, positions: Sequence[int], size: int) -> Tensor:
+        """The photos at `positions`, plainly scaled: uint8 (B, 3, size, size), channels last in memory."""
+        images = [Image.fromarray(self.image(position)) for position in positions]
+        scaled = [np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in images]
+        return torch.from_numpy(np.stack(scaled)).permute(0, 3, 1, 2)
 
 
 def keep_photos(photos: Sequence[LabelledPhoto], side: int, folder: Path) -> KeptPhotos:

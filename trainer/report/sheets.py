@@ -10,7 +10,7 @@ from tagger.errors import PhotoFailed
 from tagger.images import Resize, decode_photo
 from tagger.photos import read_photo
 from trainer.evaluation.mistakes import Mistake
-from trainer.photos.decoding import MAX_BYTES, MAX_PIXELS
+from trainer.photos.limits import MAX_BYTES, MAX_PIXELS
 from trainer.report.figures import drawing
 
 _ACROSS = 6
