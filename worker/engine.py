@@ -44,6 +44,7 @@ class Engine:
         self._watchdog = Watchdog(self.tagger.pulse, self._sweeper, stall_s)
 
     def start(self) -> None:
+        """Show this worker to others, and look after what is theirs."""
         self._sweeper.start()
         self._watchdog.start()
 
@@ -92,13 +93,12 @@ _engine: Engine | None = None
 _making = threading.Lock()
 
 
-def start_engine(app: Celery, settings: Settings, name: str | None = None) -> Engine:
-    """Make this process's engine; called once, when the worker starts."""
+def make_engine(app: Celery, settings: Settings, name: str | None = None) -> Engine:
+    """Make this process's engine, once; it is started when the worker can be stopped."""
     global _engine  # noqa: PLW0603 - a Celery task finds its process's engine nowhere else
     with _making:
         if _engine is None:
             _engine = Engine(app, settings, name or socket.gethostname())
-            _engine.start()
         return _engine
 
 

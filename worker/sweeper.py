@@ -60,7 +60,8 @@ class Sweeper:
 
     def close(self) -> None:
         self._closed.set()
-        self._thread.join()
+        if self._thread.ident is not None:  # a worker may be ended before it was ready
+            self._thread.join()
         try:
             with self._database.write() as connection:
                 connection.execute(delete(workers).where(workers.c.name == self._worker.name))

@@ -18,7 +18,7 @@ from tagger.ledger.jobs import note_trouble
 from tagger.settings import load_settings
 from worker.broker import keep_refused
 from worker.celery_settings import REFUSED
-from worker.engine import current_engine, start_engine, stop_engine
+from worker.engine import current_engine, make_engine, stop_engine
 from worker.logs import set_up_logging
 from worker.messages import TASK_NAME, TICK_NAME, ChunkMessage
 
@@ -102,10 +102,16 @@ def _on_start(sender: Any, **_: Any) -> None:
         settings = load_settings()
         if settings.metrics_port is not None:
             _serve_metrics(settings.metrics_host, settings.metrics_port)
-        start_engine(sender.app, settings, sender.hostname)
+        make_engine(sender.app, settings, sender.hostname)
     except TaggerError as error:
         log.critical("%s", error)
         raise SystemExit(1) from error
+
+
+@signals.worker_ready.connect
+def _on_ready(**_: Any) -> None:
+    """Shown to others from now on, and not before: SIGTERM would kill a worker that has yet to meet Celery's handlers."""
+    current_engine().start()
 
 
 def _serve_metrics(host: str, port: int) -> None:

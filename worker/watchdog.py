@@ -44,7 +44,8 @@ class Watchdog:
 
     def close(self) -> None:
         self._closed.set()
-        self._thread.join()
+        if self._thread.ident is not None:  # a worker may be ended before it was ready
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._closed.wait(CHECK_S):

@@ -263,6 +263,22 @@ def test_up_restarts_a_worker_that_was_killed(bare_terminal: Terminal) -> None:
     assert all(each["name"] == first for each in terminal.json("status")["workers"])
 
 
+def test_a_worker_that_is_shown_can_be_stopped(terminal: Terminal) -> None:
+    worker = terminal.start("worker")
+    terminal.wait_until(terminal.workers_seen, every_s=0.005)
+    assert stop(worker) == 0
+    assert terminal.workers_seen() == []
+
+
+def test_a_worker_is_stopped_while_it_waits_for_its_redis(terminal: Terminal) -> None:
+    terminal.environment["TAGGER_REDIS_URL"] = "redis://127.0.0.1:1/0"
+    worker = terminal.start("-A", "worker.app", "worker", program="celery")
+    terminal.wait_until(lambda: terminal.log.exists() and "Connection refused" in terminal.log.read_text())
+    assert stop(worker) == 0
+    assert "Traceback" not in terminal.log.read_text()
+    assert terminal.workers_seen() == []
+
+
 def test_the_same_on_postgresql(tmp_path: Path, redis_server: RedisServer, postgres_url: str) -> None:
     settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_DATABASE_URL": postgres_url}
     terminal = Terminal(tmp_path / "terminal", settings)
