@@ -1,5 +1,6 @@
 """Photos of a folder, fewer of them, or many from few: each copy is a picture of its own and as large as a camera's."""
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -26,7 +27,7 @@ def photos_in(folder: Path) -> list[Path]:
 
 def some_of(folder: Path, count: int, cache: Path) -> Path:
     """A folder with `count` of the photos, evenly spread, byte for byte."""
-    made = cache.absolute() / f"{folder.resolve().name}-{count}-of-them"
+    made = _place(folder, cache, f"{count}-of-them")
     if not made.is_dir():
         files = photos_in(folder)
         partial = made.with_name(made.name + f".{os.getpid()}")
@@ -40,7 +41,7 @@ def some_of(folder: Path, count: int, cache: Path) -> Path:
 
 def copies_of(folder: Path, count: int, cache: Path) -> Path:
     """A folder with `count` copies of each photo, made once; its name says what is in it."""
-    made = cache.absolute() / f"{folder.resolve().name}-{count}"
+    made = _place(folder, cache, str(count))
     if made.is_dir():
         return made
     partial = made.with_name(made.name + f".{os.getpid()}")
@@ -50,6 +51,12 @@ def copies_of(folder: Path, count: int, cache: Path) -> Path:
             _copy(file, count, partial)
     partial.rename(made)
     return made
+
+
+def _place(folder: Path, cache: Path, what: str) -> Path:
+    """Where something made of a folder is kept; folders of the same name elsewhere have places of their own."""
+    told_apart = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
+    return cache.absolute() / f"{folder.resolve().name}-{told_apart}-{what}"
 
 
 def _copy(file: Path, count: int, folder: Path) -> None:

@@ -29,7 +29,7 @@ import numpy as np
 from bench.mutations import broken, with_other_metadata
 from bench.odd_photos import small_photos
 from bench.outcomes import files_in
-from bench.processes import cpu_seconds
+from bench.process_tree import cpu_seconds
 from bench.report import note, print_heading, print_table
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import Pixels, Resize, decode_photo

@@ -9,11 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.process_tree import PeakMemory
+
 TAGGER = (sys.executable, "-m", "tagger")
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,14 @@ class Finished:
         return self
 
 
-def run(command: Sequence[str | Path], environment: Mapping[str, str]) -> Finished:
-    """Run to the end; its output goes to files, so that nobody has to read while it is measured."""
+def run(
+    command: Sequence[str | Path], environment: Mapping[str, str], *, with_children: bool = False
+) -> Finished:
+    """Run to the end; its output goes to files, so that nobody has to read while it is measured.
+
+    CPU time is that of its children too, as far as it waited for their end. Peak memory is the largest process's, or,
+    with children, what all took together, which is sampled.
+    """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -56,10 +64,12 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str]) -> Finish
             stdout=out,
             stderr=err,
         )
-        _, status, used = os.wait4(process.pid, 0)
-        wall_s = time.monotonic() - began
+        with PeakMemory(process.pid) if with_children else nullcontext() as sampled:
+            _, status, used = os.wait4(process.pid, 0)
+            wall_s = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
-        usage = Usage(wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss * _maxrss_unit() / 2**20)
+        peak_mib = sampled.mib if sampled else used.ru_maxrss * _maxrss_unit() / 2**20
+        usage = Usage(wall_s, used.ru_utime + used.ru_stime, peak_mib)
         texts = []
         for file in (out, err):
             file.seek(0)
@@ -69,23 +79,19 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str]) -> Finish
 
 def tagger_environment(data_folder: Path, **settings: str) -> dict[str, str]:
     """The environment of a person who has never used tagger, but for the settings named here."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TAGGER_")}
+    inherited = plain_environment()
     given = {f"TAGGER_{name.upper()}": value for name, value in settings.items()}
     return inherited | {"TAGGER_DATA_FOLDER": str(data_folder)} | given
 
 
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a running process so far, all its threads, not its children."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+def plain_environment() -> dict[str, str]:
+    """The environment of this process, without settings of the tagger.
 
-
-def peak_mib(pid: int) -> float:
-    """The largest resident set of a running process so far."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+    Compiled files may be kept: where PYTHONDONTWRITEBYTECODE is set, as in many containers, every start would compile
+    torch and all the rest anew, and that would be measured.
+    """
+    left_out = ("TAGGER_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
 
 
 def resident_mib(pid: int) -> float:

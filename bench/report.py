@@ -13,23 +13,34 @@ PACKAGES = ("landmark-tagger", "torch", "torchvision", "pillow", "sqlalchemy", "
 
 
 def print_heading(title: str) -> None:
-    """Print the title, the command, and when and where it ran: figures without these mean nothing."""
+    """Print the title, the command, and when and where it ran."""
+    print(heading(title), flush=True)
+
+
+def heading(title: str) -> str:
+    """The title, the command, and when and where it ran, in Markdown: figures without these mean nothing."""
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
-    print(f"## {title}\n")
-    print(f"- {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}, load averages at the start: {load}")
-    print(f"- {cpu_model()}, {_cores()} cores, {_memory_gib():.0f} GiB; {platform.platform(terse=True)}")
-    print(f"- Python {platform.python_version()}, {versions}")
-    print(f"- `python -m {_program()}` with {_shown_arguments()}\n", flush=True)
+    lines = (
+        f"## {title}\n",
+        f"- {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}, load averages at the start: {load}",
+        f"- {cpu_model()}, {_cores()} cores, {_memory_gib():.0f} GiB; {platform.platform(terse=True)}",
+        f"- Python {platform.python_version()}, {versions}",
+        f"- `python -m {_program()}` with {_shown_arguments()}\n",
+    )
+    return "\n".join(lines)
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a Markdown table; the first column is text, the others are numbers."""
-    print("| " + " | ".join(names) + " |")
-    print("|" + "---|" + "--:|" * (len(names) - 1))
-    for row in rows:
-        print("| " + " | ".join(_cell(value) for value in row) + " |")
-    print(flush=True)
+    print(table(names, rows), flush=True)
+
+
+def table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table and an empty line; the first column is text, the others are numbers."""
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" + "--:|" * (len(names) - 1)]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
 
 
 def note(text: str) -> None:

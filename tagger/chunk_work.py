@@ -21,7 +21,7 @@ from tagger.errors import FailureKind, LeaseLost, ModelFailed, PhotoFailure, Rea
 from tagger.ledger.chunks import Claim, ItemOutcome, busy_elsewhere, count_deaths
 from tagger.ledger.jobs import wait_for_root
 from tagger.library import Found, OpenItem, is_known, open_items, store_found
-from tagger.metrics import FAILURES, PHOTOS, STAGE_SECONDS
+from tagger.metrics import FAILURES, PHOTOS, staged
 from tagger.model import Model
 from tagger.pipeline import Pipeline
 from tagger.reading import Answer, Limits, Reader, Request
@@ -38,7 +38,7 @@ STOP_CHECK_S = 1.0
 """How often a chunk that waits for results looks whether it has to stop."""
 STOP_GRACE_S = 20.0
 """How long a chunk that has to stop waits for what is being read; the rest is given back."""
-STORE_PHOTOS = 32
+STORE_PHOTOS = 128
 """A transaction costs as much for one photo as for thirty; what a killed worker had not stored is looked at again."""
 STORE_S = 2.0
 """Slow photos are stored sooner, so that progress is seen and little is lost."""
@@ -282,7 +282,7 @@ class ChunkWork:
         self._stored_at = time.monotonic()
         self._check_lease()
         if found:
-            with STAGE_SECONDS.labels("store").time():
+            with staged("store"):
                 stored = self._patiently(
                     lambda: store_found(self._database, self._claimed, found, self._running.landmarks)
                 )

@@ -13,6 +13,8 @@ CPU_BATCH = 8
 """Larger batches are slower on a CPU: their layers' memory is given back to the system and asked for anew each time
 (measured by `python -m bench.batches`: 8 gives a third more photos/s than 32, for a quarter less CPU time and memory)."""
 GPU_BATCH = 256
+GPU_PASSES = 2
+"""While one computes, the other's pixels are copied."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,16 @@ def choose_device(wanted: str, batch_size: int | None) -> Device:
         bf16 = torch.cuda.is_bf16_supported()
         return Device(kind, torch.bfloat16 if bf16 else torch.float32, batch_size or GPU_BATCH)
     return Device(kind, torch.float32, batch_size or CPU_BATCH)
+
+
+def passes_at_once(device: Device, threads: int | None) -> int:
+    """How many forward passes a device runs best at a time.
+
+    On a CPU one on each core: passes that share their work among threads wait for the slowest of them, layer by layer.
+    """
+    if device.kind == "cpu":
+        return threads or core_count()
+    return GPU_PASSES if device.kind == "cuda" else 1
 
 
 def available_kinds() -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
 
-from tagger.database import Database, insert_missing
+from tagger.database import Database, Question, insert_missing
 from tagger.errors import FailureKind
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.ledger.jobs import SEEN_BEFORE
@@ -91,11 +91,26 @@ def _open_item(row: Any, claimed: Claim) -> OpenItem:
     )
 
 
+_KNOWN = Question(
+    select(contents.c.id).where(
+        contents.c.digest == bindparam("digest"),
+        contents.c.model_id == bindparam("model"),
+        contents.c.top_k == bindparam("top_k"),
+        contents.c.threshold == bindparam("threshold"),
+        contents.c.outcome.is_not(None),
+    )
+)
+
+
 def is_known(database: Database, claimed: Claim, digest: str) -> bool:
     """Whether the claim's model has looked at this picture before, with the same top-k and threshold."""
-    query = select(contents.c.id).where(contents.c.digest == digest, *_looked_by(claimed))
-    with database.read() as connection:
-        return connection.scalar(query) is not None
+    asked = {
+        "digest": digest,
+        "model": claimed.model_id,
+        "top_k": claimed.top_k,
+        "threshold": claimed.threshold,
+    }
+    return database.ask(_KNOWN, asked) is not None
 
 
 def _looked_by(claimed: Claim) -> tuple[ColumnElement[bool], ...]:

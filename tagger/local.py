@@ -7,6 +7,7 @@ from tagger.chunk_work import ChunkEnd, Stored
 from tagger.database import Database, patiently
 from tagger.ledger.chunks import claim_next
 from tagger.ledger.jobs import cancel_job, kept_alive, model_of, process_name
+from tagger.profiling import Profile, Profiler
 from tagger.settings import Settings
 from tagger.tagging import Tagger
 
@@ -14,8 +15,10 @@ IN_HAND = 2
 """Chunks worked on at once: the next one is being read while the last batches of one are stored."""
 
 
-def run_job(database: Database, settings: Settings, job_id: int, on_stored: Callable[[Stored], None]) -> None:
-    """Work on a local job until nothing of it is left, or it waits for a root that is away.
+def run_job(
+    database: Database, settings: Settings, job_id: int, on_stored: Callable[[Stored], None]
+) -> Profile:
+    """Work on a local job until nothing of it is left, or it waits for a root that is away; returns where the time went.
 
     An interruption (KeyboardInterrupt) stores what is in hand and cancels the rest of the job.
     """
@@ -24,10 +27,12 @@ def run_job(database: Database, settings: Settings, job_id: int, on_stored: Call
     try:
         with kept_alive(database, job_id):
             tagger.running_model(model_of(database, job_id))  # so that loading is no part of the job's time
+            profiler = Profiler()
             working = [pool.submit(_work, database, tagger, job_id, on_stored) for _ in range(IN_HAND)]
             done, _ = wait(working, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
+            return profiler.profile()
     except BaseException as error:
         tagger.stop.set()
         pool.shutdown()

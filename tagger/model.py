@@ -1,30 +1,26 @@
-"""An artifact on a device: precision, layout, top-k. Knows nothing of files of photos or of SQL."""
+"""A loaded artifact: batches that fit the device's memory, top-k. Knows nothing of files of photos or of SQL."""
 
 from __future__ import annotations
 
 import logging
-import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from tagger.artifact import Manifest, load_module
 from tagger.devices import Device, core_count
 from tagger.metrics import BATCH_SIZE
 from tagger.results import Prediction
+from tagger.runners.interface import Runner, RunnerName, Scores, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import torch
-
     from tagger.images import Pixels
 
 log = logging.getLogger(__name__)
-
-Scores = npt.NDArray[np.float32]
 
 
 class OutOfDeviceMemory(Exception):
@@ -32,17 +28,24 @@ class OutOfDeviceMemory(Exception):
 
 
 class Model:
-    """A loaded model; `scores` may be called from one thread at a time.
+    """A loaded model; up to `at_once` threads may call `scores` at a time.
 
     `batch_size` is the most images of a forward pass; it is halved for good where the device's memory runs out.
     """
 
-    def __init__(self, module: torch.jit.ScriptModule, manifest: Manifest, device: Device) -> None:
-        self._module = module
-        self._device = device
+    def __init__(self, runner: Runner, manifest: Manifest, batch_size: int) -> None:
+        self._runner = runner
         self.manifest = manifest
-        self.batch_size = device.batch_size
+        self.batch_size = batch_size
         BATCH_SIZE.set(self.batch_size)
+
+    @property
+    def at_once(self) -> int:
+        return self._runner.at_once
+
+    @property
+    def runner_name(self) -> str:
+        return self._runner.name
 
     def scores(self, images: Sequence[Pixels]) -> Scores:
         """Calibrated scores, float32 (B, L), of images of the manifest's input size; each row sums to at most 1."""
@@ -58,69 +61,84 @@ class Model:
                 if len(part) == 1:
                     raise OutOfDeviceMemory(str(error)) from error
                 most = len(part) // 2
-                self._halve()
+                self._halve(most)
             else:
                 done += len(part)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _forward(self, images: Sequence[Pixels]) -> Scores:
-        import torch
-
-        size = self.manifest.input.size
-        # (B, H, W, 3) in memory seen as (B, 3, H, W) is channels_last, the layout the convolutions run fastest in.
-        batch = torch.empty((len(images), size, size, 3), dtype=torch.uint8)
-        for row, image in zip(batch.numpy(), images, strict=True):
+        batch = self._runner.empty(len(images))
+        for row, image in zip(batch, images, strict=True):
             np.copyto(row, image)
-        with torch.inference_mode():
-            scores: Scores = (
-                self._module(batch.permute(0, 3, 1, 2).to(self._device.kind)).float().cpu().numpy()
+        return self._runner.forward(batch)
+
+    def _halve(self, enough: int) -> None:
+        if enough < self.batch_size:  # else another thread has met the same
+            log.warning(
+                "the device's memory is too small for a batch of %d; going on with %d",
+                self.batch_size,
+                enough,
             )
-        return scores
-
-    def _halve(self) -> None:
-        import torch
-
-        before, self.batch_size = self.batch_size, max(1, self.batch_size // 2)
-        BATCH_SIZE.set(self.batch_size)
-        log.warning(
-            "the device's memory is too small for a batch of %d; going on with %d", before, self.batch_size
-        )
-        if self._device.kind == "cuda":
-            torch.cuda.empty_cache()  # what the failed pass had taken, in pieces of the wrong size
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """TorchScript wraps what went wrong inside it, so that only the words are left; a CPU's allocator has its own."""
-    import torch
-
-    words = str(error).lower()
-    said = "out of memory" in words or "can't allocate memory" in words
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or said
+            self.batch_size = enough
+            BATCH_SIZE.set(enough)
+        self._runner.free_memory()
 
 
 def load_model(
     path: Path, digest: str, manifest: Manifest, device: Device, *, threads: int | None = None
 ) -> Model:
-    """Load a registered artifact onto a device, ready for forward passes.
+    """Load a registered artifact as the TorchScript it is, for one forward pass at a time.
 
     Raises:
         ModelRefused: the file is not the registered one, or torch cannot run it.
     """
     import torch
 
+    from tagger.runners.torchscript import TorchScriptRunner
+
     if device.kind == "cpu":
         torch.set_num_threads(threads or core_count())
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
-        module = load_module(path, digest)
-        module.eval()
-        # Freezing folds batch norms into convolutions: cast first, or the constants keep the old precision.
-        module.to(device=device.kind, dtype=device.dtype)
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        module = torch.jit.freeze(module)
-    model = Model(module, manifest, device)
-    _warm_up(model)
-    return model
+    runner = TorchScriptRunner(load_module(path, digest), device, manifest.input.size, at_once=1)
+    return _warm(Model(runner, manifest, device.batch_size))
+
+
+@dataclass(frozen=True)
+class HowToRun:
+    """What is asked of a loaded model; `runner` and `batch_size` are the self-test's choice where they are None.
+
+    `at_once` forward passes run at a time; `memory` is the file in which the self-test's findings are kept.
+    """
+
+    runner: RunnerName | None
+    at_once: int
+    batch_size: int | None
+    memory: Path
+
+
+def load_fastest(path: Path, digest: str, manifest: Manifest, device: Device, how: HowToRun) -> Model:
+    """Load a registered artifact into whatever runs it best here.
+
+    Raises:
+        ModelRefused: the file is not the registered one, or torch cannot run it.
+        SettingsInvalid: the runner that is asked for is not installed.
+    """
+    import torch
+
+    from tagger.runners.choosing import Choosing
+    from tagger.runners.remembering import Circumstances, Memory
+
+    if device.kind == "cpu":
+        torch.set_num_threads(
+            1
+        )  # as many passes as cores, each on one of them: none waits for the others' threads
+    choosing = Choosing(lambda: load_module(path, digest), device, manifest.input.size, how.at_once)
+    found = Memory(how.memory, Circumstances.of(digest, device, how.runner, how.at_once, how.batch_size))
+    plan = found.plan
+    if plan is not None:
+        return _warm(Model(choosing.make(plan.runner), manifest, plan.batch_size))
+    tested = choosing.choose(how.runner, how.batch_size)
+    found.keep(tested.plan)
+    return Model(tested.runner, manifest, tested.batch_size)
 
 
 def top_k(scores: Scores, k: int, threshold: float) -> tuple[Prediction, ...]:
@@ -133,9 +151,10 @@ def top_k(scores: Scores, k: int, threshold: float) -> tuple[Prediction, ...]:
     )
 
 
-def _warm_up(model: Model) -> None:
-    # TorchScript's executor profiles its first two runs; done here, the first photos do not wait for it.
+def _warm(model: Model) -> Model:
+    """TorchScript profiles its first two passes; done here, the first photos do not wait for it."""
     size = model.manifest.input.size
     blank = np.zeros((size, size, 3), dtype=np.uint8)
     for count in (1, model.batch_size, model.batch_size):
         model.scores([blank] * count)
+    return model

@@ -6,17 +6,19 @@ Requests of several chunks share one pipeline, so that small jobs do not run sma
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.images import Pixels
-from tagger.metrics import BATCH_FILL, STAGE_SECONDS
-from tagger.model import Model, OutOfDeviceMemory, Scores, top_k
+from tagger.metrics import BATCH_FILL, staged
+from tagger.model import Model, OutOfDeviceMemory, top_k
 from tagger.readers import Readers, Readied, Rider
 from tagger.reading import Answer, Limits, Request, Sink, reader_here
 from tagger.results import Failed, Looked, Result
+from tagger.runners import Scores
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +32,13 @@ class Pipeline:
     def __init__(self, model: Model, limits: Limits) -> None:
         self._model = model
         reader = reader_here(model.manifest.input.resize, limits)
-        self._readers = Readers(reader, limits, room=2 * model.batch_size)
-        self._thread = threading.Thread(target=self._look_at_batches, name="model", daemon=True)
-        self._thread.start()
+        self._readers = Readers(reader, limits, room=(1 + model.at_once) * model.batch_size)
+        self._threads = [
+            threading.Thread(target=self._look_at_batches, name="model", daemon=True)
+            for _ in range(model.at_once)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, request: Request, give_up: Callable[[], bool] = lambda: False) -> bool:
         """Take a photo in hand; waits while there is enough waiting. False where `give_up` came first.
@@ -49,7 +55,9 @@ class Pipeline:
     def close(self) -> None:
         """Let the threads end; whoever still waits for results is told that they will not come."""
         self._readers.close()
-        self._thread.join(CLOSE_S)
+        until = time.monotonic() + CLOSE_S
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
         self._readers.break_all(RuntimeError("the pipeline was closed"))
 
     def _look_at_batches(self) -> None:
@@ -64,7 +72,7 @@ class Pipeline:
                 self._deliver(batch, scores)
 
     def _scores(self, images: Sequence[Pixels]) -> Scores:
-        with STAGE_SECONDS.labels("model").time():
+        with staged("model"):
             scores = self._model.scores(images)
         expected = (len(images), len(self._model.manifest.labels))
         if scores.shape != expected:

@@ -74,13 +74,19 @@ class Readers:
         self._reader = reader
         self._limits = limits
         self._room = room
-        self._changed = threading.Condition()  # guards all that follows
+        self._lock = threading.RLock()  # guards all that follows
+        # Each wakes those only who can go on: a thread woken in vain costs as much as a small photo's digest.
+        self._submittable = threading.Condition(self._lock)
+        self._readable = threading.Condition(self._lock)
+        self._batchable = threading.Condition(self._lock)
+        self._full = 1
         self._waiting: deque[Request] = deque()
         self._readings: set[_Reading] = set()
         self._readied: deque[Readied] = deque()
         self._riders: dict[str, list[Rider]] = {}
         self._hung = 0
         self._closed = False
+        self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
         for work in [self._read_photos] * limits.readers + [self._watch]:
             self._start(work)
@@ -91,60 +97,76 @@ class Readers:
         Raises:
             ReadsHang: so many reads hang that no photo is read any more.
         """
-        with self._changed:
+        with self._lock:
             while not (self._closed or self._is_stuck() or len(self._waiting) < self._room):
                 if give_up():
                     return False
-                self._changed.wait(WATCH_S)
+                self._submittable.wait(WATCH_S)
             if self._closed:
                 raise RuntimeError("the pipeline is closed")
             if self._is_stuck():
                 raise self._reads_hang()
             self._waiting.append(request)
-            self._changed.notify_all()
+            self._readable.notify()
             return True
 
     def withdraw(self, sink: Sink) -> list[Request]:
         """Take back what this sink submitted and nobody has begun to read."""
-        with self._changed:
+        with self._lock:
             withdrawn = [request for request in self._waiting if request.sink is sink]
             self._waiting = deque(request for request in self._waiting if request.sink is not sink)
-            self._changed.notify_all()
+            self._submittable.notify_all()
+            self._tell_batches()
         return withdrawn
 
     def next_batch(self, full: int) -> list[Readied]:
         """The next decoded pictures, `full` of them if more are on their way; empty when closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._readied)
-            self._changed.wait_for(lambda: len(self._readied) >= full or self._is_idle(), timeout=PATIENCE_S)
-            if len(self._readied) < full and not self._closed:
-                self._changed.wait_for(lambda: len(self._readied) >= full, timeout=LINGER_S)
-            batch = [self._readied.popleft() for _ in range(min(full, len(self._readied)))]
-            self._changed.notify_all()
+        batch: list[Readied] = []
+        with self._lock:
+            self._full = full
+            while not (batch or self._closed):  # somebody else may have taken what was waited for
+                self._batchable.wait_for(lambda: self._closed or self._readied)
+                self._batchable.wait_for(self._is_batch_there, timeout=PATIENCE_S)
+                if len(self._readied) < full and not self._closed:
+                    self._batchable.wait_for(lambda: len(self._readied) >= full, timeout=LINGER_S)
+                batch = [self._readied.popleft() for _ in range(min(full, len(self._readied)))]
+            self._readable.notify(len(batch))
         return batch
+
+    def _is_batch_there(self) -> bool:
+        return len(self._readied) >= self._full or self._is_idle()
+
+    def _tell_batches(self) -> None:
+        """Wake who waits for a batch, if there is something to do: the first picture, a full batch, or the last of all."""
+        if self._is_idle():
+            self._batchable.notify_all()
+        elif self._readied and (len(self._readied) == 1 or len(self._readied) >= self._full):
+            self._batchable.notify()
 
     def take_riders(self, digest: str) -> list[Rider]:
         """All whom the look at this picture is for."""
-        with self._changed:
+        with self._lock:
             return self._riders.pop(digest, [])
 
     def close(self) -> None:
         """Let the threads end; whoever still waits for results is told that they will not come."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._tell_all()
+        self._closing.set()
         until = time.monotonic() + CLOSE_S
         for thread in list(self._threads):
             thread.join(max(0.0, until - time.monotonic()))
 
     def break_all(self, error: Exception) -> None:
         """Tell everybody who waits for results that they will not come."""
-        with self._changed:
+        with self._lock:
             riders = [rider.request for riding in self._riders.values() for rider in riding]
             readings = [reading.request for reading in self._readings]
             sinks = {request.sink for request in [*self._waiting, *readings, *riders]}
             self._waiting.clear()
             self._riders.clear()
+            self._tell_all()
         for sink in sinks:
             sink.broken(error)
 
@@ -162,13 +184,13 @@ class Readers:
                 return
 
     def _next_reading(self) -> _Reading | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or (self._waiting and self._has_room()))
+        with self._lock:
+            self._readable.wait_for(lambda: self._closed or (self._waiting and self._has_room()))
             if self._closed:
                 return None
             reading = _Reading(self._waiting.popleft())
             self._readings.add(reading)
-            self._changed.notify_all()
+            self._submittable.notify()
             return reading
 
     def _has_room(self) -> bool:
@@ -198,7 +220,7 @@ class Readers:
 
     def _leads(self, reading: _Reading, photo: OpenPhoto) -> bool:
         """Whether this is the only copy in hand, which is to be decoded; otherwise it rides along."""
-        with self._changed:
+        with self._lock:
             if reading.settled:
                 return False
             riders = self._riders.setdefault(photo.digest, [])
@@ -218,9 +240,7 @@ class Readers:
             log.exception("decoding a photo failed in a way that nobody foresaw")
             self._fail(reading, unforeseen(error))
         else:
-            with self._changed:
-                if self._settles(reading):
-                    self._readied.append(Readied(photo.digest, image))
+            self._settles(reading, Readied(photo.digest, image))
 
     def _answer(self, reading: _Reading, result: Result) -> None:
         if self._settles(reading):
@@ -228,7 +248,7 @@ class Readers:
 
     def _fail(self, reading: _Reading, failure: PhotoFailure) -> None:
         """Fail a request, and the copies that ride on it."""
-        with self._changed:
+        with self._lock:
             if not self._settles(reading):
                 return
             digest = reading.leads
@@ -238,13 +258,17 @@ class Readers:
         if digest is None:
             reading.request.sink.deliver([(reading.request, Failed(failure))])
 
-    def _settles(self, reading: _Reading) -> bool:
-        """Whether nobody else has answered; from now on nobody else will."""
-        with self._changed:
+    def _settles(self, reading: _Reading, readied: Readied | None = None) -> bool:
+        """Whether nobody else has answered; from now on nobody else will. What is readied goes to the next batch."""
+        with self._lock:
             first, reading.settled = not reading.settled, True
             if first:
                 self._readings.discard(reading)
-                self._changed.notify_all()
+                if readied is not None:
+                    self._readied.append(readied)
+                else:
+                    self._readable.notify()  # the room that was kept for it is free
+                self._tell_batches()
             return first
 
     # ── reads that hang ──
@@ -257,13 +281,12 @@ class Readers:
             for reading in self._hanging(max(0.0, stood_still_s)):
                 self._give_up(reading)
             seen = time.monotonic()
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed, timeout=pause_s)
+            self._closing.wait(pause_s)
 
     def _hanging(self, stood_still_s: float) -> list[_Reading]:
         """Reads that take too long, by time in which this process ran and they did not wait for others."""
         now = time.monotonic()
-        with self._changed:
+        with self._lock:
             for reading in self._readings:
                 waits = reading.thread.ident in ROOM.waiting
                 reading.began = now if waits else reading.began + stood_still_s
@@ -272,7 +295,7 @@ class Readers:
 
     def _give_up(self, reading: _Reading) -> None:
         """Answer in place of a reader that hangs, and let another thread take its place."""
-        with self._changed:
+        with self._lock:
             if reading.settled:
                 return
             reading.given_up = True
@@ -293,9 +316,13 @@ class Readers:
         thread.start()
 
     def _come_back(self) -> None:
-        with self._changed:
+        with self._lock:
             self._hung -= 1
             READS_HUNG.dec()
+
+    def _tell_all(self) -> None:
+        for condition in (self._submittable, self._readable, self._batchable):
+            condition.notify_all()
 
     def _is_idle(self) -> bool:
         return self._closed or not (self._waiting or self._readings)

@@ -11,7 +11,7 @@ from typing import Protocol
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.images import DecodedImage, Resize, decode_photo
 from tagger.metadata.camera import CameraFacts, camera_facts
-from tagger.metrics import STAGE_SECONDS
+from tagger.metrics import staged
 from tagger.photos import PhotoBytes, digest_photo, read_photo
 from tagger.results import FileState, Result
 
@@ -86,20 +86,21 @@ def reader_here(resize: Resize, limits: Limits) -> Reader:
     """A reader in this process."""
 
     def read(path: Path) -> OpenPhoto:
-        with STAGE_SECONDS.labels("read").time():
+        with staged("read"):
             photo = read_photo(path, max_bytes=limits.max_bytes)
-            return _opened(photo, resize, limits)
+        return _opened(photo, resize, limits)
 
     return read
 
 
 def _opened(photo: PhotoBytes, resize: Resize, limits: Limits) -> OpenPhoto:
     def decode() -> DecodedImage:
-        with STAGE_SECONDS.labels("decode").time():
+        with staged("decode"):
             return decode_photo(photo.data, resize, max_pixels=limits.max_pixels)
 
     file = FileState(photo.size_bytes, photo.mtime_ns)
-    return OpenPhoto(digest_photo(photo.data), file, camera_facts(photo.data), decode)
+    with staged("digest"):
+        return OpenPhoto(digest_photo(photo.data), file, camera_facts(photo.data), decode)
 
 
 def unforeseen(error: Exception) -> PhotoFailure:

@@ -47,9 +47,11 @@ class Settings(BaseSettings):
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
     """The least score at which a landmark is accepted; None: the model's own."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Images per forward pass; None: by device."""
+    """Images per forward pass; None: what a self-test finds best."""
+    runner: Literal["auto", "torchscript", "openvino"] = "auto"
+    """What runs the model; auto: what a self-test finds fastest. TorchScript is the artifact's own, and the same everywhere."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Reader threads, and threads of the model on a CPU; None: the cores this process may use."""
+    """Reader threads, and forward passes at a time on a CPU; None: the cores this process may use."""
     max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
     max_pixels: Annotated[int, Field(ge=1)] = 250_000_000
     read_timeout_s: Annotated[float, Field(gt=0)] = 120.0

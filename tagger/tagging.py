@@ -13,13 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.chunk_work import ChunkEnd, ChunkWork, RunningModel, Stored, has_to_be_alone
 from tagger.database import Database
-from tagger.devices import choose_device, core_count
+from tagger.devices import Device, choose_device, core_count, passes_at_once
 from tagger.errors import LeaseLost
 from tagger.ledger.chunks import Claim, release
 from tagger.ledger.keeper import LeaseKeeper
 from tagger.library import landmark_ids
 from tagger.metrics import CHUNKS_HELD, RETRIES
-from tagger.model import load_model
+from tagger.model import HowToRun, load_fastest
 from tagger.pipeline import Pipeline
 from tagger.reading import Limits
 from tagger.registry import model_by_id, verify
@@ -27,6 +27,9 @@ from tagger.settings import Settings
 from tagger.turns import Turns
 
 log = logging.getLogger(__name__)
+
+SELF_TESTS = "self-tests.json"
+"""In the data folder: what runs each model best on this machine."""
 
 
 class Pulse:
@@ -157,8 +160,8 @@ class Tagger:
         verify(registered)
         settings = self._settings
         device = choose_device(settings.device, settings.batch_size)
-        model = load_model(
-            registered.file, registered.digest, registered.manifest, device, threads=settings.threads
+        model = load_fastest(
+            registered.file, registered.digest, registered.manifest, device, _how_to_run(device, settings)
         )
         readers = settings.threads or core_count()
         limits = Limits(readers, settings.max_bytes, settings.max_pixels, settings.read_timeout_s)
@@ -169,6 +172,15 @@ class Tagger:
             release(self._database, claimed)
         except SQLAlchemyError:
             log.warning("job %d chunk %d could not be given back; its lease ends", *_numbers(claimed))
+
+
+def _how_to_run(device: Device, settings: Settings) -> HowToRun:
+    return HowToRun(
+        runner=None if settings.runner == "auto" else settings.runner,
+        at_once=passes_at_once(device, settings.threads),
+        batch_size=settings.batch_size,
+        memory=settings.data_folder / SELF_TESTS,
+    )
 
 
 def _numbers(claimed: Claim) -> tuple[int, int]:

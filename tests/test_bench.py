@@ -7,7 +7,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from artifacts import tiny_artifact
 from commands import draw_many
 from drawing import save_photos
 from PIL import Image
@@ -33,15 +32,6 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """`bench.copies`: the benchmarks are not installed, they run from the repository."""
     monkeypatch.syspath_prepend(REPOSITORY)
     return importlib.import_module("bench.copies")
-
-
-def test_plain_script_says_one_line_for_each_photo(tmp_path: Path) -> None:
-    photos = save_photos(tmp_path / "photos", 3, (120, 90))
-    tiny_artifact(tmp_path / "tiny.pt")
-    done = _run("bench.plain", tmp_path / "tiny.pt", tmp_path / "photos")
-    assert done.returncode == 0, done.stderr
-    assert [line.partition(": ")[0] for line in done.stdout.splitlines()] == [str(photo) for photo in photos]
-    assert "Eiffel Tower" in done.stdout
 
 
 def test_queries_asks_each_filter_of_photos_that_it_made(tmp_path: Path) -> None:
@@ -89,7 +79,7 @@ def test_some_of_a_folder_are_spread_over_it(copies: ModuleType, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "module", ["throughput", "enqueue", "limits", "batches", "soak", "memory", "overtaking"]
+    "module", ["compare", "start", "enqueue", "limits", "batches", "soak", "memory", "overtaking"]
 )
 def test_help_says_what_it_is_for(module: str) -> None:
     done = _run(f"bench.{module}", "--help")

@@ -26,6 +26,7 @@ class BrightModel:
     """Scores are the picture's mean red and what is missing to 1; a test may hold it up at its gate."""
 
     batch_size = 4
+    at_once = 1
 
     def __init__(self) -> None:
         self.gate = threading.Event()

@@ -5,7 +5,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 import typer
@@ -53,22 +52,24 @@ class StoredPrinter:
         with self._lock:
             if self._lines:
                 with self._progress.cleared():
-                    for found, outcome in sorted(stored, key=lambda pair: pair[1].position):
-                        self._print(found, outcome)
+                    self._print(sorted(stored, key=lambda pair: pair[1].position))
             self._done += len(stored)
             self._looked += len(stored)
             rate = self._looked / max(time.monotonic() - self._began, 0.001)
             self._progress.show("tagging", self._done, self._total, rate)
 
-    def _print(self, found: Found, outcome: ItemOutcome) -> None:
-        root = self._root(found.item.root_id)
-        name = path_from_text(found.item.path, found.item.path_bytes)
-        path = root.folder / name if root else Path(name)
+    def _print(self, stored: Stored) -> None:
         try:
-            typer.echo(photo_line(path, found.result, outcome, self._labels))
+            typer.echo("\n".join(self._line(found, outcome) for found, outcome in stored))
         except BrokenPipeError:  # whoever read the lines has seen enough; the tagging goes on
             self._lines = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _line(self, found: Found, outcome: ItemOutcome) -> str:
+        root = self._root(found.item.root_id)
+        name = path_from_text(found.item.path, found.item.path_bytes)
+        path = os.path.join(root.folder, name) if root else name  # noqa: PTH118 - a Path for each line costs more than the line
+        return photo_line(path, found.result, outcome, self._labels)
 
     def _root(self, root_id: int) -> Root | None:
         """None for one that was just absorbed by a root above it: its photos have other paths now."""
@@ -78,9 +79,9 @@ class StoredPrinter:
         return self._roots.get(root_id)
 
 
-def photo_line(path: Path, result: Result, outcome: ItemOutcome, labels: Sequence[tuple[str, str]]) -> str:
+def photo_line(path: str, result: Result, outcome: ItemOutcome, labels: Sequence[tuple[str, str]]) -> str:
     """`labels` holds (slug, name) by the label's position."""
-    return f"{printable(str(path))}: {_what(result, outcome, labels)}"
+    return f"{printable(path)}: {_what(result, outcome, labels)}"
 
 
 def scored(prediction: Prediction, labels: Sequence[tuple[str, str]]) -> str:

@@ -29,6 +29,7 @@ from tagger.cli.recording import end_of_recording, load, opened, print_preview, 
 
 if TYPE_CHECKING:
     from tagger.database import Database
+    from tagger.profiling import Profile
     from tagger.settings import Settings
 
 
@@ -43,6 +44,7 @@ def tag(
     include: Include = None,
     exclude: Exclude = None,
     dry_run: DryRun = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Show at the end where the time went.")] = False,
     json: Json = False,
 ) -> None:
     """Tag photos in this process; no server is needed.
@@ -52,6 +54,7 @@ def tag(
 
     Example: tagger tag ~/Pictures, then: tagger landmarks
     """
+    from tagger.ledger.progress import list_jobs
     from tagger.tables import Priority, Runner
 
     settings = load(top_k=top_k, threshold=threshold, model=model, device=device, batch_size=batch_size)
@@ -63,7 +66,11 @@ def tag(
     job = record(
         database, settings, selection, runner=Runner.LOCAL, priority=Priority.INTERACTIVE, again=again
     )
-    _run(database, settings, job, json=json)
+    spent = _run(database, settings, job, json=json)
+    if profile and spent is not None:
+        from tagger.cli.profile import print_profile
+
+        print_profile(spent, list_jobs(database, job)[0].done)
     raise typer.Exit(_end(database, job, json=json))
 
 
@@ -148,19 +155,19 @@ def forget(
         typer.echo(f"{printable(path)}: {count} photo{'' if count == 1 else 's'} {verb}")
 
 
-def _run(database: Database, settings: Settings, job: int, *, json: bool) -> None:
-    """Run a local job in this process, if anything of it is left to do."""
+def _run(database: Database, settings: Settings, job: int, *, json: bool) -> Profile | None:
+    """Run a local job in this process; None where nothing of it is left to do."""
     from tagger.cli.lines import StoredPrinter
     from tagger.devices import quiet_threads
     from tagger.ledger.progress import list_jobs
 
     if list_jobs(database, job)[0].is_over:
-        return
+        return None
     quiet_threads()
     from tagger.local import run_job
 
     with StoredPrinter(database, settings, job, lines=not json) as printer:
-        run_job(database, settings, job, printer.show)
+        return run_job(database, settings, job, printer.show)
 
 
 def _end(database: Database, job: int, *, json: bool) -> int:

@@ -24,8 +24,12 @@ class Container:
 
 def read_container(data: bytes) -> Container | None:
     """Take a file apart as far as its picture and EXIF are concerned."""
-    parts = _PARTS[kind](data) if (kind := _kind(data)) else None
-    return Container(parts, _orientation(exif_of(data)), exif_of(data)) if parts else None
+    kind = _kind(data)
+    parts = _PARTS[kind](data) if kind else None
+    if kind is None or not parts:
+        return None
+    exif = _EXIF[kind](data)
+    return Container(parts, _orientation(exif), exif)
 
 
 def exif_of(data: bytes) -> bytes | None:

@@ -32,7 +32,8 @@ def read_photo(path: Path, *, max_bytes: int) -> PhotoBytes:
     """
     try:
         for attempt in range(READ_ATTEMPTS):
-            time.sleep(attempt * SETTLE_S)
+            if attempt:
+                time.sleep(attempt * SETTLE_S)
             photo = _read_once(path, max_bytes)
             if photo is not None:
                 return photo

@@ -18,7 +18,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional
 
 from tagger.devices import Device
-from tagger.model import is_out_of_memory
+from tagger.runners.interface import is_out_of_memory
 from trainer.errors import DeviceMemoryExhausted, TrainingDiverged
 from trainer.learning.batches import Batch
 from trainer.learning.mixing import Mixing, mixed

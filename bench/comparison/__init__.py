@@ -1,0 +1,1 @@
+"""What `bench.compare` is made of: sets of photos, the programs, measuring one of them, and saying what came out."""

@@ -1,0 +1,122 @@
+"""How long it takes until a worker is ready, `tagger look` has looked and `tagger --help` has helped.
+
+    python -m bench.start [PHOTO] [--rounds 5]
+
+Held against what each cannot do without: `import torch` for the first two, `import typer` for the last. All run in turn,
+after each has run once without being measured. The worker finds its database and its Redis there, as on any day but the
+first, and is ready when it says so in the database.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench.process_tree import cpu_seconds
+from bench.processes import TAGGER, plain_environment, run, tagger_environment
+from bench.report import median, note, print_heading, print_table, spread
+from bench.workers import embedded_redis_ended, opened_database, worker_process
+from tagger.database import Database
+from tagger.ledger.progress import list_workers
+
+POLL_S = 0.01
+READY_TIMEOUT_S = 120.0
+IMPORT_TORCH, IMPORT_TYPER = "`import torch`", "`import typer`"
+WORKER, LOOK, HELP = "worker ready", "`tagger look one.jpg`", "`tagger --help`"
+GOALS = ((WORKER, IMPORT_TORCH, 2), (LOOK, IMPORT_TORCH, 2), (HELP, IMPORT_TYPER, 4))
+
+
+@dataclass(frozen=True)
+class Start:
+    """Seconds by the wall clock, and of CPU time."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def main() -> None:
+    """Time starts against the imports that they cannot do without."""
+    parser = argparse.ArgumentParser(prog="python -m bench.start", description=main.__doc__)
+    parser.add_argument("photo", type=Path, nargs="?", help="[a drawn one]")
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    print_heading("Starting")
+    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
+        starts = measure(asked.photo or _drawn(Path(folder)), Path(folder), asked.rounds)
+    _print(starts)
+
+
+def measure(photo: Path, folder: Path, rounds: int) -> dict[str, list[Start]]:
+    """What each start took in each round; the first, which fills caches, is left out."""
+    environment = tagger_environment(folder)
+    with embedded_redis_ended(folder):
+        programs: dict[str, Callable[[], Start]] = {
+            IMPORT_TORCH: partial(_command, [sys.executable, "-c", "import torch"], plain_environment()),
+            IMPORT_TYPER: partial(_command, [sys.executable, "-c", "import typer"], plain_environment()),
+            WORKER: partial(_worker, folder, environment),
+            LOOK: partial(_command, [*TAGGER, "look", photo.absolute()], environment),
+            HELP: partial(_command, [*TAGGER, "--help"], environment),
+        }
+        starts: dict[str, list[Start]] = {name: [] for name in programs}
+        for number in range(rounds + 1):
+            note(f"round {number} of {rounds}" if number else "once without measuring")
+            for name, program in programs.items():
+                starts[name].append(program())
+    return {name: each[1:] for name, each in starts.items()}
+
+
+def _command(words: Sequence[str | Path], environment: Mapping[str, str]) -> Start:
+    usage = run(words, environment).checked().usage
+    return Start(usage.wall_s, usage.cpu_s)
+
+
+def _worker(folder: Path, environment: dict[str, str]) -> Start:
+    began = time.monotonic()
+    with worker_process(folder, environment) as process:
+        # Before the first start there is no database: it is made by whoever comes first, here or there.
+        with opened_database(folder) as database:
+            _wait_until_ready(process, database)
+        return Start(time.monotonic() - began, cpu_seconds(process.pid))
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], database: Database) -> None:
+    until = time.monotonic() + READY_TIMEOUT_S
+    while not any(worker.name.startswith(f"tagger-{process.pid}@") for worker in list_workers(database)):
+        if process.poll() is not None or time.monotonic() > until:
+            raise SystemExit("the worker did not start")
+        time.sleep(POLL_S)
+
+
+def _drawn(folder: Path) -> Path:
+    from PIL import Image
+
+    photo = folder / "one.jpg"
+    Image.effect_mandelbrot((1600, 1200), (-2.0, -1.5, 1.0, 1.5), 50).convert("RGB").save(photo)
+    return photo
+
+
+def _print(starts: Mapping[str, Sequence[Start]]) -> None:
+    names = ("", "wall s", "least to greatest", "CPU s", "least to greatest")
+    rows = []
+    for name, each in starts.items():
+        wall, cpu = [start.wall_s for start in each], [start.cpu_s for start in each]
+        rows.append([name, median(wall), spread(wall), median(cpu), spread(cpu)])
+    print_table(names, rows)
+    print_table(("", "wall", "CPU", "goal: at most"), [_ratio(starts, *goal) for goal in GOALS])
+    print("Medians; ratios are the medians of what they were in each round.\n", flush=True)
+
+
+def _ratio(starts: Mapping[str, Sequence[Start]], name: str, against: str, goal: int) -> list[object]:
+    pairs = list(zip(starts[name], starts[against], strict=True))
+    wall = median(mine.wall_s / its.wall_s for mine, its in pairs)
+    cpu = median(mine.cpu_s / its.cpu_s for mine, its in pairs)
+    return [f"{name} ÷ {against}", f"{wall:.2f}", f"{cpu:.2f}", goal]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Where a run's processor time goes, stage by stage: what `tagger tag --profile` shows.
+
+Our own threads count what they use (see metrics). Engines run the model on threads of theirs: what the process used
+beyond its Python threads. Where a system has no clocks of threads (Windows), that cannot be told from the rest.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from prometheus_client.samples import Sample
+
+from tagger.metrics import STAGE_CPU_SECONDS, STAGES
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Processor seconds of a run: of each stage, and of this whole process meanwhile."""
+
+    stages: Mapping[str, float]
+    total_s: float
+    wall_s: float
+
+    @property
+    def rest_s(self) -> float:
+        """What no stage accounts for: handing over between threads, printing, leases."""
+        return max(0.0, self.total_s - sum(self.stages.values()))
+
+
+class Profiler:
+    """Counts from its making until `profile`."""
+
+    def __init__(self) -> None:
+        self._stages = _stages()
+        self._engines_s = _engines_s()
+        self._used_s, self._began = time.process_time(), time.monotonic()
+
+    def profile(self) -> Profile:
+        """What was used since; to be asked while the threads that did the work live, for they take their clocks along."""
+        stages = {stage: used - self._stages[stage] for stage, used in _stages().items()}
+        stages["model"] += _engines_s() - self._engines_s
+        return Profile(stages, time.process_time() - self._used_s, time.monotonic() - self._began)
+
+
+def _stages() -> dict[str, float]:
+    known = {sample.labels["stage"]: sample.value for sample in _samples() if sample.name.endswith("_total")}
+    return {stage: known.get(stage, 0.0) for stage in STAGES}
+
+
+def _samples() -> Iterator[Sample]:
+    for metric in STAGE_CPU_SECONDS.collect():
+        yield from metric.samples
+
+
+def _engines_s() -> float:
+    """Processor seconds of all threads that Python has not started: the process's without its own threads'."""
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return 0.0
+    ours = (time.pthread_getcpuclockid(thread.ident) for thread in threading.enumerate() if thread.ident)
+    return time.process_time() - sum(time.clock_gettime(clock) for clock in ours)

@@ -1,0 +1,48 @@
+"""What the model asks of a runner."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+RunnerName = Literal["torchscript", "openvino"]
+Images = npt.NDArray[np.uint8]  # (B, H, W, 3) RGB
+Scores = npt.NDArray[np.float32]  # (B, L)
+
+
+class Runner(Protocol):
+    """Runs forward passes; up to `at_once` threads may do so at a time."""
+
+    @property
+    def name(self) -> RunnerName: ...
+    @property
+    def at_once(self) -> int: ...
+
+    def empty(self, count: int) -> Images:
+        """Memory for a batch of `count` images, to be filled and passed to `forward`; there its copying costs least."""
+        ...
+
+    def forward(self, images: Images) -> Scores:
+        """Calibrated scores of a batch."""
+        ...
+
+    def free_memory(self) -> None:
+        """Give back what a failed pass had taken on the device."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run a model with: the runner's name, and the most images of a forward pass."""
+
+    runner: RunnerName
+    batch_size: Annotated[int, Field(ge=1)]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a pass failed for want of memory: TorchScript wraps what went wrong inside it, so that only the words are left."""
+    words = str(error).lower()
+    # A CPU's allocator has words of its own.
+    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
