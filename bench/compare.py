@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.comparison.measuring import Measured, Task, reference, remember
@@ -20,11 +21,12 @@ from bench.comparison.programs import PROGRAMS, TORCHSCRIPT, Program
 from bench.comparison.results import Results
 from bench.comparison.stored import Wanted
 from bench.comparison.text import WHAT_IS_MEASURED, rounds_note, text_of
-from bench.limits import SHIPPED, Steps
+from bench.limits import SHIPPED, Steps, mean_steps
 from bench.peers import TOP_K
 from bench.processes import plain_environment, run
 from bench.report import heading, note
 from tagger.artifact import read_manifest
+from tagger.devices import core_count
 
 CACHE = Path("build") / "bench-photos"
 OUT = Path("build") / "compare"
@@ -60,14 +62,16 @@ def compare(photo_set: PhotoSet, asked: argparse.Namespace, remembered: Path) ->
     note(f"{photo_set.name}: {len(photos)} photos; once without measuring, to know what they show")
     firsts = reference(task)
     rounds: dict[str, list[Measured]] = {each.name: [] for each in asked.peers}
-    steps: list[Steps] = []
+    alone: list[Steps] = []
+    together: list[Steps] = []
     for number in range(asked.rounds):
         note(f"{photo_set.name}: round {number + 1} of {asked.rounds}")
-        steps.append(_steps(task))
+        alone.append(_steps(task, at_once=1))
+        together.append(_steps(task, at_once=core_count()))
         for each in _turned(asked.peers, number):
             rounds[each.name].append(each.measure(task))
             note(rounds_note(each.name, rounds[each.name][-1]))
-    return Results(photo_set, len(photos), rounds, steps, firsts)
+    return Results(photo_set, len(photos), rounds, alone, together, firsts)
 
 
 def write(folder: Path, report: str, results: Sequence[Results]) -> None:
@@ -99,10 +103,13 @@ def _turned(programs: Sequence[Program], number: int) -> list[Program]:
     return [*programs[first:], *programs[:first]]
 
 
-def _steps(task: Task) -> Steps:
+def _steps(task: Task, at_once: int) -> Steps:
+    """What each step costs in `at_once` processes that go through the photos at the same time; the mean of them."""
     command: list[str | Path] = [sys.executable, "-m", "bench.limits", task.photos, "--json", "--rounds", "1"]
     command += ["--photos", str(task.count), "--model", task.model, "--remembered", task.remembered]
-    return Steps(**json.loads(run(command, plain_environment()).checked().out)[0])
+    with ThreadPoolExecutor(at_once) as pool:
+        done = list(pool.map(lambda _: run(command, plain_environment()).checked().out, range(at_once)))
+    return mean_steps([Steps(**json.loads(out)[0]) for out in done])
 
 
 def _arguments() -> argparse.Namespace:

@@ -47,6 +47,12 @@ class Steps:
         return self.read + self.digest + self.camera_facts + self.decode + self.model
 
 
+def mean_steps(measured: Sequence[Steps]) -> Steps:
+    """The mean of each step, of processes that ran at the same time."""
+    costs = [asdict(steps) for steps in measured]
+    return Steps(**{name: sum(each[name] for each in costs) / len(costs) for name in costs[0]})
+
+
 def main() -> None:
     """Measure reading, digest, camera facts, decoding and the model apart."""
     asked = _arguments()

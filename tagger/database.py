@@ -18,7 +18,13 @@ from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, 
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -127,11 +133,12 @@ class Database:
                 row = driver.execute(text, [values[name] for name in names]).fetchone()
             except sqlite3.Error as error:
                 self._forget_asked()
-                raise OperationalError(text, None, error) from error
+                raise DBAPIError.instance(text, None, error, sqlite3.Error) from error
         return row[0] if row else None
 
     def _forget_asked(self) -> None:
         if self._asked is not None:
+            self._asked.invalidate()  # in the pool it would serve others, whatever is wrong with it
             self._asked.close()
             self._asked = None
 

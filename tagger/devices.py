@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import torch
 
 CPU_BATCH = 8
-"""Larger batches are slower on a CPU: their layers' memory is given back to the system and asked for anew each time
-(measured by `python -m bench.batches`: 8 gives a third more photos/s than 32, for a quarter less CPU time and memory)."""
+"""Larger batches are slower on a CPU: their layers leave the caches, and their memory is given back to the system and asked for
+anew each time (measured by `python -m bench.runners`)."""
 GPU_BATCH = 256
 GPU_PASSES = 2
 """While one computes, the other's pixels are copied."""

@@ -15,7 +15,7 @@ PHOTOS = Counter("tagger_photos", "Photos by how they ended in a job.", ["outcom
 FAILURES = Counter("tagger_failures", "Photos that failed, by kind.", ["kind"])
 STAGE_SECONDS = Histogram(
     "tagger_stage_seconds",
-    "Seconds in each stage: read, digest, decode (a photo), model, store (a batch).",
+    "Seconds in each stage: read, digest, decode (a photo; where the device decodes, its part of a batch), model, store (a batch).",
     ["stage"],
     buckets=_SECONDS,
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from tagger.artifact import Manifest, load_module
 from tagger.devices import Device, core_count
 from tagger.metrics import BATCH_SIZE
 from tagger.results import Prediction
-from tagger.runners.interface import Runner, RunnerName, Scores, is_out_of_memory
+from tagger.runners.interface import Decoder, Plan, Runner, RunnerName, Scores, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +32,15 @@ class Model:
     """A loaded model; up to `at_once` threads may call `scores` at a time.
 
     `batch_size` is the most images of a forward pass; it is halved for good where the device's memory runs out.
+    `decoder` decodes plain JPEGs on the device, where that is faster than the cores.
     """
 
-    def __init__(self, runner: Runner, manifest: Manifest, batch_size: int) -> None:
+    def __init__(
+        self, runner: Runner, manifest: Manifest, batch_size: int, decoder: Decoder | None = None
+    ) -> None:
         self._runner = runner
         self.manifest = manifest
+        self.decoder = decoder
         self.batch_size = batch_size
         BATCH_SIZE.set(self.batch_size)
 
@@ -125,20 +130,30 @@ def load_fastest(path: Path, digest: str, manifest: Manifest, device: Device, ho
     import torch
 
     from tagger.runners.choosing import Choosing
+    from tagger.runners.choosing_decoder import choose_decoder, make_decoder
     from tagger.runners.remembering import Circumstances, Memory
 
     if device.kind == "cpu":
-        torch.set_num_threads(
-            1
-        )  # as many passes as cores, each on one of them: none waits for the others' threads
+        # As many passes as cores, each on one of them: none waits for the others' threads.
+        torch.set_num_threads(1)
     choosing = Choosing(lambda: load_module(path, digest), device, manifest.input.size, how.at_once)
     found = Memory(how.memory, Circumstances.of(digest, device, how.runner, how.at_once, how.batch_size))
     plan = found.plan
     if plan is not None:
-        return _warm(Model(choosing.make(plan.runner), manifest, plan.batch_size))
+        decoder = make_decoder(device, manifest.input.resize) if plan.decodes_jpegs else None
+        return _warm(Model(choosing.make(plan.runner), manifest, plan.batch_size, decoder))
     tested = choosing.choose(how.runner, how.batch_size)
-    found.keep(tested.plan)
-    return Model(tested.runner, manifest, tested.batch_size)
+    decoder = choose_decoder(device, manifest.input.resize) if how.runner is None else None
+    if math.isfinite(tested.cost_ms):  # else the test failed, which another time it may not
+        found.keep(replace(tested.plan, decodes_jpegs=decoder is not None))
+    return Model(tested.runner, manifest, tested.batch_size, decoder)
+
+
+def known_plan(digest: str, device: Device, how: HowToRun) -> Plan | None:
+    """What an earlier self-test found to run a model best here; None where there was none yet."""
+    from tagger.runners.remembering import Circumstances, Memory
+
+    return Memory(how.memory, Circumstances.of(digest, device, how.runner, how.at_once, how.batch_size)).plan
 
 
 def top_k(scores: Scores, k: int, threshold: float) -> tuple[Prediction, ...]:

@@ -1,5 +1,7 @@
 """Photos in, results out: reader threads → bounded queue → batches → model.
 
+Readers decode; where the device does it faster, they hand plain JPEGs over as they are, and a batch is decoded at once.
+
 Requests of several chunks share one pipeline, so that small jobs do not run small batches. Every stage is bounded:
 `submit` blocks while enough is in hand. Knows nothing of jobs or SQL; whoever submits is told results in batches.
 """
@@ -11,12 +13,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tagger.errors import FailureKind, PhotoFailure
-from tagger.images import Pixels
+from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
+from tagger.images import DecodedImage, Pixels
+from tagger.images.plain_jpeg import PlainJpeg
 from tagger.metrics import BATCH_FILL, staged
 from tagger.model import Model, OutOfDeviceMemory, top_k
-from tagger.readers import Readers, Readied, Rider
-from tagger.reading import Answer, Limits, Request, Sink, reader_here
+from tagger.readers import HandedOver, Readers, Readied, Rider, Waiting
+from tagger.reading import Answer, Limits, Request, Sink, reader_here, unforeseen
 from tagger.results import Failed, Looked, Result
 from tagger.runners import Scores
 
@@ -31,7 +34,9 @@ class Pipeline:
 
     def __init__(self, model: Model, limits: Limits) -> None:
         self._model = model
-        reader = reader_here(model.manifest.input.resize, limits)
+        decoder = model.decoder
+        hands_over = (lambda: decoder.works) if decoder is not None else (lambda: False)
+        reader = reader_here(model.manifest.input.resize, limits, hands_over)
         self._readers = Readers(reader, limits, room=(1 + model.at_once) * model.batch_size)
         self._threads = [
             threading.Thread(target=self._look_at_batches, name="model", daemon=True)
@@ -61,15 +66,51 @@ class Pipeline:
         self._readers.break_all(RuntimeError("the pipeline was closed"))
 
     def _look_at_batches(self) -> None:
-        while batch := self._readers.next_batch(self._model.batch_size):
-            BATCH_FILL.observe(len(batch) / self._model.batch_size)
-            try:
-                scores = self._scores([readied.image.pixels for readied in batch])
-            except Exception as error:
-                log.exception("the model failed on a batch of %d", len(batch))
-                self._look_one_by_one(batch, error)
-            else:
-                self._deliver(batch, scores)
+        while waiting := self._readers.next_batch(self._model.batch_size):
+            BATCH_FILL.observe(len(waiting) / self._model.batch_size)
+            if batch := self._decoded(waiting):
+                self._look(batch)
+
+    def _look(self, batch: Sequence[Readied]) -> None:
+        try:
+            scores = self._scores([readied.image.pixels for readied in batch])
+        except Exception as error:
+            log.exception("the model failed on a batch of %d", len(batch))
+            self._look_one_by_one(batch, error)
+        else:
+            self._deliver(batch, scores)
+
+    def _decoded(self, batch: Sequence[Waiting]) -> list[Readied]:
+        """The batch with what was handed over decoded, on the device or, where that cannot, here; less what failed."""
+        images = iter(self._on_device([each.plain for each in batch if isinstance(each, HandedOver)]))
+        readied = [
+            self._readied(each, next(images)) if isinstance(each, HandedOver) else each for each in batch
+        ]
+        return [each for each in readied if each is not None]
+
+    def _on_device(self, photos: Sequence[PlainJpeg]) -> list[Pixels | None]:
+        decoder = self._model.decoder
+        if decoder is None or not photos:
+            return []
+        try:
+            with staged("decode"):
+                return decoder.decode(photos)
+        except Exception:
+            log.exception("the device failed to decode %d JPEGs; the cores do", len(photos))
+            return [None] * len(photos)
+
+    def _readied(self, photo: HandedOver, pixels: Pixels | None) -> Readied | None:
+        """None where the photo fails, which is then told."""
+        try:
+            image = photo.decode() if pixels is None else _image(photo.plain, pixels)
+        except PhotoFailed as failed:
+            self._fail(photo, failed.failure)
+        except Exception as error:
+            log.exception("decoding a photo failed in a way that nobody foresaw")
+            self._fail(photo, unforeseen(error))
+        else:
+            return Readied(photo.digest, image)
+        return None
 
     def _scores(self, images: Sequence[Pixels]) -> Scores:
         with staged("model"):
@@ -115,7 +156,7 @@ class Pipeline:
         for sink, its_answers in answers.items():
             sink.deliver(its_answers)
 
-    def _fail(self, readied: Readied, failure: PhotoFailure) -> None:
+    def _fail(self, readied: Waiting, failure: PhotoFailure) -> None:
         for rider in self._readers.take_riders(readied.digest):
             failed = Failed(failure, readied.digest, rider.file)
             rider.request.sink.deliver([(rider.request, failed)])
@@ -126,6 +167,10 @@ class Pipeline:
         }
         for sink in sinks:
             sink.broken(error)
+
+
+def _image(photo: PlainJpeg, pixels: Pixels) -> DecodedImage:
+    return DecodedImage(pixels, photo.width, photo.height)
 
 
 def _looked(readied: Readied, rider: Rider, scores: Scores) -> Result:

@@ -57,5 +57,12 @@ def _engines_s() -> float:
     """Processor seconds of all threads that Python has not started: the process's without its own threads'."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return 0.0
-    ours = (time.pthread_getcpuclockid(thread.ident) for thread in threading.enumerate() if thread.ident)
-    return time.process_time() - sum(time.clock_gettime(clock) for clock in ours)
+    ours = [thread.ident for thread in threading.enumerate() if thread.ident]
+    return time.process_time() - sum(_used_s(ident) for ident in ours)
+
+
+def _used_s(ident: int) -> float:
+    try:
+        return time.clock_gettime(time.pthread_getcpuclockid(ident))
+    except OSError:  # it has just ended, or a library's that has ended is still in Python's list
+        return 0.0

@@ -17,6 +17,7 @@ from pathlib import Path
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsHang
 from tagger.images import DecodedImage
 from tagger.images.memory import ROOM
+from tagger.images.plain_jpeg import PlainJpeg
 from tagger.metadata.camera import CameraFacts
 from tagger.metrics import READS_HUNG
 from tagger.photos.reading import stored_time_ns
@@ -33,8 +34,13 @@ WATCH_S = 1.0
 """How often reads that hang are looked for."""
 MOST_HUNG = 8
 """Threads stuck in a read that are replaced; a disk on which more hang does not answer at all."""
+ENCODED_BYTES = 160 * 2**20
+"""JPEGs that wait for the device to decode them. As many may be in the hands of each thread that runs the model."""
 CLOSE_S = 15.0
 """How long closing waits for threads that are amid a read."""
+SLOW_READ_S = 0.02
+MOST_AHEAD = 8
+"""Readers besides the usual ones, for disks and shares that take their time over each file and serve many at once."""
 
 
 @dataclass(eq=False)
@@ -46,6 +52,7 @@ class _Reading:
     began: float = field(default_factory=time.monotonic)
     settled: bool = False
     given_up: bool = False
+    waits_for_bytes: bool = True
     leads: str | None = None
     """The digest it decodes, for all copies in hand."""
 
@@ -67,6 +74,18 @@ class Readied:
     image: DecodedImage
 
 
+@dataclass(frozen=True)
+class HandedOver:
+    """A picture that waits for its batch as it stands in its file; `decode` is for a device that cannot decode it."""
+
+    digest: str
+    plain: PlainJpeg
+    decode: Callable[[], DecodedImage]
+
+
+Waiting = Readied | HandedOver
+
+
 class Readers:
     """Run from their making until `close`; at most `room` photos wait to be read, and as many for the model."""
 
@@ -82,9 +101,12 @@ class Readers:
         self._full = 1
         self._waiting: deque[Request] = deque()
         self._readings: set[_Reading] = set()
-        self._readied: deque[Readied] = deque()
+        self._readied: deque[Waiting] = deque()
+        self._encoded_bytes = 0
+        """Of those that were handed over, in `_readied`."""
         self._riders: dict[str, list[Rider]] = {}
         self._hung = 0
+        self._ahead = 0
         self._closed = False
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -119,28 +141,32 @@ class Readers:
             self._tell_batches()
         return withdrawn
 
-    def next_batch(self, full: int) -> list[Readied]:
-        """The next decoded pictures, `full` of them if more are on their way; empty when closed."""
-        batch: list[Readied] = []
+    def next_batch(self, full: int) -> list[Waiting]:
+        """The next pictures, `full` of them if more are on their way and there is room for them; empty when closed."""
+        batch: list[Waiting] = []
         with self._lock:
             self._full = full
             while not (batch or self._closed):  # somebody else may have taken what was waited for
                 self._batchable.wait_for(lambda: self._closed or self._readied)
                 self._batchable.wait_for(self._is_batch_there, timeout=PATIENCE_S)
-                if len(self._readied) < full and not self._closed:
-                    self._batchable.wait_for(lambda: len(self._readied) >= full, timeout=LINGER_S)
+                if not (self._is_full() or self._closed):
+                    self._batchable.wait_for(self._is_full, timeout=LINGER_S)
                 batch = [self._readied.popleft() for _ in range(min(full, len(self._readied)))]
+                self._encoded_bytes -= sum(map(_encoded_bytes, batch))
             self._readable.notify(len(batch))
         return batch
 
     def _is_batch_there(self) -> bool:
-        return len(self._readied) >= self._full or self._is_idle()
+        return self._is_full() or self._is_idle()
+
+    def _is_full(self) -> bool:
+        return len(self._readied) >= self._full or self._encoded_bytes >= ENCODED_BYTES
 
     def _tell_batches(self) -> None:
         """Wake who waits for a batch, if there is something to do: the first picture, a full batch, or the last of all."""
         if self._is_idle():
             self._batchable.notify_all()
-        elif self._readied and (len(self._readied) == 1 or len(self._readied) >= self._full):
+        elif self._readied and (len(self._readied) == 1 or self._is_full()):
             self._batchable.notify()
 
     def take_riders(self, digest: str) -> list[Rider]:
@@ -182,6 +208,8 @@ class Readers:
             if reading.given_up:
                 self._come_back()
                 return
+            if self._is_superfluous():
+                return
 
     def _next_reading(self) -> _Reading | None:
         with self._lock:
@@ -194,7 +222,9 @@ class Readers:
             return reading
 
     def _has_room(self) -> bool:
-        return len(self._readied) + len(self._readings) < self._room + self._limits.readers
+        in_hand = len(self._readied) + len(self._readings)
+        most = self._room + self._limits.readers + self._ahead
+        return in_hand < most and self._encoded_bytes < ENCODED_BYTES
 
     def _read(self, reading: _Reading) -> None:
         request = reading.request
@@ -202,6 +232,7 @@ class Readers:
             self._answer(reading, Unchanged())
             return
         photo = (request.reader or self._reader)(request.path)
+        reading.waits_for_bytes = False
         with self._not_counted(reading):
             is_known = request.sink.is_known(photo.digest)
         if is_known:
@@ -232,6 +263,9 @@ class Readers:
             return True
 
     def _decode(self, reading: _Reading, photo: OpenPhoto) -> None:
+        if photo.plain is not None:
+            self._settles(reading, HandedOver(photo.digest, photo.plain, photo.decode))
+            return
         try:
             image = photo.decode()
         except PhotoFailed as failed:
@@ -258,7 +292,7 @@ class Readers:
         if digest is None:
             reading.request.sink.deliver([(reading.request, Failed(failure))])
 
-    def _settles(self, reading: _Reading, readied: Readied | None = None) -> bool:
+    def _settles(self, reading: _Reading, readied: Waiting | None = None) -> bool:
         """Whether nobody else has answered; from now on nobody else will. What is readied goes to the next batch."""
         with self._lock:
             first, reading.settled = not reading.settled, True
@@ -266,10 +300,32 @@ class Readers:
                 self._readings.discard(reading)
                 if readied is not None:
                     self._readied.append(readied)
+                    self._encoded_bytes += _encoded_bytes(readied)
                 else:
                     self._readable.notify()  # the room that was kept for it is free
                 self._tell_batches()
             return first
+
+    # ── reads that are slow ──
+
+    def _read_ahead(self) -> None:
+        """One reader more, where the model waits for photos and the readers for their disk."""
+        with self._lock:
+            starved = bool(self._waiting) and len(self._readied) < self._full
+            began = time.monotonic() - SLOW_READ_S
+            slow = sum(reading.waits_for_bytes and reading.began < began for reading in self._readings)
+            if starved and 2 * slow > len(self._readings) and self._ahead < MOST_AHEAD and not self._closed:
+                self._ahead += 1
+                self._start(self._read_photos)
+
+    def _is_superfluous(self) -> bool:
+        """Whether this is a reader more than there should be: reading has caught up. Then it is counted out."""
+        with self._lock:
+            if not self._ahead or len(self._readied) < self._full:
+                return False
+            self._ahead -= 1
+            self._threads.remove(threading.current_thread())
+            return True
 
     # ── reads that hang ──
 
@@ -280,6 +336,7 @@ class Readers:
             stood_still_s = time.monotonic() - seen - pause_s  # this whole process: stopped, or starved
             for reading in self._hanging(max(0.0, stood_still_s)):
                 self._give_up(reading)
+            self._read_ahead()
             seen = time.monotonic()
             self._closing.wait(pause_s)
 
@@ -332,6 +389,10 @@ class Readers:
 
     def _reads_hang(self) -> ReadsHang:
         return ReadsHang(count=self._hung, timeout_s=self._limits.timeout_s)
+
+
+def _encoded_bytes(waiting: Waiting) -> int:
+    return len(waiting.plain.data) if isinstance(waiting, HandedOver) else 0
 
 
 def _state_of(path: Path) -> FileState | None:

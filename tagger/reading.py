@@ -4,12 +4,13 @@ Knows nothing of threads, batches or SQL: the pipeline takes requests and gives 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.images import DecodedImage, Resize, decode_photo
+from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.metrics import staged
 from tagger.photos import PhotoBytes, digest_photo, read_photo
@@ -33,12 +34,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class OpenPhoto:
-    """A photo whose bytes were read. `decode` gives its pixels, and may raise `PhotoFailed`; it is called at most once."""
+    """A photo whose bytes were read. `decode` gives its pixels, and may raise `PhotoFailed`; it is called at most once.
+
+    `plain` is its picture as it stands in the file, where the device may decode it.
+    """
 
     digest: str
     file: FileState
     facts: CameraFacts
     decode: Callable[[], DecodedImage]
+    plain: PlainJpeg | None = None
 
 
 Reader = Callable[[Path], OpenPhoto]
@@ -82,13 +87,16 @@ class Request:
 Answer = tuple[Request, Result]
 
 
-def reader_here(resize: Resize, limits: Limits) -> Reader:
-    """A reader in this process."""
+def reader_here(resize: Resize, limits: Limits, hands_over: Callable[[], bool] = lambda: False) -> Reader:
+    """A reader in this process; while it `hands_over`, it looks out for plain JPEGs, which the device decodes."""
 
     def read(path: Path) -> OpenPhoto:
         with staged("read"):
             photo = read_photo(path, max_bytes=limits.max_bytes)
-        return _opened(photo, resize, limits)
+        opened = _opened(photo, resize, limits)
+        if not hands_over():
+            return opened
+        return replace(opened, plain=plain_jpeg(photo.data, max_pixels=limits.max_pixels))
 
     return read
 

@@ -161,7 +161,7 @@ class Tagger:
         settings = self._settings
         device = choose_device(settings.device, settings.batch_size)
         model = load_fastest(
-            registered.file, registered.digest, registered.manifest, device, _how_to_run(device, settings)
+            registered.file, registered.digest, registered.manifest, device, how_to_run(device, settings)
         )
         readers = settings.threads or core_count()
         limits = Limits(readers, settings.max_bytes, settings.max_pixels, settings.read_timeout_s)
@@ -174,7 +174,8 @@ class Tagger:
             log.warning("job %d chunk %d could not be given back; its lease ends", *_numbers(claimed))
 
 
-def _how_to_run(device: Device, settings: Settings) -> HowToRun:
+def how_to_run(device: Device, settings: Settings) -> HowToRun:
+    """What these settings ask of a model on a device."""
     return HowToRun(
         runner=None if settings.runner == "auto" else settings.runner,
         at_once=passes_at_once(device, settings.threads),

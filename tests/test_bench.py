@@ -79,7 +79,7 @@ def test_some_of_a_folder_are_spread_over_it(copies: ModuleType, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "module", ["compare", "start", "enqueue", "limits", "batches", "soak", "memory", "overtaking"]
+    "module", ["compare", "start", "enqueue", "limits", "runners", "soak", "memory", "overtaking"]
 )
 def test_help_says_what_it_is_for(module: str) -> None:
     done = _run(f"bench.{module}", "--help")

@@ -2,21 +2,28 @@
 
 import queue
 import random
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from threads import in_threads
 
-from tagger.errors import FailureKind, ReadsHang
+from tagger import readers
+from tagger.errors import FailureKind, PhotoFailed, ReadsHang
 from tagger.images import DecodedImage, Resize
+from tagger.metadata.camera import CameraFacts
 from tagger.pipeline import Pipeline
 from tagger.readers import MOST_HUNG
-from tagger.reading import Answer, Limits, OpenPhoto, Request, reader_here
+from tagger.reading import Answer, Limits, OpenPhoto, Reader, Request, reader_here
 from tagger.results import Failed, FileState, Known, Looked, Unchanged
+from tagger.runners.interface import Decoder
 
 WAIT_S = 20.0
 """Far more than anything here takes; only a hang reaches it."""
@@ -27,6 +34,7 @@ class BrightModel:
 
     batch_size = 4
     at_once = 1
+    decoder: Decoder | None = None
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -490,3 +498,307 @@ def test_where_too_many_reads_hang_everybody_is_told(impatient: Pipeline, tmp_pa
         assert isinstance(told[-1], ReadsHang)
     finally:
         hanging.gate.set()
+
+
+# ── several passes at a time ──
+
+
+AT_ONCE = 3
+
+
+class CountingModel(BrightModel):
+    """Tells how many passes are in it now."""
+
+    at_once = AT_ONCE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+        self.inside = self.most_inside = 0
+
+    def scores(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        with self.lock:
+            self.inside += 1
+            self.most_inside = max(self.most_inside, self.inside)
+        try:
+            return super().scores(images)
+        finally:
+            with self.lock:
+                self.inside -= 1
+
+
+@pytest.fixture
+def counting() -> CountingModel:
+    return CountingModel()
+
+
+@pytest.fixture
+def wide(counting: CountingModel) -> Iterator[Pipeline]:
+    """A pipeline in which three threads run the model and eight read."""
+    made = Pipeline(counting, Limits(readers=8, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
+    yield made
+    counting.gate.set()
+    made.close()
+
+
+def test_as_many_passes_run_at_a_time_as_the_model_allows_and_each_photo_is_answered_once(
+    wide: Pipeline, counting: CountingModel, tmp_path: Path
+) -> None:
+    counting.gate.clear()
+    box = Box()
+    requests = [Request(path, box) for path in drawn(tmp_path, 60)]
+    feeder = threading.Thread(target=lambda: [wide.submit(request) for request in requests])
+    feeder.start()
+    until(lambda: counting.inside == AT_ONCE)
+    counting.gate.set()
+    answers = box.take(60)
+    feeder.join(WAIT_S)
+    assert counting.most_inside == AT_ONCE
+    assert sum(counting.batches) == 60
+    assert max(counting.batches) <= counting.batch_size
+    for number, request in enumerate(requests):
+        looked = answers[request]
+        assert isinstance(looked, Looked)
+        red = next(p for p in looked.predictions if p.position == 0)
+        assert red.score == pytest.approx(number / 255, abs=0.01)
+    assert box.told.empty()
+    assert wide._readers._riders == {}
+
+
+def test_copies_ride_on_one_look_while_several_passes_run(
+    wide: Pipeline, counting: CountingModel, tmp_path: Path
+) -> None:
+    counting.gate.clear()
+    paths = drawn(tmp_path, 12)
+    boxes = [Box(), Box(), Box()]
+    for path in paths:
+        for box in boxes:
+            wide.submit(Request(path, box))
+    until(lambda: sum(len(riders) for riders in wide._readers._riders.values()) == 36)
+    counting.gate.set()
+    for box in boxes:
+        assert all(isinstance(answer, Looked) for answer in box.take(12).values())
+    assert sum(counting.batches) == 12
+
+
+def test_photos_the_model_fails_on_fail_alone_while_other_passes_run(
+    wide: Pipeline, counting: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = counting.scores
+
+    def picky(images: Sequence[np.ndarray]) -> np.ndarray:
+        if any(image[..., 0].mean() > 200 for image in images):
+            raise RuntimeError("it cannot stand red")
+        return real(images)
+
+    monkeypatch.setattr(counting, "scores", picky)
+    box = Box()
+    reds = [*range(0, 180, 4), 210, 230, 250]
+    random.Random(7).shuffle(reds)
+    requests = {Request(draw(tmp_path / f"{red}.png", red), box): red for red in reds}
+    for request in requests:
+        wide.submit(request)
+    for request, answer in box.take(len(reds)).items():
+        assert isinstance(answer, Failed if requests[request] > 200 else Looked)
+
+
+def test_a_pass_that_fails_once_costs_its_photos_a_second_look_and_nobody_else_anything(
+    wide: Pipeline, counting: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failed = counting.scores, threading.Event()
+
+    def fails_once(images: Sequence[np.ndarray]) -> np.ndarray:
+        if len(images) > 1 and not failed.is_set():
+            failed.set()
+            raise RuntimeError("once")
+        return real(images)
+
+    monkeypatch.setattr(counting, "scores", fails_once)
+    boxes = [Box(), Box()]
+    paths = drawn(tmp_path, 40)
+    for number, path in enumerate(paths):
+        wide.submit(Request(path, boxes[number % 2]))
+    for box in boxes:
+        assert all(isinstance(answer, Looked) for answer in box.take(20).values())
+    assert failed.is_set()
+
+
+def test_closing_while_passes_run_waits_for_them_and_tells_the_others(
+    counting: CountingModel, tmp_path: Path
+) -> None:
+    before = threading.active_count()
+    limits = Limits(readers=8, max_bytes=10**7, max_pixels=10**7)
+    pipeline = Pipeline(counting, limits)  # type: ignore[arg-type]
+    counting.gate.clear()
+    inside, waiting = Box(), Box()
+    paths = drawn(tmp_path, 30)
+    for path in paths[:12]:
+        pipeline.submit(Request(path, inside))
+    until(lambda: counting.inside == AT_ONCE and not pipeline._readers._readings)
+    until(lambda: not pipeline._readers._waiting)
+    for path in paths[12:]:
+        pipeline.submit(Request(path, waiting))
+    closer = threading.Thread(target=pipeline.close)
+    closer.start()
+    until(lambda: pipeline._readers._closed)
+    counting.gate.set()
+    closer.join(WAIT_S)
+    assert not closer.is_alive()
+    assert threading.active_count() == before
+    assert any(isinstance(each, RuntimeError) for each in all_told(waiting))
+    answered = [each for each in all_told(inside) if not isinstance(each, Exception)]
+    assert sum(len(answers) for answers in answered) == sum(counting.batches)
+
+
+def all_told(box: Box) -> list[Sequence[Answer] | Exception]:
+    return [box.told.get() for _ in range(box.told.qsize())]
+
+
+class Quick:
+    """A reader of photos that are no files: their names say what they are. Some take a moment longer, as on any disk."""
+
+    pixels = np.zeros((32, 32, 3), dtype=np.uint8)
+
+    def __init__(self) -> None:
+        self._moments = random.Random(1)
+
+    def open(self, path: Path) -> OpenPhoto:
+        time.sleep(self._moments.choice((0, 0, 0.0003, 0.001)))
+        if path.name.startswith("bad"):
+            raise PhotoFailed(FailureKind.CORRUPT, "it is bad")
+        return OpenPhoto(path.name, FileState(1, 1), CameraFacts(), lambda: self._decoded(path))
+
+    def _decoded(self, path: Path) -> DecodedImage:
+        if path.name.startswith("broken"):
+            raise PhotoFailed(FailureKind.TRUNCATED, "it is broken")
+        return DecodedImage(self.pixels, 32, 32)
+
+
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Threads wake each other only where there is something to do. Here one that was forgotten sleeps on for ever."""
+    monkeypatch.setattr(readers, "PATIENCE_S", 600.0)
+    monkeypatch.setattr(readers, "WATCH_S", 600.0)
+    monkeypatch.setattr(readers, "LINGER_S", 0.0005)
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # threads are interrupted anywhere
+    yield
+    sys.setswitchinterval(usual_s)
+
+
+@pytest.mark.usefixtures("trusting")
+def test_however_photos_come_go_and_are_withdrawn_nobody_waits_for_ever(wide: Pipeline) -> None:
+    wide._readers._reader = Quick().open
+    in_threads([partial(_come_and_go, wide, seed) for seed in range(7)])
+    assert wide._readers._riders == {}
+    assert not wide._readers._waiting
+    assert not wide._readers._readings
+
+
+@pytest.mark.usefixtures("trusting")
+def test_one_alone_is_never_forgotten(wide: Pipeline) -> None:
+    """Nobody else's photos wake the threads that sleep."""
+    wide._readers._reader = Quick().open
+    for seed in range(100, 103):
+        _come_and_go(wide, seed)
+
+
+@pytest.mark.usefixtures("trusting")
+def test_who_waits_for_room_goes_on_when_somebody_else_withdraws(
+    pipeline: Pipeline, model: BrightModel, tmp_path: Path
+) -> None:
+    model.gate.clear()
+    mine, other = Box(), Box()
+    paths = drawn(tmp_path, 24)
+    for path in paths[:14]:
+        pipeline.submit(Request(path, other))
+    until(lambda: not pipeline._readers._readings and not pipeline._readers._has_room())
+    for path in paths[14:22]:
+        pipeline.submit(Request(path, other))
+    assert len(pipeline._readers._waiting) == 2 * model.batch_size
+    waiting = threading.Thread(target=lambda: [pipeline.submit(Request(path, mine)) for path in paths[22:]])
+    waiting.start()
+    until(lambda: pipeline._readers._submittable._waiters)  # type: ignore[attr-defined]
+    withdrawn = pipeline.withdraw(other)
+    waiting.join(WAIT_S)
+    assert not waiting.is_alive()
+    model.gate.set()
+    mine.take(2)
+    other.take(22 - len(withdrawn))
+
+
+def test_photos_that_are_ready_do_not_wait_for_one_that_hangs(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "PATIENCE_S", 0.02)
+    hanging, box = Hanging(), Box()
+    pipeline._readers._reader = hanging.open
+    slow = Request(draw(tmp_path / "hangs.png", 1), box)
+    pipeline.submit(slow)
+    ready = {Request(path, box) for path in drawn(tmp_path, 2)}
+    for request in ready:
+        pipeline.submit(request)
+    assert box.take(2).keys() == ready
+    hanging.gate.set()
+    assert box.take(1).keys() == {slow}
+
+
+def _come_and_go(pipeline: Pipeline, seed: int) -> None:
+    """Bursts of one to sixty photos, some of them withdrawn, and each burst waited for."""
+    drawn = random.Random(seed)
+    box = Box(known={f"known {number}" for number in range(10)})
+    for _ in range(60):
+        open_requests = set()
+        for _ in range(drawn.choice((1, 2, 3, 4, 5, 9, 20, 60))):
+            kind = drawn.choice(("known", "bad", "broken", "picture", "picture", "picture"))
+            request = Request(Path(f"{kind} {drawn.randrange(10 if kind == 'known' else 400)}"), box)
+            if pipeline.submit(request, give_up=lambda: drawn.random() < 0.3):
+                open_requests.add(request)
+            if drawn.random() < 0.03:
+                open_requests -= set(pipeline.withdraw(box))
+        if drawn.random() < 0.2:
+            open_requests -= set(pipeline.withdraw(box))
+        answers = box.take(len(open_requests))
+        assert answers.keys() == open_requests
+        for request in open_requests:
+            expected = {"known": Known, "bad": Failed, "broken": Failed, "picture": Looked}
+            assert isinstance(answers[request], expected[request.path.name.partition(" ")[0]])
+        assert box.told.empty()
+
+
+class Slow:
+    """A disk that serves many reads at once and each one slowly; counts how many it serves."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._lock = threading.Lock()
+        self.pause_s = 0.1
+        self.now = self.most = 0
+
+    def __call__(self, path: Path) -> OpenPhoto:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        threading.Event().wait(self.pause_s)
+        with self._lock:
+            self.now -= 1
+        return self._reader(path)
+
+
+def test_of_a_slow_disk_more_photos_are_read_at_a_time_until_reading_has_caught_up(
+    impatient: Pipeline, tmp_path: Path
+) -> None:
+    readers = impatient._readers
+    slow = readers._reader = Slow(readers._reader)
+    box = Box()
+    paths = drawn(tmp_path, 200)
+    submitted = 0
+    while slow.most <= 4:
+        impatient.submit(Request(paths[submitted % 200], box))
+        submitted += 1
+    slow.pause_s = 0.0
+    while readers._ahead:
+        impatient.submit(Request(paths[submitted % 200], box))
+        submitted += 1
+    assert all(isinstance(result, Looked) for result in box.take(submitted).values())
+    assert len(readers._threads) == 3  # two readers and the watch

@@ -12,12 +12,17 @@ from bench.report import median
 
 @dataclass(frozen=True)
 class Results:
-    """`rounds` of each program by its name, and of the steps alone; `reference` names the best tag of each photo."""
+    """`rounds` of each program by its name; `reference` names the best tag of each photo.
+
+    The steps of a photo `alone`, with nothing else on the machine, and `together`, a process on each core: cores that
+    work at the same time share caches and memory, and are slower for it.
+    """
 
     photo_set: PhotoSet
     photos: int
     rounds: Mapping[str, Sequence[Measured]]
-    steps: Sequence[Steps]
+    alone: Sequence[Steps]
+    together: Sequence[Steps]
     reference: Mapping[str, str]
 
     def cpu_ms(self, name: str) -> float:
@@ -33,12 +38,19 @@ class Results:
 
     @property
     def limit_ms(self) -> float:
-        return median(each.limit for each in self.steps)
+        return median(each.limit for each in self.together)
 
     def limit_share(self, name: str) -> float:
-        """The limit over what the program costs: 1 is as cheap as the steps alone."""
-        pairs = zip(self.steps, self.rounds[name], strict=True)
-        return median(steps.limit / each.cpu_ms for steps, each in pairs)
+        """The limit over what the program costs: 1 is as cheap as the steps that keep all cores busy."""
+        return self._share(self.together, name)
+
+    def limit_share_alone(self, name: str) -> float:
+        """The same with the steps as cheap as on a machine that does nothing else."""
+        return self._share(self.alone, name)
+
+    def _share(self, steps: Sequence[Steps], name: str) -> float:
+        pairs = zip(steps, self.rounds[name], strict=True)
+        return median(each.limit / program.cpu_ms for each, program in pairs)
 
     def times(self, name: str, other: str) -> float:
         """How many times the other's CPU time this program uses, the median of what it was in each round."""
@@ -60,12 +72,14 @@ class Results:
             "photos": self.photos,
             "mean_mb": self.photo_set.mean_mb,
             "limit_ms": self.limit_ms,
-            "steps": [asdict(each) for each in self.steps],
+            "steps_together": [asdict(each) for each in self.together],
+            "steps_alone": [asdict(each) for each in self.alone],
             "programs": {
                 name: {
                     "cpu_ms": self.cpu_ms(name),
                     "photos_per_s": self.rate(name),
                     "limit_share": self.limit_share(name),
+                    "limit_share_alone": self.limit_share_alone(name),
                     "same_first_tag": self.same_first(name),
                     "rounds": [_figures(each) for each in rounds],
                 }

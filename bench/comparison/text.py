@@ -6,6 +6,7 @@ from bench.comparison.measuring import Measured
 from bench.comparison.photo_sets import WARM_UP_PHOTOS
 from bench.comparison.programs import OURS, PROGRAMS, REFERENCE, STEPS, WORKER, WORKERS, program
 from bench.comparison.results import Results
+from bench.limits import Steps
 from bench.report import median, spread, table
 
 GOAL = 0.93
@@ -24,7 +25,8 @@ they were in each round.
 - **peak MiB**: the most that all its processes took at once; what they share counts once. Sampled, so short peaks may be missed.
 - **sending**: CPU seconds of the command that gave the photos to the workers, and of Redis. Not in CPU ms/photo.
 - **same top-1**: photos whose best tag is the one that DataLoader found, which decodes them whole and computes in float32.
-- **limit**: what reading, digest, camera facts, decoding and the model cost, each alone on one thread, added up.
+- **limit**: what reading, digest, camera facts, decoding and the model cost, step by step on one thread, added up; with such a
+  process on each core, as the programs keep all of them busy and cores that work share caches and memory, and alone.
 """
 
 
@@ -35,7 +37,7 @@ def text_of(results: Results) -> str:
 
 def _parts(results: Results) -> Iterator[str]:
     photo_set = results.photo_set
-    rounds = len(results.steps)
+    rounds = len(results.together)
     yield f"### {photo_set.name}: {results.photos} photos, {photo_set.mean_mb:.2f} MB on average, {rounds} round{'s' * (rounds != 1)}\n"
     yield _programs(results)
     if results.has(*STEPS):
@@ -112,18 +114,27 @@ _WHAT = (
 
 
 def _limit(results: Results) -> str:
-    steps = {
-        name: median(getattr(each, name) for each in results.steps)
-        for name in ("read", "digest", "camera_facts", "decode", "model")
-    }
-    names = ("CPU ms/photo", *(name.replace("_", " ") for name in steps), "**limit**")
+    names = ("CPU ms/photo", *(name.replace("_", " ") for name in _STEPS), "**limit**")
+    rows = [
+        _steps_row("a process on each core", results.together),
+        _steps_row("one process alone", results.alone),
+    ]
     shares = [
         f"limit ÷ {program(name).title} {results.limit_share(name):.2f}"
+        f" ({results.limit_share_alone(name):.2f} of the limit alone)"
         for name in (OURS, WORKER)
         if results.has(name)
     ]
-    said = f"{', '.join(shares)} (goal: at least {GOAL}).\n" if shares else ""
-    return table(names, [["each alone", *steps.values(), results.limit_ms]]) + "\n" + said
+    said = f"{', '.join(shares)}; goal: at least {GOAL}.\n" if shares else ""
+    return table(names, rows) + "\n" + said
+
+
+_STEPS = ("read", "digest", "camera_facts", "decode", "model")
+
+
+def _steps_row(title: str, steps: Sequence[Steps]) -> list[object]:
+    costs = [median(getattr(each, name) for each in steps) for name in _STEPS]
+    return [title, *costs, median(each.limit for each in steps)]
 
 
 def rounds_note(name: str, measured: Measured) -> str:

@@ -83,15 +83,13 @@ class Choosing:
         """The runner of that name, or the least costly that agrees with TorchScript, at its best batch size unless one is given."""
         own = CPU_BATCHES if self._device.kind == "cpu" else GPU_BATCHES
         batches = (batch_size,) if batch_size else own
-        if name is not None:
-            return self._tested(self.make(name), batches)
-        truth = self.make("torchscript")
+        runner = self.make(name or "torchscript")
         try:
-            best = as_it_is = self._tested(truth, batches)
+            best = as_it_is = self._tested(runner, batches)
         except Exception as error:  # noqa: BLE001 - photos it does not fail on can still be looked at
             log.warning("the model fails on the self-test's pictures: %s", error)
-            return Tested(truth, batch_size or self._device.batch_size, math.inf)
-        for other in self._others():
+            return Tested(runner, batch_size or self._device.batch_size, math.inf)
+        for other in self._others() if name is None else []:
             tested = self._compared(as_it_is, other, batches)
             if tested is not None and tested.cost_ms < best.cost_ms:
                 best = tested
@@ -144,10 +142,14 @@ def _cost_ms(runner: Runner, device: Device, images: Images) -> float:
 
 def _distance(truth: Runner, other: Runner, size: int) -> float:
     images = pictures(size, 8)
-    apart: float = (
-        np.abs(_shares(truth.forward(images)) - _shares(other.forward(images))).sum(axis=1).mean() / 2
-    )
-    return apart
+    true, others = truth.forward(images), other.forward(images)
+    if others.shape != true.shape or not np.isfinite(others).all():
+        return math.inf
+    return max(_variation(true, others), _variation(_shares(true), _shares(others)))
+
+
+def _variation(true: Scores, others: Scores) -> float:
+    return float(np.abs(true - others).sum(axis=1).mean() / 2)
 
 
 def _shares(scores: Scores) -> Scores:

@@ -1,11 +1,15 @@
-"""What the model asks of a runner."""
+"""What the model asks of a runner, and the pipeline of a decoder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+
+from tagger.images import Pixels
+from tagger.images.plain_jpeg import PlainJpeg
 
 RunnerName = Literal["torchscript", "openvino"]
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) RGB
@@ -33,12 +37,26 @@ class Runner(Protocol):
         ...
 
 
+class Decoder(Protocol):
+    """Decodes plain JPEGs at the model's input size; any thread may ask."""
+
+    @property
+    def works(self) -> bool:
+        """Whether it is worth asking."""
+        ...
+
+    def decode(self, photos: Sequence[PlainJpeg]) -> list[Pixels | None]:
+        """Upright images, one for each photo; None for each that it cannot decode, whatever the cause."""
+        ...
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What to run a model with: the runner's name, and the most images of a forward pass."""
+    """What to run a model with: the runner's name, the most images of a forward pass, and whether the device decodes JPEGs."""
 
     runner: RunnerName
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1, le=4096)]
+    decodes_jpegs: bool = False
 
 
 def is_out_of_memory(error: Exception) -> bool:

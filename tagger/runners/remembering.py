@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 MOST_KEPT = 50
 _PLAN = TypeAdapter(Plan)
-_ENGINES = ("torch", "openvino")
+_ENGINES = ("torch", "torchvision", "openvino")
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,13 @@ class Memory:
             partial.replace(self._file)
         except OSError as error:
             log.info("what the self-test found is not kept: %s", error)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     def _read(self) -> dict[str, dict[str, object]]:
         try:
             plans = json.loads(self._file.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return plans if isinstance(plans, dict) else {}
 

@@ -26,10 +26,12 @@ def keep_sums(weights: Tensor) -> Tensor:
     """
     nearest = weights.bfloat16().float()
     other = _other_side(weights, nearest)
+    is_exact = nearest == weights  # these stay: a sum is not mended with weights that have no error
     rounded = nearest.clone()
     for _ in range(weights.shape[1]):
         error = (rounded - weights).sum(dim=1)
-        turned = (error[:, None] + other - nearest).abs().masked_fill(rounded != nearest, torch.inf)
+        is_settled = is_exact | (rounded != nearest)
+        turned = (error[:, None] + other - nearest).abs().masked_fill(is_settled, torch.inf)
         least, place = turned.min(dim=1)
         better = (least < error.abs()).nonzero().squeeze(1)
         if not len(better):

@@ -11,8 +11,9 @@ from tagger.cli.checks.findings import note, ok, wrong
 from tagger.devices import available_kinds, choose_device, core_count, describe_device
 from tagger.errors import TaggerError
 from tagger.ledger.troubles import open_jobs
-from tagger.model import load_model
+from tagger.model import known_plan, load_model
 from tagger.registry import model_by_id, planned_model, verify
+from tagger.tagging import how_to_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ def check_device(settings: Settings) -> Iterator[Finding]:
     precision = str(device.dtype).removeprefix("torch.")
     meant = describe_device() if settings.device == "auto" else f"{device.kind} ({core_count()} cores)"
     found = f"{settings.device} means {meant}" if settings.device == "auto" else meant
-    yield ok("device", f"{found}; {precision}, batches of {device.batch_size}")
+    yield ok("device", f"{found}; {precision}")
     if settings.threads is not None and settings.threads > core_count():
         found = f"TAGGER_THREADS is {settings.threads}, but this process may use {core_count()} cores"
         yield note("device", found, f"export TAGGER_THREADS={core_count()}")
@@ -75,7 +76,16 @@ def _check_scores(model: RegisteredModel, settings: Settings) -> Finding:
     if not math.isfinite(total) or scores.min() < 0 or total > 1.01:
         found = f"{name} gives a blank image scores that are no chances (their sum is {total:g})"
         return wrong("model", found, "export it again with `trainer export`, or " + CHOOSE)
-    return ok("model", f"{name}, {model.file}: the registered file, and it runs")
+    return ok("model", f"{name}, {model.file}: the registered file, and it runs; {_runner(model, settings)}")
+
+
+def _runner(model: RegisteredModel, settings: Settings) -> str:
+    """What tags photos with it, as far as that is known."""
+    device = choose_device(settings.device, settings.batch_size)
+    plan = known_plan(model.digest, device, how_to_run(device, settings))
+    if plan is None:
+        return "a self-test will choose what runs it, when photos are first tagged"
+    return f"photos are tagged by {plan.runner} in batches of {plan.batch_size}"
 
 
 def _models_of_jobs(database: Database | None) -> dict[int, list[int]]:
