@@ -1,17 +1,20 @@
 """Where a run's processor time goes, stage by stage: what `tagger tag --profile` shows.
 
-Our own threads count what they use (see metrics). Engines run the model on threads of theirs: what the process used
-beyond its Python threads. Where a system has no clocks of threads (Windows), that cannot be told from the rest.
+Our own threads count what they use (see metrics). Engines run the model on threads of theirs: those that Python has
+not started. Where a system does not list a process's threads as Linux does, that cannot be told from the rest.
 """
 
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client.samples import Sample
 
 from tagger.metrics import STAGE_CPU_SECONDS, STAGES
+
+_THREADS = Path("/proc/self/task")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Profiler:
         self._used_s, self._began = time.process_time(), time.monotonic()
 
     def profile(self) -> Profile:
-        """What was used since; to be asked while the threads that did the work live, for they take their clocks along."""
+        """What was used since; to be asked while the engines live, whose threads take their clocks along."""
         stages = {stage: used - self._stages[stage] for stage, used in _stages().items()}
         stages["model"] += _engines_s() - self._engines_s
         return Profile(stages, time.process_time() - self._used_s, time.monotonic() - self._began)
@@ -54,15 +57,16 @@ def _samples() -> Iterator[Sample]:
 
 
 def _engines_s() -> float:
-    """Processor seconds of all threads that Python has not started: the process's without its own threads'."""
-    if not hasattr(time, "pthread_getcpuclockid"):
+    """Processor seconds of the threads that Python has not started. Its own may end at any time, these live on."""
+    if not _THREADS.is_dir():
         return 0.0
-    ours = [thread.ident for thread in threading.enumerate() if thread.ident]
-    return time.process_time() - sum(_used_s(ident) for ident in ours)
+    ours = {thread.native_id for thread in threading.enumerate()}
+    return sum(_used_s(number) for each in _THREADS.iterdir() if (number := int(each.name)) not in ours)
 
 
-def _used_s(ident: int) -> float:
+def _used_s(thread: int) -> float:
+    # Linux makes the number of a thread's clock of the thread's own. `pthread_getcpuclockid` may crash on one that has just ended.
     try:
-        return time.clock_gettime(time.pthread_getcpuclockid(ident))
-    except OSError:  # it has just ended, or a library's that has ended is still in Python's list
+        return time.clock_gettime(~thread << 3 | 6)
+    except OSError:  # as this does not
         return 0.0

@@ -67,13 +67,15 @@ class Choosing:
         """The runner of that name.
 
         Raises:
-            SettingsInvalid: its engine is not installed.
+            SettingsInvalid: its engine is not installed, or runs on other devices only.
         """
         if name == "openvino":
             if not _is_installed(name):
                 raise SettingsInvalid(
                     reason="runner: openvino is an extra; install landmark-tagger[openvino]"
                 )
+            if self._device.kind != "cpu":
+                raise SettingsInvalid(reason="runner: openvino runs on a CPU; set TAGGER_DEVICE=cpu too")
             from tagger.runners.openvino import OpenVinoRunner
 
             return OpenVinoRunner(self._load(), self._device, self._size, self._at_once)

@@ -4,14 +4,17 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from artifacts import tiny_artifact
 from commands import Terminal, draw_many
 from said import Typed
+from threads import in_threads
 
-from tagger.metrics import STAGES
+from tagger.metrics import STAGES, staged
+from tagger.profiling import Profiler
 
 ROW = re.compile(r"^  (?P<stage>\w+) +(?P<ms>-?[\d.]+) ms a photo +(?P<percent>-?\d+)%$", re.MULTILINE)
 PHOTOS = 12
@@ -95,7 +98,24 @@ print(profiler.profile().total_s > 0)
 """
 
 
-def test_threads_that_have_ended_do_no_harm() -> None:
+def test_threads_of_libraries_that_have_ended_do_no_harm() -> None:
     """Python keeps those that it has not started in its list of threads."""
     done = subprocess.run([sys.executable, "-c", ENDED], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+def test_what_a_thread_used_that_has_ended_counts_for_its_own_stage_alone() -> None:
+    """Readers come and go."""
+    profiler = Profiler()
+
+    def work() -> None:
+        with staged("decode"):
+            until = time.thread_time() + 0.05
+            while time.thread_time() < until:
+                pass
+
+    in_threads([work, work])
+    profile = profiler.profile()
+    assert profile.stages["decode"] >= 0.1
+    assert profile.stages["model"] < 0.05
+    assert sum(profile.stages.values()) <= profile.total_s

@@ -10,6 +10,7 @@ import torch
 from small_network import SIZE, small_module
 
 from tagger.devices import Device
+from tagger.errors import SettingsInvalid
 from tagger.runners import Images, Scores
 from tagger.runners.choosing import CPU_BATCHES, GPU_BATCHES, Choosing, pictures
 from tagger.runners.interface import Plan, Runner, RunnerName
@@ -120,9 +121,9 @@ def test_one_that_is_wrong_is_not_taken_however_fast(look: Callable[[Images], Sc
     assert chosen(fast(look)) == Plan("torchscript", 4)
 
 
-def test_one_that_gives_every_photo_the_same_scores_is_not_taken_for_one_photo_alike() -> None:
-    """Where TorchScript says much the same of all pictures too, the shape still tells."""
-
+def test_one_that_gives_scores_of_one_photo_only_is_not_taken_though_torchscript_says_the_same_of_all() -> (
+    None
+):
     def much_the_same(images: Images) -> Scores:
         return np.full((len(images), 6), 0.15, dtype=np.float32)
 
@@ -196,6 +197,11 @@ def test_the_real_ones_are_made_by_name_with_as_many_passes_at_once() -> None:
         assert (runner.name, runner.at_once) == (name, 2)
     assert Choosing(small_module, CPU, SIZE, at_once=1)._others() == ["openvino"]
     assert Choosing(small_module, GPU, SIZE, at_once=1)._others() == []
+
+
+def test_openvino_is_not_made_for_a_device_that_it_does_not_run_on() -> None:
+    with pytest.raises(SettingsInvalid, match="TAGGER_DEVICE=cpu"):
+        Choosing(small_module, GPU, SIZE, at_once=1).make("openvino")
 
 
 def test_the_pictures_are_the_same_each_time_and_all_different() -> None:
