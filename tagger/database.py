@@ -79,6 +79,7 @@ class Question:
     """A small query that is asked of every photo, and has to cost less than the photo.
 
     On SQLite it goes to the driver as text, over a connection that is kept for it: what lies between costs ten times the answer.
+    So values and answer are what the driver itself takes and gives (numbers, text), and every value has a name.
     """
 
     def __init__(self, query: Select[tuple[Any]]) -> None:

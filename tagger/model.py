@@ -11,6 +11,7 @@ import numpy as np
 
 from tagger.artifact import Manifest, load_module
 from tagger.devices import Device, core_count
+from tagger.errors import SettingsInvalid
 from tagger.metrics import BATCH_SIZE
 from tagger.results import Prediction
 from tagger.runners.interface import Decoder, Plan, Runner, RunnerName, Scores, is_out_of_memory
@@ -140,8 +141,13 @@ def load_fastest(path: Path, digest: str, manifest: Manifest, device: Device, ho
     found = Memory(how.memory, Circumstances.of(digest, device, how.runner, how.at_once, how.batch_size))
     plan = found.plan
     if plan is not None:
-        decoder = make_decoder(device, manifest.input.resize) if plan.decodes_jpegs else None
-        return _warm(Model(choosing.make(plan.runner), manifest, plan.batch_size, decoder))
+        try:
+            runner = choosing.make(plan.runner)
+        except SettingsInvalid as error:
+            log.warning("what an earlier self-test chose does not run any more: %s", error.__cause__ or error)
+        else:
+            decoder = make_decoder(device, manifest.input.resize) if plan.decodes_jpegs else None
+            return _warm(Model(runner, manifest, plan.batch_size, decoder))
     tested = choosing.choose(how.runner, how.batch_size)
     decoder = choose_decoder(device, manifest.input.resize) if how.runner is None else None
     if math.isfinite(tested.cost_ms):  # else the test failed, which another time it may not

@@ -67,7 +67,7 @@ class Choosing:
         """The runner of that name.
 
         Raises:
-            SettingsInvalid: its engine is not installed, or runs on other devices only.
+            SettingsInvalid: its engine is not installed, runs on other devices only, or cannot run this model.
         """
         if name == "openvino":
             if not _is_installed(name):
@@ -78,7 +78,13 @@ class Choosing:
                 raise SettingsInvalid(reason="runner: openvino runs on a CPU; set TAGGER_DEVICE=cpu too")
             from tagger.runners.openvino import OpenVinoRunner
 
-            return OpenVinoRunner(self._load(), self._device, self._size, self._at_once)
+            module = self._load()
+            try:
+                return OpenVinoRunner(module, self._device, self._size, self._at_once)
+            except Exception as error:  # its own kinds have no common root
+                raise SettingsInvalid(
+                    reason="runner: openvino cannot run this model; leave it at auto, or set torchscript"
+                ) from error
         return TorchScriptRunner(self._load(), self._device, self._size, self._at_once)
 
     def choose(self, name: RunnerName | None, batch_size: int | None) -> Tested:
@@ -107,7 +113,8 @@ class Choosing:
             apart = _distance(truth.runner, other, self._size)
             tested = self._tested(other, batches)
         except Exception as error:  # noqa: BLE001 - whatever another engine trips over, TorchScript is there
-            log.warning("%s cannot run this model, TorchScript does: %s", name, error)
+            log.warning("%s cannot run this model, TorchScript does", name)
+            log.info("%s: %s", name, error.__cause__ or error)  # many lines, as a rule
             return None
         ratio = truth.cost_ms / tested.cost_ms
         log.info("%s: %.1f times as fast as TorchScript, %.3f apart", name, ratio, apart)

@@ -33,7 +33,7 @@ class Circumstances:
     model: str
     device: str
     precision: str
-    processor: str
+    hardware: str
     runner: str | None
     at_once: int
     batch_size: int | None
@@ -45,7 +45,9 @@ class Circumstances:
     ) -> Self:
         """Those of this machine, for a model and what is asked of it."""
         engines = tuple(f"{name} {_version(name)}" for name in _ENGINES)
-        return cls(digest, device.kind, str(device.dtype), _processor(), runner, at_once, batch_size, engines)
+        return cls(
+            digest, device.kind, str(device.dtype), _hardware(device), runner, at_once, batch_size, engines
+        )
 
     @property
     def key(self) -> str:
@@ -94,6 +96,14 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "is not there"
+
+
+def _hardware(device: Device) -> str:
+    if device.kind != "cuda":
+        return _processor()
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def _processor() -> str:

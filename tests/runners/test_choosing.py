@@ -204,6 +204,30 @@ def test_openvino_is_not_made_for_a_device_that_it_does_not_run_on() -> None:
         Choosing(small_module, GPU, SIZE, at_once=1).make("openvino")
 
 
+class Odd(torch.nn.Module):
+    """A network with an operation that OpenVINO does not know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3, 4))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        means = images.float().mean(dim=(2, 3)) / 255
+        turned = torch.linalg.eigvalsh(means.unsqueeze(2) * means.unsqueeze(1))
+        return (turned.to(self.weight.dtype) @ self.weight).float().softmax(1)
+
+
+def test_a_model_that_openvino_cannot_run_is_run_by_torchscript_and_one_line_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    choosing = Choosing(lambda: torch.jit.script(Odd().eval()), CPU, SIZE, at_once=1)
+    assert choosing.choose(None, 4).plan == Plan("torchscript", 4)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning == "openvino cannot run this model, TorchScript does"
+    with pytest.raises(SettingsInvalid, match="openvino cannot run this model; leave it at auto"):
+        choosing.choose("openvino", 4)
+
+
 def test_the_pictures_are_the_same_each_time_and_all_different() -> None:
     images = pictures(SIZE, 8)
     assert (images.shape, images.dtype) == ((8, SIZE, SIZE, 3), np.uint8)

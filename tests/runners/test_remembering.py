@@ -16,6 +16,7 @@ from artifacts import SIZE, tiny_artifact
 from tagger.artifact import file_digest, read_manifest
 from tagger.devices import Device
 from tagger.model import HowToRun, Model, load_fastest
+from tagger.runners import openvino
 from tagger.runners.interface import Plan
 from tagger.runners.remembering import MOST_KEPT, Circumstances, Memory
 
@@ -24,7 +25,7 @@ CIRCUMSTANCES = Circumstances(
     model="digest",
     device="cpu",
     precision="torch.float32",
-    processor="a processor",
+    hardware="a processor",
     runner=None,
     at_once=2,
     batch_size=None,
@@ -246,3 +247,21 @@ def test_a_self_test_that_failed_is_not_remembered(starts: Starts, caplog: pytes
         starts.start()
         assert "the model fails on the self-test's pictures" in caplog.text
     assert not starts.memory.exists()
+
+
+def test_a_plan_that_cannot_be_followed_means_a_new_self_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, memory = tmp_path / "tiny.pt", tmp_path / "self-tests.json"
+    tiny_artifact(path)
+    digest = file_digest(path)
+    key = Circumstances.of(digest, CPU, None, 1, 4).key
+    memory.write_text(json.dumps({key: {"runner": "openvino", "batch_size": 4}}))
+
+    class Broken:
+        def __init__(self, *_args: object) -> None:
+            raise OSError("libopenvino_intel_cpu_plugin.so: cannot open shared object file")
+
+    monkeypatch.setattr(openvino, "OpenVinoRunner", Broken)
+    model = load_fastest(path, digest, read_manifest(path), CPU, HowToRun(None, 1, 4, memory))
+    assert model.runner_name == "torchscript"
