@@ -16,9 +16,10 @@ import numpy as np
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.images import DecodedImage, Pixels
 from tagger.images.plain_jpeg import PlainJpeg
+from tagger.in_hand import HandedOver, InHand, Readied, Rider, Waiting
 from tagger.metrics import BATCH_FILL, staged
 from tagger.model import Model, OutOfDeviceMemory, top_k
-from tagger.readers import HandedOver, Readers, Readied, Rider, Waiting
+from tagger.readers import Readers
 from tagger.reading import Answer, Limits, Request, Sink, reader_here, unforeseen
 from tagger.results import Failed, Looked, Result
 from tagger.runners import Scores
@@ -37,7 +38,8 @@ class Pipeline:
         decoder = model.decoder
         hands_over = (lambda: decoder.works) if decoder is not None else (lambda: False)
         reader = reader_here(model.manifest.input.resize, limits, hands_over)
-        self._readers = Readers(reader, limits, room=(1 + model.at_once) * model.batch_size)
+        self._in_hand = InHand(room=(1 + model.at_once) * model.batch_size, readers=limits.readers)
+        self._readers = Readers(reader, limits, self._in_hand)
         self._threads = [
             threading.Thread(target=self._look_at_batches, name="model", daemon=True)
             for _ in range(model.at_once)
@@ -51,11 +53,11 @@ class Pipeline:
         Raises:
             ReadsHang: so many reads hang that no photo is read any more.
         """
-        return self._readers.submit(request, give_up)
+        return self._in_hand.submit(request, give_up)
 
     def withdraw(self, sink: Sink) -> list[Request]:
         """Take back what this sink submitted and nobody has begun to read."""
-        return self._readers.withdraw(sink)
+        return self._in_hand.withdraw(sink)
 
     def close(self) -> None:
         """Let the threads end; whoever still waits for results is told that they will not come."""
@@ -63,10 +65,10 @@ class Pipeline:
         until = time.monotonic() + CLOSE_S
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
-        self._readers.break_all(RuntimeError("the pipeline was closed"))
+        self._in_hand.break_all(RuntimeError("the pipeline was closed"))
 
     def _look_at_batches(self) -> None:
-        while waiting := self._readers.next_batch(self._model.batch_size):
+        while waiting := self._in_hand.next_batch(self._model.batch_size):
             BATCH_FILL.observe(len(waiting) / self._model.batch_size)
             if batch := self._decoded(waiting):
                 self._look(batch)
@@ -150,20 +152,20 @@ class Pipeline:
     def _deliver(self, batch: Sequence[Readied], scores: Scores) -> None:
         answers: dict[Sink, list[Answer]] = {}
         for readied, row in zip(batch, scores, strict=True):
-            for rider in self._readers.take_riders(readied.digest):
+            for rider in self._in_hand.take_riders(readied.digest):
                 looked = _looked(readied, rider, row)
                 answers.setdefault(rider.request.sink, []).append((rider.request, looked))
         for sink, its_answers in answers.items():
             sink.deliver(its_answers)
 
     def _fail(self, readied: Waiting, failure: PhotoFailure) -> None:
-        for rider in self._readers.take_riders(readied.digest):
+        for rider in self._in_hand.take_riders(readied.digest):
             failed = Failed(failure, readied.digest, rider.file)
             rider.request.sink.deliver([(rider.request, failed)])
 
     def _break(self, batch: Sequence[Readied], error: Exception) -> None:
         sinks = {
-            rider.request.sink for readied in batch for rider in self._readers.take_riders(readied.digest)
+            rider.request.sink for readied in batch for rider in self._in_hand.take_riders(readied.digest)
         }
         for sink in sinks:
             sink.broken(error)

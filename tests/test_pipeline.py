@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from threads import in_threads
 
-from tagger import readers
+from tagger import in_hand
 from tagger.errors import FailureKind, PhotoFailed, ReadsHang
 from tagger.images import DecodedImage, Resize
 from tagger.metadata.camera import CameraFacts
@@ -153,12 +153,12 @@ def test_what_is_in_hand_is_bounded_at_every_stage(
 
     feeder = threading.Thread(target=submit_all)
     feeder.start()
-    until(lambda: len(pipeline._readers._readied) >= 2 * model.batch_size and not pipeline._readers._readings)
-    until(lambda: len(pipeline._readers._waiting) == 2 * model.batch_size)
+    until(lambda: len(pipeline._in_hand.readied) >= 2 * model.batch_size and not pipeline._in_hand.readings)
+    until(lambda: len(pipeline._in_hand.waiting) == 2 * model.batch_size)
     in_hand = len(submitted)
     # Waiting, readied, one batch in the model's hands, and what readers may hold.
     assert in_hand <= 2 * model.batch_size + (2 * model.batch_size + 2) + model.batch_size + 1
-    assert len(pipeline._readers._readied) <= 2 * model.batch_size + 2
+    assert len(pipeline._in_hand.readied) <= 2 * model.batch_size + 2
     model.gate.set()
     feeder.join(WAIT_S)
     box.take(120)
@@ -182,10 +182,10 @@ def test_chunks_of_several_holders_fill_batches_together(
     model.gate.clear()
     paths = drawn(tmp_path, 9)
     pipeline.submit(Request(paths[8], boxes[0]))
-    until(lambda: len(pipeline._readers._readied) == 0 and pipeline._readers._riders)
+    until(lambda: len(pipeline._in_hand.readied) == 0 and pipeline._in_hand.riders)
     for path, box in zip(paths[:8], boxes * 2, strict=True):
         pipeline.submit(Request(path, box))
-    until(lambda: len(pipeline._readers._readied) == 8)
+    until(lambda: len(pipeline._in_hand.readied) == 8)
     model.gate.set()
     for box, count in zip(boxes, (3, 2, 2, 2), strict=True):
         for result in box.take(count).values():
@@ -243,12 +243,12 @@ def test_copies_in_hand_ride_on_one_look_and_fail_together(
     one, two = Box(), Box()
     for number, copy in enumerate(copies):
         pipeline.submit(Request(copy, (one, two)[number % 2]))
-    until(lambda: sum(len(riders) for riders in pipeline._readers._riders.values()) == 5)
+    until(lambda: sum(len(riders) for riders in pipeline._in_hand.riders.values()) == 5)
     model.gate.set()
     results = [*one.take(3).values(), *two.take(2).values()]
     assert len({result.digest for result in results if isinstance(result, Looked)}) == 1
     assert model.batches == [1]
-    assert pipeline._readers._riders == {}
+    assert pipeline._in_hand.riders == {}
 
 
 def test_known_and_unchanged_photos_do_not_come_to_the_model(
@@ -279,7 +279,7 @@ def test_a_model_that_fails_tells_everybody_it_concerns_and_goes_on_with_others(
     model.trouble = None
     pipeline.submit(Request(draw(tmp_path / "a.png", 1), later))
     later.take(1)
-    assert pipeline._readers._riders == {}
+    assert pipeline._in_hand.riders == {}
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (1, 3), (2,)])
@@ -323,7 +323,7 @@ def test_what_nobody_has_begun_to_read_can_be_withdrawn(
     paths = drawn(tmp_path, 22)
     for path in paths[:14]:
         pipeline.submit(Request(path, other))
-    until(lambda: not pipeline._readers._readings and not pipeline._readers._has_room())
+    until(lambda: not pipeline._in_hand.readings and not pipeline._in_hand.has_room())
     waiting = [Request(path, mine) for path in paths[14:16]]
     for request in waiting:
         pipeline.submit(request)
@@ -351,10 +351,10 @@ def test_closing_ends_the_threads_and_tells_those_who_wait(model: BrightModel, t
 
     feeder = threading.Thread(target=feed)
     feeder.start()
-    until(lambda: len(pipeline._readers._waiting) == 2 * model.batch_size)
+    until(lambda: len(pipeline._in_hand.waiting) == 2 * model.batch_size)
     closer = threading.Thread(target=pipeline.close)
     closer.start()
-    until(lambda: pipeline._readers._closed)
+    until(lambda: pipeline._in_hand.closed)
     model.gate.set()
     closer.join(WAIT_S)
     feeder.join(WAIT_S)
@@ -385,7 +385,7 @@ def test_many_holders_at_once_all_get_everything(pipeline: Pipeline, tmp_path: P
         box.take(40)
     for thread in threads:
         thread.join(WAIT_S)
-    assert pipeline._readers._riders == {}
+    assert pipeline._in_hand.riders == {}
 
 
 def test_a_photo_the_model_fails_on_fails_alone(
@@ -562,7 +562,7 @@ def test_as_many_passes_run_at_a_time_as_the_model_allows_and_each_photo_is_answ
         red = next(p for p in looked.predictions if p.position == 0)
         assert red.score == pytest.approx(number / 255, abs=0.01)
     assert box.told.empty()
-    assert wide._readers._riders == {}
+    assert wide._in_hand.riders == {}
 
 
 def test_copies_ride_on_one_look_while_several_passes_run(
@@ -574,7 +574,7 @@ def test_copies_ride_on_one_look_while_several_passes_run(
     for path in paths:
         for box in boxes:
             wide.submit(Request(path, box))
-    until(lambda: sum(len(riders) for riders in wide._readers._riders.values()) == 36)
+    until(lambda: sum(len(riders) for riders in wide._in_hand.riders.values()) == 36)
     counting.gate.set()
     for box in boxes:
         assert all(isinstance(answer, Looked) for answer in box.take(12).values())
@@ -634,13 +634,13 @@ def test_closing_while_passes_run_waits_for_them_and_tells_the_others(
     paths = drawn(tmp_path, 30)
     for path in paths[:12]:
         pipeline.submit(Request(path, inside))
-    until(lambda: counting.inside == AT_ONCE and not pipeline._readers._readings)
-    until(lambda: not pipeline._readers._waiting)
+    until(lambda: counting.inside == AT_ONCE and not pipeline._in_hand.readings)
+    until(lambda: not pipeline._in_hand.waiting)
     for path in paths[12:]:
         pipeline.submit(Request(path, waiting))
     closer = threading.Thread(target=pipeline.close)
     closer.start()
-    until(lambda: pipeline._readers._closed)
+    until(lambda: pipeline._in_hand.closed)
     counting.gate.set()
     closer.join(WAIT_S)
     assert not closer.is_alive()
@@ -677,9 +677,9 @@ class Quick:
 @pytest.fixture
 def trusting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Threads wake each other only where there is something to do. Here one that was forgotten sleeps on for ever."""
-    monkeypatch.setattr(readers, "PATIENCE_S", 600.0)
-    monkeypatch.setattr(readers, "WATCH_S", 600.0)
-    monkeypatch.setattr(readers, "LINGER_S", 0.0005)
+    monkeypatch.setattr(in_hand, "PATIENCE_S", 600.0)
+    monkeypatch.setattr(in_hand, "LOOK_AGAIN_S", 600.0)
+    monkeypatch.setattr(in_hand, "LINGER_S", 0.0005)
     usual_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)  # threads are interrupted anywhere
     yield
@@ -690,9 +690,9 @@ def trusting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_however_photos_come_go_and_are_withdrawn_nobody_waits_for_ever(wide: Pipeline) -> None:
     wide._readers._reader = Quick().open
     in_threads([partial(_come_and_go, wide, seed) for seed in range(7)])
-    assert wide._readers._riders == {}
-    assert not wide._readers._waiting
-    assert not wide._readers._readings
+    assert wide._in_hand.riders == {}
+    assert not wide._in_hand.waiting
+    assert not wide._in_hand.readings
 
 
 @pytest.mark.usefixtures("trusting")
@@ -712,13 +712,13 @@ def test_who_waits_for_room_goes_on_when_somebody_else_withdraws(
     paths = drawn(tmp_path, 24)
     for path in paths[:14]:
         pipeline.submit(Request(path, other))
-    until(lambda: not pipeline._readers._readings and not pipeline._readers._has_room())
+    until(lambda: not pipeline._in_hand.readings and not pipeline._in_hand.has_room())
     for path in paths[14:22]:
         pipeline.submit(Request(path, other))
-    assert len(pipeline._readers._waiting) == 2 * model.batch_size
+    assert len(pipeline._in_hand.waiting) == 2 * model.batch_size
     waiting = threading.Thread(target=lambda: [pipeline.submit(Request(path, mine)) for path in paths[22:]])
     waiting.start()
-    until(lambda: pipeline._readers._submittable._waiters)  # type: ignore[attr-defined]
+    until(lambda: pipeline._in_hand._submittable._waiters)  # type: ignore[attr-defined]
     withdrawn = pipeline.withdraw(other)
     waiting.join(WAIT_S)
     assert not waiting.is_alive()
@@ -730,7 +730,7 @@ def test_who_waits_for_room_goes_on_when_somebody_else_withdraws(
 def test_photos_that_are_ready_do_not_wait_for_one_that_hangs(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(in_hand, "PATIENCE_S", 0.02)
     hanging, box = Hanging(), Box()
     pipeline._readers._reader = hanging.open
     slow = Request(draw(tmp_path / "hangs.png", 1), box)

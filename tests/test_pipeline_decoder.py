@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from test_pipeline import WAIT_S, Box, BrightModel, draw, until
 
-from tagger import readers
+from tagger import in_hand
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import DecodedImage, Pixels, Resize
 from tagger.images.plain_jpeg import PlainJpeg
@@ -181,19 +181,19 @@ def test_bytes_in_hand_are_bounded_and_a_batch_does_not_wait_for_more(
 ) -> None:
     paths = [jpeg(tmp_path / f"{n:02}.jpg", n, (400, 300)) for n in range(40)]
     largest = max(path.stat().st_size for path in paths)
-    monkeypatch.setattr(readers, "ENCODED_BYTES", 2 * largest)
-    monkeypatch.setattr(readers, "PATIENCE_S", WAIT_S)  # a batch that waited for a fourth would wait for long
+    monkeypatch.setattr(in_hand, "ENCODED_BYTES", 2 * largest)
+    monkeypatch.setattr(in_hand, "PATIENCE_S", WAIT_S)  # a batch that waited for a fourth would wait for long
     model.gate.clear()
     box = Box()
     requests = [Request(path, box) for path in paths]
     submitting = threading.Thread(target=lambda: [pipeline.submit(request) for request in requests])
     submitting.start()
-    until(lambda: decoder.asked and pipeline._readers._encoded_bytes >= 2 * largest * 0.9)
-    assert pipeline._readers._encoded_bytes <= (2 + LIMITS.readers) * largest
+    until(lambda: decoder.asked and pipeline._in_hand._encoded_bytes >= 2 * largest * 0.9)
+    assert pipeline._in_hand._encoded_bytes <= (2 + LIMITS.readers) * largest
     model.gate.set()
     assert len(box.take(len(requests))) == 40
     submitting.join()
-    assert pipeline._readers._encoded_bytes == 0
+    assert pipeline._in_hand._encoded_bytes == 0
 
 
 def test_the_photo_the_model_fails_on_is_found_among_those_the_device_decoded(

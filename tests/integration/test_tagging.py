@@ -89,7 +89,7 @@ def test_copies_in_hand_at_once_are_decoded_once(
     monkeypatch.setattr(
         Readers, "_decode", lambda self, reading, photo: (decoded.append(reading), real(self, reading, photo))
     )
-    monkeypatch.setattr("tagger.readers.LINGER_S", 0.5)
+    monkeypatch.setattr("tagger.in_hand.LINGER_S", 0.5)
     first = folder.draw("a.jpg")
     for number in range(5):
         shutil.copy(first, folder.folder / f"copy-{number}.jpg")

@@ -99,7 +99,7 @@ def test_another_model_device_number_of_passes_or_batch_size_is_tested_anew(star
         {"model": "another"},
         {"device": "cuda"},
         {"precision": "torch.bfloat16"},
-        {"processor": "another"},
+        {"hardware": "another"},
         {"runner": "torchscript"},
         {"at_once": 3},
         {"batch_size": 8},
@@ -119,7 +119,7 @@ def test_the_circumstances_of_this_machine_name_its_engines() -> None:
     here = Circumstances.of("digest", CPU, None, 2, None)
     assert f"torch {version('torch')}" in here.engines
     assert any(engine.startswith("openvino 20") for engine in here.engines)
-    assert here.processor
+    assert here.hardware
 
 
 @pytest.mark.parametrize(
