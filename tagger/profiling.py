@@ -14,6 +14,8 @@ from prometheus_client.samples import Sample
 
 from tagger.metrics import STAGE_CPU_SECONDS, STAGES
 
+ENDING_S = 0.01
+"""A thread that Python has seen the end of is a moment longer in the system's list."""
 _THREADS = Path("/proc/self/task")
 
 
@@ -60,8 +62,13 @@ def _engines_s() -> float:
     """Processor seconds of the threads that Python has not started. Its own may end at any time, these live on."""
     if not _THREADS.is_dir():
         return 0.0
-    ours = {thread.native_id for thread in threading.enumerate()}
-    return sum(_used_s(number) for each in _THREADS.iterdir() if (number := int(each.name)) not in ours)
+    theirs = _threads() - {thread.native_id for thread in threading.enumerate()}
+    time.sleep(ENDING_S)
+    return sum(map(_used_s, theirs & _threads()))
+
+
+def _threads() -> set[int]:
+    return {int(each.name) for each in _THREADS.iterdir()}
 
 
 def _used_s(thread: int) -> float:

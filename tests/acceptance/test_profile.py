@@ -110,12 +110,12 @@ def test_what_a_thread_used_that_has_ended_counts_for_its_own_stage_alone() -> N
 
     def work() -> None:
         with staged("decode"):
-            until = time.thread_time() + 0.05
+            until = time.thread_time() + 0.2
             while time.thread_time() < until:
                 pass
 
     in_threads([work, work])
     profile = profiler.profile()
-    assert profile.stages["decode"] >= 0.1
-    assert profile.stages["model"] < 0.05
+    assert profile.stages["decode"] >= 0.4
+    assert profile.stages["model"] < 0.2
     assert sum(profile.stages.values()) <= profile.total_s

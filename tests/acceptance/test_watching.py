@@ -51,7 +51,7 @@ def collected(metric: object) -> list[Metric]:
 
 def test_a_worker_serves_its_metrics_where_a_port_is_set(terminal: Terminal) -> None:
     port = free_port()
-    terminal.environment["TAGGER_METRICS_PORT"] = str(port)
+    terminal.environment |= {"TAGGER_METRICS_PORT": str(port), "TAGGER_BATCH_SIZE": "8"}
     with terminal.workers(1):
         terminal.json("enqueue", "--wait", "photos", code=3)
         seen = samples(port)
@@ -60,8 +60,9 @@ def test_a_worker_serves_its_metrics_where_a_port_is_set(terminal: Terminal) -> 
     assert seen["tagger_photos_total", "unknown"] == 4
     assert seen["tagger_photos_total", "failed"] == 1
     assert seen["tagger_failures_total", "not-an-image"] == 1
-    for stage in ("read", "decode", "model", "store"):
+    for stage in ("read", "digest", "decode", "model", "store"):
         assert seen["tagger_stage_seconds_count", stage] > 0
+        assert seen["tagger_stage_cpu_seconds_total", stage] > 0
     assert seen["tagger_batch_fill_count",] == seen["tagger_stage_seconds_count", "model"]
     assert seen["tagger_queue_depth", "bulk"] == 0
     assert (seen["tagger_batch_size",], seen["tagger_chunks_held",], seen["tagger_reads_hung",]) == (8, 0, 0)

@@ -9,6 +9,7 @@ from ledgers import LedgerOf
 from sqlalchemy import func, select, update
 from threads import in_threads
 
+from tagger import chunk_work
 from tagger.chunk_work import SAFE_ATTEMPTS, ChunkEnd
 from tagger.database import Database
 from tagger.errors import JobNotFound, JobNotPausable, JobOver, LeaseLost
@@ -190,8 +191,9 @@ def folder_of(database: Database, place: Path, photos: int) -> TaggedFolder:
 
 
 def test_what_a_worker_has_stored_of_a_paused_job_stays_and_the_rest_is_done_later(
-    database: Database, tmp_path: Path
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(chunk_work, "STORE_PHOTOS", 32)
     folder = folder_of(database, tmp_path, 128)
     job = folder.record(runner=Runner.WORKERS)
     tagger = folder.tagger()
