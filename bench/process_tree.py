@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-SAMPLED_EVERY_S = 0.2
+SAMPLED_EVERY_S = 1.0
+"""Counting shared memory once makes the kernel walk all pages, which those who are measured would feel ten times a second."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

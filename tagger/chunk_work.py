@@ -39,7 +39,7 @@ STOP_CHECK_S = 1.0
 STOP_GRACE_S = 20.0
 """How long a chunk that has to stop waits for what is being read; the rest is given back."""
 STORE_PHOTOS = 128
-"""A transaction costs as much for one photo as for thirty; what a killed worker had not stored is looked at again."""
+"""A transaction has a cost of its own, which many photos share; what a killed worker had not stored is looked at again."""
 STORE_S = 2.0
 """Slow photos are stored sooner, so that progress is seen and little is lost."""
 SAFE_ATTEMPTS = 2

@@ -118,8 +118,8 @@ def _once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 
 SETS: dict[str, tuple[Callable[[Path, int, Path], Path], int]] = {
-    "originals": (_originals, 96),
+    "originals": (_originals, 288),
     "landmarks": (_landmarks, 832),
-    "mix": (_mix, 96),
+    "mix": (_mix, 288),
 }
-"""How each is made, and how many photos are enough: of small ones more, as a start differs by a tenth of a second."""
+"""How each is made, and how many photos are enough: a job and a start have costs of their own, which differ by a tenth of a second."""
