@@ -12,6 +12,7 @@ import numpy as np
 from tagger.artifact import Manifest, load_module
 from tagger.devices import Device, core_count
 from tagger.errors import SettingsInvalid
+from tagger.images.memory import give_back_memory
 from tagger.metrics import BATCH_SIZE
 from tagger.results import Prediction
 from tagger.runners.interface import Decoder, Plan, Runner, RunnerName, Scores, is_out_of_memory
@@ -149,6 +150,7 @@ def load_fastest(path: Path, digest: str, manifest: Manifest, device: Device, ho
             decoder = make_decoder(device, manifest.input.resize) if plan.decodes_jpegs else None
             return _warm(Model(runner, manifest, plan.batch_size, decoder))
     tested = choosing.choose(how.runner, how.batch_size)
+    give_back_memory()  # of the runner that was not taken
     decoder = choose_decoder(device, manifest.input.resize) if how.runner is None else None
     if math.isfinite(tested.cost_ms):  # else the test failed, which another time it may not
         found.keep(replace(tested.plan, decodes_jpegs=decoder is not None))

@@ -68,7 +68,7 @@ class Room:
             yield
         finally:
             if needed_bytes >= _LARGE_BYTES:
-                _give_back_memory()
+                give_back_memory()
             with self._changed:
                 del self._holders[me]
                 self._changed.notify_all()
@@ -87,7 +87,7 @@ class _Holder:
     since_s: float
 
 
-def _give_back_memory() -> None:
+def give_back_memory() -> None:
     """Have the allocator return what is free: it keeps what each thread once needed, and all of that adds up."""
     trim = _malloc_trim()
     if trim:
