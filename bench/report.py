@@ -9,6 +9,8 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from tagger.devices import core_count, processor_name
+
 PACKAGES = ("landmark-tagger", "torch", "torchvision", "pillow", "sqlalchemy", "celery", "redis")
 
 
@@ -24,7 +26,7 @@ def heading(title: str) -> str:
     lines = (
         f"## {title}\n",
         f"- {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}, load averages at the start: {load}",
-        f"- {cpu_model()}, {_cores()} cores, {_memory_gib():.0f} GiB; {platform.platform(terse=True)}",
+        f"- {processor_name()}, {core_count()} cores, {_memory_gib():.0f} GiB; {platform.platform(terse=True)}",
         f"- Python {platform.python_version()}, {versions}",
         f"- `python -m {_program()}` with {_shown_arguments()}\n",
     )
@@ -55,20 +57,6 @@ def median(values: Iterable[float]) -> float:
 def spread(values: Sequence[float]) -> str:
     """The least and the greatest, which say how far to trust a median of few rounds."""
     return f"{_cell(min(values))} to {_cell(max(values))}"
-
-
-def cpu_model() -> str:
-    """The processor's name as the kernel gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory_gib() -> float:

@@ -1,7 +1,9 @@
 """Which device runs the model, in which precision, and how many threads share the cores."""
 
 import os
+import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.errors import SettingsInvalid
@@ -81,6 +83,16 @@ def describe_device() -> str:
 def core_count() -> int:
     """The cores this process may use, which a container or taskset can make fewer than the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """The processor's name as the kernel gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def quiet_threads() -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.images import Pixels
+    from tagger.runners.remembering import Memory
 
 log = logging.getLogger(__name__)
 
@@ -133,13 +134,12 @@ def load_fastest(path: Path, digest: str, manifest: Manifest, device: Device, ho
 
     from tagger.runners.choosing import Choosing
     from tagger.runners.choosing_decoder import choose_decoder, make_decoder
-    from tagger.runners.remembering import Circumstances, Memory
 
     if device.kind == "cpu":
         # As many passes as cores, each on one of them: none waits for the others' threads.
         torch.set_num_threads(1)
     choosing = Choosing(lambda: load_module(path, digest), device, manifest.input.size, how.at_once)
-    found = Memory(how.memory, Circumstances.of(digest, device, how.runner, how.at_once, how.batch_size))
+    found = _findings(digest, device, how)
     plan = found.plan
     if plan is not None:
         try:
@@ -159,9 +159,13 @@ def load_fastest(path: Path, digest: str, manifest: Manifest, device: Device, ho
 
 def known_plan(digest: str, device: Device, how: HowToRun) -> Plan | None:
     """What an earlier self-test found to run a model best here; None where there was none yet."""
+    return _findings(digest, device, how).plan
+
+
+def _findings(digest: str, device: Device, how: HowToRun) -> Memory:
     from tagger.runners.remembering import Circumstances, Memory
 
-    return Memory(how.memory, Circumstances.of(digest, device, how.runner, how.at_once, how.batch_size)).plan
+    return Memory(how.memory, Circumstances.of(digest, device, how.runner, how.at_once, how.batch_size))
 
 
 def top_k(scores: Scores, k: int, threshold: float) -> tuple[Prediction, ...]:

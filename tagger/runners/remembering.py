@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from tagger.devices import processor_name
 from tagger.runners.interface import Plan
 
 if TYPE_CHECKING:
@@ -100,18 +100,7 @@ def _version(package: str) -> str:
 
 def _hardware(device: Device) -> str:
     if device.kind != "cuda":
-        return _processor()
+        return processor_name()
     import torch
 
     return torch.cuda.get_device_name()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.machine(),
-    )
