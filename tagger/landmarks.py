@@ -6,7 +6,6 @@ them, so names are compared here, in Python, which folds the case of every scrip
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, insert, select, update
 
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
+from tagger.globe import distance_km
 from tagger.tables import landmarks, models
 
 if TYPE_CHECKING:
     from tagger.artifact import Label, Manifest
 
-EARTH_RADIUS_KM = 6371.0088
 SUGGESTIONS = 5
 
 
@@ -110,14 +109,6 @@ def landmarks_near(
         and landmark.longitude is not None
         and distance_km(latitude, longitude, landmark.latitude, landmark.longitude) <= radius_km
     ]
-
-
-def distance_km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
-    """The great-circle distance of two places given in degrees (haversine)."""
-    here, there = math.radians(latitude), math.radians(other_latitude)
-    across = math.sin(math.radians(other_longitude - longitude) / 2) ** 2
-    chord = math.sin((there - here) / 2) ** 2 + math.cos(here) * math.cos(there) * across
-    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(1.0, chord)))
 
 
 def _newest_created_at(connection: Connection) -> float:

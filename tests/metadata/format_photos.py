@@ -1,0 +1,84 @@
+"""Small photos with metadata blocks, and what has to hold whenever a block was exchanged."""
+
+import io
+import struct
+import zlib
+from dataclasses import replace
+
+from drawing import draw_photo
+from PIL import Image, ImageSequence
+
+from tagger.metadata.blocks import Blocks
+from tagger.metadata.formats import read_blocks, replace_blocks, same_but_blocks
+from tagger.metadata.splices import inverse, spliced, undone
+from tagger.photos.digest import digest_photo
+
+PICTURE = draw_photo(2, (96, 64))
+SMALL, LARGE = (
+    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>a</x:xmpmeta>",
+    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>" + b" " * 4001,
+)
+EXIF_NAME, XMP_NAME = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+
+
+def saved(kind: str, picture: Image.Image = PICTURE, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def exif_block(text: str = "a camera") -> bytes:
+    block = Image.Exif()
+    block[271] = text
+    block[274] = 6
+    return bytes(block.tobytes()).removeprefix(EXIF_NAME)
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def riff_chunk(kind: bytes, content: bytes) -> bytes:
+    return kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def frames(data: bytes) -> list[bytes]:
+    with Image.open(io.BytesIO(data)) as image:
+        return [frame.convert("RGBA").tobytes() for frame in ImageSequence.Iterator(image)]
+
+
+def written(data: bytes, **wanted: bytes | None) -> bytes:
+    """The file with these blocks and all else as it was, which is looked at from every side."""
+    held = read_blocks(data)
+    blocks = replace(held, **wanted)
+    splices = replace_blocks(data, blocks)
+    new = spliced(data, splices)
+    assert read_blocks(new) == blocks
+    assert same_but_blocks(data, new) is None
+    assert same_but_blocks(new, data) is None
+    assert undone(new, inverse(data, splices)) == data
+    if blocks.exif == held.exif:
+        assert digest_photo(new) == digest_photo(data)
+    return new
+
+
+def looks_written(data: bytes, **wanted: bytes | None) -> bytes:
+    """`written`, and every frame decodes to the same pixels."""
+    new = written(data, **wanted)
+    assert frames(new) == frames(data)
+    return new
+
+
+def goes_through_all_sizes(data: bytes) -> None:
+    """XMP is added, kept, made larger, smaller, and taken away; each time all else stays."""
+    assert replace_blocks(data, read_blocks(data)) == ()
+    with_small = looks_written(data, xmp=SMALL)
+    with_large = looks_written(with_small, xmp=LARGE)
+    again_small = looks_written(with_large, xmp=SMALL)
+    without = looks_written(again_small, xmp=None)
+    assert read_blocks(without) == replace(read_blocks(data), xmp=None)
+    assert replace_blocks(with_small, Blocks(SMALL, read_blocks(data).exif, read_blocks(data).iptc)) == ()
