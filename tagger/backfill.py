@@ -16,13 +16,14 @@ from sqlalchemy import ColumnElement, Connection, FromClause, false, func, or_, 
 from tagger.database import Database
 from tagger.landmarks import find_landmark
 from tagger.ledger.filling import fill_job
-from tagger.ledger.jobs import NewJob, create_job, finish_scan, kept_alive
+from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan, kept_alive
 from tagger.looks import look_of
 from tagger.query.wanted import path_ranges
 from tagger.roots import Places
 from tagger.scan import Scan, ScanReport, Selection, check_roots, select_paths
 from tagger.settings import Settings
-from tagger.tables import UNTAGGED, Priority, Runner, contents, effective_tags, photos
+from tagger.tables import UNTAGGED, JobKind, Priority, Runner, contents, effective_tags, photos
+from tagger.writing.asked import WriteAsked
 
 OnFound = Callable[[int], None]
 
@@ -53,6 +54,8 @@ class Backfill:
     taken_after: datetime | None = None
     taken_before: datetime | None = None
     scan: tuple[Path, ...] = ()
+    write: WriteAsked | None = None
+    """What of the tags is written into metadata when all photos were looked at."""
 
 
 def count_photos(database: Database, backfill: Backfill, model_id: int, places: Places) -> int:
@@ -76,7 +79,7 @@ def new_job(database: Database, settings: Settings, backfill: Backfill, priority
         again=look.again,
         runner=Runner.WORKERS,
         priority=priority,
-        kind="backfill",
+        kind=JobKind.BACKFILL,
         options={"what": backfill.what, **options_of(backfill)},
     )
 
@@ -150,6 +153,8 @@ def backfill_of(what: str, options: Mapping[str, Any]) -> Backfill:
         given[name] = tuple(Path(folder) for folder in given[name])
     for name in _TIMES & given.keys():
         given[name] = datetime.fromisoformat(given[name])
+    if WRITE in given:
+        given[WRITE] = WriteAsked.of_options(given)
     return Backfill(What(what), **given)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, case, exists, func, or_, select, text, true
+from sqlalchemy import Select, and_, case, exists, func, literal, or_, select, text, true
 
 from tagger.database import SCHEMA_REVISION, Database
 from tagger.tables import (
@@ -114,7 +114,7 @@ def _chunk_problems(database: Database) -> Iterator[str]:
         .group_by(chunks.c.job_id, chunks.c.chunk)
         .subquery()
     )
-    summed = each.c.tagged + each.c.unknown + each.c.skipped + each.c.failed + each.c.cancelled
+    summed = sum((each.c[outcome.value] for outcome in Outcome), literal(0))
     size = each.c.last - each.c.first + 1
     wrong = or_(
         each.c.item_count != size,

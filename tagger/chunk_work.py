@@ -5,30 +5,25 @@ Knows nothing of who claims chunks, keeps their leases or loads models (see tagg
 
 import logging
 import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
-from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.child import ChildReader
-from tagger.database import Database, is_passing_trouble, patiently
-from tagger.errors import FailureKind, LeaseLost, ModelFailed, PhotoFailure, ReadsHang
-from tagger.ledger.chunks import Claim, ItemOutcome, busy_elsewhere, count_deaths
-from tagger.ledger.jobs import wait_for_root
+from tagger.database import Database, is_passing_trouble
+from tagger.errors import FailureKind, ModelFailed, PhotoFailure, ReadsHang
+from tagger.holding import ChunkEnd, Holding, StoredPhoto
+from tagger.ledger.chunks import Claim, busy_elsewhere, count_deaths
 from tagger.library import Found, OpenItem, is_known, open_items, store_found
-from tagger.metrics import FAILURES, PHOTOS, staged
+from tagger.metrics import staged
 from tagger.model import Model
 from tagger.pipeline import Pipeline
 from tagger.reading import Answer, Limits, Reader, Request
 from tagger.results import Failed
-from tagger.roots import Root, is_away, list_roots
-from tagger.settings import Settings
-from tagger.tables import Outcome
+from tagger.roots import Root
 
 log = logging.getLogger(__name__)
 
@@ -47,23 +42,12 @@ SAFE_ATTEMPTS = 2
 MOST_DEATHS = 2
 """A photo that was alone in hand when its worker died so often has failed."""
 
-T = TypeVar("T")
-Stored = Sequence[tuple[Found, ItemOutcome]]
 
 _CRASHED = PhotoFailure(
     FailureKind.CRASHED,
     "The worker died each time it had this photo alone in hand. Restore it from a backup or save it again; "
     "if it looks right in a viewer, please report it.",
 )
-
-
-class ChunkEnd(Enum):
-    """How work on a claimed chunk ended; only DONE means that nothing of it is left."""
-
-    DONE = "done"
-    RELEASED = "released"
-    LOST = "lost"
-    WAITING = "waiting"
 
 
 @dataclass(frozen=True)
@@ -111,27 +95,12 @@ class _ChunkSink:
 class ChunkWork:
     """One claimed chunk on its way through the pipeline."""
 
-    def __init__(
-        self,
-        database: Database,
-        settings: Settings,
-        claimed: Claim,
-        running: RunningModel,
-        *,
-        stop: threading.Event,
-        lost: threading.Event,
-        on_stored: Callable[[Stored], None],
-        on_progress: Callable[[], None],
-    ) -> None:
-        self._database = database
-        self._settings = settings
-        self._claimed = claimed
+    def __init__(self, holding: Holding, running: RunningModel) -> None:
+        self._holding = holding
+        self._database = holding.database
+        self._claimed = holding.claimed
         self._running = running
-        self._stop = stop
-        self._lost = lost
-        self._on_stored = on_stored
-        self._on_progress = on_progress
-        self._sink = _ChunkSink(database, claimed)
+        self._sink = _ChunkSink(self._database, self._claimed)
         self._pending: dict[Request, OpenItem] = {}
         self._batch: list[Found] = []
         self._stored_at = time.monotonic()
@@ -146,22 +115,22 @@ class ChunkWork:
         """
         while items := self._open_items():
             self._root_vanished = False
-            roots = self._roots()
-            if away := self._away({item.root_id for item in items}, roots):
-                self._wait_for(away[0])
+            roots = self._holding.roots()
+            if away := self._holding.away({item.root_id for item in items}, roots):
+                self._holding.wait_for(away[0])
                 return ChunkEnd.WAITING
-            busy = self._patiently(lambda: busy_elsewhere(self._database, self._claimed))
+            busy = self._holding.patiently(lambda: busy_elsewhere(self._database, self._claimed))
             free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
             self._look_at(free, roots)
-            if self._stop.is_set():
+            if self._holding.stop.is_set():
                 return ChunkEnd.RELEASED
-            self._check_lease()
+            self._holding.check_lease()
             if not free:
-                self._stop.wait(BUSY_PAUSE_S)
+                self._holding.stop.wait(BUSY_PAUSE_S)
         return ChunkEnd.DONE
 
     def _open_items(self) -> list[OpenItem]:
-        return self._patiently(lambda: open_items(self._database, self._claimed))
+        return self._holding.patiently(lambda: open_items(self._database, self._claimed))
 
     def _look_at(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
         if has_to_be_alone(self._claimed):
@@ -171,7 +140,7 @@ class ChunkWork:
 
     def _look_one_by_one(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
         """Read each photo in a child process, and store it before the next: the chunk has taken its workers down."""
-        log.warning("job %d chunk %d is gone through photo by photo", *self._numbers())
+        log.warning("job %d chunk %d is gone through photo by photo", *self._holding.numbers)
         with ChildReader(self._running.model.manifest.input.resize, self._running.limits) as child:
             for item in items:
                 if self._must_end():
@@ -186,11 +155,11 @@ class ChunkWork:
     @contextmanager
     def _alone_in_hand(self, item: OpenItem) -> Iterator[None]:
         """Counted before and taken back after, so that only a death of this process leaves the count."""
-        self._patiently(lambda: count_deaths(self._database, self._claimed, item.position, +1))
+        self._holding.patiently(lambda: count_deaths(self._database, self._claimed, item.position, +1))
         try:
             yield
         finally:
-            self._patiently(lambda: count_deaths(self._database, self._claimed, item.position, -1))
+            self._holding.patiently(lambda: count_deaths(self._database, self._claimed, item.position, -1))
 
     def _look_at_all(
         self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None = None
@@ -227,12 +196,14 @@ class ChunkWork:
                 self._withdraw()
                 until = until or time.monotonic() + STOP_GRACE_S
                 if time.monotonic() > until:
-                    log.warning("job %d chunk %d: %d reads do not end", *self._numbers(), len(self._pending))
+                    log.warning(
+                        "job %d chunk %d: %d reads do not end", *self._holding.numbers, len(self._pending)
+                    )
                     return
             self._take_answers(wait=True)
 
     def _must_end(self) -> bool:
-        return self._stop.is_set() or self._lost.is_set() or self._root_vanished
+        return self._holding.must_end or self._root_vanished
 
     def _withdraw(self) -> None:
         """What nobody has begun to read is left for whoever takes the chunk next."""
@@ -247,7 +218,7 @@ class ChunkWork:
             except queue.Empty:
                 self._store_if_due()
                 return
-            self._on_progress()
+            self._holding.on_progress()
             if isinstance(answers, Exception):
                 self._store_what_came()
                 raise self._trouble(answers) from answers
@@ -280,70 +251,24 @@ class ChunkWork:
     def _store(self) -> None:
         found, self._batch = self._without_away(self._batch), []
         self._stored_at = time.monotonic()
-        self._check_lease()
+        self._holding.check_lease()
         if found:
             with staged("store"):
-                stored = self._patiently(
+                stored = self._holding.patiently(
                     lambda: store_found(self._database, self._claimed, found, self._running.landmarks)
                 )
-            self._report(stored)
-            self._on_stored(stored)
-
-    def _report(self, stored: Stored) -> None:
-        job, chunk = self._numbers()
-        for found, end in stored:
-            PHOTOS.labels(end.outcome).inc()
-            if end.outcome is Outcome.FAILED:
-                FAILURES.labels(end.reason).inc()
-                about = {"job": job, "chunk": chunk, "photo": found.item.photo_id, "kind": end.reason}
-                log.info("a photo failed", extra=about | {"path": found.item.path})
+            self._holding.report([StoredPhoto(each.item, end, each.result) for each, end in stored])
 
     def _without_away(self, found: list[Found]) -> list[Found]:
         """Photos that vanished with their whole root are not gone: they stay open, and the job waits for the root."""
         vanished = {each.item.root_id for each in found if _is_unreached(each)}
         if not vanished:
             return found
-        roots = self._roots()
-        away = self._away(vanished, roots)
+        roots = self._holding.roots()
+        away = self._holding.away(vanished, roots)
         self._root_vanished = bool(away)
         here = roots.keys() - {root.id for root in away}
         return [each for each in found if each.item.root_id in here or not _is_unreached(each)]
-
-    def _wait_for(self, root: Root) -> None:
-        self._patiently(lambda: wait_for_root(self._database, self._claimed.name.job_id, root.name))
-
-    def _check_lease(self) -> None:
-        if self._lost.is_set():
-            job, chunk = self._numbers()
-            raise LeaseLost(job=job, chunk=chunk)
-
-    def _numbers(self) -> tuple[int, int]:
-        return self._claimed.name.job_id, self._claimed.name.chunk
-
-    def _roots(self) -> dict[int, Root]:
-        def read() -> dict[int, Root]:
-            with self._database.read() as connection:
-                return {root.id: root for root in list_roots(connection, self._settings.roots)}
-
-        return self._patiently(read)
-
-    def _away(self, root_ids: set[int], roots: Mapping[int, Root]) -> list[Root]:
-        named = [roots[root_id] for root_id in sorted(root_ids) if root_id in roots]
-
-        def check() -> list[Root]:
-            with self._database.read() as connection:
-                return [root for root in named if is_away(connection, root)]
-
-        return self._patiently(check)
-
-    def _patiently(self, work: Callable[[], T]) -> T:
-        """Wait for a database that is away or locked, not as long if this process has to stop."""
-
-        def attempt() -> T:
-            self._on_progress()  # waiting for the database is no standstill
-            return work()
-
-        return patiently(attempt, self._stop, give_up=self._lost)
 
 
 def _is_unreached(found: Found) -> bool:

@@ -144,6 +144,10 @@ class JobOver(TaggerError):
     """Job {job} is {state} already; there is nothing left of it to {wish}. `tagger status {job}` shows how it went."""
 
 
+class JobNotRetriable(TaggerError):
+    """Job {job} writes metadata, and is not retried: `tagger metadata write` finds by itself what is not written yet. `tagger failures {job}` says what stood in the way."""
+
+
 class JobNotPausable(TaggerError):
     """Job {job} is run by `tagger tag` in a process of its own, which does not pause. End it with `tagger cancel {job}`; the same `tagger tag` again goes on where it stopped."""
 

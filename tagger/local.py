@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-from tagger.chunk_work import ChunkEnd, Stored
 from tagger.database import Database, patiently
+from tagger.holding import ChunkEnd, Stored
 from tagger.ledger.chunks import claim_next
-from tagger.ledger.jobs import cancel_job, kept_alive, model_of, process_name
+from tagger.ledger.jobs import cancel_job, kept_alive, kind_of, model_of, process_name
 from tagger.profiling import Profile, Profiler
 from tagger.settings import Settings
+from tagger.tables import WRITING_KINDS
 from tagger.tagging import Tagger
 
 IN_HAND = 2
@@ -26,7 +27,10 @@ def run_job(
     pool = ThreadPoolExecutor(IN_HAND, thread_name_prefix="chunk")
     try:
         with kept_alive(database, job_id):
-            tagger.running_model(model_of(database, job_id))  # so that loading is no part of the job's time
+            if kind_of(database, job_id) not in WRITING_KINDS:
+                tagger.running_model(
+                    model_of(database, job_id)
+                )  # so that loading is no part of the job's time
             profiler = Profiler()
             working = [pool.submit(_work, database, tagger, job_id, on_stored) for _ in range(IN_HAND)]
             done, _ = wait(working, return_when=FIRST_EXCEPTION)

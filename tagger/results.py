@@ -59,4 +59,11 @@ class Failed:
     file: FileState | None = None
 
 
+@dataclass(frozen=True)
+class Dealt:
+    """A photo whose metadata was to be written or taken back; nobody looked at the picture. `text` says what came of it."""
+
+    text: str
+
+
 Result = Looked | Known | Unchanged | Failed

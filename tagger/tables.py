@@ -46,13 +46,39 @@ metadata = MetaData(
 
 
 class Outcome(StrEnum):
-    """How a photo ended in a job; the last is the item's, not the photo's: nobody looked."""
+    """How a photo ended in a job. The last is the item's, not the photo's: nobody did anything.
+
+    Jobs that look at photos end with the first two; jobs that write metadata with `written`, `unchanged` and `refused`.
+    """
 
     TAGGED = "tagged"
     UNKNOWN = "unknown"
+    WRITTEN = "written"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
     SKIPPED = "skipped"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class JobKind(StrEnum):
+    """What a job does with its photos: the first three look at them, the others change their metadata."""
+
+    TAG = "tag"
+    RETRY = "retry"
+    BACKFILL = "backfill"
+    WRITE = "write"
+    UNDO = "undo"
+
+
+WRITING_KINDS = (JobKind.WRITE, JobKind.UNDO)
+
+
+class Target(StrEnum):
+    """Where metadata is written: a file beside the photo, or the photo itself."""
+
+    SIDECAR = "sidecar"
+    EMBED = "embed"
 
 
 class JobState(StrEnum):
@@ -293,6 +319,7 @@ jobs = Table(
     Column("owner", Text, comment="host and process that scans it or runs it; null: workers do"),
     Column("owner_until", Float, comment="lease of that process, seconds since 1970"),
     Index(None, "state"),
+    Index(None, "parent_id"),
 )
 
 job_items = Table(
@@ -334,6 +361,37 @@ Index(
     chunks.c.chunk,
     postgresql_where=chunks.c.done.is_(False),
     sqlite_where=chunks.c.done.is_(False),
+)
+
+metadata_writes = Table(
+    "metadata_writes",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("photo_id", _Id, _ref("photos.id", ondelete="SET NULL")),
+    Column("job_id", _Id, _ref("jobs.id", ondelete="SET NULL")),
+    Column(
+        "picture", Text, nullable=False, comment="digest of the photo's content: known however it is moved"
+    ),
+    Column("target", Text, _one_of("target", Target), nullable=False),
+    Column("file", Text, nullable=False, comment="name of the file that was written, in the photo's folder"),
+    Column("written_digest", Text, nullable=False, comment="BLAKE3 of the whole file as it was written"),
+    Column(
+        "base_digest", Text, comment="the same of the file without what was added; null: there was no file"
+    ),
+    Column("undo", LargeBinary, comment="which bytes were replaced, and where; null: there was no file"),
+    Column("landmarks", JSON, nullable=False, comment="slugs that were written"),
+    Column("written_at", UtcDateTime, nullable=False),
+    Column(
+        "confirmed",
+        Boolean,
+        nullable=False,
+        comment="false: about to be written; the file tells whether it was",
+    ),
+    Index(None, "photo_id"),
+    Index(None, "picture"),
+    Index(None, "written_digest"),
+    Index(None, "job_id"),
+    comment="What this program wrote into which file, and what takes it back exactly.",
 )
 
 workers = Table(

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.chunk_work import ChunkEnd, ChunkWork, RunningModel, Stored, has_to_be_alone
+from tagger.chunk_work import ChunkWork, RunningModel, has_to_be_alone
 from tagger.database import Database
 from tagger.devices import Device, choose_device, core_count, passes_at_once
 from tagger.errors import LeaseLost
+from tagger.holding import ChunkEnd, Holding, Stored
 from tagger.ledger.chunks import Claim, release
 from tagger.ledger.keeper import LeaseKeeper
 from tagger.library import landmark_ids
@@ -24,7 +25,9 @@ from tagger.pipeline import Pipeline
 from tagger.reading import Limits
 from tagger.registry import model_by_id, verify
 from tagger.settings import Settings
+from tagger.tables import WRITING_KINDS
 from tagger.turns import Turns
+from tagger.writing.chunk import ChunkWriting
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +97,7 @@ class Tagger:
     def tag_chunk(
         self, claimed: Claim, on_stored: Callable[[Stored], None] = lambda _stored: None
     ) -> ChunkEnd:
-        """Look at every photo of a claimed chunk that has no outcome yet, and store what was found.
+        """Look at every photo of a claimed chunk that has no outcome yet, or write its metadata, and store what came of it.
 
         Raises:
             ModelFailed, ModelGone, ModelChanged, ModelRefused: the model cannot be run; the chunk was given back.
@@ -130,16 +133,18 @@ class Tagger:
     ) -> ChunkEnd:
         if claimed.attempts > 1:
             RETRIES.inc()
-        return ChunkWork(
+        holding = Holding(
             self._database,
             self._settings,
             claimed,
-            self.running_model(claimed.model_id),
             stop=self.stop,
             lost=lost,
             on_stored=on_stored,
             on_progress=beat,
-        ).run()
+        )
+        if claimed.kind in WRITING_KINDS:
+            return ChunkWriting(holding).run()
+        return ChunkWork(holding, self.running_model(claimed.model_id)).run()
 
     def running_model(self, model_id: int) -> RunningModel:
         """The model, loaded on first use."""

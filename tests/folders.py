@@ -8,7 +8,7 @@ from artifacts import colour_of, tiny_artifact
 from PIL import Image
 from sqlalchemy import Row, func, select
 
-from tagger.chunk_work import Stored
+from tagger.holding import Stored
 from tagger.database import Database
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.progress import FailingPhoto, JobProgress, failing_photos, list_jobs
@@ -104,7 +104,7 @@ class TaggedFolder:
     @property
     def results(self) -> list[str]:
         """What kinds of results the last run stored."""
-        return sorted(type(found.result).__name__ for stored in self.stored for found, _ in stored)
+        return sorted(type(found.result).__name__ for stored in self.stored for found in stored)
 
     def tags_of(self, name: str) -> list[tuple[str, int, bool]]:
         """What is kept of a photo: landmark, rank, accepted."""

@@ -9,15 +9,16 @@ from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.chunk_work import ChunkEnd
 from tagger.database import Database, open_database, patiently
 from tagger.devices import choose_device
+from tagger.holding import ChunkEnd
 from tagger.ledger.chunks import Claim, claim
 from tagger.registry import resolve_model
 from tagger.schedules import RunPutOff, run_due
 from tagger.settings import Settings
 from tagger.tables import Runner
 from tagger.tagging import Tagger
+from tagger.writing.chosen import choose_adopted
 from worker.broker import Broker, send_all
 from worker.messages import ChunkMessage
 from worker.sweeper import Seen, Sweeper
@@ -64,8 +65,10 @@ class Engine:
         return claim(self.database, message.name, Runner.WORKERS, self.name)
 
     def _top_up(self, job_id: int) -> None:
-        """The job's window has moved on: send what has come into it, so that no worker waits for a sweep."""
+        """The job's window has moved on, or a job chained to it is due: send that, so that no worker waits for a sweep."""
         try:
+            for chained in choose_adopted(self.database):
+                send_all(self._app, self.database, chained)
             send_all(self._app, self.database, job_id)
         except (SQLAlchemyError, redis.RedisError, KombuError, OperationalError, OSError) as error:
             log.info("the next chunks are sent by the sweeper: %s", error, extra={"job": job_id})

@@ -1,4 +1,4 @@
-"""A thread of every worker: returns expired leases, sends again what Redis lost, wakes jobs whose root is back.
+"""A thread of every worker: returns expired leases, sends again what Redis lost, wakes jobs whose root is back, lets chained jobs begin.
 
 Any number of sweepers may run: each of their acts is one SQL statement that changes nothing the second time.
 """
@@ -22,6 +22,7 @@ from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH
 from tagger.roots import is_away, list_roots
 from tagger.settings import Settings
 from tagger.tables import Priority, workers
+from tagger.writing.chosen import choose_adopted
 from worker.broker import Broker, queue_depths, send_all
 from worker.celery_settings import QUEUES
 
@@ -96,6 +97,7 @@ class Sweeper:
             LEASES_RETURNED.inc(returned)
             log.warning("%d chunks returned: their lease had ended", returned)
         self._wake_waiting()
+        choose_adopted(self._database)
         self._count_lost()
         send_all(self._app, self._database)
 

@@ -31,7 +31,7 @@ from tagger.cli.output import (
 if TYPE_CHECKING:
     from tagger.database import Database
     from tagger.query import Near, PhotoQuery
-    from tagger.query.details import LastJob, PhotoDetails, Verdict
+    from tagger.query.details import LastJob, MetadataWritten, PhotoDetails, Verdict
     from tagger.settings import Settings
 
 DEFAULT_RADIUS_KM = 10.0
@@ -216,8 +216,8 @@ def _details_document(details: PhotoDetails) -> dict[str, Any]:
     for name, value in vars(details).items():
         if name in {"job", "failure"}:
             document[name] = value and vars(value)
-        elif name == "verdicts":
-            document[name] = [vars(verdict) for verdict in value]
+        elif name in {"verdicts", "metadata"}:
+            document[name] = [vars(each) for each in value]
         elif name != "photo":
             document[name] = value
     return document
@@ -238,6 +238,7 @@ def _print_details(details: PhotoDetails) -> None:
         ("last job", details.job and _job(details.job)),
         ("fails", details.failure and f"{details.failure.kind}: {details.failure.text}"),
         ("gone since", details.gone_since),
+        *(("written", _written(each)) for each in details.metadata),
         *(("copy", printable(copy)) for copy in details.copies),
         *(("verdict", _given(given)) for given in details.verdicts),
     ]
@@ -246,6 +247,12 @@ def _print_details(details: PhotoDetails) -> None:
             typer.echo(f"{name + ':':<12}{value}")
     rows = ([tag.rank, tag.name, _score(tag.score), _word(tag)] for tag in photo.tags)
     write_table(("Rank", "Landmark", "Score", ""), rows, flexible=1)
+
+
+def _written(written: MetadataWritten) -> str:
+    where = "into the photo" if written.target == "embed" else f"into {printable(written.file)}"
+    by = f" by job {written.job}" if written.job else ""
+    return f"{', '.join(written.landmarks)} {where}, {written.written_at:%Y-%m-%d}{by}"
 
 
 def _given(verdict: Verdict) -> str:

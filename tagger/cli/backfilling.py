@@ -9,7 +9,9 @@ import typer
 
 from tagger.cli import console
 from tagger.cli.options import (
+    Description,
     DryRun,
+    Gps,
     Json,
     ModelName,
     PriorityName,
@@ -19,8 +21,10 @@ from tagger.cli.options import (
     TopK,
     Under,
     Wait,
+    WriteTo,
     chosen_date,
     chosen_priority,
+    chosen_write,
 )
 from tagger.cli.output import printable, write_json
 from tagger.cli.progress import ProgressLine
@@ -29,6 +33,7 @@ from tagger.cli.recording import end_of_recording, load, opened, send_messages
 if TYPE_CHECKING:
     from tagger.backfill import Backfill
     from tagger.scan import ScanReport
+    from tagger.writing.asked import WriteAsked
 
 WhatPhotos = Annotated[
     str,
@@ -60,6 +65,9 @@ def backfill(
     top_k: TopK = None,
     threshold: Threshold = None,
     model: ModelName = None,
+    write: WriteTo = "none",
+    gps: Gps = False,
+    description: Description = False,
     priority: PriorityName = "bulk",
     wait: Wait = False,
     dry_run: DryRun = False,
@@ -79,7 +87,8 @@ def backfill(
     from tagger.backfill import count_photos, new_job, record_backfill
     from worker.broker import find_broker
 
-    wanted = chosen_backfill(what, under, landmark, taken_after, taken_before, scan)
+    asked = chosen_write(write, gps=gps, description=description)
+    wanted = chosen_backfill(what, under, landmark, taken_after, taken_before, scan, asked)
     chosen = chosen_priority(priority)
     settings = load(top_k=top_k, threshold=threshold, model=model)
     database = opened(settings)
@@ -104,6 +113,7 @@ def chosen_backfill(
     taken_after: str | None,
     taken_before: str | None,
     scan: list[Path] | None,
+    write: WriteAsked | None,
 ) -> Backfill:
     """The backfill that the options mean together; folders are made absolute, as they are kept."""
     from tagger.backfill import Backfill, What
@@ -117,6 +127,7 @@ def chosen_backfill(
         taken_after=chosen_date(taken_after, "--taken-after"),
         taken_before=chosen_date(taken_before, "--taken-before"),
         scan=tuple(folder.absolute() for folder in scan or ()),
+        write=write,
     )
 
 
@@ -128,6 +139,9 @@ def in_words(wanted: Backfill) -> str:
     parts += [f"taken after {wanted.taken_after:%Y-%m-%d}"] if wanted.taken_after else []
     parts += [f"taken before {wanted.taken_before:%Y-%m-%d}"] if wanted.taken_before else []
     parts += [f"after a scan of {printable(str(folder))}" for folder in wanted.scan]
+    if wanted.write:
+        beside = [name for name in ("gps", "description") if getattr(wanted.write, name)]
+        parts += [f"tags written to {' with '.join((wanted.write.to, *beside))}"]
     return ", ".join(parts)
 
 

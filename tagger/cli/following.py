@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tagger.cli import console
-from tagger.cli.options import FailureKinds, Formatted, JobNumber, Json, Print0, chosen_format, chosen_kinds
+from tagger.cli.options import (
+    FailureKinds,
+    Formatted,
+    JobNumber,
+    Json,
+    Print0,
+    chosen_format,
+    chosen_kinds,
+    chosen_refusals,
+)
 from tagger.cli.pace import Pace, duration
 from tagger.cli.progress import ProgressLine
 
@@ -75,7 +84,7 @@ def failures(
 ) -> None:
     """Every photo that fails now, with the kind, what to do about it, and how often it was tried.
 
-    A photo that was tagged since is not listed.
+    A photo that was tagged since is not listed. Of a job that writes metadata: every photo that it left as it is.
 
     For example:
 
@@ -84,24 +93,30 @@ def failures(
     tagger failures --kind gone --format paths
     """
     from tagger.cli.output import Format, write_failures
-    from tagger.ledger.progress import Failing, failing_photos
+    from tagger.ledger.progress import Failing, failing_photos, unwritten_photos
     from tagger.roots import list_roots
+    from tagger.tables import WRITING_KINDS
 
     chosen = chosen_format(written_as, json=json, print0=print0)
     if chosen is Format.GEOJSON:
         raise typer.BadParameter("failures have no place on a map", param_hint="--format")
-    meant = Failing(job, chosen_kinds(kind))
     settings, database = _open()
-    if job is not None:
-        _one_job(database, job)
+    writing = job is not None and _one_job(database, job).kind in WRITING_KINDS
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, settings.roots)}
-    failing = (
-        (roots[photo.root_id].path_of(photo.path, photo.path_bytes), photo)
-        for photo in failing_photos(database, meant)
+    found = (
+        unwritten_photos(database, job or 0, chosen_refusals(kind))
+        if writing
+        else failing_photos(database, Failing(job, chosen_kinds(kind)))
     )
+    failing = ((roots[photo.root_id].path_of(photo.path, photo.path_bytes), photo) for photo in found)
     count = write_failures(failing, chosen, end=b"\0" if print0 else b"\n")
-    console.say(f"{count} photo{' fails' if count == 1 else 's fail'} now" if count else "no photo fails now")
+    if writing:
+        console.say(f"{count} photo{' was' if count == 1 else 's were'} left without what was to be written")
+    else:
+        console.say(
+            f"{count} photo{' fails' if count == 1 else 's fail'} now" if count else "no photo fails now"
+        )
 
 
 def follow(
@@ -112,10 +127,21 @@ def follow(
     wait_for_worker: bool = False,
     on_poll: Callable[[], None] = lambda: None,
 ) -> int:
-    """Show a job's progress until it ends; returns the exit code that says how.
+    """Show a job's progress until it ends, and that of the job chained to it; returns the exit code that says how.
 
     With `wait_for_worker` it gives up, and says so, when no worker has been there for NO_WORKER_S.
     """
+    code = _follow_one(database, job, json=json, wait_for_worker=wait_for_worker, on_poll=on_poll)
+    chained = None if code == console.NOT_DONE else _one_job(database, job).write_job
+    if chained is None:
+        return code
+    written = _follow_one(database, chained, json=False, wait_for_worker=wait_for_worker, on_poll=on_poll)
+    return written or code
+
+
+def _follow_one(
+    database: Database, job: int, *, json: bool, wait_for_worker: bool, on_poll: Callable[[], None]
+) -> int:
     asked = _Asked(database)
     with ProgressLine(f"job {job}") as line:
         while (progress := asked.progress(job, line)) is None or not progress.is_over:
@@ -187,6 +213,8 @@ def end_of_job(database: Database, job: int, *, json: bool) -> int:
     if progress.state is JobState.CANCELLED:
         console.warn(f"job {job} was cancelled: {progress.note or 'by request'}")
         return console.NOT_DONE
+    if progress.refused:
+        console.say(f"tagger failures {job} lists the photos that were left as they are, and why")
     if progress.failed:
         console.say(f"tagger failures {job} lists the photos that failed")
         return console.SOME_PHOTOS_FAILED
@@ -240,22 +268,36 @@ def _queues(settings: Settings) -> tuple[dict[str, int | None], str | None]:
 
 def sums_of(progress: JobProgress) -> str:
     """A job's numbers in a line."""
-    parts = [f"{progress.tagged} tagged", f"{progress.unknown} unknown", f"{progress.skipped} skipped"]
+    from tagger.tables import WRITING_KINDS
+
+    if progress.kind in WRITING_KINDS:
+        parts = [f"{progress.written} written", f"{progress.unchanged} unchanged"]
+        parts += [f"{progress.refused} refused"] if progress.refused else []
+        parts += [f"{progress.skipped} skipped"] if progress.skipped else []
+    else:
+        parts = [f"{progress.tagged} tagged", f"{progress.unknown} unknown", f"{progress.skipped} skipped"]
     parts += [f"{progress.failed} failed"] if progress.failed else []
     parts += [f"{progress.cancelled} cancelled"] if progress.cancelled else []
     rate = f", {progress.photos_per_second:.1f} photos/s" if progress.photos_per_second else ""
     photos = "1 photo" if progress.total == 1 else f"{progress.total} photos"
-    return f"job {progress.job} {progress.state}: {photos}: {', '.join(parts)}{rate}"
+    what = {"write": ", metadata written", "undo": ", metadata taken back"}.get(progress.kind, "")
+    return f"job {progress.job} {progress.state}{what}: {photos}: {', '.join(parts)}{rate}"
 
 
 def _print_job(progress: JobProgress) -> None:
     left = [f"{progress.running} running", f"{progress.queued} queued"] if not progress.is_over else []
     eta = f", about {duration(progress.eta_seconds)} left" if progress.eta_seconds else ""
     typer.echo(sums_of(progress) + (f"; {', '.join(left)}{eta}" if left else ""))
-    retried = f", a retry of job {progress.parent}" if progress.parent else ""
-    typer.echo(f"  model {progress.model}, {progress.priority}, run by {progress.runner}{retried}")
+    typer.echo(f"  model {progress.model}, {progress.priority}, run by {progress.runner}{_related(progress)}")
     if progress.note:
         typer.echo(f"  {progress.note}")
+
+
+def _related(progress: JobProgress) -> str:
+    if progress.parent:
+        what = "a retry" if progress.kind == "retry" else "writes the tags"
+        return f", {what} of job {progress.parent}"
+    return f", its tags are written by job {progress.write_job}" if progress.write_job else ""
 
 
 def _print_all(
@@ -296,4 +338,5 @@ def _job_cells(job: JobProgress) -> list[str]:
 def _notes(jobs: list[JobProgress]) -> list[str]:
     if not jobs:
         return ["no jobs yet; start one with: tagger tag FOLDER"]
-    return [f"job {job.job}: {job.note}" for job in jobs if job.note and not job.is_over]
+    writes = [sums_of(job) for job in jobs if job.written or job.unchanged or job.refused]
+    return [*writes, *(f"job {job.job}: {job.note}" for job in jobs if job.note and not job.is_over)]

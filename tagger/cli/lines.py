@@ -9,20 +9,19 @@ from typing import Self
 
 import typer
 
-from tagger.chunk_work import Stored
 from tagger.cli.output import printable
 from tagger.cli.progress import ProgressLine
 from tagger.database import Database
+from tagger.holding import Stored, StoredPhoto
 from tagger.ledger.chunks import ItemOutcome
-from tagger.ledger.jobs import model_of
+from tagger.ledger.jobs import kind_of, model_of
 from tagger.ledger.progress import list_jobs
-from tagger.library import Found
 from tagger.photos import path_from_text
 from tagger.registry import model_by_id
-from tagger.results import Looked, Prediction, Result
+from tagger.results import Dealt, Looked, Prediction, Result
 from tagger.roots import Root, list_roots
 from tagger.settings import Settings
-from tagger.tables import Outcome
+from tagger.tables import WRITING_KINDS, Outcome
 
 
 class StoredPrinter:
@@ -38,7 +37,8 @@ class StoredPrinter:
         self._roots: dict[int, Root] = {}
         self._done, self._total = progress.done, progress.total
         self._looked, self._began = 0, time.monotonic()
-        self._progress = ProgressLine("tagging")
+        self._doing = "writing" if kind_of(database, job) in WRITING_KINDS else "tagging"
+        self._progress = ProgressLine(self._doing)
 
     def __enter__(self) -> Self:
         self._progress.__enter__()
@@ -52,24 +52,24 @@ class StoredPrinter:
         with self._lock:
             if self._lines:
                 with self._progress.cleared():
-                    self._print(sorted(stored, key=lambda pair: pair[1].position))
+                    self._print(sorted(stored, key=lambda photo: photo.end.position))
             self._done += len(stored)
             self._looked += len(stored)
             rate = self._looked / max(time.monotonic() - self._began, 0.001)
-            self._progress.show("tagging", self._done, self._total, rate)
+            self._progress.show(self._doing, self._done, self._total, rate)
 
     def _print(self, stored: Stored) -> None:
         try:
-            typer.echo("\n".join(self._line(found, outcome) for found, outcome in stored))
+            typer.echo("\n".join(map(self._line, stored)))
         except BrokenPipeError:  # whoever read the lines has seen enough; the tagging goes on
             self._lines = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    def _line(self, found: Found, outcome: ItemOutcome) -> str:
-        root = self._root(found.item.root_id)
-        name = path_from_text(found.item.path, found.item.path_bytes)
+    def _line(self, stored: StoredPhoto) -> str:
+        root = self._root(stored.item.root_id)
+        name = path_from_text(stored.item.path, stored.item.path_bytes)
         path = os.path.join(root.folder, name) if root else name  # noqa: PTH118 - a Path for each line costs more than the line
-        return photo_line(path, found.result, outcome, self._labels)
+        return photo_line(path, stored.result, stored.end, self._labels)
 
     def _root(self, root_id: int) -> Root | None:
         """None for one that was just absorbed by a root above it: its photos have other paths now."""
@@ -79,7 +79,9 @@ class StoredPrinter:
         return self._roots.get(root_id)
 
 
-def photo_line(path: str, result: Result, outcome: ItemOutcome, labels: Sequence[tuple[str, str]]) -> str:
+def photo_line(
+    path: str, result: Result | Dealt, outcome: ItemOutcome, labels: Sequence[tuple[str, str]]
+) -> str:
     """`labels` holds (slug, name) by the label's position."""
     return f"{printable(path)}: {_what(result, outcome, labels)}"
 
@@ -88,7 +90,9 @@ def scored(prediction: Prediction, labels: Sequence[tuple[str, str]]) -> str:
     return f"{labels[prediction.position][1]} {prediction.score:.0%}"
 
 
-def _what(result: Result, outcome: ItemOutcome, labels: Sequence[tuple[str, str]]) -> str:
+def _what(result: Result | Dealt, outcome: ItemOutcome, labels: Sequence[tuple[str, str]]) -> str:
+    if isinstance(result, Dealt):
+        return f"{outcome.outcome}: {result.text}"
     match outcome.outcome:
         case Outcome.FAILED:
             return f"failed ({outcome.reason}): {outcome.text}"

@@ -17,6 +17,7 @@ from tagger.cli import (
     following,
     judging,
     mending,
+    metadata,
     moving,
     running,
     scheduling,
@@ -29,7 +30,7 @@ from tagger.errors import DatabaseLost, SystemRefused, TaggerError
 
 app = typer.Typer(
     name="tagger",
-    help="Names the landmarks in folders of photos and keeps them in a SQL database. Photos are only read, never changed.",
+    help="Names the landmarks in folders of photos and keeps them in a SQL database. Photos are only read, unless you ask for their metadata to be written.",
     epilog="Start with: tagger tag FOLDER, then: tagger landmarks. Settings: TAGGER_… variables or tagger.toml.",
     no_args_is_help=True,
     add_completion=False,
@@ -87,6 +88,7 @@ for _command, _panel in (
     app.command(rich_help_panel=_panel)(_command)
 app.add_typer(verdicts.verdicts_app, name="verdicts", rich_help_panel="Asking")
 app.add_typer(scheduling.schedule_app, name="schedule", rich_help_panel="Backfills")
+app.add_typer(metadata.metadata_app, name="metadata", rich_help_panel="Metadata")
 app.command(rich_help_panel="Upkeep")(doctor.doctor)
 app.command("export", rich_help_panel="Upkeep")(moving.export)
 app.command("import", rich_help_panel="Upkeep")(moving.import_)

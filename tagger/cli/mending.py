@@ -43,8 +43,11 @@ def retry(
 
     Example: tagger retry --kind unreadable --kind timed-out --wait
     """
+    from tagger.errors import JobNotRetriable
+    from tagger.ledger.jobs import kind_of
     from tagger.ledger.progress import Failing, check_job
     from tagger.ledger.retrying import count_failing, record_retry
+    from tagger.tables import WRITING_KINDS
     from worker.broker import find_broker
 
     wanted, failing = chosen_priority(priority), Failing(job, chosen_kinds(kind))
@@ -52,6 +55,8 @@ def retry(
     database = opened(settings)
     if job is not None:
         check_job(database, job)
+        if kind_of(database, job) in WRITING_KINDS:
+            raise JobNotRetriable(job=job)
     counts = count_failing(database, failing)
     if dry_run or not counts:
         _print_counts(counts, dry_run=dry_run, json=json)
@@ -75,7 +80,7 @@ def _new_job(database: Database, settings: Settings, job: int | None, priority: 
     from tagger.ledger.retrying import like_job
     from tagger.looks import look_of
     from tagger.registry import model_by_id, verify
-    from tagger.tables import Runner
+    from tagger.tables import JobKind, Runner
 
     if job is not None:
         new = like_job(database, job, priority)
@@ -88,7 +93,7 @@ def _new_job(database: Database, settings: Settings, job: int | None, priority: 
         threshold=look.threshold,
         runner=Runner.WORKERS,
         priority=priority,
-        kind="retry",
+        kind=JobKind.RETRY,
     )
 
 

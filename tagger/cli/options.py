@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.tables import Priority
+    from tagger.writing.asked import WriteAsked
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Photos and folders; folders with all that is in them.", metavar="PATH")
@@ -65,6 +66,24 @@ TakenAfter = Annotated[
     str | None, typer.Option("--taken-after", metavar="DATE", help="Taken then or later, camera's time.")
 ]
 TakenBefore = Annotated[str | None, typer.Option("--taken-before", metavar="DATE", help="Taken before then.")]
+WriteTo = Annotated[
+    str,
+    typer.Option(
+        "--write",
+        metavar="none|sidecar|embed",
+        help="Also write the tags into metadata: sidecar: a .xmp file beside the photo; embed: the photo itself.",
+    ),
+]
+Gps = Annotated[
+    bool,
+    typer.Option(
+        "--gps",
+        help="With it, also the landmark's position, marked as derived, where a photo says none.",
+    ),
+]
+Description = Annotated[
+    bool, typer.Option("--description", help="With it, also a description in words, where a photo has none.")
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Follow the job to its end.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Formatted = Annotated[
@@ -95,6 +114,19 @@ def chosen_priority(given: str) -> Priority:
     return Priority(given)
 
 
+def chosen_write(to: str, *, gps: bool, description: bool, option: str = "--write") -> WriteAsked | None:
+    """What --write, --gps and --description mean together; None: nothing is to be written."""
+    from tagger.tables import Target
+    from tagger.writing.asked import WriteAsked
+
+    if to not in {"none", *Target}:
+        raise typer.BadParameter("it is none, sidecar or embed", param_hint=option)
+    if to == "none" and (gps or description):
+        hint = "--gps" if gps else "--description"
+        raise typer.BadParameter("it needs --write sidecar or --write embed", param_hint=hint)
+    return None if to == "none" else WriteAsked(Target(to), gps=gps, description=description)
+
+
 def chosen_kinds(given: Sequence[str] | None) -> tuple[FailureKind, ...]:
     """The kinds of failure that --kind names; an unknown one is wrong usage."""
     unknown = [kind for kind in given or () if kind not in set(FailureKind)]
@@ -103,6 +135,21 @@ def chosen_kinds(given: Sequence[str] | None) -> tuple[FailureKind, ...]:
             f"there is no {unknown[0]}; the kinds are {', '.join(FailureKind)}", param_hint="--kind"
         )
     return tuple(FailureKind(kind) for kind in given or ())
+
+
+def chosen_refusals(given: Sequence[str] | None) -> tuple[str, ...]:
+    """The same of a job that writes metadata."""
+    from tagger.metadata.refusals import RefusalKind
+    from tagger.metadata.trouble import TroubleKind
+
+    kinds = (*RefusalKind, *get_args(TroubleKind))
+    unknown = [kind for kind in given or () if kind not in kinds]
+    if unknown:
+        raise typer.BadParameter(
+            f"there is no {unknown[0]}; of jobs that write, the kinds are {', '.join(kinds)}",
+            param_hint="--kind",
+        )
+    return tuple(given or ())
 
 
 def chosen_date(given: str | None, option: str) -> datetime | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tagger.scan import Selection
     from tagger.settings import Settings
     from tagger.tables import Priority, Runner
+    from tagger.writing.asked import WriteAsked
     from worker.broker import Broker
 
 
@@ -54,8 +55,9 @@ def record(
     runner: Runner,
     priority: Priority,
     again: bool = False,
+    write: WriteAsked | None = None,
 ) -> int:
-    """Scan what was named into a new job; returns its number."""
+    """Scan what was named into a new job; returns its number. `write`: its tags are written into metadata then."""
     from tagger.ledger.jobs import NewJob, create_job, finish_scan
     from tagger.looks import look_of
     from tagger.scan import Scan, check_roots
@@ -69,7 +71,10 @@ def record(
         runner=runner,
         priority=priority,
         again=again,
-        options={"paths": [ascii(str(path)) for path in (*selection.folders, *selection.files)][:100]},
+        options={
+            "paths": [ascii(str(path)) for path in (*selection.folders, *selection.files)][:100],
+            **(write.as_options() if write else {}),
+        },
     )
     job = create_job(database, new)
     with ProgressLine("looking for photos") as line:
@@ -92,13 +97,16 @@ def send(
     *,
     again: bool = False,
     start_redis: bool,
+    write: WriteAsked | None = None,
 ) -> int:
     """Record a job for the workers and send its messages; returns its number."""
     from tagger.tables import Runner
     from worker.broker import find_broker
 
     broker = find_broker(settings, start=start_redis)
-    job = record(database, settings, selection, runner=Runner.WORKERS, priority=priority, again=again)
+    job = record(
+        database, settings, selection, runner=Runner.WORKERS, priority=priority, again=again, write=write
+    )
     send_messages(database, broker, job)
     return job
 
@@ -123,7 +131,9 @@ def end_of_recording(database: Database, job: int, *, wait: bool, json: bool) ->
     _say_recorded(database, job, json=json)
 
 
-def print_preview(settings: Settings, selection: Selection, *, again: bool) -> None:
+def print_preview(
+    settings: Settings, selection: Selection, *, again: bool, write: WriteAsked | None = None
+) -> None:
     """What a job would do, without recording it."""
     from tagger.looks import look_of
     from tagger.scan import check_roots, preview
@@ -133,6 +143,11 @@ def print_preview(settings: Settings, selection: Selection, *, again: bool) -> N
     found, seen = preview(database, selection, look_of(database, settings, again=again), settings.roots)
     skipped = f", {seen} skipped as this model has looked at them before" if seen else ""
     typer.echo(f"{found - seen} photos would be looked at{skipped}; nothing was recorded")
+    if write is not None:
+        console.say(
+            "their tags would then be written; for photos tagged already, this shows each difference: "
+            f"tagger metadata write --to {write.to} --dry-run"
+        )
 
 
 def _say_recorded(database: Database, job: int, *, json: bool) -> None:

@@ -9,12 +9,16 @@ import typer
 from tagger.cli import console
 from tagger.cli.backfilling import OfLandmark, ScanFirst, WhatPhotos, chosen_backfill, in_words
 from tagger.cli.options import (
+    Description,
+    Gps,
     Json,
     PriorityName,
     TakenAfter,
     TakenBefore,
     Under,
+    WriteTo,
     chosen_priority,
+    chosen_write,
 )
 from tagger.cli.output import write_json, write_table
 from tagger.cli.recording import load, opened, send_messages
@@ -48,6 +52,9 @@ def add(
     taken_after: TakenAfter = None,
     taken_before: TakenBefore = None,
     scan: ScanFirst = None,
+    write: WriteTo = "none",
+    gps: Gps = False,
+    description: Description = False,
     priority: PriorityName = "bulk",
     json: Json = False,
 ) -> None:
@@ -58,7 +65,8 @@ def add(
     from tagger.backfill import check
     from tagger.schedules import add_schedule, explain
 
-    wanted = chosen_backfill(what, under, landmark, taken_after, taken_before, scan)
+    asked = chosen_write(write, gps=gps, description=description)
+    wanted = chosen_backfill(what, under, landmark, taken_after, taken_before, scan, asked)
     settings = load()
     database = opened(settings)
     check(database, wanted, settings.roots)

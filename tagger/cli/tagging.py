@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import console
+from tagger.cli.local_jobs import end_here, run_here, write_here
 from tagger.cli.options import (
     Again,
     BatchSize,
+    Description,
     DeviceName,
     DryRun,
     Exclude,
+    Gps,
     Include,
     Json,
     ModelName,
@@ -22,15 +25,15 @@ from tagger.cli.options import (
     Threshold,
     TopK,
     Wait,
+    WriteTo,
     chosen_priority,
+    chosen_write,
 )
 from tagger.cli.output import printable
 from tagger.cli.recording import end_of_recording, load, opened, print_preview, record, select, send
 
 if TYPE_CHECKING:
-    from tagger.database import Database
-    from tagger.profiling import Profile
-    from tagger.settings import Settings
+    pass
 
 
 def tag(
@@ -41,6 +44,9 @@ def tag(
     device: DeviceName = None,
     batch_size: BatchSize = None,
     again: Again = False,
+    write: WriteTo = "none",
+    gps: Gps = False,
+    description: Description = False,
     include: Include = None,
     exclude: Exclude = None,
     dry_run: DryRun = False,
@@ -50,28 +56,37 @@ def tag(
     """Tag photos in this process; no server is needed.
 
     Prints a line per photo and stores everything in the database. Photos that were tagged before are skipped,
-    so the same command again goes on where it stopped. Photos are only read.
+    so the same command again goes on where it stopped. Photos are only read, unless --write says otherwise; whatever
+    was written is taken back exactly by: tagger metadata undo
 
     Example: tagger tag ~/Pictures, then: tagger landmarks
     """
     from tagger.ledger.progress import list_jobs
     from tagger.tables import Priority, Runner
 
+    asked = chosen_write(write, gps=gps, description=description)
     settings = load(top_k=top_k, threshold=threshold, model=model, device=device, batch_size=batch_size)
     selection = select(paths, include, exclude)
     if dry_run:
-        print_preview(settings, selection, again=again)
+        print_preview(settings, selection, again=again, write=asked)
         return
     database = opened(settings)
     job = record(
-        database, settings, selection, runner=Runner.LOCAL, priority=Priority.INTERACTIVE, again=again
+        database,
+        settings,
+        selection,
+        runner=Runner.LOCAL,
+        priority=Priority.INTERACTIVE,
+        again=again,
+        write=asked,
     )
-    spent = _run(database, settings, job, json=json)
+    spent = run_here(database, settings, job, lines=not json)
     if profile and spent is not None:
         from tagger.cli.profile import print_profile
 
         print_profile(spent, list_jobs(database, job)[0].done)
-    raise typer.Exit(_end(database, job, json=json))
+    code = end_here(database, job, json=json)
+    raise typer.Exit(write_here(database, settings, job, lines=not json) or code)
 
 
 def look(
@@ -105,6 +120,9 @@ def enqueue(
     threshold: Threshold = None,
     model: ModelName = None,
     again: Again = False,
+    write: WriteTo = "none",
+    gps: Gps = False,
+    description: Description = False,
     include: Include = None,
     exclude: Exclude = None,
     wait: Wait = False,
@@ -117,14 +135,14 @@ def enqueue(
 
     Example: tagger enqueue ~/Pictures --wait (with tagger worker running in another terminal)
     """
-    wanted = chosen_priority(priority)
+    wanted, asked = chosen_priority(priority), chosen_write(write, gps=gps, description=description)
     settings = load(top_k=top_k, threshold=threshold, model=model)
     selection = select(paths, include, exclude)
     if dry_run:
-        print_preview(settings, selection, again=again)
+        print_preview(settings, selection, again=again, write=asked)
         return
     database = opened(settings)
-    job = send(database, settings, selection, wanted, again=again, start_redis=wait)
+    job = send(database, settings, selection, wanted, again=again, start_redis=wait, write=asked)
     end_of_recording(database, job, wait=wait, json=json)
 
 
@@ -153,32 +171,3 @@ def forget(
     for path, count in counts.items():
         verb = "would be forgotten" if dry_run else "forgotten"
         typer.echo(f"{printable(path)}: {count} photo{'' if count == 1 else 's'} {verb}")
-
-
-def _run(database: Database, settings: Settings, job: int, *, json: bool) -> Profile | None:
-    """Run a local job in this process; None where nothing of it is left to do."""
-    from tagger.cli.lines import StoredPrinter
-    from tagger.devices import quiet_threads
-    from tagger.ledger.progress import list_jobs
-
-    if list_jobs(database, job)[0].is_over:
-        return None
-    quiet_threads()
-    from tagger.local import run_job
-
-    with StoredPrinter(database, settings, job, lines=not json) as printer:
-        return run_job(database, settings, job, printer.show)
-
-
-def _end(database: Database, job: int, *, json: bool) -> int:
-    """Print how a local job ended; returns the code that says so."""
-    from tagger.cli.following import end_of_job
-    from tagger.ledger.jobs import cancel_job
-    from tagger.ledger.progress import list_jobs
-    from tagger.tables import JobState
-
-    progress = list_jobs(database, job)[0]
-    if progress.state is JobState.WAITING:
-        with database.write() as connection:
-            cancel_job(connection, job, f"{progress.note}; run the same command again when it is there")
-    return end_of_job(database, job, json=json)

@@ -6,8 +6,8 @@ import socket
 from sqlalchemy import Connection, case, or_, select, update
 
 from tagger.database import Database, db_now
-from tagger.ledger.jobs import OPEN_STATES, cancel_job, finish_if_done, lock_open_chunks
-from tagger.tables import JobState, Runner, jobs
+from tagger.ledger.jobs import NOBODY, OPEN_STATES, cancel_job, finish_if_done, lock_open_chunks
+from tagger.tables import JobKind, JobState, Runner, jobs
 
 
 def settle_abandoned(database: Database) -> None:
@@ -21,7 +21,7 @@ def settle_abandoned(database: Database) -> None:
         with database.write() as connection:
             lock_open_chunks(connection, row.id)
             still = connection.execute(
-                select(jobs.c.runner)
+                select(jobs.c.runner, jobs.c.kind, jobs.c.parent_id)
                 .where(jobs.c.id == row.id, jobs.c.state.in_(OPEN_STATES), dead)
                 .with_for_update(key_share=True)
             ).one_or_none()
@@ -29,6 +29,11 @@ def settle_abandoned(database: Database) -> None:
                 continue
             if still.runner == Runner.LOCAL:
                 cancel_job(connection, row.id, "its process ended; run the same command again to go on")
+            elif still.kind == JobKind.WRITE and still.parent_id is not None:
+                # Its photos are those of another job, so whoever sees it next can go on choosing them.
+                connection.execute(
+                    update(jobs).where(jobs.c.id == row.id).values(owner=NOBODY, owner_until=None)
+                )
             else:
                 _close_cut_off_scan(connection, row.id)
 

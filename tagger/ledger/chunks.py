@@ -7,7 +7,7 @@ late or repeated worker stores nothing. All times come from the database's clock
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, 
 from tagger.database import Database, db_now
 from tagger.errors import LeaseLost
 from tagger.ledger.jobs import CLAIMABLE, LEASE_S, finish_if_done
-from tagger.tables import JobState, Outcome, Runner, chunks, job_items, jobs
+from tagger.tables import JobKind, JobState, Outcome, Runner, chunks, job_items, jobs
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,13 @@ class Claim:
     top_k: int
     threshold: float
     again: bool
+    kind: JobKind = JobKind.TAG
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ItemOutcome:
-    """How one item ended. `reason` says why it was skipped, or the kind of failure."""
+    """How one item ended. `reason` says why it was skipped, or the kind of failure or refusal."""
 
     position: int
     outcome: Outcome
@@ -97,6 +99,8 @@ def claim(database: Database, name: ChunkName, runner: Runner, worker: str) -> C
         job.top_k,
         job.threshold,
         job.again,
+        JobKind(job.kind),
+        job.options,
     )
 
 

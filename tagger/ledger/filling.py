@@ -22,15 +22,17 @@ def fill_job(
     conditions: Sequence[Condition],
     source: FromClause = photos,
     on_found: Callable[[int], None] = lambda _count: None,
+    *,
+    after: int = 0,
 ) -> int:
     """Add every photo that fits to a job being scanned; returns how many. `on_found` is told how many so far.
 
-    `source` is what the conditions speak of: photos, joined with whatever else.
+    `source` is what the conditions speak of: photos, joined with whatever else. Those up to the id `after` are in it.
 
     Raises:
         ScanEnded: the job was cancelled meanwhile.
     """
-    found = after = 0
+    found = 0
     while True:
         with database.write() as connection:
             added, after = _add_page(connection, job_id, conditions, source, after)

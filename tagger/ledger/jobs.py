@@ -11,13 +11,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, case, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, case, exists, func, insert, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database import Database, db_now
 from tagger.errors import ScanEnded
-from tagger.tables import JobState, Outcome, Priority, Runner, chunks, job_items, jobs
+from tagger.tables import (
+    WRITING_KINDS,
+    JobKind,
+    JobState,
+    Outcome,
+    Priority,
+    Runner,
+    chunks,
+    job_items,
+    jobs,
+)
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +41,11 @@ LARGEST_CHUNK = 256
 """Chunks grow: small jobs still spread over several workers, large ones need few messages."""
 
 SEEN_BEFORE = "looked at before with the same model"
+
+NOBODY = ""
+"""Owner of a job that is to be filled by whoever sees it first."""
+WRITE = "write"
+"""Among a job's options: what is to be written into its photos' metadata, as `writing.asked` reads it."""
 
 
 CLAIMABLE = (JobState.SCANNING, JobState.QUEUED, JobState.RUNNING)
@@ -45,11 +61,11 @@ class NewJob:
     threshold: float
     runner: Runner
     priority: Priority = Priority.BULK
-    kind: str = "tag"
+    kind: JobKind = JobKind.TAG
     again: bool = False
     options: dict[str, object] | None = None
     parent_id: int | None = None
-    """The job whose failed photos this one retries."""
+    """The job whose failed photos this one retries, or whose tags it writes."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +197,11 @@ def model_of(database: Database, job_id: int) -> int:
         return int(connection.execute(select(jobs.c.model_id).where(jobs.c.id == job_id)).scalar_one())
 
 
+def kind_of(database: Database, job_id: int) -> JobKind:
+    with database.read() as connection:
+        return JobKind(connection.execute(select(jobs.c.kind).where(jobs.c.id == job_id)).scalar_one())
+
+
 def renew_owned(database: Database, job_id: int) -> None:
     """Show that this process, which scans or runs the job, is alive."""
     mine = (jobs.c.id == job_id, jobs.c.owner == process_name())
@@ -217,11 +238,44 @@ def finish_if_done(connection: Connection, job_id: int) -> None:
     # A job that waited for a root and was woken is no longer called scanning, though its scan may go on.
     scanned = or_(jobs.c.runner == Runner.LOCAL, jobs.c.owner.is_(None))
     ending = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.PAUSED)
-    connection.execute(
+    ended = connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state.in_(ending), scanned, no_open_chunk)
         .values(state=JobState.FINISHED, finished_at=datetime.now(UTC), owner=None, owner_until=None)
+        .returning(*jobs.c)
+    ).one_or_none()
+    if ended is not None and WRITE in ended.options and ended.kind not in WRITING_KINDS:
+        _chain_write(connection, ended)
+
+
+def _chain_write(connection: Connection, ended: Row[Any]) -> None:
+    """A job that writes the tags of one that has just ended; whose photos those are is found out by who works on it."""
+    new = NewJob(
+        model_id=ended.model_id,
+        top_k=ended.top_k,
+        threshold=ended.threshold,
+        runner=Runner(ended.runner),
+        priority=Priority(ended.priority),
+        kind=JobKind.WRITE,
+        options={WRITE: ended.options[WRITE]},
+        parent_id=ended.id,
     )
+    job_id = make_job(connection, new)
+    if new.runner is Runner.WORKERS:
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(owner=NOBODY, owner_until=None))
+
+
+def adopt_job(database: Database) -> int | None:
+    """Take a job whose photos nobody has chosen yet, or not all of them; None where there is none."""
+    unchosen = (jobs.c.owner == NOBODY, jobs.c.state.in_(OPEN_STATES))
+    with database.read() as connection:
+        job_id = connection.scalar(select(jobs.c.id).where(*unchosen).order_by(jobs.c.id).limit(1))
+    if job_id is None:
+        return None
+    mine = {"owner": process_name(), "owner_until": db_now() + LEASE_S}
+    with database.write() as connection:
+        taken = connection.execute(update(jobs).where(jobs.c.id == job_id, *unchosen).values(mine))
+    return job_id if taken.rowcount else None
 
 
 def wait_for_root(database: Database, job_id: int, root_name: str) -> None:

@@ -1,7 +1,7 @@
 """How far jobs are: numbers summed over their chunks, so that they are cheap and cannot drift."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    Label,
     Row,
     Subquery,
     case,
@@ -24,8 +25,9 @@ from tagger.database import Database, db_now
 from tagger.errors import FailureKind, JobNotFound
 from tagger.ledger.jobs import OPEN_STATES
 from tagger.ledger.windows import WORKER_SEEN_S, in_window, window_size
-from tagger.tables import JobState, Outcome, chunks, job_items, jobs, models, photos, workers
+from tagger.tables import JobKind, JobState, Outcome, chunks, job_items, jobs, models, photos, workers
 
+_WORKED = tuple(outcome for outcome in Outcome if outcome not in {Outcome.SKIPPED, Outcome.CANCELLED})
 LEAST_WORKED_S = 1.0
 """A rate over less says nothing."""
 LATELY_S = 60.0
@@ -49,6 +51,9 @@ class JobProgress:
     running: int
     tagged: int
     unknown: int
+    written: int
+    unchanged: int
+    refused: int
     skipped: int
     failed: int
     cancelled: int
@@ -57,11 +62,13 @@ class JobProgress:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    write_job: int | None
+    """The job that writes the tags of this one into metadata."""
 
     @property
     def done(self) -> int:
         """Photos with an outcome; cancelled ones have none."""
-        return self.tagged + self.unknown + self.skipped + self.failed
+        return self.total - self.queued - self.running - self.cancelled
 
     @property
     def is_over(self) -> bool:
@@ -107,7 +114,7 @@ def _list(connection: Connection, wanted: Sequence[ColumnElement[bool]]) -> list
     now = connection.execute(select(db_now())).scalar_one()  # asked once: SQLite works it out for each row
     sums, lately = _sums(wanted), _lately(wanted, now)
     query = (
-        select(jobs, models.c.name.label("model"), sums, lately)
+        select(jobs, models.c.name.label("model"), _write_job(), sums, lately)
         .join(models, models.c.id == jobs.c.model_id)
         .outerjoin(sums, sums.c.job_id == jobs.c.id)
         .outerjoin(lately, lately.c.job_id == jobs.c.id)
@@ -115,6 +122,14 @@ def _list(connection: Connection, wanted: Sequence[ColumnElement[bool]]) -> list
         .order_by(jobs.c.id.desc())
     )
     return [_progress(row) for row in connection.execute(query)]
+
+
+def _write_job() -> Label[int | None]:
+    chained = jobs.alias("chained")
+    query = select(func.max(chained.c.id)).where(
+        chained.c.parent_id == jobs.c.id, chained.c.kind == JobKind.WRITE
+    )
+    return query.correlate(jobs).scalar_subquery().label("write_job")
 
 
 def _sums(wanted: Sequence[ColumnElement[bool]]) -> Subquery:
@@ -127,7 +142,7 @@ def _lately(wanted: Sequence[ColumnElement[bool]], now: float) -> Subquery:
     """Of open jobs: how many photos are in hand, how many were looked at lately, and for how long that was measured."""
     held = (chunks.c.done.is_(False)) & (chunks.c.lease_until > now)
     open_items = chunks.c.last - chunks.c.first + 1 - sum(chunks.c[outcome.value] for outcome in Outcome)
-    looked = chunks.c.tagged + chunks.c.unknown + chunks.c.failed
+    looked = sum(chunks.c[outcome.value] for outcome in _WORKED)
     still_open = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), *wanted)
     return (
         select(
@@ -239,12 +254,35 @@ def failing_photos(database: Database, failing: Failing | None = None) -> Iterat
         after = rows[-1].id
 
 
+def unwritten_photos(database: Database, job_id: int, kinds: Collection[str] = ()) -> Iterator[FailingPhoto]:
+    """Every photo that a job which writes metadata refused or failed, with the reason, in pages by key."""
+    after = -1
+    while True:
+        query = (
+            select(job_items, photos.c.root_id, photos.c.path, photos.c.path_bytes)
+            .join(photos, photos.c.id == job_items.c.photo_id)
+            .where(job_items.c.job_id == job_id, job_items.c.position > after)
+            .where(job_items.c.outcome.in_((Outcome.REFUSED, Outcome.FAILED)))
+        )
+        if kinds:
+            query = query.where(job_items.c.reason.in_(kinds))
+        with database.read() as connection:
+            rows = connection.execute(query.order_by(job_items.c.position).limit(FAILURES_PAGE)).all()
+        for row in rows:
+            yield FailingPhoto(
+                row.root_id, row.path, row.path_bytes, row.reason, row.error_text, row.attempts, job_id
+            )
+        if len(rows) < FAILURES_PAGE:
+            return
+        after = rows[-1].position
+
+
 def _progress(row: Row[Any]) -> JobProgress:
     numbers = {outcome.value: int(getattr(row, outcome.value) or 0) for outcome in Outcome}
     is_over = row.state in {JobState.FINISHED, JobState.CANCELLED}
     running = 0 if is_over else int(row.held or 0)
     queued = row.total - running - sum(numbers.values())
-    looked = numbers["tagged"] + numbers["unknown"] + numbers["failed"]
+    looked = sum(numbers[outcome.value] for outcome in _WORKED)
     rate = _rate(looked, _seconds_worked(row)) if is_over else _rate(row.lately, row.lately_s)
     left = queued + running
     return JobProgress(
@@ -264,6 +302,7 @@ def _progress(row: Row[Any]) -> JobProgress:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        write_job=row.write_job,
         **numbers,
     )
 

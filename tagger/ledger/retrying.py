@@ -12,7 +12,7 @@ from tagger.database import Database
 from tagger.ledger.filling import fill_job
 from tagger.ledger.jobs import NewJob, create_job, finish_scan, kept_alive
 from tagger.ledger.progress import Failing, failing_now
-from tagger.tables import Priority, Runner, jobs, photos
+from tagger.tables import JobKind, Priority, Runner, jobs, photos
 
 
 def count_failing(database: Database, failing: Failing) -> dict[str, int]:
@@ -34,7 +34,7 @@ def like_job(database: Database, job_id: int, priority: Priority) -> NewJob:
         threshold=job.threshold,
         runner=Runner.WORKERS,
         priority=priority,
-        kind="retry",
+        kind=JobKind.RETRY,
         parent_id=job_id,
     )
 

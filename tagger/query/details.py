@@ -15,7 +15,19 @@ from tagger.landmarks import Landmark, all_landmarks, landmarks_in_country
 from tagger.photos import path_text
 from tagger.query.tagged import Names, TaggedPhoto, photo_rows, tag_rows
 from tagger.roots import Places, list_roots
-from tagger.tables import Outcome, contents, job_items, landmarks, models, photos, tags, verdicts
+from tagger.tables import (
+    WRITING_KINDS,
+    Outcome,
+    contents,
+    job_items,
+    jobs,
+    landmarks,
+    metadata_writes,
+    models,
+    photos,
+    tags,
+    verdicts,
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,17 @@ class LastJob:
 
 
 @dataclass(frozen=True)
+class MetadataWritten:
+    """A file that tags were written into, by its name in the photo's folder, and the slugs of their landmarks."""
+
+    file: str
+    target: str
+    landmarks: tuple[str, ...]
+    written_at: datetime
+    job: int | None
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why the photo cannot be looked at now."""
 
@@ -78,6 +101,7 @@ class PhotoDetails:
     looked_at: datetime | None
     job: LastJob | None
     failure: Failure | None
+    metadata: tuple[MetadataWritten, ...]
     verdicts: tuple[Verdict, ...]
     copies: tuple[str, ...]
 
@@ -199,6 +223,7 @@ def _details(connection: Connection, names: Names, row: Row[Any], known: Sequenc
         looked_at=looked.looked_at if looked else None,
         job=_last_job(connection, row.id),
         failure=_failure(file),
+        metadata=_metadata(connection, row.id),
         verdicts=_verdicts(connection, row.content_id),
         copies=_copies(connection, names, row),
     )
@@ -213,13 +238,27 @@ def _failure(file: Row[Any]) -> Failure | None:
 def _last_job(connection: Connection, photo_id: int) -> LastJob | None:
     item = connection.execute(
         select(job_items)
+        .join(jobs, jobs.c.id == job_items.c.job_id)
         .where(job_items.c.photo_id == photo_id, job_items.c.outcome.is_not(None))
+        .where(jobs.c.kind.not_in(WRITING_KINDS))
         .order_by(job_items.c.job_id.desc())
         .limit(1)
     ).one_or_none()
     if item is None:
         return None
     return LastJob(item.job_id, Outcome(item.outcome), item.reason, item.attempts)
+
+
+def _metadata(connection: Connection, photo_id: int) -> tuple[MetadataWritten, ...]:
+    rows = connection.execute(
+        select(metadata_writes)
+        .where(metadata_writes.c.photo_id == photo_id, metadata_writes.c.confirmed)
+        .order_by(metadata_writes.c.id)
+    )
+    return tuple(
+        MetadataWritten(row.file, row.target, tuple(row.landmarks), row.written_at, row.job_id)
+        for row in rows
+    )
 
 
 def _verdicts(connection: Connection, content_id: int | None) -> tuple[Verdict, ...]:

@@ -39,6 +39,7 @@ class TaggedPhoto:
     `outcome` counts verdicts: tagged means that a tag is accepted now. None: nobody has looked yet.
     """
 
+    id: int
     path: str
     outcome: Outcome | None
     digest: str | None
@@ -94,6 +95,7 @@ class Names:
     ) -> TaggedPhoto:
         """The photo of `row`; `known` are all of its tags, `shown` those to give."""
         return TaggedPhoto(
+            id=row.id,
             path=self.path(connection, row),
             outcome=_outcome(row, known),
             digest=row.digest,

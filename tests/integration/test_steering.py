@@ -10,9 +10,10 @@ from sqlalchemy import func, select, update
 from threads import in_threads
 
 from tagger import chunk_work
-from tagger.chunk_work import SAFE_ATTEMPTS, ChunkEnd
+from tagger.chunk_work import SAFE_ATTEMPTS
 from tagger.database import Database
 from tagger.errors import JobNotFound, JobNotPausable, JobOver, LeaseLost
+from tagger.holding import ChunkEnd
 from tagger.ledger import steering
 from tagger.ledger.abandoned import settle_abandoned
 from tagger.ledger.chunks import ChunkName, Claim, claim, claim_next

@@ -16,9 +16,9 @@ from threads import in_threads
 
 from tagger import chunk_work
 from tagger.artifact import InputRule, Manifest, save_artifact
-from tagger.chunk_work import ChunkEnd, Stored
 from tagger.database import Database
 from tagger.errors import FailureKind, ModelFailed
+from tagger.holding import ChunkEnd, Stored
 from tagger.ledger.chunks import ChunkName, claim, claim_next
 from tagger.ledger.dispatch import return_expired
 from tagger.ledger.jobs import cancel_job

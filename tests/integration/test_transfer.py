@@ -26,6 +26,7 @@ from tagger.tables import (
     landmarks,
     ledgers,
     metadata,
+    metadata_writes,
     models,
     photos,
     schedule_runs,
@@ -75,6 +76,11 @@ def _write_a_schedule(database: Database) -> None:
         ).scalar_one()
         connection.execute(
             insert(schedule_runs).values(schedule_id=schedule, due_at=NOW, started_at=NOW, job_id=1)
+        )
+        written = {"photo_id": 1, "job_id": 1, "picture": "1-p", "target": "embed", "file": "a.jpg"}
+        digests = {"written_digest": "w", "base_digest": "b", "undo": b"\x00\xff", "landmarks": ["a"]}
+        connection.execute(
+            insert(metadata_writes).values(**written, **digests, written_at=NOW, confirmed=True)
         )
         connection.execute(insert(workers).values(name="w", device="cpu", started_at=NOW, seen_at=1.0))
 

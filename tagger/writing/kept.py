@@ -1,0 +1,145 @@
+"""What is kept of each write: which file it made, and what takes it back. SQL only; files are changed elsewhere.
+
+A row is made before its file is replaced, and found again by the digest of the file, so whatever is interrupted where:
+the file itself tells which row is true of it. A copy of a written file, or one that was moved, is found as well.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
+
+from tagger.database import Database
+from tagger.metadata.planning import Kept
+from tagger.tables import Target, metadata_writes, photos
+
+
+@dataclass(frozen=True)
+class NewWrite:
+    """A file about to be replaced: `file` is its name in the photo's folder."""
+
+    photo_id: int
+    job_id: int
+    picture: str
+    target: Target
+    file: str
+    kept: Kept
+    landmarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FileAfter:
+    """The photo's own file after a write, so that no scan takes it for changed."""
+
+    photo_id: int
+    size_before: int
+    mtime_before_ns: int
+    size_bytes: int
+    mtime_ns: int
+
+
+def find_kept(database: Database, photo_id: int | None, written: str) -> Kept | None:
+    """What takes back the write that made a file with this digest: the photo's own, else any other file's."""
+    query = select(metadata_writes).where(metadata_writes.c.written_digest == written)
+    with database.read() as connection:
+        rows = connection.execute(query.order_by(metadata_writes.c.id.desc()).limit(100)).all()
+    own = [row for row in rows if row.photo_id == photo_id]
+    bases = {row.base_digest for row in rows}
+    if own:
+        return _kept(own[0])
+    # Of two originals that became the same file, nobody can say which one a third was.
+    return _kept(rows[0]) if len(bases) == 1 else None
+
+
+def was_begun(database: Database, job_id: int, photo_id: int, written: str) -> bool:
+    """Whether this job was about to write this file, and did not come to say that it had."""
+    unconfirmed = (
+        metadata_writes.c.job_id == job_id,
+        metadata_writes.c.photo_id == photo_id,
+        metadata_writes.c.written_digest == written,
+        metadata_writes.c.confirmed.is_(False),
+    )
+    with database.read() as connection:
+        return connection.scalar(select(metadata_writes.c.id).where(*unconfirmed).limit(1)) is not None
+
+
+def record_intents(database: Database, writes: Sequence[NewWrite]) -> None:
+    """Say what is about to be written, before it is."""
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "photo_id": write.photo_id,
+            "job_id": write.job_id,
+            "picture": write.picture,
+            "target": write.target,
+            "file": write.file,
+            "written_digest": write.kept.written,
+            "base_digest": write.kept.base,
+            "undo": write.kept.undo,
+            "landmarks": list(write.landmarks),
+            "written_at": now,
+            "confirmed": False,
+        }
+        for write in writes
+    ]
+    if rows:
+        with database.write() as connection:
+            connection.execute(insert(metadata_writes), rows)
+
+
+def confirm(
+    connection: Connection, photo_id: int, file: str, before: str | None, written: str | None
+) -> None:
+    """The file of this photo has the digest `written` now, and had `before`: what is kept of other states is history.
+
+    None: there is no file, or nothing of ours is left in it. What is kept for a photo that is gone or forgotten, and
+    was found by its digest when this one turned out to be the same file, is history too.
+    """
+    of_file = (metadata_writes.c.photo_id == photo_id, metadata_writes.c.file == file)
+    latest = (
+        select(metadata_writes.c.id)
+        .where(*of_file, metadata_writes.c.written_digest == (written or ""))
+        .order_by(metadata_writes.c.id.desc())
+        .limit(1)
+    )
+    kept = connection.scalar(latest)
+    connection.execute(delete(metadata_writes).where(*of_file, metadata_writes.c.id != (kept or 0)))
+    gone = select(photos.c.id).where(photos.c.gone_since.is_not(None))
+    orphaned = or_(metadata_writes.c.photo_id.is_(None), metadata_writes.c.photo_id.in_(gone))
+    was = metadata_writes.c.written_digest == (before or "")
+    connection.execute(delete(metadata_writes).where(was, orphaned))
+    if kept is not None:
+        connection.execute(update(metadata_writes).where(metadata_writes.c.id == kept).values(confirmed=True))
+
+
+def note_files(connection: Connection, after: Iterable[FileAfter]) -> None:
+    """The files have other sizes now, and still show what was looked at."""
+    as_before = (
+        photos.c.id == bindparam("photo"),
+        photos.c.looked_size_bytes == bindparam("size_before"),
+        photos.c.looked_mtime_ns == bindparam("mtime_before"),
+    )
+    now: dict[str, Any] = {
+        "size_bytes": bindparam("size"),
+        "mtime_ns": bindparam("mtime"),
+        "looked_size_bytes": bindparam("size"),
+        "looked_mtime_ns": bindparam("mtime"),
+    }
+    rows = [
+        {
+            "photo": each.photo_id,
+            "size_before": each.size_before,
+            "mtime_before": each.mtime_before_ns,
+            "size": each.size_bytes,
+            "mtime": each.mtime_ns,
+        }
+        for each in sorted(after, key=lambda each: each.photo_id)
+    ]
+    if rows:
+        connection.execute(update(photos).where(*as_before).values(now), rows)
+
+
+def _kept(row: Row[Any]) -> Kept:
+    return Kept(row.written_digest, row.base_digest, row.undo)

@@ -1,0 +1,186 @@
+"""One photo's metadata: which of its files are to change, prepared, and put in place. Knows no SQL.
+
+A refused embedding leaves the photo as it is; its tags go into a sidecar, unless it is not the photo it was.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.metadata.additions import Additions
+from tagger.metadata.planning import FindKept, Plan, check_picture, plan_embed, plan_sidecar
+from tagger.metadata.refusals import RefusalKind, WriteRefused
+from tagger.metadata.replacing import Prepared, WriteFailed, prepare
+from tagger.metadata.sidecars import sidecar_of, sidecars_there
+from tagger.photos.reading import read_photo
+from tagger.tables import Outcome, Target
+
+NO_SIDECAR_FOR = (RefusalKind.CHANGED, RefusalKind.BUSY)
+"""What a sidecar would say of such a photo may be wrong."""
+
+
+@dataclass(frozen=True)
+class PhotoToWrite:
+    """`picture` is the digest that the photo was tagged under, None where any will do. `target` is None where nothing is to be added.
+
+    `written` are the places where this program has written before.
+    """
+
+    path: Path
+    picture: str | None
+    additions: Additions
+    target: Target | None
+    written: frozenset[Target]
+    max_bytes: int
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        return tuple(landmark.slug for landmark in self.additions.landmarks)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A file of a photo, and what it should be."""
+
+    target: Target
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class PlannedPhoto:
+    """All files of a photo that matter. `refusal`: why its own file is left alone though it was asked for."""
+
+    photo: PhotoToWrite
+    files: tuple[Planned, ...] = ()
+    refusal: WriteRefused | None = None
+
+
+@dataclass
+class ReadyPhoto:
+    """A planned photo whose changed files wait beside the old ones. `discard` or `put_in_place` ends that."""
+
+    planned: PlannedPhoto
+    prepared: tuple[tuple[Planned, Prepared], ...] = ()
+    replaced: list[tuple[Planned, Prepared]] = field(default_factory=list)
+
+    def put_in_place(self) -> None:
+        """Raises:
+        WriteRefused, WriteFailed: the file is as it was; those before it are written.
+        """
+        try:
+            for planned, prepared in self.prepared:
+                prepared.replace()
+                self.replaced.append((planned, prepared))
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        for _, prepared in self.prepared:
+            prepared.discard()
+
+    @property
+    def outcome(self) -> Outcome:
+        """Once all is in place."""
+        if self.planned.refusal is not None:
+            return Outcome.REFUSED
+        return Outcome.WRITTEN if self.prepared else Outcome.UNCHANGED
+
+
+def plan_photo(photo: PhotoToWrite, find_kept: FindKept) -> PlannedPhoto:
+    """What is to become of the photo's files; nothing is changed.
+
+    Sidecars that are there are kept right whatever the target is: where there is one, programs believe it more than the
+    photo itself.
+
+    Raises:
+        WriteRefused: nothing can be written for it, not even beside it.
+        WriteFailed: a file cannot be read.
+    """
+    if not photo.additions and not photo.written:
+        return PlannedPhoto(photo)
+    refusal = None
+    embedded: tuple[Planned, ...] = ()
+    try:
+        embedded = _embedded(photo, find_kept)
+    except WriteRefused as refused:
+        if refused.kind in NO_SIDECAR_FOR or photo.target is None:
+            raise
+        refusal = refused
+    may_make = photo.target is Target.SIDECAR or refusal is not None
+    return PlannedPhoto(photo, (*embedded, *_sidecars(photo, find_kept, may_make=may_make)), refusal)
+
+
+def make_ready(planned: PlannedPhoto) -> ReadyPhoto:
+    """Prepare every file that changes.
+
+    Raises:
+        WriteRefused, WriteFailed: nothing is left of it; no file was changed.
+    """
+    ready: list[tuple[Planned, Prepared]] = []
+    try:
+        for each in filter(lambda each: each.plan.changes, planned.files):
+            prepared = prepare(each.plan.original, each.plan.data, photo=planned.photo.path)
+            ready.append((each, prepared))
+    except BaseException:
+        for _, prepared in ready:
+            prepared.discard()
+        raise
+    return ReadyPhoto(planned, tuple(ready))
+
+
+def described(ready: ReadyPhoto) -> str:
+    """What came of it, for people."""
+    planned = ready.planned
+    names = ", ".join(landmark.name for landmark in planned.photo.additions.landmarks)
+    files = ", ".join(_in_words(each) for each, _ in ready.replaced)
+    parts = [planned.refusal.text] if planned.refusal else []
+    if names and (files or planned.refusal):
+        parts.append(f"{names} → {files or _there(planned)}")
+    elif files:
+        parts.append(f"taken out of {files}")
+    elif not planned.refusal:
+        nothing = "nothing of ours is in it" if planned.photo.target is None else "no accepted tag to write"
+        parts.append(f"{names}: there already" if names else nothing)
+    return "; ".join(parts) + (" (XMP alone)" if any(each.plan.notes for each in planned.files) else "")
+
+
+def _embedded(photo: PhotoToWrite, find_kept: FindKept) -> tuple[Planned, ...]:
+    to_add = photo.target is Target.EMBED and bool(photo.additions)
+    to_take = photo.target is not Target.SIDECAR and Target.EMBED in photo.written
+    if not to_add and not to_take:
+        return ()
+    plan = plan_embed(
+        photo.path, photo.additions, find_kept, picture=photo.picture, max_bytes=photo.max_bytes
+    )
+    return (Planned(Target.EMBED, plan),)
+
+
+def _sidecars(photo: PhotoToWrite, find_kept: FindKept, *, may_make: bool) -> tuple[Planned, ...]:
+    if not photo.additions and Target.SIDECAR not in photo.written:
+        return ()
+    paths = sidecars_there(photo.path)
+    if photo.additions and may_make:
+        paths = paths or (sidecar_of(photo.path),)
+    of_photo = _tagged_bytes(photo) if photo.additions and paths else None
+    plans = (plan_sidecar(path, photo.additions, find_kept, of_photo=of_photo) for path in paths)
+    return tuple(Planned(Target.SIDECAR, plan) for plan in plans)
+
+
+def _tagged_bytes(photo: PhotoToWrite) -> bytes:
+    """The photo, if it still is the one that was tagged."""
+    try:
+        data = read_photo(photo.path, max_bytes=photo.max_bytes).data
+    except PhotoFailed as failed:
+        gone = failed.failure.kind is FailureKind.GONE
+        raise WriteFailed("gone" if gone else "unreadable", failed.failure.text) from failed
+    check_picture(data, photo.picture)
+    return data
+
+
+def _in_words(each: Planned) -> str:
+    name = each.plan.original.path.name
+    return name if each.target is Target.SIDECAR else "the photo itself"
+
+
+def _there(planned: PlannedPhoto) -> str:
+    return ", ".join(f"{each.plan.original.path.name} (there already)" for each in planned.files)
