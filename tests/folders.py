@@ -8,8 +8,8 @@ from artifacts import colour_of, tiny_artifact
 from PIL import Image
 from sqlalchemy import Row, func, select
 
-from tagger.holding import Stored
 from tagger.database import Database
+from tagger.holding import Stored
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.progress import FailingPhoto, JobProgress, failing_photos, list_jobs
 from tagger.local import run_job

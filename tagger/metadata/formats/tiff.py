@@ -72,8 +72,9 @@ def _read(data: bytes) -> _Tiff:
 
 
 def _require_writable(tiff: _Tiff) -> None:
-    if sum(field.tag == _XMP for field in tiff.main.fields) > 1:
-        raise ambiguous("It has several XMP tags")
+    for directory in directories(tiff.data, tiff.header):
+        if len({field.tag for field in directory.fields}) < len(directory.fields):
+            raise ambiguous("It has the same tag several times")
     if tiff.main.of(_C2PA):
         raise signed()
     if has_notes_at_end(tiff.data):
