@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from tagger.images.formats import Format, format_of, open_header
+from tagger.metadata.boxes import read_boxes
 from tagger.photos.containers import exif_of
 from tagger.photos.tiff import Directory, TiffBlock, open_tiff
 
@@ -23,7 +23,7 @@ class CameraFacts:
 
 def camera_facts(data: bytes) -> CameraFacts:
     """Read what makes sense of a photo's EXIF; never raises."""
-    block = open_tiff(exif_of(data) or _exif_of_boxes(data))
+    block = open_tiff(exif_of(data) or read_boxes(data).exif or b"")
     main = block.directory(block.first) if block else None
     if block is None or main is None:
         return CameraFacts()
@@ -35,7 +35,6 @@ _EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
 _DATE_TIME, _DATE_TIME_ORIGINAL, _DATE_TIME_DIGITIZED = 306, 36867, 36868
 _TIME = re.compile(rb"(\d{4})[:/.-](\d\d)[:/.-](\d\d)[ T]+(\d\d):(\d\d):(\d\d)")
 _TIME_BYTES = 32
-_NO_LIMIT = 2**62
 
 
 @dataclass(frozen=True)
@@ -50,20 +49,6 @@ class _Axis:
 
 _LATITUDE = _Axis(1, 2, b"NS", 90)
 _LONGITUDE = _Axis(3, 4, b"EW", 180)
-
-
-def _exif_of_boxes(data: bytes) -> bytes:
-    """The EXIF of HEIC and AVIF, whose boxes their decoders take apart."""
-    if data[4:8] != b"ftyp":
-        return b""
-    try:
-        photo_format = format_of(data)
-        if photo_format not in (Format.AVIF, Format.HEIF):
-            return b""
-        exif = open_header(data, photo_format, _NO_LIMIT).info.get("exif")
-    except Exception:  # noqa: BLE001 - a broken file makes readers raise anything
-        return b""
-    return exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b""
 
 
 def _pointed(block: TiffBlock, main: Directory, pointer: int) -> Directory | None:

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.additions import Additions
+from tagger.metadata.boxes import read_boxes
 from tagger.metadata.formats import can_embed, read_blocks
 from tagger.metadata.refusals import WriteRefused
 from tagger.photos.containers import exif_of
@@ -19,12 +20,12 @@ def photo_fields(data: bytes) -> Fields:
     Raises:
         WriteRefused: the container, or the XMP in it, does not hold together.
     """
-    fields: dict[str, str | list[str]] = dict(exif.read(exif_of(data)))
-    if can_embed(data):
-        blocks = read_blocks(data)
-        fields |= iptc.read(blocks.iptc) if blocks.iptc is not None else {}
-        fields |= xmp_fields(blocks.xmp)
-    return fields
+    blocks = read_blocks(data) if can_embed(data) else read_boxes(data)
+    return {
+        **exif.read(exif_of(data) or blocks.exif),
+        **(iptc.read(blocks.iptc) if blocks.iptc is not None else {}),
+        **xmp_fields(blocks.xmp),
+    }
 
 
 def xmp_fields(packet: bytes | None) -> Fields:

@@ -14,6 +14,7 @@ from blake3 import blake3
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.additions import Additions
 from tagger.metadata.blocks import Blocks
+from tagger.metadata.boxes import read_boxes
 from tagger.metadata.formats import (
     can_embed,
     extended_xmp,
@@ -22,7 +23,7 @@ from tagger.metadata.formats import (
     same_but_blocks,
 )
 from tagger.metadata.refusals import RefusalKind, WriteRefused
-from tagger.metadata.replacing import Original, read_for_writing
+from tagger.metadata.replacing import Original, WriteFailed, read_for_writing
 from tagger.metadata.splices import Splice, inverse, spliced, undone
 from tagger.photos.containers import exif_of
 from tagger.photos.digest import digest_photo
@@ -127,7 +128,7 @@ def digest_file(data: bytes) -> str:
 
 def _there(original: Original) -> bytes:
     if original.data is None:
-        raise FileNotFoundError(original.path)
+        raise WriteFailed("gone", "There is no such file any more. Scan the folder it was in.")
     return original.data
 
 
@@ -152,7 +153,10 @@ def _taken_back(data: bytes, find_kept: FindKept) -> bytes | None:
     kept = find_kept(digest_file(data))
     if kept is None or kept.undo is None:
         return None
-    base = undone(data, kept.undo)
+    try:
+        base = undone(data, kept.undo)
+    except ValueError:  # what is kept is damaged, but the file says itself what is ours
+        return None
     return base if digest_file(base) == kept.base else None
 
 
@@ -208,9 +212,10 @@ def _embedded(base: bytes, additions: Additions) -> tuple[bytes, bytes, tuple[st
 def _where_empty(photo: bytes, blocks: Blocks, additions: Additions) -> Additions:
     """Position and description only where no block of the file has one: programs read now this one, now that."""
     known = xmp.properties(blocks.xmp)
-    positioned = exif.has_position(exif_of(photo)) or "exif:GPSLatitude" in known
+    noted = exif_of(photo) or blocks.exif
+    positioned = exif.has_position(noted) or "exif:GPSLatitude" in known
     captions = (
-        exif.read(exif_of(photo)).get("EXIF:ImageDescription"),
+        exif.read(noted).get("EXIF:ImageDescription"),
         iptc.read(blocks.iptc).get("IPTC:Caption-Abstract") if blocks.iptc else None,
         known.get("dc:description"),
     )
@@ -231,14 +236,19 @@ def _keywords(blocks: Blocks) -> tuple[str, ...]:
 def _blocks_to_repeat(photo: bytes) -> Blocks:
     """What a photo says without us, as far as it can be read; a container that cannot is no reason to write no sidecar."""
     try:
-        blocks = read_blocks(photo)
+        blocks = read_blocks(photo) if can_embed(photo) else read_boxes(photo)
         if xmp.is_ours(blocks.xmp):
-            photo = _without_ours(photo, blocks)
-            blocks = read_blocks(photo)
+            blocks = _blocks_without_ours(photo, blocks)
         xmp.properties(blocks.xmp)
     except WriteRefused:
         return Blocks()
     return blocks
+
+
+def _blocks_without_ours(photo: bytes, blocks: Blocks) -> Blocks:
+    if can_embed(photo):
+        return read_blocks(_without_ours(photo, blocks))
+    return replace(blocks, xmp=xmp.remove(blocks.xmp) if blocks.xmp else None)
 
 
 def _exif_with(base: bytes, blocks: Blocks, additions: Additions) -> tuple[exif.ExifChange, tuple[str, ...]]:

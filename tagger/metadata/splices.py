@@ -8,8 +8,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tagger.metadata.refusals import RefusalKind, WriteRefused
-
 _VERSION = b"\x01"
 _HEAD = struct.Struct("<QQQ")
 
@@ -49,18 +47,25 @@ def inverse(data: bytes, splices: Sequence[Splice]) -> bytes:
 
 
 def undone(data: bytes, packed: bytes) -> bytes:
-    """The file as it was before the splices whose `inverse` this is; the caller checks the digests of both."""
+    """The file as it was before the splices whose `inverse` this is; the caller checks the digests of both.
+
+    Raises:
+        ValueError: what is packed is damaged, or belongs to another file.
+    """
     return spliced(data, _unpacked(packed))
 
 
 def _unpacked(packed: bytes) -> list[Splice]:
     if not packed.startswith(_VERSION):
-        raise WriteRefused(
-            RefusalKind.CHECK, "What was kept for undoing it was written by a newer version. Upgrade tagger."
-        )
-    raw = zlib.decompress(packed[len(_VERSION) :])
+        raise ValueError("it is of a version that is not known here")
+    try:
+        raw = zlib.decompress(packed[len(_VERSION) :])
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
     splices, at = [], 0
     while at < len(raw):
+        if at + _HEAD.size > len(raw):
+            raise ValueError("it ends early")
         start, end, size = _HEAD.unpack_from(raw, at)
         at += _HEAD.size
         splices.append(Splice(start, end, raw[at : at + size]))

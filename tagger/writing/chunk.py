@@ -4,14 +4,17 @@ Batch by batch: prepare the files beside the old ones, record what is about to b
 outcomes. Whatever is interrupted where, the files themselves tell what was done, and doing the chunk again ends it.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
+from tagger.errors import FailureKind, LeaseLost
 from tagger.holding import ChunkEnd, Holding, StoredPhoto
 from tagger.ledger.chunks import ItemOutcome, store_outcomes
 from tagger.library import OpenItem, open_items
@@ -41,6 +44,8 @@ from tagger.writing.photo import (
 )
 from tagger.writing.wanted import WantedTags, wanted_tags
 
+log = logging.getLogger(__name__)
+
 BATCH = 32
 """Photos whose new files wait at once: two transactions for all of them, and as many locks."""
 THREADS = 4
@@ -48,6 +53,9 @@ THREADS = 4
 BUSY_PAUSE_S = 0.5
 BUSY_TRIES = 20
 """How often a photo that another process is writing is come back to."""
+
+
+_UNFORESEEN = "Something in its metadata was not foreseen; the file is as it was. Please report it, with the worker's log."
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class _Ended:
     text: str
     reason: str | None = None
     ready: ReadyPhoto | None = None
+    settled: frozenset[str] = frozenset()
+    """Digests of which nothing is left to be noted (see wanted)."""
 
 
 class ChunkWriting:
@@ -106,13 +116,16 @@ class ChunkWriting:
             for item in items
             if item.root_id in roots
         }
-        here = [item for item in items if item.position in paths]
         working = [
             pool.submit(self._make_ready, item, paths[item.position], wanted.get(item.photo_id))
-            for item in here
+            for item in items
+            if item.position in paths
         ]
-        made = [each for future in working if (each := future.result()) is not None]
+        wait(working)
+        made = [each for future in working if not future.exception() and (each := future.result())]
         try:
+            for future in working:
+                future.result()  # one that broke breaks the chunk, once nothing of the others is left lying about
             self._holding.check_lease()
             self._record_intents(made)
             ended = [self._put_in_place(each) for each in made]
@@ -137,10 +150,16 @@ class ChunkWriting:
             return _Ended(item, Outcome.REFUSED, refused.text, refused.kind)
         except WriteFailed as failed:
             return _Ended(item, Outcome.FAILED, failed.text, failed.kind)
+        except (SQLAlchemyError, LeaseLost):
+            raise
+        except Exception:
+            # One photo fails alone, whatever nobody foresaw in it.
+            log.exception("a photo's metadata failed", extra={"photo": item.photo_id})
+            return _Ended(item, Outcome.FAILED, _UNFORESEEN, FailureKind.INTERNAL)
         finally:
             self._holding.on_progress()
         reason = planned.refusal.kind if planned.refusal else None
-        return _Ended(item, ready.outcome, "", reason, ready)
+        return _Ended(item, ready.outcome, "", reason, ready, wanted.settled)
 
     def _find_kept_of(self, item: OpenItem) -> FindKept:
         def find(written: str) -> Kept | None:
@@ -156,21 +175,24 @@ class ChunkWriting:
     def _record_intents(self, made: Sequence[_Ended]) -> None:
         """Say what is about to be written: if this process dies in the middle, the files tell what came of it."""
         writes = [
-            NewWrite(
-                photo_id=each.item.photo_id,
-                job_id=self._claimed.name.job_id,
-                picture=each.ready.planned.photo.picture or "",
-                target=planned.target,
-                file=_name(planned),
-                kept=planned.plan.kept,
-                landmarks=each.ready.planned.photo.slugs,
-            )
+            self._new_write(each.item, each.ready, planned, planned.plan.kept)
             for each in made
             if each.ready is not None
             for planned, _ in each.ready.prepared
             if planned.plan.kept is not None
         ]
         self._holding.patiently(lambda: record_intents(self._holding.database, writes))
+
+    def _new_write(self, item: OpenItem, ready: ReadyPhoto, planned: Planned, kept: Kept) -> NewWrite:
+        return NewWrite(
+            photo_id=item.photo_id,
+            job_id=self._claimed.name.job_id,
+            picture=ready.planned.photo.picture or "",
+            target=planned.target,
+            file=_name(planned),
+            kept=kept,
+            landmarks=ready.planned.photo.slugs,
+        )
 
     def _put_in_place(self, made: _Ended) -> _Ended:
         ready = made.ready
@@ -208,8 +230,7 @@ class ChunkWriting:
             with self._holding.database.write() as connection:
                 store_outcomes(connection, self._claimed, outcomes)
                 for each in ended:
-                    if each.ready is not None:
-                        _confirm(connection, each.item, each.ready)
+                    self._confirm(connection, each)
                 note_files(connection, [after for each in ended if (after := _file_after(each)) is not None])
 
         self._holding.patiently(store)
@@ -220,6 +241,22 @@ class ChunkWriting:
             ]
         )
 
+    def _confirm(self, connection: Connection, ended: _Ended) -> None:
+        """Of every file that was put in place, or that is as it should be: note what is true of it now."""
+        ready = ended.ready
+        if ready is None:
+            return
+        replaced = {id(planned) for planned, _ in ready.replaced}
+        for planned in ready.planned.files:
+            kept = planned.plan.kept
+            is_now = id(planned) in replaced or not planned.plan.changes
+            if not is_now or (kept is not None and kept.written in ended.settled):
+                continue
+            original = planned.plan.original.data
+            before = None if original is None else digest_file(original)
+            write = None if kept is None else self._new_write(ended.item, ready, planned, kept)
+            confirm(connection, ended.item.photo_id, _name(planned), before, write)
+
 
 def _name(planned: Planned) -> str:
     return path_text(planned.plan.original.path.name)[0]
@@ -227,18 +264,6 @@ def _name(planned: Planned) -> str:
 
 def _stored_text(ended: _Ended) -> str | None:
     return ended.text if ended.outcome in {Outcome.REFUSED, Outcome.FAILED} else None
-
-
-def _confirm(connection: Connection, item: OpenItem, ready: ReadyPhoto) -> None:
-    """Of every file that was put in place, or that is as it should be: the row that is true of it."""
-    replaced = {id(planned) for planned, _ in ready.replaced}
-    for planned in ready.planned.files:
-        known = planned.target in ready.planned.photo.written
-        if id(planned) in replaced or (known and not planned.plan.changes):
-            kept = planned.plan.kept
-            original = planned.plan.original.data
-            before = None if original is None else digest_file(original)
-            confirm(connection, item.photo_id, _name(planned), before, kept.written if kept else None)
 
 
 def _file_after(ended: _Ended) -> FileAfter | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
 
 from tagger.database import Database
 from tagger.metadata.planning import Kept
@@ -67,51 +67,52 @@ def was_begun(database: Database, job_id: int, photo_id: int, written: str) -> b
 
 def record_intents(database: Database, writes: Sequence[NewWrite]) -> None:
     """Say what is about to be written, before it is."""
-    now = datetime.now(UTC)
-    rows = [
-        {
-            "photo_id": write.photo_id,
-            "job_id": write.job_id,
-            "picture": write.picture,
-            "target": write.target,
-            "file": write.file,
-            "written_digest": write.kept.written,
-            "base_digest": write.kept.base,
-            "undo": write.kept.undo,
-            "landmarks": list(write.landmarks),
-            "written_at": now,
-            "confirmed": False,
-        }
-        for write in writes
-    ]
-    if rows:
+    if writes:
         with database.write() as connection:
-            connection.execute(insert(metadata_writes), rows)
+            connection.execute(insert(metadata_writes), [_row(write) for write in writes])
 
 
 def confirm(
-    connection: Connection, photo_id: int, file: str, before: str | None, written: str | None
+    connection: Connection, photo_id: int, file: str, before: str | None, now: NewWrite | None
 ) -> None:
-    """The file of this photo has the digest `written` now, and had `before`: what is kept of other states is history.
+    """Note that a file of a photo is as `now` says, and had the digest `before`: what is kept of other states is history.
 
-    None: there is no file, or nothing of ours is left in it. What is kept for a photo that is gone or forgotten, and
-    was found by its digest when this one turned out to be the same file, is history too.
+    `now` None: there is no file, or nothing of ours is left in it. What was kept for a photo that is gone or forgotten,
+    and was found by its digest when this one turned out to be the same file, is history too.
     """
-    of_file = (metadata_writes.c.photo_id == photo_id, metadata_writes.c.file == file)
-    latest = (
-        select(metadata_writes.c.id)
-        .where(*of_file, metadata_writes.c.written_digest == (written or ""))
-        .order_by(metadata_writes.c.id.desc())
-        .limit(1)
+    of_file = and_(metadata_writes.c.photo_id == photo_id, metadata_writes.c.file == file)
+    written = now.kept.written if now else ""
+    true_one = connection.scalar(
+        select(func.max(metadata_writes.c.id)).where(of_file, metadata_writes.c.written_digest == written)
     )
-    kept = connection.scalar(latest)
-    connection.execute(delete(metadata_writes).where(*of_file, metadata_writes.c.id != (kept or 0)))
     gone = select(photos.c.id).where(photos.c.gone_since.is_not(None))
     orphaned = or_(metadata_writes.c.photo_id.is_(None), metadata_writes.c.photo_id.in_(gone))
-    was = metadata_writes.c.written_digest == (before or "")
-    connection.execute(delete(metadata_writes).where(was, orphaned))
-    if kept is not None:
-        connection.execute(update(metadata_writes).where(metadata_writes.c.id == kept).values(confirmed=True))
+    found_by_digest = and_(metadata_writes.c.written_digest == (before or ""), orphaned)
+    others = and_(of_file, metadata_writes.c.id != (true_one or 0))
+    for history in (others, found_by_digest):
+        connection.execute(delete(metadata_writes).where(history))
+    if true_one is not None:
+        connection.execute(
+            update(metadata_writes).where(metadata_writes.c.id == true_one).values(confirmed=True)
+        )
+    elif now is not None:  # written from another database, or this one was restored from an older copy
+        connection.execute(insert(metadata_writes), [_row(now) | {"confirmed": True}])
+
+
+def _row(write: NewWrite) -> dict[str, Any]:
+    return {
+        "photo_id": write.photo_id,
+        "job_id": write.job_id,
+        "picture": write.picture,
+        "target": write.target,
+        "file": write.file,
+        "written_digest": write.kept.written,
+        "base_digest": write.kept.base,
+        "undo": write.kept.undo,
+        "landmarks": list(write.landmarks),
+        "written_at": datetime.now(UTC),
+        "confirmed": False,
+    }
 
 
 def note_files(connection: Connection, after: Iterable[FileAfter]) -> None:

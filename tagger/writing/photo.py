@@ -103,7 +103,7 @@ def plan_photo(photo: PhotoToWrite, find_kept: FindKept) -> PlannedPhoto:
     try:
         embedded = _embedded(photo, find_kept)
     except WriteRefused as refused:
-        if refused.kind in NO_SIDECAR_FOR or photo.target is None:
+        if refused.kind in NO_SIDECAR_FOR:
             raise
         refusal = refused
     may_make = photo.target is Target.SIDECAR or refusal is not None

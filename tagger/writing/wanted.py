@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, select, true
+from sqlalchemy import Connection, Row, and_, select, true
 
 from tagger.database import Database
 from tagger.metadata.additions import Additions, NamedLandmark, additions_for
@@ -23,6 +24,8 @@ class WantedTags:
     digest: str
     landmarks: tuple[NamedLandmark, ...]
     written: frozenset[Target]
+    settled: frozenset[str]
+    """Digests of its files as they were written, where nothing is left to be noted about it."""
 
     def to_write(self, path: Path, asked: WriteAsked | None, *, max_bytes: int) -> PhotoToWrite:
         """What is to become of the photo at `path`; without `asked`, whatever is ours is to go."""
@@ -43,22 +46,33 @@ def wanted_tags(database: Database, photo_ids: Collection[int]) -> Mapping[int, 
         accepted = _accepted(connection, {row.content_id for row in rows})
         written = _written(connection, photo_ids)
     return {
-        row.id: WantedTags(row.digest, accepted.get(row.content_id, ()), frozenset(written.get(row.id, ())))
+        row.id: WantedTags(
+            row.digest,
+            accepted.get(row.content_id, ()),
+            frozenset(Target(one.target) for one in written.get(row.id, ())),
+            frozenset(one.written_digest for one in written.get(row.id, ()) if one.settled),
+        )
         for row in rows
     }
 
 
-def _written(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, set[Target]]:
-    """Of this picture, in whatever file: photos are moved and copied, forgotten and found again."""
+def _written(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, list[Row[Any]]]:
+    """What is kept of each picture, in whatever file: photos are moved and copied, forgotten and found again."""
+    settled = and_(metadata_writes.c.photo_id == photos.c.id, metadata_writes.c.confirmed)
     query = (
-        select(photos.c.id, metadata_writes.c.target)
+        select(
+            photos.c.id,
+            metadata_writes.c.target,
+            metadata_writes.c.written_digest,
+            settled.label("settled"),
+        )
         .join(contents, contents.c.id == photos.c.content_id)
         .join(metadata_writes, metadata_writes.c.picture == contents.c.digest)
         .where(photos.c.id.in_(photo_ids))
     )
-    found: dict[int, set[Target]] = {}
-    for row in connection.execute(query.distinct()):
-        found.setdefault(row.id, set()).add(Target(row.target))
+    found: dict[int, list[Row[Any]]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.id, []).append(row)
     return found
 
 

@@ -13,6 +13,8 @@ DECLARED = " ".join(
         "rdf": RDF,
         "dc": "http://purl.org/dc/elements/1.1/",
         "lr": "http://ns.adobe.com/lightroom/1.0/",
+        "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
+        "mediapro": "http://ns.iview-multimedia.com/mediapro/1.0/",
         "exif": "http://ns.adobe.com/exif/1.0/",
         "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
         "landmarkTagger": "urn:landmark-tagger:xmp:1.0/",
@@ -124,6 +126,17 @@ def test_paths_of_the_owner_are_repeated_from_one_field_in_the_other() -> None:
     said = said_after(packet(theirs))
     assert said["lr:hierarchicalSubject"] == ["People|Anna", "Places|France|Paris|Eiffel Tower"]
     assert said["digiKam:TagsList"] == ["People/Anna", "sun", "Places/France/Paris/Eiffel Tower"]
+
+
+@pytest.mark.parametrize(
+    ("field", "theirs"),
+    [("MicrosoftPhoto:LastKeywordXMP", "People/Anna"), ("mediapro:CatalogSets", "People|Anna")],
+)
+def test_paths_of_the_owner_are_repeated_from_whichever_field_has_them(field: str, theirs: str) -> None:
+    said = said_after(packet(listed(field, theirs)))
+    assert said[field] == [theirs]
+    assert said["lr:hierarchicalSubject"] == ["People|Anna", "Places|France|Paris|Eiffel Tower"]
+    assert said["digiKam:TagsList"] == ["People/Anna", "Places/France/Paris/Eiffel Tower"]
 
 
 def test_keywords_of_other_blocks_start_the_fields_that_we_begin_and_go_with_them() -> None:

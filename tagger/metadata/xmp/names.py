@@ -64,6 +64,13 @@ FILLED_DESCRIPTION = "dc:description[x-default]"
 """How `Added` calls a text that was put where an empty one was: taking it back leaves the empty one."""
 HIERARCHY = "lr:hierarchicalSubject"
 TAGS_LIST = "digiKam:TagsList"
+HIERARCHIES = (
+    (TAGS_LIST, "/"),
+    ("MicrosoftPhoto:LastKeywordXMP", "/"),
+    (HIERARCHY, "|"),
+    ("mediapro:CatalogSets", "|"),
+)
+"""Where programs keep hierarchical keywords, in the order in which digiKam looks, and what separates their parts."""
 LOCATION_SHOWN = "Iptc4xmpExt:LocationShown"
 LOCATION_ID = "Iptc4xmpExt:LocationId"
 LOCATION_NAME = "Iptc4xmpExt:LocationName"

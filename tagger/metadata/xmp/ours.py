@@ -112,7 +112,7 @@ class _Merging:
 
     def _owners_paths(self) -> list[tuple[str, ...]]:
         """The owner's hierarchical keywords, from whichever field has them."""
-        for field, separator in ((names.TAGS_LIST, "/"), (names.HIERARCHY, "|")):
+        for field, separator in names.HIERARCHIES:
             if paths := self._texts(field):
                 return [tuple(path.split(separator)) for path in paths]
         return []
