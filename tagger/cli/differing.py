@@ -122,15 +122,21 @@ def print_differences(found: Iterable[Previewed], *, json: bool) -> None:
         for planned in differing:
             _print_difference(planned)
     console.say(
-        f"{changed} photos would be written, {same} are right already"
-        + (f", {left} would be left as they are" if left else "")
+        f"{_photos(changed)} would be changed, {same} {'is' if same == 1 else 'are'} right already"
+        + (f", {left} would be left as {'it is' if left == 1 else 'they are'}" if left else "")
         + "; nothing was changed"
     )
 
 
+def _photos(number: int) -> str:
+    return "1 photo" if number == 1 else f"{number} photos"
+
+
 def _print_difference(planned: Planned) -> None:
     plan = planned.plan
-    state = ", which would be removed" if plan.data is None else ", new" if plan.original.data is None else ""
+    state = ", which would be removed" if plan.data is None else ""
+    if plan.original.data is None:
+        state = ", new" + (", begun as a copy of the photo's own XMP" if plan.copied is not None else "")
     typer.echo(f"{printable(str(plan.original.path))}{state}")
     for sign, name, value in _lines(planned):
         typer.echo(f"  {sign} {printable(name)}: {printable(value)}")
@@ -144,7 +150,8 @@ def _lines(planned: Planned) -> list[tuple[str, str, str]]:
 
     read = photo_fields if planned.target is Target.EMBED else xmp_fields
     plan = planned.plan
-    before = read(plan.original.data) if plan.original.data is not None else {}
+    was = plan.copied if plan.original.data is None else plan.original.data
+    before = read(was) if was is not None else {}
     after = read(plan.data) if plan.data is not None else {}
     return [line for line in differences(before, after) if OURS not in line[1]]
 

@@ -228,7 +228,7 @@ class _Work:
             return
         done = 0
         for done, each in enumerate(unknown, start=1):  # noqa: B007 - counted
-            typer.echo(f"{printable(str(each.path))}: {undo_unknown(each)}", err=self._json)
+            typer.echo(f"{printable(str(each.path))}: {undo_unknown(self.database, each)}", err=self._json)
         if next(photo_ids(self.database, known), None) is None:
             if self._json:
                 write_json({"job": None, "total": done})

@@ -136,6 +136,17 @@ def renew(database: Database, held: Iterable[Claim]) -> list[Claim]:
     return lost
 
 
+def check_held(connection: Connection, claimed: Claim) -> None:
+    """Before something is done that no transaction undoes. The chunk stays in hand until this one ends.
+
+    Raises:
+        LeaseLost: somebody else took the chunk over.
+    """
+    mine = select(chunks.c.chunk).where(*_mine(claimed)).with_for_update()
+    if connection.execute(mine).one_or_none() is None:
+        raise LeaseLost(job=claimed.name.job_id, chunk=claimed.name.chunk)
+
+
 def release(database: Database, claimed: Claim) -> None:
     """Give a chunk back whole or in part; giving back is not a failed attempt."""
     with database.write() as connection:

@@ -11,6 +11,9 @@ from tagger.metadata.boxes import read_boxes
 from tagger.photos.containers import exif_of
 from tagger.photos.tiff import Directory, TiffBlock, open_tiff
 
+DERIVED = b"ASCII\0\0\0landmark-tagger"
+"""The GPSProcessingMethod of a position that is a landmark's and was written by this program."""
+
 
 @dataclass(frozen=True)
 class CameraFacts:
@@ -22,16 +25,24 @@ class CameraFacts:
 
 
 def camera_facts(data: bytes) -> CameraFacts:
-    """Read what makes sense of a photo's EXIF; never raises."""
+    """Read what makes sense of a photo's EXIF; never raises. A position that this program derived is not the camera's."""
     block = open_tiff(exif_of(data) or read_boxes(data).exif or b"")
     main = block.directory(block.first) if block else None
     if block is None or main is None:
         return CameraFacts()
-    latitude, longitude = _position(block, _pointed(block, main, _GPS_POINTER))
+    gps = _pointed(block, main, _GPS_POINTER)
+    latitude, longitude = (None, None) if _is_derived(gps) else _position(block, gps)
     return CameraFacts(_taken_at(main, _pointed(block, main, _EXIF_POINTER)), latitude, longitude)
 
 
+def position_noted(block: TiffBlock) -> tuple[float, float] | tuple[None, None]:
+    """The position in an EXIF block in degrees, whoever noted it."""
+    main = block.directory(block.first)
+    return _position(block, _pointed(block, main, _GPS_POINTER)) if main else (None, None)
+
+
 _EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
+_PROCESSING_METHOD = 27
 _DATE_TIME, _DATE_TIME_ORIGINAL, _DATE_TIME_DIGITIZED = 306, 36867, 36868
 _TIME = re.compile(rb"(\d{4})[:/.-](\d\d)[:/.-](\d\d)[ T]+(\d\d):(\d\d):(\d\d)")
 _TIME_BYTES = 32
@@ -79,6 +90,11 @@ def _time(raw: bytes) -> datetime | None:
         return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - EXIF has no zone
     except ValueError:
         return None
+
+
+def _is_derived(gps: Directory | None) -> bool:
+    method = gps.entries.get(_PROCESSING_METHOD) if gps else None
+    return method is not None and bytes(method.raw[: len(DERIVED)]) == DERIVED
 
 
 def _position(block: TiffBlock, gps: Directory | None) -> tuple[float, float] | tuple[None, None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import piexif
 
 from tagger.metadata.additions import Additions
-from tagger.metadata.camera import camera_facts
+from tagger.metadata.camera import position_noted
 from tagger.metadata.exif_fields import (
     ASCII,
     BLOCK_LIMIT,
@@ -251,9 +251,9 @@ def read(block: bytes | None) -> dict[str, str]:
         entry = directories[name].entries.get(tag) if name in directories else None
         said[shown] = _text(bytes(entry.raw[:BLOCK_LIMIT]), codec) if entry else ""
     said["EXIF:Orientation"] = _turned(tiff, directories)
-    facts = camera_facts(block)
-    if facts.latitude is not None and facts.longitude is not None:
-        said |= {"EXIF:GPSLatitude": f"{facts.latitude:.7f}", "EXIF:GPSLongitude": f"{facts.longitude:.7f}"}
+    latitude, longitude = position_noted(tiff)
+    if latitude is not None and longitude is not None:
+        said |= {"EXIF:GPSLatitude": f"{latitude:.7f}", "EXIF:GPSLongitude": f"{longitude:.7f}"}
     return {shown: text for shown, text in said.items() if text}
 
 

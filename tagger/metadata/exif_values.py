@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from tagger.metadata.additions import Additions, Position
+from tagger.metadata.camera import DERIVED
 from tagger.metadata.exif_fields import (
     ASCII,
     BYTE,
@@ -156,7 +157,7 @@ def _position_tags(value: str) -> dict[Place, Field]:
         (GPS, _LONGITUDE_REF): Field(ASCII, b"W\0" if longitude < 0 else b"E\0"),
         (GPS, LONGITUDE): _degrees(abs(longitude)),
         (GPS, _DATUM): Field(ASCII, b"WGS-84\0"),
-        (GPS, PROCESSING_METHOD): Field(UNDEFINED, b"ASCII\0\0\0landmark-tagger"),
+        (GPS, PROCESSING_METHOD): Field(UNDEFINED, DERIVED),
     }
 
 

@@ -58,6 +58,8 @@ class Plan:
     data: bytes | None
     kept: Kept | None
     notes: tuple[str, ...] = ()
+    copied: bytes | None = None
+    """What a new sidecar repeats of the photo's own XMP."""
 
     @property
     def changes(self) -> bool:
@@ -102,11 +104,11 @@ def plan_sidecar(
         return Plan(original, base, None)
     blocks = _blocks_to_repeat(of_photo)
     wanted = _where_empty(of_photo, blocks, additions)
-    begun = blocks.xmp if base is None else base
+    begun = _copied(blocks.xmp) if base is None else base
     new = xmp.add(begun, wanted, sidecar=True, created=base is None, repeated=_keywords(blocks))
     _refuse_difference(xmp.only_ours_differs(begun, new))
     if base is None:
-        return Plan(original, new, Kept(digest_file(new), None, None))
+        return Plan(original, new, Kept(digest_file(new), None, None), copied=begun)
     return Plan(original, new, Kept(digest_file(new), digest_file(base), inverse(base, _whole(base, new))))
 
 
@@ -231,6 +233,14 @@ def _keywords(blocks: Blocks) -> tuple[str, ...]:
     in_iptc = iptc.read(blocks.iptc).get("IPTC:Keywords", []) if blocks.iptc else []
     in_exif = exif.read(blocks.exif).get("EXIF:XPKeywords", "").split(";")
     return tuple(dict.fromkeys(word for word in (*in_iptc, *in_exif) if word))
+
+
+def _copied(packet: bytes | None) -> bytes | None:
+    """What a new sidecar repeats; a packet that cannot be read is no reason to make none."""
+    try:
+        return xmp.copied(packet)
+    except WriteRefused:
+        return None
 
 
 def _blocks_to_repeat(photo: bytes) -> Blocks:

@@ -1,12 +1,14 @@
 """Which photos a job writes or takes back: those of the job it was chained to, of a query, or that were written before."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, exists, false, func, or_, select
 
 from tagger.database import Database
+from tagger.errors import ScanEnded
 from tagger.ledger.filling import fill_job
 from tagger.ledger.jobs import (
     NewItem,
@@ -42,8 +44,9 @@ def choose_adopted(database: Database) -> list[int]:
     """Choose the photos of jobs that were chained to others and that nobody has looked after yet; returns the jobs."""
     chosen = []
     while (job_id := adopt_job(database)) is not None:
-        choose_of_parent(database, job_id)
-        chosen.append(job_id)
+        with suppress(ScanEnded):  # cancelled meanwhile; others may still be waiting
+            choose_of_parent(database, job_id)
+            chosen.append(job_id)
     return chosen
 
 

@@ -5,13 +5,12 @@ outcomes. Whatever is interrupted where, the files themselves tell what was done
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.errors import FailureKind, LeaseLost
@@ -20,7 +19,7 @@ from tagger.ledger.chunks import ItemOutcome, store_outcomes
 from tagger.library import OpenItem, open_items
 from tagger.metadata.planning import FindKept, Kept, digest_file
 from tagger.metadata.refusals import RefusalKind, WriteRefused
-from tagger.metadata.replacing import WriteFailed
+from tagger.metadata.replacing import WriteFailed, clear_leftovers
 from tagger.photos import path_text
 from tagger.results import Dealt
 from tagger.roots import Root
@@ -31,6 +30,7 @@ from tagger.writing.kept import (
     NewWrite,
     confirm,
     find_kept,
+    hand_to_copies,
     note_files,
     record_intents,
     was_begun,
@@ -71,6 +71,20 @@ class _Ended:
     """Digests of which nothing is left to be noted (see wanted)."""
 
 
+@dataclass(frozen=True)
+class _FileState:
+    """A file of a photo: the digest it had before, and the write that is true of it now."""
+
+    photo_id: int
+    file: str
+    before: str | None
+    write: NewWrite | None
+
+    @property
+    def written(self) -> str | None:
+        return self.write.kept.written if self.write else None
+
+
 class ChunkWriting:
     """One claimed chunk, photo by photo, until none is left."""
 
@@ -93,6 +107,7 @@ class ChunkWriting:
                 if away := self._holding.away({item.root_id for item in items}, roots):
                     self._holding.wait_for(away[0])
                     return ChunkEnd.WAITING
+                self._clear_leftovers(items, roots)
                 for start in range(0, len(items), BATCH):
                     if self._holding.stop.is_set():
                         return ChunkEnd.RELEASED
@@ -101,6 +116,16 @@ class ChunkWriting:
                 if self._tries:
                     self._holding.stop.wait(BUSY_PAUSE_S)
         return ChunkEnd.DONE
+
+    def _clear_leftovers(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
+        """What a worker that died left beside these photos; of the living, each file is locked."""
+        if self._claimed.attempts < 2:
+            return
+        known = (item for item in items if item.root_id in roots)
+        folders = {roots[item.root_id].path_of(item.path, item.path_bytes).parent for item in known}
+        for folder in folders:
+            with suppress(OSError):
+                clear_leftovers(folder)
 
     def _open_items(self) -> list[OpenItem]:
         return self._holding.patiently(lambda: open_items(self._holding.database, self._claimed))
@@ -181,7 +206,7 @@ class ChunkWriting:
             for planned, _ in each.ready.prepared
             if planned.plan.kept is not None
         ]
-        self._holding.patiently(lambda: record_intents(self._holding.database, writes))
+        self._holding.patiently(lambda: record_intents(self._holding.database, self._claimed, writes))
 
     def _new_write(self, item: OpenItem, ready: ReadyPhoto, planned: Planned, kept: Kept) -> NewWrite:
         return NewWrite(
@@ -229,8 +254,11 @@ class ChunkWriting:
         def store() -> None:
             with self._holding.database.write() as connection:
                 store_outcomes(connection, self._claimed, outcomes)
-                for each in ended:
-                    self._confirm(connection, each)
+                states = [state for each in ended for state in self._states(each)]
+                for state in states:
+                    hand_to_copies(connection, state.photo_id, state.before, state.written)
+                for state in states:
+                    confirm(connection, state.photo_id, state.file, state.before, state.write)
                 note_files(connection, [after for each in ended if (after := _file_after(each)) is not None])
 
         self._holding.patiently(store)
@@ -241,21 +269,22 @@ class ChunkWriting:
             ]
         )
 
-    def _confirm(self, connection: Connection, ended: _Ended) -> None:
-        """Of every file that was put in place, or that is as it should be: note what is true of it now."""
+    def _states(self, ended: _Ended) -> Iterator[_FileState]:
+        """Of every file that was put in place, or that is as it should be: what is true of it now."""
         ready = ended.ready
-        if ready is None:
-            return
-        replaced = {id(planned) for planned, _ in ready.replaced}
-        for planned in ready.planned.files:
+        replaced = {id(planned) for planned, _ in ready.replaced} if ready else set()
+        for planned in ready.planned.files if ready else ():
             kept = planned.plan.kept
             is_now = id(planned) in replaced or not planned.plan.changes
-            if not is_now or (kept is not None and kept.written in ended.settled):
+            if ready is None or not is_now or (kept is not None and kept.written in ended.settled):
                 continue
             original = planned.plan.original.data
-            before = None if original is None else digest_file(original)
-            write = None if kept is None else self._new_write(ended.item, ready, planned, kept)
-            confirm(connection, ended.item.photo_id, _name(planned), before, write)
+            yield _FileState(
+                photo_id=ended.item.photo_id,
+                file=_name(planned),
+                before=None if original is None else digest_file(original),
+                write=None if kept is None else self._new_write(ended.item, ready, planned, kept),
+            )
 
 
 def _name(planned: Planned) -> str:

@@ -9,11 +9,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from tagger.database import Database
+from tagger.ledger.chunks import Claim, check_held
 from tagger.metadata.planning import Kept
-from tagger.tables import Target, metadata_writes, photos
+from tagger.tables import Target, contents, metadata_writes, photos
 
 
 @dataclass(frozen=True)
@@ -65,11 +80,62 @@ def was_begun(database: Database, job_id: int, photo_id: int, written: str) -> b
         return connection.scalar(select(metadata_writes.c.id).where(*unconfirmed).limit(1)) is not None
 
 
-def record_intents(database: Database, writes: Sequence[NewWrite]) -> None:
-    """Say what is about to be written, before it is."""
-    if writes:
-        with database.write() as connection:
+def record_intents(database: Database, claimed: Claim, writes: Sequence[NewWrite]) -> None:
+    """Say what is about to be written, before it is.
+
+    Raises:
+        LeaseLost: somebody else took the chunk over, and may be writing the same files.
+    """
+    with database.write() as connection:
+        check_held(connection, claimed)
+        if writes:
             connection.execute(insert(metadata_writes), [_row(write) for write in writes])
+
+
+def hand_to_copies(connection: Connection, photo_id: int, before: str | None, written: str | None) -> None:
+    """Give copies of a written photo a row of their own, before the one they are found by goes with `confirm`.
+
+    Copies that were scanned since the write have none. Their sizes tell them from copies of the original.
+    """
+    rows = connection.execute(
+        select(metadata_writes).where(
+            or_(metadata_writes.c.photo_id == photo_id, _found_by_digest(before)),
+            metadata_writes.c.target == Target.EMBED,
+            metadata_writes.c.written_digest != (written or ""),
+            metadata_writes.c.confirmed,
+        )
+    ).all()
+    for row in {row.written_digest: row for row in rows}.values():
+        copies = connection.execute(_copies(photo_id, row)).all()
+        values = {name: value for name, value in row._asdict().items() if name != "id"}
+        handed = [values | {"photo_id": copy.id, "file": copy.path.rpartition("/")[2]} for copy in copies]
+        if handed:
+            connection.execute(insert(metadata_writes), handed)
+
+
+def _copies(photo_id: int, row: Row[Any]) -> Select[Any]:
+    own = metadata_writes.alias("own")
+    has_one = exists().where(own.c.photo_id == photos.c.id, own.c.written_digest == row.written_digest)
+    size = select(photos.c.size_bytes).where(photos.c.id == photo_id).scalar_subquery()
+    return (
+        select(photos.c.id, photos.c.path)
+        .join(contents, contents.c.id == photos.c.content_id)
+        .where(contents.c.digest == row.picture, photos.c.id != photo_id, photos.c.gone_since.is_(None))
+        .where(photos.c.size_bytes == size, ~has_one)
+        .order_by(photos.c.id)
+    )
+
+
+def _found_by_digest(before: str | None) -> ColumnElement[bool]:
+    """What was kept for a photo that is gone or forgotten, and is found by the file's digest alone."""
+    gone = select(photos.c.id).where(photos.c.gone_since.is_not(None))
+    orphaned = or_(metadata_writes.c.photo_id.is_(None), metadata_writes.c.photo_id.in_(gone))
+    return and_(metadata_writes.c.written_digest == (before or ""), orphaned)
+
+
+def _is_of(file: str) -> ColumnElement[bool]:
+    """Of rows found by a digest: sidecars of different photos may be equal, so their names have to be, too."""
+    return or_(metadata_writes.c.target == Target.EMBED, metadata_writes.c.file == file)
 
 
 def confirm(
@@ -85,11 +151,8 @@ def confirm(
     true_one = connection.scalar(
         select(func.max(metadata_writes.c.id)).where(of_file, metadata_writes.c.written_digest == written)
     )
-    gone = select(photos.c.id).where(photos.c.gone_since.is_not(None))
-    orphaned = or_(metadata_writes.c.photo_id.is_(None), metadata_writes.c.photo_id.in_(gone))
-    found_by_digest = and_(metadata_writes.c.written_digest == (before or ""), orphaned)
     others = and_(of_file, metadata_writes.c.id != (true_one or 0))
-    for history in (others, found_by_digest):
+    for history in (others, and_(_found_by_digest(before), _is_of(file))):
         connection.execute(delete(metadata_writes).where(history))
     if true_one is not None:
         connection.execute(
@@ -113,6 +176,15 @@ def _row(write: NewWrite) -> dict[str, Any]:
         "written_at": datetime.now(UTC),
         "confirmed": False,
     }
+
+
+def forget_orphaned(database: Database, file: str, written: str) -> None:
+    """A file of this name and digest was taken back that belongs to no photo in the database."""
+    orphaned = (metadata_writes.c.photo_id.is_(None), _is_of(file))
+    with database.write() as connection:
+        connection.execute(
+            delete(metadata_writes).where(metadata_writes.c.written_digest == written, *orphaned)
+        )
 
 
 def note_files(connection: Connection, after: Iterable[FileAfter]) -> None:

@@ -96,7 +96,7 @@ def plan_photo(photo: PhotoToWrite, find_kept: FindKept) -> PlannedPhoto:
         WriteRefused: nothing can be written for it, not even beside it.
         WriteFailed: a file cannot be read.
     """
-    if not photo.additions and not photo.written:
+    if not photo.additions and not photo.written and photo.target is not None:
         return PlannedPhoto(photo)
     refusal = None
     embedded: tuple[Planned, ...] = ()
@@ -156,10 +156,11 @@ def _embedded(photo: PhotoToWrite, find_kept: FindKept) -> tuple[Planned, ...]:
 
 
 def _sidecars(photo: PhotoToWrite, find_kept: FindKept, *, may_make: bool) -> tuple[Planned, ...]:
-    if not photo.additions and Target.SIDECAR not in photo.written:
+    # Of what is taken back, sidecars are looked at in any case: those that were copied with a photo are in no row.
+    if not photo.additions and photo.target is not None and Target.SIDECAR not in photo.written:
         return ()
     paths = sidecars_there(photo.path)
-    if photo.additions and may_make:
+    if may_make or not photo.additions:  # one that was removed already is noted, and not made
         paths = paths or (sidecar_of(photo.path),)
     of_photo = _tagged_bytes(photo) if photo.additions and paths else None
     plans = (plan_sidecar(path, photo.additions, find_kept, of_photo=of_photo) for path in paths)

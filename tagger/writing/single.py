@@ -7,16 +7,18 @@ from tagger.database import Database
 from tagger.errors import PhotoFailed, PhotoNotKnown
 from tagger.metadata.additions import Additions
 from tagger.metadata.described import packet_of
-from tagger.metadata.planning import FindKept, plan_sidecar
+from tagger.metadata.planning import FindKept, digest_file, plan_sidecar
 from tagger.metadata.refusals import WriteRefused
 from tagger.metadata.replacing import WriteFailed
 from tagger.metadata.sidecars import is_sidecar_name
 from tagger.metadata.xmp import is_ours
+from tagger.photos import path_text
 from tagger.photos.reading import read_photo
 from tagger.query.details import find_photo
 from tagger.roots import Places
 from tagger.settings import Settings
 from tagger.tables import Target
+from tagger.writing.kept import forget_orphaned
 from tagger.writing.photo import (
     PhotoToWrite,
     Planned,
@@ -39,7 +41,7 @@ def plan_unknown(database: Database, settings: Settings, paths: Iterable[Path]) 
                 yield Previewed(path, None, problem)
 
 
-def undo_unknown(previewed: Previewed) -> str:
+def undo_unknown(database: Database, previewed: Previewed) -> str:
     """Do it; returns what came of it, in words."""
     if previewed.planned is None:
         return f"left as it is: {previewed.problem}"
@@ -48,6 +50,10 @@ def undo_unknown(previewed: Previewed) -> str:
         ready.put_in_place()
     except (WriteRefused, WriteFailed) as problem:
         return f"left as it is: {problem}"
+    for planned, _ in ready.replaced:
+        original = planned.plan.original
+        if original.data is not None:
+            forget_orphaned(database, path_text(original.path.name)[0], digest_file(original.data))
     return described(ready)
 
 

@@ -23,7 +23,8 @@ def home(tmp_path: Path, test_data: Path) -> Iterator[Terminal]:
     terminal = Terminal(tmp_path / "home")
     del terminal.environment["TAGGER_MODEL"]
     terminal.environment |= {"HOME": str(terminal.folder), "PATH": f"{BIN}:{os.environ['PATH']}"}
-    shutil.copytree(test_data / "originals", terminal.folder / "Pictures")
+    # People's own photos are not write-protected, whatever those of the tests are.
+    shutil.copytree(test_data / "originals", terminal.folder / "Pictures", copy_function=shutil.copyfile)
     yield terminal
     terminal.end_embedded_redis()
 

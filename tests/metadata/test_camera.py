@@ -12,10 +12,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
+from tagger.metadata import exif
+from tagger.metadata.additions import NamedLandmark, additions_for
 from tagger.metadata.camera import CameraFacts, camera_facts
+from tagger.photos.containers import exif_of
 
 PICTURE = draw_photo(5, (64, 48))
 EIFFEL = {1: "N", 2: (48.0, 51.0, 30.24), 3: "E", 4: (2.0, 17.0, 40.2)}
+EIFFEL_TOWER = NamedLandmark(
+    "eiffel-tower", "Eiffel Tower", latitude=48.8584, longitude=2.2945, extent="point"
+)
 TAKEN = {36867: "2019:07:14 21:58:03"}
 
 
@@ -74,6 +80,17 @@ def test_place_that_makes_no_sense_is_absent(gps: dict[int, object]) -> None:
     facts = camera_facts(photo(gps=gps))
     assert (facts.latitude, facts.longitude) == (None, None)
     assert facts.taken_at is not None
+
+
+def test_a_position_that_this_program_wrote_is_not_the_cameras() -> None:
+    undated = photo(gps={})
+    asked = additions_for([EIFFEL_TOWER], gps=True, description=True)
+    block = exif.add(exif_of(undated), asked).block
+    assert block is not None
+    assert "EXIF:GPSLatitude" in exif.read(block)  # for people it is there
+    assert camera_facts(block) == camera_facts(undated)
+    assert camera_facts(block).taken_at == datetime(2019, 7, 14, 21, 58, 3)  # noqa: DTZ001
+    assert camera_facts(photo(gps=EIFFEL | {27: b"ASCII\0\0\0GPS"})).latitude is not None
 
 
 @pytest.mark.parametrize(

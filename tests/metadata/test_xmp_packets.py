@@ -5,6 +5,7 @@ import pytest
 from tagger.metadata import xmp
 from tagger.metadata.additions import Additions
 from tagger.metadata.refusals import RefusalKind, WriteRefused
+from tagger.metadata.xmp import names
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 HEAD, TAIL = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
@@ -162,3 +163,26 @@ def test_prefixes_that_mean_something_else_do_not_deceive() -> None:
         "a:x": "1",
         "{http://b/}x": "2",
     }
+
+
+def test_a_copy_for_a_sidecar_says_what_the_packet_says_but_dates_orientation_and_other_blocks() -> None:
+    ours = {
+        "xmp:CreateDate": "2019-08-25T11:23:17",
+        "tiff:Orientation": "6",
+        "xmpNote:HasExtendedXMP": "0123456789ABCDEF0123456789ABCDEF",
+    }
+    declared = " ".join(
+        f'xmlns:{name}="{names.NAMESPACES[name]}"' for name in ("xmp", "tiff", "xmpNote", "dc")
+    )
+    attributes = " ".join(f'{name}="{value}"' for name, value in ours.items())
+    date = "<exif:DateTimeOriginal>2019-08-25T11:23:17</exif:DateTimeOriginal>"
+    kept = '<dc:creator><rdf:Seq><rdf:li>Anna</rdf:li></rdf:Seq></dc:creator><xmp:Rating xmlns:xmp="http://ns.adobe.com/xap/1.0/">5</xmp:Rating>'
+    packet = (
+        f'<rdf:RDF xmlns:rdf="{names.RDF}" xmlns:exif="{names.NAMESPACES["exif"]}" {declared}>'
+        f'<rdf:Description rdf:about="" {attributes}>{date}{kept}</rdf:Description></rdf:RDF>'
+    ).encode()
+    copy = xmp.copied(packet)
+    assert xmp.properties(copy) == {"dc:creator": ["Anna"], "xmp:Rating": "5"}
+    assert copy is not None
+    assert b"xmpNote" not in copy
+    assert xmp.copied(None) is None

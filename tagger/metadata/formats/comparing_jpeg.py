@@ -100,6 +100,10 @@ def _resources(payload: bytes, blocks: dict[bytes, bytes]) -> Pieces:
         number = payload[at + 4 : at + 6]
         if number in (_IPTC, _IPTC_DIGEST) and number not in blocks:
             blocks[number] = payload[start:end]
+            if payload[at:value_size_at] != b"8BIM" + number + b"\0\0":
+                pieces.append(
+                    (f"the name of the Photoshop resource {number.hex()}", payload[at:value_size_at])
+                )
         else:
             pieces.append((f"the Photoshop resource {number.hex()}", (payload[at:start], payload[start:end])))
         at = end + (end - start) % 2

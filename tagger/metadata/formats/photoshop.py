@@ -9,15 +9,21 @@ from tagger.metadata.formats.refusing import ambiguous, broken
 IPTC, IPTC_DIGEST = 0x0404, 0x0425
 _SIGNATURES = {b"8BIM", b"PHUT", b"DCSR", b"AgHg", b"MeSa"}
 _RESOURCE_LIMIT = 4096
+_NEW_HEAD = b"8BIM" + IPTC.to_bytes(2, "big") + b"\0\0"
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource: `raw` is all of it, padding included; `value` what it holds."""
+    """One resource: `raw` is all of it, padding included; `head` its signature, number and name; `value` what it holds."""
 
     number: int
     raw: bytes
+    head: bytes
     value: bytes
+
+    def holding(self, value: bytes) -> bytes:
+        """All of it with another value: whose signature it has, and how it is called, stays."""
+        return _packed(self.head, value)
 
 
 def iptc_in(payload: bytes) -> list[bytes]:
@@ -40,14 +46,14 @@ def with_iptc(payload: bytes, iptc: bytes | None) -> bytes:
     kept: list[bytes] = []
     for resource in resources:
         if resource.number == IPTC:
-            kept += [_packed(IPTC, iptc)] if iptc is not None else []
+            kept += [resource.holding(iptc)] if iptc is not None else []
         elif resource.number == IPTC_DIGEST:
             was_right = resource.value == before
-            kept += [_packed(IPTC_DIGEST, _digest(iptc or b""))] if was_right else [resource.raw]
+            kept += [resource.holding(_digest(iptc or b""))] if was_right else [resource.raw]
         else:
             kept.append(resource.raw)
     if iptc is not None and all(resource.number != IPTC for resource in resources):
-        kept.append(_packed(IPTC, iptc))
+        kept.append(_packed(_NEW_HEAD, iptc))
     behind = payload[sum(len(resource.raw) for resource in resources) :]
     return b"".join((*kept, behind))
 
@@ -66,15 +72,14 @@ def _read(payload: bytes, *, strict: bool) -> Iterator[Resource]:
         number = int.from_bytes(payload[at + 4 : at + 6], "big")
         # The last one may lack its padding; what comes to stand behind it needs it.
         raw = payload[at:end] + b"\0" * (end - len(payload))
-        yield Resource(number, raw, payload[head + 4 : head + 4 + size])
+        yield Resource(number, raw, payload[at:head], payload[head + 4 : head + 4 + size])
         at = end
     if strict:
         raise broken("the Photoshop resources, which IPTC is among, cannot be read")
 
 
-def _packed(number: int, value: bytes) -> bytes:
-    size = len(value).to_bytes(4, "big")
-    return b"8BIM" + number.to_bytes(2, "big") + b"\0\0" + size + value + b"\0" * (len(value) % 2)
+def _packed(head: bytes, value: bytes) -> bytes:
+    return head + len(value).to_bytes(4, "big") + value + b"\0" * (len(value) % 2)
 
 
 def _digest(iptc: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """XMP: our fields merged into a packet of whoever's, taken out again, and proof that nothing else has changed."""
 
+from tagger.metadata.xmp.copying import copied
 from tagger.metadata.xmp.ours import add
 from tagger.metadata.xmp.proof import in_extended, only_ours_differs
 from tagger.metadata.xmp.properties import Value, properties
@@ -11,6 +12,7 @@ __all__ = [
     "WrittenLandmark",
     "add",
     "added",
+    "copied",
     "in_extended",
     "is_ours",
     "landmarks",
