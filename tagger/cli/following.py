@@ -215,8 +215,9 @@ def end_of_job(database: Database, job: int, *, json: bool) -> int:
         return console.NOT_DONE
     if progress.refused:
         console.say(f"tagger failures {job} lists the photos that were left as they are, and why")
-    if progress.failed:
+    elif progress.failed:
         console.say(f"tagger failures {job} lists the photos that failed")
+    if progress.failed:
         return console.SOME_PHOTOS_FAILED
     return console.DONE
 

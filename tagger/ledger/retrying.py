@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from tagger.database import Database
 from tagger.ledger.filling import fill_job
-from tagger.ledger.jobs import NewJob, create_job, finish_scan, kept_alive
+from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan, kept_alive
 from tagger.ledger.progress import Failing, failing_now
 from tagger.tables import JobKind, Priority, Runner, jobs, photos
 
@@ -25,7 +25,7 @@ def count_failing(database: Database, failing: Failing) -> dict[str, int]:
 
 
 def like_job(database: Database, job_id: int, priority: Priority) -> NewJob:
-    """A retry that looks as the job did: the same model, top-k and threshold."""
+    """A retry that looks as the job did, the same model, top-k and threshold, and whose tags are written as its were to be."""
     with database.read() as connection:
         job = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
     return NewJob(
@@ -35,6 +35,7 @@ def like_job(database: Database, job_id: int, priority: Priority) -> NewJob:
         runner=Runner.WORKERS,
         priority=priority,
         kind=JobKind.RETRY,
+        options={name: value for name, value in job.options.items() if name == WRITE},
         parent_id=job_id,
     )
 

@@ -13,6 +13,7 @@ import piexif
 
 from tagger.metadata.additions import Additions
 from tagger.metadata.camera import position_noted
+from tagger.metadata.exif_ends import ENDS_BYTES, with_ends
 from tagger.metadata.exif_fields import (
     ASCII,
     BLOCK_LIMIT,
@@ -132,11 +133,11 @@ def _rewritten(before: Fields, tags: Tags) -> bytes:
         raise ExifUnsafe(f"The EXIF holds {moved}, so it was left as it is.")
     wanted = replace(before, tags=tags)
     dumped = _dumped(wanted)
-    if len(dumped) > BLOCK_LIMIT:
+    if len(dumped) + ENDS_BYTES > BLOCK_LIMIT:
         raise ExifUnsafe(
             "With our values the EXIF would be larger than a JPEG can hold; it was left as it is."
         )
-    block = _mended(dumped, wanted)
+    block = _mended(with_ends(dumped), wanted)
     if found := difference(wanted, fields_of(block)):
         raise ExifUnsafe(f"Rewriting the EXIF would not keep it whole ({found}), so it was left as it is.")
     return block

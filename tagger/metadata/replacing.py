@@ -20,6 +20,7 @@ from tagger.metadata.sidecars import is_sidecar_name
 from tagger.metadata.temporaries import (
     Temporary,
     check_written,
+    clear_leftover,
     clear_leftovers,
     locked_new,
     to_disk,
@@ -28,7 +29,15 @@ from tagger.metadata.temporaries import (
 from tagger.metadata.traits import carry_traits, confirm_traits, like_photo
 from tagger.metadata.trouble import WriteFailed, explained
 
-__all__ = ["Original", "Prepared", "WriteFailed", "clear_leftovers", "prepare", "read_for_writing"]
+__all__ = [
+    "Original",
+    "Prepared",
+    "WriteFailed",
+    "clear_leftover",
+    "clear_leftovers",
+    "prepare",
+    "read_for_writing",
+]
 
 
 def prepare(original: Original, data: bytes | None, *, photo: Path | None = None) -> "Prepared":

@@ -107,6 +107,12 @@ def clear_leftovers(folder: Path) -> int:
     return removed
 
 
+def clear_leftover(path: Path) -> None:
+    """Remove what a writer of this one file that died left beside it."""
+    with suppress(OSError, WriteRefused):
+        _remove_leftover(temporary_of(path))
+
+
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXISTING = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

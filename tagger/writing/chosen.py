@@ -38,6 +38,7 @@ PAGE = 1000
 OnFound = Callable[[int], None]
 
 _written_contents = contents.alias("written_contents")
+_own_writes = metadata_writes.alias("own_writes")
 
 
 def choose_adopted(database: Database) -> list[int]:
@@ -176,15 +177,18 @@ def _matters() -> ColumnElement[bool]:
 
 
 def _was_written(job: int | None = None) -> ColumnElement[bool]:
-    """The photo's picture was written, by this or any job, in whatever file."""
+    """The photo's picture was written, in whatever file; by a certain job: in this photo's own, or one it may be a copy of."""
     of_picture = (
         select(metadata_writes.c.id)
         .join(_written_contents, _written_contents.c.digest == metadata_writes.c.picture)
         .where(_written_contents.c.id == photos.c.content_id)
     )
-    if job is not None:
-        of_picture = of_picture.where(metadata_writes.c.job_id == job)
-    return of_picture.exists()
+    if job is None:
+        return of_picture.exists()
+    # Of copies, each that was written has a row of its own; one without may be a copy of what this job wrote.
+    has_own = select(_own_writes.c.id).where(_own_writes.c.photo_id == photos.c.id).correlate(photos).exists()
+    own = or_(metadata_writes.c.photo_id == photos.c.id, ~has_own)
+    return of_picture.where(metadata_writes.c.job_id == job, own).exists()
 
 
 def _written_before(database: Database, query: PhotoQuery, places: Places) -> Iterator[ColumnElement[bool]]:

@@ -73,12 +73,16 @@ class _Ended:
 
 @dataclass(frozen=True)
 class _FileState:
-    """A file of a photo: the digest it had before, and the write that is true of it now."""
+    """A file of a photo: the digest it had before, and the write that is true of it now.
+
+    `was_written`: something is kept of its picture from earlier.
+    """
 
     photo_id: int
     file: str
     before: str | None
     write: NewWrite | None
+    was_written: bool
 
     @property
     def written(self) -> str | None:
@@ -124,7 +128,7 @@ class ChunkWriting:
         known = (item for item in items if item.root_id in roots)
         folders = {roots[item.root_id].path_of(item.path, item.path_bytes).parent for item in known}
         for folder in folders:
-            with suppress(OSError):
+            with suppress(WriteRefused, WriteFailed):  # its photos say so themselves
                 clear_leftovers(folder)
 
     def _open_items(self) -> list[OpenItem]:
@@ -206,7 +210,8 @@ class ChunkWriting:
             for planned, _ in each.ready.prepared
             if planned.plan.kept is not None
         ]
-        self._holding.patiently(lambda: record_intents(self._holding.database, self._claimed, writes))
+        if any(each.ready and each.ready.prepared for each in made):
+            self._holding.patiently(lambda: record_intents(self._holding.database, self._claimed, writes))
 
     def _new_write(self, item: OpenItem, ready: ReadyPhoto, planned: Planned, kept: Kept) -> NewWrite:
         return NewWrite(
@@ -256,7 +261,8 @@ class ChunkWriting:
                 store_outcomes(connection, self._claimed, outcomes)
                 states = [state for each in ended for state in self._states(each)]
                 for state in states:
-                    hand_to_copies(connection, state.photo_id, state.before, state.written)
+                    if state.was_written:
+                        hand_to_copies(connection, state.photo_id, state.before, state.written)
                 for state in states:
                     confirm(connection, state.photo_id, state.file, state.before, state.write)
                 note_files(connection, [after for each in ended if (after := _file_after(each)) is not None])
@@ -284,6 +290,7 @@ class ChunkWriting:
                 file=_name(planned),
                 before=None if original is None else digest_file(original),
                 write=None if kept is None else self._new_write(ended.item, ready, planned, kept),
+                was_written=bool(ready.planned.photo.written),
             )
 
 

@@ -128,8 +128,8 @@ def _copies(photo_id: int, row: Row[Any]) -> Select[Any]:
 
 def _found_by_digest(before: str | None) -> ColumnElement[bool]:
     """What was kept for a photo that is gone or forgotten, and is found by the file's digest alone."""
-    gone = select(photos.c.id).where(photos.c.gone_since.is_not(None))
-    orphaned = or_(metadata_writes.c.photo_id.is_(None), metadata_writes.c.photo_id.in_(gone))
+    gone = exists().where(photos.c.id == metadata_writes.c.photo_id, photos.c.gone_since.is_not(None))
+    orphaned = or_(metadata_writes.c.photo_id.is_(None), gone)
     return and_(metadata_writes.c.written_digest == (before or ""), orphaned)
 
 

@@ -10,7 +10,7 @@ from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.additions import Additions
 from tagger.metadata.planning import FindKept, Plan, check_picture, plan_embed, plan_sidecar
 from tagger.metadata.refusals import RefusalKind, WriteRefused
-from tagger.metadata.replacing import Prepared, WriteFailed, prepare
+from tagger.metadata.replacing import Prepared, WriteFailed, clear_leftover, prepare
 from tagger.metadata.sidecars import sidecar_of, sidecars_there
 from tagger.photos.reading import read_photo
 from tagger.tables import Outcome, Target
@@ -118,7 +118,10 @@ def make_ready(planned: PlannedPhoto) -> ReadyPhoto:
     """
     ready: list[tuple[Planned, Prepared]] = []
     try:
-        for each in filter(lambda each: each.plan.changes, planned.files):
+        for each in planned.files:
+            if not each.plan.changes:
+                clear_leftover(each.plan.original.path)  # who died over it may have wanted something else
+                continue
             prepared = prepare(each.plan.original, each.plan.data, photo=planned.photo.path)
             ready.append((each, prepared))
     except BaseException:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from exif_blocks import ascii_text, block, windows_text
-from format_photos import saved, segment
+from format_photos import PICTURE, saved, segment
 from PIL import Image
 
 from tagger.metadata.additions import Additions, NamedLandmark, additions_for
@@ -55,7 +55,7 @@ def kept_in(*plans: Plan) -> FindKept:
 def jpeg(*, exif: bytes = b"", packet: str = "", iptc: bytes = b"") -> bytes:
     """A photo of which each block says so much."""
     named = {"exif": b"Exif\0\0" + exif} if exif else {}
-    data = saved("JPEG", **named, **({"xmp": in_xmp(packet)} if packet else {}))
+    data = saved("JPEG", PICTURE, **named, **({"xmp": in_xmp(packet)} if packet else {}))
     resource = b"8BIM\x04\x04\0\0" + len(iptc).to_bytes(4, "big") + iptc + bytes(len(iptc) % 2)
     return data[:2] + segment(0xED, b"Photoshop 3.0\0" + resource) + data[2:] if iptc else data
 

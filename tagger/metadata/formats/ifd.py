@@ -5,7 +5,7 @@ Bounded, and never raises on bad input: what cannot be read is None. Knows nothi
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _ENTRY_LIMIT = 4096
 _VALUE_BYTES = {
@@ -29,8 +29,9 @@ _VALUE_BYTES = {
 _LETTERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _INTEGER_LIMIT = 100_000
 _DIRECTORY_LIMIT = 256
-# Directories within images, EXIF, GPS, interoperability.
-_POINTERS = (0x014A, 0x8769, 0x8825, 0xA005)
+_WITHIN_IMAGES = 0x014A
+# These, EXIF, GPS, interoperability.
+_POINTERS = (_WITHIN_IMAGES, 0x8769, 0x8825, 0xA005)
 
 
 @dataclass(frozen=True)
@@ -129,15 +130,23 @@ def directory_end(data: bytes, header: Header, at: int) -> int:
 
 
 def directories(data: bytes, header: Header) -> Iterator[Directory]:
-    """All directories that can be reached from the header, each once."""
-    waiting, seen = [header.first], set[int]()
+    """All directories that can be reached from the header, each once.
+
+    Nothing follows EXIF, GPS and interoperability. Writers that nobody should copy, piexif among them, leave out the zero
+    that says so, and what stands there then is a value.
+    """
+    waiting, seen = [(header.first, True)], set[int]()
     while waiting and len(seen) < _DIRECTORY_LIMIT:
-        at = waiting.pop()
+        at, in_row = waiting.pop()
         directory = read_directory(data, header, at) if at not in seen else None
         seen.add(at)
         if directory:
+            directory = directory if in_row else replace(directory, following=0)
             yield directory
-            waiting += (*below(data, header, directory), directory.following)
+            for tag in _POINTERS:
+                found = integers(data, header, directory.of(tag))[:_DIRECTORY_LIMIT]
+                waiting += [(at, tag == _WITHIN_IMAGES) for at in found]
+            waiting.append((directory.following, in_row))
 
 
 def below(data: bytes, header: Header, directory: Directory) -> list[int]:

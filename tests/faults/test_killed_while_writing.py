@@ -1,0 +1,166 @@
+"""Whoever writes into photos is killed, again and again: every file is whole, every photo ends once, undo brings all back."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from commands import LABELS, Terminal, draw
+from pace import Pace
+from servers import RedisServer
+from sqlalchemy import func, select
+
+from bench.sums import wrong_library, wrong_sums
+from tagger.metadata.described import photo_fields
+from tagger.metadata.planning import digest_file
+from tagger.tables import jobs, metadata_writes
+
+PHOTOS = 192
+PLACES = 4
+"""Folders; opening one to settle it on the disk tells that a photo in it has just been replaced."""
+
+
+class Library:
+    """Photos with an accepted tag each, their originals, and a terminal to write them from."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
+        self.folder = terminal.folder / "photos"
+        for seed in range(PHOTOS):
+            draw(
+                self.folder / f"place-{seed % PLACES}" / f"photo-{seed:03}.jpg", seed % len(LABELS), seed=seed
+            )
+        self.originals = self.files()
+        terminal.run("tag", self.folder)
+
+    def files(self) -> Mapping[Path, bytes]:
+        """Every file below the folder, hidden ones too."""
+        return {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+
+    def written(self) -> int:
+        """How many photos are not their originals, judged by their sizes."""
+        return sum(path.stat().st_size != len(data) for path, data in self.originals.items())
+
+    def is_killed(
+        self, process: subprocess.Popen[bytes], *, written: range | None = None, within_s: float = 60
+    ) -> None:
+        """Killed as soon as so many photos are written, or (None) by what was injected."""
+        if written is not None:
+            self.terminal.wait_until(
+                lambda: self.written() in written or process.poll() is not None, within_s, every_s=0.002
+            )
+            process.kill()
+        assert process.wait(timeout=within_s) == -signal.SIGKILL, self.terminal.log.read_text()[-2000:]
+        self.every_file_is_whole()
+
+    def every_file_is_whole(self) -> None:
+        """The original or the one with our words: what is in between would not be read, or would not be kept."""
+        with self.terminal.database() as database, database.read() as connection:
+            digests = set(connection.scalars(select(metadata_writes.c.written_digest)))
+        for path, original in self.originals.items():
+            data = path.read_bytes()
+            if data != original:
+                assert "XMP:dc:subject" in photo_fields(data), path
+                assert digest_file(data) in digests, path
+
+    def ends_well(self, job: int) -> None:
+        """Each photo has one outcome, and each file that was written one row."""
+        with self.terminal.database() as database:
+            assert wrong_sums(database, job) == []
+            assert wrong_library(database) == []
+            with database.read() as connection:
+                rows = connection.execute(
+                    select(metadata_writes.c.photo_id, func.count()).group_by(metadata_writes.c.photo_id)
+                ).all()
+                unconfirmed = connection.scalar(
+                    select(func.count()).select_from(metadata_writes).where(~metadata_writes.c.confirmed)
+                )
+        assert [row for row in rows if row[1] != 1] == []
+        assert (len(rows), unconfirmed) == (self.written(), 0)
+        assert self.leftovers() == []
+
+    def leftovers(self) -> list[Path]:
+        return [path for path in self.files() if path not in self.originals]
+
+    def is_brought_back(self) -> None:
+        assert self.files() == self.originals
+        with self.terminal.database() as database, database.read() as connection:
+            assert connection.scalar(select(func.count()).select_from(metadata_writes)) == 0
+
+    def latest_job(self) -> int:
+        with self.terminal.database() as database, database.read() as connection:
+            return int(connection.scalar(select(func.max(jobs.c.id))) or 0)
+
+
+@pytest.fixture
+def library(tmp_path: Path, redis_server: RedisServer, pace: Pace) -> Library:
+    terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
+    library = Library(terminal)
+    if pace.values:
+        terminal.inject(values=pace.values)
+    return library
+
+
+def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_all_back(
+    library: Library,
+) -> None:
+    terminal = library.terminal
+    words = ("metadata", "write", "--to", "embed")
+    for word in ("photo-017", "place-1"):  # being read, just replaced
+        terminal.inject(kill_on_open=word)
+        library.is_killed(terminal.start(*words))
+    terminal.injected.clear()
+    done = 0
+    for more in (1, 20, 50):
+        library.is_killed(terminal.start(*words), written=range(done + more, PHOTOS))
+        assert done < library.written() < PHOTOS
+        done = library.written()
+    interrupted = terminal.start(*words)
+    terminal.wait_until(lambda: library.written() > done, every_s=0.002)
+    interrupted.send_signal(signal.SIGINT)
+    assert interrupted.wait(timeout=60) == 130
+    library.every_file_is_whole()
+    assert library.leftovers() == []
+    ended = terminal.run(*words)
+    assert f"{PHOTOS} photos: " in ended.stderr
+    assert library.written() == PHOTOS
+    library.ends_well(library.latest_job())
+    terminal.inject(kill_on_open="place-2")
+    library.is_killed(terminal.start("metadata", "undo", "--all"))
+    terminal.injected.clear()
+    library.is_killed(terminal.start("metadata", "undo", "--all"), written=range(1, library.written() - 10))
+    terminal.run("metadata", "undo", "--all")
+    library.is_brought_back()
+
+
+def test_workers_that_are_killed_and_stopped_come_to_an_end_that_is_true(library: Library) -> None:
+    terminal = library.terminal
+    job = int(terminal.run("metadata", "write", "--to", "embed", "--enqueue").stdout)
+    values = dict(terminal.injected)
+    for word in ("photo-042", "place-3"):
+        terminal.inject(kill_on_open=word)
+        with terminal.workers(1) as (worker,):
+            library.is_killed(worker)
+    terminal.injected = values
+    with terminal.workers(1) as (worker,):
+        done = library.written()
+        library.is_killed(worker, written=range(done + 1, PHOTOS))
+    with terminal.workers(1) as (worker,):
+        done = library.written()
+        terminal.wait_until(lambda: library.written() > done, every_s=0.002)
+        os.kill(worker.pid, signal.SIGTERM)
+        assert worker.wait(timeout=60) == 0
+        stopped = terminal.progress(job)
+        assert stopped.running == 0 or stopped.is_over
+        assert stopped.written <= library.written() <= PHOTOS
+    library.every_file_is_whole()
+    with terminal.workers(1):
+        terminal.wait_until(lambda: terminal.progress(job).is_over)
+        ended = terminal.progress(job)
+        assert (ended.written, ended.total, ended.failed) == (PHOTOS, PHOTOS, 0), ended
+        library.ends_well(job)
+        undone = terminal.run("metadata", "undo", "--all", "--enqueue", "--wait")
+        assert f"{PHOTOS} written" in undone.stderr
+    library.is_brought_back()
