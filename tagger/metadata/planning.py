@@ -196,7 +196,7 @@ def _embedded(base: bytes, additions: Additions) -> tuple[bytes, bytes, tuple[st
         )
     wanted = _where_empty(base, blocks, additions)
     changed, notes = _exif_with(base, blocks, wanted)
-    datasets, in_iptc = iptc.add(blocks.iptc, wanted) if blocks.iptc else (blocks.iptc, ())
+    datasets, in_iptc, why_not = _iptc_with(base, blocks, wanted)
     packet = xmp.add(
         blocks.xmp,
         wanted,
@@ -208,7 +208,21 @@ def _embedded(base: bytes, additions: Additions) -> tuple[bytes, bytes, tuple[st
     splices = replace_blocks(base, with_ours)
     new = spliced(base, splices)
     _check(new, base, with_ours, blocks)
-    return new, inverse(base, splices), notes
+    return new, inverse(base, splices), (*notes, *why_not)
+
+
+def _iptc_with(
+    base: bytes, blocks: Blocks, additions: Additions
+) -> tuple[bytes | None, tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """IPTC where the file has some, and it can be changed; else as it is, and why."""
+    if not blocks.iptc:
+        return blocks.iptc, (), ()
+    try:
+        datasets, added = iptc.add(blocks.iptc, additions)
+        replace_blocks(base, replace(blocks, iptc=datasets))
+    except WriteRefused as refused:
+        return blocks.iptc, (), (f"its IPTC is left alone: {refused.text}",)
+    return datasets, added, ()
 
 
 def _where_empty(photo: bytes, blocks: Blocks, additions: Additions) -> Additions:

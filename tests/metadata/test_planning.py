@@ -369,3 +369,19 @@ def test_pictures_of_every_kind_take_and_give_back_the_same(tmp_path: Path) -> N
         written = embed(path, ALL)
         path.write_bytes(written.data or b"")
         assert embed(path, NONE, kept_in(written)).data == original, kind
+
+
+def test_iptc_that_cannot_be_changed_is_left_alone_and_xmp_is_written_all_the_same(tmp_path: Path) -> None:
+    one = jpeg(iptc=dataset(25, "holiday"))
+    behind_iptc = 4 + int.from_bytes(one[4:6], "big")
+    data = (
+        one[:behind_iptc]
+        + segment(0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x0c\0\0\0\0\0\0")
+        + one[behind_iptc:]
+    )
+    plan = embed(photo_in(tmp_path, data), ALL)
+    assert plan.data is not None
+    said = photo_fields(plan.data)
+    assert said["IPTC:Keywords"] == ["holiday"]
+    assert said["XMP:dc:subject"] == ["holiday", "Eiffel Tower"]
+    assert any(note.startswith("its IPTC is left alone") for note in plan.notes)

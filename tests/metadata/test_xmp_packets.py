@@ -89,7 +89,6 @@ def test_padding_never_fills_more_than_a_jpeg_segment() -> None:
 @pytest.mark.parametrize(
     ("packet", "said"),
     [
-        (b"", "broken"),
         (b"no XML", "broken"),
         (rdf(TITLE).encode()[:-5], "broken"),
         (rdf(TITLE).encode("latin-1"), "UTF-8"),
@@ -186,3 +185,10 @@ def test_a_copy_for_a_sidecar_says_what_the_packet_says_but_dates_orientation_an
     assert copy is not None
     assert b"xmpNote" not in copy
     assert xmp.copied(None) is None
+
+
+@pytest.mark.parametrize("blank", [b"", b"\0" * 20, b" \r\n\t"])
+def test_a_packet_in_which_nothing_stands_is_like_none(blank: bytes) -> None:
+    assert xmp.properties(blank) == {}
+    assert xmp.add(blank, KEYWORD, sidecar=False) == xmp.add(None, KEYWORD, sidecar=False)
+    assert xmp.copied(blank) is None

@@ -2,7 +2,7 @@
 
 from tagger.metadata.xmp.fields import forget_namespace, places
 from tagger.metadata.xmp.names import NAMESPACES
-from tagger.metadata.xmp.packet import read_packet
+from tagger.metadata.xmp.packet import is_blank, read_packet
 
 OF_THE_FILE = (
     # Programs that find a date in a sidecar forget the camera's, which is finer and knows its zone.
@@ -21,7 +21,7 @@ def copied(packet: bytes | None) -> bytes | None:
     Raises:
         WriteRefused: it cannot be read.
     """
-    if packet is None:
+    if packet is None or is_blank(packet):
         return None
     edited = read_packet(packet)
     for place in places(edited.rdf, *OF_THE_FILE):

@@ -25,7 +25,7 @@ from tagger.metadata.xmp.fields import (
     put_text,
     tidy,
 )
-from tagger.metadata.xmp.packet import PADDING, new_packet, read_packet, refused
+from tagger.metadata.xmp.packet import PADDING, is_blank, new_packet, read_packet, refused
 from tagger.metadata.xmp.properties import Reader, elements, texts
 from tagger.metadata.xmp.records import ADDED_VALUE, FIELD, MODEL, NAME, SCORE, SLUG, VERDICT
 
@@ -54,6 +54,8 @@ def add(
     Raises:
         WriteRefused: the packet cannot be read, or has one of the fields in a form that merging would damage.
     """
+    if packet is not None and is_blank(packet):
+        packet = None
     edited = new_packet(wrapped=not sidecar) if packet is None else read_packet(packet)
     merging = _Merging(edited.rdf)
     merging.add_all(additions, repeated)

@@ -40,6 +40,7 @@ _FILLED = {
     b"\0\1\0\1": "utf-16-be",
 }
 """Which of the first four bytes of plain text are not zero."""
+_BLANK_BYTES = b"\0 \t\r\n"
 _PADDING_CHARACTERS = "\0\ufeff \t\r\n"
 _HEAD = re.compile(r"""(?:<\?xml\s+version=["']1\.0["'][^>]*\?>|<\?xpacket\s+begin[^>]*\?>|\s)*""")
 _TAIL = re.compile(r"<\?xpacket\s+end\s*=[^>]*\?>")
@@ -102,6 +103,11 @@ def read_packet(packet: bytes) -> Packet:
     stripped = body.rstrip(_PADDING_CHARACTERS)
     padding = len(body) - len(stripped) if tail else 0
     return Packet(_rdf(_parsed(stripped)), head, tail, padding, len(packet))
+
+
+def is_blank(packet: bytes) -> bool:
+    """Whether nothing stands in a packet: some programs make room for one, and leave it at that."""
+    return len(packet) <= _SIZE_LIMIT and not packet.strip(_BLANK_BYTES)
 
 
 def refused(what: str) -> WriteRefused:

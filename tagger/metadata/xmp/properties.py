@@ -11,7 +11,7 @@ from lxml import etree
 from lxml.etree import _Element as Element
 
 from tagger.metadata.xmp.names import ALT, BAG, NAMESPACES, NODE, PARSE_TYPE, PREFIXES, SEQ, tag
-from tagger.metadata.xmp.packet import read_packet
+from tagger.metadata.xmp.packet import is_blank, read_packet
 
 Value: TypeAlias = str | list["Value"] | dict[str, "Value"]
 """Text; the items of a Bag, Seq or Alt; the fields of a structure, or the texts of an Alt by language."""
@@ -32,7 +32,7 @@ def properties(packet: bytes | None) -> dict[str, Value]:
     Raises:
         WriteRefused: the packet cannot be read.
     """
-    return {} if packet is None else Reader(read_packet(packet).rdf).properties()
+    return {} if packet is None or is_blank(packet) else Reader(read_packet(packet).rdf).properties()
 
 
 def texts(value: Value | None) -> list[str]:
