@@ -33,6 +33,14 @@ def forget_path(database: Database, path: Path, places: Places, *, dry_run: bool
     return count
 
 
+def is_known(database: Database, path: Path, places: Places) -> bool:
+    """Whether it is a photo in the database, or a folder of some; it need not be there any more."""
+    try:
+        return forget_path(database, path, places, dry_run=True) > 0
+    except PhotoNotKnown:
+        return False
+
+
 def _resolved(path: Path) -> Path:
     """As photos are kept: folders resolved, the photo's own name as it is. The path need not exist."""
     return path.resolve() if path.is_dir() else path.parent.resolve() / path.name

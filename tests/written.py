@@ -1,6 +1,7 @@
 """A folder whose photos are tagged, written and taken back in this process, and what came of each."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from folders import TaggedFolder
@@ -23,7 +24,7 @@ from tagger.tables import (
     photos,
 )
 from tagger.verdicts import Word, give_verdict
-from tagger.writing.asked import WriteAsked
+from tagger.writing.asked import OF_JOB, WriteAsked
 from tagger.writing.chosen import choose_of_parent, record_undo, record_write, written_photos
 
 EMBED, SIDECAR = WriteAsked(Target.EMBED), WriteAsked(Target.SIDECAR)
@@ -107,7 +108,10 @@ class WrittenFolder(TaggedFolder):
     def undo(self, *paths: Path, job: int | None = None) -> dict[str, str]:
         """The outcome of each photo, by its path below the folder."""
         known = written_photos(self.database, job, paths, self.settings.roots)
-        undoing = record_undo(self.database, self._new(JobKind.UNDO, None), known)
+        new = self._new(JobKind.UNDO, None)
+        undoing = record_undo(
+            self.database, replace(new, options={OF_JOB: job}) if job is not None else new, known
+        )
         self.run(undoing)
         return self.outcomes(undoing)
 

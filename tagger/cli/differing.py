@@ -69,6 +69,8 @@ def state_of(file: Path, max_bytes: int) -> State:
     from tagger.metadata.sidecars import is_sidecar_name, sidecars_there
     from tagger.photos.reading import read_photo
 
+    if file.is_dir():
+        raise typer.BadParameter("it is a folder; name a photo in it", param_hint="FILE")
     if not file.is_file():
         raise FolderNotFound(path=file)
     if is_sidecar_name(file.name):
@@ -107,7 +109,8 @@ def print_differences(found: Iterable[Previewed], *, json: bool) -> None:
     if json:
         write_json_list(_document(each) for each in found)
         return
-    changed = same = left = 0
+    photos: set[Path] = set()
+    new = changed = same = left = 0
     for each in found:
         if each.planned is None:
             left += 1
@@ -117,19 +120,27 @@ def print_differences(found: Iterable[Previewed], *, json: bool) -> None:
         if refusal:
             typer.echo(f"{printable(str(each.path))}: would get a sidecar instead: {refusal.text}")
         differing = [planned for planned in each.planned.files if planned.plan.changes]
-        changed += bool(differing)
         same += not differing
         for planned in differing:
             _print_difference(planned)
-    console.say(
-        f"{_photos(changed)} would be changed, {same} {'is' if same == 1 else 'are'} right already"
-        + (f", {left} would be left as {'it is' if left == 1 else 'they are'}" if left else "")
-        + "; nothing was changed"
+            if planned.target == "embed":
+                photos.add(each.path)
+            elif planned.plan.original.data is None:
+                new += 1
+            else:
+                changed += 1
+    parts = [f"{_number(len(photos), 'photo')} would be changed" if photos else "no photo would be touched"]
+    parts += [f"{_number(new, 'new sidecar')} would be made"] if new else []
+    parts += [f"{_number(changed, 'sidecar')} would be changed or removed"] if changed else []
+    parts += [f"{_number(same, 'photo')} {'is' if same == 1 else 'are'} right already"] if same else []
+    parts += (
+        [f"{_number(left, 'photo')} would be left as {'it is' if left == 1 else 'they are'}"] if left else []
     )
+    console.say(", ".join(parts) + "; this was a dry run, and nothing was changed")
 
 
-def _photos(number: int) -> str:
-    return "1 photo" if number == 1 else f"{number} photos"
+def _number(number: int, thing: str) -> str:
+    return f"1 {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _print_difference(planned: Planned) -> None:
@@ -138,8 +149,11 @@ def _print_difference(planned: Planned) -> None:
     if plan.original.data is None:
         state = ", new" + (", begun as a copy of the photo's own XMP" if plan.copied is not None else "")
     typer.echo(f"{printable(str(plan.original.path))}{state}")
-    for sign, name, value in _lines(planned):
+    lines = _lines(planned)
+    for sign, name, value in lines:
         typer.echo(f"  {sign} {printable(name)}: {printable(value)}")
+    if not lines:
+        typer.echo("    only in how it is laid out, or in our own record of what was written")
     for note in plan.notes:
         typer.echo(f"    {printable(note)}")
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NO_WORKER_S = 30.0
 POLL_S = 0.5
 JOBS_SHOWN = 20
+WRITES_SHOWN = 3
 
 
 def status(
@@ -47,6 +48,7 @@ def status(
 
     Example: tagger status, tagger status --watch, tagger status 7 --watch
     """
+    from tagger.job_documents import worker_document
     from tagger.ledger.progress import list_jobs, list_latest, list_workers
 
     if watch and json and job is None:
@@ -67,7 +69,7 @@ def status(
     queues, problem = _queues(settings)
     if json:
         jobs = list_jobs(database)
-        seen = [vars(worker) | {"started_at": worker.started_at.isoformat()} for worker in workers]
+        seen = [worker_document(worker) for worker in workers]
         print_json({"jobs": [job_json(each) for each in jobs], "workers": seen, "queues": queues})
     else:
         _print_all(*list_latest(database, JOBS_SHOWN), workers, queues)
@@ -112,7 +114,9 @@ def failures(
     failing = ((roots[photo.root_id].path_of(photo.path, photo.path_bytes), photo) for photo in found)
     count = write_failures(failing, chosen, end=b"\0" if print0 else b"\n")
     if writing:
-        console.say(f"{count} photo{' was' if count == 1 else 's were'} left without what was to be written")
+        console.say(
+            f"{count} photo{' was' if count == 1 else 's were'} left as {'it is' if count == 1 else 'they are'}"
+        )
     else:
         console.say(
             f"{count} photo{' fails' if count == 1 else 's fail'} now" if count else "no photo fails now"
@@ -224,12 +228,9 @@ def end_of_job(database: Database, job: int, *, json: bool) -> int:
 
 def job_json(progress: JobProgress) -> dict[str, Any]:
     """A job as people's scripts know it; the states of items add up to `total`."""
-    times = {
-        "created_at": progress.created_at,
-        "started_at": progress.started_at,
-        "finished_at": progress.finished_at,
-    }
-    return vars(progress) | {name: when and when.isoformat() for name, when in times.items()}
+    from tagger.job_documents import job_document
+
+    return job_document(progress)
 
 
 def print_json(document: object) -> None:
@@ -339,5 +340,6 @@ def _job_cells(job: JobProgress) -> list[str]:
 def _notes(jobs: list[JobProgress]) -> list[str]:
     if not jobs:
         return ["no jobs yet; start one with: tagger tag FOLDER"]
-    writes = [sums_of(job) for job in jobs if job.written or job.unchanged or job.refused]
+    wrote = [job for job in jobs if job.written or job.unchanged or job.refused]
+    writes = [sums_of(job) for job in wrote[:WRITES_SHOWN]]
     return [*writes, *(f"job {job.job}: {job.note}" for job in jobs if job.note and not job.is_over)]

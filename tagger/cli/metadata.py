@@ -46,6 +46,11 @@ metadata_app = typer.Typer(
     no_args_is_help=True,
 )
 
+_NOTHING_THERE = "nothing that was written is known there; files whose photos were forgotten are taken back by their own names"
+_NOTHING_OF_JOB = (
+    "nothing that job {job} wrote is there any more: it was taken back, or written again by a later job"
+)
+
 Enqueue = Annotated[
     bool, typer.Option("--enqueue", help="Not here: in a job for the workers, whose number is printed.")
 ]
@@ -70,6 +75,13 @@ def show(
 
 @metadata_app.command("write")
 def write(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Photos and folders, as with --under; without any, all that were tagged.", metavar="PATH"
+        ),
+    ] = None,
+    *,
     to: Annotated[
         str,
         typer.Option(
@@ -103,14 +115,14 @@ def write(
 
     For example:
 
-    tagger metadata write --to sidecar --dry-run
+    tagger metadata write ~/Pictures --to sidecar --dry-run
 
-    tagger metadata write --to embed --under ~/Pictures/Paris
+    tagger metadata write ~/Pictures/Paris --to embed
     """
     from tagger.query import PhotoQuery
     from tagger.tables import JobKind
 
-    if to == "none":
+    if to not in {"sidecar", "embed"}:
         raise typer.BadParameter("it is sidecar or embed", param_hint="--to")
     asked = chosen_write(to, gps=gps, description=description, option="--to")
     _check_work(enqueue=enqueue, wait=wait, dry_run=dry_run)
@@ -119,7 +131,7 @@ def write(
         country=country,
         near=chosen_near(near, radius_km),
         min_score=min_score,
-        under=tuple(under or ()),
+        under=(*(paths or ()), *(under or ())),
         taken_after=chosen_date(taken_after, "--taken-after"),
         taken_before=chosen_date(taken_before, "--taken-before"),
         model=model,
@@ -147,8 +159,8 @@ def undo(
 ) -> None:
     """Take back what this program wrote into photos and sidecars, and nothing else.
 
-    A file that nobody else has changed since becomes the original again, byte for byte. Out of another one only what
-    was written goes. The tags stay in the database.
+    A file that nobody else has changed since becomes the original again, byte for byte, however often it was written.
+    Out of another one only what was written goes. The tags stay in the database.
 
     For example:
 
@@ -161,7 +173,7 @@ def undo(
     if not paths and job is None and not everything:
         raise typer.BadParameter("name photos or folders, --job JOB, or --all", param_hint="PATH")
     if everything and (paths or job is not None):
-        raise typer.BadParameter("it is all there is; leave out the rest", param_hint="--all")
+        raise typer.BadParameter("it does not go with PATH or --job", param_hint="--all")
     _check_work(enqueue=enqueue, wait=wait, dry_run=dry_run)
     work = _Work(JobKind.UNDO, None, enqueue=enqueue, wait=wait, priority=priority, json=json)
     work.undo(job, tuple(paths or ()), dry_run=dry_run)
@@ -171,7 +183,7 @@ def _check_work(*, enqueue: bool, wait: bool, dry_run: bool) -> None:
     if wait and not enqueue:
         raise typer.BadParameter("it goes with --enqueue", param_hint="--wait")
     if enqueue and dry_run:
-        raise typer.BadParameter("it is done here, and nothing is enqueued", param_hint="--dry-run")
+        raise typer.BadParameter("it does not go with --enqueue", param_hint="--dry-run")
 
 
 class _Work:
@@ -183,6 +195,7 @@ class _Work:
         self._kind, self._asked = kind, asked
         self._priority: Priority = chosen_priority(priority)
         self._enqueue, self._wait, self._json = enqueue, wait, json
+        self._of_job: int | None = None
         self.settings: Settings = load()
         self.database: Database = opened(self.settings)
 
@@ -197,7 +210,7 @@ class _Work:
         from tagger.writing.preview import preview_write
 
         for page in pages:
-            yield from preview_write(self.database, self.settings, page, self._asked)
+            yield from preview_write(self.database, self.settings, page, self._asked, self._of_job)
 
     def write(self, query: PhotoQuery) -> None:
         from tagger.writing.chosen import record_write
@@ -213,12 +226,18 @@ class _Work:
         self._do(job)
 
     def undo(self, job: int | None, paths: tuple[Path, ...], *, dry_run: bool) -> None:
+        from tagger.errors import FolderNotFound
+        from tagger.forgetting import is_known
         from tagger.ledger.progress import check_job
         from tagger.writing.chosen import photo_ids, record_undo, written_photos
         from tagger.writing.single import plan_unknown, undo_unknown
 
         if job is not None:
             check_job(self.database, job)
+        self._of_job = job
+        for path in paths:
+            if not path.exists() and not is_known(self.database, path, self.settings.roots):
+                raise FolderNotFound(path=path)
         known = written_photos(self.database, job, paths, self.settings.roots)
         # Files that are in no database, or that another one has written, say themselves what is ours in them.
         unknown = plan_unknown(self.database, self.settings, paths if job is None else ())
@@ -233,7 +252,7 @@ class _Work:
             if self._json:
                 write_json({"job": None, "total": done})
             if not done:
-                console.say("nothing that was written is known there")
+                console.say(_NOTHING_OF_JOB.format(job=job) if job is not None else _NOTHING_THERE)
             raise typer.Exit(console.DONE)
         self._do(record_undo(self.database, self._new_job(), known))
 
@@ -252,6 +271,7 @@ class _Work:
         from tagger.ledger.jobs import NewJob
         from tagger.looks import look_of
         from tagger.tables import Priority, Runner
+        from tagger.writing.asked import OF_JOB
 
         look = look_of(self.database, self.settings)
         runner: Runner = Runner.WORKERS if self._enqueue else Runner.LOCAL
@@ -262,5 +282,9 @@ class _Work:
             runner=runner,
             priority=self._priority if self._enqueue else Priority.INTERACTIVE,
             kind=self._kind,
-            options=self._asked.as_options() if self._asked else {},
+            options=self._asked.as_options()
+            if self._asked
+            else {OF_JOB: self._of_job}
+            if self._of_job
+            else {},
         )

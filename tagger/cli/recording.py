@@ -152,12 +152,14 @@ def print_preview(
 
 def _say_recorded(database: Database, job: int, *, json: bool) -> None:
     from tagger.cli.following import job_json, print_json
+    from tagger.ledger.jobs import writes_tags
     from tagger.ledger.progress import list_jobs, list_workers
 
     progress = list_jobs(database, job)[0]
     if json:
         print_json(job_json(progress))
     skipped = f", {progress.skipped} of them looked at before" if progress.skipped else ""
-    console.say(f"job {job}: {progress.total} photos{skipped}. Follow it with: tagger status {job}")
+    then = ", and then have their tags written into metadata" if writes_tags(database, job) else ""
+    console.say(f"job {job}: {progress.total} photos{skipped}{then}. Follow it with: tagger status {job}")
     if not progress.is_over and not list_workers(database):
         console.say("no worker is running; start one with: tagger worker (or everything with: tagger up)")

@@ -11,7 +11,15 @@ from typing import Annotated
 import typer
 
 from tagger.cli import console
-from tagger.cli.options import BatchSize, DeviceName, ModelName
+from tagger.cli.options import (
+    BatchSize,
+    Description,
+    DeviceName,
+    Gps,
+    ModelName,
+    WriteTo,
+    chosen_write,
+)
 
 POLL_S = 0.5
 
@@ -72,6 +80,9 @@ def up(
     once: Annotated[bool, typer.Option("--once", help="End when the photos are tagged.")] = False,
     device: DeviceName = None,
     batch_size: BatchSize = None,
+    write: WriteTo = "none",
+    gps: Gps = False,
+    description: Description = False,
 ) -> None:
     """Run everything on this machine: Redis if none is configured, a worker and the clock of schedules.
 
@@ -88,6 +99,11 @@ def up(
 
     if once and not paths:
         raise typer.BadParameter("it needs photos to tag: tagger up FOLDER --once", param_hint="--once")
+    asked = chosen_write(write, gps=gps, description=description)
+    if asked and not paths:
+        raise typer.BadParameter(
+            "it needs photos to tag: tagger up FOLDER --write sidecar", param_hint="--write"
+        )
     settings = load(device=device, batch_size=batch_size)
     selection = select(paths) if paths else None
     broker = find_broker(settings, start=True)
@@ -96,7 +112,11 @@ def up(
     console.say(
         f"Redis: {'embedded' if broker.embedded else broker.shown_url}; database: {database.shown_url}"
     )
-    job = send(database, settings, selection, Priority.BULK, start_redis=True) if selection else None
+    job = (
+        send(database, settings, selection, Priority.BULK, start_redis=True, write=asked)
+        if selection
+        else None
+    )
     options = [*(("--device", device) if device else ())]
     options += [*(("--batch-size", str(batch_size)) if batch_size else ())]
     with Supervisor(settings, options) as supervisor:

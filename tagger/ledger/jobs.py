@@ -202,6 +202,13 @@ def kind_of(database: Database, job_id: int) -> JobKind:
         return JobKind(connection.execute(select(jobs.c.kind).where(jobs.c.id == job_id)).scalar_one())
 
 
+def writes_tags(database: Database, job_id: int) -> bool:
+    """Whether a job that writes tags is chained to it."""
+    with database.read() as connection:
+        job = connection.execute(select(jobs.c.kind, jobs.c.options).where(jobs.c.id == job_id)).one()
+    return WRITE in job.options and job.kind not in WRITING_KINDS
+
+
 def renew_owned(database: Database, job_id: int) -> None:
     """Show that this process, which scans or runs the job, is alive."""
     mine = (jobs.c.id == job_id, jobs.c.owner == process_name())

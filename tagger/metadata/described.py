@@ -78,5 +78,7 @@ def _spelled(value: xmp.Value) -> str | list[str]:
 
 def _in_line(value: xmp.Value) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{name}={_in_line(each)}" for name, each in value.items())
+        if list(value) == ["x-default"]:
+            return _in_line(value["x-default"])
+        return "; ".join(f"{name.rpartition(':')[2]}={_in_line(each)}" for name, each in value.items())
     return ", ".join(map(_in_line, value)) if isinstance(value, list) else value

@@ -51,7 +51,16 @@ from tagger.metadata.exif_values import (
 )
 from tagger.photos.tiff import ORIENTATION, Directory, TiffBlock, open_tiff
 
-__all__ = ["ExifChange", "ExifUnsafe", "add", "has_position", "only_ours_differs", "read", "remove"]
+__all__ = [
+    "ExifChange",
+    "ExifUnsafe",
+    "add",
+    "has_position",
+    "only_ours_differs",
+    "only_ours_went",
+    "read",
+    "remove",
+]
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,22 @@ def only_ours_differs(before: bytes | None, after: bytes | None, added: Sequence
         return _first_difference(fields_of(before), fields_of(after), ours)
     except ExifUnsafe as unsafe:
         return unsafe.text
+
+
+def only_ours_went(before: bytes | None, after: bytes | None, added: Sequence[Added]) -> str | None:
+    """Compare a block that others may have changed with what is left of it: None if only `added` values went.
+
+    Otherwise the first difference in words.
+    """
+    if before == after:
+        return None
+    ours = [(field, value) for field, value in added if field in OURS]
+    try:
+        old = fields_of(before)
+        found = difference(replace(old, tags=without_records(old.tags, ours)), fields_of(after))
+    except ExifUnsafe as unsafe:
+        return unsafe.text
+    return f"In the EXIF something else than our values differs; {found}." if found else None
 
 
 def _first_difference(old: Fields, new: Fields, ours: Sequence[Added]) -> str | None:

@@ -37,6 +37,8 @@ _LATITUDE_REF, _LONGITUDE_REF, _DATUM, _ERROR = 1, 3, 18, 31
 _COORDINATES = (_LATITUDE_REF, LATITUDE, _LONGITUDE_REF, LONGITUDE)
 _OURS_IN_GPS = (*_COORDINATES, _DATUM, PROCESSING_METHOD, _ERROR)
 _SEPARATOR = ";"
+_SAME_DEGREES = 1e-6
+"""A tenth of a metre."""
 
 
 def new_records(tags: Tags, additions: Additions) -> tuple[Added, ...]:
@@ -196,10 +198,28 @@ def _without_position(tags: dict[Place, Field], added: Sequence[Added]) -> Tags:
     ours: dict[Place, Field] = {}
     for field, value in added:
         ours |= _tags_of(field, value)
-    still = {place for place, field in ours.items() if tags.get(place) == field}
+    still = {place for place, field in ours.items() if _is_same(tags.get(place), field)}
     if not all((GPS, tag) in still for tag in _COORDINATES):
         still &= {(GPS, PROCESSING_METHOD), (GPS, _ERROR)}
     return {place: field for place, field in tags.items() if place not in still}
+
+
+def _is_same(there: Field | None, field: Field) -> bool:
+    """Whether a tag still has our value: other programs write 30.24 seconds as 756/25, or spread them otherwise."""
+    if there is None or there == field or (there.kind, field.kind) != (RATIONAL, RATIONAL):
+        return there == field
+    numbers, ours = _in_degrees(there), _in_degrees(field)
+    return numbers is not None and ours is not None and abs(numbers - ours) < _SAME_DEGREES
+
+
+def _in_degrees(field: Field) -> float | None:
+    """Degrees, minutes and seconds together; None where one of them is no number."""
+    if len(field.value) % 8:
+        return None
+    fractions = list(struct.iter_unpack(">II", field.value))
+    if not all(below for _, below in fractions):
+        return None
+    return float(sum(above / below / 60**at for at, (above, below) in enumerate(fractions)))
 
 
 def _keywords_text(field: Field | None) -> tuple[str, str]:

@@ -72,6 +72,30 @@ def only_ours_differs(before: bytes, after: bytes, added: Sequence[tuple[str, st
     return "In the IPTC data something else than our keywords differs."
 
 
+def only_ours_went(before: bytes, after: bytes, added: Sequence[tuple[str, str]]) -> str | None:
+    """Compare datasets that others may have changed with what is left of them: None if only `added` keywords went.
+
+    Otherwise the difference in words.
+    """
+    if before == after:
+        return None
+    ours = {_dataset(value) for field, value in added if field == KEYWORDS}
+    try:
+        there, left = _parted(before), _parted(after)
+    except WriteRefused as refused:
+        return refused.text
+    at = 0
+    for dataset in there:
+        if at < len(left) and left[at].whole == dataset.whole:
+            at += 1
+        elif dataset.whole not in ours:
+            break
+    else:
+        if at == len(left) and before[_end(there) :] == after[_end(left) :]:
+            return None
+    return "In the IPTC data something else than our keywords differs."
+
+
 def read(datasets: bytes) -> dict[str, list[str]]:
     """What the datasets say, by the names that exiftool has, as far as they hold together."""
     there = list(_walk(datasets))

@@ -60,6 +60,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     copied: bytes | None = None
     """What a new sidecar repeats of the photo's own XMP."""
+    restored: bool = False
+    """What takes everything of ours out makes it the original again, byte for byte."""
 
     @property
     def changes(self) -> bool:
@@ -82,7 +84,7 @@ def plan_embed(
         raise WriteRefused(RefusalKind.FORMAT, "Metadata is embedded in JPEG, PNG, WebP and TIFF files only.")
     base = _base(data, find_kept)
     if not additions:
-        return Plan(original, base, None)
+        return Plan(original, base, None, restored=_taken_back(data, find_kept) is not None)
     new, undo, notes = _embedded(base, additions)
     return Plan(original, new, Kept(digest_file(new), digest_file(base), undo), notes)
 
@@ -101,9 +103,11 @@ def plan_sidecar(
     original = read_for_writing(path, max_bytes=SIDECAR_BYTES)
     base = _sidecar_base(original.data, find_kept)
     if not additions or of_photo is None:
-        return Plan(original, base, None)
-    blocks = _blocks_to_repeat(of_photo)
-    wanted = _where_empty(of_photo, blocks, additions)
+        restored = original.data is not None and _taken_back(original.data, find_kept) is not None
+        return Plan(original, base, None, restored=restored)
+    owners = _owners(of_photo, find_kept)
+    blocks = _blocks_to_repeat(owners)
+    wanted = _where_empty(owners, blocks, additions)
     begun = _copied(blocks.xmp) if base is None else base
     new = xmp.add(begun, wanted, sidecar=True, created=base is None, repeated=_keywords(blocks))
     _refuse_difference(xmp.only_ours_differs(begun, new))
@@ -139,7 +143,16 @@ def _base(data: bytes, find_kept: FindKept) -> bytes:
     blocks = read_blocks(data)
     if not xmp.is_ours(blocks.xmp):
         return data
-    return _taken_back(data, find_kept) or _without_ours(data, blocks)
+    base = _taken_back(data, find_kept)
+    return _without_ours(data, blocks) if base is None else base
+
+
+def _owners(photo: bytes, find_kept: FindKept) -> bytes:
+    """The photo as its owner has it: what we have just written into it is no reason not to say it beside it."""
+    try:
+        return _base(photo, find_kept) if can_embed(photo) else photo
+    except WriteRefused:
+        return photo
 
 
 def _sidecar_base(data: bytes | None, find_kept: FindKept) -> bytes | None:
@@ -148,7 +161,14 @@ def _sidecar_base(data: bytes | None, find_kept: FindKept) -> bytes | None:
     kept = find_kept(digest_file(data))
     if kept is not None and kept.undo is None:
         return None
-    return _taken_back(data, find_kept) or xmp.remove(data)
+    base = _taken_back(data, find_kept)
+    return _sidecar_without_ours(data) if base is None else base  # a base may be an empty file
+
+
+def _sidecar_without_ours(data: bytes) -> bytes | None:
+    base = xmp.remove(data)
+    _refuse_difference(xmp.only_ours_went(data, base))
+    return base
 
 
 def _taken_back(data: bytes, find_kept: FindKept) -> bytes | None:
@@ -171,7 +191,7 @@ def _without_ours(data: bytes, blocks: Blocks) -> bytes:
         iptc.remove(blocks.iptc, added) if blocks.iptc else blocks.iptc,
     )
     base = spliced(data, replace_blocks(data, without))
-    _check(data, base, blocks, without)
+    _check_rest(data, base, blocks, without)
     return base
 
 
@@ -297,6 +317,21 @@ def _check(new: bytes, base: bytes, wanted: Blocks, before: Blocks) -> None:
         exif.only_ours_differs(without.exif, with_ours.exif, added),
         iptc.only_ours_differs(without.iptc or b"", with_ours.iptc or b"", added),
         None if (with_ours, without) == (wanted, before) else "what was written reads otherwise",
+    )
+    for difference in found:
+        _refuse_difference(difference)
+
+
+def _check_rest(data: bytes, base: bytes, before: Blocks, wanted: Blocks) -> None:
+    """Read both files afresh, the one that others changed and what is left of it: what went has to be ours."""
+    left, added = read_blocks(base), xmp.added(before.xmp)
+    found = (
+        None if digest_photo(base) == digest_photo(data) else "the picture",
+        same_but_blocks(data, base),
+        xmp.only_ours_went(before.xmp, left.xmp),
+        exif.only_ours_went(before.exif, left.exif, added),
+        iptc.only_ours_went(before.iptc or b"", left.iptc or b"", added),
+        None if left == wanted else "what was written reads otherwise",
     )
     for difference in found:
         _refuse_difference(difference)

@@ -7,6 +7,9 @@ from typing import Any, Self
 from tagger.ledger.jobs import WRITE
 from tagger.tables import Target
 
+OF_JOB = "of_job"
+"""Among the options of a job that takes back: whose writes, where only those of one job are meant."""
+
 
 @dataclass(frozen=True)
 class WriteAsked:

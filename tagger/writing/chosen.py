@@ -5,7 +5,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
 
 from tagger.database import Database
 from tagger.errors import ScanEnded
@@ -39,6 +39,7 @@ OnFound = Callable[[int], None]
 
 _written_contents = contents.alias("written_contents")
 _own_writes = metadata_writes.alias("own_writes")
+_others = photos.alias("others")
 
 
 def choose_adopted(database: Database) -> list[int]:
@@ -177,7 +178,7 @@ def _matters() -> ColumnElement[bool]:
 
 
 def _was_written(job: int | None = None) -> ColumnElement[bool]:
-    """The photo's picture was written, in whatever file; by a certain job: in this photo's own, or one it may be a copy of."""
+    """The photo's picture was written, in whatever file; by a certain job: in this photo's own, or in the one it was before it was moved."""
     of_picture = (
         select(metadata_writes.c.id)
         .join(_written_contents, _written_contents.c.digest == metadata_writes.c.picture)
@@ -185,9 +186,11 @@ def _was_written(job: int | None = None) -> ColumnElement[bool]:
     )
     if job is None:
         return of_picture.exists()
-    # Of copies, each that was written has a row of its own; one without may be a copy of what this job wrote.
+    # One that was moved since is another photo now, without a row of its own.
     has_own = select(_own_writes.c.id).where(_own_writes.c.photo_id == photos.c.id).correlate(photos).exists()
-    own = or_(metadata_writes.c.photo_id == photos.c.id, ~has_own)
+    gone = select(_others.c.id).where(_others.c.gone_since.is_not(None))
+    was_moved = or_(metadata_writes.c.photo_id.is_(None), metadata_writes.c.photo_id.in_(gone))
+    own = or_(metadata_writes.c.photo_id == photos.c.id, and_(~has_own, was_moved))
     return of_picture.where(metadata_writes.c.job_id == job, own).exists()
 
 

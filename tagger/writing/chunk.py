@@ -24,7 +24,7 @@ from tagger.photos import path_text
 from tagger.results import Dealt
 from tagger.roots import Root
 from tagger.tables import Outcome, Target
-from tagger.writing.asked import WriteAsked
+from tagger.writing.asked import OF_JOB, WriteAsked
 from tagger.writing.kept import (
     FileAfter,
     NewWrite,
@@ -83,6 +83,8 @@ class _FileState:
     before: str | None
     write: NewWrite | None
     was_written: bool
+    base_bytes: int | None
+    """The file's size where nothing of ours is in it any more."""
 
     @property
     def written(self) -> str | None:
@@ -97,6 +99,7 @@ class ChunkWriting:
         self._claimed = holding.claimed
         self._asked = WriteAsked.of_options(holding.claimed.options)
         """None in a job that takes back what was written."""
+        self._of_job: int | None = holding.claimed.options.get(OF_JOB)
         self._tries: dict[int, int] = {}
 
     def run(self) -> ChunkEnd:
@@ -122,8 +125,11 @@ class ChunkWriting:
         return ChunkEnd.DONE
 
     def _clear_leftovers(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
-        """What a worker that died left beside these photos; of the living, each file is locked."""
-        if self._claimed.attempts < 2:
+        """What a worker that died left beside these photos; of the living, each file is locked.
+
+        Who takes back wants nothing of ours to stay, whoever left it.
+        """
+        if self._claimed.attempts < 2 and self._asked is not None:
             return
         known = (item for item in items if item.root_id in roots)
         folders = {roots[item.root_id].path_of(item.path, item.path_bytes).parent for item in known}
@@ -169,7 +175,9 @@ class ChunkWriting:
         if wanted is None:
             text = "no model has looked at it yet"
             return _Ended(item, Outcome.SKIPPED, text, text)
-        photo = wanted.to_write(path, self._asked, max_bytes=self._holding.settings.max_bytes)
+        photo = wanted.to_write(
+            path, self._asked, max_bytes=self._holding.settings.max_bytes, of_job=self._of_job
+        )
         try:
             planned = plan_photo(photo, self._find_kept_of(item))
             ready = make_ready(planned)
@@ -262,7 +270,13 @@ class ChunkWriting:
                 states = [state for each in ended for state in self._states(each)]
                 for state in states:
                     if state.was_written:
-                        hand_to_copies(connection, state.photo_id, state.before, state.written)
+                        hand_to_copies(
+                            connection,
+                            state.photo_id,
+                            state.before,
+                            state.written,
+                            base_bytes=state.base_bytes,
+                        )
                 for state in states:
                     confirm(connection, state.photo_id, state.file, state.before, state.write)
                 note_files(connection, [after for each in ended if (after := _file_after(each)) is not None])
@@ -291,6 +305,7 @@ class ChunkWriting:
                 before=None if original is None else digest_file(original),
                 write=None if kept is None else self._new_write(ended.item, ready, planned, kept),
                 was_written=bool(ready.planned.photo.written),
+                base_bytes=len(planned.plan.data) if kept is None and planned.plan.data else None,
             )
 
 

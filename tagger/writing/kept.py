@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    false,
     func,
     insert,
     or_,
@@ -92,10 +93,14 @@ def record_intents(database: Database, claimed: Claim, writes: Sequence[NewWrite
             connection.execute(insert(metadata_writes), [_row(write) for write in writes])
 
 
-def hand_to_copies(connection: Connection, photo_id: int, before: str | None, written: str | None) -> None:
+def hand_to_copies(
+    connection: Connection, photo_id: int, before: str | None, written: str | None, *, base_bytes: int | None
+) -> None:
     """Give copies of a written photo a row of their own, before the one they are found by goes with `confirm`.
 
-    Copies that were scanned since the write have none. Their sizes tell them from copies of the original.
+    Copies that were scanned since the write have none. Of the photo's size, they are copies of what was written; of
+    `base_bytes`, its size where it was taken back, copies of the original. Others somebody has changed, and what is in
+    them nobody knows: their rows are not confirmed, and send the next undo to look.
     """
     rows = connection.execute(
         select(metadata_writes).where(
@@ -106,22 +111,27 @@ def hand_to_copies(connection: Connection, photo_id: int, before: str | None, wr
         )
     ).all()
     for row in {row.written_digest: row for row in rows}.values():
-        copies = connection.execute(_copies(photo_id, row)).all()
+        copies = connection.execute(_copies(photo_id, row, base_bytes)).all()
         values = {name: value for name, value in row._asdict().items() if name != "id"}
-        handed = [values | {"photo_id": copy.id, "file": copy.path.rpartition("/")[2]} for copy in copies]
+        handed = [
+            values
+            | {"photo_id": copy.id, "file": copy.path.rpartition("/")[2], "confirmed": bool(copy.same_size)}
+            for copy in copies
+        ]
         if handed:
             connection.execute(insert(metadata_writes), handed)
 
 
-def _copies(photo_id: int, row: Row[Any]) -> Select[Any]:
+def _copies(photo_id: int, row: Row[Any], base_bytes: int | None) -> Select[Any]:
     own = metadata_writes.alias("own")
     has_one = exists().where(own.c.photo_id == photos.c.id, own.c.written_digest == row.written_digest)
     size = select(photos.c.size_bytes).where(photos.c.id == photo_id).scalar_subquery()
+    changed = false() if base_bytes is None else photos.c.size_bytes != base_bytes
     return (
-        select(photos.c.id, photos.c.path)
+        select(photos.c.id, photos.c.path, (photos.c.size_bytes == size).label("same_size"))
         .join(contents, contents.c.id == photos.c.content_id)
         .where(contents.c.digest == row.picture, photos.c.id != photo_id, photos.c.gone_since.is_(None))
-        .where(photos.c.size_bytes == size, ~has_one)
+        .where(or_(photos.c.size_bytes == size, changed), ~has_one)
         .order_by(photos.c.id)
     )
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.additions import Additions
+from tagger.metadata.described import packet_of
 from tagger.metadata.planning import FindKept, Plan, check_picture, plan_embed, plan_sidecar
 from tagger.metadata.refusals import RefusalKind, WriteRefused
 from tagger.metadata.replacing import Prepared, WriteFailed, clear_leftover, prepare
 from tagger.metadata.sidecars import sidecar_of, sidecars_there
+from tagger.metadata.xmp import is_ours
 from tagger.photos.reading import read_photo
 from tagger.tables import Outcome, Target
 
@@ -32,6 +34,8 @@ class PhotoToWrite:
     target: Target | None
     written: frozenset[Target]
     max_bytes: int
+    of_job: bool = False
+    """Only what one job wrote is taken back, so nothing that is in no row of its."""
 
     @property
     def slugs(self) -> tuple[str, ...]:
@@ -140,16 +144,18 @@ def described(ready: ReadyPhoto) -> str:
     if names and (files or planned.refusal):
         parts.append(f"{names} → {files or _there(planned)}")
     elif files:
-        parts.append(f"taken out of {files}")
+        parts.append(", ".join(_taken_out(each) for each, _ in ready.replaced))
     elif not planned.refusal:
         nothing = "nothing of ours is in it" if planned.photo.target is None else "no accepted tag to write"
         parts.append(f"{names}: there already" if names else nothing)
-    return "; ".join(parts) + (" (XMP alone)" if any(each.plan.notes for each in planned.files) else "")
+    return " ".join(parts) + (" (XMP alone)" if any(each.plan.notes for each in planned.files) else "")
 
 
 def _embedded(photo: PhotoToWrite, find_kept: FindKept) -> tuple[Planned, ...]:
     to_add = photo.target is Target.EMBED and bool(photo.additions)
     to_take = photo.target is not Target.SIDECAR and Target.EMBED in photo.written
+    # Of copies that others changed, what was kept may have gone with the one they were copied from.
+    to_take = to_take or (photo.target is None and not photo.of_job and _says_ours(photo))
     if not to_add and not to_take:
         return ()
     plan = plan_embed(
@@ -158,9 +164,18 @@ def _embedded(photo: PhotoToWrite, find_kept: FindKept) -> tuple[Planned, ...]:
     return (Planned(Target.EMBED, plan),)
 
 
+def _says_ours(photo: PhotoToWrite) -> bool:
+    """Whether the photo's own file says that something of ours is in it; not where it cannot be read."""
+    try:
+        return is_ours(packet_of(read_photo(photo.path, max_bytes=photo.max_bytes).data))
+    except (PhotoFailed, WriteRefused):
+        return False
+
+
 def _sidecars(photo: PhotoToWrite, find_kept: FindKept, *, may_make: bool) -> tuple[Planned, ...]:
     # Of what is taken back, sidecars are looked at in any case: those that were copied with a photo are in no row.
-    if not photo.additions and photo.target is not None and Target.SIDECAR not in photo.written:
+    known_only = photo.target is not None or photo.of_job
+    if not photo.additions and known_only and Target.SIDECAR not in photo.written:
         return ()
     paths = sidecars_there(photo.path)
     if may_make or not photo.additions:  # one that was removed already is noted, and not made
@@ -179,6 +194,13 @@ def _tagged_bytes(photo: PhotoToWrite) -> bytes:
         raise WriteFailed("gone" if gone else "unreadable", failed.failure.text) from failed
     check_picture(data, photo.picture)
     return data
+
+
+def _taken_out(each: Planned) -> str:
+    if each.plan.data is None:
+        return f"{_in_words(each)} removed"
+    how = ", which is the original again" if each.plan.restored else "; the rest is as others left it"
+    return f"taken out of {_in_words(each)}{how}"
 
 
 def _in_words(each: Planned) -> str:

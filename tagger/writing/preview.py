@@ -15,8 +15,8 @@ from tagger.settings import Settings
 from tagger.tables import photos
 from tagger.writing.asked import WriteAsked
 from tagger.writing.kept import find_kept
-from tagger.writing.photo import PlannedPhoto, plan_photo
-from tagger.writing.wanted import WantedTags, wanted_tags
+from tagger.writing.photo import PhotoToWrite, PlannedPhoto, plan_photo
+from tagger.writing.wanted import wanted_tags
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,13 @@ class Previewed:
 
 
 def preview_write(
-    database: Database, settings: Settings, photo_ids: Sequence[int], asked: WriteAsked | None
+    database: Database,
+    settings: Settings,
+    photo_ids: Sequence[int],
+    asked: WriteAsked | None,
+    of_job: int | None = None,
 ) -> Iterator[Previewed]:
-    """What would become of these photos, in their order; without `asked`, what taking back would do."""
+    """What would become of these photos, in their order; without `asked`, what taking back would do, all or `of_job`."""
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, settings.roots)}
         rows = connection.execute(select(photos).where(photos.c.id.in_(photo_ids))).all()
@@ -39,7 +43,9 @@ def preview_write(
     paths = {row.id: roots[row.root_id].path_of(row.path, row.path_bytes) for row in rows}
     for photo_id in photo_ids:
         if photo_id in paths and photo_id in wanted:
-            yield _previewed(database, settings, photo_id, paths[photo_id], wanted[photo_id], asked)
+            path = paths[photo_id]
+            photo = wanted[photo_id].to_write(path, asked, max_bytes=settings.max_bytes, of_job=of_job)
+            yield _previewed(database, photo_id, photo)
 
 
 def finder(database: Database, photo_id: int | None) -> FindKept:
@@ -51,16 +57,8 @@ def finder(database: Database, photo_id: int | None) -> FindKept:
     return find
 
 
-def _previewed(
-    database: Database,
-    settings: Settings,
-    photo_id: int,
-    path: Path,
-    wanted: WantedTags,
-    asked: WriteAsked | None,
-) -> Previewed:
-    photo = wanted.to_write(path, asked, max_bytes=settings.max_bytes)
+def _previewed(database: Database, photo_id: int, photo: PhotoToWrite) -> Previewed:
     try:
-        return Previewed(path, plan_photo(photo, finder(database, photo_id)))
+        return Previewed(photo.path, plan_photo(photo, finder(database, photo_id)))
     except (WriteRefused, WriteFailed) as problem:
-        return Previewed(path, None, problem)
+        return Previewed(photo.path, None, problem)

@@ -1,6 +1,6 @@
 """What SQL has to say about photos that are to be written: their accepted tags, and the file that was looked at."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,17 @@ class WantedTags:
     digest: str
     landmarks: tuple[NamedLandmark, ...]
     written: frozenset[Target]
+    by_job: Mapping[int, frozenset[Target]]
     settled: frozenset[str]
     """Digests of its files as they were written, where nothing is left to be noted about it."""
 
-    def to_write(self, path: Path, asked: WriteAsked | None, *, max_bytes: int) -> PhotoToWrite:
-        """What is to become of the photo at `path`; without `asked`, whatever is ours is to go."""
+    def to_write(
+        self, path: Path, asked: WriteAsked | None, *, max_bytes: int, of_job: int | None = None
+    ) -> PhotoToWrite:
+        """What is to become of the photo at `path`; without `asked`, whatever is ours is to go, or what `of_job` wrote."""
         if asked is None:
-            return PhotoToWrite(path, None, Additions(), None, self.written, max_bytes)
+            written = self.written if of_job is None else self.by_job.get(of_job, frozenset())
+            return PhotoToWrite(path, None, Additions(), None, written, max_bytes, of_job=of_job is not None)
         additions = additions_for(self.landmarks, gps=asked.gps, description=asked.description)
         return PhotoToWrite(path, self.digest, additions, asked.to, self.written, max_bytes)
 
@@ -50,6 +54,7 @@ def wanted_tags(database: Database, photo_ids: Collection[int]) -> Mapping[int, 
             row.digest,
             accepted.get(row.content_id, ()),
             frozenset(Target(one.target) for one in written.get(row.id, ())),
+            _by_job(written.get(row.id, ())),
             frozenset(one.written_digest for one in written.get(row.id, ()) if one.settled),
         )
         for row in rows
@@ -63,6 +68,7 @@ def _written(connection: Connection, photo_ids: Collection[int]) -> Mapping[int,
         select(
             photos.c.id,
             metadata_writes.c.target,
+            metadata_writes.c.job_id,
             metadata_writes.c.written_digest,
             settled.label("settled"),
         )
@@ -74,6 +80,11 @@ def _written(connection: Connection, photo_ids: Collection[int]) -> Mapping[int,
     for row in connection.execute(query):
         found.setdefault(row.id, []).append(row)
     return found
+
+
+def _by_job(written: Sequence[Row[Any]]) -> Mapping[int, frozenset[Target]]:
+    jobs = {row.job_id for row in written if row.job_id is not None}
+    return {job: frozenset(Target(row.target) for row in written if row.job_id == job) for job in jobs}
 
 
 def _accepted(

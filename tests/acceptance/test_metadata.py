@@ -114,7 +114,7 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(person: Typed, photo
     assert "EXIF:GPS" not in said.text
     assert f"{photos / 'moving.gif'}: would get a sidecar instead: Metadata is embedded in" in said.text
     assert f"{photos / 'moving.gif.xmp'}, new\n" in said.text
-    assert "0 are right already; nothing was changed" in said.err
+    assert "2 photos would be changed, 1 new sidecar would be made; this was a dry run" in said.err
     assert "EXIF:GPSLatitude" in person("metadata", "write", "--to", "embed", "--gps", "--dry-run").text
     listed = person("metadata", "write", "--to", "embed", "--dry-run", "--json").json
     by_name = {Path(each["path"]).name: each for each in listed}
@@ -132,7 +132,7 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(person: Typed, photo
     assert f"{photos / 'moving.gif.xmp'}, which would be removed" in undoing.text
     assert state(photos) == written
     assert (
-        "3 are right already; nothing was changed"
+        "no photo would be touched, 3 photos are right already; this was a dry run"
         in person("metadata", "write", "--to", "embed", "--dry-run").err
     )
 
@@ -277,7 +277,7 @@ def test_photos_that_could_not_be_written_are_listed_by_kind_and_some_failing_is
     assert all(each["text"] and each["attempts"] == 1 and each["job"] == job for each in listed)
     only = person("failures", job, "--kind", "format", "--kind", "gone", "--format", "paths").text
     assert {Path(line).name for line in only.splitlines()} == {"gate.jpg", "moving.gif"}
-    assert "1 photo was left without" in person("failures", job, "--kind", "link").err
+    assert "1 photo was left as it is" in person("failures", job, "--kind", "link").err
     wrong = person("failures", job, "--kind", "not-an-image")
     assert wrong.code == 2
     assert "read-only" in wrong.err

@@ -33,7 +33,7 @@ def test_sidecars_of_photos_that_are_never_written_into_are_taken_back(
     photo = tmp_path / "moving.gif"
     Image.new("P", (8, 8)).save(photo)
     sidecar = sidecar_beside(photo)
-    assert undone(database, photo) == ["taken out of moving.gif.xmp"]
+    assert undone(database, photo) == ["moving.gif.xmp removed"]
     assert not sidecar.exists()
 
 
@@ -42,7 +42,7 @@ def test_sidecar_of_a_photo_that_may_not_be_written_is_taken_back(database: Data
     draw_photo(1, (64, 48)).save(photo)
     photo.chmod(0o444)
     sidecar = sidecar_beside(photo)
-    assert undone(database, photo) == ["taken out of protected.jpg.xmp"]
+    assert undone(database, photo) == ["protected.jpg.xmp removed"]
     assert not sidecar.exists()
 
 
@@ -53,7 +53,7 @@ def test_sidecar_that_has_lost_its_photo_is_taken_back_by_its_own_name(
     draw_photo(2, (64, 48)).save(photo)
     sidecar = sidecar_beside(photo)
     photo.unlink()
-    assert undone(database, sidecar) == ["taken out of lost.jpg.xmp"]
+    assert undone(database, sidecar) == ["lost.jpg.xmp removed"]
     assert not sidecar.exists()
 
 
@@ -65,6 +65,6 @@ def test_photo_itself_is_taken_back(database: Database, tmp_path: Path, times: i
     plan = plan_embed(photo, TOWER, lambda _: None, picture=None, max_bytes=10**6)
     prepare(plan.original, plan.data).replace()
     said = [undone(database, photo) for _ in range(times)]
-    assert said[0] == ["taken out of the photo itself"]
+    assert said[0] == ["taken out of the photo itself; the rest is as others left it"]
     assert said[1:] in ([], [["nothing of ours is in it"]])
     assert photo.read_bytes() == original

@@ -337,8 +337,8 @@ def test_a_description_is_written_where_there_is_none(folder: WrittenFolder) -> 
     before = state(folder)
     folder.tag()
     folder.write(WriteAsked(Target.EMBED, description=True))
-    assert photo_fields(empty.read_bytes())["XMP:dc:description"] == "x-default=Eiffel Tower, Paris, France"
-    assert photo_fields(full.read_bytes())["XMP:dc:description"] == "x-default=My aunt"
+    assert photo_fields(empty.read_bytes())["XMP:dc:description"] == "Eiffel Tower, Paris, France"
+    assert photo_fields(full.read_bytes())["XMP:dc:description"] == "My aunt"
     folder.undo()
     assert state(folder) == before
 
@@ -510,3 +510,33 @@ def test_without_what_was_kept_our_words_go_all_the_same(folder: WrittenFolder) 
     undo_unknown(folder.database, previewed)
     assert keywords(path) == ["holiday"]
     assert not is_ours(read_blocks(path.read_bytes()).xmp)
+
+
+def test_a_sidecar_beside_an_embedded_photo_is_right_the_first_time(folder: WrittenFolder) -> None:
+    path = folder.draw("a.jpg")
+    before = state(folder)
+    folder.tag()
+    folder.write(SIDECAR)
+    asked = WriteAsked(Target.EMBED, gps=True, description=True)
+    assert folder.write(asked) == {"a.jpg": "written"}
+    beside = path.with_name("a.jpg.xmp").read_bytes()
+    assert xmp_fields(beside)["XMP:dc:description"] == "Eiffel Tower, Paris, France"
+    assert folder.write(asked) == {"a.jpg": "unchanged"}
+    assert path.with_name("a.jpg.xmp").read_bytes() == beside
+    folder.undo()
+    assert state(folder) == before
+
+
+def test_taking_back_a_job_leaves_what_another_wrote_of_the_same_photo(folder: WrittenFolder) -> None:
+    path = folder.draw("a.jpg")
+    original = path.read_bytes()
+    folder.tag()
+    folder.write()
+    embedding = folder.latest().job
+    folder.write(SIDECAR)
+    assert keywords(path) == [EIFFEL_NAME]
+    assert folder.undo(job=folder.latest().job) == {"a.jpg": "written"}
+    assert not path.with_name("a.jpg.xmp").exists()
+    assert keywords(path) == [EIFFEL_NAME]
+    assert folder.undo(job=embedding) == {"a.jpg": "written"}
+    assert path.read_bytes() == original

@@ -80,8 +80,8 @@ def test_a_photo_says_what_stands_in_all_its_blocks() -> None:
 def test_structures_are_spelled_out_in_a_line() -> None:
     said = xmp_fields(PACKET)
     (shown,) = said["XMP:Iptc4xmpExt:LocationShown"]
-    assert "Iptc4xmpExt:City=Paris" in shown
-    assert said["XMP:dc:description"] == "x-default=Eiffel Tower, Paris, France"
+    assert "; City=Paris; " in shown
+    assert said["XMP:dc:description"] == "Eiffel Tower, Paris, France"
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP"])

@@ -6,6 +6,7 @@ from tagger.metadata.xmp.proof import in_extended, only_ours_differs
 from tagger.metadata.xmp.properties import Value, properties
 from tagger.metadata.xmp.records import WrittenLandmark, added, is_ours, landmarks
 from tagger.metadata.xmp.removing import remove
+from tagger.metadata.xmp.rest import only_ours_went
 
 __all__ = [
     "Value",
@@ -17,6 +18,7 @@ __all__ = [
     "is_ours",
     "landmarks",
     "only_ours_differs",
+    "only_ours_went",
     "properties",
     "remove",
 ]
