@@ -70,6 +70,18 @@ class PhotoNotKnown(TaggerError):
     """Nothing at {path} is in the database. `tagger tag` puts photos there; `tagger query --any-rank --format paths` lists them."""
 
 
+class PhotoNumberNotKnown(TaggerError):
+    """There is no photo with the number {photo} in the database; it may have been forgotten. Look for it in the library."""
+
+
+class CursorInvalid(TaggerError):
+    """The page of the answer cannot be found: `after` is not what an answer to the same query gave as `next`. Ask for the first page again, without it."""
+
+
+class QueryInvalid(TaggerError):
+    """The query cannot be answered: {reason}."""
+
+
 class PhotoNotLookedAt(TaggerError):
     """Which picture {path} shows is not known, as no model could look at it yet{why}. Look at it with `tagger tag`, then say this again."""
 
@@ -158,6 +170,18 @@ class RedisUnavailable(TaggerError):
 
 class WorkerFailed(TaggerError):
     """The {name} ends as soon as it is started: {reason} The whole log is {log}."""
+
+
+class ExtraMissing(TaggerError):
+    """The page needs an extra that is not installed ({missing}). Run: pip install 'landmark-tagger[web]'."""
+
+
+class AddressTaken(TaggerError):
+    """Another program listens at {host}, port {port}. If it is another `tagger serve`, use that one; else choose another --port."""
+
+
+class AddressRefused(TaggerError):
+    """The page cannot be served at {host}, port {port}: {reason}. Choose another --host or --port."""
 
 
 class RootAway(TaggerError):

@@ -68,17 +68,17 @@ def find_landmark(connection: Connection, wanted: str) -> Landmark:
         LandmarkAmbiguous: several have that name; the message gives their slugs.
     """
     known = all_landmarks(connection)
-    folded = _folded(wanted)
+    typed = folded(wanted)
     for landmark in known:
         if wanted.strip().casefold() == landmark.slug:
             return landmark
-    named = [landmark for landmark in known if folded == _folded(landmark.name)]
+    named = [landmark for landmark in known if typed == folded(landmark.name)]
     if len(named) > 1:
         raise LandmarkAmbiguous(wanted=wanted, slugs=", ".join(landmark.slug for landmark in named))
     if named:
         return named[0]
     close = _close(
-        folded, {name: landmark.slug for landmark in known for name in (landmark.name, landmark.slug)}
+        typed, {name: landmark.slug for landmark in known for name in (landmark.name, landmark.slug)}
     )
     raise LandmarkNotFound(wanted=wanted, close=_did_you_mean(close))
 
@@ -90,10 +90,10 @@ def landmarks_in_country(connection: Connection, wanted: str) -> list[Landmark]:
         CountryNotFound: no landmark is there; the message names countries that are close.
     """
     known = all_landmarks(connection)
-    folded = _folded(wanted)
-    found = [landmark for landmark in known if landmark.country and _folded(landmark.country) == folded]
+    typed = folded(wanted)
+    found = [landmark for landmark in known if landmark.country and folded(landmark.country) == typed]
     if not found:
-        close = _close(folded, {landmark.country: landmark.country for landmark in known if landmark.country})
+        close = _close(typed, {landmark.country: landmark.country for landmark in known if landmark.country})
         raise CountryNotFound(wanted=wanted, close=_did_you_mean(close))
     return found
 
@@ -133,23 +133,22 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """A name as it is compared with what a person types."""
     # Spaces, hyphens and underscores are one, and accents may be left out: people type `place massena`.
     bare = (letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
-    folded = "".join(bare).casefold()
-    return " ".join(folded.replace("-", " ").replace("_", " ").split())
+    plain = "".join(bare).casefold()
+    return " ".join(plain.replace("-", " ").replace("_", " ").split())
 
 
-def _close(folded: str, names: Mapping[str, str]) -> Iterable[str]:
+def _close(typed: str, names: Mapping[str, str]) -> Iterable[str]:
     """What may have been meant: names that are alike, or that have a word that is alike."""
     meant: dict[str, list[str]] = {}
     for name, answer in names.items():
-        whole = _folded(name)
+        whole = folded(name)
         for spelling in (whole, *whole.split()):
             meant.setdefault(spelling, []).append(answer)
-    found = (
-        answer for spelling in get_close_matches(folded, meant, cutoff=0.7) for answer in meant[spelling]
-    )
+    found = (answer for spelling in get_close_matches(typed, meant, cutoff=0.7) for answer in meant[spelling])
     return islice(dict.fromkeys(found), SUGGESTIONS)
 
 

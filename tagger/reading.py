@@ -93,7 +93,7 @@ def reader_here(resize: Resize, limits: Limits, hands_over: Callable[[], bool] =
     def read(path: Path) -> OpenPhoto:
         with staged("read"):
             photo = read_photo(path, max_bytes=limits.max_bytes)
-        opened = _opened(photo, resize, limits)
+        opened = open_bytes(photo, resize, limits)
         if not hands_over():
             return opened
         return replace(opened, plain=plain_jpeg(photo.data, max_pixels=limits.max_pixels))
@@ -101,7 +101,9 @@ def reader_here(resize: Resize, limits: Limits, hands_over: Callable[[], bool] =
     return read
 
 
-def _opened(photo: PhotoBytes, resize: Resize, limits: Limits) -> OpenPhoto:
+def open_bytes(photo: PhotoBytes, resize: Resize, limits: Limits) -> OpenPhoto:
+    """A photo whose bytes are there already, wherever they came from."""
+
     def decode() -> DecodedImage:
         with staged("decode"):
             return decode_photo(photo.data, resize, max_pixels=limits.max_pixels)

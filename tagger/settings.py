@@ -63,6 +63,14 @@ class Settings(BaseSettings):
     """How a worker writes its log."""
     log_paths: bool = False
     """Whether photos' paths may stand in a worker's log."""
+    web_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(None, repr=False)
+    """What whoever opens the page has to know, where it is reached from other machines; None: `tagger serve` makes one."""
+    web_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
+    """The largest photo that the page takes."""
+    web_cache_bytes: Annotated[int, Field(ge=0)] = 2**30
+    """What thumbnails may take on disk."""
+    web_folders: list[Path] | None = None
+    """Folders that the page may start jobs in; None: the roots that the database knows."""
     roots: dict[str, Path] = Field(default_factory=dict)
     """Where a root is on this machine, by its name, where that differs from the database."""
 
@@ -107,7 +115,9 @@ def _reason(error: ValidationError) -> str:
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         return f"there is no setting called {name}"
-    given = "" if name.endswith("_url") else f" is {first['input']!r}"  # an address may hold a password
+    given = (
+        "" if name.endswith(("_url", "_token")) else f" is {first['input']!r}"
+    )  # an address may hold a password
     return f"{name} (TAGGER_{name.upper()}){given}: {first['msg'].removeprefix('Input ').lower()}"
 
 

@@ -20,13 +20,13 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import (
     Format,
-    photo_document,
     printable,
     write_json,
     write_landmarks,
     write_photos,
     write_table,
 )
+from tagger.documents import details_document
 
 if TYPE_CHECKING:
     from tagger.database import Database
@@ -155,7 +155,7 @@ def show(
     settings, database = _open()
     details = photo_details(database, photo, settings.roots)
     if json:
-        write_json(_details_document(details))
+        write_json(details_document(details))
     else:
         _print_details(details)
 
@@ -209,18 +209,6 @@ def _refuse_with(option: str, others: dict[str, object]) -> None:
     for name, value in others.items():
         if value is not None and value is not False:
             raise typer.BadParameter(f"such photos have no {name[2:]}; leave one out", param_hint=option)
-
-
-def _details_document(details: PhotoDetails) -> dict[str, Any]:
-    document = photo_document(details.photo)
-    for name, value in vars(details).items():
-        if name in {"job", "failure"}:
-            document[name] = value and vars(value)
-        elif name in {"verdicts", "metadata"}:
-            document[name] = [vars(each) for each in value]
-        elif name != "photo":
-            document[name] = value
-    return document
 
 
 def _print_details(details: PhotoDetails) -> None:

@@ -166,19 +166,9 @@ class _Judgement:
             typer.echo(self._line(photo, done))
 
     def _document(self, photo: Path, done: Given) -> dict[str, Any]:
-        changed = done.before is self._word if self._undo else done.before is not self._word
-        after = (None if changed else done.before) if self._undo else self._word
-        return {
-            "path": str(photo.absolute()),
-            "digest": done.digest,
-            "landmark": done.landmark.slug,
-            "name": done.landmark.name,
-            "verdict": after,
-            "before": done.before,
-            "changed": changed,
-            "photos": done.photos,
-            "dry_run": self._dry_run,
-        }
+        from tagger.verdict_documents import given_document
+
+        return given_document(photo.absolute(), done, self._word, undo=self._undo, dry_run=self._dry_run)
 
     def _line(self, photo: Path, done: Given) -> str:
         what = f"{printable(str(photo))}: {done.landmark.name}"

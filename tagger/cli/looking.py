@@ -10,6 +10,7 @@ import typer
 from tagger.cli.output import printable
 from tagger.database import open_database
 from tagger.devices import choose_device
+from tagger.documents import failed_look_document, look_document
 from tagger.errors import PhotoFailed
 from tagger.images import decode_photo
 from tagger.model import Model, load_model, top_k
@@ -35,12 +36,10 @@ def look_at(files: Sequence[str], settings: Settings, *, json: bool) -> int:
         except PhotoFailed as problem:
             failed += 1
             failure = problem.failure
-            documents.append(
-                {"path": _path(file), "outcome": "failed", "kind": failure.kind, "text": failure.text}
-            )
+            documents.append(failed_look_document(_path(file), failure))
             typer.echo(f"{printable(file)}: failed ({failure.kind}): {failure.text}", err=True)
             continue
-        documents.append(_document(file, predictions, registered))
+        documents.append(look_document(_path(file), predictions, registered))
         if not json:
             _print(file, predictions, registered, threshold, heading=len(files) > 1)
     if json:
@@ -67,28 +66,6 @@ def _look(file: str, settings: Settings, model: Model, threshold: float) -> tupl
 
 def _path(file: str) -> str:
     return file if file == "-" else str(Path(file).absolute())
-
-
-def _document(file: str, predictions: Sequence[Prediction], registered: RegisteredModel) -> dict[str, object]:
-    tags = []
-    for prediction in predictions:
-        label = registered.manifest.labels[prediction.position]
-        tags.append(
-            {
-                "landmark": label.slug,
-                "name": label.name,
-                "label": label.label,
-                "score": prediction.score,
-                "rank": prediction.rank,
-                "accepted": prediction.accepted,
-                "country": label.country,
-                "latitude": label.latitude,
-                "longitude": label.longitude,
-                "model": registered.name,
-            }
-        )
-    outcome = "tagged" if any(prediction.accepted for prediction in predictions) else "unknown"
-    return {"path": _path(file), "outcome": outcome, "tags": tags}
 
 
 def _print(

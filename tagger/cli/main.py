@@ -21,6 +21,7 @@ from tagger.cli import (
     moving,
     running,
     scheduling,
+    serving,
     steering,
     tagging,
     upkeep,
@@ -90,6 +91,7 @@ app.add_typer(verdicts.verdicts_app, name="verdicts", rich_help_panel="Asking")
 app.add_typer(scheduling.schedule_app, name="schedule", rich_help_panel="Backfills")
 app.add_typer(metadata.metadata_app, name="metadata", rich_help_panel="Metadata")
 app.command(rich_help_panel="Upkeep")(doctor.doctor)
+app.command(rich_help_panel="Upkeep")(serving.serve)
 app.command("export", rich_help_panel="Upkeep")(moving.export)
 app.command("import", rich_help_panel="Upkeep")(moving.import_)
 app.add_typer(upkeep.model_app, name="model", rich_help_panel="Upkeep")

@@ -1,13 +1,11 @@
-"""How answers are written: JSON, a line of JSON each, CSV, paths, GeoJSON, or a table for people.
+"""How answers come to stdout: JSON, a line of JSON each, CSV, paths, GeoJSON, or a table for people.
 
 Everything streams: nothing is kept of what was written. What people's files are called is written as it is where
-programs read it (JSON escapes what is not ASCII), and made harmless where a terminal shows it.
+programs read it (see documents), and made harmless where a terminal shows it.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import sys
@@ -16,13 +14,25 @@ from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from tagger.documents import (
+    LANDMARK_COLUMNS,
+    csv_parts,
+    json_line_parts,
+    json_list_parts,
+    landmark_document,
+    landmark_feature_parts,
+    photo_csv_parts,
+    photo_document,
+    photo_feature_parts,
+    plain,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from tagger.ledger.progress import FailingPhoto
     from tagger.query import LandmarkCount, TaggedPhoto
-    from tagger.query.tagged import Tag
 
 
 class Format(StrEnum):
@@ -34,12 +44,6 @@ class Format(StrEnum):
     TABLE = "table"
 
 
-PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at")
-TAG_COLUMNS = (
-    *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
-    *("country", "latitude", "longitude", "model"),
-)
-LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")
 FAILURE_COLUMNS = ("path", "kind", "text", "attempts", "job")
 TABLE_PART = 200
 """Rows of a table laid out at a time."""
@@ -52,13 +56,13 @@ def write_photos(photos: Iterable[TaggedPhoto], written_as: Format, *, end: byte
         case Format.JSON:
             write_json_list(photo_document(photo) for photo in counted)
         case Format.NDJSON:
-            _write_json_lines(photo_document(photo) for photo in counted)
+            _write_parts(json_line_parts(photo_document(photo) for photo in counted))
         case Format.CSV:
-            _write_csv((*PHOTO_COLUMNS, *TAG_COLUMNS), (row for photo in counted for row in _csv_rows(photo)))
+            _write_parts(photo_csv_parts(counted))
         case Format.PATHS:
             _write_parts(os.fsencode(photo.path) + end for photo in counted)
         case Format.GEOJSON:
-            _write_features(_photo_feature(photo) for photo in counted)
+            _write_parts(photo_feature_parts(counted))
         case Format.TABLE:
             lines = (line for photo in counted for line in _table_lines(photo))
             write_table(("Photo", "Landmark", "Score", "Country"), lines, flexible=0)
@@ -67,18 +71,18 @@ def write_photos(photos: Iterable[TaggedPhoto], written_as: Format, *, end: byte
 
 def write_landmarks(counts: Iterable[LandmarkCount], written_as: Format) -> int:
     """Write landmarks with their numbers of photos to stdout; returns how many there were."""
-    counted = _Counted({column: getattr(count, column) for column in LANDMARK_COLUMNS} for count in counts)
+    counted = _Counted(landmark_document(count) for count in counts)
     match written_as:
         case Format.JSON:
             write_json_list(counted)
         case Format.NDJSON:
-            _write_json_lines(counted)
+            _write_parts(json_line_parts(counted))
         case Format.CSV:
-            _write_csv(LANDMARK_COLUMNS, (list(document.values()) for document in counted))
+            _write_parts(csv_parts(LANDMARK_COLUMNS, (list(document.values()) for document in counted)))
         case Format.PATHS:
             raise ValueError("landmarks have no paths")
         case Format.GEOJSON:
-            _write_features(_feature(document, document) for document in counted)
+            _write_parts(landmark_feature_parts(counted))
         case Format.TABLE:
             rows = ([d["landmark"], d["name"], d["country"], d["photos"]] for d in counted)
             write_table(("Landmark", "Name", "Country", "Photos"), rows, flexible=1)
@@ -103,9 +107,9 @@ def write_failures(
         case Format.JSON:
             write_json_list(counted)
         case Format.NDJSON:
-            _write_json_lines(counted)
+            _write_parts(json_line_parts(counted))
         case Format.CSV:
-            _write_csv(FAILURE_COLUMNS, (list(document.values()) for document in counted))
+            _write_parts(csv_parts(FAILURE_COLUMNS, (list(document.values()) for document in counted)))
         case Format.PATHS:
             _write_parts(os.fsencode(document["path"]) + end for document in counted)
         case Format.GEOJSON:
@@ -130,9 +134,9 @@ def write_documents(columns: Sequence[str], documents: Iterable[dict[str, Any]],
         case Format.JSON:
             write_json_list(counted)
         case Format.NDJSON:
-            _write_json_lines(counted)
+            _write_parts(json_line_parts(counted))
         case Format.CSV:
-            _write_csv(columns, rows)
+            _write_parts(csv_parts(columns, rows))
         case Format.TABLE:
             write_table(columns, rows)
         case Format.PATHS | Format.GEOJSON:
@@ -140,36 +144,14 @@ def write_documents(columns: Sequence[str], documents: Iterable[dict[str, Any]],
     return counted.count
 
 
-def photo_document(photo: TaggedPhoto) -> dict[str, Any]:
-    """The JSON of a photo, as people's scripts know it."""
-    return {
-        "path": photo.path,
-        "outcome": photo.outcome,
-        "digest": photo.digest,
-        "width": photo.width,
-        "height": photo.height,
-        "taken_at": photo.taken_at and photo.taken_at.isoformat(),
-        "tags": [_tag_document(tag) for tag in photo.tags],
-    }
-
-
 def write_json(document: object) -> None:
     """One JSON document on stdout, for a person too."""
-    _write_parts([json.dumps(document, indent=2, default=_plain).encode() + b"\n"])
+    _write_parts([json.dumps(document, indent=2, default=plain).encode() + b"\n"])
 
 
 def write_json_list(documents: Iterable[object]) -> None:
     """One JSON list on stdout, an element a line, written as they come."""
     _write_parts(json_list_parts(documents))
-
-
-def json_list_parts(documents: Iterable[object]) -> Iterator[bytes]:
-    """The bytes of a JSON list, an element a line."""
-    between = b"["
-    for document in documents:
-        yield between + json.dumps(document, default=_plain).encode()
-        between = b",\n "
-    yield b"]\n" if between != b"[" else b"[]\n"
 
 
 def write_table(
@@ -205,81 +187,12 @@ class _Counted:
             yield item
 
 
-def _write_json_lines(documents: Iterable[object]) -> None:
-    _write_parts(json.dumps(document, default=_plain).encode() + b"\n" for document in documents)
-
-
-def _write_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    def parts() -> Iterator[bytes]:
-        line = io.StringIO()
-        writer = csv.writer(line, lineterminator="\r\n")
-        for row in _after([columns], rows):
-            writer.writerow([_inert(value) for value in row])
-            yield line.getvalue().encode(errors="surrogateescape")
-            line.seek(0)
-            line.truncate()
-
-    _write_parts(parts())
-
-
-def _write_features(features: Iterable[object]) -> None:
-    def parts() -> Iterator[bytes]:
-        yield b'{"type": "FeatureCollection", "features": ['
-        between = b"\n"
-        for feature in features:
-            yield between + json.dumps(feature, default=_plain).encode()
-            between = b",\n"
-        yield b"\n]}\n"
-
-    _write_parts(parts())
-
-
 def _write_parts(parts: Iterable[bytes]) -> None:
     """Bytes, not text: file names are bytes, and a terminal's encoding must not decide whether they can be written."""
     sys.stdout.flush()
     out: BinaryIO = sys.stdout.buffer
     out.writelines(parts)
     out.flush()
-
-
-def _after(first: Iterable[Any], then: Iterable[Any]) -> Iterator[Any]:
-    yield from first
-    yield from then
-
-
-def _tag_document(tag: Tag) -> dict[str, Any]:
-    return {column: getattr(tag, column) for column in TAG_COLUMNS}
-
-
-def _csv_rows(photo: TaggedPhoto) -> Iterator[list[object]]:
-    """A row per tag; a photo without tags, which only some queries give, has one row."""
-    document = photo_document(photo)
-    of_photo = [document[column] for column in PHOTO_COLUMNS]
-    if not photo.tags:
-        yield of_photo + [None] * len(TAG_COLUMNS)
-    for tag in document["tags"]:
-        yield of_photo + list(tag.values())
-
-
-def _inert(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula; truth is written as in JSON, numbers stay numbers."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value
-
-
-def _photo_feature(photo: TaggedPhoto) -> dict[str, Any]:
-    placed = [tag for tag in photo.tags if tag.latitude is not None and tag.longitude is not None]
-    return _feature(photo_document(photo), _tag_document(placed[0]) if placed else None)
-
-
-def _feature(document: dict[str, Any], place: dict[str, Any] | None) -> dict[str, Any]:
-    geometry = None
-    if place is not None and place["latitude"] is not None and place["longitude"] is not None:
-        geometry = {"type": "Point", "coordinates": [place["longitude"], place["latitude"]]}
-    return {"type": "Feature", "geometry": geometry, "properties": document}
 
 
 def _table_lines(photo: TaggedPhoto) -> Iterator[list[object]]:
@@ -310,9 +223,3 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     return value.isoformat(" ", "seconds") if isinstance(value, datetime) else str(value)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return str(value)

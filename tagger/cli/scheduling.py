@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,8 +25,6 @@ from tagger.cli.recording import load, opened, send_messages
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from tagger.schedules import Run, Schedule
 
 schedule_app = typer.Typer(
     help="Backfills by the clock. They run while `tagger beat` (or `tagger up`) and a worker do.",
@@ -63,6 +61,7 @@ def add(
     Example: tagger schedule add nightly --cron "0 3 * * *" untagged --scan ~/Pictures
     """
     from tagger.backfill import check
+    from tagger.job_documents import schedule_document
     from tagger.schedules import add_schedule, explain
 
     asked = chosen_write(write, gps=gps, description=description)
@@ -72,7 +71,7 @@ def add(
     check(database, wanted, settings.roots)
     made = add_schedule(database, name, cron, wanted, chosen_priority(priority), zone)
     if json:
-        write_json(_document(made))
+        write_json(schedule_document(made))
     console.say(f"{name}: {in_words(wanted)}. {explain(cron)} ({made.zone}), next {_local(made.next_due)}")
     console.say("it runs while a clock and a worker do: tagger beat, tagger worker (or both with: tagger up)")
 
@@ -83,11 +82,12 @@ def list_all(json: Json = False) -> None:
 
     Example: tagger schedule list
     """
+    from tagger.job_documents import schedule_document
     from tagger.schedules import list_schedules
 
     known = list_schedules(opened(load()))
     if json:
-        write_json([_document(each) for each in known])
+        write_json([schedule_document(each) for each in known])
         return
     rows = (
         [
@@ -143,6 +143,7 @@ def run_now(name: Name, json: Json = False) -> None:
     Example: tagger schedule run-now nightly
     """
     from tagger import schedules
+    from tagger.job_documents import run_document
     from worker.broker import find_broker
 
     settings = load()
@@ -152,7 +153,7 @@ def run_now(name: Name, json: Json = False) -> None:
         console.warn(f"{name} was not run: {run.note}")
         raise typer.Exit(console.NOT_DONE)
     send_messages(database, find_broker(settings, start=False), run.job)
-    write_json(_run_document(run)) if json else typer.echo(run.job)
+    write_json(run_document(run)) if json else typer.echo(run.job)
 
 
 @schedule_app.command("history")
@@ -165,11 +166,12 @@ def history(
 
     Example: tagger schedule history nightly
     """
+    from tagger.job_documents import run_document
     from tagger.schedules import list_runs
 
     runs = list_runs(opened(load()), name, limit)
     if json:
-        write_json([_run_document(run) for run in runs])
+        write_json([run_document(run) for run in runs])
         return
     rows = ([_local(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs)
     write_table(("Due", "Job", "State", "Note"), rows, flexible=3)
@@ -182,31 +184,6 @@ def _set_paused(name: str, *, paused: bool) -> None:
 
     pause_schedule(opened(load()), name, paused=paused)
     console.say(f"{name} is paused" if paused else f"{name} runs again")
-
-
-def _document(schedule: Schedule) -> dict[str, Any]:
-    from tagger.backfill import options_of
-
-    return {
-        "name": schedule.name,
-        "cron": schedule.cron,
-        "zone": schedule.zone,
-        "what": schedule.backfill.what,
-        "options": options_of(schedule.backfill),
-        "priority": schedule.priority,
-        "paused": schedule.paused,
-        "next_due": schedule.next_due.isoformat(),
-    }
-
-
-def _run_document(run: Run) -> dict[str, Any]:
-    return {
-        "due_at": run.due_at.isoformat(),
-        "started_at": run.started_at.isoformat(),
-        "job": run.job,
-        "state": run.state,
-        "note": run.note,
-    }
 
 
 def _local(moment: datetime) -> str:

@@ -21,7 +21,8 @@ from tagger.cli.options import (
     chosen_date,
     chosen_format,
 )
-from tagger.cli.output import Format, json_list_parts, printable, write_documents, write_json
+from tagger.cli.output import Format, printable, write_documents, write_json
+from tagger.documents import json_list_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

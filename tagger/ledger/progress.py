@@ -198,8 +198,10 @@ def list_held(database: Database) -> list[HeldChunk]:
 
 @dataclass(frozen=True)
 class FailingPhoto:
-    """A photo that fails now."""
+    """A photo that fails now; `position` is where a list goes on after it."""
 
+    position: int
+    photo_id: int
     root_id: int
     path: str
     path_bytes: bytes
@@ -231,16 +233,19 @@ def failing_now(failing: Failing) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def failing_photos(database: Database, failing: Failing | None = None) -> Iterator[FailingPhoto]:
-    """Every photo that fails now, or those meant, in pages by key."""
+def failing_photos(
+    database: Database, failing: Failing | None = None, after: int = 0
+) -> Iterator[FailingPhoto]:
+    """Every photo that fails now, or those meant, in pages by key; only those after a position."""
     conditions = failing_now(failing or Failing())
-    after = 0
     while True:
         query = select(photos).where(*conditions, photos.c.id > after)
         with database.read() as connection:
             rows = connection.execute(query.order_by(photos.c.id).limit(FAILURES_PAGE)).all()
         for row in rows:
             yield FailingPhoto(
+                row.id,
+                row.id,
                 row.root_id,
                 row.path,
                 row.path_bytes,
@@ -254,9 +259,10 @@ def failing_photos(database: Database, failing: Failing | None = None) -> Iterat
         after = rows[-1].id
 
 
-def unwritten_photos(database: Database, job_id: int, kinds: Collection[str] = ()) -> Iterator[FailingPhoto]:
+def unwritten_photos(
+    database: Database, job_id: int, kinds: Collection[str] = (), after: int = -1
+) -> Iterator[FailingPhoto]:
     """Every photo that a job which writes metadata refused or failed, with the reason, in pages by key."""
-    after = -1
     while True:
         query = (
             select(job_items, photos.c.root_id, photos.c.path, photos.c.path_bytes)
@@ -270,7 +276,15 @@ def unwritten_photos(database: Database, job_id: int, kinds: Collection[str] = (
             rows = connection.execute(query.order_by(job_items.c.position).limit(FAILURES_PAGE)).all()
         for row in rows:
             yield FailingPhoto(
-                row.root_id, row.path, row.path_bytes, row.reason, row.error_text, row.attempts, job_id
+                row.position,
+                row.photo_id,
+                row.root_id,
+                row.path,
+                row.path_bytes,
+                row.reason,
+                row.error_text,
+                row.attempts,
+                job_id,
             )
         if len(rows) < FAILURES_PAGE:
             return

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, true
 
 from tagger.database import Database
-from tagger.errors import PhotoNotKnown
+from tagger.errors import PhotoNotKnown, PhotoNumberNotKnown
 from tagger.landmarks import Landmark, all_landmarks, landmarks_in_country
 from tagger.photos import path_text
 from tagger.query.tagged import Names, TaggedPhoto, photo_rows, tag_rows
@@ -117,12 +117,22 @@ def photo_details(database: Database, path: Path, places: Places | None = None) 
     """
     with database.read() as connection:
         photo_id = find_photo(connection, path, places or {})
-        row = connection.execute(photo_rows().where(photos.c.id == photo_id)).one()
+    return details_of(database, photo_id, places)
+
+
+def details_of(database: Database, photo_id: int, places: Places | None = None) -> PhotoDetails:
+    """The same of the photo with that number.
+
+    Raises:
+        PhotoNumberNotKnown: there is none.
+    """
+    with database.read() as connection:
+        row = connection.execute(photo_rows().where(photos.c.id == photo_id)).one_or_none()
+        if row is None:
+            raise PhotoNumberNotKnown(photo=photo_id)
         names = Names(connection, places or {})
-        known = tag_rows(connection, [row.content_id] if row.content_id is not None else []).get(
-            row.content_id, ()
-        )
-        return _details(connection, names, row, known)
+        known = tag_rows(connection, [row.content_id] if row.content_id is not None else [])
+        return _details(connection, names, row, known.get(row.content_id, ()))
 
 
 def find_photo(connection: Connection, path: Path, places: Places) -> int:

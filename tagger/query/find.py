@@ -5,12 +5,15 @@ with the effective tags of each page: rejected never, confirmed always. Memory d
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from tagger.database import Database
+from tagger.errors import CursorInvalid
 from tagger.query.tagged import Names, TaggedPhoto, tag_rows
 from tagger.query.walks import (
     Condition,
@@ -34,6 +37,25 @@ LEAST_PAGE = 50
 """Rows passed at a time; the first page is smaller where few photos are asked for."""
 WALK_SIZE_CAPS = (5_000, 20_000)
 """Walks are compared by size up to here, further only where it does not tell them apart."""
+PASSED_AT_MOST = 10_000
+"""Rows passed for one page of an answer: where few of them fit, the page is given before it is full."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a page of an answer ended: which of the sets of walks it goes along, which walk of it, and the key there."""
+
+    choice: int
+    walk: int
+    after: Key | None
+
+
+@dataclass(frozen=True)
+class AnswerPage:
+    """Some photos of an answer, and where the next page begins; None: there are no more. It may be short, even empty, before the end."""
+
+    photos: tuple[TaggedPhoto, ...]
+    next: Position | None
 
 
 def find_tagged(database: Database, query: PhotoQuery, places: Places | None = None) -> Iterator[TaggedPhoto]:
@@ -47,48 +69,113 @@ def find_tagged(database: Database, query: PhotoQuery, places: Places | None = N
     with database.read() as connection:
         asked = Asked.of(connection, query, places or {})
         names = Names(connection, places or {})
-        walks = _shortest(connection, asked)
-    found = (photo for walk in walks for photo in _along(database, walk, asked, names))
-    return islice(found, query.limit)
-
-
-def _along(database: Database, walk: Walk, asked: Asked, names: Names) -> Iterator[TaggedPhoto]:
-    after: Key | None = None
-    conditions = asked.conditions(walk.landmark_id)
+        choices = tuple(_choices(asked))
+        begin = Position(_shortest(connection, choices), 0, None)
     # A few of the photos passed will not do: one page that is a little larger saves a second one.
-    rows = min(PAGE, max(LEAST_PAGE, (asked.query.limit or PAGE) * 5 // 4))
-    while True:
-        with database.read() as connection:
-            page = walk.page(connection, conditions, after, rows)
-            answers = _answers(connection, page, walk.landmark_id, asked, names)
-        yield from answers
-        if page.after is None:
-            return
-        after, rows = page.after, min(PAGE, 2 * rows)
+    parts = _parts(database, choices, begin, asked, names, query.limit or PAGE)
+    return islice((photo for part in parts for photo, _ in part.answers), query.limit)
+
+
+def find_tagged_page(
+    database: Database, query: PhotoQuery, places: Places | None, after: Position | None, limit: int
+) -> AnswerPage:
+    """At most `limit` of the photos that `find_tagged` gives, from where the page before ended.
+
+    The walks that were chosen for the first page are kept, whatever came into the database since: no photo that was there
+    all the time is missed or given twice.
+
+    Raises:
+        CursorInvalid: `after` is no position of this query's.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name that means nothing here.
+    """
+    with database.read() as connection:
+        asked = Asked.of(connection, query, places or {})
+        names = Names(connection, places or {})
+        choices = tuple(_choices(asked))
+        begin = after or Position(_shortest(connection, choices), 0, None)
+    found: list[TaggedPhoto] = []
+    end: Position | None = begin  # after the last photo of a full page
+    passed = 0
+    for part in _parts(database, choices, begin, asked, names, limit):
+        for photo, position in part.answers:
+            if len(found) == limit:
+                return AnswerPage(tuple(found), end)
+            found.append(photo)
+            end = position
+        passed += part.passed
+        if passed >= PASSED_AT_MOST and part.next is not None and len(found) < limit:
+            return AnswerPage(tuple(found), part.next)
+    return AnswerPage(tuple(found), None)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one page of a walk gave, each photo with the position after it; and how many rows it passed."""
+
+    answers: Sequence[tuple[TaggedPhoto, Position]]
+    passed: int
+    next: Position | None
+
+
+def _parts(
+    database: Database,
+    choices: Sequence[Sequence[Walk]],
+    begin: Position,
+    asked: Asked,
+    names: Names,
+    limit: int,
+) -> Iterator[_Part]:
+    """The pages of all walks from `begin` on."""
+    for number, walk in _walks_from(choices, begin):
+        conditions = asked.conditions(walk.landmark_id)
+        after = begin.after if number == begin.walk else None
+        rows = min(PAGE, max(LEAST_PAGE, limit * 5 // 4))
+        while True:
+            with database.read() as connection:
+                page = walk.page(connection, conditions, after, rows)
+                given = _answers(connection, page, walk.landmark_id, asked, names)
+            answers = [(photo, Position(begin.choice, number, page.key_after(row))) for row, photo in given]
+            last = number == len(choices[begin.choice]) - 1
+            over = None if last else Position(begin.choice, number + 1, None)
+            following = over if page.after is None else Position(begin.choice, number, page.after)
+            yield _Part(answers, rows, following)
+            if page.after is None:
+                break
+            after, rows = page.after, min(PAGE, 2 * rows)
+
+
+def _walks_from(choices: Sequence[Sequence[Walk]], begin: Position) -> Iterator[tuple[int, Walk]]:
+    if begin.choice >= len(choices) or (begin.walk and begin.walk >= len(choices[begin.choice])):
+        raise CursorInvalid
+    walks = choices[begin.choice]
+    if begin.after is not None and not (walks and walks[begin.walk].accepts(begin.after)):
+        raise CursorInvalid
+    return islice(enumerate(walks), begin.walk, None)
 
 
 def _answers(
     connection: Connection, page: Page, walked_landmark: int | None, asked: Asked, names: Names
-) -> list[TaggedPhoto]:
+) -> list[tuple[Row[Any], TaggedPhoto]]:
     tags_of = tag_rows(connection, {row.content_id for row in page.photos if row.content_id is not None})
     answers = []
     for row in page.photos:
         known = tags_of.get(row.content_id, ())
         shown = asked.shown(known, walked_landmark)
         if shown is not None:
-            answers.append(names.photo(connection, row, known, shown))
+            answers.append((row, names.photo(connection, row, known, shown)))
     return answers
 
 
-def _shortest(connection: Connection, asked: Asked) -> tuple[Walk, ...]:
-    """Of the sets of walks that pass every photo wanted, the one that passes fewest others."""
-    choices = list(_choices(asked))
+def _shortest(connection: Connection, choices: Sequence[Sequence[Walk]]) -> int:
+    """Of the sets of walks that pass every photo wanted, the one that passes fewest others: its number."""
+    left: Sequence[int] = range(len(choices))
     for cap in WALK_SIZE_CAPS:
-        if len(choices) == 1:
+        if len(left) == 1:
             break
-        sizes = [_size(connection, walks, cap) for walks in choices]
-        choices = [walks for walks, size in zip(choices, sizes, strict=True) if size == min(sizes)]
-    return choices[0]
+        sizes = {number: _size(connection, choices[number], cap) for number in left}
+        least = min(sizes.values())
+        left = [number for number, size in sizes.items() if size == least]
+    return left[0]
 
 
 def _size(connection: Connection, walks: Sequence[Walk], cap: int) -> int:

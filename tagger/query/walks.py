@@ -4,7 +4,7 @@ A walk may pass photos that the query does not want, never miss one that it want
 no page costs more than the rows it passes. Knows nothing of what a query means (see query).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,8 @@ from tagger.tables import contents, photos, tags, verdicts
 
 Condition = ColumnElement[bool]
 Key = tuple[Any, ...]
+_PAGE_AT_MOST = 2000
+"""Contents of a page that is taken up again: a few may have come into it since."""
 
 
 class off_index(FunctionElement[Any]):  # noqa: N801 - reads as a SQL function where it is used
@@ -42,10 +44,11 @@ def _with_a_plus(element: off_index, compiler: SQLCompiler, **options: Any) -> s
 
 @dataclass(frozen=True)
 class Page:
-    """Rows of photos, and the key to go on from; None: the walk ends here."""
+    """Rows of photos, and the key to go on from; None: the walk ends here. `key_after` goes on amid the page, after a row of it."""
 
     photos: Sequence[Row[Any]]
     after: Key | None
+    key_after: Callable[[Row[Any]], Key]
 
 
 class Walk(Protocol):
@@ -59,6 +62,10 @@ class Walk(Protocol):
     ) -> Page: ...
 
     def size(self, connection: Connection, at_most: int) -> int: ...
+
+    def accepts(self, key: Key) -> bool:
+        """Whether it could be a key of this walk's."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,11 @@ class Source:
 
 @dataclass(frozen=True)
 class ContentWalk:
-    """Contents by id, out of one or more sources together; then the photos that show them."""
+    """Contents by id, out of one or more sources together; then the photos that show them, by their own id.
+
+    A key is the content that was passed last. Amid a page it is that of the page before, this page's last content, and
+    the photo that was given last.
+    """
 
     sources: tuple[Source, ...]
     landmark_id: int | None = None
@@ -85,12 +96,20 @@ class ContentWalk:
     def page(
         self, connection: Connection, conditions: Sequence[Condition], after: Key | None, rows: int
     ) -> Page:
-        ids = self._ids_after(connection, after[0] if after else 0, rows)
+        begin, end, given = after if after and len(after) > 1 else ((after or (0,))[0], None, None)
+        ids = self._ids_after(connection, begin, _PAGE_AT_MOST if end else rows, end)
         shown: Sequence[Row[Any]] = ()
         if ids:
             found = photo_rows().where(photos.c.content_id.in_(ids), *conditions)
+            if given is not None:
+                found = found.where(photos.c.id > given)
             shown = connection.execute(found.order_by(photos.c.id)).all()
-        return Page(shown, (ids[-1],) if len(ids) == rows else None)
+        last = end or (ids[-1] if ids else begin)
+        goes_on = end is not None or len(ids) == rows
+        return Page(shown, (last,) if goes_on else None, lambda row: (begin, last, row.id))
+
+    def accepts(self, key: Key) -> bool:
+        return len(key) in (1, 3) and all(_is_id(part) for part in key)
 
     def size(self, connection: Connection, at_most: int) -> int:
         return sum(
@@ -99,12 +118,14 @@ class ContentWalk:
             for source in self.sources
         )
 
-    def _ids_after(self, connection: Connection, after: int, count: int) -> list[int]:
+    def _ids_after(self, connection: Connection, after: int, count: int, upto: int | None) -> list[int]:
         """The next ids of all sources together: the least `count` of the least `count` of each."""
         ids: set[int] = set()
         for source in self.sources:
             column = source.content_id
             wanted = select(column).distinct().where(column > after, *source.conditions, *source.narrowed)
+            if upto is not None:
+                wanted = wanted.where(column <= upto)
             ids.update(connection.scalars(wanted.order_by(column).limit(count)))
         return sorted(ids)[:count]
 
@@ -124,8 +145,17 @@ class PhotoWalk:
         if after is not None:
             query = query.where(tuple_(*self.keys) > tuple_(*after))
         shown = connection.execute(query).all()
-        full = len(shown) == rows
-        return Page(shown, tuple(getattr(shown[-1], key.key or "") for key in self.keys) if full else None)
+        return Page(shown, self._key(shown[-1]) if len(shown) == rows else None, self._key)
+
+    def accepts(self, key: Key) -> bool:
+        kinds = [column.type.python_type for column in self.keys]
+        return len(key) == len(kinds) and all(
+            _is_id(part) if kind is int else isinstance(part, kind)
+            for part, kind in zip(key, kinds, strict=True)
+        )
+
+    def _key(self, row: Row[Any]) -> Key:
+        return tuple(getattr(row, key.key or "") for key in self.keys)
 
     def size(self, connection: Connection, at_most: int) -> int:
         return _size(connection, select(photos.c.id).where(*self.conditions), at_most)
@@ -169,3 +199,7 @@ def model_source(model_id: int) -> Source:
 
 def _size(connection: Connection, query: Select[Any], at_most: int) -> int:
     return connection.scalar(select(func.count()).select_from(query.limit(at_most).subquery())) or 0
+
+
+def _is_id(part: object) -> bool:
+    return type(part) is int and 0 <= part < 2**63

@@ -5,22 +5,35 @@ A verdict belongs to the picture (contents), so copies and moved files share it,
 
 from tagger.verdicts.carried import ImportedVerdicts, import_verdicts
 from tagger.verdicts.entries import read_entries
-from tagger.verdicts.given import Given, GivenToFound, give_to_found, give_verdict, take_back, take_back_found
+from tagger.verdicts.given import (
+    Given,
+    GivenToFound,
+    GivenToPhotos,
+    give_to_found,
+    give_to_photos,
+    give_verdict,
+    take_back,
+    take_back_found,
+    take_back_from_photos,
+)
 from tagger.verdicts.kept import Word
 from tagger.verdicts.listed import ListedVerdict, VerdictFilter, list_verdicts
 
 __all__ = [
     "Given",
     "GivenToFound",
+    "GivenToPhotos",
     "ImportedVerdicts",
     "ListedVerdict",
     "VerdictFilter",
     "Word",
     "give_to_found",
+    "give_to_photos",
     "give_verdict",
     "import_verdicts",
     "list_verdicts",
     "read_entries",
     "take_back",
     "take_back_found",
+    "take_back_from_photos",
 ]

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import IO
 from sqlalchemy import Connection, func, select
 
 from tagger.database import Database
-from tagger.errors import PhotoNotLookedAt
+from tagger.errors import PhotoNotLookedAt, PhotoNumberNotKnown
 from tagger.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.query import PhotoQuery, TaggedPhoto, find_tagged
 from tagger.query.details import find_photo
@@ -48,9 +48,21 @@ class GivenToFound:
     replaced: int = 0
 
 
+@dataclass(frozen=True)
+class GivenToPhotos:
+    """Verdicts on photos that were named: `before` has what stood on each that changed, by number; None: nothing.
+
+    `left_out` are those whose picture is not known, as nothing has looked at them.
+    """
+
+    landmark: Landmark
+    before: dict[int, Word | None]
+    left_out: tuple[int, ...]
+
+
 def give_verdict(
     database: Database,
-    photo: Path,
+    photo: Path | int,
     landmark: str,
     word: Word,
     by: str | None,
@@ -58,10 +70,10 @@ def give_verdict(
     *,
     dry_run: bool = False,
 ) -> Given:
-    """Record a person's word on a photo's picture, in the place of an earlier one.
+    """Record a person's word on the picture of a photo (its path or its number), in the place of an earlier one.
 
     Raises:
-        PhotoNotKnown, PhotoNotLookedAt: which picture the photo shows is not known.
+        PhotoNotKnown, PhotoNumberNotKnown, PhotoNotLookedAt: which picture the photo shows is not known.
         LandmarkNotFound, LandmarkAmbiguous: no registered model knows the landmark by that name.
     """
     with database.write() as connection:
@@ -73,12 +85,18 @@ def give_verdict(
 
 
 def take_back(
-    database: Database, photo: Path, landmark: str, word: Word, places: Places, *, dry_run: bool = False
+    database: Database,
+    photo: Path | int,
+    landmark: str,
+    word: Word,
+    places: Places,
+    *,
+    dry_run: bool = False,
 ) -> Given:
     """Take a person's word back, if it stands there: the photo has again what its model said.
 
     Raises:
-        PhotoNotKnown, PhotoNotLookedAt, LandmarkNotFound, LandmarkAmbiguous: as for giving it.
+        PhotoNotKnown, PhotoNumberNotKnown, PhotoNotLookedAt, LandmarkNotFound, LandmarkAmbiguous: as for giving it.
     """
     with database.write() as connection:
         content_id, given = _judged(connection, photo, landmark, places)
@@ -87,16 +105,20 @@ def take_back(
     return given
 
 
-def _judged(connection: Connection, path: Path, typed: str, places: Places) -> tuple[int, Given]:
+def _judged(connection: Connection, named: Path | int, typed: str, places: Places) -> tuple[int, Given]:
     landmark = find_landmark(connection, typed)
+    number = named if isinstance(named, int) else find_photo(connection, named, places)
     photo = connection.execute(
         select(photos.c.content_id, photos.c.failure_kind, contents.c.digest)
         .outerjoin(contents, contents.c.id == photos.c.content_id)
-        .where(photos.c.id == find_photo(connection, path, places))
-    ).one()
+        .where(photos.c.id == number)
+    ).one_or_none()
+    if photo is None:
+        raise PhotoNumberNotKnown(photo=number)
     held = hold_contents(connection, [photo.digest]) if photo.digest else {}
     if photo.digest not in held:
         why = f": it failed ({photo.failure_kind})" if photo.failure_kind else ""
+        path = f"Photo {named}" if isinstance(named, int) else named
         raise PhotoNotLookedAt(path=path, why=why)
     key = (photo.content_id, landmark.id)
     before, _ = verdicts_before(connection, [key]).get(key, (None, None))
@@ -104,6 +126,72 @@ def _judged(connection: Connection, path: Path, typed: str, places: Places) -> t
         photos.c.content_id == photo.content_id, photos.c.gone_since.is_(None)
     )
     return photo.content_id, Given(photo.digest, landmark, before, connection.scalar(sharing) or 0)
+
+
+def give_to_photos(
+    database: Database,
+    numbers: Sequence[int],
+    landmark: str,
+    word: Word,
+    by: str | None,
+    *,
+    dry_run: bool = False,
+) -> GivenToPhotos:
+    """Give one word on a landmark to photos by number, in one transaction.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous: no registered model knows the landmark by that name.
+    """
+    with database.write() as connection:
+        place, shown, said = _said_of(connection, numbers, landmark)
+        before = {number: old for number, old in said.items() if old is not word}
+        if not dry_run:
+            now = datetime.now(UTC)
+            write_verdicts(
+                connection, [NewVerdict(shown[number], place.id, word, by, now) for number in before]
+            )
+    return GivenToPhotos(place, before, tuple(number for number in numbers if number not in shown))
+
+
+def take_back_from_photos(
+    database: Database, numbers: Sequence[int], landmark: str, word: Word, *, dry_run: bool = False
+) -> int:
+    """Take that word back on photos by number, in one transaction; returns on how many photos it stood.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous: as for giving it.
+    """
+    with database.write() as connection:
+        place, shown, said = _said_of(connection, numbers, landmark)
+        meant = [number for number, old in said.items() if old is word]
+        if not dry_run:
+            drop_verdicts(connection, sorted({(shown[number], place.id) for number in meant}), word)
+    return len(meant)
+
+
+def _said_of(
+    connection: Connection, numbers: Sequence[int], typed: str
+) -> tuple[Landmark, dict[int, int], dict[int, Word | None]]:
+    """The landmark, the pictures that photos show, and what was said of it on each; photos by number."""
+    landmark = find_landmark(connection, typed)
+    shown = _shown_contents(connection, numbers)
+    stood = verdicts_before(connection, {(content_id, landmark.id) for content_id in shown.values()})
+    said: dict[int, Word | None] = {
+        number: stood[content_id, landmark.id][0] if (content_id, landmark.id) in stood else None
+        for number, content_id in shown.items()
+    }
+    return landmark, shown, said
+
+
+def _shown_contents(connection: Connection, numbers: Sequence[int]) -> dict[int, int]:
+    rows = connection.execute(
+        select(photos.c.id, contents.c.id.label("content_id"), contents.c.digest)
+        .join(contents, contents.c.id == photos.c.content_id)
+        .where(photos.c.id.in_(numbers))
+        .order_by(photos.c.id)
+    ).all()
+    held = hold_contents(connection, {row.digest for row in rows})
+    return {row.id: row.content_id for row in rows if row.digest in held}
 
 
 def give_to_found(

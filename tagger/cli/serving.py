@@ -1,0 +1,139 @@
+"""`tagger serve`: the web page and the JSON API, from this process, until it is stopped."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import secrets
+import socket
+import sys
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli import console
+from tagger.errors import AddressRefused, AddressTaken, ExtraMissing
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    import uvicorn
+    from fastapi import FastAPI
+
+    from tagger.settings import Settings
+    from tagger.web.safety import Safety
+
+END_S = 3
+"""How long answers that are under way have, once the end was asked for."""
+MOST_CONNECTIONS = 512
+ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - known by name, to tell people what it means
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option("--host", help="This machine's address to serve at; 0.0.0.0 is all of them.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes any that is free.")
+    ] = 8080,
+) -> None:
+    """Serve the web page and the JSON API, until stopped with Ctrl-C or SIGTERM.
+
+    By default it is for this machine alone. At any other address people sign in with a token: TAGGER_WEB_TOKEN, or one that is
+    made and printed when it starts.
+
+    Example: tagger serve
+    """
+    _check_extra()
+    from tagger.cli.recording import load, opened
+    from tagger.web.app import make_app
+    from worker.logs import set_up_logging
+
+    settings = load()
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    set_up_logging(settings.log_format, levels[max(console.loudness.level, 0)], paths=settings.log_paths)
+    with closing(opened(settings)) as database, closing(listening(host, port)) as listener:
+        safety = _safety(host, listener.getsockname()[1], settings)
+        app = make_app(settings, database, safety)
+        _tell(safety, made=settings.web_token is None)
+        with suppress(KeyboardInterrupt):
+            server_for(app).run(sockets=[listener])
+    console.say("the page is no longer served")
+
+
+def _check_extra() -> None:
+    try:
+        import fastapi  # noqa: F401
+        import jinja2  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ExtraMissing(missing=error.name) from error
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket at the address; made here, so that who cannot have it is told in one line."""
+    try:
+        family, *_rest, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=MOST_CONNECTIONS)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise AddressTaken(host=host, port=port) from error
+        raise AddressRefused(host=host, port=port, reason=(error.strerror or str(error)).lower()) from error
+
+
+def _safety(host: str, port: int, settings: Settings) -> Safety:
+    from tagger.web.safety import Safety, is_loopback
+
+    token = settings.web_token
+    if token is None and not is_loopback(host):
+        token = secrets.token_urlsafe(24)
+    return Safety(host, port, token, settings.web_upload_bytes)
+
+
+def _tell(safety: Safety, *, made: bool) -> None:
+    named = socket.gethostname() if safety.host in ANYWHERE else safety.host
+    address = f"http://{f'[{named}]' if ':' in named else named}:{safety.port}/"
+    # Not silenced by -q: without it nobody gets in.
+    sys.stderr.write(f"the page is at {address} - Ctrl-C ends it\n")
+    if safety.token is None:
+        return
+    if made:
+        sys.stderr.write(
+            f"the token to sign in with, until this ends: {safety.token}\n"
+            "choose one that stays with TAGGER_WEB_TOKEN, at least 16 characters\n"
+        )
+    else:
+        console.say("sign in with the token that TAGGER_WEB_TOKEN holds")
+    console.say(
+        "programs send it: Authorization: Bearer TOKEN. It travels readably over plain HTTP: "
+        "outside a network you trust, put a server that speaks TLS in front"
+    )
+
+
+def server_for(app: FastAPI) -> uvicorn.Server:
+    """The server, which runs until a signal or `should_exit`; streams are told to end first."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.state.place.stopping.set()
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",  # it bounds what stands before a body; the quicker one does not
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # A client could otherwise say where it comes from, which wrong tokens are counted by.
+        proxy_headers=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=END_S,
+    )
+    return Server(config)

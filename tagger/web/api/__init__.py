@@ -1,0 +1,19 @@
+"""The API, for programs: the same JSON as the command line's, under /api."""
+
+from fastapi import APIRouter
+
+from tagger.web import events
+from tagger.web.api import jobs, landmarks, look, photos, schedules, verdicts
+
+
+def routers() -> tuple[APIRouter, ...]:
+    """Every part of the API."""
+    return (
+        look.router,
+        photos.router,
+        verdicts.router,
+        landmarks.router,
+        jobs.router,
+        schedules.router,
+        events.router,
+    )

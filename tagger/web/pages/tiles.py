@@ -1,0 +1,104 @@
+"""Photos and landmarks as pages show them: an address, a thumbnail, and words. Made of plain values; asks nobody."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from urllib.parse import quote
+
+from tagger.query import LandmarkCount, TaggedPhoto
+from tagger.web.overview import Cover
+from tagger.web.world import project
+
+DIGEST_SHOWN = 16
+"""So much of a picture's digest stands in a thumbnail's address: another picture has another address."""
+LEAST_DOT, LARGEST_DOT = 4.0, 15.0
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A photo in a grid. `name` is what it shows, `words` all that is to be said of it."""
+
+    id: int
+    address: str
+    small: str
+    large: str
+    name: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A landmark with its cover and its number of photos; None: not counted yet."""
+
+    slug: str
+    name: str
+    place: str
+    address: str
+    photos: int | None
+    small: str | None
+    large: str | None
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A landmark on the map, the larger the more photos show it."""
+
+    x: float
+    y: float
+    radius: float
+    name: str
+    photos: int
+    address: str
+
+
+def tile(photo: TaggedPhoto) -> Tile:
+    """How the photo stands in a grid."""
+    name = next((tag.name for tag in photo.tags if tag.accepted), "")
+    file = PurePath(photo.path).name
+    return Tile(
+        id=photo.id,
+        address=f"/photos/{photo.id}",
+        small=thumbnail(photo.id, photo.digest, 256),
+        large=thumbnail(photo.id, photo.digest, 512),
+        name=name,
+        words=f"{name}, {file}" if name else file,
+    )
+
+
+def thumbnail(photo_id: int, digest: str | None, size: int) -> str:
+    """The address of a photo's thumbnail, 256 or 512 pixels a side."""
+    kept = f"&v={quote(digest[-DIGEST_SHOWN:], safe='')}" if digest else ""
+    return f"/api/photos/{photo_id}/thumbnail?size={size}{kept}"
+
+
+def card(landmark: LandmarkCount, cover: Cover | None, *, counted: bool) -> Card:
+    """How the landmark stands in the library."""
+    return Card(
+        slug=landmark.landmark,
+        name=landmark.name,
+        place=", ".join(part for part in (landmark.city, landmark.country) if part),
+        address=landmark_address(landmark.landmark),
+        photos=landmark.photos if counted else None,
+        small=thumbnail(cover.photo_id, cover.digest, 256) if cover else None,
+        large=thumbnail(cover.photo_id, cover.digest, 512) if cover else None,
+    )
+
+
+def dots(counts: Sequence[LandmarkCount]) -> list[Dot]:
+    """The landmarks that are somewhere; small ones last, so that no large one covers them."""
+    most = max((count.photos for count in counts), default=1) or 1
+    found = (_dot(count, most) for count in counts)
+    return sorted((dot for dot in found if dot is not None), key=lambda dot: -dot.radius)
+
+
+def landmark_address(slug: str) -> str:
+    """The page of a landmark."""
+    return f"/landmarks/{quote(slug, safe='')}"
+
+
+def _dot(count: LandmarkCount, most: int) -> Dot | None:
+    if count.latitude is None or count.longitude is None:
+        return None
+    x, y = project(count.latitude, count.longitude)
+    radius = LEAST_DOT + (LARGEST_DOT - LEAST_DOT) * (count.photos / most) ** 0.5  # areas compare, not widths
+    return Dot(x, y, round(radius, 1), count.name, count.photos, landmark_address(count.landmark))

@@ -1,0 +1,228 @@
+// Many photos of a grid at once: chosen by hand, judged through the API in pages. Also has each photo remember the query that it
+// is opened from. Works on what grid.js draws and forgets, by the numbers of photos.
+
+import { toast } from "./toast.js";
+
+const PAGE = 200; // photos in one request
+const ASKED_FROM = 50; // more than so many are asked about first
+
+class Selection {
+  constructor(list) {
+    this.list = list;
+    this.query = new URL(list.dataset.source, location.origin).searchParams;
+    this.landmark = this.query.get("landmark");
+    this.order = new Map(); // numbers by place in the grid, as far as they were drawn
+    this.chosen = new Set();
+    this.anchor = null;
+    this.done = null; // what the last word changed
+    this.on = false;
+    this.busy = false;
+    [...list.children].forEach((tile, index) => (tile.dataset.index = index));
+    this.draw();
+    new MutationObserver(() => this.draw()).observe(list, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-photo"] });
+    if (this.landmark) this.offer();
+  }
+
+  // ----- what is drawn -----
+
+  draw() {
+    for (const tile of this.list.children) {
+      const { photo, index } = tile.dataset;
+      if (!photo) continue;
+      this.order.set(Number(index ?? tile.getAttribute("aria-posinset") - 1), Number(photo));
+      const is = this.on && this.chosen.has(Number(photo));
+      if (is !== "chosen" in tile.dataset) is ? (tile.dataset.chosen = "") : delete tile.dataset.chosen;
+      const link = tile.querySelector("a");
+      if (link) this.drawLink(link, is, tile);
+    }
+  }
+
+  drawLink(link, is, tile) {
+    const where = new URLSearchParams(this.query);
+    where.set("within", "1");
+    const after = tile.dataset.after ?? ("index" in tile.dataset ? new URLSearchParams(location.search).get("after") : null);
+    if (after) where.set("after", after);
+    const address = `/photos/${tile.dataset.photo}?${where}`;
+    if (link.getAttribute("href") !== address) link.href = address;
+    if (this.on) {
+      link.setAttribute("role", "checkbox");
+      link.setAttribute("aria-checked", is);
+    } else {
+      link.removeAttribute("role");
+      link.removeAttribute("aria-checked");
+    }
+  }
+
+  offer() {
+    this.switch = button("Select", () => this.turn(!this.on), "button--small");
+    this.switch.setAttribute("aria-pressed", "false");
+    const place = document.querySelector(".page-head .row") ?? this.list.parentElement;
+    place.append(this.switch);
+    this.bar = document.createElement("div");
+    this.bar.className = "action-bar";
+    this.bar.hidden = true;
+    this.bar.setAttribute("role", "group");
+    this.bar.setAttribute("aria-label", "What to do with the chosen photos");
+    this.count = document.createElement("span");
+    this.count.setAttribute("role", "status");
+    this.confirm = button("Confirm all", () => this.ask("confirmed"), "button--primary");
+    this.reject = button("Reject all", () => this.ask("rejected"), "button--danger");
+    this.undoing = button("Undo", () => this.undo());
+    this.bar.append(this.count, this.confirm, this.reject, this.undoing, button("Done", () => this.turn(false), "button--quiet"));
+    this.list.after(this.bar);
+    this.list.addEventListener("click", (event) => this.click(event), true);
+    this.list.addEventListener("keydown", (event) => this.key(event), true);
+    this.show();
+  }
+
+  turn(on) {
+    [this.on, this.anchor] = [on, null];
+    this.chosen.clear();
+    this.switch.setAttribute("aria-pressed", String(on));
+    this.bar.hidden = !on;
+    this.show();
+    if (!on) this.switch.focus();
+  }
+
+  show(words = null) {
+    const many = this.chosen.size;
+    this.count.textContent = words ?? (many ? photos(many) + " chosen" : "Choose photos; with Shift all in between");
+    this.confirm.disabled = this.reject.disabled = this.busy || !many;
+    this.undoing.disabled = this.busy || !this.done?.length;
+    this.draw();
+  }
+
+  // ----- choosing -----
+
+  click(event) {
+    const tile = event.target.closest("[data-photo]");
+    if (!this.on || !tile || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.pick(tile, event.shiftKey);
+  }
+
+  key(event) {
+    const tile = event.target.closest?.("[data-photo]");
+    if (!this.on || !tile || event.key !== " ") return;
+    event.preventDefault();
+    this.pick(tile, event.shiftKey);
+  }
+
+  pick(tile, isRange) {
+    if (this.busy) return;
+    const index = Number(tile.dataset.index ?? tile.getAttribute("aria-posinset") - 1);
+    const photo = Number(tile.dataset.photo);
+    if (isRange && this.anchor !== null) return this.pickRange(index);
+    if (!this.chosen.delete(photo)) this.chosen.add(photo);
+    this.anchor = index;
+    this.show();
+  }
+
+  pickRange(index) {
+    const [from, to] = [Math.min(index, this.anchor), Math.max(index, this.anchor)];
+    const range = [];
+    for (let at = from; at <= to; at++) range.push(this.order.get(at));
+    if (range.includes(undefined)) {
+      toast("Some photos in between were not shown yet. Scroll through them, then choose again.", { tone: "bad" });
+      return;
+    }
+    for (const photo of range) this.chosen.add(photo);
+    this.anchor = index;
+    this.show();
+  }
+
+  // ----- saying -----
+
+  ask(verdict) {
+    const many = this.chosen.size;
+    if (many <= ASKED_FROM) return this.say(verdict);
+    const dialog = document.createElement("dialog");
+    dialog.setAttribute("aria-label", "Are you sure?");
+    const words = document.createElement("p");
+    const what = verdict === "confirmed" ? "Confirm" : "Reject";
+    words.textContent = `${what} ${this.landmark} on ${photos(many)}? Undo takes it back.`;
+    const row = document.createElement("div");
+    row.className = "row row--end";
+    row.append(
+      button("Cancel", () => dialog.close()),
+      button(`${what} ${photos(many)}`, () => (dialog.close(), this.say(verdict)), "button--primary"),
+    );
+    dialog.append(words, row);
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+
+  async say(verdict) {
+    const changed = [];
+    const wanted = [...this.chosen];
+    const failure = await this.inPages(wanted, verdict, async (page) => {
+      const done = await send("POST", { photos: page, landmark: this.landmark, verdict });
+      changed.push(...done.changed);
+      for (const photo of page) this.chosen.delete(photo);
+    });
+    this.done = changed.map((each) => ({ ...each, verdict }));
+    this.show();
+    if (failure) toast(`${photos(this.chosen.size)} stay as they were: ${failure}`, { tone: "bad" });
+    else toast(`${photos(changed.length)} ${verdict}`, { tone: "ok", action: { text: "Undo", run: () => this.undo() } });
+  }
+
+  async undo() {
+    if (this.busy || !this.done?.length) return;
+    const rest = new Set(this.done);
+    let failure = "";
+    for (const before of [null, "confirmed", "rejected"]) {
+      const meant = this.done.filter((each) => each.before === before);
+      failure ||= await this.inPages(meant, "undone", async (page) => {
+        const body = { photos: page.map((each) => each.photo), landmark: this.landmark, verdict: before ?? page[0].verdict };
+        await send(before ? "POST" : "DELETE", body);
+        for (const each of page) rest.delete(each);
+      });
+    }
+    const many = this.done.length - rest.size;
+    this.done = [...rest];
+    this.show();
+    if (failure) toast(`Not all was undone: ${failure}`, { tone: "bad" });
+    else toast(`Undone on ${photos(many)}`, { tone: "ok" });
+  }
+
+  async inPages(all, words, run) {
+    this.busy = true;
+    try {
+      for (let from = 0; from < all.length; from += PAGE) {
+        this.show(`${from} of ${photos(all.length)} ${words}`);
+        await run(all.slice(from, from + PAGE));
+      }
+      return "";
+    } catch (error) {
+      return error.message;
+    } finally {
+      this.busy = false;
+    }
+  }
+}
+
+async function send(method, body) {
+  const answer = await fetch("/api/verdicts", {
+    method,
+    headers: { "Content-Type": "application/json", Accept: "application/json" },
+    body: JSON.stringify(body),
+  });
+  const document_ = await answer.json();
+  if (!answer.ok) throw new Error(document_.error);
+  return document_;
+}
+
+const photos = (many) => `${many} ${many === 1 ? "photo" : "photos"}`;
+
+function button(text, run, kind = "") {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = `button ${kind}`.trim();
+  made.textContent = text;
+  made.addEventListener("click", run);
+  return made;
+}
+
+for (const list of document.querySelectorAll("[data-grid]")) new Selection(list);

@@ -1,0 +1,61 @@
+"""A library with real files: rows as a model would have left them, and a picture for each, so that it can be shown."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from known import KnownPhotos
+from PIL import Image
+
+from tagger.database import Database
+from tagger.photos import digest_photo
+from tagger.registry import add_model
+from tagger.settings import Settings
+from tagger.tables import photos
+
+EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
+
+
+class LibraryPhotos(KnownPhotos):
+    """Photos with files below `root`."""
+
+    def __init__(self, database: Database, settings: Settings, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        super().__init__(database, root, add_model(database, Path(str(settings.model))))
+
+    def file(
+        self, path: str | bytes, *said: tuple[str, float, bool], data: bytes | None = None, **known: Any
+    ) -> int:
+        """A photo with its file, and what the model said of it; returns its number."""
+        place = self.root / os.fsdecode(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        data = picture() if data is None else data
+        place.write_bytes(data)
+        return self.number(path, *said, **{"digest": digest_photo(data), **self.state(place), **known})
+
+    def number(self, path: str | bytes, *said: tuple[str, float, bool], **known: Any) -> int:
+        """A photo without a file; returns its number."""
+        self.photo(path, *said, **known)
+        with self.database.read() as connection:
+            return int(connection.execute(photos.select().order_by(photos.c.id.desc())).first().id)  # type: ignore[union-attr]
+
+    @staticmethod
+    def state(place: Path) -> dict[str, int]:
+        status = place.stat()
+        return {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def picture(
+    colour: tuple[int, int, int] = (200, 60, 60), size: tuple[int, int] = (96, 64), kind: str = "JPEG"
+) -> bytes:
+    """A file of one colour."""
+    out = io.BytesIO()
+    Image.new("RGB", size, colour).save(out, kind)
+    return out.getvalue()
+
+
+def decoded(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image

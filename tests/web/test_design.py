@@ -1,0 +1,132 @@
+"""What docs/design-language.md promises of every page: contrast, a small download, a map that fits its projection."""
+
+import re
+from itertools import pairwise
+
+import pytest
+
+from tagger.web import world
+from tagger.web.pages.rendering import STATIC, TEMPLATES
+
+STYLE = (STATIC / "app.css").read_text()
+WORDS_ON = [
+    *((ink, ground) for ink in ("ink", "ink-soft") for ground in ("ground", "surface", "raised", "sunken")),
+    *((ink, ground) for ink in ("accent", "bad", "open") for ground in ("ground", "surface", "raised")),
+    *(("ink", soft) for soft in ("accent-soft", "open-soft", "bad-soft")),
+    ("accent-strong", "accent-soft"),
+    ("open", "open-soft"),
+    ("bad", "bad-soft"),
+    ("on-accent", "accent"),
+    ("on-accent", "accent-strong"),
+    ("on-bad", "bad"),
+]
+IN_FRANCE, IN_INDIA, IN_PERU, IN_AUSTRALIA = (46.5, 2.5), (23.0, 79.0), (-10.0, -75.5), (-25.0, 134.0)
+IN_ALASKA, IN_GREENLAND, IN_SOUTH_AFRICA = (65.0, -153.0), (72.0, -40.0), (-30.0, 23.0)
+ATLANTIC, PACIFIC, INDIAN_OCEAN = (30.0, -40.0), (0.0, -140.0), (-20.0, 75.0)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize(("ink", "ground"), WORDS_ON)
+def test_words_have_contrast_on_every_ground_they_stand_on(ink: str, ground: str, theme: int) -> None:
+    assert contrast(token(ink)[theme], token(ground)[theme]) >= 4.5
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("ground", ["ground", "surface"])
+def test_the_edge_of_what_can_be_pressed_is_seen(ground: str, theme: int) -> None:
+    assert contrast(token("line-strong")[theme], token(ground)[theme]) >= 3
+
+
+def test_all_scripts_together_are_small() -> None:
+    assert sum(path.stat().st_size for path in STATIC.rglob("*.js")) < 200_000
+
+
+def test_no_page_asks_another_site_for_anything() -> None:
+    loaded = re.compile(r"""(?:src|href|action|url\()\s*=?\s*["'(]?\s*(?:https?:)?//""")
+    for path in [*STATIC.glob("*.css"), *STATIC.glob("*.js"), *TEMPLATES.glob("*.html")]:
+        assert not loaded.search(path.read_text()), path.name
+
+
+def test_no_template_holds_style_or_script_of_its_own() -> None:
+    inline = re.compile(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|hx-on", re.IGNORECASE)
+    for path in TEMPLATES.glob("*.html"):
+        assert not inline.search(path.read_text()), path.name
+
+
+@pytest.mark.parametrize(
+    "place",
+    [IN_FRANCE, IN_INDIA, IN_PERU, IN_AUSTRALIA, IN_ALASKA, IN_GREENLAND, IN_SOUTH_AFRICA],
+)
+def test_places_on_land_are_on_the_maps_land(place: tuple[float, float]) -> None:
+    assert is_land(*world.project(*place))
+
+
+@pytest.mark.parametrize("place", [ATLANTIC, PACIFIC, INDIAN_OCEAN])
+def test_places_at_sea_are_not(place: tuple[float, float]) -> None:
+    assert not is_land(*world.project(*place))
+
+
+def test_the_projection_keeps_its_edges() -> None:
+    assert world.project(0.0, 180.0)[0] == world.WIDTH
+    assert world.project(0.0, -180.0)[0] == 0
+    assert world.project(84.0, 0.0) == (world.WIDTH / 2, 0.0)
+    ys = [world.project(latitude, 0.0)[1] for latitude in range(-56, 85)]
+    assert all(north < south for south, north in pairwise(ys))
+    assert ys[0] <= world.HEIGHT
+
+
+def test_the_map_is_small_and_of_the_projections_size() -> None:
+    drawing = (STATIC / "world.svg").read_text()
+    assert len(drawing) < 40_000
+    assert f'viewBox="{world.VIEW_BOX}"' in drawing
+
+
+def token(name: str) -> tuple[str, str]:
+    """What it is by day and by night."""
+    found = re.search(rf"--{name}: light-dark\((#\w{{6}}), (#\w{{6}})\);", STYLE)
+    assert found is not None, name
+    return found[1], found[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """As WCAG 2 defines it."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def is_land(x: float, y: float) -> bool:
+    """Whether a ray from there crosses the outlines an odd number of times."""
+    crossings = 0
+    for ring in outlines():
+        for (ax, ay), (bx, by) in pairwise([*ring, ring[0]]):
+            if (ay > y) != (by > y) and x < ax + (y - ay) * (bx - ax) / (by - ay):
+                crossings += 1
+    return crossings % 2 == 1
+
+
+def outlines() -> list[list[tuple[float, float]]]:
+    """The rings of the land: a point, then steps from each to the next."""
+    drawing = re.search(r' d="([^"]+)"', (STATIC / "world.svg").read_text())
+    assert drawing is not None
+    rings = []
+    for start, steps in re.findall(r"M([^l]+)l([^z]+)z", drawing[1]):
+        x, y = numbers(start)
+        ring = [(x, y)]
+        moves = numbers(steps)
+        for dx, dy in zip(moves[::2], moves[1::2], strict=True):
+            x, y = x + dx, y + dy
+            ring.append((x, y))
+        rings.append(ring)
+    return rings
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"-?\d*\.?\d+", text)]

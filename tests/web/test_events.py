@@ -1,0 +1,128 @@
+"""Live events: the whole state at once, every change, one poller for all, and a prompt end."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from commands import draw_many
+from served import served
+
+from tagger.database import Database
+from tagger.ledger.steering import pause
+from tagger.settings import Settings
+from tagger.web import events
+
+
+@pytest.fixture
+def address(web_settings: Settings, web_database: Database, tmp_path: Path) -> Iterator[str]:
+    draw_many(tmp_path / "photos", 2)
+    settings = web_settings.model_copy(update={"web_folders": [tmp_path / "photos"]})
+    with served(settings, web_database) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+class Listener:
+    """Somebody who follows the events of a server."""
+
+    def __init__(self, stack: ExitStack, address: str, **headers: str) -> None:
+        client = stack.enter_context(httpx.Client(timeout=30))
+        self.answer = stack.enter_context(client.stream("GET", f"{address}/api/events", headers=headers))
+        self._lines = self.answer.iter_lines() if self.answer.status_code == 200 else iter(())
+
+    def event(self) -> dict[str, Any]:
+        """The next one, with its id."""
+        found: dict[str, str] = {}
+        for line in self._lines:
+            name, _, value = line.partition(": ")
+            found |= {name: value} if name in {"id", "event", "data"} else {}
+            if not line and "data" in found:
+                return {"id": found["id"], **json.loads(found["data"])}
+        raise EOFError
+
+    def rest(self) -> list[str]:
+        return list(self._lines)
+
+
+def start(address: str, folder: Path) -> int:
+    answer = httpx.post(f"{address}/api/jobs", json={"paths": [str(folder)]}, timeout=30)
+    return int(answer.json()["job"])
+
+
+def test_whoever_listens_is_told_the_state_and_its_changes(
+    address: str, web_database: Database, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        listener = Listener(stack, address)
+        assert listener.answer.headers["content-type"].startswith("text/event-stream")
+        assert listener.answer.headers["cache-control"] == "no-store"
+        first = listener.event()
+        assert first["jobs"] == []
+        job = start(address, tmp_path / "photos")
+        while not (told := listener.event())["jobs"] or told["jobs"][0]["state"] != "queued":
+            pass
+        assert told["id"] != first["id"]
+        assert told["shape"] != first["shape"]
+        assert told["jobs"][0]["shown"]["done"] == "0 of 2 photos"
+        pause(web_database, job)
+        assert listener.event()["jobs"][0]["state"] == "paused"
+
+
+def test_who_comes_back_is_told_everything_at_once(
+    address: str, web_database: Database, tmp_path: Path
+) -> None:
+    job = start(address, tmp_path / "photos")
+    with ExitStack() as stack:
+        seen = Listener(stack, address).event()
+    pause(web_database, job)
+    with ExitStack() as stack:
+        listener = Listener(stack, address, **{"last-event-id": seen["id"]})
+        again = listener.event()
+        assert [each["job"] for each in again["jobs"]] == [job]
+        while again["jobs"][0]["state"] != "paused":  # at most a second old
+            again = listener.event()
+    assert again["id"] != seen["id"]
+
+
+def test_all_listeners_share_one_poller_and_hear_the_same(address: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        listeners = [Listener(stack, address) for _ in range(5)]
+        before = [listener.event() for listener in listeners]
+        assert len({each["id"] for each in before}) == 1
+        start(address, tmp_path / "photos")
+        after = [listener.event() for listener in listeners]
+        assert len({each["id"] for each in after}) == 1
+
+
+def test_there_is_room_for_so_many_listeners_and_again_when_one_leaves(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LISTENERS", 2)
+    with ExitStack() as stack:
+        first = ExitStack()
+        listeners = [Listener(first, address), Listener(stack, address)]
+        for listener in listeners:
+            listener.event()
+        refused = Listener(stack, address)
+        assert refused.answer.status_code == 503
+        assert "retry-after" in refused.answer.headers
+        first.close()
+        until = time.monotonic() + 30
+        while Listener(stack, address).answer.status_code != 200:
+            assert time.monotonic() < until
+
+
+def test_a_server_that_ends_lets_its_listeners_go(web_settings: Settings, web_database: Database) -> None:
+    ended = threading.Event()
+    with ExitStack() as stack:
+        with served(web_settings, web_database) as port:
+            listener = Listener(stack, f"http://127.0.0.1:{port}")
+            listener.event()
+            threading.Thread(target=lambda: (listener.rest(), ended.set())).start()
+        # The server is gone now, and its end was an ordinary one for the listener: no broken connection.
+        assert ended.wait(30)

@@ -1,0 +1,521 @@
+"""Requests that nobody means well with, over the real server: each gets a plain answer, and the next honest one its own."""
+
+import contextlib
+import io
+import re
+import socket
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from folders import TaggedFolder
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from served import TOKEN, photo, served, settings_in
+from starlette.testclient import TestClient
+
+from tagger.database import Database, open_database
+from tagger.settings import Settings
+from tagger.web import api, pages
+from tagger.web.safety import SMALL_BYTES
+
+PNG = {"content-type": "image/png"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    settings = settings_in(tmp_path_factory.mktemp("served"))
+    with (
+        closing(open_database(settings.effective_database_url)) as database,
+        served(settings, database) as port,
+    ):
+        yield port
+
+
+@pytest.fixture
+def port(server: int) -> Iterator[int]:
+    """Where a page is served; whatever a test did to it, it answers an honest request after."""
+    yield server
+    assert status(said(server, request(server, "GET", "/api/openapi.json"))) == 200
+
+
+def request(
+    port: int, method: str, target: str, *lines: str, body: bytes = b"", host: str | None = None
+) -> bytes:
+    """The bytes of a request, however odd."""
+    head = [
+        f"{method} {target} HTTP/1.1",
+        f"Host: {host or f'127.0.0.1:{port}'}",
+        "Connection: close",
+        *lines,
+    ]
+    return "\r\n".join([*head, "", ""]).encode("latin-1") + body
+
+
+def said(port: int, sent: bytes) -> bytes:
+    """All that the server says to these bytes, until it hangs up."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(sent)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(65536):
+                answer += part
+    return answer
+
+
+def status(answer: bytes) -> int:
+    assert answer.startswith(b"HTTP/1.1 "), answer[:200]
+    return int(answer[9:12])
+
+
+# --- paths
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/static/../app.py",
+        "/static/..%2fapp.py",
+        "/static/%2e%2e/app.py",
+        "/static/%2e%2e%2fapp.py",
+        "/static/%252e%252e/app.py",
+        "/static/..%5capp.py",
+        "/static//etc/passwd",
+        "/static/%2fetc%2fpasswd",
+        "/static/vendor/../../app.py",
+        "/static/./../app.py",
+        "/static/....//app.py",
+        "/static/file:///etc/passwd",
+        "/static/C:/windows/win.ini",
+        "/static/",
+        "/static",
+        "/static/vendor",
+        "/static/" + "../" * 30 + "etc/passwd",
+        "/static/" + "a" * 5000,
+        "/../tagger/web/app.py",
+    ],
+)
+def test_no_trick_leads_out_of_the_static_folder(port: int, target: str) -> None:
+    answer = said(port, request(port, "GET", target))
+    assert status(answer) in {307, 400, 404, 405}
+    assert b"root:" not in answer
+    assert b"def make_app" not in answer
+
+
+@pytest.mark.parametrize(
+    "prefix", ["/static/../", "/static/%2e%2e/", "/sign-in/../", "//static/../", "/static/..;/"]
+)
+def test_no_trick_leads_around_the_token(web_settings: Settings, web_database: Database, prefix: str) -> None:
+    with served(web_settings, web_database, TOKEN) as port:
+        answer = said(port, request(port, "GET", f"{prefix}api/openapi.json"))
+        assert status(answer) in {401, 404}
+        assert b"openapi" not in answer
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/static/app.css%00.png", {400}),
+        ("/%00", {400}),
+        ("/%0d%0aset-cookie:a=b", {400}),
+        ("/%ff%fe", {400}),
+        ("/static/%c3%28", {400}),
+        ("/api/openapi.json?q=%00", {400}),
+        ("/api/openapi.json?q=%ff%fe", {200}),
+        ("/api/openapi.json?" + "q=1&" * 1000, {200}),
+        ("/" + "a" * 9000, {414}),
+        ("/?" + "a" * 9000, {414}),
+        ("/" + "a" * 200_000, {400, 414, 431}),
+        ("/caf\xe9", {400}),
+        ("/a b", {400}),
+        ("http://evil.example/", {400, 404, 421}),
+        ("*", {400, 404, 405}),
+        ("", {400}),
+    ],
+)
+def test_odd_addresses_get_a_plain_answer(port: int, target: str, expected: set[int]) -> None:
+    answer = said(port, request(port, "GET", target))
+    assert status(answer) in expected
+    assert b"\r\nset-cookie" not in answer.lower()
+    assert b"Traceback" not in answer
+
+
+# --- methods, headers
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PROPFIND", "CONNECT", "get", "X" * 1000])
+def test_odd_methods_do_nothing(port: int, method: str) -> None:
+    for target in ("/api/look", "/static/app.css", "/api/openapi.json"):
+        answer = said(port, request(port, method, target, "X-Secret: secret"))
+        assert status(answer) in {200, 400, 405} if method == "HEAD" else {400, 405, 404}
+        assert b"X-Secret" not in answer
+        assert b"access-control-allow" not in answer.lower()
+    if method == "HEAD":
+        assert said(port, request(port, "HEAD", "/static/app.css")).endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["X-Long: " + "a" * 200_000],
+        ["X-Odd: a\x00b"],
+        ["X-Odd : a"],
+        [": a"],
+        ["X-Odd: a\n X: b"],
+        ["Content-Length: -1"],
+        ["Content-Length: 1e3"],
+        ["Content-Length: 5", "Content-Length: 6"],
+        ["Content-Length: 99999999999999999999999999"],
+        ["Transfer-Encoding: identity"],
+        ["Transfer-Encoding: gzip, chunked"],
+    ],
+)
+def test_broken_headers_are_refused(port: int, lines: list[str]) -> None:
+    answer = said(port, request(port, "POST", "/api/look", "Content-Type: image/png", *lines))
+    assert status(answer) in {400, 413, 422, 431, 501}
+    assert b"Traceback" not in answer
+
+
+def test_request_hidden_in_a_body_is_not_answered(port: int) -> None:
+    """Length and chunks contradict each other, as when two servers are to read two different requests."""
+    hidden = request(port, "GET", "/api/openapi.json")
+    lines = ["Content-Type: image/png", "Content-Length: 4", "Transfer-Encoding: chunked"]
+    sent = request(port, "POST", "/api/look", *lines, body=b"0\r\n\r\n" + hidden)
+    assert said(port, sent.replace(b"Connection: close\r\n", b"", 1)).count(b"HTTP/1.1 ") == 1
+
+
+def test_body_of_a_refused_request_is_not_taken_for_the_next_one(port: int) -> None:
+    hidden = request(port, "GET", "/api/openapi.json")
+    lines = ["Content-Type: text/plain", f"Content-Length: {len(hidden)}"]
+    sent = request(port, "POST", "/api/look", *lines, body=hidden).replace(b"Connection: close\r\n", b"", 1)
+    answer = said(port, sent)
+    assert status(answer) == 415
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost@evil.example", "[::1]", "127.0.0.1,evil.example"],
+)
+def test_wrong_hosts_are_refused_on_the_wire(port: int, host: str) -> None:
+    assert status(said(port, request(port, "GET", "/api/openapi.json", host=host))) in {400, 421}
+
+
+def test_request_without_a_host_is_refused(port: int) -> None:
+    assert status(said(port, b"GET /api/openapi.json HTTP/1.0\r\n\r\n")) == 400
+    assert status(said(port, b"GET /api/openapi.json HTTP/1.1\r\n\r\n")) == 400
+
+
+def test_what_is_no_http_at_all_is_refused(port: int) -> None:
+    for sent in (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n",
+        b"\0" * 70_000,
+        b"SSH-2.0-x\r\n\r\n",
+    ):
+        assert status(said(port, sent)) == 400
+
+
+# --- bodies
+
+
+def chunks(count: int, size: int) -> bytes:
+    return (b"%x\r\n" % size + bytes(size) + b"\r\n") * count
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        ("image/png", "/api/look"),
+        ("multipart/form-data; boundary=x", "/api/look"),
+        ("application/json", "/api/look"),
+    ],
+)
+def test_chunks_without_end_are_cut_off(port: int, kind: str, target: str) -> None:
+    start = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+        if "multipart" in kind
+        else b""
+    )
+    endless = (b"%x\r\n" % len(start) + start + b"\r\n" if start else b"") + chunks(200, 65536)
+    sent = request(port, "POST", target, f"Content-Type: {kind}", "Transfer-Encoding: chunked", body=endless)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        answer = b""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(sent)  # 13 MB, no end; the page takes two
+        with contextlib.suppress(ConnectionResetError):
+            answer = connection.recv(65536)
+    assert answer == b"" or status(answer) == 413
+
+
+def test_length_that_is_too_large_is_refused_before_anything_is_sent(
+    port: int, web_settings: Settings
+) -> None:
+    for kind, length in (("image/png", 2**40), ("application/json", SMALL_BYTES + 1)):
+        lines = [f"Content-Type: {kind}", f"Content-Length: {length}"]
+        assert status(said(port, request(port, "POST", "/api/look", *lines))) == 413
+
+
+def test_client_that_goes_away_amid_its_photo_harms_nobody(
+    port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    for kind in ("image/png", "multipart/form-data; boundary=x"):
+        sent = request(
+            port, "POST", "/api/look", f"Content-Type: {kind}", "Content-Length: 100000", body=bytes(5000)
+        )
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(sent)
+    assert status(said(port, request(port, "GET", "/api/openapi.json"))) == 200
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"--x",
+        b"--y\r\n\r\n--y--",
+        b"--x\r\nContent-Disposition: form-data\r\n\r\na\r\n--x--\r\n",
+        b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\ntext\r\n--x--\r\n',
+        b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n1\r\n' * 3 + b"--x--\r\n",
+        b"--x\r\n" + b"A: b\r\n" * 10_000 + b"\r\n--x--\r\n",
+        b'--x\r\nContent-Disposition: form-data; name="' + b"a" * 100_000 + b'"\r\n\r\n1\r\n--x--\r\n',
+    ],
+)
+def test_broken_forms_are_refused(client: TestClient, body: bytes) -> None:
+    for kind in ("multipart/form-data; boundary=x", "multipart/form-data", "multipart/form-data; boundary="):
+        answer = client.post("/api/look", content=body, headers={"content-type": kind})
+        assert answer.status_code in {400, 422}
+        assert answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("<img src=x onerror=alert(1)>.png", "<img src=x onerror=alert(1)>.png"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\photos\\a.png", "a.png"),
+        ("a\u202egnp.exe", "a\u202egnp.exe"),
+        ("/", "-"),
+        ("a" * 1000 + ".png", "a" * 255),
+    ],
+)
+def test_names_of_uploads_are_text(client: TestClient, name: str, shown: str) -> None:
+    answer = client.post("/api/look", files={"file": (name, photo(0), "image/png")})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["path"] == shown
+
+
+# --- parameters
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "top_k=0", "top_k=-1", "top_k=101", "top_k=99999999999999999999999999", "top_k=NaN", "top_k=1e2", "top_k=%00", "top_k=",
+        "threshold=nan", "threshold=inf", "threshold=-inf", "threshold=0", "threshold=-0.5", "threshold=1.01", "threshold=1e400",
+        "threshold=0x1", "threshold=" + "9" * 5000, "top_k=<script>alert(1)</script>",
+    ],
+)  # fmt: skip
+def test_parameters_out_of_range_are_refused(client: TestClient, query: str) -> None:
+    answer = client.post(f"/api/look?{query}", content=photo(0), headers=PNG)
+    assert answer.status_code in {400, 422}
+    assert answer.json()["error"]
+    assert "<script>" not in answer.text
+
+
+HOSTILE = [
+    "", "0", "-1", "9" * 400, "-" + "9" * 400, "1e999", "NaN", "Infinity", "2**31", "null", "true", "[]", "{}", "\t", "\n", "\x7f", "\ufffd",
+    "\ud7ff", "\U0010ffff", "\u202e", "' OR 1=1 --", "%", "_", "\\", "../../etc/passwd", "/etc/passwd", "file:///etc/passwd", "<script>",
+    "{{7*7}}", "${7*7}", "a" * 6000, "0001-01-01", "9999-12-31T23:59:59", "2024-02-30", "91,181", "1,2,3", "éÉ",
+]  # fmt: skip
+
+
+def test_no_address_fails_in_a_way_that_nobody_foresaw(
+    client: TestClient, caplog: pytest.LogCaptureFixture, web_database: Database, tmp_path: Path
+) -> None:
+    """Every address there is, with hostile values as each of its parameters in turn: a third of them at each."""
+    (tmp_path / "library").mkdir()
+    library = TaggedFolder(web_database, tmp_path / "library")
+    library.draw("one.jpg")
+    assert library.tag() == {"one.jpg": "tagged"}
+    addresses = {
+        (address, method, parameter["name"], parameter["in"])
+        for address, methods in _documented().items()
+        for method, described in methods.items()
+        for parameter in described.get("parameters", [])
+    }
+    assert ("/api/look", "post", "top_k", "query") in addresses
+    failed = set()
+    for number, (address, method, name, place) in enumerate(sorted(addresses)):
+        for value in HOSTILE[number % 3 :: 3]:
+            target = address.replace(f"{{{name}}}", quote(value, safe="")) if place == "path" else address
+            target = re.sub(r"\{[^}]*\}", "1", target)
+            sent = {"params": {name: value}} if place == "query" else {}
+            answer = client.request(method, target, **sent)
+            if answer.status_code >= 500:
+                failed.add((method, address, name, value[:40]))
+    assert sorted(failed) == []
+    assert not caplog.records
+
+
+def test_no_body_fails_in_a_way_that_nobody_foresaw(client: TestClient) -> None:
+    bodies = [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"1",
+        b'"a"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":' * 5000,
+        b"9" * 5000,
+        b'{"a": NaN}',
+    ]
+    for address, methods in _documented().items():
+        for method in set(methods) - {"get", "head"}:
+            for body in bodies:
+                target = re.sub(r"\{[^}]*\}", "1", address)
+                answer = client.request(
+                    method, target, content=body, headers={"content-type": "application/json"}
+                )
+                assert answer.status_code < 500, (method, target, body[:50], answer.text[:200])
+
+
+def _documented() -> dict[str, dict[str, dict[str, list[dict[str, str]]]]]:
+    """What there is and what it takes, pages too."""
+    app = FastAPI()
+    for router in (*api.routers(), *pages.routers()):
+        for route in router.routes:
+            assert isinstance(route, APIRoute)
+            app.add_api_route(route.path, route.endpoint, methods=list(route.methods))
+    return app.openapi()["paths"]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=400), st.booleans())
+def test_no_bytes_bring_it_down(client: TestClient, noise: bytes, is_photo: bool) -> None:
+    """Odd bytes as a photo, and amid a photo."""
+    whole = photo(0, kind="JPEG")
+    data = whole[:200] + noise + whole[300:] if is_photo else noise
+    assert client.post("/api/look", content=data, headers=PNG).status_code in {200, 422}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_no_address_at_all_brings_it_down(client: TestClient, path: str, query: str) -> None:
+    answer = client.get(
+        f"/{quote(path, errors='surrogatepass')}?{quote(query, safe='=&', errors='surrogatepass')}"
+    )
+    assert answer.status_code < 500
+
+
+# --- photos that are something else, or too much
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_that_claims(width: int, height: int, pixels: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", pixels)
+        + png_chunk(b"IEND", b"")
+    )
+
+
+def bomb_in_a_profile() -> bytes:
+    """A PNG whose colour profile is half a kilobyte here and half a gigabyte once it is unpacked."""
+    packed = zlib.compress(bytes(64 * 2**20), 9)
+    whole = photo(0)
+    return whole[:33] + png_chunk(b"iCCP", b"a\0\0" + packed) + whole[33:]
+
+
+def animation(frames: int) -> bytes:
+    out = io.BytesIO()
+    pictures = [Image.new("P", (200, 200), number % 256) for number in range(frames)]
+    pictures[0].save(out, "GIF", save_all=True, append_images=pictures[1:])
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<html><script>alert(1)</script></html>",
+        b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
+        b"%PDF-1.4\n" + photo(0, kind="JPEG"),
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%id) (r) file\n",
+        b"PK\x03\x04" + bytes(26) + photo(0),
+        b"<?php system('id'); ?>" + photo(0),
+        b"#!/bin/sh\nid\n" + photo(0, kind="JPEG"),
+        b"\x80\x04cos\nsystem\n(S'id'\ntR.",
+        bytes(100_000),
+        b"\xff" * 100_000,
+        b"GIF89a/*" + b"*/=1;alert(1)//" + bytes(50),
+        b"BM" + bytes(60),
+    ],
+)
+def test_what_is_no_photo_is_refused(client: TestClient, data: bytes) -> None:
+    answer = client.post("/api/look", content=data, headers=PNG)
+    assert answer.status_code == 422
+    assert answer.json()["outcome"] == "failed"
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_what_hangs_on_a_photo_is_neither_looked_at_nor_given_back(client: TestClient, kind: str) -> None:
+    """Phones hang films on photos, so it is no reason to refuse one; nothing of it is kept or comes back."""
+    data = photo(0, kind=kind) + b"<script>alert(1)</script>PK\x03\x04" + bytes(100)
+    answer = client.post("/api/look", content=data, headers=PNG)
+    assert answer.json()["outcome"] == "tagged"
+    assert "script" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png_that_claims(60_000, 60_000, zlib.compress(bytes(10**6))),
+        png_that_claims(2**31 - 1, 2**31 - 1, b""),
+        png_that_claims(2**32 - 1, 1, zlib.compress(bytes(1000))),
+        png_that_claims(0, 0, b""),
+        png_that_claims(2000, 2000, zlib.compress(b"")),
+        bomb_in_a_profile(),
+        animation(300),
+    ],
+)
+def test_small_files_that_unfold_into_much_fail_alone(client: TestClient, data: bytes) -> None:
+    answer = client.post("/api/look", content=data, headers=PNG)
+    assert answer.status_code in {200, 422}
+    if answer.status_code == 422:
+        assert answer.json()["kind"] != "internal"
+    assert client.post("/api/look", content=photo(0), headers=PNG).status_code == 200
+
+
+# --- the wire and the token
+
+
+def test_token_is_not_guessed_by_many_at_once(web_settings: Settings, web_database: Database) -> None:
+    with served(web_settings, web_database, TOKEN) as port:
+        answers = [
+            status(
+                said(port, request(port, "GET", "/api/openapi.json", f"Authorization: Bearer guess-{number}"))
+            )
+            for number in range(30)
+        ]
+        assert set(answers) == {401, 429}
+        assert answers.count(401) == 5
+        forwarded = [f"Authorization: Bearer {TOKEN}", "X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1"]
+        assert status(said(port, request(port, "GET", "/api/openapi.json", *forwarded))) == 429

@@ -1,0 +1,275 @@
+"""Jobs and schedules through the API: real folders, a real database, and a real worker with its Redis where work is done."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Terminal, draw_many
+from library_photos import LibraryPhotos
+from starlette.testclient import TestClient
+
+from tagger.settings import Settings
+from tagger.web.folders import Allowed, key_of
+from tagger.web.starting import SCANS_AT_ONCE
+
+
+@pytest.fixture
+def web_settings(web_settings: Settings, tmp_path: Path) -> Settings:
+    (tmp_path / "photos").mkdir()
+    return web_settings.model_copy(update={"web_folders": [tmp_path / "photos"]})
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, web_settings: Settings) -> Iterator[Terminal]:
+    made = Terminal(tmp_path)
+    yield made
+    made.end_embedded_redis()
+
+
+def start(client: TestClient, *paths: str | Path, code: int = 202, **more: Any) -> Any:
+    answer = client.post("/api/jobs", json={"paths": [str(path) for path in paths], **more})
+    assert answer.status_code == code, answer.text
+    return answer.json()
+
+
+def wait_for(terminal: Terminal, client: TestClient, job: int) -> dict[str, Any]:
+    terminal.wait_until(lambda: client.get(f"/api/jobs/{job}").json()["state"] == "finished")
+    return client.get(f"/api/jobs/{job}").json()  # type: ignore[no-any-return]
+
+
+def test_a_folder_is_tagged_by_a_worker_and_its_failures_are_retried(
+    client: TestClient, terminal: Terminal, tmp_path: Path
+) -> None:
+    draw_many(tmp_path / "photos", 12)
+    for n in range(3):
+        (tmp_path / f"photos/broken-{n}.jpg").write_bytes(b"\xff\xd8no photo")
+    begun = start(client, tmp_path / "photos")
+    assert begun["total"] == 15
+    assert "No worker is running" in begun["problem"]
+    with terminal.workers(1):
+        done = wait_for(terminal, client, begun["job"])
+        assert (done["failed"], done["tagged"] + done["unknown"]) == (3, 12)
+        assert done == terminal.json("status", str(begun["job"]))
+
+        status = client.get("/api/status").json()
+        asked = terminal.json("status")
+        assert status["jobs"] == asked["jobs"]
+        assert set(status) == {*asked, "older", "problem"}
+        assert [worker["name"] for worker in status["workers"]] == [w["name"] for w in asked["workers"]]
+
+        first = client.get(f"/api/jobs/{begun['job']}/failures?limit=2").json()
+        rest = client.get(f"/api/jobs/{begun['job']}/failures?limit=2&after={first['next']}").json()
+        listed = [*first["failures"], *rest["failures"]]
+        assert rest["next"] is None
+        assert [{**each, "photo": 0} for each in listed] == [
+            {**each, "photo": 0} for each in terminal.json("failures", str(begun["job"]))
+        ]
+        shown = client.get(f"/api/photos/{listed[0]['photo']}").json()
+        assert shown["path"] == listed[0]["path"]
+
+        again = client.post(f"/api/jobs/{begun['job']}/retry", json={"kind": [listed[0]["kind"]]}).json()
+        assert wait_for(terminal, client, again["job"])["failed"] == 3
+        none = client.post(f"/api/jobs/{begun['job']}/retry", json={"kind": ["gone"]}).json()
+        assert none == {"job": None, "total": 0, "kinds": {}, "dry_run": False}
+
+
+def test_a_job_is_paused_resumed_and_cancelled(client: TestClient, tmp_path: Path) -> None:
+    draw_many(tmp_path / "photos", 3)
+    job = start(client, tmp_path / "photos")["job"]
+    assert client.post(f"/api/jobs/{job}/pause").json()["state"] == "paused"
+    resumed = client.post(f"/api/jobs/{job}/resume").json()
+    assert resumed["state"] == "queued"
+    assert "no Redis" in resumed["problem"]
+    assert client.post(f"/api/jobs/{job}/cancel").json()["state"] == "cancelled"
+    assert client.post(f"/api/jobs/{job}/pause").status_code == 409
+    assert client.post("/api/jobs/999/cancel").status_code == 404
+
+
+def test_metadata_is_written_only_when_asked_for(
+    client: TestClient, terminal: Terminal, tmp_path: Path
+) -> None:
+    draw_many(tmp_path / "photos", 3)
+    with terminal.workers(1):
+        plain = wait_for(terminal, client, start(client, tmp_path / "photos")["job"])
+        assert plain["write_job"] is None
+        assert not list((tmp_path / "photos").rglob("*.xmp"))
+        asked = wait_for(
+            terminal, client, start(client, tmp_path / "photos", again=True, write="sidecar")["job"]
+        )
+        wait_for(terminal, client, asked["write_job"])
+        assert list((tmp_path / "photos").rglob("*.xmp"))
+        refused = client.post(f"/api/jobs/{asked['write_job']}/retry")
+        assert refused.status_code == 409
+    assert "say where" in start(client, tmp_path / "photos", code=422, gps=True)["error"]
+    start(client, tmp_path / "photos", code=422, write="everywhere")
+
+
+# ---------- folders ----------
+
+
+def tricks(inside: Path, outside: Path) -> list[str]:
+    (inside / "link").symlink_to(outside)
+    (inside / "to-link").symlink_to("link")
+    (inside / "circle").symlink_to("circle")
+    return [
+        str(outside),
+        "/",
+        "/etc",
+        "",
+        ".",
+        "photos",
+        "~",
+        f"{inside}/..",
+        f"{inside}/../{outside.name}",
+        f"{inside}/a/../../{outside.name}",
+        f"{inside}/link",
+        f"{inside}/to-link/deeper",
+        f"{inside}/circle",
+        f"{inside}-beside",
+        f"{inside}\0/x",
+        f"//{outside}",
+        "/proc/self/cwd",
+        f"file://{inside}",
+        "x" * 5000,
+    ]
+
+
+def test_no_trick_leads_to_a_folder_outside(client: TestClient, tmp_path: Path) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "photos"
+    draw_many(outside, 1)
+    draw_many(outside / "deeper", 1)
+    draw_many(tmp_path / "photos-beside", 1)
+    for folder in tricks(inside, outside):
+        for address, sent in (
+            ("/api/jobs", {"paths": [folder]}),
+            ("/api/jobs", {"paths": [str(inside), folder]}),
+            ("/api/backfills", {"what": "all", "scan": [folder]}),
+            ("/api/backfills", {"what": "all", "under": [folder]}),
+            ("/api/schedules", {"name": "n", "cron": "0 3 * * *", "what": "all", "scan": [folder]}),
+        ):
+            answer = client.post(address, json=sent)
+            assert answer.status_code in {403, 422}, (folder, address, answer.text)
+            assert str(outside) not in answer.text
+        page = client.get("/jobs/new", params={"folder": key_of(Path(folder))} if folder else {})
+        assert page.status_code == (403 if folder else 200), folder
+    assert client.get("/api/status").json()["jobs"] == []
+    assert client.get("/api/schedules").json() == []
+
+
+@pytest.mark.parametrize("key", ["%%%", "====", "_", "a" * 8193, "\N{SNOWMAN}"])
+def test_what_is_no_key_of_a_folder_is_refused(client: TestClient, key: str) -> None:
+    assert client.get("/jobs/new", params={"folder": key}).status_code in {403, 414, 422}
+
+
+def test_files_and_what_is_not_there_are_no_folders(client: TestClient, tmp_path: Path) -> None:
+    draw_many(tmp_path / "photos", 1)
+    start(client, tmp_path / "photos/00/00000.jpg", code=404)
+    start(client, tmp_path / "photos/nowhere", code=404)
+
+
+def test_the_roots_in_the_database_are_allowed_unless_the_operator_named_folders(
+    client: TestClient, library_elsewhere: Path
+) -> None:
+    start(client, library_elsewhere, code=403)
+    place = client.app.state.place  # type: ignore[attr-defined]
+    place.settings = place.settings.model_copy(update={"web_folders": None})
+    start(client, library_elsewhere)
+    start(client, library_elsewhere.parent, code=403)
+
+
+@pytest.fixture
+def library_elsewhere(web_database: Any, web_settings: Settings, tmp_path: Path) -> Path:
+    LibraryPhotos(web_database, web_settings, tmp_path / "library").file("a.jpg")
+    return tmp_path / "library"
+
+
+def test_a_folder_that_became_a_link_meanwhile_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in/link").symlink_to(tmp_path / "out")
+    allowed = Allowed((tmp_path / "in",), is_set=True)
+
+    class Swapped(Allowed):
+        def checked(self, folder: Any) -> Path:
+            return Path(folder)  # as it was when it was checked
+
+    with pytest.raises(Exception, match="may not work"):
+        Swapped(allowed.folders, is_set=True).selection([tmp_path / "in/link"])
+
+
+def test_names_that_are_no_text_are_entered_and_tagged(client: TestClient, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path / "photos") + b"/caf\xe9 <script>"))
+    draw_many(odd, 2)
+    page = client.get("/jobs/new")
+    assert "<script>" not in page.text.replace("<script src", "")
+    assert key_of(odd) in page.text
+    inner = client.get("/jobs/new", params={"folder": key_of(odd)})
+    assert inner.status_code == 200
+    begun = client.post("/jobs/new", data={"folder": key_of(odd)})
+    assert begun.status_code == 303, begun.text
+    assert client.get(f"/api{begun.headers['location']}").json()["total"] == 2
+
+
+# ---------- backfills and schedules ----------
+
+
+def test_a_backfill_scans_counts_and_stays_inside_the_allowed_folders(
+    client: TestClient, tmp_path: Path, library_elsewhere: Path
+) -> None:
+    draw_many(tmp_path / "photos", 4)
+    dry = client.post("/api/backfills", json={"what": "all", "dry_run": True}).json()
+    assert dry == {"job": None, "total": 0, "what": "all", "dry_run": True}
+    made = client.post("/api/backfills", json={"what": "untagged", "scan": [str(tmp_path / "photos")]}).json()
+    assert made["total"] == 4
+    assert made["kind"] == "backfill"
+    everything = client.post("/api/backfills", json={"what": "all"}).json()
+    assert everything["total"] == 4
+    unknown = client.post("/api/backfills", json={"what": "all", "landmark": "nowhere"})
+    assert unknown.status_code == 404
+
+
+def test_a_schedule_is_kept_paused_run_and_removed(client: TestClient, tmp_path: Path) -> None:
+    draw_many(tmp_path / "photos", 2)
+    name = "every / night <b>"
+    sent = {"name": name, "cron": "0 3 * * *", "zone": "Europe/Paris", "what": "untagged"}
+    made = client.post("/api/schedules", json=sent | {"scan": [str(tmp_path / "photos")]})
+    assert made.status_code == 201
+    assert client.get("/api/schedules").json() == [made.json()]
+    assert client.post("/api/schedules", json=sent).status_code == 409
+    assert client.post("/api/schedules", json=sent | {"name": "x", "cron": "soon"}).status_code == 400
+    at = f"/api/schedules/{name.replace('<', '%3C')}"
+    assert client.post(f"{at}/pause").json()["paused"]
+    assert not client.post(f"{at}/resume").json()["paused"]
+    run = client.post(f"{at}/run-now").json()
+    assert client.get(f"/api/jobs/{run['job']}").json()["total"] == 2
+    assert [each["job"] for each in client.get(f"{at}/history").json()] == [run["job"]]
+    assert client.post(f"{at}/run-now").json()["note"]
+    assert client.delete(at).status_code == 204
+    assert client.delete(at).status_code == 404
+
+
+def test_so_many_scans_at_once_are_taken_and_no_more(client: TestClient, tmp_path: Path) -> None:
+    starter = client.app.state.place.starter  # type: ignore[attr-defined]
+    for _ in range(SCANS_AT_ONCE):
+        assert starter._room.acquire(blocking=False)
+    refused = start(client, tmp_path / "photos", code=503)
+    assert "searched already" in refused["error"]
+    for _ in range(SCANS_AT_ONCE):
+        starter._room.release()
+    start(client, tmp_path / "photos")
+
+
+def test_a_scan_that_found_nothing_says_so(client: TestClient, tmp_path: Path) -> None:
+    assert start(client, tmp_path / "photos")["note"] == "no photos were found there"
+
+
+def test_a_request_of_another_site_starts_nothing(client: TestClient, tmp_path: Path) -> None:
+    foreign = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
+    for address in ("/jobs/new", "/jobs/backfill", "/jobs/schedules/new", "/jobs/1/cancel"):
+        assert client.post(address, headers=foreign, data={"what": "all"}).status_code == 403
+    sent = json.dumps({"paths": [str(tmp_path / "photos")]})
+    plain = client.post("/api/jobs", content=sent, headers={"content-type": "text/plain"})
+    assert plain.status_code == 415

@@ -1,0 +1,245 @@
+"""The pages of jobs in a real browser: live while a real worker works, right without script, usable by everybody."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import DESKTOP, PHONE, Screen, axe_findings, open_browser, open_page, serving
+from commands import Terminal, draw_many
+from playwright.sync_api import Browser, Page, Route, expect
+from starlette.testclient import TestClient
+
+from tagger.settings import Settings
+from tagger.web.pages.job_words import number, time_left
+
+SCREENS = pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def web_settings(web_settings: Settings, tmp_path: Path) -> Settings:
+    (tmp_path / "photos").mkdir()
+    return web_settings.model_copy(update={"web_folders": [tmp_path / "photos"]})
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, web_settings: Settings) -> Iterator[Terminal]:
+    made = Terminal(tmp_path)
+    yield made
+    made.end_embedded_redis()
+
+
+def start_folder(page: Page, name: str | None = None) -> int:
+    page.goto("/jobs/new")
+    if name:
+        page.get_by_role("link", name=name).click()
+    page.get_by_role("button", name="and all in it").click()
+    page.wait_for_url("**/jobs/*")
+    return int(page.url.rsplit("/", 1)[1])
+
+
+def show_placeholders_quietly(page: Page) -> None:
+    """A picture that stands for one that cannot be shown comes with an error's status, which the browser notes."""
+
+    def answer(route: Route) -> None:
+        given = route.fetch()
+        route.fulfill(body=given.body(), content_type=given.headers["content-type"])
+
+    page.route("**/thumbnail?*", answer)
+
+
+def fits(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+# ---------- as it comes from the server ----------
+
+
+def test_an_empty_page_says_what_to_do(client: TestClient) -> None:
+    page = client.get("/jobs").text
+    assert "No jobs yet" in page
+    assert "Choose a folder" in page
+    assert "tagger worker" in page
+    assert "No schedule yet" in page
+
+
+def test_where_no_folder_is_allowed_the_page_says_how_to_allow_one(client: TestClient) -> None:
+    place = client.app.state.place  # type: ignore[attr-defined]
+    place.settings = place.settings.model_copy(update={"web_folders": None})
+    for address in ("/jobs", "/jobs/new"):
+        assert "TAGGER_WEB_FOLDERS" in client.get(address).text
+
+
+def test_a_schedule_that_cannot_be_kept_says_why_and_keeps_what_was_typed(client: TestClient) -> None:
+    sent = {"name": "<b>nightly", "cron": "every night", "what": "outdated"}
+    answer = client.post("/jobs/schedules/new", data=sent)
+    assert answer.status_code == 422
+    assert "no cron expression" in answer.text
+    assert "&lt;b&gt;nightly" in answer.text
+    assert client.post("/jobs/schedules/new", data=sent | {"taken_after": "soon"}).status_code == 422
+
+
+def test_what_a_form_does_not_have_is_refused(client: TestClient) -> None:
+    assert client.post("/jobs/new", data={"folder": "Lw", "write": "none"}).status_code == 403
+    assert client.post("/jobs/backfill", data={"what": "all", "write": "everywhere"}).status_code == 422
+    assert client.post("/jobs/1/explode").status_code == 422
+    assert client.post("/jobs/1/pause").status_code == 404
+    assert client.get("/jobs/12").status_code == 404
+
+
+def test_all_of_it_works_without_script(client: TestClient, tmp_path: Path) -> None:
+    draw_many(tmp_path / "photos", 2)
+    begun = client.post("/jobs/backfill", data={"what": "untagged", "taken_after": "2020-01-01"})
+    assert begun.status_code == 303
+    location = begun.headers["location"]
+    assert client.get(location).status_code == 200
+    over = client.post(f"{location}/cancel")
+    assert over.status_code == 409
+    assert "finished already" in over.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1\u202fs"), (89, "89\u202fs"), (91, "2\u202fmin"), (5400, "2\u202fh"), (200_000, "2 days")],
+)
+def test_time_left_is_said_roughly(seconds: float, words: str) -> None:
+    assert time_left(seconds) == words
+
+
+# ---------- in a browser ----------
+
+
+@SCREENS
+def test_a_job_is_followed_paused_resumed_and_its_failures_are_shown(
+    browser: Browser, web_settings: Settings, terminal: Terminal, tmp_path: Path, screen: Screen
+) -> None:
+    draw_many(tmp_path / "photos/<img src=x>", 40)
+    for n in range(2):
+        (tmp_path / f"photos/<img src=x>/<b>broken-{n}.jpg").write_bytes(b"\xff\xd8no photo")
+    with serving(web_settings) as address, open_page(browser, address, screen=screen, base=address) as page:
+        show_placeholders_quietly(page)
+        job = start_folder(page, "<img src=x>")
+        page.goto("/jobs")
+        card = page.locator(f'[data-job="{job}"]')
+        expect(card.locator("[data-field=done]")).to_have_text("0 of 42 photos")
+        expect(page.get_by_text("No worker is running")).to_be_visible()
+        card.get_by_role("button", name="Pause").click()
+        expect(card.locator("[data-field=state]")).to_have_text("paused")
+        expect(page).to_have_url(f"{address}/jobs")
+        assert not axe_findings(page)
+        assert fits(page)
+        with terminal.workers(1):
+            expect(page.locator("#workers")).to_contain_text("tagger-", timeout=30_000)
+            card.get_by_role("button", name="Resume").click()
+            expect(page.locator("#recent-title")).to_be_visible(timeout=60_000)
+            expect(page.get_by_role("link", name=f"Job {job}")).to_contain_text("2 failed")
+            page.get_by_role("link", name=f"Job {job}").click()
+            expect(page.locator("[data-number=failed]")).to_have_text("2")
+            expect(page.get_by_role("link", name="<b>broken-0.jpg")).to_be_visible()
+            assert not axe_findings(page)
+            assert fits(page)
+            page.get_by_role("button", name="Retry 2 photos").click()
+            page.wait_for_url(f"**/jobs/{job + 1}")
+            expect(page.locator("[data-field=state]")).to_have_text("finished", timeout=60_000)
+
+
+def test_numbers_change_in_place_while_a_worker_works(
+    browser: Browser, web_settings: Settings, terminal: Terminal, tmp_path: Path
+) -> None:
+    draw_many(tmp_path / "photos", 1200)
+    with serving(web_settings) as address, open_page(browser, address, base=address) as page:
+        job = start_folder(page)
+        page.goto("/jobs")
+        with terminal.workers(1) as workers:
+            terminal.wait_until(lambda: terminal.progress(job).done > 0, every_s=0.01)
+            with terminal.frozen(workers):
+                done = terminal.progress(job).done
+                assert 0 < done < 1200
+                numbers = page.locator(f'[data-job="{job}"]')
+                expect(numbers.locator("[data-field=state]")).to_have_text("running")
+                shown = number(terminal.progress(job).done)
+                expect(numbers.locator("[data-field=done]")).to_have_text(f"{shown} of {number(1200)} photos")
+                assert float(str(numbers.locator("[data-share]").get_attribute("width"))[:-1]) > 0
+            page.goto(f"/jobs/{job}")
+            expect(page.locator("[data-field=state]")).to_have_text("finished", timeout=60_000)
+            expect(page.locator("[data-number=total]")).to_have_text("1200")
+
+
+@SCREENS
+def test_a_job_is_cancelled_after_asking(
+    browser: Browser, web_settings: Settings, tmp_path: Path, screen: Screen
+) -> None:
+    draw_many(tmp_path / "photos", 3)
+    with serving(web_settings) as address, open_page(browser, address, screen=screen, base=address) as page:
+        start_folder(page)
+        page.locator("summary", has_text="Cancel").click()
+        page.get_by_role("button", name="for good").click()
+        expect(page.locator("[data-field=state]")).to_have_text("cancelled")
+        expect(page.locator("[data-field=note]")).to_have_text("by request")
+
+
+@SCREENS
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_a_schedule_is_added_paused_run_and_removed(
+    browser: Browser, web_settings: Settings, tmp_path: Path, screen: Screen, script: bool
+) -> None:
+    draw_many(tmp_path / "photos", 2)
+    with (
+        serving(web_settings) as address,
+        open_page(browser, f"{address}/jobs", screen=screen, base=address, script=script) as page,
+    ):
+        page.get_by_role("link", name="Add a schedule").click()
+        page.get_by_label("Name").fill("every / night")
+        page.get_by_label("First look").select_option(str(tmp_path / "photos"))
+        page.get_by_role("button", name="Add the schedule").click()
+        card = page.locator(".schedule")
+        expect(card).to_contain_text("03:00")
+        card.get_by_role("button", name="Pause").click()
+        expect(card.get_by_text("paused")).to_be_visible()
+        card.get_by_role("button", name="Resume").click()
+        expect(card.get_by_role("button", name="Pause")).to_be_visible()
+        card.get_by_role("button", name="Run now").click()
+        page.wait_for_url("**/jobs/*")
+        expect(page.locator("[data-field=done]")).to_have_text("0 of 2 photos")
+        page.goto("/jobs")
+        card.locator("summary").click()
+        card.get_by_role("button", name="Remove").click()
+        expect(page.get_by_text("No schedule yet")).to_be_visible()
+
+
+def test_a_page_whose_connection_is_lost_says_so_and_is_right_again(
+    browser: Browser, web_settings: Settings, tmp_path: Path
+) -> None:
+    draw_many(tmp_path / "photos", 3)
+    with serving(web_settings) as address, open_page(browser, f"{address}/jobs", base=address) as page:
+        lost = page.locator("[data-connection]")
+        expect(page.get_by_text("No jobs yet")).to_be_visible()
+        page.route("**/api/events", lambda route: route.fulfill(status=204))
+        page.reload()
+        expect(lost).to_be_visible()
+        with open_page(browser, address, base=address) as other:
+            job = start_folder(other)
+        page.unroute("**/api/events")
+        expect(page.locator(f'[data-job="{job}"]')).to_be_visible(timeout=20_000)
+        expect(lost).to_be_hidden()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@SCREENS
+def test_everybody_can_use_the_pages(
+    browser: Browser, web_settings: Settings, tmp_path: Path, screen: Screen, dark: bool
+) -> None:
+    draw_many(tmp_path / ("photos/" + "a-very-long-name-" * 12), 1)
+    with serving(web_settings) as address:
+        with open_page(browser, address, base=address) as page:
+            start_folder(page)
+        with open_page(browser, address, screen=screen, dark=dark, base=address) as page:
+            for path in ("/jobs", "/jobs/1", "/jobs/new", "/jobs/schedules/new"):
+                page.goto(path)
+                assert not axe_findings(page), path
+                assert fits(page), path

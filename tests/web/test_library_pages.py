@@ -1,0 +1,343 @@
+"""The library as it comes from the server: without script, with hostile names, empty, and with a hundred thousand photos."""
+# ruff: noqa: DTZ001 - cameras know no time zone
+
+import re
+import sqlite3
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from html import unescape
+from pathlib import Path
+
+import pytest
+from library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
+from served import HERE
+from sqlalchemy import event, update
+from starlette.testclient import TestClient
+
+from bench.many_photos import make_library
+from tagger.database import Database, open_database
+from tagger.settings import Settings
+from tagger.tables import landmarks
+from tagger.web.app import make_app
+from tagger.web.overview import Lately, find_covers
+from tagger.web.safety import Safety
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}.jpg"
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+
+
+def covers_of(page: str) -> list[str]:
+    return re.findall(r'class="cover-name">([^<]*)<', page)
+
+
+def tiles_of(page: str) -> list[int]:
+    return [int(number) for number in re.findall(r'data-photo="(\d+)"', page)]
+
+
+def address_of(page: str, words: str) -> str:
+    """Where the first link that begins with these words leads."""
+    links = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>', page, flags=re.DOTALL)
+    texts = [(unescape(address), re.sub(r"<[^>]*>", "", text).strip()) for address, text in links]
+    return next(address for address, text in texts if text.startswith(words))
+
+
+# ---------- empty ----------
+
+
+@pytest.mark.parametrize("path", ["/library", "/photos", "/map", "/unknown"])
+def test_without_photos_every_page_says_how_to_begin(client: TestClient, path: str) -> None:
+    page = client.get(path)
+    assert page.status_code == 200
+    assert "No photos yet" in page.text
+    assert "tagger tag FOLDER" in page.text
+
+
+def test_without_landmarks_the_library_leads_to_what_is_unknown(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.2, False))
+    page = client.get("/library").text
+    assert "No landmark was recognised yet" in page
+    assert 'href="/unknown"' in page
+
+
+# ---------- landmarks ----------
+
+
+def test_landmarks_stand_with_most_photos_first_and_their_best_photo(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    library.photo("a.jpg", (GATE, 0.9, True))
+    library.photo("b.jpg", (EIFFEL, 0.7, True))
+    library.photo("c.jpg", (EIFFEL, 0.9, True))
+    library.photo("d.jpg", (EIFFEL, 0.8, True))
+    page = client.get("/library").text
+    assert covers_of(page) == ["Eiffel Tower", "Brandenburg Gate"]
+    assert "3 photos" in page
+    assert "/api/photos/3/thumbnail?size=256" in page
+
+
+def test_a_cover_is_neither_gone_nor_rejected(library: LibraryPhotos) -> None:
+    library.photo("gone.jpg", (EIFFEL, 0.99, True))
+    library.photo("rejected.jpg", (EIFFEL, 0.98, True))
+    library.photo("good.jpg", (EIFFEL, 0.7, True))
+    library.photo("named.jpg", (GATE, 0.1, False))
+    library.gone("gone.jpg")
+    library.verdict("digest of rejected.jpg", EIFFEL, "rejected")
+    library.verdict("digest of named.jpg", GATE, "confirmed")
+    covers = find_covers(library.database)
+    assert {slug: cover.photo_id for slug, cover in covers.items()} == {EIFFEL: 3, GATE: 4}
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("eiffel", ["Eiffel Tower"]),
+        ("CHATEAU", ["Château de Versailles"]),
+        ("chât vers", ["Château de Versailles"]),
+        ("berlin", ["Brandenburg Gate"]),
+        ("germany", ["Brandenburg Gate"]),
+        ("france", ["Château de Versailles", "Eiffel Tower"]),
+        ("eiffel-tower", ["Eiffel Tower"]),
+        ("nothing of the kind", []),
+    ],
+)
+def test_search_folds_accents_and_case_and_knows_cities_and_countries(
+    client: TestClient, library: LibraryPhotos, typed: str, found: list[str]
+) -> None:
+    for n, slug in enumerate((EIFFEL, GATE, VERSAILLES)):
+        library.photo(f"{n}.jpg", (slug, 0.9, True))
+    for path in ("/library", "/search"):
+        page = client.get(path, params={"q": typed}).text
+        assert sorted(covers_of(page)) == found
+        assert found or "fits" in page or "Nothing is named" in page
+
+
+def test_a_country_is_a_filter_with_an_address(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    library.photo("b.jpg", (GATE, 0.9, True))
+    page = client.get(address_of(client.get("/library").text, "France")).text
+    assert covers_of(page) == ["Eiffel Tower"]
+    assert 'href="/api/landmarks.csv?country=France"' in page
+
+
+# ---------- photos ----------
+
+
+def test_a_landmark_has_its_photos_and_the_same_as_data(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    library.photo("b.jpg", (GATE, 0.9, True))
+    page = client.get("/landmarks/eiffel-tower").text
+    assert tiles_of(page) == [1]
+    assert "Paris" in page
+    for name in ("JSON", "CSV", "GeoJSON"):
+        answer = client.get(address_of(page, name))
+        assert answer.status_code == 200
+        assert "a.jpg" in answer.text
+        assert "b.jpg" not in answer.text
+    assert client.get("/landmarks/no-such").status_code == 404
+
+
+def test_links_alone_lead_through_all_photos(client: TestClient, library: LibraryPhotos) -> None:
+    for n in range(130):
+        library.photo(f"{n:03}.jpg", (EIFFEL, 0.9, True), digest=f"picture {n // 2}")
+    for begin in ("/photos", "/photos?country=france", "/landmarks/eiffel-tower"):
+        seen, address = [], begin
+        while True:
+            page = client.get(address).text
+            seen += tiles_of(page)
+            if "Next photos" not in page:
+                break
+            address = address_of(page, "Next photos")
+        assert seen == list(range(1, 131)), begin
+        assert address_of(page, "From the beginning") == begin
+
+
+def test_every_filter_has_a_field_and_stays_in_the_address(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2))
+    library.photo("b.jpg", (EIFFEL, 0.6, True), taken_at=datetime(2026, 1, 2))
+    options = {
+        "landmark": EIFFEL,
+        "country": "France",
+        "near": "48.86,2.29",
+        "radius_km": "5",
+        "min_score": "0.8",
+        "under": str(library.root),
+        "taken_after": "2026-01-01",
+        "taken_before": "2026-02-01",
+    }
+    page = client.get("/photos", params={**options, "unknown": "", "model": ""}).text
+    assert tiles_of(page) == [1]
+    for name in (*options, "unknown", "untagged", "any_rank"):
+        assert f'name="{name}"' in page
+    assert "min_score=0.8" in address_of(page, "CSV")
+    without = client.get(address_of(page, "Without score from 0.8")).text
+    assert tiles_of(without) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("landmark=Eifel+Tower", "Did you mean eiffel-tower"),
+        ("near=here", "is no place"),
+        ("after=nonsense", "Ask for the first page again"),
+        ("unknown=1&country=France", "leave one out"),
+    ],
+)
+def test_a_wrong_filter_is_answered_with_what_to_do(
+    client: TestClient, library: LibraryPhotos, query: str, said: str
+) -> None:
+    page = client.get(f"/photos?{query}")
+    assert page.status_code in {400, 404}
+    assert said in page.text
+
+
+def test_unknown_photos_are_those_without_an_accepted_tag(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    library.photo("b.jpg", (EIFFEL, 0.2, False))
+    assert tiles_of(client.get("/unknown").text) == [2]
+    library.verdict("digest of b.jpg", GATE, "confirmed")
+    assert "Nothing is unknown" in client.get("/unknown").text
+
+
+def test_the_map_has_a_dot_and_a_line_for_each_landmark(client: TestClient, library: LibraryPhotos) -> None:
+    for n in range(4):
+        library.photo(f"{n}.jpg", (EIFFEL, 0.9, True))
+    library.photo("b.jpg", (GATE, 0.9, True))
+    page = client.get("/map").text
+    radii = [float(radius) for radius in re.findall(r'class="map-dot"[^>]* r="([\d.]+)"', page)]
+    assert radii == sorted(radii, reverse=True)  # small ones on top
+    assert len(radii) == 2
+    assert page.count('href="/landmarks/eiffel-tower"') == 2
+    assert 'aria-label="Eiffel Tower, 4 photos"' in page
+
+
+# ---------- hostile ----------
+
+
+@pytest.mark.parametrize(
+    "path", ["/library", "/photos", "/map", "/unknown", "/landmarks/eiffel-tower", "/search?q=onerror"]
+)
+def test_names_are_text_wherever_they_come_from(
+    client: TestClient, library: LibraryPhotos, path: str
+) -> None:
+    library.photo(HOSTILE, (EIFFEL, 0.9, True))
+    library.photo(b"odd-\xff" + HOSTILE.encode(), (EIFFEL, 0.1, False))
+    with library.database.write() as connection:
+        words = {"name": HOSTILE, "country": HOSTILE, "city": HOSTILE}
+        connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(words))
+    page = client.get(path)
+    assert page.status_code == 200
+    assert "<img src=x" not in page.text
+    assert "&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&amp;amp;{{7*7}}" in page.text
+
+
+@pytest.mark.parametrize("path", ["/library", "/search", "/photos"])
+def test_what_was_typed_is_text(client: TestClient, library: LibraryPhotos, path: str) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    page = client.get(path, params={"q": HOSTILE, "country": HOSTILE, "near": HOSTILE})
+    assert "<img src=x" not in page.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/library", "/photos", "/map", "/unknown", "/landmarks/eiffel-tower", "/search?q=e"]
+)
+def test_pages_hold_no_script_or_style_of_their_own(
+    client: TestClient, library: LibraryPhotos, path: str
+) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    page = client.get(path).text
+    assert " style=" not in page
+    assert not re.search(r"<script(?![^>]*\bsrc=)", page)
+    assert not re.search(r"\son\w+=", page)
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+
+
+# ---------- a hundred thousand photos ----------
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> str:
+    url = f"sqlite:///{tmp_path_factory.mktemp('many') / 'tagger.sqlite'}"
+    make_library(url, 100_000).close()
+    return url
+
+
+def test_first_views_of_a_large_library_pass_few_rows(many: str, web_settings: Settings) -> None:
+    """Whatever the clock says on a busy machine: SQLite counts its own steps, and a table of that size takes millions."""
+    settings = web_settings.model_copy(update={"database_url": many, "model": None})
+    database = open_database(many)
+    steps = _counted_steps(database)
+    with TestClient(make_app(settings, database, Safety()), base_url=HERE) as client:
+        for path in ("/photos", "/unknown", "/photos?any_rank=1", "/photos?taken_after=2001-06-01"):
+            before = steps()
+            assert len(tiles_of(client.get(path).text)) == 60
+            assert steps() - before < 1_000_000, path
+    database.close()
+
+
+def _counted_steps(database: Database) -> Callable[[], int]:
+    counted = [0]
+
+    def step() -> int:
+        counted[0] += 1000
+        return 0
+
+    def count(connection: sqlite3.Connection, _record: object) -> None:
+        connection.set_progress_handler(step, 1000)
+
+    event.listen(database._engine, "connect", count)
+    database._engine.dispose()
+    return lambda: counted[0]
+
+
+# ---------- what takes a while ----------
+
+
+def test_nobody_waits_for_what_takes_long_and_it_is_there_later() -> None:
+    may_end = threading.Event()
+    found = Lately(lambda: may_end.wait(30), 1000.0)
+    assert found.get(0.0) is None
+    may_end.set()
+    found.close()
+    assert found.get(0.0) is True
+
+
+def test_what_is_old_is_shown_while_it_is_found_anew() -> None:
+    may_end = threading.Event()
+    may_end.set()
+    values = iter([1, 2])
+
+    def find() -> int:
+        may_end.wait(30)
+        return next(values)
+
+    found = Lately(find, 0.0)
+    assert found.get(30.0) == 1
+    found._stale_at_s = 0.0
+    may_end.clear()
+    assert found.get(0.0) == 1
+    may_end.set()
+    found.close()
+    assert found._found == 2
+
+
+def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    may_end = threading.Event()
+    client.app.state.place.overview._counts = Lately(lambda: may_end.wait(30) and None, 1.0)  # type: ignore[attr-defined]
+    page = client.get("/library").text
+    assert covers_of(page) == ["Eiffel Tower"]
+    assert "Photos are being counted" in page
+    assert 'hx-trigger="load delay:1s"' in page
+    may_end.set()

@@ -1,0 +1,74 @@
+"""Signing in as a person does, in a real browser: led there, back to what was asked for, and without a way in for scripts."""
+
+from pathlib import Path
+
+import pytest
+from browser import DESKTOP, PHONE, Screen, axe_findings, open_browser, open_page, serving
+from served import TOKEN
+
+from tagger.settings import Settings
+
+
+@pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_person_signs_in_and_sees_what_was_asked_for(
+    web_settings: Settings, screen: Screen, tmp_path: Path
+) -> None:
+    with (
+        serving(web_settings, token=TOKEN) as address,
+        open_browser() as browser,
+        open_page(browser, f"{address}/library?country=France", screen=screen) as page,
+    ):
+        assert page.url.startswith(f"{address}/sign-in?next=")
+        assert axe_findings(page) == []
+        page.screenshot(path=tmp_path / "sign-in.png")
+        page.get_by_label("Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{address}/library?country=France")
+        assert page.evaluate("document.cookie") == ""
+
+
+def test_wrong_token_is_said_where_it_was_typed(web_settings: Settings, tmp_path: Path) -> None:
+    with serving(web_settings, token=TOKEN) as address, open_browser() as browser:
+        context = browser.new_context(color_scheme="dark")
+        page = context.new_page()
+        page.goto(f"{address}/sign-in")
+        page.get_by_label("Token").fill("not-the-token-at-all")
+        page.get_by_role("button", name="Sign in").click()
+        assert "That is not the token" in page.get_by_role("alert").inner_text()
+        assert axe_findings(page) == []
+        page.screenshot(path=tmp_path / "wrong.png")
+        context.close()
+
+
+def test_page_that_is_not_there_says_so_and_leads_on(web_settings: Settings, tmp_path: Path) -> None:
+    with serving(web_settings) as address, open_browser() as browser:
+        page = browser.new_page()
+        page.goto(f"{address}/no-such-page")
+        assert axe_findings(page) == []
+        page.screenshot(path=tmp_path / "missing.png")
+        page.get_by_role("link", name="Go to the start").click()
+        page.wait_for_url(f"{address}/")
+
+
+def test_another_sites_page_reaches_nothing_through_a_browser(web_settings: Settings) -> None:
+    """The page is open, and a page of another site, in the same browser, tries to use that."""
+    tries = """async (address) => {
+        const post = (path, body) => fetch(address + path, {method: "POST", body, mode: "no-cors", credentials: "include"});
+        const read = async (path) => { try { return (await fetch(address + path)).status } catch { return "kept away" } };
+        await post("/api/look", "{}").catch(() => null);
+        const picture = new Promise((told) => {
+            const image = new Image(); image.onload = () => told("shown"); image.onerror = () => told("kept away");
+            image.src = address + "/static/icon.svg";
+        });
+        return [await read("/api/landmarks"), await read("/static/app.css"), await picture];
+    }"""
+    with serving(web_settings) as address, open_browser() as browser:
+        page = browser.new_page()
+        answers: list[int] = []
+        page.on("response", lambda response: answers.append(response.status))
+        page.route(
+            "http://evil.example/", lambda route: route.fulfill(body="<p>hello", content_type="text/html")
+        )
+        page.goto("http://evil.example/")
+        assert page.evaluate(tries, address) == ["kept away"] * 3
+        assert not {200, 204, 304} & set(answers[1:])

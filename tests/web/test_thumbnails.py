@@ -1,0 +1,236 @@
+"""Thumbnails: made once, shared by copies, kept within a bound; a hostile file costs its own and nothing else."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from library_photos import EIFFEL, LibraryPhotos, decoded, picture
+from PIL import Image
+from starlette.testclient import TestClient
+
+from tagger.database import Database
+from tagger.settings import Settings
+from tagger.web.disk_cache import DiskCache
+from tagger.web.stored import NotShown, stored_photo
+from tagger.web.thumbnails import Thumbnails, ThumbnailSize
+
+IN_PAGE = {"accept": "image/avif,image/webp,*/*", "sec-fetch-dest": "image"}
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+# ---------- as they are served ----------
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_a_thumbnail_is_the_middle_of_the_photo(
+    client: TestClient, library: LibraryPhotos, size: int
+) -> None:
+    number = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture((200, 60, 60), size=(900, 600)))
+    answer = client.get(f"/api/photos/{number}/thumbnail", params={"size": size})
+    assert answer.headers["content-type"] == "image/jpeg"
+    image = decoded(answer.content)
+    assert image.size == (size, size)
+    assert image.getpixel((size // 2, size // 2)) == pytest.approx((200, 60, 60), abs=6)
+
+
+def test_there_are_no_other_sizes(client: TestClient, library: LibraryPhotos) -> None:
+    number = library.file("a.jpg", (EIFFEL, 0.9, True))
+    for size in ("1", "255", "100000", "large"):
+        assert client.get(f"/api/photos/{number}/thumbnail", params={"size": size}).status_code == 422
+
+
+def test_a_thumbnail_is_upright(client: TestClient, library: LibraryPhotos) -> None:
+    image = Image.new("RGB", (90, 60), (255, 255, 255))
+    image.paste((0, 0, 0), (0, 0, 90, 30))
+    image.getexif()[0x0112] = 3  # upside down
+    place = library.root / "made.jpg"
+    image.save(place, exif=image.getexif())
+    number = library.file("a.jpg", (EIFFEL, 0.9, True), data=place.read_bytes())
+    made = decoded(client.get(f"/api/photos/{number}/thumbnail").content).convert("L")
+    assert made.getpixel((128, 40)) > 200
+    assert made.getpixel((128, 220)) < 50
+
+
+def test_an_address_with_the_digest_is_kept_for_ever_and_another_is_asked_again(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    number = library.file("a.jpg", (EIFFEL, 0.9, True))
+    digest = client.get(f"/api/photos/{number}").json()["digest"]
+    kept = client.get(f"/api/photos/{number}/thumbnail", params={"v": digest[-16:]})
+    assert "immutable" in kept.headers["cache-control"]
+    assert "private" in kept.headers["cache-control"]
+    other = client.get(f"/api/photos/{number}/thumbnail", params={"v": "another"})
+    assert other.headers["cache-control"] == "private, no-cache"
+    again = client.get(f"/api/photos/{number}/thumbnail", headers={"if-none-match": other.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_thumbnail_is_there_while_the_disk_is_away(client: TestClient, library: LibraryPhotos) -> None:
+    number = library.file("a.jpg", (EIFFEL, 0.9, True))
+    made = client.get(f"/api/photos/{number}/thumbnail").content
+    library.root.rename(library.root.with_name("elsewhere"))
+    assert client.get(f"/api/photos/{number}/thumbnail").content == made
+    assert (
+        client.get(f"/api/photos/{number}/thumbnail", params={"size": 512}).status_code == 200
+    )  # made along
+
+
+def test_copies_share_a_thumbnail(client: TestClient, library: LibraryPhotos) -> None:
+    first = library.file("a.jpg", (EIFFEL, 0.9, True))
+    second = library.file("copy.jpg", (EIFFEL, 0.9, True))
+    made = client.get(f"/api/photos/{first}/thumbnail").content
+    (library.root / "copy.jpg").unlink()
+    assert client.get(f"/api/photos/{second}/thumbnail").content == made
+
+
+def test_a_photo_nobody_looked_at_has_one_and_an_edited_photo_a_new_one(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    unread = library.file("new.jpg", looked=False)
+    assert client.get(f"/api/photos/{unread}/thumbnail").status_code == 200
+    edited = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture((0, 200, 0)))
+    copy = library.file("copy.jpg", (EIFFEL, 0.9, True), data=picture((0, 200, 0)))
+    (library.root / "a.jpg").write_bytes(picture((0, 0, 200)))
+    blue = decoded(client.get(f"/api/photos/{edited}/thumbnail").content)
+    green = decoded(client.get(f"/api/photos/{copy}/thumbnail").content)
+    assert blue.getpixel((9, 9)) == pytest.approx((0, 0, 200), abs=6)
+    assert green.getpixel((9, 9)) == pytest.approx((0, 200, 0), abs=6)
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "kind"),
+    [
+        (b"no image at all", 422, "not-an-image"),
+        (picture()[:400], 422, "truncated"),
+        (picture(size=(2001, 2000), kind="PNG"), 422, "too-many-pixels"),
+    ],
+    ids=["text", "cut off", "too large"],
+)
+def test_what_cannot_be_decoded_says_why_and_shows_something_in_a_page(
+    client: TestClient, library: LibraryPhotos, data: bytes, status: int, kind: str
+) -> None:
+    number = library.file("a.jpg", looked=False, data=data)
+    said = client.get(f"/api/photos/{number}/thumbnail")
+    assert (said.status_code, said.json()["kind"]) == (status, kind)
+    assert said.json()["error"].endswith(".")
+    shown = client.get(f"/api/photos/{number}/thumbnail", headers=IN_PAGE)
+    assert (shown.status_code, shown.headers["content-type"]) == (status, "image/png")
+    assert decoded(shown.content).size == (256, 256)
+
+
+def test_real_photos_of_all_kinds_have_thumbnails_and_hostile_ones_end_nothing(
+    client: TestClient, library: LibraryPhotos, test_data: Path
+) -> None:
+    real = sorted(
+        path for path in (test_data / "originals").iterdir() if path.suffix.lower() in {".jpg", ".jpeg"}
+    )[:3]
+    hostile = sorted(
+        path for path in (test_data / "hostile").rglob("*") if path.is_file() and path.stat().st_size < 2**20
+    )
+    for n, path in enumerate(real):
+        number = library.file(f"real-{n}.jpg", looked=False, data=path.read_bytes())
+        answer = client.get(f"/api/photos/{number}/thumbnail")
+        assert answer.status_code in {200, 422}  # the test's limit of pixels is low
+    for n, path in enumerate(hostile[::12]):
+        number = library.file(f"hostile-{n}.jpg", looked=False, data=path.read_bytes() or b"\0")
+        for what in ("thumbnail", "image"):
+            assert client.get(f"/api/photos/{number}/{what}").status_code in {200, 404, 422}, path
+
+
+# ---------- as they are made ----------
+
+
+def test_a_file_that_cannot_be_decoded_is_tried_once(
+    web_database: Database, web_settings: Settings, library: LibraryPhotos, tmp_path: Path
+) -> None:
+    number = library.file("a.jpg", looked=False, data=b"\xff\xd8\xff" + b"\0" * 500)
+    thumbnails = Thumbnails(tmp_path / "cache", web_settings)
+    photo = stored_photo(web_database, number, {})
+    with pytest.raises(NotShown) as first:
+        thumbnails.made(photo, ThumbnailSize.SMALL)
+    thumbnails.close()  # nobody is left who could decode
+    with pytest.raises(NotShown) as again:
+        thumbnails.made(photo, ThumbnailSize.SMALL)
+    assert again.value.text == first.value.text
+
+
+def test_many_at_once_make_a_picture_once_in_a_few_processes(
+    web_database: Database, web_settings: Settings, library: LibraryPhotos, tmp_path: Path
+) -> None:
+    number = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture(size=(1200, 900)))
+    photo = stored_photo(web_database, number, {})
+    thumbnails = Thumbnails(tmp_path / "cache", web_settings)
+    made: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda: made.append(thumbnails.made(photo, ThumbnailSize.SMALL)))
+        for _ in range(12)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    thumbnails.close()
+    assert len(set(made)) == 1
+    assert len(made) == 12
+    assert len(files_in(tmp_path / "cache")) == 2  # both sizes
+
+
+# ---------- the folder they are kept in ----------
+
+
+def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 40 * 4096)
+    for n in range(40):
+        cache.put(f"{n}", b"x" * 4000)
+    long_ago = time.time() - 100_000
+    for path in files_in(tmp_path):
+        os.utime(path, (long_ago, long_ago))
+    assert cache.get("7") is not None  # used, though it was written early
+    cache.put("one more", b"x" * 4000)
+    kept = sum(path.stat().st_size for path in files_in(tmp_path))
+    assert kept <= 40 * 4096 * 0.95
+    assert cache.get("7") is not None
+    assert cache.get("one more") is not None
+    assert sum(cache.get(f"{n}") is None for n in range(40)) >= 4
+
+
+def test_a_bound_of_nothing_keeps_nothing(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 0)
+    cache.put("a", b"x")
+    assert cache.get("a") is None
+    assert files_in(tmp_path) == []
+
+
+def test_two_servers_keep_one_bound(tmp_path: Path) -> None:
+    caches = [DiskCache(tmp_path, 40 * 4096) for _ in range(2)]
+    for n in range(200):
+        caches[n % 2].put(f"{n}", b"x" * 4000)
+    assert len(files_in(tmp_path)) <= 40 * 1.25
+
+
+def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    cache = DiskCache(tmp_path / "file", 1000)
+    cache.put("a", b"x")
+    assert cache.get("a") is None
+    assert "are not kept" in caplog.text
+
+
+def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path / "cache", 10_000)
+    for name in ("../../out", "/etc/out", "a\0b", "\udcff", ""):
+        cache.put(name, b"x")
+        assert cache.get(name) == b"x"
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]

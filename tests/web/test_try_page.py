@@ -1,0 +1,250 @@
+"""Trying a photo: what the page shows with and without script, in every way a photo gets there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from artifacts import colour_of
+from browser import DESKTOP, PHONE, Screen, axe_findings, open_browser, open_page, serving
+from playwright.sync_api import Browser, Page, expect
+from served import photo
+from starlette.testclient import TestClient
+
+from tagger.settings import Settings
+from tagger.web.pages.figures import duration, percent, share, size
+from tagger.web.pages.sights import Bar, Findings, Sight
+
+PIECE = {"hx-request": "true"}
+
+DRAWN = """([colour, name]) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 80, height: 60 });
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = `rgb(${colour.join(" ")})`;
+  pen.fillRect(0, 0, 80, 60);
+  const bytes = Uint8Array.from(atob(canvas.toDataURL("image/png").split(",")[1]), (c) => c.charCodeAt(0));
+  const carried = new DataTransfer();
+  carried.items.add(new File([bytes], name, { type: "image/png" }));
+  return carried;
+}"""
+PASTED = """(carried) => document.dispatchEvent(
+  new ClipboardEvent("paste", { clipboardData: carried, bubbles: true, cancelable: true }))"""
+
+
+# ---------- as it comes from the server ----------
+
+
+def test_the_page_says_what_the_model_knows(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "4 landmarks to find" in page.text
+    assert "Château de Versailles, Eiffel Tower" in page.text  # a country's, by name
+    assert page.text.count('class="map-dot"') == 3  # one label has no place
+
+
+def test_a_form_without_script_gets_the_whole_page_with_the_answer(client: TestClient) -> None:
+    page = client.post("/", files={"photo": ("tower.png", photo())})
+    assert page.status_code == 200
+    assert "<!doctype html>" in page.text
+    for words in ("tower.png", "Eiffel Tower", "Paris, France", "None of them", "48.858° N, 2.295° E"):
+        assert words in page.text
+
+
+def test_a_script_gets_the_answer_alone(client: TestClient) -> None:
+    piece = client.post("/", files={"photo": ("tower.png", photo())}, headers=PIECE)
+    assert piece.text.lstrip().startswith('<div class="result-body" data-verdict')
+    assert 'data-said="tower.png: Eiffel Tower, ' in piece.text
+
+
+def test_a_photo_of_nothing_known_is_said_to_be_none_of_them(client: TestClient) -> None:
+    piece = client.post("/", files={"photo": ("field.png", photo(None))}, headers=PIECE)
+    assert '<h2 class="result-name">None of them</h2>' in piece.text
+    assert "none of the landmarks" in piece.text
+    assert "map-pin" not in piece.text
+
+
+@pytest.mark.parametrize(("data", "words"), [(b"", "0 bytes"), (b"no photo", "not an image")])
+def test_what_is_no_photo_is_answered_with_the_reason(client: TestClient, data: bytes, words: str) -> None:
+    piece = client.post("/", files={"photo": ("odd.png", data)}, headers=PIECE)
+    assert piece.status_code == 422
+    assert "This photo could not be looked at" in piece.text
+    assert words in piece.text
+
+
+def test_a_photos_name_is_text_whatever_it_is(client: TestClient) -> None:
+    name = "<img src=x onerror=alert(1)>.png"
+    page = client.post("/", files={"photo": (name, photo())})
+    assert "<img src=x" not in page.text
+    assert "&lt;img src=x" in page.text
+
+
+def test_trying_stores_nothing(client: TestClient, web_settings: Settings) -> None:
+    client.post("/", files={"photo": ("tower.png", photo())})
+    assert not any(path.suffix == ".png" for path in Path(web_settings.data_folder).rglob("*"))
+    assert client.get("/").text.count("tower.png") == 0
+
+
+# ---------- what is made of scores ----------
+
+
+def found(scores: list[float], none_of_them: float, threshold: float = 0.5) -> Findings:
+    bars = tuple(Bar(f"Landmark {n}", "", s, s >= threshold, None) for n, s in enumerate(scores, start=1))
+    return Findings(bars, 0.0, none_of_them, threshold, "tiny", 84)
+
+
+def test_a_landmark_below_the_threshold_is_a_guess_and_not_named() -> None:
+    unsure = found([0.45, 0.2], none_of_them=0.35)
+    assert unsure.named is None
+    assert unsure.guess is unsure.bars[0]
+    assert Sight("a.jpg", unsure).said == "a.jpg: perhaps Landmark 1, 45\u202f%"
+
+
+def test_where_none_of_them_is_likelier_nothing_is_guessed() -> None:
+    assert found([0.3], none_of_them=0.7).guess is None
+    assert found([], none_of_them=1.0).guess is None
+
+
+def test_what_is_named_is_no_guess() -> None:
+    sure = found([0.9], none_of_them=0.1)
+    assert sure.named is sure.bars[0]
+    assert sure.guess is None
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (0.0, "0 %"),
+        (0.001, "< 1 %"),
+        (0.0099, "< 1 %"),
+        (0.834, "83 %"),
+        (0.994, "> 99 %"),
+        (1.0, "100 %"),
+    ],
+)
+def test_what_is_neither_nothing_nor_everything_is_not_written_as_such(part: float, words: str) -> None:
+    assert percent(part).replace("\u202f", " ") == words
+
+
+def test_figures_are_short() -> None:
+    assert [share(-0.1), share(0.8321), share(1.2)] == ["0%", "83.21%", "100%"]
+    assert [each.replace("\u202f", " ") for each in (size(64 * 2**20), size(2**31 - 1), size(12))] == [
+        "64 MB",
+        "1 GB",
+        "12 bytes",
+    ]
+    assert [each.replace("\u202f", " ") for each in (duration(84), duration(4918))] == ["84 ms", "4.9 s"]
+
+
+# ---------- in a browser ----------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def address(web_settings: Settings) -> Iterator[str]:
+    with serving(web_settings) as url:
+        yield url
+
+
+def choose(page: Page, *photos: tuple[str, bytes]) -> None:
+    files = [{"name": name, "mimeType": "image/png", "buffer": data} for name, data in photos]
+    page.get_by_label("Choose photos").set_input_files(files)
+    expect(page.locator(".result[aria-busy]")).to_have_count(0, timeout=60_000)
+
+
+def test_chosen_photos_are_looked_at_in_turn(browser: Browser, address: str) -> None:
+    with open_page(browser, address) as page:
+        choose(page, ("tower.png", photo()), ("field.png", photo(None)))
+        expect(page.locator(".result h2")).to_have_text(["Eiffel Tower", "None of them"])
+        expect(page.locator("#said")).to_contain_text("field.png: none of the landmarks")
+        choose(page, ("later.png", photo()))
+        expect(page.locator(".result [data-name]")).to_have_text(["later.png", "tower.png", "field.png"])
+
+
+def test_a_photo_can_be_dropped_anywhere_and_pasted(browser: Browser, address: str) -> None:
+    with open_page(browser, address) as page:
+        for name in ("dropped.png", "pasted.png"):
+            carried = page.evaluate_handle(DRAWN, [list(colour_of(0)), name])
+            if name == "dropped.png":
+                page.dispatch_event("h1", "drop", {"dataTransfer": carried})
+            else:
+                page.evaluate(PASTED, carried)
+            expect(page.locator("#said")).to_contain_text(f"{name}: Eiffel Tower", timeout=60_000)
+
+
+def test_what_fails_is_said_beside_the_others(browser: Browser, address: str) -> None:
+    # The browser writes an answer of 422 into its console, so its complaints are not asked for here.
+    page = browser.new_page()
+    page.goto(address)
+    choose(page, ("odd.png", b"no photo"), ("tower.png", photo()))
+    expect(page.locator(".result").nth(0)).to_contain_text("This photo could not be looked at")
+    expect(page.locator(".result").nth(1)).to_contain_text("Eiffel Tower")
+    page.close()
+
+
+def test_a_photo_that_is_too_large_is_not_even_sent(browser: Browser, address: str) -> None:
+    with open_page(browser, address) as page:
+        choose(page, ("huge.png", b"0" * (2 * 2**20 + 1)))
+        expect(page.locator(".result")).to_contain_text("photos of up to 2 MB are taken here")
+
+
+def test_a_server_that_is_gone_is_said(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(address)
+    page.context.set_offline(True)
+    choose(page, ("tower.png", photo()))
+    expect(page.locator(".result")).to_contain_text("The server does not answer")
+    page.close()
+
+
+def test_the_keyboard_alone_reaches_the_chooser(browser: Browser, address: str) -> None:
+    with open_page(browser, address) as page:
+        # From here on Chromium opens no window of its own; asked for later, the key may be quicker.
+        page.on("filechooser", lambda _chooser: None)
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        expect(page.get_by_label("Choose photos")).to_be_focused()
+        with page.expect_file_chooser():
+            page.keyboard.press("Space")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_axe_finds_nothing_and_nothing_is_cut_off(
+    browser: Browser, address: str, screen: Screen, dark: bool
+) -> None:
+    with open_page(browser, address, screen=screen, dark=dark) as page:
+        assert axe_findings(page) == []
+        choose(page, ("tower.png", photo()), ("field.png", photo(None)))
+        page.wait_for_timeout(600)  # what fades in has no contrast yet
+        assert axe_findings(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == screen.width
+
+
+def test_without_script_a_photo_is_looked_at_too(browser: Browser, address: str) -> None:
+    with open_page(browser, address, script=False) as page:
+        page.locator("#photo").set_input_files(
+            [{"name": "tower.png", "mimeType": "image/png", "buffer": photo()}]
+        )
+        page.get_by_role("button", name="Look").click()
+        expect(page.locator(".result h2")).to_have_text("Eiffel Tower", timeout=60_000)
+
+
+def test_the_switch_between_light_and_dark_is_remembered(browser: Browser, address: str) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    with open_page(browser, address) as page:
+        light = page.evaluate(ground)
+        switch = page.get_by_role("button", name="Dark colours")
+        switch.click()
+        dark = page.evaluate(ground)
+        assert dark != light
+        page.reload()
+        assert page.evaluate(ground) == dark
+        expect(switch).to_have_attribute("aria-pressed", "true")
+        switch.click()
+        assert page.evaluate(ground) == light

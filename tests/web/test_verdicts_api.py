@@ -1,0 +1,148 @@
+"""Words on photos through the API: the rules and the JSON of `tagger confirm` and `tagger reject`."""
+
+import getpass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from library_photos import EIFFEL, GATE, LibraryPhotos
+from starlette.testclient import TestClient
+
+from tagger.database import Database
+from tagger.settings import Settings
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+
+
+def verdicts_of(client: TestClient, photo: int) -> dict[str, str]:
+    return {
+        each["landmark"]: each["verdict"] for each in client.get(f"/api/photos/{photo}").json()["verdicts"]
+    }
+
+
+def delete(client: TestClient, address: str, said: dict[str, Any]) -> Any:
+    return client.request("DELETE", address, json=said)
+
+
+def test_a_word_on_a_photo_is_answered_as_on_the_command_line(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    number = library.number("a.jpg", (EIFFEL, 0.9, True))
+    said = {"landmark": "Eiffel Tower", "verdict": "rejected"}
+    answer = client.post(f"/api/photos/{number}/verdicts", json=said).json()
+    assert answer == {
+        "path": str(library.root / "a.jpg"),
+        "digest": answer["digest"],
+        "landmark": EIFFEL,
+        "name": "Eiffel Tower",
+        "verdict": "rejected",
+        "before": None,
+        "changed": True,
+        "photos": 1,
+        "dry_run": False,
+    }
+    assert verdicts_of(client, number) == {EIFFEL: "rejected"}
+
+
+def test_a_word_says_that_it_came_through_the_page(client: TestClient, library: LibraryPhotos) -> None:
+    number = library.number("a.jpg", (EIFFEL, 0.9, True))
+    said = {"landmark": EIFFEL, "verdict": "confirmed"}
+    client.post(f"/api/photos/{number}/verdicts", json=said)
+    (given,) = client.get(f"/api/photos/{number}").json()["verdicts"]
+    assert given["given_by"] == f"web {getpass.getuser()}"
+    client.post(f"/api/photos/{number}/verdicts", json={**said, "by": "Ada"})
+    assert client.get(f"/api/photos/{number}").json()["verdicts"][0]["given_by"] == "Ada"
+
+
+def test_a_word_is_taken_back_only_where_it_stands(client: TestClient, library: LibraryPhotos) -> None:
+    number = library.number("a.jpg", (EIFFEL, 0.9, True))
+    address = f"/api/photos/{number}/verdicts"
+    client.post(address, json={"landmark": EIFFEL, "verdict": "rejected"})
+    other = delete(client, address, {"landmark": EIFFEL, "verdict": "confirmed"}).json()
+    assert (other["changed"], other["verdict"]) == (False, "rejected")
+    same = delete(client, address, {"landmark": EIFFEL, "verdict": "rejected"}).json()
+    assert (same["changed"], same["verdict"]) == (True, None)
+    assert verdicts_of(client, number) == {}
+
+
+def test_a_dry_run_changes_nothing(client: TestClient, library: LibraryPhotos) -> None:
+    number = library.number("a.jpg", (EIFFEL, 0.9, True))
+    said = {"landmark": EIFFEL, "verdict": "rejected", "dry_run": True}
+    assert client.post(f"/api/photos/{number}/verdicts", json=said).json()["changed"]
+    many = {**said, "photos": [number]}
+    assert client.post("/api/verdicts", json=many).json()["tags"] == 1
+    found = {"verdict": "rejected", "query": {"landmark": EIFFEL}, "dry_run": True}
+    assert client.post("/api/verdicts", json=found).json()["tags"] == 1
+    assert verdicts_of(client, number) == {}
+
+
+def test_many_photos_get_a_word_and_tell_what_stood_there(client: TestClient, library: LibraryPhotos) -> None:
+    numbers = [library.number(f"{n}.jpg", (EIFFEL, 0.9, True)) for n in range(3)]
+    client.post(f"/api/photos/{numbers[0]}/verdicts", json={"landmark": EIFFEL, "verdict": "confirmed"})
+    said = {"photos": [*numbers, 999], "landmark": EIFFEL, "verdict": "rejected"}
+    answer = client.post("/api/verdicts", json=said).json()
+    assert (answer["photos"], answer["tags"], answer["replaced"]) == (3, 3, 1)
+    assert answer["left_out"] == [999]
+    assert {each["photo"]: each["before"] for each in answer["changed"]} == {
+        numbers[0]: "confirmed",
+        numbers[1]: None,
+        numbers[2]: None,
+    }
+    back = {"photos": numbers, "landmark": EIFFEL, "verdict": "rejected"}
+    assert delete(client, "/api/verdicts", back).json()["taken_back"] == 3
+    assert all(verdicts_of(client, number) == {} for number in numbers)
+
+
+def test_all_that_a_query_finds_gets_a_word(client: TestClient, library: LibraryPhotos) -> None:
+    eiffel = library.number("a.jpg", (EIFFEL, 0.9, True))
+    gate = library.number("b.jpg", (GATE, 0.9, True))
+    said = {"verdict": "confirmed", "query": {"country": "France"}}
+    answer = client.post("/api/verdicts", json=said).json()
+    assert answer == {"verdict": "confirmed", "photos": 1, "tags": 1, "replaced": 0, "dry_run": False}
+    assert verdicts_of(client, eiffel) == {EIFFEL: "confirmed"}
+    assert verdicts_of(client, gate) == {}
+    assert delete(client, "/api/verdicts", said).json()["taken_back"] == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ({"verdict": "rejected"}, 422),
+        ({"verdict": "perhaps", "photos": [1], "landmark": EIFFEL}, 422),
+        ({"verdict": "rejected", "photos": [1]}, 422),
+        ({"verdict": "rejected", "photos": [1] * 501, "landmark": EIFFEL}, 422),
+        ({"verdict": "rejected", "photos": [1], "landmark": "nowhere"}, 404),
+        ({"verdict": "rejected", "query": {}}, 400),
+        ({"verdict": "rejected", "query": {"any_rank": True}}, 400),
+        ({"verdict": "rejected", "query": {"untagged": True}}, 422),
+    ],
+)
+def test_what_means_nothing_is_refused(
+    client: TestClient, library: LibraryPhotos, said: dict[str, Any], status: int
+) -> None:
+    number = library.number("a.jpg", (EIFFEL, 0.9, True))
+    answer = client.post("/api/verdicts", json=said)
+    assert answer.status_code == status
+    assert answer.json()["error"]
+    assert verdicts_of(client, number) == {}
+
+
+def test_photos_that_cannot_be_judged_are_answered_with_the_reason(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    said = {"landmark": EIFFEL, "verdict": "rejected"}
+    assert client.post("/api/photos/7/verdicts", json=said).status_code == 404
+    number = library.number("a.jpg", (EIFFEL, 0.9, True))
+    assert client.post(f"/api/photos/{number}/verdicts", json={**said, "landmark": "x"}).status_code == 404
+
+
+@pytest.mark.parametrize("address", ["/api/photos/1/verdicts", "/api/verdicts", "/photos/1/verdict"])
+def test_another_sites_words_are_refused(client: TestClient, library: LibraryPhotos, address: str) -> None:
+    number = library.number("a.jpg", (EIFFEL, 0.9, True))
+    headers = {"origin": "http://evil.example", "sec-fetch-site": "cross-site"}
+    said = {"landmark": EIFFEL, "verdict": "rejected", "photos": [number]}
+    assert client.post(address, json=said, headers=headers).status_code == 403
+    assert verdicts_of(client, number) == {}
