@@ -39,8 +39,7 @@ from tagger.writing.photo import (
     Planned,
     ReadyPhoto,
     described,
-    make_ready,
-    plan_photo,
+    ready_photo,
 )
 from tagger.writing.wanted import WantedTags, wanted_tags
 
@@ -179,8 +178,7 @@ class ChunkWriting:
             path, self._asked, max_bytes=self._holding.settings.max_bytes, of_job=self._of_job
         )
         try:
-            planned = plan_photo(photo, self._find_kept_of(item))
-            ready = make_ready(planned)
+            ready = ready_photo(photo, self._find_kept_of(item))
         except WriteRefused as refused:
             if refused.kind is RefusalKind.BUSY and self._try_again(item):
                 return None
@@ -195,7 +193,8 @@ class ChunkWriting:
             return _Ended(item, Outcome.FAILED, _UNFORESEEN, FailureKind.INTERNAL)
         finally:
             self._holding.on_progress()
-        reason = planned.refusal.kind if planned.refusal else None
+        refusal = ready.planned.refusal
+        reason = refusal.kind if refusal else None
         return _Ended(item, ready.outcome, "", reason, ready, wanted.settled)
 
     def _find_kept_of(self, item: OpenItem) -> FindKept:

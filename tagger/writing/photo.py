@@ -114,6 +114,25 @@ def plan_photo(photo: PhotoToWrite, find_kept: FindKept) -> PlannedPhoto:
     return PlannedPhoto(photo, (*embedded, *_sidecars(photo, find_kept, may_make=may_make)), refusal)
 
 
+def ready_photo(photo: PhotoToWrite, find_kept: FindKept) -> ReadyPhoto:
+    """Plan a photo's files and prepare those that change.
+
+    What cannot be kept of the photo's own file, its owner say, shows only when the new one is made: then, too, the tags
+    go into a sidecar.
+
+    Raises:
+        WriteRefused, WriteFailed: as `plan_photo` and `make_ready`.
+    """
+    planned = plan_photo(photo, find_kept)
+    try:
+        return make_ready(planned)
+    except WriteRefused as refused:
+        embedding = photo.target is Target.EMBED and photo.additions and planned.refusal is None
+        if not embedding or refused.kind in NO_SIDECAR_FOR:
+            raise
+        return make_ready(PlannedPhoto(photo, _sidecars(photo, find_kept, may_make=True), refused))
+
+
 def make_ready(planned: PlannedPhoto) -> ReadyPhoto:
     """Prepare every file that changes.
 

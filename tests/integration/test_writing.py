@@ -4,11 +4,13 @@ import errno
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from artifacts import LABELS, tiny_artifact
+from drawing import draw_photo
 from folders import EIFFEL, GATE
 from PIL import Image
 from sqlalchemy import delete, update
@@ -16,6 +18,7 @@ from written import EMBED, SIDECAR, WrittenFolder
 
 from tagger.database import Database
 from tagger.forgetting import forget_path
+from tagger.metadata.additions import NamedLandmark, additions_for
 from tagger.metadata.described import photo_fields, xmp_fields
 from tagger.metadata.formats import read_blocks, replace_blocks
 from tagger.metadata.splices import spliced
@@ -26,6 +29,7 @@ from tagger.tables import Target, landmarks, metadata_writes
 from tagger.verdicts import Word
 from tagger.writing import chunk as writing_chunk
 from tagger.writing.asked import WriteAsked
+from tagger.writing.photo import PhotoToWrite, ready_photo
 from tagger.writing.single import plan_unknown, undo_unknown
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
@@ -540,3 +544,30 @@ def test_taking_back_a_job_leaves_what_another_wrote_of_the_same_photo(folder: W
     assert keywords(path) == [EIFFEL_NAME]
     assert folder.undo(job=embedding) == {"a.jpg": "written"}
     assert path.read_bytes() == original
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a while")
+def test_where_the_owner_could_not_be_kept_the_tags_go_into_a_sidecar() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        photo = folder / "a.jpg"
+        draw_photo(3, (64, 48)).save(photo)
+        before = photo.read_bytes()
+        os.chown(folder, 65534, 65534)
+        os.chown(photo, 65534, 0)  # a group that this user is not in
+        additions = additions_for([NamedLandmark(EIFFEL, EIFFEL_NAME)])
+        wanted = PhotoToWrite(photo, None, additions, Target.EMBED, frozenset(), 10**6)
+        groups = os.getgroups()
+        os.setgroups([])
+        os.setegid(65534)
+        os.seteuid(65534)
+        try:
+            ready = ready_photo(wanted, lambda _written: None)
+            ready.put_in_place()
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
+        assert ready.outcome == "refused"
+        assert photo.read_bytes() == before
+        assert keywords(folder / "a.jpg.xmp") == [EIFFEL_NAME]
