@@ -17,7 +17,9 @@ SIZES = [(80, 24), (40, 10), (200, 60), (20, 5)]
 def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> JobProgress:
     """One of 1000 photos, of which 250 are done."""
     numbers = {"total": 1000, "queued": 700, "running": 50, "tagged": 250}
-    numbers |= dict.fromkeys(("unknown", "skipped", "failed", "cancelled"), 0)
+    numbers |= dict.fromkeys(
+        ("unknown", "written", "unchanged", "refused", "skipped", "failed", "cancelled"), 0
+    )
     about = {
         "parent": None,
         "kind": "tag",
@@ -25,6 +27,7 @@ def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> Jo
         "priority": "bulk",
         "model": "m",
         "note": None,
+        "write_job": None,
     }
     times = {"created_at": datetime.now(UTC), "started_at": None, "finished_at": None}
     rates = {"photos_per_second": 0.0, "eta_seconds": None}

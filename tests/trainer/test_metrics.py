@@ -26,7 +26,7 @@ from trainer.evaluation.metrics import (
 )
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
-TIED = st.integers(0, 20).map(lambda twentieth: twentieth / 20)
+TIED = st.integers(0, 20).map(lambda twentieth: float(torch.tensor(twentieth / 20)))  # as scores are: float32
 LOOSE = st.floats(0, 1, width=32)
 SCORE = TIED | LOOSE
 SOME = st.lists(SCORE, min_size=1, max_size=30)

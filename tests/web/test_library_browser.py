@@ -100,7 +100,7 @@ def test_far_rows_leave_and_come_back_where_they_were(browser: Browser, many: Se
         assert page.evaluate("document.documentElement.scrollHeight") >= height  # nothing jumps
         page.evaluate("scrollTo(0, document.documentElement.scrollHeight / 3)")
         page.wait_for_function(f"() => ({TILES})().every((tile) => !tile.empty)")
-        assert page.evaluate(ROWS_ON_SCREEN) > 20
+        page.wait_for_function(f"() => ({ROWS_ON_SCREEN})() > 20")
 
 
 def test_a_grid_taller_than_browsers_draw_moves_its_window(browser: Browser, many: Settings) -> None:

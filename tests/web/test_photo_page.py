@@ -134,6 +134,7 @@ def test_keys_confirm_reject_and_undo(browser: Browser, address: str) -> None:
         page.keyboard.press("2")
         page.keyboard.press("c")
         expect(page.locator(f'[data-landmark="{GATE}"]')).to_have_attribute("data-state", "confirmed")
+        expect(page.locator("#said")).to_have_text("Brandenburg Gate confirmed")  # the server has it
         page.reload()
         state(page, "rejected")
 

@@ -117,7 +117,7 @@ settings = load_settings()
 with listening("127.0.0.1", 0) as listener:
     port = listener.getsockname()[1]
     app = make_app(settings, open_database(settings.effective_database_url), Safety(port=port))
-    app.add_api_route("/api/events", lambda: StreamingResponse(events(), media_type="text/event-stream"))
+    app.add_api_route("/api/stream", lambda: StreamingResponse(events(), media_type="text/event-stream"))
     print(port, flush=True)
     server_for(app).run(sockets=[listener])
 """
@@ -130,7 +130,7 @@ def test_event_streams_come_as_they_are_sent_and_do_not_hold_up_the_end(terminal
         try:
             assert process.stdout is not None
             port = int(process.stdout.readline())
-            with httpx.stream("GET", f"http://127.0.0.1:{port}/api/events", timeout=60) as stream:
+            with httpx.stream("GET", f"http://127.0.0.1:{port}/api/stream", timeout=60) as stream:
                 assert next(stream.iter_bytes()).startswith(b"data: now")
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(ENDS_S) == -signal.SIGTERM
