@@ -27,6 +27,7 @@ from tagger.metadata.temporaries import temporary_of
 from tagger.registry import add_model
 from tagger.tables import JobKind, JobState, Priority, Runner, chunks, job_items, jobs
 from tagger.writing import chunk as writing_chunk
+from tagger.writing import photo as writing_photo
 from tagger.writing.asked import WriteAsked
 from tagger.writing.chosen import choose_adopted
 from tagger.writing.photo import ReadyPhoto
@@ -329,7 +330,7 @@ def test_who_lost_the_lease_before_saying_so_replaces_nothing(
     before = drawn(folder, 6)
     folder.tag()
     job = folder.recorded()
-    real = writing_chunk.make_ready
+    real = writing_photo.make_ready
     once = threading.Lock()
 
     def make_ready(planned: object) -> object:
@@ -338,7 +339,7 @@ def test_who_lost_the_lease_before_saying_so_replaces_nothing(
         return real(planned)  # type: ignore[arg-type]
 
     with monkeypatch.context() as slow:
-        slow.setattr(writing_chunk, "make_ready", make_ready)
+        slow.setattr(writing_photo, "make_ready", make_ready)
         assert folder.work(job) == [ChunkEnd.LOST]
     assert state(folder) == before
     assert folder.kept == []

@@ -28,6 +28,7 @@ from tagger.registry import add_model
 from tagger.tables import Target, landmarks, metadata_writes
 from tagger.verdicts import Word
 from tagger.writing import chunk as writing_chunk
+from tagger.writing import photo as writing_photo
 from tagger.writing.asked import WriteAsked
 from tagger.writing.photo import PhotoToWrite, ready_photo
 from tagger.writing.single import plan_unknown, undo_unknown
@@ -220,7 +221,7 @@ def test_a_photo_that_is_gone_or_forgotten_or_on_a_full_disk_fails_or_is_skipped
     before = state(folder)
     (folder.folder / "gone.jpg").unlink()
     forget_path(folder.database, folder.folder / "forgotten.jpg", folder.settings.roots)
-    real = writing_chunk.make_ready
+    real = writing_photo.make_ready
 
     def make_ready(planned: object) -> object:
         if planned.photo.path.name == "full.jpg":  # type: ignore[attr-defined]
@@ -232,7 +233,7 @@ def test_a_photo_that_is_gone_or_forgotten_or_on_a_full_disk_fails_or_is_skipped
     def no_space(_descriptor: int, _data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(writing_chunk, "make_ready", make_ready)
+    monkeypatch.setattr(writing_photo, "make_ready", make_ready)
     monkeypatch.setattr(writing_chunk, "THREADS", 1)
     folder.work(job)
     ended = folder.reasons(job)
