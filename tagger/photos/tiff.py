@@ -16,7 +16,7 @@ _DIRECTORY_LIMIT = 64
 _COUNT_LIMIT = 100_000
 """More numbers than this in one tag are no photo's: not even one for each line of the largest image."""
 
-_VALUE_SIZES = {
+VALUE_SIZES = {
     1: 1,
     2: 1,
     3: 2,
@@ -34,7 +34,8 @@ _VALUE_SIZES = {
     17: 8,
     18: 8,
 }
-_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+"""Of each kind of value: bytes of one, and, of whole numbers, their letter in `struct`."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class TiffBlock:
         entries = {}
         for at in range(start, end, step):
             tag, kind, length = head.unpack_from(self.data, at)
-            raw = self._values(at + head_size, slot, _VALUE_SIZES.get(kind, 0) * length)
+            raw = self._values(at + head_size, slot, VALUE_SIZES.get(kind, 0) * length)
             if raw:
                 entries[tag] = Entry(kind, length, raw)
         return Directory(entries, self._offset(end, slot))
@@ -97,9 +98,9 @@ class TiffBlock:
 
     def integers(self, entry: Entry | None) -> tuple[int, ...]:
         """The values of a tag of any whole-number type; none for other types, or more than a photo has."""
-        if entry is None or entry.kind not in _INTEGERS or entry.count > _COUNT_LIMIT:
+        if entry is None or entry.kind not in INTEGERS or entry.count > _COUNT_LIMIT:
             return ()
-        return struct.unpack(f"{self.order}{entry.count}{_INTEGERS[entry.kind]}", entry.raw)
+        return struct.unpack(f"{self.order}{entry.count}{INTEGERS[entry.kind]}", entry.raw)
 
     def fractions(self, entry: Entry | None) -> tuple[tuple[int, int], ...]:
         """The numerators and denominators of a rational tag; none for other types, or more than a photo has."""

@@ -7,26 +7,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from tagger.photos.tiff import INTEGERS, VALUE_SIZES
+
 _ENTRY_LIMIT = 4096
-_VALUE_BYTES = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}
-_LETTERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _INTEGER_LIMIT = 100_000
 _DIRECTORY_LIMIT = 256
 _WITHIN_IMAGES = 0x014A
@@ -156,11 +139,11 @@ def below(data: bytes, header: Header, directory: Directory) -> list[int]:
 
 def integers(data: bytes, header: Header, field: Field | None) -> tuple[int, ...]:
     """The values of an entry of whole numbers; none where they are of another type, or lie outside."""
-    if field is None or field.kind not in _LETTERS or field.count > _INTEGER_LIMIT:
+    if field is None or field.kind not in INTEGERS or field.count > _INTEGER_LIMIT:
         return ()
     if field.start + field.size > len(data):
         return ()
-    return struct.unpack_from(f"{header.order}{field.count}{_LETTERS[field.kind]}", data, field.start)
+    return struct.unpack_from(f"{header.order}{field.count}{INTEGERS[field.kind]}", data, field.start)
 
 
 def _entries(data: bytes, header: Header, at: int) -> tuple[int, int] | None:
@@ -177,7 +160,7 @@ def _entries(data: bytes, header: Header, at: int) -> tuple[int, int] | None:
 def _field(data: bytes, header: Header, at: int) -> Field:
     tag, kind = struct.unpack_from(header.order + "HH", data, at)
     count = _number(data, header, at + 4)
-    size = _VALUE_BYTES.get(kind, 0) * count
+    size = VALUE_SIZES.get(kind, 0) * count
     inside = at + 4 + header.slot
     return Field(tag, kind, count, at, inside if size <= header.slot else _number(data, header, inside), size)
 
