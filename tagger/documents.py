@@ -91,6 +91,21 @@ def landmark_document(count: LandmarkCount) -> dict[str, Any]:
     return {column: getattr(count, column) for column in LANDMARK_COLUMNS}
 
 
+def model_document(model: RegisteredModel) -> dict[str, Any]:
+    """The JSON of a registered model."""
+    return {
+        "name": model.name,
+        "digest": model.digest,
+        "file": str(model.file),
+        "in_use": model.in_use,
+        "shipped": model.shipped,
+        "labels": len(model.manifest.labels),
+        "threshold": model.manifest.threshold,
+        "created_at": model.manifest.created_at.isoformat(),
+        "metrics": model.manifest.metrics,
+    }
+
+
 def json_list_parts(documents: Iterable[object]) -> Iterator[bytes]:
     """The bytes of a JSON list, an element a line."""
     between = b"["

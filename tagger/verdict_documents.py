@@ -1,4 +1,4 @@
-"""The JSON of verdicts given and taken back; the command line and the API write the same."""
+"""The JSON of verdicts: given, taken back, listed; the command line and the API write the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tagger.verdicts import Given, Word
+    from tagger.verdicts import Given, ListedVerdict, Word
+
+VERDICT_COLUMNS = ("path", "landmark", "name", "verdict", "by", "at", "digest")
 
 
 def given_document(path: Path, done: Given, word: Word, *, undo: bool, dry_run: bool) -> dict[str, Any]:
@@ -25,3 +27,8 @@ def given_document(path: Path, done: Given, word: Word, *, undo: bool, dry_run: 
         "photos": done.photos,
         "dry_run": dry_run,
     }
+
+
+def verdict_document(verdict: ListedVerdict) -> dict[str, Any]:
+    """The JSON of a word that stands."""
+    return {column: getattr(verdict, column) for column in VERDICT_COLUMNS}

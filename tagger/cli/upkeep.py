@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tagger.cli import console
 from tagger.cli.output import printable, write_json, write_json_list, write_table
+from tagger.documents import model_document
 
 if TYPE_CHECKING:
     from tagger.artifact import Manifest
@@ -35,7 +36,7 @@ def list_models(json: Json = False) -> None:
     _, database = _open()
     known = registry.list_models(database)
     if json:
-        write_json_list(_model_document(model) for model in known)
+        write_json_list(model_document(model) for model in known)
         return
     rows = (
         ["*" if model.in_use else "", model.name, len(model.manifest.labels), model.digest[:12], model.file]
@@ -132,7 +133,7 @@ def show(
     else:
         model = registry.model_by_name(database, name)
     if json:
-        write_json(_model_document(model) | {"manifest": model.manifest.model_dump(mode="json")})
+        write_json(model_document(model) | {"manifest": model.manifest.model_dump(mode="json")})
         return
     typer.echo(f"{model.name}{' (in use)' if model.in_use else ''}")
     typer.echo(f"file:       {printable(str(model.file))}\ndigest:     {model.digest}")
@@ -240,23 +241,9 @@ def _open() -> tuple[Settings, Database]:
     return settings, open_database(settings.effective_database_url)
 
 
-def _model_document(model: RegisteredModel) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "digest": model.digest,
-        "file": str(model.file),
-        "in_use": model.in_use,
-        "shipped": model.shipped,
-        "labels": len(model.manifest.labels),
-        "threshold": model.manifest.threshold,
-        "created_at": model.manifest.created_at.isoformat(),
-        "metrics": model.manifest.metrics,
-    }
-
-
 def _tell(model: RegisteredModel, text: str, *, json: bool) -> None:
     if json:
-        write_json(_model_document(model))
+        write_json(model_document(model))
     else:
         typer.echo(printable(text))
 

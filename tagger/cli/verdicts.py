@@ -23,19 +23,19 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import Format, printable, write_documents, write_json
 from tagger.documents import json_list_parts
+from tagger.verdict_documents import VERDICT_COLUMNS, verdict_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tagger.database import Database
     from tagger.settings import Settings
-    from tagger.verdicts import ImportedVerdicts, ListedVerdict, Word
+    from tagger.verdicts import ImportedVerdicts, Word
 
 verdicts_app = typer.Typer(
     help="What people said: list it, and carry it to another database.", no_args_is_help=True
 )
 
-COLUMNS = ("path", "landmark", "name", "verdict", "by", "at", "digest")
 CARRIED = ("digest", "landmark", "verdict", "by", "at", "path")
 
 OfVerdict = Annotated[
@@ -79,7 +79,7 @@ def list_(
     wanted = VerdictFilter(_chosen_word(verdict), by, photos)
     settings, database = _open()
     found = list_verdicts(database, wanted, settings.roots)
-    if not write_documents(COLUMNS, (_document(each, COLUMNS) for each in found), wanted_as):
+    if not write_documents(VERDICT_COLUMNS, map(verdict_document, found), wanted_as):
         console.say("nobody has said such a thing; start with: tagger confirm PHOTO LANDMARK")
 
 
@@ -97,7 +97,7 @@ def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
     def documents() -> Iterator[dict[str, Any]]:
         nonlocal count
         for count, each in enumerate(list_verdicts(database, VerdictFilter(), settings.roots), start=1):  # noqa: B007
-            yield _document(each, CARRIED)
+            yield {column: getattr(each, column) for column in CARRIED}
 
     with written_file(file, force=force) as out:
         out.writelines(json_list_parts(documents()))
@@ -146,10 +146,6 @@ def _print_imported(done: ImportedVerdicts, *, dry_run: bool) -> None:
             f"{in_words(done.landmarks.total(), 'verdict')} left out, as no registered model knows the landmark: "
             f"{names}. Register a model that does with `tagger model add FILE`, then import again"
         )
-
-
-def _document(verdict: ListedVerdict, columns: tuple[str, ...]) -> dict[str, Any]:
-    return {column: getattr(verdict, column) for column in columns}
 
 
 def _chosen_word(given: str | None) -> Word | None:

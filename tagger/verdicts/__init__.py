@@ -17,7 +17,7 @@ from tagger.verdicts.given import (
     take_back_from_photos,
 )
 from tagger.verdicts.kept import Word
-from tagger.verdicts.listed import ListedVerdict, VerdictFilter, list_verdicts
+from tagger.verdicts.listed import ListedVerdict, VerdictFilter, list_verdicts, verdict_page
 
 __all__ = [
     "Given",
@@ -36,4 +36,5 @@ __all__ = [
     "take_back",
     "take_back_found",
     "take_back_from_photos",
+    "verdict_page",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, false, or_, select, tuple_
+from sqlalchemy import Connection, Row, Select, exists, false, or_, select, tuple_
 
 from tagger.database import Database
 from tagger.query import PhotoQuery
@@ -17,6 +17,9 @@ from tagger.tables import contents, photos, verdicts
 from tagger.verdicts.kept import Word
 
 PAGE = 250
+
+Key = tuple[int, int]
+"""Of a verdict: its content and its landmark, by number."""
 
 
 @dataclass(frozen=True)
@@ -55,40 +58,62 @@ def list_verdicts(
     return (verdict for page in pages for verdict in _listed(database, names, page))
 
 
+def verdict_page(
+    database: Database, wanted: VerdictFilter, places: Places, after: Key | None, limit: int
+) -> tuple[list[ListedVerdict], Key | None]:
+    """At most `limit` of the same verdicts behind the one that `after` is the key of, and the key to go on with; None: these are the last.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name that means nothing here.
+    """
+    with database.read() as connection:
+        names = Names(connection, places)
+        query = _query(wanted, Asked.of(connection, wanted.photos, places))
+    rows = _page(database, query, after, limit)
+    return _listed(database, names, rows), _key(rows[-1]) if len(rows) == limit else None
+
+
 def verdict_pages(database: Database, wanted: VerdictFilter, places: Places) -> Iterator[Sequence[Row[Any]]]:
     """Pages of rows; names are looked up before the first is asked for."""
     with database.read() as connection:
         asked = Asked.of(connection, wanted.photos, places)
-    return _pages(database, _conditions(wanted, asked), _on_photos(asked))
+    return _pages(database, _query(wanted, asked))
 
 
-def _pages(
-    database: Database, conditions: Sequence[Condition], on_photos: Sequence[Condition]
-) -> Iterator[Sequence[Row[Any]]]:
-    key = tuple_(verdicts.c.content_id, verdicts.c.landmark_id)
+def _pages(database: Database, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
+    after = None
+    while rows := _page(database, query, after, PAGE):
+        yield rows
+        if len(rows) < PAGE:
+            return
+        after = _key(rows[-1])
+
+
+def _page(database: Database, query: Select[Any], after: Key | None, limit: int) -> Sequence[Row[Any]]:
+    if after is not None:
+        query = query.where(tuple_(verdicts.c.content_id, verdicts.c.landmark_id) > tuple_(*after))
+    with database.read() as connection:
+        return connection.execute(query.limit(limit)).all()
+
+
+def _key(row: Row[Any]) -> Key:
+    return row.content_id, row.landmark_id
+
+
+def _query(wanted: VerdictFilter, asked: Asked) -> Select[Any]:
     seen = (
         select(photos.c.id)
-        .where(photos.c.content_id == verdicts.c.content_id, *on_photos)
+        .where(photos.c.content_id == verdicts.c.content_id, *_on_photos(asked))
         .order_by(photos.c.gone_since.is_not(None), photos.c.id)
         .limit(1)
         .scalar_subquery()
     )
-    query = (
+    return (
         select(verdicts, contents.c.digest, seen.label("photo_id"))
         .join(contents, contents.c.id == verdicts.c.content_id)
-        .where(*conditions)
+        .where(*_conditions(wanted, asked))
         .order_by(verdicts.c.content_id, verdicts.c.landmark_id)
-        .limit(PAGE)
     )
-    rows: Sequence[Row[Any]] = ()
-    while True:
-        after = (rows[-1].content_id, rows[-1].landmark_id) if rows else None
-        with database.read() as connection:
-            rows = connection.execute(query if after is None else query.where(key > tuple_(*after))).all()
-        if rows:
-            yield rows
-        if len(rows) < PAGE:
-            return
 
 
 def _conditions(wanted: VerdictFilter, asked: Asked) -> tuple[Condition, ...]:

@@ -9,11 +9,12 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger import errors
 from tagger.errors import TaggerError
+from tagger.web.document import Document
 from tagger.web.pages.rendering import render
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def answer_errors(app: FastAPI) -> None:
 def error_answer(scope: Scope, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
     """The answer to a request that failed, as whoever asked can read it."""
     if scope["path"] == "/api" or scope["path"].startswith("/api/"):
-        return JSONResponse({"error": text}, status, headers)
+        return Document({"error": text}, status, headers)
     known = HTTPStatus(status)
     page = render(
         Request(scope),

@@ -67,15 +67,24 @@ class Asked:
         return f"{path}?{urlencode(kept, errors='surrogateescape')}" if kept else path
 
 
+_Landmark = Annotated[_Text, Query(description="A landmark by slug or name, in any case.")]
+_Country = Annotated[_Text, Query(description="Landmarks of this country, in any case.")]
+_Near = Annotated[_Text, Query(description="Landmarks near this place: LAT,LON in degrees.")]
+_Radius = Annotated[_Distance, Query(description="How near; 10 unless told.")]
+_Under = Annotated[_Text, Query(description="Photos in this folder, by its whole path.")]
+_After = Annotated[_Text, Query(description="Taken then or later, camera's time.")]
+_Before = Annotated[_Text, Query(description="Taken before then.")]
+
+
 def asked(
-    landmark: Annotated[_Text, Query(description="A landmark by slug or name, in any case.")] = None,
-    country: Annotated[_Text, Query(description="Landmarks of this country, in any case.")] = None,
-    near: Annotated[_Text, Query(description="Landmarks near this place: LAT,LON in degrees.")] = None,
-    radius_km: Annotated[_Distance, Query(description="How near; 10 unless told.")] = None,
+    landmark: _Landmark = None,
+    country: _Country = None,
+    near: _Near = None,
+    radius_km: _Radius = None,
     min_score: Annotated[_Score, Query(description="Tags with at least this score, or confirmed.")] = None,
-    under: Annotated[_Text, Query(description="Photos in this folder, by its whole path.")] = None,
-    taken_after: Annotated[_Text, Query(description="Taken then or later, camera's time.")] = None,
-    taken_before: Annotated[_Text, Query(description="Taken before then.")] = None,
+    under: _Under = None,
+    taken_after: _After = None,
+    taken_before: _Before = None,
     model: Annotated[_Text, Query(description="Photos that this registered model looked at last.")] = None,
     unknown: Annotated[_Flag, Query(description="Photos looked at in which nothing was accepted.")] = False,
     untagged: Annotated[_Flag, Query(description="Photos no model has looked at yet.")] = False,
@@ -95,6 +104,27 @@ def asked(
         unknown=unknown,
         untagged=untagged,
         any_rank=any_rank,
+    )
+
+
+def asked_of_verdicts(
+    landmark: _Landmark = None,
+    country: _Country = None,
+    near: _Near = None,
+    radius_km: _Radius = None,
+    under: _Under = None,
+    taken_after: _After = None,
+    taken_before: _Before = None,
+) -> Asked:
+    """The same where people's words are asked for, which do not go by what a model said; for `Depends`."""
+    return Asked.of(
+        landmark=landmark,
+        country=country,
+        near=near,
+        radius_km=radius_km,
+        under=under,
+        taken_after=taken_after,
+        taken_before=taken_before,
     )
 
 

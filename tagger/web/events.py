@@ -11,52 +11,23 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterator
-from http import HTTPStatus
-from typing import Annotated
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Request
-from fastapi.responses import StreamingResponse
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.exceptions import HTTPException
 
 from tagger.database import Database
 from tagger.settings import Settings
 from tagger.web.pages.job_words import live_document
-from tagger.web.place import Place, place_of
 from tagger.web.status import JOBS_SHOWN, status_of
 
 log = logging.getLogger(__name__)
 
-LISTENERS = 64
 POLL_S = 1.0
 HEARTBEAT_S = 15.0
 """A line now and then, so that what stands between knows that somebody still speaks."""
 LOOK_S = 0.1
 """How soon the end of the server is seen."""
 RETRY_MS = 2000
-
-router = APIRouter(prefix="/api", tags=["jobs"])
-
-
-@router.get("/events", response_class=StreamingResponse)
-async def events(request: Request, place: Annotated[Place, Depends(place_of)]) -> StreamingResponse:
-    """Open jobs, the newest ones, workers and queues, as server-sent events: all of it at once, and again when it has changed."""
-    hub = hub_of(request, place)
-    if hub.listeners >= LISTENERS:
-        text = f"{LISTENERS} pages follow the jobs already. Close some, or ask /api/status now and then."
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(hub.listen(), media_type="text/event-stream", headers=headers)
-
-
-def hub_of(request: Request, place: Place) -> "Hub":
-    """The server's only one."""
-    state = request.app.state
-    if not hasattr(state, "hub"):
-        state.hub = Hub(place.settings, place.database, place.stopping)
-    hub: Hub = state.hub
-    return hub
 
 
 class Hub:

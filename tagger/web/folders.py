@@ -1,6 +1,6 @@
 """Folders that the page may start jobs in: what the operator allowed and what lies in it, whatever links and dots say.
 
-A folder is named by its path in the API. On pages it is named by a key, as a path may hold bytes that no address carries.
+A folder is named by its path, or by a key, as a path may hold bytes that neither an address nor JSON carries.
 """
 
 import os
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
+from typing import Self
 
 from starlette.exceptions import HTTPException
 
@@ -114,6 +115,40 @@ def folders_in(folder: Path) -> tuple[Sequence[Path], int]:
     except OSError as error:
         raise FolderNotFound(path=folder) from error
     return [folder / name for name in islice(names, MOST_SHOWN)], max(0, len(names) - MOST_SHOWN)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A folder, and the key that stands for it."""
+
+    path: Path
+    key: str
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        return cls(folder, key_of(folder))
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The folders in one (null: the outermost that are allowed), and how many more there are."""
+
+    folder: Named | None
+    folders: Sequence[Named]
+    more: int
+
+
+def listing(allowed: Allowed, folder: str | None) -> Listing:
+    """What lies in a folder.
+
+    Raises:
+        FolderRefused, FolderNotFound: as `Allowed.checked`.
+    """
+    if not folder:
+        return Listing(None, [Named.of(each) for each in allowed.folders], 0)
+    here = allowed.checked(folder)
+    inside, more = folders_in(here)
+    return Listing(Named.of(here), [Named.of(each) for each in inside], more)
 
 
 def key_of(folder: Path) -> str:

@@ -29,7 +29,7 @@ _submitters = CapacityLimiter(2)
 
 @dataclass(frozen=True)
 class Seen:
-    """What the model sees in a photo."""
+    """What the model sees in a photo. `milliseconds` are the photo's own: loading the model is not in them."""
 
     predictions: tuple[Prediction, ...]
     threshold: float
@@ -67,8 +67,8 @@ async def look_at(
         PhotoFailed: nothing can be seen in it.
         ModelFailed, ModelGone, ModelChanged, ModelRefused, NoModel, ReadsHang: it is not the photo.
     """
-    began = time.perf_counter()
     model, running = await to_thread.run_sync(_model, place, limiter=_submitters)
+    began = time.perf_counter()
     awaited = _Awaited(top_k or place.settings.top_k, _threshold(place, model, threshold))
     request = Request(_NOWHERE, awaited, reader=lambda _path: _opened(data, running))
     if not await to_thread.run_sync(

@@ -5,8 +5,12 @@ A server that ends meanwhile leaves a scan that was cut off, as a command does: 
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,6 +22,7 @@ from tagger.errors import ScanEnded, TaggerError
 from tagger.ledger.jobs import NewJob, cancel_job, create_job, finish_scan, kept_alive
 from tagger.looks import look_of
 from tagger.scan import Scan, ScanReport, Selection, check_roots
+from tagger.schedules import Run, list_runs, run_now
 from tagger.settings import Settings
 from tagger.tables import Priority, Runner
 from tagger.writing.asked import WriteAsked
@@ -27,6 +32,7 @@ log = logging.getLogger(__name__)
 SCANS_AT_ONCE = 4
 SHORT_S = 1.0
 """Whoever starts a job over a small folder is told at once how many photos it has."""
+LOOK_S = 0.05
 END_S = 5.0
 PROBLEMS_SAID = 3
 
@@ -98,6 +104,26 @@ class Starter:
 
         return self._begin(new, fill)
 
+    def run_now(self, name: str) -> Run:
+        """Begin a run of a schedule, beside its due times.
+
+        Raises:
+            TaggerError: there is no such schedule, or it cannot be run.
+            HTTPException: too many folders are being searched.
+        """
+        made: Future[Run] = Future()
+        with self._taking_room():
+            began = datetime.now(UTC)
+            self._start(partial(self._make_run, name, made))
+        wait([made], SHORT_S)
+        while not made.done():
+            # A run has its row and its job before anything is searched.
+            runs = [run for run in list_runs(self._database, name, 1) if run.due_at >= began]
+            if runs:
+                return runs[0]
+            wait([made], LOOK_S)
+        return made.result()
+
     def send(self, job: int) -> str | None:
         """Send a recorded job's messages; returns what was in the way."""
         from worker.broker import find_broker, send_waiting
@@ -111,26 +137,53 @@ class Starter:
             thread.join(END_S)
 
     def _begin(self, new: NewJob, fill: Callable[[int], ScanReport]) -> int:
+        with self._taking_room():
+            job = create_job(self._database, new)
+            thread = self._start(partial(self._fill, job, fill))
+        thread.join(SHORT_S)
+        return job
+
+    @contextmanager
+    def _taking_room(self) -> Iterator[None]:
+        """For a thread, which gives the room back."""
         if not self._room.acquire(blocking=False):
             text = f"The folders of {SCANS_AT_ONCE} jobs are being searched already. Wait until one of them is through."
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
         try:
-            job = create_job(self._database, new)
-            thread = threading.Thread(target=self._fill, args=(job, fill), name=f"scan-{job}", daemon=True)
-            self._threads.add(thread)
-            thread.start()
+            yield
         except BaseException:
             self._room.release()
             raise
-        thread.join(SHORT_S)
-        return job
+
+    def _start(self, work: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._threads.discard(thread)
+                self._room.release()
+
+        thread = threading.Thread(target=run, name="scan", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+        return thread
+
+    def _make_run(self, name: str, made: Future[Run]) -> None:
+        try:
+            run = run_now(self._database, self._settings, name)
+        except Exception as error:
+            if not isinstance(error, TaggerError):
+                log.exception("the run of a schedule failed in a way that nobody foresaw")
+            made.set_exception(error)
+        else:
+            if run.job is not None:
+                self._send(run.job)
+            made.set_result(run)
 
     def _fill(self, job: int, fill: Callable[[int], ScanReport]) -> None:
         try:
             fill(job)
-            problem = self.send(job)
-            if problem:
-                log.warning("job %d is recorded and will be sent later: %s", job, problem)
+            self._send(job)
         except (_Stopped, ScanEnded):
             log.info("the scan of job %d was ended", job)
         except TaggerError as error:
@@ -138,9 +191,11 @@ class Starter:
         except Exception:
             log.exception("the scan of job %d failed in a way that nobody foresaw", job)
             self._end_badly(job, "its scan failed; the server's log says why")
-        finally:
-            self._threads.discard(threading.current_thread())
-            self._room.release()
+
+    def _send(self, job: int) -> None:
+        problem = self.send(job)
+        if problem:
+            log.warning("job %d is recorded and will be sent later: %s", job, problem)
 
     def _end_badly(self, job: int, note: str) -> None:
         try:

@@ -3,9 +3,11 @@
 import os
 import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,22 +33,17 @@ def home(tmp_path: Path, test_data: Path) -> Iterator[Terminal]:
 
 @pytest.mark.parametrize("page", SESSIONS, ids=lambda page: page.name)
 def test_sessions_go_as_they_are_shown(page: Path, home: Terminal) -> None:
-    for command, expected in _session(page.read_text()):
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=home.folder,
-            env=home.environment,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        shown = done.stdout + done.stderr
-        assert done.returncode == 0, f"{command}\n{shown}"
-        pattern = _pattern(expected.replace("/home/you", str(home.folder)))
-        assert re.fullmatch(pattern, shown), (
-            f"{command}\nprinted:\n{shown}\nbut {page.name} shows:\n{expected}"
-        )
+    port = _free_port()
+    with ExitStack() as running:
+        for command, expected in _session(page.read_text().replace(":8080", f":{port}")):
+            if command.endswith(" &"):
+                shown = running.enter_context(_in_background(f"{command[:-2]} --port {port}", home))
+            else:
+                shown = _done(command, home)
+            pattern = _pattern(expected.replace("/home/you", str(home.folder)))
+            assert re.fullmatch(pattern, shown), (
+                f"{command}\nprinted:\n{shown}\nbut {page.name} shows:\n{expected}"
+            )
     for statement in _blocks(page.read_text(), "sql"):
         rows = sqlite3.connect(home.data / "tagger.sqlite").execute(statement).fetchall()
         assert rows[0] == ("Alai Minar", 2)
@@ -65,6 +62,46 @@ def test_commands_and_options_that_are_shown_exist(page: Path) -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def _done(command: str, home: Terminal) -> str:
+    """What a command printed, which went well."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=home.folder,
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    shown = done.stdout + done.stderr
+    assert done.returncode == 0, f"{command}\n{shown}"
+    return shown
+
+
+@contextmanager
+def _in_background(command: str, home: Terminal) -> Iterator[str]:
+    """Its first line; it goes on meanwhile."""
+    with subprocess.Popen(
+        command.split(),
+        cwd=home.folder,
+        env=home.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        try:
+            yield process.stderr.readline()
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _session(text: str) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from served import served
 from tagger.database import Database
 from tagger.ledger.steering import pause
 from tagger.settings import Settings
-from tagger.web import events
+from tagger.web.api import events
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from commands import Terminal, draw_many
 from library_photos import LibraryPhotos
 from starlette.testclient import TestClient
 
+from tagger import schedules
+from tagger.backfill import fill_backfill
 from tagger.settings import Settings
 from tagger.web.folders import Allowed, key_of
 from tagger.web.starting import SCANS_AT_ONCE
@@ -213,6 +217,51 @@ def test_names_that_are_no_text_are_entered_and_tagged(client: TestClient, tmp_p
     assert client.get(f"/api{begun.headers['location']}").json()["total"] == 2
 
 
+def test_a_folder_whose_name_is_no_text_is_found_and_named_by_its_key(
+    client: TestClient, tmp_path: Path
+) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path / "photos") + b"/caf\xe9"))
+    draw_many(odd / "inner", 3)
+    top = client.get("/api/folders").json()
+    assert top["folder"] is None
+    assert [each["path"] for each in top["folders"]] == [str(tmp_path / "photos")]
+    inside = client.get("/api/folders", params={"path": str(tmp_path / "photos")}).json()
+    assert inside == client.get("/api/folders", params={"key": top["folders"][0]["key"]}).json()
+    (found,) = inside["folders"]
+    assert os.fsencode(found["path"]) == os.fsencode(odd)
+    named = {"key": found["key"]}
+    assert [each["path"][-6:] for each in client.get("/api/folders", params=named).json()["folders"]] == [
+        "/inner"
+    ]
+    as_text = client.post(
+        "/api/jobs", content=json.dumps({"paths": [str(odd)]}), headers={"content-type": "application/json"}
+    )
+    assert as_text.status_code == 422
+    assert client.post("/api/jobs", json={"paths": [named]}).json()["total"] == 3
+    scanned = client.post("/api/backfills", json={"what": "all", "scan": [named], "under": [named]})
+    assert scanned.json()["total"] == 3
+    begun = client.post("/jobs/backfill", data={"what": "all", "scan": found["key"]})
+    assert begun.status_code == 303, begun.text
+
+
+def test_a_key_leads_nowhere_outside(client: TestClient, tmp_path: Path) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "photos"
+    draw_many(outside, 1)
+    for folder in filter(None, tricks(inside, outside)):
+        named = {"key": key_of(Path(folder))}
+        for answer in (
+            client.get("/api/folders", params=named),
+            client.get("/api/folders", params={"path": folder}),
+            client.post("/api/jobs", json={"paths": [named]}),
+            client.post("/api/backfills", json={"what": "all", "under": [named]}),
+            client.post("/api/backfills", json={"what": "all", "scan": [named]}),
+        ):
+            assert answer.status_code in {400, 403, 422}, (folder, answer.text)
+            assert str(outside) not in answer.text
+    assert client.post("/api/jobs", json={"paths": [{"key": "%%%"}]}).status_code == 403
+    assert client.get("/api/status").json()["jobs"] == []
+
+
 # ---------- backfills and schedules ----------
 
 
@@ -251,11 +300,49 @@ def test_a_schedule_is_kept_paused_run_and_removed(client: TestClient, tmp_path:
     assert client.delete(at).status_code == 404
 
 
+def test_nobody_waits_for_the_scan_of_a_run(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_many(tmp_path / "photos", 2)
+    sent = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged", "scan": [str(tmp_path / "photos")]}
+    assert client.post("/api/schedules", json=sent).status_code == 201
+    may_go_on = threading.Event()
+
+    def slow(*given: Any) -> Any:
+        assert may_go_on.wait(60)
+        return fill_backfill(*given)
+
+    monkeypatch.setattr(schedules, "fill_backfill", slow)
+    run = client.post("/api/schedules/nightly/run-now").json()
+    assert client.get(f"/api/jobs/{run['job']}").json()["state"] == "scanning"
+    pressed = client.post("/jobs/schedules/run", data={"name": "nightly"})
+    assert pressed.status_code == 409
+    assert f"job {run['job']} of an earlier run is still at work" in pressed.text
+    may_go_on.set()
+    while (job := client.get(f"/api/jobs/{run['job']}").json())["state"] == "scanning":
+        time.sleep(0.05)
+    assert (job["state"], job["total"]) == ("queued", 2)
+
+
+def test_a_run_that_cannot_be_begun_says_why(client: TestClient, tmp_path: Path) -> None:
+    draw_many(tmp_path / "photos/in", 2)
+    sent = {"name": "nightly", "cron": "0 3 * * *", "what": "all", "scan": [str(tmp_path / "photos/in")]}
+    assert client.post("/api/schedules", json=sent).status_code == 201
+    (tmp_path / "photos/in").rename(tmp_path / "photos/away")
+    answer = client.post("/api/schedules/nightly/run-now")
+    assert answer.status_code == 404
+    (run,) = client.get("/api/schedules/nightly/history").json()
+    assert run["note"] == answer.json()["error"]
+    assert client.post("/api/schedules/never/run-now").status_code == 404
+    assert client.get("/api/status").json()["jobs"][0]["state"] == "cancelled"
+
+
 def test_so_many_scans_at_once_are_taken_and_no_more(client: TestClient, tmp_path: Path) -> None:
     starter = client.app.state.place.starter  # type: ignore[attr-defined]
     for _ in range(SCANS_AT_ONCE):
         assert starter._room.acquire(blocking=False)
     refused = start(client, tmp_path / "photos", code=503)
+    assert client.post("/api/schedules/nightly/run-now").status_code == 503
     assert "searched already" in refused["error"]
     for _ in range(SCANS_AT_ONCE):
         starter._room.release()

@@ -20,6 +20,7 @@ from tagger.database import Database
 from tagger.metrics import BATCH_FILL
 from tagger.settings import Settings
 from tagger.tables import contents, jobs, photos
+from tagger.web import looking
 
 PNG = {"content-type": "image/png"}
 AT_ONCE = 50
@@ -39,6 +40,22 @@ def test_photo_sent_as_body_is_named(client: TestClient) -> None:
     assert seen["tags"][0]["landmark"] == LABELS[1].slug
     assert seen["tags"][0]["accepted"]
     assert seen["milliseconds"] > 0
+
+
+def test_time_a_photo_took_leaves_out_the_loading_of_the_model(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = client.app.state.place  # type: ignore[attr-defined]
+
+    class Clock:
+        """Runs only while the model is loaded: by a thousand seconds."""
+
+        @staticmethod
+        def perf_counter() -> float:
+            return 1000.0 if place._tagger is not None else 0.0
+
+    monkeypatch.setattr(looking, "time", Clock)
+    assert client.post("/api/look", content=photo(1), headers=PNG).json()["milliseconds"] == 0
 
 
 def test_answer_is_that_of_the_command(

@@ -124,8 +124,12 @@ def test_what_cannot_be_decoded_says_why_and_shows_something_in_a_page(
     assert (said.status_code, said.json()["kind"]) == (status, kind)
     assert said.json()["error"].endswith(".")
     shown = client.get(f"/api/photos/{number}/thumbnail", headers=IN_PAGE)
-    assert (shown.status_code, shown.headers["content-type"]) == (status, "image/png")
+    assert (shown.status_code, shown.headers["content-type"]) == (200, "image/png")
     assert decoded(shown.content).size == (256, 256)
+    elsewhere = {"accept": IN_PAGE["accept"]}  # as over plain HTTP, where browsers leave the other out
+    assert client.get(f"/api/photos/{number}/image", headers=elsewhere).status_code == 200
+    program = {"accept": "image/jpeg", "sec-fetch-dest": "empty"}
+    assert client.get(f"/api/photos/{number}/thumbnail", headers=program).status_code == status
 
 
 def test_real_photos_of_all_kinds_have_thumbnails_and_hostile_ones_end_nothing(

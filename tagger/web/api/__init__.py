@@ -2,8 +2,7 @@
 
 from fastapi import APIRouter
 
-from tagger.web import events
-from tagger.web.api import jobs, landmarks, look, photos, schedules, verdicts
+from tagger.web.api import events, jobs, landmarks, look, models, photos, schedules, verdicts
 
 
 def routers() -> tuple[APIRouter, ...]:
@@ -13,6 +12,7 @@ def routers() -> tuple[APIRouter, ...]:
         photos.router,
         verdicts.router,
         landmarks.router,
+        models.router,
         jobs.router,
         schedules.router,
         events.router,

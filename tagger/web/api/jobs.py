@@ -1,14 +1,13 @@
 """Jobs: started, followed, steered, retried; the same JSON as `tagger status`, `enqueue`, `backfill` and `failures`."""
 
-import json
+from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from http import HTTPStatus
 from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
-from fastapi.responses import Response
+from fastapi import Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
@@ -17,22 +16,35 @@ from tagger.errors import FailureKind, JobNotRetriable
 from tagger.job_documents import failure_document, job_document
 from tagger.ledger import steering
 from tagger.ledger.abandoned import settle_abandoned
-from tagger.ledger.progress import Failing, FailingPhoto, failing_photos, unwritten_photos
+from tagger.ledger.progress import Failing, FailingPhoto, JobProgress, failing_photos, unwritten_photos
 from tagger.ledger.retrying import count_failing, like_job, record_retry
 from tagger.registry import model_by_id, verify
 from tagger.roots import list_roots
 from tagger.tables import WRITING_KINDS, Priority, Target
-from tagger.web.folders import Allowed, allowed_folders
+from tagger.web.api.routing import api_router
+from tagger.web.api.shapes import CountedBackfill, FailurePage, Job, NothingToRetry, Status
+from tagger.web.folders import Allowed, Listing, allowed_folders, folder_of, listing
 from tagger.web.place import Place, place_of
 from tagger.web.starting import Asked, Starter
 from tagger.web.status import one_job, status_of
 from tagger.writing.asked import WriteAsked
 
-router = APIRouter(prefix="/api", tags=["jobs"])
+router = api_router("jobs")
 
 Here = Annotated[Place, Depends(place_of)]
 Number = Annotated[int, Path(ge=1, lt=2**63, description="A job's number.")]
-PathText = Annotated[str, Field(min_length=1, max_length=4096)]
+Key = Annotated[str, Field(max_length=8192)]
+
+
+class FolderKey(BaseModel):
+    """A folder whose name is no text, as /api/folders names it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Key
+
+
+Folder = Annotated[str, Field(min_length=1, max_length=4096)] | FolderKey
 
 
 def starter_of(place: Here) -> Starter:
@@ -41,6 +53,15 @@ def starter_of(place: Here) -> Starter:
 
 
 Start = Annotated[Starter, Depends(starter_of)]
+
+
+def named(folders: list[Folder]) -> list[str]:
+    """Their paths, still to be checked.
+
+    Raises:
+        FolderRefused: a key is none.
+    """
+    return [folder_of(each.key) if isinstance(each, FolderKey) else each for each in folders]
 
 
 class Write(StrEnum):
@@ -78,9 +99,7 @@ class _Writing(BaseModel):
 class NewJobAsked(_Writing):
     """A job over folders, as `tagger enqueue`."""
 
-    paths: list[PathText] = Field(
-        min_length=1, max_length=100, description="Folders inside the allowed ones."
-    )
+    paths: list[Folder] = Field(min_length=1, max_length=100, description="Folders inside the allowed ones.")
     again: bool = Field(default=False, description="Also photos that were looked at before.")
 
 
@@ -88,11 +107,11 @@ class BackfillAsked(_Writing):
     """A job over photos in the database, as `tagger backfill`."""
 
     what: What
-    under: list[PathText] = Field(default=[], max_length=100, description="Photos in these folders.")
+    under: list[Folder] = Field(default=[], max_length=100, description="Photos in these folders.")
     landmark: Annotated[str, Field(max_length=1000)] | None = None
     taken_after: datetime | None = None
     taken_before: datetime | None = None
-    scan: list[PathText] = Field(default=[], max_length=100, description="First find what is new in these.")
+    scan: list[Folder] = Field(default=[], max_length=100, description="First find what is new in these.")
     dry_run: bool = Field(default=False, description="Only count the photos.")
 
     def wanted(self, allowed: Allowed) -> Backfill:
@@ -106,14 +125,14 @@ class BackfillAsked(_Writing):
         ):
             text = "taken_after and taken_before: cameras know no time zone; leave it out."
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-        under = tuple(allowed.inside(folder) for folder in self.under)
+        under = tuple(allowed.inside(folder) for folder in named(self.under))
         return Backfill(
             self.what,
             under=under or (allowed.folders if allowed.is_set else ()),
             landmark=self.landmark or None,
             taken_after=self.taken_after,
             taken_before=self.taken_before,
-            scan=allowed.selection(self.scan).folders,
+            scan=allowed.selection(named(self.scan)).folders,
             write=self.asked(),
         )
 
@@ -127,28 +146,41 @@ class RetryAsked(BaseModel):
     priority: Priority = Priority.BULK
 
 
-@router.get("/status")
+@router.get("/status", response_model=Status)
 def status(place: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
     """All open jobs and the newest ones, the workers that are there, and what waits in the queues."""
     settle_abandoned(place.database)
     return status_of(place.settings, place.database, limit).document()
 
 
-@router.get("/jobs/{job}")
+@router.get("/folders", response_model=Listing)
+def folders(
+    place: Here,
+    path: Annotated[
+        str | None, Query(max_length=4096, description="A folder inside the allowed ones.")
+    ] = None,
+    key: Annotated[Key | None, Query(description="The same, by its key.")] = None,
+) -> dict[str, Any]:
+    """Folders that jobs may be begun in: the outermost, or those in one. Where a path is no text, its `key` is taken in its place."""
+    found = listing(allowed_folders(place.settings, place.database), folder_of(key) if key else path)
+    return asdict(found)
+
+
+@router.get("/jobs/{job}", response_model=JobProgress)
 def job(place: Here, job: Number) -> dict[str, Any]:
     """One job and its numbers."""
     return job_document(one_job(place.database, job))
 
 
-@router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
+@router.post("/jobs", status_code=HTTPStatus.ACCEPTED, response_model=Job)
 def enqueue(place: Here, starter: Start, asked: NewJobAsked) -> dict[str, Any]:
     """Begin a job for the workers over folders. It is recorded when this answers; its folders may still be searched then."""
-    selection = allowed_folders(place.settings, place.database).selection(asked.paths)
+    selection = allowed_folders(place.settings, place.database).selection(named(asked.paths))
     number = starter.tag(selection, Asked(asked.priority, asked.again, asked.asked()))
     return _begun(place, number)
 
 
-@router.post("/backfills", status_code=HTTPStatus.ACCEPTED)
+@router.post("/backfills", status_code=HTTPStatus.ACCEPTED, response_model=Job | CountedBackfill)
 def backfill(place: Here, starter: Start, asked: BackfillAsked) -> dict[str, Any]:
     """Begin a job over photos that are in the database already."""
     wanted = asked.wanted(allowed_folders(place.settings, place.database))
@@ -159,28 +191,28 @@ def backfill(place: Here, starter: Start, asked: BackfillAsked) -> dict[str, Any
     return _begun(place, starter.backfill(wanted, asked.priority))
 
 
-@router.post("/jobs/{job}/pause")
+@router.post("/jobs/{job}/pause", response_model=JobProgress)
 def pause(place: Here, job: Number) -> dict[str, Any]:
     """Let a job stand still; batches in hand are stored."""
     steering.pause(place.database, job)
     return job_document(one_job(place.database, job))
 
 
-@router.post("/jobs/{job}/resume")
+@router.post("/jobs/{job}/resume", response_model=Job)
 def resume(place: Here, starter: Start, job: Number) -> dict[str, Any]:
     """Let a paused job go on."""
     problem = starter.send(job) if steering.resume(place.database, job) else None
     return job_document(one_job(place.database, job)) | {"problem": problem}
 
 
-@router.post("/jobs/{job}/cancel")
+@router.post("/jobs/{job}/cancel", response_model=JobProgress)
 def cancel(place: Here, job: Number) -> dict[str, Any]:
     """End a job: what is not done is cancelled, what was stored stays."""
     steering.cancel(place.database, job)
     return job_document(one_job(place.database, job))
 
 
-@router.post("/jobs/{job}/retry")
+@router.post("/jobs/{job}/retry", response_model=Job | NothingToRetry)
 def retry(place: Here, starter: Start, job: Number, asked: RetryAsked | None = None) -> dict[str, Any]:
     """Look again, in a new job, at photos of a job that fail now; `job` is null where none does."""
     wanted = asked or RetryAsked()
@@ -208,14 +240,14 @@ def retried(place: Place, starter: Starter, job: int, asked: RetryAsked) -> int 
     return number
 
 
-@router.get("/jobs/{job}/failures")
+@router.get("/jobs/{job}/failures", response_model=FailurePage)
 def failures(
     place: Here,
     job: Number,
     limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 100,
     after: Annotated[int, Query(ge=-1, lt=2**63, description="`next` of the page before.")] = -1,
     kind: Annotated[list[str] | None, Query(max_length=50, description="Only these kinds.")] = None,
-) -> Response:
+) -> dict[str, Any]:
     """Photos of a job that fail now, or of a job that writes, those it left as they are. `photo` is the photo's number."""
     found, following = failures_page(place, job, limit, after, tuple(kind or ()))
     with place.database.read() as connection:
@@ -225,7 +257,7 @@ def failures(
         | failure_document(roots[each.root_id].path_of(each.path, each.path_bytes), each)
         for each in found
     ]
-    return Response(json.dumps({"failures": documents, "next": following}), media_type="application/json")
+    return {"failures": documents, "next": following}
 
 
 def failures_page(
@@ -249,10 +281,10 @@ def failures_page(
 
 def _begun(place: Place, job: int) -> dict[str, Any]:
     """The job, and what keeps it from being worked on now."""
+    begun = one_job(place.database, job)
     now = status_of(place.settings, place.database, 1)
-    return job_document(one_job(place.database, job)) | {
-        "problem": what_is_missing(now.has_redis, bool(now.workers))
-    }
+    problem = None if begun.is_over else what_is_missing(now.has_redis, bool(now.workers))
+    return job_document(begun) | {"problem": problem}
 
 
 def what_is_missing(has_redis: bool, has_workers: bool) -> str | None:

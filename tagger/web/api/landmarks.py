@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from fastapi.responses import StreamingResponse
 
 from tagger.documents import (
@@ -13,11 +13,12 @@ from tagger.documents import (
     landmark_document,
     landmark_feature_parts,
 )
-from tagger.query import landmark_counts
+from tagger.query import LandmarkCount, landmark_counts
+from tagger.web.api.routing import api_router
 from tagger.web.place import Place, place_of
 from tagger.web.streaming import CSV, GEOJSON, NDJSON, streamed
 
-router = APIRouter(prefix="/api", tags=["landmarks"])
+router = api_router("landmarks")
 
 
 def counted(
@@ -37,7 +38,7 @@ def counted(
 Counted = Annotated[Sequence[dict[str, Any]], Depends(counted)]
 
 
-@router.get("/landmarks")
+@router.get("/landmarks", response_model=list[LandmarkCount])
 def landmarks(found: Counted) -> Sequence[dict[str, Any]]:
     """Landmarks by number of photos, most first."""
     return found

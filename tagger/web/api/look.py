@@ -3,16 +3,19 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import Depends, Query, Request
+from fastapi.responses import Response
 
 from tagger.documents import failed_look_document, look_document
 from tagger.errors import PhotoFailed
+from tagger.web.api.routing import Problem, api_router
+from tagger.web.api.shapes import FailedLook, Look
+from tagger.web.document import Document
 from tagger.web.looking import look_at
 from tagger.web.place import Place, place_of
 from tagger.web.uploads import uploaded_photo
 
-router = APIRouter(prefix="/api", tags=["looking"])
+router = api_router("looking")
 
 TopK = Annotated[int | None, Query(ge=1, le=100, description="Best landmarks. Default: TAGGER_TOP_K.")]
 Threshold = Annotated[
@@ -41,13 +44,16 @@ _BODY = {
     }
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    413: {"description": "The photo is larger than TAGGER_WEB_UPLOAD_BYTES."},
-    422: {"description": "Nothing can be seen in the photo: kind and text say why."},
-    503: {"description": "No model can be run; the text says what to do."},
+    413: {"model": Problem, "description": "The photo is larger than TAGGER_WEB_UPLOAD_BYTES."},
+    422: {
+        "model": FailedLook | Problem,
+        "description": "Nothing can be seen in the photo: kind and text say why.",
+    },
+    503: {"model": Problem, "description": "No model can be run; the text says what to do."},
 }
 
 
-@router.post("/look", openapi_extra=_BODY, responses=_ANSWERS)
+@router.post("/look", response_model=Look, openapi_extra=_BODY, responses=_ANSWERS)
 async def look(
     request: Request,
     place: Annotated[Place, Depends(place_of)],
@@ -60,6 +66,6 @@ async def look(
             seen = await look_at(place, photo.data, top_k, threshold)
         except PhotoFailed as failed:
             document = failed_look_document(photo.name, failed.failure) | {"error": failed.failure.text}
-            return JSONResponse(document, HTTPStatus.UNPROCESSABLE_ENTITY)
+            return Document(document, HTTPStatus.UNPROCESSABLE_ENTITY)
     document = look_document(photo.name, seen.predictions, seen.model)
-    return JSONResponse(document | {"milliseconds": seen.milliseconds})
+    return Document(document | {"milliseconds": seen.milliseconds})

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi import Depends, Path, Query, Request
+from fastapi.responses import Response, StreamingResponse
 
 from tagger.documents import (
     details_document,
@@ -23,14 +23,17 @@ from tagger.errors import PhotoFailed
 from tagger.images.formats import Format, format_of
 from tagger.query import TaggedPhoto, details_of, find_tagged, find_tagged_page
 from tagger.query.cursors import cursor_of, position_of
+from tagger.web.api.routing import api_router
+from tagger.web.api.shapes import PhotoPage, WholePhoto
 from tagger.web.asked import Asked, asked
+from tagger.web.document import Document
 from tagger.web.place import Place, place_of
 from tagger.web.placeholders import placeholder
 from tagger.web.stored import NotShown, OpenFile, StoredPhoto, open_stored, stored_photo
 from tagger.web.streaming import CSV, GEOJSON, NDJSON, streamed
 from tagger.web.thumbnails import ThumbnailSize
 
-router = APIRouter(prefix="/api", tags=["photos"])
+router = api_router("photos")
 
 Here = Annotated[Place, Depends(place_of)]
 Wanted = Annotated[Asked, Depends(asked)]
@@ -50,7 +53,7 @@ FOR_EVER = "private, max-age=31536000, immutable"
 """Of an address that names the picture's digest too."""
 
 
-@router.get("/photos")
+@router.get("/photos", response_model=PhotoPage)
 def photos(
     place: Here,
     wanted: Wanted,
@@ -84,7 +87,7 @@ def photos_geojson(place: Here, wanted: Wanted) -> StreamingResponse:
     return streamed(photo_feature_parts(_all(place, wanted)), GEOJSON, "photos.geojson")
 
 
-@router.get("/photos/{photo_id}")
+@router.get("/photos/{photo_id}", response_model=WholePhoto)
 def photo(place: Here, photo_id: Number) -> dict[str, Any]:
     """All that is known of one photo."""
     return {"id": photo_id, **details_document(details_of(place.database, photo_id, place.settings.roots))}
@@ -190,9 +193,16 @@ def _revalidated(request: Request, tag: str, kept: str) -> Response | None:
 
 
 def _not_shown(request: Request, why: NotShown) -> Response:
-    """Kind and text; as a picture, where one is shown in a page."""
+    """Kind and text; in a page a picture that says it, with 200: browsers complain of others, and nobody there reads the number."""
     headers = {"Cache-Control": "private, max-age=30", "Vary": "Accept, Sec-Fetch-Dest"}
-    asked_for = request.headers.get("accept", "")
-    if request.headers.get("sec-fetch-dest") == "image" or asked_for.startswith("image/"):
-        return Response(placeholder(why.kind), why.status, headers, "image/png")
-    return JSONResponse({"error": why.text, "kind": why.kind}, why.status, headers)
+    if _is_shown_in_a_page(request):
+        return Response(placeholder(why.kind), 200, headers, "image/png")
+    return Document({"error": why.text, "kind": why.kind}, why.status, headers)
+
+
+def _is_shown_in_a_page(request: Request) -> bool:
+    # Over plain HTTP, but for this machine's own, browsers do not say what a picture is for; only that they want one.
+    wanted_for = request.headers.get("sec-fetch-dest")
+    return wanted_for == "image" or (
+        wanted_for is None and request.headers.get("accept", "").startswith("image/")
+    )

@@ -3,19 +3,20 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import Field
 
 from tagger import schedules as kept
 from tagger.backfill import check
 from tagger.job_documents import run_document, schedule_document
-from tagger.schedules import Run, Schedule
+from tagger.schedules import Schedule
+from tagger.web.api import shapes
 from tagger.web.api.jobs import BackfillAsked, Here, Start
+from tagger.web.api.routing import api_router
 from tagger.web.folders import allowed_folders
 from tagger.web.place import Place
-from tagger.web.starting import Starter
 
-router = APIRouter(prefix="/api/schedules", tags=["schedules"])
+router = api_router("schedules", "/schedules")
 
 # A name is any text, slashes too.
 Name = Annotated[str, Path(min_length=1, max_length=200, description="What the schedule is called.")]
@@ -31,13 +32,13 @@ class ScheduleAsked(BackfillAsked):
     )
 
 
-@router.get("")
+@router.get("", response_model=list[shapes.Schedule])
 def schedules(place: Here) -> list[dict[str, Any]]:
     """All schedules, by name."""
     return [schedule_document(each) for each in kept.list_schedules(place.database)]
 
 
-@router.post("", status_code=HTTPStatus.CREATED)
+@router.post("", status_code=HTTPStatus.CREATED, response_model=shapes.Schedule)
 def add(place: Here, asked: ScheduleAsked) -> dict[str, Any]:
     """Keep a backfill that runs by the clock, with the model in use at that time."""
     return schedule_document(added(place, asked))
@@ -56,7 +57,7 @@ def added(place: Place, asked: ScheduleAsked) -> Schedule:
     )
 
 
-@router.get("/{name:path}/history")
+@router.get("/{name:path}/history", response_model=list[shapes.Run])
 def history(
     place: Here, name: Name, limit: Annotated[int, Query(ge=1, le=1000)] = 20
 ) -> list[dict[str, Any]]:
@@ -64,30 +65,22 @@ def history(
     return [run_document(run) for run in kept.list_runs(place.database, name, limit)]
 
 
-@router.post("/{name:path}/pause")
+@router.post("/{name:path}/pause", response_model=shapes.Schedule)
 def pause(place: Here, name: Name) -> dict[str, Any]:
     """Let a schedule rest; runs that fall due meanwhile are not made up for."""
     return _set_paused(place, name, paused=True)
 
 
-@router.post("/{name:path}/resume")
+@router.post("/{name:path}/resume", response_model=shapes.Schedule)
 def resume(place: Here, name: Name) -> dict[str, Any]:
     """Let a paused schedule run again, from its next due time on."""
     return _set_paused(place, name, paused=False)
 
 
-@router.post("/{name:path}/run-now")
-def run_now(place: Here, starter: Start, name: Name) -> dict[str, Any]:
-    """Run a schedule now, beside its due times; `job` is null where an earlier run is still at work."""
-    return run_document(run_at_once(place, starter, name))
-
-
-def run_at_once(place: Place, starter: Starter, name: str) -> Run:
-    """A run made now, and sent."""
-    run = kept.run_now(place.database, place.settings, name)
-    if run.job is not None:
-        starter.send(run.job)
-    return run
+@router.post("/{name:path}/run-now", response_model=shapes.Run)
+def run_now(starter: Start, name: Name) -> dict[str, Any]:
+    """Begin a run of a schedule now, beside its due times; `job` is null where an earlier run is still at work."""
+    return run_document(starter.run_now(name))
 
 
 @router.delete("/{name:path}", status_code=HTTPStatus.NO_CONTENT)

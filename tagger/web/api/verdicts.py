@@ -6,12 +6,12 @@ A photo is named by its number only. Many at once are named by their numbers, or
 import getpass
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tagger.errors import QueryInvalid
+from tagger.errors import CursorInvalid, QueryInvalid
 from tagger.query import PhotoQuery
-from tagger.verdict_documents import given_document
+from tagger.verdict_documents import given_document, verdict_document
 from tagger.verdicts import (
     GivenToPhotos,
     VerdictFilter,
@@ -22,12 +22,15 @@ from tagger.verdicts import (
     take_back,
     take_back_found,
     take_back_from_photos,
+    verdict_page,
 )
-from tagger.web.asked import Asked
+from tagger.web.api.routing import api_router
+from tagger.web.api.shapes import GivenToMany, GivenToQuery, GivenVerdict, TakenBack, VerdictPage
+from tagger.web.asked import Asked, asked_of_verdicts
 from tagger.web.place import Place, place_of
 from tagger.web.stored import stored_photo
 
-router = APIRouter(prefix="/api", tags=["verdicts"])
+router = api_router("verdicts")
 
 MOST_PHOTOS = 500
 """Photos in one request: they are written in one transaction, which holds the writer's lock."""
@@ -36,6 +39,20 @@ Here = Annotated[Place, Depends(place_of)]
 Number = Annotated[int, Path(ge=1, lt=2**63, description="A photo's number, as lists give it.")]
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 By = Annotated[str | None, Field(max_length=200, description="Whose word it is; else the server's user.")]
+
+
+def listed_words(
+    wanted: Annotated[Asked, Depends(asked_of_verdicts)],
+    verdict: Annotated[Word | None, Query(description="Only these.")] = None,
+    by: Annotated[str | None, Query(max_length=200, description="Words of this person.")] = None,
+) -> VerdictFilter:
+    """The words that a request asks for; for `Depends`."""
+    return VerdictFilter(verdict, by, wanted.query)
+
+
+Listed = Annotated[VerdictFilter, Depends(listed_words)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
+After = Annotated[str | None, Query(max_length=50, description="`next` of the page before.")]
 
 
 class _Said(BaseModel):
@@ -109,7 +126,16 @@ class ManyVerdicts(_Said):
         return self
 
 
-@router.post("/photos/{photo_id}/verdicts")
+@router.get("/verdicts", response_model=VerdictPage)
+def listed(place: Here, wanted: Listed, limit: Limit = 100, after: After = None) -> dict[str, Any]:
+    """What people said, in the order in which the pictures became known; go on with `next` as `after` until it is null."""
+    begin = None if after is None else _key_of(after)
+    found, key = verdict_page(place.database, wanted, place.settings.roots, begin, limit)
+    following = None if key is None else f"{key[0]}-{key[1]}"
+    return {"verdicts": [verdict_document(each) for each in found], "next": following}
+
+
+@router.post("/photos/{photo_id}/verdicts", response_model=GivenVerdict)
 def give(place: Here, photo_id: Number, said: PhotoVerdict) -> dict[str, Any]:
     """Confirm or reject a landmark on a photo; it holds for the picture, in every copy, and for ever."""
     by = said.by or given_by()
@@ -119,7 +145,7 @@ def give(place: Here, photo_id: Number, said: PhotoVerdict) -> dict[str, Any]:
     return given_document(path, done, said.verdict, undo=False, dry_run=said.dry_run)
 
 
-@router.delete("/photos/{photo_id}/verdicts")
+@router.delete("/photos/{photo_id}/verdicts", response_model=GivenVerdict)
 def take(place: Here, photo_id: Number, said: PhotoVerdict) -> dict[str, Any]:
     """Take that word back, if it stands there: what the model says counts again."""
     database, places = place.database, place.settings.roots
@@ -128,7 +154,7 @@ def take(place: Here, photo_id: Number, said: PhotoVerdict) -> dict[str, Any]:
     return given_document(path, done, said.verdict, undo=True, dry_run=said.dry_run)
 
 
-@router.post("/verdicts")
+@router.post("/verdicts", response_model=GivenToQuery | GivenToMany)
 def give_many(place: Here, said: ManyVerdicts) -> dict[str, Any]:
     """Confirm or reject on many photos. With `dry_run` it is only counted."""
     by = said.by or given_by()
@@ -148,7 +174,7 @@ def give_many(place: Here, said: ManyVerdicts) -> dict[str, Any]:
     return _many_document(given, said)
 
 
-@router.delete("/verdicts")
+@router.delete("/verdicts", response_model=TakenBack)
 def take_many(place: Here, said: ManyVerdicts) -> dict[str, Any]:
     """Take that word back on many photos, where it stands."""
     if said.query is not None:
@@ -180,3 +206,14 @@ def _many_document(given: GivenToPhotos, said: ManyVerdicts) -> dict[str, Any]:
         "left_out": given.left_out,
         "dry_run": said.dry_run,
     }
+
+
+def _key_of(after: str) -> tuple[int, int]:
+    content, dash, landmark = after.partition("-")
+    if not (dash and _is_number(content) and _is_number(landmark)):
+        raise CursorInvalid
+    return int(content), int(landmark)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) < 2**63

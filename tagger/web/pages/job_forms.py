@@ -16,7 +16,7 @@ from tagger import schedules as kept
 from tagger.backfill import What
 from tagger.errors import TaggerError
 from tagger.tables import Priority
-from tagger.web.api.jobs import BackfillAsked, Here, Start, Write
+from tagger.web.api.jobs import BackfillAsked, Here, Key, Start, Write
 from tagger.web.api.schedules import ScheduleAsked, added
 from tagger.web.folders import SETTING, Allowed, allowed_folders, folder_of, folders_in, key_of
 from tagger.web.pages.job_words import WHATS
@@ -26,7 +26,6 @@ from tagger.web.starting import Asked
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
-Key = Annotated[str, Field(max_length=8192)]
 Text = Annotated[str, Field(max_length=1000)]
 
 
@@ -74,7 +73,7 @@ class BackfillForm(BaseModel):
             "landmark": self.landmark.strip() or None,
             "taken_after": _date(self.taken_after),
             "taken_before": _date(self.taken_before),
-            "scan": [folder_of(self.scan)] if self.scan else [],
+            "scan": [{"key": self.scan}] if self.scan else [],
             "write": self.write,
             "priority": self.priority,
         }

@@ -24,14 +24,13 @@ from tagger.ledger.retrying import count_failing
 from tagger.schedules import Schedule
 from tagger.tables import WRITING_KINDS
 from tagger.web.api.jobs import Here, RetryAsked, Start, failures_page, retried, what_is_missing
-from tagger.web.api.schedules import run_at_once
 from tagger.web.folders import allowed_folders
 from tagger.web.pages.job_forms import choices
 from tagger.web.pages.job_words import in_words, photos, shape_of, shown
 from tagger.web.pages.rendering import render
 from tagger.web.pages.tiles import thumbnail
 from tagger.web.place import Place
-from tagger.web.status import JOBS_SHOWN, one_job, status_of
+from tagger.web.status import JOBS_SHOWN, one_job, options_of, status_of
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -95,7 +94,8 @@ def jobs_page(
     """The page of all jobs; `problem`: what could not be done, and why."""
     settle_abandoned(place.database)
     now = status_of(place.settings, place.database, JOBS_SHOWN)
-    jobs = [shown(job) for job in now.jobs]
+    options = options_of(place.database, [job.job for job in now.jobs])
+    jobs = [shown(job, options[job.job]) for job in now.jobs]
     return render(
         request,
         "jobs.html",
@@ -126,7 +126,7 @@ def show_job(
     return render(
         request,
         "job.html",
-        job=shown(progress),
+        job=shown(progress, options_of(place.database, [job])[job]),
         times=_times(progress.created_at, progress.started_at, progress.finished_at),
         numbers=_numbers(vars(progress)),
         failures=[_failed(each) for each in found],
@@ -158,7 +158,7 @@ def change_schedule(
         case Change.REMOVE:
             kept.remove_schedule(place.database, name)
         case Change.RUN:
-            run = run_at_once(place, starter, name)
+            run = starter.run_now(name)
             if run.job is None:
                 return jobs_page(request, place, f"{name} was not run: {run.note}.", HTTPStatus.CONFLICT)
             return _to(f"/jobs/{run.job}")

@@ -1,0 +1,155 @@
+"""What /api/openapi.json says of answers is what answers are."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from library_photos import EIFFEL, GATE, LibraryPhotos
+from pydantic import TypeAdapter
+from served import photo
+from starlette.testclient import TestClient
+
+from tagger.cli.output import Format, write_documents
+from tagger.database import Database
+from tagger.settings import Settings
+from tagger.verdict_documents import VERDICT_COLUMNS, verdict_document
+from tagger.verdicts import VerdictFilter, list_verdicts
+from tagger.web.api import shapes
+from tagger.web.api.routing import Problem
+
+STREAMS = ("csv", "ndjson", "geojson", "image", "thumbnail", "events")
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    made = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    made.file(b"caf\xe9.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), taken_at=datetime(2026, 1, 2, 3, 4))  # noqa: DTZ001 - cameras know no time zone
+    made.file("other.jpg", (GATE, 0.2, False), data=photo(1, kind="JPEG"))
+    made.photo("new.jpg", looked=False)
+    return made
+
+
+WORD = {"landmark": EIFFEL, "verdict": "confirmed"}
+NIGHTLY = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged"}
+
+Asking = Callable[[TestClient, LibraryPhotos], Any]
+ANSWERS: dict[str, tuple[Any, Asking]] = {
+    "photos": (shapes.PhotoPage, lambda client, _: client.get("/api/photos?any_rank=1&limit=1")),
+    "one photo": (shapes.WholePhoto, lambda client, _: client.get("/api/photos/1")),
+    "a photo nobody looked at": (shapes.WholePhoto, lambda client, _: client.get("/api/photos/3")),
+    "models": (list[shapes.Model], lambda client, _: client.get("/api/models")),
+    "a word": (shapes.GivenVerdict, lambda client, _: client.post("/api/photos/1/verdicts", json=WORD)),
+    "a word taken back": (
+        shapes.GivenVerdict,
+        lambda client, _: client.request("DELETE", "/api/photos/1/verdicts", json=WORD),
+    ),
+    "words": (shapes.VerdictPage, lambda client, _: client.get("/api/verdicts")),
+    "a word on many": (
+        shapes.GivenToMany,
+        lambda client, _: client.post("/api/verdicts", json=WORD | {"photos": [1, 2, 3]}),
+    ),
+    "a word on a query": (
+        shapes.GivenToQuery,
+        lambda client, _: client.post(
+            "/api/verdicts", json={"verdict": "rejected", "query": {"landmark": EIFFEL}}
+        ),
+    ),
+    "words taken back": (
+        shapes.TakenBack,
+        lambda client, _: client.request("DELETE", "/api/verdicts", json=WORD | {"photos": [1]}),
+    ),
+    "a look": (
+        shapes.Look,
+        lambda client, _: client.post("/api/look", content=photo(), headers={"content-type": "image/png"}),
+    ),
+    "a look at nothing": (
+        shapes.FailedLook,
+        lambda client, _: client.post("/api/look", content=b"no", headers={"content-type": "image/png"}),
+    ),
+    "status": (shapes.Status, lambda client, _: client.get("/api/status")),
+    "a job": (
+        shapes.Job,
+        lambda client, library: client.post("/api/jobs", json={"paths": [str(library.root)]}),
+    ),
+    "a job that is let go on": (shapes.Job, lambda client, _: client.post("/api/jobs/1/resume")),
+    "nothing to retry": (shapes.NothingToRetry, lambda client, _: client.post("/api/jobs/1/retry")),
+    "failures": (shapes.FailurePage, lambda client, _: client.get("/api/jobs/1/failures")),
+    "a backfill that is counted": (
+        shapes.CountedBackfill,
+        lambda client, _: client.post("/api/backfills", json={"what": "all", "dry_run": True}),
+    ),
+    "a schedule": (shapes.Schedule, lambda client, _: client.post("/api/schedules", json=NIGHTLY)),
+    "schedules": (list[shapes.Schedule], lambda client, _: client.get("/api/schedules")),
+    "a run": (shapes.Run, lambda client, _: client.post("/api/schedules/nightly/run-now")),
+    "runs": (list[shapes.Run], lambda client, _: client.get("/api/schedules/nightly/history")),
+    "what is not there": (Problem, lambda client, _: client.get("/api/photos/99")),
+    "a value that means nothing": (Problem, lambda client, _: client.get("/api/photos?min_score=2")),
+}
+
+
+def test_answers_have_the_shape_that_is_said_of_them(client: TestClient, library: LibraryPhotos) -> None:
+    for name, (shape, ask) in ANSWERS.items():
+        document = ask(client, library).json()
+        assert _keys(TypeAdapter(shape).validate_python(document)) == _keys(document), name
+
+
+def test_every_answer_and_every_error_is_described(client: TestClient) -> None:
+    said = client.get("/api/openapi.json").json()
+    for address, operations in said["paths"].items():
+        for method, operation in operations.items():
+            where = f"{method} {address}"
+            responses = operation["responses"]
+            assert responses["4XX"]["content"]["application/json"]["schema"], where
+            if address.endswith(STREAMS) or "204" in responses:
+                continue
+            (good,) = (responses[code] for code in responses if code in {"200", "201", "202"})
+            schema = good["content"]["application/json"]["schema"]
+            assert set(schema) & {"$ref", "items", "anyOf"}, where
+    assert "HTTPValidationError" not in said["components"]["schemas"]
+
+
+def test_words_are_listed_as_on_the_command_line_and_page_by_page(
+    client: TestClient,
+    library: LibraryPhotos,
+    web_database: Database,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    client.post("/api/photos/1/verdicts", json={"landmark": GATE, "verdict": "rejected", "by": "Ada"})
+    client.post("/api/photos/1/verdicts", json={"landmark": EIFFEL, "verdict": "confirmed", "by": "Ada"})
+    client.post("/api/photos/2/verdicts", json={"landmark": GATE, "verdict": "confirmed"})
+    found = list(list_verdicts(web_database, VerdictFilter()))
+    write_documents(VERDICT_COLUMNS, map(verdict_document, found), Format.JSON)
+    assert client.get("/api/verdicts").json()["verdicts"] == json.loads(capfdbinary.readouterr().out)
+
+    first, second = found[0].path, found[-1].path
+    pages = list(_pages(client, "/api/verdicts?limit=1"))
+    assert [[each["path"] for each in page] for page in pages] == [[first], [first], [second], []]
+    assert len(client.get("/api/verdicts?by=Ada&verdict=rejected").json()["verdicts"]) == 1
+    assert len(client.get("/api/verdicts?country=germany").json()["verdicts"]) == 2
+    for wrong in ("after=x", "after=1-", f"after=1-{2**63}", "verdict=maybe"):
+        answer = client.get(f"/api/verdicts?{wrong}")
+        assert answer.status_code in {400, 422}, wrong
+        assert answer.json()["error"]
+
+
+def _pages(client: TestClient, address: str) -> Iterator[list[dict[str, Any]]]:
+    page = client.get(address).json()
+    yield page["verdicts"]
+    while page["next"] is not None:
+        page = client.get(f"{address}&after={page['next']}").json()
+        yield page["verdicts"]
+
+
+def _keys(value: Any) -> Any:
+    """The names in a document at every depth; where any name may stand, that they are names."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {name: _keys(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_keys(each) for each in value]
+    return None
