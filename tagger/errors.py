@@ -177,7 +177,7 @@ class ExtraMissing(TaggerError):
 
 
 class AddressTaken(TaggerError):
-    """Another program listens at {host}, port {port}. If it is another `tagger serve`, use that one; else choose another --port."""
+    """Another program listens at {host}, port {port}. If it is another `tagger serve` or `tagger up`, use that one; else choose another --port."""
 
 
 class AddressRefused(TaggerError):

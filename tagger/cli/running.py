@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +21,10 @@ from tagger.cli.options import (
     WriteTo,
     chosen_write,
 )
+from tagger.errors import TaggerError
+
+if TYPE_CHECKING:
+    import socket
 
 POLL_S = 0.5
 
@@ -45,9 +50,7 @@ def worker(
     wanted = [part.strip() for part in queues.split(",")]
     if not set(wanted) <= set(Priority):
         raise typer.BadParameter("they are interactive and bulk", param_hint="--queues")
-    for name, value in (("DEVICE", device), ("BATCH_SIZE", batch_size), ("MODEL", model)):
-        if value is not None:
-            os.environ[f"TAGGER_{name}"] = str(value)
+    _set(device=device, batch_size=batch_size, model=model)
     check_broker(find_broker(load_settings(), start=True))
     names = [QUEUES[priority] for priority in Priority if priority in wanted]
     from worker.program import (
@@ -77,18 +80,30 @@ def up(
     paths: Annotated[
         list[Path] | None, typer.Argument(help="Photos and folders to tag.", metavar="PATH")
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="End when the photos are tagged.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when the photos are tagged; no page is served.")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            help="The page's port. Default: 8080, or the next one that is free.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceName = None,
     batch_size: BatchSize = None,
     write: WriteTo = "none",
     gps: Gps = False,
     description: Description = False,
 ) -> None:
-    """Run everything on this machine: Redis if none is configured, a worker and the clock of schedules.
+    """Run everything on this machine: Redis if none is configured, a worker, the clock of schedules, and the web page.
 
-    What dies is started again.
+    What dies is started again. The page is for this machine alone.
 
-    Example: tagger up ~/Pictures --once
+    Example: tagger up ~/Pictures
     """
     from tagger.cli.following import follow
     from tagger.cli.recording import load, opened, select, send
@@ -104,7 +119,11 @@ def up(
         raise typer.BadParameter(
             "it needs photos to tag: tagger up FOLDER --write sidecar", param_hint="--write"
         )
-    settings = load(device=device, batch_size=batch_size)
+    if once and port is not None:
+        raise typer.BadParameter("with --once no page is served", param_hint="--port")
+    _set(device=device, batch_size=batch_size)
+    settings = load()
+    page = None if once else _page_listener(port)
     selection = select(paths) if paths else None
     broker = find_broker(settings, start=True)
     check_broker(broker)
@@ -117,17 +136,56 @@ def up(
         if selection
         else None
     )
-    options = [*(("--device", device) if device else ())]
-    options += [*(("--batch-size", str(batch_size)) if batch_size else ())]
-    with Supervisor(settings, options) as supervisor:
+    _end_with_the_terminal()
+    with Supervisor(settings, page) as supervisor:
         console.say(f"a worker is starting; its log is {supervisor.worker.log}")
+        if page is not None:
+            _say_where(page, port)
         code = console.DONE
         if job is not None:
             code = follow(database, job, on_poll=supervisor.look_after)
             print_summary(database, job)
         if not once:
-            console.say("running until Ctrl-C; enqueue more photos from another terminal")
+            more = "on the page or " if page is not None else ""
+            console.say(f"running until Ctrl-C; start more jobs {more}from another terminal")
         while not once:
             supervisor.look_after()
             time.sleep(POLL_S)
     raise typer.Exit(code)
+
+
+def _set(**options: object) -> None:
+    """As settings, which reach the processes started here too."""
+    for name, value in options.items():
+        if value is not None:
+            os.environ[f"TAGGER_{name.upper()}"] = str(value)
+
+
+def _page_listener(port: int | None) -> socket.socket | None:
+    """Where the page is served; None, and a word, if it cannot be. Whoever names a port wants that one or an error."""
+    from tagger.cli.serving import HOST, PORT, check_extra, listening, listening_nearby
+
+    if port is not None:
+        check_extra()
+        return listening(HOST, port)
+    try:
+        check_extra()
+        return listening_nearby(HOST, PORT)
+    except TaggerError as error:
+        console.say(f"the page is not served. {error}")
+        return None
+
+
+def _say_where(page: socket.socket, asked: int | None) -> None:
+    from tagger.cli.serving import PORT, address_of
+
+    host, port = page.getsockname()
+    is_moved = asked is None and port != PORT
+    why = f", as another program listens at port {PORT}" if is_moved else ""
+    console.say(f"the page is at {address_of(host, port)}{why}")
+
+
+def _end_with_the_terminal() -> None:
+    """A terminal that is closed ends all of it, unless who started it wanted otherwise (nohup)."""
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tagger.settings import Settings
     from tagger.web.safety import Safety
 
+HOST = "127.0.0.1"
+PORT = 8080
+PORTS_TRIED = 20
 END_S = 3
 """How long answers that are under way have, once the end was asked for."""
 MOST_CONNECTIONS = 512
@@ -33,10 +36,11 @@ ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - known by name, to tell people what 
 def serve(
     host: Annotated[
         str, typer.Option("--host", help="This machine's address to serve at; 0.0.0.0 is all of them.")
-    ] = "127.0.0.1",
+    ] = HOST,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes any that is free.")
-    ] = 8080,
+    ] = PORT,
+    fd: Annotated[int | None, typer.Option("--fd", hidden=True)] = None,
 ) -> None:
     """Serve the web page and the JSON API, until stopped with Ctrl-C or SIGTERM.
 
@@ -45,7 +49,7 @@ def serve(
 
     Example: tagger serve
     """
-    _check_extra()
+    check_extra()
     from tagger.cli.recording import load, opened
     from tagger.web.app import make_app
     from worker.logs import set_up_logging
@@ -53,7 +57,7 @@ def serve(
     settings = load()
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
     set_up_logging(settings.log_format, levels[max(console.loudness.level, 0)], paths=settings.log_paths)
-    with closing(opened(settings)) as database, closing(listening(host, port)) as listener:
+    with closing(opened(settings)) as database, closing(_listener(host, port, fd)) as listener:
         safety = _safety(host, listener.getsockname()[1], settings)
         app = make_app(settings, database, safety)
         _tell(safety, made=settings.web_token is None)
@@ -62,7 +66,10 @@ def serve(
     console.say("the page is no longer served")
 
 
-def _check_extra() -> None:
+def check_extra() -> None:
+    """Raises:
+    ExtraMissing: what the page needs is not installed.
+    """
     try:
         import fastapi  # noqa: F401
         import jinja2  # noqa: F401
@@ -85,6 +92,24 @@ def listening(host: str, port: int) -> socket.socket:
         raise AddressRefused(host=host, port=port, reason=(error.strerror or str(error)).lower()) from error
 
 
+def listening_nearby(host: str, port: int) -> socket.socket:
+    """The same at the next port that is free, where somebody else has this one."""
+    for near in range(port, port + PORTS_TRIED):
+        with suppress(AddressTaken):
+            return listening(host, near)
+    raise AddressTaken(host=host, port=port)
+
+
+def address_of(host: str, port: int) -> str:
+    """As a browser takes it."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def _listener(host: str, port: int, fd: int | None) -> socket.socket:
+    """`fd`: the socket of whoever started this, who keeps it while this is started again."""
+    return listening(host, port) if fd is None else socket.socket(fileno=fd)
+
+
 def _safety(host: str, port: int, settings: Settings) -> Safety:
     from tagger.web.safety import Safety, is_loopback
 
@@ -96,9 +121,8 @@ def _safety(host: str, port: int, settings: Settings) -> Safety:
 
 def _tell(safety: Safety, *, made: bool) -> None:
     named = socket.gethostname() if safety.host in ANYWHERE else safety.host
-    address = f"http://{f'[{named}]' if ':' in named else named}:{safety.port}/"
     # Not silenced by -q: without it nobody gets in.
-    sys.stderr.write(f"the page is at {address} - Ctrl-C ends it\n")
+    sys.stderr.write(f"the page is at {address_of(named, safety.port)} - Ctrl-C ends it\n")
     if safety.token is None:
         return
     if made:

@@ -1,0 +1,149 @@
+"""`tagger up` serves the page too: where it says, for as long as it runs, and in nobody's way where it cannot."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from commands import Terminal, draw
+
+ENDS_S = 60
+WITHOUT_EXTRA = (
+    "import sys; sys.modules['uvicorn'] = None; sys.argv = ['tagger', 'up']; "
+    "from tagger.cli.main import main; main()"
+)
+NO_PAGE_COMES_UP = "import os, sys\nif '--fd' in sys.orig_argv:\n    os.write(2, b'it does not come up\\n')\n    os._exit(1)\n"
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    made = Terminal(tmp_path / "home")
+    yield made
+    made.end_embedded_redis()
+
+
+@contextmanager
+def up(terminal: Terminal, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A running `tagger up` that has said all it says at its start."""
+    process = terminal.start("up", *words)
+    try:
+        terminal.wait_until(lambda: process.poll() is not None or "until Ctrl-C" in terminal.log.read_text())
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(ENDS_S)
+
+
+def address_in(terminal: Terminal) -> str:
+    (address,) = re.findall(r"the page is at (http://127\.0\.0\.1:\d+/)", terminal.log.read_text())
+    return str(address)
+
+
+def is_there(address: str) -> bool:
+    return httpx.get(f"{address}api/status", timeout=60).status_code == 200
+
+
+def page_process(terminal: Terminal) -> int:
+    """The latest that said it serves."""
+    started = re.findall(r"Started server process \[(\d+)\]", (terminal.data / "page.log").read_text())
+    return int(started[-1])
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_page_is_there_from_the_first_word_until_the_end(
+    terminal: Terminal, asked: signal.Signals
+) -> None:
+    with up(terminal, "--port", "0") as process:
+        address = address_in(terminal)
+        assert is_there(address)  # however early: who asks while it starts is answered when it has
+        terminal.wait_until(terminal.workers_seen)
+        page = page_process(terminal)
+        process.send_signal(asked)
+        assert process.wait(ENDS_S) == 130
+    with pytest.raises(httpx.ConnectError):
+        is_there(address)
+    with pytest.raises(ProcessLookupError):
+        os.kill(page, 0)
+    assert terminal.workers_seen() == []
+    assert "Traceback" not in terminal.log.read_text() + (terminal.data / "page.log").read_text()
+
+
+def test_a_page_that_was_killed_is_back_at_the_same_address(terminal: Terminal) -> None:
+    with up(terminal, "--port", "0"):
+        address = address_in(terminal)
+        assert is_there(address)
+        killed = page_process(terminal)
+        os.kill(killed, signal.SIGKILL)
+        assert is_there(address)  # who asks meanwhile waits, and is not turned away
+        assert page_process(terminal) != killed
+        assert "the page ended with code -9; starting it again in 1 s" in terminal.log.read_text()
+
+
+def test_where_the_port_is_taken_the_next_free_one_serves_and_is_said(terminal: Terminal) -> None:
+    with suppress(OSError), closing(socket.create_server(("127.0.0.1", 8080))), up(terminal):
+        assert_moved(terminal)
+        return
+    with up(terminal):  # somebody else had it already
+        assert_moved(terminal)
+
+
+def assert_moved(terminal: Terminal) -> None:
+    address = address_in(terminal)
+    assert address != "http://127.0.0.1:8080/"
+    assert f"{address}, as another program listens at port 8080\n" in terminal.log.read_text()
+    assert is_there(address)
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_an_error_and_nothing_starts(terminal: Terminal) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        said = terminal.run("up", "--port", str(other.getsockname()[1]), "photos", code=1).stderr
+    assert said.startswith("error: Another program listens at 127.0.0.1, port ")
+    assert said.count("\n") == 1
+    assert not terminal.data.exists()
+
+
+def test_once_serves_no_page(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos/a.jpg", 0)
+    assert "the page" not in terminal.run("up", "--once", "photos").stderr
+    assert not (terminal.data / "page.log").exists()
+    assert "no page is served" in terminal.run("up", "--once", "photos", "--port", "9000", code=2).stderr
+
+
+def test_where_the_extra_is_missing_the_rest_runs_and_one_line_says_how_to_get_it(terminal: Terminal) -> None:
+    with terminal.log.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", WITHOUT_EXTRA], env=terminal.environment, stderr=log
+        )
+    try:
+        terminal.wait_until(terminal.workers_seen)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(ENDS_S)
+    said = [line for line in terminal.log.read_text().splitlines() if "page" in line]
+    assert len(said) == 1
+    assert said[0].startswith("the page is not served. ")
+    assert "pip install 'landmark-tagger[web]'" in said[0]
+
+
+def test_a_page_that_never_comes_up_is_given_up_and_the_work_goes_on(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/sitecustomize.py").write_text(NO_PAGE_COMES_UP)
+    terminal.injected["PYTHONPATH"] = str(tmp_path / "broken")
+    with up(terminal, "--port", "0"):
+        address = address_in(terminal)
+        terminal.wait_until(lambda: "no longer served" in terminal.log.read_text())
+        said = terminal.log.read_text()
+        assert said.count("the page ended with code 1; starting it again") == 4
+        assert "The page ends as soon as it is started: it does not come up The whole log" in said
+        with pytest.raises(httpx.ConnectError):
+            is_there(address)
+        assert len(terminal.workers_seen()) == 1
