@@ -1,5 +1,6 @@
 """Asking the database: which photos show what, what is known of one, how many there are. Reads only."""
 
+from tagger.query.beside import Beside, find_beside
 from tagger.query.details import (
     LandmarkCount,
     PhotoDetails,
@@ -13,6 +14,7 @@ from tagger.query.wanted import Near, PhotoQuery
 
 __all__ = [
     "AnswerPage",
+    "Beside",
     "LandmarkCount",
     "Near",
     "PhotoDetails",
@@ -21,6 +23,7 @@ __all__ = [
     "Tag",
     "TaggedPhoto",
     "details_of",
+    "find_beside",
     "find_tagged",
     "find_tagged_page",
     "landmark_counts",

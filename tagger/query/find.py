@@ -69,10 +69,10 @@ def find_tagged(database: Database, query: PhotoQuery, places: Places | None = N
     with database.read() as connection:
         asked = Asked.of(connection, query, places or {})
         names = Names(connection, places or {})
-        choices = tuple(_choices(asked))
-        begin = Position(_shortest(connection, choices), 0, None)
+        choices = tuple(choices_of(asked))
+        begin = Position(shortest(connection, choices), 0, None)
     # A few of the photos passed will not do: one page that is a little larger saves a second one.
-    parts = _parts(database, choices, begin, asked, names, query.limit or PAGE)
+    parts = parts_of(database, choices, begin, asked, names, query.limit or PAGE)
     return islice((photo for part in parts for photo, _ in part.answers), query.limit)
 
 
@@ -91,12 +91,12 @@ def find_tagged_page(
     with database.read() as connection:
         asked = Asked.of(connection, query, places or {})
         names = Names(connection, places or {})
-        choices = tuple(_choices(asked))
-        begin = after or Position(_shortest(connection, choices), 0, None)
+        choices = tuple(choices_of(asked))
+        begin = after or Position(shortest(connection, choices), 0, None)
     found: list[TaggedPhoto] = []
     end: Position | None = begin  # after the last photo of a full page
     passed = 0
-    for part in _parts(database, choices, begin, asked, names, limit):
+    for part in parts_of(database, choices, begin, asked, names, limit):
         for photo, position in part.answers:
             if len(found) == limit:
                 return AnswerPage(tuple(found), end)
@@ -109,7 +109,7 @@ def find_tagged_page(
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """What one page of a walk gave, each photo with the position after it; and how many rows it passed."""
 
     answers: Sequence[tuple[TaggedPhoto, Position]]
@@ -117,40 +117,44 @@ class _Part:
     next: Position | None
 
 
-def _parts(
+def parts_of(
     database: Database,
     choices: Sequence[Sequence[Walk]],
     begin: Position,
     asked: Asked,
     names: Names,
     limit: int,
-) -> Iterator[_Part]:
-    """The pages of all walks from `begin` on."""
-    for number, walk in _walks_from(choices, begin):
+    *,
+    back: bool = False,
+) -> Iterator[Part]:
+    """The pages of all walks from `begin` on, or back from there."""
+    walks = _walks_of(choices, begin)
+    numbers = range(begin.walk, -1, -1) if back else range(begin.walk, len(walks))
+    for number in numbers:
+        walk = walks[number]
         conditions = asked.conditions(walk.landmark_id)
         after = begin.after if number == begin.walk else None
+        over = None if number == numbers[-1] else Position(begin.choice, number + numbers.step, None)
         rows = min(PAGE, max(LEAST_PAGE, limit * 5 // 4))
         while True:
             with database.read() as connection:
-                page = walk.page(connection, conditions, after, rows)
+                page = walk.page(connection, conditions, after, rows, back=back)
                 given = _answers(connection, page, walk.landmark_id, asked, names)
-            answers = [(photo, Position(begin.choice, number, page.key_after(row))) for row, photo in given]
-            last = number == len(choices[begin.choice]) - 1
-            over = None if last else Position(begin.choice, number + 1, None)
+            answers = [(photo, Position(begin.choice, number, walk.key(row))) for row, photo in given]
             following = over if page.after is None else Position(begin.choice, number, page.after)
-            yield _Part(answers, rows, following)
+            yield Part(answers, rows, following)
             if page.after is None:
                 break
             after, rows = page.after, min(PAGE, 2 * rows)
 
 
-def _walks_from(choices: Sequence[Sequence[Walk]], begin: Position) -> Iterator[tuple[int, Walk]]:
+def _walks_of(choices: Sequence[Sequence[Walk]], begin: Position) -> Sequence[Walk]:
     if begin.choice >= len(choices) or (begin.walk and begin.walk >= len(choices[begin.choice])):
         raise CursorInvalid
     walks = choices[begin.choice]
     if begin.after is not None and not (walks and walks[begin.walk].accepts(begin.after)):
         raise CursorInvalid
-    return islice(enumerate(walks), begin.walk, None)
+    return walks
 
 
 def _answers(
@@ -166,7 +170,7 @@ def _answers(
     return answers
 
 
-def _shortest(connection: Connection, choices: Sequence[Sequence[Walk]]) -> int:
+def shortest(connection: Connection, choices: Sequence[Sequence[Walk]]) -> int:
     """Of the sets of walks that pass every photo wanted, the one that passes fewest others: its number."""
     left: Sequence[int] = range(len(choices))
     for cap in WALK_SIZE_CAPS:
@@ -187,7 +191,7 @@ def _size(connection: Connection, walks: Sequence[Walk], cap: int) -> int:
     return size
 
 
-def _choices(asked: Asked) -> Iterator[tuple[Walk, ...]]:
+def choices_of(asked: Asked) -> Iterator[tuple[Walk, ...]]:
     query = asked.query
     if asked.landmarks is not None:
         yield tuple(
@@ -195,7 +199,7 @@ def _choices(asked: Asked) -> Iterator[tuple[Walk, ...]]:
             for number in asked.landmarks
         )
     if query.under:
-        by_path = (photos.c.root_id, photos.c.path, photos.c.path_bytes)
+        by_path = (photos.c.path, photos.c.path_bytes)  # each range is of one root
         yield tuple(PhotoWalk(by_path, (wanted.condition,)) for wanted in asked.ranges)
     if query.taken_after is not None or query.taken_before is not None:
         yield (PhotoWalk((photos.c.taken_at, photos.c.id), _taken(query)),)

@@ -4,7 +4,7 @@ A walk may pass photos that the query does not want, never miss one that it want
 no page costs more than the rows it passes. Knows nothing of what a query means (see query).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,8 +18,9 @@ from tagger.tables import contents, photos, tags, verdicts
 
 Condition = ColumnElement[bool]
 Key = tuple[Any, ...]
-_PAGE_AT_MOST = 2000
-"""Contents of a page that is taken up again: a few may have come into it since."""
+BLOCK = 64
+"""Contents are walked by blocks of so many ids. Photos of one block stand by their own id: as they were found, not as they were looked at."""
+_LAST_ID = 2**63 - 1
 
 
 class off_index(FunctionElement[Any]):  # noqa: N801 - reads as a SQL function where it is used
@@ -44,11 +45,10 @@ def _with_a_plus(element: off_index, compiler: SQLCompiler, **options: Any) -> s
 
 @dataclass(frozen=True)
 class Page:
-    """Rows of photos, and the key to go on from; None: the walk ends here. `key_after` goes on amid the page, after a row of it."""
+    """Rows of photos, and the key to go on from; None: the walk ends here."""
 
     photos: Sequence[Row[Any]]
     after: Key | None
-    key_after: Callable[[Row[Any]], Key]
 
 
 class Walk(Protocol):
@@ -58,8 +58,24 @@ class Walk(Protocol):
     def landmark_id(self) -> int | None: ...
 
     def page(
-        self, connection: Connection, conditions: Sequence[Condition], after: Key | None, rows: int
-    ) -> Page: ...
+        self,
+        connection: Connection,
+        conditions: Sequence[Condition],
+        after: Key | None,
+        rows: int,
+        *,
+        back: bool,
+    ) -> Page:
+        """About so many photos after the key; with `back`, of those before it, the nearest first."""
+        ...
+
+    def key(self, row: Row[Any]) -> Key:
+        """Where a photo of this walk stands in it."""
+        ...
+
+    def passes(self, connection: Connection, row: Row[Any]) -> bool:
+        """Whether the photo could stand in it, so that it has a key."""
+        ...
 
     def size(self, connection: Connection, at_most: int) -> int: ...
 
@@ -84,32 +100,37 @@ class Source:
 
 @dataclass(frozen=True)
 class ContentWalk:
-    """Contents by id, out of one or more sources together; then the photos that show them, by their own id.
+    """Contents out of one or more sources together, block by block; of each block the photos that show them, by their own id.
 
-    A key is the content that was passed last. Amid a page it is that of the page before, this page's last content, and
-    the photo that was given last.
+    A key is a block and a photo of it.
     """
 
     sources: tuple[Source, ...]
     landmark_id: int | None = None
 
     def page(
-        self, connection: Connection, conditions: Sequence[Condition], after: Key | None, rows: int
+        self,
+        connection: Connection,
+        conditions: Sequence[Condition],
+        after: Key | None,
+        rows: int,
+        *,
+        back: bool,
     ) -> Page:
-        begin, end, given = after if after and len(after) > 1 else ((after or (0,))[0], None, None)
-        ids = self._ids_after(connection, begin, _PAGE_AT_MOST if end else rows, end)
-        shown: Sequence[Row[Any]] = ()
-        if ids:
-            found = photo_rows().where(photos.c.content_id.in_(ids), *conditions)
-            if given is not None:
-                found = found.where(photos.c.id > given)
-            shown = connection.execute(found.order_by(photos.c.id)).all()
-        last = end or (ids[-1] if ids else begin)
-        goes_on = end is not None or len(ids) == rows
-        return Page(shown, (last,) if goes_on else None, lambda row: (begin, last, row.id))
+        ids, following = self._ids(connection, None if after is None else after[0], rows, back=back)
+        order = (photos.c.content_id // BLOCK, photos.c.id)
+        wanted = photo_rows().where(photos.c.content_id.in_(ids), *conditions)
+        shown = connection.execute(_along(wanted, order, after, back=back)).all() if ids else ()
+        return Page(shown, None if following is None else (following, _LAST_ID if back else 0))
+
+    def key(self, row: Row[Any]) -> Key:
+        return row.content_id // BLOCK, row.id
+
+    def passes(self, connection: Connection, row: Row[Any]) -> bool:  # noqa: ARG002 - its row says it
+        return row.content_id is not None
 
     def accepts(self, key: Key) -> bool:
-        return len(key) in (1, 3) and all(_is_id(part) for part in key)
+        return len(key) == 2 and all(_is_id(part) for part in key) and key[0] <= _LAST_ID // BLOCK
 
     def size(self, connection: Connection, at_most: int) -> int:
         return sum(
@@ -118,16 +139,25 @@ class ContentWalk:
             for source in self.sources
         )
 
-    def _ids_after(self, connection: Connection, after: int, count: int, upto: int | None) -> list[int]:
-        """The next ids of all sources together: the least `count` of the least `count` of each."""
+    def _ids(
+        self, connection: Connection, block: int | None, rows: int, *, back: bool
+    ) -> tuple[Sequence[int], int | None]:
+        """About so many ids of all sources together, in whole blocks from that one on; and the block to go on with."""
+        count = max(rows, BLOCK)
         ids: set[int] = set()
         for source in self.sources:
             column = source.content_id
-            wanted = select(column).distinct().where(column > after, *source.conditions, *source.narrowed)
-            if upto is not None:
-                wanted = wanted.where(column <= upto)
-            ids.update(connection.scalars(wanted.order_by(column).limit(count)))
-        return sorted(ids)[:count]
+            wanted = select(column).distinct().where(*source.conditions, *source.narrowed)
+            if block is not None:
+                wanted = wanted.where(column < (block + 1) * BLOCK if back else column >= block * BLOCK)
+            ids.update(connection.scalars(wanted.order_by(column.desc() if back else column).limit(count)))
+        found = sorted(ids, reverse=back)[:count]
+        if len(found) < count:
+            return found, None
+        last = found[-1] // BLOCK
+        whole = [number for number in found if number // BLOCK != last]
+        # Where no block ends, all of these are of one, which is full.
+        return (whole, last) if whole else (found, last + (-1 if back else 1))
 
 
 @dataclass(frozen=True)
@@ -139,13 +169,23 @@ class PhotoWalk:
     landmark_id: None = None
 
     def page(
-        self, connection: Connection, conditions: Sequence[Condition], after: Key | None, rows: int
+        self,
+        connection: Connection,
+        conditions: Sequence[Condition],
+        after: Key | None,
+        rows: int,
+        *,
+        back: bool,
     ) -> Page:
-        query = photo_rows().where(*self.conditions, *conditions).order_by(*self.keys).limit(rows)
-        if after is not None:
-            query = query.where(tuple_(*self.keys) > tuple_(*after))
-        shown = connection.execute(query).all()
-        return Page(shown, self._key(shown[-1]) if len(shown) == rows else None, self._key)
+        wanted = photo_rows().where(*self.conditions, *conditions).limit(rows)
+        shown = connection.execute(_along(wanted, self.keys, after, back=back)).all()
+        return Page(shown, self.key(shown[-1]) if len(shown) == rows else None)
+
+    def key(self, row: Row[Any]) -> Key:
+        return tuple(getattr(row, key.key or "") for key in self.keys)
+
+    def passes(self, connection: Connection, row: Row[Any]) -> bool:
+        return bool(connection.scalar(select(exists().where(photos.c.id == row.id, *self.conditions))))
 
     def accepts(self, key: Key) -> bool:
         kinds = [column.type.python_type for column in self.keys]
@@ -153,9 +193,6 @@ class PhotoWalk:
             _is_id(part) if kind is int else isinstance(part, kind)
             for part, kind in zip(key, kinds, strict=True)
         )
-
-    def _key(self, row: Row[Any]) -> Key:
-        return tuple(getattr(row, key.key or "") for key in self.keys)
 
     def size(self, connection: Connection, at_most: int) -> int:
         return _size(connection, select(photos.c.id).where(*self.conditions), at_most)
@@ -195,6 +232,15 @@ def verdict_source(verdict: str) -> Source:
 def model_source(model_id: int) -> Source:
     """Contents that the model looked at last."""
     return Source(contents.c.id, (contents.c.model_id == model_id,))
+
+
+def _along(
+    wanted: Select[Any], order: Sequence[ColumnElement[Any]], after: Key | None, *, back: bool
+) -> Select[Any]:
+    if after is not None:
+        here, there = tuple_(*order), tuple_(*after)
+        wanted = wanted.where(here < there if back else here > there)
+    return wanted.order_by(*(column.desc() if back else column for column in order))
 
 
 def _size(connection: Connection, query: Select[Any], at_most: int) -> int:

@@ -14,7 +14,17 @@ from known import KnownPhotos
 
 from tagger.database import Database
 from tagger.errors import CursorInvalid
-from tagger.query import Near, PhotoQuery, Position, find, find_tagged, find_tagged_page
+from tagger.query import (
+    Beside,
+    Near,
+    PhotoQuery,
+    Position,
+    find,
+    find_beside,
+    find_tagged,
+    find_tagged_page,
+    walks,
+)
 from tagger.query.cursors import cursor_of, position_of
 from tagger.registry import add_model
 
@@ -51,6 +61,13 @@ def known(database: Database, tmp_path: Path) -> KnownPhotos:
     return known
 
 
+def in_short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the pages of an answer, those of its walks and the blocks of contents overlap."""
+    monkeypatch.setattr(find, "LEAST_PAGE", 5)
+    monkeypatch.setattr(find, "PAGE", 5)
+    monkeypatch.setattr(walks, "BLOCK", 4)
+
+
 def in_pages(database: Database, query: PhotoQuery, limit: int) -> list[int]:
     """The numbers of all photos, each page asked for by the cursor of the one before, as text."""
     numbers: list[int] = []
@@ -66,8 +83,7 @@ def in_pages(database: Database, query: PhotoQuery, limit: int) -> list[int]:
 
 
 def test_pages_give_what_the_whole_answer_gives(known: KnownPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(find, "LEAST_PAGE", 5)
-    monkeypatch.setattr(find, "PAGE", 5)  # so that the pages of an answer and those of its walks overlap
+    in_short_pages(monkeypatch)
     for name, options in QUERIES.items():
         query = PhotoQuery(**options)  # type: ignore[arg-type]
         whole = [photo.id for photo in find_tagged(known.database, query)]
@@ -79,6 +95,44 @@ def test_pages_give_what_the_whole_answer_gives(known: KnownPhotos, monkeypatch:
 def test_a_folder_is_gone_through_by_path(known: KnownPhotos) -> None:
     query = PhotoQuery(any_rank=True, under=(known.root / "a",))
     assert in_pages(known.database, query, 3) == [photo.id for photo in find_tagged(known.database, query)]
+
+
+def test_each_photo_of_an_answer_has_those_beside_it(
+    known: KnownPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for short in (False, True):
+        if short:
+            in_short_pages(monkeypatch)
+        for name, options in {**QUERIES, "folder": {"under": (known.root / "a",), "any_rank": True}}.items():
+            query = PhotoQuery(**options)  # type: ignore[arg-type]
+            whole = [photo.id for photo in find_tagged(known.database, query)]
+            for before, number, after in zip([None, *whole], whole, [*whole[1:], None], strict=False):
+                assert find_beside(known.database, query, None, number) == Beside(before, after), (
+                    name,
+                    short,
+                )
+
+
+def test_a_photo_that_a_word_takes_out_of_an_answer_still_has_those_beside_it(known: KnownPhotos) -> None:
+    for query in (PhotoQuery(), PhotoQuery(landmark=EIFFEL), PhotoQuery(country="France")):
+        whole = list(find_tagged(known.database, query))
+        photo = whole[len(whole) // 2]
+        for tag in photo.tags:
+            known.verdict(photo.digest or "", tag.landmark, "rejected")
+        left = [photo.id for photo in find_tagged(known.database, query)]
+        assert photo.id not in left
+        gone = {each.id for each in whole} - set(left)  # its copies too
+        order = [each.id for each in whole]
+        at = order.index(photo.id)
+        before = next((number for number in reversed(order[:at]) if number not in gone), None)
+        after = next((number for number in order[at:] if number not in gone), None)
+        assert find_beside(known.database, query, None, photo.id) == Beside(before, after)
+
+
+def test_a_photo_without_a_place_in_an_answer_has_nobody_beside_it(known: KnownPhotos) -> None:
+    unread = next(photo.id for photo in find_tagged(known.database, PhotoQuery(untagged=True)))
+    assert find_beside(known.database, PhotoQuery(landmark=EIFFEL), None, unread) == Beside()
+    assert find_beside(known.database, PhotoQuery(), None, 9999) == Beside()
 
 
 def test_the_last_page_says_that_it_is_the_last(known: KnownPhotos) -> None:
@@ -139,8 +193,9 @@ def test_what_is_no_cursor_is_refused(text: str) -> None:
         Position(0, 0, (True,)),
         Position(0, 0, (-1,)),
         Position(0, 0, (2**70,)),
-        Position(0, 0, (1, 2)),
-        Position(0, 0, (1, 2, datetime(2026, 1, 1))),
+        Position(0, 0, (1,)),
+        Position(0, 0, (2**60, 2)),
+        Position(0, 0, (1, datetime(2026, 1, 1))),
     ],
     ids=str,
 )

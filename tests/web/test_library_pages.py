@@ -15,7 +15,7 @@ from served import HERE
 from sqlalchemy import event, update
 from starlette.testclient import TestClient
 
-from bench.many_photos import make_library
+from bench.many_photos import ROOT, make_library
 from tagger.database import Database, open_database
 from tagger.settings import Settings
 from tagger.tables import landmarks
@@ -281,6 +281,26 @@ def test_first_views_of_a_large_library_pass_few_rows(many: str, web_settings: S
             before = steps()
             assert len(tiles_of(client.get(path).text)) == 60
             assert steps() - before < 1_000_000, path
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "options", ["any_rank=1", "landmark=eiffel-tower", "under={root}", "taken_after=2001-06-01"]
+)
+def test_the_photos_beside_one_in_a_large_library_are_found_in_few_steps(
+    many: str, web_settings: Settings, options: str
+) -> None:
+    settings = web_settings.model_copy(update={"database_url": many, "model": None})
+    database = open_database(many)
+    query = options.format(root=ROOT)
+    with TestClient(make_app(settings, database, Safety()), base_url=HERE) as client:
+        known = client.get(f"/api/photos?{query}&limit=1000").json()["photos"]
+        client.get(f"/photos/{known[500]['id']}?{query}")
+        steps = _counted_steps(database)
+        page = client.get(f"/photos/{known[500]['id']}?{query}").text
+        assert steps() < 1_000_000
+        for rel, place in (("prev", 499), ("next", 501)):
+            assert f'rel="{rel}" href="/photos/{known[place]["id"]}?' in page
     database.close()
 
 

@@ -186,7 +186,7 @@ def _grid(place: Place, wanted: Asked, after: str | None, path: str) -> Grid:
     cursor = None if page.next is None else cursor_of(page.next, wanted.query)
     here = wanted if path == "/photos" else Asked.of()
     return Grid(
-        tiles=tuple(tile(photo) for photo in page.photos),
+        tiles=tuple(tile(photo, wanted) for photo in page.photos),
         source=wanted.address("/api/photos"),
         cursor=cursor,
         following=here.address(path, after=cursor) if cursor else None,
@@ -195,7 +195,7 @@ def _grid(place: Place, wanted: Asked, after: str | None, path: str) -> Grid:
     )
 
 
-_MISTAKES = (*(CountryNotFound, CursorInvalid, LandmarkAmbiguous, LandmarkNotFound, QueryInvalid),)
+_MISTAKES = (CountryNotFound, CursorInvalid, LandmarkAmbiguous, LandmarkNotFound, QueryInvalid)
 
 
 def _or_trouble(find: Callable[[], Grid]) -> tuple[Grid | None, str, int]:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import PurePath
 from typing import Annotated
-from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Depends, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from sqlalchemy import select
 
 from tagger.errors import (
     CountryNotFound,
@@ -17,24 +17,24 @@ from tagger.errors import (
     QueryInvalid,
 )
 from tagger.landmarks import Landmark, find_landmark
-from tagger.query import PhotoDetails, details_of
+from tagger.query import PhotoDetails, details_of, find_beside
 from tagger.query.details import Verdict
 from tagger.query.tagged import Tag
+from tagger.tables import WRITING_KINDS, JobState, job_items, jobs
 from tagger.verdicts import Word, give_verdict, take_back
 from tagger.web.api.verdicts import given_by
 from tagger.web.asked import Asked, asked
-from tagger.web.pages.neighbours import Context, Neighbours, neighbours
 from tagger.web.pages.rendering import render
-from tagger.web.pages.tiles import landmark_address
+from tagger.web.pages.tiles import landmark_address, photo_address
 from tagger.web.place import Place, place_of
+from tagger.web.stored import NotShown, open_stored, stored_photo
 from tagger.web.world import VIEW_BOX, project
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 Here = Annotated[Place, Depends(place_of)]
 Number = Annotated[int, Path(ge=1, lt=2**63)]
-Beside = Annotated[int | None, Query(ge=1, lt=2**63)]
-Cursor = Annotated[str | None, Query(max_length=20_000)]
+Within = Annotated[str, Query(max_length=10)]
 
 _MISTAKES = (CountryNotFound, CursorInvalid, LandmarkAmbiguous, LandmarkNotFound, QueryInvalid)
 WORDS = {
@@ -63,21 +63,26 @@ class Judged:
         return WORDS[self.state]
 
 
+@dataclass(frozen=True)
+class Way:
+    """The grid that a photo was opened from, by name and address, and the addresses of the photos beside it there."""
+
+    name: str
+    grid: str
+    previous: str | None
+    following: str | None
+
+
 @router.get("/photos/{photo_id}")
 def photo(
     request: Request,
     place: Here,
     photo_id: Number,
     wanted: Annotated[Asked, Depends(asked)],
-    within: Annotated[str, Query(max_length=10)] = "",
-    after: Cursor = None,
-    back: Cursor = None,
-    left: Beside = None,
-    right: Beside = None,
+    within: Within = "",
 ) -> HTMLResponse:
     """All that is known of a photo."""
-    context = Context(wanted, after, back, left, right)
-    return _page(request, place, photo_id, context, is_within=bool(within or wanted.options))
+    return _page(request, place, photo_id, _came_from(wanted, within))
 
 
 @router.post("/photos/{photo_id}/verdict")
@@ -85,33 +90,43 @@ def judge(
     request: Request,
     place: Here,
     photo_id: Number,
+    wanted: Annotated[Asked, Depends(asked)],
+    within: Within = "",
     landmark: Annotated[str, Form(max_length=1000)] = "",
     verdict: Annotated[Word, Form()] = Word.CONFIRMED,
     undo: Annotated[bool, Form()] = False,
-    context: Annotated[str, Form(max_length=50_000)] = "",
 ) -> Response:
     """A word on the photo, or one taken back; then the photo again."""
     database, places = place.database, place.settings.roots
+    came_from = _came_from(wanted, within)
     try:
         if undo:
             take_back(database, photo_id, landmark, verdict, places)
         else:
             give_verdict(database, photo_id, landmark, verdict, given_by(), places)
     except (LandmarkNotFound, LandmarkAmbiguous) as error:
-        nothing = Context(Asked.of())
-        return _page(request, place, photo_id, nothing, is_within=False, trouble=str(error))
-    again = urlencode(parse_qsl(context))
-    address = f"/photos/{photo_id}?{again}" if again else f"/photos/{photo_id}"
-    return RedirectResponse(f"{address}#judgement", HTTPStatus.SEE_OTHER)
+        return _page(request, place, photo_id, came_from, typed=landmark, trouble=str(error))
+    again = photo_address(photo_id, came_from) if came_from else f"/photos/{photo_id}"
+    return RedirectResponse(f"{again}#judgement", HTTPStatus.SEE_OTHER)
+
+
+def _came_from(wanted: Asked, within: str) -> Asked | None:
+    """The query that a photo is looked at within. Of all photos it has no options of its own to tell it by."""
+    return wanted if within or wanted.options else None
 
 
 def _page(
-    request: Request, place: Place, photo_id: int, context: Context, *, is_within: bool, trouble: str = ""
+    request: Request,
+    place: Place,
+    photo_id: int,
+    wanted: Asked | None,
+    *,
+    typed: str = "",
+    trouble: str = "",
 ) -> HTMLResponse:
     details = details_of(place.database, photo_id, place.settings.roots)
-    beside = _beside(place, context, photo_id) if is_within else Neighbours()
-    kept = Context(context.wanted, context.after, context.back, beside.left, beside.right)
     judged = _judged(details)
+    verdict = f"/photos/{photo_id}/verdict"
     return render(
         request,
         "photo.html",
@@ -124,18 +139,60 @@ def _page(
         showing=[each for each in judged if each.state in {"confirmed", "accepted"}],
         spot=_spot(place, judged),
         view_box=VIEW_BOX,
-        beside=beside,
-        context=kept.address(photo_id).partition("?")[2] if is_within else "",
-        grid=context.wanted.address("/photos") if is_within else None,
+        way=None if wanted is None else _way(place, wanted, photo_id),
+        judge=verdict if wanted is None else photo_address(photo_id, wanted, "/verdict"),
+        not_there=_not_there(place, photo_id),
+        open_job=_open_job(place, photo_id),
+        typed=typed,
         trouble=trouble,
     )
 
 
-def _beside(place: Place, context: Context, photo_id: int) -> Neighbours:
+def _way(place: Place, wanted: Asked, photo_id: int) -> Way | None:
     try:
-        return neighbours(place, context, photo_id)
+        with wanted.understood():
+            beside = find_beside(place.database, wanted.query, place.settings.roots, photo_id)
+            name, grid = _grid_of(place, wanted)
     except _MISTAKES:  # the photo is there all the same
-        return Neighbours()
+        return None
+    previous, following = (
+        None if number is None else photo_address(number, wanted)
+        for number in (beside.previous, beside.following)
+    )
+    return Way(name, grid, previous, following)
+
+
+def _grid_of(place: Place, wanted: Asked) -> tuple[str, str]:
+    if wanted.options.keys() == {"landmark"}:
+        with place.database.read() as connection:
+            found = find_landmark(connection, wanted.options["landmark"])
+        return found.name, landmark_address(found.slug)
+    if wanted.options.keys() == {"unknown"}:
+        return "Unknown", "/unknown"
+    return "Photos", wanted.address("/photos")
+
+
+def _not_there(place: Place, photo_id: int) -> str | None:
+    """Why the photo's file cannot be shown now."""
+    try:
+        open_stored(stored_photo(place.database, photo_id, place.settings.roots)).file.close()
+    except NotShown as why:
+        return why.text
+    return None
+
+
+def _open_job(place: Place, photo_id: int) -> int | None:
+    """The newest job that still has to look at the photo."""
+    wanted = (
+        select(jobs.c.id)
+        .join(job_items, job_items.c.job_id == jobs.c.id)
+        .where(job_items.c.photo_id == photo_id, job_items.c.outcome.is_(None))
+        .where(
+            jobs.c.state.not_in((JobState.CANCELLED, JobState.FINISHED)), jobs.c.kind.not_in(WRITING_KINDS)
+        )
+    )
+    with place.database.read() as connection:
+        return connection.scalar(wanted.order_by(jobs.c.id.desc()).limit(1))
 
 
 def _judged(details: PhotoDetails) -> list[Judged]:

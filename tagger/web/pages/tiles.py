@@ -6,6 +6,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from tagger.query import LandmarkCount, TaggedPhoto
+from tagger.web.asked import Asked
 from tagger.web.overview import Cover
 from tagger.web.world import project
 
@@ -51,13 +52,13 @@ class Dot:
     address: str
 
 
-def tile(photo: TaggedPhoto) -> Tile:
-    """How the photo stands in a grid."""
+def tile(photo: TaggedPhoto, wanted: Asked) -> Tile:
+    """How the photo stands in the grid of that query, which its page goes on through."""
     name = next((tag.name for tag in photo.tags if tag.accepted), "")
     file = PurePath(photo.path).name
     return Tile(
         id=photo.id,
-        address=f"/photos/{photo.id}",
+        address=photo_address(photo.id, wanted),
         small=thumbnail(photo.id, photo.digest, 256),
         large=thumbnail(photo.id, photo.digest, 512),
         name=name,
@@ -89,6 +90,11 @@ def dots(counts: Sequence[LandmarkCount]) -> list[Dot]:
     most = max((count.photos for count in counts), default=1) or 1
     found = (_dot(count, most) for count in counts)
     return sorted((dot for dot in found if dot is not None), key=lambda dot: -dot.radius)
+
+
+def photo_address(photo_id: int, wanted: Asked, page: str = "") -> str:
+    """The page of a photo, among those of a query."""
+    return wanted.address(f"/photos/{photo_id}{page}", within=1)
 
 
 def landmark_address(slug: str) -> str:

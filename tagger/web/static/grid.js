@@ -15,6 +15,8 @@ class PhotoGrid {
     this.list = list;
     this.status = document.querySelector("[data-grid-status]");
     this.next = list.dataset.next || null;
+    this.within = new URL(list.dataset.source, location.origin).searchParams; // a photo's page goes on through the same query
+    this.within.set("within", "1");
     const shown = [...list.children].map(photoOfTile);
     this.pages = [{ first: 0, count: shown.length, photos: shown, cursor: null }];
     this.total = shown.length;
@@ -144,7 +146,7 @@ class PhotoGrid {
     if (!photo) return;
     tile.dataset.photo = photo.id;
     const link = document.createElement("a");
-    link.href = `/photos/${photo.id}`;
+    link.href = `/photos/${photo.id}?${this.within}`;
     const image = new Image();
     image.width = image.height = 256;
     image.decoding = "async";

@@ -1,16 +1,17 @@
-// Many photos of a grid at once: chosen by hand, judged through the API in pages. Also has each photo remember the query that it
-// is opened from. Works on what grid.js draws and forgets, by the numbers of photos.
+// Many photos of a grid at once: chosen by hand, judged through the API in pages. Works on what grid.js draws and forgets, by the
+// numbers of photos. A click or a tap chooses one; with Shift, or pressed long, all from the last one to it.
 
 import { toast } from "./toast.js";
 
 const PAGE = 200; // photos in one request
 const ASKED_FROM = 50; // more than so many are asked about first
+const LONG_MS = 450; // a finger that stays so long means all in between
+const hasFinger = matchMedia("(pointer: coarse)");
 
 class Selection {
   constructor(list) {
     this.list = list;
-    this.query = new URL(list.dataset.source, location.origin).searchParams;
-    this.landmark = this.query.get("landmark");
+    this.landmark = new URL(list.dataset.source, location.origin).searchParams.get("landmark");
     this.order = new Map(); // numbers by place in the grid, as far as they were drawn
     this.chosen = new Set();
     this.anchor = null;
@@ -33,17 +34,11 @@ class Selection {
       const is = this.on && this.chosen.has(Number(photo));
       if (is !== "chosen" in tile.dataset) is ? (tile.dataset.chosen = "") : delete tile.dataset.chosen;
       const link = tile.querySelector("a");
-      if (link) this.drawLink(link, is, tile);
+      if (link) this.drawLink(link, is);
     }
   }
 
-  drawLink(link, is, tile) {
-    const where = new URLSearchParams(this.query);
-    where.set("within", "1");
-    const after = tile.dataset.after ?? ("index" in tile.dataset ? new URLSearchParams(location.search).get("after") : null);
-    if (after) where.set("after", after);
-    const address = `/photos/${tile.dataset.photo}?${where}`;
-    if (link.getAttribute("href") !== address) link.href = address;
+  drawLink(link, is) {
     if (this.on) {
       link.setAttribute("role", "checkbox");
       link.setAttribute("aria-checked", is);
@@ -72,6 +67,10 @@ class Selection {
     this.list.after(this.bar);
     this.list.addEventListener("click", (event) => this.click(event), true);
     this.list.addEventListener("keydown", (event) => this.key(event), true);
+    this.list.addEventListener("pointerdown", (event) => this.press(event));
+    for (const name of ["pointerup", "pointercancel"]) this.list.addEventListener(name, () => clearTimeout(this.pressing));
+    // The browser's own menu for a link that is pressed long.
+    this.list.addEventListener("contextmenu", (event) => this.on && event.pointerType === "touch" && event.preventDefault());
     this.show();
   }
 
@@ -80,16 +79,21 @@ class Selection {
     this.chosen.clear();
     this.switch.setAttribute("aria-pressed", String(on));
     this.bar.hidden = !on;
+    this.list.toggleAttribute("data-selecting", on);
     this.show();
     if (!on) this.switch.focus();
   }
 
   show(words = null) {
     const many = this.chosen.size;
-    this.count.textContent = words ?? (many ? photos(many) + " chosen" : "Choose photos; with Shift all in between");
+    this.count.textContent = words ?? (many ? photos(many) + " chosen" : this.hint());
     this.confirm.disabled = this.reject.disabled = this.busy || !many;
     this.undoing.disabled = this.busy || !this.done?.length;
     this.draw();
+  }
+
+  hint() {
+    return hasFinger.matches ? "Tap photos; press long for all in between" : "Choose photos; with Shift all in between";
   }
 
   // ----- choosing -----
@@ -99,7 +103,19 @@ class Selection {
     if (!this.on || !tile || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     event.stopPropagation();
-    this.pick(tile, event.shiftKey);
+    if (this.wasLong) this.wasLong = false;
+    else this.pick(tile, event.shiftKey);
+  }
+
+  press(event) {
+    clearTimeout(this.pressing);
+    this.wasLong = false;
+    const tile = event.target.closest("[data-photo]");
+    if (!this.on || !tile || event.pointerType !== "touch") return;
+    this.pressing = setTimeout(() => {
+      this.wasLong = true; // the click that may follow is a part of it
+      this.pick(tile, true);
+    }, LONG_MS);
   }
 
   key(event) {

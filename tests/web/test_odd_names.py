@@ -1,0 +1,98 @@
+"""Names that were never meant for a page, on every page of the library: they are text, and nothing grows wider than the screen."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from browser import DESKTOP, PHONE, Screen, open_browser, open_page, serving
+from library_photos import EIFFEL, GATE, LibraryPhotos, picture
+from playwright.sync_api import Browser, Page
+from sqlalchemy import update
+
+from tagger.database import Database
+from tagger.settings import Settings
+from tagger.tables import landmarks
+
+MARKUP = "<img src=x onerror=\"document.title='run'\">'&amp;{{7*7}}"
+LONG = "without-any-break" * 14
+NAMES = (
+    f"{MARKUP}.jpg".replace("/", "").encode(),
+    f"{LONG}.jpg".encode(),
+    ("with some breaks " * 14 + ".jpg").encode(),
+    "\u202egpj.exe\u202c \u2067right\u2069 عربي.jpg".encode(),
+    b"bytes-\xff\xfe\x80.jpg",
+    b"line\nand\ttab.jpg",
+)
+TOO_WIDE = """() => [...document.querySelectorAll("body *")].filter((each) => {
+  const { left, right, width } = each.getBoundingClientRect();
+  const scrolls = each.closest(".chips, .table-wrap, .photo-tile, svg, .visually-hidden, .skip, .one-line");
+  return width && each.checkVisibility() && !scrolls && (left < -1 || right > innerWidth + 1);
+}).map((each) => each.outerHTML.slice(0, 150))"""
+CUT_OFF = """() => [...document.querySelectorAll(".card, .cover, .page-head, dd, .chips > ul")]
+  .filter((each) => each.checkVisibility() && each.scrollWidth > each.clientWidth + 1).map((each) => each.outerHTML.slice(0, 150))"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    made = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for n, name in enumerate(NAMES):
+        data = picture((40 * n, 120, 200 - 30 * n), (600, 400))
+        made.file(LONG.encode() + b"/" + name, (EIFFEL, 0.9, True), (GATE, 0.05, False), data=data)
+    made.file(b"unknown/" + NAMES[0], (EIFFEL, 0.1, False), data=picture((1, 2, 3)))
+    with web_database.write() as connection:
+        for slug, name in ((EIFFEL, MARKUP + LONG), (GATE, "\u202eetag\u202c " + MARKUP)):
+            words = {"name": name, "city": LONG, "country": MARKUP + LONG}
+            connection.execute(update(landmarks).where(landmarks.c.slug == slug).values(words))
+    return made
+
+
+def is_text_and_fits(page: Page, path: str) -> None:
+    assert page.locator("img[src=x]").count() == 0, path
+    assert page.title() != "run", path
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+    assert page.evaluate(TOO_WIDE) == [], path
+    assert page.evaluate(CUT_OFF) == [], path
+
+
+@pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_odd_names_are_text_and_make_nothing_wider(
+    browser: Browser, library: LibraryPhotos, web_settings: Settings, screen: Screen
+) -> None:
+    folder = urlencode({"under": str(library.root / LONG), "any_rank": 1})
+    paths = ["/library", f"/landmarks/{EIFFEL}", f"/photos?{folder}", "/map", "/unknown", "/search?q=break"]
+    paths += [f"/photos/{number}?landmark={EIFFEL}" for number in range(1, len(NAMES) + 2)]
+    with serving(web_settings) as address, open_page(browser, "about:blank", screen=screen) as page:
+        for path in paths:
+            page.goto(address + path)
+            page.wait_for_load_state("networkidle")
+            if path == "/map":
+                page.locator("details.map-country").first.evaluate("(each) => (each.open = true)")
+            is_text_and_fits(page, path)
+        page.keyboard.press("n")
+        page.get_by_label("Landmark, city or country").fill("break")
+        page.locator("[data-found] button").first.wait_for()
+        is_text_and_fits(page, "the dialog")
+
+
+def test_a_name_in_words_of_the_script_is_text(
+    browser: Browser, library: LibraryPhotos, web_settings: Settings
+) -> None:
+    with serving(web_settings) as address, open_page(browser, f"{address}/photos/1", screen=PHONE) as page:
+        page.keyboard.press("r")
+        said = page.locator("#said")
+        said.filter(has_text="rejected").wait_for(state="attached")
+        assert MARKUP in (said.text_content() or "")
+        is_text_and_fits(page, "a word")
+        page.goto(f"{address}/landmarks/{EIFFEL}")
+        page.get_by_role("button", name="Select").click()
+        page.locator("[data-grid] > li").first.click()
+        page.get_by_role("button", name="Reject all").click()
+        page.locator(".toast").first.wait_for()
+        is_text_and_fits(page, "a selection")

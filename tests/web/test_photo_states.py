@@ -1,0 +1,110 @@
+"""What the page of a photo says in each of the states that a photo can be in."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from library_photos import EIFFEL, GATE, LibraryPhotos, picture
+from sqlalchemy import select
+from starlette.testclient import TestClient
+from written import SIDECAR, WrittenFolder
+
+from tagger.database import Database
+from tagger.settings import Settings
+from tagger.tables import Runner, photos
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+
+
+@pytest.fixture
+def folder(web_database: Database, tmp_path: Path) -> WrittenFolder:
+    (tmp_path / "work").mkdir()
+    return WrittenFolder(web_database, tmp_path / "work")
+
+
+def page_of(client: TestClient, folder: WrittenFolder, name: str) -> str:
+    with folder.database.read() as connection:
+        number = connection.scalar(select(photos.c.id).where(photos.c.path == name))
+    answer = client.get(f"/photos/{number}")
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_copies_are_named(client: TestClient, library: LibraryPhotos) -> None:
+    for n in range(8):
+        library.file(f"copy-{n}.jpg", (EIFFEL, 0.9, True), data=picture())
+    page = client.get("/photos/1").text
+    for n in range(1, 6):
+        assert str(library.root / f"copy-{n}.jpg") in page
+    assert "copy-6.jpg" not in page
+    assert "and 2 more" in page
+
+
+def test_what_was_written_into_metadata_is_named(client: TestClient, folder: WrittenFolder) -> None:
+    folder.draw("a.jpg")
+    folder.tag()
+    assert "nothing into metadata" in page_of(client, folder, "a.jpg")
+    assert folder.write(SIDECAR) == {"a.jpg": "written"}
+    page = page_of(client, folder, "a.jpg")
+    assert "nothing into metadata" not in page
+    assert "a.jpg.xmp</bdi> (sidecar, " in page or "a.xmp</bdi> (sidecar, " in page
+
+
+def test_a_job_that_has_still_to_look_at_it_is_named(client: TestClient, folder: WrittenFolder) -> None:
+    folder.draw("a.jpg")
+    job = folder.record(runner=Runner.WORKERS)
+    page = page_of(client, folder, "a.jpg")
+    assert "Not looked at yet" in page
+    assert f'<a href="/jobs/{job}">Job {job}</a> has still to look at it' in page
+    assert "data-name-another" not in page  # nothing is known of its picture yet
+    folder.work(job)
+    page = page_of(client, folder, "a.jpg")
+    assert "has still to look at it" not in page
+    assert f'<a href="/jobs/{job}">Job {job}</a>: tagged' in page
+
+
+def test_why_a_photo_failed_is_said(client: TestClient, folder: WrittenFolder) -> None:
+    whole = folder.draw("a.jpg").read_bytes()
+    (folder.folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    folder.tag()
+    page = page_of(client, folder, "cut.jpg")
+    assert "Could not be looked at" in page
+    assert "The file ends before the image does." in page
+    assert (
+        "/thumbnail?size=512" in page
+    )  # which says so as a picture; a browser may show nothing of the file itself
+    assert "Could not be looked at" not in page_of(client, folder, "a.jpg")
+
+
+def test_while_its_disk_is_away_a_photo_says_so_and_can_be_judged(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    number = library.file("a.jpg", (EIFFEL, 0.9, True))
+    assert "is away" not in client.get(f"/photos/{number}").text
+    shutil.move(library.root, library.root.with_name("elsewhere"))
+    page = client.get(f"/photos/{number}").text
+    assert f"The folder {library.root} is away. Mount the disk" in page
+    assert "Confirm" in page
+
+
+def test_a_file_that_is_gone_is_said(client: TestClient, library: LibraryPhotos) -> None:
+    number = library.file("a.jpg", (EIFFEL, 0.9, True))
+    library.file("b.jpg", (GATE, 0.9, True))
+    (library.root / "a.jpg").unlink()
+    assert "There is no such file any more" in client.get(f"/photos/{number}").text
+    library.gone("a.jpg")
+    assert "<dt>Gone</dt><dd>since 2026-03-01" in client.get(f"/photos/{number}").text
+
+
+def test_a_photo_in_which_nothing_was_recognised_says_so(client: TestClient, library: LibraryPhotos) -> None:
+    number = library.file("a.jpg", (EIFFEL, 0.2, False))
+    page = client.get(f"/photos/{number}").text
+    assert "None of them" in page
+    assert "map-pin" not in page
+    client.post(f"/photos/{number}/verdict", data={"landmark": GATE})
+    page = client.get(f"/photos/{number}").text
+    assert "None of them" not in page
+    assert "Brandenburg Gate on the world map" in page

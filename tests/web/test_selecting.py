@@ -1,0 +1,139 @@
+"""Many photos of a grid chosen and judged at once: by mouse, by keyboard, and by fingers on a phone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from browser import PHONE, axe_findings, open_browser, open_page, serving
+from library_photos import EIFFEL, GATE, LibraryPhotos, picture
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tagger.database import Database
+from tagger.settings import Settings
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    made = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for n in range(8):
+        data = picture((30 * n, 120, 200 - 20 * n))
+        made.file(f"photo-{n}.jpg", (EIFFEL, 0.8, True), (GATE, 0.1, False), data=data)
+    return made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
+    with serving(web_settings) as url:
+        yield url
+
+
+def selecting(page: Page) -> None:
+    page.get_by_role("button", name="Select").click()
+
+
+def test_a_range_is_rejected_and_undone(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        selecting(page)
+        tiles = page.locator("[data-grid] > li")
+        tiles.nth(0).click()
+        tiles.nth(2).click(modifiers=["Shift"])
+        expect(page.locator(".action-bar")).to_contain_text("3 photos chosen")
+        page.get_by_role("button", name="Reject all").click()
+        expect(page.locator("#toasts")).to_contain_text("3 photos rejected")
+        page.locator(".action-bar").get_by_role("button", name="Undo").click()
+        expect(page.locator("#toasts")).to_contain_text("Undone on 3 photos")
+        assert axe_findings(page) == []
+
+
+def test_the_keyboard_chooses_a_range(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        selecting(page)
+        page.locator("[data-grid] > li a").nth(1).focus()
+        page.keyboard.press("Space")
+        for _ in range(3):
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("Shift+Space")
+        expect(page.locator(".action-bar")).to_contain_text("4 photos chosen")
+        checked = page.locator('[data-grid] a[aria-checked="true"]')
+        expect(checked).to_have_count(4)
+        page.keyboard.press("Space")
+        expect(checked).to_have_count(3)
+
+
+@contextmanager
+def held(page: Page, tile: Locator) -> Iterator[None]:
+    """A finger on the tile, lifted at the end."""
+    box = tile.bounding_box()
+    assert box is not None
+    point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    finger = page.context.new_cdp_session(page)
+    finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+    yield
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def test_on_a_phone_fingers_choose_reject_and_undo(
+    browser: Browser, address: str, library: LibraryPhotos
+) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}", screen=PHONE) as page:
+        page.get_by_role("button", name="Select").tap()
+        bar = page.locator(".action-bar")
+        expect(bar).to_contain_text("Tap photos; press long for all in between")
+        tiles = page.locator("[data-grid] > li")
+        tiles.nth(1).tap()
+        with held(page, tiles.nth(6)):
+            expect(bar).to_contain_text("6 photos chosen")
+        tiles.nth(3).tap()
+        expect(bar).to_contain_text("5 photos chosen")  # and lifting the finger chose nothing
+        for name in ("Confirm all", "Reject all", "Undo", "Done"):
+            box = bar.get_by_role("button", name=name).bounding_box()
+            assert box is not None
+            assert box["height"] >= 44
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= PHONE.width
+        assert axe_findings(page) == []
+        bar.get_by_role("button", name="Reject all").tap()
+        expect(page.locator("#toasts")).to_contain_text("5 photos rejected")
+        known = page.request.get(f"{address}/api/photos?landmark={EIFFEL}").json()["photos"]
+        assert [photo["id"] for photo in known] == [1, 4, 8]
+        page.locator("#toasts").get_by_role("button", name="Undo").tap()
+        expect(page.locator("#toasts")).to_contain_text("Undone on 5 photos")
+        known = page.request.get(f"{address}/api/photos?landmark={EIFFEL}").json()["photos"]
+        assert len(known) == 8
+        bar.get_by_role("button", name="Done").tap()
+        tiles.nth(0).tap()
+        page.wait_for_url("**/photos/1?**")
+
+
+def test_the_keyboard_chooses_and_photos_remember_their_query(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        selecting(page)
+        page.locator("[data-grid] > li a").nth(1).focus()
+        page.keyboard.press("Space")
+        expect(page.locator(".action-bar")).to_contain_text("1 photo chosen")
+        page.get_by_role("button", name="Done").click()
+        page.locator("[data-grid] > li a").nth(1).click()
+        page.wait_for_url(f"**/photos/2?landmark={EIFFEL}&within=1")
+
+
+def test_more_than_fifty_are_asked_about(browser: Browser, address: str, library: LibraryPhotos) -> None:
+    for n in range(52):
+        library.number(f"more-{n}.jpg", (EIFFEL, 0.9, True))
+    page = browser.new_page(viewport={"width": 1440, "height": 2000})  # photos without files complain
+    page.goto(f"{address}/landmarks/{EIFFEL}")
+    selecting(page)
+    tiles = page.locator("[data-grid] > li")
+    expect(tiles).to_have_count(60)
+    tiles.nth(0).click()
+    tiles.nth(59).click(modifiers=["Shift"])
+    page.get_by_role("button", name="Confirm all").click()
+    page.get_by_role("button", name="Confirm 60 photos").click()
+    expect(page.locator("#toasts")).to_contain_text("60 photos confirmed")
+    page.close()
