@@ -5,10 +5,10 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint format hooks lock clean
+.PHONY: help setup demo screenshots test faults lint format hooks lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready  ## a .venv with tagger and trainer in it, from the lock
 
@@ -36,6 +36,10 @@ demo: setup  ## tag PHOTOS=folder: Redis, a worker, a SQLite database, and what 
 		echo "the database is one of its own: put TAGGER_DATA_FOLDER=build/demo in front of what you ask next"; \
 	fi; \
 	$(BIN)/tagger up --once "$$folder" || [ $$? -eq 3 ]
+
+screenshots: export PYTHONPATH := .:tests:tests/web
+screenshots: setup  ## take the pictures of the page for docs/page.md anew; needs Chromium
+	$(BIN)/python tests/web/screenshots.py
 
 test: setup lint  ## all tests, lint, types and import rules
 	$(BIN)/pytest -n 3 --dist worksteal

@@ -1,0 +1,46 @@
+"""The pictures of the page: those that its tour shows are those that the script takes, and it takes them as they should be."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import open_browser
+from drawn_library import draw_library
+from drawn_model import learn_landmarks
+from PIL import Image
+from playwright.sync_api import Browser
+from screenshots import PICTURED, PICTURES, take, toured
+from shown_library import shown_library
+
+MOST_BYTES = 2_500_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+def test_every_picture_of_the_tour_is_one_that_the_script_takes() -> None:
+    assert toured()
+    assert set(toured()) <= set(PICTURED)
+
+
+def test_the_pictures_that_are_kept_are_those_of_the_tour() -> None:
+    kept = [*PICTURES.iterdir()]
+    assert sorted(path.name for path in kept) == sorted(f"{name}.webp" for name in toured())
+    assert sum(path.stat().st_size for path in kept) < MOST_BYTES
+
+
+def test_pictures_are_taken_of_a_drawn_library(browser: Browser, tmp_path: Path) -> None:
+    draw_library(tmp_path / "Pictures", most=6)
+    learn_landmarks(tmp_path / "drawn.pt", each=8)
+    wanted = ["library-phone", "jobs-phone"]
+    with shown_library(tmp_path, tmp_path / "drawn.pt") as library:
+        take(browser, library, tmp_path / "out", wanted)
+    taken = sorted((tmp_path / "out").iterdir())
+    assert sorted(path.stem for path in taken) == sorted(wanted)
+    for path in taken:
+        with Image.open(path) as picture:
+            assert picture.size == (390, 844)
+            assert len(picture.convert("RGB").getcolors(2**20) or range(2**20)) > 100
