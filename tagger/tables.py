@@ -228,7 +228,7 @@ photos = Table(
     Column("failure_job_id", _Id),
     Column("failure_attempts", Integer),
     UniqueConstraint("root_id", "path", "path_bytes"),
-    Index(None, "content_id"),
+    Index(None, "content_id", "gone_since"),
     Index(None, "taken_at"),
 )
 Index(
