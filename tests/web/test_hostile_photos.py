@@ -1,0 +1,225 @@
+"""Photos and names that nobody means well with, in a real Chromium: nothing of them runs, no element is made of them."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from artifacts import tiny_artifact
+from browser import open_browser, open_page, serving
+from library_photos import LibraryPhotos, picture
+from playwright.sync_api import Browser, Page, expect
+from served import photo, settings_in
+
+from tagger.artifact import Label
+from tagger.backfill import Backfill, What
+from tagger.database import open_database
+from tagger.ledger.jobs import NewJob, create_job, finish_scan, wait_for_root
+from tagger.schedules import add_schedule
+from tagger.settings import Settings
+from tagger.tables import Priority, Runner
+from tagger.web.safety import POLICY
+
+EVIL = '"><img src=x onerror=hit=1><script>hit=1<'
+SCRIPT = b"<html><body><script>window.hit = 1</script><img src=x onerror='window.hit = 1'></body></html>"
+IMAGES = {
+    "html-behind.jpg": picture() + SCRIPT,
+    "html-in-a-comment.jpg": picture()[:20] + b"\xff\xfe\x00\x68" + SCRIPT[:102] + picture()[20:],
+    "script.gif": b"GIF89a=1;window.hit=1;//" + bytes(40),
+    "script.bmp": b"BM=1;window.hit=1;//" + bytes(60),
+    "html-with-a-head.png": b"\x89PNG\r\n\x1a\n" + SCRIPT,
+}
+NO_IMAGES = {
+    "drawing.jpg": b"<svg xmlns='http://www.w3.org/2000/svg' onload='hit=1'><script>hit=1</script></svg>",
+    "page.jpg": SCRIPT + picture(),
+    "document.jpg": b"%PDF-1.4\n1 0 obj<</OpenAction<</S/JavaScript/JS(app.alert(1))>>>>\n" + picture(),
+    "archive.png": b"PK\x03\x04" + bytes(26) + photo(),
+}
+HIT = "() => [window.hit, document.querySelectorAll('img[src=x], script:not([src]), svg [onload]').length]"
+UNTOUCHED = [None, 0]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A library in which every name that anybody may choose is evil: files, folders, landmarks, models, people, schedules."""
+    folder = tmp_path_factory.mktemp("hostile")
+    made = settings_in(folder)
+    place = {"country": EVIL, "city": EVIL, "region": EVIL, "latitude": 48.0, "longitude": 2.0}
+    tiny_artifact(folder / "tiny.pt", [Label(label=f"00.{EVIL}", slug="evil", name=EVIL, **place)], name=EVIL)
+    with closing(open_database(made.effective_database_url)) as database:
+        library = LibraryPhotos(database, made, folder / EVIL)
+        for name, data in (IMAGES | NO_IMAGES).items():
+            library.file(f"{EVIL}/{name}", ("evil", 0.9, True), data=data)
+        library.file(f"{EVIL}.jpg", ("evil", 0.9, True), digest="evil")
+        library.file(f"unknown {EVIL}.jpg", ("evil", 0.1, False))
+        library.verdict("evil", "evil", "confirmed")
+        job = create_job(database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS))
+        finish_scan(database, job)
+        wait_for_root(database, create_job(database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS)), EVIL)
+        nightly = Backfill(What.ALL, under=(library.root,), scan=(library.root,))
+        add_schedule(database, EVIL, "0 3 * * *", nightly, Priority.BULK, "Europe/Paris")
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(settings: Settings) -> Iterator[str]:
+    with serving(settings) as url:
+        yield url
+
+
+def numbers(page: Page) -> dict[str, int]:
+    found = page.request.get("/api/photos?any_rank=1").json()["photos"]
+    return {Path(each["path"]).name: each["id"] for each in found}
+
+
+# ---------- files that are two things ----------
+
+
+def test_what_is_a_page_or_a_script_too_is_an_image_or_an_error_and_never_runs(
+    browser: Browser, address: str
+) -> None:
+    as_script = """(address) => new Promise((told) => {
+      const script = document.createElement("script");
+      [script.onload, script.onerror, script.src] = [() => told("ran"), () => told("refused"), address];
+      document.head.append(script);
+    })"""
+    with browser.new_context(base_url=address) as context:
+        page = context.new_page()
+        page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+        known = numbers(page)
+        for name in IMAGES | NO_IMAGES:
+            there = f"/api/photos/{known[name]}/image"
+            answer = page.goto(there)
+            assert answer is not None
+            kind = answer.headers["content-type"]
+            assert kind.startswith("image/") if name in IMAGES else kind == "application/json", name
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["content-security-policy"] == POLICY
+            assert page.evaluate("document.contentType") == kind
+            assert page.evaluate("window.hit") is None, name
+            page.goto("/library")
+            assert page.evaluate(as_script, there) == "refused", name
+            assert page.evaluate("window.hit") is None, name
+
+
+# ---------- names ----------
+
+
+PAGES = {
+    "/library": EVIL,
+    "/library?country={evil}": EVIL,
+    "/search?q={evil}": EVIL,
+    "/landmarks/evil": EVIL,
+    "/photos": "Filters",
+    "/photos?under=/{evil}&landmark=evil&model={evil}": EVIL,
+    "/photos?landmark={evil}{evil}": EVIL,
+    "/unknown": "Unknown",
+    "/map": EVIL,
+    "/photos/{photo}": EVIL,
+    "/jobs": EVIL,
+    "/jobs/2": EVIL,
+    "/jobs/new": EVIL,
+    "/jobs/schedules/new": EVIL,
+    "/": EVIL,
+    "/no-such-{evil}": "Nothing is here",
+}
+"""And the words that have to be there for a page to prove anything."""
+
+
+def test_names_are_text_on_every_page(browser: Browser, address: str) -> None:
+    with browser.new_context(base_url=address) as context:
+        page = context.new_page()
+        page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+        chosen = numbers(page)[f"{EVIL}.jpg"]
+        for path, shown in PAGES.items():
+            page.goto(path.format(evil=EVIL, photo=chosen))
+            assert shown in page.evaluate("document.body.textContent"), path
+            assert page.evaluate(HIT) == UNTOUCHED, path
+
+
+def test_names_are_text_in_what_scripts_put_there(browser: Browser, address: str) -> None:
+    """An upload's name and its verdict, the search for a landmark, what is said after a word, tiles that were fetched."""
+    with open_page(browser, address, base=address) as page:
+        file = {"name": f"{EVIL}.png", "mimeType": "image/png", "buffer": photo()}
+        page.set_input_files("#photo", files=[file])
+        expect(page.locator(".result [data-name]")).to_have_text(file["name"])
+        expect(page.locator(".result[aria-busy]")).to_have_count(0, timeout=60_000)
+        assert EVIL in page.locator("#said").text_content()
+        assert page.evaluate(HIT) == UNTOUCHED
+        page.goto(f"/photos/{numbers(page)[f'{EVIL}.jpg']}")
+        page.keyboard.press("r")
+        expect(page.locator("#said")).to_have_text(f"{EVIL} rejected")
+        page.keyboard.press("n")
+        page.get_by_label("Landmark, city or country").fill("img")
+        expect(page.locator("[data-found] button")).to_contain_text(EVIL)
+        assert page.evaluate(HIT) == UNTOUCHED
+        page.goto("/landmarks/evil")
+        page.get_by_role("button", name="Select").click()
+        page.locator("[data-grid] > li a").first.click()
+        page.get_by_role("button", name="Confirm all").click()
+        expect(page.locator("#toasts")).to_contain_text("1 photo confirmed")
+        assert page.evaluate(HIT) == UNTOUCHED
+
+
+# ---------- a page of somebody else, on another port of this machine ----------
+
+FORMS = {
+    "/photos/1/verdict": ("application/x-www-form-urlencoded", {"landmark": "evil", "verdict": "rejected"}),
+    "/photos/2/verdict": ("multipart/form-data", {"landmark": "evil", "verdict": "rejected"}),
+    "/jobs/backfill": ("application/x-www-form-urlencoded", {"what": "all"}),
+    "/jobs/2/cancel": ("application/x-www-form-urlencoded", {}),
+    "/jobs/schedules/remove": ("application/x-www-form-urlencoded", {"name": EVIL}),
+    "/api/verdicts": ("text/plain", {'{"verdict":"rejected","query":{"landmark":"evil"},"x":"': '"}'}),
+    "/api/jobs/2/cancel": ("application/x-www-form-urlencoded", {}),
+}
+
+
+@contextmanager
+def evil_page(folder: Path, address: str) -> Iterator[str]:
+    """A page with a form for each of FORMS, from a server of its own."""
+    parts = []
+    for path, (kind, fields) in FORMS.items():
+        inputs = "".join(
+            f"<input name='{name.replace(chr(39), '&#39;')}' value='{value.replace(chr(39), '&#39;')}'>"
+            for name, value in fields.items()
+        )
+        parts.append(f"<form method=post enctype='{kind}' action='{address}{path}'>{inputs}</form>")
+    (folder / "index.html").write_text("<!doctype html>" + "".join(parts))
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_said: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_forms_of_another_site_change_nothing(browser: Browser, address: str, tmp_path: Path) -> None:
+    looks = ("/api/verdicts", "/api/schedules", "/api/photos?any_rank=1", "/api/jobs/2")
+    with evil_page(tmp_path, address) as elsewhere, browser.new_context(base_url=address) as context:
+        page = context.new_page()
+        page.goto("/library")
+        before = [page.request.get(look).json() for look in looks]
+        for position, path in enumerate(FORMS):
+            page.goto(elsewhere)
+            with page.expect_navigation() as navigation:
+                page.evaluate("(position) => document.forms[position].submit()", position)
+            assert navigation.value.status == 403, path
+            assert "another site" in page.locator("body").inner_text()
+        assert [page.request.get(look).json() for look in looks] == before

@@ -1,0 +1,166 @@
+"""The same library on SQLite and on PostgreSQL: the same pages, the same answers, and those of the command line."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from datetime import UTC, datetime, timedelta
+from json import loads
+from pathlib import Path
+from typing import Any
+
+import pytest
+from folders import TaggedFolder
+from library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
+from served import HERE, settings_in
+from starlette.testclient import TestClient
+
+from tagger.backfill import Backfill, What
+from tagger.cli import console
+from tagger.cli.main import main
+from tagger.database import Database, open_database
+from tagger.schedules import add_schedule
+from tagger.settings import Settings
+from tagger.tables import Priority
+from tagger.web.app import make_app
+from tagger.web.safety import Safety
+
+FIRST = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+VIEWS = (
+    "/library", "/library?country=France", "/library?q=chateau", "/map", "/unknown", "/search?q=%C3%A9iffel",
+    "/landmarks/eiffel-tower", "/photos", "/photos?any_rank=1", "/photos?min_score=0.75", "/photos?near=48.86,2.29",
+    "/photos?taken_after=2026-01-04&taken_before=2026-01-20", "/photos?country=france&any_rank=1", "/photos?untagged=1",
+    "/photos?under={root}/%C3%89t%C3%A9", "/photos/1?landmark=eiffel-tower", "/photos/5?any_rank=1&within=1", "/photos/22",
+    "/jobs", "/jobs/new",
+)  # fmt: skip
+ANSWERS = (
+    "/api/landmarks", "/api/landmarks.csv", "/api/landmarks?all=1", "/api/photos", "/api/photos?any_rank=1&limit=7",
+    "/api/photos.csv?any_rank=1", "/api/photos.geojson", "/api/photos.ndjson?country=France", "/api/photos/1",
+    "/api/photos?landmark=nowhere", "/api/photos?under={root}/%C3%89t%C3%A9", "/api/verdicts", "/api/schedules", "/api/status",
+)  # fmt: skip
+
+
+def fill(database: Database, settings: Settings, root: Path) -> None:
+    """Photos of three landmarks and of nothing, copies, odd names, dates and none, what people said."""
+    library = LibraryPhotos(database, settings, root)
+    slugs = (EIFFEL, GATE, VERSAILLES)
+    for n in range(40):
+        name: str | bytes = (
+            b"odd-\xff%d.jpg" % n if n % 9 == 0 else f"{('Été', 'ete', 'Z_')[n % 3]}/{n} %.jpg"
+        )
+        said = [(slugs[n % 3], 0.6 + n / 100, n % 4 > 0), (slugs[(n + 1) % 3], 0.55, n % 5 == 0)]
+        taken_at = FIRST + timedelta(days=n // 2) if n % 7 else None
+        looked = n % 11 > 0
+        library.file(
+            name, *said, digest=f"picture {n // 2 * 2}", looked=looked, taken_at=taken_at,
+            data=picture((n, 90, 90)), mtime_ns=n, size_bytes=1000,
+        )  # fmt: skip
+    library.verdict("picture 4", EIFFEL, "confirmed")
+    library.verdict("picture 14", VERSAILLES, "rejected")
+    library.gone("Z_/5 %.jpg")
+
+
+def client_of(stack: ExitStack, settings: Settings, database: Database) -> TestClient:
+    app = make_app(settings, database, Safety("127.0.0.1", 8080, None, settings.web_upload_bytes))
+    return stack.enter_context(TestClient(app, base_url=HERE, raise_server_exceptions=False))
+
+
+@pytest.fixture
+def clients(tmp_path: Path, postgres_url: str) -> Iterator[list[TestClient]]:
+    """One of each database."""
+    settings = settings_in(tmp_path)
+    with ExitStack() as stack:
+        made = []
+        for url in (f"sqlite:///{tmp_path / 'known.sqlite'}", postgres_url):
+            database = stack.enter_context(closing(open_database(url)))
+            fill(database, settings, tmp_path / "photos")
+            made.append(client_of(stack, settings, database))
+        yield made
+
+
+def test_pages_and_answers_do_not_tell_which_database_there_is(
+    clients: list[TestClient], tmp_path: Path
+) -> None:
+    for view in (*VIEWS, *ANSWERS):
+        address = view.format(root=tmp_path / "photos")
+        on_sqlite, on_postgresql = (client.get(address) for client in clients)
+        assert on_sqlite.status_code == on_postgresql.status_code, view
+        assert on_postgresql.text == on_sqlite.text, view
+
+
+def test_a_word_does_the_same_on_both(clients: list[TestClient]) -> None:
+    said: list[list[Any]] = []
+    for client in clients:
+        one = {"landmark": GATE, "verdict": "confirmed", "by": "ada"}
+        many = {"verdict": "rejected", "query": {"landmark": EIFFEL}, "by": "bob"}
+        answers = [
+            client.post("/api/photos/1/verdicts", json=one).json(),
+            client.post("/api/verdicts", json=many).json(),
+            client.request("DELETE", "/api/photos/1/verdicts", json=one).json(),
+            client.get("/api/photos?landmark=eiffel-tower").json(),
+            client.get("/api/landmarks").json(),
+            client.get("/photos/999").status_code,
+        ]
+        said.append(answers)
+    assert said[0] == said[1]
+    assert said[0][3]["photos"] == []
+
+
+# ---------- the command line ----------
+
+
+@pytest.fixture
+def typed(
+    web_settings: Settings, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Callable[..., Any]:
+    """`typed("query")` types that command with --json in this process, and gives its document."""
+    monkeypatch.setenv("TAGGER_DATABASE_URL", web_settings.effective_database_url)
+    monkeypatch.setenv("TAGGER_DATA_FOLDER", str(web_settings.data_folder))
+    monkeypatch.delenv("TAGGER_CONFIG", raising=False)
+
+    def run(*words: object) -> Any:
+        monkeypatch.setattr(sys, "argv", ["tagger", *map(str, words), "--json"])
+        monkeypatch.setattr(console.loudness, "level", 0)
+        capfdbinary.readouterr()
+        with suppress(SystemExit):
+            main()
+        return loads(capfdbinary.readouterr().out)
+
+    return run
+
+
+def test_the_api_says_what_the_commands_print(
+    client: TestClient, web_database: Database, tmp_path: Path, typed: Callable[..., Any]
+) -> None:
+    (tmp_path / "library").mkdir()
+    folder = TaggedFolder(web_database, tmp_path / "library")
+    photos = [folder.draw(f"{n}.jpg", n % 3, shade=n) for n in range(6)]
+    (folder.folder / "broken.jpg").write_bytes(b"\xff\xd8no photo")
+    folder.tag()
+    nightly = Backfill(What.UNTAGGED)
+    add_schedule(web_database, "every / night", "0 3 * * *", nightly, Priority.BULK, "Europe/Paris")
+    client.post("/api/photos/1/verdicts", json={"landmark": GATE, "verdict": "rejected", "by": "ada"})
+
+    def api(path: str) -> Any:
+        answer = client.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    assert api("/api/landmarks") == typed("landmarks")
+    assert api("/api/landmarks?all=1&country=france") == typed("landmarks", "--all", "--country", "france")
+    assert without_numbers(api("/api/photos")["photos"], "id") == typed("query")
+    found = api("/api/photos?any_rank=1&landmark=eiffel-tower")["photos"]
+    assert without_numbers(found, "id") == typed("query", "--any-rank", "--landmark", EIFFEL)
+    numbers = {Path(each["path"]).name: each["id"] for each in api("/api/photos?any_rank=1")["photos"]}
+    for path in photos[:2]:
+        (shown,) = without_numbers([api(f"/api/photos/{numbers[path.name]}")], "id")
+        assert shown == typed("show", path)
+    assert without_numbers(api("/api/jobs/1/failures")["failures"], "photo") == typed("failures", 1)
+    assert api("/api/status")["jobs"] == typed("status")["jobs"]
+    assert api("/api/schedules") == typed("schedule", "list")
+    assert api("/api/verdicts")["verdicts"] == typed("verdicts", "list")
+
+
+def without_numbers(documents: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Commands name photos by path alone."""
+    assert documents
+    return [{key: value for key, value in each.items() if key != name} for each in documents]

@@ -1,0 +1,87 @@
+"""Two people at once: each sees what the other did, and of two words the later one stands without anybody being told of an error."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from browser import DESKTOP, PHONE, open_browser, open_page, serving
+from library_photos import EIFFEL, GATE, LibraryPhotos, picture
+from playwright.sync_api import Browser, Page, expect
+from served import settings_in
+
+from tagger.database import open_database
+
+STATE = f'#judgement [data-landmark="{EIFFEL}"]'
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    settings = settings_in(tmp_path)
+    with closing(open_database(settings.effective_database_url)) as database:
+        library = LibraryPhotos(database, settings, tmp_path / "photos")
+        for n in range(12):
+            library.file(f"{n}.jpg", (EIFFEL, 0.9, True), (GATE, 0.1, False), data=picture((20 * n, 9, 9)))
+    with serving(settings) as url:
+        yield url
+
+
+def state(page: Page) -> str:
+    return str(page.locator(STATE).get_attribute("data-state"))
+
+
+def test_words_said_at_once_all_arrive_and_the_last_one_stands_for_both(
+    browser: Browser, address: str
+) -> None:
+    with (
+        open_page(browser, f"{address}/photos/1", base=address) as one,
+        open_page(browser, f"{address}/photos/1", base=address, screen=PHONE) as other,
+    ):
+        for _ in range(4):
+            for key in "cr":
+                one.keyboard.press(key)
+                other.keyboard.press("r" if key == "c" else "c")
+        for page in (one, other):
+            page.keyboard.press("2")
+            page.keyboard.press("c")  # the last of all, which no word before it looks like
+            expect(page.locator("#said")).to_have_text("Brandenburg Gate confirmed")
+            expect(page.locator(".toast--bad")).to_have_count(0)
+            page.keyboard.press("1")
+        other.keyboard.press("r")
+        expect(other.locator("#said")).to_have_text("Eiffel Tower rejected")
+        one.keyboard.press("c")
+        expect(one.locator("#said")).to_have_text("Eiffel Tower confirmed")
+        for page in (one, other):
+            page.reload()
+            assert state(page) == "confirmed"
+            expect(page.locator(".toast--bad")).to_have_count(0)
+
+
+def test_many_photos_that_one_rejects_are_gone_for_the_other_who_undoes_nothing_of_it(
+    browser: Browser, address: str
+) -> None:
+    there = f"{address}/landmarks/{EIFFEL}"
+    with (
+        open_page(browser, there, base=address, screen=DESKTOP) as one,
+        open_page(browser, there, base=address) as other,
+    ):
+        for page, words, last in ((one, "Reject all", 7), (other, "Confirm all", 3)):
+            page.get_by_role("button", name="Select").click()
+            page.locator("[data-grid] > li a").nth(0).click()
+            page.locator("[data-grid] > li a").nth(last).click(modifiers=["Shift"])
+            page.get_by_role("button", name=words).click()
+            expect(page.locator("#toasts")).to_contain_text(f"{last + 1} photos")
+        one.reload()
+        expect(one.locator("[data-grid] > li")).to_have_count(
+            8
+        )  # four that the other confirmed since, four nobody judged
+        other.locator(".action-bar").get_by_role("button", name="Undo").click()
+        expect(other.locator("#toasts")).to_contain_text("Undone on 4 photos")
+        one.reload()
+        expect(one.locator("[data-grid] > li")).to_have_count(4)  # the first one's word stands again
