@@ -125,16 +125,19 @@ def list_runs(database: Database, name: str, limit: int) -> list[Run]:
         ]
 
 
-def run_now(database: Database, settings: Settings, name: str) -> Run:
-    """Make a run at once, whether or not it is due.
+def run_now(
+    database: Database, settings: Settings, name: str, on_found: OnFound = lambda _count: None
+) -> Run:
+    """Make a run at once, whether or not it is due. `on_found` as of `run_due`.
 
     Raises:
+        RunPutOff: `on_found` raised it.
         ScheduleNotFound: there is none of that name.
         TaggerError: what a backfill raises.
     """
     with database.read() as connection:
         row = _named(connection, name)
-    run = _run(database, settings, row, datetime.now(UTC))
+    run = _run(database, settings, row, datetime.now(UTC), on_found)
     if run is None:
         raise ScheduleNotFound(name=name, names="it was removed at this moment")
     return run

@@ -22,7 +22,7 @@ from tagger.errors import ScanEnded, TaggerError
 from tagger.ledger.jobs import NewJob, cancel_job, create_job, finish_scan, kept_alive
 from tagger.looks import look_of
 from tagger.scan import Scan, ScanReport, Selection, check_roots
-from tagger.schedules import Run, list_runs, run_now
+from tagger.schedules import Run, RunPutOff, list_runs, run_now
 from tagger.settings import Settings
 from tagger.tables import Priority, Runner
 from tagger.writing.asked import WriteAsked
@@ -82,7 +82,8 @@ class Starter:
 
         def fill(job: int) -> ScanReport:
             with kept_alive(self._database, job):
-                report = Scan(self._database, job, look, self._settings.roots).run(selection, self._on_found)
+                scan = Scan(self._database, job, look, self._settings.roots)
+                report = scan.run(selection, self._until_stopped(_Stopped))
             finish_scan(self._database, job, _note(report))
             return report
 
@@ -100,7 +101,8 @@ class Starter:
         new = new_job(self._database, self._settings, wanted, priority)
 
         def fill(job: int) -> ScanReport:
-            return fill_backfill(self._database, wanted, job, new.model_id, selection, places, self._on_found)
+            on_found = self._until_stopped(_Stopped)
+            return fill_backfill(self._database, wanted, job, new.model_id, selection, places, on_found)
 
         return self._begin(new, fill)
 
@@ -170,7 +172,10 @@ class Starter:
 
     def _make_run(self, name: str, made: Future[Run]) -> None:
         try:
-            run = run_now(self._database, self._settings, name)
+            run = run_now(self._database, self._settings, name, self._until_stopped(RunPutOff))
+        except RunPutOff:
+            text = "The server ends. The run is left to the clock of schedules."
+            made.set_exception(HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text))
         except Exception as error:
             if not isinstance(error, TaggerError):
                 log.exception("the run of a schedule failed in a way that nobody foresaw")
@@ -204,11 +209,12 @@ class Starter:
         except SQLAlchemyError as error:  # whoever sees it next ends it
             log.warning("job %d could not be ended: %s", job, type(error).__name__)
 
-    @property
-    def _on_found(self) -> OnFound:
+    def _until_stopped(self, stopped: type[Exception]) -> OnFound:
+        """For a scan to call now and then."""
+
         def go_on(_count: int) -> None:
             if self._stopping.is_set():
-                raise _Stopped
+                raise stopped
 
         return go_on
 

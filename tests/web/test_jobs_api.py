@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -322,6 +323,26 @@ def test_nobody_waits_for_the_scan_of_a_run(
     while (job := client.get(f"/api/jobs/{run['job']}").json())["state"] == "scanning":
         time.sleep(0.05)
     assert (job["state"], job["total"]) == ("queued", 2)
+
+
+def test_a_run_whose_server_ends_is_left_to_the_clock(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_many(tmp_path / "photos", 2)
+    sent = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged", "scan": [str(tmp_path / "photos")]}
+    client.post("/api/schedules", json=sent)
+    place = client.app.state.place  # type: ignore[attr-defined]
+
+    def ended(*given: Any) -> Any:
+        place.stopping.set()
+        return fill_backfill(*given)
+
+    monkeypatch.setattr(schedules, "fill_backfill", ended)
+    answer = client.post("/api/schedules/nightly/run-now")
+    assert answer.status_code == 503
+    assert "left to the clock" in answer.json()["error"]
+    (late,) = client.get("/api/schedules").json()
+    assert datetime.fromisoformat(late["next_due"]) <= datetime.now(UTC)
 
 
 def test_a_run_that_cannot_be_begun_says_why(client: TestClient, tmp_path: Path) -> None:
