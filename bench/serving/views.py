@@ -16,8 +16,8 @@ from tagger.query import PhotoQuery, find_tagged_page
 from tagger.query.cursors import cursor_of
 
 TARGET_MS = 300.0
-COUNTING = b"Photos are being counted"
-"""A page that says so asks for itself again after a second, until it has the numbers."""
+COUNTING = (b"Photos are being counted", b"Covers are being chosen")
+"""A page that says one of these asks for itself again after a second, until it has the numbers."""
 ASKED_AGAIN_S = 1.0
 
 
@@ -116,7 +116,7 @@ def until_counted(server: Server, address: str) -> tuple[Answer, float]:
     """The first answer, and when an answer was complete."""
     began = time.perf_counter()
     first = answer = server.get(address)
-    while COUNTING in answer.body:
+    while any(words in answer.body for words in COUNTING):
         time.sleep(ASKED_AGAIN_S)
         answer = server.get(address)
     return first, time.perf_counter() - began

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 PATIENCE_S = 0.4
 """How long a page waits for what is being found out."""
+FIRST_PATIENCE_S = 1.2
+"""How long for the first covers of all; a library without any looks broken."""
 COUNTS_FRESH_S = 2.0
 COVERS_FRESH_S = 60.0
 COST_TIMES = 20.0
@@ -55,7 +57,7 @@ class Overview:
 
     def covers(self) -> Mapping[str, Cover] | None:
         """A cover for each landmark that has photos, by slug; None: not known yet."""
-        return self._covers.get(PATIENCE_S)
+        return self._covers.get(PATIENCE_S if self._covers.is_there else FIRST_PATIENCE_S)
 
     def close(self) -> None:
         """Wait for what is being found out."""
@@ -73,6 +75,11 @@ class Lately(Generic[T]):
         self._finder: threading.Thread | None = None
         self._found: T | None = None
         self._stale_at_s = 0.0
+
+    @property
+    def is_there(self) -> bool:
+        """Whether anything was found yet."""
+        return self._found is not None
 
     def get(self, patience_s: float) -> T | None:
         """The newest that can be had within `patience_s`; None: there is none yet."""

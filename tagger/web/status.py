@@ -1,14 +1,17 @@
 """One look at jobs, workers and queues, as `tagger status` has it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sqlalchemy import select
 
 from tagger.database import Database
 from tagger.errors import JobNotFound
 from tagger.job_documents import job_document, worker_document
 from tagger.ledger.progress import JobProgress, WorkerSeen, list_jobs, list_latest, list_workers
 from tagger.settings import Settings
+from tagger.tables import jobs
 
 JOBS_SHOWN = 20
 """On a page, beside the open ones."""
@@ -46,6 +49,13 @@ def status_of(settings: Settings, database: Database, most: int) -> Status:
     jobs, older = list_latest(database, most)
     queues, problem = queue_depths(find_broker(settings, start=False))
     return Status(jobs, older, list_workers(database), queues, problem)
+
+
+def options_of(database: Database, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """What each of these jobs was asked to do."""
+    query = select(jobs.c.id, jobs.c.options).where(jobs.c.id.in_(tuple(numbers)))
+    with database.read() as connection:
+        return {row.id: row.options for row in connection.execute(query)}
 
 
 def one_job(database: Database, job: int) -> JobProgress:

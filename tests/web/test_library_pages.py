@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from html import unescape
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
@@ -173,13 +174,51 @@ def test_every_filter_has_a_field_and_stays_in_the_address(
         "taken_after": "2026-01-01",
         "taken_before": "2026-02-01",
     }
-    page = client.get("/photos", params={**options, "unknown": "", "model": ""}).text
+    sent = client.get("/photos", params={**options, "which": "", "model": ""})
+    assert sent.status_code == 303
+    assert parse_qs(urlsplit(sent.headers["location"]).query) == {
+        name: [value] for name, value in options.items()
+    }
+    page = client.get(sent.headers["location"]).text
     assert tiles_of(page) == [1]
-    for name in (*options, "unknown", "untagged", "any_rank"):
+    for name in (*options, "which"):
         assert f'name="{name}"' in page
     assert "min_score=0.8" in address_of(page, "CSV")
-    without = client.get(address_of(page, "Without score from 0.8")).text
+    assert '<option value="0.8" selected>80\u202f%<' in page
+    without = client.get(address_of(page, "Without score from 80")).text
     assert tiles_of(without) == [1, 2]
+
+
+def test_a_score_of_ones_own_stays_chosen(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    page = client.get("/photos?min_score=0.42").text
+    scores = re.findall(r'<option value="(0[\d.]*)"( selected)?', page)
+    assert [value for value, _ in scores] == sorted((value for value, _ in scores), key=float)
+    assert [value for value, chosen in scores if chosen] == ["0.42"]
+
+
+@pytest.mark.parametrize(
+    ("which", "address", "numbers"),
+    [
+        ("", "/photos", [1]),
+        ("any_rank", "/photos?any_rank=1", [1, 2]),
+        ("unknown", "/photos?unknown=1", [2]),
+        ("untagged", "/photos?untagged=1", [3]),
+        ("nonsense", "/photos", [1]),
+    ],
+)
+def test_which_photos_are_chosen_by_one_field_and_named_by_their_option(
+    client: TestClient, library: LibraryPhotos, which: str, address: str, numbers: list[int]
+) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    library.photo("b.jpg", (EIFFEL, 0.2, False))
+    library.photo("c.jpg", looked=False)
+    sent = client.get("/photos", params={"which": which, "country": ""})
+    assert (sent.status_code, sent.headers["location"]) == (303, address)
+    page = client.get(address).text
+    assert tiles_of(page) == numbers
+    chosen = re.findall(r'<option value="(\w+)" selected', page)
+    assert chosen == ([which] if "=" in address else [])
 
 
 @pytest.mark.parametrize(
@@ -213,10 +252,37 @@ def test_the_map_has_a_dot_and_a_line_for_each_landmark(client: TestClient, libr
     library.photo("b.jpg", (GATE, 0.9, True))
     page = client.get("/map").text
     radii = [float(radius) for radius in re.findall(r'class="map-dot"[^>]* r="([\d.]+)"', page)]
-    assert radii == sorted(radii, reverse=True)  # small ones on top
-    assert len(radii) == 2
+    assert radii == [12.0, 6.0]  # small ones on top; the area says how many
+    assert "1 landmark, 4 photos" in page
+    countries = re.findall(r'class="strong">(\w+)<', page[page.index("map-list") :])
+    assert countries == ["France", "Germany"]
     assert page.count('href="/landmarks/eiffel-tower"') == 2
     assert 'aria-label="Eiffel Tower, 4 photos"' in page
+
+
+def test_a_part_of_the_map_shows_the_same_dots_more_closely(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    for n, slug in enumerate((EIFFEL, GATE)):
+        library.photo(f"{n}.jpg", (slug, 0.9, True))
+    world = client.get("/map").text
+    assert 'aria-current="true">World<' in world
+    assert "Africa" not in world  # where nothing is
+    closer = client.get(address_of(world, "Europe")).text
+    boxes = [
+        [float(number) for number in re.findall(r'class="map" viewBox="([^"]*)"', page)[0].split()]
+        for page in (world, closer)
+    ]
+    assert boxes[1][2] / boxes[1][3] == pytest.approx(boxes[0][2] / boxes[0][3], rel=0.01)
+    assert boxes[1][2] < boxes[0][2] / 3
+    dots = re.findall(r'class="map-dot" cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"', closer)
+    left, top, width, height = boxes[1]
+    for x, y, radius in dots:
+        assert left < float(x) < left + width
+        assert top < float(y) < top + height
+        assert float(radius) / width == pytest.approx(12 / 1000, rel=0.02)
+    assert len(dots) == 2
+    assert client.get("/map?part=Nowhere").text == world
 
 
 # ---------- hostile ----------
@@ -355,9 +421,17 @@ def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(
 ) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     may_end = threading.Event()
-    client.app.state.place.overview._counts = Lately(lambda: may_end.wait(30) and None, 1.0)  # type: ignore[attr-defined]
+    overview = client.app.state.place.overview  # type: ignore[attr-defined]
+    counts = overview._counts
+    overview._counts = Lately(lambda: may_end.wait(30) and None, 1.0)
     page = client.get("/library").text
     assert covers_of(page) == ["Eiffel Tower"]
     assert "Photos are being counted" in page
+    assert 'hx-trigger="load delay:1s"' in page
+    overview._counts, overview._covers = counts, overview._counts
+    page = client.get("/library").text
+    assert "1 photo<" in page
+    assert "Covers are being chosen" in page
+    assert "being counted" not in page
     assert 'hx-trigger="load delay:1s"' in page
     may_end.set()

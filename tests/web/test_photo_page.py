@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import DESKTOP, PHONE, Screen, axe_findings, open_browser, open_page, serving
-from library_photos import EIFFEL, GATE, LibraryPhotos, picture
+from library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 
@@ -55,12 +55,27 @@ def many_in(web_settings: Settings, tmp_path: Path) -> Settings:
 
 
 def test_the_page_says_what_is_known(client: TestClient, library: LibraryPhotos) -> None:
-    page = client.get("/photos/1")
-    assert page.status_code == 200
+    answer = client.get("/photos/1")
+    assert answer.status_code == 200
+    page = answer.text.replace("<wbr>", "")
     for words in ("Eiffel Tower", "photo-0.jpg", str(library.root), 'href="/api/photos/1"', "map-pin"):
-        assert words in page.text
-    assert "named by the model" in page.text
-    assert "seen, too unsure" in page.text
+        assert words in page
+    assert page.count("named by the model") == 1
+    assert page.count('class="bar"') == 1  # the others are a line each
+
+
+def test_what_is_hardly_likely_is_folded_away_but_keeps_its_key(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    said = ((EIFFEL, 0.9, True), (GATE, 0.004, False), (VERSAILLES, 0.002, False))
+    number = library.file("sure.jpg", *said, data=picture((1, 2, 3)))
+    page = client.get(f"/photos/{number}").text
+    assert "2 others, under 1\u202f%" in page
+    client.post(f"/photos/{number}/verdict", data={"landmark": VERSAILLES})
+    page = client.get(f"/photos/{number}").text
+    assert "1 other, under" in page
+    keys = re.findall(r'data-landmark="([^"]*)"[^>]*data-key="(\d)"', page)
+    assert keys == [(EIFFEL, "1"), (VERSAILLES, "3"), (GATE, "2")]
 
 
 def test_a_form_gives_a_word_and_takes_it_back(client: TestClient, library: LibraryPhotos) -> None:
@@ -210,6 +225,44 @@ def test_keys_confirm_reject_and_undo(browser: Browser, address: str) -> None:
         expect(page.locator("#said")).to_have_text("Brandenburg Gate confirmed")  # the server has it
         page.reload()
         state(page, "rejected")
+
+
+def test_a_key_opens_what_is_folded_away_and_it_stays_open(
+    browser: Browser, address: str, library: LibraryPhotos
+) -> None:
+    said = ((EIFFEL, 0.9, True), (GATE, 0.004, False), (VERSAILLES, 0.002, False))
+    number = library.file("sure.jpg", *said, data=picture((1, 2, 3)))
+    with open_page(browser, f"{address}/photos/{number}") as page:
+        row = page.locator(f'[data-landmark="{VERSAILLES}"]')
+        expect(row).to_be_hidden()
+        page.keyboard.press("3")
+        expect(row).to_be_visible()
+        page.keyboard.press("2")
+        page.keyboard.press("r")
+        expect(page.locator(f'.judged-line[data-landmark="{GATE}"]')).to_have_attribute(
+            "data-state", "rejected"
+        )
+        page.keyboard.press("3")
+        page.keyboard.press("c")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Eiffel Tower, Château de Versailles")
+        assert verdicts(page, address, number) == {GATE: "rejected", VERSAILLES: "confirmed"}
+
+
+def test_on_a_phone_the_name_and_the_way_on_are_seen_without_scrolling(
+    browser: Browser, address: str, library: LibraryPhotos
+) -> None:
+    tall = library.file("tall.jpg", (EIFFEL, 0.9, True), data=picture((9, 99, 9), (800, 1800)))
+    with open_page(browser, f"{address}/photos/{tall}?landmark={EIFFEL}", screen=PHONE) as page:
+        page.wait_for_function("() => document.querySelector('.photo-stage img').naturalHeight === 1800")
+        nav = page.locator(".photo-beside").bounding_box()
+        title = page.get_by_role("heading", level=1).bounding_box()
+        assert nav is not None
+        assert title is not None
+        assert title["y"] + title["height"] < nav["y"]
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        expect(page.get_by_role("link", name="Previous")).to_be_in_viewport(ratio=1)
+        page.get_by_role("link", name="Previous").tap()
+        page.wait_for_url("**/photos/4?**")
 
 
 def test_another_landmark_is_named_in_a_dialog(browser: Browser, address: str) -> None:

@@ -45,11 +45,20 @@ def test_a_range_is_rejected_and_undone(browser: Browser, address: str) -> None:
         tiles.nth(0).click()
         tiles.nth(2).click(modifiers=["Shift"])
         expect(page.locator(".action-bar")).to_contain_text("3 photos chosen")
-        page.get_by_role("button", name="Reject all").click()
+        expect(page.locator(".action-bar")).to_contain_text("Eiffel Tower?")
+        expect(page.locator(".action-bar").get_by_role("button", name="Undo")).to_be_hidden()
+        page.get_by_role("button", name="Reject 3").click()
         expect(page.locator("#toasts")).to_contain_text("3 photos rejected")
         page.locator(".action-bar").get_by_role("button", name="Undo").click()
         expect(page.locator("#toasts")).to_contain_text("Undone on 3 photos")
         assert axe_findings(page) == []
+
+
+def test_photos_of_a_query_are_selected_too_and_no_other_name_is_said(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos?landmark={EIFFEL}&min_score=0.5") as page:
+        selecting(page)
+        page.locator("[data-grid] > li").first.click()
+        expect(page.locator('.action-bar [role="status"]')).to_have_text("1 photo chosen")
 
 
 def test_the_keyboard_chooses_a_range(browser: Browser, address: str) -> None:
@@ -92,17 +101,22 @@ def test_on_a_phone_fingers_choose_reject_and_undo(
             expect(bar).to_contain_text("6 photos chosen")
         tiles.nth(3).tap()
         expect(bar).to_contain_text("5 photos chosen")  # and lifting the finger chose nothing
-        for name in ("Confirm all", "Reject all", "Undo", "Done"):
-            box = bar.get_by_role("button", name=name).bounding_box()
+        boxes = [
+            bar.get_by_role("button", name=name).bounding_box() for name in ("Confirm 5", "Reject 5", "Done")
+        ]
+        for box in boxes:
             assert box is not None
             assert box["height"] >= 44
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= PHONE.width
+        assert boxes[0]["y"] == boxes[1]["y"]  # side by side, as wide  # type: ignore[index]
+        assert boxes[0]["width"] == boxes[1]["width"]  # type: ignore[index]
         assert axe_findings(page) == []
-        bar.get_by_role("button", name="Reject all").tap()
+        bar.get_by_role("button", name="Reject 5").tap()
         expect(page.locator("#toasts")).to_contain_text("5 photos rejected")
         known = page.request.get(f"{address}/api/photos?landmark={EIFFEL}").json()["photos"]
         assert [photo["id"] for photo in known] == [1, 4, 8]
+        expect(bar.get_by_role("button", name="Undo")).to_be_visible()
         page.locator("#toasts").get_by_role("button", name="Undo").tap()
         expect(page.locator("#toasts")).to_contain_text("Undone on 5 photos")
         known = page.request.get(f"{address}/api/photos?landmark={EIFFEL}").json()["photos"]
@@ -133,7 +147,7 @@ def test_more_than_fifty_are_asked_about(browser: Browser, address: str, library
     expect(tiles).to_have_count(60)
     tiles.nth(0).click()
     tiles.nth(59).click(modifiers=["Shift"])
-    page.get_by_role("button", name="Confirm all").click()
+    page.get_by_role("button", name="Confirm 60").click()
     page.get_by_role("button", name="Confirm 60 photos").click()
     expect(page.locator("#toasts")).to_contain_text("60 photos confirmed")
     page.close()

@@ -46,8 +46,8 @@ def test_page_that_is_not_there_says_so_and_leads_on(web_settings: Settings, tmp
         page.goto(f"{address}/no-such-page")
         assert axe_findings(page) == []
         page.screenshot(path=tmp_path / "missing.png")
-        page.get_by_role("link", name="Go to the start").click()
-        page.wait_for_url(f"{address}/")
+        page.get_by_role("link", name="Go to the library").click()
+        page.wait_for_url(f"{address}/library")
 
 
 def test_another_sites_page_reaches_nothing_through_a_browser(web_settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """Trying a photo: what the page shows with and without script, in every way a photo gets there."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def test_the_page_says_what_the_model_knows(client: TestClient) -> None:
     assert page.text.count('class="map-dot"') == 3  # one label has no place
 
 
+def test_what_the_camera_takes_is_no_field_of_the_form(client: TestClient) -> None:
+    page = client.get("/").text
+    camera = re.search(r"<input[^>]*capture[^>]*>", page)
+    assert camera is not None
+    assert "name=" not in camera[0]
+    assert "required" not in camera[0]
+
+
 def test_a_form_without_script_gets_the_whole_page_with_the_answer(client: TestClient) -> None:
     page = client.post("/", files={"photo": ("tower.png", photo())})
     assert page.status_code == 200
@@ -53,6 +62,7 @@ def test_a_script_gets_the_answer_alone(client: TestClient) -> None:
     piece = client.post("/", files={"photo": ("tower.png", photo())}, headers=PIECE)
     assert piece.text.lstrip().startswith('<div class="result-body" data-verdict')
     assert 'data-said="tower.png: Eiffel Tower, ' in piece.text
+    assert piece.text.count("Named: ") == 1
 
 
 def test_a_photo_of_nothing_known_is_said_to_be_none_of_them(client: TestClient) -> None:

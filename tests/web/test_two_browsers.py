@@ -71,7 +71,7 @@ def test_many_photos_that_one_rejects_are_gone_for_the_other_who_undoes_nothing_
         open_page(browser, there, base=address, screen=DESKTOP) as one,
         open_page(browser, there, base=address) as other,
     ):
-        for page, words, last in ((one, "Reject all", 7), (other, "Confirm all", 3)):
+        for page, words, last in ((one, "Reject 8", 7), (other, "Confirm 4", 3)):
             page.get_by_role("button", name="Select").click()
             page.locator("[data-grid] > li a").nth(0).click()
             page.locator("[data-grid] > li a").nth(last).click(modifiers=["Shift"])

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -27,6 +28,14 @@ from tagger.web.starting import Asked
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 Text = Annotated[str, Field(max_length=1000)]
+EVERY_NIGHT = "0 3 * * *"
+OFTEN = {
+    EVERY_NIGHT: "Every night at 3:00",
+    "0 * * * *": "Every hour",
+    "0 3 * * 1": "Every Monday at 3:00",
+    "0 3 1 * *": "On the 1st of the month at 3:00",
+}
+"""What schedules mostly are, as cron writes it."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,17 @@ def show_new_schedule(request: Request, place: Here) -> HTMLResponse:
     return _new_schedule(request, place)
 
 
+@router.get("/jobs/schedules/due")
+def show_due(
+    request: Request,
+    cron: Annotated[str, Query(max_length=200)],
+    zone: Annotated[str, Query(max_length=100)] = "",
+) -> HTMLResponse:
+    """When a schedule like that would run, as a piece of the form's page."""
+    due, problem = _due(cron.strip(), zone.strip())
+    return render(request, "jobs_due.html", due=due, problem=problem)
+
+
 @router.post("/jobs/schedules/new")
 def add_schedule(request: Request, place: Here, form: Annotated[ScheduleForm, Form()]) -> Response:
     """Keep a schedule; what was typed stays in the form where it cannot be kept."""
@@ -149,16 +169,29 @@ def add_schedule(request: Request, place: Here, form: Annotated[ScheduleForm, Fo
 def _new_schedule(
     request: Request, place: Place, problem: str = "", typed: dict[str, Any] | None = None
 ) -> HTMLResponse:
+    given = typed or {}
     return render(
         request,
         "jobs_schedule.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK,
         choices=choices(allowed_folders(place.settings, place.database)),
         whats=WHATS,
+        often=OFTEN,
         zone=kept.local_zone(),
         problem=problem,
-        typed=typed or {},
+        typed=given,
+        due=_due(given.get("cron") or EVERY_NIGHT, given.get("zone") or "")[0],
     )
+
+
+def _due(cron: str, zone: str) -> tuple[str, str]:
+    """In words; or nothing, and why it never is."""
+    zone = zone or kept.local_zone()
+    try:
+        due = kept.next_due(cron, zone, datetime.now(UTC)).astimezone(ZoneInfo(zone))
+    except TaggerError as error:
+        return "", str(error)
+    return f"{kept.explain(cron)}, next on {due:%A, %Y-%m-%d at %H:%M} ({zone}).", ""
 
 
 def _new(

@@ -1,27 +1,33 @@
 """Jobs in words and shares, as the pages show them and the live events renew them: made in one place, so that both agree."""
 
 import hashlib
+from ast import literal_eval
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import PurePath
 from typing import Any
 
-from tagger.backfill import Backfill
+from tagger.backfill import Backfill, backfill_of
 from tagger.ledger.progress import JobProgress
-from tagger.tables import WRITING_KINDS, JobKind, JobState, Runner
+from tagger.tables import WRITING_KINDS, JobKind, JobState, Priority, Runner
 from tagger.web.pages.figures import percent, share
 from tagger.web.status import Status
 
+FOLDERS_SAID = 2
 _THIN = "\u202f"
 KINDS = {
-    JobKind.TAG: "Tags a folder",
+    JobKind.TAG: "Tags",
     JobKind.RETRY: "Retries photos that failed",
     JobKind.BACKFILL: "Backfill",
     JobKind.WRITE: "Writes tags into metadata",
     JobKind.UNDO: "Takes metadata back",
 }
+PRIORITIES = {Priority.BULK: "when it is its turn", Priority.INTERACTIVE: "before others"}
+QUEUES = {Priority.BULK: "Waiting for their turn", Priority.INTERACTIVE: "Waiting, before others"}
 TONES = {
     JobState.RUNNING: "sure",
-    JobState.SCANNING: "open",
-    JobState.QUEUED: "open",
+    JobState.SCANNING: "sure",
     JobState.WAITING: "open",
     JobState.PAUSED: "open",
 }
@@ -51,12 +57,15 @@ class Live:
 
 @dataclass(frozen=True)
 class JobShown:
-    """A job as a page has it."""
+    """A job as a page has it. `about`: the folders it tags, or the photos it looks at again; `at`: since when, or when it ended."""
 
     number: int
     what: str
+    about: str
     model: str
     priority: str
+    at: datetime
+    when: str
     state: str
     state_words: str
     tone: str
@@ -69,13 +78,16 @@ class JobShown:
     live: Live
 
 
-def shown(job: JobProgress) -> JobShown:
-    """The job in words."""
+def shown(job: JobProgress, options: Mapping[str, Any]) -> JobShown:
+    """The job in words; `options`: what it was asked to do."""
     return JobShown(
         number=job.job,
-        what=KINDS[JobKind(job.kind)],
+        what=_what(JobKind(job.kind), options),
+        about=_about(options),
         model=job.model,
-        priority=job.priority,
+        priority=PRIORITIES[Priority(job.priority)],
+        at=job.finished_at or job.created_at,
+        when=moment(job.finished_at) if job.finished_at else f"since {moment(job.created_at)}",
         state=job.state,
         state_words=STATES[job.state],
         tone=TONES.get(job.state, ""),
@@ -107,6 +119,7 @@ def live_document(status: Status) -> dict[str, Any]:
         job["shown"] = {"state": STATES[progress.state], **asdict(_live(progress))}
     for worker in document["workers"]:
         del worker["seen_seconds_ago"]  # it changes while nothing does
+        worker["shown"] = in_hand(worker["chunks"])
     return document | {"shape": shape_of(status)}
 
 
@@ -118,6 +131,19 @@ def number(count: int) -> str:
 def photos(count: int) -> str:
     """`1 photo`, `12 photos`."""
     return f"{number(count)} photo{'' if count == 1 else 's'}"
+
+
+def in_hand(chunks: int) -> str:
+    """What a worker is at."""
+    return f"{chunks} chunk{'' if chunks == 1 else 's'} in hand" if chunks else "idle"
+
+
+def moment(when: datetime) -> str:
+    """By the server's clock; of today only the time."""
+    local = when.astimezone()
+    return (
+        f"{local:%H:%M}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d %H:%M}"
+    )
 
 
 def time_left(seconds: float) -> str:
@@ -151,6 +177,33 @@ WHATS = {
 }
 
 
+def _what(kind: JobKind, options: Mapping[str, Any]) -> str:
+    if kind != JobKind.TAG:
+        return KINDS[kind]
+    return (
+        f"{KINDS[kind]} {_first(PurePath(folder).name or folder for folder in _folders(options)) or 'photos'}"
+    )
+
+
+def _about(options: Mapping[str, Any]) -> str:
+    return in_words(_backfill(options)) if "what" in options else _first(_folders(options))
+
+
+def _folders(options: Mapping[str, Any]) -> Sequence[str]:
+    # They are kept as Python writes them in ASCII.
+    return [_printed(literal_eval(folder)) for folder in options.get("paths", ())]
+
+
+def _first(folders: Iterable[str]) -> str:
+    names = tuple(folders)
+    more = len(names) - FOLDERS_SAID
+    return ", ".join(names[:FOLDERS_SAID]) + (f" and {more} more" if more > 0 else "")
+
+
+def _backfill(options: Mapping[str, Any]) -> Backfill:
+    return backfill_of(options["what"], {name: value for name, value in options.items() if name != "what"})
+
+
 def _printed(folder: object) -> str:
     return str(folder).encode(errors="replace").decode()
 
@@ -158,12 +211,13 @@ def _printed(folder: object) -> str:
 def _live(job: JobProgress) -> Live:
     done = job.total - job.queued - job.running
     part = done / job.total if job.total else float(job.is_over)
-    is_moving = not job.is_over and job.state != JobState.PAUSED
+    is_paused = job.state == JobState.PAUSED
+    is_moving = not job.is_over and not is_paused
     return Live(
         done=f"{number(done)} of {photos(job.total)}" if not job.is_over else photos(job.total),
         percent=percent(part),
         share=share(part),
-        rate=f"{job.photos_per_second:.1f} photos/s" if job.photos_per_second else "",
+        rate=f"{job.photos_per_second:.1f} photos/s" if job.photos_per_second and not is_paused else "",
         left=f"about {time_left(job.eta_seconds)} left" if is_moving and job.eta_seconds else "",
         sums=", ".join(_sums(job)),
         note=job.note or "",

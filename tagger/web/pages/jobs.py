@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from http import HTTPStatus
-from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Path, Query, Request
@@ -19,16 +18,15 @@ from tagger import schedules as kept
 from tagger.errors import FailureKind, TaggerError
 from tagger.ledger import steering
 from tagger.ledger.abandoned import settle_abandoned
-from tagger.ledger.progress import Failing, FailingPhoto
-from tagger.ledger.retrying import count_failing
+from tagger.ledger.progress import JobProgress
 from tagger.schedules import Schedule
-from tagger.tables import WRITING_KINDS
-from tagger.web.api.jobs import Here, RetryAsked, Start, failures_page, retried, what_is_missing
+from tagger.tables import WRITING_KINDS, Priority
+from tagger.web.api.jobs import Here, RetryAsked, Start, retried, what_is_missing
 from tagger.web.folders import allowed_folders
+from tagger.web.pages.job_failures import failures_of
 from tagger.web.pages.job_forms import choices
-from tagger.web.pages.job_words import in_words, photos, shape_of, shown
+from tagger.web.pages.job_words import QUEUES, in_hand, in_words, moment, number, photos, shape_of, shown
 from tagger.web.pages.rendering import render
-from tagger.web.pages.tiles import thumbnail
 from tagger.web.place import Place
 from tagger.web.status import JOBS_SHOWN, one_job, options_of, status_of
 
@@ -53,18 +51,6 @@ class Change(StrEnum):
     RESUME = "resume"
     RUN = "run"
     REMOVE = "remove"
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A photo that failed, with its picture or what stands for it."""
-
-    photo: int
-    name: str
-    kind: str
-    text: str
-    attempts: int
-    picture: str
 
 
 @dataclass(frozen=True)
@@ -104,8 +90,9 @@ def jobs_page(
         recent=[job for job in jobs if job.is_over],
         older=now.older,
         workers=now.workers,
-        queues=now.queues,
+        in_hand=in_hand,
         has_redis=now.has_redis,
+        queues=[(name, QUEUES[Priority(name)], depth) for name, depth in now.queues.items()],
         missing=now.problem or what_is_missing(now.has_redis, bool(now.workers)),
         shape=shape_of(now),
         schedules=[_scheduled(each) for each in kept.list_schedules(place.database)],
@@ -121,21 +108,17 @@ def show_job(
     """One job: how far it is, and which photos it failed on."""
     progress = one_job(place.database, job)
     now = status_of(place.settings, place.database, JOBS_SHOWN)
-    found, following = failures_page(place, job, FAILURES_SHOWN, after)
-    kinds = {} if progress.kind in WRITING_KINDS else count_failing(place.database, Failing(job))
     return render(
         request,
         "job.html",
         job=shown(progress, options_of(place.database, [job])[job]),
         times=_times(progress.created_at, progress.started_at, progress.finished_at),
-        numbers=_numbers(vars(progress)),
-        failures=[_failed(each) for each in found],
-        kinds=kinds,
-        failing=sum(kinds.values()),
+        numbers=_numbers(progress),
+        failures=failures_of(place.database, progress, FAILURES_SHOWN, after),
         after=after,
-        following=following,
         missing=None if progress.is_over else what_is_missing(now.has_redis, bool(now.workers)),
         shape=shape_of(now),
+        number=number,
         photos=photos,
     )
 
@@ -196,17 +179,6 @@ def _to(address: str) -> RedirectResponse:
     return RedirectResponse(address, HTTPStatus.SEE_OTHER)
 
 
-def _failed(photo: FailingPhoto) -> Failed:
-    return Failed(
-        photo=photo.photo_id,
-        name=PurePath(photo.path).name,
-        kind=photo.kind,
-        text=photo.text,
-        attempts=photo.attempts,
-        picture=thumbnail(photo.photo_id, None, 256),
-    )
-
-
 def _scheduled(schedule: Schedule) -> Scheduled:
     return Scheduled(
         name=schedule.name,
@@ -222,17 +194,11 @@ def _times(
     created: datetime, started: datetime | None, finished: datetime | None
 ) -> Sequence[tuple[str, str, str]]:
     named = (("Recorded", created), ("Begun", started), ("Ended", finished))
-    return [(name, when.isoformat(), _local(when)) for name, when in named if when is not None]
+    return [(name, when.isoformat(), moment(when)) for name, when in named if when is not None]
 
 
-NUMBERS = ("total", "tagged", "unknown", "written", "unchanged", "refused", "skipped", "failed", "cancelled")
-
-
-def _numbers(values: dict[str, Any]) -> Sequence[tuple[str, int]]:
-    """What became of photos: the sum, what the kind of job is about, and what there is of the rest."""
-    about = ("written", "unchanged", "refused") if values["kind"] in WRITING_KINDS else ("tagged", "unknown")
-    return [(name, values[name]) for name in NUMBERS if name in ("total", "failed", *about) or values[name]]
-
-
-def _local(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+def _numbers(job: JobProgress) -> Sequence[tuple[str, int]]:
+    """What became of photos: of a job that is over the sum, what the kind of job is about, and what there may be of the rest."""
+    about = ("written", "unchanged", "refused") if job.kind in WRITING_KINDS else ("tagged", "unknown")
+    names = (*(("total",) if job.is_over else ()), *about, "failed", "skipped", "cancelled")
+    return [(name, getattr(job, name)) for name in names]

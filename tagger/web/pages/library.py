@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import exists, select
 
 from tagger.database import Database
@@ -26,8 +26,10 @@ from tagger.roots import list_roots
 from tagger.tables import photos as photos_table
 from tagger.web.asked import Asked, asked
 from tagger.web.overview import Cover
+from tagger.web.pages.atlas import by_country, dots, part_named, parts_of
+from tagger.web.pages.filters import WHICH, chosen, scores_with
 from tagger.web.pages.rendering import render
-from tagger.web.pages.tiles import Card, Tile, card, dots, tile
+from tagger.web.pages.tiles import Card, Link, Tile, card, tile
 from tagger.web.place import Place, place_of
 from tagger.web.world import VIEW_BOX, project
 
@@ -40,16 +42,6 @@ FORMATS = (("JSON", ""), ("CSV", ".csv"), ("GeoJSON", ".geojson"), ("NDJSON", ".
 Here = Annotated[Place, Depends(place_of)]
 Words = Annotated[str, Query(max_length=200)]
 After = Annotated[str | None, Query(max_length=20_000)]
-
-
-@dataclass(frozen=True)
-class Link:
-    """A name and an address; of a country also how many landmarks it has, and whether it is the one shown."""
-
-    name: str
-    address: str
-    count: int = 0
-    current: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,7 @@ def library(request: Request, place: Here, country: Words = "", q: Words = "") -
         countries=_countries(with_photos, country, q),
         country=country,
         typed=q,
-        is_complete=counts is not None and covers is not None,
+        missing=_missing(counts, covers),
         is_empty=not with_photos and counts is not None,
         has_photos=_has_photos(place.database),
         downloads=_links(Asked.of(country=country or None), "/api/landmarks"),
@@ -132,9 +124,15 @@ def landmark(
 
 @router.get("/photos")
 def photos(
-    request: Request, place: Here, wanted: Annotated[Asked, Depends(asked)], after: After = None
-) -> HTMLResponse:
-    """The photos of any query, and the form that asks it."""
+    request: Request,
+    place: Here,
+    wanted: Annotated[Asked, Depends(asked)],
+    after: After = None,
+    which: Annotated[str | None, Query(max_length=20)] = None,
+) -> Response:
+    """The photos of any query, and the form that asks it. The form's `which` is one of three options in an address."""
+    if which is not None:
+        return RedirectResponse(wanted.address("/photos", **({which: 1} if which in WHICH else {})), 303)
     grid, trouble, status = _or_trouble(lambda: _grid(place, wanted, after, "/photos"))
     with place.database.read() as connection:
         known = all_landmarks(connection)
@@ -146,27 +144,31 @@ def photos(
         grid=grid,
         trouble=trouble,
         options=wanted.options,
-        chosen=_chosen(wanted, known),
+        chosen=chosen(wanted, known),
         landmarks=sorted(known, key=lambda each: folded(each.name)),
         country_names=sorted({each.country for each in known if each.country}),
         folders=folders,
+        which=WHICH,
+        scores=scores_with(wanted.options.get("min_score")),
         has_photos=_has_photos(place.database),
     )
 
 
 @router.get("/map")
-def world_map(request: Request, place: Here) -> HTMLResponse:
-    """A dot for each landmark with photos, and the same as a list."""
+def world_map(request: Request, place: Here, part: Words = "") -> HTMLResponse:
+    """A dot for each landmark with photos, of the world or a part of it, and the same as a list."""
     counts = place.overview.counts()
     seen = [each for each in counts or () if each.photos]
+    shown = part_named(part)
     return render(
         request,
         "map.html",
-        dots=dots(seen),
-        by_country=_by_country(seen),
+        dots=dots(seen, shown),
+        by_country=by_country(seen),
         nowhere=[each for each in seen if each.latitude is None],
         is_complete=counts is not None,
-        view_box=VIEW_BOX,
+        part=shown,
+        parts_of_world=parts_of(seen),
         has_photos=_has_photos(place.database),
         downloads=_links(Asked.of(), "/api/landmarks"),
     )
@@ -204,6 +206,13 @@ def _or_trouble(find: Callable[[], Grid]) -> tuple[Grid | None, str, int]:
         return find(), "", 200
     except _MISTAKES as error:
         return None, str(error), 400
+
+
+def _missing(counts: object, covers: object) -> str:
+    """What the cards are still without."""
+    if counts is None:
+        return "Photos are being counted…"
+    return "Covers are being chosen…" if covers is None else ""
 
 
 def _cards(counts: Sequence[LandmarkCount], covers: Mapping[str, Cover], *, counted: bool) -> list[Card]:
@@ -253,13 +262,6 @@ def _country_address(country: str, typed: str = "") -> str:
     return Asked.of(country=country).address("/library", q=typed or None)
 
 
-def _by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str, list[LandmarkCount]]]:
-    grouped: dict[str, list[LandmarkCount]] = {}
-    for each in counts:
-        grouped.setdefault(each.country or "Elsewhere", []).append(each)
-    return sorted(grouped.items(), key=lambda group: folded(group[0]))
-
-
 def _count_of(counts: Sequence[LandmarkCount], slug: str) -> int:
     return next((each.photos for each in counts if each.landmark == slug), 0)
 
@@ -272,35 +274,6 @@ def _spot(found: Landmark) -> tuple[float, float] | None:
 
 def _links(wanted: Asked, path: str) -> tuple[Link, ...]:
     return tuple(Link(name, wanted.address(path + ending)) for name, ending in FORMATS)
-
-
-_OPTION_WORDS = {
-    "landmark": "{}",
-    "country": "{}",
-    "near": "near {}",
-    "radius_km": "within {} km",
-    "min_score": "score from {}",
-    "under": "in {}",
-    "taken_after": "from {}",
-    "taken_before": "before {}",
-    "model": "looked at by {}",
-    "unknown": "unknown",
-    "untagged": "not looked at yet",
-    "any_rank": "all that was looked at",
-}
-
-
-def _chosen(wanted: Asked, known: Sequence[Landmark]) -> list[Link]:
-    """What the query asks, in words, each with the address of the query without it."""
-    names = {each.slug: each.name for each in known}
-    goes_with = {"near": ("near", "radius_km")}
-    return [
-        Link(
-            _OPTION_WORDS[option].format(names.get(value, value)),
-            wanted.address("/photos", **dict.fromkeys(goes_with.get(option, (option,)))),
-        )
-        for option, value in wanted.options.items()
-    ]
 
 
 def _has_photos(database: Database) -> bool:

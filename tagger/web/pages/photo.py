@@ -41,17 +41,19 @@ WORDS = {
     "confirmed": "confirmed",
     "rejected": "rejected",
     "accepted": "named by the model",
-    "seen": "seen, too unsure",
+    "seen": "",
 }
+UNLIKELY = 0.01
+"""What the model gives less is folded away."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A landmark of the photo: what the model says of it, and what people say. `state` is a key of WORDS."""
+    """A landmark of the photo: what the model says of it, and what people say. `key` chooses it, `state` is one of WORDS."""
 
+    key: int
     slug: str
     name: str
-    place: str
     address: str
     score: float | None
     state: str
@@ -61,6 +63,20 @@ class Judged:
     @property
     def words(self) -> str:
         return WORDS[self.state]
+
+    @property
+    def is_shown(self) -> bool:
+        return self.state in {"confirmed", "accepted"}
+
+    @property
+    def is_lead(self) -> bool:
+        """Whether it stands large: the first, and what the photo shows."""
+        return self.key == 1 or self.is_shown
+
+    @property
+    def is_unlikely(self) -> bool:
+        """Whether it needs not be seen: nobody judged it, and it is hardly likely."""
+        return not self.is_lead and self.state == "seen" and self.score is not None and self.score < UNLIKELY
 
 
 @dataclass(frozen=True)
@@ -135,8 +151,9 @@ def _page(
         details=details,
         file=PurePath(details.photo.path).name,
         folder=str(PurePath(details.photo.path).parent),
-        judged=judged,
-        showing=[each for each in judged if each.state in {"confirmed", "accepted"}],
+        judged=[each for each in judged if not each.is_unlikely],
+        unlikely=[each for each in judged if each.is_unlikely],
+        showing=[each for each in judged if each.is_shown],
         spot=_spot(place, judged),
         view_box=VIEW_BOX,
         way=None if wanted is None else _way(place, wanted, photo_id),
@@ -198,16 +215,18 @@ def _open_job(place: Place, photo_id: int) -> int | None:
 def _judged(details: PhotoDetails) -> list[Judged]:
     """The whole top-k as the model ranks it, then what only people say."""
     said = {verdict.landmark: verdict for verdict in details.verdicts}
-    seen = [_of_tag(tag, said.pop(tag.landmark, None)) for tag in details.photo.tags]
-    return [*seen, *(_of_verdict(verdict) for verdict in said.values())]
+    tags = enumerate(details.photo.tags, start=1)
+    seen = [_of_tag(key, tag, said.pop(tag.landmark, None)) for key, tag in tags]
+    only_said = enumerate(said.values(), start=len(seen) + 1)
+    return [*seen, *(_of_verdict(key, verdict) for key, verdict in only_said)]
 
 
-def _of_tag(tag: Tag, said: Verdict | None) -> Judged:
+def _of_tag(key: int, tag: Tag, said: Verdict | None) -> Judged:
     state = said.verdict if said else ("accepted" if tag.accepted else "seen")
     return Judged(
+        key=key,
         slug=tag.landmark,
         name=tag.name,
-        place=tag.country or "",
         address=landmark_address(tag.landmark),
         score=tag.score,
         state=state,
@@ -216,11 +235,11 @@ def _of_tag(tag: Tag, said: Verdict | None) -> Judged:
     )
 
 
-def _of_verdict(said: Verdict) -> Judged:
+def _of_verdict(key: int, said: Verdict) -> Judged:
     return Judged(
+        key=key,
         slug=said.landmark,
         name=said.name,
-        place="",
         address=landmark_address(said.landmark),
         score=None,
         state=said.verdict,
@@ -231,7 +250,7 @@ def _of_verdict(said: Verdict) -> Judged:
 
 def _spot(place: Place, judged: list[Judged]) -> tuple[float, float, str] | None:
     """Where the first landmark is that the photo shows: one that people confirmed before one that a model named."""
-    showing = [each for each in judged if each.state in {"confirmed", "accepted"}]
+    showing = [each for each in judged if each.is_shown]
     for each in sorted(showing, key=lambda each: each.state != "confirmed"):
         with place.database.read() as connection:
             found: Landmark = find_landmark(connection, each.slug)

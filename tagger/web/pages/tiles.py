@@ -1,6 +1,5 @@
 """Photos and landmarks as pages show them: an address, a thumbnail, and words. Made of plain values; asks nobody."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from urllib.parse import quote
@@ -8,11 +7,19 @@ from urllib.parse import quote
 from tagger.query import LandmarkCount, TaggedPhoto
 from tagger.web.asked import Asked
 from tagger.web.overview import Cover
-from tagger.web.world import project
 
 DIGEST_SHOWN = 16
 """So much of a picture's digest stands in a thumbnail's address: another picture has another address."""
-LEAST_DOT, LARGEST_DOT = 4.0, 15.0
+
+
+@dataclass(frozen=True)
+class Link:
+    """A name and an address; of a country also how many landmarks it has, and whether it is the one shown."""
+
+    name: str
+    address: str
+    count: int = 0
+    current: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,18 +45,6 @@ class Card:
     photos: int | None
     small: str | None
     large: str | None
-
-
-@dataclass(frozen=True)
-class Dot:
-    """A landmark on the map, the larger the more photos show it."""
-
-    x: float
-    y: float
-    radius: float
-    name: str
-    photos: int
-    address: str
 
 
 def tile(photo: TaggedPhoto, wanted: Asked) -> Tile:
@@ -85,13 +80,6 @@ def card(landmark: LandmarkCount, cover: Cover | None, *, counted: bool) -> Card
     )
 
 
-def dots(counts: Sequence[LandmarkCount]) -> list[Dot]:
-    """The landmarks that are somewhere; small ones last, so that no large one covers them."""
-    most = max((count.photos for count in counts), default=1) or 1
-    found = (_dot(count, most) for count in counts)
-    return sorted((dot for dot in found if dot is not None), key=lambda dot: -dot.radius)
-
-
 def photo_address(photo_id: int, wanted: Asked, page: str = "") -> str:
     """The page of a photo, among those of a query."""
     return wanted.address(f"/photos/{photo_id}{page}", within=1)
@@ -100,11 +88,3 @@ def photo_address(photo_id: int, wanted: Asked, page: str = "") -> str:
 def landmark_address(slug: str) -> str:
     """The page of a landmark."""
     return f"/landmarks/{quote(slug, safe='')}"
-
-
-def _dot(count: LandmarkCount, most: int) -> Dot | None:
-    if count.latitude is None or count.longitude is None:
-        return None
-    x, y = project(count.latitude, count.longitude)
-    radius = LEAST_DOT + (LARGEST_DOT - LEAST_DOT) * (count.photos / most) ** 0.5  # areas compare, not widths
-    return Dot(x, y, round(radius, 1), count.name, count.photos, landmark_address(count.landmark))

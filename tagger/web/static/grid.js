@@ -3,7 +3,7 @@
 // Words go in by textContent and attributes, never as HTML.
 
 const PAGE = 200; // photos asked for at a time
-const AHEAD_SCREENS = 3; // so far below the screen photos are fetched
+const AHEAD_SCREENS = 7; // so far below the screen photos are fetched
 const AROUND_SCREENS = 1; // so far above and below it rows are in the document
 const PAGES_KEPT = 30; // photos of so many pages are remembered, those nearest to the screen
 const TALLEST_PX = 8_000_000; // browsers draw nothing beyond some height; longer grids move their window of rows
@@ -21,6 +21,7 @@ class PhotoGrid {
     this.pages = [{ first: 0, count: shown.length, photos: shown, cursor: null }];
     this.total = shown.length;
     this.tiles = new Map([...list.children].map((tile, index) => [index, tile]));
+    for (const [index, tile] of this.tiles) this.number(tile, index);
     this.baseRow = 0;
     this.focused = 0;
     this.loading = false;
@@ -135,11 +136,15 @@ class PhotoGrid {
   make(index) {
     const tile = document.createElement("li");
     tile.className = "photo-tile";
-    tile.setAttribute("aria-posinset", index + 1);
-    tile.setAttribute("aria-setsize", this.next ? -1 : this.total);
+    this.number(tile, index);
     this.fill(tile, this.photo(index));
     this.tiles.set(index, tile);
     return tile;
+  }
+
+  number(tile, index) {
+    tile.setAttribute("aria-posinset", index + 1);
+    tile.setAttribute("aria-setsize", this.next ? -1 : this.total);
   }
 
   fill(tile, photo) {
@@ -150,6 +155,7 @@ class PhotoGrid {
     const image = new Image();
     image.width = image.height = 256;
     image.decoding = "async";
+    image.fetchPriority = "low"; // the next photos before the pictures of these
     image.alt = photo.words;
     image.sizes = "(max-width: 48rem) 33vw, 13rem";
     tile.waiting = () => {
@@ -238,7 +244,7 @@ class PhotoGrid {
     const url = new URL(this.list.dataset.source, location.origin);
     url.searchParams.set("limit", PAGE);
     if (cursor) url.searchParams.set("after", cursor);
-    const answer = await fetch(url, { headers: { Accept: "application/json" } });
+    const answer = await fetch(url, { headers: { Accept: "application/json" }, priority: "high" });
     const document_ = await answer.json();
     if (!answer.ok) throw new Error(document_.error);
     return { photos: document_.photos.map(photoOfDocument), next: document_.next };

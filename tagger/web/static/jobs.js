@@ -23,8 +23,13 @@ function put(element, text) {
 
 function showJob(card, job) {
   for (const field of card.querySelectorAll("[data-field]")) put(field, job.shown[field.dataset.field]);
-  card.querySelector("[data-share]").setAttribute("width", job.shown.share);
-  for (const figure of card.querySelectorAll("[data-number]")) put(figure, String(job[figure.dataset.number]));
+  card.querySelector("[data-share]")?.setAttribute("width", job.shown.share);
+  for (const figure of card.querySelectorAll("[data-number]")) showNumber(figure, job[figure.dataset.number]);
+}
+
+function showNumber(figure, count) {
+  put(figure, String(count).replace(/\B(?=(\d{3})+$)/g, "\u202f"));
+  if ("ifAny" in figure.parentElement.dataset) figure.parentElement.hidden = count === 0;
 }
 
 function announce(job) {
@@ -40,7 +45,7 @@ function show(now) {
     if (cards.has(job.job)) showJob(cards.get(job.job), job);
   }
   for (const worker of now.workers) {
-    put(document.querySelector(`[data-worker="${CSS.escape(worker.name)}"]`), String(worker.chunks));
+    put(document.querySelector(`[data-worker="${CSS.escape(worker.name)}"]`), worker.shown);
   }
   for (const [name, depth] of Object.entries(now.queues)) {
     if (depth !== null) put(document.querySelector(`[data-queue="${CSS.escape(name)}"]`), String(depth));
@@ -98,6 +103,20 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   steer(event.target);
 });
+
+// The select fills the field that is sent, and shows what stands in it.
+for (const select of document.querySelectorAll("select[data-fills]")) {
+  const field = document.getElementById(select.dataset.fills);
+  select.addEventListener("change", () => {
+    if (!select.value) return field.focus();
+    field.value = select.value;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  field.addEventListener("input", () => {
+    const typed = field.value.trim();
+    select.value = [...select.options].some((option) => option.value === typed) ? typed : "";
+  });
+}
 
 if (live()) {
   listen();

@@ -16,7 +16,9 @@ let drawn = document.getElementById("judgement").cloneNode(true); // as the serv
 const number = () => document.querySelector("[data-photo]").dataset.photo;
 const rows = () => [...document.querySelectorAll("#judgement [data-landmark]")];
 const rowOf = (landmark) => rows().find((row) => row.dataset.landmark === landmark);
-const current = () => rowOf(chosen) ?? rows()[0];
+const rowOfKey = (key) => rows().find((row) => row.dataset.key === key);
+const current = () => rowOf(chosen) ?? rowOfKey("1");
+const unlikely = () => document.querySelector("#judgement details"); // what is folded away
 
 // ----- one after the other -----
 
@@ -98,7 +100,9 @@ function choose(row) {
 
 function mark() {
   for (const row of rows()) row.removeAttribute("aria-current");
-  rowOf(chosen)?.setAttribute("aria-current", "true");
+  const row = rowOf(chosen);
+  row?.setAttribute("aria-current", "true");
+  if (row?.closest("details")) unlikely().open = true;
 }
 
 function show(landmark, verdict) {
@@ -135,7 +139,9 @@ async function refresh() {
 function put(now, parts) {
   const held = document.activeElement;
   const [landmark, rel] = [held.closest("[data-landmark]")?.dataset.landmark, held.getAttribute("rel")];
+  const isOpen = unlikely()?.open;
   for (const part of parts) document.querySelector(part).replaceWith(now.querySelector(part));
+  if (isOpen && unlikely()) unlikely().open = true;
   document.title = now.title;
   drawn = document.getElementById("judgement").cloneNode(true);
   mark();
@@ -219,16 +225,28 @@ async function openAnother() {
 
 const folded = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
 
+const SHOWN = 20;
+
+function line(words) {
+  const item = document.createElement("li");
+  item.className = "soft small";
+  item.textContent = words;
+  return item;
+}
+
 function list() {
   const typed = folded(document.getElementById("another-search").value.trim());
   const fits = (each) => [each.name, each.city, each.country].some((words) => words && folded(words).includes(typed));
-  const found = (known ?? []).filter(fits).slice(0, 20);
-  const items = found.map((each) => {
+  const fitting = (known ?? []).filter(fits);
+  const items = fitting.slice(0, SHOWN).map((each) => {
     const item = document.createElement("li");
     const button = document.createElement("button");
     button.type = "button";
     button.className = "button button--quiet";
-    button.textContent = [each.name, each.city, each.country].filter(Boolean).join(", ");
+    const place = document.createElement("span");
+    place.className = "soft";
+    place.textContent = [each.city, each.country].filter(Boolean).join(", ");
+    button.append(each.name, " ", place);
     button.addEventListener("click", () => {
       another.close();
       chosen = each.landmark;
@@ -237,11 +255,8 @@ function list() {
     item.append(button);
     return item;
   });
-  if (!items.length) {
-    const none = document.createElement("li");
-    none.textContent = "No model knows such a landmark.";
-    items.push(none);
-  }
+  if (!items.length) items.push(line("No model knows such a landmark."));
+  if (fitting.length > SHOWN) items.push(line(`And ${fitting.length - SHOWN} more: type a part of the name.`));
   document.querySelector("[data-found]").replaceChildren(...items);
 }
 
@@ -272,7 +287,7 @@ document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.repeat || document.querySelector("dialog[open]")) return;
   if (event.target.closest("input, textarea, select")) return;
   const { key } = event;
-  const later = /^[1-9]$/.test(key) ? () => choose(rows()[key - 1]) : LATER[key];
+  const later = /^[1-9]$/.test(key) ? () => choose(rowOfKey(key)) : LATER[key];
   if (!later && !NOW[key]) return;
   event.preventDefault();
   if (later) inTurn(later);

@@ -18,7 +18,6 @@ class Selection {
     this.done = null; // what the last word changed
     this.on = false;
     this.busy = false;
-    [...list.children].forEach((tile, index) => (tile.dataset.index = index));
     this.draw();
     new MutationObserver(() => this.draw()).observe(list, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-photo"] });
     if (this.landmark) this.offer();
@@ -28,9 +27,9 @@ class Selection {
 
   draw() {
     for (const tile of this.list.children) {
-      const { photo, index } = tile.dataset;
+      const { photo } = tile.dataset;
       if (!photo) continue;
-      this.order.set(Number(index ?? tile.getAttribute("aria-posinset") - 1), Number(photo));
+      this.order.set(placeOf(tile), Number(photo));
       const is = this.on && this.chosen.has(Number(photo));
       if (is !== "chosen" in tile.dataset) is ? (tile.dataset.chosen = "") : delete tile.dataset.chosen;
       const link = tile.querySelector("a");
@@ -51,8 +50,9 @@ class Selection {
   offer() {
     this.switch = button("Select", () => this.turn(!this.on), "button--small");
     this.switch.setAttribute("aria-pressed", "false");
-    const place = document.querySelector(".page-head .row") ?? this.list.parentElement;
-    place.append(this.switch);
+    document.querySelector(".page-tools")?.prepend(this.switch);
+    const name = document.querySelector("[data-landmark-name]")?.textContent; // said by the page where it is of one landmark alone
+    this.asked = name ? `: ${name}?` : "";
     this.bar = document.createElement("div");
     this.bar.className = "action-bar";
     this.bar.hidden = true;
@@ -60,10 +60,13 @@ class Selection {
     this.bar.setAttribute("aria-label", "What to do with the chosen photos");
     this.count = document.createElement("span");
     this.count.setAttribute("role", "status");
-    this.confirm = button("Confirm all", () => this.ask("confirmed"), "button--primary");
-    this.reject = button("Reject all", () => this.ask("rejected"), "button--danger");
-    this.undoing = button("Undo", () => this.undo());
-    this.bar.append(this.count, this.confirm, this.reject, this.undoing, button("Done", () => this.turn(false), "button--quiet"));
+    this.confirm = button("Confirm", () => this.ask("confirmed"), "button--primary");
+    this.reject = button("Reject", () => this.ask("rejected"), "button--danger");
+    this.undoing = button("Undo", () => this.undo(), "button--quiet");
+    const act = document.createElement("div");
+    act.className = "row action-bar-act";
+    act.append(this.confirm, this.reject);
+    this.bar.append(this.count, act, this.undoing, button("Done", () => this.turn(false), "button--quiet"));
     this.list.after(this.bar);
     this.list.addEventListener("click", (event) => this.click(event), true);
     this.list.addEventListener("keydown", (event) => this.key(event), true);
@@ -86,9 +89,12 @@ class Selection {
 
   show(words = null) {
     const many = this.chosen.size;
-    this.count.textContent = words ?? (many ? photos(many) + " chosen" : this.hint());
+    this.count.textContent = words ?? (many ? `${photos(many)} chosen${this.asked}` : this.hint());
     this.confirm.disabled = this.reject.disabled = this.busy || !many;
-    this.undoing.disabled = this.busy || !this.done?.length;
+    this.confirm.textContent = many ? `Confirm ${many}` : "Confirm";
+    this.reject.textContent = many ? `Reject ${many}` : "Reject";
+    this.undoing.hidden = !this.done?.length;
+    this.undoing.disabled = this.busy;
     this.draw();
   }
 
@@ -127,7 +133,7 @@ class Selection {
 
   pick(tile, isRange) {
     if (this.busy) return;
-    const index = Number(tile.dataset.index ?? tile.getAttribute("aria-posinset") - 1);
+    const index = placeOf(tile);
     const photo = Number(tile.dataset.photo);
     if (isRange && this.anchor !== null) return this.pickRange(index);
     if (!this.chosen.delete(photo)) this.chosen.add(photo);
@@ -218,6 +224,8 @@ class Selection {
     }
   }
 }
+
+const placeOf = (tile) => Number(tile.getAttribute("aria-posinset"));
 
 async function send(method, body) {
   const answer = await fetch("/api/verdicts", {

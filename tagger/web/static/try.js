@@ -6,6 +6,8 @@ const input = document.getElementById("photo");
 const results = document.getElementById("results");
 const mostBytes = Number(form.dataset.mostBytes);
 
+const MOST_ENLARGED = 1.5;
+
 input.multiple = true; // a form without script sends one
 
 let turn = Promise.resolve();
@@ -26,6 +28,7 @@ function announce(file) {
     image.hidden = true;
     result.querySelector(".photo-missing").hidden = false;
   });
+  image.addEventListener("load", () => { image.width = MOST_ENLARGED * image.naturalWidth; });
   image.src = URL.createObjectURL(file);
   return result;
 }
@@ -50,7 +53,7 @@ async function verdictOf(file) {
   try {
     answer = await fetch(form.action, { method: "POST", body, headers: { "HX-Request": "true" } });
   } catch {
-    throw new Error("The server does not answer. See that `tagger serve` still runs, then try the photo again.");
+    throw new Error("The server does not answer. See that it still runs (tagger serve, or tagger up), then try the photo again.");
   }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const verdict = page.querySelector("[data-verdict]");
@@ -78,13 +81,15 @@ function say(text) {
 
 function tooLarge(file) {
   const size = (bytes) => `${Math.ceil(bytes / 2 ** 20)} MB`;
-  return `It has ${size(file.size)}; photos of up to ${size(mostBytes)} are taken here. Make it smaller, or let \`tagger serve\` take more.`;
+  return `It has ${size(file.size)}; photos of up to ${size(mostBytes)} are taken here. Make it smaller, or have the server take more with TAGGER_WEB_UPLOAD_BYTES.`;
 }
 
-input.addEventListener("change", () => {
-  tryPhotos([...input.files]);
-  input.value = ""; // so that the same photo can be chosen again
-});
+for (const source of [input, document.querySelector("[data-take]")]) {
+  source.addEventListener("change", () => {
+    tryPhotos([...source.files]);
+    source.value = ""; // so that the same photo can be chosen again
+  });
+}
 
 document.addEventListener("paste", (event) => {
   if (!event.clipboardData.files.length) return;

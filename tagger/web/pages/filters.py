@@ -1,0 +1,47 @@
+"""What a query of photos asks, as its form and its chips say it."""
+
+from collections.abc import Sequence
+
+from tagger.landmarks import Landmark
+from tagger.web.asked import Asked
+from tagger.web.pages.figures import percent
+from tagger.web.pages.tiles import Link
+
+WHICH = {"any_rank": "All looked at", "unknown": "Unknown", "untagged": "Not looked at"}
+"""Photos beside those that show a landmark, by the option that asks for them."""
+
+_OPTION_WORDS = {
+    "landmark": "{}",
+    "country": "{}",
+    "near": "near {}",
+    "radius_km": "within {} km",
+    "min_score": "score from {}",
+    "under": "in {}",
+    "taken_after": "from {}",
+    "taken_before": "before {}",
+    "model": "looked at by {}",
+    "unknown": "unknown",
+    "untagged": "not looked at yet",
+    "any_rank": "all that was looked at",
+}
+_SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
+
+
+def scores_with(asked: str | None) -> list[str]:
+    """The least scores that can be chosen, as they stand in an address, with the one that is asked for."""
+    return sorted({*_SCORES, *([asked] if asked else ())}, key=float)
+
+
+def chosen(wanted: Asked, known: Sequence[Landmark]) -> list[Link]:
+    """What the query asks, in words, each with the address of the query without it."""
+    names = {each.slug: each.name for each in known}
+    goes_with = {"near": ("near", "radius_km")}
+    return [
+        Link(
+            _OPTION_WORDS[option].format(
+                percent(float(value)) if option == "min_score" else names.get(value, value)
+            ),
+            wanted.address("/photos", **dict.fromkeys(goes_with.get(option, (option,)))),
+        )
+        for option, value in wanted.options.items()
+    ]
