@@ -53,9 +53,11 @@ class OpenFile:
     mtime_ns: int
 
     def blocks(self) -> Iterator[bytes]:
-        """Its bytes to the end; it is closed then."""
+        """As many bytes as it had when it was opened; it is closed then."""
+        left = self.size_bytes
         with self.file as file:
-            while block := file.read(BLOCK_BYTES):
+            while block := file.read(min(BLOCK_BYTES, left)):
+                left -= len(block)
                 yield block
 
 

@@ -38,7 +38,7 @@ class ThumbnailSize(IntEnum):
 
 
 class Thumbnails:
-    """One server's. JPEG, upright, in sRGB; `making` is for whoever waits: so many are made at a time."""
+    """One server's. JPEG, upright, in sRGB; `making` and `previewing` are for whoever waits: so many are made at a time."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         limits = Limits(
@@ -48,14 +48,15 @@ class Thumbnails:
             timeout_s=settings.read_timeout_s,
         )
         self.making = anyio.CapacityLimiter(MADE_AT_ONCE)
+        self.previewing = anyio.CapacityLimiter(1)
         self._cache = DiskCache(folder, settings.web_cache_bytes)
         large = int(ThumbnailSize.LARGE)
         self._squares = _Decoders(Resize(large, large), limits, MADE_AT_ONCE)
         self._previews = _Decoders(Resize(PREVIEW_SIDE, PREVIEW_SIDE, "stretch"), limits, 1)
         self._failures = _Failures()
 
-    def known(self, photo: StoredPhoto, size: ThumbnailSize) -> bytes | None:
-        """The thumbnail, if it was made before; the photo's disk is not asked, so it may be away."""
+    def known(self, photo: StoredPhoto, size: int) -> bytes | None:
+        """The thumbnail or preview with that side, if it was made before; the photo's disk is not asked, so it may be away."""
         return None if photo.digest is None else self._cache.get(_name(photo.digest, size))
 
     def made(self, photo: StoredPhoto, size: ThumbnailSize) -> bytes:

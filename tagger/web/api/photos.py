@@ -31,7 +31,7 @@ from tagger.web.place import Place, place_of
 from tagger.web.placeholders import placeholder
 from tagger.web.stored import NotShown, OpenFile, StoredPhoto, open_stored, stored_photo
 from tagger.web.streaming import CSV, GEOJSON, NDJSON, streamed
-from tagger.web.thumbnails import ThumbnailSize
+from tagger.web.thumbnails import PREVIEW_SIDE, ThumbnailSize
 
 router = api_router("photos")
 
@@ -94,11 +94,12 @@ def photo(place: Here, photo_id: Number) -> dict[str, Any]:
 
 
 @router.get("/photos/{photo_id}/image", response_class=Response)
-def image(request: Request, place: Here, photo_id: Number) -> Response:
+async def image(request: Request, place: Here, photo_id: Number) -> Response:
     """The photo's own file, if browsers show its format; else a JPEG of it, at 2048 pixels at most."""
-    stored = stored_photo(place.database, photo_id, place.settings.roots)
+    stored = await run_sync(stored_photo, place.database, photo_id, place.settings.roots)
     try:
-        return _image(request, place, stored)
+        tag, whole = await run_sync(_whole, request, stored)
+        return whole or await _preview(request, place, stored, tag)
     except NotShown as why:
         return _not_shown(request, why)
 
@@ -141,7 +142,8 @@ def _all(place: Place, wanted: Asked) -> Iterator[TaggedPhoto]:
         return find_tagged(place.database, wanted.query, place.settings.roots)
 
 
-def _image(request: Request, place: Place, stored: StoredPhoto) -> Response:
+def _whole(request: Request, stored: StoredPhoto) -> tuple[str, Response | None]:
+    """The tag of a photo's file as it is now, and the file itself, if the browser has not got it and shows its format."""
     opened = open_stored(stored)
     tag = f'"{opened.size_bytes:x}-{opened.mtime_ns:x}"'
     unchanged = _revalidated(request, tag, REVALIDATED)
@@ -152,12 +154,12 @@ def _image(request: Request, place: Place, stored: StoredPhoto) -> Response:
         raise
     if unchanged or media_type is None:
         opened.file.close()
-        return unchanged or _preview(place, stored, tag)
+        return tag, unchanged
     headers = _headers(tag, REVALIDATED) | {
         "Content-Disposition": _inline(stored.path.name),
         "Content-Length": str(opened.size_bytes),
     }
-    return StreamingResponse(opened.blocks(), media_type=media_type, headers=headers)
+    return tag, StreamingResponse(opened.blocks(), media_type=media_type, headers=headers)
 
 
 def _media_type(opened: OpenFile) -> str | None:
@@ -170,9 +172,15 @@ def _media_type(opened: OpenFile) -> str | None:
         raise NotShown(422, failed.failure.kind, failed.failure.text) from failed
 
 
-def _preview(place: Place, stored: StoredPhoto, tag: str) -> Response:
+async def _preview(request: Request, place: Place, stored: StoredPhoto, tag: str) -> Response:
+    made = await run_sync(place.thumbnails.known, stored, PREVIEW_SIDE)
+    if made is None:
+        async with place.thumbnails.previewing:
+            if await request.is_disconnected():
+                return Response(status_code=499)
+            made = await run_sync(place.thumbnails.preview, stored)
     headers = _headers(tag, REVALIDATED) | {"Content-Disposition": _inline(f"{stored.path.stem}.jpg")}
-    return Response(place.thumbnails.preview(stored), media_type="image/jpeg", headers=headers)
+    return Response(made, media_type="image/jpeg", headers=headers)
 
 
 def _inline(name: str) -> str:

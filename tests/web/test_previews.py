@@ -1,0 +1,84 @@
+"""Previews of photos that browsers do not show: made one at a time, and nobody else waits for them."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from library_photos import EIFFEL, LibraryPhotos, picture
+from served import served
+
+from tagger.database import Database
+from tagger.settings import Settings
+from tagger.web.stored import StoredPhoto, open_stored
+from tagger.web.thumbnails import Thumbnails
+
+MORE_THAN_THREADS = 60
+
+
+class SlowPreviews:
+    """Previews that take until `go_on` is set; `made` are the photos whose turn came."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go_on = threading.Event()
+        self.made: list[int] = []
+        really = Thumbnails.preview
+
+        def slow(thumbnails: Thumbnails, photo: StoredPhoto) -> bytes:
+            self.made.append(photo.id)
+            assert self.go_on.wait(60)
+            return really(thumbnails, photo)
+
+        monkeypatch.setattr(Thumbnails, "preview", slow)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowPreviews]:
+    previews = SlowPreviews(monkeypatch)
+    yield previews
+    previews.go_on.set()
+
+
+def test_whoever_waits_for_a_preview_holds_up_nobody_and_is_not_waited_for(
+    web_database: Database, web_settings: Settings, slow: SlowPreviews, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    numbers = [
+        library.file(f"{n}.tif", (EIFFEL, 0.9, True), data=picture((n, 0, 0), kind="TIFF"))
+        for n in range(MORE_THAN_THREADS)
+    ]
+    with served(web_settings, web_database) as port:
+        asking = [_asked(port, f"/api/photos/{number}/image") for number in numbers]
+        while not slow.made:
+            time.sleep(0.01)
+        assert httpx.get(f"http://127.0.0.1:{port}/api/status", timeout=60).status_code == 200
+        for each in asking:
+            each.close()
+        slow.go_on.set()
+        last = httpx.get(f"http://127.0.0.1:{port}/api/photos/{numbers[-1]}/image", timeout=60)
+        assert last.headers["content-type"] == "image/jpeg"
+    assert len(slow.made) < MORE_THAN_THREADS / 2
+
+
+def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(
+    web_database: Database, web_settings: Settings, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    data = picture()
+    library.file("a.jpg", data=data)
+    place = tmp_path / "photos/a.jpg"
+    status = place.stat()
+    photo = StoredPhoto(1, tmp_path / "photos", place, status.st_size, status.st_mtime_ns, None)
+    opened = open_stored(photo)
+    with place.open("ab") as file:
+        file.write(b"more")
+    assert b"".join(opened.blocks()) == data
+
+
+def _asked(port: int, address: str) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection.sendall(f"GET {address} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+    return connection
