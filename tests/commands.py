@@ -16,6 +16,7 @@ from typing import Any
 import redis
 from artifacts import LABELS, colour_of, tiny_artifact
 from PIL import Image
+from quick_start import QuickProcess
 from sqlalchemy import select, text
 
 from tagger.database import Database, open_database
@@ -59,17 +60,21 @@ class Terminal:
         self, *words: str | bytes | Path, code: int = 0, stdin: bytes = b"", timeout_s: float = 180
     ) -> subprocess.CompletedProcess[str]:
         """Type `tagger` and these words; fails unless it ends with `code`."""
-        done = subprocess.run(
+        with QuickProcess(
             [str(BIN / "tagger"), *words],
             cwd=self.folder,
             env=self.environment,
-            input=stdin,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            try:
+                out, err = process.communicate(stdin, timeout=timeout_s)
+            except BaseException:
+                process.kill()
+                raise
         result = subprocess.CompletedProcess(
-            done.args, done.returncode, os.fsdecode(done.stdout), os.fsdecode(done.stderr)
+            process.args, process.returncode, os.fsdecode(out), os.fsdecode(err)
         )
         assert result.returncode == code, (
             f"{result.args} ended with {result.returncode}:\n{result.stdout}{result.stderr}"
@@ -83,7 +88,7 @@ class Terminal:
     def start(self, *words: str | Path, program: str = "tagger") -> subprocess.Popen[bytes]:
         """Start a command that goes on; its words go to `log`."""
         with self.log.open("ab") as log:
-            return subprocess.Popen(
+            return QuickProcess(
                 [str(BIN / program), *words],
                 cwd=self.folder,
                 env=self.environment | self.injected,

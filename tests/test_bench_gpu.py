@@ -38,7 +38,7 @@ def test_every_way_is_measured_and_memory_is_shown(tmp_path: Path) -> None:
         "--device",
         "cpu",
         "--photos",
-        "4",
+        "2",
         "--rounds",
         "1",
         "--batches",

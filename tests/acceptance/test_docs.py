@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -128,18 +129,23 @@ def _pattern(expected: str) -> str:
 def _check_options(words: list[str]) -> None:
     options = {word.partition("=")[0] for word in words if word.startswith("--")}
     names = [word for word in words[1:] if re.fullmatch(r"[a-z-]+", word) and not word.startswith("-")]
-    for depth in (3, 2, 1, 0):  # `trainer train transfer`, `tagger model add`, `tagger tag`
-        helped = subprocess.run(
-            [str(BIN / words[0]), *names[:depth], "--help"],
-            env=os.environ | {"COLUMNS": "200", "TERM": "dumb"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if helped.returncode == 0:
-            break
-    shown = set(re.findall(r"--[a-z0-9-]+", helped.stdout))
+    # `trainer train transfer`, `tagger model add`, `tagger tag`
+    helped = next(filter(None, (_help_of(words[0], *names[:depth]) for depth in (3, 2, 1, 0))))
+    shown = set(re.findall(r"--[a-z0-9-]+", helped))
     assert options <= shown, f"{' '.join(words)}: {options - shown} is not in its --help"
+
+
+@cache
+def _help_of(program: str, *names: str) -> str | None:
+    """What --help prints; None where there is no such command."""
+    done = subprocess.run(
+        [str(BIN / program), *names, "--help"],
+        env=os.environ | {"COLUMNS": "200", "TERM": "dumb"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout if done.returncode == 0 else None
 
 
 def test_make_alone_lists_what_there_is_to_do() -> None:

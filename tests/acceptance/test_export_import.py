@@ -92,7 +92,8 @@ def test_an_export_beside_a_worker_is_whole_and_its_job_goes_on_elsewhere(
         tmp_path / "old",
         {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"},
     )
-    draw_many(old.folder / "photos", PHOTOS, size=(1200, 900))
+    old.inject(slow_pass_s="0.1")
+    draw_many(old.folder / "photos", PHOTOS)
     with old.workers(1):
         job = int(old.run("enqueue", "photos").stdout)
         old.wait_until(lambda: old.progress(job).done > 0)

@@ -19,14 +19,14 @@ from tagger.ledger.progress import list_held
 from tagger.tables import JobState
 
 WAIT_S = 60.0
+PHOTOS = 160
 SLOW = {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
+SLOW_PASS_S = "0.05"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def terminal(request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer) -> Terminal:
-    settings = {"TAGGER_REDIS_URL": redis_server.url}
-    if request.param == "postgresql":
-        settings["TAGGER_DATABASE_URL"] = request.getfixturevalue("postgres_url")
+@pytest.fixture
+def postgresql_terminal(tmp_path: Path, redis_server: RedisServer, postgres_url: str) -> Terminal:
+    settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_DATABASE_URL": postgres_url}
     return Terminal(tmp_path / "terminal", settings)
 
 
@@ -37,9 +37,10 @@ def sqlite_terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
 
 @contextmanager
 def half_done(terminal: Terminal) -> Iterator[int]:
-    """A job of 400 photos that a worker has in hand; the worker stands still meanwhile, and then goes on."""
-    draw_many(terminal.folder / "photos", 400, size=(1600, 1200))
+    """A job that a slow worker has in hand; the worker stands still meanwhile, and then goes on."""
+    draw_many(terminal.folder / "photos", PHOTOS)
     terminal.environment |= SLOW
+    terminal.inject(slow_pass_s=SLOW_PASS_S)
     with terminal.workers(1) as (worker,), terminal.database() as database:
         with terminal.frozen([worker]):
             job = int(terminal.run("enqueue", "photos").stdout)
@@ -50,7 +51,10 @@ def half_done(terminal: Terminal) -> Iterator[int]:
             worker.send_signal(signal.SIGCONT)
 
 
-def test_a_paused_job_stands_still_within_a_batch_and_goes_on_where_it_stopped(terminal: Terminal) -> None:
+def test_a_paused_job_stands_still_within_a_batch_and_goes_on_where_it_stopped(
+    postgresql_terminal: Terminal,
+) -> None:
+    terminal = postgresql_terminal
     with half_done(terminal) as job:
         before = terminal.progress(job)
         assert before.running
@@ -62,12 +66,12 @@ def test_a_paused_job_stands_still_within_a_batch_and_goes_on_where_it_stopped(t
         other = int(terminal.run("enqueue", "--wait", "--again", "others").stdout)
         assert terminal.progress(other).done == 10
         still = terminal.progress(job)
-        assert (still.state, still.running, still.done + still.queued) == (JobState.PAUSED, 0, 400)
-        assert before.done <= still.done < 400
+        assert (still.state, still.running, still.done + still.queued) == (JobState.PAUSED, 0, PHOTOS)
+        assert before.done <= still.done < PHOTOS
         terminal.run("resume", str(job))
         terminal.wait_until(lambda: terminal.progress(job).is_over)
     progress = terminal.progress(job)
-    assert (progress.state, progress.done, progress.failed) == (JobState.FINISHED, 400, 0)
+    assert (progress.state, progress.done, progress.failed) == (JobState.FINISHED, PHOTOS, 0)
 
 
 def test_a_worker_goes_on_with_other_jobs_when_one_is_paused_under_it(sqlite_terminal: Terminal) -> None:
@@ -81,17 +85,17 @@ def test_a_worker_goes_on_with_other_jobs_when_one_is_paused_under_it(sqlite_ter
         terminal.wait_until(lambda: terminal.progress(job).running == 0)
         terminal.wait_until(lambda: terminal.progress(other).is_over)
         still = terminal.progress(job)
-        assert (still.state, still.done < 400) == (JobState.PAUSED, True)
+        assert (still.state, still.done < PHOTOS) == (JobState.PAUSED, True)
         assert "Traceback" not in terminal.log.read_text()
 
 
 def test_a_cancelled_job_ends_at_once_and_keeps_what_was_stored(sqlite_terminal: Terminal) -> None:
     terminal = sqlite_terminal
     with half_done(terminal) as job:
-        assert f"job {job} cancelled: 400 photos" in terminal.run("cancel", str(job)).stdout
+        assert f"job {job} cancelled: {PHOTOS} photos" in terminal.run("cancel", str(job)).stdout
         cancelled = terminal.progress(job)
-        assert cancelled.done < 400
-        assert cancelled.done + cancelled.cancelled == 400
+        assert cancelled.done < PHOTOS
+        assert cancelled.done + cancelled.cancelled == PHOTOS
     assert terminal.progress(job) == cancelled
     refused = terminal.run("resume", str(job), "99", code=1).stderr
     assert f"Job {job} is cancelled already" in refused
@@ -102,8 +106,9 @@ def test_a_cancelled_job_ends_at_once_and_keeps_what_was_stored(sqlite_terminal:
 
 def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal: Terminal) -> None:
     terminal = sqlite_terminal
-    draw_many(terminal.folder / "photos", 400, size=(1600, 1200))
+    draw_many(terminal.folder / "photos", PHOTOS)
     terminal.environment |= SLOW
+    terminal.inject(slow_pass_s=SLOW_PASS_S)
     terminal.run("db", "upgrade")
     process = terminal.start("tag", "photos")
     with terminal.database() as database:
@@ -113,7 +118,7 @@ def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal: Termi
         terminal.run("cancel", "1")
     assert process.wait(60) == 1
     progress = terminal.progress(1)
-    assert (progress.state, progress.done + progress.cancelled) == (JobState.CANCELLED, 400)
+    assert (progress.state, progress.done + progress.cancelled) == (JobState.CANCELLED, PHOTOS)
     assert "job 1 was cancelled: by request" in terminal.log.read_text()
 
 

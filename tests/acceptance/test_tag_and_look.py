@@ -218,8 +218,9 @@ def test_dry_run_counts_and_records_nothing(terminal: Terminal) -> None:
 
 
 def test_an_interrupted_tag_loses_nothing_and_goes_on(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "photos", 400, size=(1200, 900))
+    draw_many(terminal.folder / "photos", 160)
     terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
+    terminal.inject(slow_pass_s="0.05")
     process = terminal.start("tag", "photos")
     terminal.wait_until(lambda: "photos/" in terminal.log.read_text())
     process.send_signal(signal.SIGINT)
@@ -227,16 +228,17 @@ def test_an_interrupted_tag_loses_nothing_and_goes_on(terminal: Terminal) -> Non
     assert "nothing is lost" in terminal.log.read_text()
     job = terminal.json("status", "1")
     assert job["state"] == "cancelled"
-    assert 0 < job["cancelled"] < 400
-    assert job["cancelled"] + job["tagged"] + job["unknown"] == 400
+    assert 0 < job["cancelled"] < 160
+    assert job["cancelled"] + job["tagged"] + job["unknown"] == 160
     rest = terminal.json("tag", "photos")
     assert rest["skipped"] == job["tagged"] + job["unknown"]
-    assert rest["skipped"] + rest["tagged"] + rest["unknown"] == 400
+    assert rest["skipped"] + rest["tagged"] + rest["unknown"] == 160
 
 
 def test_a_killed_tag_is_cancelled_by_the_next_command_and_goes_on(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "photos", 400, size=(1200, 900))
+    draw_many(terminal.folder / "photos", 160)
     terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
+    terminal.inject(slow_pass_s="0.05")
     process = terminal.start("tag", "photos")
     terminal.wait_until(lambda: "photos/" in terminal.log.read_text())
     process.kill()
@@ -245,7 +247,7 @@ def test_a_killed_tag_is_cancelled_by_the_next_command_and_goes_on(terminal: Ter
     assert job["state"] == "cancelled"
     assert "run the same command again" in job["note"]
     rest = terminal.json("tag", "photos")
-    assert rest["skipped"] + rest["tagged"] + rest["unknown"] == 400
+    assert rest["skipped"] + rest["tagged"] + rest["unknown"] == 160
     assert rest["skipped"] >= job["tagged"] + job["unknown"] > 0
 
 
@@ -289,9 +291,9 @@ def test_quick_commands_do_not_wait_for_torch_or_celery(terminal: Terminal) -> N
 
 
 def test_progress_shows_rate_and_eta_on_a_terminal_only(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "photos", 300, size=(1200, 900))
+    draw_many(terminal.folder / "photos", 30)
     quiet = terminal.run("tag", "photos", "--json")
-    assert "job 1 finished: 300 photos" in quiet.stderr
+    assert "job 1 finished: 30 photos" in quiet.stderr
     assert "\r" not in quiet.stderr
     assert "\x1b" not in quiet.stderr
     shown = _on_a_terminal(terminal, "tag", "photos", "--again", "--json")

@@ -346,8 +346,9 @@ def test_a_schedule_that_no_clock_runs_is_told(person: Typed, sqlite_database: D
 
 
 def test_a_killed_worker_with_photos_in_hand_is_told(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "photos", 300, size=(1600, 1200))
+    draw_many(terminal.folder / "photos", 80)
     terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
+    terminal.inject(slow_pass_s="0.1")
     with terminal.database() as database, terminal.workers(1) as (worker,):
         with terminal.frozen([worker]):
             terminal.run("enqueue", "photos")

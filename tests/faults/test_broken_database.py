@@ -20,6 +20,7 @@ def test_postgresql_is_restarted_while_photos_are_stored(
     with ordeal.terminal.workers(1) as (worker,):
         job = ordeal.enqueue()
         ordeal.wait_for_some(job)
+        ordeal.go_on()
         if restart == "in order":
             postgres.stop()
         else:
@@ -37,6 +38,7 @@ def test_postgresql_is_away_for_long(
         job = ordeal.enqueue()
         ordeal.wait_for_some(job)
         postgres.stop()
+        ordeal.go_on()
         time.sleep(pace.away_s)
         postgres.start()
         ordeal.ends_well(job)
@@ -49,6 +51,7 @@ def test_another_process_holds_sqlites_lock_for_long(ordeal: Ordeal, sqlite_url:
         ordeal.wait_for_some(job)
         with _locked(sqlite_url):
             before = ordeal.stored(job)
+            ordeal.go_on()
             time.sleep(pace.locked_s)
             assert ordeal.stored(job) == before
         ordeal.ends_well(job)

@@ -19,8 +19,8 @@ from tagger.schedules import add_schedule
 from tagger.tables import Priority, Runner
 
 VIEWS = (
-    "/", "/library", "/library?q=nothing", "/search?q=france", "/landmarks/eiffel-tower", "/photos?country=France", "/map",
-    "/unknown", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new", "/jobs/schedules/new",
+    "/", "/library", "/search", "/search?q=nothing", "/search?q=france", "/landmarks/eiffel-tower",
+    "/photos?country=France", "/map", "/map?part=Europe", "/unknown", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new", "/jobs/schedules/new",
 )  # fmt: skip
 # Under another theme only colours are others.
 COLOURS = {"runOnly": ["color-contrast"]}

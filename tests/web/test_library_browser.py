@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from browser import DESKTOP, PHONE, Screen, axe_findings, open_browser, open_page, serving
+from browser import open_browser, open_page, serving
 from library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from playwright.sync_api import Browser, Page, expect
 from served import settings_in
@@ -20,8 +20,6 @@ MANY = 1200
 SHOWN = 1170  # some of them are gone, and some nobody looked at
 SMALLER = {"PAGE = 200": "PAGE = 50", "PAGES_KEPT = 30": "PAGES_KEPT = 6"}
 """Numbers of grid.js, so that this many photos are to it what a hundred thousand are to the real one."""
-# What test_for_everybody does not look at.
-PAGES = ("/photos?country=France&min_score=0.5", "/map?part=Europe", "/search", "/search?q=nothing")
 TILES = """() => [...document.querySelectorAll("[data-grid] > li")].map((tile) => ({
   number: Number(tile.getAttribute("aria-posinset")), photo: tile.dataset.photo, empty: !tile.firstChild }))"""
 ROWS_ON_SCREEN = """() => [...document.querySelectorAll("[data-grid] > li")].filter((tile) => {
@@ -195,24 +193,6 @@ def test_a_server_that_is_away_is_said_and_asked_again(browser: Browser, many: s
         page.unroute("**/api/photos?*")
         page.get_by_role("button", name="Try again").click()
         scroll_to_the_end(page, 110)
-
-
-# ---------- for everybody ----------
-
-
-@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
-    browser: Browser, address: str, screen: Screen, dark: bool
-) -> None:
-    with open_page(browser, "about:blank", screen=screen, dark=dark) as page:
-        for path in PAGES:
-            page.goto(address + path)
-            page.evaluate(
-                "document.querySelectorAll('details.filters').forEach((each) => (each.open = true))"
-            )
-            assert axe_findings(page) == [], path
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
 
 
 def test_photos_are_there_and_lead_to_their_landmark(browser: Browser, address: str) -> None:

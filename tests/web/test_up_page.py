@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx2 as httpx
@@ -30,15 +30,22 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 
 @contextmanager
-def up(terminal: Terminal, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A running `tagger up` that has said all it says at its start."""
+def up(terminal: Terminal, *words: str, ends_by: signal.Signals = signal.SIGTERM) -> Iterator[str]:
+    """A running `tagger up` that has said all it says at its start; gives the page's address. At its end nothing is left of it."""
     process = terminal.start("up", *words)
     try:
         terminal.wait_until(lambda: process.poll() is not None or "until Ctrl-C" in terminal.log.read_text())
-        yield process
+        address = address_in(terminal)
+        yield address
+        process.send_signal(ends_by)
+        assert process.wait(ENDS_S) == 130
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(ENDS_S)
+        process.kill()
+        process.wait()
+    with pytest.raises(httpx.ConnectError):
+        is_there(address)
+    assert terminal.workers_seen() == []
+    assert "Traceback" not in terminal.log.read_text() + (terminal.data / "page.log").read_text()
 
 
 def address_in(terminal: Terminal) -> str:
@@ -56,49 +63,31 @@ def page_process(terminal: Terminal) -> int:
     return int(started[-1])
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_page_is_there_from_the_first_word_until_the_end(
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_the_page_is_there_from_the_first_word_until_the_end_and_back_if_it_was_killed(
     terminal: Terminal, asked: signal.Signals
 ) -> None:
-    with up(terminal, "--port", "0") as process:
-        address = address_in(terminal)
+    with up(terminal, "--port", "0", ends_by=asked) as address:
         assert is_there(address)  # however early: who asks while it starts is answered when it has
         terminal.wait_until(terminal.workers_seen)
-        page = page_process(terminal)
-        process.send_signal(asked)
-        assert process.wait(ENDS_S) == 130
-    with pytest.raises(httpx.ConnectError):
-        is_there(address)
-    with pytest.raises(ProcessLookupError):
-        os.kill(page, 0)
-    assert terminal.workers_seen() == []
-    assert "Traceback" not in terminal.log.read_text() + (terminal.data / "page.log").read_text()
-
-
-def test_a_page_that_was_killed_is_back_at_the_same_address(terminal: Terminal) -> None:
-    with up(terminal, "--port", "0"):
-        address = address_in(terminal)
-        assert is_there(address)
         killed = page_process(terminal)
         os.kill(killed, signal.SIGKILL)
         assert is_there(address)  # who asks meanwhile waits, and is not turned away
-        assert page_process(terminal) != killed
+        page = page_process(terminal)
+        assert page != killed
         assert "the page ended with code -9; starting it again in 1 s" in terminal.log.read_text()
+    with pytest.raises(ProcessLookupError):
+        os.kill(page, 0)
 
 
 def test_where_the_port_is_taken_the_next_free_one_serves_and_is_said(terminal: Terminal) -> None:
-    with suppress(OSError), closing(socket.create_server(("127.0.0.1", 8080))), up(terminal):
-        assert_moved(terminal)
-        return
-    with up(terminal):  # somebody else had it already
-        assert_moved(terminal)
-
-
-def assert_moved(terminal: Terminal) -> None:
-    address = address_in(terminal)
-    assert address != "http://127.0.0.1:8080/"
-    assert f"{address}, as another program listens at port 8080\n" in terminal.log.read_text()
-    assert is_there(address)
+    with ExitStack() as taken:
+        with suppress(OSError):  # somebody else has it already
+            taken.enter_context(closing(socket.create_server(("127.0.0.1", 8080))))
+        with up(terminal, ends_by=signal.SIGHUP) as address:
+            assert address != "http://127.0.0.1:8080/"
+            assert f"{address}, as another program listens at port 8080\n" in terminal.log.read_text()
+            assert is_there(address)
 
 
 def test_a_port_that_was_asked_for_and_is_taken_is_an_error_and_nothing_starts(terminal: Terminal) -> None:
@@ -138,8 +127,7 @@ def test_a_page_that_never_comes_up_is_given_up_and_the_work_goes_on(
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/sitecustomize.py").write_text(NO_PAGE_COMES_UP)
     terminal.injected["PYTHONPATH"] = str(tmp_path / "broken")
-    with up(terminal, "--port", "0"):
-        address = address_in(terminal)
+    with up(terminal, "--port", "0") as address:
         terminal.wait_until(lambda: "no longer served" in terminal.log.read_text())
         said = terminal.log.read_text()
         assert said.count("the page ended with code 1; starting it again") == 4
