@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser import DESKTOP, PHONE, Screen, axe_findings, open_browser, open_page, serving
-from commands import Terminal, draw_many
+from commands import Terminal, draw, draw_many
 from playwright.sync_api import Browser, Error, Page, Route, expect
 from starlette.testclient import TestClient
 
@@ -146,7 +146,12 @@ def test_a_job_lists_only_the_failures_that_it_came_to(
     assert "Tags photos" in first
     assert "not an image" in first
     assert "They fail again until something is done" in first
-    again = client.post("/jobs/1/retry", data={"kind": "empty"}).headers["location"]
+    (tmp_path / "photos/none.jpg").unlink()
+    draw(tmp_path / "photos/none.jpg", 0)
+    terminal.run("tag", tmp_path / "photos", code=3)
+    mended = client.get("/jobs/1").text
+    assert "Of the 2 that failed, 1 can be looked at by now." in mended
+    again = client.post("/jobs/1/retry", data={"kind": "not-an-image"}).headers["location"]
     waits = client.get(again).text
     assert "1 photo of it fails since" in waits
     assert "it has not come to it yet" in waits
@@ -155,6 +160,13 @@ def test_a_job_lists_only_the_failures_that_it_came_to(
     ended = client.get(again).text
     assert "it ended before it came to it" in ended
     assert "Retry 1 photo" in ended
+
+
+def test_a_job_without_photos_says_so(client: TestClient) -> None:
+    job = client.post("/api/backfills", json={"what": "untagged"}).json()["job"]
+    page = client.get(f"/jobs/{job}").text
+    assert "There was no photo to look at" in page
+    assert "No photo of this job fails now" not in page
 
 
 def test_every_kind_of_failure_and_refusal_has_words() -> None:
@@ -186,8 +198,10 @@ def test_a_paused_job_claims_no_speed() -> None:
     )
     assert shown(running, {}).live.rate == "8.0 photos/s"
     assert shown(replace(running, state=JobState.QUEUED), {}).tone == ""
-    paused = shown(replace(running, state=JobState.PAUSED), {}).live
-    assert (paused.rate, paused.left) == ("", "")
+    paused = shown(replace(running, state=JobState.PAUSED), {})
+    assert (paused.live.rate, paused.live.left, paused.state_words) == ("", "", "paused")
+    pausing = shown(replace(running, state=JobState.PAUSED, running=2), {})
+    assert pausing.state_words == "pausing, 2 photos in hand"
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,18 @@ def test_answers_have_the_shape_that_is_said_of_them(client: TestClient, library
         assert _keys(TypeAdapter(shape).validate_python(document)) == _keys(document), name
 
 
+@pytest.mark.parametrize(
+    "address", ["/api/photos?contry=France", "/api/photos/1?v=2", "/api/status?limit=3&top=1"]
+)
+def test_an_option_that_there_is_not_is_a_mistake(
+    client: TestClient, library: LibraryPhotos, address: str
+) -> None:
+    assert library
+    answer = client.get(address)
+    assert answer.status_code == 422
+    assert "There is no option" in answer.json()["error"]
+
+
 def test_every_answer_and_every_error_is_described(client: TestClient) -> None:
     said = client.get("/api/openapi.json").json()
     for address, operations in said["paths"].items():

@@ -89,7 +89,7 @@ def shown(job: JobProgress, options: Mapping[str, Any]) -> JobShown:
         at=job.finished_at or job.created_at,
         when=moment(job.finished_at) if job.finished_at else f"since {moment(job.created_at)}",
         state=job.state,
-        state_words=STATES[job.state],
+        state_words=state_of(job),
         tone=TONES.get(job.state, ""),
         is_over=job.is_over,
         can_pause=not job.is_over and job.runner != Runner.LOCAL,
@@ -99,6 +99,13 @@ def shown(job: JobProgress, options: Mapping[str, Any]) -> JobShown:
         failures=job.failed + job.refused,
         live=_live(job),
     )
+
+
+def state_of(job: JobProgress) -> str:
+    """Its state in words; of one that was just paused, what is still stored of it."""
+    if job.state == JobState.PAUSED and job.running:
+        return f"pausing, {photos(job.running)} in hand"
+    return STATES[job.state]
 
 
 def shape_of(status: Status) -> str:
@@ -116,7 +123,7 @@ def live_document(status: Status) -> dict[str, Any]:
     """What an event tells: the same JSON as /api/status, and for pages each job in words."""
     document = status.document()
     for job, progress in zip(document["jobs"], status.jobs, strict=True):
-        job["shown"] = {"state": STATES[progress.state], **asdict(_live(progress))}
+        job["shown"] = {"state": state_of(progress), **asdict(_live(progress))}
     for worker in document["workers"]:
         del worker["seen_seconds_ago"]  # it changes while nothing does
         worker["shown"] = in_hand(worker["chunks"])
