@@ -29,7 +29,8 @@ PORT = 8080
 PORTS_TRIED = 20
 END_S = 3
 """How long answers that are under way have, once the end was asked for."""
-MOST_CONNECTIONS = 512
+BACKLOG = 128
+"""Connections that are made at a time; each takes a file before it is counted."""
 ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - known by name, to tell people what it means
 
 
@@ -58,7 +59,7 @@ def serve(
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
     set_up_logging(settings.log_format, levels[max(console.loudness.level, 0)], paths=settings.log_paths)
     with closing(opened(settings)) as database, closing(_listener(host, port, fd)) as listener:
-        safety = _safety(host, listener.getsockname()[1], settings)
+        safety = safety_at(listener, settings)
         app = make_app(settings, database, safety)
         _tell(safety, made=settings.web_token is None)
         with suppress(KeyboardInterrupt):
@@ -85,7 +86,7 @@ def listening(host: str, port: int) -> socket.socket:
         family, *_rest, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(address[:2], family=family, backlog=MOST_CONNECTIONS)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AddressTaken(host=host, port=port) from error
@@ -107,12 +108,21 @@ def address_of(host: str, port: int) -> str:
 
 def _listener(host: str, port: int, fd: int | None) -> socket.socket:
     """`fd`: the socket of whoever started this, who keeps it while this is started again."""
-    return listening(host, port) if fd is None else socket.socket(fileno=fd)
+    if fd is None:
+        return listening(host, port)
+    with suppress(OSError):  # no socket
+        listener = socket.socket(fileno=fd)
+        if listener.family in {socket.AF_INET, socket.AF_INET6}:
+            return listener
+        listener.close()
+    raise typer.BadParameter(f"{fd} is no socket that listens at an address", param_hint="--fd")
 
 
-def _safety(host: str, port: int, settings: Settings) -> Safety:
+def safety_at(listener: socket.socket, settings: Settings) -> Safety:
+    """By the address that it really listens at, whatever was typed: names lead where they lead, and a given socket anywhere."""
     from tagger.web.safety import Safety, is_loopback
 
+    host, port = listener.getsockname()[:2]
     token = settings.web_token
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
@@ -120,7 +130,7 @@ def _safety(host: str, port: int, settings: Settings) -> Safety:
 
 
 def _tell(safety: Safety, *, made: bool) -> None:
-    named = socket.gethostname() if safety.host in ANYWHERE else safety.host
+    named = _outward_address() if safety.host in ANYWHERE else safety.host
     # Not silenced by -q: without it nobody gets in.
     sys.stderr.write(f"the page is at {address_of(named, safety.port)} - Ctrl-C ends it\n")
     if safety.token is None:
@@ -138,9 +148,19 @@ def _tell(safety: Safety, *, made: bool) -> None:
     )
 
 
+def _outward_address() -> str:
+    """This machine's address in its network, which a phone there can open; its name, if it has none."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # kept for documents, and nothing is sent: it only chooses a way out
+        return str(probe.getsockname()[0])
+    return socket.gethostname()
+
+
 def server_for(app: FastAPI) -> uvicorn.Server:
     """The server, which runs until a signal or `should_exit`; streams are told to end first."""
     import uvicorn
+
+    from tagger.web.connections import Connection, most_connections
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -150,14 +170,15 @@ def server_for(app: FastAPI) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",  # it bounds what stands before a body; the quicker one does not
+        http=Connection,  # of h11, which bounds what stands before a body; the quicker one does not
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         # A client could otherwise say where it comes from, which wrong tokens are counted by.
         proxy_headers=False,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=most_connections(),
+        backlog=BACKLOG,
         timeout_graceful_shutdown=END_S,
     )
     return Server(config)

@@ -1,7 +1,8 @@
 """Who may ask, where a token is needed: programs send it, people sign in with it once.
 
 Whoever signs in gets a session: a random number and its end, signed with a key made of the token. So it is not the token,
-outlives a restart, and ends for everybody when the token is changed.
+outlives a restart, and ends for everybody when the token is changed. Sessions that were signed out of are remembered until
+their end, but in memory alone: after a restart, a cookie that somebody copied would be good once more.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ MOST_FAILURES = 5
 """Wrong tokens from one address within `FORGET_S`; then none of that address is looked at for a while."""
 FORGET_S = 60
 MOST_ADDRESSES = 10_000
+MOST_ENDED = 10_000
 
 router = APIRouter(include_in_schema=False)
 
@@ -77,6 +79,9 @@ class Admission:
         self._key = hmac.digest(self._token, b"tagger web session", hashlib.sha256)
         self._failures = Failures()
         self._clock = clock
+        self._ended: OrderedDict[str, None] = (
+            OrderedDict()
+        )  # all last as long, so the first are the first to matter no more
 
     def admits(self, headers: Headers, client: str) -> bool:
         """Whether the request carries the token or a session.
@@ -87,8 +92,7 @@ class Admission:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self.is_token(given.strip(), client)
-        # `or ""`: some cookies have no name or no value.
-        return self._is_session(cookie_parser(headers.get("cookie", "")).get(self.cookie) or "")
+        return self._is_session(self._given(headers))
 
     def is_token(self, given: str, client: str) -> bool:
         """Whether this is the token; how long the answer takes does not tell how much of it is right.
@@ -107,11 +111,23 @@ class Admission:
         said = f"{int(self._clock()) + SESSION_S}.{secrets.token_urlsafe(24)}"
         return f"{said}.{self._signature(said)}"
 
+    def end(self, headers: Headers) -> None:
+        """Admit the session that the request carries no more."""
+        given = self._given(headers)
+        if self._is_session(given):
+            self._ended[given] = None
+            while len(self._ended) > MOST_ENDED:
+                self._ended.popitem(last=False)
+
+    def _given(self, headers: Headers) -> str:
+        # `or ""`: some cookies have no name or no value.
+        return cookie_parser(headers.get("cookie", "")).get(self.cookie) or ""
+
     def _is_session(self, given: str) -> bool:
         said, _, signature = given.rpartition(".")
         if not hmac.compare_digest(signature.encode(errors="replace"), self._signature(said).encode()):
             return False
-        return int(said.partition(".")[0]) > self._clock()
+        return given not in self._ended and int(said.partition(".")[0]) > self._clock()
 
     def _signature(self, said: str) -> str:
         return hmac.new(self._key, said.encode(errors="replace"), hashlib.sha256).hexdigest()
@@ -166,9 +182,11 @@ def sign_in(
 
 @router.post("/sign-out")
 def sign_out(request: Request) -> Response:
-    """Ends the session in this browser."""
+    """Ends the session, in this browser and for whoever has its cookie."""
+    admission: Admission = request.app.state.admission
+    admission.end(request.headers)
     answer = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
-    answer.delete_cookie(request.app.state.admission.cookie, httponly=True, samesite="strict")
+    answer.delete_cookie(admission.cookie, httponly=True, samesite="strict")
     return answer
 
 

@@ -29,6 +29,7 @@ def make_app(settings: Settings, database: Database, safety: Safety) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would lead to whatever host the request names
         lifespan=running,
     )
     app.state.place = place

@@ -10,7 +10,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from anyio.to_thread import run_sync
 from sqlalchemy.exc import SQLAlchemyError
@@ -45,27 +46,32 @@ class Hub:
         self.listeners = 0
         self.looks = 0
 
-    async def listen(self) -> AsyncIterator[bytes]:
-        """The state, then each change of it, until the server ends."""
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """One listener more meanwhile; known before anything is sent, so that many who come at once are all counted."""
         self.listeners += 1
         try:
-            if self._poller is None or self._poller.done():
-                self._latest = None  # from when somebody last listened
-                self._poller = asyncio.create_task(self._poll())
-            yield f"retry: {RETRY_MS}\n\n".encode()
-            seen, spoken = 0, time.monotonic()
-            while not (self._stopping.is_set() or self._poller.done()):
-                changed = self._changed
-                if self._latest is not None and seen != self._number:
-                    seen, spoken = self._number, time.monotonic()
-                    yield self._event()
-                    continue
-                if time.monotonic() - spoken >= HEARTBEAT_S:
-                    spoken = time.monotonic()
-                    yield b": still here\n\n"
-                await _wait(changed, HEARTBEAT_S)
+            yield
         finally:
             self.listeners -= 1
+
+    async def listen(self) -> AsyncIterator[bytes]:
+        """The state, then each change of it, until the server ends. To be `counted` meanwhile."""
+        if self._poller is None or self._poller.done():
+            self._latest = None  # from when somebody last listened
+            self._poller = asyncio.create_task(self._poll())
+        yield f"retry: {RETRY_MS}\n\n".encode()
+        seen, spoken = 0, time.monotonic()
+        while not (self._stopping.is_set() or self._poller.done()):
+            changed = self._changed
+            if self._latest is not None and seen != self._number:
+                seen, spoken = self._number, time.monotonic()
+                yield self._event()
+                continue
+            if time.monotonic() - spoken >= HEARTBEAT_S:
+                spoken = time.monotonic()
+                yield b": still here\n\n"
+            await _wait(changed, HEARTBEAT_S)
 
     def _event(self) -> bytes:
         return f"id: {self._start}-{self._number}\nevent: state\ndata: {self._latest}\n\n".encode()

@@ -26,7 +26,7 @@ FRAMING_BYTES = 64 * 2**10
 """What multipart adds to a photo."""
 LONGEST_ADDRESS = 8 * 2**10
 SILENT_S = 60
-"""How long a body may stop coming."""
+"""How long an upload may stop coming, and all of a small body may take."""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -44,6 +44,7 @@ HEADERS = {
 }
 # What forms of any page in the world can send without asking; a program says what it sends.
 _SENT_BY_FORMS = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
+_UPLOADED_TO = frozenset({"/", "/api/look"})
 _UPLOADS = ("multipart/form-data", "image/", "application/octet-stream")
 _HANG_UP = {"connection": "close"}
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
@@ -140,7 +141,7 @@ class Guard:
         self._check_host(headers)
         _check_origin(scope["method"], headers)
         _check_kind(scope, headers)
-        return self._body_limit(headers)
+        return self._body_limit(scope, headers)
 
     def _check_host(self, headers: Headers) -> None:
         named = headers.getlist("host")
@@ -177,9 +178,10 @@ class Guard:
             {"www-authenticate": "Bearer"},
         )
 
-    def _body_limit(self, headers: Headers) -> int:
-        kind = _content_type(headers)
-        limit = self._safety.upload_bytes + FRAMING_BYTES if kind.startswith(_UPLOADS) else SMALL_BYTES
+    def _body_limit(self, scope: Scope, headers: Headers) -> int:
+        is_upload = scope["method"] == "POST" and scope["path"] in _UPLOADED_TO
+        is_photo = is_upload and _content_type(headers).startswith(_UPLOADS)
+        limit = self._safety.upload_bytes + FRAMING_BYTES if is_photo else SMALL_BYTES
         length = headers.get("content-length")
         if length is not None and "transfer-encoding" in headers:
             # A proxy in front may go by the one and the server by the other, and each read another request.
@@ -223,9 +225,10 @@ def _check_origin(method: str, headers: Headers) -> None:
 def _is_ours(headers: Headers) -> bool:
     """Whether the page that sent this is of the host that was asked; a proxy may speak TLS for it, so the scheme does not count."""
     host = headers.get("host", "").lower()
-    return all(
-        origin.lower() in {f"http://{host}", f"https://{host}"} for origin in headers.getlist("origin")
-    )
+    pages = headers.getlist("origin") or [
+        "/".join(page.split("/")[:3]) for page in headers.getlist("referer")
+    ]
+    return all(page.lower() in {f"http://{host}", f"https://{host}"} for page in pages)
 
 
 def _check_kind(scope: Scope, headers: Headers) -> None:
@@ -263,15 +266,18 @@ class BodyRefused(HTTPException):
 def _limited(receive: Receive, limit: int) -> Receive:
     """Reading that ends where too much has come or nothing comes, before anything is made of it."""
     come, whole = 0, False
+    clock = asyncio.get_running_loop().time
+    since = clock()
 
     async def receive_within() -> Message:
         nonlocal come, whole
         if whole:  # what is waited for from now on is that the client goes away, which may take hours
             return await receive()
         try:
-            message = await asyncio.wait_for(receive(), SILENT_S)
+            async with asyncio.timeout_at(SILENT_S + (clock() if limit > SMALL_BYTES else since)):
+                message = await receive()
         except TimeoutError:
-            text = f"Nothing has come for {SILENT_S} s. Check the connection and send it again."
+            text = f"The request did not come within {SILENT_S} s. Check the connection and send it again."
             raise BodyRefused(HTTPStatus.REQUEST_TIMEOUT, text, _HANG_UP) from None
         come += len(message.get("body", b""))
         whole = not message.get("more_body", False)

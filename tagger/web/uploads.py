@@ -1,6 +1,7 @@
 """A photo on its way into memory: on disk while it comes, and in memory only while there is room for it."""
 
 import asyncio
+import errno
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,11 @@ IN_MEMORY_BYTES = 2**20
 """A smaller photo never touches the disk."""
 UNNAMED = "-"
 LONGEST_NAME = 255
+FULL = (
+    "The disk of this server's temporary folder is full, so the photo cannot be taken. Free some of it, or start "
+    "`tagger serve` again with TMPDIR naming a folder on another disk; then send the photo again."
+)
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,19 @@ async def uploaded_photo(request: Request, room: UploadRoom, max_bytes: int) -> 
     """The photo of a request, in memory meanwhile: the first file of a form, or else the body.
 
     Raises:
-        HTTPException: there is none, or it is too large.
+        HTTPException: there is none, it is too large, or the disk is full.
     """
+    try:
+        async with _spooled(request, room, max_bytes) as photo:
+            yield photo
+    except OSError as error:  # around all of it: closing a file writes what is left of it
+        if error.errno not in _NO_ROOM:
+            raise
+        raise HTTPException(HTTPStatus.INSUFFICIENT_STORAGE, FULL) from error
+
+
+@asynccontextmanager
+async def _spooled(request: Request, room: UploadRoom, max_bytes: int) -> AsyncIterator[Uploaded]:
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         async with request.form(max_files=1, max_fields=8) as form:
             file = next((value for value in form.values() if isinstance(value, UploadFile)), None)

@@ -1,6 +1,7 @@
 """Live events: the whole state at once, every change, one poller for all, and a prompt end."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -115,6 +116,20 @@ def test_there_is_room_for_so_many_listeners_and_again_when_one_leaves(
         until = time.monotonic() + 30
         while Listener(stack, address).answer.status_code != 200:
             assert time.monotonic() < until
+
+
+def test_room_for_listeners_is_kept_to_by_many_who_come_at_once(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LISTENERS", 2)
+    port = int(address.rpartition(":")[2])
+    asked = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    with ExitStack() as stack:
+        many = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(20)]
+        for connection in many:
+            connection.sendall(asked)
+        answers = [connection.recv(12)[9:] for connection in many]
+    assert sorted(answers) == [b"200"] * 2 + [b"503"] * 18
 
 
 def test_a_server_that_ends_lets_its_listeners_go(web_settings: Settings, web_database: Database) -> None:

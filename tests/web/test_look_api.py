@@ -2,9 +2,11 @@
 
 import io
 import json
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx2 as httpx
 import pytest
@@ -143,6 +145,21 @@ def test_upload_that_is_too_large_is_refused_with_what_to_do(
         answer = client.post("/api/look", **sent)
         assert answer.status_code == 413
         assert "TAGGER_WEB_UPLOAD_BYTES" in answer.json()["error"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_full_disk_of_the_temporary_folder_is_said_with_what_to_do(
+    client: TestClient, web_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(web_settings.web_upload_bytes)
+    with monkeypatch.context() as full:
+        full.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("w+b"))  # noqa: SIM115 - its owner closes it
+        for sent in ({"content": data, "headers": PNG}, {"files": {"file": ("a.png", data, "image/png")}}):
+            for address in ("/api/look", "/"):
+                answer = client.post(address, **sent)
+                assert answer.status_code == 507
+                assert "TMPDIR" in answer.text
+    assert client.post("/api/look", content=photo(0), headers=PNG).status_code == 200
 
 
 def test_model_that_cannot_be_run_is_not_the_photos_fault(client: TestClient, web_settings: Settings) -> None:

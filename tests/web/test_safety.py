@@ -10,9 +10,10 @@ from served import HERE, TOKEN, photo
 from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
+from tagger.web import admission
 from tagger.web.admission import FORGET_S, MOST_FAILURES, Admission, Failures, TooManyFailures
 from tagger.web.pages.rendering import with_code
-from tagger.web.safety import HEADERS, Safety, is_loopback
+from tagger.web.safety import HEADERS, SMALL_BYTES, Safety, is_loopback
 
 PNG = {"content-type": "image/png"}
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -197,10 +198,27 @@ def test_tampered_and_ended_sessions_are_none(client_with_token: TestClient) -> 
     assert not later.admits(Headers(headers), "somebody")
 
 
-def test_signing_out_ends_it_in_this_browser(client_with_token: TestClient) -> None:
+def test_signing_out_ends_it_in_this_browser_and_for_who_has_its_cookie(
+    client_with_token: TestClient,
+) -> None:
     sign_in(client_with_token)
+    other = {"cookie": f"{COOKIE}={client_with_token.cookies[COOKIE]}"}
+    client_with_token.cookies.clear()
+    sign_in(client_with_token)
+    copied = {"cookie": f"{COOKIE}={client_with_token.cookies[COOKIE]}"}
     assert client_with_token.post("/sign-out", headers={"origin": HERE}).status_code == 303
-    assert client_with_token.get("/api/openapi.json").status_code == 401
+    assert COOKIE not in client_with_token.cookies
+    assert client_with_token.get("/api/openapi.json", headers=copied).status_code == 401
+    assert client_with_token.get("/api/openapi.json", headers=other).status_code == 200
+
+
+def test_so_many_ended_sessions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "MOST_ENDED", 2)
+    admits = Admission(TOKEN, cookie=COOKIE)
+    sessions = [Headers({"cookie": f"{COOKIE}={admits.new_session()}"}) for _ in range(3)]
+    for session in sessions:
+        admits.end(session)
+    assert [admits.admits(session, "somebody") for session in sessions] == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -270,6 +288,10 @@ def test_failures_are_forgotten_and_counted_by_address() -> None:
         {"sec-fetch-site": "same-site"},
         {"sec-fetch-site": "made-up"},
         {"origin": HERE, "sec-fetch-site": "cross-site"},
+        {"referer": "http://evil.example/page"},
+        {"referer": "http://127.0.0.1:8080.evil.example/"},
+        {"referer": "http://evil.example/http://127.0.0.1:8080/"},
+        {"referer": ""},
     ],
 )
 def test_another_sites_page_changes_nothing(client: TestClient, headers: dict[str, str]) -> None:
@@ -286,7 +308,13 @@ def test_two_origins_are_refused(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"origin": HERE}, {"origin": HERE, "sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}],
+    [
+        {},
+        {"origin": HERE},
+        {"origin": HERE, "sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "none"},
+        {"referer": f"{HERE}/jobs?page=2"},
+    ],
 )
 def test_own_page_and_programs_may(client: TestClient, headers: dict[str, str]) -> None:
     assert client.post("/api/look", content=photo(0), headers=PNG | headers).status_code == 200
@@ -310,6 +338,35 @@ def test_what_forms_of_any_page_can_send_is_no_request_of_a_program(
     answer = client.post("/api/look", content=b'{"a": 1}', headers=headers)
     assert answer.status_code == 415
     assert "application/json" in answer.json()["error"]
+
+
+# --- how much
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "multipart/form-data; boundary=x"])
+def test_photos_are_taken_only_where_they_are_looked_at(client: TestClient, kind: str) -> None:
+    whole = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n%s\r\n--x--\r\n'
+    sent = whole % bytes(SMALL_BYTES)
+    for address in (
+        "/api/verdicts",
+        "/api/jobs",
+        "/api/backfills",
+        "/api/schedules",
+        "/jobs/new",
+        "/sign-out",
+    ):
+        answer = client.post(address, content=sent, headers={"content-type": kind})
+        assert answer.status_code == 413
+
+
+def test_a_stranger_sends_no_photo_to_the_page_to_sign_in(client_with_token: TestClient) -> None:
+    form = {"content-type": "multipart/form-data; boundary=x", "origin": HERE}
+    start = b'--x\r\nContent-Disposition: form-data; name="token"; filename="a"\r\n\r\n'
+    for content in (
+        start + bytes(SMALL_BYTES),
+        iter([start, bytes(SMALL_BYTES)]),
+    ):  # its length said, and not
+        assert client_with_token.post("/sign-in", content=content, headers=form).status_code == 413
 
 
 # --- what browsers may do with answers
@@ -369,6 +426,14 @@ def test_errors_are_documents_for_programs_and_pages_for_people(client: TestClie
     assert for_person.headers["content-type"] == "text/html; charset=utf-8"
     assert "There is no such page" in for_person.text
     assert "<b>" not in for_person.text
+
+
+def test_no_answer_leads_to_the_host_that_a_request_names(client_with_token: TestClient) -> None:
+    sign_in(client_with_token)
+    for address in ("/jobs/", "/api/jobs/", "/static", "/sign-in/"):
+        answer = client_with_token.get(address, headers={"host": "evil.example"})
+        assert answer.status_code == 404
+        assert "evil" not in str(answer.headers)
 
 
 def test_commands_in_messages_are_code_and_all_else_is_text() -> None:

@@ -13,6 +13,9 @@ import httpx2 as httpx
 import pytest
 from commands import Terminal
 
+from tagger.cli.serving import listening, safety_at
+from tagger.settings import Settings
+
 ENDS_S = 20
 TOKEN = "sixteen-or-more-letters"
 
@@ -88,6 +91,24 @@ def test_address_that_is_not_this_machines_is_said_in_one_line(terminal: Termina
     said = terminal.run("serve", "--host", "203.0.113.7", "--port", "0", code=1).stderr
     assert said.startswith("error: The page cannot be served at 203.0.113.7")
     assert said.count("\n") == 1
+
+
+def test_what_is_no_socket_is_said_plainly(terminal: Terminal) -> None:
+    said = terminal.run("serve", "--fd", "99", code=2).stderr
+    assert "99 is no socket that listens at an address" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("host", "needs_token"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)]
+)
+def test_token_is_needed_by_where_the_socket_really_listens(
+    tmp_path: Path, host: str, needs_token: bool
+) -> None:
+    with listening(host, 0) as listener:
+        safety = safety_at(listener, Settings(data_folder=tmp_path))
+        assert (safety.token is not None) is needs_token
+        assert safety.port == listener.getsockname()[1]
 
 
 def test_missing_extra_is_named(terminal: Terminal) -> None:

@@ -49,6 +49,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
         "model": FailedLook | Problem,
         "description": "Nothing can be seen in the photo: kind and text say why.",
     },
+    507: {"model": Problem, "description": "The disk of the server's temporary folder is full."},
     503: {"model": Problem, "description": "No model can be run; the text says what to do."},
 }
 
