@@ -5,6 +5,7 @@ was missed, because nobody ticked, is made up for once; one that is still at wor
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,10 +20,19 @@ from tagger.backfill import Backfill, OnFound, backfill_of, check, fill_backfill
 from tagger.database import Database, insert_missing
 from tagger.errors import ScheduleExists, ScheduleInvalid, ScheduleNotFound, TaggerError
 from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, make_job
+from tagger.scan import Selection
 from tagger.settings import Settings
 from tagger.tables import Priority, jobs, schedule_runs, schedules
 
 log = logging.getLogger(__name__)
+
+
+_FOLLOWS_LINKS = "follows_links"
+"""Among a schedule's options, false: see `add_schedule`."""
+
+
+class FolderBecameLink(TaggerError):
+    """A folder of the schedule {name} is now a link that leads elsewhere. Remove the schedule, and add it again with the folder that is meant."""
 
 
 class RunPutOff(Exception):
@@ -60,8 +70,12 @@ def add_schedule(
     backfill: Backfill,
     priority: Priority,
     zone: str | None = None,
+    *,
+    follows_links: bool = True,
 ) -> Schedule:
     """Keep a schedule; without a zone it is this machine's.
+
+    Where it does not follow links, its folders are resolved already, and one that has become a link is refused at a run.
 
     Raises:
         ScheduleInvalid: the cron expression or the zone means nothing.
@@ -74,7 +88,7 @@ def add_schedule(
         "cron": cron,
         "zone": where,
         "what": backfill.what,
-        "options": options_of(backfill),
+        "options": options_of(backfill) | ({} if follows_links else {_FOLLOWS_LINKS: False}),
         "priority": priority,
         "paused": False,
         "created_at": now,
@@ -210,13 +224,15 @@ def _run(
     on_found: OnFound = lambda _count: None,
 ) -> Run | None:
     """Make one run; None where another process has made it."""
-    backfill = backfill_of(row.what, row.options)
+    backfill = _backfill(row)
     new = new_job(database, settings, backfill, Priority(row.priority))
     job_id, note = _begin(database, row, due, new)
     if job_id is None:
         return None if note is None else Run(due, datetime.now(UTC), None, None, note)
     try:
         selection = check(database, backfill, settings.roots)
+        if not row.options.get(_FOLLOWS_LINKS, True):
+            _refuse_links(row.name, backfill, selection)
         fill_backfill(database, backfill, job_id, new.model_id, selection, settings.roots, on_found)
     except RunPutOff:
         _put_off(database, row.id, due, job_id)
@@ -225,6 +241,12 @@ def _run(
         _end_badly(database, row.id, due, job_id, str(error))
         raise
     return Run(due, datetime.now(UTC), job_id, None, None)
+
+
+def _refuse_links(name: str, backfill: Backfill, selection: Selection) -> None:
+    led_away = selection.files or set(selection.folders) - set(backfill.scan)
+    if led_away or any(os.path.realpath(folder) != os.fspath(folder) for folder in backfill.under):
+        raise FolderBecameLink(name=name)
 
 
 def _begin(database: Database, row: Row[Any], due: datetime, new: NewJob) -> tuple[int | None, str | None]:
@@ -301,8 +323,14 @@ def _schedule(row: Row[Any]) -> Schedule:
         row.name,
         row.cron,
         row.zone,
-        backfill_of(row.what, row.options),
+        _backfill(row),
         Priority(row.priority),
         row.paused,
         row.next_due,
+    )
+
+
+def _backfill(row: Row[Any]) -> Backfill:
+    return backfill_of(
+        row.what, {name: given for name, given in row.options.items() if name != _FOLLOWS_LINKS}
     )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,6 +25,16 @@ CONFIG_NAME = "tagger.toml"
 
 def _data_folder() -> Path:
     return platformdirs.user_data_path("tagger", appauthor=False)
+
+
+def _whole(folder: Path) -> Path:
+    try:
+        place = folder.expanduser()
+    except RuntimeError as error:  # the home of a user who is none
+        raise ValueError(str(error)) from error
+    if not place.is_absolute():
+        raise ValueError("write each folder with its whole path, like /photos")
+    return place
 
 
 class Settings(BaseSettings):
@@ -69,8 +79,13 @@ class Settings(BaseSettings):
     """The largest photo that the page takes."""
     web_cache_bytes: Annotated[int, Field(ge=0)] = 2**30
     """What thumbnails may take on disk."""
-    web_folders: list[Path] | None = None
+    web_folders: list[Annotated[Path, AfterValidator(_whole)]] | None = None
     """Folders that the page may start jobs in; None: the roots that the database knows."""
+    # The environment's "none" comes as None.
+    web_write: Annotated[
+        Literal["none", "sidecar", "embed"], BeforeValidator(lambda given: given or "none")
+    ] = "sidecar"
+    """The most that jobs begun from the page may write: nothing, files beside the photos, the photos themselves."""
     roots: dict[str, Path] = Field(default_factory=dict)
     """Where a root is on this machine, by its name, where that differs from the database."""
 
@@ -118,7 +133,7 @@ def _reason(error: ValidationError) -> str:
     given = (
         "" if name.endswith(("_url", "_token")) else f" is {first['input']!r}"
     )  # an address may hold a password
-    return f"{name} (TAGGER_{name.upper()}){given}: {first['msg'].removeprefix('Input ').lower()}"
+    return f"{name} (TAGGER_{name.upper()}){given}: {first['msg'].removeprefix('Input ').removeprefix('Value error, ').lower()}"
 
 
 def _config_file() -> Path:

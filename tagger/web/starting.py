@@ -22,9 +22,10 @@ from tagger.errors import ScanEnded, TaggerError
 from tagger.ledger.jobs import NewJob, cancel_job, create_job, finish_scan, kept_alive
 from tagger.looks import look_of
 from tagger.scan import Scan, ScanReport, Selection, check_roots
-from tagger.schedules import Run, RunPutOff, list_runs, run_now
+from tagger.schedules import Run, RunPutOff, list_runs, list_schedules, run_now
 from tagger.settings import Settings
 from tagger.tables import Priority, Runner
+from tagger.web.permitted import check_backfill, check_room
 from tagger.writing.asked import WriteAsked
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class Starter:
 
         Raises:
             RootAway: a folder's disk is not mounted.
-            HTTPException: too many folders are being searched.
+            HTTPException: too many folders are being searched, or too many jobs are open.
         """
         check_roots(self._database, selection, self._settings.roots)
         look = look_of(self._database, self._settings, again=asked.again)
@@ -94,7 +95,7 @@ class Starter:
 
         Raises:
             TaggerError: what a backfill raises before it is recorded.
-            HTTPException: too many folders are being searched.
+            HTTPException: too many folders are being searched, or too many jobs are open.
         """
         places = self._settings.roots
         selection = check(self._database, wanted, places)
@@ -111,10 +112,13 @@ class Starter:
 
         Raises:
             TaggerError: there is no such schedule, or it cannot be run.
-            HTTPException: too many folders are being searched.
+            HTTPException: it does what the page may not, too many folders are being searched, too many jobs are open.
         """
         made: Future[Run] = Future()
         with self._taking_room():
+            for schedule in list_schedules(self._database):
+                if schedule.name == name:
+                    check_backfill(self._settings, self._database, schedule.backfill)
             began = datetime.now(UTC)
             self._start(partial(self._make_run, name, made))
         wait([made], SHORT_S)
@@ -152,6 +156,7 @@ class Starter:
             text = f"The folders of {SCANS_AT_ONCE} jobs are being searched already. Wait until one of them is through."
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
         try:
+            check_room(self._database)
             yield
         except BaseException:
             self._room.release()

@@ -1,6 +1,7 @@
 """The pages of jobs in a real browser: live while a real worker works, right without script, usable by everybody."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -160,6 +161,10 @@ def test_a_job_lists_only_the_failures_that_it_came_to(
     ended = client.get(again).text
     assert "it ended before it came to it" in ended
     assert "Retry 1 photo" in ended
+
+
+def test_a_new_schedule_looks_for_new_photos_where_there_is_one_folder(client: TestClient) -> None:
+    assert re.search(r'<option value="[^"]+" selected>/', client.get("/jobs/schedules/new").text)
 
 
 def test_a_job_without_photos_says_so(client: TestClient) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from enum import StrEnum
 from http import HTTPStatus
 from itertools import islice
 from typing import Annotated, Any
@@ -20,13 +19,16 @@ from tagger.ledger.progress import Failing, FailingPhoto, JobProgress, failing_p
 from tagger.ledger.retrying import count_failing, like_job, record_retry
 from tagger.registry import model_by_id, verify
 from tagger.roots import list_roots
+from tagger.settings import Settings
 from tagger.tables import WRITING_KINDS, Priority, Target
 from tagger.web.api.routing import api_router
 from tagger.web.api.shapes import CountedBackfill, FailurePage, Job, NothingToRetry, Status
-from tagger.web.folders import Allowed, Listing, allowed_folders, folder_of, listing
+from tagger.web.folders import FolderRefused, Listing, allowed_folders, folder_of, listing
+from tagger.web.permitted import Write, check_failing, check_room, check_write
 from tagger.web.place import Place, place_of
 from tagger.web.starting import Asked, Starter
 from tagger.web.status import one_job, status_of
+from tagger.web.words import ONE_LINE
 from tagger.writing.asked import WriteAsked
 
 router = api_router("jobs")
@@ -64,32 +66,27 @@ def named(folders: list[Folder]) -> list[str]:
     return [folder_of(each.key) if isinstance(each, FolderKey) else each for each in folders]
 
 
-class Write(StrEnum):
-    """Where tags are written when photos were looked at."""
-
-    NONE = "none"
-    SIDECAR = "sidecar"
-    EMBED = "embed"
-
-
 class _Writing(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     priority: Priority = Priority.BULK
     write: Write = Field(
-        Write.NONE, description="Also write the tags into metadata, in a job after this one."
+        Write.NONE,
+        description="Also write the tags into metadata, in a job after this one; no more than the server allows.",
     )
     gps: bool = Field(default=False, description="With `write`: also the landmark's place.")
     description: bool = Field(default=False, description="With `write`: also in words.")
 
-    def asked(self) -> WriteAsked | None:
+    def asked(self, settings: Settings) -> WriteAsked | None:
         """What is to be written.
 
         Raises:
-            HTTPException: what needs `write` was asked for without it.
+            HTTPException: it is more than is allowed, or what needs `write` was asked for without it.
         """
         if self.write is not Write.NONE:
-            return WriteAsked(Target(self.write), self.gps, self.description)
+            asked = WriteAsked(Target(self.write), self.gps, self.description)
+            check_write(settings, asked)
+            return asked
         if self.gps or self.description:
             text = "gps and description are written with the tags: say where with write, sidecar or embed."
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
@@ -108,23 +105,26 @@ class BackfillAsked(_Writing):
 
     what: What
     under: list[Folder] = Field(default=[], max_length=100, description="Photos in these folders.")
-    landmark: Annotated[str, Field(max_length=1000)] | None = None
+    landmark: Annotated[str, Field(max_length=1000), ONE_LINE] | None = None
     taken_after: datetime | None = None
     taken_before: datetime | None = None
     scan: list[Folder] = Field(default=[], max_length=100, description="First find what is new in these.")
     dry_run: bool = Field(default=False, description="Only count the photos.")
 
-    def wanted(self, allowed: Allowed) -> Backfill:
+    def wanted(self, place: Place) -> Backfill:
         """The backfill; where the operator named folders, nothing outside them.
 
         Raises:
-            HTTPException: a folder is outside, or a time has a zone.
+            HTTPException: a folder is outside, no folder is allowed, more is to be written than is, or a time has a zone.
         """
         if any(
             when is not None and when.tzinfo is not None for when in (self.taken_after, self.taken_before)
         ):
             text = "taken_after and taken_before: cameras know no time zone; leave it out."
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+        allowed = allowed_folders(place.settings, place.database)
+        if allowed.is_set and not allowed.folders:
+            raise FolderRefused  # a backfill under no folder is one of everywhere
         under = tuple(allowed.inside(folder) for folder in named(self.under))
         return Backfill(
             self.what,
@@ -133,7 +133,7 @@ class BackfillAsked(_Writing):
             taken_after=self.taken_after,
             taken_before=self.taken_before,
             scan=allowed.selection(named(self.scan)).folders,
-            write=self.asked(),
+            write=self.asked(place.settings),
         )
 
 
@@ -176,14 +176,14 @@ def job(place: Here, job: Number) -> dict[str, Any]:
 def enqueue(place: Here, starter: Start, asked: NewJobAsked) -> dict[str, Any]:
     """Begin a job for the workers over folders. It is recorded when this answers; its folders may still be searched then."""
     selection = allowed_folders(place.settings, place.database).selection(named(asked.paths))
-    number = starter.tag(selection, Asked(asked.priority, asked.again, asked.asked()))
+    number = starter.tag(selection, Asked(asked.priority, asked.again, asked.asked(place.settings)))
     return _begun(place, number)
 
 
 @router.post("/backfills", status_code=HTTPStatus.ACCEPTED, response_model=Job | CountedBackfill)
 def backfill(place: Here, starter: Start, asked: BackfillAsked) -> dict[str, Any]:
     """Begin a job over photos that are in the database already."""
-    wanted = asked.wanted(allowed_folders(place.settings, place.database))
+    wanted = asked.wanted(place)
     if asked.dry_run:
         new = new_job(place.database, place.settings, wanted, asked.priority)
         count = count_photos(place.database, wanted, new.model_id, place.settings.roots)
@@ -227,13 +227,17 @@ def retried(place: Place, starter: Starter, job: int, asked: RetryAsked) -> int 
 
     Raises:
         JobNotFound, JobNotRetriable: it cannot be.
+        HTTPException: it would do what the page may not, or too many jobs are open.
     """
     if one_job(place.database, job).kind in WRITING_KINDS:
         raise JobNotRetriable(job=job)
     failing = Failing(job, tuple(asked.kind))
     if not count_failing(place.database, failing):
         return None
+    check_failing(place.settings, place.database, failing)
     new = like_job(place.database, job, asked.priority)
+    check_write(place.settings, WriteAsked.of_options(new.options or {}))
+    check_room(place.database)
     verify(model_by_id(place.database, new.model_id))
     number = record_retry(place.database, new, failing)
     starter.send(number)
@@ -246,7 +250,9 @@ def failures(
     job: Number,
     limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 100,
     after: Annotated[int, Query(ge=-1, lt=2**63, description="`next` of the page before.")] = -1,
-    kind: Annotated[list[str] | None, Query(max_length=50, description="Only these kinds.")] = None,
+    kind: Annotated[
+        list[Annotated[str, ONE_LINE]] | None, Query(max_length=50, description="Only these kinds.")
+    ] = None,
 ) -> dict[str, Any]:
     """Photos of a job that fail now, or of a job that writes, those it left as they are. `photo` is the photo's number."""
     found, following = failures_page(place, job, limit, after, tuple(kind or ()))

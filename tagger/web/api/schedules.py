@@ -4,7 +4,8 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from tagger import schedules as kept
 from tagger.backfill import check
@@ -13,19 +14,32 @@ from tagger.schedules import Schedule
 from tagger.web.api import shapes
 from tagger.web.api.jobs import BackfillAsked, Here, Start
 from tagger.web.api.routing import api_router
-from tagger.web.folders import allowed_folders
 from tagger.web.place import Place
+from tagger.web.words import ONE_LINE
 
 router = api_router("schedules", "/schedules")
 
 # A name is any text, slashes too.
-Name = Annotated[str, Path(min_length=1, max_length=200, description="What the schedule is called.")]
+Name = Annotated[
+    str, Path(min_length=1, max_length=200, description="What the schedule is called."), ONE_LINE
+]
+
+
+def _addressable(name: str) -> str:
+    if {".", ".."} & set(name.split("/")):  # clients leave these out of an address
+        raise PydanticCustomError("dots", "should not be . or .., nor have them between slashes")
+    return name
 
 
 class ScheduleAsked(BackfillAsked):
     """A backfill and when it runs, as `tagger schedule add`."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$")]
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$"),
+        ONE_LINE,
+        AfterValidator(_addressable),
+    ]
     cron: Annotated[str, Field(max_length=200, description="Minute, hour, day, month, weekday.")]
     zone: Annotated[str, Field(max_length=100)] | None = Field(
         None, description="Like Europe/Paris; else the server's own."
@@ -50,10 +64,16 @@ def added(place: Place, asked: ScheduleAsked) -> Schedule:
     Raises:
         TaggerError, HTTPException: it cannot be kept; the text says why.
     """
-    wanted = asked.wanted(allowed_folders(place.settings, place.database))
+    wanted = asked.wanted(place)
     check(place.database, wanted, place.settings.roots)
     return kept.add_schedule(
-        place.database, asked.name, asked.cron, wanted, asked.priority, asked.zone or None
+        place.database,
+        asked.name,
+        asked.cron,
+        wanted,
+        asked.priority,
+        asked.zone or None,
+        follows_links=False,
     )
 
 

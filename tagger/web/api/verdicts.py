@@ -29,6 +29,7 @@ from tagger.web.api.shapes import GivenToMany, GivenToQuery, GivenVerdict, Taken
 from tagger.web.asked import Asked, asked_of_verdicts
 from tagger.web.place import Place, place_of
 from tagger.web.stored import stored_photo
+from tagger.web.words import ONE_LINE
 
 router = api_router("verdicts")
 
@@ -37,14 +38,15 @@ MOST_PHOTOS = 500
 
 Here = Annotated[Place, Depends(place_of)]
 Number = Annotated[int, Path(ge=1, lt=2**63, description="A photo's number, as lists give it.")]
-Name = Annotated[str, Field(min_length=1, max_length=1000)]
-By = Annotated[str | None, Field(max_length=200, description="Whose word it is; else the server's user.")]
+Name = Annotated[str, Field(min_length=1, max_length=1000), ONE_LINE]
+Person = Annotated[str, Field(max_length=200), ONE_LINE]
+By = Annotated[Person | None, Field(description="Whose word it is; else the server's user.")]
 
 
 def listed_words(
     wanted: Annotated[Asked, Depends(asked_of_verdicts)],
     verdict: Annotated[Word | None, Query(description="Only these.")] = None,
-    by: Annotated[str | None, Query(max_length=200, description="Words of this person.")] = None,
+    by: Annotated[Person | None, Query(description="Words of this person.")] = None,
 ) -> VerdictFilter:
     """The words that a request asks for; for `Depends`."""
     return VerdictFilter(verdict, by, wanted.query)

@@ -17,17 +17,19 @@ from tagger import schedules as kept
 from tagger.backfill import What
 from tagger.errors import TaggerError
 from tagger.tables import Priority
-from tagger.web.api.jobs import BackfillAsked, Here, Key, Start, Write
+from tagger.web.api.jobs import BackfillAsked, Here, Key, Start
 from tagger.web.api.schedules import ScheduleAsked, added
-from tagger.web.folders import SETTING, Allowed, allowed_folders, folder_of, folders_in, key_of
+from tagger.web.folders import Allowed, allowed_folders, folder_of, folders_in, key_of
 from tagger.web.pages.job_words import WHATS
 from tagger.web.pages.rendering import render
+from tagger.web.permitted import Write, writable
 from tagger.web.place import Place
 from tagger.web.starting import Asked
+from tagger.web.words import ONE_LINE
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
-Text = Annotated[str, Field(max_length=1000)]
+Text = Annotated[str, Field(max_length=1000), ONE_LINE]
 EVERY_NIGHT = "0 3 * * *"
 OFTEN = {
     EVERY_NIGHT: "Every night at 3:00",
@@ -36,6 +38,11 @@ OFTEN = {
     "0 3 1 * *": "On the 1st of the month at 3:00",
 }
 """What schedules mostly are, as cron writes it."""
+WRITES = {
+    Write.NONE: "No",
+    Write.SIDECAR: "Into .xmp files beside",
+    Write.EMBED: "Into the photos",
+}
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ def start_folder(
     try:
         selection = allowed_folders(place.settings, place.database).selection([folder_of(form.folder)])
         asked = BackfillAsked(what=What.ALL, write=form.write)
-        job = starter.tag(selection, Asked(form.priority, form.again, asked.asked()))
+        job = starter.tag(selection, Asked(form.priority, form.again, asked.asked(place.settings)))
     except TaggerError as error:
         return _new(request, place, "", str(error), HTTPStatus.CONFLICT)
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
@@ -128,8 +135,7 @@ def start_backfill(
     """Begin a backfill."""
     try:
         asked = _valid(BackfillAsked, form.values())
-        wanted = asked.wanted(allowed_folders(place.settings, place.database))
-        job = starter.backfill(wanted, asked.priority)
+        job = starter.backfill(asked.wanted(place), asked.priority)
     except TaggerError as error:
         return _new(request, place, "", str(error), HTTPStatus.CONFLICT, form.model_dump())
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
@@ -169,13 +175,16 @@ def add_schedule(request: Request, place: Here, form: Annotated[ScheduleForm, Fo
 def _new_schedule(
     request: Request, place: Place, problem: str = "", typed: dict[str, Any] | None = None
 ) -> HTMLResponse:
-    given = typed or {}
+    folders = choices(allowed_folders(place.settings, place.database))
+    # Who wants photos tagged by the clock wants new ones too, and where there is one folder they come there.
+    given = typed or {"scan": folders[0].key if len(folders) == 1 else ""}
     return render(
         request,
         "jobs_schedule.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK,
-        choices=choices(allowed_folders(place.settings, place.database)),
+        choices=folders,
         whats=WHATS,
+        writes=_writes(place),
         often=OFTEN,
         zone=kept.local_zone(),
         problem=problem,
@@ -220,11 +229,16 @@ def _new(
         more=more,
         choices=choices(allowed),
         has_several=len(allowed.folders) > 1,
-        setting=SETTING,
         whats=WHATS,
+        writes=_writes(place),
         problem=problem,
         typed=typed or {},
     )
+
+
+def _writes(place: Place) -> dict[Write, str]:
+    """In words, what may be chosen."""
+    return {way: WRITES[way] for way in writable(place.settings)}
 
 
 def _choice(folder: Path, *, whole: bool = False) -> Choice:

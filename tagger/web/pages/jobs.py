@@ -29,6 +29,7 @@ from tagger.web.pages.job_words import QUEUES, in_hand, in_words, moment, number
 from tagger.web.pages.rendering import render
 from tagger.web.place import Place
 from tagger.web.status import JOBS_SHOWN, one_job, options_of, status_of
+from tagger.web.words import ONE_LINE
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -134,7 +135,7 @@ def retry(
 
 @router.post("/jobs/schedules/{change}")
 def change_schedule(
-    request: Request, place: Here, starter: Start, change: Change, name: Annotated[str, Form()]
+    request: Request, place: Here, starter: Start, change: Change, name: Annotated[str, Form(), ONE_LINE]
 ) -> Response:
     """Pause, resume, run or remove a schedule."""
     match change:

@@ -1,0 +1,310 @@
+"""What jobs begun from the page may not do: work in folders that no operator allowed, write more than that, be too many."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from library_photos import LibraryPhotos
+from served import HERE
+from sqlalchemy import update
+from starlette.testclient import TestClient
+
+from tagger.backfill import Backfill, What, new_job
+from tagger.database import Database, open_database
+from tagger.errors import FailureKind, SettingsInvalid
+from tagger.ledger.filling import fill_job
+from tagger.ledger.jobs import create_job, finish_scan
+from tagger.schedules import add_schedule, list_runs, list_schedules, run_due
+from tagger.settings import Settings, load_settings
+from tagger.tables import Outcome, Priority, Target, job_items, photos, schedules
+from tagger.web.app import make_app
+from tagger.web.folders import key_of
+from tagger.web.permitted import MOST_OPEN
+from tagger.web.safety import Safety
+from tagger.writing.asked import WriteAsked
+
+ClientWhere = Callable[..., TestClient]
+NIGHTLY = {"name": "nightly", "cron": "0 3 * * *", "what": "all"}
+
+
+@pytest.fixture
+def client_where(web_settings: Settings, web_database: Database) -> ClientWhere:
+    """`client_where(web_folders=[…])`: somebody at a page with these settings."""
+
+    def make(database: Database = web_database, **given: Any) -> TestClient:
+        settings = web_settings.model_copy(update=given)
+        app = make_app(settings, database, Safety("127.0.0.1", 8080))
+        return TestClient(app, base_url=HERE, raise_server_exceptions=False, follow_redirects=False)
+
+    return make
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    made = LibraryPhotos(web_database, web_settings, tmp_path / "library")
+    made.file("a.jpg")
+    return made
+
+
+@pytest.fixture
+def allowed(tmp_path: Path) -> Path:
+    (tmp_path / "allowed").mkdir()
+    return tmp_path / "allowed"
+
+
+def failed_job(database: Database, settings: Settings, write: WriteAsked | None = None) -> int:
+    """A job made on the command line over all photos, all of which fail."""
+    new = new_job(database, settings, Backfill(What.ALL, write=write), Priority.BULK)
+    job = create_job(database, new)
+    fill_job(database, job, [photos.c.id > 0])
+    finish_scan(database, job)
+    with database.write() as connection:
+        connection.execute(update(photos).values(failure_kind=FailureKind.EMPTY, failure_job_id=job))
+        connection.execute(update(job_items).values(outcome=Outcome.FAILED))
+    return job
+
+
+# ---------- the settings ----------
+
+
+def test_folders_are_whole_paths_or_below_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("TAGGER_WEB_FOLDERS", '["~/Pictures", "/scans"]')
+    assert load_settings().web_folders == [Path("/home/ada/Pictures"), Path("/scans")]
+
+
+@pytest.mark.parametrize("folder", ["photos", "", "./photos", "~nobody-of-that-name/photos"])
+def test_a_folder_that_is_no_whole_path_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setenv("TAGGER_WEB_FOLDERS", f'["/scans", "{folder}"]')
+    with pytest.raises(SettingsInvalid, match="TAGGER_WEB_FOLDERS"):
+        load_settings()
+
+
+@pytest.mark.parametrize("most", ["none", "sidecar", "embed"])
+def test_the_most_that_is_written_is_taken_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, most: str
+) -> None:
+    monkeypatch.setenv("TAGGER_WEB_WRITE", most)
+    assert load_settings().web_write == most
+    monkeypatch.setenv("TAGGER_WEB_WRITE", "everything")
+    with pytest.raises(SettingsInvalid, match="TAGGER_WEB_WRITE"):
+        load_settings()
+
+
+# ---------- folders ----------
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("folders", [[], [Path("~/Pictures")], [Path("photos")]])
+def test_where_no_folder_is_allowed_no_backfill_is_begun(
+    client_where: ClientWhere, folders: list[Path]
+) -> None:
+    client = client_where(web_folders=folders)
+    assert client.post("/api/backfills", json={"what": "all", "dry_run": True}).status_code == 403
+    assert client.post("/api/backfills", json={"what": "all"}).status_code == 403
+    assert client.post("/jobs/backfill", data={"what": "all"}).status_code == 403
+    assert client.post("/api/schedules", json=NIGHTLY).status_code == 403
+    assert client.get("/api/status").json()["jobs"] == []
+
+
+def test_what_fails_of_a_job_is_retried_only_where_all_of_it_is_inside(
+    client_where: ClientWhere,
+    library: LibraryPhotos,
+    web_database: Database,
+    web_settings: Settings,
+    allowed: Path,
+) -> None:
+    LibraryPhotos(web_database, web_settings, allowed).file("b.jpg")
+    job = failed_job(web_database, web_settings)
+    inside = client_where(web_folders=[allowed])
+    for refused in (inside.post(f"/api/jobs/{job}/retry"), inside.post(f"/jobs/{job}/retry")):
+        assert refused.status_code == 403
+        assert "TAGGER_WEB_FOLDERS" in refused.text
+    both = client_where(web_folders=[allowed, library.root])
+    assert both.post(f"/api/jobs/{job}/retry").json()["total"] == 2
+    assert client_where().post(f"/api/jobs/{job}/retry").json()["total"] == 2
+
+
+@pytest.mark.parametrize("is_under", [True, False], ids=["its-photos", "everywhere"])
+def test_a_schedule_that_goes_outside_is_not_run_from_the_page(
+    client_where: ClientWhere, library: LibraryPhotos, web_database: Database, allowed: Path, is_under: bool
+) -> None:
+    wanted = Backfill(What.ALL, under=(library.root,) if is_under else ())
+    add_schedule(web_database, "nightly", "0 3 * * *", wanted, Priority.BULK, "UTC")
+    inside = client_where(web_folders=[allowed])
+    assert inside.post("/api/schedules/nightly/run-now").status_code == 403
+    assert inside.post("/jobs/schedules/run", data={"name": "nightly"}).status_code == 403
+    assert list_runs(web_database, "nightly", 1) == []
+    assert client_where().post("/api/schedules/nightly/run-now").json()["job"]
+
+
+def test_a_schedule_that_scans_outside_is_not_run_from_the_page(
+    client_where: ClientWhere, library: LibraryPhotos, web_database: Database, allowed: Path
+) -> None:
+    wanted = Backfill(What.ALL, under=(allowed,), scan=(library.root,))
+    add_schedule(web_database, "nightly", "0 3 * * *", wanted, Priority.BULK, "UTC")
+    run = "/api/schedules/nightly/run-now"
+    assert client_where(web_folders=[allowed]).post(run).status_code == 403
+
+
+@pytest.mark.parametrize("option", ["scan", "under"])
+def test_a_scheduled_folder_that_became_a_link_is_not_followed(
+    client_where: ClientWhere,
+    library: LibraryPhotos,
+    web_database: Database,
+    web_settings: Settings,
+    allowed: Path,
+    option: str,
+) -> None:
+    (allowed / "sub").mkdir()
+    client = client_where(web_folders=None)
+    place = client.app.state.place  # type: ignore[attr-defined]
+    place.settings = place.settings.model_copy(update={"web_folders": [allowed]})
+    kept = client.post("/api/schedules", json=NIGHTLY | {option: [str(allowed / "sub")]})
+    assert kept.status_code == 201, kept.text
+    assert "follows" not in kept.text
+    (allowed / "sub").rmdir()
+    (allowed / "sub").symlink_to(library.root)
+    run = client.post("/api/schedules/nightly/run-now")
+    assert run.status_code == 400
+    assert "nightly is now a link" in run.json()["error"]
+    with web_database.write() as connection:
+        connection.execute(update(schedules).values(next_due=list_runs(web_database, "nightly", 1)[0].due_at))
+    assert list(run_due(web_database, web_settings)) == []
+    notes = [each.note for each in list_runs(web_database, "nightly", 10)]
+    assert notes == [run.json()["error"]] * 2
+    assert {each["total"] for each in client.get("/api/status").json()["jobs"]} == {0}
+
+
+def test_a_schedule_of_the_command_line_follows_its_links(
+    client_where: ClientWhere, library: LibraryPhotos, web_database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(library.root)
+    wanted = Backfill(What.ALL, under=(tmp_path / "link",), scan=(tmp_path / "link",))
+    add_schedule(web_database, "nightly", "0 3 * * *", wanted, Priority.BULK, "UTC")
+    client = client_where(web_folders=[library.root])
+    job = client.post("/api/schedules/nightly/run-now").json()["job"]
+    assert client.get(f"/api/jobs/{job}").json()["total"] == 1
+
+
+# ---------- what is written ----------
+
+
+@pytest.mark.parametrize(
+    ("most", "offered"),
+    [("none", {"none"}), ("sidecar", {"none", "sidecar"}), ("embed", {"none", "sidecar", "embed"})],
+)
+def test_no_more_is_offered_and_begun_than_may_be_written(
+    client_where: ClientWhere, library: LibraryPhotos, most: str, offered: set[str]
+) -> None:
+    client = client_where(web_write=most)
+    for page in (client.get("/jobs/new").text, client.get("/jobs/schedules/new").text):
+        assert {way for way in ("none", "sidecar", "embed") if f'<option value="{way}"' in page} == offered
+        assert ("TAGGER_WEB_WRITE=" in page) == (most != "embed")
+    for way in ("none", "sidecar", "embed"):
+        answers = [
+            client.post("/api/jobs", json={"paths": [str(library.root)], "write": way}),
+            client.post("/api/backfills", json={"what": "all", "dry_run": True, "write": way}),
+            client.post("/api/schedules", json=NIGHTLY | {"name": way, "write": way}),
+            client.post("/jobs/new", data={"folder": key_of(library.root), "write": way}),
+            client.post("/jobs/backfill", data={"what": "all", "write": way}),
+            client.post("/jobs/schedules/new", data=NIGHTLY | {"name": f"{way} too", "write": way}),
+        ]
+        codes = [answer.status_code for answer in answers]
+        assert codes == ([202, 202, 201, 303, 303, 303] if way in offered else [403] * 6), way
+        assert way in offered or all(f"TAGGER_WEB_WRITE={way}" in answer.text for answer in answers)
+
+
+@pytest.mark.usefixtures("library")
+def test_photos_are_not_rewritten_from_the_page_unless_the_operator_said_so(
+    client_where: ClientWhere, web_database: Database, web_settings: Settings
+) -> None:
+    embed = WriteAsked(Target.EMBED)
+    add_schedule(web_database, "nightly", "0 3 * * *", Backfill(What.ALL, write=embed), Priority.BULK, "UTC")
+    job = failed_job(web_database, web_settings, embed)
+    asked = (f"/api/jobs/{job}/retry", "/api/schedules/nightly/run-now", f"/jobs/{job}/retry")
+    for address in asked:
+        refused = client_where().post(address)
+        assert refused.status_code == 403
+        assert "TAGGER_WEB_WRITE=embed" in refused.text
+    assert [client_where(web_write="embed").post(each).status_code for each in asked] == [200, 200, 303]
+
+
+# ---------- how many ----------
+
+
+@pytest.mark.usefixtures("library")
+def test_where_many_jobs_are_open_no_more_are_begun(
+    client_where: ClientWhere, web_database: Database, web_settings: Settings
+) -> None:
+    job = failed_job(web_database, web_settings)
+    new = new_job(web_database, web_settings, Backfill(What.ALL), Priority.BULK)
+    opened = [create_job(web_database, new) for _ in range(MOST_OPEN - 1)]
+    add_schedule(web_database, "nightly", "0 3 * * *", Backfill(What.ALL), Priority.BULK, "UTC")
+    client = client_where()
+    asked = ("/api/backfills", "/api/schedules/nightly/run-now", f"/api/jobs/{job}/retry")
+    for address in asked:
+        full = client.post(address, json={"what": "all"} if address == asked[0] else None)
+        assert full.status_code == 503
+        assert "jobs are open already" in full.json()["error"]
+    assert client.post(f"/api/jobs/{opened[0]}/cancel").status_code == 200
+    assert client.post("/api/backfills", json={"what": "all"}).status_code == 202
+
+
+# ---------- words ----------
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def client_of_either(
+    request: pytest.FixtureRequest, client_where: ClientWhere, web_database: Database
+) -> Any:
+    if request.param == "sqlite":
+        yield client_where(web_database)
+    else:
+        with closing(open_database(request.getfixturevalue("postgres_url"))) as database:
+            yield client_where(database)
+
+
+@pytest.mark.parametrize("word", ["a\0b", "a\nb", "\x1b[2J", "\x7f", "\x85"])
+def test_words_with_control_characters_are_refused(client_of_either: TestClient, word: str) -> None:
+    client = client_of_either
+    said = {"landmark": "eiffel-tower", "verdict": "confirmed"}
+    for address, sent in (
+        ("/api/photos/1/verdicts", said | {"by": word}),
+        ("/api/photos/1/verdicts", said | {"landmark": word}),
+        ("/api/verdicts", said | {"photos": [1], "landmark": word}),
+        ("/api/verdicts", {"verdict": "confirmed", "query": {"landmark": word}}),
+        ("/api/verdicts", {"verdict": "confirmed", "query": {"country": word}}),
+        ("/api/verdicts", {"verdict": "confirmed", "query": {"landmark": "eiffel-tower", "model": word}}),
+        ("/api/backfills", {"what": "all", "landmark": word}),
+    ):
+        answer = client.post(address, json=sent)
+        assert answer.status_code == 422, (address, sent, answer.text)
+        assert "control character" in answer.text
+    assert client.post("/api/schedules", json=NIGHTLY | {"name": f"a{word}b"}).status_code == 422
+    for address, form in (
+        ("/photos/1/verdict", {"landmark": word}),
+        ("/jobs/backfill", {"what": "all", "landmark": word}),
+        ("/jobs/schedules/new", NIGHTLY | {"name": f"a{word}b"}),
+        ("/jobs/schedules/remove", {"name": word}),
+    ):
+        answer = client.post(address, data=form)
+        assert answer.status_code == 422, (address, form, answer.text)
+    for address, asked in (("/api/verdicts", {"by": word}), ("/api/jobs/1/failures", {"kind": word})):
+        assert client.get(address, params=asked).status_code in {400, 422}
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/../b", "./a"])
+def test_a_schedule_has_a_name_that_an_address_carries(
+    client_where: ClientWhere, web_database: Database, name: str
+) -> None:
+    client = client_where()
+    assert client.post("/api/schedules", json=NIGHTLY | {"name": name}).status_code == 422
+    assert client.post("/jobs/schedules/new", data=NIGHTLY | {"name": name}).status_code == 422
+    assert list_schedules(web_database) == []
+    assert client.post("/api/schedules", json=NIGHTLY | {"name": "a.b/..c"}).status_code == 201
+    assert client.delete("/api/schedules/a.b/..c").status_code == 204
