@@ -149,7 +149,7 @@ def _tell(safety: Safety, *, made: bool) -> None:
 
 
 def _outward_address() -> str:
-    """This machine's address in its network, which a phone there can open; its name, if it has none."""
+    """The address in its network of the machine that this runs on, which a phone there can open; its name, if it has none."""
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # kept for documents, and nothing is sent: it only chooses a way out
         return str(probe.getsockname()[0])

@@ -234,7 +234,7 @@ def test_the_map_is_used_by_keyboard(browser: Browser, address: str) -> None:
 def test_filters_make_an_address_that_can_be_shared(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos") as page:
         page.get_by_text("Filters").click()
-        page.get_by_label("Landmark").select_option("Eiffel Tower")
+        page.get_by_label("Landmark", exact=True).select_option("Eiffel Tower")
         page.get_by_role("button", name="Show photos").click()
         expect(page.locator("[data-grid] > li")).to_have_count(2)
         assert page.url == f"{address}/photos?landmark=eiffel-tower"

@@ -125,6 +125,8 @@ def test_a_country_is_a_filter_with_an_address(client: TestClient, library: Libr
     page = client.get(address_of(client.get("/library").text, "France")).text
     assert covers_of(page) == ["Eiffel Tower"]
     assert 'href="/api/landmarks.csv?country=France"' in page
+    assert address_of(page, "All photos in France") == "/photos?country=France"
+    assert address_of(client.get("/library").text, "All photos") == "/photos?any_rank=1"
 
 
 # ---------- photos ----------
@@ -225,7 +227,9 @@ def test_which_photos_are_chosen_by_one_field_and_named_by_their_option(
     ("query", "said"),
     [
         ("landmark=Eifel+Tower", "Did you mean eiffel-tower"),
-        ("near=here", "is no place"),
+        ("near=Paris", "is no place"),
+        ("under=2003", "is no folder"),
+        ("contry=France", "there is no option contry; there are: landmark, country, near"),
         ("after=nonsense", "Ask for the first page again"),
         ("unknown=1&country=France", "leave one out"),
     ],
@@ -234,8 +238,12 @@ def test_a_wrong_filter_is_answered_with_what_to_do(
     client: TestClient, library: LibraryPhotos, query: str, said: str
 ) -> None:
     page = client.get(f"/photos?{query}")
-    assert page.status_code in {400, 404}
+    assert page.status_code == 400
     assert said in page.text
+    assert page.text.index(said) < page.text.index('<details class="card filters" open>')
+    for option in ("near", "under"):
+        if query.startswith(option):
+            assert f'value="{query.partition("=")[2]}"' in page.text
 
 
 def test_unknown_photos_are_those_without_an_accepted_tag(client: TestClient, library: LibraryPhotos) -> None:

@@ -9,11 +9,13 @@ import pytest
 from browser import PHONE, axe_findings, open_browser, open_page, serving
 from library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from bench.many_photos import make_library
 from tagger.database import Database
 from tagger.settings import Settings
+from tagger.tables import contents
 
 SCROLLED_TO_500 = """() => {
   scrollTo(0, document.documentElement.scrollHeight);
@@ -88,6 +90,36 @@ def test_a_form_gives_a_word_and_takes_it_back(client: TestClient, library: Libr
     assert "by web " in page
     client.post("/photos/1/verdict", data={**form, "undo": "1"})
     assert 'data-state="rejected"' not in client.get("/photos/1").text
+
+
+def test_another_landmark_stands_instead_of_what_only_the_model_says(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    assert "Instead of Eiffel Tower" in client.get("/photos/1").text
+    client.post("/photos/1/verdict", data={"landmark": GATE, "instead": "1"})
+    client.post("/photos/1/verdict", data={"landmark": VERSAILLES, "instead": "1"})
+    said = {each["landmark"]: each["verdict"] for each in client.get("/api/photos/1").json()["verdicts"]}
+    assert said == {GATE: "confirmed", EIFFEL: "rejected", VERSAILLES: "confirmed"}
+    assert "Instead of" not in client.get("/photos/1").text
+
+
+def test_only_a_small_photo_is_enlarged(client: TestClient, library: LibraryPhotos) -> None:
+    assert 'srcset="/api/photos/1/image 0.5x"' in client.get("/photos/1").text
+    with library.database.write() as connection:
+        connection.execute(update(contents).values(width=4000))
+    assert "0.5x" not in client.get("/photos/1").text
+
+
+def test_one_byte_is_one(client: TestClient, library: LibraryPhotos) -> None:
+    number = library.number("tiny.jpg", (EIFFEL, 0.9, True), size_bytes=1)
+    assert "1\u202fbyte<" in client.get(f"/photos/{number}").text
+
+
+def test_the_photo_leads_to_the_whole_file(client: TestClient, library: LibraryPhotos) -> None:
+    page = client.get("/photos/1").text
+    assert (
+        '<a href="/api/photos/1/image" target="_blank" rel="noopener" title="Open the photo itself">' in page
+    )
 
 
 def test_a_landmark_that_nobody_knows_is_said(client: TestClient, library: LibraryPhotos) -> None:
@@ -188,6 +220,7 @@ def test_the_way_back_leads_to_the_grid_that_the_photo_was_opened_from(
         ("/library", "library", "page"),
         ("/photos", "library", "true"),
         ("/photos/1", "library", "true"),
+        ("/photos/1?unknown=1&within=1", "unknown", "true"),
         (f"/landmarks/{EIFFEL}", "library", "true"),
         ("/search", "library", "true"),
         ("/map", "map", "page"),
@@ -267,15 +300,44 @@ def test_on_a_phone_the_name_and_the_way_on_are_seen_without_scrolling(
 
 def test_another_landmark_is_named_in_a_dialog(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1") as page:
+        page.keyboard.press("c")
+        state(page, "confirmed")
         page.keyboard.press("n")
+        expect(page.locator("[data-found] button").first).to_be_visible()
+        page.keyboard.press("Enter")  # nothing was typed
+        page.keyboard.press("ArrowDown")
+        expect(page.locator("[data-found] button").first).to_be_focused()
+        page.keyboard.press("ArrowUp")
+        expect(page.locator("#naming").get_by_label("Instead of")).to_be_hidden()
         page.get_by_label("Landmark, city or country").fill("versailles")
         page.keyboard.press("Enter")
-        expect(page.locator('[data-landmark="chateau-de-versailles"]')).to_have_attribute(
-            "data-state", "confirmed"
-        )
+        expect(page.locator("#said")).to_have_text("Château de Versailles confirmed")
+        assert verdicts(page, address, 1) == {EIFFEL: "confirmed", VERSAILLES: "confirmed"}
         page.keyboard.press("?")
         expect(page.get_by_role("heading", name="Keys")).to_be_visible()
         assert axe_findings(page) == []
+
+
+def test_another_landmark_instead_is_one_step_and_each_u_goes_one_further_back(
+    browser: Browser, address: str
+) -> None:
+    with open_page(browser, f"{address}/photos/1") as page:
+        pressed(page, "2", "r", "c", "n")
+        expect(page.locator("#naming").get_by_label("Instead of Eiffel Tower")).to_be_checked()
+        page.get_by_label("Landmark, city or country").fill("versailles")
+        page.keyboard.press("Enter")
+        expect(page.locator("#said")).to_have_text("Château de Versailles confirmed, Eiffel Tower rejected")
+        assert verdicts(page, address, 1) == {EIFFEL: "rejected", GATE: "confirmed", VERSAILLES: "confirmed"}
+        for words, left in (
+            ("Château de Versailles: taken back, Eiffel Tower: taken back", {GATE: "confirmed"}),
+            ("Brandenburg Gate rejected", {GATE: "rejected"}),
+            ("Brandenburg Gate: taken back", {}),
+        ):
+            page.keyboard.press("u")
+            expect(page.locator("#said")).to_have_text(words)
+            assert verdicts(page, address, 1) == left
+        page.keyboard.press("u")
+        expect(page.locator("#toasts")).to_have_text("There is nothing to undo")
 
 
 def test_arrows_go_to_the_photos_beside_and_history_goes_back(browser: Browser, address: str) -> None:

@@ -76,6 +76,8 @@ def test_why_a_photo_failed_is_said(client: TestClient, folder: WrittenFolder) -
     folder.tag()
     page = page_of(client, folder, "cut.jpg")
     assert "Could not be looked at" in page
+    assert "data-name-another" not in page
+    assert "data-name-another" in page_of(client, folder, "a.jpg")
     assert "The file ends before the image does." in page
     assert (
         "/thumbnail?size=512" in page

@@ -28,4 +28,4 @@ def size(count: int) -> str:
     for step, unit in _STEPS:
         if count >= step:
             return f"{count // step}{_THIN}{unit}"
-    return f"{count}{_THIN}bytes"
+    return f"{count}{_THIN}{'byte' if count == 1 else 'bytes'}"

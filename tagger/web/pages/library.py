@@ -24,10 +24,10 @@ from tagger.query import LandmarkCount, find_tagged_page
 from tagger.query.cursors import cursor_of, position_of
 from tagger.roots import list_roots
 from tagger.tables import photos as photos_table
-from tagger.web.asked import Asked, asked
+from tagger.web.asked import Asked
 from tagger.web.overview import Cover
 from tagger.web.pages.atlas import by_country, dots, part_named, parts_of
-from tagger.web.pages.filters import WHICH, chosen, scores_with
+from tagger.web.pages.filters import WHICH, as_typed, asked_or_mistaken, check_options, chosen, scores_with
 from tagger.web.pages.rendering import render
 from tagger.web.pages.tiles import Card, Link, Tile, card, tile
 from tagger.web.place import Place, place_of
@@ -126,14 +126,22 @@ def landmark(
 def photos(
     request: Request,
     place: Here,
-    wanted: Annotated[Asked, Depends(asked)],
+    asked: Annotated[Asked | QueryInvalid, Depends(asked_or_mistaken)],
     after: After = None,
     which: Annotated[str | None, Query(max_length=20)] = None,
 ) -> Response:
     """The photos of any query, and the form that asks it. The form's `which` is one of three options in an address."""
+    wanted = as_typed(request) if isinstance(asked, QueryInvalid) else asked
     if which is not None:
         return RedirectResponse(wanted.address("/photos", **({which: 1} if which in WHICH else {})), 303)
-    grid, trouble, status = _or_trouble(lambda: _grid(place, wanted, after, "/photos"))
+
+    def find() -> Grid:
+        check_options(request)
+        if isinstance(asked, QueryInvalid):
+            raise asked
+        return _grid(place, wanted, after, "/photos")
+
+    grid, trouble, status = _or_trouble(find)
     with place.database.read() as connection:
         known = all_landmarks(connection)
         folders = [str(root.folder) for root in list_roots(connection, place.settings.roots)]

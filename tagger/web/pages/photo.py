@@ -28,6 +28,7 @@ from tagger.web.pages.rendering import render
 from tagger.web.pages.tiles import landmark_address, photo_address
 from tagger.web.place import Place, place_of
 from tagger.web.stored import NotShown, open_stored, stored_photo
+from tagger.web.words import ONE_LINE
 from tagger.web.world import VIEW_BOX, project
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -108,20 +109,23 @@ def judge(
     photo_id: Number,
     wanted: Annotated[Asked, Depends(asked)],
     within: Within = "",
-    landmark: Annotated[str, Form(max_length=1000)] = "",
+    landmark: Annotated[str, Form(max_length=1000), ONE_LINE] = "",
     verdict: Annotated[Word, Form()] = Word.CONFIRMED,
     undo: Annotated[bool, Form()] = False,
+    instead: Annotated[bool, Form()] = False,
 ) -> Response:
-    """A word on the photo, or one taken back; then the photo again."""
+    """A word on the photo, `instead` of what only the model says, or one taken back; then the photo again."""
     database, places = place.database, place.settings.roots
     came_from = _came_from(wanted, within)
     try:
         if undo:
             take_back(database, photo_id, landmark, verdict, places)
         else:
-            give_verdict(database, photo_id, landmark, verdict, given_by(), places)
+            given = give_verdict(database, photo_id, landmark, verdict, given_by(), places)
+            if instead:
+                _reject_others(place, photo_id, given.landmark.slug)
     except (LandmarkNotFound, LandmarkAmbiguous) as error:
-        return _page(request, place, photo_id, came_from, typed=landmark, trouble=str(error))
+        return _page(request, place, photo_id, came_from, typed=landmark, instead=instead, trouble=str(error))
     again = photo_address(photo_id, came_from) if came_from else f"/photos/{photo_id}"
     return RedirectResponse(f"{again}#judgement", HTTPStatus.SEE_OTHER)
 
@@ -138,6 +142,7 @@ def _page(
     wanted: Asked | None,
     *,
     typed: str = "",
+    instead: bool = True,
     trouble: str = "",
 ) -> HTMLResponse:
     details = details_of(place.database, photo_id, place.settings.roots)
@@ -160,9 +165,19 @@ def _page(
         judge=verdict if wanted is None else photo_address(photo_id, wanted, "/verdict"),
         not_there=_not_there(place, photo_id),
         open_job=_open_job(place, photo_id),
+        accepted=[each for each in judged if each.state == "accepted"],
         typed=typed,
+        instead=instead,
         trouble=trouble,
     )
+
+
+def _reject_others(place: Place, photo_id: int, slug: str) -> None:
+    """Reject what the model named and nobody confirmed, but for that landmark."""
+    places = place.settings.roots
+    for each in _judged(details_of(place.database, photo_id, places)):
+        if each.state == "accepted" and each.slug != slug:
+            give_verdict(place.database, photo_id, each.slug, Word.REJECTED, given_by(), places)
 
 
 def _way(place: Place, wanted: Asked, photo_id: int) -> Way | None:

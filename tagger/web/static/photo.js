@@ -1,15 +1,15 @@
 // One photo: keys for its words, and for going on to the photos beside it without loading the page anew, so that no key is lost
 // on the way. What is said is shown at once, and put right by what the server then says.
 
+import { askForLandmark } from "./naming.js";
 import { toast } from "./toast.js";
 
 const said = document.getElementById("said");
 const keys = document.getElementById("keys");
-const another = document.getElementById("another-dialog");
 const WORDS = { confirmed: ["confirmed", "chip--sure"], rejected: ["rejected", "chip--bad"] };
 
 let chosen = null; // a slug; null: the first
-let last = null; // what the last word was, and what stood there before
+let steps = []; // what was said on this photo: words that go together, each with how it is taken back
 let here = location.pathname + location.search; // the address of what is shown
 let drawn = document.getElementById("judgement").cloneNode(true); // as the server gave it
 
@@ -62,14 +62,15 @@ async function send(photo, method, landmark, verdict) {
   return document_;
 }
 
-/** A word on a landmark, or with `back` the same taken back. */
-async function say(landmark, name, verdict, back = false, photo = number()) {
+/** One word, or with `back` one taken back. Gives it with `reverse`, the word that undoes it. */
+async function give(word) {
+  const { photo, landmark, name, verdict, back } = word;
   if (!back) show(landmark, verdict);
   isStale = true;
   try {
-    const done = await send(photo, back ? "DELETE" : "POST", landmark, verdict);
-    last = done.changed ? { landmark, name, verdict, back, before: done.before } : last;
-    said.textContent = back ? `${done.name}: taken back` : `${done.name} ${verdict}`;
+    const { changed, before, name: called } = await send(photo, back ? "DELETE" : "POST", landmark, verdict);
+    const reverse = { ...word, back: !back && !before, verdict: (!back && before) || verdict };
+    return { changed, reverse, words: back ? `${called}: taken back` : `${called} ${verdict}` };
   } catch (error) {
     toast(`${name} stays as it was: ${error.message}`, { tone: "bad" });
     said.textContent = `${name} stays as it was`;
@@ -77,16 +78,31 @@ async function say(landmark, name, verdict, back = false, photo = number()) {
   }
 }
 
-async function undo() {
-  if (!last) return void (said.textContent = "There is nothing to undo");
-  const { landmark, name, verdict, back, before } = last;
-  if (back) return say(landmark, name, verdict);
-  return before ? say(landmark, name, before) : say(landmark, name, verdict, true);
+/** Words that go together: one step, which is undone as a whole. Sent at once, as whoever leaves takes nothing back. */
+async function say(words, photo = number()) {
+  const given = await Promise.allSettled(words.map((each) => give({ ...each, photo })));
+  const step = given.flatMap(({ value }) => (value?.changed ? [value.reverse] : []));
+  if (step.length) steps.push(step);
+  tell(given);
 }
+
+async function undo() {
+  if (!steps.length) return toast("There is nothing to undo");
+  tell(await Promise.allSettled(steps.at(-1).map(give)));
+  steps.pop();
+}
+
+function tell(given) {
+  const failed = given.find(({ status }) => status === "rejected");
+  if (failed) throw failed.reason;
+  said.textContent = given.map(({ value }) => value.words).join(", ");
+}
+
+const wordOn = ({ dataset: { landmark, name } }, verdict, back = false) => ({ landmark, name, verdict, back });
 
 function word(verdict) {
   const row = current();
-  return row && say(row.dataset.landmark, row.dataset.name, verdict);
+  return row && say([wordOn(row, verdict)]);
 }
 
 function choose(row) {
@@ -180,7 +196,7 @@ async function followHistory() {
 
 function arrive(there, address) {
   here = address;
-  [chosen, last, isStale] = [null, null, false];
+  [chosen, steps, isStale] = [null, [], false];
   put(there, [".photo-bar", ".photo-split"]);
   scrollTo(0, 0);
   said.textContent = document.title;
@@ -201,71 +217,27 @@ document.addEventListener("submit", (event) => {
   const form = event.target.closest("#judgement form[data-word]");
   if (!form) return;
   event.preventDefault();
-  const [{ landmark, name }, photo] = [form.closest("[data-landmark]").dataset, number()]; // who clicks means what is seen
-  inTurn(() => say(landmark, name, form.dataset.word, "back" in form.dataset, photo));
+  const [meant, photo] = [wordOn(form.closest("[data-landmark]"), form.dataset.word, "back" in form.dataset), number()]; // who clicks means what is seen
+  inTurn(() => say([meant], photo));
 });
 
 // ----- another landmark -----
 
-let known = null;
-
-async function openAnother() {
+function openAnother() {
   if (!document.querySelector("[data-name-another]")) return;
-  another.showModal();
-  const field = document.getElementById("another-search");
-  field.value = "";
-  try {
-    known ??= await (await fetch("/api/landmarks?all=true")).json();
-    list();
-  } catch {
-    another.close();
-    toast("The landmarks could not be loaded: the server does not answer. Try again.", { tone: "bad" });
-  }
-}
-
-const folded = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
-
-const SHOWN = 20;
-
-function line(words) {
-  const item = document.createElement("li");
-  item.className = "soft small";
-  item.textContent = words;
-  return item;
-}
-
-function list() {
-  const typed = folded(document.getElementById("another-search").value.trim());
-  const fits = (each) => [each.name, each.city, each.country].some((words) => words && folded(words).includes(typed));
-  const fitting = (known ?? []).filter(fits);
-  const items = fitting.slice(0, SHOWN).map((each) => {
-    const item = document.createElement("li");
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "button button--quiet";
-    const place = document.createElement("span");
-    place.className = "soft";
-    place.textContent = [each.city, each.country].filter(Boolean).join(", ");
-    button.append(each.name, " ", place);
-    button.addEventListener("click", () => {
-      another.close();
-      chosen = each.landmark;
-      inTurn(() => say(each.landmark, each.name, "confirmed"));
+  const photo = number();
+  const others = rows().filter((row) => row.dataset.state === "accepted").map((row) => wordOn(row, "rejected"));
+  const isOther = (each, taken) => each.landmark !== taken && rowOf(each.landmark)?.dataset.state !== "confirmed"; // which may wait to be said
+  const take = ({ landmark, name }, isInstead) => {
+    chosen = landmark;
+    inTurn(() => {
+      const rejected = isInstead ? others.filter((each) => isOther(each, landmark)) : [];
+      return say([{ landmark, name, verdict: "confirmed", back: false }, ...rejected], photo);
     });
-    item.append(button);
-    return item;
-  });
-  if (!items.length) items.push(line("No model knows such a landmark."));
-  if (fitting.length > SHOWN) items.push(line(`And ${fitting.length - SHOWN} more: type a part of the name.`));
-  document.querySelector("[data-found]").replaceChildren(...items);
+  };
+  askForLandmark(take, others.map(({ name }) => name));
 }
 
-document.getElementById("another-search").addEventListener("input", list);
-document.getElementById("another-search").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter") return;
-  event.preventDefault();
-  document.querySelector("[data-found] button")?.click();
-});
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-name-another]")) openAnother();
   if (event.target.closest("[data-show-keys]")) keys.showModal();

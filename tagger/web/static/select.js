@@ -1,6 +1,8 @@
 // Many photos of a grid at once: chosen by hand, judged through the API in pages. Works on what grid.js draws and forgets, by the
 // numbers of photos. A click or a tap chooses one; with Shift, or pressed long, all from the last one to it.
 
+import { Marks } from "./marks.js";
+import { askForLandmark } from "./naming.js";
 import { toast } from "./toast.js";
 
 const PAGE = 200; // photos in one request
@@ -11,7 +13,9 @@ const hasFinger = matchMedia("(pointer: coarse)");
 class Selection {
   constructor(list) {
     this.list = list;
-    this.landmark = new URL(list.dataset.source, location.origin).searchParams.get("landmark");
+    const query = new URL(list.dataset.source, location.origin).searchParams;
+    this.landmark = query.get("landmark"); // of other grids it is asked for
+    this.marks = new Marks(this.landmark ? "rejected" : query.has("unknown") && "confirmed");
     this.order = new Map(); // numbers by place in the grid, as far as they were drawn
     this.chosen = new Set();
     this.anchor = null;
@@ -20,7 +24,7 @@ class Selection {
     this.busy = false;
     this.draw();
     new MutationObserver(() => this.draw()).observe(list, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-photo"] });
-    if (this.landmark) this.offer();
+    this.offer();
   }
 
   // ----- what is drawn -----
@@ -34,7 +38,9 @@ class Selection {
       if (is !== "chosen" in tile.dataset) is ? (tile.dataset.chosen = "") : delete tile.dataset.chosen;
       const link = tile.querySelector("a");
       if (link) this.drawLink(link, is);
+      this.marks.draw(tile, Number(photo));
     }
+    this.marks.count();
   }
 
   drawLink(link, is) {
@@ -60,15 +66,24 @@ class Selection {
     this.bar.setAttribute("aria-label", "What to do with the chosen photos");
     this.count = document.createElement("span");
     this.count.setAttribute("role", "status");
-    this.confirm = button("Confirm", () => this.ask("confirmed"), "button--primary");
-    this.reject = button("Reject", () => this.ask("rejected"), "button--danger");
+    const known = { landmark: this.landmark, name: name ?? this.landmark };
+    const naming = () => this.busy || askForLandmark((landmark) => this.ask("confirmed", landmark));
+    this.acts = this.landmark
+      ? [
+          ["Confirm", button("Confirm", () => this.ask("confirmed", known), "button--primary")],
+          ["Reject", button("Reject", () => this.ask("rejected", known), "button--danger")],
+        ]
+      : [["Name landmark…", button("Name landmark…", naming, "button--primary")]];
     this.undoing = button("Undo", () => this.undo(), "button--quiet");
     const act = document.createElement("div");
     act.className = "row action-bar-act";
-    act.append(this.confirm, this.reject);
+    act.append(...this.acts.map(([, made]) => made));
     this.bar.append(this.count, act, this.undoing, button("Done", () => this.turn(false), "button--quiet"));
     this.list.after(this.bar);
     this.list.addEventListener("click", (event) => this.click(event), true);
+    addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.on && !document.querySelector("dialog[open]")) this.turn(false);
+    });
     this.list.addEventListener("keydown", (event) => this.key(event), true);
     this.list.addEventListener("pointerdown", (event) => this.press(event));
     for (const name of ["pointerup", "pointercancel"]) this.list.addEventListener(name, () => clearTimeout(this.pressing));
@@ -90,15 +105,17 @@ class Selection {
   show(words = null) {
     const many = this.chosen.size;
     this.count.textContent = words ?? (many ? `${photos(many)} chosen${this.asked}` : this.hint());
-    this.confirm.disabled = this.reject.disabled = this.busy || !many;
-    this.confirm.textContent = many ? `Confirm ${many}` : "Confirm";
-    this.reject.textContent = many ? `Reject ${many}` : "Reject";
+    for (const [text, made] of this.acts) {
+      made.disabled = this.busy || !many;
+      if (this.landmark) made.textContent = many ? `${text} ${many}` : text;
+    }
     this.undoing.hidden = !this.done?.length;
     this.undoing.disabled = this.busy;
     this.draw();
   }
 
   hint() {
+    if (this.done?.length) return ""; // who has done it knows how
     return hasFinger.matches ? "Tap photos; press long for all in between" : "Choose photos; with Shift all in between";
   }
 
@@ -156,19 +173,19 @@ class Selection {
 
   // ----- saying -----
 
-  ask(verdict) {
+  ask(verdict, landmark) {
     const many = this.chosen.size;
-    if (many <= ASKED_FROM) return this.say(verdict);
+    if (many <= ASKED_FROM) return this.say(verdict, landmark);
     const dialog = document.createElement("dialog");
     dialog.setAttribute("aria-label", "Are you sure?");
     const words = document.createElement("p");
     const what = verdict === "confirmed" ? "Confirm" : "Reject";
-    words.textContent = `${what} ${this.landmark} on ${photos(many)}? Undo takes it back.`;
+    words.textContent = `${what} ${landmark.name} on ${photos(many)}? Undo takes it back.`;
     const row = document.createElement("div");
     row.className = "row row--end";
     row.append(
       button("Cancel", () => dialog.close()),
-      button(`${what} ${photos(many)}`, () => (dialog.close(), this.say(verdict)), "button--primary"),
+      button(`${what} ${photos(many)}`, () => (dialog.close(), this.say(verdict, landmark)), "button--primary"),
     );
     dialog.append(words, row);
     dialog.addEventListener("close", () => dialog.remove());
@@ -176,18 +193,21 @@ class Selection {
     dialog.showModal();
   }
 
-  async say(verdict) {
+  async say(verdict, { landmark, name }) {
     const changed = [];
-    const wanted = [...this.chosen];
-    const failure = await this.inPages(wanted, verdict, async (page) => {
-      const done = await send("POST", { photos: page, landmark: this.landmark, verdict });
+    let leftOut = 0;
+    const failure = await this.inPages([...this.chosen], verdict, async (page) => {
+      const done = await send("POST", { photos: page, landmark, verdict });
       changed.push(...done.changed);
+      leftOut += done.left_out.length;
       for (const photo of page) this.chosen.delete(photo);
     });
-    this.done = changed.map((each) => ({ ...each, verdict }));
+    this.done = changed.map((each) => ({ ...each, verdict, landmark, words: wordsOf(name) }));
+    for (const each of this.done) this.marks.set(each.photo, verdict, each.words(verdict));
     this.show();
+    const without = leftOut ? `; ${photos(leftOut)} left out: no model has looked at them` : "";
     if (failure) toast(`${photos(this.chosen.size)} stay as they were: ${failure}`, { tone: "bad" });
-    else toast(`${photos(changed.length)} ${verdict}`, { tone: "ok", action: { text: "Undo", run: () => this.undo() } });
+    else toast(`${photos(changed.length)} ${verdict}${without}`, { tone: leftOut ? "bad" : "ok" });
   }
 
   async undo() {
@@ -197,9 +217,12 @@ class Selection {
     for (const before of [null, "confirmed", "rejected"]) {
       const meant = this.done.filter((each) => each.before === before);
       failure ||= await this.inPages(meant, "undone", async (page) => {
-        const body = { photos: page.map((each) => each.photo), landmark: this.landmark, verdict: before ?? page[0].verdict };
+        const body = { photos: page.map((each) => each.photo), landmark: page[0].landmark, verdict: before ?? page[0].verdict };
         await send(before ? "POST" : "DELETE", body);
-        for (const each of page) rest.delete(each);
+        for (const each of page) {
+          rest.delete(each);
+          this.marks.set(each.photo, before, before && each.words(before));
+        }
       });
     }
     const many = this.done.length - rest.size;
@@ -226,6 +249,9 @@ class Selection {
 }
 
 const placeOf = (tile) => Number(tile.getAttribute("aria-posinset"));
+
+/** What a photo's mark says; on a landmark's own page its name goes without saying. */
+const wordsOf = (name) => (verdict) => (document.querySelector("[data-landmark-name]") ? verdict : `${name} ${verdict}`);
 
 async function send(method, body) {
   const answer = await fetch("/api/verdicts", {
