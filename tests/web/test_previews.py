@@ -1,18 +1,22 @@
 """Previews of photos that browsers do not show: made one at a time, and nobody else waits for them."""
 
+import asyncio
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 from library_photos import EIFFEL, LibraryPhotos, picture
 from served import served
+from starlette.requests import ClientDisconnect
 
 from tagger.database import Database
 from tagger.settings import Settings
+from tagger.web.api.photos import SentFile
 from tagger.web.stored import StoredPhoto, open_stored
 from tagger.web.thumbnails import Thumbnails
 
@@ -76,6 +80,23 @@ def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(
     with place.open("ab") as file:
         file.write(b"more")
     assert b"".join(opened.blocks()) == data
+
+
+def test_a_file_is_closed_though_nobody_takes_its_first_byte(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(picture())
+    opened = open_stored(StoredPhoto(1, tmp_path, tmp_path / "a.jpg", *_state(tmp_path / "a.jpg"), None))
+
+    async def gone(_message: object) -> None:
+        raise OSError
+
+    answer = SentFile(opened, "image/jpeg", {})
+    with suppress(ClientDisconnect):
+        asyncio.run(answer({"type": "http", "asgi": {"spec_version": "2.4"}}, gone, gone))  # type: ignore[arg-type]
+    assert opened.file.closed
+
+
+def _state(place: Path) -> tuple[int, int]:
+    return place.stat().st_size, place.stat().st_mtime_ns
 
 
 def _asked(port: int, address: str) -> socket.socket:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from anyio.to_thread import run_sync
 from fastapi import Depends, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from tagger.documents import (
     details_document,
@@ -142,6 +143,20 @@ def _all(place: Place, wanted: Asked) -> Iterator[TaggedPhoto]:
         return find_tagged(place.database, wanted.query, place.settings.roots)
 
 
+class SentFile(StreamingResponse):
+    """A file on its way; it is closed though whoever asked went away before its first byte."""
+
+    def __init__(self, opened: OpenFile, media_type: str, headers: dict[str, str]) -> None:
+        super().__init__(opened.blocks(), media_type=media_type, headers=headers)
+        self._opened = opened
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._opened.file.close()
+
+
 def _whole(request: Request, stored: StoredPhoto) -> tuple[str, Response | None]:
     """The tag of a photo's file as it is now, and the file itself, if the browser has not got it and shows its format."""
     opened = open_stored(stored)
@@ -159,7 +174,7 @@ def _whole(request: Request, stored: StoredPhoto) -> tuple[str, Response | None]
         "Content-Disposition": _inline(stored.path.name),
         "Content-Length": str(opened.size_bytes),
     }
-    return tag, StreamingResponse(opened.blocks(), media_type=media_type, headers=headers)
+    return tag, SentFile(opened, media_type, headers)
 
 
 def _media_type(opened: OpenFile) -> str | None:
