@@ -88,7 +88,8 @@ class Terminal:
     def start(self, *words: str | Path, program: str = "tagger") -> subprocess.Popen[bytes]:
         """Start a command that goes on; its words go to `log`."""
         with self.log.open("ab") as log:
-            return QuickProcess(
+            # What is killed, frozen and starved is started for real.
+            return subprocess.Popen(
                 [str(BIN / program), *words],
                 cwd=self.folder,
                 env=self.environment | self.injected,

@@ -13,8 +13,6 @@ from tagger.tables import contents, job_items, tags
 PHOTOS = 160
 """Four chunks, 40 batches: six seconds for one slow worker."""
 END_S = 200.0
-PASSES = 12
-"""More than there are in a chunk, and far fewer than in the job."""
 
 
 class Ordeal:
@@ -23,13 +21,9 @@ class Ordeal:
     def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal
         self.folder = terminal.folder / "photos"
-        self._passes = terminal.folder / "passes"
-        terminal.inject(passes=self._passes)
         draw_many(self.folder, PHOTOS)
 
     def enqueue(self, *words: str) -> int:
-        """A job that stands still after some photos until `go_on`, however quick the machine is."""
-        self._allow_more()
         return int(self.terminal.run("enqueue", *words, self.folder).stdout)
 
     def stored(self, job: int) -> int:
@@ -37,25 +31,12 @@ class Ordeal:
         return self.terminal.progress(job).done
 
     def wait_for_some(self, job: int, more_than: int = 0) -> None:
-        """Until some photos are stored, and many are not; the workers have others in hand, and `go_on` lets them."""
-        self._allow_more()
+        """Until some photos are stored; it is wrong if all are, for then nothing is left to be broken."""
         self.terminal.wait_until(lambda: self.stored(job) > more_than)
         assert self.stored(job) < PHOTOS, "the job was done before anything could be broken"
 
-    def go_on(self) -> None:
-        """From now on nothing holds the workers."""
-        self._passes.unlink(missing_ok=True)
-
-    def _allow_more(self) -> None:
-        begun = self._passes.with_suffix(".begun")
-        most = PASSES + (begun.stat().st_size if begun.exists() else 0)
-        new = self._passes.with_suffix(".new")
-        new.write_text(str(most))
-        new.replace(self._passes)
-
     def ends_well(self, *jobs: int, within_s: float = END_S) -> None:
         """Every photo of each job ends once, as it would have if nothing had been broken."""
-        self.go_on()
         for job in jobs:
             self.terminal.wait_until(
                 lambda job=job: self.terminal.progress(job).is_over, within_s, every_s=0.2

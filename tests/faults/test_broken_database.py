@@ -20,7 +20,6 @@ def test_postgresql_is_restarted_while_photos_are_stored(
     with ordeal.terminal.workers(1) as (worker,):
         job = ordeal.enqueue()
         ordeal.wait_for_some(job)
-        ordeal.go_on()
         if restart == "in order":
             postgres.stop()
         else:
@@ -38,7 +37,6 @@ def test_postgresql_is_away_for_long(
         job = ordeal.enqueue()
         ordeal.wait_for_some(job)
         postgres.stop()
-        ordeal.go_on()
         time.sleep(pace.away_s)
         postgres.start()
         ordeal.ends_well(job)
@@ -51,7 +49,6 @@ def test_another_process_holds_sqlites_lock_for_long(ordeal: Ordeal, sqlite_url:
         ordeal.wait_for_some(job)
         with _locked(sqlite_url):
             before = ordeal.stored(job)
-            ordeal.go_on()
             time.sleep(pace.locked_s)
             assert ordeal.stored(job) == before
         ordeal.ends_well(job)

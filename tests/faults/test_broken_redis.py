@@ -10,23 +10,22 @@ from pace import Pace
 from servers import RedisServer
 
 
-def _killed(redis: RedisServer, ordeal: Ordeal, pace: Pace) -> None:
+def _killed(redis: RedisServer, pace: Pace) -> None:
     redis.kill()
     redis.start()
 
 
-def _killed_and_forgetful(redis: RedisServer, ordeal: Ordeal, pace: Pace) -> None:
+def _killed_and_forgetful(redis: RedisServer, pace: Pace) -> None:
     redis.kill_and_forget()
     redis.start()
 
 
-def _flushed(redis: RedisServer, ordeal: Ordeal, pace: Pace) -> None:
+def _flushed(redis: RedisServer, pace: Pace) -> None:
     redis.flush()
 
 
-def _frozen(redis: RedisServer, ordeal: Ordeal, pace: Pace) -> None:
+def _frozen(redis: RedisServer, pace: Pace) -> None:
     redis.pause()
-    ordeal.go_on()
     time.sleep(pace.frozen_s)
     redis.resume()
 
@@ -41,12 +40,12 @@ def _frozen(redis: RedisServer, ordeal: Ordeal, pace: Pace) -> None:
     ],
 )
 def test_a_job_ends_well_though_redis_was(
-    ordeal: Ordeal, redis_server: RedisServer, pace: Pace, fault: Callable[[RedisServer, Ordeal, Pace], None]
+    ordeal: Ordeal, redis_server: RedisServer, pace: Pace, fault: Callable[[RedisServer, Pace], None]
 ) -> None:
     with ordeal.terminal.workers(1) as (worker,):
         job = ordeal.enqueue()
         ordeal.wait_for_some(job)
-        fault(redis_server, ordeal, pace)
+        fault(redis_server, pace)
         ordeal.ends_well(job)
         # The worker has come through it, and takes what is enqueued next.
         again = ordeal.enqueue("--again")
@@ -63,7 +62,6 @@ def test_what_is_enqueued_while_redis_is_away_is_done_when_it_is_back(
         redis_server.stop()
         recorded = ordeal.terminal.run("enqueue", "--again", ordeal.folder)
         assert "does not answer" in recorded.stderr
-        ordeal.go_on()
         time.sleep(pace.away_s)
         redis_server.start()
         ordeal.ends_well(job, int(recorded.stdout))

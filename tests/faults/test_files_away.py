@@ -13,7 +13,6 @@ def test_a_folder_that_is_unmounted_in_mid_job_is_waited_for(ordeal: Ordeal) -> 
         job = ordeal.enqueue()
         ordeal.wait_for_some(job)
         elsewhere = moved(ordeal.folder)
-        ordeal.go_on()
         ordeal.terminal.wait_until(lambda: ordeal.terminal.progress(job).state == "waiting")
         ordeal.terminal.wait_until(lambda: ordeal.terminal.progress(job).running == 0)
         waiting = ordeal.terminal.progress(job)

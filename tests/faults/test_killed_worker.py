@@ -43,7 +43,7 @@ def test_a_worker_that_is_started_again_and_again_comes_to_the_end(ordeal: Ordea
     job = ordeal.enqueue()
     for _ in range(2):
         with ordeal.terminal.workers(1) as (worker,):
-            ordeal.wait_for_some(job)
+            ordeal.wait_for_some(job, more_than=ordeal.stored(job))
             worker.kill()
             worker.wait()
     with ordeal.terminal.workers(1):

@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+import pytest
 from artifacts import tiny_artifact
 from commands import Terminal, draw, draw_many
 from ordeal import Ordeal, is_alive
@@ -39,8 +40,14 @@ def sums_are_right(terminal: Terminal, job: int) -> None:
         assert wrong_library(database) == []
 
 
-def test_a_photo_that_kills_the_process_fails_and_its_neighbours_are_tagged(ordeal: Ordeal) -> None:
-    terminal = ordeal.terminal
+@pytest.fixture
+def terminal(ordeal_on_each: Ordeal) -> Terminal:
+    terminal = ordeal_on_each.terminal
+    terminal.environment["TAGGER_BATCH_SIZE"] = "4"
+    return terminal
+
+
+def test_a_photo_that_kills_the_process_fails_and_its_neighbours_are_tagged(terminal: Terminal) -> None:
     draw_many(terminal.folder / "mixed", 4 * NEIGHBOURS)
     # In two chunks, so that one is gone through alone while the other still kills.
     draw(terminal.folder / "mixed" / "00" / "00007-kills.jpg", 0, seed=1001)
@@ -58,8 +65,7 @@ def test_a_photo_that_kills_the_process_fails_and_its_neighbours_are_tagged(orde
     sums_are_right(terminal, job)
 
 
-def test_a_photo_whose_reading_hangs_fails_and_the_worker_goes_on(ordeal: Ordeal) -> None:
-    terminal = ordeal.terminal
+def test_a_photo_whose_reading_hangs_fails_and_the_worker_goes_on(terminal: Terminal) -> None:
     draw_many(terminal.folder / "mixed", NEIGHBOURS)
     for number in range(3):
         draw(terminal.folder / "mixed" / f"{number}-hangs.jpg", 0, seed=1000 + number)

@@ -8,13 +8,11 @@ it there for the workers it starts. The environment says what is to break:
     INJECT_KILL_AT=MOMENT         SIGKILL at a moment (see MOMENTS), once:
     INJECT_ONCE=FILE              … its making is the first kill's; while it is there, nobody is killed
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes so much longer, so that a worker is met at work
-    INJECT_PASSES=FILE            only as many forward passes begin as the number in the file, all workers' together; any without it
     INJECT_FULL_WHILE=FILE        SQLite databases grow no more while the file is there, as on a full disk
     INJECT_VALUES=MODULE.NAME=N…  numbers of the product, such as how long a lease lasts, for this process
 """
 
 import importlib
-import math
 import os
 import signal
 import sqlite3
@@ -91,21 +89,6 @@ def kill_once(once: Path) -> None:
     kill()
 
 
-def wait_for_leave(passes: Path) -> None:
-    with passes.with_suffix(".begun").open("ab") as file:
-        file.write(b".")
-        number = file.tell()
-    while _most(passes) < number:
-        time.sleep(0.05)
-
-
-def _most(passes: Path) -> float:
-    try:
-        return int(passes.read_text())
-    except FileNotFoundError:
-        return math.inf
-
-
 def full_while(flag: Path) -> None:
     opened: list[sqlite3.Connection] = []
     plain = sqlite3.dbapi2.connect
@@ -151,8 +134,6 @@ def main() -> None:
         on_open(asked["HANG_ON_OPEN"], lambda: time.sleep(AN_HOUR_S))
     if "SLOW_PASS_S" in asked:
         around("tagger.model", "Model", "scores", before=partial(time.sleep, float(asked["SLOW_PASS_S"])))
-    if "PASSES" in asked:
-        around("tagger.model", "Model", "scores", before=partial(wait_for_leave, Path(asked["PASSES"])))
     if "KILL_AT" in asked:
         kill_at(asked["KILL_AT"], Path(asked["ONCE"]))
     if "FULL_WHILE" in asked:
