@@ -1,16 +1,18 @@
-# `make` alone lists what there is to do.
+# `make` lists the targets.
 PYTHON ?= python3
 SHELL := /bin/bash
 BIN := .venv/bin
 UV := $(BIN)/uv
+# Some tests wait for servers, so pytest runs one process more than two cores.
+PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshots test faults lint format hooks lock clean
+.PHONY: help setup demo screenshots reference test test-slow lint types pytest format hooks lock clean
 
-help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/ready  ## a .venv with tagger and trainer in it, from the lock
+setup: .venv/ready  ## create .venv with tagger and trainer from the lock file
 
 .venv/ready: requirements.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -20,51 +22,58 @@ setup: .venv/ready  ## a .venv with tagger and trainer in it, from the lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The folder comes by the environment, so that quotes and spaces survive; 3 means that some photos failed. What is
-# not a person's own goes into a database of its own.
+# The folder is passed in the environment, which keeps quotes and spaces. Exit code 3 means that some photos failed.
+# Sample photos go into a separate database.
 demo: export PHOTOS := $(PHOTOS)
-demo: setup  ## tag PHOTOS=folder: Redis, a worker, a SQLite database, and what was found
+demo: setup  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, and show the results
 	@folder="$${PHOTOS/#\~/$$HOME}"; \
 	if [ -z "$$folder" ] && [ -n "$$TAGGER_TEST_DATA" ]; then \
-		folder="$$TAGGER_TEST_DATA/originals"; echo "no PHOTOS=folder was named: taking $$folder"; \
+		folder="$$TAGGER_TEST_DATA/originals"; echo "PHOTOS=folder is not set: using $$folder"; \
 	elif [ -z "$$folder" ]; then \
-		folder=build/drawn-photos; $(BIN)/python tests/drawing.py "$$folder" 12; \
-		echo "no PHOTOS=folder was named: taking pictures drawn for this, in $$folder (whatever is recognised in them is a mistake)"; \
+		folder=build/drawn-photos; $(BIN)/python tests/support/drawing.py "$$folder" 12; \
+		echo "PHOTOS=folder is not set: using drawn images in $$folder (any landmark in them is a mistake)"; \
 	fi; \
 	if [ -z "$$PHOTOS" ] && [ -z "$$TAGGER_DATA_FOLDER" ]; then \
 		export TAGGER_DATA_FOLDER=build/demo; \
-		echo "the database is one of its own: put TAGGER_DATA_FOLDER=build/demo in front of what you ask next"; \
+		echo "the demo has a separate database: set TAGGER_DATA_FOLDER=build/demo for further commands"; \
 	fi; \
 	$(BIN)/tagger up --once "$$folder" || [ $$? -eq 3 ]
 
-screenshots: export PYTHONPATH := .:tests:tests/web
-screenshots: setup  ## take the pictures of the page for docs/page.md anew; needs Chromium
-	$(BIN)/python tests/web/screenshots.py
+screenshots: export PYTHONPATH := .:tests
+screenshots: setup  ## create the screenshots for docs/reference/page.md; needs Chromium
+	$(BIN)/python tests/support/screenshots.py
 
-test: setup lint  ## all tests, lint, types and import rules
-	$(BIN)/pytest -n 3 --dist worksteal
+test: setup  ## tests, lint, types and import rules, in about ten minutes on two cores
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory --jobs 2 types pytest
 
-faults: export TAGGER_FAULTS := whole
-faults: setup  ## the fault tests with real leases and outages of a minute, which take long
-	$(BIN)/pytest -n 3 --dist worksteal tests/faults
+test-slow: export TAGGER_FAULTS := real
+test-slow: setup  ## the long forms of tests: real leases and outages, fuzzing, soak, benchmarks, whole data sets
+	$(BIN)/pytest -m "slow or not slow" -n 3 --dist loadgroup tests/faults
+	TAGGER_FAULTS= $(BIN)/pytest -m slow -n 2 --dist loadgroup --ignore tests/faults
 
-lint: setup
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+# Each part of `make test` prints its duration.
+lint types pytest: export TIMEFORMAT = === $@: %1lR
+lint: setup  ## ruff and import rules
+	@time { $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports; }
+
+types: setup  ## mypy
+	@time $(BIN)/mypy
+
+pytest: setup  ## the tests alone
+	@time $(BIN)/pytest -m "not slow" -n $(PROCESSES) --dist loadgroup
 
 format: setup  ## format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-hooks: setup  ## run the quick checks before each commit
+hooks: setup  ## install the pre-commit checks
 	$(BIN)/pre-commit install
 
-lock: setup  ## write the lock anew from the ranges in pyproject.toml
+lock: setup  ## update the lock file from the ranges in pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
 		--no-annotate --output-file requirements.lock pyproject.toml
 	grep -A 30 '^uv==' requirements.lock | awk 'NR > 1 && /^[a-z]/ {exit} {print}' > requirements-uv.lock
 
-clean:  ## remove what was built
+clean:  ## remove the virtual environment and build files
 	rm -rf .venv build *.egg-info

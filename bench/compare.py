@@ -3,7 +3,7 @@
     python -m bench.compare --data FOLDER [--sets originals,landmarks,mix] [--photos N] [--rounds 3]
     python -m bench.compare FOLDER… [--peers tag,worker,celery] [--out build/compare]
 
-Prints Markdown, and writes it with a chart and all figures into a folder. `docs/benchmarks.md` says what each program
+Prints Markdown, and writes it with a chart and all figures into a folder. `docs/how-to/benchmark.md` says what each program
 is and how to read what is printed; the peers are in `bench/peers`.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.comparison.measuring import Measured, Task, reference, remember
+from bench.comparison.measurement import Measured, Task, reference, remember
 from bench.comparison.photo_sets import SETS, PhotoSet, made_set, own_set, warm_up_photos
 from bench.comparison.programs import PROGRAMS, TORCHSCRIPT, Program
 from bench.comparison.results import Results
@@ -25,8 +25,8 @@ from bench.limits import SHIPPED, Steps, mean_steps
 from bench.peers import TOP_K
 from bench.processes import plain_environment, run
 from bench.report import heading, note
-from tagger.artifact import read_manifest
-from tagger.devices import core_count
+from tagger.inference.artifact import read_manifest
+from tagger.inference.devices import core_count
 
 CACHE = Path("build") / "bench-photos"
 OUT = Path("build") / "compare"
@@ -106,7 +106,7 @@ def _turned(programs: Sequence[Program], number: int) -> list[Program]:
 def _steps(task: Task, at_once: int) -> Steps:
     """What each step costs in `at_once` processes that go through the photos at the same time; the mean of them."""
     command: list[str | Path] = [sys.executable, "-m", "bench.limits", task.photos, "--json", "--rounds", "1"]
-    command += ["--photos", str(task.count), "--model", task.model, "--remembered", task.remembered]
+    command += ["--photos", str(task.count), "--model", task.model, "--cache-folder", task.remembered]
     with ThreadPoolExecutor(at_once) as pool:
         done = list(pool.map(lambda _: run(command, plain_environment()).checked().out, range(at_once)))
     return mean_steps([Steps(**json.loads(out)[0]) for out in done])

@@ -1,4 +1,4 @@
-"""Photos of a folder, fewer of them, or many from few: each copy is a picture of its own and as large as a camera's."""
+"""Sets of photos made from a folder: a sample, or many copies, each with pixels of its own and of a camera's size."""
 
 import hashlib
 import os
@@ -14,10 +14,10 @@ QUALITY = 95
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """The photos that all programs compared find there.
+    """Return the photos of a folder that all compared programs can read.
 
     Raises:
-        SystemExit: there are too few to measure anything.
+        SystemExit: there are fewer than 16.
     """
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in EXTENSIONS)
     if len(files) < 16:
@@ -26,8 +26,8 @@ def photos_in(folder: Path) -> list[Path]:
 
 
 def some_of(folder: Path, count: int, cache: Path) -> Path:
-    """A folder with `count` of the photos, evenly spread, byte for byte."""
-    made = _place(folder, cache, f"{count}-of-them")
+    """Return a folder with `count` of the photos, evenly spread, byte for byte."""
+    made = _cache_path(folder, cache, f"{count}-of-them")
     if not made.is_dir():
         files = photos_in(folder)
         partial = made.with_name(made.name + f".{os.getpid()}")
@@ -40,8 +40,8 @@ def some_of(folder: Path, count: int, cache: Path) -> Path:
 
 
 def copies_of(folder: Path, count: int, cache: Path) -> Path:
-    """A folder with `count` copies of each photo, made once; its name says what is in it."""
-    made = _place(folder, cache, str(count))
+    """Return a folder with `count` copies of each photo, made once and found again by its name."""
+    made = _cache_path(folder, cache, str(count))
     if made.is_dir():
         return made
     partial = made.with_name(made.name + f".{os.getpid()}")
@@ -53,18 +53,18 @@ def copies_of(folder: Path, count: int, cache: Path) -> Path:
     return made
 
 
-def _place(folder: Path, cache: Path, what: str) -> Path:
-    """Where something made of a folder is kept; folders of the same name elsewhere have places of their own."""
-    told_apart = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
-    return cache.absolute() / f"{folder.resolve().name}-{told_apart}-{what}"
+def _cache_path(folder: Path, cache: Path, what: str) -> Path:
+    """Return the path in the cache for a set made from a folder. A digest separates folders of the same name."""
+    digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
+    return cache.absolute() / f"{folder.resolve().name}-{digest}-{what}"
 
 
 def _copy(file: Path, count: int, folder: Path) -> None:
     with Image.open(file) as photo:
-        facts = photo.info.get("exif", b"")
+        exif = photo.info.get("exif", b"")
         pixels = photo.convert("RGB")
     width, height = pixels.size
     for number in range(count):
         cut = number * STEP_PX
         copy = pixels.crop((cut, cut, width, height))
-        copy.save(folder / f"{file.stem}-{number:03}.jpg", quality=QUALITY, exif=facts)
+        copy.save(folder / f"{file.stem}-{number:03}.jpg", quality=QUALITY, exif=exif)

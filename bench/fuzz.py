@@ -26,8 +26,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.mutations import broken, with_other_metadata
-from bench.odd_photos import small_photos
 from bench.outcomes import files_in
 from bench.process_tree import cpu_seconds
 from bench.report import note, print_heading, print_table
@@ -35,6 +33,8 @@ from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import Pixels, Resize, decode_photo
 from tagger.metadata.camera import camera_facts
 from tagger.photos import digest_photo, read_photo
+from tests.support.mutations import broken, with_other_metadata
+from tests.support.odd_photos import small_photos
 
 HANG_S = 20.0
 """Of a processor's time, for one file."""
@@ -261,12 +261,14 @@ class _Child:
                 return False
         return True
 
-    def _note(self, said: dict[str, object], number: int, tally: Tally) -> None:
-        self.memory.append(float(str(said["memory_mib"])))
-        tally.outcomes[str(said["outcome"])] += 1
-        tally.slowest = sorted([*tally.slowest, (float(str(said["seconds"])), str(said["name"]))])[-SLOWEST:]
-        if said["wrong"]:
-            tally.wrong.append(f"{said['wrong']}: {self._kept(number)}, from {said['name']}")
+    def _note(self, document: dict[str, object], number: int, tally: Tally) -> None:
+        self.memory.append(float(str(document["memory_mib"])))
+        tally.outcomes[str(document["outcome"])] += 1
+        tally.slowest = sorted([*tally.slowest, (float(str(document["seconds"])), str(document["name"]))])[
+            -SLOWEST:
+        ]
+        if document["wrong"]:
+            tally.wrong.append(f"{document['wrong']}: {self._kept(number)}, from {document['name']}")
 
     def _kept(self, number: int) -> str:
         self._asked.keep.mkdir(parents=True, exist_ok=True)
@@ -304,14 +306,14 @@ def _serve(folders: Iterable[Path], seed: int) -> None:
         path.write_bytes(broken(data, [other for _, other in victims], chance))
         began = time.perf_counter()
         outcome, wrong = _outcome(path, data, chance)
-        said = {
+        document = {
             "name": f"{name} ({number})",
             "outcome": outcome,
             "wrong": wrong,
             "seconds": time.perf_counter() - began,
             "memory_mib": _resident_mib(),
         }
-        print(json.dumps(said), flush=True)
+        print(json.dumps(document), flush=True)
 
 
 def _outcome(path: Path, whole: bytes, chance: random.Random) -> tuple[str, str]:

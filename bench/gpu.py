@@ -1,13 +1,12 @@
-"""What a GPU brings: photos/s end to end with JPEGs decoded by the cores and by the device, beside each part alone.
+"""Measures a GPU: photos/s end to end with JPEGs decoded on the CPU and on the GPU, and each part alone.
 
     python -m bench.gpu FOLDER [--photos 512] [--rounds 3] [--batches 500]
 
-Of the folder's photos two sets are made: 12 megapixels, as a camera's, and 500 pixels wide, as a web page's. A plain
-PyTorch program goes over the same photos: a DataLoader whose processes decode at a fraction, and the network on the
-device. The last table is a soak: the device decodes the same batches again and again, and memory should not grow.
+Two sets are made of the folder's photos: 12 megapixels, as from a camera, and 500 pixels wide, as on a web page. A plain PyTorch
+program classifies the same photos for comparison: a DataLoader whose processes decode at a fraction, and the network on the
+device. The last table is a soak test: the device decodes the same batches again and again, and memory should not grow.
 
-Where there is no GPU it says so and ends with code 2; `--device cpu` runs the same code there, whose figures say
-nothing of any GPU.
+Without a GPU it ends with code 2. `--device cpu` runs the same code on a CPU, to test the benchmark itself.
 """
 
 import argparse
@@ -31,48 +30,51 @@ from bench.peers.loader import Photos
 from bench.peers.network import load as load_plain
 from bench.processes import resident_mib
 from bench.report import median, note, print_heading, print_table, spread
-from tagger.artifact import file_digest, read_manifest
-from tagger.devices import Device, choose_device, core_count, passes_at_once, quiet_threads
 from tagger.images import decode_photo
 from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
-from tagger.model import HowToRun, Model, load_fastest
-from tagger.pipeline import Pipeline
-from tagger.reading import Answer, Limits, Request
-from tagger.runners.choosing_decoder import make_decoder
-from tagger.runners.interface import Decoder
+from tagger.inference.artifact import file_digest, read_manifest
+from tagger.inference.backends.decoder_self_test import load_decoder
+from tagger.inference.backends.protocol import BackendOptions, Decoder
+from tagger.inference.devices import Device, choose_device, core_count, passes_at_once, quiet_threads
+from tagger.inference.model import Model, load_fastest_model
+from tagger.photos.source import FolderSource
+from tagger.pipeline.pipeline import Pipeline
+from tagger.pipeline.requests import Limits, Request, RequestResult
 
 SHIPPED = Path(__file__).parent.parent / "tagger" / "shipped" / "landmarks.pt"
 MADE = Path("build") / "gpu"
 MAX_BYTES, MAX_PIXELS = 512 * 2**20, 250_000_000
 SIZES = {"12 megapixels": (4000, 3000), "500 pixels": (500, 375)}
 STEP = 0.004
-"""How much more of the border each further picture of one photo leaves away, so that no two have the same pixels."""
+"""The share of the border that each further copy of a photo leaves out, so that no two have the same pixels."""
 LOADER_BATCH, SOAK_BATCH, SOAK_ROWS = 32, 32, 10
 NO_GPU = 2
 
 
 def main() -> None:
-    """Measure a GPU's part in tagging."""
-    asked = _arguments()
-    if asked.device == "cuda" and not torch.cuda.is_available():
-        sys.stderr.write(
-            "there is no GPU here that torch can use; nothing was measured (--device cpu tries the code)\n"
-        )
+    """Measure tagging on a GPU."""
+    args = _arguments()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        sys.stderr.write("torch finds no GPU; nothing was measured (--device cpu tests the benchmark)\n")
         raise SystemExit(NO_GPU)
     quiet_threads()
-    sets = {name: _photo_set(asked, name, size) for name, size in SIZES.items()}
-    bench = _Bench.of(asked.device, asked.made)
+    sets = {name: _photo_set(args, name, size) for name, size in SIZES.items()}
+    bench = _Bench.of(args.device, args.made)
     print_heading(
-        "Decoding on a GPU" if asked.device == "cuda" else "Decoding on a GPU: the same code on a CPU"
+        "Decoding on a GPU" if args.device == "cuda" else "Decoding on a GPU: the same code on a CPU"
     )
-    print(f"- {bench.described}; the self-test had JPEGs decoded by the {bench.chosen}\n")
-    ways = bench.ways()
-    rows = [_row(name, way, files, asked.rounds, ways[way]) for name, files in sets.items() for way in ways]
+    print(f"- {bench.described}; the self-test chose to decode JPEGs on the {bench.chosen}\n")
+    measurements = bench.measurements()
+    rows = [
+        _row(name, measurement, files, args.rounds, measurements[measurement])
+        for name, files in sets.items()
+        for measurement in measurements
+    ]
     print_table(("photos/s", "median", "least to greatest"), rows)
     camera = next(iter(sets.values()))
     print_table(
         ("batches decoded", "GPU MiB in use", "of it torch's", "process MiB"),
-        bench.soak(camera, asked.batches),
+        bench.soak(camera, args.batches),
     )
 
 
@@ -81,23 +83,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photos", type=int, default=512, help="in each set [512]")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batches", type=int, default=500, help="of the soak [500]")
+    parser.add_argument("--batches", type=int, default=500, help="batches of the soak test [500]")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--made", type=Path, default=MADE, help="where the sets are kept [build/gpu]")
+    parser.add_argument("--made", type=Path, default=MADE, help="folder of the sets [build/gpu]")
     return parser.parse_args()
 
 
-def _photo_set(asked: argparse.Namespace, name: str, size: tuple[int, int]) -> list[Path]:
-    """As many JPEGs of that size as are asked for, made once."""
-    sources = photos_in(asked.folder)
-    folder = asked.made / name.replace(" ", "-")
+def _photo_set(args: argparse.Namespace, name: str, size: tuple[int, int]) -> list[Path]:
+    """JPEGs of that size, made once."""
+    sources = photos_in(args.folder)
+    folder = args.made / name.replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = [folder / f"{number:05}.jpg" for number in range(asked.photos)]
-    missing = [(number, file) for number, file in enumerate(wanted) if not file.exists()]
+    files = [folder / f"{number:05}.jpg" for number in range(args.photos)]
+    missing = [(number, file) for number, file in enumerate(files) if not file.exists()]
     note(f"{name}: {len(missing)} photos to make")
     with ThreadPoolExecutor(core_count()) as cores:
         list(cores.map(lambda each: _make(sources, each[0], each[1], size), missing))
-    return wanted
+    return files
 
 
 def _make(sources: Sequence[Path], number: int, file: Path, size: tuple[int, int]) -> None:
@@ -111,20 +113,20 @@ def _make(sources: Sequence[Path], number: int, file: Path, size: tuple[int, int
 
 
 def _row(
-    name: str, way: str, files: Sequence[Path], rounds: int, go_over: Callable[[Sequence[Path]], None]
+    name: str, measurement: str, files: Sequence[Path], rounds: int, go_over: Callable[[Sequence[Path]], None]
 ) -> tuple[object, ...]:
     rates = []
     for number in range(rounds + 1):  # the first warms up: caches, processes, the device
-        note(f"{name}, {way}: round {number} of {rounds}")
-        began = time.monotonic()
+        note(f"{name}, {measurement}: round {number} of {rounds}")
+        start = time.monotonic()
         go_over(files)
-        rates.append(len(files) / (time.monotonic() - began))
-    return f"{name}: {way}", median(rates[1:]), spread(rates[1:])
+        rates.append(len(files) / (time.monotonic() - start))
+    return f"{name}: {measurement}", median(rates[1:]), spread(rates[1:])
 
 
 @dataclass(frozen=True)
 class _Bench:
-    """The model that ships on a device, and both decoders."""
+    """The model of the package on a device, and both decoders."""
 
     device: Device
     model: Model
@@ -134,29 +136,31 @@ class _Bench:
     @classmethod
     def of(cls, kind: str, made: Path) -> "_Bench":
         device = choose_device(kind, None)
-        how = HowToRun(None, passes_at_once(device, None), None, made / "self-tests.json")
-        model = load_fastest(SHIPPED, file_digest(SHIPPED), read_manifest(SHIPPED), device, how)
-        chosen = "cores" if model.decoder is None else "device"
-        return cls(device, model, make_decoder(device, model.manifest.input.resize), chosen)
+        options = BackendOptions(
+            None, passes_at_once(device, None), None, made / "self-tests.json", gpu_jpeg=True
+        )
+        model = load_fastest_model(SHIPPED, file_digest(SHIPPED), read_manifest(SHIPPED), device, options)
+        chosen = "CPU" if model.decoder is None else "device"
+        return cls(device, model, load_decoder(device, model.manifest.input.resize), chosen)
 
     @property
     def described(self) -> str:
         name = torch.cuda.get_device_name() if self.device.kind == "cuda" else "no GPU"
-        return f"{name}; {self.model.runner_name}, batches of {self.model.batch_size}"
+        return f"{name}; {self.model.backend_name}, batches of {self.model.batch_size}"
 
-    def ways(self) -> dict[str, Callable[[Sequence[Path]], None]]:
-        """All that is measured."""
+    def measurements(self) -> dict[str, Callable[[Sequence[Path]], None]]:
+        """What is measured, by name."""
         return {
-            "end to end, the device decodes": lambda files: self._end_to_end(files, self.decoder),
-            "end to end, the cores decode": lambda files: self._end_to_end(files, None),
-            "decoding alone, the device": self._decode_on_device,
-            "decoding alone, the cores": self._decode_on_cores,
-            "the model alone": self._model_alone,
-            "a DataLoader and the network": self._data_loader,
+            "end to end, decoding on the device": lambda files: self._end_to_end(files, self.decoder),
+            "end to end, decoding on the CPU": lambda files: self._end_to_end(files, None),
+            "decoding on the device": self._decode_on_device,
+            "decoding on the CPU": self._decode_on_cpu,
+            "the model": self._model_alone,
+            "DataLoader and network": self._data_loader,
         }
 
     def soak(self, files: Sequence[Path], batches: int) -> list[tuple[object, ...]]:
-        """Memory after parts of the way, the first of them after one batch."""
+        """Memory after one batch and at regular intervals."""
         photos = list(itertools.islice(itertools.cycle(_plain(files)), SOAK_BATCH))
         rows: list[tuple[object, ...]] = []
         shown = {1, batches, *range(0, batches, max(1, batches // SOAK_ROWS))}
@@ -172,7 +176,7 @@ class _Bench:
         pipeline = Pipeline(self.model, Limits(core_count(), MAX_BYTES, MAX_PIXELS))
         sink = _Counting(len(files))
         for file in files:
-            pipeline.submit(Request(file, sink))
+            pipeline.submit(Request(FolderSource(file.parent), file.name, sink))
         sink.finished.wait()
         pipeline.close()
 
@@ -186,7 +190,7 @@ class _Bench:
                     batch = []
             self.decoder.decode(batch)
 
-    def _decode_on_cores(self, files: Sequence[Path]) -> None:
+    def _decode_on_cpu(self, files: Sequence[Path]) -> None:
         resize = self.model.manifest.input.resize
 
         def decode(file: Path) -> None:
@@ -220,12 +224,14 @@ def _plain(files: Sequence[Path]) -> list[PlainJpeg]:
 def _read_plain(file: Path) -> PlainJpeg:
     photo = plain_jpeg(file.read_bytes(), max_pixels=MAX_PIXELS)
     if photo is None:
-        raise SystemExit(f"{file.name} is no plain JPEG; remove the folder of made photos and start again")
+        raise SystemExit(
+            f"{file.name} is not a plain JPEG; remove the folder of generated photos and start again"
+        )
     return photo
 
 
 def _memory_mib(device: Device) -> tuple[object, object, float]:
-    """Of the whole GPU, other programs' included: what nvJPEG takes, torch does not know of."""
+    """Memory of the whole GPU, including other programs: torch does not report the memory of nvJPEG."""
     if device.kind != "cuda":
         return "-", "-", resident_mib(os.getpid())
     free, total = torch.cuda.mem_get_info()
@@ -233,7 +239,7 @@ def _memory_mib(device: Device) -> tuple[object, object, float]:
 
 
 class _Counting:
-    """A sink that stores nothing."""
+    """A sink that only counts results."""
 
     top_k = 5
     threshold = 0.5
@@ -243,16 +249,16 @@ class _Counting:
         self._lock = threading.Lock()
         self.finished = threading.Event()
 
-    def is_known(self, digest: str) -> bool:  # noqa: ARG002 - the pipeline's protocol
+    def is_classified(self, digest: str) -> bool:  # noqa: ARG002 - the pipeline's protocol
         return False
 
-    def deliver(self, answers: "Sequence[Answer]") -> None:
+    def deliver(self, answers: "Sequence[RequestResult]") -> None:
         with self._lock:
             self._left -= len(answers)
             if not self._left:
                 self.finished.set()
 
-    def broken(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         sys.stderr.write(f"the model failed: {error}\n")
         os._exit(1)
 

@@ -1,10 +1,9 @@
-"""Where the time of a photo goes: each step on its own, on one thread, in CPU time.
+"""Measures each step of tagging a photo alone, on one thread, in CPU time.
 
     python -m bench.limits FOLDER… [--photos N] [--batch-size N] [--rounds 3]
 
-The sum is the limit: what a photo would cost if nothing but these steps were done, and doing them together cost
-nothing. Storing, the queue between the threads, Python's start and the model's loading are not in it.
-`bench.compare` measures it too, with `--json`, in turn with the programs that it holds against it.
+The sum is the lower limit of the CPU time per photo. It does not include storing, queues between threads, starting Python and
+loading the model. `bench.compare` runs this with `--json`, alternating with the programs that it compares.
 """
 
 import argparse
@@ -21,14 +20,14 @@ from bench.report import median, note, print_heading, print_table
 
 if TYPE_CHECKING:
     from tagger.images import Pixels
-    from tagger.model import Model
+    from tagger.inference.model import Model
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 SHIPPED = Path(__file__).parent.parent / "tagger" / "shipped" / "landmarks.pt"
-REMEMBERED = Path("build") / "limits"
-"""Where the findings of the model's self-test are kept, as in a data folder."""
+CACHE_FOLDER = Path("build") / "limits"
+"""The folder of the self-test's cache."""
 MAX_BYTES, MAX_PIXELS = 512 * 2**20, 250_000_000
 
 
@@ -48,26 +47,26 @@ class Steps:
 
 
 def mean_steps(measured: Sequence[Steps]) -> Steps:
-    """The mean of each step, of processes that ran at the same time."""
+    """Return the mean of each step over processes that ran concurrently."""
     costs = [asdict(steps) for steps in measured]
     return Steps(**{name: sum(each[name] for each in costs) / len(costs) for name in costs[0]})
 
 
 def main() -> None:
-    """Measure reading, digest, camera facts, decoding and the model apart."""
-    asked = _arguments()
+    """Measure reading, digest, camera facts, decoding and the model separately."""
+    args = _arguments()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    model = load(asked.model, asked.batch_size, asked.remembered)
-    measured = {folder: measure(folder, asked.photos, model, asked.rounds) for folder in asked.folders}
-    if asked.json:
+    model = load(args.model, args.batch_size, args.cache_folder)
+    measured = {folder: measure(folder, args.photos, model, args.rounds) for folder in args.folders}
+    if args.json:
         print(json.dumps([asdict(steps) for steps in measured.values()]))
         return
-    print_heading("Where the time goes")
+    print_heading("CPU time by step")
     names = ("CPU ms/photo", "read", "digest", "camera facts", "decode", "model", "**limit**")
     rows = [(folder.name, *asdict(steps).values(), steps.limit) for folder, steps in measured.items()]
     print_table(names, rows)
     print(
-        f"Medians of {asked.rounds} rounds; {model.runner_name}, batches of {model.batch_size}, one thread.\n",
+        f"Medians of {args.rounds} rounds; {model.backend_name}, batches of {model.batch_size}, one thread.\n",
         flush=True,
     )
 
@@ -75,29 +74,30 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.limits", description=main.__doc__)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    parser.add_argument("--photos", type=int, default=256, help="as many of each folder, evenly spread [256]")
+    parser.add_argument("--photos", type=int, default=256, help="photos per folder, evenly spread [256]")
     parser.add_argument("--batch-size", type=int, help="[the device's]")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="an artifact [the one that ships]")
-    parser.add_argument("--remembered", type=Path, default=REMEMBERED, help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true", help="print a list of what each folder costs")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="a model file [the one of the package]")
+    parser.add_argument("--cache-folder", type=Path, default=CACHE_FOLDER, help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="print the times of each folder as a list")
     return parser.parse_args()
 
 
-def load(path: Path, batch_size: int | None, remembered: Path) -> "Model":
-    """The model as the tagger runs it on a CPU: each forward pass on one thread."""
-    from tagger.artifact import file_digest, read_manifest
-    from tagger.devices import choose_device, passes_at_once
-    from tagger.model import HowToRun, load_fastest
-    from tagger.tagging import SELF_TESTS
+def load(path: Path, batch_size: int | None, cache_folder: Path) -> "Model":
+    """Load the model as the tagger does on a CPU: each forward pass on one thread."""
+    from tagger.inference.artifact import file_digest, read_manifest
+    from tagger.inference.backends.protocol import BackendOptions
+    from tagger.inference.devices import choose_device, passes_at_once
+    from tagger.inference.model import load_fastest_model
+    from tagger.processing.model_cache import SELF_TESTS_NAME
 
     device = choose_device("cpu", batch_size)
-    how = HowToRun(None, passes_at_once(device, None), batch_size, remembered / SELF_TESTS)
-    return load_fastest(path, file_digest(path), read_manifest(path), device, how)
+    options = BackendOptions(None, passes_at_once(device, None), batch_size, cache_folder / SELF_TESTS_NAME)
+    return load_fastest_model(path, file_digest(path), read_manifest(path), device, options)
 
 
 def measure(folder: Path, count: int, model: "Model", rounds: int) -> Steps:
-    """What each step of `count` of a folder's photos costs, medians of rounds."""
+    """Measure each step on `count` photos of a folder; medians of the rounds."""
     from tagger.images import decode_photo
     from tagger.metadata.camera import camera_facts
     from tagger.photos import digest_photo, read_photo
@@ -122,10 +122,10 @@ def _cost_ms(step: Callable[[T], R], inputs: Sequence[T], rounds: int) -> float:
     """CPU milliseconds per input, the median of the rounds."""
     costs = []
     for _ in range(rounds):
-        began = time.process_time()
+        start = time.process_time()
         for each in inputs:
             step(each)
-        costs.append((time.process_time() - began) * 1000 / len(inputs))
+        costs.append((time.process_time() - start) * 1000 / len(inputs))
     return median(costs)
 
 

@@ -1,9 +1,9 @@
-"""Whether a worker's memory grows: the same photos again and again through one worker process.
+"""Checks whether a worker's memory grows when it classifies the same photos again and again.
 
     python -m bench.memory FOLDER --photos 50000
 
-The first round is the warm-up: allocators and caches fill. What counts is the difference between its end and the
-last round's.
+The first round is the warm-up, in which allocators and caches fill. The result is the difference between the end of the first
+and of the last round.
 """
 
 import argparse
@@ -19,25 +19,25 @@ ROWS = 10
 
 
 def main() -> None:
-    """Say how much memory a worker has after each part of the way."""
+    """Print a worker's memory after each round."""
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=main.__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--photos", type=int, default=50_000, help="photos in all (50000)")
-    asked = parser.parse_args()
-    per_round = len(photos_in(asked.folder))
+    parser.add_argument("--photos", type=int, default=50_000, help="photos in total [50000]")
+    args = parser.parse_args()
+    per_round = len(photos_in(args.folder))
     print_heading("A worker's memory")
-    measured = measure(asked.folder, -(-asked.photos // per_round))
+    measured = measure(args.folder, -(-args.photos // per_round))
     step = max(1, len(measured) // ROWS)
     shown = sorted({*range(0, len(measured), step), len(measured) - 1})
     print_table(
-        ("photos looked at", "resident MiB"),
+        ("photos classified", "resident MiB"),
         [((number + 1) * per_round, measured[number]) for number in shown],
     )
-    print(f"From the first round's end to the last's: {measured[-1] - measured[0]:+.0f} MiB.")
+    print(f"From the end of the first round to the end of the last: {measured[-1] - measured[0]:+.0f} MiB.")
 
 
 def measure(folder: Path, rounds: int) -> list[float]:
-    """Resident MiB of the worker after each round."""
+    """Return the worker's resident MiB after each round."""
     measured = []
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as made:
         data = Path(made)

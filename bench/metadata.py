@@ -1,11 +1,11 @@
-"""Tags embedded into copies of photos, looked at from every side, and taken back: what comes of each file.
+"""Embeds tags into copies of photos, checks the files, and undoes the writes.
 
     python -m bench.metadata FOLDER… [--files N]
     python -m bench.metadata --scale N
 
-Photos are copied before anything is written. Each file must come back byte for byte, with the same pixels meanwhile and
-nothing of its metadata lost, as exiftool sees it where that is installed; otherwise this ends with code 1. With --scale
-it is the command itself, over so many drawn photos, killed on the way.
+Photos are copied before anything is written. An undo must restore each file byte for byte; until then, it must have the
+same pixels, and exiftool, if it is installed, must find all of its metadata. Otherwise the exit code is 1. With --scale,
+the command itself is run over N drawn photos and killed several times.
 """
 
 import argparse
@@ -14,168 +14,179 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.exiftool_check import fixed_fields, is_installed, lost_fields, new_warnings, read_fields
+from bench.metadata_round_trip import PLAN, PREPARE, REPLACE, STEPS, UNDO, Copies, RoundTrip, run_round_trip
 from bench.outcomes import files_in
 from bench.report import median, note, print_heading, print_table
-from bench.rewritten import PLAN, PREPARE, REPLACE, STEPS, UNDO, Copies, Tried, try_photo
-from bench.second_opinion import is_installed, lost_fields, new_warnings, owners_fields, said_of
 
 AIM = 0.9
-"""Share of the JPEGs that can be seen which ought to be embedded. Two shares are told, with half files and without."""
+"""The share of decodable JPEGs that should be embedded. It is printed twice, with truncated files and without."""
 
 
 def main() -> None:
-    """Write tags into copies of photos and take them back, and say what came of it."""
+    """Write tags into copies of photos, undo the writes, and print the results."""
     parser = argparse.ArgumentParser(prog="python -m bench.metadata", description=main.__doc__)
     parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER")
-    parser.add_argument("--files", type=int, help="so many of each folder, evenly spread")
+    parser.add_argument("--files", type=int, help="use N files of each folder, evenly spread")
     parser.add_argument(
-        "--scale", type=int, metavar="N", help="the command over N drawn photos, killed on the way"
+        "--scale",
+        type=int,
+        metavar="N",
+        help="run the command over N drawn photos, and kill it several times",
     )
-    asked = parser.parse_args()
-    if not asked.folders and asked.scale is None:
+    arguments = parser.parse_args()
+    if not arguments.folders and arguments.scale is None:
         parser.error("name a folder with photos, or --scale N")
-    for folder in asked.folders:
+    for folder in arguments.folders:
         if not folder.is_dir():
             parser.error(f"there is no folder {folder}")
     print_heading("Metadata")
-    problems = [problem for folder in asked.folders for problem in examine(folder, asked.files)]
-    if asked.scale is not None:
-        from bench.written_library import write_many
+    problems = [problem for folder in arguments.folders for problem in check_folder(folder, arguments.files)]
+    if arguments.scale is not None:
+        from bench.metadata_at_scale import run_at_scale
 
-        problems += write_many(asked.scale)
+        problems += run_at_scale(arguments.scale)
     for problem in problems:
-        print(f"- **wrong**: {problem}")
+        print(f"- **problem**: {problem}")
     raise SystemExit(1 if problems else 0)
 
 
-def examine(folder: Path, count: int | None) -> list[str]:
-    """Try a folder's files, print what came of them, and return what is wrong."""
+def check_folder(folder: Path, count: int | None) -> list[str]:
+    """Run a round trip for each file of a folder, print the results, and return the problems."""
     files = [file for file in files_in(folder) if file.is_file() and not file.is_symlink()]
-    chosen = _spread(files, count)
-    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as made:
-        copies = Copies.below(Path(made))
-        tried = {}
-        for number, file in enumerate(chosen):
-            name = f"{number:05}{file.suffix.lower()}"
-            tried[name] = try_photo(file, name, copies)
-            if number % 100 == 99:
-                note(f"{folder.name}: {number + 1} of {len(chosen)}")
-        compared = _ask_exiftool(tried, copies)
-    _print(folder, list(tried.values()), compared)
-    return [f"{folder.name}/{each.name}: {wrong}" for each in tried.values() for wrong in each.wrong]
+    selected = _spread(files, count)
+    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder_name:
+        copies = Copies.create_in(Path(folder_name))
+        results = {}
+        for position, file in enumerate(selected):
+            name = f"{position:05}{file.suffix.lower()}"
+            results[name] = run_round_trip(file, name, copies)
+            if position % 100 == 99:
+                note(f"{folder.name}: {position + 1} of {len(selected)}")
+        compared = _check_with_exiftool(results, copies)
+    _print(folder, list(results.values()), compared)
+    return [
+        f"{folder.name}/{result.name}: {problem}"
+        for result in results.values()
+        for problem in result.problems
+    ]
 
 
 def _spread(files: Sequence[Path], count: int | None) -> Sequence[Path]:
     if count is None or count >= len(files):
         return files
-    return [files[number * len(files) // count] for number in range(count)]
+    return [files[position * len(files) // count] for position in range(count)]
 
 
-def _ask_exiftool(tried: dict[str, Tried], copies: Copies) -> int:
-    """Note whatever exiftool does not find again in the files that were embedded; returns how many fields it was asked for."""
+def _check_with_exiftool(results: dict[str, RoundTrip], copies: Copies) -> int:
+    """Add the fields that exiftool finds changed to the results' problems; return the number of compared fields."""
     if not is_installed():
         return 0
-    before, after = said_of(copies.before), said_of(copies.after)
+    before, after = read_fields(copies.before), read_fields(copies.after)
     for name, fields in before.items():
-        lost = lost_fields(fields, after.get(name, {}))
-        tried[name].wrong += [f"exiftool finds another {field}" for field in lost]
-        tried[name].wrong += [
-            f"exiftool says now: {text}" for text in new_warnings(fields, after.get(name, {}))
-        ]
-    return sum(len(owners_fields(fields)) for fields in before.values())
+        changed_fields = lost_fields(fields, after.get(name, {}))
+        warnings = new_warnings(fields, after.get(name, {}))
+        results[name].problems += [f"exiftool finds another {field}" for field in changed_fields]
+        results[name].problems += [f"exiftool warns: {text}" for text in warnings]
+    return sum(len(fixed_fields(fields)) for fields in before.values())
 
 
-def _print(folder: Path, tried: Sequence[Tried], compared: int) -> None:
+def _print(folder: Path, results: Sequence[RoundTrip], compared: int) -> None:
     print(
-        f"### {folder.name}: {len(tried)} files, {sum(each.size_bytes for each in tried) / 2**20:.0f} MiB\n"
+        f"### {folder.name}: {len(results)} files, {sum(result.size_bytes for result in results) / 2**20:.0f} MiB\n"
     )
-    _print_outcomes(tried)
-    _print_counts("refused, or a sidecar instead, because", [each.reason for each in tried if each.reason])
-    _print_counts("EXIF left alone, XMP alone written", [text for each in tried for text in each.notes])
-    _print_kept([each for each in tried if each.embedded])
-    _print_times(tried)
-    _print_checks(tried, compared)
+    _print_outcomes(results)
+    _print_counts(
+        "refused, or a sidecar instead, because", [result.reason for result in results if result.reason]
+    )
+    _print_counts("blocks left unchanged", [text for result in results for text in result.notes])
+    _print_undo_records([result for result in results if result.embedded])
+    _print_times(results)
+    _print_checks(results, compared)
 
 
-def _print_outcomes(tried: Sequence[Tried]) -> None:
-    jpegs = [each for each in tried if each.is_jpeg]
+def _print_outcomes(results: Sequence[RoundTrip]) -> None:
+    jpegs = [result for result in results if result.is_jpeg]
     groups = {
-        "files": tried,
+        "files": results,
         "JPEGs": jpegs,
-        "JPEGs that the tagger decodes": [each for each in jpegs if each.seen],
-        "JPEGs that decode whole": [each for each in jpegs if each.decodes_whole],
+        "JPEGs that the tagger decodes": [result for result in jpegs if result.is_decodable],
+        "JPEGs that decode completely": [result for result in jpegs if result.decodes_completely],
     }
-    counts = [Counter(each.outcome for each in group) for group in groups.values()]
+    counts = [Counter(result.outcome for result in group) for group in groups.values()]
     rows = [(outcome, *(count[outcome] for count in counts)) for outcome in sorted(counts[0])]
-    print_table(("outcome", *groups), [*rows, ("**together**", *map(len, groups.values()))])
+    print_table(("outcome", *groups), [*rows, ("**total**", *map(len, groups.values()))])
     for name, group in list(groups.items())[2:]:
         if group:
-            share = sum(each.embedded for each in group) / len(group)
+            share = sum(result.embedded for result in group) / len(group)
             print(f"Of the {name}, {share:.1%} were embedded (aim: {AIM:.0%}).\n")
 
 
 def _print_counts(title: str, texts: Iterable[str]) -> None:
-    counted = Counter(texts).most_common()
-    if counted:
-        print_table((title, "files"), counted)
+    counts = Counter(texts).most_common()
+    if counts:
+        print_table((title, "files"), counts)
 
 
-def _print_kept(embedded: Sequence[Tried]) -> None:
+def _print_undo_records(embedded: Sequence[RoundTrip]) -> None:
     if not embedded:
         return
-    kept = [each.kept_bytes for each in embedded]
-    shares = [100 * each.kept_bytes / each.size_bytes for each in embedded]
+    sizes = [result.undo_bytes for result in embedded]
+    shares = [100 * result.undo_bytes / result.size_bytes for result in embedded]
     rows = [
-        ("bytes", median(kept), max(kept)),
+        ("bytes", median(sizes), max(sizes)),
         ("percent of the file", median(shares), max(shares)),
-        ("percent of all files together", 100 * sum(kept) / sum(each.size_bytes for each in embedded), ""),
+        ("percent of all files", 100 * sum(sizes) / sum(result.size_bytes for result in embedded), ""),
     ]
-    print_table(("kept for undoing a photo", "median", "most"), rows)
+    print_table(("undo record of a photo", "median", "maximum"), rows)
 
 
-def _print_times(tried: Sequence[Tried]) -> None:
-    embedded = [each for each in tried if each.embedded and not each.wrong]
+def _print_times(results: Sequence[RoundTrip]) -> None:
+    embedded = [result for result in results if result.embedded and not result.problems]
     if not embedded:
         return
     rows = []
     for step in STEPS:
-        spent = [each.spent[step] for each in embedded if step in each.spent]
+        step_times = [result.step_times[step] for result in embedded if step in result.step_times]
         rows.append(
             (
                 step,
-                1000 * sum(each.cpu_s for each in spent) / len(spent),
-                1000 * sum(each.wall_s for each in spent) / len(spent),
-                1000 * max(each.wall_s for each in spent),
+                1000 * sum(time.cpu_s for time in step_times) / len(step_times),
+                1000 * sum(time.wall_s for time in step_times) / len(step_times),
+                1000 * max(time.wall_s for time in step_times),
             )
         )
-    print_table(("of files embedded, one at a time", "CPU ms/file", "wall ms/file", "most wall ms"), rows)
-    wall_s = sum(each.spent[step].wall_s for each in embedded for step in (PLAN, PREPARE, REPLACE))
-    print(f"{len(embedded) / wall_s:.0f} files/s written, {_rate(embedded):.0f} files/s taken back.\n")
+    print_table(("embedded files, one at a time", "CPU ms/file", "wall ms/file", "maximum wall ms"), rows)
+    wall_s = sum(result.step_times[step].wall_s for result in embedded for step in (PLAN, PREPARE, REPLACE))
+    print(f"{len(embedded) / wall_s:.0f} files/s written, {_rate(embedded):.0f} files/s undone.\n")
 
 
-def _rate(embedded: Sequence[Tried]) -> float:
-    return len(embedded) / sum(each.spent[UNDO].wall_s for each in embedded)
+def _rate(embedded: Sequence[RoundTrip]) -> float:
+    return len(embedded) / sum(result.step_times[UNDO].wall_s for result in embedded)
 
 
-def _print_checks(tried: Sequence[Tried], compared: int) -> None:
-    wrong = [text for each in tried for text in each.wrong]
+def _print_checks(results: Sequence[RoundTrip], compared: int) -> None:
+    problems = [text for result in results for text in result.problems]
     rows = [
-        ("fields of the owner's compared by exiftool", compared if is_installed() else "not installed"),
-        ("of these lost or changed", _beginning(wrong, "exiftool finds")),
-        ("new warnings of exiftool", _beginning(wrong, "exiftool says")),
-        ("photos decoded before and after", sum(each.seen for each in tried)),
-        ("of these with other pixels", _beginning(wrong, "other pixels")),
-        ("files written or given a sidecar", sum(UNDO in each.spent for each in tried)),
-        ("sidecars made", sum(each.wrote_sidecar for each in tried)),
-        ("not the same bytes after undo", _beginning(wrong, "not the same") + _beginning(wrong, "not taken")),
-        ("sidecars or other files left behind", _beginning(wrong, "left behind")),
-        ("anything else", _beginning(wrong, "raised") + _beginning(wrong, "changed")),
+        ("owner's fields compared by exiftool", compared if is_installed() else "not installed"),
+        ("of these lost or changed", _count_prefix(problems, "exiftool finds")),
+        ("new warnings of exiftool", _count_prefix(problems, "exiftool warns")),
+        ("photos decoded before and after", sum(result.is_decodable for result in results)),
+        ("of these with other pixels", _count_prefix(problems, "other pixels")),
+        ("files embedded or with a sidecar", sum(UNDO in result.step_times for result in results)),
+        ("sidecars created", sum(result.wrote_sidecar for result in results)),
+        (
+            "not the same bytes after undo",
+            _count_prefix(problems, "not the same") + _count_prefix(problems, "not undone"),
+        ),
+        ("sidecars or other files left behind", _count_prefix(problems, "left behind")),
+        ("anything else", _count_prefix(problems, "raised") + _count_prefix(problems, "changed")),
     ]
     print_table(("checked", "count"), rows)
 
 
-def _beginning(texts: Iterable[str], begin: str) -> int:
-    return sum(text.startswith(begin) for text in texts)
+def _count_prefix(texts: Iterable[str], prefix: str) -> int:
+    return sum(text.startswith(prefix) for text in texts)
 
 
 if __name__ == "__main__":

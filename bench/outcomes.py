@@ -1,9 +1,9 @@
-"""Every file of a folder through `tagger tag`, named one by one, and what became of each.
+"""Run `tagger tag` on every file of a folder, each named on the command line, and count the outcomes.
 
     python -m bench.outcomes FOLDER…
 
-Meant for folders of broken and hostile files. Each file must have exactly one outcome, the job's numbers must add up
-to the files there are, and the command must end as it does for any photos; otherwise this ends with code 1.
+Use it on folders of broken and hostile files. Each file must have exactly one outcome, the job's counts must add up
+to the number of files, and the command must exit with 0 or 3. Otherwise the benchmark exits with code 1.
 """
 
 import argparse
@@ -21,12 +21,12 @@ DONE, SOME_PHOTOS_FAILED = 0, 3
 
 
 def main() -> None:
-    """Say what becomes of every file of folders, whatever it is."""
+    """Tag every file of the folders, of whatever format, and print the outcomes."""
     parser = argparse.ArgumentParser(prog="python -m bench.outcomes", description=main.__doc__)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     print_heading("Outcomes")
-    problems = [problem for folder in asked.folders for problem in examine(folder)]
+    problems = [problem for folder in arguments.folders for problem in examine(folder)]
     for problem in problems:
         print(f"- **wrong**: {problem}")
     raise SystemExit(1 if problems else 0)
@@ -47,34 +47,34 @@ def examine(folder: Path) -> list[str]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Everything below a folder that is not itself a folder, as absolute paths."""
-    # The last name is not resolved: a link is a file of its own, as it is for whoever names it.
+    """Return everything below a folder that is not itself a folder, as absolute paths."""
+    # Links are not resolved: a link counts as a file of its own, as it does for the command.
     below = folder.resolve().rglob("*")
     return sorted(file for file in below if file.is_symlink() or not file.is_dir())
 
 
 def _outcomes(environment: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Path and outcome of every photo in the database: what a person finds with `query` and with `failures`."""
-    looked = _asked(environment, "query", "--any-rank")
-    failing = _asked(environment, "failures")
-    return [(photo["path"], photo["outcome"]) for photo in looked] + [
+    """Return path and outcome of every photo in the database, as `query` and `failures` list them."""
+    classified = _run_json(environment, "query", "--any-rank")
+    failing = _run_json(environment, "failures")
+    return [(photo["path"], photo["outcome"]) for photo in classified] + [
         (photo["path"], f"failed: {photo['kind']}") for photo in failing
     ]
 
 
-def _asked(environment: Mapping[str, str], *words: str) -> list[Any]:
-    answer: list[Any] = json.loads(run([*TAGGER, *words, "--json"], environment).checked().out)
-    return answer
+def _run_json(environment: Mapping[str, str], *arguments: str) -> list[Any]:
+    rows: list[Any] = json.loads(run([*TAGGER, *arguments, "--json"], environment).checked().out)
+    return rows
 
 
 def _problems(
     files: Iterable[Path], outcomes: Iterable[tuple[str, str]], job: Mapping[str, Any]
 ) -> list[str]:
     expected = Counter(str(file) for file in files)
-    met = Counter(path for path, _ in outcomes)
+    actual = Counter(path for path, _ in outcomes)
     kinds = Counter(outcome.partition(":")[0] for _, outcome in outcomes)
-    problems = [f"{path!a} has no outcome" for path in expected - met]
-    problems += [f"{path!a} has {met[path]} outcomes" for path in met - expected]
+    problems = [f"{path!a} has no outcome" for path in expected - actual]
+    problems += [f"{path!a} has {actual[path]} outcomes" for path in actual - expected]
     if job["total"] != expected.total():
         problems.append(f"the job has {job['total']} photos, the folder {expected.total()} files")
     for name in ("tagged", "unknown", "failed"):

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.limits import SHIPPED
-from bench.many_photos import JOBS
 from bench.report import heading, note, table
 from bench.serving import chromium, thumbnails, uploads, views
 from bench.serving.library import Library, make_library, photos_to_send
+from tests.support.large_library import JOBS
 
 OUT = Path("build") / "page"
 Part = tuple[str, object]

@@ -1,6 +1,6 @@
-"""A running program with all its processes: CPU time and memory, as /proc tells them (Linux).
+"""CPU time and memory of a running program with all its processes, read from /proc (Linux).
 
-What a program detached into a session of its own, as the worker's embedded Redis is, does not belong to it.
+Processes in a session of their own, such as the worker's embedded Redis, are not counted.
 """
 
 import os
@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import Self
 
 SAMPLED_EVERY_S = 1.0
-"""Counting shared memory once makes the kernel walk all pages, which those who are measured would feel ten times a second."""
+"""The kernel walks all pages to count shared memory once. More frequent samples would slow the measured program."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class _Process:
-    """`cpu_ticks` are its own and those of children that have ended and were waited for."""
+    """`cpu_ticks` includes those of children that have ended and were waited for."""
 
     pid: int
     parent: int
@@ -28,17 +28,17 @@ class _Process:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time so far of a process, the processes it started, and those of them that have ended."""
+    """Return the CPU time so far of a process and of those it started, ended ones included."""
     return sum(process.cpu_ticks for process in _tree(pid)) / _TICKS
 
 
 def memory_mib(pid: int) -> float:
-    """What a process and those it started take now; pages that several share are divided among them."""
+    """Return the memory in MiB of a process and those it started. Shared pages are divided among their users."""
     return sum(_proportional_kib(process.pid) for process in _tree(pid)) / 1024
 
 
 class PeakMemory:
-    """Samples what programs take together while it is entered; `mib` is the most that was seen."""
+    """Samples the sum of the programs' memory inside a `with` block; `mib` is the peak."""
 
     def __init__(self, *pids: int) -> None:
         self.mib = 0.0
@@ -67,19 +67,19 @@ def _tree(root: int) -> list[_Process]:
     everything = {process.pid: process for process in _processes()}
     if root not in everything:
         return []
-    found, session = [everything[root]], everything[root].session
-    for process in found:  # grows meanwhile
-        found += (
-            each for each in everything.values() if each.parent == process.pid and each.session == session
+    tree, session = [everything[root]], everything[root].session
+    for process in tree:  # grows in the loop
+        tree += (
+            child for child in everything.values() if child.parent == process.pid and child.session == session
         )
-    return found
+    return tree
 
 
 def _processes() -> Iterator[_Process]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             with _may_have_ended():
-                # The name, in parentheses, may hold anything; what follows it is numbers.
+                # The name, in parentheses, may contain any character; the fields after it are numbers.
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
                 ticks = sum(int(field) for field in fields[11:15])
                 yield _Process(int(folder.name), int(fields[1]), int(fields[3]), ticks)

@@ -37,10 +37,10 @@ class Finished:
     err: str
 
     def checked(self, *good: int) -> "Finished":
-        """Itself, if it ended with one of the good exit codes (0 unless others are named).
+        """Return itself if the exit code is one of `good` (0 by default).
 
         Raises:
-            SystemExit: it did not; with what it said.
+            SystemExit: it has another exit code. The message ends with its error output.
         """
         if self.code not in (good or (0,)):
             raise SystemExit(f"a command ended with code {self.code}:\n{self.err[-2000:]}")
@@ -50,10 +50,10 @@ class Finished:
 def run(
     command: Sequence[str | Path], environment: Mapping[str, str], *, with_children: bool = False
 ) -> Finished:
-    """Run to the end; its output goes to files, so that nobody has to read while it is measured.
+    """Run a command to its end. Its output goes to files, so that no reader disturbs the measurement.
 
-    CPU time is that of its children too, as far as it waited for their end. Peak memory is the largest process's, or,
-    with children, what all took together, which is sampled.
+    CPU time includes the children that it waited for. Peak memory is that of the largest process or, with children,
+    the sampled sum of all processes.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.monotonic()
@@ -78,24 +78,24 @@ def run(
 
 
 def tagger_environment(data_folder: Path, **settings: str) -> dict[str, str]:
-    """The environment of a person who has never used tagger, but for the settings named here."""
+    """Return the environment of a first use of the tagger, with only these settings."""
     inherited = plain_environment()
-    given = {f"TAGGER_{name.upper()}": value for name, value in settings.items()}
-    return inherited | {"TAGGER_DATA_FOLDER": str(data_folder)} | given
+    variables = {f"TAGGER_{name.upper()}": value for name, value in settings.items()}
+    return inherited | {"TAGGER_DATA_FOLDER": str(data_folder)} | variables
 
 
 def plain_environment() -> dict[str, str]:
-    """The environment of this process, without settings of the tagger.
+    """Return the environment of this process, without settings of the tagger.
 
-    Compiled files may be kept: where PYTHONDONTWRITEBYTECODE is set, as in many containers, every start would compile
-    torch and all the rest anew, and that would be measured.
+    PYTHONDONTWRITEBYTECODE is removed too: where it is set, as in many containers, every start would compile torch and
+    all other modules again, and the measurement would include that.
     """
     left_out = ("TAGGER_", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
 
 
 def resident_mib(pid: int) -> float:
-    """The resident set of a running process now."""
+    """Return the current resident set of a running process, in MiB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 

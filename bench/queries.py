@@ -20,15 +20,17 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from bench.many_photos import JOBS, ROOT, make_library
 from bench.processes import TAGGER, run, tagger_environment
 from bench.report import note, print_heading, print_table
-from bench.servers import PostgresServer
-from tagger.cli.output import Format, write_photos
-from tagger.database import Database
-from tagger.landmarks import Landmark, all_landmarks
-from tagger.ledger.progress import list_jobs, list_workers
+from tagger.catalog.landmarks import Landmark, all_landmarks
+from tagger.cli.output.formats import Format
+from tagger.cli.output.photos import write_photos
+from tagger.database.connection import Database
+from tagger.ledger.progress import list_jobs
+from tagger.ledger.workers import list_workers
 from tagger.query import Near, PhotoQuery, find_tagged, landmark_counts
+from tests.support.large_library import JOBS, ROOT, make_library
+from tests.support.servers import PostgresServer
 
 LIMIT = 100
 TRIES = 3

@@ -1,10 +1,10 @@
-"""How long it takes until a worker is ready, `tagger look` has looked and `tagger --help` has helped.
+"""Measure how long a worker takes to be ready, and how long `tagger predict` and `tagger --help` take.
 
     python -m bench.start [PHOTO] [--rounds 5]
 
-Held against what each cannot do without: `import torch` for the first two, `import typer` for the last. All run in turn,
-after each has run once without being measured. The worker finds its database and its Redis there, as on any day but the
-first, and is ready when it says so in the database.
+Each is compared with an import that it needs: `import torch` for the first two, `import typer` for the last. They
+alternate in each round, after one round that is not measured. The worker's database and Redis exist before the measured
+rounds. The worker is ready when it is listed in the database.
 """
 
 import argparse
@@ -21,45 +21,45 @@ from bench.process_tree import cpu_seconds
 from bench.processes import TAGGER, plain_environment, run, tagger_environment
 from bench.report import median, note, print_heading, print_table, spread
 from bench.workers import embedded_redis_ended, opened_database, worker_process
-from tagger.database import Database
-from tagger.ledger.progress import list_workers
+from tagger.database.connection import Database
+from tagger.ledger.workers import list_workers
 
 POLL_S = 0.01
 READY_TIMEOUT_S = 120.0
 IMPORT_TORCH, IMPORT_TYPER = "`import torch`", "`import typer`"
-WORKER, LOOK, HELP = "worker ready", "`tagger look one.jpg`", "`tagger --help`"
-GOALS = ((WORKER, IMPORT_TORCH, 2), (LOOK, IMPORT_TORCH, 2), (HELP, IMPORT_TYPER, 4))
+WORKER, PREDICT, HELP = "worker ready", "`tagger predict one.jpg`", "`tagger --help`"
+GOALS = ((WORKER, IMPORT_TORCH, 2), (PREDICT, IMPORT_TORCH, 2), (HELP, IMPORT_TYPER, 4))
 
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds by the wall clock, and of CPU time."""
+    """Wall time and CPU time, in seconds."""
 
     wall_s: float
     cpu_s: float
 
 
 def main() -> None:
-    """Time starts against the imports that they cannot do without."""
+    """Compare the time of starts with that of the imports they need."""
     parser = argparse.ArgumentParser(prog="python -m bench.start", description=main.__doc__)
     parser.add_argument("photo", type=Path, nargs="?", help="[a drawn one]")
     parser.add_argument("--rounds", type=int, default=5)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     print_heading("Starting")
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
-        starts = measure(asked.photo or _drawn(Path(folder)), Path(folder), asked.rounds)
+        starts = measure(arguments.photo or _drawn(Path(folder)), Path(folder), arguments.rounds)
     _print(starts)
 
 
 def measure(photo: Path, folder: Path, rounds: int) -> dict[str, list[Start]]:
-    """What each start took in each round; the first, which fills caches, is left out."""
+    """Return the times of each start in each round, without the first round, which fills caches."""
     environment = tagger_environment(folder)
     with embedded_redis_ended(folder):
         programs: dict[str, Callable[[], Start]] = {
             IMPORT_TORCH: partial(_command, [sys.executable, "-c", "import torch"], plain_environment()),
             IMPORT_TYPER: partial(_command, [sys.executable, "-c", "import typer"], plain_environment()),
             WORKER: partial(_worker, folder, environment),
-            LOOK: partial(_command, [*TAGGER, "look", photo.absolute()], environment),
+            PREDICT: partial(_command, [*TAGGER, "predict", photo.absolute()], environment),
             HELP: partial(_command, [*TAGGER, "--help"], environment),
         }
         starts: dict[str, list[Start]] = {name: [] for name in programs}
@@ -78,7 +78,7 @@ def _command(words: Sequence[str | Path], environment: Mapping[str, str]) -> Sta
 def _worker(folder: Path, environment: dict[str, str]) -> Start:
     began = time.monotonic()
     with worker_process(folder, environment) as process:
-        # Before the first start there is no database: it is made by whoever comes first, here or there.
+        # Before the first start there is no database: this process or the worker creates it.
         with opened_database(folder) as database:
             _wait_until_ready(process, database)
         return Start(time.monotonic() - began, cpu_seconds(process.pid))

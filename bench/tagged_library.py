@@ -1,4 +1,4 @@
-"""Drawn photos in a folder, and a database in which each of them is tagged: as if a model had looked at them."""
+"""Drawn photos in a folder, and a database in which each of them is tagged: as if a model had classified them."""
 
 import io
 import sqlite3
@@ -15,10 +15,11 @@ from PIL import Image
 from sqlalchemy import insert, select
 
 from bench.processes import tagger_environment
-from tagger.database import Database, open_database, upgrade_database
+from tagger.catalog.registered_models import resolve_model
+from tagger.database.connection import Database, open_database
+from tagger.database.schema import upgrade_database
+from tagger.database.tables import Outcome, contents, landmarks, photos, roots, tags
 from tagger.photos import digest_photo
-from tagger.registry import resolve_model
-from tagger.tables import Outcome, contents, landmarks, photos, roots, tags
 
 OWNERS_KEYWORD = "family"
 PER_FOLDER = 1000
@@ -108,12 +109,12 @@ def _photo(number: int, *, xmp: bool) -> bytes:
 
 def _record(database: Database, library: Library) -> None:
     model = resolve_model(database, None)
-    looked = {"model_id": model.id, "top_k": 5, "threshold": 0.5, "looked_at": datetime.now(UTC)}
+    classified = {"model_id": model.id, "top_k": 5, "threshold": 0.5, "classified_at": datetime.now(UTC)}
     with database.write() as connection:
-        place = {"name": "photos", "place": str(library.folder.resolve()), "place_bytes": b""}
-        root_id = connection.execute(insert(roots).values(place).returning(roots.c.id)).scalar_one()
+        root = {"name": "photos", "location": str(library.folder.resolve()), "location_bytes": b""}
+        root_id = connection.execute(insert(roots).values(root).returning(roots.c.id)).scalar_one()
         known = connection.scalars(select(landmarks.c.id).order_by(landmarks.c.id)).all()
-        connection.execute(insert(contents), _numbered(map(_content(looked), library.photos)))
+        connection.execute(insert(contents), _numbered(map(_content(classified), library.photos)))
         connection.execute(insert(photos), _numbered(_photo_rows(library, root_id)))
         connection.execute(
             insert(tags),
@@ -131,18 +132,18 @@ def _record(database: Database, library: Library) -> None:
         )
 
 
-def _content(looked: Mapping[str, Any]) -> Any:
+def _content(classified: Mapping[str, Any]) -> Any:
     size = dict(zip(("width", "height"), _SIZE, strict=True))
-    return lambda photo: {"digest": photo.picture, "outcome": Outcome.TAGGED, **size, **looked}
+    return lambda photo: {"digest": photo.picture, "outcome": Outcome.TAGGED, **size, **classified}
 
 
 def _photo_rows(library: Library, root_id: int) -> Iterable[dict[str, Any]]:
     for number, photo in enumerate(library.photos, start=1):
         status = (library.folder / photo.path).stat()
-        seen = {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
-        looked = {f"looked_{name}": value for name, value in seen.items()}
+        state = {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+        classified = {f"classified_{name}": value for name, value in state.items()}
         path = {"root_id": root_id, "path": photo.path, "path_bytes": b""}
-        yield {**path, **seen, **looked, "content_id": number}
+        yield {**path, **state, **classified, "content_id": number}
 
 
 def _numbered(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,11 +1,11 @@
-"""How near an epoch of training is to the network's own cost, on this machine; and what torchvision's tutorial would need.
+"""Compare an epoch of training with the network's own cost, and with the data loading of torchvision's tutorial.
 
     python -m bench.training LANDMARKS [--weights FILE] [--size 192] [--batches 12] [--rounds 3]
 
-LANDMARKS has train/LABEL/photo.jpg. Interleaved, round by round, for the scratch and (with weights) the transfer network:
-compute: one batch that is there already, over and over; ours: the training loop with kept pixels; loader: the same steps fed as
-torchvision's tutorial feeds them, by a DataLoader that decodes each photo each time. CPU seconds count, which other work on the machine
-disturbs least.
+LANDMARKS contains train/LABEL/photo.jpg. Each round measures three ways to feed the scratch network and, with weights,
+the transfer network. compute: the same batch in every step; ours: the training loop with cached pixels; loader: the same
+steps fed by a DataLoader that decodes each photo in every epoch, as in torchvision's tutorial. The measure is CPU seconds,
+which other work on the machine disturbs least.
 """
 
 import argparse
@@ -22,15 +22,13 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from bench.report import median, note, print_heading, print_table
-from tagger.devices import Device, choose_device
-from trainer.backbones import load_backbone, own_backbone
-from trainer.learning.augmentation import Augmentation
-from trainer.learning.batches import Batch, TrainingSet
-from trainer.learning.loop import Learner, Schedule, Validation, Work, fit
-from trainer.learning.memory import keep_freed_memory
-from trainer.learning.mixing import Mixing
-from trainer.model.network import Encoder, Trainee
-from trainer.photos.preparation import Prepared, prepare
+from tagger.inference.devices import Device, choose_device
+from trainer.backbones import load_backbone, scratch_backbone
+from trainer.data.preparation import TrainingData, prepare
+from trainer.learning.batches import Augmentation, Batch, MixOptions, TrainingSet
+from trainer.learning.classifier import Encoder, TrainingNetwork
+from trainer.learning.loop import LoopCallbacks, Schedule, TrainingState, Validation, fit
+from trainer.learning.training import keep_freed_memory
 
 BATCH_SIZE = 32
 WORKERS = 2
@@ -39,54 +37,54 @@ WAYS = ("compute", "ours", "loader")
 
 def main() -> None:
     """Time steps of training, fed in three ways."""
-    asked = _arguments()
+    arguments = _arguments()
     print_heading("Training")
     keep_freed_memory()
     device = choose_device("auto", None)
-    networks = {"landmark_cnn": own_backbone}
-    if asked.weights:
-        networks["mobilenet_v2"] = lambda: load_backbone("mobilenet_v2", asked.weights, asked.size)
+    networks = {"landmark_cnn": scratch_backbone}
+    if arguments.weights:
+        networks["mobilenet_v2"] = lambda: load_backbone("mobilenet_v2", arguments.weights, arguments.size)
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(asked.photos, None, Path(folder), size=asked.size, seed=0)
+        prepared = prepare(arguments.photos, None, Path(folder), size=arguments.size, seed=0)
         costs: dict[tuple[str, str], list[float]] = {}
-        for number, name, way in product(range(asked.rounds), networks, WAYS):
+        for number, name, way in product(range(arguments.rounds), networks, WAYS):
             backbone, network = networks[name]()
             head = nn.Linear(backbone.features, prepared.classes)
-            trainee = Trainee(Encoder(backbone, network), head, dropout=0.2)
-            feed = feeds(way, prepared, asked.photos, asked.size)
-            cost = cpu_ms(trainee, feed, asked.batches, asked.size, device)
+            trainee = TrainingNetwork(Encoder(backbone, network), head, dropout=0.2)
+            feed = feeds(way, prepared, arguments.photos, arguments.size)
+            cost = cpu_ms(trainee, feed, arguments.batches, arguments.size, device)
             costs.setdefault((name, way), []).append(cost)
             note(f"round {number + 1}, {name}, {way}: {cost:.1f} ms of CPU a photo")
     rows = []
     for name in networks:
         compute = median(costs[name, "compute"])
         for way in WAYS:
-            mine = median(costs[name, way])
-            rows.append((f"{name}, {way}", f"{mine:.1f}", f"{compute / mine:.2f}"))
+            cost_ms = median(costs[name, way])
+            rows.append((f"{name}, {way}", f"{cost_ms:.1f}", f"{compute / cost_ms:.2f}"))
     print_table(("network, fed by", "CPU ms a photo", "compute ÷ it"), rows)
 
 
-def feeds(way: str, prepared: Prepared, photos: Path, size: int) -> Callable[[int, int], Iterator[Batch]]:
-    """What makes the batches of an epoch, as `trainer.learning.loop.Work` wants it."""
-    kept = TrainingSet(
-        prepared.kept,
-        prepared.learned,
-        prepared.targets[~prepared.held],
+def feeds(way: str, prepared: TrainingData, photos: Path, size: int) -> Callable[[int, int], Iterator[Batch]]:
+    """Return the function that makes the batches of an epoch, for `trainer.learning.loop.LoopCallbacks`."""
+    training_set = TrainingSet(
+        prepared.cached,
+        prepared.training,
+        prepared.targets[prepared.training],
         0.5,
         Augmentation(),
         BATCH_SIZE,
         seed=0,
     )
     if way == "ours":
-        return kept.epoch
+        return training_set.epoch
     if way == "compute":
-        batch = next(iter(kept.epoch(1, size)))
-        return lambda _number, _size: iter([batch] * kept.steps)
+        batch = next(iter(training_set.epoch(1, size)))
+        return lambda _number, _size: iter([batch] * training_set.steps)
     return lambda _number, size: _loaded(photos, size)
 
 
 def _loaded(photos: Path, size: int) -> Iterator[Batch]:
-    """As https://pytorch.org/tutorials/beginner/transfer_learning_tutorial.html has it, with the jitter that our views have."""
+    """Load as https://pytorch.org/tutorials/beginner/transfer_learning_tutorial.html does, with the jitter of our views."""
     steps = [
         transforms.RandomResizedCrop(size, scale=(0.3, 1.0)),
         transforms.RandomHorizontalFlip(),
@@ -100,12 +98,18 @@ def _loaded(photos: Path, size: int) -> Iterator[Batch]:
 
 
 def cpu_ms(
-    trainee: Trainee, feed: Callable[[int, int], Iterator[Batch]], batches: int, size: int, device: Device
+    trainee: TrainingNetwork,
+    feed: Callable[[int, int], Iterator[Batch]],
+    batches: int,
+    size: int,
+    device: Device,
 ) -> float:
-    """CPU milliseconds of this process and its children per photo."""
-    schedule = Schedule((size,), BATCH_SIZE, warm_up=0, average_decay=0.99, clip=5.0, mixing=Mixing(), seed=0)
+    """Return the CPU milliseconds per photo of this process and its children."""
+    schedule = Schedule(
+        (size,), BATCH_SIZE, warm_up=0, average_decay=0.99, clip=5.0, mixing=MixOptions(), seed=0
+    )
     optimiser = torch.optim.AdamW([{"params": list(trainee.parameters()), "highest_rate": 1e-5}], lr=1e-5)
-    work = Work(
+    work = LoopCallbacks(
         batches=lambda number, size: islice(feed(number, size), batches),
         steps=batches,
         classes=trainee.head.out_features,
@@ -114,7 +118,7 @@ def cpu_ms(
         on_epoch=lambda _epoch: None,
     )
     began = _cpu_seconds()
-    fit(Learner(trainee, optimiser), work, schedule, device)
+    fit(TrainingState(trainee, optimiser), work, schedule, device)
     return 1000 * (_cpu_seconds() - began) / (batches * BATCH_SIZE)
 
 

@@ -12,10 +12,11 @@ import redis
 
 from bench.process_tree import PeakMemory, cpu_seconds
 from bench.processes import TAGGER, run, tagger_environment
-from tagger.database import Database, open_database
-from tagger.ledger.progress import JobProgress, list_jobs, list_workers
+from tagger.database.connection import Database, open_database
+from tagger.ledger.progress import JobProgress, list_jobs
+from tagger.ledger.workers import list_workers
 from worker.broker import Broker
-from worker.embedded import embedded_url
+from worker.embedded_redis import embedded_url
 
 READY_TIMEOUT_S = 120.0
 POLL_S = 0.1

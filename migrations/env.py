@@ -1,8 +1,8 @@
-"""Runs migrations on the connection that tagger.database hands over, inside its transaction."""
+"""Runs migrations on the connection and in the transaction of tagger.database.schema."""
 
 from alembic import context
 
-from tagger.tables import metadata
+from tagger.database.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,1 +1,1 @@
-"""Names the landmarks in photos: finding, decoding, recognising, remembering."""
+"""Recognises landmarks in photos: scans, decodes, classifies and stores."""

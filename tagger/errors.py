@@ -1,7 +1,7 @@
-"""What can go wrong, as people read it.
+"""The errors of the program, with the messages that users read.
 
-Failure of the program is an exception from this tree; its docstring is the message, with the remedy.
-Failure of one photo is a value (`PhotoFailure`), raised as `PhotoFailed` only inside the reading of that photo.
+A failure of the program is a `TaggerError`; the docstring of its class is the message and includes a remedy.
+A failure of one photo is a value, `PhotoFailure`; the code that reads the photo raises it as `PhotoFailed`.
 """
 
 import inspect
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class TaggerError(Exception):
-    """Something could not be done."""
+    """The root of all errors. `values` fill the placeholders of the class docstring."""
 
     def __init__(self, **values: object) -> None:
         self.values = values
@@ -18,16 +18,16 @@ class TaggerError(Exception):
         super().__init__(template.format(**values))
 
 
-class FolderNotFound(TaggerError):
-    """There is no file or folder at {path}. Check the name, and that the disk or share it is on is mounted."""
+class PathNotFound(TaggerError):
+    """There is no file or folder at {path}. Check the name and that its disk or share is mounted."""
 
 
 class SystemRefused(TaggerError):
-    """The system does not allow it: {what!r}: {reason}. Check the name, and the rights of this user there."""
+    """The operating system refuses access to {what!r}: {reason}. Check the name and your permissions."""
 
 
 class SettingsInvalid(TaggerError):
-    """A setting cannot be used: {reason}. Correct it in the option, environment variable or tagger.toml named."""
+    """Invalid setting: {reason}. Correct the option, environment variable or tagger.toml that sets it."""
 
 
 class ModelRefused(TaggerError):
@@ -35,63 +35,67 @@ class ModelRefused(TaggerError):
 
 
 class ModelNotFound(TaggerError):
-    """There is no model {wanted}: it is neither a registered name ({names}) nor a file. Choose one that `tagger model list` shows, or name a file."""
+    """There is no model {name}: it is neither a registered name ({names}) nor a file. Name a model that `tagger model list` shows, or a file."""
 
 
-class ModelGone(TaggerError):
-    """The file of the model {name} is no longer there ({reason}). Register a copy with `tagger model add FILE`, or choose another with `tagger model use NAME`."""
+class ModelFileNotFound(TaggerError):
+    """The file of model {name} is missing ({reason}). Register a copy with `tagger model add FILE`, or use another model with `tagger model use NAME`."""
 
 
 class ModelChanged(TaggerError):
-    """The file {path} is not the one that was registered as {name}: its digest differs. Put that file back, or register this one with `tagger model add`."""
+    """The file {path} is not the one registered as {name}: its digest differs. Restore the original file, or register this one with `tagger model add`."""
 
 
 class ModelNameTaken(TaggerError):
-    """Another model is registered as {name}. Choose another --name, or leave it out."""
+    """Another model is registered as {name}. Choose another --name, or omit it."""
 
 
-class NoModel(TaggerError):
-    """No model is in use and this installation ships none. Name one with --model FILE, or with `tagger model add FILE` and `tagger model use NAME`."""
+class ModelNotSelected(TaggerError):
+    """No model is in use, and this installation includes none. Pass --model FILE, or run `tagger model add FILE` and `tagger model use NAME`."""
 
 
 class LandmarkNotFound(TaggerError):
-    """No registered model knows the landmark {wanted}.{close} `tagger landmarks` lists those found in photos."""
+    """No registered model has the landmark {name}.{close} `tagger landmarks` lists the landmarks in your photos."""
 
 
 class LandmarkAmbiguous(TaggerError):
-    """Several landmarks are named {wanted}: {slugs}. Use one of these."""
+    """Several landmarks have the name {name}: {slugs}. Use one of these slugs."""
 
 
 class CountryNotFound(TaggerError):
-    """No landmark is in the country {wanted}.{close} Countries are named as `tagger landmarks` shows them."""
+    """No landmark is in the country {name}.{close} Use a country as `tagger landmarks` shows it."""
 
 
-class PhotoNotKnown(TaggerError):
-    """Nothing at {path} is in the database. `tagger tag` puts photos there; `tagger query --any-rank --format paths` lists them."""
+class PhotoNotFound(TaggerError):
+    """The database has no photo at {path}. Add photos with `tagger tag`; list them with `tagger query --any-rank --format paths`."""
 
 
-class PhotoNumberNotKnown(TaggerError):
-    """There is no photo with the number {photo} in the database; it may have been forgotten. Look for it in the library."""
+class PhotoIdNotFound(TaggerError):
+    """The database has no photo with the number {photo_id}. It may have been removed with `tagger forget`; search for it in the library."""
 
 
 class CursorInvalid(TaggerError):
-    """The page of the answer cannot be found: `after` is not what an answer to the same query gave as `next`. Ask for the first page again, without it."""
+    """Invalid cursor: `after` must be the `next` value of a page of the same query. Request the first page again, without `after`."""
 
 
 class QueryInvalid(TaggerError):
-    """The query cannot be answered: {reason}."""
+    """Invalid query: {reason}."""
 
 
-class PhotoNotLookedAt(TaggerError):
-    """Which picture {path} shows is not known, as no model could look at it yet{why}. Look at it with `tagger tag`, then say this again."""
+class QueryOptionInvalid(QueryInvalid):
+    """Invalid query: {option}: {reason}."""
+
+
+class PhotoNotClassified(TaggerError):
+    """The image content of {path} is not known, because no model has classified the photo{why}. Classify it with `tagger tag`, then repeat the command."""
 
 
 class VerdictsInvalid(TaggerError):
-    """The verdicts in {file} cannot be taken over: {where}: {reason}. Nothing was imported; correct that, or write them anew with `tagger verdicts export`."""
+    """The verdicts in {file} cannot be imported: {where}: {reason}. Nothing was imported; correct the file, or create it again with `tagger verdicts export`."""
 
 
-class FileThere(TaggerError):
-    """There is a file {path} already. Choose another name, or replace it with --force."""
+class FileExists(TaggerError):
+    """The file {path} exists already. Choose another name, or replace it with --force."""
 
 
 class ImportRefused(TaggerError):
@@ -99,99 +103,99 @@ class ImportRefused(TaggerError):
 
 
 class DatabaseNotEmpty(TaggerError):
-    """The database {url} is not empty: it holds {found}. A whole database can be imported into a new one only: name one with TAGGER_DATABASE_URL."""
+    """The database {url} is not empty: it contains {contents}. Import into a new database; name it with TAGGER_DATABASE_URL."""
 
 
 class DatabaseUnavailable(TaggerError):
-    """The database {url} cannot be opened: {reason}. Check TAGGER_DATABASE_URL, and that the server runs or the folder can be written."""
+    """The database {url} cannot be opened: {reason}. Check TAGGER_DATABASE_URL, and that the server is running or the folder is writable."""
 
 
-class DatabaseLost(TaggerError):
-    """The database does not answer any more: {reason}. What was stored is safe; run the same command again when it is back."""
+class DatabaseConnectionLost(TaggerError):
+    """The connection to the database is lost: {reason}. Stored results are safe; run the same command again when the database is back."""
 
 
 class SchemaOutdated(TaggerError):
-    """The database {url} was not set up for this version of tagger. Run `tagger db upgrade` once."""
+    """The schema of the database {url} is missing or older than this version of tagger. Run `tagger db upgrade` once."""
 
 
 class SchemaNewer(TaggerError):
-    """The database {url} was made by a newer version of tagger (schema {revision}). Upgrade tagger on this machine."""
+    """The database {url} was created by a newer version of tagger (schema {revision}). Upgrade tagger on this machine."""
 
 
 class ModelFailed(TaggerError):
-    """The model {name} failed on a batch of photos: {reason}. Nothing of that batch was stored; try TAGGER_DEVICE=cpu or a smaller
+    """The model {name} failed on a batch of photos: {reason}. Nothing of this batch was stored. Try TAGGER_DEVICE=cpu or a smaller
     TAGGER_BATCH_SIZE, and check the file with `tagger model verify`.
     """
 
 
-class ReadsHang(TaggerError):
-    """Reading photos hangs: {count} reads did not end within {timeout_s:g} s each. Check the disk or share they are on, then start this again."""
+class ReadsTimedOut(TaggerError):
+    """Reading photos hangs: {count} reads did not finish within {timeout_s:g} s each. Check the disk or share with the photos, then run the command again."""
 
 
 class LeaseLost(TaggerError):
-    """Chunk {chunk} of job {job} was taken over by another worker; what this one found later was not stored."""
+    """The lease on chunk {chunk} of job {job} has passed to another worker. Later results of this worker were not stored."""
 
 
-class ScanEnded(TaggerError):
-    """Job {job} was cancelled or given up while its folders were searched; what was found until then is recorded. Run the same command again to find the rest."""
+class ScanInterrupted(TaggerError):
+    """Job {job} was cancelled or abandoned while its folders were scanned. Photos found before that are recorded; run the same command again to find the rest."""
 
 
 class JobNotFound(TaggerError):
-    """There is no job {job}. `tagger status` lists the jobs there are."""
+    """There is no job {job}. `tagger status` lists the jobs."""
 
 
 class ScheduleInvalid(TaggerError):
-    """The schedule cannot be kept: {reason}."""
+    """Invalid schedule: {reason}."""
 
 
 class ScheduleExists(TaggerError):
-    """There is a schedule {name} already. Choose another name, or `tagger schedule remove {name}` first."""
+    """The schedule {name} exists already. Choose another name, or run `tagger schedule remove {name}` first."""
 
 
 class ScheduleNotFound(TaggerError):
-    """There is no schedule {name}; there are: {names}. `tagger schedule list` shows them."""
+    """There is no schedule {name}. The schedules are: {names}. `tagger schedule list` shows them."""
 
 
-class JobOver(TaggerError):
-    """Job {job} is {state} already; there is nothing left of it to {wish}. `tagger status {job}` shows how it went."""
+class JobFinished(TaggerError):
+    """Job {job} is {state} already, so you cannot {action} it. `tagger status {job}` shows its results."""
 
 
 class JobNotRetriable(TaggerError):
-    """Job {job} writes metadata, and is not retried: `tagger metadata write` finds by itself what is not written yet. `tagger failures {job}` says what stood in the way."""
+    """Job {job} writes metadata and cannot be retried. Run `tagger metadata write` again: it selects the photos that are not written yet. `tagger failures {job}` lists the reasons."""
 
 
 class JobNotPausable(TaggerError):
-    """Job {job} is run by `tagger tag` in a process of its own, which does not pause. End it with `tagger cancel {job}`; the same `tagger tag` again goes on where it stopped."""
+    """Job {job} runs inside a `tagger tag` process and cannot be paused. Stop it with `tagger cancel {job}`; the same `tagger tag` command continues it later."""
 
 
 class RedisUnavailable(TaggerError):
-    """Redis at {url} does not answer: {reason}. Check TAGGER_REDIS_URL and that the server runs; jobs are kept and go on then."""
+    """Redis at {url} does not answer: {reason}. Check TAGGER_REDIS_URL and that the server is running. Jobs are safe in the database and continue when Redis is back."""
 
 
-class WorkerFailed(TaggerError):
-    """The {name} ends as soon as it is started: {reason} The whole log is {log}."""
+class ProcessFailed(TaggerError):
+    """The {name} process keeps exiting right after its start: {reason} The full log is {log}."""
 
 
 class ExtraMissing(TaggerError):
-    """The page needs an extra that is not installed ({missing}). Run: pip install 'landmark-tagger[web]'."""
+    """The web page needs an extra that is not installed ({missing}). Run: pip install 'landmark-tagger[web]'."""
 
 
-class AddressTaken(TaggerError):
-    """Another program listens at {host}, port {port}. If it is another `tagger serve` or `tagger up`, use that one; else choose another --port."""
+class AddressInUse(TaggerError):
+    """Another program listens at {host}, port {port}. If it is `tagger serve` or `tagger up`, use that one; otherwise choose another --port."""
 
 
 class AddressRefused(TaggerError):
-    """The page cannot be served at {host}, port {port}: {reason}. Choose another --host or --port."""
+    """The web page cannot be served at {host}, port {port}: {reason}. Choose another --host or --port."""
 
 
-class RootAway(TaggerError):
-    """The folder {folder} is empty or missing though {known} photos are known in it. If it is on a disk or share that is not
-    mounted, mount it and try again; nothing was marked as gone. If the photos were really deleted, run `tagger forget {folder}`.
+class RootUnavailable(TaggerError):
+    """The folder {folder} is empty or missing, but the database has {photos} photos in it. If its disk or share is not
+    mounted, mount it and try again; no photo was marked as gone. If you deleted the photos, run `tagger forget {folder}`.
     """
 
 
 class FailureKind(StrEnum):
-    """Why one photo could not be looked at; people filter and retry by these names."""
+    """Why one photo could not be classified. Users filter and retry failures by these names."""
 
     GONE = "gone"
     UNREADABLE = "unreadable"
@@ -209,14 +213,14 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True)
 class PhotoFailure:
-    """One photo's failure: a kind to filter by and a text that a person can act on."""
+    """The failure of one photo: a kind to filter by and a text with the reason and a remedy."""
 
     kind: FailureKind
     text: str
 
 
 class PhotoFailed(Exception):
-    """Carries a `PhotoFailure` out of the reading of one photo."""
+    """Raised while one photo is read or decoded; carries its `PhotoFailure`."""
 
     def __init__(self, kind: FailureKind, text: str) -> None:
         super().__init__(text)

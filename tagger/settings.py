@@ -1,7 +1,7 @@
-"""Settings, read once at an entry point and handed down.
+"""Settings: read once at an entry point, frozen, and passed down.
 
-Order: option, environment variable `TAGGER_…`, `tagger.toml` (in the working directory, or named by
-`TAGGER_CONFIG`), default. Nothing else in the package reads the environment.
+Precedence: command-line option, environment variable `TAGGER_…`, `tagger.toml` (in the working directory, or the file
+named by `TAGGER_CONFIG`), default. No other module reads the environment.
 """
 
 import os
@@ -27,67 +27,79 @@ def _data_folder() -> Path:
     return platformdirs.user_data_path("tagger", appauthor=False)
 
 
-def _whole(folder: Path) -> Path:
+def _absolute(folder: Path) -> Path:
     try:
-        place = folder.expanduser()
-    except RuntimeError as error:  # the home of a user who is none
+        path = folder.expanduser()
+    except RuntimeError as error:  # ~user without such a user
         raise ValueError(str(error)) from error
-    if not place.is_absolute():
-        raise ValueError("write each folder with its whole path, like /photos")
-    return place
+    if not path.is_absolute():
+        raise ValueError("each folder must be an absolute path, like /photos")
+    return path
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Units end the names; None means the stated automatic choice."""
+    """All settings. Units end the names; None stands for the documented automatic choice."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TAGGER_", frozen=True, extra="forbid", env_parse_none_str="none"
+        env_prefix="TAGGER_",
+        frozen=True,
+        extra="forbid",
+        env_parse_none_str="none",
+        use_attribute_docstrings=True,
     )
 
     data_folder: Path = Field(default_factory=_data_folder)
-    """Where the SQLite database and the embedded Redis live."""
+    """Folder of the SQLite database, the embedded Redis and the logs. Default: the platform's data folder."""
     database_url: str | None = None
-    """None: a SQLite file in the data folder."""
+    """URL of the database, like `postgresql://tagger@db.example/tagger`. Default: an SQLite file in the data folder."""
     redis_url: str | None = None
-    """None: an embedded Redis, started when it is needed."""
+    """URL of Redis, like `redis://localhost:6379/0`. Default: an embedded Redis, started on demand."""
     model: str | None = None
-    """A registered name or a file; None: the registered model in use, else the one that ships."""
+    """Name of a registered model, or a model file. Default: the registered model in use, else the model of the package."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    """Device that runs the model. `auto` takes the first available of cuda, mps and cpu."""
     top_k: Annotated[int, Field(ge=1, le=100)] = 5
+    """Number of predictions stored for each photo."""
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
-    """The least score at which a landmark is accepted; None: the model's own."""
+    """Lowest score of an accepted tag. Default: the threshold of the model."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Images per forward pass; None: what a self-test finds best."""
-    runner: Literal["auto", "torchscript", "openvino"] = "auto"
-    """What runs the model; auto: what a self-test finds fastest. TorchScript is the artifact's own, and the same everywhere."""
+    """Images in one forward pass. Default: the fastest size in a self-test."""
+    backend: Literal["auto", "torchscript", "openvino"] = "auto"
+    """Library that runs the model. `auto` takes the fastest in a self-test; `torchscript` gives the same scores on every machine."""
+    gpu_jpeg: bool = False
+    """Whether a GPU decodes JPEGs where a self-test finds it faster than the CPU. Experimental: not yet tested on a GPU."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Reader threads, and forward passes at a time on a CPU; None: the cores this process may use."""
+    """Reader threads, and parallel forward passes on a CPU. Default: the number of cores available to the process."""
     max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
+    """Largest file that is read, in bytes. Larger photos fail as `too-large`."""
     max_pixels: Annotated[int, Field(ge=1)] = 250_000_000
+    """Largest image that is decoded, in pixels. Larger images fail as `too-many-pixels`."""
     read_timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    """A photo whose reading takes longer is given up."""
+    """Time limit for reading one photo, in seconds. Slower photos fail as `timed-out`."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Where a worker serves its metrics to Prometheus; None: nowhere."""
+    """Port on which a worker serves metrics to Prometheus. Default: no metrics."""
     metrics_host: str = "127.0.0.1"
+    """Address on which a worker serves metrics."""
     log_format: Literal["text", "json"] = "text"
-    """How a worker writes its log."""
+    """Format of log lines of workers and the web page."""
     log_paths: bool = False
-    """Whether photos' paths may stand in a worker's log."""
+    """Whether log lines include the paths of photos."""
     web_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(None, repr=False)
-    """What whoever opens the page has to know, where it is reached from other machines; None: `tagger serve` makes one."""
+    """Token to sign in to the web page from other machines. Default: `tagger serve` generates one at each start."""
     web_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
-    """The largest photo that the page takes."""
+    """Largest photo that the web page accepts as an upload, in bytes."""
     web_cache_bytes: Annotated[int, Field(ge=0)] = 2**30
-    """What thumbnails may take on disk."""
-    web_folders: list[Annotated[Path, AfterValidator(_whole)]] | None = None
-    """Folders that the page may start jobs in; None: the roots that the database knows."""
-    # The environment's "none" comes as None.
+    """Disk space for cached thumbnails, in bytes."""
+    web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = None
+    """Folders in which the web page may start jobs, as a JSON list. Default: the roots in the database."""
     web_write: Annotated[
-        Literal["none", "sidecar", "embed"], BeforeValidator(lambda given: given or "none")
+        Literal["none", "sidecar", "embed"],
+        # The environment parses "none" as None.
+        BeforeValidator(lambda value: value or "none"),
     ] = "sidecar"
-    """The most that jobs begun from the page may write: nothing, files beside the photos, the photos themselves."""
+    """Where jobs started on the web page may write tags: nowhere, to sidecar files, or into the photos too."""
     roots: dict[str, Path] = Field(default_factory=dict)
-    """Where a root is on this machine, by its name, where that differs from the database."""
+    """Folders of roots on this machine, as a JSON object of root name to folder, where they differ from the database."""
 
     @property
     def effective_database_url(self) -> str:
@@ -106,21 +118,21 @@ class Settings(BaseSettings):
 
 
 def load_settings(**options: Any) -> Settings:
-    """Build the settings; options that are None were not given and leave the choice to the other sources.
+    """Build the settings. `options` are command-line options and take precedence; options that are None have no effect.
 
     Raises:
-        SettingsInvalid: a value is of the wrong kind or out of range, a name is unknown, or the file is not TOML.
+        SettingsInvalid: a value has the wrong type or is out of range, a name is unknown, or the file is not TOML.
     """
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         raise SettingsInvalid(reason=_reason(error)) from error
-    except ValueError as error:  # TOML that does not parse, JSON of `roots` that does not parse
+    except ValueError as error:  # invalid TOML in the file, or invalid JSON in a variable
         raise SettingsInvalid(reason=str(error)) from error
 
 
-def shown_address(url: str) -> str:
-    """A server's address for people: without user, password and options, whatever is odd about it."""
+def redact_url(url: str) -> str:
+    """Return the URL of a server without user, password and options; malformed URLs too."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
@@ -129,15 +141,15 @@ def _reason(error: ValidationError) -> str:
     first = error.errors()[0]
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
-        return f"there is no setting called {name}"
-    given = (
-        "" if name.endswith(("_url", "_token")) else f" is {first['input']!r}"
-    )  # an address may hold a password
-    return f"{name} (TAGGER_{name.upper()}){given}: {first['msg'].removeprefix('Input ').removeprefix('Value error, ').lower()}"
+        return f"there is no setting {name}"
+    is_secret = name.endswith(("_url", "_token"))  # a URL may contain a password
+    value = "" if is_secret else f" is {first['input']!r}"
+    message = first["msg"].removeprefix("Input ").removeprefix("Value error, ").lower()
+    return f"{name} (TAGGER_{name.upper()}){value}: {message}"
 
 
 def _config_file() -> Path:
-    named = os.environ.get("TAGGER_CONFIG")
-    if named and not Path(named).is_file():
-        raise SettingsInvalid(reason=f"TAGGER_CONFIG names {named}, which is not there")
-    return Path(named or CONFIG_NAME)
+    path = os.environ.get("TAGGER_CONFIG")
+    if path and not Path(path).is_file():
+        raise SettingsInvalid(reason=f"TAGGER_CONFIG names {path}, which does not exist")
+    return Path(path or CONFIG_NAME)

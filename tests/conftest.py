@@ -1,6 +1,6 @@
-"""What tests of every package share: the folder of real photos, real databases, a real Redis.
+"""Fixtures of all packages: real photos, SQLite and PostgreSQL databases, a Redis server; how tests are distributed.
 
-A test that takes `database` runs on SQLite and on PostgreSQL.
+A test with the fixture `database` runs on SQLite and on PostgreSQL.
 """
 
 import os
@@ -11,28 +11,45 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from servers import RedisServer, postgres_server
 from sqlalchemy.engine import make_url
+from support.servers import RedisServer, postgres_server
 
-from tagger.database import Database, open_database, upgrade_database
-from tagger.devices import quiet_threads
+from tagger.database.connection import Database, open_database
+from tagger.database.schema import upgrade_database
+from tagger.inference.devices import quiet_threads
 
-# Where nobody may keep compiled files, as in many containers, each of the hundreds of processes that tests start would
-# compile torch and all the rest anew, which takes longer than what it is started for.
+# Containers often forbid compiled files. Each process that a test starts would then compile torch and everything else.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# Several processes of tests share the cores: torch, which test modules import, must not spin while it waits.
+# Test processes share the cores: torch must not spin while it waits.
 quiet_threads()
+
+FOLDERS = ("faults", "acceptance", "web", "trainer", "integration", "unit")
+"""In the order of their tests' duration: the longest first, so that all processes end at about the same time."""
+UNGROUPED = ("faults", "acceptance")
+"""Folders with long tests and no module fixtures; each test goes to the next free process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order tests by folder and keep those of a module in one process, which its fixtures are made in once."""
+    items.sort(key=lambda item: FOLDERS.index(_folder(item)))
+    for item in items:
+        if _folder(item) not in UNGROUPED:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:
-    """Real photos, named by TAGGER_TEST_DATA; a test that wants them skips where nobody named any."""
-    named = os.environ.get("TAGGER_TEST_DATA")
-    if not named:
+    """The folder with real photos that TAGGER_TEST_DATA names; tests that need it skip without the variable."""
+    value = os.environ.get("TAGGER_TEST_DATA")
+    if not value:
         pytest.skip("TAGGER_TEST_DATA names no folder with real photos")
-    folder = Path(named)
+    folder = Path(value)
     if not folder.is_dir():
         pytest.fail(f"TAGGER_TEST_DATA names {folder}, which is not a folder")
     return folder
@@ -46,7 +63,7 @@ def postgres_maintenance_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_maintenance_url: str) -> str:
-    """The name of a database that is set up; copying it is quicker than migrating each test's own."""
+    """The name of a migrated database; copying it is faster than migrating one for each test."""
     _execute(postgres_maintenance_url, 'CREATE DATABASE "tagger_template"')
     upgrade_database(_in_database(postgres_maintenance_url, "tagger_template"))
     return "tagger_template"
@@ -54,19 +71,19 @@ def postgres_template(postgres_maintenance_url: str) -> str:
 
 @pytest.fixture
 def empty_postgres_url(postgres_maintenance_url: str) -> Iterator[str]:
-    """A PostgreSQL database without a table, for this test alone."""
+    """The URL of an empty PostgreSQL database for this test."""
     yield from _new_database(postgres_maintenance_url, template="template1")
 
 
 @pytest.fixture
 def postgres_url(postgres_maintenance_url: str, postgres_template: str) -> Iterator[str]:
-    """A PostgreSQL database that is set up, for this test alone."""
+    """The URL of a migrated PostgreSQL database for this test."""
     yield from _new_database(postgres_maintenance_url, template=postgres_template)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a database that is set up, for this test alone, on each kind in turn."""
+    """The URL of a migrated database for this test: SQLite, then PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'database' / 'tagger.sqlite'}"
     return str(request.getfixturevalue("postgres_url"))
@@ -74,7 +91,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The same without a table."""
+    """The URL of an empty database for this test: SQLite, then PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'database' / 'tagger.sqlite'}"
     return str(request.getfixturevalue("empty_postgres_url"))
@@ -89,7 +106,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
-    """A running Redis for this test alone; the test may kill it, pause it and start it again."""
+    """A Redis server for this test, which may kill, pause and restart it."""
     with RedisServer() as server:
         yield server
 
@@ -98,7 +115,7 @@ def _new_database(maintenance_url: str, *, template: str) -> Iterator[str]:
     name = f"tagger_{uuid4().hex}"
     _execute(maintenance_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     if template != "template1":
-        # Each database is a ledger of its own; a copy has to say so too.
+        # Each database is a ledger with an identifier of its own.
         _execute(_plain(maintenance_url, name), f"UPDATE ledgers SET ledger_id = '{name}'")
     try:
         yield _in_database(maintenance_url, name)

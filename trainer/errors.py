@@ -1,4 +1,4 @@
-"""What can go wrong in training, evaluation and export, as people read it. The root is the tagger's."""
+"""The errors of the trainer, with the messages that users read. Their root is the tagger's `TaggerError`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,23 +10,23 @@ from tagger.errors import TaggerError
 
 
 class DataIncomplete(TaggerError):
-    """The training data in {path} cannot be used: {reason}. Lay photos out as {path}/train/LABEL/photo.jpg, two labels or more."""
+    """The training data in {path} cannot be used: {reason}. Lay out photos as {path}/train/LABEL/photo.jpg, with at least two labels."""
 
 
 class LabelEmpty(TaggerError):
-    """The label folder {path} has no photo that can be read. Put photos of the landmark there, or remove the folder."""
+    """The label folder {path} has no readable photo. Add photos of the landmark, or remove the folder."""
 
 
 class ValidationImpossible(TaggerError):
-    """No photo of {path} can be held out for validation: each label has one scene only. Add photos that differ, or lay out {path}/val/LABEL/photo.jpg."""
+    """No photo of {path} can be held out for validation, because each label shows a single scene. Add photos of other scenes, or put validation photos in {path}/val/LABEL/photo.jpg."""
 
 
 class LandmarksFileInvalid(TaggerError):
-    """The landmarks file {path} cannot be used: {reason}. Correct it, or move it away: labels then name themselves."""
+    """The landmarks file {path} cannot be used: {reason}. Correct it, or remove it to name landmarks after their labels."""
 
 
 class BackboneUnknown(TaggerError):
-    """There is no backbone {wanted}.{close} Name a classification network of torchvision, or one of timm's as timm/NAME."""
+    """There is no backbone {name}.{close} Use a classification network of torchvision, or one of timm as timm/NAME."""
 
 
 class TimmMissing(TaggerError):
@@ -34,19 +34,19 @@ class TimmMissing(TaggerError):
 
 
 class SizeUnsuitable(TaggerError):
-    """The backbone {backbone} cannot look at images of {size} x {size} pixels: {reason}. Choose another --size: its weights were learned on images of {learned_at}."""
+    """The backbone {backbone} does not accept images of {size} x {size} pixels: {reason}. Choose another --size; its weights were trained on images of {training_size}."""
 
 
 class WeightsUnsuitable(TaggerError):
-    """The weights {path} cannot be used for the backbone {backbone}: {reason}. Give a safetensors file of that network's weights, by torchvision's names (by timm's for timm/NAME)."""
+    """The weights {path} cannot be used for the backbone {backbone}: {reason}. Use a safetensors file with this network's weights under torchvision's names (timm's for timm/NAME)."""
 
 
 class WeightsUnavailable(TaggerError):
-    """The pretrained weights of {backbone} could not be fetched: {reason}. Connect to the network, or give a file with --weights."""
+    """The pretrained weights of {backbone} could not be downloaded: {reason}. Connect to the network, or pass a file with --weights."""
 
 
 class TrainingDiverged(TaggerError):
-    """Training failed in epoch {epoch}, at step {step}: the loss is not a number any more. Go on from the last epoch with --resume and, if it fails again, train anew with --learning-rate at a half or less."""
+    """Training failed in epoch {epoch}, at step {step}: the loss is not a finite number. Continue from the last epoch with --resume. If training fails again, start over with half the --learning-rate."""
 
 
 class DeviceMemoryExhausted(TaggerError):
@@ -54,84 +54,84 @@ class DeviceMemoryExhausted(TaggerError):
 
 
 class CheckpointUnusable(TaggerError):
-    """The checkpoint {path} cannot be gone on from: {reason}. Train without --resume to begin anew."""
+    """The checkpoint {path} cannot be resumed: {reason}. Train without --resume to start over."""
 
 
-class PhotosGone(TaggerError):
-    """{count} of the photos held out for validation could be read when training began and cannot be any more. Put them back and run the same command again with --resume."""
+class ValidationPhotosMissing(TaggerError):
+    """{count} of the validation photos were readable when training started and no longer are. Restore them and run the same command again with --resume."""
 
 
 class TensorBoardMissing(TaggerError):
-    """TensorBoard is not installed. Run: pip install 'landmark-tagger[tensorboard]', or leave out --tensorboard."""
+    """TensorBoard is not installed. Run: pip install 'landmark-tagger[tensorboard]', or omit --tensorboard."""
 
 
 class RunUnusable(TaggerError):
-    """The run folder {path} cannot be used: {reason}. Make a run with `trainer train`."""
+    """The run folder {path} cannot be used: {reason}. Create a run with `trainer train`."""
 
 
 class NotARun(TaggerError):
-    """{path} cannot be exported: {reason}. Name the folder that `trainer train` wrote."""
+    """{path} cannot be exported: {reason}. Name a folder that `trainer train` wrote."""
 
 
 class RunUnfinished(TaggerError):
-    """There is no finished run in {path} yet. Finish it: the same `trainer train` command again, with --resume."""
+    """The run in {path} is not finished. To finish it, repeat its `trainer train` command with --resume."""
 
 
 class ExportImpossible(TaggerError):
-    """The model cannot be exported: TorchScript has no way to say what its network does ({reason}). Train with another --backbone."""
+    """The model cannot be exported, because TorchScript does not support its network ({reason}). Train with another --backbone."""
 
 
 class ComparisonEmpty(TaggerError):
-    """Not one of the backbones could be compared. The first: {reason}"""
+    """None of the backbones could be compared. The first failure: {reason}"""
 
 
 class OutputUnwritable(TaggerError):
-    """Nothing can be written to {path}: {reason}. Choose another place, or make room and give yourself permission to write there."""
+    """Cannot write to {path}: {reason}. Choose another location, free disk space, or fix the permissions."""
 
 
 class ExportDisagrees(TaggerError):
-    """The exported model names another landmark than the training model on {count} of {total} validation photos, so {path} was not written. Export again with the versions of torch and torchvision the run was trained with: {versions}."""
+    """The exported model and the training model predict different landmarks on {count} of {total} validation photos, so {path} was not written. Export again with the versions of torch and torchvision that trained the run: {versions}."""
 
 
 class EvaluationImpossible(TaggerError):
-    """The photos in {path} cannot be evaluated: {reason}. Lay them out as {path}/test/LABEL/photo.jpg or {path}/LABEL/photo.jpg, with the model's labels."""
+    """The photos in {path} cannot be evaluated: {reason}. Lay out photos as {path}/test/LABEL/photo.jpg or {path}/LABEL/photo.jpg, with the labels of the model."""
 
 
 class DatasetEmpty(TaggerError):
-    """There is no photo to look at in {path}: {reason}. Lay photos out as {path}/LABEL/photo.jpg, or as {path}/train/LABEL/photo.jpg."""
+    """There are no photos to read in {path}: {reason}. Lay out photos as {path}/LABEL/photo.jpg, or as {path}/train/LABEL/photo.jpg."""
 
 
 class FolderNotEmpty(TaggerError):
-    """There is something in {path} already, so nothing was written. Choose another --out, or move that folder away."""
+    """The folder {path} is not empty, so nothing was written. Choose another --out, or move that folder away."""
 
 
-class InsidePhotos(TaggerError):
-    """{path} lies in the folder of photos {folder}, where nothing is ever written. Choose another --out."""
+class OutputInsidePhotos(TaggerError):
+    """{path} is inside the photo folder {folder}, which is never written to. Choose another --out."""
 
 
-class LinkRefused(TaggerError):
-    """The photo {photo} cannot be linked into {path}: {reason}. Leave out --link to copy the photos."""
+class LinkFailed(TaggerError):
+    """The photo {photo} cannot be linked into {path}: {reason}. Omit --link to copy the photos."""
 
 
-class NoRoom(TaggerError):
-    """There is not enough room for {path}: {needed} are needed there and {free} are free. Make room, or choose another --out."""
+class NotEnoughSpace(TaggerError):
+    """There is not enough disk space for {path}: {needed} needed, {free} free. Free some space, or choose another --out."""
 
 
 class DownloadFailed(TaggerError):
-    """{url} cannot be fetched: {reason}. {remedy}"""
+    """{url} cannot be downloaded: {reason}. {remedy}"""
 
 
 class ArchiveRefused(TaggerError):
-    """What came from {url} is not used: {reason}. It was removed; run the same command again to fetch it anew, or name a sound copy with --url."""
+    """The archive from {url} was refused: {reason}. It was removed. Run the same command again to download it again, or name another copy with --url."""
 
 
-class NothingJudged(TaggerError):
-    """There is nothing to learn from in the database {url}: {reason}. Say what photos show with `tagger confirm PHOTO LANDMARK` and `tagger reject PHOTO LANDMARK`."""
+class NoVerdicts(TaggerError):
+    """The database {url} has nothing to train on: {reason}. Give verdicts with `tagger confirm PHOTO LANDMARK` and `tagger reject PHOTO LANDMARK`."""
 
 
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while writing to `path` into `OutputUnwritable`."""
+    """Raise failures to write to `path` as `OutputUnwritable`."""
     try:
         yield
     except (OSError, SafetensorError) as error:

@@ -1,4 +1,4 @@
-"""Progress on stderr, for people at a terminal only: photos or bytes per second and the time that is left."""
+"""Progress bars on stderr, shown on terminals only: photos or bytes per second and the remaining time."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -21,10 +21,10 @@ from rich.text import Text
 
 
 @contextmanager
-def photo_progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar while the block runs; call what it yields with the number of photos just done."""
+def photo_progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar while the block runs; call the yielded function with the number of photos just processed."""
     if total == 0 or not sys.stderr.isatty():
-        yield _say_nothing
+        yield _ignore
         return
     columns = (
         TextColumn("{task.description}"),
@@ -34,15 +34,15 @@ def photo_progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(description, total=total)
         yield lambda count: bar.advance(task, count)
 
 
 @contextmanager
-def byte_progress(what: str, total: int | None, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """The same for bytes, of which `done` are there already; None: nobody knows how many there will be."""
+def byte_progress(description: str, total: int | None, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """The same for bytes, `done` of which are already there; `total` is None if unknown."""
     if not sys.stderr.isatty():
-        yield _say_nothing
+        yield _ignore
         return
     columns = (
         TextColumn("{task.description}"),
@@ -52,12 +52,12 @@ def byte_progress(what: str, total: int | None, done: int = 0) -> Iterator[Calla
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total, completed=done)
+        task = bar.add_task(description, total=total, completed=done)
         yield lambda count: bar.advance(task, count)
 
 
 class TrainingBar:
-    """What `training_progress` yields: a line for all epochs and one for the photos of this one."""
+    """Two bars: one for all epochs and one for the photos of the current epoch."""
 
     def __init__(self, bar: Progress, done: int, epochs: int, photos: int) -> None:
         self._bar, self._done, self._photos = bar, done, photos
@@ -65,12 +65,12 @@ class TrainingBar:
         self._epoch = bar.add_task("", total=photos)
 
     def advance(self, count: int, loss: float) -> None:
-        """`count` more photos; `loss` is the mean of this epoch until now."""
+        """Add `count` photos; `loss` is the mean of this epoch so far."""
         self._bar.advance(self._all, count)
         self._bar.update(self._epoch, advance=count, description=f"epoch {self._done + 1}, loss {loss:.3f}")
 
-    def epoch_ended(self) -> None:
-        """The next epoch begins."""
+    def end_epoch(self) -> None:
+        """Start the bar of the next epoch."""
         self._done += 1
         self._bar.update(self._all, completed=self._done * self._photos)
         self._bar.reset(self._epoch)
@@ -78,7 +78,7 @@ class TrainingBar:
 
 @contextmanager
 def training_progress(done: int, epochs: int, photos: int) -> Iterator[TrainingBar]:
-    """A bar for `epochs`, of which `done` are behind us, and one for the `photos` of an epoch: loss, rate and the time left."""
+    """Show a bar for `epochs`, of which `done` are complete, and one for the `photos` of an epoch: loss, rate and remaining time."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -96,5 +96,5 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.0f} photos/s" if task.speed else "")
 
 
-def _say_nothing(_count: int) -> None:
+def _ignore(_count: int) -> None:
     return

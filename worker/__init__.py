@@ -1,1 +1,1 @@
-"""The Celery worker: takes chunks from Redis, runs them through tagger's pipeline, looks after lost work."""
+"""The Celery worker: takes chunks from Redis, processes them, and requeues lost chunks."""

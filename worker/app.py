@@ -1,6 +1,6 @@
-"""The app for `celery -A worker.app worker`: the one module that reads settings when it is imported."""
+"""The app for `celery -A worker.app worker`, the only module that reads settings on import."""
 
-from tagger.devices import quiet_threads
+from tagger.inference.devices import quiet_threads
 from tagger.settings import load_settings
 from worker.broker import find_broker
 from worker.celery_app import make_app

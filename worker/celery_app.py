@@ -1,10 +1,10 @@
-"""The Celery app, made from an address; importing this configures nothing."""
+"""Makes the Celery app. Importing this module configures nothing."""
 
 from celery import Celery
 from kombu.entity import Queue
 
-from worker.celery_settings import CELERY_SETTINGS, QUEUES
-from worker.transport import use_for_redis
+from worker.celery_config import CELERY_SETTINGS, QUEUES
+from worker.redis_transport import use_for_redis
 
 
 def make_app(broker_url: str) -> Celery:
@@ -12,7 +12,7 @@ def make_app(broker_url: str) -> Celery:
     use_for_redis()
     app = Celery("tagger", broker=broker_url, include=["worker.tasks"], set_as_current=False)
     app.conf.update(CELERY_SETTINGS)
-    # With the default exchange ("") a message goes to the queue of its routing key by name: nothing in Redis has to
-    # survive a flush for messages to arrive.
+    # The default exchange ("") routes a message to the queue named by its routing key, without bindings in Redis that a
+    # flush would delete.
     app.conf.task_queues = [Queue(name, exchange="", routing_key=name) for name in QUEUES.values()]  # type: ignore[no-untyped-call]
     return app

@@ -1,4 +1,4 @@
-"""What one worker process has: its database, its tagger, its sweeper. Made when the worker starts, not at import."""
+"""The engine of one worker process: its database, executor, sweeper and watchdog. Made when the worker starts."""
 
 import logging
 import socket
@@ -7,28 +7,30 @@ import threading
 import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
-from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.database import Database, open_database, patiently
-from tagger.devices import choose_device
-from tagger.holding import ChunkEnd
-from tagger.ledger.chunks import Claim, claim
-from tagger.registry import resolve_model
-from tagger.schedules import RunPutOff, run_due
+from tagger.catalog.registered_models import resolve_model
+from tagger.database.connection import Database, open_database
+from tagger.database.errors import DatabaseError
+from tagger.database.retry import with_retry
+from tagger.database.tables import Runner
+from tagger.enqueue.metadata_selection import select_adopted_jobs
+from tagger.enqueue.schedule_runs import RunInterrupted, run_due_schedules
+from tagger.inference.devices import choose_device
+from tagger.ledger.chunks import Claim, claim_chunk
+from tagger.processing.claimed_chunk import ChunkEnd
+from tagger.processing.executor import ChunkExecutor
 from tagger.settings import Settings
-from tagger.tables import Runner
-from tagger.tagging import Tagger
-from tagger.writing.chosen import choose_adopted
-from worker.broker import Broker, send_all
+from worker.broker import Broker
 from worker.messages import ChunkMessage
-from worker.sweeper import Seen, Sweeper
+from worker.producer import publish_chunks
+from worker.sweeper import Sweeper, WorkerIdentity
 from worker.watchdog import STALL_S, Watchdog
 
 log = logging.getLogger(__name__)
 
 
 class Engine:
-    """One process's: shared by all its task threads."""
+    """Owns what the task threads of this process share."""
 
     def __init__(self, app: Celery, settings: Settings, name: str) -> None:
         self.name = name
@@ -36,85 +38,86 @@ class Engine:
         self._settings = settings
         self.database: Database = open_database(settings.effective_database_url)
         self.device = choose_device(settings.device, settings.batch_size).kind
-        self.tagger = Tagger(self.database, settings)
-        # Loaded before the first message comes: a model that cannot run stops the worker at its start.
-        self.tagger.running_model(resolve_model(self.database, settings.model).id)
+        self.executor = ChunkExecutor(self.database, settings)
+        # Loaded before the first message: a model that cannot run stops the worker at its start.
+        self.executor.models.get(resolve_model(self.database, settings.model).id)
         self.broker = Broker(str(app.conf.broker_url), embedded=settings.redis_url is None)
-        self._sweeper = Sweeper(app, self.broker, self.database, settings, Seen(name, self.device))
+        self._sweeper = Sweeper(app, self.broker, self.database, settings, WorkerIdentity(name, self.device))
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
-        self._watchdog = Watchdog(self.tagger.pulse, self._sweeper, stall_s)
+        self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s)
 
     def start(self) -> None:
-        """Show this worker to others, and look after what is theirs."""
+        """Start the sweeper, which makes this worker visible to others, and the watchdog."""
         self._sweeper.start()
         self._watchdog.start()
 
-    def tag(self, message: ChunkMessage) -> ChunkEnd | None:
-        """Work on the chunk a message names; None where there is nothing to do any more."""
-        claimed = patiently(lambda: self._claim(message), self.tagger.stop)
-        if claimed is None:
+    def process(self, message: ChunkMessage) -> ChunkEnd | None:
+        """Claim and process the chunk of a message. None if it cannot be claimed: it is done, or its job is not active."""
+        claim = with_retry(lambda: self._claim(message), self.executor.stop)
+        if claim is None:
             return None
-        end = self.tagger.tag_chunk(claimed)
-        self._top_up(claimed.name.job_id)
-        about = {"job": claimed.name.job_id, "chunk": claimed.name.chunk}
-        log.info("photos %d to %d: %s", claimed.first + 1, claimed.last + 1, end.value, extra=about)
+        end = self.executor.execute(claim)
+        self._publish_next(claim.name.job_id)
+        fields = {"job": claim.name.job_id, "chunk": claim.name.chunk}
+        log.info("photos %d to %d: %s", claim.first + 1, claim.last + 1, end.value, extra=fields)
         return end
 
     def _claim(self, message: ChunkMessage) -> Claim | None:
-        self.tagger.pulse.hear()  # again each time: waiting for the database is no standstill
-        return claim(self.database, message.name, Runner.WORKERS, self.name)
+        self.executor.activity.record_message()  # for each attempt: waiting for the database is not a stall
+        return claim_chunk(self.database, message.name, Runner.WORKERS, self.name)
 
-    def _top_up(self, job_id: int) -> None:
-        """The job's window has moved on, or a job chained to it is due: send that, so that no worker waits for a sweep."""
+    def _publish_next(self, job_id: int) -> None:
+        """Send the chunks that entered the job's window, and those of new metadata jobs, without waiting for a sweep."""
         try:
-            for chained in choose_adopted(self.database):
-                send_all(self._app, self.database, chained)
-            send_all(self._app, self.database, job_id)
-        except (SQLAlchemyError, redis.RedisError, KombuError, OperationalError, OSError) as error:
-            log.info("the next chunks are sent by the sweeper: %s", error, extra={"job": job_id})
+            for write_job in select_adopted_jobs(self.database):
+                publish_chunks(self._app, self.database, write_job)
+            publish_chunks(self._app, self.database, job_id)
+        except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
+            log.info("The sweeper sends the next chunks: %s", error, extra={"job": job_id})
 
     def run_schedules(self) -> None:
-        """Make the runs that are due; their messages go out with the next sweep."""
-        self.tagger.pulse.hear()
-        for run in run_due(self.database, self._settings, self._may_go_on):
-            log.info("a schedule was run: %s", run.note or "recorded", extra={"job": run.job})
+        """Run the schedules that are due. The next sweep sends their messages."""
+        self.executor.activity.record_message()
+        for run in run_due_schedules(self.database, self._settings, self._on_progress):
+            log.info("A schedule ran: %s", run.note or "recorded", extra={"job": run.job})
 
-    def _may_go_on(self, _found: int) -> None:
-        self.tagger.pulse.hear()
-        if self.tagger.stop.is_set():
-            raise RunPutOff
+    def _on_progress(self, _count: int) -> None:
+        self.executor.activity.record_message()
+        if self.executor.stop.is_set():
+            raise RunInterrupted
 
     def close(self) -> None:
-        """Store what is in hand, give the rest back, end the threads."""
+        """Store the current batch, release the rest, end the threads."""
         self._watchdog.close()
-        self.tagger.close()
+        self.executor.close()
         self._sweeper.close()
         self.database.close()
 
 
 _engine: Engine | None = None
-_making = threading.Lock()
+_lock = threading.Lock()
 
 
 def make_engine(app: Celery, settings: Settings, name: str | None = None) -> Engine:
-    """Make this process's engine, once; it is started when the worker can be stopped."""
-    global _engine  # noqa: PLW0603 - a Celery task finds its process's engine nowhere else
-    with _making:
+    """Make this process's engine, once."""
+    global _engine  # noqa: PLW0603 - a Celery task has no other way to its process's engine
+    with _lock:
         if _engine is None:
             _engine = Engine(app, settings, name or socket.gethostname())
         return _engine
 
 
 def current_engine() -> Engine:
+    """The engine of this process."""
     if _engine is None:
         raise RuntimeError("the engine is made when the worker starts")
     return _engine
 
 
 def stop_engine() -> None:
-    """End this process's engine, if it has one."""
+    """Close this process's engine, if it has one."""
     global _engine  # noqa: PLW0603
-    with _making:
+    with _lock:
         if _engine is not None:
             _engine.close()
             _engine = None

@@ -1,7 +1,7 @@
-"""What a worker writes to its log: lines for people, or one JSON document a line.
+"""Log formats of the worker: lines of text, or one JSON document per line.
 
-Photos are named by their number; their paths, which may tell more than an operator should read, stand in the log
-only where TAGGER_LOG_PATHS asks for them. So the text of an unforeseen error is left out too: it may hold a path.
+Photos are identified by id. Their paths may be private, so they are logged only if TAGGER_LOG_PATHS is set. Without it,
+the text of an unexpected error is left out too, since it may contain a path.
 """
 
 import json
@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import Literal
 
 FIELDS = ("job", "chunk", "photo", "kind", "path")
-"""What a record may carry beside its message."""
+"""The optional fields of a log record."""
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def set_up_logging(log_format: Literal["text", "json"], level: int, *, paths: bool) -> None:
-    """Send this process's log to stderr."""
+    """Log to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(paths=paths) if log_format == "json" else TextLines(paths=paths))
     logging.basicConfig(level=level, handlers=[handler], force=True)
@@ -31,18 +31,18 @@ class _Lines(logging.Formatter):
         self._paths = paths
 
     def fields(self, record: logging.LogRecord) -> dict[str, object]:
-        """What the record carries beside its message, without what was not asked for."""
-        found = {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) is not None}
+        """The optional fields of the record, without the path unless paths are logged."""
+        fields = {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) is not None}
         if not self._paths:
-            found.pop("path", None)
-        return found
+            fields.pop("path", None)
+        return fields
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
         kind, error, trace = ei
         if kind is None:
             return ""
-        said = f"{kind.__name__}: {error}" if self._paths else kind.__name__
-        return "".join(traceback.format_tb(trace)) + said
+        summary = f"{kind.__name__}: {error}" if self._paths else kind.__name__
+        return "".join(traceback.format_tb(trace)) + summary
 
 
 class TextLines(_Lines):
@@ -57,7 +57,7 @@ class TextLines(_Lines):
 
 
 class JsonLines(_Lines):
-    """One JSON object a line: time, level, logger, message, and what the record carries."""
+    """One JSON object per line: time, level, logger, message, and the optional fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         document: dict[str, object] = {

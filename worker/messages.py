@@ -1,4 +1,4 @@
-"""The message of a chunk: JSON, versioned, and naming its ledger, so that a worker on another database notices."""
+"""The message of a chunk: versioned JSON with the id of its ledger, so that a worker with another database refuses it."""
 
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ TICK_NAME = "tagger.tick"
 
 
 class ChunkMessage(BaseModel):
-    """What a worker is told: which chunk of which job, in which ledger. Everything else is in SQL."""
+    """Identifies a chunk. Everything else about it is in SQL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

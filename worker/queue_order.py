@@ -1,35 +1,35 @@
-"""Which queue a worker asks first: interactive, but for every fourth message, which may be a bulk one.
+"""The order in which a worker reads its queues: interactive first, but every fourth message may be a bulk one.
 
-So an interactive job overtakes at once, and a steady stream of them does not keep bulk jobs from moving.
+An interactive job overtakes bulk jobs at once, and a steady stream of interactive jobs does not stop them.
 """
 
 from collections.abc import Iterable
 
-from tagger.tables import Priority
+from tagger.database.tables import Priority
 
 IN_A_ROW = 3
-"""Interactive messages that a worker takes before it asks for a bulk one."""
+"""Interactive messages that a worker takes before it reads the bulk queue first."""
 
 
 class InteractiveFirst:
-    """kombu's order of queues, made by its name in the settings; one for each connection that takes messages."""
+    """kombu's strategy for the order of queues, named in the settings. One per consuming connection."""
 
     def __init__(self) -> None:
         self._queues: list[str] = []
         self._in_a_row = 0
 
     def update(self, queues: Iterable[str]) -> None:
-        """These are there to take from, interactive first."""
+        """Set the queues, interactive first."""
         self._queues = list(queues)
 
-    def consume(self, most: int) -> list[str]:
-        """The queues in the order to ask them now."""
+    def consume(self, limit: int) -> list[str]:
+        """The queues, in the order in which to read them now."""
         if self._in_a_row < IN_A_ROW:
-            return self._queues[:most]
-        return sorted(self._queues, key=lambda queue: queue.endswith(Priority.INTERACTIVE))[:most]
+            return self._queues[:limit]
+        return sorted(self._queues, key=lambda queue: queue.endswith(Priority.INTERACTIVE))[:limit]
 
-    def rotate(self, taken_from: str) -> str:
-        """A message came from this queue."""
-        urgent = taken_from.endswith(Priority.INTERACTIVE)
-        self._in_a_row = self._in_a_row + 1 if urgent else 0
-        return taken_from
+    def rotate(self, queue: str) -> str:
+        """Record that a message came from this queue."""
+        interactive = queue.endswith(Priority.INTERACTIVE)
+        self._in_a_row = self._in_a_row + 1 if interactive else 0
+        return queue

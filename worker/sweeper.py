@@ -1,30 +1,36 @@
-"""A thread of every worker: returns expired leases, sends again what Redis lost, wakes jobs whose root is back, lets chained jobs begin.
+"""The sweeper: a thread of every worker that keeps jobs moving.
 
-Any number of sweepers may run: each of their acts is one SQL statement that changes nothing the second time.
+It sends heartbeats, releases expired leases, recovers stale jobs, sends lost messages again, and resumes jobs whose root
+is available again. Any number of sweepers may run: each step is one SQL statement that changes nothing the second time.
 """
 
 import logging
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
-from sqlalchemy import delete, update
-from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.database import Database, db_now, insert_missing
-from tagger.ledger.abandoned import settle_abandoned
-from tagger.ledger.dispatch import return_expired, send_again, waiting_roots, wake
+from tagger.catalog.roots import is_unavailable, list_roots
+from tagger.database.connection import Database
+from tagger.database.errors import DatabaseError
+from tagger.database.tables import Priority
+from tagger.enqueue.metadata_selection import select_adopted_jobs
+from tagger.ledger.dispatch import (
+    release_expired,
+    reset_lost_messages,
+    resume_suspended_jobs,
+    roots_of_suspended_jobs,
+)
+from tagger.ledger.stale_jobs import recover_stale_jobs
+from tagger.ledger.workers import record_heartbeat, remove_worker
 from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH
-from tagger.roots import is_away, list_roots
 from tagger.settings import Settings
-from tagger.tables import Priority, workers
-from tagger.writing.chosen import choose_adopted
-from worker.broker import Broker, queue_depths, send_all
-from worker.celery_settings import QUEUES
+from worker.broker import Broker, queue_depths
+from worker.celery_config import QUEUES
+from worker.producer import publish_chunks
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +38,18 @@ SWEEP_S = 10.0
 
 
 @dataclass(frozen=True)
-class Seen:
-    """How this worker is shown to others."""
+class WorkerIdentity:
+    """The name and the device of this worker, as other processes see it."""
 
     name: str
     device: str
 
 
 class Sweeper:
-    """Sweeps every SWEEP_S until closed; trouble is logged and met again at the next sweep."""
+    """Sweeps every SWEEP_S until closed. Errors are logged; the next sweep tries again."""
 
     def __init__(
-        self, app: Celery, broker: Broker, database: Database, settings: Settings, worker: Seen
+        self, app: Celery, broker: Broker, database: Database, settings: Settings, worker: WorkerIdentity
     ) -> None:
         self._app = app
         self._broker = broker
@@ -51,8 +57,8 @@ class Sweeper:
         self._settings = settings
         self._worker = worker
         self.waiting = 0
-        """Messages that this worker could take, at the last sweep; 0 where Redis does not answer."""
-        self._turned_at = time.monotonic()
+        """Messages in this worker's queues at the last sweep; 0 if Redis does not answer."""
+        self._began_at = time.monotonic()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -61,80 +67,69 @@ class Sweeper:
 
     def close(self) -> None:
         self._closed.set()
-        if self._thread.ident is not None:  # a worker may be ended before it was ready
+        if self._thread.ident is not None:  # the worker may stop before it started
             self._thread.join()
         try:
-            with self._database.write() as connection:
-                connection.execute(delete(workers).where(workers.c.name == self._worker.name))
-        except SQLAlchemyError:
-            log.warning("the database does not answer; this worker's row stays until it is out of date")
+            remove_worker(self._database, self._worker.name)
+        except DatabaseError:
+            log.warning("The database does not answer; this worker is listed until its heartbeat is too old")
 
     @property
     def silent_s(self) -> float:
-        """Seconds since a sweep last began; one that fails ends, and is followed by another."""
-        return time.monotonic() - self._turned_at
+        """Seconds since the last sweep began. A failed sweep ends, and another follows."""
+        return time.monotonic() - self._began_at
 
     def _run(self) -> None:
         while True:
-            self._turned_at = time.monotonic()
+            self._began_at = time.monotonic()
             try:
                 self.sweep()
-            except (SQLAlchemyError, redis.RedisError, KombuError, OperationalError, OSError) as error:
-                log.warning("sweeping: %s", error)
-                self.waiting = 0  # nobody knows
+            except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
+                log.warning("A sweep failed: %s", error)
+                self.waiting = 0
             except Exception:
-                # And goes on: a worker needs its sweeper.
-                log.exception("sweeping failed in a way that nobody foresaw")
+                # The thread goes on: a worker needs its sweeper.
+                log.exception("A sweep failed unexpectedly")
             if self._closed.wait(SWEEP_S):
                 return
 
     def sweep(self) -> None:
-        """One round."""
-        self._say_alive()
-        settle_abandoned(self._database)
-        returned = return_expired(self._database)
-        if returned:
-            LEASES_RETURNED.inc(returned)
-            log.warning("%d chunks returned: their lease had ended", returned)
-        self._wake_waiting()
-        choose_adopted(self._database)
-        self._count_lost()
-        send_all(self._app, self._database)
+        """Sweep once."""
+        record_heartbeat(self._database, self._worker.name, self._worker.device)
+        recover_stale_jobs(self._database)
+        released = release_expired(self._database)
+        if released:
+            LEASES_RETURNED.inc(released)
+            log.warning("Released %d chunks whose lease had expired", released)
+        self._resume_suspended()
+        select_adopted_jobs(self._database)
+        self._reset_lost()
+        publish_chunks(self._app, self._database)
 
-    def _say_alive(self) -> None:
-        row = {
-            "name": self._worker.name,
-            "device": self._worker.device,
-            "started_at": datetime.now(UTC),
-            "seen_at": 0.0,
-        }
-        with self._database.write() as connection:
-            insert_missing(connection, workers, [row])
-            connection.execute(
-                update(workers).where(workers.c.name == self._worker.name).values(seen_at=db_now())
-            )
-
-    def _wake_waiting(self) -> None:
-        waiting = waiting_roots(self._database)
-        if not waiting:
+    def _resume_suspended(self) -> None:
+        suspended = roots_of_suspended_jobs(self._database)
+        if not suspended:
             return
+        needed = {root_id for root_ids in suspended.values() for root_id in root_ids}
         with self._database.read() as connection:
-            needed = {root_id for job_roots in waiting.values() for root_id in job_roots}
-            known = list_roots(connection, self._settings.roots)
-            roots = {root.id: root for root in known if root.id in needed}
-            here = {root_id for root_id, root in roots.items() if not is_away(connection, root)}
-        wake(self._database, [job for job, needed in waiting.items() if here.issuperset(needed)])
+            roots = [root for root in list_roots(connection, self._settings.roots) if root.id in needed]
+            available = {root.id for root in roots if not is_unavailable(connection, root)}
+        jobs = [job for job, root_ids in suspended.items() if available.issuperset(root_ids)]
+        resume_suspended_jobs(self._database, jobs)
 
-    def _count_lost(self) -> None:
-        depths, problem = queue_depths(self._broker)
+    def _reset_lost(self) -> None:
+        """Count the messages in Redis, and reset those that it has lost."""
+        depths, error = queue_depths(self._broker)
         counts = [depth for depth in depths.values() if depth is not None]
-        mine = self._app.amqp.queues.consume_from
-        self.waiting = sum(depth or 0 for name, depth in depths.items() if QUEUES[Priority(name)] in mine)
+        own_queues = self._app.amqp.queues.consume_from
+        self.waiting = sum(
+            depth or 0 for name, depth in depths.items() if QUEUES[Priority(name)] in own_queues
+        )
         for name, depth in depths.items():
             QUEUE_DEPTH.labels(name).set(float("nan") if depth is None else depth)
-        if problem or len(counts) < len(depths):
+        if error or len(counts) < len(depths):
             return
-        lost = send_again(self._database, in_redis=sum(counts))
+        lost = reset_lost_messages(self._database, in_redis=sum(counts))
         if lost:
             MESSAGES_LOST.inc(lost)
-            log.warning("%d messages were lost; sending them again", lost)
+            log.warning("Redis lost %d messages; sending them again", lost)

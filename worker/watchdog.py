@@ -1,7 +1,7 @@
-"""A thread that ends the process when nothing moves any more, so that its supervisor starts it anew.
+"""The watchdog: a thread that ends the process when it makes no progress, so that its supervisor restarts it.
 
-A forward pass or a driver that hangs cannot be interrupted, and a lost subscription is not noticed from inside.
-The leases end by themselves, and other workers take over.
+A forward pass or a driver that hangs cannot be interrupted, and a lost subscription goes unnoticed. The leases expire,
+and other workers take over.
 """
 
 import logging
@@ -10,17 +10,17 @@ import threading
 import time
 from typing import Protocol
 
-from tagger.tagging import Pulse
+from tagger.processing.activity_monitor import ActivityMonitor
 
 log = logging.getLogger(__name__)
 
 CHECK_S = 5.0
 STALL_S = 300.0
-"""Longer than a photo may take; waiting for a database or a busy neighbour is no standstill."""
+"""Longer than any photo may take. Waiting for the database or for another worker counts as activity."""
 
 
-class Sweeping(Protocol):
-    """What the sweeper says of itself: messages that wait for this worker, and seconds since a sweep began."""
+class SweeperStatus(Protocol):
+    """The state of the sweeper: messages that wait for this worker, and seconds since a sweep began."""
 
     @property
     def waiting(self) -> int: ...
@@ -29,10 +29,10 @@ class Sweeping(Protocol):
 
 
 class Watchdog:
-    """Looks every CHECK_S whether work in hand and sweeping go on, and whether messages that wait are taken."""
+    """Checks every CHECK_S that work and sweeps make progress, and that waiting messages are received."""
 
-    def __init__(self, pulse: Pulse, sweeper: Sweeping, stall_s: float) -> None:
-        self._pulse = pulse
+    def __init__(self, activity: ActivityMonitor, sweeper: SweeperStatus, stall_s: float) -> None:
+        self._activity = activity
         self._sweeper = sweeper
         self._stall_s = stall_s
         self._idle_since: float | None = None
@@ -44,29 +44,29 @@ class Watchdog:
 
     def close(self) -> None:
         self._closed.set()
-        if self._thread.ident is not None:  # a worker may be ended before it was ready
+        if self._thread.ident is not None:  # the worker may stop before it started
             self._thread.join()
 
     def _run(self) -> None:
         while not self._closed.wait(CHECK_S):
-            trouble = self.trouble()
-            if trouble:
-                log.critical("%s; this worker ends, to be started again", trouble)
+            problem = self.problem()
+            if problem:
+                log.critical("%s; this worker exits, to be restarted", problem)
                 logging.shutdown()
-                os._exit(os.EX_TEMPFAIL)  # threads that hang keep an ordinary end from coming
+                os._exit(os.EX_TEMPFAIL)  # hanging threads would block a normal exit
 
-    def trouble(self) -> str | None:
-        """What does not move, if anything."""
+    def problem(self) -> str | None:
+        """What makes no progress, if anything."""
         if self._sweeper.silent_s > self._stall_s:
-            return f"the sweeper has not moved for {self._stall_s:.0f} s"
-        if self._pulse.is_busy:
+            return f"the sweeper has not run for {self._stall_s:.0f} s"
+        if self._activity.is_busy:
             self._idle_since = None
-            stuck = self._pulse.stuck_s > self._stall_s
-            return f"nothing has come of the work in hand for {self._stall_s:.0f} s" if stuck else None
+            stuck = self._activity.progress_age_s > self._stall_s
+            return f"the current work has made no progress for {self._stall_s:.0f} s" if stuck else None
         if not self._sweeper.waiting:
             self._idle_since = None
             return None
         now = time.monotonic()
-        self._idle_since = max(self._idle_since or now, now - self._pulse.silent_s)
+        self._idle_since = max(self._idle_since or now, now - self._activity.message_age_s)
         stuck = now - self._idle_since > self._stall_s
-        return f"messages wait, and none has come for {self._stall_s:.0f} s" if stuck else None
+        return f"messages are waiting, but none was received for {self._stall_s:.0f} s" if stuck else None

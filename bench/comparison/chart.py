@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from bench.comparison.programs import OURS, OURS_ON_TORCHSCRIPT, PROGRAMS, WORKER, WORKERS
 from bench.comparison.results import Results
-from trainer.report.figures import BLUE, GREY, drawing
+from trainer.report.drawings import BLUE, GREY, figure_axes
 
 _ON_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 TAGGERS = (OURS, OURS_ON_TORCHSCRIPT, WORKER, WORKERS)
@@ -17,7 +17,7 @@ def draw_chart(sets: Sequence[Results], path: Path) -> None:
     """Write the chart as a PNG."""
     programs = [each for each in PROGRAMS if sets[0].has(each.name)]
     height = 1.5 + 0.38 * len(programs)
-    with drawing(path, width=3.2 + 4.1 * len(sets), height=height, columns=len(sets)) as panels:
+    with figure_axes(path, width=3.2 + 4.1 * len(sets), height=height, columns=len(sets)) as panels:
         for number, (axes, results) in enumerate(zip(panels, sets, strict=True)):
             _draw_bars(axes, results, [each.name for each in programs])
             titles = [each.title.replace("`", "") for each in programs]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.comparison.measuring import Measured, Task, celery_peer, peer_command, tag, workers
+from bench.comparison.measurement import Measured, Task, celery_peer, peer_command, tag, workers
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Program:
 
 
 OURS, OURS_ON_TORCHSCRIPT = "tag", "tag-torchscript"
-TORCHSCRIPT = {"runner": "torchscript"}
+TORCHSCRIPT = {"backend": "torchscript"}
 WORKER, WORKERS = "worker", "workers"
 REFERENCE = "loader"
 """Decodes photos whole and computes in float32: what others name is held against what it names."""

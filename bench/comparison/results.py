@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from bench.comparison.measuring import Measured
+from bench.comparison.measurement import Measured
 from bench.comparison.photo_sets import PhotoSet
 from bench.comparison.stored import share_alike
 from bench.limits import Steps

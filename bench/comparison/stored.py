@@ -11,7 +11,7 @@ BY_PEER = """
     FROM photos JOIN tags ON tags.photo_id = photos.id GROUP BY photos.id
 """
 BY_TAGGER = """
-    SELECT roots.place || '/' || photos.path, count(*), max(CASE WHEN tags.rank = 1 THEN landmarks.slug END)
+    SELECT roots.location || '/' || photos.path, count(*), max(CASE WHEN tags.rank = 1 THEN landmarks.slug END)
     FROM photos
     JOIN roots ON roots.id = photos.root_id
     JOIN tags ON tags.content_id = photos.content_id

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from bench.comparison.measuring import Measured
+from bench.comparison.measurement import Measured
 from bench.comparison.photo_sets import WARM_UP_PHOTOS
 from bench.comparison.programs import OURS, PROGRAMS, REFERENCE, STEPS, WORKER, WORKERS, program
 from bench.comparison.results import Results
@@ -109,7 +109,7 @@ _WHAT = (
     "+ JPEGs decoded at a fraction of their size",
     "+ network frozen, bfloat16, channels_last",
     "+ how the work is scheduled: `tagger tag`, TorchScript",
-    "+ the quickest runner here: `tagger tag`",
+    "+ the fastest backend here: `tagger tag`",
 )
 
 
@@ -125,8 +125,8 @@ def _limit(results: Results) -> str:
         for name in (OURS, WORKER)
         if results.has(name)
     ]
-    said = f"{', '.join(shares)}; goal: at least {GOAL}.\n" if shares else ""
-    return table(names, rows) + "\n" + said
+    note = f"{', '.join(shares)}; goal: at least {GOAL}.\n" if shares else ""
+    return table(names, rows) + "\n" + note
 
 
 _STEPS = ("read", "digest", "camera_facts", "decode", "model")

@@ -1,4 +1,4 @@
-"""A large library for the page: the rows of `bench.many_photos`, and real files for the first of its photos.
+"""A large library for the page: the rows of `tests.support.large_library`, and real files for the first of its photos.
 
 The very first files are as large as people's, so that their thumbnails cost what thumbnails cost; the others are small.
 """
@@ -14,13 +14,13 @@ from PIL import Image
 from sqlalchemy import Row, bindparam, select, update
 
 from bench.copies import photos_in
-from bench.many_photos import ROOT
-from bench.many_photos import make_library as make_rows
 from bench.processes import tagger_environment
-from tagger.database import Database
+from tagger.database.connection import Database
+from tagger.database.tables import contents, photos
 from tagger.photos import digest_photo
 from tagger.query import LandmarkCount, landmark_counts
-from tagger.tables import contents, photos
+from tests.support.large_library import ROOT
+from tests.support.large_library import make_library as make_rows
 
 SMALL, LARGE = (320, 240), (1600, 1200)
 _BLOCK = 40
@@ -91,7 +91,9 @@ def _place_files(database: Database, root: Path, count: int, own: list[Path]) ->
         connection.execute(
             update(photos)
             .where(photos.c.id == bindparam("photo"))
-            .values({f"{looked}{name}": bindparam(name) for looked in ("", "looked_") for name in _STATE}),
+            .values(
+                {f"{prefix}{name}": bindparam(name) for prefix in ("", "classified_") for name in _STATE}
+            ),
             placed,
         )
         connection.execute(

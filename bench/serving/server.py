@@ -15,7 +15,7 @@ from bench.processes import TAGGER
 START_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 600.0
 POLL_S = 0.02
-_SAYS_WHERE = "the page is at "
+_SAYS_WHERE = "the web page is at "
 _BLOCK_BYTES = 2**18
 
 
@@ -103,6 +103,6 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
     while time.monotonic() < until and process.poll() is None:
         _, found, rest = log.read_text(errors="replace").partition(_SAYS_WHERE)
         if found and "\n" in rest:
-            return int(rest.partition("\n")[0].split()[0].rstrip("/").rpartition(":")[2])
+            return int(rest.partition("\n")[0].split()[0].rstrip("/;").rpartition(":")[2])
         time.sleep(POLL_S)
     raise SystemExit(f"the page is not served:\n{log.read_text(errors='replace')[-2000:]}")

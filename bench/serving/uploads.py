@@ -12,7 +12,7 @@ from bench.processes import TAGGER, run
 from bench.report import median, note, spread
 from bench.serving.library import Library
 from bench.serving.server import Server, serving
-from tagger.database import open_database
+from tagger.database.connection import open_database
 from tagger.ledger.progress import list_jobs
 
 FIRST_JOB = 1
@@ -72,7 +72,7 @@ def measure_uploads(
             return Uploads(len(photos), ways, different, server.peak_mib())
 
 
-Looked = tuple[float, object]
+Classified = tuple[float, object]
 """How long an answer took, and what it says of the photo."""
 
 
@@ -80,7 +80,7 @@ def _sent(
     rounds: list[Sent],
     server: Server,
     photos: Sequence[bytes],
-    way: Callable[[Server, Sequence[bytes]], list[Looked]],
+    way: Callable[[Server, Sequence[bytes]], list[Classified]],
 ) -> list[object]:
     """What the answers say; how long it took is noted."""
     cpu_s, began = server.cpu_of_all_s(), time.perf_counter()
@@ -88,22 +88,22 @@ def _sent(
     took_s = time.perf_counter() - began
     cpu_ms = (server.cpu_of_all_s() - cpu_s) * 1000 / len(photos)
     rounds.append(Sent(len(photos) / took_s, cpu_ms, max(waited_s for waited_s, _ in looked)))
-    return [said for _, said in looked]
+    return [document for _, document in looked]
 
 
-def _one_by_one(server: Server, photos: Sequence[bytes]) -> list[Looked]:
+def _one_by_one(server: Server, photos: Sequence[bytes]) -> list[Classified]:
     return [_look(server, photo) for photo in photos]
 
 
-def _at_once(server: Server, photos: Sequence[bytes]) -> list[Looked]:
+def _at_once(server: Server, photos: Sequence[bytes]) -> list[Classified]:
     with ThreadPoolExecutor(len(photos)) as people:
         return list(people.map(lambda photo: _look(server, photo), photos))
 
 
-def _look(server: Server, photo: bytes) -> Looked:
-    answer = server.post("/api/look", photo)
-    said = json.loads(answer.body)
-    return answer.whole_s, (said["outcome"], said["tags"])
+def _look(server: Server, photo: bytes) -> Classified:
+    answer = server.post("/api/predict", photo)
+    document = json.loads(answer.body)
+    return answer.whole_s, (document["outcome"], document["tags"])
 
 
 def _tagged(

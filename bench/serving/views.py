@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 from bench.report import median, note
 from bench.serving.library import Library
 from bench.serving.server import Answer, Server, serving
-from tagger.database import open_database
+from tagger.database.connection import open_database
 from tagger.query import PhotoQuery, find_tagged_page
-from tagger.query.cursors import cursor_of
+from tagger.query.cursors import encode_cursor
 
 TARGET_MS = 300.0
 COUNTING = (b"Photos are being counted", b"Covers are being chosen")
@@ -168,7 +168,7 @@ def _deep_page(library: Library) -> tuple[str, int]:
         following = find_tagged_page(database, query, None, page.next, 1)
     finally:
         database.close()
-    return cursor_of(page.next, query), following.photos[0].id
+    return encode_cursor(page.next, query), following.photos[0].id
 
 
 def _page(library: Library) -> int:

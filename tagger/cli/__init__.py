@@ -1,1 +1,1 @@
-"""The `tagger` command: what people type, what they read, exit codes. Sits above every other room."""
+"""The `tagger` command: its commands, output and exit codes. No other package imports it."""

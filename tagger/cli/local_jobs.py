@@ -1,54 +1,54 @@
-"""Jobs that a command runs in its own process: run, followed by what is chained to them, and ended."""
+"""Run jobs in the process of the command, without workers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tagger.cli import console
+from tagger.cli.output import console
 
 if TYPE_CHECKING:
-    from tagger.database import Database
-    from tagger.profiling import Profile
+    from tagger.database.connection import Database
+    from tagger.pipeline.profile import Profile
     from tagger.settings import Settings
 
 
-def run_here(database: Database, settings: Settings, job: int, *, lines: bool) -> Profile | None:
-    """Run a local job in this process; None where nothing of it is left to do."""
-    from tagger.cli.lines import StoredPrinter
-    from tagger.devices import quiet_threads
+def run_local_job(database: Database, settings: Settings, job: int, *, lines: bool) -> Profile | None:
+    """Run a local job; `lines` prints a line for each photo. Returns None if the job has nothing to do."""
+    from tagger.cli.output.photo_lines import StoredPrinter
+    from tagger.inference.devices import quiet_threads
     from tagger.ledger.progress import list_jobs
 
     if list_jobs(database, job)[0].is_over:
         return None
     quiet_threads()
-    from tagger.local import run_job
+    from tagger.processing.local_runner import run_job
 
     with StoredPrinter(database, settings, job, lines=lines) as printer:
         return run_job(database, settings, job, printer.show)
 
 
-def end_here(database: Database, job: int, *, json: bool) -> int:
-    """Print how a local job ended; returns the code that says so."""
-    from tagger.cli.following import end_of_job
+def finish_local_job(database: Database, job: int, *, json: bool) -> int:
+    """Print the result of a local job; returns the exit code. A job that waits for a folder is cancelled."""
+    from tagger.cli.follow import print_end
+    from tagger.database.tables import JobState
     from tagger.ledger.jobs import cancel_job
     from tagger.ledger.progress import list_jobs
-    from tagger.tables import JobState
 
     progress = list_jobs(database, job)[0]
     if progress.state is JobState.WAITING:
         with database.write() as connection:
-            cancel_job(connection, job, f"{progress.note}; run the same command again when it is there")
-    return end_of_job(database, job, json=json)
+            cancel_job(connection, job, f"{progress.note}; run the same command again when it is available")
+    return print_end(database, job, json=json)
 
 
-def write_here(database: Database, settings: Settings, job: int, *, lines: bool) -> int:
-    """Write the tags that a local job found, if that was asked for; returns the code that says how it went."""
+def run_chained_write(database: Database, settings: Settings, job: int, *, lines: bool) -> int:
+    """Run the metadata job that is chained to `job`, if there is one; returns the exit code."""
+    from tagger.enqueue.metadata_selection import select_parent_photos
     from tagger.ledger.progress import list_jobs
-    from tagger.writing.chosen import choose_of_parent
 
     chained = list_jobs(database, job)[0].write_job
     if chained is None:
         return console.DONE
-    choose_of_parent(database, chained)
-    run_here(database, settings, chained, lines=lines)
-    return end_here(database, chained, json=False)
+    select_parent_photos(database, chained)
+    run_local_job(database, settings, chained, lines=lines)
+    return finish_local_job(database, chained, json=False)

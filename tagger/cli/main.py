@@ -1,38 +1,54 @@
-"""The command tree of `tagger`, and how every command ends.
+"""The commands of `tagger`, and how each command ends.
 
-Importing this imports no torch, no Celery and no SQL: commands import what they need when they run.
+This module imports no torch, Celery or SQLAlchemy: each command imports what it needs when it runs.
 """
 
+import inspect
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from tagger.cli import (
-    asking,
-    backfilling,
-    console,
+from tagger.cli.commands import (
+    backfill,
+    confirm,
+    database,
     doctor,
-    following,
-    judging,
-    mending,
+    jobs,
     metadata,
-    moving,
-    running,
-    scheduling,
-    serving,
-    steering,
-    tagging,
-    upkeep,
+    model,
+    query,
+    schedule,
+    serve,
+    services,
+    status,
+    tag,
     verdicts,
 )
-from tagger.errors import DatabaseLost, SystemRefused, TaggerError
+from tagger.cli.output import console
+from tagger.cli.session import close_sessions
+from tagger.errors import DatabaseConnectionLost, SystemRefused, TaggerError
+
+PANELS = ("Tagging", "Jobs", "Search", "Backfills", "Metadata", "Models", "Maintenance")
+
+
+class PanelGroup(TyperGroup):
+    """Lists the commands in the order of PANELS. Typer would list groups such as `model` last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=self._panel_position)
+
+    def _panel_position(self, name: str) -> int:
+        return PANELS.index(str(getattr(self.commands[name], "rich_help_panel", PANELS[-1])))
+
 
 app = typer.Typer(
     name="tagger",
-    help="Names the landmarks in folders of photos and keeps them in a SQL database. Photos are only read, unless you ask for their metadata to be written.",
-    epilog="Start with: tagger tag FOLDER, then: tagger landmarks. Settings: TAGGER_… variables or tagger.toml.",
+    cls=PanelGroup,
+    help="Recognise landmarks in photos and store them as tags in a SQL database. The photos are not changed, unless you write tags to their metadata.",
+    epilog="To start: tagger tag FOLDER, then tagger landmarks. Settings: TAGGER_… environment variables or tagger.toml.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,12 +56,12 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if not wanted:
+def _print_version(requested: bool) -> None:
+    if not requested:
         return
     from importlib.metadata import version
 
-    from tagger.devices import describe_device
+    from tagger.inference.devices import describe_device
 
     typer.echo(f"tagger {version('landmark-tagger')}, torch {version('torch')}, {describe_device()}")
     raise typer.Exit
@@ -53,78 +69,86 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors and warnings on stderr.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Print only warnings and errors on stderr.")
+    ] = False,
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="More; -vv shows tracebacks.")
+        int, typer.Option("-v", "--verbose", count=True, help="Print more. -vv prints tracebacks.")
     ] = 0,
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Version, torch and device."),
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print version, torch and device, and exit.",
+        ),
     ] = False,
 ) -> None:
-    console.loudness.level = -1 if quiet else verbose
+    console.verbosity.level = -1 if quiet else verbose
 
 
-for _command, _panel in (
-    (tagging.tag, "Tagging"),
-    (tagging.look, "Tagging"),
-    (tagging.enqueue, "Tagging"),
-    (tagging.forget, "Tagging"),
-    (running.worker, "Tagging"),
-    (running.up, "Tagging"),
-    (backfilling.backfill, "Backfills"),
-    (running.beat, "Backfills"),
-    (following.status, "Following"),
-    (following.failures, "Following"),
-    (mending.retry, "Following"),
-    (steering.pause, "Following"),
-    (steering.resume, "Following"),
-    (steering.cancel, "Following"),
-    (asking.query, "Asking"),
-    (asking.landmarks, "Asking"),
-    (asking.show, "Asking"),
-    (judging.confirm, "Asking"),
-    (judging.reject, "Asking"),
-):
-    app.command(rich_help_panel=_panel)(_command)
-app.add_typer(verdicts.verdicts_app, name="verdicts", rich_help_panel="Asking")
-app.add_typer(scheduling.schedule_app, name="schedule", rich_help_panel="Backfills")
-app.add_typer(metadata.metadata_app, name="metadata", rich_help_panel="Metadata")
-app.command(rich_help_panel="Upkeep")(doctor.doctor)
-app.command(rich_help_panel="Upkeep")(serving.serve)
-app.command("export", rich_help_panel="Upkeep")(moving.export)
-app.command("import", rich_help_panel="Upkeep")(moving.import_)
-app.add_typer(upkeep.model_app, name="model", rich_help_panel="Upkeep")
-app.add_typer(upkeep.db_app, name="db", rich_help_panel="Upkeep")
+COMMANDS = {
+    "Tagging": (tag.tag, tag.predict, tag.enqueue, tag.forget, services.worker, services.beat, services.up),
+    "Jobs": (status.status, status.failures, jobs.retry, jobs.pause, jobs.resume, jobs.cancel),
+    "Search": (query.query, query.landmarks, query.show, confirm.confirm, confirm.reject),
+    "Backfills": (backfill.backfill,),
+    "Maintenance": (doctor.doctor, serve.serve, database.export, database.import_),
+}
+GROUPS = {
+    "verdicts": (verdicts.verdicts_app, "Search"),
+    "schedule": (schedule.schedule_app, "Backfills"),
+    "metadata": (metadata.metadata_app, "Metadata"),
+    "model": (model.model_app, "Models"),
+    "db": (database.db_app, "Maintenance"),
+}
+
+
+def _reflow(text: str | None) -> str:
+    """Join the lines of each paragraph, so that help fits any terminal."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+
+
+for _panel, _commands in COMMANDS.items():
+    for _command in _commands:
+        _name = _command.__name__.rstrip("_")
+        app.command(_name, rich_help_panel=_panel, help=_reflow(_command.__doc__))(_command)
+for _name, (_group, _panel) in GROUPS.items():
+    for _registered in _group.registered_commands:
+        _registered.help = _reflow(_registered.callback and _registered.callback.__doc__)
+    app.add_typer(_group, name=_name, rich_help_panel=_panel)
 
 
 def main() -> None:
-    """The console script."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """Run the console script: parse the arguments, and turn errors into messages and exit codes."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(args=_loudness_first(sys.argv[1:]))
+        app(args=_verbosity_first(sys.argv[1:]))
     except TaggerError as error:
         console.fail(error)
     except OSError as error:
-        console.fail(SystemRefused(what=error.filename or "it", reason=error.strerror or str(error)))
+        console.fail(SystemRefused(what=error.filename or "a file", reason=error.strerror or str(error)))
     except Exception as error:
-        from sqlalchemy.exc import SQLAlchemyError
+        from tagger.database.errors import DatabaseError
 
-        if not isinstance(error, SQLAlchemyError):
+        if not isinstance(error, DatabaseError):
             raise
-        console.fail(DatabaseLost(reason=str(getattr(error, "orig", None) or error).strip()))
+        console.fail(DatabaseConnectionLost(reason=str(getattr(error, "orig", None) or error).strip()))
     except SystemExit as end:
-        if end.code == console.INTERRUPTED:  # what typer makes of KeyboardInterrupt
-            console.say("interrupted; nothing is lost: run the same command again to go on")
+        if end.code == console.INTERRUPTED:  # Typer's exit code for KeyboardInterrupt
+            console.info("interrupted; no work is lost. Run the same command again to continue")
         raise
+    finally:
+        close_sessions()
 
 
-def _terminate(_signum: int, _frame: object) -> None:
+def _interrupt(_signum: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _loudness_first(arguments: list[str]) -> list[str]:
-    """-q and -v may stand anywhere, as in `tagger tag FOLDER -q`; the parser wants them ahead of the command."""
+def _verbosity_first(arguments: list[str]) -> list[str]:
+    """Move -q and -v to the front, so that they work after the command too: `tagger tag FOLDER -q`."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    loud = [word for word in arguments[:end] if word in {"-q", "--quiet", "-v", "-vv", "--verbose"}]
-    return loud + [word for word in arguments[:end] if word not in loud] + arguments[end:]
+    flags = [word for word in arguments[:end] if word in {"-q", "--quiet", "-v", "-vv", "--verbose"}]
+    return flags + [word for word in arguments[:end] if word not in flags] + arguments[end:]

@@ -1,28 +1,34 @@
-"""Options that several commands have, each said once."""
+"""Arguments and options that several commands share, and the functions that parse their values."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from tagger.cli.output import Format
-from tagger.errors import FailureKind
+from tagger.cli.output.formats import Format
+from tagger.errors import FailureKind, QueryOptionInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
-    from tagger.tables import Priority
-    from tagger.writing.asked import WriteAsked
+    from tagger.database.tables import Priority
+    from tagger.enqueue.metadata_options import MetadataOptions
 
 Paths = Annotated[
-    list[Path], typer.Argument(help="Photos and folders; folders with all that is in them.", metavar="PATH")
+    list[Path], typer.Argument(help="Photos and folders. Folders are searched recursively.", metavar="PATH")
 ]
 TopK = Annotated[
     int | None,
-    typer.Option("--top-k", min=1, max=100, help="Best landmarks per photo. [TAGGER_TOP_K; default 5]"),
+    typer.Option(
+        "--top-k",
+        min=1,
+        max=100,
+        help="Number of predictions to store for each photo. (env: TAGGER_TOP_K, default: 5)",
+    ),
 ]
 Threshold = Annotated[
     float | None,
@@ -30,137 +36,182 @@ Threshold = Annotated[
         "--threshold",
         min=0.0,
         max=1.0,
-        help="Least score at which a landmark is accepted. [TAGGER_THRESHOLD; default: the model's own]",
+        help="Lowest score of an accepted tag. (env: TAGGER_THRESHOLD, default: the model's threshold)",
     ),
 ]
 ModelName = Annotated[
     str | None,
-    typer.Option("--model", help="A registered name or a file. [TAGGER_MODEL; default: the one in use]"),
+    typer.Option(
+        "--model",
+        help="Registered name or file of the model. (env: TAGGER_MODEL, default: the model in use)",
+    ),
 ]
-DeviceName = Annotated[str | None, typer.Option("--device", help="auto, cuda, mps or cpu. [TAGGER_DEVICE]")]
+DeviceName = Annotated[
+    str | None, typer.Option("--device", help="auto, cuda, mps or cpu. (env: TAGGER_DEVICE, default: auto)")
+]
 BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", min=1, help="Images per forward pass. [TAGGER_BATCH_SIZE]")
+    int | None,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        help="Images in one forward pass. (env: TAGGER_BATCH_SIZE, default: the fastest in a self-test)",
+    ),
 ]
-Again = Annotated[bool, typer.Option("--again", help="Also photos that this model has looked at before.")]
+Again = Annotated[
+    bool, typer.Option("--again", help="Include photos that this model has classified already.")
+]
 Include = Annotated[
     list[str] | None,
-    typer.Option("--include", help="Only photos whose name or path fits, like '*.jpg' or '2019/*'."),
+    typer.Option(
+        "--include", help="Only photos whose name or path matches, like '*.jpg' or '2019/*'. Repeatable."
+    ),
 ]
 Exclude = Annotated[
-    list[str] | None, typer.Option("--exclude", help="Leave out what fits, like 'Screenshots/*'.")
+    list[str] | None,
+    typer.Option("--exclude", help="Skip photos and folders that match, like 'Screenshots/*'. Repeatable."),
 ]
-JobNumber = Annotated[int | None, typer.Argument(help="A job's number; without it, all jobs.", metavar="JOB")]
+JobNumber = Annotated[int | None, typer.Argument(help="Job number. (default: all jobs)", metavar="JOB")]
 FailureKinds = Annotated[
     list[str] | None,
     typer.Option(
-        "--kind", help="Only photos that fail so; may be given again. One of: " + ", ".join(FailureKind) + "."
+        "--kind", help="Only failures of this kind. Repeatable. One of: " + ", ".join(FailureKind) + "."
     ),
 ]
 PriorityName = Annotated[
-    str, typer.Option("--priority", help="interactive goes first, bulk when there is time.")
+    str, typer.Option("--priority", help="interactive or bulk. Workers take interactive jobs first.")
 ]
-Under = Annotated[
-    list[Path] | None, typer.Option("--under", help="Photos in this folder; may be given again.")
+LandmarkName = Annotated[
+    str | None, typer.Option("--landmark", help="Landmark, by slug or name. Case does not matter.")
 ]
+Country = Annotated[
+    str | None, typer.Option("--country", help="Landmarks in this country. Case does not matter.")
+]
+NearPosition = Annotated[
+    str | None, typer.Option("--near", metavar="LAT,LON", help="Landmarks near this position, in degrees.")
+]
+RadiusKm = Annotated[
+    float | None, typer.Option("--radius-km", min=0.0, help="Distance from --near.", show_default="10")
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option("--min-score", min=0.0, max=1.0, help="Tags with at least this score, and confirmed tags."),
+]
+Under = Annotated[list[Path] | None, typer.Option("--under", help="Photos in this folder. Repeatable.")]
 TakenAfter = Annotated[
-    str | None, typer.Option("--taken-after", metavar="DATE", help="Taken then or later, camera's time.")
+    str | None,
+    typer.Option("--taken-after", metavar="DATE", help="Photos taken at this time or later, in camera time."),
 ]
-TakenBefore = Annotated[str | None, typer.Option("--taken-before", metavar="DATE", help="Taken before then.")]
+TakenBefore = Annotated[
+    str | None, typer.Option("--taken-before", metavar="DATE", help="Photos taken before this time.")
+]
+ClassifiedBy = Annotated[
+    str | None, typer.Option("--model", help="Photos that this registered model classified last.")
+]
 WriteTo = Annotated[
     str,
     typer.Option(
         "--write",
         metavar="none|sidecar|embed",
-        help="Also write the tags into metadata: sidecar: a .xmp file beside the photo; embed: the photo itself.",
+        help="Also write the tags to metadata. sidecar: an .xmp file next to the photo. embed: the photo itself.",
     ),
 ]
 Gps = Annotated[
     bool,
     typer.Option(
         "--gps",
-        help="With it, also the landmark's position, marked as derived, where a photo says none.",
+        help="Write the landmark's position too, marked as derived, to photos without a position.",
     ),
 ]
 Description = Annotated[
-    bool, typer.Option("--description", help="With it, also a description in words, where a photo has none.")
+    bool,
+    typer.Option("--description", help="Write a description too, to photos without one."),
 ]
-Wait = Annotated[bool, typer.Option("--wait", help="Follow the job to its end.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Formatted = Annotated[
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job ends, and show its progress.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what the command would do, and change nothing.")
+]
+FormatName = Annotated[
     Format | None,
-    typer.Option("--format", help="How the answer is written.", show_default="table", case_sensitive=False),
+    typer.Option("--format", help="Output format.", show_default="table", case_sensitive=False),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Print0 = Annotated[bool, typer.Option("-0", "--print0", help="Paths ended by a zero byte, for xargs -0.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Print0 = Annotated[
+    bool, typer.Option("-0", "--print0", help="Print paths, each followed by a zero byte, for xargs -0.")
+]
 
 
-def chosen_format(given: Format | None, *, json: bool, print0: bool = False) -> Format:
-    """The format that --format, --json and --print0 mean together; a contradiction is wrong usage."""
-    if json and given not in {None, Format.JSON}:
-        raise typer.BadParameter(f"it contradicts --format {given}", param_hint="--json")
-    if print0 and (json or given not in {None, Format.PATHS}):
-        raise typer.BadParameter("it goes with --format paths only", param_hint="--print0")
+def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Format:
+    """Return the format that --format, --json and --print0 select.
+
+    Raises:
+        typer.BadParameter: the options contradict each other.
+    """
+    if json and name not in {None, Format.JSON}:
+        raise typer.BadParameter(f"it contradicts --format {name}", param_hint="--json")
+    if print0 and (json or name not in {None, Format.PATHS}):
+        raise typer.BadParameter("use it with --format paths only", param_hint="--print0")
     if json:
         return Format.JSON
-    return given or (Format.PATHS if print0 else Format.TABLE)
+    return name or (Format.PATHS if print0 else Format.TABLE)
 
 
-def chosen_priority(given: str) -> Priority:
-    """The priority that --priority names; another word is wrong usage."""
-    from tagger.tables import Priority
+def parse_priority(name: str) -> Priority:
+    from tagger.database.tables import Priority
 
-    if given not in set(Priority):
-        raise typer.BadParameter("it is interactive or bulk", param_hint="--priority")
-    return Priority(given)
+    if name not in set(Priority):
+        raise typer.BadParameter("use interactive or bulk", param_hint="--priority")
+    return Priority(name)
 
 
-def chosen_write(to: str, *, gps: bool, description: bool, option: str = "--write") -> WriteAsked | None:
-    """What --write, --gps and --description mean together; None: nothing is to be written."""
-    from tagger.tables import Target
-    from tagger.writing.asked import WriteAsked
+def parse_metadata_options(
+    to: str, *, gps: bool, description: bool, option: str = "--write"
+) -> MetadataOptions | None:
+    """Return what to write to metadata; None for `none`. `option` is the option that holds `to`, for messages."""
+    from tagger.database.tables import Target
+    from tagger.enqueue.metadata_options import MetadataOptions
 
     if to not in {"none", *Target}:
-        raise typer.BadParameter("it is none, sidecar or embed", param_hint=option)
+        raise typer.BadParameter("use none, sidecar or embed", param_hint=option)
     if to == "none" and (gps or description):
         hint = "--gps" if gps else "--description"
         raise typer.BadParameter("it needs --write sidecar or --write embed", param_hint=hint)
-    return None if to == "none" else WriteAsked(Target(to), gps=gps, description=description)
+    return None if to == "none" else MetadataOptions(Target(to), gps=gps, description=description)
 
 
-def chosen_kinds(given: Sequence[str] | None) -> tuple[FailureKind, ...]:
-    """The kinds of failure that --kind names; an unknown one is wrong usage."""
-    unknown = [kind for kind in given or () if kind not in set(FailureKind)]
+def parse_failure_kinds(names: Sequence[str] | None) -> tuple[FailureKind, ...]:
+    """Return the kinds of failure of photos that --kind names."""
+    _check_kinds(names, tuple(FailureKind), "the kinds are")
+    return tuple(FailureKind(name) for name in names or ())
+
+
+def parse_refusal_kinds(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the kinds of refusal and failure of a metadata job that --kind names."""
+    from tagger.metadata.errors import RefusalKind, WriteFailureKind
+
+    _check_kinds(names, (*RefusalKind, *get_args(WriteFailureKind)), "the kinds of metadata jobs are")
+    return tuple(names or ())
+
+
+def _check_kinds(names: Sequence[str] | None, kinds: Sequence[str], listed_as: str) -> None:
+    unknown = [name for name in names or () if name not in kinds]
     if unknown:
-        raise typer.BadParameter(
-            f"there is no {unknown[0]}; the kinds are {', '.join(FailureKind)}", param_hint="--kind"
-        )
-    return tuple(FailureKind(kind) for kind in given or ())
+        text = f"there is no kind {unknown[0]}; {listed_as} {', '.join(kinds)}"
+        raise typer.BadParameter(text, param_hint="--kind")
 
 
-def chosen_refusals(given: Sequence[str] | None) -> tuple[str, ...]:
-    """The same of a job that writes metadata."""
-    from tagger.metadata.refusals import RefusalKind
-    from tagger.metadata.trouble import TroubleKind
+def parse_date(text: str | None, option: str) -> datetime | None:
+    """Return the date and time of an option's value; `option` is its name, like --taken-after."""
+    from tagger.query import options
 
-    kinds = (*RefusalKind, *get_args(TroubleKind))
-    unknown = [kind for kind in given or () if kind not in kinds]
-    if unknown:
-        raise typer.BadParameter(
-            f"there is no {unknown[0]}; of jobs that write, the kinds are {', '.join(kinds)}",
-            param_hint="--kind",
-        )
-    return tuple(given or ())
+    with query_usage():
+        return options.parse_date(text, option.removeprefix("--").replace("-", "_"))
 
 
-def chosen_date(given: str | None, option: str) -> datetime | None:
-    """The date that an option gives; what is none is wrong usage."""
-    if given is None:
-        return None
+@contextmanager
+def query_usage() -> Iterator[None]:
+    """Report an invalid query option as wrong usage of the command."""
     try:
-        date = datetime.fromisoformat(given)
-    except ValueError:
-        text = f"{given!r} is no date; write it like 2024-06-01 or 2024-06-01T18:30"
-        raise typer.BadParameter(text, param_hint=option) from None
-    if date.tzinfo is not None:
-        raise typer.BadParameter("cameras know no time zone; leave it out", param_hint=option)
-    return date
+        yield
+    except QueryOptionInvalid as error:
+        option = "--" + str(error.values["option"]).replace("_", "-")
+        raise typer.BadParameter(str(error.values["reason"]), param_hint=option) from error

@@ -1,6 +1,6 @@
-"""Photo bytes → pixels at the model's input size; the only preprocessing there is.
+"""Decodes photos to pixels at the model's input size. This is the only preprocessing.
 
-Trainer, `look`, `tag` and the worker all come through `decode_photo`, so the same photo gives the same pixels everywhere.
+The trainer, `predict`, `tag` and the workers all use `decode_photo`, so a photo gives the same pixels everywhere.
 """
 
 from tagger.images.decode import DecodedImage, Fit, Pixels, Resize, decode_photo, decode_whole

@@ -1,7 +1,7 @@
-"""Colours of decoded images: every mode Pillow decodes to → sRGB, as a viewer would show it.
+"""Converts decoded images of every Pillow mode to sRGB, as viewers show them.
 
-Two steps with the scaling between them, so that the costly one runs on few pixels: `scalable` makes an image whose
-pixels can be averaged, `to_srgb` turns the small result into sRGB on white.
+There are two steps with scaling between them, so that the expensive one runs on few pixels: `scalable` returns an image whose
+pixels can be averaged, `to_srgb` converts the small result to sRGB on a white background.
 """
 
 import io
@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 _BAND_PIXELS = 4_000_000
 PROFILE_LIMIT_BYTES = 8 * 2**20
-"""Real profiles end near 2 MB; a larger one is ignored."""
+"""Real profiles have at most about 2 MB. A larger one is ignored."""
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
@@ -26,7 +26,7 @@ _PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "LAB", "F")
 
 @dataclass(frozen=True)
 class GrayRange:
-    """The values of black and of white in an image whose pixels are not bytes."""
+    """The values of black and white in an image whose pixels are not bytes."""
 
     black: float
     white: float
@@ -34,7 +34,7 @@ class GrayRange:
 
 @dataclass(frozen=True)
 class Encoding:
-    """What the numbers in a file mean as colours, as far as the file says."""
+    """The colour encoding that a file declares. None: not declared."""
 
     span: GrayRange | None
     profile: bytes | None
@@ -42,7 +42,7 @@ class Encoding:
 
 
 def encoding_of(image: Image.Image) -> Encoding:
-    """Take what a loaded image says about its colours, before its pixels are averaged."""
+    """Return the encoding of a loaded image. Call it before the pixels are averaged."""
     profile, gamma = image.info.get("icc_profile"), image.info.get("gamma")
     standard = profile or "srgb" in image.info or not isinstance(gamma, float) or not 0.05 < gamma < 20
     return Encoding(
@@ -51,7 +51,7 @@ def encoding_of(image: Image.Image) -> Encoding:
 
 
 def scalable(image: Image.Image) -> Image.Image:
-    """Bring the image into one of the modes L, LA, RGB, RGBA, CMYK, LAB or F."""
+    """Convert the image to one of the modes L, LA, RGB, RGBA, CMYK, LAB or F."""
     if image.mode in _KEYED_MODES and isinstance(image.info.get("transparency"), int):
         return _keyed(image)
     if image.mode in (*_SIXTEEN_BIT_MODES, "I"):
@@ -66,7 +66,7 @@ def scalable(image: Image.Image) -> Image.Image:
 
 
 def to_srgb(image: Image.Image, encoding: Encoding) -> Image.Image:
-    """Turn an image in one of the scalable modes into RGB, transparent parts white."""
+    """Convert an image in a scalable mode to sRGB, with transparent parts white."""
     if image.mode == "F" and encoding.span:
         image = _bytes_of(image, encoding.span)
     if image.mode not in ("LA", "RGBA"):
@@ -95,7 +95,7 @@ def _gamma_curve(gamma: float) -> list[int]:
 
 @lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The way from a profile to sRGB; None where the profile is broken, of another mode, or sRGB itself."""
+    """The transform from a profile to sRGB; None if the profile is broken, for another mode, or sRGB itself."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(
@@ -106,13 +106,13 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
             ImageCms.Intent.RELATIVE_COLORIMETRIC,
             ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
-        return None if mode == "RGB" and _changes_nothing(transform) else transform
+        return None if mode == "RGB" and _is_identity(transform) else transform
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
 
 
-def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
-    # Many profiles are sRGB under many names: looking at what one does is surer than reading what it is called.
+def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
+    # sRGB profiles have many names, so the profile is recognised by its effect.
     levels = np.array([0, 16, 64, 128, 192, 255], dtype=np.uint8)
     cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
     after = np.asarray(transform.apply(Image.fromarray(cube)), dtype=np.int16)
@@ -125,14 +125,14 @@ def _srgb() -> ImageCms.ImageCmsProfile:
 
 
 def _gray_range(image: Image.Image) -> GrayRange | None:
-    """The range of an image with deep gray pixels; None for all others."""
+    """The range of an image with gray pixels of more than 8 bits; None for all others."""
     if image.mode in _SIXTEEN_BIT_MODES:
         span = GrayRange(0, 2 ** _tiff_bits(image) - 1)
     elif image.mode in ("I", "F"):
         span = _guessed_range(image)
     else:
         return None
-    # Pillow turns this around in shallow images only.
+    # Pillow inverts such images only if they have 8 bits or fewer.
     white_is_zero = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
     return GrayRange(span.white, span.black) if white_is_zero else span
 
@@ -143,10 +143,10 @@ def _tiff_bits(image: Image.Image) -> int:
 
 
 def _guessed_range(image: Image.Image) -> GrayRange:
-    """Files with 32-bit gray do not say what white is; take the brightest pixel, so that there is something to see."""
+    """Files with 32-bit gray do not declare white; the brightest pixel is used."""
     extrema = [_extrema(band) for band in _bands(image)]
     if _is_unsigned(image) and min(low for low, _ in extrema) < 0:
-        raise ValueError("unsupported: gray values beyond 31 bits")  # Pillow takes them for negative ones
+        raise ValueError("unsupported: gray values beyond 31 bits")  # Pillow reads them as negative values
     return GrayRange(min(low for low, _ in extrema), max(high for _, high in extrema))
 
 
@@ -159,7 +159,7 @@ def _is_unsigned(image: Image.Image) -> bool:
 
 
 def _bands(image: Image.Image) -> Iterator[Image.Image]:
-    # Looking at all of a large image at once would take three times its memory.
+    # Processing a large image at once would take three times its memory.
     rows = max(1, _BAND_PIXELS // image.width)
     for upper in range(0, image.height, rows):
         yield image.crop((0, upper, image.width, min(upper + rows, image.height)))
@@ -171,7 +171,7 @@ def _extrema(band: Image.Image) -> tuple[float, float]:
 
 
 def _keyed(image: Image.Image) -> Image.Image:
-    """A gray PNG of which one gray is transparent, in the depths where Pillow does not see to that."""
+    """A gray PNG with one transparent gray value, at the bit depths that Pillow does not support."""
     values, key = np.asarray(image), image.info["transparency"]
     gray = np.where(values, 255, 0) if image.mode == "1" else values >> 8
     return Image.fromarray(np.stack([gray, np.where(values == key, 0, 255)], axis=-1).astype(np.uint8))

@@ -1,7 +1,7 @@
-"""Photo bytes → pixels at the model's input size; the only preprocessing there is.
+"""Decodes photos to pixels at the model's input size. This is the only preprocessing.
 
-Trainer, `look`, `tag` and the worker all come through `decode_photo`, so the same photo gives the same pixels everywhere.
-Imports no torch: the model turns the pixels into a tensor.
+The trainer, `predict`, `tag` and the workers all use `decode_photo`, so a photo gives the same pixels everywhere.
+Imports no torch: the model turns pixels into a tensor.
 """
 
 from dataclasses import dataclass
@@ -14,27 +14,28 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from tagger.errors import PhotoFailed
 from tagger.images.colours import encoding_of, scalable, to_srgb
-from tagger.images.failures import failing_alone, is_cut_off
-from tagger.images.formats import Format, check_pixels, format_of, open_header
-from tagger.images.memory import ROOM, needed_bytes
-from tagger.images.scaling import Box, scaled
+from tagger.images.decode_errors import failing_alone, is_truncation
+from tagger.images.formats import check_pixels, open_header, require_format
+from tagger.images.memory import MEMORY_BUDGET, needed_bytes
+from tagger.images.resize import Box, scaled
 from tagger.photos.containers import orientation_in
-from tagger.photos.readable import bare_file
+from tagger.photos.decoder_input import bare_file
+from tagger.photos.formats import PhotoFormat
 from tagger.photos.tiff import ORIENTATION
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
 
 Fit = Literal["crop", "stretch"]
-"""How an image that is not square becomes one: its middle is cut out, or the whole of it is stretched."""
+"""How an image becomes square: its centre is cropped, or the whole image is stretched."""
 
 
 @dataclass(frozen=True)
 class Resize:
-    """How an upright image becomes the model's input of `size` x `size` pixels.
+    """How an upright image is resized to the model's input of `size` x `size` pixels.
 
-    crop: the short side is scaled to `short_side`, then the middle cut out. stretch: the whole image is scaled, each side on
-    its own; `short_side` is then `size`.
+    crop: the short side is scaled to `short_side`, then the centre is cropped. stretch: the sides are scaled
+    independently; `short_side` then equals `size`.
     """
 
     short_side: int
@@ -50,7 +51,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """`pixels` is what the model sees, uint8 (size, size, 3) RGB; `width` and `height` are the upright photo's own."""
+    """`pixels` is the model's input, uint8 (size, size, 3) RGB; `width` and `height` are those of the upright photo."""
 
     pixels: Pixels
     width: int
@@ -58,30 +59,30 @@ class DecodedImage:
 
 
 def decode_photo(data: bytes, resize: Resize, *, max_pixels: int) -> DecodedImage:
-    """Decode, turn upright, convert to sRGB and scale one photo, as a viewer would show it.
+    """Decode one photo as a viewer shows it: upright, in sRGB, and resized.
 
     Raises:
-        PhotoFailed: with the kind and a text that a person can act on; the only thing it raises for bad input.
+        PhotoFailed: for any bad input, with its kind and a text that says what to do.
     """
-    photo_format = format_of(data)
+    photo_format = require_format(data)
     with failing_alone(data):
         square, width, height = _read(data, photo_format, resize, max_pixels)
     return DecodedImage(np.asarray(square), width, height)
 
 
 def decode_whole(data: bytes, *, max_pixels: int) -> Pixels:
-    """The same for the whole photo at its own size, uint8 (H, W, 3); its pixels beside the decoded ones take memory.
+    """Decode one photo at its own size, uint8 (H, W, 3). Takes the memory of several copies of the pixels.
 
     Raises:
         PhotoFailed: as `decode_photo`.
     """
-    photo_format = format_of(data)
+    photo_format = require_format(data)
     with failing_alone(data):
         upright, _, _ = _read(data, photo_format, None, max_pixels)
     return np.asarray(upright)
 
 
-_TURNS = {
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -90,85 +91,85 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIDEWAYS = (5, 6, 7, 8)
+_SWAPS_SIDES = (5, 6, 7, 8)
 _BLOCK = 32
-"""The most pixels that a JPEG codes together, across and down."""
+"""The largest block of pixels that a JPEG codes together, horizontally and vertically."""
 _Upright = tuple[Image.Image, int, int]
-"""The square that the model sees, or all of the photo where no resize rule is given, and its own width and height."""
+"""The resized image (or the whole photo if there is no resize rule), and the photo's own width and height."""
 
 
-def _read(data: bytes, photo_format: Format, resize: Resize | None, max_pixels: int) -> _Upright:
+def _read(data: bytes, photo_format: PhotoFormat, resize: Resize | None, max_pixels: int) -> _Upright:
     try:
         return _read_file(data, data, photo_format, resize, max_pixels)
     except PhotoFailed:
         raise
     except Exception as error:
-        # What readers trip over is often beside the picture, or the end that a cut-off JPEG lacks; viewers show what is there.
+        # Decoders often fail on metadata or on the missing end of a truncated JPEG, where viewers show the image.
         bare = bare_file(data)
         if bare is None:
             raise
-        error.__traceback__ = error.__context__ = None  # they hold the pixels that were decoded until then
-        cut_off = is_cut_off(error)
+        error.__traceback__ = error.__context__ = None  # they keep the decoded pixels alive
+        is_truncated = is_truncation(error)
         try:
-            return _read_file(bare, data, photo_format, resize, max_pixels, may_be_blank=not cut_off)
+            return _read_file(bare, data, photo_format, resize, max_pixels, may_be_blank=not is_truncated)
         except _Blank:
             raise error from None
 
 
 class _Blank(Exception):
-    """Nothing was drawn."""
+    """The decoder produced no pixels of the image."""
 
 
 def _read_file(
     data: bytes,
-    whole: bytes,
-    photo_format: Format,
+    original: bytes,
+    photo_format: PhotoFormat,
     resize: Resize | None,
     max_pixels: int,
     *,
     may_be_blank: bool = True,
 ) -> _Upright:
-    """Read a file, or what is left of the `whole` one, whose orientation counts."""
+    """Decode `data`, which may be a reduced copy of `original`; the orientation is that of `original`."""
     image = open_header(data, photo_format, max_pixels)
     width, height = image.size
-    orientation = _orientation(whole, image)
-    draft = image.draft(None, _least_size(resize)) if resize and photo_format is Format.JPEG else None
-    with ROOM.holding(needed_bytes(image, photo_format, (width, height))):
+    orientation = _orientation(original, image)
+    draft = image.draft(None, _draft_size(resize)) if resize and photo_format is PhotoFormat.JPEG else None
+    with MEMORY_BUDGET.reserve(needed_bytes(image, photo_format, (width, height))):
         image.load()
         check_pixels(*image.size, max_pixels)
         if not may_be_blank and _is_uniform(image):
             raise _Blank
-        square = _seen(image, draft[1][2:] if draft else image.size, resize) if resize else _all_of(image)
-        del image  # or its pixels would be there when the next one takes their room
-    if orientation in _TURNS:
-        square = square.transpose(_TURNS[orientation])
-    return (square, height, width) if orientation in _SIDEWAYS else (square, width, height)
+        pixels = _resized(image, draft[1][2:] if draft else image.size, resize) if resize else _whole(image)
+        del image  # frees its pixels before the reservation ends
+    if orientation in _TRANSPOSES:
+        pixels = pixels.transpose(_TRANSPOSES[orientation])
+    return (pixels, height, width) if orientation in _SWAPS_SIDES else (pixels, width, height)
 
 
-def _least_size(resize: Resize) -> tuple[int, int]:
-    """The sides that a JPEG is decoded to at least: at 1/2, 1/4 or 1/8 of its size it costs a fraction.
+def _draft_size(resize: Resize) -> tuple[int, int]:
+    """The least size to which a JPEG is decoded. Decoding at 1/2, 1/4 or 1/8 of its size takes a fraction of the time.
 
-    A little less than the model's input will do: a photo of 640 x 480 gives 320 x 240 then, at half the cost, and of the test
-    photos made that large the model named as many right (97.3 %).
+    Slightly less than the model's input is enough: a photo of 640 x 480 is then decoded at 320 x 240, in half the time, and
+    on the test photos at that size the model was as accurate (97.3 %).
     """
     side = resize.short_side * 15 // 16
     return side, side
 
 
 def _orientation(data: bytes, image: Image.Image) -> int:
-    # Pillow would look for an opinion in XMP, which viewers do not ask.
+    # Pillow would otherwise use the orientation in XMP, which viewers ignore.
     image.info.pop("xmp", None)
     if isinstance(image, TiffImageFile):
-        return 1  # Pillow turns it while it loads
+        return 1  # Pillow applies it when loading
     orientation = orientation_in(data)
     if orientation is not None:
         return orientation
     value = image.getexif().get(ORIENTATION, 1)
-    return value if value in _TURNS else 1
+    return value if value in _TRANSPOSES else 1
 
 
 def _is_uniform(image: Image.Image) -> bool:
-    """Whether nothing was drawn, or no more than the first block, which a decoder makes up when there is no data."""
+    """Whether all pixels are equal outside the first block, which decoders fill even without data."""
     width, height = image.size
     rest = [(_BLOCK, 0, width, height), (0, _BLOCK, width, height)]
     boxes = [box for box in rest if box[0] < width and box[1] < height] or [(0, 0, width, height)]
@@ -176,22 +177,22 @@ def _is_uniform(image: Image.Image) -> bool:
     return bool((extrema[:, 0] == extrema[:, 1]).all())
 
 
-def _all_of(image: Image.Image) -> Image.Image:
+def _whole(image: Image.Image) -> Image.Image:
     encoding = encoding_of(image)
     return to_srgb(scalable(image), encoding)
 
 
-def _seen(image: Image.Image, extent: tuple[float, float], resize: Resize) -> Image.Image:
-    """Scale and cut in one step: only the pixels that the model sees are computed, and they are the same however the image is turned.
+def _resized(image: Image.Image, extent: tuple[float, float], resize: Resize) -> Image.Image:
+    """Scale and crop in one step, which computes only the model's pixels, in the same way for every orientation.
 
-    An image decoded at a fraction covers `extent` of its pixels.
+    `extent` is the part of the pixels that the image covers if it was decoded at a fraction.
     """
     encoding = encoding_of(image)
-    box = (0.0, 0.0, *extent) if resize.fit == "stretch" else _middle(extent, resize)
+    box = (0.0, 0.0, *extent) if resize.fit == "stretch" else _centre(extent, resize)
     return to_srgb(scaled(image, box, resize.size), encoding)
 
 
-def _middle(extent: tuple[float, float], resize: Resize) -> Box:
+def _centre(extent: tuple[float, float], resize: Resize) -> Box:
     width, height = extent
     side = min(width, height) * resize.size / resize.short_side
     left, top = (width - side) / 2, (height - side) / 2

@@ -1,6 +1,6 @@
-"""File formats: telling them by their first bytes and opening the allowed ones, header first.
+"""Opens photos of the supported formats, header first.
 
-Readers that start other programs (EPS, PDF) are never reached: each format has its one reader here, called directly.
+Each format has one Pillow reader, called directly: readers that start other programs (EPS, PDF) are never reached.
 Knows nothing of colours, scaling or the model.
 """
 
@@ -10,7 +10,6 @@ import struct
 import threading
 import warnings
 from collections.abc import Callable
-from enum import StrEnum
 
 from PIL import ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
@@ -22,48 +21,34 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.images.tiffs import prepare_tiff
+from tagger.images.tiff_options import prepare_tiff
+from tagger.photos.decoder_input import readable_file
+from tagger.photos.formats import BIG_ENDIAN_BIGTIFF, PhotoFormat, detect_format, is_iso_media
 from tagger.photos.jpeg import SEGMENT_LIMIT, scans_and_coding
-from tagger.photos.readable import readable_file
 
 
-class Format(StrEnum):
-    """The formats that are read; MPO is JPEG with more pictures behind the first."""
-
-    JPEG = "JPEG"
-    PNG = "PNG"
-    WEBP = "WebP"
-    TIFF = "TIFF"
-    GIF = "GIF"
-    BMP = "BMP"
-    AVIF = "AVIF"
-    HEIF = "HEIC"
-
-
-def format_of(data: bytes) -> Format:
-    """Tell the format by content; a file's name is no evidence.
+def require_format(data: bytes) -> PhotoFormat:
+    """Return the format of a photo, by its content.
 
     Raises:
-        PhotoFailed: no bytes, no image, or an image of a format that is not read.
+        PhotoFailed: there are no bytes, or they are no image, or an image of a format that cannot be read.
     """
     if not data:
         raise PhotoFailed(
             FailureKind.EMPTY, "The file has no content (0 bytes). Copy it again from where it came from."
         )
-    if data[4:8] == b"ftyp":
-        return _format_of_brands(data)
-    for magic, known in _MAGIC:
-        if data.startswith(magic):
-            return known
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return Format.WEBP
+    photo_format = detect_format(data)
+    if photo_format is not None and not data.startswith(BIG_ENDIAN_BIGTIFF):
+        return photo_format
+    if is_iso_media(data):
+        raise _unsupported("video or other ISO media")
     if not data.strip(b"\0"):
         raise PhotoFailed(
             FailureKind.CORRUPT,
             "The file holds nothing but zero bytes. Restore it from a backup or copy it again from the camera.",
         )
-    for magic, name in _OTHER_MAGIC:
-        if data.startswith(magic):
+    for signature, name in _UNSUPPORTED_SIGNATURES:
+        if data.startswith(signature):
             raise _unsupported(name)
     if data[:100].lstrip().lower().startswith(_WEB_PAGE):
         raise PhotoFailed(
@@ -76,16 +61,16 @@ def format_of(data: bytes) -> Format:
     )
 
 
-def open_header(data: bytes, photo_format: Format, max_pixels: int) -> ImageFile.ImageFile:
-    """Read the header only and hold its size against the limit; pixels come with the image's `load()`.
+def open_header(data: bytes, photo_format: PhotoFormat, max_pixels: int) -> ImageFile.ImageFile:
+    """Read the header and check the image's size. The image's `load()` decodes the pixels.
 
     Raises:
-        PhotoFailed: too many pixels, no pixels, or a reader that is not installed.
+        PhotoFailed: too many pixels, no pixels, or the format's reader is not installed.
     """
     _quiet_pillow()
-    if photo_format is Format.WEBP:
+    if photo_format is PhotoFormat.WEBP:
         _check_webp_canvas(data, max_pixels)
-    if photo_format in (Format.AVIF, Format.HEIF):
+    if photo_format in (PhotoFormat.AVIF, PhotoFormat.HEIF):
         _check_boxed_sizes(data, max_pixels)
     image = _reader(photo_format)(io.BytesIO(_readable(data)))
     check_pixels(*image.size, max_pixels)
@@ -97,7 +82,7 @@ def open_header(data: bytes, photo_format: Format, max_pixels: int) -> ImageFile
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Refuse an image without pixels, or with more than the limit."""
+    """Raise `PhotoFailed` for an image without pixels or with more than the limit."""
     if width <= 0 or height <= 0:
         raise PhotoFailed(
             FailureKind.CORRUPT, f"The image says it is {width} x {height} pixels. Restore it from a backup."
@@ -110,17 +95,7 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-_MAGIC = (
-    (b"\xff\xd8\xff", Format.JPEG),
-    (b"\x89PNG\r\n\x1a\n", Format.PNG),
-    (b"GIF87a", Format.GIF),
-    (b"GIF89a", Format.GIF),
-    (b"II*\0", Format.TIFF),
-    (b"MM\0*", Format.TIFF),
-    (b"II+\0", Format.TIFF),
-    (b"BM", Format.BMP),
-)
-_OTHER_MAGIC = (
+_UNSUPPORTED_SIGNATURES = (
     (b"%PDF", "PDF"),
     (b"%!PS", "PostScript"),
     (b"\xc5\xd0\xd3\xc6", "PostScript"),
@@ -142,32 +117,16 @@ _OTHER_MAGIC = (
     (b"DanM", "Microsoft Paint"),
     (b"LinS", "Microsoft Paint"),
     *((b"P%d" % number + space, "PNM") for number in range(1, 7) for space in (b"\n", b" ")),
-    (b"MM\0+", "big-endian BigTIFF"),
+    (BIG_ENDIAN_BIGTIFF, "big-endian BigTIFF"),
     (b"IIRO", "camera raw"),
     (b"IIU\0", "camera raw"),
     (b"FUJIFILMCCD-RAW", "camera raw"),
 )
 _WEB_PAGE = (b"<!doctype html", b"<html")
-_AVIF_BRANDS = {b"avif", b"avis"}
-_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 _BOXES_BYTES = 2**18
-"""Boxes with sizes come before the coded data and are small."""
+"""Boxes with sizes are small and come before the coded data."""
 _SCAN_LIMIT = 100
 """Progressive photos have about ten."""
-_FTYP_LIMIT_BYTES = 256
-"""A real brand list has a handful of entries; a longer one is read this far."""
-
-
-def _format_of_brands(data: bytes) -> Format:
-    end = min(int.from_bytes(data[:4], "big"), _FTYP_LIMIT_BYTES)
-    brands = {data[8:12], *(data[i : i + 4] for i in range(16, end, 4))}
-    if data[8:12] in _AVIF_BRANDS or (
-        brands & _AVIF_BRANDS and data[8:12] not in _HEIF_BRANDS - {b"mif1", b"msf1"}
-    ):
-        return Format.AVIF
-    if brands & _HEIF_BRANDS:
-        return Format.HEIF
-    raise _unsupported("video or other ISO media")
 
 
 def _unsupported(name: str) -> PhotoFailed:
@@ -177,19 +136,19 @@ def _unsupported(name: str) -> PhotoFailed:
     )
 
 
-_READERS: dict[Format, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
-    Format.JPEG: JpegImageFile,
-    Format.PNG: PngImageFile,
-    Format.WEBP: WebPImageFile,
-    Format.TIFF: TiffImageFile,
-    Format.GIF: GifImageFile,
-    Format.BMP: BmpImageFile,
-    Format.AVIF: AvifImageFile,
+_READERS: dict[PhotoFormat, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
+    PhotoFormat.JPEG: JpegImageFile,
+    PhotoFormat.PNG: PngImageFile,
+    PhotoFormat.WEBP: WebPImageFile,
+    PhotoFormat.TIFF: TiffImageFile,
+    PhotoFormat.GIF: GifImageFile,
+    PhotoFormat.BMP: BmpImageFile,
+    PhotoFormat.AVIF: AvifImageFile,
 }
 
 
-def _reader(photo_format: Format) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
-    if photo_format is not Format.HEIF:
+def _reader(photo_format: PhotoFormat) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
+    if photo_format is not PhotoFormat.HEIF:
         return _READERS[photo_format]
     try:
         reader: Callable[[io.BytesIO], ImageFile.ImageFile] = importlib.import_module(
@@ -198,7 +157,7 @@ def _reader(photo_format: Format) -> Callable[[io.BytesIO], ImageFile.ImageFile]
     except ImportError:
         raise PhotoFailed(
             FailureKind.UNSUPPORTED,
-            "Reading HEIC needs an extra: install landmark-tagger[heic], then retry what failed.",
+            "Reading HEIC needs an extra: install landmark-tagger[heic], then retry the failed photos.",
         ) from None
     return reader
 
@@ -214,7 +173,7 @@ def _readable(data: bytes) -> bytes:
 
 
 def _check_webp_canvas(data: bytes, max_pixels: int) -> None:
-    # Pillow makes the decoder, and the decoder its canvas, while reading the header.
+    # Pillow creates the decoder with its canvas while reading the header.
     if data[12:16] == b"VP8X" and len(data) >= 30:
         width = int.from_bytes(data[24:27], "little") + 1
         height = int.from_bytes(data[27:30], "little") + 1
@@ -222,7 +181,7 @@ def _check_webp_canvas(data: bytes, max_pixels: int) -> None:
 
 
 def _check_boxed_sizes(data: bytes, max_pixels: int) -> None:
-    # Their decoders have limits of their own and do not say that it was these.
+    # The decoders have limits of their own and do not report them as such.
     at = data.find(b"ispe", 0, _BOXES_BYTES)
     while at >= 0 and at + 16 <= len(data):
         width, height = struct.unpack_from(">II", data, at + 8)
@@ -232,7 +191,7 @@ def _check_boxed_sizes(data: bytes, max_pixels: int) -> None:
 
 
 def _check_scans(data: bytes) -> None:
-    """A scan of a few bytes costs as much as a look at the whole image."""
+    """A scan of a few bytes takes as much time as decoding the whole image."""
     scans, _ = scans_and_coding(data)
     if scans > _SCAN_LIMIT:
         raise PhotoFailed(
@@ -242,17 +201,17 @@ def _check_scans(data: bytes) -> None:
         )
 
 
-_quieting = threading.Lock()
+_filter_lock = threading.Lock()
 _PILLOW_MODULES = r"PIL\."
 
 
 def _quiet_pillow() -> None:
-    """Keep Pillow's remarks on odd metadata off the terminal, and from failing a photo where warnings are errors.
+    """Silence Pillow's warnings about metadata, also where warnings are errors.
 
-    A standing filter and not `catch_warnings`, which reader threads would restore over each other. It is looked for
-    each time because whoever restores the process's filters drops it.
+    A permanent filter, because `catch_warnings` is not thread-safe. It is checked each time because code that restores the
+    process's filters removes it.
     """
-    if any(getattr(known[3], "pattern", None) == _PILLOW_MODULES for known in warnings.filters):
+    if any(getattr(entry[3], "pattern", None) == _PILLOW_MODULES for entry in warnings.filters):
         return
-    with _quieting:
+    with _filter_lock:
         warnings.filterwarnings("ignore", category=Warning, module=_PILLOW_MODULES)

@@ -1,6 +1,6 @@
-"""Memory of images that are being decoded: what one takes, and room for those that are decoded at the same time.
+"""The memory of images that are being decoded: an estimate for each, and a budget for all of them.
 
-Many threads decode, each photo within the limit of pixels; together they would still fill the machine.
+Many threads decode, each an image within the limit of pixels; without a common budget they could fill the machine.
 """
 
 import ctypes
@@ -14,81 +14,82 @@ from functools import cache
 
 from PIL import Image
 
-from tagger.images.formats import Format
+from tagger.photos.formats import PhotoFormat
 
-ROOM_BYTES = 2 * 2**30
-"""What all images in a process may take at a time. One that takes more is decoded alone."""
-HELD_AT_MOST_S = 60.0
-"""No image takes so long: a decoder that does hangs, and nobody waits for it any more."""
-_LOOK_AGAIN_S = 1.0
+BUDGET_BYTES = 2 * 2**30
+"""For all images in the process. An image that needs more is decoded alone."""
+RESERVATION_LIMIT_S = 60.0
+"""No image takes this long: a decoder that does hangs, and its reservation no longer counts."""
+_CHECK_S = 1.0
 _LARGE_BYTES = 64 * 2**20
 
-_STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
-"""How Pillow keeps a pixel of a mode; of all others in four bytes."""
-_DECODERS_BYTES = {Format.WEBP: 12, Format.AVIF: 8, Format.HEIF: 8}
-"""What decoders that do not write into the image keep of a pixel beside it, as measured."""
-_COEFFICIENTS_BYTES = 6
-"""A progressive JPEG is kept as three coefficients of two bytes for each pixel, and cannot be decoded at a fraction."""
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+"""Bytes per pixel in Pillow's memory by mode; 4 for all other modes."""
+_DECODER_BYTES = {PhotoFormat.WEBP: 12, PhotoFormat.AVIF: 8, PhotoFormat.HEIF: 8}
+"""Bytes per pixel that decoders with buffers of their own need in addition, as measured."""
+_COEFFICIENT_BYTES = 6
+"""A progressive JPEG is held as three two-byte coefficients per pixel of its full size, even if decoded at a fraction."""
 
 
-def needed_bytes(image: Image.Image, photo_format: Format, full_size: tuple[int, int]) -> int:
-    """What decoding an opened image will take at most; its size may be a fraction of its `full_size`."""
+def needed_bytes(image: Image.Image, photo_format: PhotoFormat, full_size: tuple[int, int]) -> int:
+    """Estimate the most memory that decoding an opened image takes. Its size may be a fraction of `full_size`."""
     pixels = image.width * image.height
-    needed = pixels * (_STORED_BYTES.get(image.mode, 4) + _DECODERS_BYTES.get(photo_format, 0))
-    if photo_format is Format.JPEG and "progressive" in image.info:
-        needed += full_size[0] * full_size[1] * _COEFFICIENTS_BYTES
+    needed = pixels * (_PIXEL_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(photo_format, 0))
+    if photo_format is PhotoFormat.JPEG and "progressive" in image.info:
+        needed += full_size[0] * full_size[1] * _COEFFICIENT_BYTES
     return needed
 
 
-class Room:
-    """A number of bytes that threads share; whoever comes first goes first, so that a large image is not passed over for ever."""
+class MemoryBudget:
+    """A number of bytes that threads share, first come, first served, so that large images are not starved."""
 
     def __init__(self, size_bytes: int) -> None:
         self._size_bytes = size_bytes
         self.waiting: set[int] = set()
-        """Threads, by their number, that wait for room."""
-        self._changed = threading.Condition()  # guards all that follows
+        """The ids of threads that wait."""
+        self._changed = threading.Condition()  # guards the fields below
         self._queue: deque[object] = deque()
-        self._holders: dict[object, _Holder] = {}
+        self._reservations: dict[object, _Reservation] = {}
 
     @contextmanager
-    def holding(self, needed_bytes: int) -> Iterator[None]:
-        """Wait until there is room for so many bytes, or nobody else has any, and hold them meanwhile."""
-        me = object()
+    def reserve(self, needed_bytes: int) -> Iterator[None]:
+        """Reserve bytes inside the context; wait until they are free or nobody else holds any."""
+        key = object()
         with self._changed:
-            self._queue.append(me)
+            self._queue.append(key)
             self.waiting.add(threading.get_ident())
-            while not (self._queue[0] is me and self._fits(needed_bytes)):
-                self._changed.wait(_LOOK_AGAIN_S)
+            while not (self._queue[0] is key and self._fits(needed_bytes)):
+                self._changed.wait(_CHECK_S)
             self.waiting.discard(threading.get_ident())
             self._queue.popleft()
-            self._holders[me] = _Holder(needed_bytes, time.monotonic())
+            self._reservations[key] = _Reservation(needed_bytes, time.monotonic())
             self._changed.notify_all()
         try:
             yield
         finally:
             if needed_bytes >= _LARGE_BYTES:
-                give_back_memory()
+                trim_memory()
             with self._changed:
-                del self._holders[me]
+                del self._reservations[key]
                 self._changed.notify_all()
 
     def _fits(self, needed_bytes: int) -> bool:
-        lately = time.monotonic() - HELD_AT_MOST_S
-        held_bytes = sum(holder.size_bytes for holder in self._holders.values() if holder.since_s > lately)
-        return held_bytes == 0 or held_bytes + needed_bytes <= self._size_bytes
+        expired_at = time.monotonic() - RESERVATION_LIMIT_S
+        active = [each for each in self._reservations.values() if each.started_at > expired_at]
+        reserved_bytes = sum(reservation.size_bytes for reservation in active)
+        return reserved_bytes == 0 or reserved_bytes + needed_bytes <= self._size_bytes
 
 
 @dataclass(frozen=True)
-class _Holder:
-    """Bytes that are held, and since when."""
+class _Reservation:
+    """Bytes in use, and since when (monotonic seconds)."""
 
     size_bytes: int
-    since_s: float
+    started_at: float
 
 
-def give_back_memory() -> None:
-    """Have the allocator return what is free: it keeps what each thread once needed, and all of that adds up."""
+def trim_memory() -> None:
+    """Return free memory to the system: glibc keeps what each thread's arena once needed, which adds up."""
     trim = _malloc_trim()
     if trim:
         trim(0)
@@ -99,9 +100,9 @@ def _malloc_trim() -> Callable[[int], int] | None:
     try:
         trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):
-        return None  # Another system's allocator, which has ways of its own.
+        return None  # not glibc
     return trim
 
 
-ROOM = Room(ROOM_BYTES)
-"""This process's."""
+MEMORY_BUDGET = MemoryBudget(BUDGET_BYTES)
+"""The budget of this process."""

@@ -1,7 +1,7 @@
-"""JPEGs so ordinary that any decoder gives the same picture of them: the ones that another decoder than Pillow's may have.
+"""Recognises plain JPEGs, which all decoders decode to the same image, so that a GPU's decoder may decode them.
 
-Everything that is odd in the least is not plain and goes the way of all photos, which knows what viewers show of it.
-Never raises on bad input, and imports no torch.
+JPEGs with any unusual feature are not plain; `decode_photo` decodes them as viewers do. Never raises on bad input and imports
+no torch.
 """
 
 import re
@@ -13,17 +13,17 @@ from tagger.images.colours import Encoding, to_srgb
 from tagger.photos.containers import orientation_in
 
 MOST_PIXELS = 64_000_000
-"""A device decodes at full size and computes in floats; what is larger would take gigabytes there."""
+"""A device decodes at full size and computes in floats; larger images would take gigabytes."""
 MOST_BYTES = 64 * 2**20
 LEAST_SIDE = 64
-"""Decoders in hardware read nothing smaller, and a small image costs a core next to nothing."""
+"""Hardware decoders reject smaller images, and a CPU core decodes those quickly."""
 
 
 @dataclass(frozen=True)
 class PlainJpeg:
-    """`data` is the file up to the picture's end, not copied; `width` and `height` are the upright photo's own.
+    """`data` is the file up to the end of the image, not copied; `width` and `height` are those of the upright photo.
 
-    `orientation` is 1 to 8, as EXIF counts: what the decoder gives has still to be turned.
+    `orientation` is the EXIF orientation, 1 to 8, which has to be applied to the decoded image.
     """
 
     data: memoryview
@@ -33,9 +33,9 @@ class PlainJpeg:
 
 
 def plain_jpeg(data: bytes, *, max_pixels: int) -> PlainJpeg | None:
-    """The picture of a baseline JPEG: 8 bits, YCbCr that is sRGB, one scan, whole up to its end. None for all others."""
+    """Return the image of a complete baseline JPEG with 8 bits, YCbCr for sRGB, and one scan; None for all others."""
     head = _head(data)
-    if head is None or len(data) > MOST_BYTES or not (_is_usual(head) and _shows_srgb(head)):
+    if head is None or len(data) > MOST_BYTES or not (_is_common(head) and _is_srgb(head)):
         return None
     end = _MARKER_IN_SCAN.search(data, head.end)
     if end is None or end.group() != _EOI:
@@ -52,19 +52,19 @@ _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _SOF, _DHT, _SOS, _DQT, _DRI, _COM, _APP2, _APP14 = 0xC0, 0xC4, 0xDA, 0xDB, 0xDD, 0xFE, 0xE2, 0xEE
 _BASELINE = {_SOF, _DHT, _SOS, _DQT, _DRI, _COM, *range(0xE0, 0xF0)}
 _MOST_SEGMENTS = 1000
-"""A large profile and a depth map take some hundred."""
+"""A large profile and a depth map take a few hundred."""
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
 _SAMPLINGS = (0x11, 0x21, 0x22)
-"""4:4:4, 4:2:2 and 4:2:0: how many pixels of brightness there are to one of colour, across and down."""
+"""4:4:4, 4:2:2 and 4:2:0: the horizontal and vertical sampling factors of luminance."""
 _COMPONENTS = b"\1\2\3"
-"""Brightness and two of colour. Of other numbers decoders think differently."""
+"""Component ids of Y, Cb and Cr. Decoders interpret other ids differently."""
 _WHOLE_RANGE = b"\0\x3f\0"
 _MOST_DC_BITS = 11
 
 
 @dataclass(frozen=True)
 class _Head:
-    """All segments up to the coded data, which begins at `end`: their contents by marker."""
+    """The contents of all segments before the coded data, by marker. The coded data begins at `end`."""
 
     segments: dict[int, list[bytes]]
     end: int
@@ -76,7 +76,7 @@ class _Head:
 
 
 def _head(data: bytes) -> _Head | None:
-    """None where anything but well-formed segments of a baseline JPEG comes before its first scan."""
+    """None if there is anything but well-formed segments of a baseline JPEG before the first scan."""
     if not data.startswith(_SOI):
         return None
     segments: dict[int, list[bytes]] = {}
@@ -95,8 +95,8 @@ def _head(data: bytes) -> _Head | None:
     return None
 
 
-def _is_usual(head: _Head) -> bool:
-    """One frame of three components in 8 bits, coded together in one scan with tables that are there."""
+def _is_common(head: _Head) -> bool:
+    """Whether there is one frame with three 8-bit components, coded in one scan whose tables are present."""
     frames, scan = head.segments.get(_SOF, []), head.segments[_SOS][0]
     if len(frames) != 1 or len(frames[0]) != 15 or len(scan) != 10:
         return False
@@ -109,20 +109,20 @@ def _is_usual(head: _Head) -> bool:
         return False
     sampled = frame[7] in _SAMPLINGS and frame[10] == frame[13] == 0x11
     codes = {code for coder in scan[2:7:2] for code in (coder >> 4, 0x10 | coder & 0x0F)}
-    quantisers, known = _quantisers(head.segments.get(_DQT, [])), _codes(head.segments.get(_DHT, []))
-    return sampled and set(frame[8::3]) <= quantisers and codes <= known
+    quantisers, huffman_ids = _quantisers(head.segments.get(_DQT, [])), _codes(head.segments.get(_DHT, []))
+    return sampled and set(frame[8::3]) <= quantisers and codes <= huffman_ids
 
 
 def _quantisers(segments: list[bytes]) -> set[int]:
-    """The numbers of the quantisation tables; none where one is not of bytes."""
+    """The ids of the quantisation tables; empty if one does not consist of bytes."""
     if any(len(segment) % 65 for segment in segments):
         return set()
     return {segment[at] for segment in segments for at in range(0, len(segment), 65)}
 
 
 def _codes(segments: list[bytes]) -> set[int]:
-    """The numbers of the Huffman tables, 16 and more for those of details; none where one is not a code."""
-    known = set()
+    """The ids of the Huffman tables, from 16 for AC tables; empty if one is not a valid code."""
+    ids = set()
     for segment in segments:
         rest = segment
         while rest:
@@ -132,18 +132,18 @@ def _codes(segments: list[bytes]) -> set[int]:
                 return set()
             if number < 0x10 and max(symbols, default=0) > _MOST_DC_BITS:
                 return set()
-            known.add(number)
+            ids.add(number)
             rest = rest[17 + len(symbols) :]
-    return known
+    return ids
 
 
 def _is_code(counts: bytes) -> bool:
-    """Whether there are as many codes of each length as can be told apart."""
+    """Whether the numbers of codes per length form a prefix code."""
     taken = sum(count << (16 - length) for length, count in enumerate(counts, start=1))
     return len(counts) == 16 and 0 < taken <= 2**16
 
 
-def _shows_srgb(head: _Head) -> bool:
+def _is_srgb(head: _Head) -> bool:
     adobe = [segment for segment in head.segments.get(_APP14, []) if segment.startswith(b"Adobe")]
     if any(len(segment) < 12 or segment[11] != 1 for segment in adobe):  # 1: YCbCr
         return False
@@ -153,9 +153,9 @@ def _shows_srgb(head: _Head) -> bool:
     pieces.sort(key=lambda piece: piece[0])
     if [(piece[0], piece[1]) for piece in pieces] != [(n + 1, len(pieces)) for n in range(len(pieces))]:
         return False
-    return not pieces or _changes_nothing(b"".join(piece[2:] for piece in pieces))
+    return not pieces or _is_identity(b"".join(piece[2:] for piece in pieces))
 
 
-def _changes_nothing(profile: bytes) -> bool:
+def _is_identity(profile: bytes) -> bool:
     probe = Image.new("RGB", (1, 1))
     return to_srgb(probe, Encoding(None, profile, None)) is probe

@@ -1,1 +1,1 @@
-"""The ledger: jobs and items in SQL, which is the truth about work; Redis only carries messages."""
+"""The ledger: jobs, items and chunks in SQL. SQL is the truth about work; Redis only carries messages."""

@@ -1,40 +1,57 @@
-"""What has to be sent to the workers, and what of it got lost on the way.
+"""Which chunks to send to the workers, and which messages Redis has lost.
 
-A job has a window of messages in Redis, so that jobs of one priority take turns (see windows). Redis may lose messages;
-the ledger knows which chunks wait. Sending one twice is harmless: a chunk is claimed once.
+Redis holds messages for each job's dispatch window only, its first open chunks, so that jobs of one priority alternate.
+Redis may lose messages: the ledger knows which chunks wait. Sending a chunk twice is harmless, it is claimed once.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
 
-from tagger.database import Database, db_now
+from tagger.database.connection import Database
+from tagger.database.statements import db_now
+from tagger.database.tables import JobState, Priority, Runner, chunks, job_items, jobs, photos, workers
 from tagger.ledger.chunks import ChunkName
 from tagger.ledger.jobs import CLAIMABLE
-from tagger.ledger.windows import in_window, window_size
-from tagger.tables import JobState, Priority, Runner, chunks, job_items, jobs, photos
 
 SEND_PAGE = 1000
-SENT_LONG_AGO_S = 15.0
-"""A message younger than this may still be on its way."""
+LOST_AFTER_S = 15.0
+"""A younger message may still be on its way to a worker."""
+WORKER_TIMEOUT_S = 30.0
+"""A worker without a heartbeat for this long is not active. Heartbeats come every 10 s."""
+LEAST_WINDOW = 8
+CHUNKS_PER_WORKER = 4
+"""Two that a worker processes, and two in the queue while the next are sent."""
+_NO_LIMIT = 2**31 - 1
+
+IS_WAITING = (
+    chunks.c.done.is_(False),
+    chunks.c.lease_until.is_(None),
+    jobs.c.runner == Runner.WORKERS,
+    jobs.c.state.in_(CLAIMABLE),
+)
+"""The conditions, on chunks joined with jobs, that a chunk waits for a worker."""
 
 
 @dataclass(frozen=True)
 class WaitingChunk:
-    """A chunk whose message is to be sent."""
+    """A chunk whose message is due."""
 
     name: ChunkName
     priority: Priority
 
 
-def unsent(database: Database, job_id: int | None = None) -> list[WaitingChunk]:
-    """The chunks whose message has to be sent now, at most SEND_PAGE: urgent jobs first, those of one priority by turns."""
+def unsent_chunks(database: Database, job_id: int | None = None) -> list[WaitingChunk]:
+    """The chunks (of one job) whose message is due, at most SEND_PAGE.
+
+    Interactive jobs come first; jobs of one priority alternate.
+    """
     turn = func.row_number().over(partition_by=chunks.c.job_id, order_by=chunks.c.chunk)
     query = (
         select(chunks.c.job_id, chunks.c.chunk, jobs.c.priority)
         .select_from(jobs.join(chunks, chunks.c.job_id == jobs.c.id))
-        .where(*WAITING, chunks.c.sent_at.is_(None))
+        .where(*IS_WAITING, chunks.c.sent_at.is_(None))
         .order_by(jobs.c.priority.desc(), turn, chunks.c.job_id)
         .limit(SEND_PAGE)
     )
@@ -45,8 +62,33 @@ def unsent(database: Database, job_id: int | None = None) -> list[WaitingChunk]:
     return [WaitingChunk(ChunkName(row.job_id, row.chunk), Priority(row.priority)) for row in rows]
 
 
+def window_size(connection: Connection) -> int:
+    """The number of a job's chunks that may be claimed or in Redis at once, enough for all active workers."""
+    active = workers.c.heartbeat_at > db_now() - WORKER_TIMEOUT_S
+    count = connection.scalar(select(func.count()).select_from(workers).where(active)) or 0
+    return max(LEAST_WINDOW, CHUNKS_PER_WORKER * count)
+
+
+def in_window(size: int) -> ColumnElement[bool]:
+    """The condition, on chunks joined with jobs, that a chunk is among its job's first `size` open chunks.
+
+    Claimed and sent chunks are always among them, so queries with this condition do not read thousands of others.
+    """
+    other = chunks.alias("other")
+    end = (
+        select(other.c.chunk)
+        .where(other.c.job_id == jobs.c.id, other.c.done.is_(False))
+        .order_by(other.c.chunk)
+        .offset(size)
+        .limit(1)
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+    return and_(chunks.c.done.is_(False), chunks.c.chunk < func.coalesce(end, _NO_LIMIT))
+
+
 def mark_sent(database: Database, sent: Sequence[WaitingChunk]) -> None:
-    """Remember that the messages are in Redis."""
+    """Record that the messages are in Redis."""
     statement = update(chunks).where(
         chunks.c.job_id == bindparam("job"), chunks.c.chunk == bindparam("number"), chunks.c.sent_at.is_(None)
     )
@@ -57,23 +99,23 @@ def mark_sent(database: Database, sent: Sequence[WaitingChunk]) -> None:
         )
 
 
-def return_expired(database: Database) -> int:
-    """Take chunks from workers whose lease has ended; they are sent again. Returns how many."""
+def release_expired(database: Database) -> int:
+    """Release the chunks whose lease has expired, to be sent again. Returns their number."""
     with database.write() as connection:
-        returned = connection.execute(
+        released = connection.execute(
             update(chunks)
             .where(chunks.c.done.is_(False), chunks.c.lease_until < db_now())
             .values(token=None, lease_until=None, worker=None, sent_at=None)
         )
-    return returned.rowcount
+    return released.rowcount
 
 
-def send_again(database: Database, in_redis: int) -> int:
-    """Mark as unsent what Redis lost: more chunks wait to be claimed than Redis has messages. Returns how many.
+def reset_lost_messages(database: Database, in_redis: int) -> int:
+    """Mark as unsent what Redis has lost: more chunks wait than the `in_redis` messages there. Returns their number.
 
-    Queues are first in, first out, so the ones sent longest ago are the lost ones; a wrong guess costs a message.
+    Queues are first in, first out, so the messages sent first are the lost ones. A wrong guess costs one message.
     """
-    sent: tuple[ColumnElement[bool], ...] = (*WAITING, chunks.c.sent_at < db_now() - SENT_LONG_AGO_S)
+    sent: tuple[ColumnElement[bool], ...] = (*IS_WAITING, chunks.c.sent_at < db_now() - LOST_AFTER_S)
     joined = jobs.join(chunks, chunks.c.job_id == jobs.c.id)
     with database.read() as connection:
         sent = (*sent, in_window(window_size(connection)))
@@ -100,10 +142,10 @@ def send_again(database: Database, in_redis: int) -> int:
     return len(lost)
 
 
-def waiting_roots(database: Database) -> dict[int, list[int]]:
-    """The jobs that wait for a root that is away, and the roots of what is not done of them.
+def roots_of_suspended_jobs(database: Database) -> dict[int, list[int]]:
+    """The jobs that wait for a root, with the roots of their open items.
 
-    A scan goes root by root, so the ends of a chunk tell its roots; millions of items need not be read for it.
+    Items are ordered by root, so the first and last item of each chunk tell its roots and the rest is not read.
     """
     ends = job_items.c.position.in_((chunks.c.first, chunks.c.last))
     query = (
@@ -114,18 +156,18 @@ def waiting_roots(database: Database) -> dict[int, list[int]]:
         .where(jobs.c.state == JobState.WAITING, chunks.c.done.is_(False))
         .distinct()
     )
-    found: dict[int, list[int]] = {}
+    roots: dict[int, list[int]] = {}
     with database.read() as connection:
         for row in connection.execute(query):
-            found.setdefault(row.id, []).append(row.root_id)
-    return found
+            roots.setdefault(row.id, []).append(row.root_id)
+    return roots
 
 
-def wake(database: Database, job_ids: Iterable[int]) -> None:
-    """The roots of these jobs are there again: queue what is left of them."""
+def resume_suspended_jobs(database: Database, job_ids: Iterable[int]) -> None:
+    """Queue the open items of jobs whose roots are available again."""
     with database.write() as connection:
         for job_id in job_ids:
-            make_due(connection, job_id)
+            reset_messages(connection, job_id)
             connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job_id, jobs.c.state == JobState.WAITING)
@@ -133,19 +175,10 @@ def wake(database: Database, job_ids: Iterable[int]) -> None:
             )
 
 
-def make_due(connection: Connection, job_id: int) -> None:
-    """The job stood still, and its messages were thrown away: they are to be sent again.
+def reset_messages(connection: Connection, job_id: int) -> None:
+    """Mark the messages of a suspended or paused job as unsent, since workers discarded them.
 
-    Call it before the job itself is changed, as those who store lock the chunk first.
+    Call it before the job is changed: those that store outcomes lock the chunk first.
     """
-    thrown_away = (chunks.c.done.is_(False), chunks.c.lease_until.is_(None), chunks.c.sent_at.is_not(None))
-    connection.execute(update(chunks).where(chunks.c.job_id == job_id, *thrown_away).values(sent_at=None))
-
-
-WAITING = (
-    chunks.c.done.is_(False),
-    chunks.c.lease_until.is_(None),
-    jobs.c.runner == Runner.WORKERS,
-    jobs.c.state.in_(CLAIMABLE),
-)
-"""Of a chunk joined with its job: it waits for a worker."""
+    discarded = (chunks.c.done.is_(False), chunks.c.lease_until.is_(None), chunks.c.sent_at.is_not(None))
+    connection.execute(update(chunks).where(chunks.c.job_id == job_id, *discarded).values(sent_at=None))

@@ -1,1 +1,1 @@
-"""What is written in photo files beside the picture: reading what the camera noted."""
+"""The metadata of photo files: reading capture time and position, and writing tags to XMP, EXIF and IPTC."""

@@ -1,23 +1,23 @@
-"""What the camera noted in a photo: when it was taken, and where the camera stood.
+"""Capture time and position from a photo's EXIF.
 
-Garbage is common in these fields, so whatever does not make sense is absent. Knows nothing of writing.
+These fields often hold invalid values, which are returned as None. Knows nothing of writing.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from tagger.metadata.boxes import read_boxes
+from tagger.metadata.formats.heif import read_heif_blocks
 from tagger.photos.containers import exif_of
 from tagger.photos.tiff import Directory, TiffBlock, open_tiff
 
 DERIVED = b"ASCII\0\0\0landmark-tagger"
-"""The GPSProcessingMethod of a position that is a landmark's and was written by this program."""
+"""The GPSProcessingMethod of a landmark's position that this program wrote."""
 
 
 @dataclass(frozen=True)
 class CameraFacts:
-    """`taken_at` is the camera's local time without a zone, as EXIF has it; the position is in degrees."""
+    """`taken_at` is the camera's local time without a zone, as in EXIF. `latitude` and `longitude` are degrees."""
 
     taken_at: datetime | None = None
     latitude: float | None = None
@@ -25,20 +25,20 @@ class CameraFacts:
 
 
 def camera_facts(data: bytes) -> CameraFacts:
-    """Read what makes sense of a photo's EXIF; never raises. A position that this program derived is not the camera's."""
-    block = open_tiff(exif_of(data) or read_boxes(data).exif or b"")
+    """Read the valid fields of a photo's EXIF; never raises. A position that this program wrote is ignored."""
+    block = open_tiff(exif_of(data) or read_heif_blocks(data).exif or b"")
     main = block.directory(block.first) if block else None
     if block is None or main is None:
         return CameraFacts()
-    gps = _pointed(block, main, _GPS_POINTER)
+    gps = _child_directory(block, main, _GPS_POINTER)
     latitude, longitude = (None, None) if _is_derived(gps) else _position(block, gps)
-    return CameraFacts(_taken_at(main, _pointed(block, main, _EXIF_POINTER)), latitude, longitude)
+    return CameraFacts(_taken_at(main, _child_directory(block, main, _EXIF_POINTER)), latitude, longitude)
 
 
-def position_noted(block: TiffBlock) -> tuple[float, float] | tuple[None, None]:
-    """The position in an EXIF block in degrees, whoever noted it."""
+def exif_position(block: TiffBlock) -> tuple[float, float] | tuple[None, None]:
+    """The position in an EXIF block in degrees, whether written by a camera or by this program."""
     main = block.directory(block.first)
-    return _position(block, _pointed(block, main, _GPS_POINTER)) if main else (None, None)
+    return _position(block, _child_directory(block, main, _GPS_POINTER)) if main else (None, None)
 
 
 _EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
@@ -50,7 +50,7 @@ _TIME_BYTES = 32
 
 @dataclass(frozen=True)
 class _Axis:
-    """Where EXIF keeps one coordinate: the tags of its hemisphere and value, positive hemisphere first."""
+    """The tags of a coordinate's hemisphere and value, the valid hemispheres (positive first), and the largest value."""
 
     ref_tag: int
     tag: int
@@ -62,17 +62,17 @@ _LATITUDE = _Axis(1, 2, b"NS", 90)
 _LONGITUDE = _Axis(3, 4, b"EW", 180)
 
 
-def _pointed(block: TiffBlock, main: Directory, pointer: int) -> Directory | None:
+def _child_directory(block: TiffBlock, main: Directory, pointer: int) -> Directory | None:
     offsets = block.integers(main.entries.get(pointer))
     return block.directory(offsets[0]) if len(offsets) == 1 else None
 
 
 def _taken_at(main: Directory, exif: Directory | None) -> datetime | None:
-    """The time of the shot, else of the scan, else of the last change, which is all that some phones write."""
-    noted = exif.entries if exif else {}
+    """The time of capture, else of digitisation, else of the last change, which is the only time that some phones write."""
+    exif_entries = exif.entries if exif else {}
     for entry in (
-        noted.get(_DATE_TIME_ORIGINAL),
-        noted.get(_DATE_TIME_DIGITIZED),
+        exif_entries.get(_DATE_TIME_ORIGINAL),
+        exif_entries.get(_DATE_TIME_DIGITIZED),
         main.entries.get(_DATE_TIME),
     ):
         taken_at = _time(bytes(entry.raw[:_TIME_BYTES])) if entry else None
@@ -82,10 +82,10 @@ def _taken_at(main: Directory, exif: Directory | None) -> datetime | None:
 
 
 def _time(raw: bytes) -> datetime | None:
-    found = _TIME.match(raw)
-    if found is None:
+    match = _TIME.match(raw)
+    if match is None:
         return None
-    year, month, day, hour, minute, second = (int(part) for part in found.groups())
+    year, month, day, hour, minute, second = (int(part) for part in match.groups())
     try:
         return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - EXIF has no zone
     except ValueError:
@@ -100,18 +100,18 @@ def _is_derived(gps: Directory | None) -> bool:
 def _position(block: TiffBlock, gps: Directory | None) -> tuple[float, float] | tuple[None, None]:
     latitude = _degrees(block, gps, _LATITUDE) if gps else None
     longitude = _degrees(block, gps, _LONGITUDE) if gps else None
-    # Cameras without a fix write zeros; nobody photographs landmarks in the Gulf of Guinea at exactly 0, 0.
+    # Cameras without a GPS fix write zeros. There is no landmark at exactly 0, 0, which is in the Gulf of Guinea.
     if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
         return None, None
     return latitude, longitude
 
 
 def _degrees(block: TiffBlock, gps: Directory, axis: _Axis) -> float | None:
-    """Degrees, minutes and seconds with their hemisphere; without a hemisphere it is no position."""
+    """Degrees, minutes and seconds with their hemisphere as decimal degrees; None without a valid hemisphere."""
     ref = gps.entries.get(axis.ref_tag)
-    side = bytes(ref.raw[:1]).upper() if ref else b""
+    hemisphere = bytes(ref.raw[:1]).upper() if ref else b""
     parts = block.fractions(gps.entries.get(axis.tag))
-    if not side or side not in axis.refs or not 1 <= len(parts) <= 3 or parts[0][1] == 0:
+    if not hemisphere or hemisphere not in axis.refs or not 1 <= len(parts) <= 3 or parts[0][1] == 0:
         return None
     degrees = 0.0
     for (numerator, denominator), unit in zip(parts, (1, 60, 3600), strict=False):
@@ -120,4 +120,4 @@ def _degrees(block: TiffBlock, gps: Directory, axis: _Axis) -> float | None:
         degrees += numerator / (denominator or 1) / unit
     if not 0 <= degrees <= axis.limit:
         return None
-    return -degrees if side == axis.refs[1:] else degrees
+    return -degrees if hemisphere == axis.refs[1:] else degrees

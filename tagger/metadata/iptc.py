@@ -1,15 +1,15 @@
-"""IPTC datasets (IIM): our keywords put in and taken out again, and what they say.
+"""IPTC datasets (IIM): reading them, and adding and removing our keywords.
 
-Keywords are inserted among the others and nothing else changes by a byte. Knows nothing of the Photoshop resource around
-the datasets, nor of its digest.
+Keywords are inserted after the existing ones, and no other byte changes. Knows nothing of the Photoshop resource around
+the datasets, or of its digest.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tagger.metadata.additions import Additions
-from tagger.metadata.refusals import RefusalKind, WriteRefused
+from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata.tag_fields import TagFields
 
 KEYWORDS = "IPTC:Keywords"
 
@@ -22,94 +22,91 @@ _UTF8 = b"\x1b%G"
 _KEYWORD_BYTES = 64
 
 
-def add(datasets: bytes, additions: Additions) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-    """Add the keywords that are not there yet and that fit whole, and say which as (field, value).
+def add(datasets: bytes, tag_fields: TagFields) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """Add the keywords that are missing and not too long; return them as (field, value), too.
 
     Raises:
-        WriteRefused: the datasets do not hold together.
+        WriteRefused: the datasets are broken.
     """
-    there = _parted(datasets)
-    keywords = _new_keywords(there, additions.keywords)
-    at = _place(there)
-    put = b"".join(_dataset(keyword) for keyword in keywords)
-    return datasets[:at] + put + datasets[at:], tuple((KEYWORDS, keyword) for keyword in keywords)
+    parsed = _parse(datasets)
+    keywords = _new_keywords(parsed, tag_fields.keywords)
+    at = _insertion_offset(parsed)
+    inserted = b"".join(_pack_keyword(keyword) for keyword in keywords)
+    return datasets[:at] + inserted + datasets[at:], tuple((KEYWORDS, keyword) for keyword in keywords)
 
 
 def remove(datasets: bytes, added: Sequence[tuple[str, str]]) -> bytes:
-    """Take out the `added` keywords that are still there.
+    """Remove the `added` keywords that still exist.
 
     Raises:
-        WriteRefused: the datasets do not hold together.
+        WriteRefused: the datasets are broken.
     """
     keywords = [value for field, value in added if field == KEYWORDS]
     if not keywords:
         return datasets
-    there = _parted(datasets)
-    padding = datasets[_end(there) :]
-    # Ours stand last, so of equal ones the last goes.
+    parsed = _parse(datasets)
+    padding = datasets[_end(parsed) :]
+    # Ours come last, so of equal keywords the last is removed.
     for keyword in reversed(keywords):
-        ours = [at for at, dataset in enumerate(there) if dataset.whole == _dataset(keyword)]
-        if ours:
-            del there[ours[-1]]
-    return b"".join(dataset.whole for dataset in there) + padding
+        our_datasets = [at for at, dataset in enumerate(parsed) if dataset.whole == _pack_keyword(keyword)]
+        if our_datasets:
+            del parsed[our_datasets[-1]]
+    return b"".join(dataset.whole for dataset in parsed) + padding
 
 
-def only_ours_differs(before: bytes, after: bytes, added: Sequence[tuple[str, str]]) -> str | None:
-    """Compare two rows of datasets: None if the `added` keywords are all that `after` has more, in one place.
-
-    Otherwise the difference in words.
-    """
-    put = b"".join(_dataset(value) for field, value in added if field == KEYWORDS)
-    if not put:
-        return None if before == after else "The IPTC data differs though nothing of it is ours."
+def insertion_difference(before: bytes, after: bytes, added: Sequence[tuple[str, str]]) -> str | None:
+    """Return None if `after` is `before` with the `added` keywords inserted at one offset, else the difference in words."""
+    inserted = b"".join(_pack_keyword(value) for field, value in added if field == KEYWORDS)
+    if not inserted:
+        return None if before == after else "The IPTC data differs although none of it is ours."
     try:
-        there = _parted(before)
+        parsed = _parse(before)
     except WriteRefused as refused:
         return refused.text
-    for at in (0, *(dataset.end for dataset in there)):
-        if after[at : at + len(put)] == put and before[:at] + put + before[at:] == after:
+    for at in (0, *(dataset.end for dataset in parsed)):
+        if after[at : at + len(inserted)] == inserted and before[:at] + inserted + before[at:] == after:
             return None
-    return "In the IPTC data something else than our keywords differs."
+    return "The IPTC data differs in more than our keywords."
 
 
-def only_ours_went(before: bytes, after: bytes, added: Sequence[tuple[str, str]]) -> str | None:
-    """Compare datasets that others may have changed with what is left of them: None if only `added` keywords went.
+def removal_difference(before: bytes, after: bytes, added: Sequence[tuple[str, str]]) -> str | None:
+    """Return None if `after` is `before`, which others may have changed, less some of the `added` keywords.
 
     Otherwise the difference in words.
     """
     if before == after:
         return None
-    ours = {_dataset(value) for field, value in added if field == KEYWORDS}
+    our_datasets = {_pack_keyword(value) for field, value in added if field == KEYWORDS}
     try:
-        there, left = _parted(before), _parted(after)
+        parsed, remaining = _parse(before), _parse(after)
     except WriteRefused as refused:
         return refused.text
     at = 0
-    for dataset in there:
-        if at < len(left) and left[at].whole == dataset.whole:
+    for dataset in parsed:
+        if at < len(remaining) and remaining[at].whole == dataset.whole:
             at += 1
-        elif dataset.whole not in ours:
+        elif dataset.whole not in our_datasets:
             break
     else:
-        if at == len(left) and before[_end(there) :] == after[_end(left) :]:
+        if at == len(remaining) and before[_end(parsed) :] == after[_end(remaining) :]:
             return None
-    return "In the IPTC data something else than our keywords differs."
+    return "The IPTC data differs in more than our keywords."
 
 
 def read(datasets: bytes) -> dict[str, list[str]]:
-    """What the datasets say, by the names that exiftool has, as far as they hold together."""
-    there = list(_walk(datasets))
-    unicode = _is_unicode(there)
-    said: dict[str, list[str]] = {}
-    for dataset in there:
+    """The datasets' values by their names in exiftool, up to the first broken dataset."""
+    parsed = list(_iterate(datasets))
+    unicode = _is_unicode(parsed)
+    values: dict[str, list[str]] = {}
+    for dataset in parsed:
         if (name := _NAMES.get(dataset.number)) and (text := _text(dataset.value, unicode=unicode)):
-            said.setdefault(f"IPTC:{name}", []).append(text)
-    return said
+            values.setdefault(f"IPTC:{name}", []).append(text)
+    return values
 
 
 @dataclass(frozen=True)
 class _Dataset:
-    """One value: its (record, number), where it starts, and its bytes with those in front of it."""
+    """One dataset: its (record, number), its offset, and its bytes with the header."""
 
     number: tuple[int, int]
     start: int
@@ -146,8 +143,8 @@ _NAMES = {
 }
 
 
-def _walk(datasets: bytes) -> Iterator[_Dataset]:
-    """Yield the datasets up to the first that is cut off or not one."""
+def _iterate(datasets: bytes) -> Iterator[_Dataset]:
+    """Yield the datasets up to the first that is broken."""
     at = 0
     while at + _HEAD.size <= len(datasets):
         marker, record, number, size = _HEAD.unpack_from(datasets, at)
@@ -158,48 +155,48 @@ def _walk(datasets: bytes) -> Iterator[_Dataset]:
         at = end
 
 
-def _parted(datasets: bytes) -> list[_Dataset]:
-    """All datasets; behind them are at most NULs, with which some programs pad."""
-    there = list(_walk(datasets))
-    if datasets[_end(there) :].strip(b"\0"):
+def _parse(datasets: bytes) -> list[_Dataset]:
+    """All datasets; raises WriteRefused if more than padding with NULs follows them."""
+    parsed = list(_iterate(datasets))
+    if datasets[_end(parsed) :].strip(b"\0"):
         raise WriteRefused(
             RefusalKind.STRUCTURE,
-            "The IPTC data of this photo is broken or has values over 32 KB; save the photo anew in a photo program, "
-            "or have the tags written into a sidecar.",
+            "The photo's IPTC data is broken or has values over 32 KB. Save the photo with a photo program, "
+            "or write the tags to a sidecar.",
         )
-    return there
+    return parsed
 
 
-def _new_keywords(there: Sequence[_Dataset], keywords: Sequence[str]) -> list[str]:
-    unicode = _is_unicode(there)
-    known = {
-        _text(dataset.value, unicode=unicode).casefold() for dataset in there if dataset.number == _KEYWORD
+def _new_keywords(parsed: Sequence[_Dataset], keywords: Sequence[str]) -> list[str]:
+    unicode = _is_unicode(parsed)
+    existing = {
+        _text(dataset.value, unicode=unicode).casefold() for dataset in parsed if dataset.number == _KEYWORD
     }
     added = []
     for keyword in (keyword.strip() for keyword in keywords):
-        if _fits(keyword, unicode=unicode) and keyword.casefold() not in known:
-            known.add(keyword.casefold())
+        if _is_portable(keyword, unicode=unicode) and keyword.casefold() not in existing:
+            existing.add(keyword.casefold())
             added.append(keyword)
     return added
 
 
-def _fits(keyword: str, *, unicode: bool) -> bool:
-    """Whether every program reads this keyword as it is.
+def _is_portable(keyword: str, *, unicode: bool) -> bool:
+    """Whether every program reads this keyword correctly.
 
-    Where the datasets do not declare UTF-8, programs disagree on whatever is not ASCII. To declare it for our sake
-    would change how the owner's own values are read.
+    If the datasets do not declare UTF-8, programs differ in how they read non-ASCII text. Declaring UTF-8 would change how
+    the owner's values are read.
     """
     if not keyword.isprintable() or not (unicode or keyword.isascii()):
         return False
     return 0 < len(keyword.encode()) <= _KEYWORD_BYTES
 
 
-def _is_unicode(there: Sequence[_Dataset]) -> bool:
-    return {dataset.value for dataset in there if dataset.number == _CHARACTERS} == {_UTF8}
+def _is_unicode(parsed: Sequence[_Dataset]) -> bool:
+    return {dataset.value for dataset in parsed if dataset.number == _CHARACTERS} == {_UTF8}
 
 
 def _text(value: bytes, *, unicode: bool) -> str:
-    """Undeclared texts that are UTF-8 are hardly ever anything else; the others are Western."""
+    """Decode a text. Undeclared texts that are valid UTF-8 are almost always UTF-8; the others are Latin-1."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -207,18 +204,18 @@ def _text(value: bytes, *, unicode: bool) -> str:
     return text.strip(" \0")
 
 
-def _place(there: Sequence[_Dataset]) -> int:
-    """After the last keyword; without any, after the last dataset that belongs in front of keywords."""
-    in_front = [dataset for dataset in there if dataset.number == _KEYWORD] or [
-        dataset for dataset in there if dataset.number < _KEYWORD
+def _insertion_offset(parsed: Sequence[_Dataset]) -> int:
+    """The offset after the last keyword; without keywords, after the last dataset with a lower number."""
+    preceding = [dataset for dataset in parsed if dataset.number == _KEYWORD] or [
+        dataset for dataset in parsed if dataset.number < _KEYWORD
     ]
-    return _end(in_front)
+    return _end(preceding)
 
 
-def _end(there: Sequence[_Dataset]) -> int:
-    return there[-1].end if there else 0
+def _end(parsed: Sequence[_Dataset]) -> int:
+    return parsed[-1].end if parsed else 0
 
 
-def _dataset(keyword: str) -> bytes:
+def _pack_keyword(keyword: str) -> bytes:
     value = keyword.encode()
     return _HEAD.pack(_MARKER, *_KEYWORD, len(value)) + value

@@ -1,6 +1,6 @@
-"""Changes of a file as splices: which bytes are replaced by which. Whatever no splice names stays as it is.
+"""Splices: replacements of byte ranges in a file. Bytes outside of the splices stay as they are.
 
-The inverse of splices is what undoing them exactly takes: the bytes that were replaced, and where.
+The inverse of a list of splices holds the replaced bytes and their offsets, and restores the original exactly.
 """
 
 import struct
@@ -14,58 +14,63 @@ _HEAD = struct.Struct("<QQQ")
 
 @dataclass(frozen=True)
 class Splice:
-    """Bytes `start`..`end` (exclusive) of a file are replaced by `put`; an insertion has start == end."""
+    """Replaces the bytes from `start` to `end` (exclusive) with `replacement`. For an insertion, start equals end."""
 
     start: int
     end: int
-    put: bytes
+    replacement: bytes
+
+    @property
+    def growth(self) -> int:
+        """The number of bytes by which the file grows."""
+        return len(self.replacement) - (self.end - self.start)
 
 
-def spliced(data: bytes, splices: Sequence[Splice]) -> bytes:
-    """The file with all splices made; they are in the order of the file and do not overlap."""
+def apply_splices(data: bytes, splices: Sequence[Splice]) -> bytes:
+    """Return the file with all splices applied. They are in file order and do not overlap."""
     parts: list[bytes | memoryview] = []
     view = memoryview(data)
     at = 0
     for splice in splices:
         if not at <= splice.start <= splice.end <= len(data):
             raise ValueError(f"splices overlap or lie outside the file: {splice.start} to {splice.end}")
-        parts += (view[at : splice.start], splice.put)
+        parts += (view[at : splice.start], splice.replacement)
         at = splice.end
     return b"".join((*parts, view[at:]))
 
 
-def inverse(data: bytes, splices: Sequence[Splice]) -> bytes:
-    """What takes the spliced file back to `data`, packed for keeping."""
+def inverse_of(data: bytes, splices: Sequence[Splice]) -> bytes:
+    """Pack the inverse, which turns the spliced file back into `data`."""
     packed = bytearray()
-    moved = 0
+    growth = 0
     for splice in splices:
-        start = splice.start + moved
+        start = splice.start + growth
         replaced = data[splice.start : splice.end]
-        packed += _HEAD.pack(start, start + len(splice.put), len(replaced)) + replaced
-        moved += len(splice.put) - len(replaced)
+        packed += _HEAD.pack(start, start + len(splice.replacement), len(replaced)) + replaced
+        growth += splice.growth
     return _VERSION + zlib.compress(bytes(packed), 9)
 
 
-def undone(data: bytes, packed: bytes) -> bytes:
-    """The file as it was before the splices whose `inverse` this is; the caller checks the digests of both.
+def undo_splices(data: bytes, inverse: bytes) -> bytes:
+    """Return the file before the splices. The caller checks the digests of both files.
 
     Raises:
-        ValueError: what is packed is damaged, or belongs to another file.
+        ValueError: the inverse is damaged, or belongs to another file.
     """
-    return spliced(data, _unpacked(packed))
+    return apply_splices(data, _unpack(inverse))
 
 
-def _unpacked(packed: bytes) -> list[Splice]:
-    if not packed.startswith(_VERSION):
-        raise ValueError("it is of a version that is not known here")
+def _unpack(inverse: bytes) -> list[Splice]:
+    if not inverse.startswith(_VERSION):
+        raise ValueError("unknown version")
     try:
-        raw = zlib.decompress(packed[len(_VERSION) :])
+        raw = zlib.decompress(inverse[len(_VERSION) :])
     except zlib.error as error:
         raise ValueError(str(error)) from error
     splices, at = [], 0
     while at < len(raw):
         if at + _HEAD.size > len(raw):
-            raise ValueError("it ends early")
+            raise ValueError("truncated")
         start, end, size = _HEAD.unpack_from(raw, at)
         at += _HEAD.size
         splices.append(Splice(start, end, raw[at : at + size]))

@@ -1,14 +1,15 @@
-"""Containers: which bytes of a JPEG, PNG, WebP or TIFF file make the picture, how it is turned, and its EXIF block.
+"""Parses JPEG, PNG, WebP and TIFF files: the bytes of the image, its orientation, and the EXIF block.
 
-Whoever writes keywords, dates or ratings into a file changes none of the parts given here; whoever changes what is
-seen changes them. Bounded, in linear time, and never raises on bad input: a file that does not hold together is None.
-Knows nothing of pixels or of the meaning of EXIF beyond the orientation.
+The parts of the image change if and only if the visible image changes; writing keywords, dates or ratings does not change
+them. Parsing takes linear time and bounded memory and never raises on bad input: an inconsistent file gives None. Knows
+nothing of pixels, and of EXIF only the orientation.
 """
 
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tagger.photos.formats import PNG_SIGNATURE, PhotoFormat, detect_format
 from tagger.photos.jpeg import SEGMENT_LIMIT, Part, jpeg_exif, jpeg_parts
 from tagger.photos.tiff import Directory, TiffBlock, open_tiff, orientation_of
 
@@ -23,59 +24,50 @@ class Container:
 
 
 def read_container(data: bytes) -> Container | None:
-    """Take a file apart as far as its picture and EXIF are concerned."""
-    kind = _kind(data)
-    parts = _PARTS[kind](data) if kind else None
-    if kind is None or not parts:
+    """Parse a file; None if its format has no parser here or it has no image data."""
+    photo_format = detect_format(data)
+    if photo_format is None or photo_format not in _PARTS:
         return None
-    exif = _EXIF[kind](data)
+    parts = _PARTS[photo_format](data)
+    if not parts:
+        return None
+    exif = _EXIF[photo_format](data)
     return Container(parts, _orientation(exif), exif)
 
 
 def exif_of(data: bytes) -> bytes | None:
-    """The EXIF block, for `tiff.open_tiff`; that of a TIFF photo is the photo. Reads no further than it must."""
-    kind = _kind(data)
-    return _EXIF[kind](data) if kind else None
+    """Return the EXIF block, for `tiff.open_tiff`; for a TIFF photo, that is the whole file. Reads as little as possible."""
+    photo_format = detect_format(data)
+    return _EXIF[photo_format](data) if photo_format in _EXIF else None
 
 
 def orientation_in(data: bytes) -> int | None:
-    """How the image is turned, 1 to 8; None where the file is none of these containers."""
-    return _orientation(exif_of(data)) if _kind(data) else None
+    """Return the EXIF orientation, 1 to 8; None for other formats."""
+    return _orientation(exif_of(data)) if detect_format(data) in _EXIF else None
 
 
 def _orientation(exif: bytes | None) -> int:
     return orientation_of(open_tiff(exif or b""))
 
 
-def _kind(data: bytes) -> str | None:
-    if data.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if data.startswith(PNG_SIGNATURE):
-        return "png"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
-    return "tiff" if open_tiff(data) else None
+# --- PNG: chunks ---
 
-
-# --- PNG: chunks.
-
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOURS = {b"tRNS", b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP"}
 PNG_STILL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"} | _PNG_COLOURS
-_PNG_MOVING = {b"acTL", b"fcTL", b"fdAT"}
+_PNG_ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 
 
 def _png_parts(data: bytes) -> tuple[Part, ...] | None:
     parts: list[Part] = []
-    drawn = False
+    has_pixels = False
     for count, (kind, chunk) in enumerate(png_chunks(data)):
         if count >= SEGMENT_LIMIT:
             return None
-        drawn = drawn or kind == b"IDAT"
-        # A capital first letter marks what no reader may ignore.
-        if kind in PNG_STILL | _PNG_MOVING or kind[:1].isupper():
+        has_pixels = has_pixels or kind == b"IDAT"
+        # A capital first letter marks chunks that no decoder may ignore.
+        if kind in PNG_STILL | _PNG_ANIMATION or kind[:1].isupper():
             parts.append(chunk)
-    return tuple(parts) if drawn else None
+    return tuple(parts) if has_pixels else None
 
 
 def _png_exif(data: bytes) -> bytes | None:
@@ -83,7 +75,7 @@ def _png_exif(data: bytes) -> bytes | None:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield (kind, whole chunk) up to the end chunk; the last one may be cut short."""
+    """Yield (kind, whole chunk) up to the end chunk; the last chunk may be truncated."""
     view = memoryview(data)
     at = len(PNG_SIGNATURE)
     for _ in range(SEGMENT_LIMIT + 1):
@@ -96,9 +88,9 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         at += 12 + length
 
 
-# --- WebP: RIFF chunks.
+# --- WebP: RIFF chunks ---
 
-_WEBP_SEEN = {b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"ANIM", b"ANMF"}
+_WEBP_IMAGE = {b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"ANIM", b"ANMF"}
 
 
 def _webp_parts(data: bytes) -> tuple[Part, ...] | None:
@@ -107,11 +99,11 @@ def _webp_parts(data: bytes) -> tuple[Part, ...] | None:
     for count, (kind, chunk) in enumerate(_webp_chunks(data)):
         if count >= SEGMENT_LIMIT:
             return None
-        if kind in _WEBP_SEEN:
+        if kind in _WEBP_IMAGE:
             parts.append(chunk)
         elif kind == b"VP8X":
             canvas = chunk[12:18]
-        # Only an animation's canvas is not told by its picture, and writing EXIF into a plain WebP adds this header.
+        # The canvas size counts only for animations: writing EXIF into a plain WebP adds a VP8X header.
         if kind == b"ANIM":
             parts.append(canvas)
     return tuple(parts)
@@ -133,12 +125,12 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         at += 8 + length + length % 2
 
 
-# --- TIFF: directories of tags, some of which say where the data is.
+# --- TIFF: directories of tags, some of which locate the image data ---
 
 _TIFF_STRIPS, _TIFF_STRIP_SIZES, _TIFF_TILES, _TIFF_TILE_SIZES = 273, 279, 324, 325
 _TIFF_OLD_JPEG = 6
-# Sizes, coding, colours and layout of the pixels; everything else is about them.
-_TIFF_SEEN = (
+# Sizes, coding, colours and layout of the pixels. All other tags are metadata.
+_TIFF_IMAGE = (
     *(
         254,
         256,
@@ -175,18 +167,18 @@ def _tiff_parts(data: bytes) -> tuple[Part, ...] | None:
         pixels = _tiff_pixels(block, directory)
         if pixels is None:
             return None
-        for tag in _TIFF_SEEN:
+        for tag in _TIFF_IMAGE:
             if entry := directory.entries.get(tag):
                 parts += (struct.pack("<HHQ", tag, entry.kind, entry.count), entry.raw)
         parts += pixels
-        # Tags and strips that share bytes would make a small file cost like a large one.
+        # Overlapping tags and strips could make a small file as expensive as a large one.
         if len(parts) > SEGMENT_LIMIT or sum(map(len, parts)) > 2 * len(data):
             return None
     return tuple(parts) if len(parts) > 1 else None
 
 
 def _tiff_pixels(block: TiffBlock, directory: Directory) -> list[Part] | None:
-    """The strips or tiles, each after its length; None where they are missing or lie outside the file."""
+    """The strips or tiles, each after its length; None if they are missing or lie outside the file."""
     read = {tag: block.integers(directory.entries.get(tag)) for tag in (259, 273, 279, 324, 325)}
     offsets = read[_TIFF_STRIPS] or read[_TIFF_TILES]
     sizes = read[_TIFF_STRIP_SIZES] or read[_TIFF_TILE_SIZES]
@@ -207,10 +199,15 @@ def _tiff_exif(data: bytes) -> bytes:
     return data
 
 
-_PARTS = {"jpeg": jpeg_parts, "png": _png_parts, "webp": _webp_parts, "tiff": _tiff_parts}
-_EXIF: dict[str, Callable[[bytes], bytes | None]] = {
-    "jpeg": jpeg_exif,
-    "png": _png_exif,
-    "webp": _webp_exif,
-    "tiff": _tiff_exif,
+_PARTS: dict[PhotoFormat | None, Callable[[bytes], tuple[Part, ...] | None]] = {
+    PhotoFormat.JPEG: jpeg_parts,
+    PhotoFormat.PNG: _png_parts,
+    PhotoFormat.WEBP: _webp_parts,
+    PhotoFormat.TIFF: _tiff_parts,
+}
+_EXIF: dict[PhotoFormat | None, Callable[[bytes], bytes | None]] = {
+    PhotoFormat.JPEG: jpeg_exif,
+    PhotoFormat.PNG: _png_exif,
+    PhotoFormat.WEBP: _webp_exif,
+    PhotoFormat.TIFF: _tiff_exif,
 }

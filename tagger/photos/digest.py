@@ -1,4 +1,4 @@
-"""Knowing a picture again, in whatever file and with whatever metadata."""
+"""Identifies an image in any file and with any metadata."""
 
 from blake3 import blake3
 
@@ -8,9 +8,9 @@ DIGEST_VERSION = 1
 
 
 def digest_photo(data: bytes) -> str:
-    """Know a picture again: the digest of its image data and orientation, without other metadata.
+    """Return the digest of a photo's image data and orientation, without other metadata.
 
-    Where the container cannot be taken apart it is the digest of the whole file, which no picture's can equal.
+    If the container cannot be parsed, it is a digest of the whole file, which never equals one of image data.
     """
     container = read_container(data)
     if container is None:

@@ -1,6 +1,7 @@
-"""JPEG files: their segments, and which of them make the picture.
+"""Parses the segments of JPEG files and selects those of the image.
 
-After a start of scan comes coded data, up to the next marker. Bounded, in linear time, and never raises on bad input.
+A start of scan is followed by coded data up to the next marker. Parsing takes linear time and bounded memory and never
+raises on bad input.
 """
 
 import re
@@ -10,8 +11,8 @@ from typing import TypeAlias
 Part: TypeAlias = bytes | memoryview
 
 SEGMENT_LIMIT = 100_000
-"""A photo has tens of segments or chunks; more than this is no photo, and its digest is the file's."""
-# Markers without a segment say nothing here, and a hostile file has millions of them.
+"""A photo has tens of segments or chunks. A file with more than this is not parsed; its digest is that of the file."""
+# Without the markers that have no segment: a hostile file may have millions of them.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]", re.DOTALL)
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _JUNK_BYTES = 65_536
@@ -21,43 +22,43 @@ _SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xDA, 0xD9, 0xE0, 0xE1, 
 
 
 def jpeg_parts(data: bytes) -> tuple[Part, ...] | None:
-    """What makes the picture; None where there is no scan."""
+    """Return the segments of the image; None if there is no scan."""
     view = memoryview(data)
     parts: list[Part] = []
-    scanned = False
+    has_scan = False
     for count, (marker, start, end) in enumerate(_segments(data)):
         if count >= SEGMENT_LIMIT:
             return None
-        scanned = scanned or marker == _SOS
-        if _is_seen(data, marker, start):
+        has_scan = has_scan or marker == _SOS
+        if _is_image_segment(data, marker, start):
             parts.append(view[start:end])
-    return tuple(parts) if scanned else None
+    return tuple(parts) if has_scan else None
 
 
 def from_first_scan(data: bytes) -> bytes:
-    """The file without what is written in front of its first scan beside the picture; decoders walk there in slow steps."""
+    """Return the file without the metadata before its first scan, which decoders skip slowly."""
     view = memoryview(data)
-    kept: list[Part] = [data[:2]]
+    parts: list[Part] = [data[:2]]
     after = 2
     for marker, start, end in _segments(data, scans=False):
         if marker == _SOS:
-            return b"".join((*kept, view[start:]))
-        if (_is_seen(data, marker, start) and marker not in _RESERVED) or marker == _APP0:
-            kept.append(view[start:end])
+            return b"".join((*parts, view[start:]))
+        if (_is_image_segment(data, marker, start) and marker not in _RESERVED) or marker == _APP0:
+            parts.append(view[start:end])
         after = end
-    # No picture: enough of what there is for a decoder to say why.
-    return b"".join((*kept, view[after : after + _JUNK_BYTES]))
+    # No scan: keep enough data for the decoder to report why.
+    return b"".join((*parts, view[after : after + _JUNK_BYTES]))
 
 
 def scans_and_coding(data: bytes) -> tuple[int, int]:
-    """How many scans there are, and the marker of the frame, which says how they are coded (0: there is none)."""
+    """Return the number of scans and the marker of the frame, which tells how they are coded (0: no frame)."""
     markers = [marker for marker, _, _ in _segments(data)]
     frames = (marker for marker in markers if marker in _FRAMES)
     return markers.count(_SOS), next(frames, 0)
 
 
 def jpeg_exif(data: bytes) -> bytes | None:
-    """The first EXIF block."""
+    """Return the first EXIF block."""
     for marker, start, end in _segments(data, scans=False):
         if marker == _APP1 and data[start + 4 : start + 10] == b"Exif\0\0":
             return data[start + 10 : end]
@@ -65,9 +66,9 @@ def jpeg_exif(data: bytes) -> bytes | None:
 
 
 def _segments(data: bytes, *, scans: bool = True) -> Iterator[tuple[int, int, int]]:
-    """Yield (marker, start, end), coded data as part of its scan, up to the end marker or a segment that is cut off.
+    """Yield (marker, start, end) up to the end marker or a truncated segment. A scan includes its coded data.
 
-    Without `scans` the first one is the last thing, with all that follows: it is not searched for markers.
+    Without `scans`, the first scan is the last item and extends to the end of the file, which is not searched for markers.
     """
     at = 2
     for _ in range(SEGMENT_LIMIT + 1):
@@ -90,7 +91,7 @@ def _segments(data: bytes, *, scans: bool = True) -> Iterator[tuple[int, int, in
         at = end
 
 
-def _is_seen(data: bytes, marker: int, start: int) -> bool:
+def _is_image_segment(data: bytes, marker: int, start: int) -> bool:
     if marker == _APP2:
         return data[start + 4 : start + 16] == b"ICC_PROFILE\0"
     if marker == _APP14:

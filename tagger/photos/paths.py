@@ -1,11 +1,12 @@
-"""Paths as text, which SQL keeps and sorts, without losing names that are not UTF-8."""
+"""Paths as text and as JSON, for SQL to store and sort, without losing names that are not UTF-8."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 
 def path_text(path: str | Path) -> tuple[str, bytes]:
-    """The path as text, and its bytes if they are not UTF-8 (then the text is only for people); else no bytes."""
+    """The path as text, and its bytes if they are not UTF-8 (the text is then for display only); else no bytes."""
     text = str(path)
     try:
         text.encode()
@@ -16,5 +17,22 @@ def path_text(path: str | Path) -> tuple[str, bytes]:
 
 
 def path_from_text(text: str, raw: bytes) -> str:
-    """The path that `path_text` was given."""
+    """The path from which `path_text` made these."""
     return os.fsdecode(raw) if raw else text
+
+
+def path_to_json(path: str | Path) -> str | dict[str, str]:
+    """The path as a JSON value: its text; if it is not UTF-8, `{"text": …, "bytes": …}` with all its bytes in hexadecimal."""
+    text, raw = path_text(path)
+    return {"text": text, "bytes": raw.hex()} if raw else text
+
+
+def path_from_json(value: str | Mapping[str, str]) -> Path:
+    """The path from which `path_to_json` made `value`."""
+    return Path(value if isinstance(value, str) else os.fsdecode(bytes.fromhex(value["bytes"])))
+
+
+def printable_path(path: str | Path) -> str:
+    """The path on one line of text: control characters and bytes that are not UTF-8 are written as escapes."""
+    text, _ = path_text(path)
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

@@ -1,7 +1,7 @@
-"""TIFF directories: the tags of a TIFF photo, or of an EXIF block, which is a TIFF without pixels.
+"""Parses TIFF directories: the tags of a TIFF photo or of an EXIF block, which is a TIFF without pixels.
 
-Reads within bounds, never follows a loop and never raises on bad input: what cannot be read is absent.
-Knows nothing of what the tags mean.
+Reads stay within bounds, loops are not followed, and bad input never raises: unreadable tags are absent. Knows nothing of
+the meaning of tags except the orientation.
 """
 
 import struct
@@ -14,7 +14,7 @@ _ENTRY_LIMIT = 4096
 """Real directories have tens of tags."""
 _DIRECTORY_LIMIT = 64
 _COUNT_LIMIT = 100_000
-"""More numbers than this in one tag are no photo's: not even one for each line of the largest image."""
+"""Most numbers in one tag. Even one number per line of the largest image needs fewer."""
 
 VALUE_SIZES = {
     1: 1,
@@ -35,12 +35,12 @@ VALUE_SIZES = {
     18: 8,
 }
 INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-"""Of each kind of value: bytes of one, and, of whole numbers, their letter in `struct`."""
+"""By type of value: the bytes of one value (VALUE_SIZES), and for integers the letter in `struct` (INTEGERS)."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One tag's values, as stored: a view, as thousands of tags may name the same bytes."""
+    """The stored values of one tag. A view, because thousands of tags may refer to the same bytes."""
 
     kind: int
     count: int
@@ -49,7 +49,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Directory:
-    """One directory's tags by number, and where the next directory is (0: nowhere)."""
+    """The tags of one directory by number, and the offset of the next directory (0: none)."""
 
     entries: Mapping[int, Entry]
     following: int
@@ -57,7 +57,7 @@ class Directory:
 
 @dataclass(frozen=True)
 class TiffBlock:
-    """A TIFF header and the bytes its offsets count in."""
+    """A TIFF header and the bytes that its offsets refer to."""
 
     data: bytes
     order: str
@@ -65,7 +65,7 @@ class TiffBlock:
     first: int
 
     def directory(self, offset: int) -> Directory | None:
-        """Read the directory at `offset`; tags whose values lie outside the block are absent."""
+        """Read the directory at `offset`; None if it lies outside the block. Tags whose values lie outside are absent."""
         counting, entry, slot = ("Q", "HHQ", 8) if self.big else ("H", "HHI", 4)
         count_size, head_size = struct.calcsize("<" + counting), struct.calcsize("<" + entry)
         if not 0 < offset <= len(self.data) - count_size:
@@ -85,7 +85,7 @@ class TiffBlock:
         return Directory(entries, self._offset(end, slot))
 
     def directories(self) -> Iterator[Directory]:
-        """Walk the chain of directories from the first, as far as it can be read and does not come back to itself."""
+        """Yield the chain of directories until one cannot be read or repeats."""
         seen: set[int] = set()
         offset = self.first
         while offset and offset not in seen and len(seen) < _DIRECTORY_LIMIT:
@@ -134,7 +134,7 @@ def open_tiff(data: bytes) -> TiffBlock | None:
 
 
 def orientation_of(block: TiffBlock | None) -> int:
-    """How the image is turned, 1 to 8; 1 where nothing sensible is said."""
+    """Return the orientation, 1 to 8; 1 if there is none or it is invalid."""
     directory = block.directory(block.first) if block else None
     if block is None or directory is None:
         return 1

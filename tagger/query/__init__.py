@@ -1,31 +1,27 @@
-"""Asking the database: which photos show what, what is known of one, how many there are. Reads only."""
+"""Queries: photos by their tags, details of one photo, numbers of photos by landmark. Reads only."""
 
-from tagger.query.beside import Beside, find_beside
-from tagger.query.details import (
-    LandmarkCount,
-    PhotoDetails,
-    details_of,
-    landmark_counts,
-    photo_details,
-)
-from tagger.query.find import AnswerPage, Position, find_tagged, find_tagged_page
-from tagger.query.tagged import Tag, TaggedPhoto
-from tagger.query.wanted import Near, PhotoQuery
+from tagger.query.details import PhotoDetails, photo_details, photo_details_by_id
+from tagger.query.find import PhotoPage, ScanPosition, find_tagged, find_tagged_page
+from tagger.query.landmark_counts import LandmarkCount, landmark_counts
+from tagger.query.neighbours import Neighbours, find_neighbours
+from tagger.query.options import Near, PhotoQuery, parse_query
+from tagger.query.tagged_photos import Tag, TaggedPhoto
 
 __all__ = [
-    "AnswerPage",
-    "Beside",
     "LandmarkCount",
     "Near",
+    "Neighbours",
     "PhotoDetails",
+    "PhotoPage",
     "PhotoQuery",
-    "Position",
+    "ScanPosition",
     "Tag",
     "TaggedPhoto",
-    "details_of",
-    "find_beside",
+    "find_neighbours",
     "find_tagged",
     "find_tagged_page",
     "landmark_counts",
+    "parse_query",
     "photo_details",
+    "photo_details_by_id",
 ]

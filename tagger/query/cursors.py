@@ -1,4 +1,4 @@
-"""Positions as text that travels through addresses: opaque, bound to the query it came from, and trusted in nothing."""
+"""Cursors: scan positions as opaque text for web addresses. A cursor belongs to one query, and its content is not trusted."""
 
 import base64
 import binascii
@@ -9,58 +9,58 @@ from hashlib import blake2b
 from typing import Any
 
 from tagger.errors import CursorInvalid
-from tagger.query.find import Position
-from tagger.query.wanted import PhotoQuery
+from tagger.query.find import ScanPosition
+from tagger.query.options import PhotoQuery
 
-LONGEST = 20_000
-"""A path is in it, where a query goes along paths; so much of the text is looked at."""
+MOST_CHARACTERS = 20_000
+"""Longer cursors are refused. A cursor contains a path if the query scans paths."""
 
 
-def cursor_of(position: Position, query: PhotoQuery) -> str:
-    """The text that `position_of` takes."""
-    key = None if position.after is None else [_part(part) for part in position.after]
-    document = [_mark(query), position.choice, position.walk, key]
+def encode_cursor(position: ScanPosition, query: PhotoQuery) -> str:
+    """The cursor that `decode_cursor` accepts for the same query."""
+    key = None if position.after is None else [_encode_part(part) for part in position.after]
+    document = [_query_digest(query), position.plan, position.scan, key]
     return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
 
 
-def position_of(cursor: str, query: PhotoQuery) -> Position:
-    """The position that a cursor stands for.
+def decode_cursor(cursor: str, query: PhotoQuery) -> ScanPosition:
+    """The position in a cursor.
 
     Raises:
-        CursorInvalid: it is no cursor, or one of another query.
+        CursorInvalid: the text is not a cursor, or is one of another query.
     """
-    if len(cursor) > LONGEST:
+    if len(cursor) > MOST_CHARACTERS:
         raise CursorInvalid
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
-        mark, choice, walk, key = json.loads(text)
-        after = None if key is None else tuple(_from_part(part) for part in key)
+        query_digest, plan, scan, key = json.loads(text)
+        after = None if key is None else tuple(_decode_part(part) for part in key)
     except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise CursorInvalid from None
-    if mark != _mark(query) or not (_counts(choice) and _counts(walk)):
+    if query_digest != _query_digest(query) or not (_is_index(plan) and _is_index(scan)):
         raise CursorInvalid
-    return Position(choice, walk, after)
+    return ScanPosition(plan, scan, after)
 
 
-def _part(part: Any) -> object:
+def _encode_part(part: Any) -> object:
     if isinstance(part, datetime):
         return {"time": part.isoformat()}
     return {"bytes": part.hex()} if isinstance(part, bytes) else part
 
 
-def _from_part(part: Any) -> object:
+def _decode_part(part: Any) -> object:
     if isinstance(part, dict):
         return bytes.fromhex(part["bytes"]) if "bytes" in part else datetime.fromisoformat(part["time"])
     if isinstance(part, str):
-        part.encode()  # half a character would be the database's to refuse
+        part.encode()  # raises for a lone surrogate, which the database would refuse
         if "\0" in part:
-            raise ValueError("no path holds that")
+            raise ValueError("a path contains no NUL")
     return part
 
 
-def _mark(query: PhotoQuery) -> str:
+def _query_digest(query: PhotoQuery) -> str:
     return blake2b(repr(replace(query, limit=None)).encode(errors="surrogatepass"), digest_size=6).hexdigest()
 
 
-def _counts(number: object) -> bool:
+def _is_index(number: object) -> bool:
     return type(number) is int and 0 <= number < 2**31

@@ -1,7 +1,7 @@
-"""Asking the database which photos show what. Reads only.
+"""Finding photos by their tags; reads only.
 
-A query goes along the shortest of the walks that cannot miss a photo, filters in SQL what SQL can filter, and ends
-with the effective tags of each page: rejected never, confirmed always. Memory does not grow with the answer.
+A query reads the smallest index scans that return every match, filters in SQL what SQL can filter, and then selects
+the effective tags of each page: rejected ones never, confirmed ones always. Memory does not grow with the result.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,223 +12,255 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from tagger.database import Database
+from tagger.catalog.roots import RootPaths
+from tagger.database.connection import Database
+from tagger.database.tables import Outcome, photos
 from tagger.errors import CursorInvalid
-from tagger.query.tagged import Names, TaggedPhoto, tag_rows
-from tagger.query.walks import (
+from tagger.query.filters import ResolvedQuery
+from tagger.query.index_scan import (
     Condition,
-    ContentWalk,
+    ContentScan,
+    IndexScan,
     Key,
-    Page,
-    PhotoWalk,
-    Walk,
-    landmark_walk,
+    PhotoScan,
+    ScanPage,
+    landmark_scan,
     model_source,
     outcome_source,
     score_source,
     verdict_source,
 )
-from tagger.query.wanted import Asked, PhotoQuery
-from tagger.roots import Places
-from tagger.tables import Outcome, photos
+from tagger.query.options import PhotoQuery
+from tagger.query.tagged_photos import NameCache, TaggedPhoto, tag_rows
 
 PAGE = 250
-LEAST_PAGE = 50
-"""Rows passed at a time; the first page is smaller where few photos are asked for."""
-WALK_SIZE_CAPS = (5_000, 20_000)
-"""Walks are compared by size up to here, further only where it does not tell them apart."""
-PASSED_AT_MOST = 10_000
-"""Rows passed for one page of an answer: where few of them fit, the page is given before it is full."""
+SMALLEST_PAGE = 50
+"""Rows read at a time. The first page is smaller if the query has a small limit."""
+SCAN_SIZE_LIMITS = (5_000, 20_000)
+"""Scans are counted up to the first limit; if they are equally large, up to the next."""
+MOST_ROWS = 10_000
+"""Rows read for one page of a result. If few of them match, the page ends before it is full."""
 
 
 @dataclass(frozen=True)
-class Position:
-    """Where a page of an answer ended: which of the sets of walks it goes along, which walk of it, and the key there."""
+class ScanPosition:
+    """The end of a page: the number of the scan plan, of the scan in it, and the key in the scan; None: its start."""
 
-    choice: int
-    walk: int
+    plan: int
+    scan: int
     after: Key | None
 
 
 @dataclass(frozen=True)
-class AnswerPage:
-    """Some photos of an answer, and where the next page begins; None: there are no more. It may be short, even empty, before the end."""
+class PhotoPage:
+    """Photos of a result, and the position of the next page; None at the end. A page before the end may be short, even empty."""
 
     photos: tuple[TaggedPhoto, ...]
-    next: Position | None
+    next: ScanPosition | None
 
 
-def find_tagged(database: Database, query: PhotoQuery, places: Places | None = None) -> Iterator[TaggedPhoto]:
-    """Yield the photos that fit, each once; those whose file is gone are left out. `places` is settings.roots.
+def find_tagged(
+    database: Database, query: PhotoQuery, root_paths: RootPaths | None = None
+) -> Iterator[TaggedPhoto]:
+    """Yield each matching photo once, except photos whose file is gone. `root_paths` is settings.roots.
 
-    Names are looked up before the first photo is asked for, so a wrong one is known at once.
+    Names are looked up before the first photo is requested, so that an invalid one raises at once.
 
     Raises:
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name that means nothing here.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
     """
-    with database.read() as connection:
-        asked = Asked.of(connection, query, places or {})
-        names = Names(connection, places or {})
-        choices = tuple(choices_of(asked))
-        begin = Position(shortest(connection, choices), 0, None)
-    # A few of the photos passed will not do: one page that is a little larger saves a second one.
-    parts = parts_of(database, choices, begin, asked, names, query.limit or PAGE)
-    return islice((photo for part in parts for photo, _ in part.answers), query.limit)
+    search = Search.start(database, query, root_paths)
+    # Some rows do not match; a slightly larger page saves a second one.
+    pages = search.pages(search.begin, query.limit or PAGE)
+    return islice((photo for page in pages for photo, _ in page.matches), query.limit)
 
 
 def find_tagged_page(
-    database: Database, query: PhotoQuery, places: Places | None, after: Position | None, limit: int
-) -> AnswerPage:
-    """At most `limit` of the photos that `find_tagged` gives, from where the page before ended.
+    database: Database,
+    query: PhotoQuery,
+    root_paths: RootPaths | None,
+    after: ScanPosition | None,
+    limit: int,
+) -> PhotoPage:
+    """At most `limit` photos of the result of `find_tagged`, from the end of the previous page.
 
-    The walks that were chosen for the first page are kept, whatever came into the database since: no photo that was there
-    all the time is missed or given twice.
+    All pages use the scan plan of the first page, whatever is added to the database in between: a photo that is there
+    all the time is on exactly one page.
 
     Raises:
-        CursorInvalid: `after` is no position of this query's.
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name that means nothing here.
+        CursorInvalid: `after` is not a position of this query.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
     """
-    with database.read() as connection:
-        asked = Asked.of(connection, query, places or {})
-        names = Names(connection, places or {})
-        choices = tuple(choices_of(asked))
-        begin = after or Position(shortest(connection, choices), 0, None)
+    search = Search.start(database, query, root_paths, after)
     found: list[TaggedPhoto] = []
-    end: Position | None = begin  # after the last photo of a full page
-    passed = 0
-    for part in parts_of(database, choices, begin, asked, names, limit):
-        for photo, position in part.answers:
+    end: ScanPosition | None = search.begin  # after the last photo of a full page
+    rows = 0
+    for page in search.pages(search.begin, limit):
+        for photo, position in page.matches:
             if len(found) == limit:
-                return AnswerPage(tuple(found), end)
+                return PhotoPage(tuple(found), end)
             found.append(photo)
             end = position
-        passed += part.passed
-        if passed >= PASSED_AT_MOST and part.next is not None and len(found) < limit:
-            return AnswerPage(tuple(found), part.next)
-    return AnswerPage(tuple(found), None)
+        rows += page.rows
+        if rows >= MOST_ROWS and page.next is not None and len(found) < limit:
+            return PhotoPage(tuple(found), page.next)
+    return PhotoPage(tuple(found), None)
 
 
 @dataclass(frozen=True)
-class Part:
-    """What one page of a walk gave, each photo with the position after it; and how many rows it passed."""
+class FilteredPage:
+    """The matches in a page of a scan, each with the position after it; and the number of rows requested."""
 
-    answers: Sequence[tuple[TaggedPhoto, Position]]
-    passed: int
-    next: Position | None
+    matches: Sequence[tuple[TaggedPhoto, ScanPosition]]
+    rows: int
+    next: ScanPosition | None
 
 
-def parts_of(
-    database: Database,
-    choices: Sequence[Sequence[Walk]],
-    begin: Position,
-    asked: Asked,
-    names: Names,
-    limit: int,
-    *,
-    back: bool = False,
-) -> Iterator[Part]:
-    """The pages of all walks from `begin` on, or back from there."""
-    walks = _walks_of(choices, begin)
-    numbers = range(begin.walk, -1, -1) if back else range(begin.walk, len(walks))
-    for number in numbers:
-        walk = walks[number]
-        conditions = asked.conditions(walk.landmark_id)
-        after = begin.after if number == begin.walk else None
-        over = None if number == numbers[-1] else Position(begin.choice, number + numbers.step, None)
-        rows = min(PAGE, max(LEAST_PAGE, limit * 5 // 4))
+@dataclass(frozen=True)
+class Search:
+    """A query ready to read: its ids, the scan plans that it can use, and the position at which it begins."""
+
+    database: Database
+    query: ResolvedQuery
+    names: NameCache
+    plans: Sequence[Sequence[IndexScan]]
+    begin: ScanPosition
+
+    @classmethod
+    def start(
+        cls,
+        database: Database,
+        query: PhotoQuery,
+        root_paths: RootPaths | None,
+        begin: ScanPosition | None = None,
+    ) -> "Search":
+        """Resolve the query; without `begin`, choose the smallest plan."""
+        with database.read() as connection:
+            resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
+            names = NameCache(connection, root_paths or {})
+            plans = tuple(_plans(resolved))
+            begin = begin or ScanPosition(_smallest_plan(connection, plans), 0, None)
+        return cls(database, resolved, names, plans, begin)
+
+    def pages(self, begin: ScanPosition, limit: int, *, backwards: bool = False) -> Iterator[FilteredPage]:
+        """The pages of all scans after `begin`; with `backwards`, before it, the nearest first."""
+        scans = self._scans(begin)
+        numbers = range(begin.scan, -1, -1) if backwards else range(begin.scan, len(scans))
+        for number in numbers:
+            after = begin.after if number == begin.scan else None
+            is_last = number == numbers[-1]
+            next_scan = None if is_last else ScanPosition(begin.plan, number + numbers.step, None)
+            here = ScanPosition(begin.plan, number, after)
+            yield from self._scan_pages(scans[number], here, next_scan, limit, backwards=backwards)
+
+    def _scan_pages(
+        self,
+        scan: IndexScan,
+        begin: ScanPosition,
+        next_scan: ScanPosition | None,
+        limit: int,
+        *,
+        backwards: bool,
+    ) -> Iterator[FilteredPage]:
+        conditions = self.query.conditions(scan.landmark_id)
+        after = begin.after
+        rows = min(PAGE, max(SMALLEST_PAGE, limit * 5 // 4))
         while True:
-            with database.read() as connection:
-                page = walk.page(connection, conditions, after, rows, back=back)
-                given = _answers(connection, page, walk.landmark_id, asked, names)
-            answers = [(photo, Position(begin.choice, number, walk.key(row))) for row, photo in given]
-            following = over if page.after is None else Position(begin.choice, number, page.after)
-            yield Part(answers, rows, following)
+            with self.database.read() as connection:
+                page = scan.page(connection, conditions, after, rows, backwards=backwards)
+                photos_by_row = self._matches(connection, page, scan.landmark_id)
+            matches = [
+                (photo, ScanPosition(begin.plan, begin.scan, scan.key(row))) for row, photo in photos_by_row
+            ]
             if page.after is None:
-                break
+                yield FilteredPage(matches, rows, next_scan)
+                return
+            yield FilteredPage(matches, rows, ScanPosition(begin.plan, begin.scan, page.after))
             after, rows = page.after, min(PAGE, 2 * rows)
 
+    def _scans(self, begin: ScanPosition) -> Sequence[IndexScan]:
+        if begin.plan >= len(self.plans) or (begin.scan and begin.scan >= len(self.plans[begin.plan])):
+            raise CursorInvalid
+        scans = self.plans[begin.plan]
+        if begin.after is not None and not (scans and scans[begin.scan].accepts(begin.after)):
+            raise CursorInvalid
+        return scans
 
-def _walks_of(choices: Sequence[Sequence[Walk]], begin: Position) -> Sequence[Walk]:
-    if begin.choice >= len(choices) or (begin.walk and begin.walk >= len(choices[begin.choice])):
-        raise CursorInvalid
-    walks = choices[begin.choice]
-    if begin.after is not None and not (walks and walks[begin.walk].accepts(begin.after)):
-        raise CursorInvalid
-    return walks
-
-
-def _answers(
-    connection: Connection, page: Page, walked_landmark: int | None, asked: Asked, names: Names
-) -> list[tuple[Row[Any], TaggedPhoto]]:
-    tags_of = tag_rows(connection, {row.content_id for row in page.photos if row.content_id is not None})
-    answers = []
-    for row in page.photos:
-        known = tags_of.get(row.content_id, ())
-        shown = asked.shown(known, walked_landmark)
-        if shown is not None:
-            answers.append((row, names.photo(connection, row, known, shown)))
-    return answers
+    def _matches(
+        self, connection: Connection, page: ScanPage, scan_landmark: int | None
+    ) -> list[tuple[Row[Any], TaggedPhoto]]:
+        tags_of = tag_rows(connection, {row.content_id for row in page.photos if row.content_id is not None})
+        matches = []
+        for row in page.photos:
+            photo_tags = tags_of.get(row.content_id, ())
+            selected = self.query.select_tags(photo_tags, scan_landmark)
+            if selected is not None:
+                matches.append((row, self.names.photo(connection, row, photo_tags, selected)))
+        return matches
 
 
-def shortest(connection: Connection, choices: Sequence[Sequence[Walk]]) -> int:
-    """Of the sets of walks that pass every photo wanted, the one that passes fewest others: its number."""
-    left: Sequence[int] = range(len(choices))
-    for cap in WALK_SIZE_CAPS:
-        if len(left) == 1:
+def _smallest_plan(connection: Connection, plans: Sequence[Sequence[IndexScan]]) -> int:
+    """The number of the plan that reads the fewest rows."""
+    smallest: Sequence[int] = range(len(plans))
+    for limit in SCAN_SIZE_LIMITS:
+        if len(smallest) == 1:
             break
-        sizes = {number: _size(connection, choices[number], cap) for number in left}
+        sizes = {number: _size(connection, plans[number], limit) for number in smallest}
         least = min(sizes.values())
-        left = [number for number, size in sizes.items() if size == least]
-    return left[0]
+        smallest = [number for number, size in sizes.items() if size == least]
+    return smallest[0]
 
 
-def _size(connection: Connection, walks: Sequence[Walk], cap: int) -> int:
+def _size(connection: Connection, scans: Sequence[IndexScan], limit: int) -> int:
     size = 0
-    for walk in walks:
-        size += walk.size(connection, cap)
-        if size >= cap:
-            return cap
+    for scan in scans:
+        size += scan.size(connection, limit)
+        if size >= limit:
+            return limit
     return size
 
 
-def choices_of(asked: Asked) -> Iterator[tuple[Walk, ...]]:
-    query = asked.query
-    if asked.landmarks is not None:
+def _plans(resolved: ResolvedQuery) -> Iterator[tuple[IndexScan, ...]]:
+    """Each plan is a sequence of scans that together return every match."""
+    query = resolved.query
+    if resolved.landmarks is not None:
         yield tuple(
-            landmark_walk(number, any_rank=query.any_rank, min_score=query.min_score)
-            for number in asked.landmarks
+            landmark_scan(landmark_id, any_rank=query.any_rank, min_score=query.min_score)
+            for landmark_id in resolved.landmarks
         )
     if query.under:
         by_path = (photos.c.path, photos.c.path_bytes)  # each range is of one root
-        yield tuple(PhotoWalk(by_path, (wanted.condition,)) for wanted in asked.ranges)
+        yield tuple(PhotoScan(by_path, (range_.condition,)) for range_ in resolved.ranges)
     if query.taken_after is not None or query.taken_before is not None:
-        yield (PhotoWalk((photos.c.taken_at, photos.c.id), _taken(query)),)
-    if asked.model_id is not None:
-        yield (ContentWalk((model_source(asked.model_id),)),)
-    if asked.landmarks is None:  # with landmarks it would pass all that they pass, and more
-        yield _by_outcome(query)
+        yield (PhotoScan((photos.c.taken_at, photos.c.id), _taken(query)),)
+    if resolved.model_id is not None:
+        yield (ContentScan((model_source(resolved.model_id),)),)
+    if (
+        resolved.landmarks is None
+    ):  # with landmarks, these scans would read everything that theirs read, and more
+        yield _outcome_scans(query)
         if query.min_score is not None and not query.any_rank:
-            yield (ContentWalk((score_source(query.min_score), verdict_source("confirmed"))),)
+            yield (ContentScan((score_source(query.min_score), verdict_source("confirmed"))),)
 
 
-def _by_outcome(query: PhotoQuery) -> tuple[Walk, ...]:
+def _outcome_scans(query: PhotoQuery) -> tuple[IndexScan, ...]:
     if query.untagged:
-        unread = PhotoWalk((photos.c.id,), (photos.c.content_id.is_(None),))
-        return unread, ContentWalk((outcome_source(None),))
+        without_content = PhotoScan((photos.c.id,), (photos.c.content_id.is_(None),))
+        return without_content, ContentScan((outcome_source(None),))
     if query.unknown:
-        return (ContentWalk((outcome_source(Outcome.UNKNOWN), verdict_source("rejected"))),)
-    least = query.min_score
+        return (ContentScan((outcome_source(Outcome.UNKNOWN), verdict_source("rejected"))),)
     if query.any_rank:
-        looked = (
-            outcome_source(outcome, min_score=least, any_rank=True)
+        classified = (
+            outcome_source(outcome, min_score=query.min_score, any_rank=True)
             for outcome in (Outcome.TAGGED, Outcome.UNKNOWN)
         )
-        return (ContentWalk((*looked, verdict_source("confirmed"))),)
-    return (ContentWalk((outcome_source(Outcome.TAGGED, min_score=least), verdict_source("confirmed"))),)
+        return (ContentScan((*classified, verdict_source("confirmed"))),)
+    tagged = outcome_source(Outcome.TAGGED, min_score=query.min_score)
+    return (ContentScan((tagged, verdict_source("confirmed"))),)
 
 
 def _taken(query: PhotoQuery) -> tuple[Condition, ...]:
-    # The first also keeps photos without a date out of the walk, and so out of its keys.
+    # The first condition also keeps photos without a date out of the scan, and so out of its keys.
     conditions: list[Condition] = [photos.c.taken_at >= (query.taken_after or datetime.min)]  # noqa: DTZ901 - local time
     if query.taken_before is not None:
         conditions.append(photos.c.taken_at < query.taken_before)

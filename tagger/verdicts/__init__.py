@@ -1,40 +1,40 @@
-"""People's verdicts: what a person says of a landmark on a picture; final, whatever models say before or after.
+"""Verdicts: whether a landmark is in an image. They are final, whatever models predict before or after.
 
-A verdict belongs to the picture (contents), so copies and moved files share it, and forgetting photos keeps it.
+A verdict belongs to an image (a row of contents): copies and moved files share it, and it survives `tagger forget`.
 """
 
-from tagger.verdicts.carried import ImportedVerdicts, import_verdicts
-from tagger.verdicts.entries import read_entries
-from tagger.verdicts.given import (
-    Given,
-    GivenToFound,
-    GivenToPhotos,
-    give_to_found,
-    give_to_photos,
+from tagger.verdicts.import_entries import read_entries
+from tagger.verdicts.importing import ImportedVerdicts, import_verdicts
+from tagger.verdicts.listing import ListedVerdict, VerdictFilter, list_verdicts, verdict_page
+from tagger.verdicts.service import (
+    PhotosVerdictResult,
+    QueryVerdictResult,
+    VerdictResult,
     give_verdict,
-    take_back,
-    take_back_found,
-    take_back_from_photos,
+    give_verdict_by_query,
+    give_verdict_to_photos,
+    withdraw_verdict,
+    withdraw_verdict_from_photos,
+    withdraw_verdicts,
 )
-from tagger.verdicts.kept import Word
-from tagger.verdicts.listed import ListedVerdict, VerdictFilter, list_verdicts, verdict_page
+from tagger.verdicts.store import VerdictKind
 
 __all__ = [
-    "Given",
-    "GivenToFound",
-    "GivenToPhotos",
     "ImportedVerdicts",
     "ListedVerdict",
+    "PhotosVerdictResult",
+    "QueryVerdictResult",
     "VerdictFilter",
-    "Word",
-    "give_to_found",
-    "give_to_photos",
+    "VerdictKind",
+    "VerdictResult",
     "give_verdict",
+    "give_verdict_by_query",
+    "give_verdict_to_photos",
     "import_verdicts",
     "list_verdicts",
     "read_entries",
-    "take_back",
-    "take_back_found",
-    "take_back_from_photos",
     "verdict_page",
+    "withdraw_verdict",
+    "withdraw_verdict_from_photos",
+    "withdraw_verdicts",
 ]

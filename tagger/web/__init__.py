@@ -1,4 +1,4 @@
-"""The web page and the JSON API over the same database and model as the commands. Sits above every other room.
+"""The web page and the JSON API over the same database and model as the commands.
 
-`app` joins the parts; `safety` is what every request passes; `pages` are for people, `api` for programs.
+`app` joins the parts: `http` checks requests, `media` serves photos and thumbnails, `api` answers programs, `pages` answer people.
 """

@@ -1,4 +1,4 @@
-"""The application: parts joined, errors answered. Made once per server, by `tagger serve` and by tests."""
+"""The application: `create_app` joins state, API and pages. Called once per server, by `tagger serve` and by tests."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,36 +6,58 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from tagger.database import Database
+from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web import api, pages
-from tagger.web.answers import answer_errors
-from tagger.web.pages.rendering import STATIC
-from tagger.web.place import Place
-from tagger.web.safety import Safety, guard
+from tagger.web.api.events import EventHub
+from tagger.web.api.job_starter import JobStarter
+from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import Authenticator
+from tagger.web.http.error_responses import add_error_handlers
+from tagger.web.http.request_guard import RequestGuard
+from tagger.web.http.templates import STATIC
+from tagger.web.pages import sign_in
+from tagger.web.pages.job_views import live_document
+from tagger.web.pages.overview import LibraryOverview
+from tagger.web.state import AppState
 
 
-def make_app(settings: Settings, database: Database, safety: Safety) -> FastAPI:
-    """The page and the API over a database. `safety` says who may ask."""
-    place = Place(settings, database)
+def create_app(settings: Settings, database: Database, policy: AccessPolicy) -> FastAPI:
+    """Return the page and the API over a database. `policy` says who has access."""
+    state = AppState(settings, database)
+    job_starter = JobStarter(settings, database, state.stopping)
+    overview = LibraryOverview(database)
 
     @asynccontextmanager
-    async def running(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        place.close()
+        job_starter.close()
+        overview.close()
+        state.close()
 
     app = FastAPI(
         title="landmark tagger",
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # it would lead to whatever host the request names
-        lifespan=running,
+        redirect_slashes=False,  # a redirect would go to the host that the request names
+        lifespan=lifespan,
     )
-    app.state.place = place
+    app.state.app_state = state
+    app.state.job_starter = job_starter
+    app.state.overview = overview
+    app.state.event_hub = EventHub(settings, database, state.stopping, live_document)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for router in (*api.routers(), *pages.routers()):
         app.include_router(router)
-    answer_errors(app)
-    guard(app, safety)
+    add_error_handlers(app)
+    _restrict_access(app, policy)
     return app
+
+
+def _restrict_access(app: FastAPI, policy: AccessPolicy) -> None:
+    """Add the guard last, so that it is the outermost middleware."""
+    if policy.token is not None:
+        app.include_router(sign_in.router)
+        app.state.authenticator = Authenticator(policy.token, cookie=f"tagger_session_{policy.port}")
+    app.add_middleware(RequestGuard, policy=policy)

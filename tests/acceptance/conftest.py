@@ -1,23 +1,21 @@
-"""Commands as a person types them, but in this process, which is quicker than starting one for each."""
+"""Commands of `tagger` that run in this process, with a SQLite database and a data folder of their own."""
 
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from artifacts import tiny_artifact
-from said import Said, Typed
-from servers import RedisServer
+from support.artifacts import tiny_artifact
+from support.command_line import CommandRunner, run_command
+from support.servers import RedisServer
 
-from tagger.cli import console
 from tagger.cli.main import main
-from tagger.database import Database, open_database
+from tagger.database.connection import Database, open_database
 
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where the commands of this test keep what they know."""
+    """The database of the commands in this test."""
     url = f"sqlite:///{tmp_path / 'data' / 'tagger.sqlite'}"
     monkeypatch.setenv("TAGGER_DATABASE_URL", url)
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(tmp_path / "data"))
@@ -34,31 +32,16 @@ def sqlite_database(sqlite_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def tagger(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> Typed:
-    """`tagger("query", "--json")` types that command."""
-
-    def typed(*words: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["tagger", *map(str, words)])
-        monkeypatch.setattr(console.loudness, "level", 0)
-        capfdbinary.readouterr()
-        try:
-            main()
-            code: Any = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capfdbinary.readouterr()
-        return Said(code, out, err.decode())
-
-    return typed
+def tagger(sqlite_url: str) -> CommandRunner:
+    """`tagger("query", "--json")` runs that command in this process."""
+    return partial(run_command, main)
 
 
 @pytest.fixture
-def person(
-    tagger: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
-) -> Typed:
-    """Somebody with a tiny model and a Redis of their own."""
+def tagger_with_redis(
+    tagger: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
+) -> CommandRunner:
+    """The same with a tiny model and a Redis server."""
     tiny_artifact(tmp_path / "tiny.pt")
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
     monkeypatch.setenv("TAGGER_DEVICE", "cpu")

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from artifacts import tiny_artifact
-from commands import BIN, Terminal, draw, draw_many, stop
-from servers import RedisServer
 from sqlalchemy import select
+from support.artifacts import tiny_artifact
+from support.commands import BIN, Terminal, draw, draw_many, stop
+from support.servers import RedisServer
 
-from tagger.tables import contents
+from tagger.database.tables import contents
 from worker.celery_app import make_app
-from worker.celery_settings import REFUSED
+from worker.dead_letters import DEAD_LETTERS
 from worker.messages import TASK_NAME
 
 
@@ -64,7 +64,7 @@ def test_enqueueing_again_while_it_is_being_tagged_does_no_work_twice(terminal: 
     assert sum(jobs[job]["skipped"] for job in (first, second, urgent)) == 320
 
 
-def test_without_redis_the_job_is_recorded_and_goes_on_when_a_worker_is_there(terminal: Terminal) -> None:
+def test_without_redis_the_job_is_recorded_and_runs_later(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 30)
     configured = terminal.environment["TAGGER_REDIS_URL"]
     terminal.environment["TAGGER_REDIS_URL"] = "redis://127.0.0.1:1/0"
@@ -81,7 +81,7 @@ def test_without_redis_the_job_is_recorded_and_goes_on_when_a_worker_is_there(te
 def test_waiting_without_a_worker_gives_up_and_keeps_the_job(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
     done = terminal.run("enqueue", "--wait", "photos", code=1)
-    assert "no worker has been there for 30 s. Job 1 stays" in done.stderr
+    assert "no worker has been running for 30 s. Job 1 stays" in done.stderr
     assert terminal.json("status", "1")["state"] == "queued"
     with terminal.workers(1):
         terminal.wait_until(lambda: terminal.progress(1).is_over)
@@ -97,7 +97,7 @@ def test_plain_celery_starts_the_same_worker(terminal: Terminal) -> None:
         assert stop(process) == 0
 
 
-def test_a_worker_ends_with_0_on_sigterm_and_stores_what_is_in_hand(terminal: Terminal) -> None:
+def test_a_worker_exits_with_0_on_sigterm_and_stores_its_results(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 160)
     terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
     terminal.inject(slow_pass_s="0.05")
@@ -131,7 +131,7 @@ def test_a_worker_on_another_database_refuses_and_loses_no_message(
         terminal.wait_until(lambda: terminal.progress(int(job)).is_over)
 
 
-def test_a_message_of_an_unknown_version_is_kept_aside_and_the_work_goes_on(
+def test_a_message_of_an_unknown_version_becomes_a_dead_letter(
     terminal: Terminal, redis_server: RedisServer
 ) -> None:
     draw_many(terminal.folder / "photos", 20)
@@ -142,12 +142,12 @@ def test_a_message_of_an_unknown_version_is_kept_aside_and_the_work_goes_on(
     with terminal.workers(1):
         assert terminal.json("enqueue", "--wait", "photos")["tagged"] == 16
     with redis_server.client() as client:
-        (kept,) = client.lrange(REFUSED, 0, -1)
+        (kept,) = client.lrange(DEAD_LETTERS, 0, -1)
     assert json.loads(kept)["body"] == odd
-    assert "cannot be understood" in terminal.log.read_text()
+    assert "Moved an invalid message" in terminal.log.read_text()
 
 
-def test_a_worker_with_a_model_that_cannot_run_says_so_and_ends(terminal: Terminal) -> None:
+def test_a_worker_with_an_unusable_model_exits_with_the_reason(terminal: Terminal) -> None:
     (terminal.folder / "wrong.pt").write_bytes(b"no model")
     terminal.environment["TAGGER_MODEL"] = str(terminal.folder / "wrong.pt")
     done = terminal.run("worker", code=1)
@@ -174,7 +174,7 @@ def test_photos_that_change_or_vanish_after_enqueue_have_their_own_outcome(termi
     assert terminal.json("failures") == []
 
 
-def test_a_job_waits_for_a_root_that_is_away_and_goes_on_when_it_is_back(terminal: Terminal) -> None:
+def test_a_job_waits_for_an_unavailable_root_and_continues(terminal: Terminal) -> None:
     folder = terminal.folder / "photos"
     draw_many(folder, 20)
     job = terminal.run("enqueue", "photos").stdout.strip()
@@ -190,7 +190,7 @@ def test_a_job_waits_for_a_root_that_is_away_and_goes_on_when_it_is_back(termina
     assert terminal.json("status", job)["failed"] == 0
 
 
-def test_up_once_runs_everything_and_says_what_was_found(bare_terminal: Terminal) -> None:
+def test_up_once_runs_everything_and_prints_a_summary(bare_terminal: Terminal) -> None:
     terminal = bare_terminal
     draw_many(terminal.folder / "photos", 25)
     done = terminal.run("up", "--once", "photos")
@@ -214,7 +214,7 @@ def test_nothing_is_imported_from_the_folder_a_command_is_typed_in(bare_terminal
     assert list(terminal.folder.rglob("*.was-run")) == []
 
 
-def test_a_job_whose_model_file_changed_says_so(terminal: Terminal) -> None:
+def test_a_job_reports_a_changed_model_file(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 10)
     other = terminal.folder / "other.pt"
     tiny_artifact(other, seed=1, name="other")
@@ -245,7 +245,7 @@ def test_the_embedded_redis_belongs_to_no_terminal_and_is_started_once(bare_term
     terminal = bare_terminal
     draw_many(terminal.folder / "photos", 10)
     assert terminal.json("status")["queues"] == {"interactive": None, "bulk": None}
-    assert "no Redis running yet" in terminal.run("enqueue", "photos").stderr
+    assert "No Redis is running yet" in terminal.run("enqueue", "photos").stderr
     with terminal.workers(2):
         terminal.wait_until(lambda: terminal.progress(1).is_over)
     # The workers are gone; the server stays for whoever comes next.
@@ -260,7 +260,7 @@ def test_up_restarts_a_worker_that_was_killed(bare_terminal: Terminal) -> None:
     try:
         terminal.wait_until(terminal.workers_seen)
         first = terminal.json("status")["workers"][0]["name"]
-        terminal.wait_until(lambda: "the clock is running" in (terminal.data / "beat.log").read_text())
+        terminal.wait_until(lambda: "beat is running" in (terminal.data / "beat.log").read_text())
         os.kill(int(first.partition("@")[0].removeprefix("tagger-")), signal.SIGKILL)
         terminal.wait_until(lambda: any(each.name != first for each in terminal.workers_seen()))
     finally:
@@ -295,9 +295,7 @@ def test_the_same_on_postgresql(tmp_path: Path, redis_server: RedisServer, postg
         assert len(connection.execute(select(contents.c.id)).all()) == 100
 
 
-def test_a_server_whose_schema_is_not_there_yet_says_what_to_run(
-    tmp_path: Path, empty_postgres_url: str
-) -> None:
+def test_a_server_without_schema_asks_for_the_upgrade(tmp_path: Path, empty_postgres_url: str) -> None:
     terminal = Terminal(tmp_path / "terminal", {"TAGGER_DATABASE_URL": empty_postgres_url})
     assert "Run `tagger db upgrade`" in terminal.run("status", code=1).stderr
     terminal.run("db", "upgrade")

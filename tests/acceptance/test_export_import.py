@@ -4,23 +4,23 @@ import gzip
 from pathlib import Path
 
 import pytest
-from artifacts import tiny_artifact
-from commands import Terminal, draw_many
-from known import KnownPhotos
-from said import Typed
-from servers import RedisServer
+from support.artifacts import tiny_artifact
+from support.command_line import CommandRunner
+from support.commands import Terminal, draw_many
+from support.ledger_invariants import job_violations, library_violations
+from support.servers import RedisServer
+from support.stored_photos import StoredPhotos
 
-from bench.sums import wrong_library, wrong_sums
-from tagger.database import Database
-from tagger.registry import add_model
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
 
 PHOTOS = 120
 
 
 @pytest.fixture
-def known(sqlite_database: Database, tmp_path: Path) -> KnownPhotos:
+def known(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
     tiny_artifact(tmp_path / "tiny.pt")
-    known = KnownPhotos(
+    known = StoredPhotos(
         sqlite_database, tmp_path / "photos", add_model(sqlite_database, tmp_path / "tiny.pt")
     )
     known.photo(b"caf\xe9.jpg", ("eiffel-tower", 0.9, True))
@@ -33,11 +33,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "othe
 
 
 def test_a_file_is_written_whole_and_never_replaced_unasked(
-    tagger: Typed, known: KnownPhotos, tmp_path: Path
+    tagger: CommandRunner, known: StoredPhotos, tmp_path: Path
 ) -> None:
-    said = tagger("export", "all.ndjson")
-    assert (said.code, said.out) == (0, b"")
-    assert "1 photos" in said.err
+    output = tagger("export", "all.ndjson")
+    assert (output.code, output.out) == (0, b"")
+    assert "1 photos" in output.err
     before = (tmp_path / "all.ndjson").read_bytes()
     refused = tagger("export", "all.ndjson")
     assert (refused.code, "--force" in refused.err) == (1, True)
@@ -50,7 +50,7 @@ def test_a_file_is_written_whole_and_never_replaced_unasked(
 
 @pytest.mark.parametrize("name", ["all.ndjson", "all.ndjson.gz"])
 def test_what_was_exported_is_imported(
-    tagger: Typed, known: KnownPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tagger: CommandRunner, known: StoredPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     photos = tagger("query", "--json").json
     tagger("export", name)
@@ -70,22 +70,22 @@ def test_what_was_exported_is_imported(
 
 
 def test_a_packed_file_that_was_cut_off_is_refused(
-    tagger: Typed, known: KnownPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tagger: CommandRunner, known: StoredPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tagger("export", "all.gz")
     content = (tmp_path / "all.gz").read_bytes()
     elsewhere(tmp_path, monkeypatch)
     for cut in (10, len(content) // 2, len(content) - 9, len(content) - 1):
         (tmp_path / "cut.gz").write_bytes(content[:cut])
-        said = tagger("import", "cut.gz")
-        assert (said.code, said.err.count("\n")) == (1, 1), said.err
-        assert "Nothing was changed" in said.err
+        output = tagger("import", "cut.gz")
+        assert (output.code, output.err.count("\n")) == (1, 1), output.err
+        assert "Nothing was changed" in output.err
     (tmp_path / "no end.gz").write_bytes(gzip.compress(gzip.decompress(content)[:-5]))
     assert tagger("import", "no end.gz").code == 1
     assert tagger("import", "all.gz").code == 0
 
 
-def test_an_export_beside_a_worker_is_whole_and_its_job_goes_on_elsewhere(
+def test_an_export_beside_a_worker_is_complete_and_its_job_continues_elsewhere(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
     old = Terminal(
@@ -111,5 +111,5 @@ def test_an_export_beside_a_worker_is_whole_and_its_job_goes_on_elsewhere(
     ended = new.progress(job)
     assert (ended.tagged, ended.unknown) == (PHOTOS * 4 // 5, PHOTOS // 5)
     with new.database() as database:
-        assert list(wrong_sums(database, job)) == []
-        assert list(wrong_library(database)) == []
+        assert list(job_violations(database, job)) == []
+        assert list(library_violations(database)) == []

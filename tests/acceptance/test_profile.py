@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from artifacts import tiny_artifact
-from commands import Terminal, draw_many
-from said import Typed
-from threads import in_threads
+from support.artifacts import tiny_artifact
+from support.command_line import CommandRunner
+from support.commands import Terminal, draw_many
+from support.threads import in_threads
 
-from tagger.metrics import STAGES, staged
-from tagger.profiling import Profiler
+from tagger.metrics import STAGES, stage_timer
+from tagger.pipeline.profile import Profiler
 
 ROW = re.compile(r"^  (?P<stage>\w+) +(?P<ms>-?[\d.]+) ms a photo +(?P<percent>-?\d+)%$", re.MULTILINE)
 PHOTOS = 12
@@ -39,7 +39,7 @@ def check(text: str) -> None:
 
 
 def test_each_stage_is_shown_on_stderr_and_stdout_stays_as_it_is(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path / "terminal", {"TAGGER_RUNNER": "torchscript"})
+    terminal = Terminal(tmp_path / "terminal", {"TAGGER_BACKEND": "torchscript"})
     draw_many(terminal.folder / "photos", PHOTOS)
     done = terminal.run("tag", "photos", "--profile")
     assert len(done.stdout.splitlines()) == PHOTOS
@@ -61,13 +61,13 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tiny_artifact(tmp_path / "tiny.pt")
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
     monkeypatch.setenv("TAGGER_DEVICE", "cpu")
-    monkeypatch.setenv("TAGGER_RUNNER", "torchscript")
+    monkeypatch.setenv("TAGGER_BACKEND", "torchscript")
     folder = tmp_path / "photos"
     folder.mkdir()
     return folder
 
 
-def test_where_nothing_is_left_to_do_nothing_odd_is_shown(tagger: Typed, photos: Path) -> None:
+def test_where_nothing_is_left_to_do_nothing_odd_is_shown(tagger: CommandRunner, photos: Path) -> None:
     empty = tagger("tag", photos, "--profile")
     assert (empty.code, rows(empty.err)) == (0, {})
     draw_many(photos, PHOTOS)
@@ -78,7 +78,7 @@ def test_where_nothing_is_left_to_do_nothing_odd_is_shown(tagger: Typed, photos:
     assert f"{PHOTOS} skipped" in again.err
 
 
-def test_photos_that_fail_have_their_time_too(tagger: Typed, photos: Path) -> None:
+def test_photos_that_fail_have_their_time_too(tagger: CommandRunner, photos: Path) -> None:
     for number in range(3):
         (photos / f"{number}.jpg").write_bytes(b"no picture %d" % number)
     done = tagger("tag", photos, "--profile")
@@ -89,7 +89,7 @@ def test_photos_that_fail_have_their_time_too(tagger: Typed, photos: Path) -> No
 
 ENDED = """
 import _thread, threading, time
-from tagger.profiling import Profiler
+from tagger.pipeline.profile import Profiler
 
 profiler = Profiler()
 _thread.start_new_thread(threading.current_thread, ())
@@ -109,7 +109,7 @@ def test_what_a_thread_used_that_has_ended_counts_for_its_own_stage_alone() -> N
     profiler = Profiler()
 
     def work() -> None:
-        with staged("decode"):
+        with stage_timer("decode"):
             until = time.thread_time() + 0.2
             while time.thread_time() < until:
                 pass

@@ -1,26 +1,32 @@
-"""Ordeals on each kind of database, and servers that a test may break."""
+"""Fault scenarios on each kind of database, and servers that a test may break."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import Terminal
-from ordeal import Ordeal
-from pace import IN_EARNEST, SHORT, WHOLE, Pace
-from servers import PostgresServer, RedisServer
+from support.commands import Terminal
+from support.fault_durations import REAL_DURATIONS, REAL_FAULTS, SHORT_DURATIONS, FaultDurations
+from support.fault_scenario import FaultScenario
+from support.servers import PostgresServer, RedisServer
 
-from tagger.database import upgrade_database
+from tagger.database.schema import upgrade_database
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if WHOLE and Path(__file__).parent in item.path.parents:
+        if REAL_FAULTS and Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")
-def pace() -> Pace:
-    return IN_EARNEST if WHOLE else SHORT
+def durations() -> FaultDurations:
+    return REAL_DURATIONS if REAL_FAULTS else SHORT_DURATIONS
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """As in the root conftest; PostgreSQL only in the long form, but for tests that break PostgreSQL itself."""
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
 
 
 @pytest.fixture
@@ -29,35 +35,41 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def ordeal(tmp_path: Path, redis_server: RedisServer, sqlite_url: str, pace: Pace) -> Ordeal:
+def scenario(
+    tmp_path: Path, redis_server: RedisServer, sqlite_url: str, durations: FaultDurations
+) -> FaultScenario:
     """On SQLite."""
-    return new_ordeal(tmp_path, redis_server, sqlite_url, pace)
+    return new_scenario(tmp_path, redis_server, sqlite_url, durations)
 
 
 @pytest.fixture
-def ordeal_on_each(tmp_path: Path, redis_server: RedisServer, database_url: str, pace: Pace) -> Ordeal:
-    """On SQLite and on PostgreSQL in turn."""
-    return new_ordeal(tmp_path, redis_server, database_url, pace)
+def scenario_on_each_database(
+    tmp_path: Path, redis_server: RedisServer, database_url: str, durations: FaultDurations
+) -> FaultScenario:
+    """On SQLite, then on PostgreSQL."""
+    return new_scenario(tmp_path, redis_server, database_url, durations)
 
 
 @pytest.fixture
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL of this test's own, that it may break."""
+    """A PostgreSQL server that this test may break."""
     with PostgresServer() as server:
         upgrade_database(server.url)
         yield server
 
 
 @pytest.fixture
-def ordeal_on_postgres(
-    tmp_path: Path, redis_server: RedisServer, postgres: PostgresServer, pace: Pace
-) -> Ordeal:
-    """On the PostgreSQL that may be broken."""
-    return new_ordeal(tmp_path, redis_server, postgres.url, pace)
+def scenario_on_postgres(
+    tmp_path: Path, redis_server: RedisServer, postgres: PostgresServer, durations: FaultDurations
+) -> FaultScenario:
+    """On the PostgreSQL server that may be broken."""
+    return new_scenario(tmp_path, redis_server, postgres.url, durations)
 
 
-def new_ordeal(folder: Path, redis_server: RedisServer, database_url: str, pace: Pace) -> Ordeal:
-    """Slow workers whose clock is the pace's, and photos for them."""
+def new_scenario(
+    folder: Path, redis_server: RedisServer, database_url: str, durations: FaultDurations
+) -> FaultScenario:
+    """Slow workers with the intervals of `durations`, and photos for them."""
     terminal = Terminal(
         folder / "terminal",
         {
@@ -67,5 +79,5 @@ def new_ordeal(folder: Path, redis_server: RedisServer, database_url: str, pace:
             "TAGGER_THREADS": "1",
         },
     )
-    terminal.inject(slow_pass_s="0.15", **({"values": pace.values} if pace.values else {}))
-    return Ordeal(terminal)
+    terminal.inject(slow_pass_s="0.15", **({"values": durations.values} if durations.values else {}))
+    return FaultScenario(terminal)

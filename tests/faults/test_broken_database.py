@@ -1,4 +1,4 @@
-"""The database goes away, is locked or full in the middle of a job: the work waits, and nothing is lost or stored twice."""
+"""The database goes away, is locked or full during a job: the work waits, and nothing is lost or stored twice."""
 
 import sqlite3
 import time
@@ -7,65 +7,68 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from ordeal import PHOTOS, Ordeal
-from pace import Pace
-from servers import PostgresServer
+from support.fault_durations import FaultDurations
+from support.fault_scenario import PHOTOS, FaultScenario
+from support.servers import PostgresServer
 
 
-@pytest.mark.parametrize("restart", ["in order", "after a crash"])
-def test_postgresql_is_restarted_while_photos_are_stored(
-    ordeal_on_postgres: Ordeal, postgres: PostgresServer, restart: str
+@pytest.mark.parametrize("restart", [pytest.param("in order", marks=pytest.mark.slow), "after a crash"])
+def test_a_job_survives_a_restart_of_postgresql(
+    scenario_on_postgres: FaultScenario, postgres: PostgresServer, restart: str
 ) -> None:
-    ordeal = ordeal_on_postgres
-    with ordeal.terminal.workers(1) as (worker,):
-        job = ordeal.enqueue()
-        ordeal.wait_for_some(job)
+    scenario = scenario_on_postgres
+    with scenario.terminal.workers(1) as (worker,):
+        job = scenario.enqueue()
+        scenario.wait_for_some(job)
         if restart == "in order":
             postgres.stop()
         else:
             postgres.kill()
         postgres.start()
-        ordeal.ends_well(job)
+        scenario.assert_complete(job)
         assert worker.poll() is None
 
 
-def test_postgresql_is_away_for_long(
-    ordeal_on_postgres: Ordeal, postgres: PostgresServer, pace: Pace
+@pytest.mark.slow
+def test_a_job_survives_a_long_outage_of_postgresql(
+    scenario_on_postgres: FaultScenario, postgres: PostgresServer, durations: FaultDurations
 ) -> None:
-    ordeal = ordeal_on_postgres
-    with ordeal.terminal.workers(2) as workers:
-        job = ordeal.enqueue()
-        ordeal.wait_for_some(job)
+    scenario = scenario_on_postgres
+    with scenario.terminal.workers(2) as workers:
+        job = scenario.enqueue()
+        scenario.wait_for_some(job)
         postgres.stop()
-        time.sleep(pace.away_s)
+        time.sleep(durations.away_s)
         postgres.start()
-        ordeal.ends_well(job)
+        scenario.assert_complete(job)
         assert [worker.poll() for worker in workers] == [None, None]
 
 
-def test_another_process_holds_sqlites_lock_for_long(ordeal: Ordeal, sqlite_url: str, pace: Pace) -> None:
-    with ordeal.terminal.workers(2) as workers:
-        job = ordeal.enqueue()
-        ordeal.wait_for_some(job)
+def test_a_job_survives_a_long_lock_on_sqlite(
+    scenario: FaultScenario, sqlite_url: str, durations: FaultDurations
+) -> None:
+    with scenario.terminal.workers(2) as workers:
+        job = scenario.enqueue()
+        scenario.wait_for_some(job)
         with _locked(sqlite_url):
-            before = ordeal.stored(job)
-            time.sleep(pace.locked_s)
-            assert ordeal.stored(job) == before
-        ordeal.ends_well(job)
+            before = scenario.stored(job)
+            time.sleep(durations.locked_s)
+            assert scenario.stored(job) == before
+        scenario.assert_complete(job)
         assert [worker.poll() for worker in workers] == [None, None]
 
 
-def test_the_disk_of_the_database_is_full_until_somebody_makes_room(ordeal: Ordeal, tmp_path: Path) -> None:
+def test_a_job_continues_after_a_full_disk_has_space_again(scenario: FaultScenario, tmp_path: Path) -> None:
     full = tmp_path / "full"
-    ordeal.terminal.inject(full_while=full)
-    job = ordeal.enqueue()
+    scenario.terminal.inject(full_while=full)
+    job = scenario.enqueue()
     full.touch()
-    with ordeal.terminal.workers(1) as (worker,):
-        ordeal.terminal.wait_until(lambda: "disk is full" in ordeal.log)
-        assert ordeal.stored(job) < PHOTOS
-        assert ordeal.terminal.progress(job).failed == 0
+    with scenario.terminal.workers(1) as (worker,):
+        scenario.terminal.wait_until(lambda: "disk is full" in scenario.log)
+        assert scenario.stored(job) < PHOTOS
+        assert scenario.terminal.progress(job).failed == 0
         full.unlink()
-        ordeal.ends_well(job)
+        scenario.assert_complete(job)
         assert worker.poll() is None
 
 

@@ -1,4 +1,4 @@
-"""Whoever writes into photos is killed, again and again: every file is whole, every photo ends once, undo brings all back."""
+"""Processes that write metadata are killed repeatedly: no file is damaged, and undo restores every original."""
 
 import os
 import signal
@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from commands import LABELS, Terminal, draw
-from pace import Pace
-from servers import RedisServer
 from sqlalchemy import func, select
+from support.commands import LABELS, Terminal, draw
+from support.fault_durations import FaultDurations
+from support.ledger_invariants import job_violations, library_violations
+from support.servers import RedisServer
 
-from bench.sums import wrong_library, wrong_sums
-from tagger.ledger.progress import list_held
-from tagger.metadata.described import photo_fields
-from tagger.metadata.planning import digest_file
-from tagger.tables import jobs, metadata_writes
+from tagger.database.tables import jobs, metadata_writes
+from tagger.ledger.workers import list_chunk_progress
+from tagger.metadata.inspection import photo_fields
+from tagger.metadata.plans import digest_file
 
 PHOTOS = 192
 PLACES = 4
-"""Folders; opening one to settle it on the disk tells that a photo in it has just been replaced."""
+"""Number of folders. A folder is opened, to sync it, right after a photo in it was replaced."""
 
 
 class Library:
-    """Photos with an accepted tag each, their originals, and a terminal to write them from."""
+    """Tagged photos, their original bytes, and a terminal."""
 
     def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal
@@ -41,28 +41,28 @@ class Library:
         return {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
 
     def written(self) -> int:
-        """How many photos are not their originals, judged by their sizes."""
+        """The number of photos whose size differs from the original's."""
         return sum(path.stat().st_size != len(data) for path, data in self.originals.items())
 
-    def in_hand(self) -> set[tuple[int, int]]:
-        """Job and number of each chunk that a lease is kept of."""
+    def leased_chunks(self) -> set[tuple[int, int]]:
+        """Job and number of each leased chunk."""
         with self.terminal.database() as database:
-            return {(held.job, held.chunk) for held in list_held(database)}
+            return {(chunk.job, chunk.chunk) for chunk in list_chunk_progress(database)}
 
     def is_killed(
         self, process: subprocess.Popen[bytes], *, written: range | None = None, within_s: float = 60
     ) -> None:
-        """Killed as soon as so many photos are written, or (None) by what was injected."""
+        """Kill the process once `written` photos are written; None: the injected fault kills it."""
         if written is not None:
             self.terminal.wait_until(
                 lambda: self.written() in written or process.poll() is not None, within_s, every_s=0.002
             )
             process.kill()
         assert process.wait(timeout=within_s) == -signal.SIGKILL, self.terminal.log.read_text()[-2000:]
-        self.every_file_is_whole()
+        self.assert_no_file_is_damaged()
 
-    def every_file_is_whole(self) -> None:
-        """The original or the one with our words: what is in between would not be read, or would not be kept."""
+    def assert_no_file_is_damaged(self) -> None:
+        """Check that each file is the original or a recorded write, and nothing in between."""
         with self.terminal.database() as database, database.read() as connection:
             digests = set(connection.scalars(select(metadata_writes.c.written_digest)))
         for path, original in self.originals.items():
@@ -71,17 +71,17 @@ class Library:
                 assert "XMP:dc:subject" in photo_fields(data), path
                 assert digest_file(data) in digests, path
 
-    def ends_well(self, job: int) -> None:
-        """Each photo has one outcome, and each file that was written one row."""
+    def assert_complete(self, job: int) -> None:
+        """Check that each photo has one outcome, and each written file one row."""
         with self.terminal.database() as database:
-            assert wrong_sums(database, job) == []
-            assert wrong_library(database) == []
+            assert job_violations(database, job) == []
+            assert library_violations(database) == []
             with database.read() as connection:
                 rows = connection.execute(
                     select(metadata_writes.c.photo_id, func.count()).group_by(metadata_writes.c.photo_id)
                 ).all()
                 unconfirmed = connection.scalar(
-                    select(func.count()).select_from(metadata_writes).where(~metadata_writes.c.confirmed)
+                    select(func.count()).select_from(metadata_writes).where(~metadata_writes.c.complete)
                 )
         assert [row for row in rows if row[1] != 1] == []
         assert (len(rows), unconfirmed) == (self.written(), 0)
@@ -101,11 +101,11 @@ class Library:
 
 
 @pytest.fixture
-def library(tmp_path: Path, redis_server: RedisServer, pace: Pace) -> Library:
+def library(tmp_path: Path, redis_server: RedisServer, durations: FaultDurations) -> Library:
     terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
     library = Library(terminal)
-    if pace.values:
-        terminal.inject(values=pace.values)
+    if durations.values:
+        terminal.inject(values=durations.values)
     return library
 
 
@@ -127,12 +127,12 @@ def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_al
     terminal.wait_until(lambda: library.written() > done, every_s=0.002)
     interrupted.send_signal(signal.SIGINT)
     assert interrupted.wait(timeout=60) == 130
-    library.every_file_is_whole()
+    library.assert_no_file_is_damaged()
     assert library.leftovers() == []
     ended = terminal.run(*words)
     assert f"{PHOTOS} photos: " in ended.stderr
     assert library.written() == PHOTOS
-    library.ends_well(library.latest_job())
+    library.assert_complete(library.latest_job())
     terminal.inject(kill_on_open="place-2")
     library.is_killed(terminal.start("metadata", "undo", "--all"))
     terminal.injected.clear()
@@ -141,7 +141,8 @@ def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_al
     library.is_brought_back()
 
 
-def test_workers_that_are_killed_and_stopped_come_to_an_end_that_is_true(library: Library) -> None:
+@pytest.mark.slow
+def test_killed_and_stopped_workers_finish_with_correct_counts(library: Library) -> None:
     terminal = library.terminal
     job = int(terminal.run("metadata", "write", "--to", "embed", "--enqueue").stdout)
     values = dict(terminal.injected)
@@ -153,21 +154,21 @@ def test_workers_that_are_killed_and_stopped_come_to_an_end_that_is_true(library
     with terminal.workers(1) as (worker,):
         done = library.written()
         library.is_killed(worker, written=range(done + 1, PHOTOS))
-    of_the_dead = library.in_hand()
+    expired = library.leased_chunks()
     with terminal.workers(1) as (worker,):
         done = library.written()
         terminal.wait_until(lambda: library.written() > done, every_s=0.002)
         os.kill(worker.pid, signal.SIGTERM)
         assert worker.wait(timeout=60) == 0
         stopped = terminal.progress(job)
-        assert library.in_hand() <= of_the_dead  # their leases may still last
+        assert library.leased_chunks() <= expired  # their leases may still last
         assert stopped.written <= library.written() <= PHOTOS
-    library.every_file_is_whole()
+    library.assert_no_file_is_damaged()
     with terminal.workers(1):
         terminal.wait_until(lambda: terminal.progress(job).is_over)
         ended = terminal.progress(job)
         assert (ended.written, ended.total, ended.failed) == (PHOTOS, PHOTOS, 0), ended
-        library.ends_well(job)
+        library.assert_complete(job)
         undone = terminal.run("metadata", "undo", "--all", "--enqueue", "--wait")
         assert f"{PHOTOS} written" in undone.stderr
     library.is_brought_back()

@@ -1,50 +1,56 @@
-"""Workers are killed where it hurts most: every photo still ends exactly once."""
+"""Workers are killed at critical moments: every photo still gets exactly one outcome."""
 
 import os
 import signal
 from pathlib import Path
 
 import pytest
-from ordeal import Ordeal, is_alive
-from servers import RedisServer
+from support.fault_scenario import FaultScenario, is_alive
+from support.servers import RedisServer
 
 
 @pytest.mark.parametrize(
-    "moment", ["before the forward pass", "after the forward pass", "before the acknowledgement"]
+    "moment",
+    [
+        pytest.param("before the forward pass", marks=pytest.mark.slow),
+        "after the forward pass",
+        pytest.param("before the acknowledgement", marks=pytest.mark.slow),
+    ],
 )
-def test_what_a_killed_worker_had_in_hand_is_done_by_another(
-    ordeal: Ordeal, moment: str, tmp_path: Path
+def test_the_chunk_of_a_killed_worker_is_processed_by_another(
+    scenario: FaultScenario, moment: str, tmp_path: Path
 ) -> None:
     was_killed = tmp_path / "was-killed"
-    ordeal.terminal.inject(kill_at=moment, once=was_killed)
-    with ordeal.terminal.workers(2) as workers:
-        job = ordeal.enqueue()
-        ordeal.ends_well(job)
+    scenario.terminal.inject(kill_at=moment, once=was_killed)
+    with scenario.terminal.workers(2) as workers:
+        job = scenario.enqueue()
+        scenario.assert_complete(job)
         assert was_killed.exists()
         assert sorted(is_alive(worker) for worker in workers) == [False, True]
         assert {worker.poll() for worker in workers} == {None, -signal.SIGKILL}
-    assert max(ordeal.attempts(job)) <= 2
+    assert max(scenario.attempts(job)) <= 2
 
 
-def test_every_photo_ends_once_though_a_worker_is_killed_and_redis_is_emptied(
-    ordeal_on_each: Ordeal, redis_server: RedisServer
+def test_each_photo_has_one_outcome_after_a_killed_worker_and_a_flush(
+    scenario_on_each_database: FaultScenario, redis_server: RedisServer
 ) -> None:
-    ordeal = ordeal_on_each
-    with ordeal.terminal.database() as database, ordeal.terminal.workers(2) as workers:
-        with ordeal.terminal.frozen(workers):
-            job = ordeal.enqueue()
-        ordeal.terminal.freeze_with_a_lease(workers[0], database)
+    scenario = scenario_on_each_database
+    with scenario.terminal.database() as database, scenario.terminal.workers(2) as workers:
+        with scenario.terminal.frozen(workers):
+            job = scenario.enqueue()
+        scenario.terminal.freeze_with_a_lease(workers[0], database)
         os.kill(workers[0].pid, signal.SIGKILL)
         redis_server.flush()
-        ordeal.ends_well(job)
+        scenario.assert_complete(job)
 
 
-def test_a_worker_that_is_started_again_and_again_comes_to_the_end(ordeal: Ordeal) -> None:
-    job = ordeal.enqueue()
+@pytest.mark.slow
+def test_a_worker_that_is_killed_repeatedly_finishes_the_job(scenario: FaultScenario) -> None:
+    job = scenario.enqueue()
     for _ in range(2):
-        with ordeal.terminal.workers(1) as (worker,):
-            ordeal.wait_for_some(job, more_than=ordeal.stored(job))
+        with scenario.terminal.workers(1) as (worker,):
+            scenario.wait_for_some(job, more_than=scenario.stored(job))
             worker.kill()
             worker.wait()
-    with ordeal.terminal.workers(1):
-        ordeal.ends_well(job)
+    with scenario.terminal.workers(1):
+        scenario.assert_complete(job)

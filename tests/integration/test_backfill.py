@@ -1,4 +1,4 @@
-"""Backfills choose the right photos, keep what was known until something better is, and record them quickly."""
+"""Backfills select the right photos, keep old results until there are new ones, and are recorded in pages."""
 
 import os
 import shutil
@@ -6,17 +6,17 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from artifacts import tiny_artifact
-from folders import EIFFEL, GATE, TaggedFolder
 from sqlalchemy import insert, select, update
+from support.artifacts import tiny_artifact
+from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
-from tagger.backfill import Backfill, What, count_photos, new_job, record_backfill
-from tagger.database import Database
-from tagger.errors import FolderNotFound, LandmarkNotFound
-from tagger.ledger import filling
-from tagger.registry import add_model, use_model
+from tagger.catalog.registered_models import add_model, use_model
+from tagger.database.connection import Database
+from tagger.database.tables import JobState, Priority, chunks, job_items, landmarks, photos, verdicts
+from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
+from tagger.errors import LandmarkNotFound, PathNotFound
+from tagger.ledger import items
 from tagger.settings import Settings
-from tagger.tables import JobState, Priority, chunks, job_items, landmarks, photos, verdicts
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def settings(folder: TaggedFolder) -> Settings:
     return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file))
 
 
-def chosen(folder: TaggedFolder, settings: Settings, backfill: Backfill) -> set[str]:
-    """The photos of a backfill's job, which are as many as were counted before."""
-    new = new_job(folder.database, settings, backfill, Priority.BULK)
+def job_photos(folder: TaggedFolder, settings: Settings, backfill: Backfill) -> set[str]:
+    """The photos of a backfill's job; their number is that of `count_photos`."""
+    new = backfill_job(folder.database, settings, backfill, Priority.BULK)
     counted = count_photos(folder.database, backfill, new.model_id, {})
     job, _ = record_backfill(folder.database, backfill, new, {})
     names = set(folder.outcomes(job))
@@ -40,7 +40,7 @@ def chosen(folder: TaggedFolder, settings: Settings, backfill: Backfill) -> set[
     return names
 
 
-def test_each_kind_of_backfill_takes_its_photos(folder: TaggedFolder, settings: Settings) -> None:
+def test_each_scope_selects_its_photos(folder: TaggedFolder, settings: Settings) -> None:
     folder.draw("old.jpg", 0)
     folder.draw("fresh.jpg", 1)
     (folder.folder / "broken.jpg").write_bytes(b"not a picture")
@@ -48,29 +48,34 @@ def test_each_kind_of_backfill_takes_its_photos(folder: TaggedFolder, settings: 
     folder.record()  # finds what is new without looking at it
     folder.draw("new.jpg", 2)
     folder.record()
-    assert chosen(folder, settings, Backfill(What.UNTAGGED)) == {"new.jpg"}
-    assert chosen(folder, settings, Backfill(What.FAILED)) == {"broken.jpg"}
-    assert chosen(folder, settings, Backfill(What.OUTDATED)) == set()
-    assert chosen(folder, settings, Backfill(What.ALL)) == {"old.jpg", "fresh.jpg", "new.jpg", "broken.jpg"}
+    assert job_photos(folder, settings, Backfill(BackfillScope.UNTAGGED)) == {"new.jpg"}
+    assert job_photos(folder, settings, Backfill(BackfillScope.FAILED)) == {"broken.jpg"}
+    assert job_photos(folder, settings, Backfill(BackfillScope.OUTDATED)) == set()
+    assert job_photos(folder, settings, Backfill(BackfillScope.ALL)) == {
+        "old.jpg",
+        "fresh.jpg",
+        "new.jpg",
+        "broken.jpg",
+    }
 
 
-def test_a_model_put_in_use_makes_the_others_outdated_and_a_job_keeps_its_own(
+def test_new_model_in_use_makes_photos_outdated_and_jobs_keep_their_model(
     folder: TaggedFolder, database: Database
 ) -> None:
     folder.draw("a.jpg", 0)
     folder.tag()
     in_use = Settings(data_folder=folder.folder.parent / "data")
     use_model(database, folder.model.name)
-    begun = new_job(database, in_use, Backfill(What.ALL), Priority.BULK)
+    begun = backfill_job(database, in_use, Backfill(BackfillScope.ALL), Priority.BULK)
     tiny_artifact(folder.folder.parent / "next.pt", seed=1, name="next")
     following = add_model(database, folder.folder.parent / "next.pt")
-    assert chosen(folder, in_use, Backfill(What.OUTDATED)) == set()
+    assert job_photos(folder, in_use, Backfill(BackfillScope.OUTDATED)) == set()
     use_model(database, "next")
-    assert chosen(folder, in_use, Backfill(What.OUTDATED)) == {"a.jpg"}
+    assert job_photos(folder, in_use, Backfill(BackfillScope.OUTDATED)) == {"a.jpg"}
     assert begun.model_id == folder.model.id != following.id
 
 
-def test_a_scan_first_finds_what_is_new_changed_moved_and_gone(
+def test_backfill_with_scan_finds_new_changed_moved_and_gone_photos(
     folder: TaggedFolder, settings: Settings
 ) -> None:
     for name in ("stays.jpg", "changes.jpg", "moves.jpg", "goes.jpg"):
@@ -80,14 +85,14 @@ def test_a_scan_first_finds_what_is_new_changed_moved_and_gone(
     (folder.folder / "moves.jpg").rename(folder.folder / "moved.jpg")
     (folder.folder / "goes.jpg").unlink()
     folder.draw("new.jpg", 1)
-    wanted = Backfill(What.UNTAGGED, scan=(folder.folder,))
-    new = new_job(folder.database, settings, wanted, Priority.BULK)
-    job, report = record_backfill(folder.database, wanted, new, {})
+    backfill = Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,))
+    new = backfill_job(folder.database, settings, backfill, Priority.BULK)
+    job, report = record_backfill(folder.database, backfill, new, {})
     assert (report.found, report.new, report.changed, report.gone) == (4, 2, 1, 2)
     assert set(folder.outcomes(job)) == {"changes.jpg", "moved.jpg", "new.jpg"}
 
 
-def test_conditions_hold_together(folder: TaggedFolder, settings: Settings, database: Database) -> None:
+def test_photos_fulfil_all_conditions(folder: TaggedFolder, settings: Settings, database: Database) -> None:
     for number, name in enumerate(("x/a.jpg", "x/b.jpg", "y/a.jpg", "y/b.jpg")):
         folder.draw(name, number % 2, shade=number)
     folder.tag()
@@ -99,13 +104,16 @@ def test_conditions_hold_together(folder: TaggedFolder, settings: Settings, data
                 .values(taken_at=datetime.fromisoformat(f"{year}-05-01"))
             )
             connection.execute(taken)
-    everything = What.ALL
-    assert chosen(folder, settings, Backfill(everything, under=(folder.folder / "x",))) == {
+    everything = BackfillScope.ALL
+    assert job_photos(folder, settings, Backfill(everything, under=(folder.folder / "x",))) == {
         "x/a.jpg",
         "x/b.jpg",
     }
-    assert chosen(folder, settings, Backfill(everything, landmark="Eiffel tower")) == {"x/a.jpg", "y/a.jpg"}
-    assert chosen(
+    assert job_photos(folder, settings, Backfill(everything, landmark="Eiffel tower")) == {
+        "x/a.jpg",
+        "y/a.jpg",
+    }
+    assert job_photos(
         folder, settings, Backfill(everything, taken_after=datetime.fromisoformat("2020-01-01"))
     ) == {
         "x/b.jpg",
@@ -116,13 +124,15 @@ def test_conditions_hold_together(folder: TaggedFolder, settings: Settings, data
         taken_after=datetime.fromisoformat("2019-05-01"),
         taken_before=datetime.fromisoformat("2021-05-01"),
     )
-    assert chosen(folder, settings, between) == {"x/a.jpg", "x/b.jpg"}
+    assert job_photos(folder, settings, between) == {"x/a.jpg", "x/b.jpg"}
     both = Backfill(everything, under=(folder.folder / "x",), landmark=EIFFEL)
-    assert chosen(folder, settings, both) == {"x/a.jpg"}
-    assert chosen(folder, settings, Backfill(everything, under=(folder.folder.parent / "nowhere",))) == set()
+    assert job_photos(folder, settings, both) == {"x/a.jpg"}
+    assert (
+        job_photos(folder, settings, Backfill(everything, under=(folder.folder.parent / "nowhere",))) == set()
+    )
 
 
-def test_a_rejected_landmark_is_not_one_the_photo_has(folder: TaggedFolder, settings: Settings) -> None:
+def test_rejected_landmark_does_not_match(folder: TaggedFolder, settings: Settings) -> None:
     folder.draw("a.jpg", 0)
     folder.tag()
     with folder.database.write() as connection:
@@ -131,33 +141,35 @@ def test_a_rejected_landmark_is_not_one_the_photo_has(folder: TaggedFolder, sett
         for slug, verdict in ((EIFFEL, "rejected"), (GATE, "confirmed")):
             landmark = connection.scalar(select(landmarks.c.id).where(landmarks.c.slug == slug))
             connection.execute(insert(verdicts).values(row | {"landmark_id": landmark, "verdict": verdict}))
-    assert chosen(folder, settings, Backfill(What.ALL, landmark=EIFFEL)) == set()
-    assert chosen(folder, settings, Backfill(What.ALL, landmark=GATE)) == {"a.jpg"}
+    assert job_photos(folder, settings, Backfill(BackfillScope.ALL, landmark=EIFFEL)) == set()
+    assert job_photos(folder, settings, Backfill(BackfillScope.ALL, landmark=GATE)) == {"a.jpg"}
 
 
-def test_what_cannot_be_meant_makes_no_job(folder: TaggedFolder, settings: Settings) -> None:
-    new = new_job(folder.database, settings, Backfill(What.ALL), Priority.BULK)
+def test_invalid_backfill_makes_no_job(folder: TaggedFolder, settings: Settings) -> None:
+    new = backfill_job(folder.database, settings, Backfill(BackfillScope.ALL), Priority.BULK)
     with pytest.raises(LandmarkNotFound):
-        record_backfill(folder.database, Backfill(What.ALL, landmark="atlantis"), new, {})
-    with pytest.raises(FolderNotFound):
-        record_backfill(folder.database, Backfill(What.ALL, scan=(folder.folder / "no",)), new, {})
+        record_backfill(folder.database, Backfill(BackfillScope.ALL, landmark="atlantis"), new, {})
+    with pytest.raises(PathNotFound):
+        record_backfill(folder.database, Backfill(BackfillScope.ALL, scan=(folder.folder / "no",)), new, {})
     assert folder.count(job_items) == 0
 
 
-def test_many_photos_go_in_by_pages_dense_and_by_root(
+def test_photos_are_added_in_pages_and_ordered_by_root(
     folder: TaggedFolder, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filling, "PAGE", 50)
+    monkeypatch.setattr(items, "PAGE", 50)
     other = folder.folder.with_name("other root")
     for number in range(60):
         folder.draw(f"{number:03}.jpg", shade=number)
     shutil.copytree(folder.folder, other)
     folder.record()
     folder.record(other)
-    wanted = Backfill(What.UNTAGGED)
-    job, _ = record_backfill(database, wanted, new_job(database, settings, wanted, Priority.BULK), {})
+    backfill = Backfill(BackfillScope.UNTAGGED)
+    job, _ = record_backfill(
+        database, backfill, backfill_job(database, settings, backfill, Priority.BULK), {}
+    )
     with database.read() as connection:
-        items = connection.execute(
+        rows = connection.execute(
             select(job_items.c.position, photos.c.root_id, photos.c.id)
             .join(photos, photos.c.id == job_items.c.photo_id)
             .where(job_items.c.job_id == job)
@@ -166,25 +178,25 @@ def test_many_photos_go_in_by_pages_dense_and_by_root(
         spans = connection.execute(
             select(chunks.c.first, chunks.c.last).where(chunks.c.job_id == job).order_by(chunks.c.chunk)
         ).all()
-    assert [item.position for item in items] == list(range(120))
-    assert len({item.id for item in items}) == 120
+    assert [item.position for item in rows] == list(range(120))
+    assert len({item.id for item in rows}) == 120
     assert [position for span in spans for position in range(span.first, span.last + 1)] == list(range(120))
-    assert all(len({item.root_id for item in items[span.first : span.last + 1]}) == 1 for span in spans)
+    assert all(len({item.root_id for item in rows[span.first : span.last + 1]}) == 1 for span in spans)
 
 
-def test_a_backfill_of_nothing_is_finished_at_once(folder: TaggedFolder, settings: Settings) -> None:
-    wanted = Backfill(What.FAILED)
+def test_backfill_without_photos_finishes_at_once(folder: TaggedFolder, settings: Settings) -> None:
+    backfill = Backfill(BackfillScope.FAILED)
     job, _ = record_backfill(
-        folder.database, wanted, new_job(folder.database, settings, wanted, Priority.BULK), {}
+        folder.database, backfill, backfill_job(folder.database, settings, backfill, Priority.BULK), {}
     )
     assert (folder.progress(job).state, folder.progress(job).total) == (JobState.FINISHED, 0)
 
 
-def test_a_touched_file_is_untagged_until_it_was_read(folder: TaggedFolder, settings: Settings) -> None:
+def test_changed_file_is_untagged_until_it_is_classified(folder: TaggedFolder, settings: Settings) -> None:
     path = folder.draw("a.jpg")
     folder.tag()
     os.utime(path, ns=(1, 1))
-    assert chosen(folder, settings, Backfill(What.UNTAGGED)) == set()
-    assert chosen(folder, settings, Backfill(What.UNTAGGED, scan=(folder.folder,))) == {"a.jpg"}
+    assert job_photos(folder, settings, Backfill(BackfillScope.UNTAGGED)) == set()
+    assert job_photos(folder, settings, Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,))) == {"a.jpg"}
     folder.tag()
-    assert chosen(folder, settings, Backfill(What.UNTAGGED)) == set()
+    assert job_photos(folder, settings, Backfill(BackfillScope.UNTAGGED)) == set()

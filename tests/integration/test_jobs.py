@@ -1,4 +1,4 @@
-"""Jobs from their making to their end: items in chunks, numbers that add up, processes that die on the way."""
+"""The life of jobs: items in chunks, counts that add up, owners that die."""
 
 import os
 import threading
@@ -7,26 +7,27 @@ from contextlib import suppress
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledgers import LedgerOf
 from sqlalchemy import select, update
-from threads import in_threads
+from support.ledgers import LedgerBuilder
+from support.threads import in_threads
 
-from tagger.database import Database, open_database
-from tagger.errors import JobOver, LeaseLost, ScanEnded
-from tagger.ledger.abandoned import settle_abandoned
-from tagger.ledger.chunks import ChunkName, Claim, claim, claim_next, release
-from tagger.ledger.dispatch import return_expired, wake
-from tagger.ledger.jobs import cancel_job, finish_scan, kept_alive, process_name, wait_for_root
-from tagger.ledger.steering import pause, resume
-from tagger.tables import JobState, Outcome, Runner, chunks, jobs
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import JobState, Outcome, Runner, chunks, jobs
+from tagger.errors import JobFinished, LeaseLost, ScanInterrupted
+from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, claim_next_chunk, release_chunk
+from tagger.ledger.dispatch import release_expired, resume_suspended_jobs
+from tagger.ledger.job_control import pause, resume
+from tagger.ledger.jobs import cancel_job, finish_scan, suspend_for_root
+from tagger.ledger.ownership import job_heartbeat, process_name
+from tagger.ledger.stale_jobs import recover_stale_jobs
 
 
 @pytest.fixture
-def ledger(database: Database) -> LedgerOf:
-    return LedgerOf(database)
+def ledger(database: Database) -> LedgerBuilder:
+    return LedgerBuilder(database)
 
 
-def spans(ledger: LedgerOf, job: int) -> list[tuple[int, int]]:
+def spans(ledger: LedgerBuilder, job: int) -> list[tuple[int, int]]:
     query = select(chunks.c.first, chunks.c.last).where(chunks.c.job_id == job).order_by(chunks.c.chunk)
     with ledger.database.read() as connection:
         return [(row.first, row.last) for row in connection.execute(query)]
@@ -37,19 +38,19 @@ def cancel(database: Database, job: int) -> None:
         cancel_job(connection, job, "by request")
 
 
-def test_chunks_grow_and_cover_all_positions_densely_over_several_pages(ledger: LedgerOf) -> None:
+def test_chunks_grow_and_cover_all_positions(ledger: LedgerBuilder) -> None:
     job = ledger.scanning()
     for count in (1, 31, 500, 0, 1000):
         ledger.append(job, ledger.photos(count))
     finish_scan(ledger.database, job)
-    covered = [position for first, last in spans(ledger, job) for position in range(first, last + 1)]
-    assert covered == list(range(1532))
+    positions = [position for first, last in spans(ledger, job) for position in range(first, last + 1)]
+    assert positions == list(range(1532))
     sizes = [last - first + 1 for first, last in spans(ledger, job)]
     assert sizes == [1, 31, 64, 64, 128, 128, 116, 256, 256, 256, 232]
     assert ledger.progress(job).total == 1532
 
 
-def test_a_job_without_photos_or_without_anything_to_do_is_finished_at_once(ledger: LedgerOf) -> None:
+def test_a_job_without_open_items_is_finished_at_once(ledger: LedgerBuilder) -> None:
     empty = ledger.scanning()
     finish_scan(ledger.database, empty)
     assert ledger.progress(empty).state is JobState.FINISHED
@@ -60,117 +61,123 @@ def test_a_job_without_photos_or_without_anything_to_do_is_finished_at_once(ledg
     assert (progress.state, progress.skipped) == (JobState.FINISHED, 40)
 
 
-def test_a_job_is_worked_on_while_it_is_scanned_and_does_not_end_before_its_scan(ledger: LedgerOf) -> None:
+def test_chunks_are_processed_during_the_scan_and_the_job_ends_after_it(
+    ledger: LedgerBuilder,
+) -> None:
     job = ledger.scanning()
     ledger.append(job, ledger.photos(10))
-    claimed = claim(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
-    assert claimed is not None
-    ledger.store(claimed, Outcome.TAGGED)
+    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
+    assert claim is not None
+    ledger.store(claim, Outcome.TAGGED)
     assert ledger.progress(job).state is JobState.SCANNING
     ledger.append(job, ledger.photos(5))
     finish_scan(ledger.database, job)
     assert ledger.progress(job).state is JobState.RUNNING
-    claimed = claim(ledger.database, ChunkName(job, 1), Runner.WORKERS, "w")
-    assert claimed is not None
-    ledger.store(claimed, Outcome.UNKNOWN)
+    claim = claim_chunk(ledger.database, ChunkName(job, 1), Runner.WORKERS, "w")
+    assert claim is not None
+    ledger.store(claim, Outcome.UNKNOWN)
     progress = ledger.progress(job)
     assert (progress.state, progress.tagged, progress.unknown) == (JobState.FINISHED, 10, 5)
 
 
-def test_a_job_woken_while_it_is_scanned_does_not_end_before_its_scan(ledger: LedgerOf) -> None:
+def test_a_job_resumed_during_its_scan_does_not_end_before_it(ledger: LedgerBuilder) -> None:
     job = ledger.scanning()
     ledger.append(job, ledger.photos(10))
-    wait_for_root(ledger.database, job, "share")
-    wake(ledger.database, [job])
-    claimed = claim(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
-    assert claimed is not None
-    ledger.store(claimed, Outcome.TAGGED)
+    suspend_for_root(ledger.database, job, "share")
+    resume_suspended_jobs(ledger.database, [job])
+    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
+    assert claim is not None
+    ledger.store(claim, Outcome.TAGGED)
     assert not ledger.progress(job).is_over
     ledger.append(job, ledger.photos(1))
     finish_scan(ledger.database, job)
     assert ledger.progress(job).queued == 1
 
 
-def test_a_cancelled_job_keeps_what_is_done_and_takes_no_more_photos(ledger: LedgerOf) -> None:
+def test_a_cancelled_job_keeps_its_outcomes_and_accepts_no_photos(ledger: LedgerBuilder) -> None:
     job = ledger.scanning()
     ledger.append(job, ledger.photos(40))
-    claimed = claim(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
-    assert claimed is not None
-    ledger.store(claimed, Outcome.FAILED, count=3)
+    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
+    assert claim is not None
+    ledger.store(claim, Outcome.FAILED, count=3)
     cancel(ledger.database, job)
     progress = ledger.progress(job)
     assert (progress.state, progress.failed, progress.cancelled) == (JobState.CANCELLED, 3, 37)
     with pytest.raises(LeaseLost):
-        ledger.store(claimed, Outcome.TAGGED, first=3)
-    with pytest.raises(ScanEnded):
+        ledger.store(claim, Outcome.TAGGED, first=3)
+    with pytest.raises(ScanInterrupted):
         ledger.append(job, ledger.photos(1))
     finish_scan(ledger.database, job)
     assert ledger.progress(job) == progress
 
 
-def test_cancelling_a_finished_job_changes_nothing(ledger: LedgerOf) -> None:
+def test_cancelling_a_finished_job_changes_nothing(ledger: LedgerBuilder) -> None:
     job = ledger.job(3)
-    claimed = claim(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
-    assert claimed is not None
-    ledger.store(claimed, Outcome.TAGGED)
+    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
+    assert claim is not None
+    ledger.store(claim, Outcome.TAGGED)
     before = ledger.progress(job)
     cancel(ledger.database, job)
     assert ledger.progress(job) == before
 
 
-def test_workers_that_store_the_last_two_chunks_at_once_end_the_job(ledger: LedgerOf) -> None:
+def test_storing_the_last_two_chunks_concurrently_finishes_the_job(ledger: LedgerBuilder) -> None:
     for _ in range(10):
         job = ledger.job(64)
-        held = [claim(ledger.database, ChunkName(job, number), Runner.WORKERS, "w") for number in (0, 1)]
-        together = threading.Barrier(2)
+        claims = [
+            claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, "w") for number in (0, 1)
+        ]
+        barrier = threading.Barrier(2)
 
-        def store(claimed: Claim | None, together: threading.Barrier = together) -> None:
-            assert claimed is not None
-            together.wait()
-            ledger.store(claimed, Outcome.TAGGED)
+        def store(claim: Claim | None, barrier: threading.Barrier = barrier) -> None:
+            assert claim is not None
+            barrier.wait()
+            ledger.store(claim, Outcome.TAGGED)
 
-        in_threads([lambda claimed=claimed: store(claimed) for claimed in held])
+        in_threads([lambda claim=claim: store(claim) for claim in claims])
         assert ledger.progress(job).state is JobState.FINISHED
 
 
-def test_cancelling_while_workers_store_loses_and_doubles_nothing(ledger: LedgerOf) -> None:
+def test_counts_are_right_after_cancelling_while_workers_store(ledger: LedgerBuilder) -> None:
     for _ in range(5):
         job = ledger.job(300)
         numbers = range(len(spans(ledger, job)))
-        held = [claim(ledger.database, ChunkName(job, number), Runner.WORKERS, "w") for number in numbers]
-        together = threading.Barrier(len(held) + 1)
+        claims = [
+            claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, "w") for number in numbers
+        ]
+        barrier = threading.Barrier(len(claims) + 1)
 
-        def store(claimed: Claim | None, together: threading.Barrier = together) -> None:
-            assert claimed is not None
-            together.wait()
+        def store(claim: Claim | None, barrier: threading.Barrier = barrier) -> None:
+            assert claim is not None
+            barrier.wait()
             with suppress(LeaseLost):
-                for first in range(claimed.first, claimed.last + 1, 8):
-                    ledger.store(claimed, Outcome.TAGGED, first=first, count=8)
+                for first in range(claim.first, claim.last + 1, 8):
+                    ledger.store(claim, Outcome.TAGGED, first=first, count=8)
 
-        def end(job: int = job, together: threading.Barrier = together) -> None:
-            together.wait()
+        def end(job: int = job, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
             cancel(ledger.database, job)
 
-        in_threads([*(lambda claimed=claimed: store(claimed) for claimed in held), end])
+        in_threads([*(lambda claim=claim: store(claim) for claim in claims), end])
         progress = ledger.progress(job)
         assert progress.is_over
         assert progress.tagged + progress.cancelled == 300
 
 
-def test_cancelling_while_photos_are_added_leaves_none_open(ledger: LedgerOf) -> None:
+def test_cancelling_during_a_scan_leaves_no_item_open(ledger: LedgerBuilder) -> None:
     pages = [ledger.photos(50) for _ in range(12)]
     for _ in range(3):
         job = ledger.scanning()
-        began = threading.Event()
+        started = threading.Event()
 
-        def scan(job: int = job, began: threading.Event = began) -> None:
-            with suppress(ScanEnded):
+        def scan(job: int = job, started: threading.Event = started) -> None:
+            with suppress(ScanInterrupted):
                 for page in pages:
                     ledger.append(job, page)
-                    began.set()
+                    started.set()
 
-        def end(job: int = job, began: threading.Event = began) -> None:
-            began.wait()
+        def end(job: int = job, started: threading.Event = started) -> None:
+            started.wait()
             cancel(ledger.database, job)
 
         in_threads([scan, end])
@@ -179,7 +186,7 @@ def test_cancelling_while_photos_are_added_leaves_none_open(ledger: LedgerOf) ->
         assert progress.cancelled == progress.total > 0
 
 
-def test_chunks_are_claimed_and_stored_while_others_are_added(ledger: LedgerOf) -> None:
+def test_chunks_are_processed_while_others_are_added(ledger: LedgerBuilder) -> None:
     pages = [ledger.photos(70) for _ in range(10)]
     job = ledger.scanning()
     scanned = threading.Event()
@@ -193,11 +200,13 @@ def test_chunks_are_claimed_and_stored_while_others_are_added(ledger: LedgerOf) 
     def work() -> None:
         while True:
             over = scanned.is_set()
-            taken = [claim(ledger.database, ChunkName(job, n), Runner.WORKERS, "w") for n in range(20)]
-            for claimed in taken:
-                if claimed is not None:
-                    ledger.store(claimed, Outcome.TAGGED)
-            if over and not any(taken):
+            new_claims = [
+                claim_chunk(ledger.database, ChunkName(job, n), Runner.WORKERS, "w") for n in range(20)
+            ]
+            for claim in new_claims:
+                if claim is not None:
+                    ledger.store(claim, Outcome.TAGGED)
+            if over and not any(new_claims):
                 return
 
     in_threads([scan, work, work])
@@ -205,19 +214,19 @@ def test_chunks_are_claimed_and_stored_while_others_are_added(ledger: LedgerOf) 
     assert (progress.state, progress.tagged) == (JobState.FINISHED, 700)
 
 
-def test_a_local_job_whose_process_died_is_cancelled(ledger: LedgerOf) -> None:
+def test_a_local_job_whose_process_died_is_cancelled(ledger: LedgerBuilder) -> None:
     job = ledger.job(40, runner=Runner.LOCAL)
-    claimed = claim_next(ledger.database, job, "w")
-    assert claimed is not None
-    ledger.store(claimed, Outcome.TAGGED, count=10)
+    claim = claim_next_chunk(ledger.database, job, "w")
+    assert claim is not None
+    ledger.store(claim, Outcome.TAGGED, count=10)
     ledger.owner_died(job)
-    settle_abandoned(ledger.database)
+    recover_stale_jobs(ledger.database)
     progress = ledger.progress(job)
     assert (progress.state, progress.tagged, progress.cancelled) == (JobState.CANCELLED, 10, 30)
     assert "run the same command again" in (progress.note or "")
 
 
-def test_a_process_that_died_on_this_machine_is_not_waited_for(ledger: LedgerOf) -> None:
+def test_a_dead_owner_on_this_machine_is_recovered_at_once(ledger: LedgerBuilder) -> None:
     job = ledger.job(5, runner=Runner.LOCAL)
     child = os.fork()
     if child == 0:
@@ -226,60 +235,60 @@ def test_a_process_that_died_on_this_machine_is_not_waited_for(ledger: LedgerOf)
     dead = f"{process_name().rpartition('/')[0]}/{child}"
     with ledger.database.write() as connection:
         connection.execute(update(jobs).where(jobs.c.id == job).values(owner=dead))
-    settle_abandoned(ledger.database)
+    recover_stale_jobs(ledger.database)
     assert ledger.progress(job).state is JobState.CANCELLED
 
 
-def test_a_scan_cut_off_leaves_what_it_found_to_the_workers(ledger: LedgerOf) -> None:
+def test_the_items_of_an_interrupted_scan_are_queued(ledger: LedgerBuilder) -> None:
     job = ledger.scanning()
     ledger.append(job, ledger.photos(10))
     ledger.owner_died(job)
-    settle_abandoned(ledger.database)
+    recover_stale_jobs(ledger.database)
     progress = ledger.progress(job)
     assert (progress.state, progress.queued) == (JobState.QUEUED, 10)
-    assert "cut off" in (progress.note or "")
-    claimed = claim(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
-    assert claimed is not None
-    ledger.store(claimed, Outcome.TAGGED)
+    assert "interrupted" in (progress.note or "")
+    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
+    assert claim is not None
+    ledger.store(claim, Outcome.TAGGED)
     assert ledger.progress(job).state is JobState.FINISHED
 
 
-def test_a_scan_given_up_by_mistake_adds_no_photos_to_a_job_that_others_end(ledger: LedgerOf) -> None:
+def test_a_scan_that_lost_its_lease_adds_no_photos(ledger: LedgerBuilder) -> None:
     job = ledger.scanning()
     ledger.append(job, ledger.photos(10))
     ledger.owner_died(job)
-    settle_abandoned(ledger.database)
-    with pytest.raises(ScanEnded, match=f"Job {job}"):
+    recover_stale_jobs(ledger.database)
+    with pytest.raises(ScanInterrupted, match=f"Job {job}"):
         ledger.append(job, ledger.photos(10))
     assert ledger.progress(job).total == 10
 
 
-def test_what_a_living_process_scans_or_runs_is_left_alone(ledger: LedgerOf) -> None:
+def test_jobs_of_living_owners_are_not_recovered(ledger: LedgerBuilder) -> None:
     scanning, running = ledger.scanning(), ledger.job(5, runner=Runner.LOCAL)
-    settle_abandoned(ledger.database)
+    recover_stale_jobs(ledger.database)
     assert ledger.progress(scanning).state is JobState.SCANNING
     assert ledger.progress(running).state is JobState.QUEUED
 
 
-def test_a_process_that_waits_for_a_slow_disk_shows_that_it_is_alive(
-    ledger: LedgerOf, monkeypatch: pytest.MonkeyPatch
+def test_the_heartbeat_renews_the_lease_of_a_blocked_process(
+    ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tagger.ledger.jobs.RENEW_S", 0.01)
+    monkeypatch.setattr("tagger.ledger.ownership.RENEW_S", 0.01)
     job = ledger.scanning()
     with ledger.database.write() as connection:
-        connection.execute(update(jobs).where(jobs.c.id == job).values(owner_until=0.0))
-    with kept_alive(ledger.database, job):
+        connection.execute(update(jobs).where(jobs.c.id == job).values(owner_lease_until=0.0))
+    with job_heartbeat(ledger.database, job):
         while True:
             with ledger.database.read() as connection:
-                if connection.scalar(select(jobs.c.owner_until).where(jobs.c.id == job)):
+                if connection.scalar(select(jobs.c.owner_lease_until).where(jobs.c.id == job)):
                     break
-    settle_abandoned(ledger.database)
+    recover_stale_jobs(ledger.database)
     assert ledger.progress(job).state is JobState.SCANNING
 
 
 @pytest.fixture(scope="module")
-def sqlite_ledger(tmp_path_factory: pytest.TempPathFactory) -> LedgerOf:
-    return LedgerOf(open_database(f"sqlite:///{tmp_path_factory.mktemp('random') / 'tagger.sqlite'}"))
+def sqlite_ledger(tmp_path_factory: pytest.TempPathFactory) -> LedgerBuilder:
+    return LedgerBuilder(open_database(f"sqlite:///{tmp_path_factory.mktemp('random') / 'tagger.sqlite'}"))
 
 
 STEPS = st.lists(
@@ -300,58 +309,58 @@ STEPS = st.lists(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
-def test_the_states_of_items_add_up_whatever_happens(sqlite_ledger: LedgerOf, steps: list[tuple]) -> None:
+def test_item_counts_add_up_after_any_steps(sqlite_ledger: LedgerBuilder, steps: list[tuple]) -> None:
     ledger = sqlite_ledger
     job = ledger.scanning()
     ledger.append(job, ledger.photos(70))
-    held: list[Claim] = []
+    claims: list[Claim] = []
     for step, number, count, outcome in steps:
-        take_step(ledger, job, held, step, number, count, outcome)
+        take_step(ledger, job, claims, step, number, count, outcome)
         ledger.progress(job)
     finish_scan(ledger.database, job)
-    with suppress(JobOver):
+    with suppress(JobFinished):
         resume(ledger.database, job)
-    while taken := [
-        c for n in range(30) if (c := claim(ledger.database, ChunkName(job, n), Runner.WORKERS, "w"))
+    while new_claims := [
+        c for n in range(30) if (c := claim_chunk(ledger.database, ChunkName(job, n), Runner.WORKERS, "w"))
     ]:
-        for claimed in taken:
-            ledger.store(claimed, Outcome.TAGGED)
+        for claim in new_claims:
+            ledger.store(claim, Outcome.TAGGED)
     ledger.expire(job)
-    return_expired(ledger.database)
+    release_expired(ledger.database)
     for number in range(30):
-        if claimed := claim(ledger.database, ChunkName(job, number), Runner.WORKERS, "w"):
-            ledger.store(claimed, Outcome.TAGGED)
+        if claim := claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, "w"):
+            ledger.store(claim, Outcome.TAGGED)
     progress = ledger.progress(job)
     assert progress.is_over
     assert (progress.queued, progress.running) == (0, 0)
 
 
 def take_step(
-    ledger: LedgerOf, job: int, held: list[Claim], step: str, number: int, count: int, outcome: Outcome
+    ledger: LedgerBuilder, job: int, claims: list[Claim], step: str, number: int, count: int, outcome: Outcome
 ) -> None:
-    mine = held[number % len(held)] if held else None
+    own = claims[number % len(claims)] if claims else None
     match step:
         case "claim":
-            if claimed := claim(ledger.database, ChunkName(job, number), Runner.WORKERS, "w"):
-                held.append(claimed)
-        case "store" | "late" if mine:
+            if claim := claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, "w"):
+                claims.append(claim)
+        case "store" | "late" if own:
             try:
-                ledger.store(mine, outcome, first=mine.first + number, count=count)
+                ledger.store(own, outcome, first=own.first + number, count=count)
             except LeaseLost:
-                held.remove(mine)
-        case "release" if mine:
-            release(ledger.database, mine)
+                claims.remove(own)
+        case "release" if own:
+            release_chunk(ledger.database, own)
         case "expire":
             ledger.expire(job)
         case "return":
-            return_expired(ledger.database)
+            release_expired(ledger.database)
         case "append":
-            with suppress(ScanEnded):
+            with suppress(ScanInterrupted):
                 ledger.append(job, ledger.photos(count), frozenset({0, number}))
         case "scanned":
             finish_scan(ledger.database, job)
         case "pause" | "resume":
-            with suppress(JobOver):
+            with suppress(JobFinished):
                 (pause if step == "pause" else resume)(ledger.database, job)
         case "cancel" if number == 0:
             cancel(ledger.database, job)

@@ -1,4 +1,4 @@
-"""The schema: migrations go up, down and up again, agree with the tables, and refuse what they do not know."""
+"""The schema: migrations go up, down and up again, match the tables, and refuse unknown revisions."""
 
 import subprocess
 import sys
@@ -13,26 +13,25 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, insert, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from tagger.database import (
+from tagger.database.connection import Database, open_database
+from tagger.database.engine import create_database_engine
+from tagger.database.schema import (
     SCHEMA_REVISION,
-    Database,
-    _engine,
-    _migrations_folder,
-    open_database,
-    revision_of,
+    migrations_folder,
+    read_revision,
     schema_revision,
     upgrade,
     upgrade_database,
 )
+from tagger.database.tables import effective_tags, jobs, ledgers, metadata, verdicts
 from tagger.errors import SchemaNewer, SchemaOutdated
-from tagger.tables import effective_tags, jobs, ledgers, metadata, verdicts
 
 
 @pytest.fixture
 def engine(empty_database_url: str) -> Iterator[Engine]:
-    made = _engine(empty_database_url)
-    yield made
-    made.dispose()
+    engine = create_database_engine(empty_database_url)
+    yield engine
+    engine.dispose()
 
 
 def test_up_down_and_up_again(engine: Engine) -> None:
@@ -46,7 +45,7 @@ def test_up_down_and_up_again(engine: Engine) -> None:
     assert inspect(engine).get_view_names() == [effective_tags.name]
 
 
-def test_the_migrated_schema_is_that_of_the_tables(engine: Engine) -> None:
+def test_the_migrated_schema_matches_the_tables(engine: Engine) -> None:
     upgrade(engine)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -54,7 +53,7 @@ def test_the_migrated_schema_is_that_of_the_tables(engine: Engine) -> None:
     assert differences == []
 
 
-def test_migrated_constraints_and_indexes_have_the_names_of_the_tables(
+def test_migrated_constraints_and_indexes_are_named_as_in_the_tables(
     engine: Engine, empty_database_url: str
 ) -> None:
     upgrade(engine)
@@ -65,14 +64,14 @@ def test_migrated_constraints_and_indexes_have_the_names_of_the_tables(
     assert _names(engine) == migrated
 
 
-def test_the_view_has_the_columns_it_is_read_by(engine: Engine) -> None:
+def test_the_view_has_the_columns_of_its_table_object(engine: Engine) -> None:
     upgrade(engine)
     columns = [column["name"] for column in inspect(engine).get_columns(effective_tags.name)]
     assert columns == [column.name for column in effective_tags.columns]
 
 
-def test_the_known_revision_is_the_newest_migration() -> None:
-    assert ScriptDirectory(str(_migrations_folder())).get_current_head() == SCHEMA_REVISION
+def test_the_schema_revision_is_the_newest_migration() -> None:
+    assert ScriptDirectory(str(migrations_folder())).get_current_head() == SCHEMA_REVISION
 
 
 @pytest.mark.parametrize(
@@ -86,11 +85,9 @@ def test_the_known_revision_is_the_newest_migration() -> None:
     ],
     ids=["one ledger", "verdict", "runner", "priority", "state"],
 )
-def test_values_that_mean_nothing_are_refused(
-    database: Database, table: Any, values: dict[str, object]
-) -> None:
+def test_invalid_values_are_refused(database: Database, table: Any, values: dict[str, object]) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    sound: dict[str, dict[str, object]] = {
+    valid: dict[str, dict[str, object]] = {
         "ledgers": {"created_at": now},
         "verdicts": {"content_id": 1, "landmark_id": 1, "given_at": now},
         "jobs": {
@@ -99,7 +96,7 @@ def test_values_that_mean_nothing_are_refused(
             "model_id": 1,
             "top_k": 5,
             "threshold": 0.5,
-            "again": False,
+            "reprocess": False,
             "runner": "local",
             "priority": "bulk",
             "state": "queued",
@@ -107,18 +104,18 @@ def test_values_that_mean_nothing_are_refused(
         },
     }
     with pytest.raises(IntegrityError, match=r"(?i)check"), database.write() as connection:
-        connection.execute(insert(table).values({**sound[table.name], **values}))
+        connection.execute(insert(table).values({**valid[table.name], **values}))
 
 
-def test_references_are_kept(database: Database) -> None:
+def test_foreign_keys_are_enforced(database: Database) -> None:
     with pytest.raises(IntegrityError, match=r"(?i)foreign"), database.write() as connection:
         connection.execute(
             text("INSERT INTO model_labels (model_id, position, label, landmark_id) VALUES (9, 0, 'a', 9)")
         )
 
 
-def test_an_empty_sqlite_file_is_set_up_by_itself_and_a_server_is_not(empty_database_url: str) -> None:
-    assert revision_of(empty_database_url) == ""
+def test_an_sqlite_file_is_upgraded_automatically_and_a_server_is_not(empty_database_url: str) -> None:
+    assert read_revision(empty_database_url) == ""
     if empty_database_url.startswith("sqlite"):
         open_database(empty_database_url).close()
     else:
@@ -126,11 +123,11 @@ def test_an_empty_sqlite_file_is_set_up_by_itself_and_a_server_is_not(empty_data
             open_database(empty_database_url)
         assert upgrade_database(empty_database_url) == ""
         open_database(empty_database_url).close()
-    assert revision_of(empty_database_url) == SCHEMA_REVISION
+    assert read_revision(empty_database_url) == SCHEMA_REVISION
     assert upgrade_database(empty_database_url) == SCHEMA_REVISION
 
 
-def test_a_database_of_a_newer_version_is_refused(database: Database, database_url: str) -> None:
+def test_a_newer_database_is_refused(database: Database, database_url: str) -> None:
     with database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SchemaNewer, match="9999"):
@@ -139,27 +136,27 @@ def test_a_database_of_a_newer_version_is_refused(database: Database, database_u
         upgrade_database(database_url)
 
 
-def test_two_processes_that_open_a_fresh_database_at_once_both_succeed(empty_database_url: str) -> None:
+def test_concurrent_processes_can_open_a_new_database(empty_database_url: str) -> None:
     program = (
-        "import sys; from tagger.database import open_database, upgrade_database; "
+        "import sys; from tagger.database.connection import open_database; from tagger.database.schema import upgrade_database; "
         "upgrade_database(sys.argv[1]); print(open_database(sys.argv[1]).ledger_id)"
     )
     if empty_database_url.startswith("sqlite"):
         program = program.replace("upgrade_database(sys.argv[1]); ", "")
     command = [sys.executable, "-c", program, empty_database_url]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    ledger_ids = {process.communicate(timeout=60)[0] for process in running}
-    assert {process.returncode for process in running} == {0}
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    ledger_ids = {process.communicate(timeout=60)[0] for process in processes}
+    assert {process.returncode for process in processes} == {0}
     assert len(ledger_ids) == 1
 
 
 def _names(engine: Engine) -> set[tuple[str, str | None]]:
-    seen = inspect(engine)
+    inspector = inspect(engine)
     names: set[tuple[str, str | None]] = set()
     for table in metadata.tables:
-        names |= {(table, index["name"]) for index in seen.get_indexes(table)}
-        names |= {(table, unique["name"]) for unique in seen.get_unique_constraints(table)}
-        names |= {(table, key["name"]) for key in seen.get_foreign_keys(table)}
-        names |= {(table, check["name"]) for check in seen.get_check_constraints(table)}
-        names.add((table, seen.get_pk_constraint(table)["name"]))
+        names |= {(table, index["name"]) for index in inspector.get_indexes(table)}
+        names |= {(table, unique["name"]) for unique in inspector.get_unique_constraints(table)}
+        names |= {(table, key["name"]) for key in inspector.get_foreign_keys(table)}
+        names |= {(table, check["name"]) for check in inspector.get_check_constraints(table)}
+        names.add((table, inspector.get_pk_constraint(table)["name"]))
     return names

@@ -1,4 +1,4 @@
-"""Each filter of a query, on both databases; verdicts; odd names; pages."""
+"""Each option of a query, verdicts, unusual names and pages, on both databases."""
 # ruff: noqa: DTZ001 - cameras know no time zone
 
 import os
@@ -6,37 +6,38 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from artifacts import tiny_artifact
-from known import KnownPhotos
 from sqlalchemy import insert
+from support.artifacts import tiny_artifact
+from support.stored_photos import StoredPhotos
 
-from tagger.database import Database
-from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound, ModelNotFound, PhotoNotKnown
-from tagger.query import Near, PhotoQuery, find, find_tagged
-from tagger.query.details import landmark_counts, photo_details
-from tagger.registry import add_model
-from tagger.tables import landmarks
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.database.tables import landmarks
+from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound, ModelNotFound, PhotoNotFound
+from tagger.query import Near, PhotoQuery, find, find_tagged, landmark_counts, photo_details
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 
 
 @pytest.fixture
-def known(database: Database, tmp_path: Path) -> KnownPhotos:
+def library(database: Database, tmp_path: Path) -> StoredPhotos:
     tiny_artifact(tmp_path / "tiny.pt")
-    return KnownPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    return StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
 
 
-def asked(known: KnownPhotos, **options: object) -> list[str]:
-    """The paths below the root that a query finds, sorted; each is found once."""
-    found = [photo.path for photo in find_tagged(known.database, PhotoQuery(**options))]  # type: ignore[arg-type]
+def paths_of(library: StoredPhotos, **options: object) -> list[str]:
+    """The sorted paths, relative to the root, of the photos that match; each is returned once."""
+    found = [photo.path for photo in find_tagged(library.database, PhotoQuery(**options))]  # type: ignore[arg-type]
     assert len(set(found)) == len(found)
-    return sorted(os.path.relpath(path, known.root) for path in found)
+    return sorted(os.path.relpath(path, library.root) for path in found)
 
 
-def test_a_query_gives_photos_with_accepted_tags_and_only_those_tags(known: KnownPhotos) -> None:
-    path = known.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), taken_at=datetime(2026, 1, 2, 3, 4))
-    known.photo("nothing.jpg", (EIFFEL, 0.2, False))
-    (photo,) = find_tagged(known.database, PhotoQuery())
+def test_query_returns_photos_with_accepted_tags_and_only_these_tags(library: StoredPhotos) -> None:
+    path = library.photo(
+        "a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), taken_at=datetime(2026, 1, 2, 3, 4)
+    )
+    library.photo("nothing.jpg", (EIFFEL, 0.2, False))
+    (photo,) = find_tagged(library.database, PhotoQuery())
     assert photo.path == path
     assert (photo.outcome, photo.digest, photo.width, photo.height) == ("tagged", "digest of a.jpg", 640, 480)
     assert photo.taken_at == datetime(2026, 1, 2, 3, 4)
@@ -46,199 +47,205 @@ def test_a_query_gives_photos_with_accepted_tags_and_only_those_tags(known: Know
     assert (tag.country, tag.latitude, tag.longitude, tag.model) == ("France", 48.8584, 2.2945, "tiny")
 
 
-def test_any_rank_gives_every_photo_looked_at_with_its_whole_top_k(known: KnownPhotos) -> None:
-    known.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False))
-    known.photo("nothing.jpg", (EIFFEL, 0.2, False), (GATE, 0.1, False))
-    known.photo("new.jpg", looked=False)
-    found = {Path(photo.path).name: photo for photo in find_tagged(known.database, PhotoQuery(any_rank=True))}
+def test_any_rank_returns_every_classified_photo_with_its_whole_top_k(library: StoredPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False))
+    library.photo("nothing.jpg", (EIFFEL, 0.2, False), (GATE, 0.1, False))
+    library.photo("new.jpg", looked=False)
+    found = {
+        Path(photo.path).name: photo for photo in find_tagged(library.database, PhotoQuery(any_rank=True))
+    }
     assert {name: photo.outcome for name, photo in found.items()} == {
         "a.jpg": "tagged",
         "nothing.jpg": "unknown",
     }
     assert [tag.rank for tag in found["nothing.jpg"].tags] == [1, 2]
-    assert asked(known, any_rank=True, landmark=GATE) == ["a.jpg", "nothing.jpg"]
-    assert asked(known, any_rank=True, landmark=VERSAILLES) == []
-    assert asked(known, any_rank=True, min_score=0.5) == ["a.jpg"]
+    assert paths_of(library, any_rank=True, landmark=GATE) == ["a.jpg", "nothing.jpg"]
+    assert paths_of(library, any_rank=True, landmark=VERSAILLES) == []
+    assert paths_of(library, any_rank=True, min_score=0.5) == ["a.jpg"]
 
 
 @pytest.mark.parametrize("typed", ["eiffel-tower", "Eiffel Tower", "EIFFEL_TOWER", "eiffel tower"])
-def test_a_landmark_is_found_by_slug_or_name_in_any_case(known: KnownPhotos, typed: str) -> None:
-    known.photo("a.jpg", (EIFFEL, 0.9, True))
-    known.photo("b.jpg", (GATE, 0.9, True), (EIFFEL, 0.1, False))
-    assert asked(known, landmark=typed) == ["a.jpg"]
+def test_landmark_is_found_by_slug_or_name_in_any_case(library: StoredPhotos, typed: str) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    library.photo("b.jpg", (GATE, 0.9, True), (EIFFEL, 0.1, False))
+    assert paths_of(library, landmark=typed) == ["a.jpg"]
 
 
-def test_case_is_folded_beyond_ascii(known: KnownPhotos) -> None:
-    known.photo("a.jpg", (VERSAILLES, 0.9, True))
-    assert asked(known, landmark="CHÂTEAU DE VERSAILLES") == ["a.jpg"]
-    assert asked(known, landmark="cha\N{COMBINING CIRCUMFLEX ACCENT}teau de versailles") == ["a.jpg"]
+def test_case_is_folded_beyond_ascii(library: StoredPhotos) -> None:
+    library.photo("a.jpg", (VERSAILLES, 0.9, True))
+    assert paths_of(library, landmark="CHÂTEAU DE VERSAILLES") == ["a.jpg"]
+    assert paths_of(library, landmark="cha\N{COMBINING CIRCUMFLEX ACCENT}teau de versailles") == ["a.jpg"]
 
 
-def test_a_wrong_name_is_said_at_once_with_what_is_close(known: KnownPhotos) -> None:
+def test_unknown_name_raises_at_once_with_close_names(library: StoredPhotos) -> None:
     with pytest.raises(LandmarkNotFound, match="Did you mean eiffel-tower"):
-        find_tagged(known.database, PhotoQuery(landmark="Eifel Tower"))
+        find_tagged(library.database, PhotoQuery(landmark="Eifel Tower"))
     with pytest.raises(CountryNotFound, match="Did you mean France"):
-        find_tagged(known.database, PhotoQuery(country="Frence"))
+        find_tagged(library.database, PhotoQuery(country="Frence"))
     with pytest.raises(ModelNotFound, match="tiny"):
-        find_tagged(known.database, PhotoQuery(model="other"))
+        find_tagged(library.database, PhotoQuery(model="other"))
 
 
-def test_a_name_that_two_landmarks_share_is_not_guessed(known: KnownPhotos) -> None:
-    with known.database.write() as connection:
+def test_name_of_two_landmarks_is_ambiguous(library: StoredPhotos) -> None:
+    with library.database.write() as connection:
         connection.execute(insert(landmarks).values(slug="eiffel-tower-las-vegas", name="Eiffel Tower"))
     with pytest.raises(LandmarkAmbiguous, match="eiffel-tower, eiffel-tower-las-vegas"):
-        find_tagged(known.database, PhotoQuery(landmark="eiffel Tower"))
+        find_tagged(library.database, PhotoQuery(landmark="eiffel Tower"))
 
 
-def test_country_in_any_case_gives_a_photo_with_two_of_its_landmarks_once(known: KnownPhotos) -> None:
-    known.photo("both.jpg", (EIFFEL, 0.5, True), (VERSAILLES, 0.5, True))
-    known.photo("gate.jpg", (GATE, 0.9, True))
-    assert asked(known, country="FRANCE") == ["both.jpg"]
-    (photo,) = find_tagged(known.database, PhotoQuery(country="france"))
+def test_country_in_any_case_returns_a_photo_with_two_of_its_landmarks_once(library: StoredPhotos) -> None:
+    library.photo("both.jpg", (EIFFEL, 0.5, True), (VERSAILLES, 0.5, True))
+    library.photo("gate.jpg", (GATE, 0.9, True))
+    assert paths_of(library, country="FRANCE") == ["both.jpg"]
+    (photo,) = find_tagged(library.database, PhotoQuery(country="france"))
     assert [tag.landmark for tag in photo.tags] == [EIFFEL, VERSAILLES]
 
 
-def test_near_is_measured_along_the_ground(known: KnownPhotos) -> None:
-    known.photo("eiffel.jpg", (EIFFEL, 0.9, True))
-    known.photo("versailles.jpg", (VERSAILLES, 0.9, True))  # 14 km from the Eiffel Tower
-    known.photo("gate.jpg", (GATE, 0.9, True))
-    known.photo("hill.jpg", ("nameless-hill", 0.9, True))  # nobody knows where it is
-    assert asked(known, near=Near(48.8584, 2.2945, 10.0)) == ["eiffel.jpg"]
-    assert asked(known, near=Near(48.8584, 2.2945, 15.0)) == ["eiffel.jpg", "versailles.jpg"]
-    assert asked(known, near=Near(48.8584, 2.2945 - 360, 15.0)) == ["eiffel.jpg", "versailles.jpg"]
-    assert asked(known, near=Near(-48.0, 2.0, 10.0)) == []
-    assert asked(known, near=Near(48.8584, 2.2945, 15.0), landmark=VERSAILLES) == ["versailles.jpg"]
+def test_near_is_measured_along_the_ground(library: StoredPhotos) -> None:
+    library.photo("eiffel.jpg", (EIFFEL, 0.9, True))
+    library.photo("versailles.jpg", (VERSAILLES, 0.9, True))  # 14 km from the Eiffel Tower
+    library.photo("gate.jpg", (GATE, 0.9, True))
+    library.photo("hill.jpg", ("nameless-hill", 0.9, True))  # nobody knows where it is
+    assert paths_of(library, near=Near(48.8584, 2.2945, 10.0)) == ["eiffel.jpg"]
+    assert paths_of(library, near=Near(48.8584, 2.2945, 15.0)) == ["eiffel.jpg", "versailles.jpg"]
+    assert paths_of(library, near=Near(48.8584, 2.2945 - 360, 15.0)) == ["eiffel.jpg", "versailles.jpg"]
+    assert paths_of(library, near=Near(-48.0, 2.0, 10.0)) == []
+    assert paths_of(library, near=Near(48.8584, 2.2945, 15.0), landmark=VERSAILLES) == ["versailles.jpg"]
 
 
-def test_min_score_does_not_hide_what_a_person_confirmed(known: KnownPhotos) -> None:
-    known.photo("sure.jpg", (EIFFEL, 0.95, True))
-    known.photo("unsure.jpg", (EIFFEL, 0.6, True))
-    known.photo("confirmed.jpg", (EIFFEL, 0.1, False), digest="c")
-    known.verdict("c", EIFFEL, "confirmed")
-    assert asked(known, min_score=0.9) == ["confirmed.jpg", "sure.jpg"]
+def test_min_score_does_not_exclude_confirmed_tags(library: StoredPhotos) -> None:
+    library.photo("sure.jpg", (EIFFEL, 0.95, True))
+    library.photo("unsure.jpg", (EIFFEL, 0.6, True))
+    library.photo("confirmed.jpg", (EIFFEL, 0.1, False), digest="c")
+    library.verdict("c", EIFFEL, "confirmed")
+    assert paths_of(library, min_score=0.9) == ["confirmed.jpg", "sure.jpg"]
     for narrower in (
         {"landmark": EIFFEL},
-        {"under": (known.root,)},
+        {"under": (library.root,)},
         {"country": "France"},
         {"any_rank": True},
     ):
-        assert asked(known, min_score=0.9, **narrower) == ["confirmed.jpg", "sure.jpg"]
+        assert paths_of(library, min_score=0.9, **narrower) == ["confirmed.jpg", "sure.jpg"]
 
 
-def test_under_means_the_folder_and_not_one_whose_name_begins_alike(known: KnownPhotos) -> None:
+def test_under_excludes_folders_whose_name_starts_alike(library: StoredPhotos) -> None:
     for path in ("italy/a.jpg", "italy/rome/b.jpg", "italy2/c.jpg", "italy.jpg", "top.jpg"):
-        known.photo(path, (EIFFEL, 0.9, True))
-    assert asked(known, under=(known.root / "italy",)) == ["italy/a.jpg", "italy/rome/b.jpg"]
-    assert asked(known, under=(known.root / "italy" / ".." / "italy" / "rome",)) == ["italy/rome/b.jpg"]
-    assert asked(known, under=(known.root / "top.jpg",)) == ["top.jpg"]
-    assert len(asked(known, under=(known.root,))) == 5
-    assert len(asked(known, under=(known.root.parent,))) == 5
-    assert asked(known, under=(known.root.parent / "elsewhere",)) == []
-    overlapping = (known.root / "italy", known.root / "italy" / "rome", known.root / "italy2")
-    assert asked(known, under=overlapping) == ["italy/a.jpg", "italy/rome/b.jpg", "italy2/c.jpg"]
-    assert len(asked(known, under=(known.root / "italy", known.root))) == 5
+        library.photo(path, (EIFFEL, 0.9, True))
+    assert paths_of(library, under=(library.root / "italy",)) == ["italy/a.jpg", "italy/rome/b.jpg"]
+    assert paths_of(library, under=(library.root / "italy" / ".." / "italy" / "rome",)) == [
+        "italy/rome/b.jpg"
+    ]
+    assert paths_of(library, under=(library.root / "top.jpg",)) == ["top.jpg"]
+    assert len(paths_of(library, under=(library.root,))) == 5
+    assert len(paths_of(library, under=(library.root.parent,))) == 5
+    assert paths_of(library, under=(library.root.parent / "elsewhere",)) == []
+    overlapping = (library.root / "italy", library.root / "italy" / "rome", library.root / "italy2")
+    assert paths_of(library, under=overlapping) == ["italy/a.jpg", "italy/rome/b.jpg", "italy2/c.jpg"]
+    assert len(paths_of(library, under=(library.root / "italy", library.root))) == 5
 
 
-def test_settings_say_where_a_root_is_on_this_machine(known: KnownPhotos) -> None:
-    known.photo("italy/a.jpg", (EIFFEL, 0.9, True))
+def test_settings_map_a_root_to_its_folder_on_this_machine(library: StoredPhotos) -> None:
+    library.photo("italy/a.jpg", (EIFFEL, 0.9, True))
     mounted = {"photos": Path("/mnt/library")}
-    found = list(find_tagged(known.database, PhotoQuery(under=(Path("/mnt/library/italy"),)), mounted))
+    found = list(find_tagged(library.database, PhotoQuery(under=(Path("/mnt/library/italy"),)), mounted))
     assert [photo.path for photo in found] == ["/mnt/library/italy/a.jpg"]
 
 
-def test_taken_after_is_inclusive_and_taken_before_is_not(known: KnownPhotos) -> None:
+def test_taken_after_is_inclusive_and_taken_before_is_not(library: StoredPhotos) -> None:
     for day in (1, 2, 3):
-        known.photo(f"{day}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 5, day))
-    known.photo("no date.jpg", (EIFFEL, 0.9, True))
-    assert asked(known, taken_after=datetime(2026, 5, 2)) == ["2.jpg", "3.jpg"]
-    assert asked(known, taken_before=datetime(2026, 5, 2)) == ["1.jpg"]
+        library.photo(f"{day}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 5, day))
+    library.photo("no date.jpg", (EIFFEL, 0.9, True))
+    assert paths_of(library, taken_after=datetime(2026, 5, 2)) == ["2.jpg", "3.jpg"]
+    assert paths_of(library, taken_before=datetime(2026, 5, 2)) == ["1.jpg"]
     both = {"taken_after": datetime(2026, 5, 2), "taken_before": datetime(2026, 5, 3)}
-    assert asked(known, **both) == ["2.jpg"]
-    assert asked(known, landmark=EIFFEL, **both) == ["2.jpg"]
-    assert asked(known, landmark=GATE, **both) == []
+    assert paths_of(library, **both) == ["2.jpg"]
+    assert paths_of(library, landmark=EIFFEL, **both) == ["2.jpg"]
+    assert paths_of(library, landmark=GATE, **both) == []
 
 
-def test_model_means_the_one_that_looked_last(known: KnownPhotos, tmp_path: Path) -> None:
+def test_model_is_the_one_that_classified_the_photo_last(library: StoredPhotos, tmp_path: Path) -> None:
     tiny_artifact(tmp_path / "other.pt", seed=1, name="other")
-    other = add_model(known.database, tmp_path / "other.pt")
-    known.photo("tiny.jpg", (EIFFEL, 0.9, True))
-    known.photo("other.jpg", (EIFFEL, 0.9, True), model=other)
-    assert asked(known, model="other") == ["other.jpg"]
-    assert asked(known, model="tiny", landmark=EIFFEL) == ["tiny.jpg"]
+    other = add_model(library.database, tmp_path / "other.pt")
+    library.photo("tiny.jpg", (EIFFEL, 0.9, True))
+    library.photo("other.jpg", (EIFFEL, 0.9, True), model=other)
+    assert paths_of(library, model="other") == ["other.jpg"]
+    assert paths_of(library, model="tiny", landmark=EIFFEL) == ["tiny.jpg"]
 
 
-def test_unknown_is_looked_at_with_nothing_accepted_after_verdicts(known: KnownPhotos) -> None:
-    known.photo("tagged.jpg", (EIFFEL, 0.9, True))
-    known.photo("unknown.jpg", (EIFFEL, 0.2, False))
-    known.photo("rejected.jpg", (EIFFEL, 0.9, True), digest="r")
-    known.photo("confirmed.jpg", (EIFFEL, 0.2, False), digest="c")
-    known.photo("new.jpg", looked=False)
-    known.verdict("r", EIFFEL, "rejected")
-    known.verdict("c", EIFFEL, "confirmed")
-    assert asked(known, unknown=True) == ["rejected.jpg", "unknown.jpg"]
-    found = list(find_tagged(known.database, PhotoQuery(unknown=True)))
+def test_unknown_photos_are_classified_without_accepted_tags_after_verdicts(library: StoredPhotos) -> None:
+    library.photo("tagged.jpg", (EIFFEL, 0.9, True))
+    library.photo("unknown.jpg", (EIFFEL, 0.2, False))
+    library.photo("rejected.jpg", (EIFFEL, 0.9, True), digest="r")
+    library.photo("confirmed.jpg", (EIFFEL, 0.2, False), digest="c")
+    library.photo("new.jpg", looked=False)
+    library.verdict("r", EIFFEL, "rejected")
+    library.verdict("c", EIFFEL, "confirmed")
+    assert paths_of(library, unknown=True) == ["rejected.jpg", "unknown.jpg"]
+    found = list(find_tagged(library.database, PhotoQuery(unknown=True)))
     assert {photo.outcome for photo in found} == {"unknown"}
     assert [photo.tags for photo in found] == [(), ()]
-    assert all(photo.tags for photo in find_tagged(known.database, PhotoQuery(unknown=True, any_rank=True)))
+    assert all(photo.tags for photo in find_tagged(library.database, PhotoQuery(unknown=True, any_rank=True)))
 
 
-def test_untagged_is_what_no_model_has_looked_at_and_has_not_failed(known: KnownPhotos) -> None:
-    known.photo("looked.jpg", (EIFFEL, 0.2, False))
-    known.photo("new.jpg", looked=False)
-    known.photo("sub/new.jpg", looked=False)
-    known.photo("broken.jpg", looked=False, failure_kind="truncated", failure_text="ends early")
-    assert asked(known, untagged=True) == ["new.jpg", "sub/new.jpg"]
-    assert asked(known, untagged=True, under=(known.root / "sub",)) == ["sub/new.jpg"]
-    assert [photo.outcome for photo in find_tagged(known.database, PhotoQuery(untagged=True, limit=1))] == [
+def test_untagged_photos_are_neither_classified_nor_failed(library: StoredPhotos) -> None:
+    library.photo("classified.jpg", (EIFFEL, 0.2, False))
+    library.photo("new.jpg", looked=False)
+    library.photo("sub/new.jpg", looked=False)
+    library.photo("broken.jpg", looked=False, failure_kind="truncated", failure_text="ends early")
+    assert paths_of(library, untagged=True) == ["new.jpg", "sub/new.jpg"]
+    assert paths_of(library, untagged=True, under=(library.root / "sub",)) == ["sub/new.jpg"]
+    assert [photo.outcome for photo in find_tagged(library.database, PhotoQuery(untagged=True, limit=1))] == [
         None
     ]
 
 
-def test_a_rejected_tag_stays_away_and_a_confirmed_one_is_always_there(known: KnownPhotos) -> None:
-    known.photo("rejected.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest="r")
-    known.photo("confirmed.jpg", (GATE, 0.3, False), digest="c")
-    known.photo("seen by a person only.jpg", (GATE, 0.3, False), digest="p")
-    known.verdict("r", EIFFEL, "rejected")
-    known.verdict("c", GATE, "confirmed")
-    known.verdict("p", VERSAILLES, "confirmed")
-    assert asked(known) == ["confirmed.jpg", "seen by a person only.jpg"]
-    assert asked(known, landmark=EIFFEL) == []
-    assert asked(known, landmark=EIFFEL, any_rank=True) == []
-    assert asked(known, landmark=GATE) == ["confirmed.jpg"]
-    assert asked(known, country="France") == ["seen by a person only.jpg"]
-    (photo,) = find_tagged(known.database, PhotoQuery(landmark=VERSAILLES))
+def test_rejected_tag_stays_away_and_confirmed_tag_stays(library: StoredPhotos) -> None:
+    library.photo("rejected.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest="r")
+    library.photo("confirmed.jpg", (GATE, 0.3, False), digest="c")
+    library.photo("verdict alone.jpg", (GATE, 0.3, False), digest="p")
+    library.verdict("r", EIFFEL, "rejected")
+    library.verdict("c", GATE, "confirmed")
+    library.verdict("p", VERSAILLES, "confirmed")
+    assert paths_of(library) == ["confirmed.jpg", "verdict alone.jpg"]
+    assert paths_of(library, landmark=EIFFEL) == []
+    assert paths_of(library, landmark=EIFFEL, any_rank=True) == []
+    assert paths_of(library, landmark=GATE) == ["confirmed.jpg"]
+    assert paths_of(library, country="France") == ["verdict alone.jpg"]
+    (photo,) = find_tagged(library.database, PhotoQuery(landmark=VERSAILLES))
     (tag,) = photo.tags
     assert photo.outcome == "tagged"
     assert (tag.rank, tag.score, tag.model, tag.label) == (None, None, None, None)
     assert (tag.accepted, tag.verdict) == (True, "confirmed")
 
 
-def test_a_verdict_holds_for_every_copy(known: KnownPhotos) -> None:
-    known.photo("one.jpg", (EIFFEL, 0.9, True), digest="same")
-    known.photo("two.jpg", digest="same")
-    assert asked(known, landmark=EIFFEL) == ["one.jpg", "two.jpg"]
-    known.verdict("same", EIFFEL, "rejected")
-    assert asked(known, landmark=EIFFEL) == []
+def test_verdict_applies_to_every_copy(library: StoredPhotos) -> None:
+    library.photo("one.jpg", (EIFFEL, 0.9, True), digest="same")
+    library.photo("two.jpg", digest="same")
+    assert paths_of(library, landmark=EIFFEL) == ["one.jpg", "two.jpg"]
+    library.verdict("same", EIFFEL, "rejected")
+    assert paths_of(library, landmark=EIFFEL) == []
 
 
-def test_photos_whose_file_is_gone_are_left_out(known: KnownPhotos) -> None:
-    known.photo("here.jpg", (EIFFEL, 0.9, True))
-    known.photo("gone.jpg", (EIFFEL, 0.9, True))
-    known.photo("gone too.jpg", looked=False)
-    known.gone("gone.jpg")
-    known.gone("gone too.jpg")
-    assert asked(known) == ["here.jpg"]
-    assert asked(known, untagged=True) == []
-    assert [(count.landmark, count.photos) for count in landmark_counts(known.database)] == [(EIFFEL, 1)]
+def test_photos_whose_file_is_gone_are_excluded(library: StoredPhotos) -> None:
+    library.photo("here.jpg", (EIFFEL, 0.9, True))
+    library.photo("gone.jpg", (EIFFEL, 0.9, True))
+    library.photo("gone too.jpg", looked=False)
+    library.gone("gone.jpg")
+    library.gone("gone too.jpg")
+    assert paths_of(library) == ["here.jpg"]
+    assert paths_of(library, untagged=True) == []
+    assert [(count.landmark, count.photos) for count in landmark_counts(library.database)] == [(EIFFEL, 1)]
 
 
-def test_odd_names_come_back_byte_for_byte(known: KnownPhotos) -> None:
+def test_unusual_names_are_returned_byte_for_byte(library: StoredPhotos) -> None:
     names = [b"caf\xe9/a.jpg", b"line\nbreak.jpg", "naïve 写真.jpg".encode(), b"tab\t.jpg"]
     for name in names:
-        known.photo(name, (EIFFEL, 0.9, True))
-    found = [os.fsencode(photo.path) for photo in find_tagged(known.database, PhotoQuery())]
-    assert sorted(found) == sorted(os.fsencode(known.root) + b"/" + name for name in names)
-    assert asked(known, under=(known.root / os.fsdecode(b"caf\xe9"),)) == [os.fsdecode(b"caf\xe9/a.jpg")]
+        library.photo(name, (EIFFEL, 0.9, True))
+    found = [os.fsencode(photo.path) for photo in find_tagged(library.database, PhotoQuery())]
+    assert sorted(found) == sorted(os.fsencode(library.root) + b"/" + name for name in names)
+    assert paths_of(library, under=(library.root / os.fsdecode(b"caf\xe9"),)) == [
+        os.fsdecode(b"caf\xe9/a.jpg")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -255,72 +262,74 @@ def test_odd_names_come_back_byte_for_byte(known: KnownPhotos) -> None:
     ],
     ids=str,
 )
-def test_pages_lose_and_repeat_nothing(
-    known: KnownPhotos, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+def test_pages_have_every_photo_once(
+    library: StoredPhotos, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(25):
         taken_at = datetime(2026, 1, 1 + number // 5)
-        known.photo(f"t{number:02}.jpg", (EIFFEL, 0.9, True), digest=f"t{number // 2}", taken_at=taken_at)
-        known.photo(f"u{number:02}.jpg", (EIFFEL, 0.2, False))
-        known.photo(f"n{number:02}.jpg", looked=False)
-    wanted = {"unknown": "u", "untagged": "n"}
-    letter = next((wanted[name] for name in options if name in wanted), "t")
+        library.photo(f"t{number:02}.jpg", (EIFFEL, 0.9, True), digest=f"t{number // 2}", taken_at=taken_at)
+        library.photo(f"u{number:02}.jpg", (EIFFEL, 0.2, False))
+        library.photo(f"n{number:02}.jpg", looked=False)
+    letters = {"unknown": "u", "untagged": "n"}
+    letter = next((letters[name] for name in options if name in letters), "t")
     expected = [f"{letter}{number:02}.jpg" for number in range(25)]
     if options == {"any_rank": True}:
         expected += [f"u{number:02}.jpg" for number in range(25)]
     monkeypatch.setattr(find, "PAGE", 4)
-    asks = {name: (known.root,) if name == "under" else value for name, value in options.items()}
-    assert asked(known, **asks) == expected
-    assert len(list(find_tagged(known.database, PhotoQuery(**asks, limit=7)))) == 7  # type: ignore[arg-type]
+    asks = {name: (library.root,) if name == "under" else value for name, value in options.items()}
+    assert paths_of(library, **asks) == expected
+    assert len(list(find_tagged(library.database, PhotoQuery(**asks, limit=7)))) == 7  # type: ignore[arg-type]
 
 
-def test_a_narrow_filter_beside_a_wide_one_gives_the_same_photos(
-    known: KnownPhotos, monkeypatch: pytest.MonkeyPatch
+def test_narrow_and_wide_filters_return_the_same_photos(
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(20):
-        known.photo(f"wide/{number:02}.jpg", (EIFFEL, 0.9, True))
-    known.photo("narrow/a.jpg", (EIFFEL, 0.9, True))
-    known.photo("narrow/b.jpg", (GATE, 0.9, True))
+        library.photo(f"wide/{number:02}.jpg", (EIFFEL, 0.9, True))
+    library.photo("narrow/a.jpg", (EIFFEL, 0.9, True))
+    library.photo("narrow/b.jpg", (GATE, 0.9, True))
     for caps in ((1,), (1, 5000), (5000,)):
-        monkeypatch.setattr(find, "WALK_SIZE_CAPS", caps)
-        assert asked(known, landmark=EIFFEL, under=(known.root / "narrow",)) == ["narrow/a.jpg"]
-        assert asked(known, landmark=GATE, under=(known.root,)) == ["narrow/b.jpg"]
+        monkeypatch.setattr(find, "SCAN_SIZE_LIMITS", caps)
+        assert paths_of(library, landmark=EIFFEL, under=(library.root / "narrow",)) == ["narrow/a.jpg"]
+        assert paths_of(library, landmark=GATE, under=(library.root,)) == ["narrow/b.jpg"]
 
 
-def test_a_reader_that_stops_early_holds_no_connection(known: KnownPhotos) -> None:
+def test_reader_that_stops_early_holds_no_connection(library: StoredPhotos) -> None:
     for number in range(3):
-        known.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
-    found = find_tagged(known.database, PhotoQuery())
+        library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
+    found = find_tagged(library.database, PhotoQuery())
     next(found)
-    known.photo("while reading.jpg", (EIFFEL, 0.9, True))
+    library.photo("while reading.jpg", (EIFFEL, 0.9, True))
     assert len(list(found)) == 2
 
 
-def test_landmarks_are_counted_by_photos_after_verdicts(known: KnownPhotos) -> None:
-    known.photo("one.jpg", (EIFFEL, 0.9, True), digest="same")
-    known.photo("two.jpg", digest="same")
-    known.photo("three.jpg", (EIFFEL, 0.9, True), digest="r")
-    known.photo("four.jpg", (GATE, 0.9, True), digest="c")
-    known.photo("five.jpg", (GATE, 0.1, False), digest="p")
-    known.verdict("r", EIFFEL, "rejected")
-    known.verdict("c", GATE, "confirmed")
-    known.verdict("p", VERSAILLES, "confirmed")
-    counts = {count.landmark: count.photos for count in landmark_counts(known.database)}
+def test_landmark_counts_include_verdicts(library: StoredPhotos) -> None:
+    library.photo("one.jpg", (EIFFEL, 0.9, True), digest="same")
+    library.photo("two.jpg", digest="same")
+    library.photo("three.jpg", (EIFFEL, 0.9, True), digest="r")
+    library.photo("four.jpg", (GATE, 0.9, True), digest="c")
+    library.photo("five.jpg", (GATE, 0.1, False), digest="p")
+    library.verdict("r", EIFFEL, "rejected")
+    library.verdict("c", GATE, "confirmed")
+    library.verdict("p", VERSAILLES, "confirmed")
+    counts = {count.landmark: count.photos for count in landmark_counts(library.database)}
     assert counts == {EIFFEL: 2, GATE: 1, VERSAILLES: 1}
-    french = [count.landmark for count in landmark_counts(known.database, "france")]
+    french = [count.landmark for count in landmark_counts(library.database, "france")]
     assert french == [EIFFEL, VERSAILLES]
-    known_ones = {count.landmark: count.photos for count in landmark_counts(known.database, all_known=True)}
+    known_ones = {
+        count.landmark: count.photos for count in landmark_counts(library.database, include_empty=True)
+    }
     assert known_ones["nameless-hill"] == 0
 
 
-def test_details_tell_all_that_is_known_of_a_photo(known: KnownPhotos) -> None:
-    path = known.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest="same")
-    copy = known.photo("copy.jpg", digest="same")
-    known.verdict("same", EIFFEL, "confirmed")
-    details = photo_details(known.database, Path(path))
+def test_details_have_everything_about_a_photo(library: StoredPhotos) -> None:
+    path = library.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest="same")
+    copy = library.photo("copy.jpg", digest="same")
+    library.verdict("same", EIFFEL, "confirmed")
+    details = photo_details(library.database, Path(path))
     assert [tag.landmark for tag in details.photo.tags] == [EIFFEL, GATE]
     assert details.copies == (copy,)
-    assert [(given.landmark, given.verdict, given.given_by) for given in details.verdicts] == [
+    assert [(verdict.landmark, verdict.verdict, verdict.given_by) for verdict in details.verdicts] == [
         (EIFFEL, "confirmed", "ada")
     ]
     assert (details.model, details.top_k, details.threshold) == ("tiny", 5, 0.5)
@@ -328,11 +337,11 @@ def test_details_tell_all_that_is_known_of_a_photo(known: KnownPhotos) -> None:
     assert details.failure is None
 
 
-def test_details_of_a_photo_that_fails_say_why(known: KnownPhotos) -> None:
-    path = known.photo(b"caf\xe9.jpg", looked=False, failure_kind="truncated", failure_text="ends early")
-    details = photo_details(known.database, Path(path))
+def test_details_have_the_failure_of_a_photo(library: StoredPhotos) -> None:
+    path = library.photo(b"caf\xe9.jpg", looked=False, failure_kind="truncated", failure_text="ends early")
+    details = photo_details(library.database, Path(path))
     assert details.photo.outcome == "failed"
     assert details.failure is not None
     assert (details.failure.kind, details.failure.text) == ("truncated", "ends early")
-    with pytest.raises(PhotoNotKnown):
-        photo_details(known.database, known.root / "other.jpg")
+    with pytest.raises(PhotoNotFound):
+        photo_details(library.database, library.root / "other.jpg")

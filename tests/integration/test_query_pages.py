@@ -1,4 +1,4 @@
-"""An answer page by page: the same photos in the same order as at once, whatever way they are found, on both databases."""
+"""Pages of a result have the same photos in the same order as the whole result, with every scan plan and on both databases."""
 # ruff: noqa: DTZ001 - cameras know no time zone
 
 import base64
@@ -7,26 +7,26 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from artifacts import tiny_artifact
 from hypothesis import given
 from hypothesis import strategies as st
-from known import KnownPhotos
+from support.artifacts import tiny_artifact
+from support.stored_photos import StoredPhotos
 
-from tagger.database import Database
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
 from tagger.query import (
-    Beside,
     Near,
+    Neighbours,
     PhotoQuery,
-    Position,
+    ScanPosition,
     find,
-    find_beside,
+    find_neighbours,
     find_tagged,
     find_tagged_page,
-    walks,
+    index_scan,
 )
-from tagger.query.cursors import cursor_of, position_of
-from tagger.registry import add_model
+from tagger.query.cursors import decode_cursor, encode_cursor
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 
@@ -46,131 +46,138 @@ QUERIES: dict[str, dict[str, object]] = {
 
 
 @pytest.fixture
-def known(database: Database, tmp_path: Path) -> KnownPhotos:
-    """Forty photos, copies among them, with names that are no text too."""
+def library(database: Database, tmp_path: Path) -> StoredPhotos:
+    """Forty photos, some of them copies, some with names that are not UTF-8."""
     tiny_artifact(tmp_path / "tiny.pt")
-    known = KnownPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
     slugs = (EIFFEL, GATE, VERSAILLES)
     for n in range(40):
-        said = [(slugs[n % 3], 0.6 + n / 100, n % 4 > 0), (slugs[(n + 1) % 3], 0.55, n % 5 == 0)]
+        tags = [(slugs[n % 3], 0.6 + n / 100, n % 4 > 0), (slugs[(n + 1) % 3], 0.55, n % 5 == 0)]
         name: str | bytes = b"a/odd-\xff%d.jpg" % n if n % 10 == 0 else f"a/{n:02}.jpg"
         taken_at = datetime(2026, 1, 1) + timedelta(days=n // 2) if n % 7 else None
-        known.photo(name, *said, digest=f"picture {n // 2 * 2}", looked=n % 11 > 0, taken_at=taken_at)
-    known.verdict("picture 4", EIFFEL, "confirmed")
-    known.verdict("picture 14", VERSAILLES, "rejected")
-    return known
+        library.photo(name, *tags, digest=f"picture {n // 2 * 2}", looked=n % 11 > 0, taken_at=taken_at)
+    library.verdict("picture 4", EIFFEL, "confirmed")
+    library.verdict("picture 14", VERSAILLES, "rejected")
+    return library
 
 
 def in_short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the pages of an answer, those of its walks and the blocks of contents overlap."""
-    monkeypatch.setattr(find, "LEAST_PAGE", 5)
+    """Make the pages of results, the pages of scans and the blocks of contents overlap."""
+    monkeypatch.setattr(find, "SMALLEST_PAGE", 5)
     monkeypatch.setattr(find, "PAGE", 5)
-    monkeypatch.setattr(walks, "BLOCK", 4)
+    monkeypatch.setattr(index_scan, "BLOCK", 4)
 
 
 def in_pages(database: Database, query: PhotoQuery, limit: int) -> list[int]:
-    """The numbers of all photos, each page asked for by the cursor of the one before, as text."""
+    """The ids of all photos, read page by page with the cursor of the previous page."""
     numbers: list[int] = []
     cursor: str | None = None
     while True:
-        after = position_of(cursor, query) if cursor else None
+        after = decode_cursor(cursor, query) if cursor else None
         page = find_tagged_page(database, query, None, after, limit)
         assert len(page.photos) <= limit
         numbers += [photo.id for photo in page.photos]
         if page.next is None:
             return numbers
-        cursor = cursor_of(page.next, query)
+        cursor = encode_cursor(page.next, query)
 
 
-def test_pages_give_what_the_whole_answer_gives(known: KnownPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_have_the_same_photos_as_the_whole_result(
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
     in_short_pages(monkeypatch)
     for name, options in QUERIES.items():
         query = PhotoQuery(**options)  # type: ignore[arg-type]
-        whole = [photo.id for photo in find_tagged(known.database, query)]
+        whole = [photo.id for photo in find_tagged(library.database, query)]
         assert whole, name
         for limit in (1, 3, 7, 1000):
-            assert in_pages(known.database, query, limit) == whole, (name, limit)
+            assert in_pages(library.database, query, limit) == whole, (name, limit)
 
 
-def test_a_folder_is_gone_through_by_path(known: KnownPhotos) -> None:
-    query = PhotoQuery(any_rank=True, under=(known.root / "a",))
-    assert in_pages(known.database, query, 3) == [photo.id for photo in find_tagged(known.database, query)]
+def test_query_under_a_folder_is_ordered_by_path(library: StoredPhotos) -> None:
+    query = PhotoQuery(any_rank=True, under=(library.root / "a",))
+    assert in_pages(library.database, query, 3) == [
+        photo.id for photo in find_tagged(library.database, query)
+    ]
 
 
-def test_each_photo_of_an_answer_has_those_beside_it(
-    known: KnownPhotos, monkeypatch: pytest.MonkeyPatch
+def test_each_photo_of_a_result_has_its_neighbours(
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for short in (False, True):
         if short:
             in_short_pages(monkeypatch)
-        for name, options in {**QUERIES, "folder": {"under": (known.root / "a",), "any_rank": True}}.items():
+        for name, options in {
+            **QUERIES,
+            "folder": {"under": (library.root / "a",), "any_rank": True},
+        }.items():
             query = PhotoQuery(**options)  # type: ignore[arg-type]
-            whole = [photo.id for photo in find_tagged(known.database, query)]
+            whole = [photo.id for photo in find_tagged(library.database, query)]
             for before, number, after in zip([None, *whole], whole, [*whole[1:], None], strict=False):
-                assert find_beside(known.database, query, None, number) == Beside(before, after), (
+                assert find_neighbours(library.database, query, None, number) == Neighbours(before, after), (
                     name,
                     short,
                 )
 
 
-def test_a_photo_that_a_word_takes_out_of_an_answer_still_has_those_beside_it(known: KnownPhotos) -> None:
+def test_photo_that_stops_matching_after_a_verdict_keeps_its_neighbours(library: StoredPhotos) -> None:
     for query in (PhotoQuery(), PhotoQuery(landmark=EIFFEL), PhotoQuery(country="France")):
-        whole = list(find_tagged(known.database, query))
+        whole = list(find_tagged(library.database, query))
         photo = whole[len(whole) // 2]
         for tag in photo.tags:
-            known.verdict(photo.digest or "", tag.landmark, "rejected")
-        left = [photo.id for photo in find_tagged(known.database, query)]
+            library.verdict(photo.digest or "", tag.landmark, "rejected")
+        left = [photo.id for photo in find_tagged(library.database, query)]
         assert photo.id not in left
-        gone = {each.id for each in whole} - set(left)  # its copies too
-        order = [each.id for each in whole]
+        gone = {photo.id for photo in whole} - set(left)  # its copies too
+        order = [photo.id for photo in whole]
         at = order.index(photo.id)
         before = next((number for number in reversed(order[:at]) if number not in gone), None)
         after = next((number for number in order[at:] if number not in gone), None)
-        assert find_beside(known.database, query, None, photo.id) == Beside(before, after)
+        assert find_neighbours(library.database, query, None, photo.id) == Neighbours(before, after)
 
 
-def test_a_photo_without_a_place_in_an_answer_has_nobody_beside_it(known: KnownPhotos) -> None:
-    unread = next(photo.id for photo in find_tagged(known.database, PhotoQuery(untagged=True)))
-    assert find_beside(known.database, PhotoQuery(landmark=EIFFEL), None, unread) == Beside()
-    assert find_beside(known.database, PhotoQuery(), None, 9999) == Beside()
+def test_photo_outside_a_result_has_no_neighbours(library: StoredPhotos) -> None:
+    unread = next(photo.id for photo in find_tagged(library.database, PhotoQuery(untagged=True)))
+    assert find_neighbours(library.database, PhotoQuery(landmark=EIFFEL), None, unread) == Neighbours()
+    assert find_neighbours(library.database, PhotoQuery(), None, 9999) == Neighbours()
 
 
-def test_the_last_page_says_that_it_is_the_last(known: KnownPhotos) -> None:
-    whole = list(find_tagged(known.database, PhotoQuery(landmark=EIFFEL)))
-    page = find_tagged_page(known.database, PhotoQuery(landmark=EIFFEL), None, None, len(whole))
+def test_last_page_has_no_next_position(library: StoredPhotos) -> None:
+    whole = list(find_tagged(library.database, PhotoQuery(landmark=EIFFEL)))
+    page = find_tagged_page(library.database, PhotoQuery(landmark=EIFFEL), None, None, len(whole))
     assert (len(page.photos), page.next) == (len(whole), None)
 
 
-def test_what_comes_in_between_two_pages_makes_nothing_come_twice(known: KnownPhotos) -> None:
+def test_photos_added_between_two_pages_repeat_no_photo(library: StoredPhotos) -> None:
     query = PhotoQuery(any_rank=True)
-    first = find_tagged_page(known.database, query, None, None, 5)
+    first = find_tagged_page(library.database, query, None, None, 5)
     for n in range(10):
-        known.photo(f"later/{n}.jpg", (EIFFEL, 0.9, True))
-    following = find_tagged_page(known.database, query, None, first.next, 1000)
+        library.photo(f"later/{n}.jpg", (EIFFEL, 0.9, True))
+    following = find_tagged_page(library.database, query, None, first.next, 1000)
     numbers = [photo.id for photo in (*first.photos, *following.photos)]
     assert len(set(numbers)) == len(numbers)
-    assert {photo.id for photo in find_tagged(known.database, query)} == set(numbers)
+    assert {photo.id for photo in find_tagged(library.database, query)} == set(numbers)
 
 
-def test_where_few_of_many_fit_a_page_comes_before_it_is_full(
-    known: KnownPhotos, monkeypatch: pytest.MonkeyPatch
+def test_page_ends_before_it_is_full_if_few_rows_match(
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = PhotoQuery(country="France", taken_after=datetime(2026, 1, 18))
-    whole = [photo.id for photo in find_tagged(known.database, query)]
-    for setting in ("LEAST_PAGE", "PAGE", "PASSED_AT_MOST"):
+    whole = [photo.id for photo in find_tagged(library.database, query)]
+    for setting in ("SMALLEST_PAGE", "PAGE", "MOST_ROWS"):
         monkeypatch.setattr(find, setting, 2)
-    page = find_tagged_page(known.database, query, None, None, 1000)
+    page = find_tagged_page(library.database, query, None, None, 1000)
     assert page.next is not None
     assert len(page.photos) < len(whole)
-    assert in_pages(known.database, query, 1000) == whole
+    assert in_pages(library.database, query, 1000) == whole
 
 
-def test_a_cursor_of_another_query_is_refused(known: KnownPhotos) -> None:
+def test_cursor_of_another_query_is_refused(library: StoredPhotos) -> None:
     query = PhotoQuery(any_rank=True)
-    page = find_tagged_page(known.database, query, None, None, 5)
+    page = find_tagged_page(library.database, query, None, None, 5)
     assert page.next is not None
-    with pytest.raises(CursorInvalid, match="Ask for the first page again"):
-        position_of(cursor_of(page.next, query), PhotoQuery())
+    with pytest.raises(CursorInvalid, match="Request the first page again"):
+        decode_cursor(encode_cursor(page.next, query), PhotoQuery())
 
 
 @given(
@@ -178,38 +185,42 @@ def test_a_cursor_of_another_query_is_refused(known: KnownPhotos) -> None:
         st.text(max_size=60), st.binary(max_size=60).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
     )
 )
-def test_what_is_no_cursor_is_refused(text: str) -> None:
+def test_invalid_cursor_is_refused(text: str) -> None:
     with pytest.raises(CursorInvalid):
-        position_of(text, PhotoQuery())
+        decode_cursor(text, PhotoQuery())
 
 
 @pytest.mark.parametrize(
     "position",
     [
-        Position(9, 0, None),
-        Position(0, 9, None),
-        Position(0, 0, ()),
-        Position(0, 0, ("a",)),
-        Position(0, 0, (True,)),
-        Position(0, 0, (-1,)),
-        Position(0, 0, (2**70,)),
-        Position(0, 0, (1,)),
-        Position(0, 0, (2**60, 2)),
-        Position(0, 0, (1, datetime(2026, 1, 1))),
+        ScanPosition(9, 0, None),
+        ScanPosition(0, 9, None),
+        ScanPosition(0, 0, ()),
+        ScanPosition(0, 0, ("a",)),
+        ScanPosition(0, 0, (True,)),
+        ScanPosition(0, 0, (-1,)),
+        ScanPosition(0, 0, (2**70,)),
+        ScanPosition(0, 0, (1,)),
+        ScanPosition(0, 0, (2**60, 2)),
+        ScanPosition(0, 0, (1, datetime(2026, 1, 1))),
     ],
     ids=str,
 )
-def test_a_position_that_no_walk_has_is_refused(known: KnownPhotos, position: Position) -> None:
+def test_position_that_no_scan_has_is_refused(library: StoredPhotos, position: ScanPosition) -> None:
     query = PhotoQuery()
     with pytest.raises(CursorInvalid):
-        find_tagged_page(known.database, query, None, position_of(cursor_of(position, query), query), 10)
+        find_tagged_page(
+            library.database, query, None, decode_cursor(encode_cursor(position, query), query), 10
+        )
 
 
-def test_half_a_character_and_a_zero_byte_never_reach_the_database() -> None:
-    mark = json.loads(base64.urlsafe_b64decode(cursor_of(Position(0, 0, None), PhotoQuery()) + "=="))[0]
+def test_lone_surrogate_and_nul_never_reach_the_database() -> None:
+    mark = json.loads(base64.urlsafe_b64decode(encode_cursor(ScanPosition(0, 0, None), PhotoQuery()) + "=="))[
+        0
+    ]
     for text in ("\ud800", "a\0b"):
         cursor = base64.urlsafe_b64encode(
             json.dumps([mark, 0, 0, [1, text, {"bytes": ""}]]).encode()
         ).decode()
         with pytest.raises(CursorInvalid):
-            position_of(cursor.rstrip("="), PhotoQuery())
+            decode_cursor(cursor.rstrip("="), PhotoQuery())

@@ -1,25 +1,25 @@
-"""Roots: one per file, the outermost; moved, away, absorbed."""
+"""Roots: the outermost folders; moved, unavailable, absorbed."""
 
 import os
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
-from threads import in_threads
+from support.threads import in_threads
 
-from tagger import roots as rooms
-from tagger.database import Database
+from tagger.catalog import roots as roots_module
+from tagger.catalog.roots import count_root_photos, ensure_root, find_root, is_unavailable, list_roots
+from tagger.database.connection import Database
+from tagger.database.tables import photos, roots
 from tagger.photos import path_from_text, path_text
-from tagger.roots import count_known, ensure_root, is_away, list_roots, root_of
-from tagger.tables import photos, roots
 
 
-def ensure(database: Database, folder: Path, places: dict[str, Path] | None = None) -> rooms.Root:
+def ensure(database: Database, folder: Path, root_paths: dict[str, Path] | None = None) -> roots_module.Root:
     with database.write() as connection:
-        return ensure_root(connection, folder, places or {})
+        return ensure_root(connection, folder, root_paths or {})
 
 
-def add(database: Database, root: rooms.Root, *names: str | bytes) -> None:
+def add(database: Database, root: roots_module.Root, *names: str | bytes) -> None:
     with database.write() as connection:
         for name in names:
             text, raw = path_text(os.fsdecode(name))
@@ -27,16 +27,16 @@ def add(database: Database, root: rooms.Root, *names: str | bytes) -> None:
             connection.execute(insert(photos).values(row))
 
 
-def known(database: Database) -> set[str]:
+def stored_paths(database: Database) -> set[str]:
     with database.read() as connection:
-        here = {root.id: root for root in list_roots(connection, {})}
+        by_id = {root.id: root for root in list_roots(connection, {})}
         return {
-            str(here[row.root_id].path_of(row.path, row.path_bytes))
+            str(by_id[row.root_id].path_of(row.path, row.path_bytes))
             for row in connection.execute(select(photos))
         }
 
 
-def test_a_folder_inside_a_root_is_the_roots(database: Database, tmp_path: Path) -> None:
+def test_a_folder_inside_a_root_belongs_to_it(database: Database, tmp_path: Path) -> None:
     root = ensure(database, tmp_path / "photos")
     assert ensure(database, tmp_path / "photos" / "2019") == root
     assert ensure(database, tmp_path / "photos") == root
@@ -45,82 +45,82 @@ def test_a_folder_inside_a_root_is_the_roots(database: Database, tmp_path: Path)
     assert other.id != root.id
 
 
-def test_roots_of_one_name_are_numbered(database: Database, tmp_path: Path) -> None:
+def test_roots_with_the_same_name_are_numbered(database: Database, tmp_path: Path) -> None:
     names = [ensure(database, tmp_path / str(number) / "photos").name for number in range(3)]
     assert names == ["photos", "photos-2", "photos-3"]
     assert ensure(database, Path("/")).name == "root"
 
 
 @pytest.mark.parametrize("page", [1, 2, 1000])
-def test_a_parent_takes_in_its_childrens_photos(
+def test_a_new_root_absorbs_the_roots_inside_it(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
-    monkeypatch.setattr(rooms, "MOVE_PAGE", page)
+    monkeypatch.setattr(roots_module, "MOVE_PAGE", page)
     odd = tmp_path / os.fsdecode(b"odd\xfe")
     add(database, ensure(database, tmp_path / "a" / "b"), "1.jpg", b"\xff.jpg", "sub/2.jpg", b"sub\xfd/3.jpg")
     add(database, ensure(database, odd), "4.jpg", b"\xfc.jpg", "%d/5.jpg")
     add(database, ensure(database, tmp_path / "c'%s"), "6.jpg")
     add(database, ensure(database, tmp_path.parent / "elsewhere"), "7.jpg")
-    before = known(database)
+    before = stored_paths(database)
     assert len(before) == 9
     parent = ensure(database, tmp_path)
-    assert known(database) == before
+    assert stored_paths(database) == before
     with database.read() as connection:
         assert len(list_roots(connection, {})) == 2
-        assert count_known(connection, parent) == 8
+        assert count_root_photos(connection, parent) == 8
         rows = connection.execute(select(photos).where(photos.c.root_id == parent.id)).all()
     for row in rows:
-        whole = path_from_text(row.path, row.path_bytes)
-        assert path_text(whole) == (row.path, row.path_bytes)
+        path = path_from_text(row.path, row.path_bytes)
+        assert path_text(path) == (row.path, row.path_bytes)
 
 
-def test_settings_say_where_a_root_is_on_this_machine(database: Database, tmp_path: Path) -> None:
+def test_settings_map_a_root_to_a_folder_of_this_machine(database: Database, tmp_path: Path) -> None:
     root = ensure(database, tmp_path / "server" / "library")
-    places = {"library": tmp_path / "mnt" / "library"}
+    root_paths = {"library": tmp_path / "mnt" / "library"}
     with database.read() as connection:
-        (here,) = list_roots(connection, places)
-        assert here.folder == places["library"]
-        found = root_of(connection, places["library"] / "a.jpg", places)
-        assert found is not None
-        assert found.id == root.id
-        assert root_of(connection, tmp_path / "server" / "library" / "a.jpg", places) is None
-    assert ensure(database, places["library"] / "sub", places).id == root.id
+        (by_id,) = list_roots(connection, root_paths)
+        assert by_id.folder == root_paths["library"]
+        root_here = find_root(connection, root_paths["library"] / "a.jpg", root_paths)
+        assert root_here is not None
+        assert root_here.id == root.id
+        assert find_root(connection, tmp_path / "server" / "library" / "a.jpg", root_paths) is None
+    assert ensure(database, root_paths["library"] / "sub", root_paths).id == root.id
 
 
-def test_a_new_root_never_gets_a_name_whose_place_is_set_elsewhere(
-    database: Database, tmp_path: Path
-) -> None:
-    places = {"photos": tmp_path / "mnt" / "photos"}
-    assert ensure(database, tmp_path / "home" / "photos", places).name == "photos-2"
-    assert ensure(database, tmp_path / "mnt" / "photos", places).name == "photos"
+def test_a_new_root_does_not_take_a_name_from_the_settings(database: Database, tmp_path: Path) -> None:
+    root_paths = {"photos": tmp_path / "mnt" / "photos"}
+    assert ensure(database, tmp_path / "home" / "photos", root_paths).name == "photos-2"
+    assert ensure(database, tmp_path / "mnt" / "photos", root_paths).name == "photos"
 
 
-def test_a_root_is_away_when_missing_or_empty_though_photos_are_known(
+def test_a_root_is_unavailable_if_it_is_missing_or_unexpectedly_empty(
     database: Database, tmp_path: Path
 ) -> None:
     root = ensure(database, tmp_path / "photos")
     with database.read() as connection:
-        assert is_away(connection, root)
+        assert is_unavailable(connection, root)
     root.folder.mkdir()
     with database.read() as connection:
-        assert not is_away(connection, root)
+        assert not is_unavailable(connection, root)
     add(database, root, "share/a.jpg")
     with database.read() as connection:
-        assert is_away(connection, root)
+        assert is_unavailable(connection, root)
     (root.folder / "other.txt").touch()
     (root.folder / "share").mkdir()
     with database.read() as connection:
-        assert not is_away(connection, root)
-        assert is_away(connection, root, root.folder / "share")
-        assert count_known(connection, root, root.folder / "share") == 1
-        assert count_known(connection, root, root.folder / "shar") == 0
+        assert not is_unavailable(connection, root)
+        assert is_unavailable(connection, root, root.folder / "share")
+        assert count_root_photos(connection, root, root.folder / "share") == 1
+        assert count_root_photos(connection, root, root.folder / "shar") == 0
 
 
-def test_a_parent_and_its_children_added_at_once_end_as_one_root(database: Database, tmp_path: Path) -> None:
+def test_a_parent_and_its_children_added_concurrently_become_one_root(
+    database: Database, tmp_path: Path
+) -> None:
     for number in range(5):
         base = tmp_path / str(number)
         folders = [base, base / "a", base / "a" / "b", base / "c", base]
         in_threads([lambda folder=folder: ensure(database, folder) for folder in folders])
         with database.read() as connection:
-            places = connection.scalars(select(roots.c.place)).all()
-        assert [place for place in places if Path(place).is_relative_to(base)] == [str(base)]
+            locations = connection.scalars(select(roots.c.location)).all()
+        assert [path for path in locations if Path(path).is_relative_to(base)] == [str(base)]

@@ -1,4 +1,4 @@
-"""Scans: what is new, changed, moved, gone; over the borders of pages, with any names, on both databases."""
+"""Scans find new, changed, moved and gone photos, across pages, with any names, on both databases."""
 
 import os
 from pathlib import Path
@@ -6,24 +6,25 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledgers import LedgerOf
 from sqlalchemy import select
-from threads import in_threads
+from support.ledgers import LedgerBuilder
+from support.threads import in_threads
 
-from tagger import scan
-from tagger.database import Database, open_database
-from tagger.errors import FolderNotFound, RootAway, ScanEnded
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import job_items, photos, roots
+from tagger.enqueue import scan
+from tagger.enqueue.inference_options import InferenceOptions
+from tagger.enqueue.scan import Scan, ScanReport
+from tagger.enqueue.selection import check_roots, select_paths
+from tagger.errors import PathNotFound, RootUnavailable, ScanInterrupted
 from tagger.ledger.jobs import cancel_job, finish_scan
-from tagger.looks import Look
 from tagger.photos import path_from_text
-from tagger.scan import Scan, ScanReport, check_roots, select_paths
-from tagger.tables import job_items, photos, roots
 
 
 class Folder:
-    """Files that only have the names of photos, and scans of them."""
+    """Files with the names of photos, and scans of them."""
 
-    def __init__(self, ledger: LedgerOf, path: Path) -> None:
+    def __init__(self, ledger: LedgerBuilder, path: Path) -> None:
         self.ledger = ledger
         self.path = path
         self.path.mkdir()
@@ -37,7 +38,7 @@ class Folder:
 
     def scan(self, *paths: Path, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> ScanReport:
         self.job = self.ledger.scanning()
-        look = Look(self.ledger.model_id, 5, 0.5, again=False)
+        look = InferenceOptions(self.ledger.model_id, 5, 0.5, reprocess=False)
         selection = select_paths(paths or [self.path], include, exclude)
         report = Scan(self.ledger.database, self.job, look, {}).run(selection)
         finish_scan(self.ledger.database, self.job)
@@ -49,11 +50,12 @@ class Folder:
         return report.found, report.new, report.changed, report.gone
 
     def here(self, *, gone: bool = False) -> set[str]:
-        """The absolute paths of the photos that are known, or of those that are gone."""
-        place = select(roots.c.id, roots.c.place, roots.c.place_bytes)
+        """The absolute paths of the photos that are present, or of those that are gone."""
+        locations = select(roots.c.id, roots.c.location, roots.c.location_bytes)
         with self.ledger.database.read() as connection:
             folders = {
-                row.id: path_from_text(row.place, row.place_bytes) for row in connection.execute(place)
+                row.id: path_from_text(row.location, row.location_bytes)
+                for row in connection.execute(locations)
             }
             rows = connection.execute(select(photos)).all()
         return {
@@ -65,7 +67,7 @@ class Folder:
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path) -> Folder:
-    return Folder(LedgerOf(database), tmp_path / "photos")
+    return Folder(LedgerBuilder(database), tmp_path / "photos")
 
 
 @pytest.fixture
@@ -73,14 +75,14 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "PAGE", 3)
 
 
-def test_photos_are_new_once_and_then_known(folder: Folder) -> None:
+def test_photos_are_new_once(folder: Folder) -> None:
     for name in ("a.jpg", "b/c.jpg", "b/d.png", "note.txt", ".hidden/e.jpg"):
         folder.file(name)
     assert folder.counts() == (3, 3, 0, 0)
     assert folder.counts() == (3, 0, 0, 0)
 
 
-def test_a_changed_file_is_told_by_its_size_or_its_time(folder: Folder) -> None:
+def test_file_with_a_new_size_or_time_is_changed(folder: Folder) -> None:
     path, touched = folder.file("a.jpg"), folder.file("b.jpg")
     folder.scan()
     path.write_bytes(b"longer")
@@ -89,7 +91,7 @@ def test_a_changed_file_is_told_by_its_size_or_its_time(folder: Folder) -> None:
     assert folder.counts() == (2, 0, 0, 0)
 
 
-def test_a_file_that_is_gone_is_marked_and_comes_back(folder: Folder) -> None:
+def test_deleted_file_is_marked_as_gone_until_it_is_back(folder: Folder) -> None:
     folder.file("a.jpg")
     path = folder.file("b/b.jpg")
     folder.scan()
@@ -103,7 +105,7 @@ def test_a_file_that_is_gone_is_marked_and_comes_back(folder: Folder) -> None:
     assert folder.here(gone=True) == set()
 
 
-def test_a_moved_file_is_gone_here_and_new_there(folder: Folder) -> None:
+def test_moved_file_is_gone_and_new(folder: Folder) -> None:
     path = folder.file("b.jpg")
     folder.file("z.jpg")
     folder.scan()
@@ -127,7 +129,7 @@ NAMES = (
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 4, 1000])
-def test_pages_meet_the_table_wherever_their_borders_are(
+def test_scan_is_the_same_for_every_page_size(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
     monkeypatch.setattr(scan, "PAGE", page)
@@ -140,9 +142,7 @@ def test_pages_meet_the_table_wherever_their_borders_are(
     assert folder.here(gone=True) == {str(path) for path in paths[::2]}
 
 
-def test_names_that_are_not_utf8_or_have_newlines_are_kept_as_they_are(
-    folder: Folder, small_pages: None
-) -> None:
+def test_names_with_newlines_or_not_utf8_are_unchanged(folder: Folder, small_pages: None) -> None:
     odd = [
         b"bad\xff.jpg",
         b"new\nline.jpg",
@@ -159,7 +159,7 @@ def test_names_that_are_not_utf8_or_have_newlines_are_kept_as_they_are(
     assert folder.counts() == (5, 0, 0, 1)
 
 
-def test_names_that_read_the_same_are_never_taken_for_each_other(folder: Folder, small_pages: None) -> None:
+def test_names_with_the_same_text_are_distinct(folder: Folder, small_pages: None) -> None:
     literal, odd = folder.file("x\\xff.jpg"), folder.file(b"x\xff.jpg")
     folder.scan(literal)
     folder.scan(odd)
@@ -174,7 +174,7 @@ def test_names_that_read_the_same_are_never_taken_for_each_other(folder: Folder,
     assert folder.here(gone=True) == {str(odd)}
 
 
-def test_patterns_and_unreadable_folders_hide_but_delete_nothing(folder: Folder, small_pages: None) -> None:
+def test_patterns_and_unreadable_folders_mark_nothing_as_gone(folder: Folder, small_pages: None) -> None:
     for name in ("a.jpg", "b/b.jpg", "b/c.png", "d/e.jpg", "f.png"):
         folder.file(name)
     folder.scan()
@@ -185,7 +185,7 @@ def test_patterns_and_unreadable_folders_hide_but_delete_nothing(folder: Folder,
     assert folder.counts(include=("*.png",)) == (2, 0, 0, 1)
 
 
-def test_what_many_hidden_photos_cover_is_read_in_pages(folder: Folder, small_pages: None) -> None:
+def test_range_of_many_hidden_photos_is_read_in_pages(folder: Folder, small_pages: None) -> None:
     for number in range(20):
         folder.file(f"many/{number:02}.jpg")
     folder.file("one.png")
@@ -195,7 +195,7 @@ def test_what_many_hidden_photos_cover_is_read_in_pages(folder: Folder, small_pa
     assert folder.counts(include=("*.png",)) == (1, 0, 0, 10)
 
 
-def test_a_part_of_a_known_root_is_scanned_alone(folder: Folder, small_pages: None) -> None:
+def test_scan_of_a_folder_inside_a_root_leaves_the_rest_alone(folder: Folder, small_pages: None) -> None:
     for name in ("a/1.jpg", "a/2.jpg", "a/b/3.jpg", "a b/4.jpg", "a0.jpg", "a-.jpg"):
         folder.file(name)
     folder.scan()
@@ -208,57 +208,55 @@ def test_a_part_of_a_known_root_is_scanned_alone(folder: Folder, small_pages: No
     assert folder.counts() == (5, 0, 0, 1)
 
 
-def test_files_are_named_one_by_one_whatever_their_extension(folder: Folder, small_pages: None) -> None:
+def test_single_files_may_have_any_extension(folder: Folder, small_pages: None) -> None:
     named = [folder.file(f"{letter}/{number}.dat") for letter in "ab" for number in range(5)]
     folder.file("a/other.jpg")
     assert folder.counts(*named) == (10, 10, 0, 0)
     assert folder.counts(*named, *named[:3]) == (10, 0, 0, 0)
 
 
-def test_a_root_that_is_empty_or_missing_marks_nothing_as_gone(folder: Folder) -> None:
+def test_empty_or_missing_root_marks_nothing_as_gone(folder: Folder) -> None:
     path = folder.file("a.jpg")
     folder.scan()
     path.unlink()
-    with pytest.raises(RootAway, match="1 photos are known"):
+    with pytest.raises(RootUnavailable, match="the database has 1 photos"):
         check_roots(folder.ledger.database, select_paths([folder.path]), {})
-    with pytest.raises(RootAway):
+    with pytest.raises(RootUnavailable):
         folder.scan()
     folder.path.rmdir()
-    with pytest.raises(FolderNotFound):
+    with pytest.raises(PathNotFound):
         folder.scan()
     assert folder.here(gone=True) == set()
 
 
-def test_a_mount_point_inside_a_root_that_is_empty_when_named_marks_nothing_as_gone(folder: Folder) -> None:
+def test_empty_mount_point_inside_a_root_marks_nothing_as_gone(folder: Folder) -> None:
     folder.file("a.jpg")
     path = folder.file("share/b.jpg")
     folder.scan()
     path.unlink()
-    with pytest.raises(RootAway, match="share is empty or missing though 1 photos"):
+    with pytest.raises(RootUnavailable, match="share is empty or missing, but the database has 1 photos"):
         check_roots(folder.ledger.database, select_paths([path.parent]), {})
     assert folder.here(gone=True) == set()
 
 
-def test_a_root_unmounted_while_it_is_scanned_marks_nothing_as_gone(
-    folder: Folder, small_pages: None
-) -> None:
+def test_root_unmounted_during_the_scan_marks_nothing_as_gone(folder: Folder, small_pages: None) -> None:
     for number in range(10):
         folder.file(f"{number}.jpg")
     folder.scan()
     job = folder.ledger.scanning()
-    look = Look(folder.ledger.model_id, 5, 0.5, again=False)
+    look = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
 
     def unmount(_count: int) -> None:
         folder.path.rename(folder.path.with_name("elsewhere"))
         folder.path.mkdir()
 
     (folder.path / "8.jpg").unlink()
-    with pytest.raises(RootAway):
+    with pytest.raises(RootUnavailable):
         Scan(folder.ledger.database, job, look, {}).run(select_paths([folder.path]), unmount)
     assert folder.here(gone=True) == set()
 
 
-def test_a_scan_of_a_cancelled_job_stops(folder: Folder, small_pages: None) -> None:
+def test_scan_of_a_cancelled_job_stops(folder: Folder, small_pages: None) -> None:
     for number in range(10):
         folder.file(f"{number}.jpg")
     job = folder.ledger.scanning()
@@ -267,15 +265,13 @@ def test_a_scan_of_a_cancelled_job_stops(folder: Folder, small_pages: None) -> N
         with folder.ledger.database.write() as connection:
             cancel_job(connection, job, "by request")
 
-    look = Look(folder.ledger.model_id, 5, 0.5, again=False)
-    with pytest.raises(ScanEnded):
+    look = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
+    with pytest.raises(ScanInterrupted):
         Scan(folder.ledger.database, job, look, {}).run(select_paths([folder.path]), cancel)
     assert folder.ledger.progress(job).cancelled == 3
 
 
-def test_processes_that_scan_one_folder_at_once_record_every_photo_once(
-    folder: Folder, small_pages: None
-) -> None:
+def test_concurrent_scans_of_one_folder_record_every_photo_once(folder: Folder, small_pages: None) -> None:
     for number in range(40):
         folder.file(f"{number % 4}/{number:02}.jpg")
     url = folder.ledger.database._engine.url.render_as_string(hide_password=False)
@@ -284,9 +280,9 @@ def test_processes_that_scan_one_folder_at_once_record_every_photo_once(
 
     def run(number: int) -> None:
         job = folder.ledger.scanning()
-        look = Look(folder.ledger.model_id, 5, 0.5, again=False)
-        place = folder.path if number else folder.path / "1"
-        found[job] = Scan(own[number], job, look, {}).run(select_paths([place])).found
+        look = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
+        path = folder.path if number else folder.path / "1"
+        found[job] = Scan(own[number], job, look, {}).run(select_paths([path])).found
 
     in_threads([lambda number=number: run(number) for number in range(3)])
     for database in own:
@@ -295,18 +291,18 @@ def test_processes_that_scan_one_folder_at_once_record_every_photo_once(
     assert len(folder.here()) == 40
     with folder.ledger.database.read() as connection:
         assert len(connection.execute(select(photos.c.id)).all()) == 40
-        assert connection.scalars(select(roots.c.place).where(roots.c.place.endswith("photos"))).all()
+        assert connection.scalars(select(roots.c.location).where(roots.c.location.endswith("photos"))).all()
         for job, count in found.items():
             ids = connection.scalars(select(job_items.c.photo_id).where(job_items.c.job_id == job)).all()
             assert len(set(ids)) == len(ids) == count
 
 
-def test_a_parent_scanned_while_its_child_is_scanned_takes_it_in(folder: Folder, small_pages: None) -> None:
+def test_parent_scanned_concurrently_with_its_child_absorbs_it(folder: Folder, small_pages: None) -> None:
     for number in range(12):
         folder.file(f"child/{number:02}.jpg")
     folder.file("top.jpg")
     job = folder.ledger.scanning()
-    look = Look(folder.ledger.model_id, 5, 0.5, again=False)
+    look = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
     parents: list[tuple[int, int, int, int]] = []
 
     def scan_the_parent_too(_count: int) -> None:
@@ -322,7 +318,7 @@ def test_a_parent_scanned_while_its_child_is_scanned_takes_it_in(folder: Folder,
         assert connection.scalars(select(roots.c.name)).all().count("child") == 0
 
 
-def test_named_things_are_sorted_out(tmp_path: Path) -> None:
+def test_paths_are_sorted_into_folders_and_files(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "x.jpg").touch()
     (tmp_path / "y.jpg").touch()
@@ -330,14 +326,14 @@ def test_named_things_are_sorted_out(tmp_path: Path) -> None:
     paths = [tmp_path / "link", tmp_path / "a" / "b", tmp_path / "a" / "b" / "x.jpg", tmp_path / "y.jpg"]
     selection = select_paths([*paths, tmp_path / "a" / ".." / "y.jpg"])
     assert (selection.folders, selection.files) == ((tmp_path / "a",), (tmp_path / "y.jpg",))
-    with pytest.raises(FolderNotFound):
+    with pytest.raises(PathNotFound):
         select_paths([tmp_path / "nowhere"])
 
 
 @pytest.fixture(scope="module")
 def sqlite_folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    place = tmp_path_factory.mktemp("random")
-    return Folder(LedgerOf(open_database(f"sqlite:///{place / 'tagger.sqlite'}")), place / "photos")
+    path = tmp_path_factory.mktemp("random")
+    return Folder(LedgerBuilder(open_database(f"sqlite:///{path / 'tagger.sqlite'}")), path / "photos")
 
 
 PART = st.sampled_from(["a", "a b", "a-", "a0", "b", "é", os.fsdecode(b"\xff"), "\\xff", "\n", "~"])
@@ -346,7 +342,7 @@ FILES = st.sets(st.tuples(st.lists(PART, max_size=2).map(tuple), PART), min_size
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(first=FILES, second=FILES, page=st.integers(1, 4))
-def test_the_table_follows_the_folder_whatever_is_in_it(
+def test_table_follows_the_folder_whatever_is_in_it(
     sqlite_folder: Folder, first: set, second: set, page: int
 ) -> None:
     folder = sqlite_folder
@@ -359,8 +355,10 @@ def test_the_table_follows_the_folder_whatever_is_in_it(
             report = folder.scan()
             on_disk = {str(path) for path in folder.path.rglob("*.jpg")}
             hidden = {str(problem.path) for problem in report.problems}
-            known = {path for path in folder.here() if path.startswith(str(folder.path))}
-            assert known >= {path for path in on_disk if not any(path.startswith(each) for each in hidden)}
-            assert known <= on_disk
+            present = {path for path in folder.here() if path.startswith(str(folder.path))}
+            assert present >= {
+                path for path in on_disk if not any(path.startswith(prefix) for prefix in hidden)
+            }
+            assert present <= on_disk
             for path in sorted(folder.path.rglob("*.jpg"))[::2]:
                 path.unlink()

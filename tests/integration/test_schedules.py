@@ -1,32 +1,22 @@
-"""Schedules: what is due when, and that each run is made once, whoever ticks."""
+"""Schedules are due at the right times, and each run starts once, however many processes ask."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from folders import TaggedFolder
 from sqlalchemy import func, select, update
-from threads import in_threads
+from support.colour_folders import TaggedFolder
+from support.threads import in_threads
 
-from tagger.backfill import Backfill, What
-from tagger.database import Database
-from tagger.errors import RootAway, ScheduleExists, ScheduleInvalid, ScheduleNotFound
+from tagger.database.connection import Database
+from tagger.database.tables import Priority, jobs, schedule_runs, schedules
+from tagger.enqueue.backfill import Backfill, BackfillScope
+from tagger.enqueue.cron import latest_due, next_due
+from tagger.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_due_schedules, run_now
+from tagger.enqueue.schedules import add_schedule, list_schedules, pause_schedule, remove_schedule
+from tagger.errors import RootUnavailable, ScheduleExists, ScheduleInvalid, ScheduleNotFound
 from tagger.ledger.jobs import cancel_job
-from tagger.schedules import (
-    Run,
-    RunPutOff,
-    add_schedule,
-    latest_due,
-    list_runs,
-    list_schedules,
-    next_due,
-    pause_schedule,
-    remove_schedule,
-    run_due,
-    run_now,
-)
 from tagger.settings import Settings
-from tagger.tables import Priority, jobs, schedule_runs, schedules
 
 MINUTELY = "* * * * *"
 
@@ -42,10 +32,12 @@ def settings(folder: TaggedFolder) -> Settings:
 
 
 def add(database: Database, *, cron: str = MINUTELY, backfill: Backfill | None = None) -> None:
-    add_schedule(database, "often", cron, backfill or Backfill(What.UNTAGGED), Priority.BULK, "Europe/Berlin")
+    add_schedule(
+        database, "often", cron, backfill or Backfill(BackfillScope.UNTAGGED), Priority.BULK, "Europe/Berlin"
+    )
 
 
-def let_it_be_due(database: Database, ago: timedelta = timedelta(minutes=1)) -> None:
+def make_due(database: Database, ago: timedelta = timedelta(minutes=1)) -> None:
     with database.write() as connection:
         connection.execute(update(schedules).values(next_due=datetime.now(UTC) - ago))
 
@@ -70,11 +62,11 @@ def when(text: str) -> datetime:
         ("0 0 29 2 *", "2026-06-01T12:00+02:00", "2028-02-29T00:00+01:00"),
     ],
 )
-def test_times_are_those_of_the_zone_through_daylight_saving(cron: str, after: str, expected: str) -> None:
+def test_due_times_follow_the_time_zone_and_daylight_saving(cron: str, after: str, expected: str) -> None:
     assert next_due(cron, "Europe/Berlin", when(after)) == when(expected)
 
 
-def test_the_latest_due_time_may_be_this_very_minute() -> None:
+def test_latest_due_time_may_be_the_current_minute() -> None:
     at_three = when("2026-06-01T03:00+02:00")
     for seconds in (0, 59):
         assert latest_due("0 3 * * *", "Europe/Berlin", at_three + timedelta(seconds=seconds)) == at_three
@@ -83,128 +75,133 @@ def test_the_latest_due_time_may_be_this_very_minute() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cron", "zone", "said"),
+    ("cron", "zone", "message"),
     [
-        ("0 3 * *", "UTC", "no cron expression"),
-        ("0 0 31 2 *", "UTC", "no cron expression"),
+        ("0 3 * *", "UTC", "not a valid cron expression"),
+        ("0 0 31 2 *", "UTC", "not a valid cron expression"),
         ("0 3 * * *", "Europe/Atlantis", "time zone 'Europe/Atlantis'"),
         ("0 3 * * *", "../../etc/passwd", "no time zone"),
         ("0 3 * * *", "Europe", "no time zone"),
     ],
 )
-def test_what_means_nothing_is_refused(database: Database, cron: str, zone: str, said: str) -> None:
-    with pytest.raises(ScheduleInvalid, match=said):
-        add_schedule(database, "odd", cron, Backfill(What.ALL), Priority.BULK, zone)
+def test_invalid_schedule_is_refused(database: Database, cron: str, zone: str, message: str) -> None:
+    with pytest.raises(ScheduleInvalid, match=message):
+        add_schedule(database, "odd", cron, Backfill(BackfillScope.ALL), Priority.BULK, zone)
     assert list_schedules(database) == []
 
 
-def test_a_schedule_is_kept_as_it_was_given(database: Database, folder: TaggedFolder) -> None:
-    wanted = Backfill(
-        What.OUTDATED,
+def test_schedule_is_stored_as_added(database: Database, folder: TaggedFolder) -> None:
+    backfill = Backfill(
+        BackfillScope.OUTDATED,
         under=(folder.folder,),
         taken_after=datetime.fromisoformat("2020-01-01"),
         taken_before=datetime.fromisoformat("2021-01-01T12:30"),
         scan=(folder.folder,),
     )
-    add(database, backfill=wanted)
-    (kept,) = list_schedules(database)
-    assert (kept.name, kept.cron, kept.zone, kept.backfill) == ("often", MINUTELY, "Europe/Berlin", wanted)
+    add(database, backfill=backfill)
+    (schedule,) = list_schedules(database)
+    assert (schedule.name, schedule.cron, schedule.zone, schedule.backfill) == (
+        "often",
+        MINUTELY,
+        "Europe/Berlin",
+        backfill,
+    )
     with pytest.raises(ScheduleExists, match="often"):
         add(database)
     remove_schedule(database, "often")
     assert list_schedules(database) == []
-    with pytest.raises(ScheduleNotFound, match="there are: none"):
+    with pytest.raises(ScheduleNotFound, match="The schedules are: none"):
         remove_schedule(database, "often")
 
 
-def test_a_due_schedule_finds_new_photos_and_makes_one_job(
+def test_due_schedule_finds_new_photos_and_makes_one_job(
     folder: TaggedFolder, settings: Settings, database: Database
 ) -> None:
     folder.draw("a.jpg")
-    add(database, backfill=Backfill(What.UNTAGGED, scan=(folder.folder,)))
-    assert list(run_due(database, settings)) == []
-    let_it_be_due(database)
-    (run,) = run_due(database, settings)
+    add(database, backfill=Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,)))
+    assert list(run_due_schedules(database, settings)) == []
+    make_due(database)
+    (run,) = run_due_schedules(database, settings)
     assert run.job is not None
     assert folder.progress(run.job).total == 1
     assert folder.progress(run.job).kind == "backfill"
-    assert list(run_due(database, settings)) == []
-    assert [each.job for each in list_runs(database, "often", 9)] == [run.job]
+    assert list(run_due_schedules(database, settings)) == []
+    assert [listed.job for listed in list_runs(database, "often", 9)] == [run.job]
 
 
-def test_a_run_that_was_missed_is_made_up_for_once(settings: Settings, database: Database) -> None:
+def test_missed_runs_are_made_up_for_once(settings: Settings, database: Database) -> None:
     add(database)
-    let_it_be_due(database, timedelta(days=3))
-    assert len(list(run_due(database, settings))) == 1
+    make_due(database, timedelta(days=3))
+    assert len(list(run_due_schedules(database, settings))) == 1
     assert count(database, schedule_runs) == 1
-    (kept,) = list_schedules(database)
-    assert kept.next_due > datetime.now(UTC)
+    (schedule,) = list_schedules(database)
+    assert schedule.next_due > datetime.now(UTC)
 
 
-def test_of_several_that_tick_at_once_one_makes_the_run(settings: Settings, database: Database) -> None:
+def test_one_of_several_concurrent_processes_starts_the_run(settings: Settings, database: Database) -> None:
     add(database, cron="0 0 1 1 *")
-    let_it_be_due(database)
-    made: list[Run] = []
-    in_threads([lambda: made.extend(run_due(database, settings))] * 6)
+    make_due(database)
+    made: list[ScheduleRun] = []
+    in_threads([lambda: made.extend(run_due_schedules(database, settings))] * 6)
     assert len(made) == count(database, jobs) == count(database, schedule_runs) == 1
 
 
-def test_a_run_still_at_work_is_not_started_again(
+def test_schedule_does_not_start_before_its_last_job_has_finished(
     folder: TaggedFolder, settings: Settings, database: Database
 ) -> None:
     folder.draw("a.jpg")
-    add(database, backfill=Backfill(What.UNTAGGED, scan=(folder.folder,)))
-    let_it_be_due(database)
-    (first,) = run_due(database, settings)
+    add(database, backfill=Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,)))
+    make_due(database)
+    (first,) = run_due_schedules(database, settings)
     assert first.job is not None
     again = run_now(database, settings, "often")
     assert again.job is None
-    assert again.note == f"job {first.job} of an earlier run is still at work"
+    assert again.note == f"job {first.job} of an earlier run has not finished"
     with database.write() as connection:
         cancel_job(connection, first.job, "by request")
     assert run_now(database, settings, "often").job is not None
 
 
-def test_a_paused_schedule_rests_and_is_not_made_up_for(settings: Settings, database: Database) -> None:
+def test_paused_schedule_does_not_run_and_skips_missed_runs(settings: Settings, database: Database) -> None:
     add(database)
     pause_schedule(database, "often", paused=True)
-    let_it_be_due(database)
-    assert list(run_due(database, settings)) == []
+    make_due(database)
+    assert list(run_due_schedules(database, settings)) == []
     pause_schedule(database, "often", paused=False)
-    assert list(run_due(database, settings)) == []
+    assert list(run_due_schedules(database, settings)) == []
     assert list_schedules(database)[0].next_due > datetime.now(UTC)
 
 
-def test_a_run_whose_folder_is_away_is_noted_and_the_others_are_made(
+def test_run_of_an_unavailable_folder_is_noted_and_other_schedules_run(
     folder: TaggedFolder, settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = folder.draw("a.jpg")
     folder.tag()
     path.rename(folder.folder.parent / "elsewhere.jpg")
-    add(database, backfill=Backfill(What.UNTAGGED, scan=(folder.folder,)))
-    add_schedule(database, "plain", MINUTELY, Backfill(What.ALL), Priority.BULK, "UTC")
-    let_it_be_due(database)
-    (made,) = run_due(database, settings)
+    add(database, backfill=Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,)))
+    add_schedule(database, "plain", MINUTELY, Backfill(BackfillScope.ALL), Priority.BULK, "UTC")
+    make_due(database)
+    (made,) = run_due_schedules(database, settings)
     assert made.job is not None
-    assert "the schedule often could not be run" in caplog.text
+    assert "Schedule often could not run" in caplog.text
     (noted,) = list_runs(database, "often", 9)
-    assert (noted.state, "nothing was marked as gone" in (noted.note or "")) == ("cancelled", True)
-    with pytest.raises(RootAway):
+    assert (noted.state, "no photo was marked as gone" in (noted.note or "")) == ("cancelled", True)
+    with pytest.raises(RootUnavailable):
         run_now(database, settings, "often")
 
 
-def test_a_run_cut_off_by_the_end_of_its_process_is_left_to_the_next(
+def test_interrupted_run_is_left_to_the_next_process(
     folder: TaggedFolder, settings: Settings, database: Database
 ) -> None:
     folder.draw("a.jpg")
-    add(database, backfill=Backfill(What.UNTAGGED, scan=(folder.folder,)))
-    let_it_be_due(database)
+    add(database, backfill=Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,)))
+    make_due(database)
 
     def stop(_found: int) -> None:
-        raise RunPutOff
+        raise RunInterrupted
 
-    assert list(run_due(database, settings, stop)) == []
+    assert list(run_due_schedules(database, settings, stop)) == []
     assert count(database, schedule_runs) == 0
-    (run,) = run_due(database, settings)
+    (run,) = run_due_schedules(database, settings)
     assert run.job is not None
     assert folder.progress(run.job).total == 1

@@ -1,9 +1,9 @@
-"""The servers that other tests lean on do what those tests take for granted."""
+"""The test servers behave as other tests expect."""
 
-from servers import RedisServer
+from support.servers import RedisServer
 
 
-def test_a_redis_that_was_ended_in_any_way_comes_back_with_what_it_held(redis_server: RedisServer) -> None:
+def test_redis_keeps_its_data_after_a_stop_and_a_kill(redis_server: RedisServer) -> None:
     with redis_server.client() as client:
         client.set("kept", "yes")
     redis_server.stop()

@@ -1,27 +1,38 @@
-"""`trainer data` as a person types it, in this process."""
+"""Commands of `trainer` that run in this process, with the threads of a new one."""
 
-import logging
-import sys
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
-from said import Said, Typed
+import torch
+from support.command_line import CommandRunner, run_command
 
-from trainer.cli import main as cli
+from tagger.inference.devices import core_count
+from trainer.cli.main import main
+
+
+@pytest.fixture(autouse=True, scope="module")
+def module_threads() -> Iterator[None]:
+    """As many threads as in a new process: results of seeded training depend on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(core_count())
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def threads(module_threads: None) -> None:
+    """The same for each test, as models that an earlier test loaded change the number."""
+    torch.set_num_threads(core_count())
 
 
 @pytest.fixture
-def data(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Typed]:
-    """`data("inspect", folder)` types `trainer data inspect FOLDER`."""
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+def trainer() -> CommandRunner:
+    """`trainer("export", run)` runs that command."""
+    return partial(run_command, main)
 
-    def typed(*words: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["trainer", "data", *map(str, words)])
-        capfdbinary.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfdbinary.readouterr()
-        return Said(int(ended.value.code or 0), out, err.decode())
 
-    yield typed
-    logging.getLogger("trainer").handlers = []
+@pytest.fixture
+def data() -> CommandRunner:
+    """`data("inspect", folder)` runs `trainer data inspect FOLDER`."""
+    return partial(run_command, main, "data")

@@ -1,15 +1,15 @@
-"""Altered views: any photo, any size, any chance gives a view of the right shape, the same again from the same chance."""
+"""Augmented views have the right shape for any photo and size, and are reproducible from their seed."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from squares import kept_squares
+from support.pixel_squares import noise_squares
 
 from tagger.images import Pixels
-from trainer.learning.augmentation import Augmentation, altered
+from trainer.learning.batches import Augmentation, augment
 
-PHOTO = kept_squares(1, 64).image(0)
+PHOTO = noise_squares(1, 64).image(0)
 NOTHING = Augmentation(
     least_area=1.0, distortion=1.0, light=0.0, coarse_share=0.0, jpeg_share=0.0, grey_share=0.0
 )
@@ -37,11 +37,11 @@ def test_view_has_its_shape_and_comes_again_from_the_same_chance(
 ) -> None:
     photo = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
     before = photo.copy()
-    view = altered(photo, size, how, np.random.default_rng(seed))
+    view = augment(photo, size, how, np.random.default_rng(seed))
 
     assert view.shape == (size, size, 3)
     assert view.dtype == np.uint8
-    assert np.array_equal(view, altered(photo, size, how, np.random.default_rng(seed)))
+    assert np.array_equal(view, augment(photo, size, how, np.random.default_rng(seed)))
     assert np.array_equal(photo, before)
 
 
@@ -54,7 +54,7 @@ def test_without_alterations_there_is_the_photo_and_its_mirror_image() -> None:
 def test_kept_photos_that_cannot_be_written_to_are_fine() -> None:
     photo = PHOTO.copy()
     photo.flags.writeable = False
-    altered(photo, 32, Augmentation(erased_share=1.0), np.random.default_rng(0))
+    augment(photo, 32, Augmentation(erased_share=1.0), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("share", ["coarse_share", "jpeg_share", "grey_share", "erased_share"])
@@ -74,11 +74,11 @@ def test_smaller_least_area_shows_smaller_parts() -> None:
 
     def extent(least_area: float) -> float:
         how = Augmentation(**{**vars(NOTHING), "least_area": least_area})
-        seen = [altered(gradient, 32, how, np.random.default_rng(seed)) for seed in range(40)]
+        seen = [augment(gradient, 32, how, np.random.default_rng(seed)) for seed in range(40)]
         return float(np.mean([np.ptp(one.astype(int)) for one in seen]))
 
     assert extent(0.05) < extent(0.5) < extent(1.0)
 
 
 def view(how: Augmentation, seed: int) -> Pixels:
-    return altered(PHOTO, 64, how, np.random.default_rng(seed))
+    return augment(PHOTO, 64, how, np.random.default_rng(seed))

@@ -1,4 +1,4 @@
-"""Every kind of network without its classifier: what it gives, that it can be exported, and what is said when it cannot be had."""
+"""Backbones of every kind: their features, their export, and the errors when one is not available."""
 
 import pickle
 import subprocess
@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from console import NO_NETWORK, type_trainer
 from safetensors.torch import save_file
+from support.trainer_commands import NO_NETWORK, run_trainer
 from torch import Tensor, nn
 from torchvision import models
 
 from trainer.backbones import Backbone, build_network, load_backbone, require_backbone
 from trainer.backbones.torchvision_networks import LowerRightPadded, build
 from trainer.errors import BackboneUnknown, SizeUnsuitable, WeightsUnavailable, WeightsUnsuitable
-from trainer.model.network import Classifier, Distance, Encoder
-from trainer.model.rejection import FeatureSpace, ScoreRule
+from trainer.learning.classifier import Classifier, Distance, Encoder, FeatureSpace, ScoreRule
 
 IMAGENET = (123.675, 116.28, 103.53)
 FAMILIES = {
@@ -66,7 +65,7 @@ def test_every_network_of_torchvision_can_be_named() -> None:
 
 
 def test_a_name_that_does_not_exist_is_answered_with_close_ones() -> None:
-    with pytest.raises(BackboneUnknown, match=r"Close to it: .*resnet18") as raised:
+    with pytest.raises(BackboneUnknown, match=r"Similar names: .*resnet18") as raised:
         require_backbone("resnet-18")
     assert "timm/NAME" in str(raised.value)
     with pytest.raises(BackboneUnknown, match="timm/mobilenetv4_conv_small"):
@@ -103,7 +102,7 @@ def test_weights_from_a_file_are_those_in_the_network_rounded(name: str, tmp_pat
             assert torch.equal(module.weight, module.weight.half().float())
 
 
-def test_weights_of_mobilenet_v2_are_tensorflows_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+def test_mobilenet_v2_weights_default_to_the_tensorflow_convention(tmp_path: Path) -> None:
     state = models.mobilenet_v2(weights=None).state_dict()
     save_file(state, tmp_path / "silent.safetensors")
     save_file(state, tmp_path / "says.safetensors", metadata={"convention": "torchvision"})
@@ -127,9 +126,9 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pth")
 
     for name, reason in {
-        "other.safetensors": "lacks",
-        "text.safetensors": "no file of weights",
-        "list.pth": "more than tensors",
+        "other.safetensors": "missing",
+        "text.safetensors": "not a weights file",
+        "list.pth": "more than named tensors",
         "gone.safetensors": "No such file",
     }.items():
         with pytest.raises(WeightsUnsuitable, match=reason):
@@ -164,7 +163,7 @@ def test_without_a_network_the_way_out_is_a_file(tmp_path: Path, monkeypatch: py
         load_backbone("resnet18", None, 64)
 
 
-def test_without_a_network_timm_says_so_too(tmp_path: Path) -> None:
+def test_without_a_network_timm_reports_it(tmp_path: Path) -> None:
     (tmp_path / "train" / "A").mkdir(parents=True)
     program = "from trainer.backbones import load_backbone; load_backbone('timm/resnet18', None, 64)"
     done = _python(program, tmp_path)
@@ -173,7 +172,7 @@ def test_without_a_network_timm_says_so_too(tmp_path: Path) -> None:
     assert "timm/resnet18" in done.stderr.splitlines()[-1]
 
 
-def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path) -> None:
+def test_without_the_extra_one_line_names_the_package(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['timm'] = None\n"  # as if it were not installed
         "from trainer.backbones import load_backbone; load_backbone('timm/resnet18', None, 64)"
@@ -187,12 +186,12 @@ def test_train_takes_any_name_and_answers_a_wrong_one_in_one_line(tmp_path: Path
     for label in ("A", "B"):
         (tmp_path / "data" / "train" / label).mkdir(parents=True)
         (tmp_path / "data" / "train" / label / "1.jpg").write_bytes(b"\xff\xd8\xff")
-    done = type_trainer(
+    done = run_trainer(
         "train", "transfer", "--data", tmp_path / "data", "--out", tmp_path / "run", "--backbone", "resnet-18"
     )
 
     assert done.returncode == 1
-    assert "Close to it: " in done.stderr
+    assert "Similar names: " in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""An epoch's batches: who is drawn how often, and that all chance comes from the seed and the epoch."""
+"""Batches of an epoch: sampling weights, and randomness from seed and epoch alone."""
 
 import os
 import threading
@@ -10,9 +10,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from squares import training_set
+from support.pixel_squares import training_set
 
-from trainer.learning.batches import Batch, TrainingSet, drawn
+from trainer.learning.batches import Batch, TrainingSet, sample_rows
 
 TARGETS = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2]
 
@@ -28,21 +28,21 @@ def test_every_row_is_drawn_as_often_as_it_is_due(
     targets: list[int], balance: float, count: int, seed: int
 ) -> None:
     rows = np.array(targets)
-    chosen = drawn(rows, balance, count, np.random.default_rng(seed))
+    chosen = sample_rows(rows, balance, count, np.random.default_rng(seed))
 
     assert chosen.shape == (count,)
     weights = np.bincount(rows)[rows] ** -balance
     due = count * weights / weights.sum()
     times = np.bincount(chosen, minlength=len(rows))
     assert (np.abs(times - due) < 1 + 1e-6).all()
-    assert np.array_equal(chosen, drawn(rows, balance, count, np.random.default_rng(seed)))
+    assert np.array_equal(chosen, sample_rows(rows, balance, count, np.random.default_rng(seed)))
 
 
 def test_balance_makes_rare_labels_come_oftener() -> None:
     targets = np.array([0] * 90 + [1] * 10)
 
     def rare(balance: float) -> int:
-        chosen = drawn(targets, balance, 1000, np.random.default_rng(0))
+        chosen = sample_rows(targets, balance, 1000, np.random.default_rng(0))
         return int((targets[chosen] == 1).sum())
 
     assert abs(rare(0.0) - 100) <= 10

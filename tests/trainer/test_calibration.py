@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainer.model.calibration import choose_threshold
+from trainer.export.calibration import choose_threshold
 
 NONE = torch.empty(0)
 

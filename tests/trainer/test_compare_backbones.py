@@ -5,14 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from console import NO_NETWORK, type_trainer
-from pictures import draw_world, save_random_weights
 from safetensors.torch import save_file
+from support.trainer_commands import NO_NETWORK, run_trainer
+from support.training_photos import draw_world, save_random_weights
 from torchvision import models
 
-from trainer.comparison.choice import choose
-from trainer.comparison.speed import Speed
-from trainer.comparison.trying import Tried
+from trainer.recipes.comparison import Speed, Trial, recommend
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +43,7 @@ def test_every_backbone_has_a_row_with_figures_or_a_reason(compared: dict[str, o
     assert first["parameters"] > 2_000_000 > second["parameters"]
     assert first["size_bytes"] > second["size_bytes"] > 1_000_000
     assert third["backbone"] == "resnet18"
-    assert "could not be fetched" in third["reason"]
+    assert "could not be downloaded" in third["reason"]
     assert compared["chosen"] in {"mobilenet_v2", "squeezenet1_1"}
     assert compared == json.loads((world / "comparison" / "comparison.json").read_text())
 
@@ -64,59 +62,59 @@ def test_a_finished_backbone_is_not_done_again(compared: dict[str, object], worl
 
     assert again.returncode == 3
     for name in ("mobilenet_v2", "squeezenet1_1"):
-        assert f"{name}: done before" in again.stderr
-    assert again.stderr.count("learning a head") == 1  # that of the one that failed
+        assert f"{name}: reusing the results" in again.stderr
+    assert again.stderr.count("training a linear layer") == 1  # that of the one that failed
     before, after = compared["backbones"], json.loads(again.stdout)["backbones"]
     for one, other in zip(before, after, strict=True):  # type: ignore[call-overload]
         assert _without_speed(one) == _without_speed(other)
 
 
-def test_other_photos_are_compared_anew(compared: dict[str, object], world: Path) -> None:
+def test_other_photos_are_compared_again(compared: dict[str, object], world: Path) -> None:
     photo = next((world / "landmarks" / "train" / "Green Tower").glob("*.jpg"))
     photo.rename(photo.with_name("renamed.jpg"))
     done = _compare(world, "squeezenet1_1")
 
     assert done.returncode == 0, done.stderr
-    assert "squeezenet1_1: learning a head" in done.stderr
+    assert "squeezenet1_1: training a linear layer" in done.stderr
 
 
-def test_what_cannot_be_is_said_before_any_work(world: Path, tmp_path: Path) -> None:
+def test_impossible_options_are_refused_before_any_work(world: Path, tmp_path: Path) -> None:
     words = ("compare", "--data", world / "landmarks", "--out", tmp_path / "out", "--backbones")
-    unknown = type_trainer(*words, "mobilenet_v2,mobilenet_v22")
+    unknown = run_trainer(*words, "mobilenet_v2,mobilenet_v22")
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "There is no backbone mobilenet_v22." in unknown.stderr
     assert not (tmp_path / "out").exists()
-    assert type_trainer(*words, "resnet18", "--weights", "resnet50=x").returncode == 2
-    assert type_trainer(*words, " , ").returncode == 2
+    assert run_trainer(*words, "resnet18", "--weights", "resnet50=x").returncode == 2
+    assert run_trainer(*words, " , ").returncode == 2
 
 
 def test_where_not_one_can_be_compared_it_could_not_be_done(world: Path, tmp_path: Path) -> None:
-    done = type_trainer(
+    done = run_trainer(
         *("compare", "--data", world / "landmarks", "--out", tmp_path, "--backbones", "resnet18"),
         **NO_NETWORK,
         TORCH_HOME=str(tmp_path),
     )
 
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: Not one of the backbones could be compared.")
+    assert done.stderr.splitlines()[-1].startswith("error: None of the backbones could be compared.")
 
 
 def test_of_those_as_good_as_the_best_the_fastest_is_chosen() -> None:
     tried = {"large": _tried(0.95), "small": _tried(0.94), "tiny": _tried(0.90)}
     speeds = {"large": Speed(10, 9), "small": Speed(50, 40), "tiny": Speed(200, 90)}
-    choice = choose(tried, speeds)
+    choice = recommend(tried, speeds)
 
     assert choice.backbone == "small"
     assert "the best, large with 95.0%" in choice.sentence
     assert "fastest of the 2" in choice.sentence
-    alone = choose({"large": tried["large"]}, speeds)
+    alone = recommend({"large": tried["large"]}, speeds)
     assert alone.backbone == "large"
-    assert "the only one that could be compared" in alone.sentence
+    assert "the only backbone that could be compared" in alone.sentence
 
 
-def _tried(top1: float) -> Tried:
-    return Tried(
-        asked="",
+def _tried(top1: float) -> Trial:
+    return Trial(
+        fingerprint="",
         weights="",
         features=1,
         parameters=1,
@@ -133,7 +131,7 @@ def _compare(
 ) -> subprocess.CompletedProcess[str]:
     files = {"mobilenet_v2": world / "v2.safetensors", "squeezenet1_1": world / "squeeze.safetensors"}
     weights = [f"--weights={name}={path}" for name, path in files.items() if name in backbones]
-    return type_trainer(
+    return run_trainer(
         *(
             "compare",
             "--data",

@@ -1,4 +1,4 @@
-"""Archives that nobody vouches for: what is unpacked, what is passed over, and what is refused as a whole."""
+"""Untrusted archives: extracted files, skipped files, and archives refused as a whole."""
 
 import stat
 import tempfile
@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import pytest
-from archives import course_archive, zip_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import scene_bytes, tree
+from support.archives import course_archive, zip_of
+from support.scenes import scene_bytes, tree
 
-from trainer.datasets import archive as unpacking
-from trainer.datasets.archive import ArchiveUnsound, photo_entries, unpack_photos
+from trainer.data import udacity
+from trainer.data.udacity import ArchiveUnsound, photo_entries, unpack_photos
 
 PHOTO = scene_bytes(1)
 
@@ -21,7 +21,7 @@ PHOTO = scene_bytes(1)
 def unpack(tmp_path: Path, content: bytes) -> dict[str, bytes]:
     (tmp_path / "archive.zip").write_bytes(content)
     (tmp_path / "out").mkdir()
-    unpack_photos(tmp_path / "archive.zip", tmp_path / "out", check_room=lambda _bytes: None)
+    unpack_photos(tmp_path / "archive.zip", tmp_path / "out", check_space=lambda _bytes: None)
     return tree(tmp_path / "out")
 
 
@@ -75,7 +75,9 @@ def test_only_photos_and_the_gazetteer_come_out(tmp_path: Path) -> None:
 )
 def test_a_name_that_leads_elsewhere_refuses_the_whole_archive(tmp_path: Path, name: str) -> None:
     refused(
-        tmp_path, zip_of([("train/A/good.jpg", PHOTO), (zipfile.ZipInfo(name), PHOTO)]), "leads out|no name"
+        tmp_path,
+        zip_of([("train/A/good.jpg", PHOTO), (zipfile.ZipInfo(name), PHOTO)]),
+        "is outside|not a portable",
     )
     assert tree(tmp_path / "out") == {}
 
@@ -92,24 +94,26 @@ def test_two_entries_of_one_name_are_refused_in_any_case(tmp_path: Path) -> None
 
 
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
-    refused(tmp_path, zip_of({"train/A/bomb.jpg": bytes(10_000_000)}), "times its size, as no photos do")
+    refused(
+        tmp_path, zip_of({"train/A/bomb.jpg": bytes(10_000_000)}), "times its size, which photos never do"
+    )
     assert tree(tmp_path / "out") == {}
 
 
 def test_more_than_is_reasonable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "MOST_ENTRIES", 5)
+    monkeypatch.setattr(udacity, "MOST_ENTRIES", 5)
     refused(tmp_path, course_archive(), "entries, more than 5")
 
 
 def test_more_bytes_than_is_reasonable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "MOST_BYTES", 1000)
+    monkeypatch.setattr(udacity, "MOST_BYTES", 1000)
     refused(tmp_path, course_archive(), "would unpack to")
 
 
-def test_a_size_that_is_a_lie_brings_no_more_than_was_said(tmp_path: Path) -> None:
+def test_a_false_size_extracts_no_more_than_declared(tmp_path: Path) -> None:
     content = zip_of({"train/A/a.jpg": bytes(range(200)) * 50})
-    true, said = (10_000).to_bytes(4, "little"), (500).to_bytes(4, "little")
-    refused(tmp_path, content.replace(true, said), "the archive is broken")
+    true, output = (10_000).to_bytes(4, "little"), (500).to_bytes(4, "little")
+    refused(tmp_path, content.replace(true, output), "the archive is damaged")
     assert sum(map(len, tree(tmp_path / "out").values())) <= 500
 
 
@@ -125,13 +129,13 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
     stored.compress_type = zipfile.ZIP_STORED
     content = bytearray(zip_of([(stored, PHOTO)]))
     content[content.index(PHOTO) + 50] ^= 1
-    refused(tmp_path, bytes(content), "the archive is broken .*CRC")
+    refused(tmp_path, bytes(content), "the archive is damaged .*CRC")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_part_of_an_archive_is_refused(tmp_path: Path, share: float) -> None:
     content = course_archive()
-    refused(tmp_path, content[: int(share * len(content))], "the archive is broken")
+    refused(tmp_path, content[: int(share * len(content))], "the archive is damaged")
 
 
 @pytest.mark.parametrize("content", [b"<html>not found</html>", bytes(1000)])
@@ -161,7 +165,7 @@ def test_no_name_leads_out_of_the_folder(listed: list[str]) -> None:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data())
-def test_whatever_is_wrong_with_the_bytes_is_said_as_such(data: st.DataObject) -> None:
+def test_damaged_bytes_are_reported_as_such(data: st.DataObject) -> None:
     content = bytearray(zip_of({"train/A/a.jpg": PHOTO[:400], "train/B/b.jpg": PHOTO[:300]}))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -169,5 +173,5 @@ def test_whatever_is_wrong_with_the_bytes_is_said_as_such(data: st.DataObject) -
         (Path(folder) / "archive.zip").write_bytes(content)
         (Path(folder) / "out").mkdir()
         with suppress(ArchiveUnsound):
-            unpack_photos(Path(folder) / "archive.zip", Path(folder) / "out", check_room=lambda _bytes: None)
+            unpack_photos(Path(folder) / "archive.zip", Path(folder) / "out", check_space=lambda _bytes: None)
         assert sorted(path.name for path in Path(folder).iterdir()) == ["archive.zip", "out"]

@@ -5,16 +5,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from artifacts import tiny_artifact
-from known import KnownPhotos
-from said import Typed
-from scenes import draw_scene, tree
+from support.artifacts import tiny_artifact
+from support.command_line import CommandRunner
+from support.scenes import draw_scene, tree
+from support.stored_photos import StoredPhotos
 
-from tagger.database import Database
+from tagger.catalog.registered_models import add_model, use_model
+from tagger.database.connection import Database
 from tagger.photos import digest_photo
-from tagger.registry import add_model, use_model
-from trainer.photos.data import read_training_folder
-from trainer.photos.gazetteer import labels_with_landmarks
+from trainer.data.folders import read_training_folder
+from trainer.data.gazetteer import labels_with_landmarks
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 EIFFEL_LABEL, GATE_LABEL = "00.Eiffel_Tower", "01.Brandenburg_Gate"
@@ -28,7 +28,7 @@ class People:
         tiny_artifact(folder / "tiny.pt")
         model = add_model(database, folder / "tiny.pt")
         use_model(database, model.name)
-        self.known = KnownPhotos(database, self.folder, model)
+        self.known = StoredPhotos(database, self.folder, model)
 
     def photo(self, name: str, seed: int, *tags: tuple[str, float, bool], **words: str) -> Path:
         """A photo with the model's tags; `words` are verdicts by landmark, underscores for hyphens."""
@@ -56,15 +56,15 @@ def judge(people: People) -> None:
 
 
 def test_confirmed_photos_are_labelled_and_rejected_ones_ordinary(
-    data: Typed, people: People, tmp_path: Path
+    data: CommandRunner, people: People, tmp_path: Path
 ) -> None:
     judge(people)
     before = tree(people.folder)
-    said = data("from-verdicts", "--out", tmp_path / "set", "--json")
+    output = data("from-verdicts", "--out", tmp_path / "set", "--json")
 
-    assert said.code == 0, said.err
-    assert (said.json["confirmed"], said.json["ordinary"], said.json["left_out"]) == (2, 1, {})
-    assert said.json["by_label"] == {EIFFEL_LABEL: 1, GATE_LABEL: 1}
+    assert output.code == 0, output.err
+    assert (output.json["confirmed"], output.json["ordinary"], output.json["left_out"]) == (2, 1, {})
+    assert output.json["by_label"] == {EIFFEL_LABEL: 1, GATE_LABEL: 1}
     made = tree(tmp_path / "set")
     made.pop("landmarks.csv")
     assert made == {
@@ -79,7 +79,9 @@ def test_confirmed_photos_are_labelled_and_rejected_ones_ordinary(
     assert gate.slug == GATE
 
 
-def test_what_nobody_can_learn_from_is_left_out_and_said(data: Typed, people: People, tmp_path: Path) -> None:
+def test_unusable_photos_are_left_out_and_counted(
+    data: CommandRunner, people: People, tmp_path: Path
+) -> None:
     judge(people)
     twice = people.photo("twice.jpg", 5, eiffel_tower="confirmed", brandenburg_gate="confirmed")
     people.photo("half.jpg", 6, (EIFFEL, 0.6, True), (GATE, 0.5, True), eiffel_tower="rejected")
@@ -87,27 +89,32 @@ def test_what_nobody_can_learn_from_is_left_out_and_said(data: Typed, people: Pe
     people.photo("forgotten.jpg", 8, eiffel_tower="confirmed")
     people.known.gone("forgotten.jpg")
     draw_scene(people.photo("edited.jpg", 9, eiffel_tower="confirmed"), 99)
-    said = data("from-verdicts", "--out", tmp_path / "set", "--json")
+    output = data("from-verdicts", "--out", tmp_path / "set", "--json")
 
-    assert said.code == 0, said.err
-    assert said.json["left_out"] == {"several-confirmed": 1, "still-tagged": 1, "gone": 2, "changed": 1}
-    assert said.json["several_confirmed"] == [str(twice)]
-    assert said.json["confirmed"] == 2
-    for text in ("confirmed for several landmarks", "twice.jpg", "no photo any more", "something else now"):
-        assert text in said.err
+    assert output.code == 0, output.err
+    assert output.json["left_out"] == {"several-confirmed": 1, "still-tagged": 1, "gone": 2, "changed": 1}
+    assert output.json["several_confirmed"] == [str(twice)]
+    assert output.json["confirmed"] == 2
+    for text in (
+        "several landmarks are confirmed",
+        "twice.jpg",
+        "no longer exists",
+        "now shows something else",
+    ):
+        assert text in output.err
 
 
-def test_a_folder_that_is_away_is_said(data: Typed, people: People, tmp_path: Path) -> None:
+def test_an_unavailable_folder_is_reported(data: CommandRunner, people: People, tmp_path: Path) -> None:
     judge(people)
     shutil.move(people.folder, tmp_path / "elsewhere")
-    said = data("from-verdicts", "--out", tmp_path / "set")
-    assert said.code == 1
-    assert "no photo is left of 3 (3 away)" in said.err
+    output = data("from-verdicts", "--out", tmp_path / "set")
+    assert output.code == 1
+    assert "none of 3 images can be used (3 away)" in output.err
     assert not (tmp_path / "set").exists()
 
 
 def test_a_picture_is_taken_once_from_whichever_copy_is_there(
-    data: Typed, people: People, tmp_path: Path
+    data: CommandRunner, people: People, tmp_path: Path
 ) -> None:
     judge(people)
     shutil.copy(people.folder / "a.jpg", people.folder / "copy.jpg")
@@ -117,8 +124,8 @@ def test_a_picture_is_taken_once_from_whichever_copy_is_there(
     assert [path.name for path in (tmp_path / "set" / "train" / EIFFEL_LABEL).iterdir()] == ["copy.jpg"]
 
 
-def test_an_earlier_folder_comes_along_with_peoples_words_on_it(
-    data: Typed, people: People, tmp_path: Path
+def test_an_earlier_folder_is_copied_with_verdicts_applied(
+    data: CommandRunner, people: People, tmp_path: Path
 ) -> None:
     judge(people)
     earlier = tmp_path / "earlier"
@@ -131,12 +138,12 @@ def test_an_earlier_folder_comes_along_with_peoples_words_on_it(
     (earlier / "train" / "Mill" / "broken.jpg").touch()
     (earlier / "landmarks.csv").write_text("label,slug,name\nEiffel,eiffel-tower,La Tour\n", encoding="utf-8")
     before = tree(earlier)
-    said = data("from-verdicts", "--with", earlier, "--out", tmp_path / "set", "--json")
+    output = data("from-verdicts", "--with", earlier, "--out", tmp_path / "set", "--json")
 
-    assert said.code == 0, said.err
+    assert output.code == 0, output.err
     wanted = {"confirmed": 0, "ordinary": 1, "earlier": 8, "known_already": 1, "relabelled": 1}
-    assert {name: said.json[name] for name in wanted} == wanted
-    assert "1 earlier photos cannot be read and are left out: train/Mill/broken.jpg" in said.err
+    assert {name: output.json[name] for name in wanted} == wanted
+    assert "1 earlier photos cannot be read and are skipped: train/Mill/broken.jpg" in output.err
     made = tree(tmp_path / "set")
     rows = list(csv.DictReader(made.pop("landmarks.csv").decode().splitlines()))
     assert [(row["label"], row["slug"], row["name"]) for row in rows] == [
@@ -155,7 +162,9 @@ def test_an_earlier_folder_comes_along_with_peoples_words_on_it(
     assert tree(earlier) == before
 
 
-def test_a_rejected_photo_leaves_the_label_it_was_under(data: Typed, people: People, tmp_path: Path) -> None:
+def test_a_rejected_photo_leaves_the_label_it_was_under(
+    data: CommandRunner, people: People, tmp_path: Path
+) -> None:
     judge(people)
     earlier = tmp_path / "earlier"
     draw_scene(earlier / "train" / "Mill" / "20.jpg", 20)
@@ -170,29 +179,29 @@ def test_a_rejected_photo_leaves_the_label_it_was_under(data: Typed, people: Peo
 
 
 def test_a_dry_run_writes_nothing_and_nothing_is_written_over(
-    data: Typed, people: People, tmp_path: Path
+    data: CommandRunner, people: People, tmp_path: Path
 ) -> None:
     judge(people)
     planned = data("from-verdicts", "--out", tmp_path / "set", "--dry-run", "--json").json
     assert not (tmp_path / "set").exists()
     assert data("from-verdicts", "--out", tmp_path / "set", "--json").json == planned | {"dry_run": False}
-    said = data("from-verdicts", "--out", tmp_path / "set")
-    assert said.code == 1
-    assert "There is something in" in said.err
+    output = data("from-verdicts", "--out", tmp_path / "set")
+    assert output.code == 1
+    assert "is not empty" in output.err
 
 
-def test_without_words_there_is_nothing_to_learn_and_it_says_how_to_begin(
-    data: Typed, people: People, tmp_path: Path
+def test_without_verdicts_the_command_says_how_to_start(
+    data: CommandRunner, people: People, tmp_path: Path
 ) -> None:
     people.photo("a.jpg", 1, (EIFFEL, 0.9, True))
-    said = data("from-verdicts", "--out", tmp_path / "set")
-    assert (said.code, said.text) == (1, "")
-    assert "nobody has confirmed or rejected anything" in said.err
-    assert "tagger confirm PHOTO LANDMARK" in said.err
+    output = data("from-verdicts", "--out", tmp_path / "set")
+    assert (output.code, output.text) == (1, "")
+    assert "no tag has been confirmed or rejected" in output.err
+    assert "tagger confirm PHOTO LANDMARK" in output.err
     assert data("from-verdicts").code == 2
 
 
-def test_more_pictures_than_a_page_are_all_found(data: Typed, people: People, tmp_path: Path) -> None:
+def test_more_pictures_than_a_page_are_all_found(data: CommandRunner, people: People, tmp_path: Path) -> None:
     for number in range(260):
         path = people.folder / f"{number}.jpg"
         draw_scene(path, number, (16, 16))

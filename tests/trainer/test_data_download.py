@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archive_server import FileServer, serving
-from archives import course_archive
-from said import Typed
-from scenes import tree
+from support.archive_server import FileServer, serving
+from support.archives import course_archive
+from support.command_line import CommandRunner
+from support.scenes import tree
 
-from trainer.datasets.download import download
-from trainer.datasets.udacity import fetch_udacity
-from trainer.errors import ArchiveRefused, DownloadFailed, NoRoom
-from trainer.photos.gazetteer import labels_with_landmarks
+from trainer.data.download import download
+from trainer.data.gazetteer import labels_with_landmarks
+from trainer.data.udacity import fetch_udacity
+from trainer.errors import ArchiveRefused, DownloadFailed, NotEnoughSpace
 
 CONTENT = bytes(range(256)) * 3000
 AT_ONCE = (0.0, 0.0, 0.0)
@@ -39,7 +39,9 @@ def fetch(server: FileServer, file: Path) -> bytes:
 def interrupt(server: FileServer, file: Path, after: int = 100_000) -> None:
     """A download that ended when so much was there."""
     server.cuts = [after, 0]
-    with pytest.raises(DownloadFailed, match=r"What has come is kept: run the same command again"):
+    with pytest.raises(
+        DownloadFailed, match=r"Received data is kept; to continue, run the same command again"
+    ):
         download(server.url, file, waits_s=())
     server.asked.clear()
 
@@ -50,7 +52,7 @@ def test_a_cut_connection_is_resumed_where_it_stopped(server: FileServer, file: 
     assert server.asked == [None, "bytes=100000-", "bytes=150000-", "bytes=150000-", "bytes=150001-"]
 
 
-def test_the_same_command_goes_on_later(server: FileServer, file: Path) -> None:
+def test_repeating_the_command_resumes_the_download(server: FileServer, file: Path) -> None:
     interrupt(server, file)
     assert fetch(server, file) == CONTENT
     assert server.asked == ["bytes=100000-"]
@@ -64,7 +66,7 @@ def test_without_a_tag_the_date_tells_whether_it_is_the_same(server: FileServer,
 
 
 @pytest.mark.parametrize("tag", [None, 'W/"weak"'])
-def test_a_file_that_cannot_be_known_again_is_fetched_anew(
+def test_a_file_without_validator_is_downloaded_again(
     server: FileServer, file: Path, tag: str | None
 ) -> None:
     server.tag = tag
@@ -73,7 +75,7 @@ def test_a_file_that_cannot_be_known_again_is_fetched_anew(
     assert server.asked == [None]
 
 
-def test_a_file_that_changed_meanwhile_is_fetched_anew(server: FileServer, file: Path) -> None:
+def test_a_file_that_changed_on_the_server_is_downloaded_again(server: FileServer, file: Path) -> None:
     interrupt(server, file)
     server.tag, server.content = '"two"', CONTENT[::-1]
     assert fetch(server, file) == CONTENT[::-1]
@@ -119,7 +121,7 @@ def test_trouble_that_does_not_pass_ends_it(server: FileServer, file: Path) -> N
 
 
 @pytest.mark.parametrize("status", [404, 403, 410])
-def test_a_file_that_is_not_there_is_not_asked_for_again(server: FileServer, file: Path, status: int) -> None:
+def test_a_missing_file_is_not_requested_again(server: FileServer, file: Path, status: int) -> None:
     server.refusals = [status] * 3
     with pytest.raises(DownloadFailed, match=rf"{status}.*--url"):
         fetch(server, file)
@@ -132,7 +134,7 @@ def test_a_length_that_is_never_reached_ends_it(server: FileServer, file: Path) 
         fetch(server, file)
 
 
-def test_nobody_listens(file: Path) -> None:
+def test_a_refused_connection_is_reported(file: Path) -> None:
     with serving(b"") as gone:
         url = gone.url
     with pytest.raises(DownloadFailed, match="refused"):
@@ -141,19 +143,19 @@ def test_nobody_listens(file: Path) -> None:
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.org/a.zip", "landmarks.zip"])
 def test_other_addresses_are_refused(file: Path, url: str) -> None:
-    with pytest.raises(DownloadFailed, match="no http or https address"):
+    with pytest.raises(DownloadFailed, match="not an http or https URL"):
         download(url, file)
 
 
 # --- The course's archive, as a command.
 
 
-def test_the_archive_is_fetched_and_laid_out_once(data: Typed, tmp_path: Path) -> None:
+def test_the_archive_is_fetched_and_laid_out_once(data: CommandRunner, tmp_path: Path) -> None:
     with serving(course_archive()) as server:
         words = ("download", "udacity", "--out", tmp_path / "set", "--url", server.url)
-        said = data(*words, "--json")
-        assert said.code == 0, said.err
-        assert {name: said.json[name] for name in ("train", "test", "labels", "fetched")} == {
+        output = data(*words, "--json")
+        assert output.code == 0, output.err
+        assert {name: output.json[name] for name in ("train", "test", "labels", "fetched")} == {
             "train": 4,
             "test": 2,
             "labels": 2,
@@ -161,7 +163,7 @@ def test_the_archive_is_fetched_and_laid_out_once(data: Typed, tmp_path: Path) -
         }
         again = data(*words)
         assert again.code == 0
-        assert "it is there already, nothing was fetched" in again.err
+        assert "the folder is already complete; nothing was downloaded" in again.err
         assert "fetched\tFalse\n" in again.text
         assert len(server.asked) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
@@ -173,9 +175,9 @@ def test_the_archive_is_fetched_and_laid_out_once(data: Typed, tmp_path: Path) -
     assert (eiffel.slug, eiffel.country, raceway.slug) == ("eiffel-tower", "France", "moscow-raceway")
 
 
-def test_what_is_no_sound_archive_is_refused_and_fetched_anew(tmp_path: Path) -> None:
+def test_an_invalid_archive_is_refused_and_downloaded_again(tmp_path: Path) -> None:
     with serving(course_archive()[:-300]) as server:
-        with pytest.raises(ArchiveRefused, match="the archive is broken"):
+        with pytest.raises(ArchiveRefused, match="the archive is damaged"):
             fetch_udacity(tmp_path / "set", server.url)
         assert list(tmp_path.iterdir()) == []
         server.content = course_archive()
@@ -194,18 +196,18 @@ def test_an_archive_that_was_fetched_is_not_fetched_again(tmp_path: Path) -> Non
     assert fetch_udacity(tmp_path / "set", "http://127.0.0.1:9/never-asked.zip").labels == 2
 
 
-def test_a_folder_with_something_in_it_is_left_alone(data: Typed, tmp_path: Path) -> None:
+def test_a_folder_with_something_in_it_is_left_alone(data: CommandRunner, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "mine.jpg").touch()
-    said = data("download", "udacity", "--out", tmp_path / "set", "--url", "http://127.0.0.1:9/x.zip")
-    assert said.code == 1
-    assert "There is something in" in said.err
+    output = data("download", "udacity", "--out", tmp_path / "set", "--url", "http://127.0.0.1:9/x.zip")
+    assert output.code == 1
+    assert "is not empty" in output.err
     assert data("download", "everything", "--out", tmp_path / "x").code == 2
 
 
 def test_room_is_made_sure_of_before_anything_comes(tmp_path: Path) -> None:
     with serving(CONTENT) as server:
         server.announced = 2**60
-        with pytest.raises(NoRoom, match="not enough room"):
+        with pytest.raises(NotEnoughSpace, match="not enough disk space"):
             fetch_udacity(tmp_path / "set", server.url)
     assert list(tmp_path.iterdir()) == []

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from at_a_terminal import interrupted_at
 from PIL import Image
-from said import Typed
-from scenes import draw_label, draw_scene, tree
+from support.command_line import CommandRunner
+from support.scenes import draw_label, draw_scene, tree
+from support.trainer_commands import interrupt_at
 
-from trainer.datasets.inspection import inspect_folder
-from trainer.datasets.sheet import LABELS_A_SHEET, write_sheets
+from trainer.data.inspection import inspect_folder
+from trainer.data.sample_sheet import LABELS_PER_SHEET, write_sheets
 
 
 @pytest.fixture
@@ -44,12 +44,12 @@ def messy(tmp_path: Path) -> Path:
     return folder
 
 
-def test_everything_that_is_wrong_is_found(data: Typed, messy: Path, tmp_path: Path) -> None:
+def test_everything_that_is_wrong_is_found(data: CommandRunner, messy: Path, tmp_path: Path) -> None:
     before = tree(messy)
-    said = data("inspect", messy, "--out", tmp_path / "report", "--json")
+    output = data("inspect", messy, "--out", tmp_path / "report", "--json")
 
-    assert said.code == 0, said.err
-    found = said.json
+    assert output.code == 0, output.err
+    found = output.json
     assert found == json.loads((tmp_path / "report" / "inspection.json").read_text(encoding="utf-8"))
     assert found["splits"] == ["train", "test"]
     assert {each["label"]: each["splits"] for each in found["labels"]} == {
@@ -88,13 +88,18 @@ def test_everything_that_is_wrong_is_found(data: Typed, messy: Path, tmp_path: P
     assert tree(messy) == before
 
 
-def test_the_report_says_what_to_do(data: Typed, messy: Path, tmp_path: Path) -> None:
-    said = data("inspect", messy, "--out", tmp_path / "report")
+def test_the_report_suggests_remedies(data: CommandRunner, messy: Path, tmp_path: Path) -> None:
+    output = data("inspect", messy, "--out", tmp_path / "report")
 
-    assert "leaks\t2\n" in said.text
-    assert f"report\t{tmp_path / 'report' / 'report.md'}\n" in said.text
+    assert "leaks\t2\n" in output.text
+    assert f"report\t{tmp_path / 'report' / 'report.md'}\n" in output.text
     report = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
-    for heading in ("Leaks between splits: 2", "Label conflicts: 1", "Broken photos: 2", "Blank photos: 1"):
+    for heading in (
+        "Leaks between splits: 2",
+        "Label conflicts: 1",
+        "Broken photos: 2",
+        "Blank photos: 1",
+    ):
         assert f"## {heading}\n" in report
     assert "`train/Tower/cut.jpg`: truncated. The file ends" in report
     assert "no row for the folder Hill" in report
@@ -102,7 +107,7 @@ def test_the_report_says_what_to_do(data: Typed, messy: Path, tmp_path: Path) ->
     assert "(sheet.png)" in report
 
 
-def test_label_folders_may_lie_in_the_folder_itself(data: Typed, tmp_path: Path) -> None:
+def test_label_folders_may_lie_in_the_folder_itself(data: CommandRunner, tmp_path: Path) -> None:
     draw_label(tmp_path / "set" / "Tòa Xanh", range(20))
     draw_label(tmp_path / "set" / "B|ridge", range(40, 45))
     found = data("inspect", tmp_path / "set", "--out", tmp_path / "report", "--json").json
@@ -112,7 +117,7 @@ def test_label_folders_may_lie_in_the_folder_itself(data: Typed, tmp_path: Path)
     assert (found["imbalance"], found["few"], found["landmarks"]) == (4.0, {"B|ridge": 5}, None)
 
 
-def test_a_gazetteer_that_cannot_be_used_is_a_finding(data: Typed, tmp_path: Path) -> None:
+def test_a_gazetteer_that_cannot_be_used_is_a_finding(data: CommandRunner, tmp_path: Path) -> None:
     draw_label(tmp_path / "set" / "A", range(3))
     (tmp_path / "set" / "landmarks.csv").write_text("label,latitude\nA,north\n")
     found = data("inspect", tmp_path / "set", "--out", tmp_path / "report", "--json").json
@@ -121,7 +126,7 @@ def test_a_gazetteer_that_cannot_be_used_is_a_finding(data: Typed, tmp_path: Pat
 
 
 def test_the_report_goes_where_the_person_is_and_never_among_the_photos(
-    data: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw_label(tmp_path / "there" / "set" / "A", range(2))
     (tmp_path / "here").mkdir()
@@ -131,23 +136,25 @@ def test_the_report_goes_where_the_person_is_and_never_among_the_photos(
     monkeypatch.chdir(tmp_path / "there" / "set")
     assert data("inspect", ".").code == 0
     assert (tmp_path / "there" / "set-inspection" / "sheet.png").is_file()
-    said = data("inspect", ".", "--out", "report")
-    assert said.code == 1
-    assert "where nothing is ever written" in said.err
+    output = data("inspect", ".", "--out", "report")
+    assert output.code == 1
+    assert "which is never written to" in output.err
     assert [path.name for path in (tmp_path / "there" / "set").iterdir()] == ["A"]
 
 
-def test_a_folder_without_photos_is_refused_with_how_to_lay_them_out(data: Typed, tmp_path: Path) -> None:
+def test_a_folder_without_photos_is_refused_with_how_to_lay_them_out(
+    data: CommandRunner, tmp_path: Path
+) -> None:
     (tmp_path / "set" / "A").mkdir(parents=True)
-    said = data("inspect", tmp_path / "set", "--out", tmp_path / "report")
-    assert (said.code, said.text) == (1, "")
-    assert "LABEL/photo.jpg" in said.err
+    output = data("inspect", tmp_path / "set", "--out", tmp_path / "report")
+    assert (output.code, output.text) == (1, "")
+    assert "LABEL/photo.jpg" in output.err
     assert data("inspect", tmp_path / "nowhere").code == 1
     assert data("inspect").code == 2
 
 
-def test_many_labels_go_on_several_sheets_and_each_has_its_row(tmp_path: Path) -> None:
-    for number in range(LABELS_A_SHEET + 1):
+def test_many_labels_fill_several_sheets_with_a_row_each(tmp_path: Path) -> None:
+    for number in range(LABELS_PER_SHEET + 1):
         draw_scene(
             tmp_path / "set" / f"{number:03}.A_long_name_of_a_place_that_needs_lines" / "a.jpg", number
         )
@@ -167,17 +174,17 @@ def test_inspecting_imports_no_torch(messy: Path, tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=True)
 
     assert done.stdout.endswith("False\n")
-    assert "left out: " in done.stderr
+    assert "skipped: " in done.stderr
     assert "pipe.jpg" in done.stderr
 
 
 def test_a_person_sees_progress_and_may_interrupt_it(messy: Path, tmp_path: Path) -> None:
     for number in range(1000, 9000):
         (messy / "train" / "Tower" / f"{number}.jpg").hardlink_to(messy / "train" / "Tower" / "1.jpg")
-    said = interrupted_at("looking at photos", "inspect", messy, "--out", tmp_path / "report")
+    output = interrupt_at("examining photos", "inspect", messy, "--out", tmp_path / "report")
 
-    assert said.code == 130
-    assert "Traceback" not in said.err
+    assert output.code == 130
+    assert "Traceback" not in output.err
     assert not (tmp_path / "report").exists()
 
 

@@ -7,13 +7,13 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from at_a_terminal import interrupted_at
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from said import Typed
-from scenes import draw_label, draw_scene, tree
+from support.command_line import CommandRunner
+from support.scenes import draw_label, draw_scene, tree
+from support.trainer_commands import interrupt_at
 
-from trainer.photos.split import allot
+from trainer.data.split import assign_splits
 
 SHARES = {"test": 0.2, "val": 0.2}
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
@@ -28,7 +28,7 @@ def test_groups_stay_together_and_every_label_keeps_a_photo(
     grouping: list[list[str]], seed: int, val: float, test: float
 ) -> None:
     labels, groups, digests = flattened(grouping)
-    splits = allot(labels, groups, digests, {"test": test, "val": val}, seed=seed)
+    splits = assign_splits(labels, groups, digests, {"test": test, "val": val}, seed=seed)
 
     together: dict[int, set[str]] = defaultdict(set)
     for group, split in zip(groups, splits, strict=True):
@@ -42,7 +42,7 @@ def test_groups_stay_together_and_every_label_keeps_a_photo(
 @given(groupings)
 def test_no_split_gets_more_than_its_share_and_a_group(grouping: list[list[str]]) -> None:
     labels, groups, digests = flattened(grouping)
-    splits = allot(labels, groups, digests, SHARES, seed=0)
+    splits = assign_splits(labels, groups, digests, SHARES, seed=0)
 
     largest = max(map(len, grouping))
     totals = Counter(labels)
@@ -57,7 +57,7 @@ def test_no_split_gets_more_than_its_share_and_a_group(grouping: list[list[str]]
 @given(st.integers(1, 200), st.integers(0, 3))
 def test_shares_are_exact_where_no_photos_belong_together(count: int, seed: int) -> None:
     labels, groups, digests = flattened([["a"]] * count)
-    found = Counter(allot(labels, groups, digests, SHARES, seed=seed))
+    found = Counter(assign_splits(labels, groups, digests, SHARES, seed=seed))
 
     wanted = int(0.2 * count + 0.5)
     if 2 * wanted < count:
@@ -71,10 +71,10 @@ def test_the_order_of_photos_and_the_names_of_groups_do_not_matter(
     grouping: list[list[str]], chance: random.Random
 ) -> None:
     labels, groups, digests = flattened(grouping)
-    splits = allot(labels, groups, digests, SHARES, seed=7)
+    splits = assign_splits(labels, groups, digests, SHARES, seed=7)
     order = list(range(len(labels)))
     chance.shuffle(order)
-    shuffled = allot(
+    shuffled = assign_splits(
         [labels[number] for number in order],
         [-groups[number] for number in order],
         [digests[number] for number in order],
@@ -87,15 +87,17 @@ def test_the_order_of_photos_and_the_names_of_groups_do_not_matter(
 
 def test_another_seed_makes_other_splits() -> None:
     labels, groups, digests = flattened([["a"]] * 50)
-    assert allot(labels, groups, digests, SHARES, seed=0) != allot(labels, groups, digests, SHARES, seed=1)
+    assert assign_splits(labels, groups, digests, SHARES, seed=0) != assign_splits(
+        labels, groups, digests, SHARES, seed=1
+    )
 
 
 def test_a_label_of_large_scenes_gives_its_smallest() -> None:
     labels, groups, digests = flattened([["a"] * 6, ["a"] * 3, ["a"] * 4])
-    splits = allot(labels, groups, digests, SHARES, seed=0)
+    splits = assign_splits(labels, groups, digests, SHARES, seed=0)
 
     assert Counter(splits) == {"test": 3, "val": 4, "train": 6}
-    assert allot(["a"] * 5, [1] * 5, list("vwxyz"), SHARES, seed=0) == ["train"] * 5
+    assert assign_splits(["a"] * 5, [1] * 5, list("vwxyz"), SHARES, seed=0) == ["train"] * 5
 
 
 def flattened(grouping: list[list[str]]) -> tuple[list[str], list[int], list[str]]:
@@ -118,22 +120,24 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_photos_are_copied_into_the_splits_with_a_record(data: Typed, photos: Path, tmp_path: Path) -> None:
+def test_photos_are_copied_into_the_splits_with_a_record(
+    data: CommandRunner, photos: Path, tmp_path: Path
+) -> None:
     before = tree(photos)
-    said = data("split", photos, "--out", tmp_path / "set", "--json")
+    output = data("split", photos, "--out", tmp_path / "set", "--json")
 
-    assert said.code == 0, said.err
+    assert output.code == 0, output.err
     assert tree(photos) == before
-    done = said.json
+    done = output.json
     assert done["by_label"] == {
         "Bridge": {"train": 6, "val": 2, "test": 2},
         "Hill": {"train": 2, "val": 0, "test": 0},
         "Tower": {"train": 12, "val": 4, "test": 4},
     }
     assert done["without"] == {"val": ["Hill"], "test": ["Hill"]}
-    assert "too few scenes for a photo in val/: Hill" in said.err
+    assert "too few scenes for a photo in val/: Hill" in output.err
     assert [each["path"] for each in done["left_out"]] == ["Bridge/broken.jpg"]
-    assert "1 photos cannot be read" in said.err
+    assert "1 photos cannot be read" in output.err
     made = tree(tmp_path / "set")
     assert made.pop("landmarks.csv") == before["landmarks.csv"]
     record = json.loads(made.pop("split.json"))
@@ -148,7 +152,7 @@ def test_photos_are_copied_into_the_splits_with_a_record(data: Typed, photos: Pa
 
 
 def test_the_same_photos_make_the_same_splits_whatever_their_names(
-    data: Typed, photos: Path, tmp_path: Path
+    data: CommandRunner, photos: Path, tmp_path: Path
 ) -> None:
     data("split", photos, "--out", tmp_path / "one")
     for number, path in enumerate(sorted(photos.rglob("*.jpg"), reverse=True)):
@@ -161,33 +165,35 @@ def test_the_same_photos_make_the_same_splits_whatever_their_names(
     assert one != three
 
 
-def test_splits_that_are_there_are_pooled(data: Typed, photos: Path, tmp_path: Path) -> None:
+def test_splits_that_are_there_are_pooled(data: CommandRunner, photos: Path, tmp_path: Path) -> None:
     data("split", photos, "--out", tmp_path / "one")
-    said = data("split", tmp_path / "one", "--out", tmp_path / "two", "--val", 0, "--test", 0.5)
+    output = data("split", tmp_path / "one", "--out", tmp_path / "two", "--val", 0, "--test", 0.5)
 
-    assert "its splits (train, val, test) are pooled and made anew" in said.err
+    assert "the existing splits (train, val, test) are pooled" in output.err
     assert not (tmp_path / "two" / "val").exists()
-    assert "test\t15\n" in said.text
+    assert "test\t15\n" in output.text
 
 
-def test_photos_of_one_name_are_all_kept(data: Typed, tmp_path: Path) -> None:
+def test_photos_of_one_name_are_all_kept(data: CommandRunner, tmp_path: Path) -> None:
     for number in range(6):
         draw_scene(tmp_path / "photos" / "A" / f"{number}" / ("IMG.jpg" if number % 2 else "img.JPG"), number)
     shutil.copytree(tmp_path / "photos" / "A" / "1", tmp_path / "photos" / "A" / "copy")
-    said = data("split", tmp_path / "photos", "--out", tmp_path / "set", "--val", 0, "--test", 0)
+    output = data("split", tmp_path / "photos", "--out", tmp_path / "set", "--val", 0, "--test", 0)
 
-    assert said.code == 0, said.err
+    assert output.code == 0, output.err
     names = [path.name for path in (tmp_path / "set" / "train" / "A").iterdir()]
     assert len({name.casefold() for name in names}) == 7
 
 
-def test_links_take_no_room(data: Typed, photos: Path, tmp_path: Path) -> None:
+def test_links_take_no_room(data: CommandRunner, photos: Path, tmp_path: Path) -> None:
     assert data("split", photos, "--out", tmp_path / "set", "--link").code == 0
     inodes = {path.stat().st_ino for path in photos.rglob("*.jpg")}
     assert all(path.stat().st_ino in inodes for path in (tmp_path / "set").rglob("*.jpg"))
 
 
-def test_a_dry_run_says_the_same_and_writes_nothing(data: Typed, photos: Path, tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_same_and_writes_nothing(
+    data: CommandRunner, photos: Path, tmp_path: Path
+) -> None:
     planned = data("split", photos, "--out", tmp_path / "set", "--dry-run", "--json").json
     assert not (tmp_path / "set").exists()
     done = data("split", photos, "--out", tmp_path / "set", "--json").json
@@ -195,34 +201,34 @@ def test_a_dry_run_says_the_same_and_writes_nothing(data: Typed, photos: Path, t
 
 
 def test_nothing_is_written_over_and_nothing_among_the_photos(
-    data: Typed, photos: Path, tmp_path: Path
+    data: CommandRunner, photos: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
-    said = data("split", photos, "--out", tmp_path / "full")
-    assert (said.code, said.text) == (1, "")
-    assert "There is something in" in said.err
+    output = data("split", photos, "--out", tmp_path / "full")
+    assert (output.code, output.text) == (1, "")
+    assert "is not empty" in output.err
     assert tree(tmp_path / "full") == {"mine.txt": b"mine"}
-    said = data("split", photos, "--out", photos / "set")
-    assert "where nothing is ever written" in said.err
+    output = data("split", photos, "--out", photos / "set")
+    assert "which is never written to" in output.err
     assert data("split", photos, "--out", tmp_path / "x", "--val", 0.6, "--test", 0.4).code == 2
     assert data("split", photos).code == 2
 
 
-def test_no_photo_that_can_be_read_is_an_error(data: Typed, tmp_path: Path) -> None:
+def test_no_photo_that_can_be_read_is_an_error(data: CommandRunner, tmp_path: Path) -> None:
     (tmp_path / "photos" / "A").mkdir(parents=True)
     (tmp_path / "photos" / "A" / "a.jpg").write_text("no photo")
-    said = data("split", tmp_path / "photos", "--out", tmp_path / "set")
-    assert said.code == 1
-    assert "none of its photos can be read" in said.err
+    output = data("split", tmp_path / "photos", "--out", tmp_path / "set")
+    assert output.code == 1
+    assert "none of its photos can be read" in output.err
 
 
-def test_an_interrupted_or_killed_split_leaves_nothing_half_made(data: Typed, tmp_path: Path) -> None:
+def test_an_interrupted_or_killed_split_leaves_nothing_half_made(data: CommandRunner, tmp_path: Path) -> None:
     first = draw_scene(tmp_path / "many" / "A" / "first.jpg", 0, (16, 16))
     for number in range(3000):
         first.with_name(f"copy{number}.jpg").hardlink_to(first)
-    said = interrupted_at("copying photos", "split", tmp_path / "many", "--out", tmp_path / "set")
-    assert said.code == 130
+    output = interrupt_at("copying photos", "split", tmp_path / "many", "--out", tmp_path / "set")
+    assert output.code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["many"]
 
     left_behind = tmp_path / ".set.partial" / "train"  # what a killed command leaves
@@ -235,25 +241,31 @@ def test_an_interrupted_or_killed_split_leaves_nothing_half_made(data: Typed, tm
     assert not list((tmp_path / "set").rglob("old.jpg"))
 
 
-def test_somebody_elses_folder_of_that_name_is_left_alone(data: Typed, photos: Path, tmp_path: Path) -> None:
+def test_somebody_elses_folder_of_that_name_is_left_alone(
+    data: CommandRunner, photos: Path, tmp_path: Path
+) -> None:
     (tmp_path / ".set.partial").mkdir()
     (tmp_path / ".set.partial" / "mine.jpg").touch()
-    said = data("split", photos, "--out", tmp_path / "set")
-    assert said.code == 1
-    assert ".set.partial" in said.err
+    output = data("split", photos, "--out", tmp_path / "set")
+    assert output.code == 1
+    assert ".set.partial" in output.err
     assert (tmp_path / ".set.partial" / "mine.jpg").exists()
     assert not (tmp_path / "set").exists()
 
 
-def test_a_full_disk_or_a_read_only_place_is_said(data: Typed, photos: Path, tmp_path: Path) -> None:
+def test_a_full_disk_or_read_only_folder_is_reported(
+    data: CommandRunner, photos: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
-    said = data("split", photos, "--out", tmp_path / "file" / "set")
-    assert said.code == 1
-    assert "Nothing can be written to" in said.err
-    assert "Traceback" not in said.err
+    output = data("split", photos, "--out", tmp_path / "file" / "set")
+    assert output.code == 1
+    assert "Cannot write to" in output.err
+    assert "Traceback" not in output.err
 
 
-def test_real_photos_split_by_label_within_a_photo(data: Typed, test_data: Path, tmp_path: Path) -> None:
+def test_real_photos_split_by_label_within_a_photo(
+    data: CommandRunner, test_data: Path, tmp_path: Path
+) -> None:
     for label in ("11.Charar_E_Sharif", "06.Burj_Khalifa"):
         shutil.copytree(test_data / "landmarks" / "train" / label, tmp_path / "photos" / label)
     done = data("split", tmp_path / "photos", "--out", tmp_path / "set", "--json").json

@@ -1,9 +1,9 @@
 import numpy as np
-from drawing import draw_photo
 from PIL import Image
-from scenes import scene
+from support.drawing import draw_photo
+from support.scenes import scene
 
-from trainer.photos.duplicates import Sketch, group_near_duplicates, sketch_of
+from trainer.data.duplicates import Sketch, group_near_duplicates, sketch_of
 
 
 def test_the_same_scene_again_has_a_near_hash_and_another_scene_has_not() -> None:

@@ -1,18 +1,18 @@
-"""Photos altered before the model's own preprocessing: what comes out is a photo, and only what was meant has changed."""
+"""Altered photos of an evaluation are valid photos with the intended change only."""
 
 import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-from decoding import saved
-from drawing import draw_photo
 from PIL import Image
+from support.decoding import saved
+from support.drawing import draw_photo
 
 from tagger.errors import PhotoFailed
 from tagger.images import Resize, decode_photo
-from trainer.evaluation.alterations import ALTERATIONS, Alteration, compress, crop, halve, squash
-from trainer.photos.decoding import decode_batches
+from trainer.data.pixels import decode_batches
+from trainer.evaluation.robustness import ALTERATIONS, Alteration, compress, crop, halve, squash
 
 PIXELS = 1_000_000
 
@@ -43,7 +43,7 @@ def test_squashing_keeps_the_whole_photo_and_not_only_its_middle() -> None:
     assert (pixels[:, :, 1] < 128).mean() == pytest.approx(0.5, abs=0.02)
 
 
-def test_what_is_saved_anew_is_a_jpeg_of_low_quality() -> None:
+def test_the_recompressed_photo_is_a_jpeg_of_low_quality() -> None:
     picture = draw_photo(3, (320, 240))
     data = compress(saved(picture, "PNG"))
     reference = _opened(saved(picture, "JPEG", quality=40, subsampling="4:2:0"))

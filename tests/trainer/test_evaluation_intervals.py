@@ -7,10 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainer.evaluation import intervals
-from trainer.evaluation.intervals import at_least_as_wide, bootstrap, share_of, wilson_interval
-from trainer.evaluation.metrics import aurocs, macro_accuracies
-from trainer.evaluation.rejection import measure_rejection
+from trainer.evaluation import metrics
+from trainer.evaluation.metrics import (
+    aurocs,
+    bootstrap,
+    estimate_share,
+    macro_accuracies,
+    widen,
+    wilson_interval,
+)
+from trainer.evaluation.recognition import measure_rejection
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
 
@@ -36,8 +42,8 @@ def test_wilson_interval_ends_where_the_share_seen_is_just_not_surprising(count:
             assert abs(share - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / count), abs=1e-6)
 
 
-def test_share_of_nothing_is_zero_and_says_nothing() -> None:
-    nothing = share_of(torch.empty(0, dtype=torch.bool))
+def test_a_share_of_no_photos_is_zero_with_the_widest_interval() -> None:
+    nothing = estimate_share(torch.empty(0, dtype=torch.bool))
 
     assert (nothing.value, nothing.interval.low, nothing.interval.high) == (0.0, 0.0, 1.0)
 
@@ -68,9 +74,9 @@ def test_bootstrap_draws_what_belongs_to_one_photo_together_and_groups_apart() -
 
     bootstrap(figure, (numbers, 2 * numbers), (100 + torch.arange(7.0),))
     resampled, twice, other = seen[0]
-    assert resampled.shape == (intervals.RESAMPLES, 30)
+    assert resampled.shape == (metrics.RESAMPLES, 30)
     assert torch.equal(twice, 2 * resampled)
-    assert other.shape == (intervals.RESAMPLES, 7)
+    assert other.shape == (metrics.RESAMPLES, 7)
     assert bool((other >= 100).all())
     assert len(set(resampled[0].tolist())) < 30  # with replacement
 
@@ -98,7 +104,7 @@ def test_bootstrap_does_without_distractors() -> None:
 
 
 def test_an_interval_can_be_widened_to_another() -> None:
-    measured = at_least_as_wide(bootstrap(_mean, (torch.zeros(9),)), wilson_interval(0.0, 9))
+    measured = widen(bootstrap(_mean, (torch.zeros(9),)), wilson_interval(0.0, 9))
 
     assert (measured.value, measured.interval.low) == (0.0, 0.0)
     assert measured.interval.high == pytest.approx(0.299, abs=1e-3)
@@ -109,8 +115,8 @@ def test_few_distractors_none_of_them_taken_for_a_landmark_prove_little() -> Non
     rejection = measure_rejection(landmarks, distractors, ["cats"] * 15 + ["."] * 5, 0.5)
 
     assert rejection is not None
-    assert rejection.whole.fpr_at_95_recall.value == rejection.whole.false_tags.value == 0
-    assert rejection.whole.fpr_at_95_recall.interval.high > 0.15
+    assert rejection.overall.fpr_at_95_recall.value == rejection.overall.false_tags.value == 0
+    assert rejection.overall.fpr_at_95_recall.interval.high > 0.15
     assert {name: folder.photos for name, folder in rejection.by_folder.items()} == {"cats": 15, ".": 5}
 
 
@@ -124,7 +130,7 @@ def test_each_folder_of_distractors_is_measured_against_all_landmark_photos() ->
     assert rejection.by_folder["towers"].auroc.value == pytest.approx(3 / 8)
     assert rejection.by_folder["towers"].fpr_at_95_recall.value == 1.0
     assert rejection.by_folder["towers"].false_tags.value == 1.0
-    assert rejection.whole.false_tags.value == 0.5
+    assert rejection.overall.false_tags.value == 0.5
     assert measure_rejection(landmarks, torch.empty(0), [], 0.5) is None
 
 

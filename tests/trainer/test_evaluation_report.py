@@ -6,20 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from artifacts import LABELS, tiny_artifact
-from drawing import draw_photo, save_photos
+from support.artifacts import LABELS, tiny_artifact
+from support.drawing import draw_photo, save_photos
 
-from tagger.artifact import Label, file_digest, read_manifest
-from tagger.devices import Device, available_kinds
-from tagger.model import load_model
+from tagger.inference.artifact import Label, file_digest, read_manifest
+from tagger.inference.devices import Device, available_kinds
+from tagger.inference.model import load_model
 from trainer.evaluation import Evaluation, evaluate
-from trainer.evaluation.intervals import wilson_interval
-from trainer.evaluation.metrics import reliability
-from trainer.evaluation.mistakes import MOST, surest_mistakes
-from trainer.evaluation.scoring import look_at
-from trainer.evaluation.tradeoff import trade_off
-from trainer.report import figures_of, write_report, write_validation_report
-from trainer.report.figures import draw_confusion, draw_reliability, draw_scores, draw_trade_off
+from trainer.evaluation.metrics import compute_tradeoff, reliability, wilson_interval
+from trainer.evaluation.recognition import MOST_MISTAKES, confident_mistakes
+from trainer.evaluation.scores import score_photos
+from trainer.report import evaluation_document, write_report, write_validation_report
+from trainer.report.drawings import draw_confusion, draw_reliability, draw_scores, draw_tradeoff
 
 DRAWINGS = (
     "confusion.png",
@@ -62,10 +60,10 @@ def test_figures_are_those_of_the_scores(evaluation: Evaluation, artifact: Path,
     photos = sorted((folder / "data" / "test").rglob("*.jpg"))
     device = Device("cpu", torch.float32, 4)
     loaded = load_model(artifact, file_digest(artifact), manifest, device)
-    scores = look_at(photos, [loaded], "").scores[0]
+    scores = score_photos(photos, [loaded], "").scores[0]
     targets = [names.index(path.parent.name) for path in photos]
     ranks = [(row > row[target]).sum().item() for row, target in zip(scores, targets, strict=True)]
-    figures = figures_of(evaluation)
+    figures = evaluation_document(evaluation)
 
     assert figures["photos"] == len(photos) == 9
     for key, k in (("top1", 1), ("top3", 3), ("top5", 5)):
@@ -79,7 +77,7 @@ def test_figures_are_those_of_the_scores(evaluation: Evaluation, artifact: Path,
 
 
 def test_distractors_are_counted_folder_by_folder(evaluation: Evaluation) -> None:
-    rejection = figures_of(evaluation)["rejection"]
+    rejection = evaluation_document(evaluation)["rejection"]
 
     assert rejection["photos"] == 4  # the broken one is left out
     assert {name: folder["photos"] for name, folder in rejection["by_folder"].items()} == {"sheds": 3, ".": 1}
@@ -92,7 +90,7 @@ def test_distractors_are_counted_folder_by_folder(evaluation: Evaluation) -> Non
 
 
 def test_every_alteration_is_measured_on_the_same_photos(evaluation: Evaluation) -> None:
-    figures = figures_of(evaluation)
+    figures = evaluation_document(evaluation)
 
     assert figures["altered"].keys() == {"square", "half", "cropped", "jpeg40"}
     for altered in figures["altered"].values():
@@ -103,7 +101,7 @@ def test_every_alteration_is_measured_on_the_same_photos(evaluation: Evaluation)
 
 
 def test_half_precision_is_compared_with_full(evaluation: Evaluation) -> None:
-    figures = figures_of(evaluation)
+    figures = evaluation_document(evaluation)
     half = figures["agreements"][0]
 
     assert (half["device"], half["number_format"]) == ("cpu", "bfloat16")
@@ -125,8 +123,8 @@ def test_report_has_every_figure_and_every_drawing(evaluation: Evaluation, tmp_p
         "report.md",
         "metrics.json",
     }
-    assert text.index("top-1") < text.index("## What it means") < text.index("## Landmarks")
-    assert "To be looked at, not to choose from" in text
+    assert text.index("top-1") < text.index("## Summary") < text.index("## Landmarks")
+    assert "Do not choose a threshold from this table" in text
     if "cuda" not in available_kinds():
         assert "not measured: no CUDA device" in text
     assert "1000 times" in text
@@ -158,22 +156,22 @@ def test_without_distractors_their_drawings_of_an_earlier_report_go(
     figures = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
     assert figures["rejection"] is None
     assert figures["altered"] is None
-    assert "distractors" not in (tmp_path / "report.md").read_text("utf-8").split("## How these")[0]
+    assert "distractors" not in (tmp_path / "report.md").read_text("utf-8").split("## Method")[0]
 
 
 def test_surest_mistakes_come_first_and_leave_out_what_is_right_or_below_the_threshold() -> None:
     scores = torch.tensor([[0.9, 0.05], [0.3, 0.6], [0.2, 0.7], [0.8, 0.1]])
     paths = [Path(f"{number}.jpg") for number in range(4)]
-    mistakes = surest_mistakes(["A", "B"], paths, scores, torch.tensor([0, 0, 0, 2]), least=0.65)
+    mistakes = confident_mistakes(["A", "B"], paths, scores, torch.tensor([0, 0, 0, 2]), least_score=0.65)
 
-    assert [(mistake.path.name, mistake.shown, mistake.named) for mistake in mistakes] == [
+    assert [(mistake.path.name, mistake.shown, mistake.predicted) for mistake in mistakes] == [
         ("3.jpg", None, "A"),
         ("2.jpg", "A", "B"),
     ]
-    many = surest_mistakes(
+    many = confident_mistakes(
         ["A", "B"], [Path("x")] * 99, torch.tensor([[0.1, 0.5]] * 99), torch.zeros(99).long()
     )
-    assert len(many) == MOST
+    assert len(many) == MOST_MISTAKES
 
 
 def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_named(
@@ -210,7 +208,7 @@ def test_drawings_of_a_single_photo_or_of_equal_scores_complain_about_nothing(
     draw_scores(torch.ones(15), torch.zeros(12), 0.5, tmp_path / "scores.png")
     draw_reliability(reliability(top, correct), 0.5, tmp_path / "reliability.png")
     for distractors in (torch.empty(0), torch.tensor([score])):
-        tradeoff = trade_off(top, correct, distractors)
-        draw_trade_off(tradeoff, 0.5, tmp_path / "thresholds.png", distractors=bool(len(distractors)))
+        tradeoff = compute_tradeoff(top, correct, distractors)
+        draw_tradeoff(tradeoff, 0.5, tmp_path / "thresholds.png", distractors=bool(len(distractors)))
 
     assert len(list(tmp_path.iterdir())) == 3

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.evaluation.tradeoff import least_for, trade_off
+from trainer.evaluation.metrics import compute_tradeoff, lowest_threshold
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
 SCORE = st.integers(0, 20).map(lambda twentieth: twentieth / 20)
@@ -20,7 +20,7 @@ SCORE = st.integers(0, 20).map(lambda twentieth: twentieth / 20)
 def test_thresholds_do_what_counting_says(
     names: list[tuple[float, bool]], distractors: list[float], precision: float
 ) -> None:
-    tradeoff = trade_off(
+    tradeoff = compute_tradeoff(
         torch.tensor([score for score, _ in names]),
         torch.tensor([right for _, right in names]),
         torch.tensor(distractors),
@@ -38,7 +38,7 @@ def test_thresholds_do_what_counting_says(
         if expected >= precision + 1e-9:
             reaching.append(threshold)
 
-    point = least_for(precision, tradeoff)
+    point = lowest_threshold(precision, tradeoff)
     if reaching:
         assert point is not None
         assert point.threshold <= min(reaching) + 1e-9
@@ -46,7 +46,7 @@ def test_thresholds_do_what_counting_says(
 
 
 def test_a_precision_that_no_threshold_reaches_has_none() -> None:
-    always_wrong = trade_off(torch.tensor([0.9, 0.2]), torch.tensor([False, False]), torch.empty(0))
+    always_wrong = compute_tradeoff(torch.tensor([0.9, 0.2]), torch.tensor([False, False]), torch.empty(0))
 
-    assert least_for(0.9, always_wrong) is None
+    assert lowest_threshold(0.9, always_wrong) is None
     assert always_wrong.precision_on_landmarks.tolist() == [0, 0]

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from artifacts import tiny_artifact
-from console import type_trainer
-from pictures import draw_world, save_random_weights
 from safetensors.torch import save_file
+from support.artifacts import tiny_artifact
+from support.trainer_commands import run_trainer
+from support.training_photos import draw_world, save_random_weights
 
-from tagger.artifact import file_digest, load_module
 from tagger.errors import TaggerError
-from trainer.model.export import export_run
-from trainer.model.runs import load_run
+from tagger.inference.artifact import file_digest, load_module
+from trainer.export.artifact import export_run
+from trainer.export.run import load_run
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A world with a finished run in it."""
     folder = draw_world(tmp_path_factory.mktemp("exported"))
     weights = save_random_weights(folder / "weights.safetensors")
-    done = type_trainer(
+    done = run_trainer(
         *("train", "transfer", "--data", folder / "landmarks", "--out", folder / "run"),
         *("--weights", weights, "--size", 64, "--epochs", 0, "--device", "cpu"),
     )
@@ -29,8 +29,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_agreement_is_told_for_every_precision_that_can_be_measured_here(world: Path) -> None:
-    done = type_trainer("export", world / "run", "--out", world / "model.pt", "--json")
+def test_agreement_is_reported_for_every_measurable_precision(world: Path) -> None:
+    done = run_trainer("export", world / "run", "--out", world / "model.pt", "--json")
 
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -61,16 +61,16 @@ def test_what_is_no_run_is_refused_by_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     for name, reason in {
-        "exported.pt": "has been exported already",
-        "scripted.pt": "TorchScript file that does not say",
-        "checkpoint.pth": "file of weights",
+        "exported.pt": "already an exported model",
+        "scripted.pt": "TorchScript file without labels",
+        "checkpoint.pth": "weights file",
         "weights.safetensors": "it is a file",
-        "empty": "no run is in this folder",
+        "empty": "the folder has no run",
         "gone": "there is no such folder",
     }.items():
         with pytest.raises(TaggerError, match=reason) as refused:
             export_run(tmp_path / name, tmp_path / "out.pt", name=None)
-        assert "Name the folder that `trainer train` wrote" in str(refused.value)
+        assert "Name a folder that `trainer train` wrote" in str(refused.value)
     assert not (tmp_path / "out.pt").exists()
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from trainer.data.gazetteer import labels_with_landmarks, name_of, slug_of
 from trainer.errors import LandmarksFileInvalid
-from trainer.photos.gazetteer import labels_with_landmarks, name_of, slug_of
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Figures against their definitions, written out photo by photo."""
+"""Metrics against their definitions, computed photo by photo."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Decoded photos that are kept: found again by their picture, never taken for another, whatever happened to the files."""
+"""The cache of decoded photos: found by image digest, never confused, whatever happened to the files."""
 
 import json
 import logging
@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scenes import draw_scene
+from support.scenes import draw_scene
 
 from tagger.images import Pixels, Resize, decode_photo
+from trainer.data.folders import LabelledPhoto
+from trainer.data.pixels import MAX_PIXELS, CachedPhotos, cache_photos
 from trainer.errors import OutputUnwritable
-from trainer.photos.data import LabelledPhoto
-from trainer.photos.decoding import MAX_PIXELS
-from trainer.photos.pixels import KeptPhotos, keep_photos
 
 SIDE = 32
 SQUARES, LIST = "pixels-32.u8", "pixels-32.json"
@@ -39,7 +38,7 @@ def labelled(path: Path) -> LabelledPhoto:
     return LabelledPhoto(path, "label")
 
 
-def require_right(kept: KeptPhotos, photos: Sequence[LabelledPhoto], side: int = SIDE) -> None:
+def require_right(kept: CachedPhotos, photos: Sequence[LabelledPhoto], side: int = SIDE) -> None:
     """Every photo is there, with its own pixels."""
     assert list(kept.photos) == list(photos)
     for position, photo in enumerate(photos):
@@ -53,9 +52,9 @@ def decoded(photo: LabelledPhoto, side: int) -> Pixels:
 
 def reads(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was said of photos that had to be decoded, since this was last asked."""
-    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("reading ")]
+    output = [record.getMessage() for record in caplog.records if record.getMessage().startswith("decoding ")]
     caplog.clear()
-    return [text.partition(";")[0] for text in said]
+    return [text.partition(" into ")[0] for text in output]
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +66,8 @@ def _listening(caplog: pytest.LogCaptureFixture) -> None:
 def test_renamed_and_copied_photos_cost_no_decoding(
     photos: list[LabelledPhoto], cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    require_right(keep_photos(photos, SIDE, cache), photos)
-    assert reads(caplog) == ["reading 5 photos"]
+    require_right(cache_photos(photos, SIDE, cache), photos)
+    assert reads(caplog) == ["decoding 5 photos"]
 
     moved = [
         labelled(photos[0].path.rename(tmp_path / "new name.jpg")),
@@ -76,16 +75,16 @@ def test_renamed_and_copied_photos_cost_no_decoding(
         *photos[1:],
         labelled(draw_scene(tmp_path / "new.jpg", 99)),
     ]
-    require_right(keep_photos(moved, SIDE, cache), moved)
-    assert reads(caplog) == ["reading 1 photos"]
-    require_right(keep_photos(moved[::-1], SIDE, cache), moved[::-1])
+    require_right(cache_photos(moved, SIDE, cache), moved)
+    assert reads(caplog) == ["decoding 1 photos"]
+    require_right(cache_photos(moved[::-1], SIDE, cache), moved[::-1])
     assert reads(caplog) == []
 
 
 def test_photos_of_one_picture_share_a_row(tmp_path: Path, cache: Path) -> None:
     first = draw_scene(tmp_path / "one.jpg", 1)
     copies = [labelled(first), labelled(Path(shutil.copy(first, tmp_path / "two.jpg")))]
-    kept = keep_photos(copies, SIDE, cache)
+    kept = cache_photos(copies, SIDE, cache)
 
     require_right(kept, copies)
     assert kept.rows.tolist() == [0, 0]
@@ -98,29 +97,29 @@ def test_unreadable_photos_are_left_out_with_a_warning(
     (tmp_path / "text.jpg").write_text("hello")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
     bad = [labelled(tmp_path / name) for name in ("text.jpg", "broken.jpg", "gone.jpg")]
-    kept = keep_photos([bad[0], *photos, *bad[1:]], SIDE, cache)
+    kept = cache_photos([bad[0], *photos, *bad[1:]], SIDE, cache)
 
     require_right(kept, photos)
     for name in ("text.jpg", "broken.jpg", "gone.jpg"):
-        assert any("left out" in text and name in text for text in caplog.messages)
+        assert any("skipped" in text and name in text for text in caplog.messages)
     assert "3 could not be read" in caplog.messages[-1]
 
 
 def test_no_photo_at_all_is_no_error(cache: Path, tmp_path: Path) -> None:
-    assert keep_photos([], SIDE, cache).photos == ()
-    assert keep_photos([labelled(tmp_path / "gone.jpg")], SIDE, cache).photos == ()
+    assert cache_photos([], SIDE, cache).photos == ()
+    assert cache_photos([labelled(tmp_path / "gone.jpg")], SIDE, cache).photos == ()
 
 
-def test_interrupted_reading_goes_on(
+def test_interrupted_reading_resumes(
     photos: list[LabelledPhoto], cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keep_photos(photos[:3], SIDE, cache)
+    cache_photos(photos[:3], SIDE, cache)
     with (cache / SQUARES).open("ab") as file:
         file.write(b"half a square that nobody has noted")
     reads(caplog)
 
-    require_right(keep_photos(photos, SIDE, cache), photos)
-    assert reads(caplog) == ["reading 2 photos"]
+    require_right(cache_photos(photos, SIDE, cache), photos)
+    assert reads(caplog) == ["decoding 2 photos"]
 
 
 @pytest.mark.parametrize(
@@ -138,57 +137,57 @@ def test_interrupted_reading_goes_on(
         b'["a", "a", "a", "a", "a"]',
     ],
 )
-def test_list_that_is_garbage_is_made_anew(photos: list[LabelledPhoto], cache: Path, listed: bytes) -> None:
-    keep_photos(photos, SIDE, cache)
+def test_an_invalid_list_is_rebuilt(photos: list[LabelledPhoto], cache: Path, listed: bytes) -> None:
+    cache_photos(photos, SIDE, cache)
     (cache / LIST).write_bytes(listed)
 
-    require_right(keep_photos(photos, SIDE, cache), photos)
-    require_right(keep_photos(photos[::-1], SIDE, cache), photos[::-1])
+    require_right(cache_photos(photos, SIDE, cache), photos)
+    require_right(cache_photos(photos[::-1], SIDE, cache), photos[::-1])
 
 
 @pytest.mark.parametrize("left", [0, 1, 3 * SIDE * SIDE, 3 * SIDE * SIDE * 3 - 1])
-def test_squares_that_were_cut_off_are_made_anew(
+def test_truncated_squares_are_rebuilt(
     photos: list[LabelledPhoto], cache: Path, left: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keep_photos(photos, SIDE, cache)
+    cache_photos(photos, SIDE, cache)
     with (cache / SQUARES).open("ab") as file:
         file.truncate(left)
     reads(caplog)
 
-    require_right(keep_photos(photos, SIDE, cache), photos)
-    assert reads(caplog) == [f"reading {5 - left // (3 * SIDE * SIDE)} photos"]
+    require_right(cache_photos(photos, SIDE, cache), photos)
+    assert reads(caplog) == [f"decoding {5 - left // (3 * SIDE * SIDE)} photos"]
 
 
 @pytest.mark.parametrize("name", [SQUARES, LIST])
-def test_missing_half_is_made_anew(photos: list[LabelledPhoto], cache: Path, name: str) -> None:
-    keep_photos(photos, SIDE, cache)
+def test_a_missing_half_is_rebuilt(photos: list[LabelledPhoto], cache: Path, name: str) -> None:
+    cache_photos(photos, SIDE, cache)
     (cache / name).unlink()
 
-    require_right(keep_photos(photos, SIDE, cache), photos)
+    require_right(cache_photos(photos, SIDE, cache), photos)
 
 
 def test_list_never_names_squares_that_are_being_written_over(
     photos: list[LabelledPhoto], cache: Path
 ) -> None:
-    keep_photos(photos, SIDE, cache)
+    cache_photos(photos, SIDE, cache)
     with (cache / SQUARES).open("ab") as file:
         file.truncate(0)
     ended_while_writing(keep_photos_words(cache, photos[3:]), limit_bytes=3 * SIDE * SIDE)
 
-    require_right(keep_photos(photos, SIDE, cache), photos)
+    require_right(cache_photos(photos, SIDE, cache), photos)
 
 
 def test_every_side_has_squares_of_its_own(photos: list[LabelledPhoto], cache: Path) -> None:
     for side in (32, 64, 32):
-        require_right(keep_photos(photos, side, cache), photos, side)
+        require_right(cache_photos(photos, side, cache), photos, side)
 
 
-def test_run_keeps_its_pixels_while_another_makes_the_file_anew(
+def test_a_run_keeps_its_pixels_while_another_rebuilds_the_file(
     photos: list[LabelledPhoto], cache: Path
 ) -> None:
-    kept = keep_photos(photos, SIDE, cache)
+    kept = cache_photos(photos, SIDE, cache)
     (cache / LIST).write_text("garbage")
-    keep_photos(photos[:1], SIDE, cache)
+    cache_photos(photos[:1], SIDE, cache)
 
     require_right(kept, photos)
 
@@ -198,10 +197,10 @@ def test_runs_that_share_a_cache_at_the_same_time_do_not_disturb_each_other(
 ) -> None:
     photos = [labelled(draw_scene(tmp_path / "photos" / f"{seed}.png", seed)) for seed in range(24)]
     parts = [photos[:16], photos[8:], photos[::-1], photos[::2]]
-    kept: dict[int, KeptPhotos] = {}
+    kept: dict[int, CachedPhotos] = {}
 
     def keep(number: int) -> None:
-        kept[number] = keep_photos(parts[number], SIDE, cache)
+        kept[number] = cache_photos(parts[number], SIDE, cache)
 
     threads = [threading.Thread(target=keep, args=(number,)) for number in range(len(parts))]
     for thread in threads:
@@ -214,27 +213,27 @@ def test_runs_that_share_a_cache_at_the_same_time_do_not_disturb_each_other(
     assert len(json.loads((cache / LIST).read_text())) == 24
 
 
-def test_full_disk_is_said_and_what_was_written_is_used_later(
+def test_a_full_disk_is_reported_and_written_pixels_are_reused(
     photos: list[LabelledPhoto], cache: Path
 ) -> None:
-    said = ended_while_writing(keep_photos_words(cache, photos), limit_bytes=4000)
+    output = ended_while_writing(keep_photos_words(cache, photos), limit_bytes=4000)
 
-    assert "OutputUnwritable: Nothing can be written to" in said
-    assert "File too large" in said
-    require_right(keep_photos(photos, SIDE, cache), photos)
+    assert "OutputUnwritable: Cannot write to" in output
+    assert "File too large" in output
+    require_right(cache_photos(photos, SIDE, cache), photos)
 
 
-def test_folder_that_cannot_be_made_is_said(photos: list[LabelledPhoto], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(photos: list[LabelledPhoto], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputUnwritable, match="Nothing can be written to"):
-        keep_photos(photos, SIDE, tmp_path / "file" / "cache")
+    with pytest.raises(OutputUnwritable, match="Cannot write to"):
+        cache_photos(photos, SIDE, tmp_path / "file" / "cache")
 
 
 def test_panorama_is_kept_whole(tmp_path: Path, cache: Path) -> None:
     picture = Image.new("RGB", (900, 40), "black")
     picture.paste("white", (0, 0, 90, 40))
     picture.save(tmp_path / "wide.png")
-    image = keep_photos([labelled(tmp_path / "wide.png")], SIDE, cache).image(0)
+    image = cache_photos([labelled(tmp_path / "wide.png")], SIDE, cache).image(0)
 
     assert image[:, 0].min() == 255
     assert image[:, 4:].max() == 0
@@ -247,15 +246,19 @@ def keep_photos_words(cache: Path, photos: Sequence[LabelledPhoto]) -> list[str]
 def ended_while_writing(words: list[str], limit_bytes: int) -> str:
     """Keep photos in a process that may write files of so many bytes only; what it says at its end."""
     program = (
-        "import sys; from pathlib import Path; from trainer.photos.data import LabelledPhoto; from trainer.photos.pixels import keep_photos;"
-        f"keep_photos([LabelledPhoto(Path(word), 'label') for word in sys.argv[2:]], {SIDE}, Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from trainer.data.folders import LabelledPhoto; from trainer.data.pixels import cache_photos;"
+        f"cache_photos([LabelledPhoto(Path(word), 'label') for word in sys.argv[2:]], {SIDE}, Path(sys.argv[1]))"
     )
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
 
     done = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False, preexec_fn=limit
+        [sys.executable, "-B", "-c", program, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=limit,
     )
     assert done.returncode == 1
     return done.stderr

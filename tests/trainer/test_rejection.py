@@ -1,4 +1,4 @@
-"""The feature space and the score rule: sound for any features, and for as few photos as people have."""
+"""The feature space and the score rule: valid for any features and for few photos."""
 
 import pytest
 import torch
@@ -7,8 +7,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainer.evaluation.metrics import expected_calibration_error, reliability
-from trainer.model.network import Distance
-from trainer.model.rejection import DIMENSIONS, ScoreRule, feature_space, fit_score_rule, scores_of
+from trainer.learning.classifier import (
+    DIMENSIONS,
+    Distance,
+    ScoreRule,
+    feature_space,
+    fit_score_rule,
+    scores_of,
+)
 
 LABELS, FEATURES = 4, 20
 
@@ -121,7 +127,7 @@ def test_few_ordinary_photos_or_none_give_a_sane_rule(ordinary: int) -> None:
 
 
 @pytest.mark.parametrize("ordinary", [1, 3])
-def test_few_ordinary_photos_amid_the_landmarks_do_not_end_rejection(ordinary: int) -> None:
+def test_few_ordinary_photos_among_the_landmarks_keep_rejection(ordinary: int) -> None:
     fitted = Fitted(World(off=0.0), learned=20, validated=5, ordinary=ordinary)
 
     assert fitted.scores(fitted.world.places + 1e4).sum(dim=1).max() < 0.1

@@ -1,19 +1,20 @@
-"""The model that comes with the package: what it says of itself, and what it reaches on real photos."""
+"""The shipped model: its manifest, and its accuracy on real photos."""
 
 import zipfile
 from pathlib import Path
 
+import pytest
 import torch
 
 import tagger
-from tagger.artifact import file_digest, read_manifest
-from tagger.devices import Device
-from tagger.model import Model, load_model
-from trainer.photos.data import LabelledPhoto, find_labelled_photos, find_ordinary_photos
-from trainer.photos.decoding import decode_batches
+from tagger.inference.artifact import file_digest, read_manifest
+from tagger.inference.devices import Device
+from tagger.inference.model import Model, load_model
+from trainer.data.folders import LabelledPhoto, find_labelled_photos, find_ordinary_photos
+from trainer.data.pixels import decode_batches
 
 SHIPPED = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
-CARD = Path(__file__).parents[2] / "docs" / "model-card.md"
+CARD = Path(__file__).parents[2] / "docs" / "reference" / "model-card.md"
 BATCH_SIZE = 8
 
 
@@ -73,8 +74,9 @@ def test_it_is_right_on_real_photos_and_seldom_tags_ordinary_ones(test_data: Pat
     assert (ordinary.amax(dim=1) >= model.manifest.threshold).float().mean() <= 0.06
 
 
-def test_half_the_precision_names_nearly_the_same_landmarks(test_data: Path) -> None:
-    photos = find_labelled_photos(test_data / "landmarks" / "test")[::6]
+@pytest.mark.parametrize("step", [60, pytest.param(6, marks=pytest.mark.slow)])
+def test_half_the_precision_names_nearly_the_same_landmarks(test_data: Path, step: int) -> None:
+    photos = find_labelled_photos(test_data / "landmarks" / "test")[::step]
     full, half = _score(_load(torch.float32), photos), _score(_load(torch.bfloat16), photos)
 
     assert (full.argmax(dim=1) == half.argmax(dim=1)).float().mean() >= 0.97

@@ -1,49 +1,22 @@
-"""The commands as a person types them: train, export, evaluate; and what is said when something is missing."""
+"""The trainer's commands: train, export, evaluate, and their errors."""
 
 import json
-import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
-from pictures import TINTS, draw_world, save_random_weights
+from support.command_line import CommandOutput, CommandRunner
+from support.trainer_commands import run_trainer
+from support.training_photos import TINTS, draw_world, save_random_weights
 
-from tagger.artifact import file_digest, load_module, read_manifest
-from tagger.devices import Device
-from tagger.model import load_model
-from trainer.cli import main as cli
-from trainer.model.runs import load_run
-from trainer.photos.decoding import decode_batches
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
-
-
-@pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """`trainer` with these words, in this process."""
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-
-    def run(*words: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["trainer", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return Said(int(ended.value.code or 0), captured.out, captured.err)
-
-    yield run
-    logging.getLogger("trainer").handlers = []
+from tagger.inference.artifact import file_digest, load_module, read_manifest
+from tagger.inference.devices import Device
+from tagger.inference.model import load_model
+from trainer.data.pixels import decode_batches
+from trainer.export.run import load_run
 
 
 @pytest.fixture(scope="session")
@@ -83,12 +56,12 @@ def trained(world: Path) -> Path:
             "--json",
         ),
     )
-    done = _type(*words)
+    done = run_trainer(*words)
     assert done.returncode == 0, done.stderr
     assert "broken.jpg" in done.stderr
     assert "1 could not be read" in done.stderr
     assert json.loads(done.stdout)["metrics"]["val_top1"] > 0.6
-    done = _type("export", world / "run", "--out", world / "model.pt", "--name", "tinted", "--json")
+    done = run_trainer("export", world / "run", "--out", world / "model.pt", "--name", "tinted", "--json")
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr
     assert json.loads(done.stdout)["digest"] == file_digest(world / "model.pt")
@@ -122,7 +95,7 @@ def test_exported_and_training_model_agree_on_every_photo(trained: Path) -> None
             assert bool((theirs.sum(dim=1) <= 1).all())
 
 
-def test_manifest_says_what_the_model_is(trained: Path) -> None:
+def test_the_manifest_describes_the_model(trained: Path) -> None:
     manifest = read_manifest(trained / "model.pt")
 
     assert manifest.name == "tinted"
@@ -144,7 +117,9 @@ def test_artifact_runs_frozen_in_either_precision(trained: Path, dtype: torch.dt
     assert bool((scores.sum(dim=1) <= 1).all())
 
 
-def test_evaluation_reports_figures_and_drawings(trained: Path, trainer: Command, tmp_path: Path) -> None:
+def test_evaluation_reports_figures_and_drawings(
+    trained: Path, trainer: CommandRunner, tmp_path: Path
+) -> None:
     shutil.copytree(trained / "landmarks" / "test", tmp_path / "photos" / "test")
     shutil.copytree(
         tmp_path / "photos" / "test" / "Green Tower", tmp_path / "photos" / "test" / "Yellow Door"
@@ -157,11 +132,11 @@ def test_evaluation_reports_figures_and_drawings(trained: Path, trainer: Command
         "--out",
         tmp_path / "report",
     )
-    said = trainer("evaluate", trained / "model.pt", *words, "--json")
+    output = trainer("evaluate", trained / "model.pt", *words, "--json")
 
-    assert said.code == 0, said.err
-    assert "no label Yellow Door: its photos are left out (5)" in said.err
-    figures = json.loads(said.out)
+    assert output.code == 0, output.err
+    assert "no label Yellow Door: its photos are skipped (5)" in output.err
+    figures = json.loads(output.text)
     assert figures == json.loads((tmp_path / "report" / "metrics.json").read_text(encoding="utf-8"))
     assert (figures["photos"], figures["left_out"]) == (15, {"Yellow Door": 5})
     assert figures["top1"] > 0.6
@@ -174,43 +149,43 @@ def test_evaluation_reports_figures_and_drawings(trained: Path, trainer: Command
 
 
 def test_label_folders_may_lie_in_the_data_folder_itself(
-    trained: Path, trainer: Command, tmp_path: Path
+    trained: Path, trainer: CommandRunner, tmp_path: Path
 ) -> None:
-    said = trainer(
+    output = trainer(
         "evaluate", trained / "model.pt", "--data", trained / "landmarks" / "test", "--out", tmp_path
     )
 
-    assert said.code == 0, said.err
-    assert "photos\t15\n" in said.out
-    assert "false_tags" not in said.out
+    assert output.code == 0, output.err
+    assert "photos\t15\n" in output.text
+    assert "false_tags" not in output.text
 
 
 def test_training_again_in_the_same_folder_reuses_features_and_gives_the_same_model(
-    trained: Path, trainer: Command, tmp_path: Path
+    trained: Path, trainer: CommandRunner, tmp_path: Path
 ) -> None:
     shutil.copytree(trained / "run", tmp_path / "run")
-    said = trainer(
+    output = trainer(
         *("train", "transfer", "--data", trained / "landmarks", "--unknown", trained / "unknown"),
         *("--out", tmp_path / "run", "--weights", trained / "weights.safetensors"),
         *("--size", 64, "--epochs", 0, "--device", "cpu"),
     )
 
-    assert said.code == 0, said.err
-    assert "reading 1 photos" in said.err  # the broken one
-    assert "looking at" not in said.err
+    assert output.code == 0, output.err
+    assert "decoding 1 photos" in output.err  # the broken one
+    assert "computing features" not in output.err
     before, after = load_run(trained / "run"), load_run(tmp_path / "run")
     assert before.record == after.record
     assert torch.equal(before.classifier.head.weight, after.classifier.head.weight)
 
 
-def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: Command, tmp_path: Path) -> None:
-    def train(data: Path, weights: Path = world / "weights.safetensors") -> Said:
+def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: CommandRunner, tmp_path: Path) -> None:
+    def train(data: Path, weights: Path = world / "weights.safetensors") -> CommandOutput:
         return trainer("train", "transfer", "--data", data, "--out", tmp_path / "run", "--weights", weights)
 
-    def refused(said: Said, *texts: str) -> None:
-        assert said.code == 1
-        assert said.out == ""
-        *_, last = said.err.splitlines()
+    def refused(output: CommandOutput, *texts: str) -> None:
+        assert output.code == 1
+        assert output.text == ""
+        *_, last = output.err.splitlines()
         assert last.startswith("error: ")
         assert all(text in last for text in texts), last
 
@@ -219,44 +194,44 @@ def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: Command, t
     data.mkdir()
     refused(train(data), "no folder train/", "train/LABEL/photo.jpg")
     (data / "train" / "One").mkdir(parents=True)
-    refused(train(data), "two labels or more")
+    refused(train(data), "at least two labels")
     (data / "train" / "Two").mkdir()
-    refused(train(data), "The label folder", "One", "has no photo")
+    refused(train(data), "The label folder", "One", "has no readable photo")
     (tmp_path / "text.safetensors").write_text("hello")
-    refused(train(world / "landmarks", tmp_path / "text.safetensors"), "it is no file of weights")
+    refused(train(world / "landmarks", tmp_path / "text.safetensors"), "it is not a weights file")
     refused(
-        trainer("export", tmp_path / "run", "--out", tmp_path / "m.pt"), "no finished run", "trainer train"
+        trainer("export", tmp_path / "run", "--out", tmp_path / "m.pt"), "is not finished", "trainer train"
     )
     refused(trainer("evaluate", tmp_path / "m.pt", "--data", data, "--out", tmp_path / "r"), "cannot be used")
 
 
-def test_weights_of_another_network_are_refused(world: Path, trainer: Command, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused(world: Path, trainer: CommandRunner, tmp_path: Path) -> None:
     words = ("--data", world / "landmarks", "--out", tmp_path, "--weights", world / "weights.safetensors")
-    said = trainer("train", "transfer", *words, "--backbone", "resnet18")
+    output = trainer("train", "transfer", *words, "--backbone", "resnet18")
 
-    assert said.code == 1
-    assert "for the backbone resnet18" in said.err
+    assert output.code == 1
+    assert "for the backbone resnet18" in output.err
 
 
 def test_export_refuses_to_write_where_it_cannot_check(
-    trained: Path, trainer: Command, tmp_path: Path
+    trained: Path, trainer: CommandRunner, tmp_path: Path
 ) -> None:
     shutil.copytree(trained / "run", tmp_path / "run")
     record = tmp_path / "run" / "checkpoint" / "run.json"
     record.write_text(record.read_text().replace(str(trained), "/gone"))
-    said = trainer("export", tmp_path / "run", "--out", tmp_path / "model.pt")
+    output = trainer("export", tmp_path / "run", "--out", tmp_path / "model.pt")
 
-    assert said.code == 1
-    assert "none of its validation photos can be read" in said.err
+    assert output.code == 1
+    assert "none of its validation photos can be read" in output.err
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_wrong_usage_exits_with_2_and_help_teaches(trainer: Command) -> None:
+def test_wrong_usage_exits_with_2_and_help_teaches(trainer: CommandRunner) -> None:
     assert trainer("train", "transfer").code == 2
     assert trainer("train", "transfer", "--data", ".", "--out", "x", "--size", 100).code == 2
-    said = trainer("--help")
-    assert said.code == 0
-    assert "train/LABEL/photo.jpg" in said.out
+    output = trainer("--help")
+    assert output.code == 0
+    assert "train/LABEL/photo.jpg" in output.text
 
 
 def test_help_and_wrong_usage_do_not_import_torch() -> None:
@@ -265,8 +240,3 @@ def test_help_and_wrong_usage_do_not_import_torch() -> None:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert "AssertionError" not in done.stderr
         assert done.returncode == (2 if "--bogus" in words else 0)
-
-
-def _type(*words: object) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-c", "from trainer.cli.main import main; main()", *map(str, words)]
-    return subprocess.run(program, capture_output=True, text=True, check=False, timeout=120)

@@ -1,4 +1,4 @@
-"""The loop on networks of a few weights: rates, sizes, the average, and what happens when training fails."""
+"""The training loop on tiny networks: learning rates, sizes, the moving average, failures."""
 
 from pathlib import Path
 
@@ -6,14 +6,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from squares import training_set
+from support.pixel_squares import training_set
 from torch import Tensor, nn
 
-from tagger.devices import Device
+from tagger.inference.devices import Device
 from trainer.errors import DeviceMemoryExhausted, TrainingDiverged
-from trainer.learning.checkpoints import resume_checkpoint, save_checkpoint
-from trainer.learning.loop import Epoch, Learner, Schedule, Validation, Work, fit, growing_sizes
-from trainer.learning.mixing import Mixing
+from trainer.learning.batches import MixOptions
+from trainer.learning.loop import (
+    Epoch,
+    LoopCallbacks,
+    Schedule,
+    TrainingState,
+    Validation,
+    fit,
+    growing_sizes,
+)
+from trainer.learning.training import resume_checkpoint, save_checkpoint
 
 CPU = Device("cpu", torch.float32, 4)
 TARGETS = [0, 1, 1, 0, 1, 0, 0, 1]
@@ -51,21 +59,25 @@ def schedule(epochs: int = 2, **others: object) -> Schedule:
         "warm_up": 0.5,
         "average_decay": 0.9,
         "clip": 1.0,
-        "mixing": Mixing(),
+        "mixing": MixOptions(),
         "seed": 0,
     }
     return Schedule(**(settings | others))
 
 
-def learner(network: nn.Module | None = None) -> Learner[nn.Module]:
+def learner(network: nn.Module | None = None) -> TrainingState[nn.Module]:
     torch.manual_seed(7)
     network = network or Small()
     optimiser = torch.optim.AdamW([{"params": list(network.parameters()), "highest_rate": 0.01}], lr=0.01)
-    return Learner(network, optimiser)
+    return TrainingState(network, optimiser)
 
 
 def train(
-    pupil: Learner[nn.Module], plan: Schedule, *, checkpoint: Path | None = None, validation: float = 1.0
+    pupil: TrainingState[nn.Module],
+    plan: Schedule,
+    *,
+    checkpoint: Path | None = None,
+    validation: float = 1.0,
 ) -> list[Epoch]:
     """The epochs that ended; after each a checkpoint is written, if asked for."""
     ended: list[Epoch] = []
@@ -76,7 +88,7 @@ def train(
             save_checkpoint(checkpoint, pupil, {})
 
     photos = training_set(TARGETS, seed=plan.seed)
-    work = Work(
+    work = LoopCallbacks(
         batches=photos.epoch,
         steps=photos.steps,
         classes=2,
@@ -118,7 +130,7 @@ def test_optimiser_learns_at_the_rates_of_the_schedule() -> None:
     strides=st.integers(1, 16),
     parts=st.sampled_from([((0.6, 0.6), (0.92, 0.8), (1.0, 1.0)), ((0.75, 0.75), (1.0, 1.0))]),
 )
-def test_sizes_grow_in_whole_strides_to_the_size_asked_for(
+def test_sizes_grow_in_whole_strides_to_the_final_size(
     epochs: int, strides: int, parts: tuple[tuple[float, float], ...]
 ) -> None:
     sizes = growing_sizes(epochs, 32 * strides, parts)
@@ -198,7 +210,7 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_no_checkpoint(tmp_p
 
 
 @pytest.mark.parametrize(("batch_size", "advised"), [(32, 16), (5, 2), (2, 2)])
-def test_too_little_memory_is_said_with_the_batch_that_may_fit(batch_size: int, advised: int) -> None:
+def test_out_of_memory_suggests_a_smaller_batch(batch_size: int, advised: int) -> None:
     with pytest.raises(DeviceMemoryExhausted) as caught:
         train(learner(Greedy()), schedule(batch_size=batch_size))
     assert f"(cpu) is too small for batches of {batch_size} photos" in str(caught.value)

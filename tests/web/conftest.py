@@ -1,17 +1,26 @@
-"""The real application over a real database: SQLite in the test's own folder, the tiny model, nothing in between."""
+"""The real application over a real database: SQLite in the test's own folder, and the tiny model."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from served import HERE, TOKEN, settings_in
+from playwright.sync_api import Browser
 from starlette.testclient import TestClient
+from support.browser import open_browser
+from support.page_server import LOCAL_URL, TOKEN, settings_in
 
-from tagger.database import Database, open_database
+from tagger.database.connection import Database, open_database
 from tagger.settings import Settings
-from tagger.web.app import make_app
-from tagger.web.safety import Safety
+from tagger.web.app import create_app
+from tagger.web.http.access import AccessPolicy
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser per process; each test opens its own context."""
+    with open_browser() as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -28,14 +37,16 @@ def web_database(web_settings: Settings) -> Iterator[Database]:
 
 @pytest.fixture
 def client_of(web_settings: Settings, web_database: Database) -> Iterator[Callable[..., TestClient]]:
-    """Makes a client of an application as it is served at an address: `client_of()`, `client_of("0.0.0.0", TOKEN)`."""
+    """Create a client of an application that is served at an address: `client_of()`, `client_of("0.0.0.0", TOKEN)`."""
     with ExitStack() as opened:
 
         def make(host: str = "127.0.0.1", token: str | None = None) -> TestClient:
-            app = make_app(
-                web_settings, web_database, Safety(host, 8080, token, web_settings.web_upload_bytes)
+            app = create_app(
+                web_settings, web_database, AccessPolicy(host, 8080, token, web_settings.web_upload_bytes)
             )
-            client = TestClient(app, base_url=HERE, raise_server_exceptions=False, follow_redirects=False)
+            client = TestClient(
+                app, base_url=LOCAL_URL, raise_server_exceptions=False, follow_redirects=False
+            )
             return opened.enter_context(client)
 
         yield make
@@ -43,11 +54,11 @@ def client_of(web_settings: Settings, web_database: Database) -> Iterator[Callab
 
 @pytest.fixture
 def client(client_of: Callable[..., TestClient]) -> TestClient:
-    """Somebody at this machine."""
+    """A client on the same machine."""
     return client_of()
 
 
 @pytest.fixture
 def client_with_token(client_of: Callable[..., TestClient]) -> TestClient:
-    """Somebody on the network, who has not said yet who they are."""
+    """A client on the network that has not signed in."""
     return client_of("0.0.0.0", TOKEN)

@@ -1,4 +1,4 @@
-"""Connections that say nothing, or say it too slowly: they go first, and who asks for something is answered."""
+"""Silent and slow connections are closed first; real requests are answered."""
 
 import socket
 import subprocess
@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
-from served import TOKEN, served
+from support.page_server import TOKEN, served
 
-from tagger.database import Database
+from tagger.database.connection import Database
 from tagger.settings import Settings
-from tagger.web import connections, safety
+from tagger.web.http import body_limits, connections
 
 MOST = 6
 ASK = b"HEAD /static/app.css HTTP/1.1\r\nHost: page\r\n\r\n"
 UPLOAD = (
-    b"POST /api/look HTTP/1.1\r\nHost: page\r\nAuthorization: Bearer " + TOKEN.encode() + b"\r\n"
+    b"POST /api/predict HTTP/1.1\r\nHost: page\r\nAuthorization: Bearer " + TOKEN.encode() + b"\r\n"
     b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 7\r\nConnection: close\r\n\r\n--x"
 )
 
@@ -59,10 +59,10 @@ def drip(connection: socket.socket, part: bytes) -> bytes:
     raise TimeoutError
 
 
-def test_who_says_nothing_keeps_nobody_away(
+def test_silent_connections_block_no_others(
     web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", MOST)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", MOST)
     with page(web_settings, web_database) as (port, opened):
         idle = [connected(port, opened) for _ in range(3 * MOST)]
         asks = connected(port, opened, ASK)
@@ -72,18 +72,18 @@ def test_who_says_nothing_keeps_nobody_away(
         assert status(asks) == 200
 
 
-def test_connections_amid_a_request_are_not_cut_and_newcomers_go(
+def test_connections_in_a_request_stay_and_new_ones_are_refused(
     web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", MOST)
-    monkeypatch.setattr(connections, "HEAD_S", 0.2)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", MOST)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.2)
     with page(web_settings, web_database) as (port, opened):
         asks = connected(port, opened, ASK)
         assert status(asks) == 200
         uploads = [connected(port, opened, UPLOAD) for _ in range(MOST - 1)]
         assert is_ended(asks)
         assert all(is_ended(connected(port, opened)) for _ in range(3))
-        uploads[0].settimeout(3 * connections.HEAD_S)
+        uploads[0].settimeout(3 * connections.HEAD_TIMEOUT_S)
         with pytest.raises(TimeoutError):
             uploads[0].recv(1)
         for upload in uploads:
@@ -96,7 +96,7 @@ def test_connections_amid_a_request_are_not_cut_and_newcomers_go(
 def test_head_that_drips_is_not_waited_for(
     web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch, before: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_S", 0.2)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.2)
     with page(web_settings, web_database) as (port, opened):
         connection = connected(port, opened, before)
         assert not before or status(connection) == 200
@@ -104,10 +104,10 @@ def test_head_that_drips_is_not_waited_for(
         assert drip(connection, b"X-Slow: 1\r\n") == b""
 
 
-def test_connection_that_says_nothing_is_ended(
+def test_a_silent_connection_is_closed(
     web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_S", 0.2)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.2)
     with page(web_settings, web_database) as (port, opened):
         assert is_ended(connected(port, opened))
 
@@ -115,7 +115,7 @@ def test_connection_that_says_nothing_is_ended(
 def test_small_body_that_drips_is_not_waited_for(
     web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(safety, "SILENT_S", 0.3)
+    monkeypatch.setattr(body_limits, "IDLE_S", 0.3)
     head = (
         b"POST /sign-in HTTP/1.1\r\nHost: page\r\nContent-Type: application/x-www-form-urlencoded\r\n"
         b"Content-Length: 9999\r\n\r\n"
@@ -135,7 +135,7 @@ def test_there_are_files_for_all_connections_or_fewer_connections(
     if hard > resource.getrlimit(resource.RLIMIT_NOFILE)[1] > 0:
         pytest.skip("this process may not have so many files")
     program = (
-        "import resource; from tagger.web.connections import most_connections as most; "
+        "import resource; from tagger.web.http.connections import connection_limit as most; "
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); "
         "print((most(), resource.getrlimit(resource.RLIMIT_NOFILE)[0]))"
     )

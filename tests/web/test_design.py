@@ -1,12 +1,12 @@
-"""What docs/design-language.md promises of every page: contrast, a small download, a map that fits its projection."""
+"""What docs/explanation/page-design.md promises of every page: contrast, a small download, a map that fits its projection."""
 
 import re
 from itertools import pairwise
 
 import pytest
 
-from tagger.web import world
-from tagger.web.pages.rendering import STATIC, TEMPLATES
+from tagger.web.http.templates import STATIC, TEMPLATES
+from tagger.web.pages import world_map
 
 STYLE = (STATIC / "app.css").read_text()
 WORDS_ON = [
@@ -58,27 +58,27 @@ def test_no_template_holds_style_or_script_of_its_own() -> None:
     [IN_FRANCE, IN_INDIA, IN_PERU, IN_AUSTRALIA, IN_ALASKA, IN_GREENLAND, IN_SOUTH_AFRICA],
 )
 def test_places_on_land_are_on_the_maps_land(place: tuple[float, float]) -> None:
-    assert is_land(*world.project(*place))
+    assert is_land(*world_map.project(*place))
 
 
 @pytest.mark.parametrize("place", [ATLANTIC, PACIFIC, INDIAN_OCEAN])
 def test_places_at_sea_are_not(place: tuple[float, float]) -> None:
-    assert not is_land(*world.project(*place))
+    assert not is_land(*world_map.project(*place))
 
 
 def test_the_projection_keeps_its_edges() -> None:
-    assert world.project(0.0, 180.0)[0] == world.WIDTH
-    assert world.project(0.0, -180.0)[0] == 0
-    assert world.project(84.0, 0.0) == (world.WIDTH / 2, 0.0)
-    ys = [world.project(latitude, 0.0)[1] for latitude in range(-56, 85)]
+    assert world_map.project(0.0, 180.0)[0] == world_map.WIDTH
+    assert world_map.project(0.0, -180.0)[0] == 0
+    assert world_map.project(84.0, 0.0) == (world_map.WIDTH / 2, 0.0)
+    ys = [world_map.project(latitude, 0.0)[1] for latitude in range(-56, 85)]
     assert all(north < south for south, north in pairwise(ys))
-    assert ys[0] <= world.HEIGHT
+    assert ys[0] <= world_map.HEIGHT
 
 
 def test_the_map_is_small_and_of_the_projections_size() -> None:
     drawing = (STATIC / "world.svg").read_text()
     assert len(drawing) < 40_000
-    assert f'viewBox="{world.VIEW_BOX}"' in drawing
+    assert f'viewBox="{world_map.VIEW_BOX}"' in drawing
 
 
 def token(name: str) -> tuple[str, str]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from commands import draw_many
-from served import served
+from support.commands import draw_many
+from support.page_server import served
 
-from tagger.database import Database
-from tagger.ledger.steering import pause
+from tagger.database.connection import Database
+from tagger.ledger.job_control import pause
 from tagger.settings import Settings
 from tagger.web.api import events
 
@@ -55,7 +55,7 @@ def start(address: str, folder: Path) -> int:
     return int(answer.json()["job"])
 
 
-def test_whoever_listens_is_told_the_state_and_its_changes(
+def test_listeners_get_the_state_and_its_changes(
     address: str, web_database: Database, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
@@ -68,13 +68,13 @@ def test_whoever_listens_is_told_the_state_and_its_changes(
         while not (told := listener.event())["jobs"] or told["jobs"][0]["state"] != "queued":
             pass
         assert told["id"] != first["id"]
-        assert told["shape"] != first["shape"]
+        assert told["version"] != first["version"]
         assert told["jobs"][0]["shown"]["done"] == "0 of 2 photos"
         pause(web_database, job)
         assert listener.event()["jobs"][0]["state"] == "paused"
 
 
-def test_who_comes_back_is_told_everything_at_once(
+def test_a_reconnected_listener_gets_the_complete_state(
     address: str, web_database: Database, tmp_path: Path
 ) -> None:
     job = start(address, tmp_path / "photos")
@@ -103,7 +103,7 @@ def test_all_listeners_share_one_poller_and_hear_the_same(address: str, tmp_path
 def test_there_is_room_for_so_many_listeners_and_again_when_one_leaves(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "LISTENERS", 2)
+    monkeypatch.setattr(events, "MAX_LISTENERS", 2)
     with ExitStack() as stack:
         first = ExitStack()
         listeners = [Listener(first, address), Listener(stack, address)]
@@ -121,7 +121,7 @@ def test_there_is_room_for_so_many_listeners_and_again_when_one_leaves(
 def test_room_for_listeners_is_kept_to_by_many_who_come_at_once(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "LISTENERS", 2)
+    monkeypatch.setattr(events, "MAX_LISTENERS", 2)
     port = int(address.rpartition(":")[2])
     asked = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Real photos, really tagged by the model that ships: what the commands stored is what the pages show."""
+"""Real photos tagged by the shipped model: the pages show what the commands stored."""
 
 import csv
 import io
@@ -8,9 +8,9 @@ from shutil import copy
 from typing import Any
 
 import pytest
-from browser import PHONE, open_browser, open_page, serving
-from commands import Terminal
 from playwright.sync_api import Browser, Page, expect
+from support.browser import PHONE, open_page, serving
+from support.commands import Terminal
 
 from tagger.settings import Settings
 
@@ -24,12 +24,6 @@ BROKEN = (
     "Pillow/Tests_images_raw_negative_stride.bin",
 )
 LOADED = "() => [...document.images].every((image) => image.complete && image.naturalWidth > 0)"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -112,14 +106,14 @@ def test_a_landmark_is_found_its_photo_judged_and_that_is_seen_everywhere(
         page.wait_for_url("**/photos/*")
         drawn(page)
         page.keyboard.press("r")
-        expect(page.locator("#said")).to_have_text(f"{landmark['name']} rejected")
+        expect(page.locator("#announcement")).to_have_text(f"{landmark['name']} rejected")
         number = page.url.split("/photos/")[1].split("?")[0]
         words = asked(page, f"/api/photos/{number}")["verdicts"]
         assert [(each["landmark"], each["verdict"]) for each in words] == [(landmark["landmark"], "rejected")]
         counts = {each["landmark"]: each["photos"] for each in asked(page, "/api/landmarks")}
         assert counts.get(landmark["landmark"], 0) == landmark["photos"] - 1
         page.keyboard.press("u")
-        expect(page.locator("#said")).to_have_text(f"{landmark['name']}: taken back")
+        expect(page.locator("#announcement")).to_have_text(f"{landmark['name']}: verdict withdrawn")
         assert asked(page, f"/api/photos/{number}")["verdicts"] == []
 
 
@@ -134,7 +128,7 @@ def test_failures_have_a_picture_and_a_reason(browser: Browser, address: str) ->
             assert Path(each["path"]).name in words
             assert each["text"].replace("`", "") in words
             page.goto(f"/photos/{each['photo']}")
-            expect(page.locator("#judgement")).to_contain_text(each["text"].replace("`", ""))
+            expect(page.locator("#landmarks")).to_contain_text(each["text"].replace("`", ""))
             page.go_back()
 
 

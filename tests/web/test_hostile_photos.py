@@ -1,4 +1,4 @@
-"""Photos and names that nobody means well with, in a real Chromium: nothing of them runs, no element is made of them."""
+"""Malicious photos and names in Chromium: no script runs, no element is injected."""
 
 import threading
 from collections.abc import Iterator
@@ -8,20 +8,20 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from artifacts import tiny_artifact
-from browser import open_browser, open_page, serving
-from library_photos import LibraryPhotos, picture
 from playwright.sync_api import Browser, Page, expect
-from served import photo, settings_in
+from support.artifacts import tiny_artifact
+from support.browser import open_page, serving
+from support.library_photos import LibraryPhotos, picture
+from support.page_server import photo, settings_in
 
-from tagger.artifact import Label
-from tagger.backfill import Backfill, What
-from tagger.database import open_database
-from tagger.ledger.jobs import NewJob, create_job, finish_scan, wait_for_root
-from tagger.schedules import add_schedule
+from tagger.database.connection import open_database
+from tagger.database.tables import Priority, Runner
+from tagger.enqueue.backfill import Backfill, BackfillScope
+from tagger.enqueue.schedules import add_schedule
+from tagger.inference.artifact import Label
+from tagger.ledger.jobs import NewJob, create_job, finish_scan, suspend_for_root
 from tagger.settings import Settings
-from tagger.tables import Priority, Runner
-from tagger.web.safety import POLICY
+from tagger.web.http.response_headers import CONTENT_SECURITY_POLICY
 
 EVIL = '"><img src=x onerror=hit=1><script>hit=1<'
 SCRIPT = b"<html><body><script>window.hit = 1</script><img src=x onerror='window.hit = 1'></body></html>"
@@ -43,12 +43,6 @@ UNTOUCHED = [None, 0]
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A library in which every name that anybody may choose is evil: files, folders, landmarks, models, people, schedules."""
     folder = tmp_path_factory.mktemp("hostile")
@@ -64,8 +58,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         library.verdict("evil", "evil", "confirmed")
         job = create_job(database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS))
         finish_scan(database, job)
-        wait_for_root(database, create_job(database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS)), EVIL)
-        nightly = Backfill(What.ALL, under=(library.root,), scan=(library.root,))
+        suspend_for_root(
+            database, create_job(database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS)), EVIL
+        )
+        nightly = Backfill(BackfillScope.ALL, under=(library.root,), scan=(library.root,))
         add_schedule(database, EVIL, "0 3 * * *", nightly, Priority.BULK, "Europe/Paris")
     return made
 
@@ -103,7 +99,7 @@ def test_what_is_a_page_or_a_script_too_is_an_image_or_an_error_and_never_runs(
             kind = answer.headers["content-type"]
             assert kind.startswith("image/") if name in IMAGES else kind == "application/json", name
             assert answer.headers["x-content-type-options"] == "nosniff"
-            assert answer.headers["content-security-policy"] == POLICY
+            assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
             assert page.evaluate("document.contentType") == kind
             assert page.evaluate("window.hit") is None, name
             page.goto("/library")
@@ -130,7 +126,7 @@ PAGES = {
     "/jobs/new": EVIL,
     "/jobs/schedules/new": EVIL,
     "/": EVIL,
-    "/no-such-{evil}": "Nothing is here",
+    "/no-such-{evil}": "Not found",
 }
 """And the words that have to be there for a page to prove anything."""
 
@@ -153,14 +149,14 @@ def test_names_are_text_in_what_scripts_put_there(browser: Browser, address: str
         page.set_input_files("#photo", files=[file])
         expect(page.locator(".result [data-name]")).to_have_text(file["name"])
         expect(page.locator(".result[aria-busy]")).to_have_count(0, timeout=60_000)
-        assert EVIL in page.locator("#said").text_content()
+        assert EVIL in page.locator("#announcement").text_content()
         assert page.evaluate(HIT) == UNTOUCHED
         page.goto(f"/photos/{numbers(page)[f'{EVIL}.jpg']}")
         page.keyboard.press("r")
-        expect(page.locator("#said")).to_have_text(f"{EVIL} rejected")
+        expect(page.locator("#announcement")).to_have_text(f"{EVIL} rejected")
         page.keyboard.press("n")
         page.get_by_label("Landmark, city or country").fill("img")
-        expect(page.locator("[data-found] button")).to_contain_text(EVIL)
+        expect(page.locator("[data-results] button")).to_contain_text(EVIL)
         assert page.evaluate(HIT) == UNTOUCHED
         page.goto("/landmarks/evil")
         page.get_by_role("button", name="Select").click()

@@ -1,4 +1,4 @@
-"""Requests that nobody means well with, over the real server: each gets a plain answer, and the next honest one its own."""
+"""Malicious requests to a real server: each gets a clear answer, and later requests work."""
 
 import contextlib
 import io
@@ -15,18 +15,18 @@ from urllib.parse import quote
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from folders import TaggedFolder
 from httpx2 import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from served import TOKEN, photo, served, settings_in
 from starlette.testclient import TestClient
+from support.colour_folders import TaggedFolder
+from support.page_server import TOKEN, photo, served, settings_in
 
-from tagger.database import Database, open_database
+from tagger.database.connection import Database, open_database
 from tagger.settings import Settings
 from tagger.web import api, pages
-from tagger.web.safety import SMALL_BYTES
+from tagger.web.http.body_limits import SMALL_BYTES
 
 PNG = {"content-type": "image/png"}
 
@@ -45,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def port(server: int) -> Iterator[int]:
     """Where a page is served; whatever a test did to it, it answers an honest request after."""
     yield server
-    assert status(said(server, request(server, "GET", "/api/openapi.json"))) == 200
+    assert status(output(server, request(server, "GET", "/api/openapi.json"))) == 200
 
 
 def request(
@@ -61,7 +61,7 @@ def request(
     return "\r\n".join([*head, "", ""]).encode("latin-1") + body
 
 
-def said(port: int, sent: bytes) -> bytes:
+def output(port: int, sent: bytes) -> bytes:
     """All that the server says to these bytes, until it hangs up."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -106,10 +106,10 @@ def status(answer: bytes) -> int:
     ],
 )
 def test_no_trick_leads_out_of_the_static_folder(port: int, target: str) -> None:
-    answer = said(port, request(port, "GET", target))
+    answer = output(port, request(port, "GET", target))
     assert status(answer) in {307, 400, 404, 405}
     assert b"root:" not in answer
-    assert b"def make_app" not in answer
+    assert b"def create_app" not in answer
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_no_trick_leads_out_of_the_static_folder(port: int, target: str) -> None
 )
 def test_no_trick_leads_around_the_token(web_settings: Settings, web_database: Database, prefix: str) -> None:
     with served(web_settings, web_database, TOKEN) as port:
-        answer = said(port, request(port, "GET", f"{prefix}api/openapi.json"))
+        answer = output(port, request(port, "GET", f"{prefix}api/openapi.json"))
         assert status(answer) in {401, 404}
         assert b"openapi" not in answer
 
@@ -144,7 +144,7 @@ def test_no_trick_leads_around_the_token(web_settings: Settings, web_database: D
     ],
 )
 def test_odd_addresses_get_a_plain_answer(port: int, target: str, expected: set[int]) -> None:
-    answer = said(port, request(port, "GET", target))
+    answer = output(port, request(port, "GET", target))
     assert status(answer) in expected
     assert b"\r\nset-cookie" not in answer.lower()
     assert b"Traceback" not in answer
@@ -155,13 +155,13 @@ def test_odd_addresses_get_a_plain_answer(port: int, target: str, expected: set[
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PROPFIND", "CONNECT", "get", "X" * 1000])
 def test_odd_methods_do_nothing(port: int, method: str) -> None:
-    for target in ("/api/look", "/static/app.css", "/api/openapi.json"):
-        answer = said(port, request(port, method, target, "X-Secret: secret"))
+    for target in ("/api/predict", "/static/app.css", "/api/openapi.json"):
+        answer = output(port, request(port, method, target, "X-Secret: secret"))
         assert status(answer) in {200, 400, 405} if method == "HEAD" else {400, 405, 404}
         assert b"X-Secret" not in answer
         assert b"access-control-allow" not in answer.lower()
     if method == "HEAD":
-        assert said(port, request(port, "HEAD", "/static/app.css")).endswith(b"\r\n\r\n")
+        assert output(port, request(port, "HEAD", "/static/app.css")).endswith(b"\r\n\r\n")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_odd_methods_do_nothing(port: int, method: str) -> None:
     ],
 )
 def test_broken_headers_are_refused(port: int, lines: list[str]) -> None:
-    answer = said(port, request(port, "POST", "/api/look", "Content-Type: image/png", *lines))
+    answer = output(port, request(port, "POST", "/api/predict", "Content-Type: image/png", *lines))
     assert status(answer) in {400, 413, 422, 431, 501}
     assert b"Traceback" not in answer
 
@@ -190,15 +190,17 @@ def test_request_hidden_in_a_body_is_not_answered(port: int) -> None:
     """Length and chunks contradict each other, as when two servers are to read two different requests."""
     hidden = request(port, "GET", "/api/openapi.json")
     lines = ["Content-Type: image/png", "Content-Length: 4", "Transfer-Encoding: chunked"]
-    sent = request(port, "POST", "/api/look", *lines, body=b"0\r\n\r\n" + hidden)
-    assert said(port, sent.replace(b"Connection: close\r\n", b"", 1)).count(b"HTTP/1.1 ") == 1
+    sent = request(port, "POST", "/api/predict", *lines, body=b"0\r\n\r\n" + hidden)
+    assert output(port, sent.replace(b"Connection: close\r\n", b"", 1)).count(b"HTTP/1.1 ") == 1
 
 
 def test_body_of_a_refused_request_is_not_taken_for_the_next_one(port: int) -> None:
     hidden = request(port, "GET", "/api/openapi.json")
     lines = ["Content-Type: text/plain", f"Content-Length: {len(hidden)}"]
-    sent = request(port, "POST", "/api/look", *lines, body=hidden).replace(b"Connection: close\r\n", b"", 1)
-    answer = said(port, sent)
+    sent = request(port, "POST", "/api/predict", *lines, body=hidden).replace(
+        b"Connection: close\r\n", b"", 1
+    )
+    answer = output(port, sent)
     assert status(answer) == 415
     assert answer.count(b"HTTP/1.1 ") == 1
 
@@ -208,12 +210,12 @@ def test_body_of_a_refused_request_is_not_taken_for_the_next_one(port: int) -> N
     ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost@evil.example", "[::1]", "127.0.0.1,evil.example"],
 )
 def test_wrong_hosts_are_refused_on_the_wire(port: int, host: str) -> None:
-    assert status(said(port, request(port, "GET", "/api/openapi.json", host=host))) in {400, 421}
+    assert status(output(port, request(port, "GET", "/api/openapi.json", host=host))) in {400, 421}
 
 
 def test_request_without_a_host_is_refused(port: int) -> None:
-    assert status(said(port, b"GET /api/openapi.json HTTP/1.0\r\n\r\n")) == 400
-    assert status(said(port, b"GET /api/openapi.json HTTP/1.1\r\n\r\n")) == 400
+    assert status(output(port, b"GET /api/openapi.json HTTP/1.0\r\n\r\n")) == 400
+    assert status(output(port, b"GET /api/openapi.json HTTP/1.1\r\n\r\n")) == 400
 
 
 def test_what_is_no_http_at_all_is_refused(port: int) -> None:
@@ -222,7 +224,7 @@ def test_what_is_no_http_at_all_is_refused(port: int) -> None:
         b"\0" * 70_000,
         b"SSH-2.0-x\r\n\r\n",
     ):
-        assert status(said(port, sent)) == 400
+        assert status(output(port, sent)) == 400
 
 
 # --- bodies
@@ -235,9 +237,9 @@ def chunks(count: int, size: int) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "target"),
     [
-        ("image/png", "/api/look"),
-        ("multipart/form-data; boundary=x", "/api/look"),
-        ("application/json", "/api/look"),
+        ("image/png", "/api/predict"),
+        ("multipart/form-data; boundary=x", "/api/predict"),
+        ("application/json", "/api/predict"),
     ],
 )
 def test_chunks_without_end_are_cut_off(port: int, kind: str, target: str) -> None:
@@ -262,19 +264,19 @@ def test_length_that_is_too_large_is_refused_before_anything_is_sent(
 ) -> None:
     for kind, length in (("image/png", 2**40), ("application/json", SMALL_BYTES + 1)):
         lines = [f"Content-Type: {kind}", f"Content-Length: {length}"]
-        assert status(said(port, request(port, "POST", "/api/look", *lines))) == 413
+        assert status(output(port, request(port, "POST", "/api/predict", *lines))) == 413
 
 
-def test_client_that_goes_away_amid_its_photo_harms_nobody(
+def test_a_client_that_disconnects_during_an_upload_harms_no_others(
     port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     for kind in ("image/png", "multipart/form-data; boundary=x"):
         sent = request(
-            port, "POST", "/api/look", f"Content-Type: {kind}", "Content-Length: 100000", body=bytes(5000)
+            port, "POST", "/api/predict", f"Content-Type: {kind}", "Content-Length: 100000", body=bytes(5000)
         )
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(sent)
-    assert status(said(port, request(port, "GET", "/api/openapi.json"))) == 200
+    assert status(output(port, request(port, "GET", "/api/openapi.json"))) == 200
     assert not caplog.records
 
 
@@ -293,7 +295,7 @@ def test_client_that_goes_away_amid_its_photo_harms_nobody(
 )
 def test_broken_forms_are_refused(client: TestClient, body: bytes) -> None:
     for kind in ("multipart/form-data; boundary=x", "multipart/form-data", "multipart/form-data; boundary="):
-        answer = client.post("/api/look", content=body, headers={"content-type": kind})
+        answer = client.post("/api/predict", content=body, headers={"content-type": kind})
         assert answer.status_code in {400, 422}
         assert answer.json()["error"]
 
@@ -310,7 +312,7 @@ def test_broken_forms_are_refused(client: TestClient, body: bytes) -> None:
     ],
 )
 def test_names_of_uploads_are_text(client: TestClient, name: str, shown: str) -> None:
-    answer = client.post("/api/look", files={"file": (name, photo(0), "image/png")})
+    answer = client.post("/api/predict", files={"file": (name, photo(0), "image/png")})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["path"] == shown
@@ -328,7 +330,7 @@ def test_names_of_uploads_are_text(client: TestClient, name: str, shown: str) ->
     ],
 )  # fmt: skip
 def test_parameters_out_of_range_are_refused(client: TestClient, query: str) -> None:
-    answer = client.post(f"/api/look?{query}", content=photo(0), headers=PNG)
+    answer = client.post(f"/api/predict?{query}", content=photo(0), headers=PNG)
     assert answer.status_code in {400, 422}
     assert answer.json()["error"]
     assert "<script>" not in answer.text
@@ -341,7 +343,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def test_no_address_fails_in_a_way_that_nobody_foresaw(
+def test_no_address_fails_unexpectedly(
     client: TestClient, caplog: pytest.LogCaptureFixture, web_database: Database, tmp_path: Path
 ) -> None:
     """Every address there is, with hostile values as each of its parameters in turn: a sixth of them at each."""
@@ -355,7 +357,7 @@ def test_no_address_fails_in_a_way_that_nobody_foresaw(
         for method, described in methods.items()
         for parameter in described.get("parameters", [])
     }
-    assert ("/api/look", "post", "top_k", "query") in addresses
+    assert ("/api/predict", "post", "top_k", "query") in addresses
     failed = set()
     for number, (address, method, name, place) in enumerate(sorted(addresses)):
         for value in HOSTILE[number % 6 :: 6]:
@@ -400,9 +402,7 @@ WILD = st.one_of(
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_every_question_is_answered_as_described_whatever_is_asked(
-    client: TestClient, data: st.DataObject
-) -> None:
+def test_every_request_is_answered_as_documented(client: TestClient, data: st.DataObject) -> None:
     """Several parameters at once, plain and wild, of any address that answers and ends."""
     endless = {"/api/events"}
     questions = sorted(
@@ -421,7 +421,7 @@ def test_every_question_is_answered_as_described_whatever_is_asked(
     assert is_another or is_as_described(client, address, "get", answer), (answer.status_code, answer.text)
 
 
-def test_no_body_fails_in_a_way_that_nobody_foresaw(client: TestClient) -> None:
+def test_no_body_fails_unexpectedly(client: TestClient) -> None:
     bodies = [
         b"",
         b"{",
@@ -461,7 +461,7 @@ def test_no_bytes_bring_it_down(client: TestClient, noise: bytes, is_photo: bool
     """Odd bytes as a photo, and amid a photo."""
     whole = photo(0, kind="JPEG")
     data = whole[:200] + noise + whole[300:] if is_photo else noise
-    assert client.post("/api/look", content=data, headers=PNG).status_code in {200, 422}
+    assert client.post("/api/predict", content=data, headers=PNG).status_code in {200, 422}
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -522,7 +522,7 @@ def animation(frames: int) -> bytes:
     ],
 )
 def test_what_is_no_photo_is_refused(client: TestClient, data: bytes) -> None:
-    answer = client.post("/api/look", content=data, headers=PNG)
+    answer = client.post("/api/predict", content=data, headers=PNG)
     assert answer.status_code == 422
     assert answer.json()["outcome"] == "failed"
     assert answer.headers["content-type"] == "application/json"
@@ -530,10 +530,10 @@ def test_what_is_no_photo_is_refused(client: TestClient, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_what_hangs_on_a_photo_is_neither_looked_at_nor_given_back(client: TestClient, kind: str) -> None:
+def test_data_appended_to_a_photo_is_neither_read_nor_returned(client: TestClient, kind: str) -> None:
     """Phones hang films on photos, so it is no reason to refuse one; nothing of it is kept or comes back."""
     data = photo(0, kind=kind) + b"<script>alert(1)</script>PK\x03\x04" + bytes(100)
-    answer = client.post("/api/look", content=data, headers=PNG)
+    answer = client.post("/api/predict", content=data, headers=PNG)
     assert answer.json()["outcome"] == "tagged"
     assert "script" not in answer.text
 
@@ -551,11 +551,11 @@ def test_what_hangs_on_a_photo_is_neither_looked_at_nor_given_back(client: TestC
     ],
 )
 def test_small_files_that_unfold_into_much_fail_alone(client: TestClient, data: bytes) -> None:
-    answer = client.post("/api/look", content=data, headers=PNG)
+    answer = client.post("/api/predict", content=data, headers=PNG)
     assert answer.status_code in {200, 422}
     if answer.status_code == 422:
         assert answer.json()["kind"] != "internal"
-    assert client.post("/api/look", content=photo(0), headers=PNG).status_code == 200
+    assert client.post("/api/predict", content=photo(0), headers=PNG).status_code == 200
 
 
 # --- the wire and the token
@@ -565,11 +565,13 @@ def test_token_is_not_guessed_by_many_at_once(web_settings: Settings, web_databa
     with served(web_settings, web_database, TOKEN) as port:
         answers = [
             status(
-                said(port, request(port, "GET", "/api/openapi.json", f"Authorization: Bearer guess-{number}"))
+                output(
+                    port, request(port, "GET", "/api/openapi.json", f"Authorization: Bearer guess-{number}")
+                )
             )
             for number in range(30)
         ]
         assert set(answers) == {401, 429}
         assert answers.count(401) == 5
         forwarded = [f"Authorization: Bearer {TOKEN}", "X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1"]
-        assert status(said(port, request(port, "GET", "/api/openapi.json", *forwarded))) == 429
+        assert status(output(port, request(port, "GET", "/api/openapi.json", *forwarded))) == 429

@@ -6,24 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from library_photos import LibraryPhotos
-from served import HERE
 from sqlalchemy import update
 from starlette.testclient import TestClient
+from support.library_photos import LibraryPhotos
+from support.page_server import LOCAL_URL
 
-from tagger.backfill import Backfill, What, new_job
-from tagger.database import Database, open_database
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import Outcome, Priority, Target, job_items, photos, schedules
+from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job
+from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.enqueue.schedule_runs import list_runs, run_due_schedules
+from tagger.enqueue.schedules import add_schedule, list_schedules
 from tagger.errors import FailureKind, SettingsInvalid
-from tagger.ledger.filling import fill_job
+from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import create_job, finish_scan
-from tagger.schedules import add_schedule, list_runs, list_schedules, run_due
 from tagger.settings import Settings, load_settings
-from tagger.tables import Outcome, Priority, Target, job_items, photos, schedules
-from tagger.web.app import make_app
-from tagger.web.folders import key_of
-from tagger.web.permitted import MOST_OPEN
-from tagger.web.safety import Safety
-from tagger.writing.asked import WriteAsked
+from tagger.web.api.folders import folder_key
+from tagger.web.api.job_limits import MAX_OPEN_JOBS
+from tagger.web.app import create_app
+from tagger.web.http.access import AccessPolicy
 
 ClientWhere = Callable[..., TestClient]
 NIGHTLY = {"name": "nightly", "cron": "0 3 * * *", "what": "all"}
@@ -35,8 +36,8 @@ def client_where(web_settings: Settings, web_database: Database) -> ClientWhere:
 
     def make(database: Database = web_database, **given: Any) -> TestClient:
         settings = web_settings.model_copy(update=given)
-        app = make_app(settings, database, Safety("127.0.0.1", 8080))
-        return TestClient(app, base_url=HERE, raise_server_exceptions=False, follow_redirects=False)
+        app = create_app(settings, database, AccessPolicy("127.0.0.1", 8080))
+        return TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False, follow_redirects=False)
 
     return make
 
@@ -54,9 +55,9 @@ def allowed(tmp_path: Path) -> Path:
     return tmp_path / "allowed"
 
 
-def failed_job(database: Database, settings: Settings, write: WriteAsked | None = None) -> int:
+def failed_job(database: Database, settings: Settings, write: MetadataOptions | None = None) -> int:
     """A job made on the command line over all photos, all of which fail."""
-    new = new_job(database, settings, Backfill(What.ALL, write=write), Priority.BULK)
+    new = backfill_job(database, settings, Backfill(BackfillScope.ALL, write=write), Priority.BULK)
     job = create_job(database, new)
     fill_job(database, job, [photos.c.id > 0])
     finish_scan(database, job)
@@ -133,7 +134,7 @@ def test_what_fails_of_a_job_is_retried_only_where_all_of_it_is_inside(
 def test_a_schedule_that_goes_outside_is_not_run_from_the_page(
     client_where: ClientWhere, library: LibraryPhotos, web_database: Database, allowed: Path, is_under: bool
 ) -> None:
-    wanted = Backfill(What.ALL, under=(library.root,) if is_under else ())
+    wanted = Backfill(BackfillScope.ALL, under=(library.root,) if is_under else ())
     add_schedule(web_database, "nightly", "0 3 * * *", wanted, Priority.BULK, "UTC")
     inside = client_where(web_folders=[allowed])
     assert inside.post("/api/schedules/nightly/run-now").status_code == 403
@@ -145,7 +146,7 @@ def test_a_schedule_that_goes_outside_is_not_run_from_the_page(
 def test_a_schedule_that_scans_outside_is_not_run_from_the_page(
     client_where: ClientWhere, library: LibraryPhotos, web_database: Database, allowed: Path
 ) -> None:
-    wanted = Backfill(What.ALL, under=(allowed,), scan=(library.root,))
+    wanted = Backfill(BackfillScope.ALL, under=(allowed,), scan=(library.root,))
     add_schedule(web_database, "nightly", "0 3 * * *", wanted, Priority.BULK, "UTC")
     run = "/api/schedules/nightly/run-now"
     assert client_where(web_folders=[allowed]).post(run).status_code == 403
@@ -162,8 +163,8 @@ def test_a_scheduled_folder_that_became_a_link_is_not_followed(
 ) -> None:
     (allowed / "sub").mkdir()
     client = client_where(web_folders=None)
-    place = client.app.state.place  # type: ignore[attr-defined]
-    place.settings = place.settings.model_copy(update={"web_folders": [allowed]})
+    state = client.app.state.app_state  # type: ignore[attr-defined]
+    state.settings = state.settings.model_copy(update={"web_folders": [allowed]})
     kept = client.post("/api/schedules", json=NIGHTLY | {option: [str(allowed / "sub")]})
     assert kept.status_code == 201, kept.text
     assert "follows" not in kept.text
@@ -174,7 +175,7 @@ def test_a_scheduled_folder_that_became_a_link_is_not_followed(
     assert "nightly is now a link" in run.json()["error"]
     with web_database.write() as connection:
         connection.execute(update(schedules).values(next_due=list_runs(web_database, "nightly", 1)[0].due_at))
-    assert list(run_due(web_database, web_settings)) == []
+    assert list(run_due_schedules(web_database, web_settings)) == []
     notes = [each.note for each in list_runs(web_database, "nightly", 10)]
     assert notes == [run.json()["error"]] * 2
     assert {each["total"] for each in client.get("/api/status").json()["jobs"]} == {0}
@@ -184,7 +185,7 @@ def test_a_schedule_of_the_command_line_follows_its_links(
     client_where: ClientWhere, library: LibraryPhotos, web_database: Database, tmp_path: Path
 ) -> None:
     (tmp_path / "link").symlink_to(library.root)
-    wanted = Backfill(What.ALL, under=(tmp_path / "link",), scan=(tmp_path / "link",))
+    wanted = Backfill(BackfillScope.ALL, under=(tmp_path / "link",), scan=(tmp_path / "link",))
     add_schedule(web_database, "nightly", "0 3 * * *", wanted, Priority.BULK, "UTC")
     client = client_where(web_folders=[library.root])
     job = client.post("/api/schedules/nightly/run-now").json()["job"]
@@ -210,7 +211,7 @@ def test_no_more_is_offered_and_begun_than_may_be_written(
             client.post("/api/jobs", json={"paths": [str(library.root)], "write": way}),
             client.post("/api/backfills", json={"what": "all", "dry_run": True, "write": way}),
             client.post("/api/schedules", json=NIGHTLY | {"name": way, "write": way}),
-            client.post("/jobs/new", data={"folder": key_of(library.root), "write": way}),
+            client.post("/jobs/new", data={"folder": folder_key(library.root), "write": way}),
             client.post("/jobs/backfill", data={"what": "all", "write": way}),
             client.post("/jobs/schedules/new", data=NIGHTLY | {"name": f"{way} too", "write": way}),
         ]
@@ -220,11 +221,13 @@ def test_no_more_is_offered_and_begun_than_may_be_written(
 
 
 @pytest.mark.usefixtures("library")
-def test_photos_are_not_rewritten_from_the_page_unless_the_operator_said_so(
+def test_the_page_rewrites_photos_only_if_the_operator_allows_it(
     client_where: ClientWhere, web_database: Database, web_settings: Settings
 ) -> None:
-    embed = WriteAsked(Target.EMBED)
-    add_schedule(web_database, "nightly", "0 3 * * *", Backfill(What.ALL, write=embed), Priority.BULK, "UTC")
+    embed = MetadataOptions(Target.EMBED)
+    add_schedule(
+        web_database, "nightly", "0 3 * * *", Backfill(BackfillScope.ALL, write=embed), Priority.BULK, "UTC"
+    )
     job = failed_job(web_database, web_settings, embed)
     asked = (f"/api/jobs/{job}/retry", "/api/schedules/nightly/run-now", f"/jobs/{job}/retry")
     for address in asked:
@@ -242,9 +245,9 @@ def test_where_many_jobs_are_open_no_more_are_begun(
     client_where: ClientWhere, web_database: Database, web_settings: Settings
 ) -> None:
     job = failed_job(web_database, web_settings)
-    new = new_job(web_database, web_settings, Backfill(What.ALL), Priority.BULK)
-    opened = [create_job(web_database, new) for _ in range(MOST_OPEN - 1)]
-    add_schedule(web_database, "nightly", "0 3 * * *", Backfill(What.ALL), Priority.BULK, "UTC")
+    new = backfill_job(web_database, web_settings, Backfill(BackfillScope.ALL), Priority.BULK)
+    opened = [create_job(web_database, new) for _ in range(MAX_OPEN_JOBS - 1)]
+    add_schedule(web_database, "nightly", "0 3 * * *", Backfill(BackfillScope.ALL), Priority.BULK, "UTC")
     client = client_where()
     asked = ("/api/backfills", "/api/schedules/nightly/run-now", f"/api/jobs/{job}/retry")
     for address in asked:
@@ -272,11 +275,11 @@ def client_of_either(
 @pytest.mark.parametrize("word", ["a\0b", "a\nb", "\x1b[2J", "\x7f", "\x85"])
 def test_words_with_control_characters_are_refused(client_of_either: TestClient, word: str) -> None:
     client = client_of_either
-    said = {"landmark": "eiffel-tower", "verdict": "confirmed"}
+    output = {"landmark": "eiffel-tower", "verdict": "confirmed"}
     for address, sent in (
-        ("/api/photos/1/verdicts", said | {"by": word}),
-        ("/api/photos/1/verdicts", said | {"landmark": word}),
-        ("/api/verdicts", said | {"photos": [1], "landmark": word}),
+        ("/api/photos/1/verdicts", output | {"by": word}),
+        ("/api/photos/1/verdicts", output | {"landmark": word}),
+        ("/api/verdicts", output | {"photos": [1], "landmark": word}),
         ("/api/verdicts", {"verdict": "confirmed", "query": {"landmark": word}}),
         ("/api/verdicts", {"verdict": "confirmed", "query": {"country": word}}),
         ("/api/verdicts", {"verdict": "confirmed", "query": {"landmark": "eiffel-tower", "model": word}}),

@@ -1,4 +1,4 @@
-"""The library in a real browser: a grid that goes on as one scrolls, and pages that everybody can use."""
+"""The library in a browser: an endless grid, and accessible pages."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -6,19 +6,19 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from browser import open_browser, open_page, serving
-from library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from playwright.sync_api import Browser, Page, expect
-from served import settings_in
+from support.browser import open_page, serving
+from support.large_library import make_library
+from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
+from support.page_server import settings_in
 
-from bench.many_photos import make_library
-from tagger.database import Database, open_database
+from tagger.database.connection import Database, open_database
 from tagger.settings import Settings
-from tagger.web import overview
+from tagger.web.pages import overview
 
 MANY = 1200
 SHOWN = 1170  # some of them are gone, and some nobody looked at
-SMALLER = {"PAGE = 200": "PAGE = 50", "PAGES_KEPT = 30": "PAGES_KEPT = 6"}
+SMALLER = {"PAGE = 200": "PAGE = 50", "MAX_PAGES = 30": "MAX_PAGES = 6"}
 """Numbers of grid.js, so that this many photos are to it what a hundred thousand are to the real one."""
 TILES = """() => [...document.querySelectorAll("[data-grid] > li")].map((tile) => ({
   number: Number(tile.getAttribute("aria-posinset")), photo: tile.dataset.photo, empty: !tile.firstChild }))"""
@@ -27,12 +27,6 @@ ROWS_ON_SCREEN = """() => [...document.querySelectorAll("[data-grid] > li")].fil
 
 
 DRAWN = "() => document.querySelector('[data-grid]').style.paddingBottom !== ''"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +129,7 @@ def test_far_rows_leave_and_come_back_where_they_were(browser: Browser, many: st
 
 def test_a_grid_taller_than_browsers_draw_moves_its_window(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank") as page:
-        go_to_many(page, many, **{"TALLEST_PX = 8_000_000": "TALLEST_PX = 10_000"})
+        go_to_many(page, many, **{"MAX_HEIGHT_PX = 8_000_000": "MAX_HEIGHT_PX = 10_000"})
         scroll_to_the_end(page, SHOWN)
         assert page.evaluate("document.documentElement.scrollHeight") < 12_000
         page.wait_for_function(
@@ -183,7 +177,7 @@ def test_going_back_leads_to_where_one_was(browser: Browser, many: str) -> None:
         assert max(tile["number"] or 0 for tile in page.evaluate(TILES)) >= SHOWN // 2
 
 
-def test_a_server_that_is_away_is_said_and_asked_again(browser: Browser, many: str) -> None:
+def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: str) -> None:
     with browser.new_context() as context:
         page = context.new_page()  # it complains of what failed
         page.route("**/api/photos?*", lambda route: route.abort())
@@ -216,12 +210,12 @@ def test_covers_that_take_long_come_by_themselves(
     may_end, find_covers = Event(), overview.find_covers
     monkeypatch.setattr(overview, "find_covers", lambda database: may_end.wait(60) and find_covers(database))
     with serving(web_settings) as address, open_page(browser, f"{address}/library") as page:
-        expect(page.get_by_role("status").filter(has_text="Covers are being chosen")).to_be_visible()
+        expect(page.get_by_role("status").filter(has_text="Choosing covers")).to_be_visible()
         expect(page.locator(".cover img")).to_have_count(0)
         may_end.set()
         expect(page.locator(".cover img")).to_have_count(1, timeout=30_000)
-        expect(page.locator("#said")).to_have_text("1 landmark")
-        expect(page.get_by_text("Covers are being chosen")).to_have_count(0)
+        expect(page.locator("#summary")).to_have_text("1 landmark")
+        expect(page.get_by_text("Choosing covers")).to_have_count(0)
 
 
 def test_the_map_is_used_by_keyboard(browser: Browser, address: str) -> None:
@@ -238,7 +232,7 @@ def test_filters_make_an_address_that_can_be_shared(browser: Browser, address: s
         page.get_by_role("button", name="Show photos").click()
         expect(page.locator("[data-grid] > li")).to_have_count(2)
         assert page.url == f"{address}/photos?landmark=eiffel-tower"
-        page.get_by_role("link", name="Without Eiffel Tower").click()
+        page.get_by_role("link", name="Remove filter Eiffel Tower").click()
         expect(page.locator("[data-grid] > li")).to_have_count(4)
 
 

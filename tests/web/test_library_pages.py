@@ -1,4 +1,4 @@
-"""The library as it comes from the server: without script, with hostile names, empty, and with a hundred thousand photos."""
+"""The library as the server renders it: without JavaScript, with hostile names, empty, and with 100,000 photos."""
 # ruff: noqa: DTZ001 - cameras know no time zone
 
 import re
@@ -11,18 +11,19 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
-from served import HERE
 from sqlalchemy import event, update
 from starlette.testclient import TestClient
+from support.large_library import ROOT, make_library
+from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
+from support.page_server import LOCAL_URL
 
-from bench.many_photos import ROOT, make_library
-from tagger.database import Database, open_database
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import landmarks
+from tagger.query.covers import find_covers
 from tagger.settings import Settings
-from tagger.tables import landmarks
-from tagger.web.app import make_app
-from tagger.web.overview import Lately, find_covers
-from tagger.web.safety import Safety
+from tagger.web.app import create_app
+from tagger.web.http.access import AccessPolicy
+from tagger.web.pages.overview import CachedValue
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}.jpg"
 
@@ -51,7 +52,7 @@ def address_of(page: str, words: str) -> str:
 
 
 @pytest.mark.parametrize("path", ["/library", "/photos", "/map", "/unknown"])
-def test_without_photos_every_page_says_how_to_begin(client: TestClient, path: str) -> None:
+def test_without_photos_every_page_explains_how_to_start(client: TestClient, path: str) -> None:
     page = client.get(path)
     assert page.status_code == 200
     assert "No photos yet" in page.text
@@ -63,7 +64,7 @@ def test_without_landmarks_the_library_leads_to_what_is_unknown(
 ) -> None:
     library.photo("a.jpg", (EIFFEL, 0.2, False))
     page = client.get("/library").text
-    assert "No landmark was recognised yet" in page
+    assert "No landmarks recognised yet" in page
     assert 'href="/unknown"' in page
 
 
@@ -116,7 +117,7 @@ def test_search_folds_accents_and_case_and_knows_cities_and_countries(
     for path in ("/library", "/search"):
         page = client.get(path, params={"q": typed}).text
         assert sorted(covers_of(page)) == found
-        assert found or "fits" in page or "Nothing is named" in page
+        assert found or "No matching" in page or "No results for" in page
 
 
 def test_a_country_is_a_filter_with_an_address(client: TestClient, library: LibraryPhotos) -> None:
@@ -154,11 +155,11 @@ def test_links_alone_lead_through_all_photos(client: TestClient, library: Librar
         while True:
             page = client.get(address).text
             seen += tiles_of(page)
-            if "Next photos" not in page:
+            if "Next page" not in page:
                 break
-            address = address_of(page, "Next photos")
+            address = address_of(page, "Next page")
         assert seen == list(range(1, 131)), begin
-        assert address_of(page, "From the beginning") == begin
+        assert address_of(page, "First page") == begin
 
 
 def test_every_filter_has_a_field_and_stays_in_the_address(
@@ -187,7 +188,7 @@ def test_every_filter_has_a_field_and_stays_in_the_address(
         assert f'name="{name}"' in page
     assert "min_score=0.8" in address_of(page, "CSV")
     assert '<option value="0.8" selected>80\u202f%<' in page
-    without = client.get(address_of(page, "Without score from 80")).text
+    without = client.get(address_of(page, "Remove filter score from 80")).text
     assert tiles_of(without) == [1, 2]
 
 
@@ -224,23 +225,23 @@ def test_which_photos_are_chosen_by_one_field_and_named_by_their_option(
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "output"),
     [
         ("landmark=Eifel+Tower", "Did you mean eiffel-tower"),
-        ("near=Paris", "is no place"),
-        ("under=2003", "is no folder"),
-        ("contry=France", "there is no option contry; there are: landmark, country, near"),
-        ("after=nonsense", "Ask for the first page again"),
-        ("unknown=1&country=France", "leave one out"),
+        ("near=Paris", "is not a position"),
+        ("under=2003", "is not a folder"),
+        ("contry=France", "unknown option contry; valid options: landmark, country, near"),
+        ("after=nonsense", "Request the first page again"),
+        ("unknown=1&country=France", "cannot be combined"),
     ],
 )
 def test_a_wrong_filter_is_answered_with_what_to_do(
-    client: TestClient, library: LibraryPhotos, query: str, said: str
+    client: TestClient, library: LibraryPhotos, query: str, output: str
 ) -> None:
     page = client.get(f"/photos?{query}")
     assert page.status_code == 400
-    assert said in page.text
-    assert page.text.index(said) < page.text.index('<details class="card filters" open>')
+    assert output in page.text
+    assert page.text.index(output) < page.text.index('<details class="card filters" open>')
     for option in ("near", "under"):
         if query.startswith(option):
             assert f'value="{query.partition("=")[2]}"' in page.text
@@ -251,7 +252,7 @@ def test_unknown_photos_are_those_without_an_accepted_tag(client: TestClient, li
     library.photo("b.jpg", (EIFFEL, 0.2, False))
     assert tiles_of(client.get("/unknown").text) == [2]
     library.verdict("digest of b.jpg", GATE, "confirmed")
-    assert "Nothing is unknown" in client.get("/unknown").text
+    assert "No unknown photos" in client.get("/unknown").text
 
 
 def test_the_map_has_a_dot_and_a_line_for_each_landmark(client: TestClient, library: LibraryPhotos) -> None:
@@ -350,7 +351,7 @@ def test_first_views_of_a_large_library_pass_few_rows(many: str, web_settings: S
     settings = web_settings.model_copy(update={"database_url": many, "model": None})
     database = open_database(many)
     steps = _counted_steps(database)
-    with TestClient(make_app(settings, database, Safety()), base_url=HERE) as client:
+    with TestClient(create_app(settings, database, AccessPolicy()), base_url=LOCAL_URL) as client:
         for path in ("/photos", "/unknown", "/photos?any_rank=1", "/photos?taken_after=2001-06-01"):
             before = steps()
             assert len(tiles_of(client.get(path).text)) == 60
@@ -367,7 +368,7 @@ def test_the_photos_beside_one_in_a_large_library_are_found_in_few_steps(
     settings = web_settings.model_copy(update={"database_url": many, "model": None})
     database = open_database(many)
     query = options.format(root=ROOT)
-    with TestClient(make_app(settings, database, Safety()), base_url=HERE) as client:
+    with TestClient(create_app(settings, database, AccessPolicy()), base_url=LOCAL_URL) as client:
         known = client.get(f"/api/photos?{query}&limit=1000").json()["photos"]
         client.get(f"/photos/{known[500]['id']}?{query}")
         steps = _counted_steps(database)
@@ -396,16 +397,16 @@ def _counted_steps(database: Database) -> Callable[[], int]:
 # ---------- what takes a while ----------
 
 
-def test_nobody_waits_for_what_takes_long_and_it_is_there_later() -> None:
+def test_slow_counts_do_not_delay_the_page_and_appear_later() -> None:
     may_end = threading.Event()
-    found = Lately(lambda: may_end.wait(30), 1000.0)
+    found = CachedValue(lambda: may_end.wait(30), 1000.0)
     assert found.get(0.0) is None
     may_end.set()
     found.close()
     assert found.get(0.0) is True
 
 
-def test_what_is_old_is_shown_while_it_is_found_anew() -> None:
+def test_old_counts_are_shown_while_new_ones_are_computed() -> None:
     may_end = threading.Event()
     may_end.set()
     values = iter([1, 2])
@@ -414,14 +415,14 @@ def test_what_is_old_is_shown_while_it_is_found_anew() -> None:
         may_end.wait(30)
         return next(values)
 
-    found = Lately(find, 0.0)
+    found = CachedValue(find, 0.0)
     assert found.get(30.0) == 1
     found._stale_at_s = 0.0
     may_end.clear()
     assert found.get(0.0) == 1
     may_end.set()
     found.close()
-    assert found._found == 2
+    assert found._value == 2
 
 
 def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(
@@ -429,17 +430,17 @@ def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(
 ) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     may_end = threading.Event()
-    overview = client.app.state.place.overview  # type: ignore[attr-defined]
+    overview = client.app.state.overview  # type: ignore[attr-defined]
     counts = overview._counts
-    overview._counts = Lately(lambda: may_end.wait(30) and None, 1.0)
+    overview._counts = CachedValue(lambda: may_end.wait(30) and None, 1.0)
     page = client.get("/library").text
     assert covers_of(page) == ["Eiffel Tower"]
-    assert "Photos are being counted" in page
+    assert "Counting photos" in page
     assert 'hx-trigger="load delay:1s"' in page
     overview._counts, overview._covers = counts, overview._counts
     page = client.get("/library").text
     assert "1 photo<" in page
-    assert "Covers are being chosen" in page
-    assert "being counted" not in page
+    assert "Choosing covers" in page
+    assert "Counting photos" not in page
     assert 'hx-trigger="load delay:1s"' in page
     may_end.set()

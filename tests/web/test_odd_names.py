@@ -1,18 +1,17 @@
-"""Names that were never meant for a page, on every page of the library: they are text, and nothing grows wider than the screen."""
+"""Hostile and long names on every page of the library are text, and no page gets wider than the screen."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from browser import DESKTOP, PHONE, Screen, open_browser, open_page, serving
-from library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from playwright.sync_api import Browser, Page
 from sqlalchemy import update
+from support.browser import DESKTOP, PHONE, Screen, open_page, serving
+from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
-from tagger.database import Database
+from tagger.database.connection import Database
+from tagger.database.tables import landmarks
 from tagger.settings import Settings
-from tagger.tables import landmarks
 
 MARKUP = "<img src=x onerror=\"document.title='run'\">'&amp;{{7*7}}"
 LONG = "without-any-break" * 14
@@ -31,12 +30,6 @@ TOO_WIDE = """() => [...document.querySelectorAll("body *")].filter((each) => {
 }).map((each) => each.outerHTML.slice(0, 150))"""
 CUT_OFF = """() => [...document.querySelectorAll(".card, .cover, .page-head, dd, .chips > ul")]
   .filter((each) => each.checkVisibility() && each.scrollWidth > each.clientWidth + 1).map((each) => each.outerHTML.slice(0, 150))"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -77,18 +70,18 @@ def test_odd_names_are_text_and_make_nothing_wider(
             is_text_and_fits(page, path)
         page.keyboard.press("n")
         page.get_by_label("Landmark, city or country").fill("break")
-        page.locator("[data-found] button").first.wait_for()
+        page.locator("[data-results] button").first.wait_for()
         is_text_and_fits(page, "the dialog")
 
 
-def test_a_name_in_words_of_the_script_is_text(
+def test_a_name_with_script_syntax_is_text(
     browser: Browser, library: LibraryPhotos, web_settings: Settings
 ) -> None:
     with serving(web_settings) as address, open_page(browser, f"{address}/photos/1", screen=PHONE) as page:
         page.keyboard.press("r")
-        said = page.locator("#said")
-        said.filter(has_text="rejected").wait_for(state="attached")
-        assert MARKUP in (said.text_content() or "")
+        output = page.locator("#announcement")
+        output.filter(has_text="rejected").wait_for(state="attached")
+        assert MARKUP in (output.text_content() or "")
         is_text_and_fits(page, "a word")
         page.goto(f"{address}/landmarks/{EIFFEL}")
         page.get_by_role("button", name="Select").click()

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from library_photos import EIFFEL, GATE, LibraryPhotos
 from pydantic import TypeAdapter
-from served import photo
 from starlette.testclient import TestClient
+from support.library_photos import EIFFEL, GATE, LibraryPhotos
+from support.page_server import photo
 
-from tagger.cli.output import Format, write_documents
-from tagger.database import Database
+from tagger.cli.output.formats import Format, write_documents
+from tagger.database.connection import Database
 from tagger.settings import Settings
-from tagger.verdict_documents import VERDICT_COLUMNS, verdict_document
 from tagger.verdicts import VerdictFilter, list_verdicts
-from tagger.web.api import shapes
-from tagger.web.api.routing import Problem
+from tagger.verdicts.documents import VERDICT_COLUMNS, verdict_document
+from tagger.web.api import schemas
+from tagger.web.api.routes import Problem
 
 STREAMS = ("csv", "ndjson", "geojson", "image", "thumbnail", "events")
 
@@ -38,60 +38,60 @@ NIGHTLY = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged"}
 
 Asking = Callable[[TestClient, LibraryPhotos], Any]
 ANSWERS: dict[str, tuple[Any, Asking]] = {
-    "photos": (shapes.PhotoPage, lambda client, _: client.get("/api/photos?any_rank=1&limit=1")),
-    "one photo": (shapes.WholePhoto, lambda client, _: client.get("/api/photos/1")),
-    "a photo nobody looked at": (shapes.WholePhoto, lambda client, _: client.get("/api/photos/3")),
-    "models": (list[shapes.Model], lambda client, _: client.get("/api/models")),
-    "a word": (shapes.GivenVerdict, lambda client, _: client.post("/api/photos/1/verdicts", json=WORD)),
+    "photos": (schemas.PhotoPage, lambda client, _: client.get("/api/photos?any_rank=1&limit=1")),
+    "one photo": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/1")),
+    "a photo nobody looked at": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/3")),
+    "models": (list[schemas.Model], lambda client, _: client.get("/api/models")),
+    "a word": (schemas.VerdictResult, lambda client, _: client.post("/api/photos/1/verdicts", json=WORD)),
     "a word taken back": (
-        shapes.GivenVerdict,
+        schemas.VerdictResult,
         lambda client, _: client.request("DELETE", "/api/photos/1/verdicts", json=WORD),
     ),
-    "words": (shapes.VerdictPage, lambda client, _: client.get("/api/verdicts")),
+    "words": (schemas.VerdictPage, lambda client, _: client.get("/api/verdicts")),
     "a word on many": (
-        shapes.GivenToMany,
+        schemas.PhotosVerdictResult,
         lambda client, _: client.post("/api/verdicts", json=WORD | {"photos": [1, 2, 3]}),
     ),
     "a word on a query": (
-        shapes.GivenToQuery,
+        schemas.QueryVerdictResult,
         lambda client, _: client.post(
             "/api/verdicts", json={"verdict": "rejected", "query": {"landmark": EIFFEL}}
         ),
     ),
     "words taken back": (
-        shapes.TakenBack,
+        schemas.WithdrawnVerdicts,
         lambda client, _: client.request("DELETE", "/api/verdicts", json=WORD | {"photos": [1]}),
     ),
     "a look": (
-        shapes.Look,
-        lambda client, _: client.post("/api/look", content=photo(), headers={"content-type": "image/png"}),
+        schemas.Prediction,
+        lambda client, _: client.post("/api/predict", content=photo(), headers={"content-type": "image/png"}),
     ),
     "a look at nothing": (
-        shapes.FailedLook,
-        lambda client, _: client.post("/api/look", content=b"no", headers={"content-type": "image/png"}),
+        schemas.FailedPrediction,
+        lambda client, _: client.post("/api/predict", content=b"no", headers={"content-type": "image/png"}),
     ),
-    "status": (shapes.Status, lambda client, _: client.get("/api/status")),
+    "status": (schemas.Status, lambda client, _: client.get("/api/status")),
     "a job": (
-        shapes.Job,
+        schemas.Job,
         lambda client, library: client.post("/api/jobs", json={"paths": [str(library.root)]}),
     ),
-    "a job that is let go on": (shapes.Job, lambda client, _: client.post("/api/jobs/1/resume")),
-    "nothing to retry": (shapes.NothingToRetry, lambda client, _: client.post("/api/jobs/1/retry")),
-    "failures": (shapes.FailurePage, lambda client, _: client.get("/api/jobs/1/failures")),
+    "a job that is let go on": (schemas.Job, lambda client, _: client.post("/api/jobs/1/resume")),
+    "nothing to retry": (schemas.NothingToRetry, lambda client, _: client.post("/api/jobs/1/retry")),
+    "failures": (schemas.FailurePage, lambda client, _: client.get("/api/jobs/1/failures")),
     "a backfill that is counted": (
-        shapes.CountedBackfill,
+        schemas.CountedBackfill,
         lambda client, _: client.post("/api/backfills", json={"what": "all", "dry_run": True}),
     ),
-    "a schedule": (shapes.Schedule, lambda client, _: client.post("/api/schedules", json=NIGHTLY)),
-    "schedules": (list[shapes.Schedule], lambda client, _: client.get("/api/schedules")),
-    "a run": (shapes.Run, lambda client, _: client.post("/api/schedules/nightly/run-now")),
-    "runs": (list[shapes.Run], lambda client, _: client.get("/api/schedules/nightly/history")),
+    "a schedule": (schemas.Schedule, lambda client, _: client.post("/api/schedules", json=NIGHTLY)),
+    "schedules": (list[schemas.Schedule], lambda client, _: client.get("/api/schedules")),
+    "a run": (schemas.Run, lambda client, _: client.post("/api/schedules/nightly/run-now")),
+    "runs": (list[schemas.Run], lambda client, _: client.get("/api/schedules/nightly/history")),
     "what is not there": (Problem, lambda client, _: client.get("/api/photos/99")),
     "a value that means nothing": (Problem, lambda client, _: client.get("/api/photos?min_score=2")),
 }
 
 
-def test_answers_have_the_shape_that_is_said_of_them(client: TestClient, library: LibraryPhotos) -> None:
+def test_answers_match_their_documented_schema(client: TestClient, library: LibraryPhotos) -> None:
     for name, (shape, ask) in ANSWERS.items():
         document = ask(client, library).json()
         assert _keys(TypeAdapter(shape).validate_python(document)) == _keys(document), name
@@ -106,7 +106,7 @@ def test_an_option_that_there_is_not_is_a_mistake(
     assert library
     answer = client.get(address)
     assert answer.status_code == 422
-    assert "There is no option" in answer.json()["error"]
+    assert "Unknown option" in answer.json()["error"]
 
 
 def test_every_answer_and_every_error_is_described(client: TestClient) -> None:

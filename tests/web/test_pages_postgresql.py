@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from folders import TaggedFolder
-from library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
-from served import HERE, settings_in
 from starlette.testclient import TestClient
+from support.colour_folders import TaggedFolder
+from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
+from support.page_server import LOCAL_URL, settings_in
 
-from tagger.backfill import Backfill, What
-from tagger.cli import console
 from tagger.cli.main import main
-from tagger.database import Database, open_database
-from tagger.schedules import add_schedule
+from tagger.cli.output import console
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import Priority
+from tagger.enqueue.backfill import Backfill, BackfillScope
+from tagger.enqueue.schedules import add_schedule
 from tagger.settings import Settings
-from tagger.tables import Priority
-from tagger.web.app import make_app
-from tagger.web.safety import Safety
+from tagger.web.app import create_app
+from tagger.web.http.access import AccessPolicy
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 VIEWS = (
@@ -60,8 +60,8 @@ def fill(database: Database, settings: Settings, root: Path) -> None:
 
 
 def client_of(stack: ExitStack, settings: Settings, database: Database) -> TestClient:
-    app = make_app(settings, database, Safety("127.0.0.1", 8080, None, settings.web_upload_bytes))
-    return stack.enter_context(TestClient(app, base_url=HERE, raise_server_exceptions=False))
+    app = create_app(settings, database, AccessPolicy("127.0.0.1", 8080, None, settings.web_upload_bytes))
+    return stack.enter_context(TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False))
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_pages_and_answers_do_not_tell_which_database_there_is(
         assert on_postgresql.text == on_sqlite.text, view
 
 
-def test_a_word_does_the_same_on_both(clients: list[TestClient]) -> None:
+def test_a_verdict_does_the_same_on_both(clients: list[TestClient]) -> None:
     said: list[list[Any]] = []
     for client in clients:
         one = {"landmark": GATE, "verdict": "confirmed", "by": "ada"}
@@ -119,7 +119,7 @@ def typed(
 
     def run(*words: object) -> Any:
         monkeypatch.setattr(sys, "argv", ["tagger", *map(str, words), "--json"])
-        monkeypatch.setattr(console.loudness, "level", 0)
+        monkeypatch.setattr(console.verbosity, "level", 0)
         capfdbinary.readouterr()
         with suppress(SystemExit):
             main()
@@ -128,7 +128,7 @@ def typed(
     return run
 
 
-def test_the_api_says_what_the_commands_print(
+def test_the_api_returns_what_the_commands_print(
     client: TestClient, web_database: Database, tmp_path: Path, typed: Callable[..., Any]
 ) -> None:
     (tmp_path / "library").mkdir()
@@ -136,7 +136,7 @@ def test_the_api_says_what_the_commands_print(
     photos = [folder.draw(f"{n}.jpg", n % 3, shade=n) for n in range(6)]
     (folder.folder / "broken.jpg").write_bytes(b"\xff\xd8no photo")
     folder.tag()
-    nightly = Backfill(What.UNTAGGED)
+    nightly = Backfill(BackfillScope.UNTAGGED)
     add_schedule(web_database, "every / night", "0 3 * * *", nightly, Priority.BULK, "Europe/Paris")
     client.post("/api/photos/1/verdicts", json={"landmark": GATE, "verdict": "rejected", "by": "ada"})
 

@@ -4,14 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from sqlalchemy import select
 from starlette.testclient import TestClient
-from written import SIDECAR, WrittenFolder
+from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
+from support.written_folder import SIDECAR, WrittenFolder
 
-from tagger.database import Database
+from tagger.database.connection import Database
+from tagger.database.tables import Runner, photos
 from tagger.settings import Settings
-from tagger.tables import Runner, photos
 
 
 @pytest.fixture
@@ -46,10 +46,10 @@ def test_copies_are_named(client: TestClient, library: LibraryPhotos) -> None:
 def test_what_was_written_into_metadata_is_named(client: TestClient, folder: WrittenFolder) -> None:
     folder.draw("a.jpg")
     folder.tag()
-    assert "nothing into metadata" in page_of(client, folder, "a.jpg")
+    assert "no metadata" in page_of(client, folder, "a.jpg")
     assert folder.write(SIDECAR) == {"a.jpg": "written"}
     page = page_of(client, folder, "a.jpg")
-    assert "nothing into metadata" not in page
+    assert "no metadata" not in page
     assert "a.jpg.xmp</bdi> (sidecar, " in page or "a.xmp</bdi> (sidecar, " in page
 
 
@@ -57,12 +57,12 @@ def test_a_job_that_has_still_to_look_at_it_is_named(client: TestClient, folder:
     folder.draw("a.jpg")
     job = folder.record(runner=Runner.WORKERS)
     page = page_of(client, folder, "a.jpg")
-    assert "Not looked at yet" in page
-    assert f'<a href="/jobs/{job}">Job {job}</a> has still to look at it' in page
+    assert "Not classified yet" in page
+    assert f'<a href="/jobs/{job}">Job {job}</a> has yet to classify it' in page
     assert "data-name-another" not in page  # nothing is known of its picture yet
     folder.work(job)
     page = page_of(client, folder, "a.jpg")
-    assert "has still to look at it" not in page
+    assert "has yet to classify it" not in page
     assert f'<a href="/jobs/{job}">Job {job}</a>: tagged' in page
     again = folder.record_to_write(None, runner=Runner.WORKERS, again=True)
     page = page_of(client, folder, "a.jpg")
@@ -70,47 +70,45 @@ def test_a_job_that_has_still_to_look_at_it_is_named(client: TestClient, folder:
     assert "notice--open" not in page
 
 
-def test_why_a_photo_failed_is_said(client: TestClient, folder: WrittenFolder) -> None:
+def test_a_failed_photo_shows_the_reason(client: TestClient, folder: WrittenFolder) -> None:
     whole = folder.draw("a.jpg").read_bytes()
     (folder.folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     folder.tag()
     page = page_of(client, folder, "cut.jpg")
-    assert "Could not be looked at" in page
+    assert "Could not be processed" in page
     assert "data-name-another" not in page
     assert "data-name-another" in page_of(client, folder, "a.jpg")
     assert "The file ends before the image does." in page
     assert (
         "/thumbnail?size=512" in page
     )  # which says so as a picture; a browser may show nothing of the file itself
-    assert "Could not be looked at" not in page_of(client, folder, "a.jpg")
+    assert "Could not be processed" not in page_of(client, folder, "a.jpg")
 
 
-def test_while_its_disk_is_away_a_photo_says_so_and_can_be_judged(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_photo_on_an_unavailable_disk_accepts_verdicts(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
     assert "is away" not in client.get(f"/photos/{number}").text
     shutil.move(library.root, library.root.with_name("elsewhere"))
     page = client.get(f"/photos/{number}").text
-    assert f"The folder {library.root} is away. Mount the disk" in page
+    assert f"The folder {library.root} is not available. Mount the disk" in page
     assert "Confirm" in page
 
 
-def test_a_file_that_is_gone_is_said(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_missing_file_is_reported(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
     library.file("b.jpg", (GATE, 0.9, True))
     (library.root / "a.jpg").unlink()
-    assert "There is no such file any more" in client.get(f"/photos/{number}").text
+    assert "The file no longer exists" in client.get(f"/photos/{number}").text
     library.gone("a.jpg")
     assert "<dt>Gone</dt><dd>since 2026-03-01" in client.get(f"/photos/{number}").text
 
 
-def test_a_photo_in_which_nothing_was_recognised_says_so(client: TestClient, library: LibraryPhotos) -> None:
+def test_an_unknown_photo_is_described_as_such(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.2, False))
     page = client.get(f"/photos/{number}").text
-    assert "None of them" in page
+    assert "No landmark" in page
     assert "map-pin" not in page
     client.post(f"/photos/{number}/verdict", data={"landmark": GATE})
     page = client.get(f"/photos/{number}").text
-    assert "None of them" not in page
+    assert "No landmark" not in page
     assert "Brandenburg Gate on the world map" in page

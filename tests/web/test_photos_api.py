@@ -1,4 +1,4 @@
-"""Photos through the API: the same answers as the command line's, and pictures that nothing but a number names."""
+"""Photos through the API: the documents of the command line, and images addressed by id alone."""
 # ruff: noqa: DTZ001 - cameras know no time zone
 
 import csv
@@ -9,11 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from library_photos import EIFFEL, GATE, LibraryPhotos, decoded, picture
 from starlette.testclient import TestClient
+from support.library_photos import EIFFEL, GATE, LibraryPhotos, decoded, picture
 
-from tagger.cli.output import Format, write_landmarks, write_photos
-from tagger.database import Database
+from tagger.cli.output.formats import Format
+from tagger.cli.output.photos import write_landmarks, write_photos
+from tagger.database.connection import Database
 from tagger.query import PhotoQuery, find_tagged, landmark_counts
 from tagger.settings import Settings
 
@@ -37,7 +38,7 @@ def test_a_list_has_the_documents_of_the_command_line(client: TestClient, librar
     ]
 
 
-def test_a_list_goes_on_where_the_page_before_ended(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_list_continues_after_the_previous_page(client: TestClient, library: LibraryPhotos) -> None:
     for n in range(7):
         library.photo(f"{n}.jpg", (EIFFEL, 0.9, True))
     seen, after = [], {}
@@ -90,14 +91,14 @@ def test_photos_under_a_folder(client: TestClient, library: LibraryPhotos) -> No
     ("options", "status", "said"),
     [
         ({"landmark": "Eifel Tower"}, 404, "Did you mean eiffel-tower"),
-        ({"near": "north"}, 400, "is no place"),
-        ({"radius_km": "5"}, 400, "needs near"),
-        ({"taken_after": "yesterday"}, 400, "is no date"),
-        ({"taken_after": "2026-01-01T00:00Z"}, 400, "no time zone"),
+        ({"near": "north"}, 400, "is not a position"),
+        ({"radius_km": "5"}, 400, "needs a position"),
+        ({"taken_after": "yesterday"}, 400, "is not a date"),
+        ({"taken_after": "2026-01-01T00:00Z"}, 400, "time zone"),
         ({"under": "photos/../.."}, 400, "whole path"),
-        ({"under": "/photos\0"}, 400, "no text"),
-        ({"unknown": "1", "landmark": EIFFEL}, 400, "leave one out"),
-        ({"untagged": "1", "any_rank": "1"}, 400, "leave one out"),
+        ({"under": "/photos\0"}, 400, "control characters"),
+        ({"unknown": "1", "landmark": EIFFEL}, 400, "cannot be combined"),
+        ({"untagged": "1", "any_rank": "1"}, 400, "cannot be combined"),
         ({"min_score": "2"}, 422, "min_score"),
         ({"limit": "1001"}, 422, "limit"),
         ({"limit": "0"}, 422, "limit"),
@@ -132,7 +133,7 @@ def test_csv_of_many_photos_is_complete(client: TestClient, library: LibraryPhot
     assert len(rows) == 61
 
 
-def test_one_photo_is_told_as_show_tells_it(client: TestClient, library: LibraryPhotos) -> None:
+def test_one_photo_is_returned_as_show_prints_it(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.1, False))
     library.verdict(client.get(f"/api/photos/{number}").json()["digest"], EIFFEL, "confirmed")
     known = client.get(f"/api/photos/{number}").json()
@@ -187,9 +188,7 @@ def test_what_is_no_image_is_never_sent(client: TestClient, library: LibraryPhot
     assert "web page" in answer.json()["error"]
 
 
-def test_a_file_that_is_gone_and_a_root_that_is_away_are_told_apart(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_missing_file_and_an_unavailable_root_differ(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
     library.file("b.jpg", (EIFFEL, 0.9, True))
     (library.root / "a.jpg").unlink()
@@ -248,7 +247,7 @@ def test_a_photo_that_was_edited_since_is_shown_as_it_is_now(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
-def test_a_pipe_holds_nobody_up(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_named_pipe_blocks_no_request(client: TestClient, library: LibraryPhotos) -> None:
     os.mkfifo(library.root / "a.jpg")
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     assert client.get(f"/api/photos/{number}/image").status_code == 404

@@ -1,6 +1,5 @@
-"""Previews of photos that browsers do not show: made one at a time, and nobody else waits for them."""
+"""Previews of formats that browsers do not show: made one at a time, without blocking other requests."""
 
-import asyncio
 import socket
 import threading
 import time
@@ -10,15 +9,17 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from library_photos import EIFFEL, LibraryPhotos, picture
-from served import served
+from anyio.from_thread import start_blocking_portal
 from starlette.requests import ClientDisconnect
+from support.library_photos import EIFFEL, LibraryPhotos, picture
+from support.page_server import served
 
-from tagger.database import Database
+from tagger.database.connection import Database
+from tagger.query.stored_photos import StoredPhoto
 from tagger.settings import Settings
-from tagger.web.api.photos import SentFile
-from tagger.web.stored import StoredPhoto, open_stored
-from tagger.web.thumbnails import Thumbnails
+from tagger.web.api.photo_images import FileResponse
+from tagger.web.media.photo_files import open_stored
+from tagger.web.media.thumbnails import Thumbnails
 
 MORE_THAN_THREADS = 60
 
@@ -46,7 +47,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowPreviews]:
     previews.go_on.set()
 
 
-def test_whoever_waits_for_a_preview_holds_up_nobody_and_is_not_waited_for(
+def test_waiting_for_a_preview_blocks_no_other_request(
     web_database: Database, web_settings: Settings, slow: SlowPreviews, tmp_path: Path
 ) -> None:
     library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
@@ -82,16 +83,18 @@ def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(
     assert b"".join(opened.blocks()) == data
 
 
-def test_a_file_is_closed_though_nobody_takes_its_first_byte(tmp_path: Path) -> None:
+def test_a_file_is_closed_if_the_client_reads_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(picture())
     opened = open_stored(StoredPhoto(1, tmp_path, tmp_path / "a.jpg", *_state(tmp_path / "a.jpg"), None))
 
     async def gone(_message: object) -> None:
         raise OSError
 
-    answer = SentFile(opened, "image/jpeg", {})
-    with suppress(ClientDisconnect):
-        asyncio.run(answer({"type": "http", "asgi": {"spec_version": "2.4"}}, gone, gone))  # type: ignore[arg-type]
+    response = FileResponse(opened, "image/jpeg", {})
+    scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
+    # In another thread: the browser of other tests runs an event loop in this one.
+    with suppress(ClientDisconnect), start_blocking_portal() as portal:
+        portal.call(response, scope, gone, gone)
     assert opened.file.closed
 
 

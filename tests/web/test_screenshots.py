@@ -1,24 +1,15 @@
-"""The pictures of the page: those that its tour shows are those that the script takes, and it takes them as they should be."""
+"""The screenshots: the tour shows those that the script takes, in the right size."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from browser import open_browser
-from drawn_library import draw_library
-from drawn_model import learn_landmarks
 from PIL import Image
 from playwright.sync_api import Browser
-from screenshots import PICTURED, PICTURES, take, toured
-from shown_library import shown_library
+from support.demo_library import demo_library
+from support.drawn_library import draw_library
+from support.drawn_model import learn_landmarks
+from support.screenshots import PICTURED, PICTURES, take, toured
 
 MOST_BYTES = 2_500_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
 
 
 def test_every_picture_of_the_tour_is_one_that_the_script_takes() -> None:
@@ -36,7 +27,7 @@ def test_pictures_are_taken_of_a_drawn_library(browser: Browser, tmp_path: Path)
     draw_library(tmp_path / "Pictures", most=6)
     learn_landmarks(tmp_path / "drawn.pt", each=8)
     wanted = ["library-phone", "jobs-phone"]
-    with shown_library(tmp_path, tmp_path / "drawn.pt") as library:
+    with demo_library(tmp_path, tmp_path / "drawn.pt") as library:
         take(browser, library, tmp_path / "out", wanted)
     taken = sorted((tmp_path / "out").iterdir())
     assert sorted(path.stem for path in taken) == sorted(wanted)

@@ -1,21 +1,21 @@
-"""Signing in as a person does, in a real browser: led there, back to what was asked for, and without a way in for scripts."""
+"""Signing in with a browser: redirect to the form, back to the requested page, no access for scripts."""
 
 from pathlib import Path
 
 import pytest
-from browser import DESKTOP, PHONE, Screen, axe_findings, open_browser, open_page, serving
-from served import TOKEN
+from playwright.sync_api import Browser
+from support.browser import DESKTOP, PHONE, Screen, axe_findings, open_page, serving
+from support.page_server import TOKEN
 
 from tagger.settings import Settings
 
 
 @pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
-def test_person_signs_in_and_sees_what_was_asked_for(
-    web_settings: Settings, screen: Screen, tmp_path: Path
+def test_signing_in_leads_to_the_requested_page(
+    web_settings: Settings, browser: Browser, screen: Screen, tmp_path: Path
 ) -> None:
     with (
         serving(web_settings, token=TOKEN) as address,
-        open_browser() as browser,
         open_page(browser, f"{address}/library?country=France", screen=screen) as page,
     ):
         assert page.url.startswith(f"{address}/sign-in?next=")
@@ -27,8 +27,10 @@ def test_person_signs_in_and_sees_what_was_asked_for(
         assert page.evaluate("document.cookie") == ""
 
 
-def test_wrong_token_is_said_where_it_was_typed(web_settings: Settings, tmp_path: Path) -> None:
-    with serving(web_settings, token=TOKEN) as address, open_browser() as browser:
+def test_a_wrong_token_is_reported_beside_its_field(
+    web_settings: Settings, browser: Browser, tmp_path: Path
+) -> None:
+    with serving(web_settings, token=TOKEN) as address:
         context = browser.new_context(color_scheme="dark")
         page = context.new_page()
         page.goto(f"{address}/sign-in")
@@ -40,29 +42,35 @@ def test_wrong_token_is_said_where_it_was_typed(web_settings: Settings, tmp_path
         context.close()
 
 
-def test_page_that_is_not_there_says_so_and_leads_on(web_settings: Settings, tmp_path: Path) -> None:
-    with serving(web_settings) as address, open_browser() as browser:
-        page = browser.new_page()
+def test_a_missing_page_links_to_the_library(
+    web_settings: Settings, browser: Browser, tmp_path: Path
+) -> None:
+    with serving(web_settings) as address:
+        context = browser.new_context()
+        page = context.new_page()
         page.goto(f"{address}/no-such-page")
         assert axe_findings(page) == []
         page.screenshot(path=tmp_path / "missing.png")
         page.get_by_role("link", name="Go to the library").click()
         page.wait_for_url(f"{address}/library")
+        context.close()
 
 
-def test_another_sites_page_reaches_nothing_through_a_browser(web_settings: Settings) -> None:
+def test_another_sites_page_reaches_nothing_through_a_browser(
+    web_settings: Settings, browser: Browser
+) -> None:
     """The page is open, and a page of another site, in the same browser, tries to use that."""
     tries = """async (address) => {
         const post = (path, body) => fetch(address + path, {method: "POST", body, mode: "no-cors", credentials: "include"});
         const read = async (path) => { try { return (await fetch(address + path)).status } catch { return "kept away" } };
-        await post("/api/look", "{}").catch(() => null);
+        await post("/api/predict", "{}").catch(() => null);
         const picture = new Promise((told) => {
             const image = new Image(); image.onload = () => told("shown"); image.onerror = () => told("kept away");
             image.src = address + "/static/icon.svg";
         });
         return [await read("/api/landmarks"), await read("/static/app.css"), await picture];
     }"""
-    with serving(web_settings) as address, open_browser() as browser:
+    with serving(web_settings) as address:
         page = browser.new_page()
         answers: list[int] = []
         page.on("response", lambda response: answers.append(response.status))
@@ -72,3 +80,4 @@ def test_another_sites_page_reaches_nothing_through_a_browser(web_settings: Sett
         page.goto("http://evil.example/")
         assert page.evaluate(tries, address) == ["kept away"] * 3
         assert not {200, 204, 304} & set(answers[1:])
+        page.close()

@@ -6,15 +6,16 @@ import time
 from pathlib import Path
 
 import pytest
-from library_photos import EIFFEL, LibraryPhotos, decoded, picture
 from PIL import Image
 from starlette.testclient import TestClient
+from support.library_photos import EIFFEL, LibraryPhotos, decoded, picture
 
-from tagger.database import Database
+from tagger.database.connection import Database
+from tagger.query.stored_photos import stored_photo
 from tagger.settings import Settings
-from tagger.web.disk_cache import DiskCache
-from tagger.web.stored import NotShown, stored_photo
-from tagger.web.thumbnails import Thumbnails, ThumbnailSize
+from tagger.web.media.disk_cache import DiskCache
+from tagger.web.media.photo_files import PhotoUnavailable
+from tagger.web.media.thumbnails import Thumbnails, ThumbnailSize
 
 IN_PAGE = {"accept": "image/avif,image/webp,*/*", "sec-fetch-dest": "image"}
 
@@ -61,7 +62,7 @@ def test_a_thumbnail_is_upright(client: TestClient, library: LibraryPhotos) -> N
     assert made.getpixel((128, 220)) < 50
 
 
-def test_an_address_with_the_digest_is_kept_for_ever_and_another_is_asked_again(
+def test_addresses_with_the_digest_are_immutable_and_others_revalidated(
     client: TestClient, library: LibraryPhotos
 ) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
@@ -93,7 +94,7 @@ def test_copies_share_a_thumbnail(client: TestClient, library: LibraryPhotos) ->
     assert client.get(f"/api/photos/{second}/thumbnail").content == made
 
 
-def test_a_photo_nobody_looked_at_has_one_and_an_edited_photo_a_new_one(
+def test_unclassified_photos_have_thumbnails_and_edited_ones_get_new_ones(
     client: TestClient, library: LibraryPhotos
 ) -> None:
     unread = library.file("new.jpg", looked=False)
@@ -116,13 +117,13 @@ def test_a_photo_nobody_looked_at_has_one_and_an_edited_photo_a_new_one(
     ],
     ids=["text", "cut off", "too large"],
 )
-def test_what_cannot_be_decoded_says_why_and_shows_something_in_a_page(
+def test_an_undecodable_photo_has_a_reason_and_a_placeholder(
     client: TestClient, library: LibraryPhotos, data: bytes, status: int, kind: str
 ) -> None:
     number = library.file("a.jpg", looked=False, data=data)
-    said = client.get(f"/api/photos/{number}/thumbnail")
-    assert (said.status_code, said.json()["kind"]) == (status, kind)
-    assert said.json()["error"].endswith(".")
+    output = client.get(f"/api/photos/{number}/thumbnail")
+    assert (output.status_code, output.json()["kind"]) == (status, kind)
+    assert output.json()["error"].endswith(".")
     shown = client.get(f"/api/photos/{number}/thumbnail", headers=IN_PAGE)
     assert (shown.status_code, shown.headers["content-type"]) == (200, "image/png")
     assert decoded(shown.content).size == (256, 256)
@@ -160,11 +161,11 @@ def test_a_file_that_cannot_be_decoded_is_tried_once(
     number = library.file("a.jpg", looked=False, data=b"\xff\xd8\xff" + b"\0" * 500)
     thumbnails = Thumbnails(tmp_path / "cache", web_settings)
     photo = stored_photo(web_database, number, {})
-    with pytest.raises(NotShown) as first:
-        thumbnails.made(photo, ThumbnailSize.SMALL)
+    with pytest.raises(PhotoUnavailable) as first:
+        thumbnails.create(photo, ThumbnailSize.SMALL)
     thumbnails.close()  # nobody is left who could decode
-    with pytest.raises(NotShown) as again:
-        thumbnails.made(photo, ThumbnailSize.SMALL)
+    with pytest.raises(PhotoUnavailable) as again:
+        thumbnails.create(photo, ThumbnailSize.SMALL)
     assert again.value.text == first.value.text
 
 
@@ -176,7 +177,7 @@ def test_many_at_once_make_a_picture_once_in_a_few_processes(
     thumbnails = Thumbnails(tmp_path / "cache", web_settings)
     made: list[bytes] = []
     threads = [
-        threading.Thread(target=lambda: made.append(thumbnails.made(photo, ThumbnailSize.SMALL)))
+        threading.Thread(target=lambda: made.append(thumbnails.create(photo, ThumbnailSize.SMALL)))
         for _ in range(12)
     ]
     for thread in threads:
@@ -229,7 +230,7 @@ def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(
     cache = DiskCache(tmp_path / "file", 1000)
     cache.put("a", b"x")
     assert cache.get("a") is None
-    assert "are not kept" in caplog.text
+    assert "cannot store thumbnails" in caplog.text
 
 
 def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:

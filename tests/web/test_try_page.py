@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from artifacts import colour_of
-from browser import PHONE, axe_findings, open_browser, open_page, serving
 from playwright.sync_api import Browser, Page, expect
-from served import photo
 from starlette.testclient import TestClient
+from support.artifacts import colour_of
+from support.browser import PHONE, axe_findings, open_page, serving
+from support.page_server import photo
 
 from tagger.settings import Settings
-from tagger.web.pages.figures import duration, percent, share, size
-from tagger.web.pages.sights import Bar, Findings, Sight
+from tagger.web.http.number_format import duration, percent, share, size
+from tagger.web.pages.presenters import ScoreBar, UploadPrediction, UploadResult
 
 PIECE = {"hx-request": "true"}
 
@@ -34,10 +34,10 @@ PASTED = """(carried) => document.dispatchEvent(
 # ---------- as it comes from the server ----------
 
 
-def test_the_page_says_what_the_model_knows(client: TestClient) -> None:
+def test_the_page_shows_the_landmarks_of_the_model(client: TestClient) -> None:
     page = client.get("/")
     assert page.status_code == 200
-    assert "4 landmarks to find" in page.text
+    assert "4 known landmarks" in page.text
     assert "Château de Versailles, Eiffel Tower" in page.text  # a country's, by name
     assert page.text.count('class="map-dot"') == 3  # one label has no place
 
@@ -60,12 +60,12 @@ def test_a_form_without_script_gets_the_whole_page_with_the_answer(client: TestC
 
 def test_a_script_gets_the_answer_alone(client: TestClient) -> None:
     piece = client.post("/", files={"photo": ("tower.png", photo())}, headers=PIECE)
-    assert piece.text.lstrip().startswith('<div class="result-body" data-verdict')
-    assert 'data-said="tower.png: Eiffel Tower, ' in piece.text
-    assert piece.text.count("Named: ") == 1
+    assert piece.text.lstrip().startswith('<div class="result-body" data-result')
+    assert 'data-announcement="tower.png: Eiffel Tower, ' in piece.text
+    assert piece.text.count("Accepted: ") == 1
 
 
-def test_a_photo_of_nothing_known_is_said_to_be_none_of_them(client: TestClient) -> None:
+def test_a_photo_without_a_known_landmark_is_none_of_them(client: TestClient) -> None:
     piece = client.post("/", files={"photo": ("field.png", photo(None))}, headers=PIECE)
     assert '<h2 class="result-name">None of them</h2>' in piece.text
     assert "none of the landmarks" in piece.text
@@ -76,7 +76,7 @@ def test_a_photo_of_nothing_known_is_said_to_be_none_of_them(client: TestClient)
 def test_what_is_no_photo_is_answered_with_the_reason(client: TestClient, data: bytes, words: str) -> None:
     piece = client.post("/", files={"photo": ("odd.png", data)}, headers=PIECE)
     assert piece.status_code == 422
-    assert "This photo could not be looked at" in piece.text
+    assert "This photo could not be processed" in piece.text
     assert words in piece.text
 
 
@@ -96,16 +96,18 @@ def test_trying_stores_nothing(client: TestClient, web_settings: Settings) -> No
 # ---------- what is made of scores ----------
 
 
-def found(scores: list[float], none_of_them: float, threshold: float = 0.5) -> Findings:
-    bars = tuple(Bar(f"Landmark {n}", "", s, s >= threshold, None) for n, s in enumerate(scores, start=1))
-    return Findings(bars, 0.0, none_of_them, threshold, "tiny", 84)
+def found(scores: list[float], none_of_them: float, threshold: float = 0.5) -> UploadPrediction:
+    bars = tuple(
+        ScoreBar(f"Landmark {n}", "", s, s >= threshold, None) for n, s in enumerate(scores, start=1)
+    )
+    return UploadPrediction(bars, 0.0, none_of_them, threshold, "tiny", 84)
 
 
 def test_a_landmark_below_the_threshold_is_a_guess_and_not_named() -> None:
     unsure = found([0.45, 0.2], none_of_them=0.35)
-    assert unsure.named is None
+    assert unsure.accepted is None
     assert unsure.guess is unsure.bars[0]
-    assert Sight("a.jpg", unsure).said == "a.jpg: perhaps Landmark 1, 45\u202f%"
+    assert UploadResult("a.jpg", unsure).announcement == "a.jpg: perhaps Landmark 1, 45\u202f%"
 
 
 def test_where_none_of_them_is_likelier_nothing_is_guessed() -> None:
@@ -115,7 +117,7 @@ def test_where_none_of_them_is_likelier_nothing_is_guessed() -> None:
 
 def test_what_is_named_is_no_guess() -> None:
     sure = found([0.9], none_of_them=0.1)
-    assert sure.named is sure.bars[0]
+    assert sure.accepted is sure.bars[0]
     assert sure.guess is None
 
 
@@ -147,12 +149,6 @@ def test_figures_are_short() -> None:
 # ---------- in a browser ----------
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
-
-
 @pytest.fixture
 def address(web_settings: Settings) -> Iterator[str]:
     with serving(web_settings) as url:
@@ -165,11 +161,11 @@ def choose(page: Page, *photos: tuple[str, bytes]) -> None:
     expect(page.locator(".result[aria-busy]")).to_have_count(0, timeout=60_000)
 
 
-def test_chosen_photos_are_looked_at_in_turn(browser: Browser, address: str) -> None:
+def test_selected_photos_are_classified_in_turn(browser: Browser, address: str) -> None:
     with open_page(browser, address) as page:
         choose(page, ("tower.png", photo()), ("field.png", photo(None)))
         expect(page.locator(".result h2")).to_have_text(["Eiffel Tower", "None of them"])
-        expect(page.locator("#said")).to_contain_text("field.png: none of the landmarks")
+        expect(page.locator("#announcement")).to_contain_text("field.png: none of the landmarks")
         choose(page, ("later.png", photo()))
         expect(page.locator(".result [data-name]")).to_have_text(["later.png", "tower.png", "field.png"])
 
@@ -182,15 +178,15 @@ def test_a_photo_can_be_dropped_anywhere_and_pasted(browser: Browser, address: s
                 page.dispatch_event("h1", "drop", {"dataTransfer": carried})
             else:
                 page.evaluate(PASTED, carried)
-            expect(page.locator("#said")).to_contain_text(f"{name}: Eiffel Tower", timeout=60_000)
+            expect(page.locator("#announcement")).to_contain_text(f"{name}: Eiffel Tower", timeout=60_000)
 
 
-def test_what_fails_is_said_beside_the_others(browser: Browser, address: str) -> None:
+def test_failures_are_shown_beside_the_others(browser: Browser, address: str) -> None:
     # The browser writes an answer of 422 into its console, so its complaints are not asked for here.
     page = browser.new_page()
     page.goto(address)
     choose(page, ("odd.png", b"no photo"), ("tower.png", photo()))
-    expect(page.locator(".result").nth(0)).to_contain_text("This photo could not be looked at")
+    expect(page.locator(".result").nth(0)).to_contain_text("This photo could not be processed")
     expect(page.locator(".result").nth(1)).to_contain_text("Eiffel Tower")
     page.close()
 
@@ -198,15 +194,15 @@ def test_what_fails_is_said_beside_the_others(browser: Browser, address: str) ->
 def test_a_photo_that_is_too_large_is_not_even_sent(browser: Browser, address: str) -> None:
     with open_page(browser, address) as page:
         choose(page, ("huge.png", b"0" * (2 * 2**20 + 1)))
-        expect(page.locator(".result")).to_contain_text("photos of up to 2 MB are taken here")
+        expect(page.locator(".result")).to_contain_text("the limit is 2 MB")
 
 
-def test_a_server_that_is_gone_is_said(browser: Browser, address: str) -> None:
+def test_a_stopped_server_is_reported(browser: Browser, address: str) -> None:
     page = browser.new_page()
     page.goto(address)
     page.context.set_offline(True)
     choose(page, ("tower.png", photo()))
-    expect(page.locator(".result")).to_contain_text("The server does not answer")
+    expect(page.locator(".result")).to_contain_text("The server does not respond")
     page.close()
 
 
@@ -215,7 +211,7 @@ def test_the_keyboard_alone_reaches_the_chooser(browser: Browser, address: str) 
         # From here on Chromium opens no window of its own; asked for later, the key may be quicker.
         page.on("filechooser", lambda _chooser: None)
         page.keyboard.press("Tab")
-        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
         page.keyboard.press("Enter")
         page.keyboard.press("Tab")
         expect(page.get_by_label("Choose photos")).to_be_focused()
@@ -231,12 +227,12 @@ def test_axe_finds_nothing_in_answers_of_both_kinds(browser: Browser, address: s
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE.width
 
 
-def test_without_script_a_photo_is_looked_at_too(browser: Browser, address: str) -> None:
+def test_without_script_a_photo_is_classified_too(browser: Browser, address: str) -> None:
     with open_page(browser, address, script=False) as page:
         page.locator("#photo").set_input_files(
             [{"name": "tower.png", "mimeType": "image/png", "buffer": photo()}]
         )
-        page.get_by_role("button", name="Look").click()
+        page.get_by_role("button", name="Recognise").click()
         expect(page.locator(".result h2")).to_have_text("Eiffel Tower", timeout=60_000)
 
 
@@ -244,7 +240,7 @@ def test_the_switch_between_light_and_dark_is_remembered(browser: Browser, addre
     ground = "getComputedStyle(document.body).backgroundColor"
     with open_page(browser, address) as page:
         light = page.evaluate(ground)
-        switch = page.get_by_role("button", name="Dark colours")
+        switch = page.get_by_role("button", name="Dark mode")
         switch.click()
         dark = page.evaluate(ground)
         assert dark != light

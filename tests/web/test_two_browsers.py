@@ -5,20 +5,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from browser import DESKTOP, PHONE, open_browser, open_page, serving
-from library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from playwright.sync_api import Browser, Page, expect
-from served import settings_in
+from support.browser import DESKTOP, PHONE, open_page, serving
+from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
+from support.page_server import settings_in
 
-from tagger.database import open_database
+from tagger.database.connection import open_database
 
-STATE = f'#judgement [data-landmark="{EIFFEL}"]'
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
+STATE = f'#landmarks [data-landmark="{EIFFEL}"]'
 
 
 @pytest.fixture
@@ -36,9 +30,7 @@ def state(page: Page) -> str:
     return str(page.locator(STATE).get_attribute("data-state"))
 
 
-def test_words_said_at_once_all_arrive_and_the_last_one_stands_for_both(
-    browser: Browser, address: str
-) -> None:
+def test_concurrent_verdicts_all_arrive_and_the_last_one_wins(browser: Browser, address: str) -> None:
     with (
         open_page(browser, f"{address}/photos/1", base=address) as one,
         open_page(browser, f"{address}/photos/1", base=address, screen=PHONE) as other,
@@ -50,13 +42,13 @@ def test_words_said_at_once_all_arrive_and_the_last_one_stands_for_both(
         for page in (one, other):
             page.keyboard.press("2")
             page.keyboard.press("c")  # the last of all, which no word before it looks like
-            expect(page.locator("#said")).to_have_text("Brandenburg Gate confirmed")
+            expect(page.locator("#announcement")).to_have_text("Brandenburg Gate confirmed")
             expect(page.locator(".toast--bad")).to_have_count(0)
             page.keyboard.press("1")
         other.keyboard.press("r")
-        expect(other.locator("#said")).to_have_text("Eiffel Tower rejected")
+        expect(other.locator("#announcement")).to_have_text("Eiffel Tower rejected")
         one.keyboard.press("c")
-        expect(one.locator("#said")).to_have_text("Eiffel Tower confirmed")
+        expect(one.locator("#announcement")).to_have_text("Eiffel Tower confirmed")
         for page in (one, other):
             page.reload()
             assert state(page) == "confirmed"

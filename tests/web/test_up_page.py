@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from commands import Terminal, draw
+from support.commands import Terminal, draw
 
 ENDS_S = 60
 WITHOUT_EXTRA = (
@@ -49,7 +49,7 @@ def up(terminal: Terminal, *words: str, ends_by: signal.Signals = signal.SIGTERM
 
 
 def address_in(terminal: Terminal) -> str:
-    (address,) = re.findall(r"the page is at (http://127\.0\.0\.1:\d+/)", terminal.log.read_text())
+    (address,) = re.findall(r"the web page is at (http://127\.0\.0\.1:\d+/)", terminal.log.read_text())
     return str(address)
 
 
@@ -64,7 +64,7 @@ def page_process(terminal: Terminal) -> int:
 
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
-def test_the_page_is_there_from_the_first_word_until_the_end_and_back_if_it_was_killed(
+def test_the_page_is_up_from_its_message_to_the_end_and_restarted_after_a_kill(
     terminal: Terminal, asked: signal.Signals
 ) -> None:
     with up(terminal, "--port", "0", ends_by=asked) as address:
@@ -75,37 +75,37 @@ def test_the_page_is_there_from_the_first_word_until_the_end_and_back_if_it_was_
         assert is_there(address)  # who asks meanwhile waits, and is not turned away
         page = page_process(terminal)
         assert page != killed
-        assert "the page ended with code -9; starting it again in 1 s" in terminal.log.read_text()
+        assert "the page process exited with code -9; restarting it in 1 s" in terminal.log.read_text()
     with pytest.raises(ProcessLookupError):
         os.kill(page, 0)
 
 
-def test_where_the_port_is_taken_the_next_free_one_serves_and_is_said(terminal: Terminal) -> None:
+def test_with_the_port_in_use_the_next_free_one_is_used_and_printed(terminal: Terminal) -> None:
     with ExitStack() as taken:
         with suppress(OSError):  # somebody else has it already
             taken.enter_context(closing(socket.create_server(("127.0.0.1", 8080))))
         with up(terminal, ends_by=signal.SIGHUP) as address:
             assert address != "http://127.0.0.1:8080/"
-            assert f"{address}, as another program listens at port 8080\n" in terminal.log.read_text()
+            assert f"{address}, because another program listens at port 8080\n" in terminal.log.read_text()
             assert is_there(address)
 
 
-def test_a_port_that_was_asked_for_and_is_taken_is_an_error_and_nothing_starts(terminal: Terminal) -> None:
+def test_a_requested_port_in_use_is_an_error_and_nothing_starts(terminal: Terminal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        said = terminal.run("up", "--port", str(other.getsockname()[1]), "photos", code=1).stderr
-    assert said.startswith("error: Another program listens at 127.0.0.1, port ")
-    assert said.count("\n") == 1
+        output = terminal.run("up", "--port", str(other.getsockname()[1]), "photos", code=1).stderr
+    assert output.startswith("error: Another program listens at 127.0.0.1, port ")
+    assert output.count("\n") == 1
     assert not terminal.data.exists()
 
 
 def test_once_serves_no_page(terminal: Terminal) -> None:
     draw(terminal.folder / "photos/a.jpg", 0)
-    assert "the page" not in terminal.run("up", "--once", "photos").stderr
+    assert "web page" not in terminal.run("up", "--once", "photos").stderr
     assert not (terminal.data / "page.log").exists()
-    assert "no page is served" in terminal.run("up", "--once", "photos", "--port", "9000", code=2).stderr
+    assert "no web page is served" in terminal.run("up", "--once", "photos", "--port", "9000", code=2).stderr
 
 
-def test_where_the_extra_is_missing_the_rest_runs_and_one_line_says_how_to_get_it(terminal: Terminal) -> None:
+def test_without_the_web_extra_the_rest_runs_and_one_line_names_it(terminal: Terminal) -> None:
     with terminal.log.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", WITHOUT_EXTRA], env=terminal.environment, stderr=log
@@ -115,23 +115,23 @@ def test_where_the_extra_is_missing_the_rest_runs_and_one_line_says_how_to_get_i
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(ENDS_S)
-    said = [line for line in terminal.log.read_text().splitlines() if "page" in line]
-    assert len(said) == 1
-    assert said[0].startswith("the page is not served. ")
-    assert "pip install 'landmark-tagger[web]'" in said[0]
+    output = [line for line in terminal.log.read_text().splitlines() if "page" in line]
+    assert len(output) == 1
+    assert output[0].startswith("the web page is not served. ")
+    assert "pip install 'landmark-tagger[web]'" in output[0]
 
 
-def test_a_page_that_never_comes_up_is_given_up_and_the_work_goes_on(
-    terminal: Terminal, tmp_path: Path
-) -> None:
+def test_up_continues_without_a_page_that_does_not_start(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/sitecustomize.py").write_text(NO_PAGE_COMES_UP)
     terminal.injected["PYTHONPATH"] = str(tmp_path / "broken")
     with up(terminal, "--port", "0") as address:
         terminal.wait_until(lambda: "no longer served" in terminal.log.read_text())
-        said = terminal.log.read_text()
-        assert said.count("the page ended with code 1; starting it again") == 4
-        assert "The page ends as soon as it is started: it does not come up The whole log" in said
+        output = terminal.log.read_text()
+        assert output.count("the page process exited with code 1; restarting it") == 4
+        assert (
+            "The page process keeps exiting right after its start: it does not come up The full log" in output
+        )
         with pytest.raises(httpx.ConnectError):
             is_there(address)
         assert len(terminal.workers_seen()) == 1

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from library_photos import EIFFEL, GATE, LibraryPhotos
 from starlette.testclient import TestClient
+from support.library_photos import EIFFEL, GATE, LibraryPhotos
 
-from tagger.database import Database
+from tagger.database.connection import Database
 from tagger.settings import Settings
 
 
@@ -23,16 +23,14 @@ def verdicts_of(client: TestClient, photo: int) -> dict[str, str]:
     }
 
 
-def delete(client: TestClient, address: str, said: dict[str, Any]) -> Any:
-    return client.request("DELETE", address, json=said)
+def delete(client: TestClient, address: str, output: dict[str, Any]) -> Any:
+    return client.request("DELETE", address, json=output)
 
 
-def test_a_word_on_a_photo_is_answered_as_on_the_command_line(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_verdict_is_answered_as_on_the_command_line(client: TestClient, library: LibraryPhotos) -> None:
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    said = {"landmark": "Eiffel Tower", "verdict": "rejected"}
-    answer = client.post(f"/api/photos/{number}/verdicts", json=said).json()
+    output = {"landmark": "Eiffel Tower", "verdict": "rejected"}
+    answer = client.post(f"/api/photos/{number}/verdicts", json=output).json()
     assert answer == {
         "path": str(library.root / "a.jpg"),
         "digest": answer["digest"],
@@ -47,17 +45,17 @@ def test_a_word_on_a_photo_is_answered_as_on_the_command_line(
     assert verdicts_of(client, number) == {EIFFEL: "rejected"}
 
 
-def test_a_word_says_that_it_came_through_the_page(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_verdict_records_that_it_came_from_the_page(client: TestClient, library: LibraryPhotos) -> None:
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    said = {"landmark": EIFFEL, "verdict": "confirmed"}
-    client.post(f"/api/photos/{number}/verdicts", json=said)
+    output = {"landmark": EIFFEL, "verdict": "confirmed"}
+    client.post(f"/api/photos/{number}/verdicts", json=output)
     (given,) = client.get(f"/api/photos/{number}").json()["verdicts"]
     assert given["given_by"] == f"web {getpass.getuser()}"
-    client.post(f"/api/photos/{number}/verdicts", json={**said, "by": "Ada"})
+    client.post(f"/api/photos/{number}/verdicts", json={**output, "by": "Ada"})
     assert client.get(f"/api/photos/{number}").json()["verdicts"][0]["given_by"] == "Ada"
 
 
-def test_a_word_is_taken_back_only_where_it_stands(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_verdict_is_withdrawn_only_if_it_exists(client: TestClient, library: LibraryPhotos) -> None:
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     address = f"/api/photos/{number}/verdicts"
     client.post(address, json={"landmark": EIFFEL, "verdict": "rejected"})
@@ -70,20 +68,22 @@ def test_a_word_is_taken_back_only_where_it_stands(client: TestClient, library: 
 
 def test_a_dry_run_changes_nothing(client: TestClient, library: LibraryPhotos) -> None:
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    said = {"landmark": EIFFEL, "verdict": "rejected", "dry_run": True}
-    assert client.post(f"/api/photos/{number}/verdicts", json=said).json()["changed"]
-    many = {**said, "photos": [number]}
+    output = {"landmark": EIFFEL, "verdict": "rejected", "dry_run": True}
+    assert client.post(f"/api/photos/{number}/verdicts", json=output).json()["changed"]
+    many = {**output, "photos": [number]}
     assert client.post("/api/verdicts", json=many).json()["tags"] == 1
     found = {"verdict": "rejected", "query": {"landmark": EIFFEL}, "dry_run": True}
     assert client.post("/api/verdicts", json=found).json()["tags"] == 1
     assert verdicts_of(client, number) == {}
 
 
-def test_many_photos_get_a_word_and_tell_what_stood_there(client: TestClient, library: LibraryPhotos) -> None:
+def test_many_photos_get_a_verdict_and_report_the_previous_one(
+    client: TestClient, library: LibraryPhotos
+) -> None:
     numbers = [library.number(f"{n}.jpg", (EIFFEL, 0.9, True)) for n in range(3)]
     client.post(f"/api/photos/{numbers[0]}/verdicts", json={"landmark": EIFFEL, "verdict": "confirmed"})
-    said = {"photos": [*numbers, 999], "landmark": EIFFEL, "verdict": "rejected"}
-    answer = client.post("/api/verdicts", json=said).json()
+    output = {"photos": [*numbers, 999], "landmark": EIFFEL, "verdict": "rejected"}
+    answer = client.post("/api/verdicts", json=output).json()
     assert (answer["photos"], answer["tags"], answer["replaced"]) == (3, 3, 1)
     assert answer["left_out"] == [999]
     assert {each["photo"]: each["before"] for each in answer["changed"]} == {
@@ -99,16 +99,16 @@ def test_many_photos_get_a_word_and_tell_what_stood_there(client: TestClient, li
 def test_all_that_a_query_finds_gets_a_word(client: TestClient, library: LibraryPhotos) -> None:
     eiffel = library.number("a.jpg", (EIFFEL, 0.9, True))
     gate = library.number("b.jpg", (GATE, 0.9, True))
-    said = {"verdict": "confirmed", "query": {"country": "France"}}
-    answer = client.post("/api/verdicts", json=said).json()
+    output = {"verdict": "confirmed", "query": {"country": "France"}}
+    answer = client.post("/api/verdicts", json=output).json()
     assert answer == {"verdict": "confirmed", "photos": 1, "tags": 1, "replaced": 0, "dry_run": False}
     assert verdicts_of(client, eiffel) == {EIFFEL: "confirmed"}
     assert verdicts_of(client, gate) == {}
-    assert delete(client, "/api/verdicts", said).json()["taken_back"] == 1
+    assert delete(client, "/api/verdicts", output).json()["taken_back"] == 1
 
 
 @pytest.mark.parametrize(
-    ("said", "status"),
+    ("output", "status"),
     [
         ({"verdict": "rejected"}, 422),
         ({"verdict": "perhaps", "photos": [1], "landmark": EIFFEL}, 422),
@@ -121,10 +121,10 @@ def test_all_that_a_query_finds_gets_a_word(client: TestClient, library: Library
     ],
 )
 def test_what_means_nothing_is_refused(
-    client: TestClient, library: LibraryPhotos, said: dict[str, Any], status: int
+    client: TestClient, library: LibraryPhotos, output: dict[str, Any], status: int
 ) -> None:
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    answer = client.post("/api/verdicts", json=said)
+    answer = client.post("/api/verdicts", json=output)
     assert answer.status_code == status
     assert answer.json()["error"]
     assert verdicts_of(client, number) == {}
@@ -133,16 +133,18 @@ def test_what_means_nothing_is_refused(
 def test_photos_that_cannot_be_judged_are_answered_with_the_reason(
     client: TestClient, library: LibraryPhotos
 ) -> None:
-    said = {"landmark": EIFFEL, "verdict": "rejected"}
-    assert client.post("/api/photos/7/verdicts", json=said).status_code == 404
+    output = {"landmark": EIFFEL, "verdict": "rejected"}
+    assert client.post("/api/photos/7/verdicts", json=output).status_code == 404
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    assert client.post(f"/api/photos/{number}/verdicts", json={**said, "landmark": "x"}).status_code == 404
+    assert client.post(f"/api/photos/{number}/verdicts", json={**output, "landmark": "x"}).status_code == 404
 
 
 @pytest.mark.parametrize("address", ["/api/photos/1/verdicts", "/api/verdicts", "/photos/1/verdict"])
-def test_another_sites_words_are_refused(client: TestClient, library: LibraryPhotos, address: str) -> None:
+def test_verdicts_from_another_site_are_refused(
+    client: TestClient, library: LibraryPhotos, address: str
+) -> None:
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     headers = {"origin": "http://evil.example", "sec-fetch-site": "cross-site"}
-    said = {"landmark": EIFFEL, "verdict": "rejected", "photos": [number]}
-    assert client.post(address, json=said, headers=headers).status_code == 403
+    output = {"landmark": EIFFEL, "verdict": "rejected", "photos": [number]}
+    assert client.post(address, json=output, headers=headers).status_code == 403
     assert verdicts_of(client, number) == {}

@@ -1,22 +1,26 @@
-"""Pretrained networks without their classifiers: images in, one vector of features per image out.
+"""Pretrained networks without their classifiers: images in, one feature vector per image out.
 
-A backbone is named as torchvision names it (`resnet18`), or `timm/NAME` for one of timm's. Weights come over the network, or
-from a file that a person names. Knows nothing of landmarks, of training or of how a network is exported.
+Names are torchvision's (`resnet18`), or `timm/NAME` for networks of timm. Weights are downloaded or read from a file.
+Knows nothing of landmarks, training or export.
 """
 
-from trainer.backbones.described import Backbone, Normalisation
-from trainer.backbones.folding import folded
-from trainer.backbones.loading import build_network, load_backbone, own_backbone, require_backbone
-from trainer.backbones.rounding import STORED_IN_HALF, round_to_half
+from trainer.backbones.backbone import (
+    HALF_PRECISION_LAYERS,
+    Backbone,
+    Normalisation,
+    fuse_batch_norms,
+    round_to_half,
+)
+from trainer.backbones.loading import build_network, load_backbone, require_backbone, scratch_backbone
 
 __all__ = [
-    "STORED_IN_HALF",
+    "HALF_PRECISION_LAYERS",
     "Backbone",
     "Normalisation",
     "build_network",
-    "folded",
+    "fuse_batch_norms",
     "load_backbone",
-    "own_backbone",
     "require_backbone",
     "round_to_half",
+    "scratch_backbone",
 ]

@@ -1,32 +1,44 @@
-"""A backbone by its name: built, filled with weights, and tried out once."""
+"""Backbones by name: build the network, load its weights, and run it once."""
 
 import difflib
 import logging
+import pickle
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from blake3 import blake3
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
 
-from trainer.backbones import own, torchvision_networks
-from trainer.backbones.described import Backbone, Convention
-from trainer.backbones.files import WeightsFile, read_weights
-from trainer.backbones.folding import fold_structure, folded
-from trainer.backbones.rounding import round_to_half
-from trainer.backbones.scratch_network import FEATURES
-from trainer.backbones.sources import Built, Source, State
+from trainer.backbones import landmark_cnn, torchvision_networks
+from trainer.backbones.backbone import (
+    Backbone,
+    Convention,
+    FeatureNetwork,
+    NetworkSource,
+    State,
+    fuse_batch_norms,
+    fuse_in_place,
+    round_to_half,
+)
 from trainer.errors import BackboneUnknown, SizeUnsuitable, TimmMissing, WeightsUnsuitable
 
 TIMM = "timm/"
-FILES_FROM_TENSORFLOW = {"mobilenet_v2"}
-"""A safetensors file for these comes from TensorFlow, unless its metadata says otherwise."""
+CONVENTION = "convention"
+"""The metadata entry of a safetensors file that names the convention of its weights."""
+CONVENTIONS: dict[str, Convention] = {"tensorflow": "tensorflow", "torchvision": "torchvision"}
+TENSORFLOW_BY_DEFAULT = {"mobilenet_v2"}
+"""Architectures whose safetensors files come from TensorFlow unless their metadata names another convention."""
 
 log = logging.getLogger("trainer")
 
 
 def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[Backbone, nn.Module]:
-    """The pretrained network for images of `size`, from a file or else as published, in evaluation mode.
+    """Load the pretrained network for images of `size` pixels, in evaluation mode.
 
-    Its weights are rounded to half precision, as they will be stored.
+    The weights come from the file `weights`, or are downloaded. They are rounded to half precision, as artifacts store them.
 
     Raises:
         BackboneUnknown, TimmMissing, WeightsUnsuitable, WeightsUnavailable, SizeUnsuitable: with what to change.
@@ -39,60 +51,61 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
         file = read_weights(weights, architecture)
         origin, state = file.digest, file.state
         convention = _convention(architecture, file)
-        log.info("%s: weights from %s, learned as %s does it", architecture, weights.name, convention)
-    built = source.build(name, convention)
-    _fill(built, state, architecture, weights)
-    features = _try_out(built, architecture, size)
-    simpler = folded(built.network, size)
-    network = simpler or built.network
+        log.info("%s: weights from %s, with the conventions of %s", architecture, weights.name, convention)
+    template = source.build(name, convention)
+    _load_state(template, state, architecture, weights)
+    features = _count_features(template, architecture, size)
+    fused = fuse_batch_norms(template.network, size)
+    network = fused or template.network
     round_to_half(network)
-    backbone = Backbone(architecture, convention, origin, features, built.normalisation, simpler is not None)
+    backbone = Backbone(architecture, convention, origin, features, template.normalisation, fused is not None)
     return backbone, network
 
 
-def own_backbone() -> tuple[Backbone, nn.Module]:
-    """The network of our own, with random weights."""
-    built = own.build(own.LANDMARK_CNN, "torchvision")
-    return Backbone(own.LANDMARK_CNN, "torchvision", "none", FEATURES, built.normalisation), built.network
+def scratch_backbone() -> tuple[Backbone, nn.Module]:
+    """Our own network, with random weights."""
+    name = landmark_cnn.LANDMARK_CNN
+    template = landmark_cnn.build(name, "torchvision")
+    backbone = Backbone(name, "torchvision", "none", landmark_cnn.FEATURES, template.normalisation)
+    return backbone, template.network
 
 
 def build_network(backbone: Backbone) -> nn.Module:
-    """The network with random weights, in evaluation mode: normalised images → features (B, F).
+    """Build the network with random weights, in evaluation mode: normalised images → features (B, F).
 
     Raises:
-        BackboneUnknown, TimmMissing: it cannot be built here.
+        BackboneUnknown, TimmMissing: this installation cannot build it.
     """
     source, name = _source_of(backbone.architecture)
     network = source.build(name, backbone.convention).network.eval()
-    return fold_structure(network) if backbone.folded else network
+    return fuse_in_place(network) if backbone.folded else network
 
 
 def require_backbone(architecture: str) -> None:
-    """Make sure that there is such a network, before any work is done.
+    """Check that the network exists, before any work.
 
     Raises:
-        BackboneUnknown, TimmMissing: with the names that are close.
+        BackboneUnknown, TimmMissing: with similar names.
     """
     _source_of(architecture)
 
 
-def _source_of(architecture: str) -> tuple[Source, str]:
-    """Who knows the network, and its name there."""
-    if architecture == own.LANDMARK_CNN:
-        return own, architecture
+def _source_of(architecture: str) -> tuple[NetworkSource, str]:
+    """The source of the network, and its name there."""
+    if architecture == landmark_cnn.LANDMARK_CNN:
+        return landmark_cnn, architecture
     prefix = TIMM if architecture.startswith(TIMM) else ""
     source = _timm(architecture) if prefix else torchvision_networks
     name = architecture.removeprefix(prefix)
     names = source.network_names()
     if name not in names:
         close = [prefix + other for other in difflib.get_close_matches(name, names, n=3)]
-        raise BackboneUnknown(
-            wanted=architecture, close=f" Close to it: {', '.join(close)}." if close else ""
-        )
+        hint = f" Similar names: {', '.join(close)}." if close else ""
+        raise BackboneUnknown(name=architecture, close=hint)
     return source, name
 
 
-def _timm(architecture: str) -> Source:
+def _timm(architecture: str) -> NetworkSource:
     try:
         from trainer.backbones import timm_networks
     except ImportError as error:
@@ -100,37 +113,90 @@ def _timm(architecture: str) -> Source:
     return timm_networks
 
 
+@dataclass(frozen=True)
+class WeightsFile:
+    """The content of a weights file; `convention` is None if the file does not name it."""
+
+    state: State
+    convention: Convention | None
+    digest: str
+
+
+def read_weights(path: Path, architecture: str) -> WeightsFile:
+    """Read the tensors of a safetensors file, or of torchvision's `.pth` without running code in it, as float32.
+
+    Raises:
+        WeightsUnsuitable: it cannot be read, or is not a weights file.
+    """
+    try:
+        digest = blake3(path.read_bytes()).hexdigest()
+        state, convention = _read_pth(path) if path.suffix == ".pth" else _read_safetensors(path)
+    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or f"it is not a weights file ({_first_line(error)})"
+        raise WeightsUnsuitable(path=path, backbone=architecture, reason=reason) from error
+    if convention is not None and convention not in CONVENTIONS:
+        reason = (
+            f"its metadata has {CONVENTION}: {convention}, but only {' and '.join(CONVENTIONS)} are supported"
+        )
+        raise WeightsUnsuitable(path=path, backbone=architecture, reason=reason)
+    full = {name: values.float() for name, values in state.items()}
+    return WeightsFile(full, CONVENTIONS.get(convention or ""), f"blake3:{digest}")
+
+
+def _read_safetensors(path: Path) -> tuple[State, str | None]:
+    with safe_open(path, "pt") as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        return state, (file.metadata() or {}).get(CONVENTION)
+
+
+def _read_pth(path: Path) -> tuple[State, str | None]:
+    with warnings.catch_warnings():
+        # torch warns of pickles that it may not support; they are refused below.
+        warnings.simplefilter("ignore", UserWarning)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError("it has more than named tensors")
+    return dict(content), "torchvision"
+
+
 def _convention(architecture: str, file: WeightsFile) -> Convention:
     if architecture.startswith(TIMM):
         return "timm"
-    return file.convention or ("tensorflow" if architecture in FILES_FROM_TENSORFLOW else "torchvision")
+    return file.convention or ("tensorflow" if architecture in TENSORFLOW_BY_DEFAULT else "torchvision")
 
 
-def _fill(built: Built, state: State, architecture: str, path: Path | None) -> None:
-    kept = {name: values for name, values in state.items() if not name.startswith(built.left_off)}
+def _load_state(template: FeatureNetwork, state: State, architecture: str, path: Path | None) -> None:
+    origin = path or "that are published"
+    tensors = {
+        name: values for name, values in state.items() if not name.startswith(template.classifier_prefixes)
+    }
     try:
-        result = built.network.load_state_dict(kept, strict=False)
+        result = template.network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         reason = "its tensors have other shapes"
-        raise WeightsUnsuitable(
-            path=path or "that are published", backbone=architecture, reason=reason
-        ) from error
+        raise WeightsUnsuitable(path=origin, backbone=architecture, reason=reason) from error
     missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
     if missing or result.unexpected_keys:
-        reason = (
-            f"it lacks {len(missing)} tensors and has {len(result.unexpected_keys)} that do not belong there"
-        )
-        raise WeightsUnsuitable(path=path or "that are published", backbone=architecture, reason=reason)
+        reason = f"{len(missing)} tensors are missing and {len(result.unexpected_keys)} are unexpected"
+        raise WeightsUnsuitable(path=origin, backbone=architecture, reason=reason)
 
 
 @torch.inference_mode()
-def _try_out(built: Built, architecture: str, size: int) -> int:
-    """How many features the network gives for an image of `size`."""
+def _count_features(template: FeatureNetwork, architecture: str, size: int) -> int:
+    """Run the network on one image of `size` pixels and count its features.
+
+    Raises:
+        SizeUnsuitable: the network does not accept images of this size.
+    """
     try:
-        features = built.network.eval()(torch.zeros(1, 3, size, size))
+        features = template.network.eval()(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".!")
+        reason = _first_line(error).rstrip(".!")
         raise SizeUnsuitable(
-            backbone=architecture, size=size, reason=reason, learned_at=built.learned_at
+            backbone=architecture, size=size, reason=reason, training_size=template.training_size
         ) from error
     return int(features.shape[1])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

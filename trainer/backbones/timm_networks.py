@@ -1,4 +1,4 @@
-"""timm's networks, by name, without their classifiers. The only module that imports timm, which is an extra."""
+"""timm's networks without their classifiers. The only module that imports timm, which is an optional extra."""
 
 import sys
 from contextlib import redirect_stdout
@@ -6,8 +6,7 @@ from typing import Any
 
 import timm
 
-from trainer.backbones.described import Convention, normalisation_of
-from trainer.backbones.sources import Built, State
+from trainer.backbones.backbone import Convention, FeatureNetwork, State, scale_normalisation
 from trainer.errors import WeightsUnavailable
 
 
@@ -16,22 +15,22 @@ def network_names() -> list[str]:
     return [*timm.list_models(), *timm.list_pretrained()]
 
 
-def build(name: str, _convention: Convention) -> Built:
+def build(name: str, _convention: Convention) -> FeatureNetwork:
     network = _create(name, pretrained=False)
-    known = network.pretrained_cfg
-    classifiers = known["classifier"] or ()
+    config = network.pretrained_cfg
+    classifiers = config["classifier"] or ()
     names = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
-    return Built(
+    return FeatureNetwork(
         network,
-        left_off=tuple(f"{classifier}." for classifier in names),
-        normalisation=normalisation_of(known["mean"], known["std"]),
-        learned_at=int(known["input_size"][-1]),
+        classifier_prefixes=tuple(f"{classifier}." for classifier in names),
+        normalisation=scale_normalisation(config["mean"], config["std"]),
+        training_size=int(config["input_size"][-1]),
     )
 
 
 def published_state(name: str) -> tuple[str, State]:
     try:
-        with redirect_stdout(sys.stderr):  # results are to be alone on stdout, whatever a download says
+        with redirect_stdout(sys.stderr):  # stdout is for results only, not for download messages
             network = _create(name, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise WeightsUnavailable(backbone=f"timm/{name}", reason=_first_sentence(error)) from error

@@ -1,1 +1,1 @@
-"""The console script `trainer`: one module per group of commands, which import what they run only when they run."""
+"""The `trainer` command. Each command imports its implementation when it runs, so that help never loads torch."""

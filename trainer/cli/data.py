@@ -1,4 +1,4 @@
-"""`trainer data`: folders of photos before anybody trains on them. Imports no torch, also when it works."""
+"""`trainer data`: prepare folders of photos for training. Does not import torch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import typer
 from trainer.cli.options import Json, print_results
 
 if TYPE_CHECKING:
-    from trainer.datasets.corrections import Corrections
-    from trainer.datasets.splitting import Split
+    from trainer.data.corrections import Corrections
+    from trainer.data.split import Split
 
 data_app = typer.Typer(
-    help="Folders of photos: fetch the course's, see what is in one, split it, make one from people's corrections.",
+    help="Prepare training data: download, inspect and split photos, or export them from verdicts.",
     no_args_is_help=True,
 )
 
-NAMED = 10
-"""Labels and photos named in one message; --json gives all of them."""
+LISTED = 10
+"""The most labels or photos named in one message; --json lists all of them."""
 
 log = logging.getLogger("trainer")
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
-NewFolder = Annotated[Path, typer.Option(help="The folder to make; nothing may be in it yet.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the result without writing anything.")]
+NewFolder = Annotated[Path, typer.Option(help="The folder to create. It must be empty or missing.")]
 
 
 @data_app.command("inspect")
@@ -37,133 +37,133 @@ def inspect_(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The folder for report.md, sheet.png and inspection.json. Without it, NAME-inspection in the working directory; never in the photos' own folder."
+            help="The folder for report.md, sheet.png and inspection.json. Defaults to NAME-inspection in the working directory; never inside the photo folder."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Look at every photo: how many of each label, which are broken, which are there twice or on both sides of a split.
+    """Check every photo: counts per label, unreadable photos, duplicates, and photos in several splits.
 
     Example: trainer data inspect landmarks
     """
-    from trainer.datasets.inspection import inspect_folder
-    from trainer.datasets.inspection_report import REPORT, document_of, summary_of, write_inspection
-    from trainer.datasets.placing import check_outside
+    from trainer.data.inspection import inspect_folder
+    from trainer.data.inspection_report import (
+        REPORT,
+        inspection_document,
+        inspection_summary,
+        write_inspection,
+    )
+    from trainer.data.output_folder import require_outside
 
-    report = out or _beside(folder)
-    check_outside(report, folder)
+    report = out or _default_report_folder(folder)
+    require_outside(report, folder)
     inspection = inspect_folder(folder)
     sheets = write_inspection(inspection, report)
     if as_json:
-        print_results(document_of(inspection), as_json=True)
+        print_results(inspection_document(inspection), as_json=True)
         return
-    places = {"report": str(report / REPORT), "sheet": " ".join(map(str, sheets))}
-    print_results(summary_of(inspection) | places, as_json=False)
+    files = {"report": str(report / REPORT), "sheet": " ".join(map(str, sheets))}
+    print_results(inspection_summary(inspection) | files, as_json=False)
 
 
-def _beside(folder: Path) -> Path:
-    """Where a report goes that nobody named a place for: here, or beside the photos if here is amid them."""
+def _default_report_folder(folder: Path) -> Path:
+    """NAME-inspection in the working directory, or beside the photo folder if the former is inside it."""
     name = f"{folder.resolve().name or 'photos'}-inspection"
-    here = Path.cwd()
-    return folder.resolve().parent / name if here.is_relative_to(folder.resolve()) else Path(name)
+    inside = Path.cwd().is_relative_to(folder.resolve())
+    return folder.resolve().parent / name if inside else Path(name)
 
 
 @data_app.command()
 def split(
     *,
     folder: Annotated[
-        Path,
-        typer.Argument(
-            help="The folder with LABEL/photo.jpg. Splits that it has already are pooled and made anew."
-        ),
+        Path, typer.Argument(help="The folder with LABEL/photo.jpg. Existing splits are pooled.")
     ],
     out: NewFolder,
-    val: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share for validation.")] = 0.2,
-    test: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share for the test.")] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed and photos make the same splits.")] = 0,
+    val: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share of photos for validation.")] = 0.2,
+    test: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share of photos for testing.")] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed and photos give the same splits.")] = 0,
     link: Annotated[
         bool,
         typer.Option(
-            "--link",
-            help="Make hard links instead of copies: no room needed, but each photo is one file in both folders.",
+            "--link", help="Create hard links instead of copies. They share their content with the originals."
         ),
     ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Make train/, val/ and test/ in a new folder, label by label, with photos of one scene on one side.
+    """Split a folder into train/, val/ and test/ per label, keeping photos of one scene together.
 
-    The photos are copied, never moved or changed. split.json says which photo went where.
+    Photos are copied, never moved or changed. split.json records the split of each photo.
 
     Example: trainer data split photos --out landmarks --val 0.2 --test 0.2
     """
-    from trainer.datasets.placing import check_out
-    from trainer.datasets.splitting import Shares, document_of, plan_split, write_split
+    from trainer.data.output_folder import require_free_folder
+    from trainer.data.split import Shares, plan_split, split_document, write_split
 
     if val + test > 0.95:
-        raise typer.BadParameter("with --val it leaves next to nothing to train on", param_hint="--test")
-    check_out(out, folder)
-    planned = plan_split(folder, Shares(val=val, test=test), seed=seed)
-    _say_split(planned)
+        raise typer.BadParameter("with --val, too few photos remain for training", param_hint="--test")
+    require_free_folder(out, folder)
+    plan = plan_split(folder, Shares(val=val, test=test), seed=seed)
+    _log_split(plan)
     if not dry_run:
-        write_split(planned, out, link=link)
-    document = document_of(planned) | {"out": str(out), "dry_run": dry_run}
+        write_split(plan, out, link=link)
+    document = split_document(plan) | {"out": str(out), "dry_run": dry_run}
     if as_json:
         print_results(document, as_json=True)
         return
-    shown = ("photos", "labels", "train", "val", "test", "groups_kept_together")
-    print_results({name: document[name] for name in shown}, as_json=False)
+    columns = ("photos", "labels", "train", "val", "test", "groups_kept_together")
+    print_results({name: document[name] for name in columns}, as_json=False)
 
 
-def _say_split(planned: Split) -> None:
-    if planned.dataset.splits:
-        log.info("its splits (%s) are pooled and made anew", ", ".join(planned.dataset.splits))
-    if planned.left_out:
+def _log_split(plan: Split) -> None:
+    if plan.dataset.splits:
+        log.info("the existing splits (%s) are pooled", ", ".join(plan.dataset.splits))
+    if plan.unreadable:
         log.warning(
-            "%d photos cannot be read and are left out; `trainer data inspect` names them",
-            len(planned.left_out),
+            "%d photos cannot be read and are skipped; `trainer data inspect` lists them",
+            len(plan.unreadable),
         )
-    if planned.conflicts:
-        log.warning(
-            "%d pictures stand under several labels; `trainer data inspect` names them", planned.conflicts
-        )
-    for where, labels in planned.missing.items():
+    if plan.conflicts:
+        log.warning("%d images have several labels; `trainer data inspect` lists them", plan.conflicts)
+    for name, labels in plan.missing.items():
         if labels:
-            log.warning("too few scenes for a photo in %s/: %s", where, _names(labels))
+            log.warning("too few scenes for a photo in %s/: %s", name, _join(labels))
 
 
-def _names(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def _join(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 @data_app.command()
 def download(
     *,
-    what: Annotated[
-        Literal["udacity"], typer.Argument(help="udacity: 50 landmarks, 6,000 photos, the course's.")
+    dataset: Annotated[
+        Literal["udacity"],
+        typer.Argument(help="udacity: 6,000 photos of 50 landmarks, from Udacity's course."),
     ],
     out: NewFolder,
-    url: Annotated[str | None, typer.Option(help="Another address of the same archive.")] = None,
+    url: Annotated[str | None, typer.Option(help="Another URL of the same archive.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Fetch a set of photos and lay it out for training, with its landmarks.csv.
+    """Download a set of photos, ready for training, with its landmarks.csv.
 
-    Interrupted or cut off, it goes on where it stopped when the same command runs again; complete, it does nothing.
+    To continue an interrupted download, run the same command again.
 
     Example: trainer data download udacity --out landmarks
     """
-    from trainer.datasets.udacity import URL, fetch_udacity
+    from trainer.data.udacity import URL, fetch_udacity
 
-    fetched = fetch_udacity(out, url or URL)
-    if fetched.was_there:
-        log.info("it is there already, nothing was fetched")
+    result = fetch_udacity(out, url or URL)
+    if result.existed:
+        log.info("the folder is already complete; nothing was downloaded")
     document = {
-        "set": what,
-        "train": fetched.train,
-        "test": fetched.test,
-        "labels": fetched.labels,
-        "fetched": not fetched.was_there,
+        "set": dataset,
+        "train": result.train,
+        "test": result.test,
+        "labels": result.labels,
+        "fetched": not result.existed,
         "out": str(out),
     }
     print_results(document, as_json=as_json)
@@ -177,53 +177,53 @@ def from_verdicts(
         Path | None,
         typer.Option(
             "--with",
-            help="A folder that was trained on before: its photos are copied too, with people's words on them.",
+            help="An earlier training folder. Its photos are copied too, corrected by the verdicts.",
         ),
     ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Make a training folder of what people said: confirmed photos to train/LABEL, rejected ones to unknown/.
+    """Create a training folder from verdicts: confirmed photos in train/LABEL, rejected ones in unknown/.
 
-    The database is the one that `tagger` uses. The photos are copied, never moved or changed.
+    Reads the database that `tagger` uses. Photos are copied, never moved or changed.
 
     Example: trainer data from-verdicts --with landmarks --out landmarks-2
     """
     from tagger.settings import load_settings
-    from trainer.datasets.corrections import collect_corrections, write_corrections
-    from trainer.datasets.placing import check_out
+    from trainer.data.corrections import collect_corrections, write_corrections
+    from trainer.data.output_folder import require_free_folder
 
-    check_out(out, earlier)
-    found = collect_corrections(load_settings(), earlier)
-    _say_left_out(found)
+    require_free_folder(out, earlier)
+    corrections = collect_corrections(load_settings(), earlier)
+    _log_skipped(corrections)
     if not dry_run:
-        write_corrections(found, out, earlier)
-    document = found.document | {"out": str(out), "dry_run": dry_run}
+        write_corrections(corrections, out, earlier)
+    document = corrections.document | {"out": str(out), "dry_run": dry_run}
     if as_json:
         print_results(document, as_json=True)
         return
-    shown = ("confirmed", "ordinary", "labels", "earlier", "known_already", "relabelled")
-    print_results({name: document[name] for name in shown}, as_json=False)
+    columns = ("confirmed", "ordinary", "labels", "earlier", "known_already", "relabelled")
+    print_results({name: document[name] for name in columns}, as_json=False)
 
 
 _REASONS = {
-    "several-confirmed": "were confirmed for several landmarks; reject all but one: %s",
-    "still-tagged": "have a rejected landmark and another that nobody has judged; confirm or reject that too",
-    "gone": "have no photo any more",
-    "away": "are in folders that are away; mount their disk or share and run this again",
-    "changed": "are in files that show something else now; tag these again",
+    "several-confirmed": "several landmarks are confirmed; reject all but one: %s",
+    "still-tagged": "one landmark is rejected and another has no verdict; confirm or reject that one",
+    "gone": "the photo no longer exists",
+    "away": "the folder is unavailable; mount its disk or share and run this again",
+    "changed": "the file now shows something else; tag it again",
 }
 
 
-def _say_left_out(found: Corrections) -> None:
-    for reason, count in sorted(found.left_out.items()):
-        text = _REASONS[reason].replace("%s", _names(found.conflicts))
-        log.warning("%d pictures left out: they %s", count, text)
-    if found.unreadable:
+def _log_skipped(corrections: Corrections) -> None:
+    for reason, count in sorted(corrections.skipped.items()):
+        text = _REASONS[reason].replace("%s", _join(corrections.conflicts))
+        log.warning("%d images skipped: %s", count, text)
+    if corrections.unreadable:
         log.warning(
-            "%d earlier photos cannot be read and are left out: %s",
-            len(found.unreadable),
-            _names(found.unreadable),
+            "%d earlier photos cannot be read and are skipped: %s",
+            len(corrections.unreadable),
+            _join(corrections.unreadable),
         )
-    if len(found.labels) < 2:
-        log.warning("training needs two labels or more; add an earlier folder with --with")
+    if len(corrections.labels) < 2:
+        log.warning("training needs at least two labels; add an earlier folder with --with")

@@ -1,4 +1,4 @@
-"""Options and ways of printing that several commands share."""
+"""Options and output shared by several commands."""
 
 import json
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the results as one JSO
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 
 
-def _whole_strides(value: int) -> int:
+def _multiple_of_32(value: int) -> int:
     if value % 32:
         raise typer.BadParameter(f"{value} is not a multiple of 32")
     return value
@@ -20,13 +20,14 @@ ImageSize = Annotated[
     typer.Option(
         min=32,
         max=1024,
-        callback=_whole_strides,
-        help="Side of the images that the model sees, in pixels; a multiple of 32.",
+        callback=_multiple_of_32,
+        help="Side of the model's input images, in pixels; a multiple of 32.",
     ),
 ]
 
 
 def print_results(document: dict[str, object], *, as_json: bool) -> None:
+    """Print `document` as JSON, or as one tab-separated line per entry."""
     if as_json:
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
         return

@@ -1,8 +1,8 @@
-"""How good an artifact is on photos it has never seen, run as the tagger runs it.
+"""Evaluation of an artifact on photos that it was not trained on, run as the tagger runs it.
 
-Knows nothing of reports (see report): what comes out is figures, each with its interval.
+The results are figures with confidence intervals. Knows nothing of reports.
 """
 
-from trainer.evaluation.evaluate import Evaluation, evaluate
+from trainer.evaluation.evaluation import Evaluation, evaluate
 
 __all__ = ["Evaluation", "evaluate"]

@@ -1,23 +1,93 @@
-"""Figures that say how good predictions are. Pure functions of scores and answers; docs/evaluation.md has the formulas.
+"""Metrics of predictions, with 95 % confidence intervals. Pure functions of scores and targets; docs/reference/evaluation.md has the formulas.
 
-Those with a plural name take rows of photos, (R, N), and give a figure per row: one definition serves the figure and
-its resamples.
+Shares of photos have Wilson's score interval, all other figures a percentile bootstrap. Functions with a plural name take rows of
+photos, (R, N), and return a figure per row, so that the figure and its resamples share one definition.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from trainer.evaluation.intervals import Interval, wilson_interval
+RESAMPLES = 1000
+SEED = 0
+_Z = 1.959964
+_TAILS = (0.025, 0.975)
+_BLOCK = 4_000_000
+"""The most photos sampled at once. Larger resamples are split into blocks, to limit memory."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its confidence interval."""
+
+    value: float
+    interval: Interval
+
+
+def estimate_share(is_part: Tensor) -> Estimate:
+    """The share of photos for which `is_part`, bool (N,), holds; 0 without photos."""
+    count = len(is_part)
+    share = int(is_part.sum()) / count if count else 0.0
+    return Estimate(share, wilson_interval(share, count))
+
+
+def wilson_interval(share: float, count: int) -> Interval:
+    """The interval of a share measured on `count` photos (Wilson's score interval)."""
+    if count == 0:
+        return Interval(0.0, 1.0)
+    centre = (share + _Z * _Z / (2 * count)) / (1 + _Z * _Z / count)
+    variance = share * (1 - share) / count + _Z * _Z / (4 * count * count)
+    spread = _Z * math.sqrt(variance) / (1 + _Z * _Z / count)
+    return Interval(max(0.0, centre - spread), min(1.0, centre + spread))
+
+
+def bootstrap(figure: Callable[..., Tensor], *groups: tuple[Tensor, ...]) -> Estimate:
+    """A figure, and the middle 95 % of its values on `RESAMPLES` resamples of the photos, with a fixed seed.
+
+    Args:
+        figure: maps the groups' tensors as rows, each (R, N), to a figure per row, float (R,)
+        groups: tensors (N,) about the same photos; photos are resampled within their group
+    """
+    generator = torch.Generator().manual_seed(SEED)
+    sizes = [len(group[0]) for group in groups]
+    rows = max(1, _BLOCK // max(1, *sizes))
+    resampled = []
+    for first in range(0, RESAMPLES, rows):
+        count = min(rows, RESAMPLES - first)
+        indices = [torch.randint(max(1, size), (count, size), generator=generator) for size in sizes]
+        resampled.append(figure(*_select(groups, indices)))
+    whole = figure(*_select(groups, [torch.arange(size)[None] for size in sizes])).item()
+    low, high = torch.cat(resampled).double().quantile(torch.tensor(_TAILS, dtype=torch.float64)).tolist()
+    return Estimate(whole, Interval(low, high))
+
+
+def widen(estimate: Estimate, other: Interval) -> Estimate:
+    """The figure with an interval that contains both."""
+    interval = estimate.interval
+    return Estimate(estimate.value, Interval(min(interval.low, other.low), max(interval.high, other.high)))
+
+
+def _select(groups: tuple[tuple[Tensor, ...], ...], indices: list[Tensor]) -> list[Tensor]:
+    return [values[index] for group, index in zip(groups, indices, strict=True) for values in group]
+
 
 RELIABILITY_BINS = 15
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Photos whose top score lies in one stretch of 0…1: how sure the model was of them, how often it was right."""
+    """Photos with a top score in one part of 0…1: their mean score and the share that is right."""
 
     count: int
     confidence: float
@@ -26,7 +96,7 @@ class ReliabilityBin:
 
 
 def top_k_accuracy(scores: Tensor, targets: Tensor, k: int) -> float:
-    """How often the right label is among the `k` best."""
+    """The share of photos whose right label is among the `k` best."""
     return in_top_k(scores, targets, k).double().mean().item()
 
 
@@ -36,19 +106,19 @@ def in_top_k(scores: Tensor, targets: Tensor, k: int) -> Tensor:
     Args:
         scores: float (N, L)
         targets: int64 (N,), the right label of each
-        k: how many of the best count; more than there are labels is all of them
+        k: the number of labels to accept; at most all labels
     """
     best = scores.topk(min(k, scores.shape[1]), dim=1).indices  # int64 (N, k)
     return (best == targets[:, None]).any(dim=1)
 
 
 def macro_accuracies(correct: Tensor, targets: Tensor, labels: int) -> Tensor:
-    """The mean over labels of the share that is right, labels without photos left out, float64 (R,).
+    """The mean accuracy over labels with photos, float64 (R,).
 
     Args:
         correct: bool (R, N)
         targets: int64 (R, N), the right label of each
-        labels: how many there are
+        labels: L
     """
     photos = _sums(torch.ones_like(correct, dtype=torch.float64), targets, labels)  # float64 (R, L)
     right = _sums(correct.double(), targets, labels)
@@ -63,13 +133,13 @@ def confusion_counts(predicted: Tensor, targets: Tensor, labels: int) -> Tensor:
 def reliability(
     confidence: Tensor, correct: Tensor, bins: int = RELIABILITY_BINS
 ) -> tuple[ReliabilityBin, ...]:
-    """Top scores and whether they were right, both (N,), in stretches of equal width."""
-    which = _stretches(confidence, bins)
-    return tuple(_bin(confidence[which == number], correct[which == number]) for number in range(bins))
+    """Group top scores and whether they are right, both (N,), into bins of equal width."""
+    numbers = _bin_numbers(confidence, bins)
+    return tuple(_bin(confidence[numbers == number], correct[numbers == number]) for number in range(bins))
 
 
 def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
-    """The mean distance between how sure the model was and how often it was right, over photos."""
+    """The mean difference between score and accuracy over the bins, weighted by photos."""
     total = sum(entry.count for entry in bins)
     return (
         sum(entry.count * abs(entry.confidence - entry.accuracy) for entry in bins) / total if total else 0.0
@@ -77,13 +147,13 @@ def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
 
 
 def calibration_errors(confidence: Tensor, correct: Tensor, bins: int = RELIABILITY_BINS) -> Tensor:
-    """The expected calibration error with stretches of equal width, of rows (R, N), float64 (R,)."""
+    """The expected calibration error with bins of equal width, of rows (R, N), float64 (R,)."""
     distance = confidence.double() - correct.double()
-    return _sums(distance, _stretches(confidence, bins), bins).abs().sum(dim=1) / confidence.shape[1]
+    return _sums(distance, _bin_numbers(confidence, bins), bins).abs().sum(dim=1) / confidence.shape[1]
 
 
 def adaptive_calibration_errors(confidence: Tensor, correct: Tensor, bins: int = RELIABILITY_BINS) -> Tensor:
-    """The same with stretches that hold equally many photos (to one), float64 (R,)."""
+    """The same with bins of equally many photos (within one), float64 (R,)."""
     order = confidence.argsort(dim=1, stable=True)
     distance = (confidence.double() - correct.double()).gather(1, order)
     parts = distance.tensor_split(bins, dim=1)
@@ -91,7 +161,7 @@ def adaptive_calibration_errors(confidence: Tensor, correct: Tensor, bins: int =
 
 
 def auroc(positives: Tensor, negatives: Tensor) -> float:
-    """How often a positive's score is above a negative's; ties count half."""
+    """The probability that a positive's score is above a negative's; ties count half."""
     return aurocs(positives[None], negatives[None]).item()
 
 
@@ -104,7 +174,7 @@ def aurocs(positives: Tensor, negatives: Tensor) -> Tensor:
 
 
 def false_positive_rate_at(recall: float, positives: Tensor, negatives: Tensor) -> float:
-    """The share of negatives that score at least what the best `recall` of the positives score."""
+    """The share of negatives with at least the lowest score among the best `recall` of the positives."""
     return false_positive_rates_at(recall, positives[None], negatives[None]).item()
 
 
@@ -116,25 +186,25 @@ def false_positive_rates_at(recall: float, positives: Tensor, negatives: Tensor)
 
 
 def average_precisions(confidence: Tensor, correct: Tensor, distractors: Tensor) -> Tensor:
-    """µAP, also called GAP: every photo's first name, the surest first; the mean precision down to each right one.
+    """µAP, also called GAP: sort the first predictions of all photos by score, and average the precision at each right one.
 
-    Of equally sure names the wrong ones come first, so that the order of the photos does not matter.
+    Among equal scores, wrong predictions come first, so that the order of the photos does not matter.
 
     Args:
         confidence: float (R, N), the top score of each photo of a landmark
-        correct: bool (R, N), whether it belongs to the right label
-        distractors: float (R, M), the top score of each photo that shows none: whatever it is named is wrong
+        correct: bool (R, N), whether its label is right
+        distractors: float (R, M), the top score of each distractor; its label is always wrong
     """
     right = torch.cat([correct, torch.zeros_like(distractors, dtype=torch.bool)], dim=1)
-    sureness = torch.cat([confidence, distractors], dim=1)
+    scores = torch.cat([confidence, distractors], dim=1)
     wrong_first = right.long().argsort(dim=1, stable=True)
-    order = sureness.gather(1, wrong_first).argsort(dim=1, descending=True, stable=True)
+    order = scores.gather(1, wrong_first).argsort(dim=1, descending=True, stable=True)
     ranked = right.gather(1, wrong_first).gather(1, order).double()
     precision = ranked.cumsum(dim=1) / torch.arange(1, ranked.shape[1] + 1)
     return (precision * ranked).sum(dim=1) / confidence.shape[1]
 
 
-def _stretches(confidence: Tensor, bins: int) -> Tensor:
+def _bin_numbers(confidence: Tensor, bins: int) -> Tensor:
     return (confidence * bins).long().clamp(0, bins - 1)
 
 
@@ -151,3 +221,73 @@ def _bin(confidence: Tensor, correct: Tensor) -> ReliabilityBin:
     return ReliabilityBin(
         count, confidence.double().mean().item(), accuracy, wilson_interval(accuracy, count)
     )
+
+
+SHOWN_PRECISIONS = (0.90, 0.95, 0.98, 0.99)
+"""The precisions in reports."""
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """The effect of every threshold, in descending order; all tensors are float64 (T,).
+
+    In `precision`, distractors are weighted as half of all photos, if there are any. For display only: a model's threshold is chosen
+    on validation photos (see calibration), not on those of its evaluation.
+    """
+
+    thresholds: Tensor
+    precision: Tensor  # the share of accepted labels that are right
+    precision_on_landmarks: Tensor  # the same without distractors; NaN if none is accepted
+    tagged_rightly: Tensor  # the share of landmark photos with the right tag
+    false_tags: Tensor  # the share of distractors with a tag
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """One threshold and its effect."""
+
+    threshold: float
+    precision: float
+    tagged_rightly: float
+    false_tags: float
+
+
+def compute_tradeoff(confidence: Tensor, correct: Tensor, distractors: Tensor) -> Tradeoff:
+    """Compute the effect of each score as a threshold.
+
+    Args:
+        confidence: float (N,), the top score of each landmark photo
+        correct: bool (N,), whether its label is right
+        distractors: float (M,), the top score of each distractor
+    """
+    thresholds = torch.unique(torch.cat([confidence, distractors])).flip(0)
+    right = _at_least(confidence[correct], thresholds)
+    wrong = _at_least(confidence[~correct], thresholds)
+    false = _at_least(distractors, thresholds)
+    scale = len(confidence) / len(distractors) if len(distractors) else 0.0
+    return Tradeoff(
+        thresholds=thresholds.double(),
+        precision=right / (right + wrong + scale * false),
+        precision_on_landmarks=right / (right + wrong),
+        tagged_rightly=right / len(confidence),
+        false_tags=false / max(len(distractors), 1),
+    )
+
+
+def lowest_threshold(precision: float, tradeoff: Tradeoff) -> OperatingPoint | None:
+    """The lowest threshold with at least this precision on these photos; None if there is none."""
+    sufficient = (tradeoff.precision >= precision).nonzero()
+    if not len(sufficient):
+        return None
+    at = int(sufficient[-1])
+    return OperatingPoint(
+        threshold=tradeoff.thresholds[at].item(),
+        precision=tradeoff.precision[at].item(),
+        tagged_rightly=tradeoff.tagged_rightly[at].item(),
+        false_tags=tradeoff.false_tags[at].item(),
+    )
+
+
+def _at_least(scores: Tensor, thresholds: Tensor) -> Tensor:
+    """The number of scores at or above each threshold, float64 (T,)."""
+    return (len(scores) - torch.searchsorted(scores.sort().values, thresholds)).double()

@@ -1,1 +1,1 @@
-"""The loop and what it needs: views, batches, checkpoints. Knows nothing of recipes."""
+"""Training of networks: batches, the training loop, checkpoints, the linear layer, and the classifier. Knows nothing of recipes."""

@@ -1,8 +1,10 @@
-"""An epoch's batches: which photos, in which order, in which altered views; made in threads ahead of the model.
+"""The batches of an epoch: sample photos, augment them in threads ahead of the model, and mix them.
 
-All chance comes from the seed, the epoch and the place in it, so any epoch can be made again.
+All randomness derives from the seed, the epoch and the position in it, so any epoch can be reproduced.
 """
 
+import io
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,20 +13,53 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image, ImageEnhance
 from torch import Tensor
+from torch.nn import functional
+from torchvision.transforms import v2
 
-from tagger.devices import core_count
-from trainer.learning.augmentation import Augmentation, altered
-from trainer.photos.pixels import KeptPhotos
+from tagger.images import Pixels
+from tagger.inference.devices import core_count
+from trainer.data.pixels import CachedPhotos
 
 BATCHES_AHEAD = 4
+MIXUP_ALPHA, CUTMIX_ALPHA = 0.4, 1.0
 
+Generator = np.random.Generator
 Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """How far views may differ from the photo. Shares are probabilities that a view is altered in this way."""
+
+    least_area: float = 0.3
+    """The smallest share of the photo's area that a view shows."""
+    distortion: float = 1.5
+    """The highest factor by which a view's aspect ratio changes, in addition to the photo's stretch to a square."""
+    light: float = 0.3
+    """The highest relative change of brightness, contrast and saturation."""
+    coarse_share: float = 0.2
+    """Downscaled and upscaled, like small or enlarged photos."""
+    jpeg_share: float = 0.25
+    """Saved as JPEG of low quality."""
+    grey_share: float = 0.03
+    erased_share: float = 0.0
+    """A rectangle filled with one colour, like an obstacle in front of the landmark."""
+
+
+@dataclass(frozen=True)
+class MixOptions:
+    """The shares of batches that get mixup or CutMix, and the label smoothing."""
+
+    mixup: float = 0.3
+    cutmix: float = 0.3
+    smoothing: float = 0.1
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Views of photos and what is right for each."""
+    """Views of photos and their targets."""
 
     images: Tensor  # uint8 (B, 3, H, W), channels last in memory
     targets: Tensor  # int64 (B,)
@@ -32,64 +67,153 @@ class Batch:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The photos to learn from, and how their views are made."""
+    """The photos to train on, and the settings of their views."""
 
-    kept: KeptPhotos
-    positions: Positions  # int64 (N,), of the photos of `kept` that are for learning
+    cached: CachedPhotos
+    positions: Positions  # int64 (N,), the training photos in `cached`
     targets: Positions  # int64 (N,)
     balance: float
-    """0: every photo is seen alike; 1: every label is seen alike, however few its photos."""
+    """0: every photo is equally frequent; 1: every label is equally frequent."""
     augmentation: Augmentation
     batch_size: int
     seed: int
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch."""
+        """Batches per epoch."""
         return max(1, len(self.positions) // self.batch_size)
 
     def epoch(self, number: int, size: int) -> Iterator[Batch]:
-        """The batches of epoch `number`, of views of `size` pixels."""
+        """Yield the batches of epoch `number`, with views of `size` pixels."""
         generator = np.random.default_rng((self.seed, number))
-        order = drawn(self.targets, self.balance, self.steps * self.batch_size, generator)
+        order = sample_rows(self.targets, self.balance, self.steps * self.batch_size, generator)
         seeds = generator.integers(0, 2**63, len(order))
-        waiting: deque[Future[Batch]] = deque()
+        pending: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(core_count(), "views") as pool:
             try:
                 for first in range(0, len(order), self.batch_size):
                     part = slice(first, first + self.batch_size)
-                    waiting.append(pool.submit(self._batch, order[part], seeds[part], size))
-                    if len(waiting) > max(BATCHES_AHEAD, core_count()):
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
+                    pending.append(pool.submit(self._batch, order[part], seeds[part], size))
+                    if len(pending) > max(BATCHES_AHEAD, core_count()):
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _batch(self, chosen: Positions, seeds: Positions, size: int) -> Batch:
-        views = np.stack(
-            [
-                altered(
-                    self.kept.image(self.positions[row]),
-                    size,
-                    self.augmentation,
-                    np.random.default_rng(int(seed)),
-                )
-                for row, seed in zip(chosen, seeds, strict=True)
-            ]
-        )
-        return Batch(torch.from_numpy(views).permute(0, 3, 1, 2), torch.from_numpy(self.targets[chosen]))
+    def _batch(self, rows: Positions, seeds: Positions, size: int) -> Batch:
+        views = [
+            augment(
+                self.cached.image(self.positions[row]),
+                size,
+                self.augmentation,
+                np.random.default_rng(int(seed)),
+            )
+            for row, seed in zip(rows, seeds, strict=True)
+        ]
+        images = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
+        return Batch(images, torch.from_numpy(self.targets[rows]))
 
 
-def drawn(targets: Positions, balance: float, count: int, generator: np.random.Generator) -> Positions:
-    """`count` rows of `targets` in random order, int64; rows of rare labels come oftener, by `balance`.
+def sample_rows(targets: Positions, balance: float, count: int, generator: Generator) -> Positions:
+    """Sample `count` rows of `targets` in random order, int64; `balance` makes rows of rare labels more frequent.
 
-    Systematic sampling: a row that is due 1.3 times comes once or twice, never thrice, and none is left out by bad luck
-    that is due at least once.
+    Uses systematic sampling: a row with an expected count of 1.3 occurs once or twice, and one with at least 1 always occurs.
     """
     weights = np.bincount(targets)[targets].astype(np.float64) ** -balance
     rows = generator.permutation(len(targets))
-    due = np.cumsum(weights[rows])  # float64 (N,), ascending
-    ticks = (generator.random() + np.arange(count)) * due[-1] / count
-    chosen = rows[np.minimum(np.searchsorted(due, ticks, side="right"), len(rows) - 1)]
-    return generator.permutation(chosen)
+    cumulative = np.cumsum(weights[rows])  # float64 (N,), ascending
+    ticks = (generator.random() + np.arange(count)) * cumulative[-1] / count
+    sample = rows[np.minimum(np.searchsorted(cumulative, ticks, side="right"), len(rows) - 1)]
+    return generator.permutation(sample)
+
+
+def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generator) -> Pixels:
+    """Return a random view of a photo, uint8 (size, size, 3).
+
+    Args:
+        pixels: the whole photo, uint8 (S, S, 3)
+        size: side of the view in pixels
+        options: how far the view may differ
+        generator: the source of all randomness
+    """
+    image = _crop(Image.fromarray(pixels), size, options, generator)
+    if generator.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    image = _change_light(image, options, generator)
+    if generator.random() < options.coarse_share:
+        image = _coarsen(image, generator)
+    if generator.random() < options.jpeg_share:
+        image = _compress(image, generator)
+    view = np.array(image)
+    if generator.random() < options.erased_share:
+        _erase(view, generator)
+    return view
+
+
+def _crop(image: Image.Image, size: int, options: Augmentation, generator: Generator) -> Image.Image:
+    width, height = image.size
+    area = generator.uniform(options.least_area, 1.0)
+    stretch = math.exp(generator.uniform(-1, 1) * math.log(options.distortion))
+    across, down = min(1.0, math.sqrt(area * stretch)), min(1.0, math.sqrt(area / stretch))
+    left, top = generator.uniform(0, 1 - across), generator.uniform(0, 1 - down)
+    box = (left * width, top * height, (left + across) * width, (top + down) * height)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box)
+
+
+def _change_light(image: Image.Image, options: Augmentation, generator: Generator) -> Image.Image:
+    enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+    for number in generator.permutation(len(enhancers)):
+        image = enhancers[number](image).enhance(1 + options.light * generator.uniform(-1, 1))
+    if generator.random() < options.grey_share:
+        image = ImageEnhance.Color(image).enhance(0)
+    return image
+
+
+def _coarsen(image: Image.Image, generator: Generator) -> Image.Image:
+    size = image.size
+    side = max(8, round(size[0] * generator.uniform(0.35, 0.8)))
+    small = image.resize((side, side), Image.Resampling.BILINEAR)
+    return small.resize(size, Image.Resampling.BILINEAR)
+
+
+def _compress(image: Image.Image, generator: Generator) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=int(generator.integers(25, 75)))
+    return Image.open(file).convert("RGB")
+
+
+def _erase(view: Pixels, generator: Generator) -> None:
+    size = view.shape[0]
+    side = np.sqrt(generator.uniform(0.03, 0.2)) * size
+    stretch = math.exp(generator.uniform(-0.7, 0.7))
+    across, down = min(size, int(side * stretch)), min(size, int(side / stretch))
+    left, top = generator.integers(0, size - across + 1), generator.integers(0, size - down + 1)
+    view[top : top + down, left : left + across] = generator.integers(0, 256, 3)
+
+
+def mix(
+    images: Tensor, targets: Tensor, classes: int, options: MixOptions, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Mix a batch's images with each other by mixup or CutMix, or not at all, and smooth its targets.
+
+    Args:
+        images: float (B, 3, H, W)
+        targets: int64 (B,)
+        classes: C
+        options: the shares of mixed batches
+        generator: the source of all randomness
+
+    Returns:
+        float (B, 3, H, W), and the probabilities of the classes, float32 (B, C), whose rows sum to 1
+    """
+    lot = generator.random()
+    if lot < options.mixup + options.cutmix:
+        transform = v2.MixUp if lot < options.mixup else v2.CutMix
+        alpha = MIXUP_ALPHA if lot < options.mixup else CUTMIX_ALPHA
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global CPU generator
+            torch.default_generator.manual_seed(int(generator.integers(2**63)))
+            images, probabilities = transform(alpha=alpha, num_classes=classes)(images, targets)
+    else:
+        probabilities = functional.one_hot(targets, classes).float()
+    return images, probabilities * (1 - options.smoothing) + options.smoothing / classes

@@ -1,45 +1,66 @@
-"""The linear layer on top of a backbone: learned on features of a backbone that is kept as it is, in seconds.
+"""The linear layer on a backbone's features, and the features themselves.
 
-It is all there is to learn where photos are few, and where fine-tuning begins: gradients from a random layer would
-spoil what the backbone knows.
+With a frozen backbone, training takes seconds, which is best if photos are few. It also initialises fine-tuning: gradients
+from a random layer would damage the backbone. Features of a frozen backbone are cached in the run folder.
 """
 
-from collections.abc import Iterator
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from blake3 import blake3
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tagger.images import Resize
+from trainer.data.pixels import CachedPhotos, decode_batches
+from trainer.errors import ValidationPhotosMissing, writing_to
 from trainer.evaluation.metrics import top_k_accuracy
+from trainer.learning.classifier import Encoder
 from trainer.learning.loop import Epoch, Validation
+from trainer.progress import photo_progress
 
 BATCH_SIZE = 256
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1.0
 BALANCE = 0.5
-"""0: every photo counts alike; 1: every label counts alike, however few its photos."""
+"""0: every photo has the same weight; 1: every label has the same weight."""
+FEATURE_BATCH_SIZE = 8
+"""Larger batches are slower on a CPU, because their activations no longer fit in its caches."""
+VIEWS = ("plain", "mirrored", "closer", "closer, mirrored")
+"""Fixed views of a photo, without randomness."""
+PLAIN = VIEWS[:1]
+CLOSER = 7 / 8
+"""The share of each side that a closer view shows."""
+
+log = logging.getLogger("trainer")
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Features of photos in several views and what is right for each; the target after the last label is "none of them"."""
+class FeatureSet:
+    """Features of photos in several views, and their targets. The target after the last label is "none of them"."""
 
     features: Tensor  # float32 (N, V, F)
     targets: Tensor  # int64 (N,)
 
 
-def learn_head(
-    training: Examples, validation: Examples, labels: int, classes: int, *, epochs: int, seed: int
+def fit_head(
+    training: FeatureSet, validation: FeatureSet, labels: int, classes: int, *, epochs: int, seed: int
 ) -> tuple[nn.Linear, list[Epoch]]:
-    """Fit the layer on standardised features with AdamW, its rate falling along a cosine; the standardisation is then worked into its weights.
+    """Fit the layer on standardised features with AdamW and a cosine schedule, then fold the standardisation into its weights.
 
     Args:
-        training: to learn from
-        validation: of which the first view counts
+        training: the features to fit
+        validation: the features to measure; only the first view is used
         labels: L
-        classes: C, one more than L where there are ordinary photos
-        epochs: times through the examples
+        classes: C, which is L + 1 if there are ordinary photos
+        epochs: passes over the features
         seed: of their order
     """
     views, width = training.features.shape[1:]
@@ -52,9 +73,8 @@ def learn_head(
     weights = _class_weights(training.targets, classes)
     plain = (validation.features[:, 0] - mean) / deviation
     history = []
-    for number, loss in enumerate(
-        _fit(head, (inputs - mean) / deviation, targets, weights, epochs, seed), start=1
-    ):
+    losses = _fit(head, (inputs - mean) / deviation, targets, weights, epochs, seed)
+    for number, loss in enumerate(losses, start=1):
         history.append(Epoch(number, loss, _validate(head, plain, validation.targets, labels)))
     with torch.no_grad():
         head.weight.div_(deviation)
@@ -65,7 +85,7 @@ def learn_head(
 def _fit(
     head: nn.Linear, inputs: Tensor, targets: Tensor, weights: Tensor, epochs: int, seed: int
 ) -> Iterator[float]:
-    """Yields the mean loss of each epoch."""
+    """Yield the mean loss of each epoch."""
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     steps = -(-len(inputs) // BATCH_SIZE)
@@ -92,6 +112,127 @@ def _class_weights(targets: Tensor, classes: int) -> Tensor:
 @torch.no_grad()
 def _validate(head: nn.Linear, features: Tensor, targets: Tensor, labels: int) -> Validation:
     logits = head(features)
-    landmarks, known = targets < labels, targets < head.out_features
-    loss = functional.cross_entropy(logits[known], targets[known]).item()
+    landmarks, has_class = targets < labels, targets < head.out_features
+    loss = functional.cross_entropy(logits[has_class], targets[has_class]).item()
     return Validation(loss, top_k_accuracy(logits[landmarks, :labels], targets[landmarks], 1))
+
+
+def view_features(
+    encoder: Encoder,
+    photos: CachedPhotos,
+    size: int,
+    views: tuple[str, ...],
+    device: str,
+    *,
+    cache: Path,
+    source: dict[str, object],
+) -> Tensor:
+    """Compute the features of every cached photo in these views, float32 (N, V, F), or read them from `cache`.
+
+    Args:
+        encoder: uint8 (B, 3, size, size) → features (B, F)
+        photos: the photos
+        size: side of the views, in pixels
+        views: `VIEWS` or `PLAIN`
+        device: where to compute
+        cache: the file of cached features
+        source: names and digests that identify the encoder
+    """
+    inputs = json.dumps([source, size, views, photos.digests], sort_keys=True)
+    fingerprint = blake3(inputs.encode()).hexdigest()
+    cached = _load_features(cache, fingerprint)
+    if cached is not None:
+        return cached
+    count = len(photos.photos)
+    log.info("computing features of %d photos in %d views", count, len(views))
+    parts = []
+    with _inference(device, encoder), photo_progress("computing features", count) as advance:
+        for first in range(0, count, FEATURE_BATCH_SIZE):
+            images = photos.scaled(range(first, min(first + FEATURE_BATCH_SIZE, count)), size)
+            by_view = [encoder(view).cpu() for view in make_views(images.to(device), views)]
+            parts.append(torch.stack(by_view, dim=1))
+            advance(len(images))
+    features = torch.cat(parts)
+    with writing_to(cache):
+        save_file({"features": features}, cache, metadata={"fingerprint": fingerprint})
+    return features
+
+
+def _load_features(path: Path, fingerprint: str) -> Tensor | None:
+    try:
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("fingerprint") != fingerprint:
+                return None
+            features: Tensor = file.get_tensor("features")
+            return features
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError) as error:
+        log.warning("the cached features in %s cannot be read; computing them again (%s)", path, error)
+        return None
+
+
+def make_views(images: Tensor, views: tuple[str, ...] = VIEWS) -> Tensor:
+    """Make views of every image, in the order of `VIEWS`.
+
+    Args:
+        images: uint8 (B, 3, H, W)
+        views: `VIEWS` or `PLAIN`
+
+    Returns:
+        uint8 (V, B, 3, H, W)
+    """
+    if views == PLAIN:
+        return images[None]
+    closer = _closer(images)
+    return torch.stack([images, images.flip(3), closer, closer.flip(3)])
+
+
+def _closer(images: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    top, left = round(height * (1 - CLOSER) / 2), round(width * (1 - CLOSER) / 2)
+    middle = images[:, :, top : height - top, left : width - left].float()
+    scaled = functional.interpolate(middle, size=(height, width), mode="bilinear")
+    return scaled.round().clamp(0, 255).to(torch.uint8)
+
+
+def features_from_files(encoder: Encoder, paths: Sequence[Path], resize: Resize, device: str) -> Tensor:
+    """Compute the features of photos decoded exactly as the tagger does, float32 (N, F).
+
+    Raises:
+        ValidationPhotosMissing: some were readable when training started and no longer are.
+    """
+    features = []
+    with _inference(device, encoder), photo_progress("computing features", len(paths)) as advance:
+        for batch in decode_batches(paths, resize, FEATURE_BATCH_SIZE):
+            features.append(encoder(batch.images.to(device)).cpu())
+            advance(len(batch.positions))
+    missing = len(paths) - sum(len(part) for part in features)
+    if missing:
+        raise ValidationPhotosMissing(count=missing)
+    return torch.cat(features)
+
+
+def features_from_cache(
+    encoder: Encoder, photos: CachedPhotos, positions: Sequence[int], size: int, device: str
+) -> Tensor:
+    """Compute the features of the cached photos at `positions`, scaled to `size` pixels, float32 (N, F)."""
+    features = []
+    with _inference(device, encoder), photo_progress("computing features", len(positions)) as advance:
+        for first in range(0, len(positions), FEATURE_BATCH_SIZE):
+            images = photos.scaled(positions[first : first + FEATURE_BATCH_SIZE], size)
+            features.append(encoder(images.to(device)).cpu())
+            advance(len(images))
+    return torch.cat(features)
+
+
+@contextmanager
+def _inference(device: str, encoder: Encoder) -> Iterator[None]:
+    """Put the encoder on a device, in evaluation mode and without gradients, and back on the CPU afterwards."""
+    encoder.eval().to(device)
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        encoder.to("cpu")

@@ -1,7 +1,7 @@
-"""The training loop: batches in, a fitted network out, a line of figures per epoch, a checkpoint that it can go on from.
+"""The training loop: fit a network to batches, with a moving average of its weights and figures for every epoch.
 
-Knows nothing of photos on disk, labels or recipes: a recipe brings the network, its optimiser, the batches and the way to validate.
-What is drawn by chance depends on the seed and the epoch alone, so a run that was killed ends as if it had not been.
+Knows nothing of photos on disk, labels or recipes; its callers provide the network, the optimiser, the batches and the validation.
+Random numbers depend on the seed and the epoch alone, so a resumed run gives the same result as an uninterrupted one.
 """
 
 import copy
@@ -17,21 +17,21 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional
 
-from tagger.devices import Device
-from tagger.runners.interface import is_out_of_memory
+from tagger.inference.backends.protocol import is_out_of_memory
+from tagger.inference.devices import Device
 from trainer.errors import DeviceMemoryExhausted, TrainingDiverged
-from trainer.learning.batches import Batch
-from trainer.learning.mixing import Mixing, mixed
+from trainer.learning.batches import Batch, MixOptions, mix
 
 CHECK_EVERY = 10
-"""Steps between two looks at the loss: each look makes the device wait."""
+"""Steps between two checks of the loss. Each check waits for the device."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: the learning rates rise along `warm_up` epochs and fall to zero along a cosine.
+    """Sizes, rates and regularisation. Learning rates rise for `warm_up` epochs, then fall to zero along a cosine.
 
-    `sizes` are the sides of the views, epoch by epoch. `average_decay` is how much of the moving average of the weights (EMA) one step keeps.
+    `sizes` has the side of the views for every epoch, in pixels. `average_decay` is the decay of the moving average of the weights
+    (EMA) per step. `clip` is the highest norm of the gradient.
     """
 
     sizes: tuple[int, ...]
@@ -39,7 +39,7 @@ class Schedule:
     warm_up: float
     average_decay: float
     clip: float
-    mixing: Mixing
+    mixing: MixOptions
     seed: int
 
     @property
@@ -47,29 +47,29 @@ class Schedule:
         return len(self.sizes)
 
     def rate(self, done: float) -> float:
-        """What the learning rates are multiplied by after `done` epochs."""
+        """The factor of the learning rates after `done` epochs."""
         rise = min(1.0, (done + 0.01) / self.warm_up) if self.warm_up else 1.0
         return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, done / self.epochs)))
 
 
-def growing_sizes(epochs: int, size: int, parts: tuple[tuple[float, float], ...]) -> tuple[int, ...]:
-    """The side of the views, epoch by epoch, in whole strides of 32.
+def growing_sizes(epochs: int, size: int, shares: tuple[tuple[float, float], ...]) -> tuple[int, ...]:
+    """The side of the views for every epoch, in multiples of 32 pixels.
 
     Args:
-        epochs: how many
-        size: of the model's input
-        parts: (until which part of the epochs, which part of `size`), in order; the last is until 1
+        epochs: their number
+        size: side of the model's input, in pixels
+        shares: (end as a share of the epochs, share of `size`), in order; the last ends at 1
     """
     sizes = []
     for number in range(1, epochs + 1):
-        part = next(part for until, part in parts if number <= until * epochs or until == 1)
-        sizes.append(max(32, 32 * round(part * size / 32)))
+        share = next(share for end, share in shares if number <= end * epochs or end == 1)
+        sizes.append(max(32, 32 * round(share * size / 32)))
     return tuple(sizes)
 
 
 @dataclass(frozen=True)
 class Validation:
-    """How the averaged network does on photos it does not learn from."""
+    """Loss and top-1 of the averaged network on validation photos."""
 
     loss: float
     top1: float
@@ -77,7 +77,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One time through the photos. `learning_rate` is the highest group's at its end."""
+    """Figures of one epoch. `learning_rate` is the highest of all groups at its end."""
 
     number: int
     loss: float
@@ -91,10 +91,10 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass
-class Learner(Generic[Network]):
-    """All that changes in training: `network` learns, `average` is the moving average of its weights, which is what counts in the end.
+class TrainingState(Generic[Network]):
+    """Everything that changes in training. `average`, the moving average of the network's weights, is the result.
 
-    The optimiser's groups hold their highest learning rate under "highest_rate".
+    The optimiser's groups have their highest learning rate under "highest_rate".
     """
 
     network: Network
@@ -107,15 +107,15 @@ class Learner(Generic[Network]):
 
 
 @dataclass(frozen=True)
-class Work:
-    """What `fit` is given beside the learner.
+class LoopCallbacks:
+    """The data and callbacks of `fit`.
 
-    batches: makes the batches of an epoch, given its number and the side of the views
-    steps: batches of an epoch
-    classes: C, outputs of the network
-    validate: called with the average after each epoch
-    on_step: called with the images of a step and the loss so far, for progress
-    on_epoch: called after each epoch, when the learner may be saved
+    batches: yields the batches of an epoch, given its number and the side of the views
+    steps: batches per epoch
+    classes: C, the outputs of the network
+    validate: called with the averaged network after each epoch
+    on_step: called with the number of images and the mean loss so far, for progress
+    on_epoch: called after each epoch, to save the state
     """
 
     batches: Callable[[int, int], Iterator[Batch]]
@@ -126,22 +126,22 @@ class Work:
     on_epoch: Callable[[Epoch], None]
 
 
-def fit(learner: Learner[Network], work: Work, schedule: Schedule, device: Device) -> None:
-    """Go on from the last epoch of `learner.history` to the last of the schedule.
+def fit(state: TrainingState[Network], callbacks: LoopCallbacks, schedule: Schedule, device: Device) -> None:
+    """Train from the epoch after `state.history` to the end of the schedule.
 
-    The network takes float images (B, 3, H, W) of 0…255 and gives logits (B, C).
+    The network maps float images (B, 3, H, W) of 0…255 to logits (B, C).
 
     Raises:
-        TrainingDiverged, DeviceMemoryExhausted: with what to change; the last epoch's checkpoint is whole.
+        TrainingDiverged, DeviceMemoryExhausted: with what to change. The last epoch's checkpoint is intact.
     """
-    learner.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    learner.average.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for number in range(len(learner.history) + 1, schedule.epochs + 1):
-        began = time.monotonic()
+    state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    state.average.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for number in range(len(state.history) + 1, schedule.epochs + 1):
+        start = time.monotonic()
         try:
-            loss = _epoch(learner, work, schedule, device, number)
-            seconds = time.monotonic() - began
-            validation = work.validate(learner.average)
+            loss = _epoch(state, callbacks, schedule, device, number)
+            seconds = time.monotonic() - start
+            validation = callbacks.validate(state.average)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -149,57 +149,58 @@ def fit(learner: Learner[Network], work: Work, schedule: Schedule, device: Devic
                 device=device.kind, batch_size=schedule.batch_size, smaller=max(2, schedule.batch_size // 2)
             ) from error
         if not math.isfinite(validation.loss):
-            # The last step's gradients were not, and no loss has shown it yet.
-            raise TrainingDiverged(epoch=number, step=work.steps)
-        images = work.steps * schedule.batch_size
-        rate = max(group["lr"] for group in learner.optimiser.param_groups)
+            # The gradients of the last step were not finite; the training loss does not show it.
+            raise TrainingDiverged(epoch=number, step=callbacks.steps)
+        images = callbacks.steps * schedule.batch_size
+        rate = max(group["lr"] for group in state.optimiser.param_groups)
         epoch = Epoch(number, loss, validation, rate, seconds, images / seconds)
-        learner.history.append(epoch)
-        work.on_epoch(epoch)
+        state.history.append(epoch)
+        callbacks.on_epoch(epoch)
 
 
-def _epoch(learner: Learner[Network], work: Work, schedule: Schedule, device: Device, number: int) -> float:
-    torch.manual_seed(schedule.seed * 1_000_003 + number)  # dropout's chance
+def _epoch(
+    state: TrainingState[Network], callbacks: LoopCallbacks, schedule: Schedule, device: Device, number: int
+) -> float:
+    torch.manual_seed(schedule.seed * 1_000_003 + number)  # for dropout
     generator = np.random.default_rng((schedule.seed, number, 1))
-    learner.network.train()
+    state.network.train()
     scaler = GradScaler(device.kind, enabled=device.dtype == torch.float16)
     total = torch.zeros((), device=device.kind)
-    for step, batch in enumerate(work.batches(number, schedule.sizes[number - 1])):
-        done = number - 1 + step / work.steps
-        _set_rates(learner.optimiser, schedule.rate(done))
+    for step, batch in enumerate(callbacks.batches(number, schedule.sizes[number - 1])):
+        done = number - 1 + step / callbacks.steps
+        _set_rates(state.optimiser, schedule.rate(done))
         images = batch.images.to(device.kind, non_blocking=True).float()
+        targets = batch.targets.to(device.kind)
+        images, probabilities = mix(images, targets, callbacks.classes, schedule.mixing, generator)
         images = images.contiguous(memory_format=torch.channels_last)
-        images, wanted = mixed(
-            images, batch.targets.to(device.kind), work.classes, schedule.mixing, generator
-        )
-        loss = _step(learner, images, wanted, schedule, device, scaler)
+        loss = _step(state, images, probabilities, schedule, device, scaler)
         total += loss
-        _average(learner, schedule.average_decay, (number - 1) * work.steps + step)
-        if (step + 1) % CHECK_EVERY == 0 or step + 1 == work.steps:
+        _average(state, schedule.average_decay, (number - 1) * callbacks.steps + step)
+        if (step + 1) % CHECK_EVERY == 0 or step + 1 == callbacks.steps:
             mean = total.item() / (step + 1)
             if not math.isfinite(mean):
                 raise TrainingDiverged(epoch=number, step=step + 1)
-            work.on_step(min(CHECK_EVERY, step % CHECK_EVERY + 1) * schedule.batch_size, mean)
-    return total.item() / work.steps
+            callbacks.on_step(min(CHECK_EVERY, step % CHECK_EVERY + 1) * schedule.batch_size, mean)
+    return total.item() / callbacks.steps
 
 
 def _step(
-    learner: Learner[Network],
+    state: TrainingState[Network],
     images: Tensor,
-    wanted: Tensor,
+    probabilities: Tensor,
     schedule: Schedule,
     device: Device,
     scaler: GradScaler,
 ) -> Tensor:
-    """One step of the optimiser; its loss, on the device."""
+    """Take one step of the optimiser; returns its loss, on the device."""
     with torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32):
-        logits = learner.network(images)
-    loss = functional.cross_entropy(logits.float(), wanted)
-    learner.optimiser.zero_grad()
+        logits = state.network(images)
+    loss = functional.cross_entropy(logits.float(), probabilities)
+    state.optimiser.zero_grad()
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    scaler.unscale_(learner.optimiser)
-    nn.utils.clip_grad_norm_(learner.network.parameters(), schedule.clip)
-    scaler.step(learner.optimiser)
+    scaler.unscale_(state.optimiser)
+    nn.utils.clip_grad_norm_(state.network.parameters(), schedule.clip)
+    scaler.step(state.optimiser)
     scaler.update()
     return loss.detach()
 
@@ -210,13 +211,16 @@ def _set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
 
 
 @torch.no_grad()
-def _average(learner: Learner[Network], decay: float, step: int) -> None:
-    """Move the average towards the network; at first faster, or it would long remember where it began."""
-    keep = min(decay, (1 + step) / (10 + step))
-    network = [*learner.network.parameters(), *learner.network.buffers()]
-    average = [*learner.average.parameters(), *learner.average.buffers()]
-    for mine, its in zip(average, network, strict=True):
-        if mine.is_floating_point():
-            mine.lerp_(its, 1 - keep)
+def _average(state: TrainingState[Network], decay: float, step: int) -> None:
+    """Update the moving average. Its decay starts low, so that the initial weights are soon forgotten.
+
+    Not torch's `AveragedModel`, which copies the first weights, averages integer buffers, and prefixes the names in checkpoints.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    network = [*state.network.parameters(), *state.network.buffers()]
+    average = [*state.average.parameters(), *state.average.buffers()]
+    for mean, value in zip(average, network, strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
         else:
-            mine.copy_(its)
+            mean.copy_(value)

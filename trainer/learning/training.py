@@ -1,36 +1,49 @@
-"""From prepared photos and a network to a trained network: batches, validation, progress and checkpoints around the loop."""
+"""Train a network on prepared photos: the training loop with batches, validation, progress, checkpoints and TensorBoard.
 
+A checkpoint has everything the next epoch depends on: tensors in a safetensors file, all else in its metadata. Nothing
+is unpickled.
+"""
+
+import ctypes
+import json
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tagger.devices import Device
+from tagger.inference.devices import Device
+from trainer.data.preparation import TrainingData
+from trainer.errors import CheckpointUnusable, TensorBoardMissing, writing_to
 from trainer.evaluation.metrics import top_k_accuracy
-from trainer.learning.augmentation import Augmentation
-from trainer.learning.batches import TrainingSet
-from trainer.learning.checkpoints import resume_checkpoint, save_checkpoint
-from trainer.learning.loop import Epoch, Learner, Schedule, Validation, Work, fit
-from trainer.learning.memory import keep_freed_memory
-from trainer.model.network import Trainee
-from trainer.photos.preparation import Prepared
+from trainer.learning.batches import Augmentation, TrainingSet
+from trainer.learning.classifier import TrainingNetwork
+from trainer.learning.loop import Epoch, LoopCallbacks, Network, Schedule, TrainingState, Validation, fit
 from trainer.progress import training_progress
 
 VALIDATION_BATCH = 32
 CHECKPOINT = Path("checkpoint", "training.safetensors")
+NETWORK, AVERAGE, OPTIMISER = "network.", "average.", "optimiser."
+"""Prefixes of tensor names in a checkpoint."""
+_HISTORY = TypeAdapter(list[Epoch])
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_RETAINED_BYTES = 2**30
 
 log = logging.getLogger("trainer")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a recipe trains: what the views look like, how labels are balanced, how long and how fast."""
+class TrainingPlan:
+    """How a recipe trains: augmentation, balance of labels, and schedule."""
 
     augmentation: Augmentation
     balance: float
@@ -38,115 +51,238 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The averaged network, float images (B, 3, H, W) of 0…255 → logits (B, C), and how it came about."""
+class TrainingResult:
+    """The averaged network, float images (B, 3, H, W) of 0…255 → logits (B, C), and the figures of its epochs."""
 
-    network: Trainee
+    network: TrainingNetwork
     history: tuple[Epoch, ...]
 
 
 def train_network(
-    prepared: Prepared,
-    learner: Learner[Trainee],
-    plan: Plan,
+    data: TrainingData,
+    state: TrainingState[TrainingNetwork],
+    plan: TrainingPlan,
     device: Device,
     *,
     out: Path,
     settings: dict[str, object],
     resume: bool,
-    watch: Callable[[Epoch], None],
-) -> Trained:
-    """Train as planned, from the run's checkpoint where `resume` says so and there is one.
+    on_epoch: Callable[[Epoch], None],
+) -> TrainingResult:
+    """Train the network, and write a checkpoint after every epoch.
 
     Args:
-        prepared: the photos
-        learner: the network, float images (B, 3, H, W) of 0…255 → logits (B, C), and its optimiser
-        plan: how
-        device: where
-        out: the run's folder, to which a checkpoint is written after every epoch
-        settings: what else shapes the run, and has to be the same for it to be resumed
-        resume: go on from that checkpoint
-        watch: called after every epoch
+        data: the photos
+        state: the network, float images (B, 3, H, W) of 0…255 → logits (B, C), and its optimiser
+        plan: how to train
+        device: where to train
+        out: the run folder
+        settings: further settings that must stay the same to resume the run
+        resume: continue from the run's checkpoint, if there is one
+        on_epoch: called after every epoch
 
     Raises:
         CheckpointUnusable, TrainingDiverged, DeviceMemoryExhausted, OutputUnwritable: with what to change.
     """
     keep_freed_memory()
     schedule = plan.schedule
-    photos = TrainingSet(
-        prepared.kept,
-        prepared.learned,
-        prepared.targets[~prepared.held],
-        plan.balance,
-        plan.augmentation,
-        schedule.batch_size,
-        schedule.seed,
-    )
-    settings = settings | {"plan": asdict(plan), "photos": prepared.provenance()["digest"]}
+    photos = _training_set(data, plan)
+    settings = settings | {"plan": asdict(plan), "photos": data.provenance()["digest"]}
     if resume and (out / CHECKPOINT).exists():
-        resume_checkpoint(out / CHECKPOINT, learner, settings)
-        log.info("going on after epoch %d of %d", len(learner.history), schedule.epochs)
+        resume_checkpoint(out / CHECKPOINT, state, settings)
+        log.info("resuming after epoch %d of %d", len(state.history), schedule.epochs)
 
-    def on_epoch(epoch: Epoch) -> None:
-        save_checkpoint(out / CHECKPOINT, learner, settings)
-        bar.epoch_ended()
-        _report(epoch, schedule.epochs)
-        watch(epoch)
+    def finish_epoch(epoch: Epoch) -> None:
+        save_checkpoint(out / CHECKPOINT, state, settings)
+        bar.end_epoch()
+        _log_epoch(epoch, schedule.epochs)
+        on_epoch(epoch)
 
-    total = photos.steps * schedule.batch_size
-    with training_progress(len(learner.history), schedule.epochs, total) as bar:
-        size = schedule.sizes[-1]
-        work = Work(
+    with training_progress(len(state.history), schedule.epochs, photos.steps * schedule.batch_size) as bar:
+        callbacks = LoopCallbacks(
             batches=photos.epoch,
             steps=photos.steps,
-            classes=prepared.classes,
-            validate=lambda network: _validate(network, prepared, size, device),
+            classes=data.classes,
+            validate=lambda network: _validate(network, data, schedule.sizes[-1], device),
             on_step=bar.advance,
-            on_epoch=on_epoch,
+            on_epoch=finish_epoch,
         )
-        fit(learner, work, schedule, device)
-    return Trained(learner.average.cpu(), tuple(learner.history))
+        fit(state, callbacks, schedule, device)
+    return TrainingResult(state.average.cpu(), tuple(state.history))
 
 
-def _validate(network: nn.Module, prepared: Prepared, size: int, device: Device) -> Validation:
-    positions = prepared.validation
-    logits = _logits_of(network, prepared, positions, size, device)
-    targets = torch.from_numpy(prepared.targets[positions])
-    landmarks = targets < len(prepared.labels)
-    known = targets < logits.shape[1]
-    loss = functional.cross_entropy(logits[known], targets[known]).item()
-    return Validation(
-        loss, top_k_accuracy(logits[landmarks][:, : len(prepared.labels)], targets[landmarks], 1)
+def _training_set(data: TrainingData, plan: TrainingPlan) -> TrainingSet:
+    return TrainingSet(
+        data.cached,
+        data.training,
+        data.targets[data.training],
+        plan.balance,
+        plan.augmentation,
+        plan.schedule.batch_size,
+        plan.schedule.seed,
     )
 
 
-def _logits_of(
-    network: nn.Module, prepared: Prepared, positions: npt.NDArray[np.int64], size: int, device: Device
-) -> Tensor:
-    """What the network makes of kept photos, plainly scaled to `size`: float32 (N, C), on the CPU."""
-    with (
-        torch.inference_mode(),
-        torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32),
-    ):
+def _validate(network: nn.Module, data: TrainingData, size: int, device: Device) -> Validation:
+    logits = _validation_logits(network, data, size, device)
+    targets = torch.from_numpy(data.targets[data.validation])
+    landmarks, has_class = targets < len(data.labels), targets < logits.shape[1]
+    loss = functional.cross_entropy(logits[has_class], targets[has_class]).item()
+    top1 = top_k_accuracy(logits[landmarks][:, : len(data.labels)], targets[landmarks], 1)
+    return Validation(loss, top1)
+
+
+def _validation_logits(network: nn.Module, data: TrainingData, size: int, device: Device) -> Tensor:
+    """The logits of the validation photos, scaled to `size` pixels: float32 (N, C), on the CPU."""
+    positions = data.validation
+    autocast = torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32)
+    with torch.inference_mode(), autocast:
         parts = [
             positions[first : first + VALIDATION_BATCH]
             for first in range(0, len(positions), VALIDATION_BATCH)
         ]
-        batches = (prepared.kept.scaled(part.tolist(), size) for part in parts)
+        batches = (data.cached.scaled(part.tolist(), size) for part in parts)
         return torch.cat([network(images.to(device.kind)).float().cpu() for images in batches])
 
 
-def _report(epoch: Epoch, epochs: int) -> None:
-    text = "epoch %d of %d: loss %.4f, validation loss %.4f, top-1 %.1f %%, rate %.1e, %.0f photos/s, %.0f s"
-    validation = epoch.validation
+def _log_epoch(epoch: Epoch, epochs: int) -> None:
     log.info(
-        text,
+        "epoch %d of %d: loss %.4f, validation loss %.4f, top-1 %.1f %%, rate %.1e, %.0f photos/s, %.0f s",
         epoch.number,
         epochs,
         epoch.loss,
-        validation.loss,
-        100 * validation.top1,
+        epoch.validation.loss,
+        100 * epoch.validation.top1,
         epoch.learning_rate,
         epoch.images_per_second,
         epoch.seconds,
     )
+
+
+def save_checkpoint(path: Path, state: TrainingState[Network], settings: dict[str, object]) -> None:
+    """Write the training state atomically.
+
+    Args:
+        path: the checkpoint file
+        state: the state after an epoch
+        settings: settings that must stay the same to resume
+
+    Raises:
+        OutputUnwritable: with the reason.
+    """
+    tensors = {NETWORK + name: values for name, values in state.network.state_dict().items()}
+    tensors |= {AVERAGE + name: values for name, values in state.average.state_dict().items()}
+    for number, entries in state.optimiser.state_dict()["state"].items():
+        tensors |= {f"{OPTIMISER}{number}.{name}": values for name, values in entries.items()}
+    metadata = {
+        "settings": json.dumps(settings, sort_keys=True),
+        "history": json.dumps([asdict(epoch) for epoch in state.history]),
+    }
+    partial = path.with_name(path.name + ".partial")
+    with writing_to(path):
+        save_file(
+            {name: values.detach().cpu().contiguous() for name, values in tensors.items()}, partial, metadata
+        )
+        partial.replace(path)
+
+
+def resume_checkpoint(path: Path, state: TrainingState[Network], settings: dict[str, object]) -> None:
+    """Restore the training state of a checkpoint into `state`.
+
+    Raises:
+        CheckpointUnusable: it is damaged, or its settings differ.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            _require_equal(path, json.loads(metadata["settings"]), settings)
+            history = _HISTORY.validate_json(metadata["history"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        state.network.load_state_dict(_with_prefix(tensors, NETWORK))
+        state.average.load_state_dict(_with_prefix(tensors, AVERAGE))
+        _restore_optimiser(state, _with_prefix(tensors, OPTIMISER))
+    except (OSError, SafetensorError, KeyError, ValueError, ValidationError, RuntimeError) as error:
+        raise CheckpointUnusable(path=path, reason=f"it is damaged ({str(error).splitlines()[0]})") from error
+    state.history[:] = history
+
+
+def _require_equal(path: Path, stored: dict[str, object], current: dict[str, object]) -> None:
+    current = json.loads(json.dumps(current))
+    # Report what the user chose before the plan that follows from it.
+    names = sorted(
+        stored.keys() | current.keys(), key=lambda name: (isinstance(current.get(name), dict), name)
+    )
+    for name in names:
+        if stored.get(name) != current.get(name):
+            reason = f"it has another {name} ({stored.get(name)}, now {current.get(name)})"
+            raise CheckpointUnusable(path=path, reason=reason)
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
+
+
+def _restore_optimiser(state: TrainingState[Network], tensors: dict[str, Tensor]) -> None:
+    entries: dict[int, dict[str, Tensor]] = {}
+    for name, values in tensors.items():
+        number, _, entry = name.partition(".")
+        entries.setdefault(int(number), {})[entry] = values
+    groups = state.optimiser.state_dict()["param_groups"]
+    state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
+
+
+class _EventWriter(Protocol):
+    """The methods of TensorBoard's writer that are used."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+@contextmanager
+def tensorboard_events(folder: Path | None) -> Iterator[Callable[[Epoch], None]]:
+    """Yield a function that writes an epoch as TensorBoard events to `folder`; with None it does nothing.
+
+    Raises:
+        TensorBoardMissing, OutputUnwritable: with what to do.
+    """
+    if folder is None:
+        yield lambda _epoch: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise TensorBoardMissing from error
+    with writing_to(folder):
+        writer = SummaryWriter(folder)
+    try:
+        yield lambda epoch: _write_events(writer, epoch)
+    finally:
+        writer.close()
+
+
+def _write_events(writer: _EventWriter, epoch: Epoch) -> None:
+    figures = {
+        "loss/training": epoch.loss,
+        "loss/validation": epoch.validation.loss,
+        "top-1/validation": epoch.validation.top1,
+        "learning rate": epoch.learning_rate,
+        "photos per second": epoch.images_per_second,
+    }
+    for name, value in figures.items():
+        writer.add_scalar(name, value, epoch.number)
+    writer.flush()
+
+
+def keep_freed_memory() -> None:
+    """Let the process retain up to a gigabyte of freed memory, on Linux with glibc; does nothing elsewhere.
+
+    Every training step frees and allocates the same large blocks. By default each returns to the system and comes back as
+    zeroed pages, which takes a seventh of the time.
+    """
+    if sys.platform != "linux":
+        return
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_MMAP_THRESHOLD, _RETAINED_BYTES)
+        set_option(_TRIM_THRESHOLD, _RETAINED_BYTES)

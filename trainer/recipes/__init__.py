@@ -1,1 +1,1 @@
-"""Ways to make a classifier: each recipe is one module that reads top to bottom."""
+"""Recipes: each trains one kind of classifier, from photos to a finished run."""

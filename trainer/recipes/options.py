@@ -1,18 +1,19 @@
-"""What a person chooses for a run, whatever the recipe; the rest was tuned on validation photos and stands in the recipes."""
+"""The options that users choose for a run. All other settings are tuned on validation photos and set by the recipes."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 PIXELS = "pixels"
 PRECISION = 0.98
-"""Of 65 ordinary photos, say, one is worth more than a point: more than this cannot be told from few of them."""
+"""The default precision. With about 65 ordinary photos, each counts for more than a point, so a higher value cannot be verified."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """`None` leaves the choice to the recipe; `cache` is where decoded photos are kept (None: in the run's folder).
+class RecipeOptions:
+    """Options of every recipe.
 
-    `precision`: how many of the accepted labels should be right, 0…1.
+    `cache` is the folder of decoded photos (None: in the run folder). `learning_rate` None means the recipe's.
+    `precision` is the share of accepted labels that should be right, 0…1.
     """
 
     data: Path
@@ -30,10 +31,11 @@ class Options:
 
     @property
     def pixels(self) -> Path:
+        """The folder of decoded photos."""
         return self.cache or self.out / PIXELS
 
     def settings(self) -> dict[str, object]:
-        """What has to be the same for a run to be resumed."""
+        """The options that must stay the same to resume a run."""
         return {
             "epochs": self.epochs,
             "size": self.size,
@@ -41,3 +43,17 @@ class Options:
             "learning rate": self.learning_rate,
             "seed": self.seed,
         }
+
+
+@dataclass(frozen=True)
+class TransferOptions(RecipeOptions):
+    """Options of the transfer recipe. `weights` is a file, or None for the published weights.
+
+    With 0 epochs the backbone stays frozen and only the linear layer is trained.
+    """
+
+    backbone: str
+    weights: Path | None
+
+    def settings(self) -> dict[str, object]:
+        return super().settings() | {"backbone": self.backbone}

@@ -1,8 +1,8 @@
-"""The scratch recipe: our own network, from random weights.
+"""The scratch recipe: train our own network from random weights.
 
-A few thousand photos are few for that. What makes up for it: no view of a photo comes twice, mixed photos and softened
-answers keep the network from learning photos by heart, small images first and larger ones later give it more
-time for the same work, and the average of its weights is steadier than the weights themselves.
+A few thousand photos are little data for this, so the recipe regularises strongly: every view of a photo is different, mixed
+photos and smoothed labels prevent memorisation, images grow during training to save time for more epochs, and the moving average of
+the weights is the result.
 """
 
 from collections.abc import Callable
@@ -11,59 +11,60 @@ from dataclasses import asdict
 import torch
 from torch import nn
 
-from tagger.artifact import InputRule
-from tagger.devices import choose_device
-from trainer.backbones import own_backbone
-from trainer.learning.augmentation import Augmentation
-from trainer.learning.loop import Epoch, Learner, Schedule, growing_sizes
-from trainer.learning.mixing import Mixing
-from trainer.learning.training import Plan, train_network
-from trainer.model.finishing import Learned, finish
-from trainer.model.network import Encoder, Trainee
-from trainer.model.runs import Run, open_run_folder
-from trainer.photos.preparation import prepare
-from trainer.recipes.options import Options
+from tagger.inference.artifact import InputRule
+from tagger.inference.devices import choose_device
+from trainer.backbones import scratch_backbone
+from trainer.data.preparation import prepare
+from trainer.export.calibration import TrainedClassifier, complete_run
+from trainer.export.run import Run, create_run_folder
+from trainer.learning.batches import Augmentation, MixOptions
+from trainer.learning.classifier import Encoder, TrainingNetwork
+from trainer.learning.loop import Epoch, Schedule, TrainingState, growing_sizes
+from trainer.learning.training import TrainingPlan, train_network
+from trainer.recipes.options import RecipeOptions
 
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.2
 BALANCE = 0.5
 SIZES = ((0.6, 0.6), (0.92, 0.8), (1.0, 1.0))
-"""Until which part of the epochs views have which part of the input's side."""
+"""(share of the epochs, share of the input side): the size of the views during training."""
 
 
-def train_scratch(options: Options, watch: Callable[[Epoch], None]) -> Run:
-    """Train, calibrate and measure a classifier, and write the run; `watch` is called after every epoch.
+def train_scratch(options: RecipeOptions, on_epoch: Callable[[Epoch], None]) -> Run:
+    """Train, calibrate and measure a classifier, and write the run.
+
+    Args:
+        options: what the user chose
+        on_epoch: called after every epoch
 
     Raises:
-        TaggerError: a leaf that says what to change in the data or the options.
+        TaggerError: with what to change in the data or the options.
     """
-    open_run_folder(options.out)
+    create_run_folder(options.out)
     device = choose_device(options.device, None)
-    prepared = prepare(options.data, options.unknown, options.pixels, size=options.size, seed=options.seed)
+    data = prepare(options.data, options.unknown, options.pixels, size=options.size, seed=options.seed)
     torch.manual_seed(options.seed)
-    backbone, network = own_backbone()
-    encoder = Encoder(backbone, network)
-    head = nn.Linear(backbone.features, prepared.classes)
-    whole = Trainee(encoder, head, dropout=DROPOUT)
+    backbone, network = scratch_backbone()
+    head = nn.Linear(backbone.features, data.classes)
+    classifier = TrainingNetwork(Encoder(backbone, network), head, dropout=DROPOUT)
     rate = options.learning_rate or LEARNING_RATE
-    learner = Learner(whole, _optimiser(whole, rate))
     plan = _plan(options)
-    trained = train_network(
-        prepared,
-        learner,
+    result = train_network(
+        data,
+        TrainingState(classifier, _optimiser(classifier, rate)),
         plan,
         device,
         out=options.out,
         settings={"recipe": "scratch"} | options.settings(),
         resume=options.resume,
-        watch=watch,
+        on_epoch=on_epoch,
     )
-    learned = Learned(
+    model = TrainedClassifier(
         backbone=backbone,
-        encoder=trained.network.encoder,
-        head=trained.network.head,
-        history=trained.history,
+        encoder=result.network.encoder,
+        head=result.network.head,
+        history=result.history,
         recipe="scratch: a convolutional network of our own, from random weights",
         settings={
             "learning_rate": rate,
@@ -73,11 +74,11 @@ def train_scratch(options: Options, watch: Callable[[Epoch], None]) -> Run:
         },
     )
     rule = InputRule(size=options.size, short_side=options.size, fit="stretch")
-    return finish(prepared, learned, rule, device, options.out, precision=options.precision)
+    return complete_run(data, model, rule, device, options.out, precision=options.precision)
 
 
 def _optimiser(network: nn.Module, rate: float) -> torch.optim.Optimizer:
-    """AdamW; what scales or shifts a channel is not pulled towards zero."""
+    """AdamW without decay of biases and norms."""
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     return torch.optim.AdamW(
@@ -90,8 +91,8 @@ def _optimiser(network: nn.Module, rate: float) -> torch.optim.Optimizer:
     )
 
 
-def _plan(options: Options) -> Plan:
-    return Plan(
+def _plan(options: RecipeOptions) -> TrainingPlan:
+    return TrainingPlan(
         augmentation=Augmentation(least_area=0.25, erased_share=0.25),
         balance=BALANCE,
         schedule=Schedule(
@@ -100,7 +101,7 @@ def _plan(options: Options) -> Plan:
             warm_up=min(3.0, options.epochs / 10),
             average_decay=0.998,
             clip=2.0,
-            mixing=Mixing(),
+            mixing=MixOptions(),
             seed=options.seed,
         ),
     )

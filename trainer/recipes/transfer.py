@@ -1,127 +1,125 @@
-"""The transfer recipe: a pretrained backbone, a linear layer learned on its features, then both fine-tuned together.
+"""The transfer recipe: train a linear layer on the features of a pretrained backbone, then fine-tune both together.
 
-Ordinary photos, if there are any, are one more class of that layer: what it gives them is missing from the scores of the landmarks.
+Ordinary photos, if there are any, are one more class of the linear layer. The score of that class is missing from
+the sum of the landmarks' scores.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 import torch
 from torch import nn
 
-from tagger.artifact import InputRule
-from tagger.devices import Device, choose_device
+from tagger.inference.artifact import InputRule
+from tagger.inference.devices import Device, choose_device
 from trainer.backbones import Backbone, load_backbone
-from trainer.learning.augmentation import Augmentation
-from trainer.learning.head import Examples, learn_head
-from trainer.learning.loop import Epoch, Learner, Schedule, growing_sizes
-from trainer.learning.mixing import Mixing
-from trainer.learning.training import Plan, train_network
-from trainer.learning.views import PLAIN, VIEWS
-from trainer.model.features import features_of_views
-from trainer.model.finishing import Learned, finish
-from trainer.model.network import Encoder, Trainee
-from trainer.model.runs import FEATURES, Run, open_run_folder
-from trainer.photos.preparation import Prepared, prepare
-from trainer.recipes.options import Options
+from trainer.data.preparation import TrainingData, prepare
+from trainer.export.calibration import TrainedClassifier, complete_run
+from trainer.export.run import FEATURES, Run, create_run_folder
+from trainer.learning.batches import Augmentation, MixOptions
+from trainer.learning.classifier import Encoder, TrainingNetwork
+from trainer.learning.head import PLAIN, VIEWS, FeatureSet, fit_head, view_features
+from trainer.learning.loop import Epoch, Schedule, TrainingState, growing_sizes
+from trainer.learning.training import TrainingPlan, train_network
+from trainer.recipes.options import TransferOptions
 
 HEAD_EPOCHS = 12
 HEAD_RATE = 1e-3
 LEARNING_RATE = 4e-4
-"""Of the backbone's last layer. Those below learn slower, the first one by `FIRST_LAYER`: edges and colours are right already."""
+"""The rate of the backbone's last layer. It falls towards the first layer, whose edges and colours need little change."""
 FIRST_LAYER = 0.06
+"""The rate of the first layer as a share of `LEARNING_RATE`."""
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.2
 BALANCE = 0.5
 SIZES = ((0.75, 0.75), (1.0, 0.875))
-"""Until which part of the epochs views have which part of the input's side.
+"""(share of the epochs, share of the input side): views are smaller than the input.
 
-Views are parts of photos, so what they show is larger than in the photo as a whole; of the same apparent size it is when views
-have fewer pixels ("FixRes", Touvron et al., 2019). Smaller ones are quicker, too.
+A view shows a part of the photo, so objects in it appear larger than in the whole photo. With fewer pixels they have the same
+apparent size ("FixRes", Touvron et al., 2019). Smaller views are also faster.
 """
 
 
-@dataclass(frozen=True)
-class TransferOptions(Options):
-    """`weights` is a file (None: the published ones). No epochs: the backbone is kept as it is, and the linear layer is all that is learned."""
+def train_transfer(options: TransferOptions, on_epoch: Callable[[Epoch], None]) -> Run:
+    """Train, calibrate and measure a classifier, and write the run.
 
-    backbone: str
-    weights: Path | None
-
-    def settings(self) -> dict[str, object]:
-        return super().settings() | {"backbone": self.backbone}
-
-
-def train_transfer(options: TransferOptions, watch: Callable[[Epoch], None]) -> Run:
-    """Train, calibrate and measure a classifier, and write the run; `watch` is called after every epoch.
+    Args:
+        options: what the user chose
+        on_epoch: called after every epoch of fine-tuning
 
     Raises:
-        TaggerError: a leaf that says what to change in the data, the weights or the options.
+        TaggerError: with what to change in the data, the weights or the options.
     """
-    open_run_folder(options.out)
+    create_run_folder(options.out)
     device = choose_device(options.device, None)
     backbone, network = load_backbone(options.backbone, options.weights, options.size)
-    prepared = prepare(options.data, options.unknown, options.pixels, size=options.size, seed=options.seed)
-    learned = _with_head(prepared, backbone, Encoder(backbone, network), options, device.kind)
+    data = prepare(options.data, options.unknown, options.pixels, size=options.size, seed=options.seed)
+    model = _train_head(data, backbone, Encoder(backbone, network), options, device.kind)
     if options.epochs:
-        learned = _fine_tuned(prepared, learned, options, device, watch)
+        model = _fine_tune(data, model, options, device, on_epoch)
     rule = InputRule(size=options.size, short_side=options.size, fit="stretch")
-    return finish(prepared, learned, rule, device, options.out, precision=options.precision)
+    return complete_run(data, model, rule, device, options.out, precision=options.precision)
 
 
-def _with_head(
-    prepared: Prepared, backbone: Backbone, encoder: Encoder, options: TransferOptions, device: str
-) -> Learned:
-    cache = options.out / FEATURES
-    views = PLAIN if options.epochs else VIEWS  # fine-tuning sees enough of them later
-    features = features_of_views(
-        encoder, prepared.kept, options.size, views, device, cache=cache, made_by=asdict(backbone)
+def _train_head(
+    data: TrainingData, backbone: Backbone, encoder: Encoder, options: TransferOptions, device: str
+) -> TrainedClassifier:
+    """Fit the linear layer on the features of the frozen backbone."""
+    views = PLAIN if options.epochs else VIEWS  # fine-tuning augments photos itself
+    features = view_features(
+        encoder,
+        data.cached,
+        options.size,
+        views,
+        device,
+        cache=options.out / FEATURES,
+        source=asdict(backbone),
     )
-    targets = torch.from_numpy(prepared.targets)
-    held = torch.from_numpy(prepared.held)
-    head, history = learn_head(
-        Examples(features[~held], targets[~held]),
-        Examples(features[held], targets[held]),
-        len(prepared.labels),
-        prepared.classes,
+    targets = torch.from_numpy(data.targets)
+    validation = torch.from_numpy(data.is_validation)
+    head, history = fit_head(
+        FeatureSet(features[~validation], targets[~validation]),
+        FeatureSet(features[validation], targets[validation]),
+        len(data.labels),
+        data.classes,
         epochs=HEAD_EPOCHS,
         seed=options.seed,
     )
     settings: dict[str, object] = {"head_epochs": HEAD_EPOCHS, "seed": options.seed}
-    return Learned(
+    return TrainedClassifier(
         backbone, encoder, head, tuple(history), "transfer: a linear layer on a frozen backbone", settings
     )
 
 
-def _fine_tuned(
-    prepared: Prepared,
-    learned: Learned,
+def _fine_tune(
+    data: TrainingData,
+    model: TrainedClassifier,
     options: TransferOptions,
     device: Device,
-    watch: Callable[[Epoch], None],
-) -> Learned:
+    on_epoch: Callable[[Epoch], None],
+) -> TrainedClassifier:
+    """Train backbone and linear layer together, from the run's checkpoint if the run is resumed."""
     rate = options.learning_rate or LEARNING_RATE
-    whole = Trainee(learned.encoder, learned.head, dropout=DROPOUT)
-    learner = Learner(whole, _optimiser(learned.encoder, learned.head, rate))
+    network = TrainingNetwork(model.encoder, model.head, dropout=DROPOUT)
+    state = TrainingState(network, _optimiser(model.encoder, model.head, rate))
     plan = _plan(options)
-    trained = train_network(
-        prepared,
-        learner,
+    result = train_network(
+        data,
+        state,
         plan,
         device,
         out=options.out,
-        settings={"recipe": "transfer", "weights": learned.backbone.weights} | options.settings(),
+        settings={"recipe": "transfer", "weights": model.backbone.weights} | options.settings(),
         resume=options.resume,
-        watch=watch,
+        on_epoch=on_epoch,
     )
-    return Learned(
-        backbone=learned.backbone,
-        encoder=trained.network.encoder,
-        head=trained.network.head,
-        history=trained.history,
-        recipe=f"{learned.recipe}, then both fine-tuned",
-        settings=learned.settings
+    return TrainedClassifier(
+        backbone=model.backbone,
+        encoder=result.network.encoder,
+        head=result.network.head,
+        history=result.history,
+        recipe=f"{model.recipe}, then both fine-tuned",
+        settings=model.settings
         | {
             "learning_rate": rate,
             "weight_decay": WEIGHT_DECAY,
@@ -132,21 +130,21 @@ def _fine_tuned(
 
 
 def _optimiser(encoder: Encoder, head: nn.Linear, rate: float) -> torch.optim.Optimizer:
-    """AdamW, slower the nearer a parameter is to the pixels; what scales or shifts a channel is not pulled towards zero."""
+    """AdamW with a lower rate the nearer a layer is to the pixels, and no decay of biases and norms."""
     parameters = list(encoder.parameters())
     groups: list[dict[str, object]] = []
     for number, parameter in enumerate(parameters, start=1):
-        part = FIRST_LAYER ** (1 - number / len(parameters))
+        share = FIRST_LAYER ** (1 - number / len(parameters))
         decay = WEIGHT_DECAY if parameter.ndim > 1 else 0.0
-        groups.append({"params": [parameter], "highest_rate": rate * part, "weight_decay": decay})
+        groups.append({"params": [parameter], "highest_rate": rate * share, "weight_decay": decay})
     groups.append(
         {"params": list(head.parameters()), "highest_rate": HEAD_RATE, "weight_decay": WEIGHT_DECAY}
     )
     return torch.optim.AdamW(groups, lr=rate)
 
 
-def _plan(options: TransferOptions) -> Plan:
-    return Plan(
+def _plan(options: TransferOptions) -> TrainingPlan:
+    return TrainingPlan(
         augmentation=Augmentation(),
         balance=BALANCE,
         schedule=Schedule(
@@ -155,7 +153,7 @@ def _plan(options: TransferOptions) -> Plan:
             warm_up=min(1.0, options.epochs / 10),
             average_decay=0.998,
             clip=5.0,
-            mixing=Mixing(smoothing=0.05),
+            mixing=MixOptions(smoothing=0.05),
             seed=options.seed,
         ),
     )

@@ -1,10 +1,17 @@
-"""The metadata blocks of photo files, read and exchanged in place: JPEG, PNG, WebP and TIFF, by what they are.
+"""The metadata blocks of JPEG, PNG, WebP and TIFF files: read, and replaced in place without encoding the image again.
 
-Nothing is encoded anew: every change is a splice of the file, and what counts over spliced bytes is put right or the
-file is refused. `same_but_blocks` checks the result on its own. Knows nothing of what stands in the blocks.
+Every change is a splice. Offsets and sizes that span a splice are adjusted; a file whose offsets cannot be adjusted is
+refused. `difference_outside_blocks` checks the result independently. Knows nothing of the blocks' content.
 """
 
-from tagger.metadata.formats.comparing import same_but_blocks
-from tagger.metadata.formats.embedding import can_embed, extended_xmp, read_blocks, replace_blocks
+from tagger.metadata.formats.block_io import can_embed, extended_xmp, is_jpeg, read_blocks, replace_blocks
+from tagger.metadata.formats.comparison import difference_outside_blocks
 
-__all__ = ["can_embed", "extended_xmp", "read_blocks", "replace_blocks", "same_but_blocks"]
+__all__ = [
+    "can_embed",
+    "difference_outside_blocks",
+    "extended_xmp",
+    "is_jpeg",
+    "read_blocks",
+    "replace_blocks",
+]

@@ -1,6 +1,6 @@
-"""TIFF directories with the place of everything in them, for whoever patches or copies entries.
+"""TIFF directories with the offsets of their entries, for code that patches or copies entries.
 
-Bounded, and never raises on bad input: what cannot be read is None. Knows nothing of what the tags mean.
+Reads within bounds and never raises on bad input: what cannot be read is None. Knows nothing of the tags' meaning.
 """
 
 import struct
@@ -19,7 +19,7 @@ _POINTERS = (_WITHIN_IMAGES, 0x8769, 0x8825, 0xA005)
 
 @dataclass(frozen=True)
 class Header:
-    """How a TIFF file or block is written, and where its first directory is."""
+    """The byte order of a TIFF file or block, and the offset of its first directory."""
 
     order: str
     big: bool
@@ -27,12 +27,12 @@ class Header:
 
     @property
     def slot(self) -> int:
-        """The bytes of an offset, and of a value that stands in the entry itself."""
+        """The size in bytes of an offset, and of a value stored in the entry itself."""
         return 8 if self.big else 4
 
     @property
-    def first_at(self) -> int:
-        """Where the header says where the first directory is."""
+    def first_position(self) -> int:
+        """The position in the header of the first directory's offset."""
         return 8 if self.big else 4
 
     @property
@@ -40,21 +40,21 @@ class Header:
         return 4 + 2 * self.slot
 
     def packed(self, number: int) -> bytes:
-        """An offset or count as this file writes it."""
+        """Pack an offset or count."""
         return struct.pack(self.order + ("Q" if self.big else "I"), number)
 
     def packed_kind(self, tag: int, kind: int) -> bytes:
-        """How an entry begins."""
+        """Pack the start of an entry."""
         return struct.pack(self.order + "HH", tag, kind)
 
     def packed_length(self, entries: int) -> bytes:
-        """How many entries a directory has, as it begins."""
+        """Pack the number of entries, with which a directory starts."""
         return struct.pack(self.order + ("Q" if self.big else "H"), entries)
 
 
 @dataclass(frozen=True)
-class Field:
-    """One entry at `at`; its `size` bytes of value begin at `start`, which may lie anywhere, even outside."""
+class Entry:
+    """One entry at offset `at`. Its value has `size` bytes and starts at `start`, which may lie outside of the file."""
 
     tag: int
     kind: int
@@ -66,15 +66,15 @@ class Field:
 
 @dataclass(frozen=True)
 class Directory:
-    """The entries of a directory in their order, and what follows it (0: nothing)."""
+    """The entries of a directory in their order, and the offset of the next directory (0: none)."""
 
     at: int
-    fields: tuple[Field, ...]
-    following: int
+    entries: tuple[Entry, ...]
+    next_offset: int
 
-    def of(self, tag: int) -> Field | None:
+    def entry(self, tag: int) -> Entry | None:
         """The first entry with this tag."""
-        return next((field for field in self.fields if field.tag == tag), None)
+        return next((entry for entry in self.entries if entry.tag == tag), None)
 
 
 def read_header(data: bytes) -> Header | None:
@@ -91,22 +91,22 @@ def read_header(data: bytes) -> Header | None:
 
 
 def read_directory(data: bytes, header: Header, at: int) -> Directory | None:
-    """The directory at `at`; None where it does not lie in the block as a whole."""
-    span = _entries(data, header, at)
+    """The directory at offset `at`; None if it is not completely inside of the block."""
+    span = _entries_span(data, header, at)
     if span is None:
         return None
-    fields = tuple(_field(data, header, entry) for entry in range(*span, header.entry_bytes))
-    return Directory(at, fields, _number(data, header, span[1]))
+    entries = tuple(_read_entry(data, header, entry) for entry in range(*span, header.entry_bytes))
+    return Directory(at, entries, _number(data, header, span[1]))
 
 
-def following_of(data: bytes, header: Header, at: int) -> int:
-    """Where the directory after the one at `at` is (0: nowhere), without reading its entries."""
-    span = _entries(data, header, at)
+def next_directory_offset(data: bytes, header: Header, at: int) -> int:
+    """The offset of the directory after the one at `at` (0: none), without reading its entries."""
+    span = _entries_span(data, header, at)
     return _number(data, header, span[1]) if span else 0
 
 
 def directory_end(data: bytes, header: Header, at: int) -> int:
-    """Where the directory at `at` would end, even if that is behind the end of the file."""
+    """The end of the directory at `at`, even if it lies past the end of the file."""
     start = at + len(header.packed_length(0))
     count = int.from_bytes(data[at:start], "little" if header.order == "<" else "big")
     return start + count * header.entry_bytes + header.slot
@@ -115,54 +115,56 @@ def directory_end(data: bytes, header: Header, at: int) -> int:
 def directories(data: bytes, header: Header) -> Iterator[Directory]:
     """All directories that can be reached from the header, each once.
 
-    Nothing follows EXIF, GPS and interoperability. Writers that nobody should copy, piexif among them, leave out the zero
-    that says so, and what stands there then is a value.
+    No directory follows EXIF, GPS and interoperability. Some writers, piexif among them, omit the zero that marks this,
+    so the number at this position is ignored.
     """
-    waiting, seen = [(header.first, True)], set[int]()
-    while waiting and len(seen) < _DIRECTORY_LIMIT:
-        at, in_row = waiting.pop()
-        directory = read_directory(data, header, at) if at not in seen else None
-        seen.add(at)
+    pending, visited = [(header.first, True)], set[int]()
+    while pending and len(visited) < _DIRECTORY_LIMIT:
+        at, in_chain = pending.pop()
+        directory = read_directory(data, header, at) if at not in visited else None
+        visited.add(at)
         if directory:
-            directory = directory if in_row else replace(directory, following=0)
+            directory = directory if in_chain else replace(directory, next_offset=0)
             yield directory
             for tag in _POINTERS:
-                found = integers(data, header, directory.of(tag))[:_DIRECTORY_LIMIT]
-                waiting += [(at, tag == _WITHIN_IMAGES) for at in found]
-            waiting.append((directory.following, in_row))
+                offsets = integers(data, header, directory.entry(tag))[:_DIRECTORY_LIMIT]
+                pending += [(at, tag == _WITHIN_IMAGES) for at in offsets]
+            pending.append((directory.next_offset, in_chain))
 
 
-def below(data: bytes, header: Header, directory: Directory) -> list[int]:
-    """Where the directories are that the tags of this one point to."""
-    return [at for tag in _POINTERS for at in integers(data, header, directory.of(tag))[:_DIRECTORY_LIMIT]]
+def child_offsets(data: bytes, header: Header, directory: Directory) -> list[int]:
+    """The offsets of the directories that the tags of this one point to."""
+    return [at for tag in _POINTERS for at in integers(data, header, directory.entry(tag))[:_DIRECTORY_LIMIT]]
 
 
-def integers(data: bytes, header: Header, field: Field | None) -> tuple[int, ...]:
-    """The values of an entry of whole numbers; none where they are of another type, or lie outside."""
-    if field is None or field.kind not in INTEGERS or field.count > _INTEGER_LIMIT:
+def integers(data: bytes, header: Header, entry: Entry | None) -> tuple[int, ...]:
+    """The values of an integer entry; empty if they have another type or lie outside of the block."""
+    if entry is None or entry.kind not in INTEGERS or entry.count > _INTEGER_LIMIT:
         return ()
-    if field.start + field.size > len(data):
+    if entry.start + entry.size > len(data):
         return ()
-    return struct.unpack_from(f"{header.order}{field.count}{INTEGERS[field.kind]}", data, field.start)
+    return struct.unpack_from(f"{header.order}{entry.count}{INTEGERS[entry.kind]}", data, entry.start)
 
 
-def _entries(data: bytes, header: Header, at: int) -> tuple[int, int] | None:
-    """Where the entries of a directory begin and end."""
-    counting = struct.Struct(header.order + ("Q" if header.big else "H"))
-    if not 0 < at <= len(data) - counting.size:
+def _entries_span(data: bytes, header: Header, at: int) -> tuple[int, int] | None:
+    """The start and end of a directory's entries."""
+    count_format = struct.Struct(header.order + ("Q" if header.big else "H"))
+    if not 0 < at <= len(data) - count_format.size:
         return None
-    (count,) = counting.unpack_from(data, at)
-    start = at + counting.size
+    (count,) = count_format.unpack_from(data, at)
+    start = at + count_format.size
     end = start + count * header.entry_bytes
     return (start, end) if count <= _ENTRY_LIMIT and end + header.slot <= len(data) else None
 
 
-def _field(data: bytes, header: Header, at: int) -> Field:
+def _read_entry(data: bytes, header: Header, at: int) -> Entry:
     tag, kind = struct.unpack_from(header.order + "HH", data, at)
     count = _number(data, header, at + 4)
     size = VALUE_SIZES.get(kind, 0) * count
-    inside = at + 4 + header.slot
-    return Field(tag, kind, count, at, inside if size <= header.slot else _number(data, header, inside), size)
+    inline_at = at + 4 + header.slot
+    return Entry(
+        tag, kind, count, at, inline_at if size <= header.slot else _number(data, header, inline_at), size
+    )
 
 
 def _number(data: bytes, header: Header, at: int) -> int:

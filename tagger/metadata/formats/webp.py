@@ -1,10 +1,16 @@
-"""WebP files: XMP and EXIF in chunks behind the picture, announced by flags in a header that simple files lack."""
+"""WebP files: XMP and EXIF are chunks after the image. Flags in the extended header announce them; simple files lack it."""
 
 import struct
 from dataclasses import dataclass
 
-from tagger.metadata.blocks import Blocks
-from tagger.metadata.formats.refusing import ambiguous, broken, no_place, signed, too_large
+from tagger.metadata.formats.blocks import Blocks
+from tagger.metadata.formats.refusals import (
+    ambiguous_blocks,
+    broken_structure,
+    signed_file,
+    too_large,
+    unsupported_block,
+)
 from tagger.metadata.splices import Splice
 from tagger.photos.jpeg import SEGMENT_LIMIT
 
@@ -19,7 +25,7 @@ _LARGEST = 2**32 - 10
 
 @dataclass(frozen=True)
 class _Chunk:
-    """`end` is where the next one begins; `stop` where the content ends, a byte ahead of it if there is padding."""
+    """`stop` is where the content ends, `end` where the next chunk starts, one byte later if there is padding."""
 
     kind: bytes
     start: int
@@ -37,7 +43,7 @@ class _Riff:
 
 
 def read_blocks(data: bytes) -> Blocks:
-    """The XMP and EXIF chunks."""
+    """Read the XMP and EXIF chunks."""
     riff = _read(data)
     xmp, exif = riff.of(_XMP), riff.of(_EXIF)
     return Blocks(
@@ -46,45 +52,45 @@ def read_blocks(data: bytes) -> Blocks:
     )
 
 
-def replace_blocks(data: bytes, wanted: Blocks) -> tuple[Splice, ...]:
-    """The splices that make the blocks of a file the wanted ones."""
-    riff, held = _read(data), read_blocks(data)
-    if wanted.iptc is not None:
-        raise no_place("WebP files have no place for IPTC")
-    changed = {}
-    if wanted.exif != held.exif:
-        changed[_EXIF] = None if wanted.exif is None else _exif_prefix(data, riff) + wanted.exif
-    if wanted.xmp != held.xmp:
-        changed[_XMP] = wanted.xmp
-    if not changed:
+def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
+    """Return the splices that give the file these blocks."""
+    riff, current = _read(data), read_blocks(data)
+    if new.iptc is not None:
+        raise unsupported_block("WebP files cannot hold IPTC")
+    new_contents = {}
+    if new.exif != current.exif:
+        new_contents[_EXIF] = None if new.exif is None else _exif_prefix(data, riff) + new.exif
+    if new.xmp != current.xmp:
+        new_contents[_XMP] = new.xmp
+    if not new_contents:
         return ()
     if riff.of(_SIGNED):
-        raise signed()
-    return _with_size(riff, [_header_change(data, riff, changed), *_chunk_changes(riff, changed)])
+        raise signed_file()
+    return _with_size(riff, [_header_change(data, riff, new_contents), *_chunk_changes(riff, new_contents)])
 
 
 def _read(data: bytes) -> _Riff:
-    """The chunks within the RIFF; raises WriteRefused where they do not hold together."""
+    """The chunks in the RIFF container; raises WriteRefused if the file is broken."""
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
-        raise broken("it is cut off")
+        raise broken_structure("it is cut off")
     chunks: list[_Chunk] = []
     at = _HEAD_BYTES
     while at < end:
         if at + 8 > end or len(chunks) >= SEGMENT_LIMIT:
-            raise broken(f"there is no whole chunk at byte {at}")
+            raise broken_structure(f"the chunk at byte {at} is incomplete")
         kind, length = struct.unpack_from("<4sI", data, at)
         stop = at + 8 + length
         if stop > end:
-            raise broken(f"there is no whole chunk at byte {at}")
+            raise broken_structure(f"the chunk at byte {at} is incomplete")
         # The last chunk may lack its padding.
-        following = min(stop + length % 2, end)
-        chunks.append(_Chunk(kind, at, stop, following))
-        at = following
+        next_start = min(stop + length % 2, end)
+        chunks.append(_Chunk(kind, at, stop, next_start))
+        at = next_start
     if not chunks or chunks[0].kind not in (_EXTENDED, _LOSSY, _LOSSLESS):
-        raise broken("there is no picture in it")
+        raise broken_structure("it holds no image")
     if chunks[0].kind == _EXTENDED and chunks[0].stop - chunks[0].start - 8 != _EXTENDED_BYTES:
-        raise broken("its header has an odd size")
+        raise broken_structure("its header has an invalid size")
     return _Riff(tuple(chunks), end)
 
 
@@ -93,76 +99,76 @@ def _content(data: bytes, chunk: _Chunk) -> bytes:
 
 
 def _exif_prefix(data: bytes, riff: _Riff) -> bytes:
-    there = riff.of(_EXIF)
-    prefixed = there and _content(data, there[0]).startswith(_EXIF_PREFIX)
-    return _EXIF_PREFIX if prefixed else b""
+    existing = riff.of(_EXIF)
+    has_prefix = existing and _content(data, existing[0]).startswith(_EXIF_PREFIX)
+    return _EXIF_PREFIX if has_prefix else b""
 
 
-def _header_change(data: bytes, riff: _Riff, changed: dict[bytes, bytes | None]) -> Splice:
-    """The flags of the extended header, or all of it ahead of a simple file's picture."""
+def _header_change(data: bytes, riff: _Riff, new_contents: dict[bytes, bytes | None]) -> Splice:
+    """Change the flags of the extended header, or insert a header before a simple file's image."""
     first = riff.chunks[0]
     simple = first.kind != _EXTENDED
     at = first.start if simple else first.start + 8
     header = _new_header(_content(data, first), first.kind) if simple else _content(data, first)
     flags = header[0]
-    for kind, content in changed.items():
+    for kind, content in new_contents.items():
         flags = flags & ~_FLAGS[kind] if content is None else flags | _FLAGS[kind]
     if simple:
-        return Splice(at, at, _chunk(_EXTENDED, bytes([flags]) + header[1:]))
+        return Splice(at, at, _pack_chunk(_EXTENDED, bytes([flags]) + header[1:]))
     return Splice(at, at + 1, bytes([flags]))
 
 
-def _new_header(picture: bytes, kind: bytes) -> bytes:
-    """An extended header without flags of metadata, for the size and transparency that the picture says itself."""
+def _new_header(image: bytes, kind: bytes) -> bytes:
+    """An extended header with the image's own size and transparency, without metadata flags."""
     flags = 0
-    if kind == _LOSSY and picture[3:6] == b"\x9d\x01\x2a" and len(picture) >= 10:
-        width, height = _number(picture[6:8]) & 0x3FFF, _number(picture[8:10]) & 0x3FFF
-    elif kind == _LOSSLESS and picture[:1] == b"\x2f" and len(picture) >= 5:
-        bits = _number(picture[1:5])
+    if kind == _LOSSY and image[3:6] == b"\x9d\x01\x2a" and len(image) >= 10:
+        width, height = _number(image[6:8]) & 0x3FFF, _number(image[8:10]) & 0x3FFF
+    elif kind == _LOSSLESS and image[:1] == b"\x2f" and len(image) >= 5:
+        bits = _number(image[1:5])
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
         flags = _ALPHA if bits >> 28 & 1 else 0
     else:
-        raise broken("the picture does not say how large it is")
+        raise broken_structure("the image does not state its size")
     if not width or not height:
-        raise broken("the picture has no size")
+        raise broken_structure("the image has no size")
     return bytes([flags, 0, 0, 0]) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
 
 
-def _chunk_changes(riff: _Riff, changed: dict[bytes, bytes | None]) -> list[Splice]:
-    """EXIF ahead of XMP, new ones behind everything else."""
+def _chunk_changes(riff: _Riff, new_contents: dict[bytes, bytes | None]) -> list[Splice]:
+    """Replace existing chunks. New chunks go to the end, EXIF before XMP."""
     changes = []
-    for kind, content in changed.items():
-        there = riff.of(kind)
-        if len(there) > 1:
-            raise ambiguous(f"It has several {kind.decode().strip()} chunks")
-        put = b"" if content is None else _chunk(kind, content)
+    for kind, content in new_contents.items():
+        existing = riff.of(kind)
+        if len(existing) > 1:
+            raise ambiguous_blocks(f"It has several {kind.decode().strip()} chunks")
+        packed = b"" if content is None else _pack_chunk(kind, content)
         xmp = riff.of(_XMP) if kind == _EXIF else []
         new_at = xmp[0].start if xmp else riff.end
-        start, end = (there[0].start, there[0].end) if there else (new_at, new_at)
-        changes.append(Splice(start, end, put))
+        start, end = (existing[0].start, existing[0].end) if existing else (new_at, new_at)
+        changes.append(Splice(start, end, packed))
     return changes
 
 
 def _with_size(riff: _Riff, changes: list[Splice]) -> tuple[Splice, ...]:
-    """The changes in order, with the padding a last chunk lacked, and the size of the whole put right."""
+    """Sort the changes, add the padding that the last chunk may lack, and update the container's size."""
     last = riff.chunks[-1]
     replaced = any(change.start == last.start for change in changes[1:])
     if (last.end - last.start) % 2 and not replaced and any(change.start == riff.end for change in changes):
         changes = [Splice(riff.end, riff.end, b"\0"), *changes]
     changes = _merged(changes)
-    size = riff.end - 8 + sum(len(change.put) - (change.end - change.start) for change in changes)
+    size = riff.end - 8 + sum(change.growth for change in changes)
     if size > _LARGEST:
-        raise too_large("The file would be larger than a WebP file can be, which is 4 GB")
+        raise too_large("The file would exceed the 4 GB of a WebP file")
     return (Splice(4, 8, struct.pack("<I", size)), *changes)
 
 
 def _merged(changes: list[Splice]) -> list[Splice]:
-    """In the order of the file; what is inserted at one place in the order given becomes one splice."""
+    """Sort by offset. Insertions at the same offset become one splice, in their order."""
     ordered: list[Splice] = []
     for change in sorted(changes, key=lambda change: (change.start, change.end)):
         if ordered and ordered[-1].end == change.start:
             last = ordered.pop()
-            ordered.append(Splice(last.start, change.end, last.put + change.put))
+            ordered.append(Splice(last.start, change.end, last.replacement + change.replacement))
         else:
             ordered.append(change)
     return ordered
@@ -172,5 +178,5 @@ def _number(raw: bytes) -> int:
     return int.from_bytes(raw, "little")
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
+def _pack_chunk(kind: bytes, content: bytes) -> bytes:
     return kind + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)

@@ -1,24 +1,24 @@
-"""XMP: our fields merged into a packet of whoever's, taken out again, and proof that nothing else has changed."""
+"""XMP packets: our values are added and removed, with proof that nothing else changes."""
 
-from tagger.metadata.xmp.copying import copied
-from tagger.metadata.xmp.ours import add
-from tagger.metadata.xmp.proof import in_extended, only_ours_differs
+from tagger.metadata.xmp.insertion import add
+from tagger.metadata.xmp.insertion_proof import conflicts_with_extended, insertion_difference
 from tagger.metadata.xmp.properties import Value, properties
-from tagger.metadata.xmp.records import WrittenLandmark, added, is_ours, landmarks
-from tagger.metadata.xmp.removing import remove
-from tagger.metadata.xmp.rest import only_ours_went
+from tagger.metadata.xmp.records import WrittenLandmark, added_values, has_our_fields, written_landmarks
+from tagger.metadata.xmp.removal import remove
+from tagger.metadata.xmp.removal_proof import removal_difference
+from tagger.metadata.xmp.sidecar_template import sidecar_template
 
 __all__ = [
     "Value",
     "WrittenLandmark",
     "add",
-    "added",
-    "copied",
-    "in_extended",
-    "is_ours",
-    "landmarks",
-    "only_ours_differs",
-    "only_ours_went",
+    "added_values",
+    "conflicts_with_extended",
+    "has_our_fields",
+    "insertion_difference",
     "properties",
+    "removal_difference",
     "remove",
+    "sidecar_template",
+    "written_landmarks",
 ]

@@ -1,4 +1,4 @@
-"""Where a packet's fields stand, and how one is put in or taken out. Knows nothing of which fields are whose."""
+"""Finding, adding and removing the fields of a packet. Knows nothing of which fields are ours."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,61 +6,60 @@ from dataclasses import dataclass
 from lxml import etree
 from lxml.etree import _Element as Element
 
-from tagger.metadata.xmp.names import ABOUT, BAG, ITEM, NODE, PARSE_TYPE, PREFIXES, SEQ, tag
-from tagger.metadata.xmp.packet import refused
-from tagger.metadata.xmp.properties import elements, name_of
+from tagger.metadata.xmp.namespaces import ABOUT, BAG, ITEM, NODE, PARSE_TYPE, PREFIXES, SEQ, tag
+from tagger.metadata.xmp.packet import xmp_refused
+from tagger.metadata.xmp.properties import elements, tag_of
 
 
 @dataclass(frozen=True)
-class Place:
-    """A field in the node it belongs to: an element of it, or (None) one of its attributes."""
+class Occurrence:
+    """One occurrence of a field in a node: a child element, or an attribute if `element` is None."""
 
     node: Element
     tag: str
     element: Element | None
 
-    def drop(self) -> None:
-        """Take the field out."""
+    def remove(self) -> None:
         if self.element is None:
             self.node.attrib.pop(self.tag)
         else:
-            drop(self.element)
+            remove_element(self.element)
 
 
-def places(rdf: Element, *fields: str) -> list[Place]:
-    """Find fields, however often they are there."""
-    return _places(rdf, frozenset(map(tag, fields)).__contains__)
+def find_fields(rdf: Element, *fields: str) -> list[Occurrence]:
+    """Find all occurrences of these fields."""
+    return _find(rdf, frozenset(map(tag, fields)).__contains__)
 
 
-def places_in(rdf: Element, namespace: str) -> list[Place]:
-    """Find all fields of one namespace."""
+def find_namespace_fields(rdf: Element, namespace: str) -> list[Occurrence]:
+    """Find all occurrences of fields in a namespace."""
     start = f"{{{namespace}}}"
-    return _places(rdf, lambda name: name.startswith(start))
+    return _find(rdf, lambda name: name.startswith(start))
 
 
-def only_place(rdf: Element, field: str) -> Place | None:
-    """Find a field that something is to be added to.
+def find_single_field(rdf: Element, field: str) -> Occurrence | None:
+    """Find a field that values are added to; None if the packet has no such field.
 
     Raises:
-        WriteRefused: it is there twice.
+        WriteRefused: the field occurs more than once.
     """
-    found = places(rdf, field)
+    found = find_fields(rdf, field)
     if len(found) > 1:
-        raise refused(f"holds {field} more than once")
+        raise xmp_refused(f"holds {field} more than once")
     return found[0] if found else None
 
 
-def container(place: Place) -> Element | None:
-    """Give the Bag or Seq that is the field's value; None where it is something else."""
-    # With attributes it is a list with something said of it, or of another type.
-    if place.element is None or place.element.attrib:
+def list_container(occurrence: Occurrence) -> Element | None:
+    """The Bag or Seq that is the field's value; None if the value is something else."""
+    # With attributes, the value is a list with qualifiers or has another type.
+    if occurrence.element is None or occurrence.element.attrib:
         return None
-    found = elements(place.element)
+    found = elements(occurrence.element)
     return found[0] if len(found) == 1 and found[0].tag in (BAG, SEQ) else None
 
 
 def new_node(rdf: Element) -> Element:
-    """Append a node that speaks of what the packet's first one speaks of."""
+    """Append a node about the same subject as the packet's first node."""
     nodes = elements(rdf)
     about = (nodes[0].get(ABOUT) or nodes[0].get("about") or "") if nodes else ""
     bound = {uri for prefix, uri in rdf.nsmap.items() if prefix}
@@ -68,32 +67,32 @@ def new_node(rdf: Element) -> Element:
     return etree.SubElement(rdf, NODE, {ABOUT: about}, nsmap=prefixes)
 
 
-def tidy(node: Element) -> None:
-    """Lay a new node out as people can read it, without the prefixes that it does not need."""
+def format_node(node: Element) -> None:
+    """Indent a new node, and remove the prefixes that it does not use."""
     etree.cleanup_namespaces(node)
     etree.indent(node, space=" ", level=2)
-    before, around = node.getprevious(), node.getparent()
-    if around is None:
+    previous, parent = node.getprevious(), node.getparent()
+    if parent is None:
         return
     node.tail = "\n "
-    if before is None:
-        around.text = "\n  "
-    elif not (before.tail or "").strip():
-        before.tail = "\n  "
+    if previous is None:
+        parent.text = "\n  "
+    elif not (previous.tail or "").strip():
+        previous.tail = "\n  "
 
 
 def new_container(node: Element, field: str, kind: str) -> Element:
-    """Put a field into a node, with an empty Bag, Seq or Alt."""
+    """Add a field with an empty Bag, Seq or Alt to a node."""
     return etree.SubElement(etree.SubElement(node, tag(field)), kind)
 
 
-def put_text(node: Element, field: str, text: str) -> None:
-    """Put a field with a plain text into a node."""
+def add_text(node: Element, field: str, text: str) -> None:
+    """Add a field with a plain text to a node."""
     etree.SubElement(node, tag(field)).text = text
 
 
 def append_item(items: Element, text: str | None = None) -> Element:
-    """Append an item to a container, laid out as the ones that are there."""
+    """Append an item to a container, indented like the existing ones."""
     last = items[-1] if len(items) else None
     item = etree.SubElement(items, ITEM)
     item.text = text
@@ -110,40 +109,42 @@ def append_structure(items: Element) -> Element:
 
 
 def append_record(items: Element, fields: Mapping[str, str]) -> None:
-    """Append an item that holds plain texts, in the form that takes the least room."""
+    """Append an item that holds plain texts, in the shortest form."""
     item = append_item(items)
     for field, text in fields.items():
         item.set(tag(field), text)
 
 
-def drop(element: Element) -> None:
-    """Take an element out; what stood before it ends where it ended."""
-    parent, before = element.getparent(), element.getprevious()
+def remove_element(element: Element) -> None:
+    """Remove an element, and keep the indentation of the element after it."""
+    parent, previous = element.getparent(), element.getprevious()
     if parent is None:
         return
-    if before is not None and not (before.tail or "").strip():
-        before.tail = element.tail
+    if previous is not None and not (previous.tail or "").strip():
+        previous.tail = element.tail
     parent.remove(element)
 
 
-def drop_if_empty(node: Element) -> None:
-    """Take a node out that no field is left in."""
+def remove_if_empty(node: Element) -> None:
+    """Remove a node that has no fields."""
     if not elements(node) and all(name in (ABOUT, "about") for name in node.attrib):
-        drop(node)
+        remove_element(node)
 
 
-def forget_namespace(rdf: Element, namespace: str) -> None:
-    """Take out the prefixes of a namespace that nothing is left of, and no other."""
+def remove_namespace(rdf: Element, namespace: str) -> None:
+    """Remove the prefixes of a namespace that is no longer used. All other prefixes stay."""
     declared = [found for _, found in etree.iterwalk(rdf.getroottree(), events=("start-ns",))]
     pairs = [found for found in declared if isinstance(found, tuple)]
     if any(uri == namespace for _, uri in pairs):
-        kept = {prefix for prefix, uri in pairs if prefix and uri != namespace}
-        etree.cleanup_namespaces(rdf.getroottree(), keep_ns_prefixes=sorted(kept))
+        used_prefixes = {prefix for prefix, uri in pairs if prefix and uri != namespace}
+        etree.cleanup_namespaces(rdf.getroottree(), keep_ns_prefixes=sorted(used_prefixes))
 
 
-def _places(rdf: Element, wanted: Callable[[str], bool]) -> list[Place]:
-    found: list[Place] = []
+def _find(rdf: Element, matches: Callable[[str], bool]) -> list[Occurrence]:
+    found: list[Occurrence] = []
     for node in elements(rdf):
-        found += [Place(node, name, None) for name in map(str, node.attrib) if wanted(name)]
-        found += [Place(node, name_of(part), part) for part in elements(node) if wanted(name_of(part))]
+        found += [Occurrence(node, name, None) for name in map(str, node.attrib) if matches(name)]
+        found += [
+            Occurrence(node, tag_of(child), child) for child in elements(node) if matches(tag_of(child))
+        ]
     return found

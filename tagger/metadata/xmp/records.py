@@ -1,12 +1,12 @@
-"""What a packet itself says of what this program added to it, in fields of our own namespace.
+"""Our records in a packet: which values this program added, in fields of our own namespace.
 
-Anybody may have written it: what makes no sense is passed over, and nothing here raises.
+Any program may have written them, so invalid records are ignored, and nothing here raises.
 """
 
 from dataclasses import dataclass
 
-from tagger.metadata.refusals import WriteRefused
-from tagger.metadata.xmp.names import ADDED, LANDMARKS, OUR_PREFIX, WAS_EMPTY
+from tagger.metadata.errors import WriteRefused
+from tagger.metadata.xmp.namespaces import ADDED, LANDMARKS, OUR_PREFIX, WAS_EMPTY
 from tagger.metadata.xmp.properties import Value, properties
 
 FIELD, ADDED_VALUE = f"{OUR_PREFIX}:Field", f"{OUR_PREFIX}:Value"
@@ -16,7 +16,7 @@ MODEL, VERDICT = f"{OUR_PREFIX}:Model", f"{OUR_PREFIX}:Verdict"
 
 @dataclass(frozen=True)
 class WrittenLandmark:
-    """A landmark as a packet notes it; texts as they stand there."""
+    """A landmark that was written into a packet, with its values as text."""
 
     slug: str
     name: str | None
@@ -25,47 +25,51 @@ class WrittenLandmark:
     verdict: str | None
 
 
-def added(packet: bytes | None) -> tuple[tuple[str, str], ...]:
-    """Which values of which fields are ours, as the packet says: ("dc:subject", "Eiffel Tower")."""
-    return added_in(_readable(packet))
+def added_values(packet: bytes | None) -> tuple[tuple[str, str], ...]:
+    """The values that the packet records as ours: ("dc:subject", "Eiffel Tower")."""
+    return added_in_properties(_properties(packet))
 
 
-def is_ours(packet: bytes | None) -> bool:
-    """Whether anything in the packet is ours; not where it cannot be read."""
-    return any(name.startswith(f"{OUR_PREFIX}:") for name in _readable(packet))
+def has_our_fields(packet: bytes | None) -> bool:
+    """Whether the packet has fields of our namespace; False if it cannot be read."""
+    return any(name.startswith(f"{OUR_PREFIX}:") for name in _properties(packet))
 
 
-def landmarks(packet: bytes | None) -> tuple[WrittenLandmark, ...]:
-    """Which landmarks were written into the packet."""
-    found = ({name: _text(value) for name, value in entry.items()} for entry in _entries(packet, LANDMARKS))
+def written_landmarks(packet: bytes | None) -> tuple[WrittenLandmark, ...]:
+    """The landmarks that were written into the packet."""
+    entries = (
+        {name: _text(value) for name, value in entry.items()} for entry in _structures_of(packet, LANDMARKS)
+    )
     return tuple(
         WrittenLandmark(entry[SLUG] or "", *(entry.get(name) for name in (NAME, SCORE, MODEL, VERDICT)))
-        for entry in found
+        for entry in entries
         if entry.get(SLUG)
     )
 
 
-def added_in(fields: dict[str, Value]) -> tuple[tuple[str, str], ...]:
-    """The same, from a packet's properties."""
+def added_in_properties(fields: dict[str, Value]) -> tuple[tuple[str, str], ...]:
+    """As `added_values`, from a packet's properties."""
     pairs = (
         (_text(entry.get(FIELD)), _text(entry.get(ADDED_VALUE))) for entry in _structures(fields.get(ADDED))
     )
     return tuple((field, value) for field, value in pairs if field and value)
 
 
-def were_empty(fields: dict[str, Value]) -> frozenset[str]:
-    """Which fields were there without a value before ours came in: taken back, they are to be left like that."""
-    found = fields.get(WAS_EMPTY)
+def empty_fields(fields: dict[str, Value]) -> frozenset[str]:
+    """The fields that existed without a value before ours were added; a removal keeps them."""
+    entries = fields.get(WAS_EMPTY)
     return (
-        frozenset(name for name in found if isinstance(name, str)) if isinstance(found, list) else frozenset()
+        frozenset(name for name in entries if isinstance(name, str))
+        if isinstance(entries, list)
+        else frozenset()
     )
 
 
-def _entries(packet: bytes | None, field: str) -> list[dict[str, Value]]:
-    return _structures(_readable(packet).get(field))
+def _structures_of(packet: bytes | None, field: str) -> list[dict[str, Value]]:
+    return _structures(_properties(packet).get(field))
 
 
-def _readable(packet: bytes | None) -> dict[str, Value]:
+def _properties(packet: bytes | None) -> dict[str, Value]:
     try:
         return properties(packet)
     except WriteRefused:

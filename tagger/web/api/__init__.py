@@ -1,15 +1,16 @@
-"""The API, for programs: the same JSON as the command line's, under /api."""
+"""The JSON API below /api. Its documents are those of the command line."""
 
 from fastapi import APIRouter
 
-from tagger.web.api import events, jobs, landmarks, look, models, photos, schedules, verdicts
+from tagger.web.api import events, jobs, landmarks, models, photo_images, photos, predict, schedules, verdicts
 
 
 def routers() -> tuple[APIRouter, ...]:
-    """Every part of the API."""
+    """Return the routers of the API."""
     return (
-        look.router,
+        predict.router,
         photos.router,
+        photo_images.router,
         verdicts.router,
         landmarks.router,
         models.router,

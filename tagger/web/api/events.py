@@ -1,47 +1,152 @@
-"""How jobs go, told as it happens."""
+"""Server-sent events about jobs: one poller for all listeners.
 
-from collections.abc import AsyncIterator
+Every event holds the whole state, so a listener that connects or reconnects is up to date at once, and a slow one
+misses only outdated states.
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
-from tagger.web.api.routing import api_router
-from tagger.web.events import Hub
-from tagger.web.place import Place, place_of
+from tagger.database.connection import Database
+from tagger.database.errors import DatabaseError
+from tagger.settings import Settings
+from tagger.web.api.routes import api_router
+from tagger.web.api.status import JOBS_SHOWN, Status, read_status
 
-LISTENERS = 64
+log = logging.getLogger(__name__)
+
+MAX_LISTENERS = 64
+POLL_S = 1.0
+HEARTBEAT_S = 15.0
+"""A comment is sent at this interval, so that proxies keep the connection open."""
+STOP_CHECK_S = 0.1
+"""How often the poller checks whether the server stops."""
+RETRY_MS = 2000
 
 router = api_router("jobs")
 
 
-async def listened_to(request: Request, place: Annotated[Place, Depends(place_of)]) -> AsyncIterator[Hub]:
-    """The hub, with one listener more until the answer has ended.
+class EventHub:
+    """Polls once a second while there are listeners. All of it runs in the server's event loop.
+
+    `document` makes the JSON of a status.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        stopping: threading.Event,
+        document: Callable[[Status], dict[str, Any]],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._stopping = stopping
+        self._document = document
+        self._server_id = secrets.token_hex(4)
+        self._event_number = 0
+        self._latest: str | None = None
+        self._changed = asyncio.Event()
+        self._poller: asyncio.Task[None] | None = None
+        self.listeners = 0
+        self.polls = 0
+
+    @contextmanager
+    def listener(self) -> Iterator[None]:
+        """Count a listener within the context, before anything is sent, so that simultaneous requests are all counted."""
+        self.listeners += 1
+        try:
+            yield
+        finally:
+            self.listeners -= 1
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Yield the state, then each change of it, until the server stops. Call it within `listener`."""
+        if self._poller is None or self._poller.done():
+            self._latest = None  # left from earlier listeners
+            self._poller = asyncio.create_task(self._poll_while_listening())
+        yield f"retry: {RETRY_MS}\n\n".encode()
+        sent_number, sent_at_s = 0, time.monotonic()
+        while not (self._stopping.is_set() or self._poller.done()):
+            changed = self._changed
+            if self._latest is not None and sent_number != self._event_number:
+                sent_number, sent_at_s = self._event_number, time.monotonic()
+                yield self._event()
+                continue
+            if time.monotonic() - sent_at_s >= HEARTBEAT_S:
+                sent_at_s = time.monotonic()
+                yield b": heartbeat\n\n"
+            await _wait(changed, HEARTBEAT_S)
+
+    def _event(self) -> bytes:
+        return f"id: {self._server_id}-{self._event_number}\nevent: state\ndata: {self._latest}\n\n".encode()
+
+    async def _poll_while_listening(self) -> None:
+        while self.listeners and not self._stopping.is_set():
+            await self._poll()
+            due_s = time.monotonic() + POLL_S
+            while time.monotonic() < due_s and self.listeners and not self._stopping.is_set():  # noqa: ASYNC110 - set by another thread
+                await asyncio.sleep(STOP_CHECK_S)
+        self._notify()
+
+    async def _poll(self) -> None:
+        self.polls += 1
+        try:
+            state = await run_sync(self._read)
+        except DatabaseError as error:
+            log.warning("cannot read the state of jobs: %s", type(error).__name__)
+            return
+        if state != self._latest:
+            self._latest = state
+            self._event_number += 1
+            self._notify()
+
+    def _read(self) -> str:
+        return json.dumps(self._document(read_status(self._settings, self._database, JOBS_SHOWN)))
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+async def event_listener(request: Request) -> AsyncIterator[EventHub]:
+    """Yield the hub with one more listener, until the response ends; a FastAPI dependency.
 
     Raises:
-        HTTPException: there are too many already.
+        HTTPException: there are too many listeners.
     """
-    hub = hub_of(request, place)
-    if hub.listeners >= LISTENERS:
-        text = f"{LISTENERS} pages follow the jobs already. Close some, or ask /api/status now and then."
+    hub: EventHub = request.app.state.event_hub
+    if hub.listeners >= MAX_LISTENERS:
+        text = (
+            f"{MAX_LISTENERS} pages already follow the jobs. Close some of them, or poll /api/status instead."
+        )
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
-    with hub.counted():
+    with hub.listener():
         yield hub
 
 
 @router.get("/events", response_class=StreamingResponse)
-async def events(hub: Annotated[Hub, Depends(listened_to)]) -> StreamingResponse:
-    """Open jobs, the newest ones, workers and queues, as server-sent events: all of it at once, and again when it has changed."""
+async def events(hub: Annotated[EventHub, Depends(event_listener)]) -> StreamingResponse:
+    """Stream open and recent jobs, workers and queues as server-sent events: the state at once, then each change."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(hub.listen(), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(hub.events(), media_type="text/event-stream", headers=headers)
 
 
-def hub_of(request: Request, place: Place) -> Hub:
-    """The server's only one."""
-    state = request.app.state
-    if not hasattr(state, "hub"):
-        state.hub = Hub(place.settings, place.database, place.stopping)
-    hub: Hub = state.hub
-    return hub
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        return

@@ -1,19 +1,17 @@
-"""Models: the same as `tagger model list`. They are registered and put in use on the server alone, by whoever may name a file."""
+"""Registered models, as `tagger model list`. Registering a model requires access to the server's files, so the API cannot."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends
-
-from tagger.documents import model_document
-from tagger.registry import list_models
-from tagger.web.api.routing import api_router
-from tagger.web.api.shapes import Model
-from tagger.web.place import Place, place_of
+from tagger.catalog.registered_models import list_models
+from tagger.query.documents import model_document
+from tagger.web.api.routes import api_router
+from tagger.web.api.schemas import Model
+from tagger.web.state import State
 
 router = api_router("models")
 
 
 @router.get("/models", response_model=list[Model])
-def models(place: Annotated[Place, Depends(place_of)]) -> list[dict[str, Any]]:
-    """The registered models."""
-    return [model_document(model) for model in list_models(place.database)]
+def models(state: State) -> list[dict[str, Any]]:
+    """List the registered models."""
+    return [model_document(model) for model in list_models(state.database)]

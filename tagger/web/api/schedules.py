@@ -1,4 +1,4 @@
-"""Schedules: backfills by the clock; the same JSON as `tagger schedule`."""
+"""Schedules of backfills, as `tagger schedule`."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -7,108 +7,106 @@ from fastapi import Path, Query
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from tagger import schedules as kept
-from tagger.backfill import check
-from tagger.job_documents import run_document, schedule_document
-from tagger.schedules import Schedule
-from tagger.web.api import shapes
-from tagger.web.api.jobs import BackfillAsked, Here, Start
-from tagger.web.api.routing import api_router
-from tagger.web.place import Place
-from tagger.web.words import ONE_LINE
+from tagger.enqueue import schedules as service
+from tagger.enqueue.backfill import validate_backfill
+from tagger.enqueue.documents import run_document, schedule_document
+from tagger.enqueue.schedule_runs import list_runs
+from tagger.web.api import schemas
+from tagger.web.api.job_requests import BackfillRequest
+from tagger.web.api.job_starter import Starter
+from tagger.web.api.routes import api_router
+from tagger.web.http.form_fields import ONE_LINE
+from tagger.web.state import AppState, State
 
 router = api_router("schedules", "/schedules")
 
-# A name is any text, slashes too.
-Name = Annotated[
-    str, Path(min_length=1, max_length=200, description="What the schedule is called."), ONE_LINE
-]
+# Any text is a name, also with slashes.
+Name = Annotated[str, Path(min_length=1, max_length=200, description="The schedule's name."), ONE_LINE]
 
 
-def _addressable(name: str) -> str:
-    if {".", ".."} & set(name.split("/")):  # clients leave these out of an address
+def _check_addressable(name: str) -> str:
+    if {".", ".."} & set(name.split("/")):  # clients remove these from addresses
         raise PydanticCustomError("dots", "should not be . or .., nor have them between slashes")
     return name
 
 
-class ScheduleAsked(BackfillAsked):
-    """A backfill and when it runs, as `tagger schedule add`."""
+class ScheduleRequest(BackfillRequest):
+    """A backfill and its due times, as `tagger schedule add`."""
 
     name: Annotated[
         str,
         Field(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$"),
         ONE_LINE,
-        AfterValidator(_addressable),
+        AfterValidator(_check_addressable),
     ]
     cron: Annotated[str, Field(max_length=200, description="Minute, hour, day, month, weekday.")]
     zone: Annotated[str, Field(max_length=100)] | None = Field(
-        None, description="Like Europe/Paris; else the server's own."
+        None, description="A time zone such as Europe/Paris. Default: the server's."
     )
 
 
-@router.get("", response_model=list[shapes.Schedule])
-def schedules(place: Here) -> list[dict[str, Any]]:
-    """All schedules, by name."""
-    return [schedule_document(each) for each in kept.list_schedules(place.database)]
+@router.get("", response_model=list[schemas.Schedule])
+def schedules(state: State) -> list[dict[str, Any]]:
+    """List all schedules by name."""
+    return [schedule_document(schedule) for schedule in service.list_schedules(state.database)]
 
 
-@router.post("", status_code=HTTPStatus.CREATED, response_model=shapes.Schedule)
-def add(place: Here, asked: ScheduleAsked) -> dict[str, Any]:
-    """Keep a backfill that runs by the clock, with the model in use at that time."""
-    return schedule_document(added(place, asked))
+@router.post("", status_code=HTTPStatus.CREATED, response_model=schemas.Schedule)
+def add(state: State, body: ScheduleRequest) -> dict[str, Any]:
+    """Add a schedule. Each of its runs uses the model that is in use at that time."""
+    return schedule_document(add_schedule(state, body))
 
 
-def added(place: Place, asked: ScheduleAsked) -> Schedule:
-    """The schedule that was asked for, kept.
-
-    Raises:
-        TaggerError, HTTPException: it cannot be kept; the text says why.
+def add_schedule(state: AppState, body: ScheduleRequest) -> service.Schedule:
+    """Raises:
+    TaggerError, HTTPException: the schedule is not possible; the text says why.
     """
-    wanted = asked.wanted(place)
-    check(place.database, wanted, place.settings.roots)
-    return kept.add_schedule(
-        place.database,
-        asked.name,
-        asked.cron,
-        wanted,
-        asked.priority,
-        asked.zone or None,
+    backfill = body.backfill(state)
+    validate_backfill(state.database, backfill, state.settings.roots)
+    return service.add_schedule(
+        state.database,
+        body.name,
+        body.cron,
+        backfill,
+        body.priority,
+        body.zone or None,
         follows_links=False,
     )
 
 
-@router.get("/{name:path}/history", response_model=list[shapes.Run])
+@router.get("/{name:path}/history", response_model=list[schemas.Run])
 def history(
-    place: Here, name: Name, limit: Annotated[int, Query(ge=1, le=1000)] = 20
+    state: State, name: Name, limit: Annotated[int, Query(ge=1, le=1000)] = 20
 ) -> list[dict[str, Any]]:
-    """The latest runs of a schedule, newest first."""
-    return [run_document(run) for run in kept.list_runs(place.database, name, limit)]
+    """List the latest runs of a schedule, newest first."""
+    return [run_document(run) for run in list_runs(state.database, name, limit)]
 
 
-@router.post("/{name:path}/pause", response_model=shapes.Schedule)
-def pause(place: Here, name: Name) -> dict[str, Any]:
-    """Let a schedule rest; runs that fall due meanwhile are not made up for."""
-    return _set_paused(place, name, paused=True)
+@router.post("/{name:path}/pause", response_model=schemas.Schedule)
+def pause(state: State, name: Name) -> dict[str, Any]:
+    """Pause a schedule. Runs that become due meanwhile are skipped."""
+    return _set_paused(state, name, paused=True)
 
 
-@router.post("/{name:path}/resume", response_model=shapes.Schedule)
-def resume(place: Here, name: Name) -> dict[str, Any]:
-    """Let a paused schedule run again, from its next due time on."""
-    return _set_paused(place, name, paused=False)
+@router.post("/{name:path}/resume", response_model=schemas.Schedule)
+def resume(state: State, name: Name) -> dict[str, Any]:
+    """Resume a paused schedule, from its next due time."""
+    return _set_paused(state, name, paused=False)
 
 
-@router.post("/{name:path}/run-now", response_model=shapes.Run)
-def run_now(starter: Start, name: Name) -> dict[str, Any]:
-    """Begin a run of a schedule now, beside its due times; `job` is null where an earlier run is still at work."""
+@router.post("/{name:path}/run-now", response_model=schemas.Run)
+def run_now(starter: Starter, name: Name) -> dict[str, Any]:
+    """Run a schedule now, in addition to its due times; `job` is null if an earlier run has not finished."""
     return run_document(starter.run_now(name))
 
 
 @router.delete("/{name:path}", status_code=HTTPStatus.NO_CONTENT)
-def remove(place: Here, name: Name) -> None:
-    """Remove a schedule; jobs it has made stay."""
-    kept.remove_schedule(place.database, name)
+def remove(state: State, name: Name) -> None:
+    """Remove a schedule. Its jobs remain."""
+    service.remove_schedule(state.database, name)
 
 
-def _set_paused(place: Place, name: str, *, paused: bool) -> dict[str, Any]:
-    kept.pause_schedule(place.database, name, paused=paused)
-    return next(schedule_document(each) for each in kept.list_schedules(place.database) if each.name == name)
+def _set_paused(state: AppState, name: str, *, paused: bool) -> dict[str, Any]:
+    service.pause_schedule(state.database, name, paused=paused)
+    schedules = service.list_schedules(state.database)
+    return next(schedule_document(schedule) for schedule in schedules if schedule.name == name)

@@ -1,77 +1,75 @@
-"""What people say of landmarks on photos: the same words, rules and JSON as `tagger confirm` and `tagger reject`.
+"""Verdicts on photos, as `tagger confirm` and `tagger reject`.
 
-A photo is named by its number only. Many at once are named by their numbers, or by a query as with `--all-of-query`.
+A photo is named by its number. Many photos are named by a list of numbers, or by a query as with `--all-of-query`.
 """
 
 import getpass
 from typing import Annotated, Any, Self
 
-from fastapi import Depends, Path, Query
+from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tagger.errors import CursorInvalid, QueryInvalid
 from tagger.query import PhotoQuery
-from tagger.verdict_documents import given_document, verdict_document
+from tagger.query.stored_photos import stored_photo
 from tagger.verdicts import (
-    GivenToPhotos,
     VerdictFilter,
-    Word,
-    give_to_found,
-    give_to_photos,
+    VerdictKind,
     give_verdict,
-    take_back,
-    take_back_found,
-    take_back_from_photos,
+    give_verdict_by_query,
+    give_verdict_to_photos,
     verdict_page,
+    withdraw_verdict,
+    withdraw_verdict_from_photos,
+    withdraw_verdicts,
 )
-from tagger.web.api.routing import api_router
-from tagger.web.api.shapes import GivenToMany, GivenToQuery, GivenVerdict, TakenBack, VerdictPage
-from tagger.web.asked import Asked, asked_of_verdicts
-from tagger.web.place import Place, place_of
-from tagger.web.stored import stored_photo
-from tagger.web.words import ONE_LINE
+from tagger.verdicts.documents import verdict_document, verdict_result_document
+from tagger.web.api import schemas
+from tagger.web.api.photos import PhotoNumber
+from tagger.web.api.routes import api_router
+from tagger.web.http.form_fields import ONE_LINE
+from tagger.web.http.query_params import QueryParams, verdict_query_params
+from tagger.web.state import State
 
 router = api_router("verdicts")
 
-MOST_PHOTOS = 500
+MAX_PHOTOS = 500
 """Photos in one request: they are written in one transaction, which holds the writer's lock."""
 
-Here = Annotated[Place, Depends(place_of)]
-Number = Annotated[int, Path(ge=1, lt=2**63, description="A photo's number, as lists give it.")]
 Name = Annotated[str, Field(min_length=1, max_length=1000), ONE_LINE]
 Person = Annotated[str, Field(max_length=200), ONE_LINE]
-By = Annotated[Person | None, Field(description="Whose word it is; else the server's user.")]
+By = Annotated[Person | None, Field(description="The person. Default: the server's user.")]
 
 
-def listed_words(
-    wanted: Annotated[Asked, Depends(asked_of_verdicts)],
-    verdict: Annotated[Word | None, Query(description="Only these.")] = None,
-    by: Annotated[Person | None, Query(description="Words of this person.")] = None,
+def verdict_filter(
+    params: Annotated[QueryParams, Depends(verdict_query_params)],
+    verdict: Annotated[VerdictKind | None, Query(description="Only these verdicts.")] = None,
+    by: Annotated[Person | None, Query(description="Verdicts of this person.")] = None,
 ) -> VerdictFilter:
-    """The words that a request asks for; for `Depends`."""
-    return VerdictFilter(verdict, by, wanted.query)
+    """Parse which verdicts to list; a FastAPI dependency."""
+    return VerdictFilter(verdict, by, params.query)
 
 
-Listed = Annotated[VerdictFilter, Depends(listed_words)]
-Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
-After = Annotated[str | None, Query(max_length=50, description="`next` of the page before.")]
+Filter = Annotated[VerdictFilter, Depends(verdict_filter)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="The page size.")]
+After = Annotated[str | None, Query(max_length=50, description="`next` of the previous page.")]
 
 
-class _Said(BaseModel):
+class _VerdictRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    verdict: Word
+    verdict: VerdictKind
     by: By = None
     dry_run: bool = False
 
 
-class PhotoVerdict(_Said):
-    """A word on one photo."""
+class PhotoVerdictRequest(_VerdictRequest):
+    """A verdict on one photo."""
 
     landmark: Annotated[Name, Field(description="A landmark by slug or name, in any case.")]
 
 
-class FoundQuery(BaseModel):
+class VerdictQuery(BaseModel):
     """The options of `tagger confirm --all-of-query`."""
 
     model_config = ConfigDict(extra="forbid")
@@ -87,40 +85,40 @@ class FoundQuery(BaseModel):
     model: Name | None = None
     any_rank: bool = False
 
-    def meant(self) -> PhotoQuery:
+    def photo_query(self) -> PhotoQuery:
         """Raises:
-        QueryInvalid: it would mean everything, or its options do not go together.
+        QueryInvalid: the query would include every photo, or its options contradict each other.
         """
-        query = Asked.of(**self.model_dump()).query
+        query = QueryParams.of(**self.model_dump()).query
         if query == PhotoQuery(any_rank=query.any_rank):
-            raise QueryInvalid(reason="a word on all that a query finds needs one: landmark, under, …")
+            raise QueryInvalid(reason="a verdict by query needs at least one option: landmark, under, …")
         if query.any_rank and query.landmark is None:
             raise QueryInvalid(reason="any_rank needs landmark")
         return query
 
-    def meant_for_taking_back(self) -> PhotoQuery:
+    def withdrawal_query(self) -> PhotoQuery:
         """Raises:
-        QueryInvalid: as `meant`; also where it goes by what a model said, as words are not taken back by that.
+        QueryInvalid: as in `photo_query`, or the query depends on predictions.
         """
-        query = self.meant()
+        query = self.photo_query()
         if query.min_score is not None or query.model or query.any_rank:
-            reason = "words are taken back by landmark, place, folder and date, not by what a model said"
+            reason = (
+                "verdicts are withdrawn by landmark, country, folder and date, not by score, model or rank"
+            )
             raise QueryInvalid(reason=reason)
         return query
 
 
-class ManyVerdicts(_Said):
-    """A word on many photos: on `landmark` for those named, or on every tag that `query` finds."""
+class VerdictsRequest(_VerdictRequest):
+    """A verdict on many photos: on `landmark` for the listed photos, or on every tag that `query` finds."""
 
-    photos: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]] | None, Field(max_length=MOST_PHOTOS)] = (
-        None
-    )
+    photos: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]] | None, Field(max_length=MAX_PHOTOS)] = None
     landmark: Name | None = None
-    query: FoundQuery | None = None
+    query: VerdictQuery | None = None
 
     @model_validator(mode="after")
-    def check_choice(self) -> Self:
-        """Photos come with the landmark; a query says which landmarks itself."""
+    def check_photos_or_query(self) -> Self:
+        """Require either `photos` with `landmark`, or `query`."""
         if (self.photos is None) == (self.query is None):
             raise ValueError("give either photos and landmark, or query")
         if (self.photos is None) != (self.landmark is None):
@@ -128,89 +126,89 @@ class ManyVerdicts(_Said):
         return self
 
 
-@router.get("/verdicts", response_model=VerdictPage)
-def listed(place: Here, wanted: Listed, limit: Limit = 100, after: After = None) -> dict[str, Any]:
-    """What people said, in the order in which the pictures became known; go on with `next` as `after` until it is null."""
-    begin = None if after is None else _key_of(after)
-    found, key = verdict_page(place.database, wanted, place.settings.roots, begin, limit)
-    following = None if key is None else f"{key[0]}-{key[1]}"
-    return {"verdicts": [verdict_document(each) for each in found], "next": following}
+@router.get("/verdicts", response_model=schemas.VerdictPage)
+def list_verdicts(state: State, filter_: Filter, limit: Limit = 100, after: After = None) -> dict[str, Any]:
+    """List verdicts, page by page, in the order in which their images were first classified: pass `next` as `after` until it is null."""
+    start = None if after is None else _decode_cursor(after)
+    verdicts, end = verdict_page(state.database, filter_, state.settings.roots, start, limit)
+    cursor = None if end is None else f"{end[0]}-{end[1]}"
+    return {"verdicts": [verdict_document(verdict) for verdict in verdicts], "next": cursor}
 
 
-@router.post("/photos/{photo_id}/verdicts", response_model=GivenVerdict)
-def give(place: Here, photo_id: Number, said: PhotoVerdict) -> dict[str, Any]:
-    """Confirm or reject a landmark on a photo; it holds for the picture, in every copy, and for ever."""
-    by = said.by or given_by()
-    database, places = place.database, place.settings.roots
-    path = stored_photo(database, photo_id, places).path
-    done = give_verdict(database, photo_id, said.landmark, said.verdict, by, places, dry_run=said.dry_run)
-    return given_document(path, done, said.verdict, undo=False, dry_run=said.dry_run)
+@router.post("/photos/{photo_id}/verdicts", response_model=schemas.VerdictResult)
+def give(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> dict[str, Any]:
+    """Confirm or reject a landmark on a photo. The verdict applies to every copy and survives new models."""
+    database, roots = state.database, state.settings.roots
+    path = stored_photo(database, photo_id, roots).path
+    by = body.by or default_person()
+    result = give_verdict(database, photo_id, body.landmark, body.verdict, by, roots, dry_run=body.dry_run)
+    return verdict_result_document(path, result, body.verdict, undo=False, dry_run=body.dry_run)
 
 
-@router.delete("/photos/{photo_id}/verdicts", response_model=GivenVerdict)
-def take(place: Here, photo_id: Number, said: PhotoVerdict) -> dict[str, Any]:
-    """Take that word back, if it stands there: what the model says counts again."""
-    database, places = place.database, place.settings.roots
-    path = stored_photo(database, photo_id, places).path
-    done = take_back(database, photo_id, said.landmark, said.verdict, places, dry_run=said.dry_run)
-    return given_document(path, done, said.verdict, undo=True, dry_run=said.dry_run)
+@router.delete("/photos/{photo_id}/verdicts", response_model=schemas.VerdictResult)
+def withdraw(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> dict[str, Any]:
+    """Withdraw the verdict, if the photo has it; the prediction applies again."""
+    database, roots = state.database, state.settings.roots
+    path = stored_photo(database, photo_id, roots).path
+    result = withdraw_verdict(database, photo_id, body.landmark, body.verdict, roots, dry_run=body.dry_run)
+    return verdict_result_document(path, result, body.verdict, undo=True, dry_run=body.dry_run)
 
 
-@router.post("/verdicts", response_model=GivenToQuery | GivenToMany)
-def give_many(place: Here, said: ManyVerdicts) -> dict[str, Any]:
-    """Confirm or reject on many photos. With `dry_run` it is only counted."""
-    by = said.by or given_by()
-    if said.query is not None:
-        done = give_to_found(
-            place.database,
-            said.query.meant(),
-            said.verdict,
-            by,
-            place.settings.roots,
-            dry_run=said.dry_run,
+@router.post("/verdicts", response_model=schemas.QueryVerdictResult | schemas.PhotosVerdictResult)
+def give_many(state: State, body: VerdictsRequest) -> dict[str, Any]:
+    """Confirm or reject on many photos. With `dry_run` they are only counted."""
+    by = body.by or default_person()
+    if body.query is None:
+        return _give_to_photos(state, body, by)
+    result = give_verdict_by_query(
+        state.database,
+        body.query.photo_query(),
+        body.verdict,
+        by,
+        state.settings.roots,
+        dry_run=body.dry_run,
+    )
+    return {"verdict": body.verdict, **vars(result), "dry_run": body.dry_run}
+
+
+@router.delete("/verdicts", response_model=schemas.WithdrawnVerdicts)
+def withdraw_many(state: State, body: VerdictsRequest) -> dict[str, Any]:
+    """Withdraw the verdict from those of many photos that have it."""
+    if body.query is not None:
+        filter_ = VerdictFilter(kind=body.verdict, photos=body.query.withdrawal_query())
+        count = withdraw_verdicts(state.database, filter_, state.settings.roots, dry_run=body.dry_run)
+    else:
+        count = withdraw_verdict_from_photos(
+            state.database, body.photos or [], body.landmark or "", body.verdict, dry_run=body.dry_run
         )
-        return {"verdict": said.verdict, **vars(done), "dry_run": said.dry_run}
-    given = give_to_photos(
-        place.database, said.photos or [], said.landmark or "", said.verdict, by, dry_run=said.dry_run
-    )
-    return _many_document(given, said)
+    return {"verdict": body.verdict, "taken_back": count, "dry_run": body.dry_run}
 
 
-@router.delete("/verdicts", response_model=TakenBack)
-def take_many(place: Here, said: ManyVerdicts) -> dict[str, Any]:
-    """Take that word back on many photos, where it stands."""
-    if said.query is not None:
-        wanted = VerdictFilter(word=said.verdict, photos=said.query.meant_for_taking_back())
-        count = take_back_found(place.database, wanted, place.settings.roots, dry_run=said.dry_run)
-        return {"verdict": said.verdict, "taken_back": count, "dry_run": said.dry_run}
-    count = take_back_from_photos(
-        place.database, said.photos or [], said.landmark or "", said.verdict, dry_run=said.dry_run
-    )
-    return {"verdict": said.verdict, "taken_back": count, "dry_run": said.dry_run}
-
-
-def given_by() -> str:
-    """Whose word it is that comes through the page: `web`, and the name this server's user is logged in with."""
+def default_person() -> str:
+    """Return the person of verdicts given through the page: `web` and the name of the server's user."""
     try:
         return f"web {getpass.getuser()}"
     except (OSError, KeyError):  # a container's user may have no name
         return "web"
 
 
-def _many_document(given: GivenToPhotos, said: ManyVerdicts) -> dict[str, Any]:
-    """As of a query, and what undoing needs: what stood on each photo that changed."""
+def _give_to_photos(state: State, body: VerdictsRequest, by: str) -> dict[str, Any]:
+    """Return the counts, and for undoing the verdict `before` of each photo that changed."""
+    result = give_verdict_to_photos(
+        state.database, body.photos or [], body.landmark or "", body.verdict, by, dry_run=body.dry_run
+    )
     return {
-        "verdict": said.verdict,
-        "photos": len(given.before),
-        "tags": len(given.before),
-        "replaced": sum(word is not None for word in given.before.values()),
-        "changed": [{"photo": number, "before": word} for number, word in given.before.items()],
-        "left_out": given.left_out,
-        "dry_run": said.dry_run,
+        "verdict": body.verdict,
+        "photos": len(result.before),
+        "tags": len(result.before),
+        "replaced": sum(verdict is not None for verdict in result.before.values()),
+        "changed": [{"photo": number, "before": verdict} for number, verdict in result.before.items()],
+        "left_out": result.left_out,
+        "dry_run": body.dry_run,
     }
 
 
-def _key_of(after: str) -> tuple[int, int]:
+def _decode_cursor(after: str) -> tuple[int, int]:
     content, dash, landmark = after.partition("-")
     if not (dash and _is_number(content) and _is_number(landmark)):
         raise CursorInvalid

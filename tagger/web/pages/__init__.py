@@ -1,10 +1,19 @@
-"""The pages, for people: made on the server, and usable without script where that is possible."""
+"""HTML pages, rendered on the server. Most of them work without JavaScript."""
 
 from fastapi import APIRouter
 
-from tagger.web.pages import job_forms, jobs, library, photo, trying
+from tagger.web.pages import job_forms, jobs, library, library_map, photo, photos, schedules, try_photo
 
 
 def routers() -> tuple[APIRouter, ...]:
-    """Every part of the pages."""
-    return (trying.router, library.router, photo.router, job_forms.router, jobs.router)
+    """Return the routers of the pages; the order decides between `/jobs/new` and `/jobs/{job}`."""
+    return (
+        try_photo.router,
+        library.router,
+        photos.router,
+        library_map.router,
+        photo.router,
+        schedules.router,
+        job_forms.router,
+        jobs.router,
+    )

@@ -1,4 +1,4 @@
-"""What a query of photos asks, as its form and its chips say it."""
+"""The filter form of photos and the chips of its active filters."""
 
 import inspect
 from collections.abc import Sequence
@@ -6,17 +6,17 @@ from functools import wraps
 
 from fastapi import Request
 
+from tagger.catalog.landmarks import Landmark
 from tagger.errors import QueryInvalid
-from tagger.landmarks import Landmark
 from tagger.query import PhotoQuery
-from tagger.web.asked import Asked, asked
-from tagger.web.pages.figures import percent
+from tagger.web.http.number_format import percent
+from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.pages.tiles import Link
 
-WHICH = {"any_rank": "All looked at, unlikely guesses too", "unknown": "Unknown", "untagged": "Not looked at"}
-"""Photos beside those that show a landmark, by the option that asks for them."""
+WHICH = {"any_rank": "All classified", "unknown": "Unknown", "untagged": "Not classified"}
+"""Choices of the form beside photos with a landmark, by query option."""
 
-_OPTION_WORDS = {
+_CHIP_TEXTS = {
     "landmark": "{}",
     "country": "{}",
     "near": "near {}",
@@ -25,55 +25,57 @@ _OPTION_WORDS = {
     "under": "in {}",
     "taken_after": "from {}",
     "taken_before": "before {}",
-    "model": "looked at by {}",
+    "model": "classified by {}",
     "unknown": "unknown",
-    "untagged": "not looked at yet",
-    "any_rank": "all that was looked at",
+    "untagged": "not classified yet",
+    "any_rank": "all classified",
 }
 _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
-_OPTIONS = tuple(inspect.signature(asked).parameters)
-_OF_THE_PAGE = ("after", "which")
+_OPTIONS = tuple(inspect.signature(query_params).parameters)
+_PAGE_OPTIONS = ("after", "which")
 
 
-@wraps(asked)
-def asked_or_mistaken(**options: str | float | bool | None) -> Asked | QueryInvalid:
-    """The query of a request, or what is wrong with it, so that the form can say so; for `Depends`."""
+@wraps(query_params)
+def params_or_error(**options: str | float | bool | None) -> QueryParams | QueryInvalid:
+    """Return the query of a request, or its error for the form to show; a FastAPI dependency."""
     try:
-        return asked(**options)  # type: ignore[arg-type]
+        return query_params(**options)  # type: ignore[arg-type]
     except QueryInvalid as error:
         return error
 
 
-def as_typed(request: Request) -> Asked:
-    """The options as they stand in the address; they mean nothing."""
-    given = request.query_params
-    return Asked({name: given[name] for name in _OPTIONS if given.get(name, "").strip()}, PhotoQuery())
+def raw_params(request: Request) -> QueryParams:
+    """Return the options as typed, for the form; the query is empty."""
+    values = request.query_params
+    return QueryParams(
+        {name: values[name] for name in _OPTIONS if values.get(name, "").strip()}, PhotoQuery()
+    )
 
 
 def check_options(request: Request) -> None:
     """Raises:
-    QueryInvalid: the address has an option that there is not.
+    QueryInvalid: the address has an unknown option.
     """
     for name in request.query_params:
-        if name not in (*_OPTIONS, *_OF_THE_PAGE):
-            raise QueryInvalid(reason=f"there is no option {name}; there are: {', '.join(_OPTIONS)}")
+        if name not in (*_OPTIONS, *_PAGE_OPTIONS):
+            raise QueryInvalid(reason=f"unknown option {name}; valid options: {', '.join(_OPTIONS)}")
 
 
-def scores_with(asked: str | None) -> list[str]:
-    """The least scores that can be chosen, as they stand in an address, with the one that is asked for."""
-    return sorted({*_SCORES, *([asked] if asked else ())}, key=float)
+def score_choices(score: str | None) -> list[str]:
+    """Return the least scores to choose from, including the current one."""
+    return sorted({*_SCORES, *([score] if score else ())}, key=float)
 
 
-def chosen(wanted: Asked, known: Sequence[Landmark]) -> list[Link]:
-    """What the query asks, in words, each with the address of the query without it."""
-    names = {each.slug: each.name for each in known}
-    goes_with = {"near": ("near", "radius_km")}
+def filter_chips(params: QueryParams, landmarks: Sequence[Landmark]) -> list[Link]:
+    """Return the active filters, each linked to the query without it."""
+    names = {landmark.slug: landmark.name for landmark in landmarks}
+    dependents = {"near": ("near", "radius_km")}
     return [
         Link(
-            _OPTION_WORDS[option].format(
+            _CHIP_TEXTS[option].format(
                 percent(float(value)) if option == "min_score" else names.get(value, value)
             ),
-            wanted.address("/photos", **dict.fromkeys(goes_with.get(option, (option,)))),
+            params.address("/photos", **dict.fromkeys(dependents.get(option, (option,)))),
         )
-        for option, value in wanted.options.items()
+        for option, value in params.options.items()
     ]

@@ -1,6 +1,6 @@
-"""Jobs as pages: what is worked on, one job with its failures, schedules, and what a person does with them.
+"""The pages of jobs: the list with schedules and workers, and one job with its failures.
 
-Every button is a form, so all of it works without script; scripts only keep the numbers fresh.
+Every button is a form and works without JavaScript; a script only updates the numbers.
 """
 
 from collections.abc import Sequence
@@ -14,49 +14,51 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger import schedules as kept
+from tagger.database.tables import METADATA_KINDS, Priority
+from tagger.enqueue.cron import explain_cron
+from tagger.enqueue.schedules import Schedule, list_schedules
 from tagger.errors import FailureKind, TaggerError
-from tagger.ledger import steering
-from tagger.ledger.abandoned import settle_abandoned
+from tagger.ledger import job_control
+from tagger.ledger.job_lookups import job_options
 from tagger.ledger.progress import JobProgress
-from tagger.schedules import Schedule
-from tagger.tables import WRITING_KINDS, Priority
-from tagger.web.api.jobs import Here, RetryAsked, Start, retried, what_is_missing
-from tagger.web.folders import allowed_folders
-from tagger.web.pages.job_failures import failures_of
-from tagger.web.pages.job_forms import choices
-from tagger.web.pages.job_words import QUEUES, in_hand, in_words, moment, number, photos, shape_of, shown
-from tagger.web.pages.rendering import render
-from tagger.web.place import Place
-from tagger.web.status import JOBS_SHOWN, one_job, options_of, status_of
-from tagger.web.words import ONE_LINE
+from tagger.ledger.stale_jobs import recover_stale_jobs
+from tagger.web.api.folders import allowed_folders
+from tagger.web.api.job_requests import RetryRequest
+from tagger.web.api.job_starter import Starter
+from tagger.web.api.jobs import start_retry, waiting_reason
+from tagger.web.api.status import JOBS_SHOWN, one_job, read_status
+from tagger.web.http.templates import render
+from tagger.web.pages.job_failures import failures_view
+from tagger.web.pages.job_forms import folder_choices
+from tagger.web.pages.job_views import (
+    QUEUE_TEXTS,
+    backfill_text,
+    job_view,
+    number_text,
+    page_version,
+    photo_count,
+    time_text,
+    worker_text,
+)
+from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
-FAILURES_SHOWN = 48
-Number = Annotated[int, Path(ge=1, lt=2**63)]
+FAILURES_PER_PAGE = 48
+JobNumber = Annotated[int, Path(ge=1, lt=2**63)]
 
 
-class Steer(StrEnum):
-    """What is done with a job on its way."""
+class JobAction(StrEnum):
+    """A button of an open job."""
 
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
 
 
-class Change(StrEnum):
-    """What is done with a schedule."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-    RUN = "run"
-    REMOVE = "remove"
-
-
 @dataclass(frozen=True)
-class Scheduled:
-    """A schedule in words."""
+class ScheduleView:
+    """A schedule as text."""
 
     name: str
     what: str
@@ -67,124 +69,100 @@ class Scheduled:
 
 
 @router.get("/jobs")
-def show_jobs(request: Request, place: Here) -> HTMLResponse:
-    """What is worked on, what was lately, and what will be."""
-    return jobs_page(request, place)
+def show_jobs(request: Request, state: State) -> HTMLResponse:
+    """Show open and recent jobs, schedules and workers."""
+    return render_jobs(request, state)
 
 
-def jobs_page(
-    request: Request,
-    place: Place,
-    problem: str = "",
-    status_code: HTTPStatus = HTTPStatus.OK,
+def render_jobs(
+    request: Request, state: AppState, problem: str = "", status_code: HTTPStatus = HTTPStatus.OK
 ) -> HTMLResponse:
-    """The page of all jobs; `problem`: what could not be done, and why."""
-    settle_abandoned(place.database)
-    now = status_of(place.settings, place.database, JOBS_SHOWN)
-    options = options_of(place.database, [job.job for job in now.jobs])
-    jobs = [shown(job, options[job.job]) for job in now.jobs]
+    """Render the page of all jobs; `problem` is an action's error."""
+    recover_stale_jobs(state.database)
+    status = read_status(state.settings, state.database, JOBS_SHOWN)
+    options = job_options(state.database, [job.job for job in status.jobs])
+    jobs = [job_view(job, options[job.job]) for job in status.jobs]
     return render(
         request,
         "jobs.html",
         status_code,
         open_jobs=[job for job in jobs if not job.is_over],
-        recent=[job for job in jobs if job.is_over],
-        older=now.older,
-        workers=now.workers,
-        in_hand=in_hand,
-        has_redis=now.has_redis,
-        queues=[(name, QUEUES[Priority(name)], depth) for name, depth in now.queues.items()],
-        missing=now.problem or what_is_missing(now.has_redis, bool(now.workers)),
-        shape=shape_of(now),
-        schedules=[_scheduled(each) for each in kept.list_schedules(place.database)],
-        choices=choices(allowed_folders(place.settings, place.database)),
+        recent_jobs=[job for job in jobs if job.is_over],
+        older=status.older,
+        workers=status.workers,
+        worker_text=worker_text,
+        has_redis=status.has_redis,
+        queues=[(name, QUEUE_TEXTS[Priority(name)], depth) for name, depth in status.queues.items()],
+        waiting_reason=status.problem or waiting_reason(status.has_redis, bool(status.workers)),
+        version=page_version(status),
+        schedules=[_schedule_view(schedule) for schedule in list_schedules(state.database)],
+        choices=folder_choices(allowed_folders(state.settings, state.database)),
         problem=problem,
     )
 
 
 @router.get("/jobs/{job}")
 def show_job(
-    request: Request, place: Here, job: Number, after: Annotated[int, Query(ge=-1, lt=2**63)] = -1
+    request: Request, state: State, job: JobNumber, after: Annotated[int, Query(ge=-1, lt=2**63)] = -1
 ) -> HTMLResponse:
-    """One job: how far it is, and which photos it failed on."""
-    progress = one_job(place.database, job)
-    now = status_of(place.settings, place.database, JOBS_SHOWN)
+    """Show one job's progress and its failures."""
+    progress = one_job(state.database, job)
+    status = read_status(state.settings, state.database, JOBS_SHOWN)
+    reason = None if progress.is_over else waiting_reason(status.has_redis, bool(status.workers))
     return render(
         request,
         "job.html",
-        job=shown(progress, options_of(place.database, [job])[job]),
+        job=job_view(progress, job_options(state.database, [job])[job]),
         times=_times(progress.created_at, progress.started_at, progress.finished_at),
-        numbers=_numbers(progress),
-        failures=failures_of(place.database, progress, FAILURES_SHOWN, after),
+        counts=_counts(progress),
+        failures=failures_view(state.database, progress, FAILURES_PER_PAGE, after),
         after=after,
-        missing=None if progress.is_over else what_is_missing(now.has_redis, bool(now.workers)),
-        shape=shape_of(now),
-        number=number,
-        photos=photos,
+        waiting_reason=reason,
+        version=page_version(status),
+        number_text=number_text,
+        photo_count=photo_count,
     )
 
 
 @router.post("/jobs/{job}/retry")
 def retry(
-    place: Here, starter: Start, job: Number, kind: Annotated[FailureKind | None, Form()] = None
+    state: State, starter: Starter, job: JobNumber, kind: Annotated[FailureKind | None, Form()] = None
 ) -> Response:
-    """Look again at what fails of a job, or at one kind of it."""
-    number = retried(place, starter, job, RetryAsked(kind=[kind] if kind else []))
-    return _to(f"/jobs/{number or job}")
+    """Retry the failures of a job, or one kind of them."""
+    number = start_retry(state, starter, job, RetryRequest(kind=[kind] if kind else []))
+    return RedirectResponse(f"/jobs/{number or job}", HTTPStatus.SEE_OTHER)
 
 
-@router.post("/jobs/schedules/{change}")
-def change_schedule(
-    request: Request, place: Here, starter: Start, change: Change, name: Annotated[str, Form(), ONE_LINE]
-) -> Response:
-    """Pause, resume, run or remove a schedule."""
-    match change:
-        case Change.REMOVE:
-            kept.remove_schedule(place.database, name)
-        case Change.RUN:
-            run = starter.run_now(name)
-            if run.job is None:
-                return jobs_page(request, place, f"{name} was not run: {run.note}.", HTTPStatus.CONFLICT)
-            return _to(f"/jobs/{run.job}")
-        case _:
-            kept.pause_schedule(place.database, name, paused=change is Change.PAUSE)
-    return _to("/jobs#schedules")
-
-
-@router.post("/jobs/{job}/{steer}")
-def steer(
+@router.post("/jobs/{job}/{action}")
+def control(
     request: Request,
-    place: Here,
-    starter: Start,
-    job: Number,
-    steer: Steer,
+    state: State,
+    starter: Starter,
+    job: JobNumber,
+    action: JobAction,
     back: Annotated[str, Form()] = "",
 ) -> Response:
-    """Pause, resume or cancel a job, and go back to where that was asked for."""
+    """Pause, resume or cancel a job, and return to the page with the button."""
     try:
-        match steer:
-            case Steer.PAUSE:
-                steering.pause(place.database, job)
-            case Steer.CANCEL:
-                steering.cancel(place.database, job)
-            case Steer.RESUME:
-                if steering.resume(place.database, job):
+        match action:
+            case JobAction.PAUSE:
+                job_control.pause(state.database, job)
+            case JobAction.CANCEL:
+                job_control.cancel(state.database, job)
+            case JobAction.RESUME:
+                if job_control.resume(state.database, job):
                     starter.send(job)
     except TaggerError as error:
-        one_job(place.database, job)
-        return jobs_page(request, place, str(error), HTTPStatus.CONFLICT)
-    return _to("/jobs" if back == "jobs" else f"/jobs/{job}")
+        one_job(state.database, job)
+        return render_jobs(request, state, str(error), HTTPStatus.CONFLICT)
+    return RedirectResponse("/jobs" if back == "jobs" else f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 
-def _to(address: str) -> RedirectResponse:
-    return RedirectResponse(address, HTTPStatus.SEE_OTHER)
-
-
-def _scheduled(schedule: Schedule) -> Scheduled:
-    return Scheduled(
+def _schedule_view(schedule: Schedule) -> ScheduleView:
+    return ScheduleView(
         name=schedule.name,
-        what=in_words(schedule.backfill),
-        when=f"{kept.explain(schedule.cron)} ({schedule.zone})",
+        what=backfill_text(schedule.backfill),
+        when=f"{explain_cron(schedule.cron)} ({schedule.zone})",
         due=f"{schedule.next_due.astimezone(ZoneInfo(schedule.zone)):%Y-%m-%d %H:%M}",
         due_at=schedule.next_due.isoformat(),
         paused=schedule.paused,
@@ -192,14 +170,14 @@ def _scheduled(schedule: Schedule) -> Scheduled:
 
 
 def _times(
-    created: datetime, started: datetime | None, finished: datetime | None
+    created_at: datetime, started_at: datetime | None, finished_at: datetime | None
 ) -> Sequence[tuple[str, str, str]]:
-    named = (("Recorded", created), ("Begun", started), ("Ended", finished))
-    return [(name, when.isoformat(), moment(when)) for name, when in named if when is not None]
+    times = (("Created", created_at), ("Started", started_at), ("Finished", finished_at))
+    return [(name, time.isoformat(), time_text(time)) for name, time in times if time is not None]
 
 
-def _numbers(job: JobProgress) -> Sequence[tuple[str, int]]:
-    """What became of photos: of a job that is over the sum, what the kind of job is about, and what there may be of the rest."""
-    about = ("written", "unchanged", "refused") if job.kind in WRITING_KINDS else ("tagged", "unknown")
-    names = (*(("total",) if job.is_over else ()), *about, "failed", "skipped", "cancelled")
+def _counts(job: JobProgress) -> Sequence[tuple[str, int]]:
+    """Return the counts of outcomes; of a job that is over, preceded by the total."""
+    main = ("written", "unchanged", "refused") if job.kind in METADATA_KINDS else ("tagged", "unknown")
+    names = (*(("total",) if job.is_over else ()), *main, "failed", "skipped", "cancelled")
     return [(name, getattr(job, name)) for name in names]

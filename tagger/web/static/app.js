@@ -1,4 +1,4 @@
-// What every page has: the switch between light and dark.
+// The switch between light and dark mode, on every page.
 
 const root = document.documentElement;
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -13,15 +13,15 @@ function showTheme(control) {
 
 function switchTheme() {
   const next = isDark() ? "light" : "dark";
-  // What the system says anyway is not remembered, so the page goes on following it.
-  const remembered = (next === "dark") === dark.matches ? null : next;
-  if (remembered) root.dataset.theme = remembered;
+  // The system's own mode is not stored, so that the page follows later changes of it.
+  const stored = (next === "dark") === dark.matches ? null : next;
+  if (stored) root.dataset.theme = stored;
   else delete root.dataset.theme;
   try {
-    if (remembered) localStorage.setItem("theme", remembered);
+    if (stored) localStorage.setItem("theme", stored);
     else localStorage.removeItem("theme");
   } catch {
-    // Not remembered then; it holds for this page.
+    // Storage is not available; the choice applies to this page only.
   }
 }
 

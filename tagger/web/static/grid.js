@@ -1,27 +1,26 @@
-// A grid of photos that goes on as one scrolls, however many there are. Only rows near the screen are in the document;
-// padding stands for the others. Photos far away are forgotten and fetched again by the cursor of their page.
-// Words go in by textContent and attributes, never as HTML.
+// An endless grid of photos. Only rows near the screen are in the document; padding replaces the others. Photos far from the
+// screen are dropped and fetched again with the cursor of their page. Text is set by textContent and attributes, never as HTML.
 
-const PAGE = 200; // photos asked for at a time
-const AHEAD_SCREENS = 7; // so far below the screen photos are fetched
-const AROUND_SCREENS = 1; // so far above and below it rows are in the document
-const PAGES_KEPT = 30; // photos of so many pages are remembered, those nearest to the screen
-const TALLEST_PX = 8_000_000; // browsers draw nothing beyond some height; longer grids move their window of rows
-const SETTLED_MS = 90; // who scrolls faster than a screen in this time sees no thumbnails
-const SAVED_AT_MOST = 500_000; // characters
+const PAGE = 200; // photos per request
+const AHEAD_SCREENS = 7; // photos are fetched this far below the screen
+const AROUND_SCREENS = 1; // rows are in the document this far above and below the screen
+const MAX_PAGES = 30; // pages in memory, those nearest to the screen
+const MAX_HEIGHT_PX = 8_000_000; // browsers limit the height of elements; longer grids move their window of rows
+const SETTLE_MS = 90; // during fast scrolling, thumbnails are loaded after this pause
+const MAX_STATE_LENGTH = 500_000; // characters
 
 class PhotoGrid {
   constructor(list) {
     this.list = list;
     this.status = document.querySelector("[data-grid-status]");
     this.next = list.dataset.next || null;
-    this.within = new URL(list.dataset.source, location.origin).searchParams; // a photo's page goes on through the same query
+    this.within = new URL(list.dataset.source, location.origin).searchParams; // a photo's page steps through the same query
     this.within.set("within", "1");
-    const shown = [...list.children].map(photoOfTile);
-    this.pages = [{ first: 0, count: shown.length, photos: shown, cursor: null }];
-    this.total = shown.length;
+    const photos = [...list.children].map(photoOfTile);
+    this.pages = [{ first: 0, count: photos.length, photos, cursor: null }];
+    this.total = photos.length;
     this.tiles = new Map([...list.children].map((tile, index) => [index, tile]));
-    for (const [index, tile] of this.tiles) this.number(tile, index);
+    for (const [index, tile] of this.tiles) this.setPosition(tile, index);
     this.baseRow = 0;
     this.focused = 0;
     this.loading = false;
@@ -33,35 +32,35 @@ class PhotoGrid {
   start() {
     this.restore();
     this.measure();
-    let asked = false;
-    const soon = () => {
-      if (!asked) requestAnimationFrame(() => ((asked = false), this.draw()));
-      asked = true;
+    let isScheduled = false;
+    const scheduleDraw = () => {
+      if (!isScheduled) requestAnimationFrame(() => ((isScheduled = false), this.draw()));
+      isScheduled = true;
     };
-    addEventListener("scroll", soon, { passive: true });
-    new ResizeObserver(() => this.resized()).observe(this.list.parentElement);
+    addEventListener("scroll", scheduleDraw, { passive: true });
+    new ResizeObserver(() => this.onResize()).observe(this.list.parentElement);
     addEventListener("pagehide", () => this.save());
-    this.list.addEventListener("keydown", (event) => this.key(event));
+    this.list.addEventListener("keydown", (event) => this.handleKey(event));
     this.list.addEventListener("focusin", (event) => this.noteFocus(event.target));
     this.draw();
   }
 
-  // ----- where things are -----
+  // ----- layout -----
 
   measure() {
     const style = getComputedStyle(this.list);
     const tracks = style.gridTemplateColumns.split(" ");
     this.columns = Math.max(1, tracks.length);
     this.row_px = (parseFloat(tracks[0]) || this.list.clientWidth) + (parseFloat(style.rowGap) || 0);
-    this.mostRows = Math.floor(TALLEST_PX / this.row_px);
+    this.maxRows = Math.floor(MAX_HEIGHT_PX / this.row_px);
   }
 
-  resized() {
+  onResize() {
     const [before, top] = [this.columns, this.firstVisible()];
     const row_px = this.row_px;
     this.measure();
     if (before === this.columns && row_px === this.row_px) return;
-    // What was at the top stays there, in whichever row it is now.
+    // The photo at the top stays there, possibly in another row.
     const row = Math.floor(top / this.columns);
     this.baseRow = Math.max(0, Math.min(this.baseRow, row));
     this.draw();
@@ -82,67 +81,67 @@ class PhotoGrid {
     return Math.ceil(this.total / this.columns);
   }
 
-  // ----- what is in the document -----
+  // ----- drawing -----
 
   draw() {
     this.moveWindow();
-    const shownRows = Math.min(this.rows() - this.baseRow, this.mostRows);
+    const windowRows = Math.min(this.rows() - this.baseRow, this.maxRows);
     const top = scrollY - this.listTop();
     const around = AROUND_SCREENS * innerHeight;
-    const clamp = (row) => Math.max(0, Math.min(shownRows, row));
+    const clamp = (row) => Math.max(0, Math.min(windowRows, row));
     const from = clamp(Math.floor((top - around) / this.row_px));
     const to = Math.max(from, clamp(Math.ceil((top + innerHeight + around) / this.row_px)));
-    this.place((this.baseRow + from) * this.columns, Math.min(this.total, (this.baseRow + to) * this.columns));
+    this.placeTiles((this.baseRow + from) * this.columns, Math.min(this.total, (this.baseRow + to) * this.columns));
     this.list.style.paddingTop = `${from * this.row_px}px`;
-    this.list.style.paddingBottom = `${Math.max(0, shownRows - to) * this.row_px}px`;
+    this.list.style.paddingBottom = `${Math.max(0, windowRows - to) * this.row_px}px`;
     this.showThumbnails();
-    this.forgetFar(Math.floor((this.baseRow + (from + to) / 2) * this.columns));
-    const below = (shownRows * this.row_px - top) / innerHeight;
-    if (below < AHEAD_SCREENS + 1) this.more();
+    this.dropFarPages(Math.floor((this.baseRow + (from + to) / 2) * this.columns));
+    const below = (windowRows * this.row_px - top) / innerHeight;
+    if (below < AHEAD_SCREENS + 1) this.loadMore();
   }
 
-  /** Where all rows together are taller than a browser draws, the rows that there are move along. */
+  /** If all rows together exceed the height limit, moves the window of rows along with the screen. */
   moveWindow() {
-    const half = Math.floor(this.mostRows / 2);
+    const half = Math.floor(this.maxRows / 2);
     const row = Math.floor((scrollY - this.listTop()) / this.row_px);
     const rows = this.rows();
     let move = 0;
-    if (row > this.mostRows * 0.9 && this.baseRow + this.mostRows < rows) move = half;
-    else if (row < this.mostRows * 0.1 && this.baseRow > 0) move = -Math.min(half, this.baseRow);
+    if (row > this.maxRows * 0.9 && this.baseRow + this.maxRows < rows) move = half;
+    else if (row < this.maxRows * 0.1 && this.baseRow > 0) move = -Math.min(half, this.baseRow);
     if (!move) return;
     this.baseRow += move;
-    // The list must be as tall as it will be, or there is nowhere to scroll to.
-    this.list.style.paddingBottom = `${Math.min(rows - this.baseRow, this.mostRows) * this.row_px}px`;
+    // The list needs its final height before it can be scrolled.
+    this.list.style.paddingBottom = `${Math.min(rows - this.baseRow, this.maxRows) * this.row_px}px`;
     scrollBy(0, -move * this.row_px);
     this.lastTop = scrollY;
   }
 
-  place(from, to) {
+  placeTiles(from, to) {
     for (const [index, tile] of this.tiles) {
       if (index >= from && index < to) continue;
-      // Whoever is there with the keyboard goes on from the grid itself.
+      // The keyboard focus moves from a removed tile to the grid.
       if (tile.contains(document.activeElement)) this.list.focus({ preventScroll: true });
       tile.remove();
       this.tiles.delete(index);
     }
     let at = this.list.firstElementChild;
     for (let index = from; index < to; index++) {
-      const tile = this.tiles.get(index) ?? this.make(index);
+      const tile = this.tiles.get(index) ?? this.createTile(index);
       if (tile === at) at = at.nextElementSibling;
       else this.list.insertBefore(tile, at);
     }
   }
 
-  make(index) {
+  createTile(index) {
     const tile = document.createElement("li");
     tile.className = "photo-tile";
-    this.number(tile, index);
+    this.setPosition(tile, index);
     this.fill(tile, this.photo(index));
     this.tiles.set(index, tile);
     return tile;
   }
 
-  number(tile, index) {
+  setPosition(tile, index) {
     tile.setAttribute("aria-posinset", index + 1);
     tile.setAttribute("aria-setsize", this.next ? -1 : this.total);
   }
@@ -155,34 +154,34 @@ class PhotoGrid {
     const image = new Image();
     image.width = image.height = 256;
     image.decoding = "async";
-    image.fetchPriority = "low"; // the next photos before the pictures of these
-    image.alt = photo.words;
+    image.fetchPriority = "low"; // the next page has priority over thumbnails
+    image.alt = photo.alt;
     image.sizes = "(max-width: 48rem) 33vw, 13rem";
-    tile.waiting = () => {
+    tile.loadThumbnail = () => {
       image.srcset = `${address(photo, 256)} 256w, ${address(photo, 512)} 512w`;
       image.src = address(photo, 256);
     };
-    const words = document.createElement("span");
-    words.className = "photo-tile-words one-line";
-    words.setAttribute("aria-hidden", "true");
-    words.textContent = photo.name;
-    link.append(image, words);
+    const name = document.createElement("span");
+    name.className = "photo-tile-name one-line";
+    name.setAttribute("aria-hidden", "true");
+    name.textContent = photo.name;
+    link.append(image, name);
     tile.replaceChildren(link);
   }
 
-  /** At once for who scrolls slowly, when the grid has come to rest for who flies past. */
+  /** Loads thumbnails at once, or during fast scrolling when the grid has come to rest. */
   showThumbnails() {
-    const fast = Math.abs(scrollY - this.lastTop) > innerHeight;
+    const isFast = Math.abs(scrollY - this.lastTop) > innerHeight;
     this.lastTop = scrollY;
-    clearTimeout(this.settling);
-    const show = () => {
+    clearTimeout(this.settleTimer);
+    const load = () => {
       for (const tile of this.tiles.values()) {
-        tile.waiting?.();
-        delete tile.waiting;
+        tile.loadThumbnail?.();
+        delete tile.loadThumbnail;
       }
     };
-    if (fast) this.settling = setTimeout(show, SETTLED_MS);
-    else show();
+    if (isFast) this.settleTimer = setTimeout(load, SETTLE_MS);
+    else load();
   }
 
   // ----- photos -----
@@ -203,20 +202,20 @@ class PhotoGrid {
     return this.pages[low];
   }
 
-  async more() {
+  async loadMore() {
     if (this.loading || !this.next) return;
     this.loading = true;
     try {
       const cursor = this.next;
-      const answer = await this.ask(cursor);
-      this.next = answer.next;
-      if (answer.photos.length) {
-        this.pages.push({ first: this.total, count: answer.photos.length, photos: answer.photos, cursor });
-        this.total += answer.photos.length;
+      const page = await this.fetchPage(cursor);
+      this.next = page.next;
+      if (page.photos.length) {
+        this.pages.push({ first: this.total, count: page.photos.length, photos: page.photos, cursor });
+        this.total += page.photos.length;
       }
-      this.say("");
+      this.setStatus("");
     } catch (error) {
-      this.failed(error);
+      this.showError(error);
       return;
     } finally {
       this.loading = false;
@@ -228,54 +227,54 @@ class PhotoGrid {
     if (this.fetching.has(page)) return;
     this.fetching.add(page);
     try {
-      page.photos = (await this.ask(page.cursor)).photos;
+      page.photos = (await this.fetchPage(page.cursor)).photos;
       for (const [index, tile] of this.tiles) {
         if (index >= page.first && index < page.first + page.count) this.fill(tile, page.photos[index - page.first]);
       }
       this.showThumbnails();
     } catch (error) {
-      this.failed(error);
+      this.showError(error);
     } finally {
       this.fetching.delete(page);
     }
   }
 
-  async ask(cursor) {
+  async fetchPage(cursor) {
     const url = new URL(this.list.dataset.source, location.origin);
     url.searchParams.set("limit", PAGE);
     if (cursor) url.searchParams.set("after", cursor);
-    const answer = await fetch(url, { headers: { Accept: "application/json" }, priority: "high" });
-    const document_ = await answer.json();
-    if (!answer.ok) throw new Error(document_.error);
+    const response = await fetch(url, { headers: { Accept: "application/json" }, priority: "high" });
+    const document_ = await response.json();
+    if (!response.ok) throw new Error(document_.error);
     return { photos: document_.photos.map(photoOfDocument), next: document_.next };
   }
 
-  forgetFar(index) {
-    const here = this.pages.indexOf(this.pageOf(Math.min(index, Math.max(0, this.total - 1))));
-    if (here === this.lastPage) return;
-    this.lastPage = here;
+  dropFarPages(index) {
+    const current = this.pages.indexOf(this.pageOf(Math.min(index, Math.max(0, this.total - 1))));
+    if (current === this.currentPage) return;
+    this.currentPage = current;
     this.pages.forEach((page, number) => {
-      // The first one is the document's own: there is no cursor for it.
-      if (number && Math.abs(number - here) > PAGES_KEPT / 2) page.photos = null;
+      // The first page is part of the document and has no cursor.
+      if (number && Math.abs(number - current) > MAX_PAGES / 2) page.photos = null;
     });
   }
 
-  failed(error) {
-    this.say(`More photos could not be loaded: ${error.message} `);
-    const again = document.createElement("button");
-    again.type = "button";
-    again.className = "button button--small";
-    again.textContent = "Try again";
-    again.addEventListener("click", () => (this.say(""), this.draw(), this.refill()));
-    this.status.append(again);
+  showError(error) {
+    this.setStatus(`More photos could not be loaded: ${error.message} `);
+    const retry = document.createElement("button");
+    retry.type = "button";
+    retry.className = "button button--small";
+    retry.textContent = "Try again";
+    retry.addEventListener("click", () => (this.setStatus(""), this.draw(), this.refill()));
+    this.status.append(retry);
   }
 
   refill() {
     for (const index of this.tiles.keys()) this.photo(index);
   }
 
-  say(words) {
-    if (this.status.textContent !== words) this.status.textContent = words;
+  setStatus(text) {
+    if (this.status.textContent !== text) this.status.textContent = text;
   }
 
   // ----- keyboard -----
@@ -284,21 +283,21 @@ class PhotoGrid {
     for (const [index, tile] of this.tiles) if (tile.contains(target)) this.focused = index;
   }
 
-  key(event) {
+  handleKey(event) {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns, Home: -this.total, End: this.total };
     const step = steps[event.key];
     if (!step) return;
     event.preventDefault();
-    const wanted = Math.max(0, Math.min(this.total - 1, this.focused + step));
-    if (Math.abs(step) === this.columns && wanted !== this.focused + step) return;
-    this.focusOn(wanted);
+    const target = Math.max(0, Math.min(this.total - 1, this.focused + step));
+    if (Math.abs(step) === this.columns && target !== this.focused + step) return;
+    this.focusOn(target);
   }
 
   focusOn(index) {
     this.focused = index;
     const row = Math.floor(index / this.columns);
-    if (row < this.baseRow || row >= this.baseRow + this.mostRows) this.baseRow = Math.max(0, row - Math.floor(this.mostRows / 2));
+    if (row < this.baseRow || row >= this.baseRow + this.maxRows) this.baseRow = Math.max(0, row - Math.floor(this.maxRows / 2));
     const top = this.listTop() + (row - this.baseRow) * this.row_px;
     const header = document.querySelector("header.site")?.offsetHeight ?? 0;
     if (top < scrollY + header) scrollTo(0, top - header - 8);
@@ -307,40 +306,40 @@ class PhotoGrid {
     this.tiles.get(index)?.querySelector("a")?.focus({ preventScroll: true });
   }
 
-  // ----- coming back -----
+  // ----- state for the back button -----
 
   save() {
-    const known = { pages: this.pages.slice(1).map((page) => [page.cursor, page.count]), next: this.next, base: this.baseRow, first: this.pages[0].count, top: scrollY };
-    const text = JSON.stringify(known);
+    const state = { pages: this.pages.slice(1).map((page) => [page.cursor, page.count]), next: this.next, base: this.baseRow, first: this.pages[0].count, top: scrollY };
+    const text = JSON.stringify(state);
     try {
-      if (text.length < SAVED_AT_MOST) sessionStorage.setItem(this.place_(), text);
+      if (text.length < MAX_STATE_LENGTH) sessionStorage.setItem(this.storageKey(), text);
     } catch {
-      // Not remembered then: the grid begins at its first photo.
+      // Storage is not available: the grid starts at its first photo.
     }
   }
 
   restore() {
     if (performance.getEntriesByType("navigation")[0]?.type !== "back_forward") return;
-    let known = null;
+    let state = null;
     try {
-      known = JSON.parse(sessionStorage.getItem(this.place_()));
+      state = JSON.parse(sessionStorage.getItem(this.storageKey()));
     } catch {
       return;
     }
-    if (!known || known.first !== this.total) return;
-    for (const [cursor, count] of known.pages) {
+    if (!state || state.first !== this.total) return;
+    for (const [cursor, count] of state.pages) {
       this.pages.push({ first: this.total, count, photos: null, cursor });
       this.total += count;
     }
-    [this.next, this.baseRow] = [known.next, known.base];
+    [this.next, this.baseRow] = [state.next, state.base];
     history.scrollRestoration = "manual";
     this.measure();
-    this.list.style.paddingBottom = `${Math.min(this.rows() - this.baseRow, this.mostRows) * this.row_px}px`;
-    scrollTo(0, known.top);
+    this.list.style.paddingBottom = `${Math.min(this.rows() - this.baseRow, this.maxRows) * this.row_px}px`;
+    scrollTo(0, state.top);
     this.lastTop = scrollY;
   }
 
-  place_() {
+  storageKey() {
     return `grid ${location.pathname}${location.search}`;
   }
 }
@@ -350,20 +349,20 @@ function photoOfTile(tile) {
   return {
     id: Number(tile.dataset.photo),
     version: new URL(image.src).searchParams.get("v"),
-    words: image.alt,
-    name: tile.querySelector(".photo-tile-words").textContent,
+    alt: image.alt,
+    name: tile.querySelector(".photo-tile-name").textContent,
   };
 }
 
 function photoOfDocument({ id, path, digest, tags }) {
   const name = tags.find((tag) => tag.accepted)?.name ?? "";
   const file = path.slice(path.lastIndexOf("/") + 1);
-  return { id, version: digest?.slice(-16), name, words: name ? `${name}, ${file}` : file };
+  return { id, version: digest?.slice(-16), name, alt: name ? `${name}, ${file}` : file };
 }
 
 function address(photo, size) {
-  const kept = photo.version ? `&v=${encodeURIComponent(photo.version)}` : "";
-  return `/api/photos/${photo.id}/thumbnail?size=${size}${kept}`;
+  const version = photo.version ? `&v=${encodeURIComponent(photo.version)}` : "";
+  return `/api/photos/${photo.id}/thumbnail?size=${size}${version}`;
 }
 
 for (const list of document.querySelectorAll("[data-grid]")) new PhotoGrid(list).start();

@@ -1,110 +1,110 @@
-// Keeps the pages of jobs fresh: numbers change in place; where more has changed, the server's own piece of the page is put in.
-// Everything that is told goes in by textContent. After a lost connection the first event holds all there is.
+// Updates the pages of jobs: numbers change in place; after larger changes, the server renders that part of the page again.
+// Text is set by textContent. Every event holds the whole state, so a reconnect loses nothing.
 
 import { toast } from "./toast.js";
 
 const RETRY_MS = 4000;
-const SOON_MS = 1000;
+const RECHECK_MS = 1000;
 const live = () => document.querySelector("[data-live]");
 const connection = document.querySelector("[data-connection]");
-const said = document.querySelector("[data-said]");
+const announcement = document.querySelector("[data-announcement]");
 const states = new Map();
-let asking = false;
-let latest = null;
+let isReloading = false;
+let latestVersion = null;
 let source = null;
 
-function say(text) {
-  said.textContent = text;
+function announce(text) {
+  announcement.textContent = text;
 }
 
-function put(element, text) {
+function setText(element, text) {
   if (element && element.textContent !== text) element.textContent = text;
 }
 
 function showJob(card, job) {
-  for (const field of card.querySelectorAll("[data-field]")) put(field, job.shown[field.dataset.field]);
+  for (const field of card.querySelectorAll("[data-field]")) setText(field, job.shown[field.dataset.field]);
   card.querySelector("[data-share]")?.setAttribute("width", job.shown.share);
   for (const figure of card.querySelectorAll("[data-number]")) showNumber(figure, job[figure.dataset.number]);
 }
 
 function showNumber(figure, count) {
-  put(figure, String(count).replace(/\B(?=(\d{3})+$)/g, "\u202f"));
+  setText(figure, String(count).replace(/\B(?=(\d{3})+$)/g, "\u202f"));
   if ("ifAny" in figure.parentElement.dataset) figure.parentElement.hidden = count === 0;
 }
 
-function announce(job) {
+function announceState(job) {
   const before = states.get(job.job);
   states.set(job.job, job.state);
-  if (before && before !== job.state) say(`Job ${job.job} is ${job.shown.state}. ${job.shown.sums}`);
+  if (before && before !== job.state) announce(`Job ${job.job} is ${job.shown.state}. ${job.shown.counts}`);
 }
 
-function show(now) {
+function show(state) {
   const cards = new Map([...document.querySelectorAll("[data-job]")].map((card) => [Number(card.dataset.job), card]));
-  for (const job of now.jobs) {
-    announce(job);
+  for (const job of state.jobs) {
+    announceState(job);
     if (cards.has(job.job)) showJob(cards.get(job.job), job);
   }
-  for (const worker of now.workers) {
-    put(document.querySelector(`[data-worker="${CSS.escape(worker.name)}"]`), worker.shown);
+  for (const worker of state.workers) {
+    setText(document.querySelector(`[data-worker="${CSS.escape(worker.name)}"]`), worker.shown);
   }
-  for (const [name, depth] of Object.entries(now.queues)) {
-    if (depth !== null) put(document.querySelector(`[data-queue="${CSS.escape(name)}"]`), String(depth));
+  for (const [name, depth] of Object.entries(state.queues)) {
+    if (depth !== null) setText(document.querySelector(`[data-queue="${CSS.escape(name)}"]`), String(depth));
   }
-  latest = now.shape;
-  if (live().dataset.shape !== latest) renew();
+  latestVersion = state.version;
+  if (live().dataset.version !== latestVersion) reload();
 }
 
-// The server makes that piece of the page anew. What has changed while it did is seen right after.
-async function renew() {
-  if (asking) return;
-  asking = true;
+// Replaces the live part of the page. Changes during the request are noticed right after it.
+async function reload() {
+  if (isReloading) return;
+  isReloading = true;
   try {
-    const pieces = document.getElementById("workers") ? { select: "#live", selectOOB: "#workers" } : { select: "#live" };
-    await window.htmx.ajax("GET", location.pathname + location.search, { target: "#live", swap: "outerHTML", ...pieces });
+    const parts = document.getElementById("workers") ? { select: "#live", selectOOB: "#workers" } : { select: "#live" };
+    await window.htmx.ajax("GET", location.pathname + location.search, { target: "#live", swap: "outerHTML", ...parts });
   } catch {
-    // The server is away; the lost connection says so.
+    // The notice about the lost connection is shown.
   } finally {
-    asking = false;
+    isReloading = false;
   }
-  setTimeout(() => latest && live().dataset.shape !== latest && renew(), SOON_MS);
+  setTimeout(() => latestVersion && live().dataset.version !== latestVersion && reload(), RECHECK_MS);
 }
 
-function lost(is) {
-  if (connection.hidden === is) connection.hidden = !is;
+function showLost(isLost) {
+  if (connection.hidden === isLost) connection.hidden = !isLost;
 }
 
 function listen() {
   source = new EventSource("/api/events");
   source.addEventListener("state", (event) => {
-    lost(false);
+    showLost(false);
     show(JSON.parse(event.data));
   });
   source.addEventListener("error", (event) => {
-    lost(true);
-    // Browsers try again by themselves, but not after an answer that was an error.
+    showLost(true);
+    // Browsers reconnect by themselves, but not after an error status.
     if (event.target === source && source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
   });
 }
 
-async function steer(form) {
+async function control(form) {
   for (const button of form.querySelectorAll("button")) button.disabled = true;
   try {
-    const answer = await fetch(`/api${new URL(form.action).pathname}`, { method: "POST" });
-    const document_ = await answer.json();
-    if (!answer.ok) toast(document_.error, { tone: "bad" });
+    const response = await fetch(`/api${new URL(form.action).pathname}`, { method: "POST" });
+    const document_ = await response.json();
+    if (!response.ok) toast(document_.error, { tone: "bad" });
   } catch {
-    toast("The server does not answer. Try again when it is back.", { tone: "bad" });
+    toast("The server does not respond. Try again later.", { tone: "bad" });
   }
-  await renew();
+  await reload();
 }
 
 document.addEventListener("submit", (event) => {
-  if (!event.target.matches("form[data-steer]")) return;
+  if (!event.target.matches("form[data-control]")) return;
   event.preventDefault();
-  steer(event.target);
+  control(event.target);
 });
 
-// The select fills the field that is sent, and shows what stands in it.
+// The select fills the field that is submitted, and follows what is typed there.
 for (const select of document.querySelectorAll("select[data-fills]")) {
   const field = document.getElementById(select.dataset.fills);
   select.addEventListener("change", () => {
@@ -120,7 +120,7 @@ for (const select of document.querySelectorAll("select[data-fills]")) {
 
 if (live()) {
   listen();
-  // A page that is kept for going back holds no connection; when it is shown again it listens again.
+  // A page in the back-forward cache must not hold a connection; it reconnects when it is shown again.
   addEventListener("pagehide", () => source.close());
   addEventListener("pageshow", (event) => event.persisted && listen());
 }

@@ -1,45 +1,44 @@
-// Photos of a grid of which something was said since the page was loaded: they stay where they are, and say so. The heading's
-// count follows.
+// Marks the photos of a grid that got a verdict since the page was loaded. They stay in place; the heading's count is updated.
 
-/** `leaves` is the word after which a photo is none of this grid any more. */
+/** `removingVerdict` is the verdict after which a photo no longer belongs to the grid. */
 export class Marks {
-  constructor(leaves) {
-    this.leaves = leaves;
-    this.words = new Map(); // by photo, what is said of it
-    this.left = new Set();
+  constructor(removingVerdict) {
+    this.removingVerdict = removingVerdict;
+    this.texts = new Map(); // by photo
+    this.removed = new Set();
     this.heading = document.querySelector("[data-count]");
   }
 
-  /** A word on a photo, or null where none stands there any more. */
-  set(photo, verdict, words) {
-    if (verdict) this.words.set(photo, words);
-    else this.words.delete(photo);
-    if (this.leaves && verdict === this.leaves) this.left.add(photo);
-    else this.left.delete(photo);
+  /** Sets a photo's verdict, or null for none. */
+  set(photo, verdict, text) {
+    if (verdict) this.texts.set(photo, text);
+    else this.texts.delete(photo);
+    if (this.removingVerdict && verdict === this.removingVerdict) this.removed.add(photo);
+    else this.removed.delete(photo);
   }
 
   draw(tile, photo) {
-    const words = this.words.get(photo);
-    tile.toggleAttribute("data-left", this.left.has(photo));
-    const there = tile.querySelector("[data-said]");
-    if (there?.textContent === words) return;
-    there?.remove();
-    if (words) tile.querySelector("a")?.append(chip(words));
+    const text = this.texts.get(photo);
+    tile.toggleAttribute("data-removed", this.removed.has(photo));
+    const mark = tile.querySelector("[data-mark]");
+    if (mark?.textContent === text) return;
+    mark?.remove();
+    if (text) tile.querySelector("a")?.append(createMark(text));
   }
 
   count() {
     if (!this.heading) return;
-    const many = Math.max(0, Number(this.heading.dataset.count) - this.left.size);
-    const shown = many.toLocaleString("en").replaceAll(",", " ");
-    const words = this.heading.dataset.counted ? `${shown} ${many === 1 ? "photo" : "photos"}` : shown;
-    if (this.heading.textContent !== words) this.heading.textContent = words;
+    const count = Math.max(0, Number(this.heading.dataset.count) - this.removed.size);
+    const number = count.toLocaleString("en").replaceAll(",", " ");
+    const text = this.heading.dataset.counted ? `${number} ${count === 1 ? "photo" : "photos"}` : number;
+    if (this.heading.textContent !== text) this.heading.textContent = text;
   }
 }
 
-function chip(words) {
-  const made = document.createElement("span");
-  made.className = "photo-tile-said one-line";
-  made.dataset.said = "";
-  made.textContent = words;
-  return made;
+function createMark(text) {
+  const mark = document.createElement("span");
+  mark.className = "photo-tile-verdict one-line";
+  mark.dataset.mark = "";
+  mark.textContent = text;
+  return mark;
 }

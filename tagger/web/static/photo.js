@@ -1,122 +1,123 @@
-// One photo: keys for its words, and for going on to the photos beside it without loading the page anew, so that no key is lost
-// on the way. What is said is shown at once, and put right by what the server then says.
+// One photo: keys for verdicts and for the previous and next photo. The page is not reloaded, so that no key press is lost.
+// A verdict is shown at once and then replaced by the server's response.
 
-import { askForLandmark } from "./naming.js";
+import { selectLandmark } from "./naming.js";
 import { toast } from "./toast.js";
 
-const said = document.getElementById("said");
+const announcement = document.getElementById("announcement");
 const keys = document.getElementById("keys");
-const WORDS = { confirmed: ["confirmed", "chip--sure"], rejected: ["rejected", "chip--bad"] };
+const STATES = { confirmed: ["confirmed", "chip--sure"], rejected: ["rejected", "chip--bad"] };
 
-let chosen = null; // a slug; null: the first
-let steps = []; // what was said on this photo: words that go together, each with how it is taken back
-let here = location.pathname + location.search; // the address of what is shown
-let drawn = document.getElementById("judgement").cloneNode(true); // as the server gave it
+let selected = null; // a slug; null: the first
+let undoSteps = []; // the verdicts given on this photo, each step as the requests that undo it
+let currentAddress = location.pathname + location.search;
+let serverState = document.getElementById("landmarks").cloneNode(true); // as last rendered by the server
 
 const number = () => document.querySelector("[data-photo]").dataset.photo;
-const rows = () => [...document.querySelectorAll("#judgement [data-landmark]")];
+const rows = () => [...document.querySelectorAll("#landmarks [data-landmark]")];
 const rowOf = (landmark) => rows().find((row) => row.dataset.landmark === landmark);
 const rowOfKey = (key) => rows().find((row) => row.dataset.key === key);
-const current = () => rowOf(chosen) ?? rowOfKey("1");
-const unlikely = () => document.querySelector("#judgement details"); // what is folded away
+const current = () => rowOf(selected) ?? rowOfKey("1");
+const unlikely = () => document.querySelector("#landmarks details"); // the folded rows
 
-// ----- one after the other -----
+// ----- queue -----
 
-const waiting = []; // what was pressed while something else is being done
+const queue = []; // actions that wait for the current one
 let isBusy = false;
-let isStale = false; // what the server says of the photo now is not shown yet
+let isStale = false; // the server's state is not shown yet
 
-/** Everything goes in the order in which it was pressed. What was meant for after something that failed is not done. */
-async function inTurn(act) {
-  waiting.push(act);
+/** Runs actions in the order of the key presses. After a failure, the queued actions are dropped. */
+async function enqueue(action) {
+  queue.push(action);
   if (isBusy) return;
   isBusy = true;
-  while (waiting.length || isStale) {
+  while (queue.length || isStale) {
     try {
-      await (waiting.shift() ?? refresh)();
+      await (queue.shift() ?? refresh)();
     } catch {
-      waiting.length = 0;
+      queue.length = 0;
     }
   }
   isBusy = false;
 }
 
-// Whoever leaves takes nothing back: words on this photo that still wait are sent on the way out.
+// When the page is left, queued verdicts on this photo are still sent; actions that lead to another photo are dropped.
 addEventListener("pagehide", () => {
-  const going = waiting.findIndex((act) => act.leaves);
-  for (const act of waiting.splice(0, going < 0 ? waiting.length : going)) Promise.resolve(act()).catch(() => {});
-  waiting.length = 0;
+  const firstLeaving = queue.findIndex((action) => action.leaves);
+  const remaining = queue.splice(0, firstLeaving < 0 ? queue.length : firstLeaving);
+  for (const action of remaining) Promise.resolve(action()).catch(() => {});
+  queue.length = 0;
 });
 
-// ----- words -----
+// ----- verdicts -----
 
 async function send(photo, method, landmark, verdict) {
-  const answer = await fetch(`/api/photos/${photo}/verdicts`, {
+  const response = await fetch(`/api/photos/${photo}/verdicts`, {
     method,
     headers: { "Content-Type": "application/json", Accept: "application/json" },
     body: JSON.stringify({ landmark, verdict }),
     keepalive: true,
   });
-  const document_ = await answer.json();
-  if (!answer.ok) throw new Error(document_.error);
+  const document_ = await response.json();
+  if (!response.ok) throw new Error(document_.error);
   return document_;
 }
 
-/** One word, or with `back` one taken back. Gives it with `reverse`, the word that undoes it. */
-async function give(word) {
-  const { photo, landmark, name, verdict, back } = word;
-  if (!back) show(landmark, verdict);
+/** Gives a verdict, or with `undo` withdraws it. Returns `reverse`, the request that undoes it, and a text. */
+async function give(request) {
+  const { photo, landmark, name, verdict, undo: isUndo } = request;
+  if (!isUndo) show(landmark, verdict);
   isStale = true;
   try {
-    const { changed, before, name: called } = await send(photo, back ? "DELETE" : "POST", landmark, verdict);
-    const reverse = { ...word, back: !back && !before, verdict: (!back && before) || verdict };
-    return { changed, reverse, words: back ? `${called}: taken back` : `${called} ${verdict}` };
+    const { changed, before, name: fullName } = await send(photo, isUndo ? "DELETE" : "POST", landmark, verdict);
+    const reverse = { ...request, undo: !isUndo && !before, verdict: (!isUndo && before) || verdict };
+    return { changed, reverse, text: isUndo ? `${fullName}: verdict withdrawn` : `${fullName} ${verdict}` };
   } catch (error) {
-    toast(`${name} stays as it was: ${error.message}`, { tone: "bad" });
-    said.textContent = `${name} stays as it was`;
+    toast(`${name} was not changed: ${error.message}`, { tone: "bad" });
+    announcement.textContent = `${name} was not changed`;
     throw error;
   }
 }
 
-/** Words that go together: one step, which is undone as a whole. Sent at once, as whoever leaves takes nothing back. */
-async function say(words, photo = number()) {
-  const given = await Promise.allSettled(words.map((each) => give({ ...each, photo })));
-  const step = given.flatMap(({ value }) => (value?.changed ? [value.reverse] : []));
-  if (step.length) steps.push(step);
-  tell(given);
+/** Gives verdicts that are undone in one step. They are sent at once, since the page may be left. */
+async function giveAll(requests, photo = number()) {
+  const results = await Promise.allSettled(requests.map((request) => give({ ...request, photo })));
+  const step = results.flatMap(({ value }) => (value?.changed ? [value.reverse] : []));
+  if (step.length) undoSteps.push(step);
+  announceResults(results);
 }
 
 async function undo() {
-  if (!steps.length) return toast("There is nothing to undo");
-  tell(await Promise.allSettled(steps.at(-1).map(give)));
-  steps.pop();
+  if (!undoSteps.length) return toast("Nothing to undo");
+  announceResults(await Promise.allSettled(undoSteps.at(-1).map(give)));
+  undoSteps.pop();
 }
 
-function tell(given) {
-  const failed = given.find(({ status }) => status === "rejected");
+function announceResults(results) {
+  const failed = results.find(({ status }) => status === "rejected");
   if (failed) throw failed.reason;
-  said.textContent = given.map(({ value }) => value.words).join(", ");
+  announcement.textContent = results.map(({ value }) => value.text).join(", ");
 }
 
-const wordOn = ({ dataset: { landmark, name } }, verdict, back = false) => ({ landmark, name, verdict, back });
+const requestOf = ({ dataset: { landmark, name } }, verdict, isUndo = false) => ({ landmark, name, verdict, undo: isUndo });
 
-function word(verdict) {
+function giveSelected(verdict) {
   const row = current();
-  return row && say([wordOn(row, verdict)]);
+  return row && giveAll([requestOf(row, verdict)]);
 }
 
-function choose(row) {
+function select(row) {
   if (!row) return;
-  chosen = row.dataset.landmark;
-  mark();
-  said.textContent = `${row.dataset.name} chosen`;
+  selected = row.dataset.landmark;
+  markSelected();
+  announcement.textContent = `${row.dataset.name} selected`;
 }
 
-// ----- what is shown -----
+// ----- display -----
 
-function mark() {
+function markSelected() {
   for (const row of rows()) row.removeAttribute("aria-current");
-  const row = rowOf(chosen);
+  const row = rowOf(selected);
   row?.setAttribute("aria-current", "true");
   if (row?.closest("details")) unlikely().open = true;
 }
@@ -124,132 +125,135 @@ function mark() {
 function show(landmark, verdict) {
   const row = rowOf(landmark);
   if (!row) return;
-  const chip = row.querySelector("[data-state-words]");
+  const chip = row.querySelector("[data-state-text]");
   row.dataset.state = verdict;
-  [chip.textContent, chip.className] = [WORDS[verdict][0], `chip ${WORDS[verdict][1]}`];
+  [chip.textContent, chip.className] = [STATES[verdict][0], `chip ${STATES[verdict][1]}`];
 }
 
-/** The page as the server has it; it is the one that draws. */
-async function page(address) {
-  const answer = await fetch(address, { headers: { Accept: "text/html" } });
-  const page_ = new DOMParser().parseFromString(await answer.text(), "text/html");
-  if (!answer.ok || !page_.getElementById("judgement")) throw new Error(`the server answered ${answer.status}`);
-  return page_;
+/** Fetches a photo's page. */
+async function fetchPage(address) {
+  const response = await fetch(address, { headers: { Accept: "text/html" } });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (!response.ok || !page.getElementById("landmarks")) throw new Error(`the server responded with status ${response.status}`);
+  return page;
 }
 
-/** What the server says of this photo now. */
+/** Shows the server's current state of this photo. */
 async function refresh() {
   isStale = false;
   try {
-    const now = await page(here);
-    if (waiting.length) isStale = true;
-    else put(now, ["#judgement"]);
+    const page = await fetchPage(currentAddress);
+    if (queue.length) isStale = true;
+    else replaceParts(page, ["#landmarks"]);
   } catch (error) {
-    document.getElementById("judgement").replaceWith(drawn.cloneNode(true));
-    toast("What stands there now is not known: the server does not answer. Load the page again.", { tone: "bad" });
+    document.getElementById("landmarks").replaceWith(serverState.cloneNode(true));
+    toast("The current verdicts could not be loaded: the server does not respond. Reload the page.", { tone: "bad" });
     throw error;
   }
 }
 
-/** Parts of another page in place of this one's; the keyboard stays where it is, as far as that is still there. */
-function put(now, parts) {
-  const held = document.activeElement;
-  const [landmark, rel] = [held.closest("[data-landmark]")?.dataset.landmark, held.getAttribute("rel")];
+/** Replaces parts of this page by those of another one and keeps the keyboard focus if possible. */
+function replaceParts(page, selectors) {
+  const focused = document.activeElement;
+  const [landmark, rel] = [focused.closest("[data-landmark]")?.dataset.landmark, focused.getAttribute("rel")];
   const isOpen = unlikely()?.open;
-  for (const part of parts) document.querySelector(part).replaceWith(now.querySelector(part));
+  for (const selector of selectors) document.querySelector(selector).replaceWith(page.querySelector(selector));
   if (isOpen && unlikely()) unlikely().open = true;
-  document.title = now.title;
-  drawn = document.getElementById("judgement").cloneNode(true);
-  mark();
-  if (held.isConnected) return;
-  const same = landmark ? rowOf(landmark)?.querySelector("button") : rel && beside(rel);
-  (same || document.getElementById("main")).focus({ preventScroll: true });
+  document.title = page.title;
+  serverState = document.getElementById("landmarks").cloneNode(true);
+  markSelected();
+  if (focused.isConnected) return;
+  const successor = landmark ? rowOf(landmark)?.querySelector("button") : rel && neighbour(rel);
+  (successor || document.getElementById("main")).focus({ preventScroll: true });
 }
 
-// ----- the photos beside -----
+// ----- previous and next photo -----
 
-const beside = (rel) => document.querySelector(`.photo-bar a[rel="${rel}"]`);
+const neighbour = (rel) => document.querySelector(`.photo-bar a[rel="${rel}"]`);
 
 async function follow(rel) {
-  const link = beside(rel);
-  if (!link) return void (said.textContent = rel === "next" ? "This is the last photo" : "This is the first photo");
+  const link = neighbour(rel);
+  if (!link) return void (announcement.textContent = rel === "next" ? "This is the last photo" : "This is the first photo");
   try {
-    const there = await page(link.href);
+    const page = await fetchPage(link.href);
     history.pushState(null, "", link.href);
-    arrive(there, link.getAttribute("href"));
+    showPage(page, link.getAttribute("href"));
   } catch (error) {
-    if (error instanceof TypeError) toast("The photo could not be loaded: the server does not answer. Try again.", { tone: "bad" });
-    else location.assign(link.href); // what is wrong stands there
+    if (error instanceof TypeError) toast("The photo could not be loaded: the server does not respond. Try again.", { tone: "bad" });
+    else location.assign(link.href); // that page says what is wrong
     throw error;
   }
 }
 
 async function followHistory() {
-  const address = location.pathname + location.search; // which may be another one by the time it is here
-  if (here === address) return;
+  const address = location.pathname + location.search; // it may change while the page is fetched
+  if (currentAddress === address) return;
   try {
-    arrive(await page(address), address);
+    showPage(await fetchPage(address), address);
   } catch {
     location.reload();
   }
 }
 
-function arrive(there, address) {
-  here = address;
-  [chosen, steps, isStale] = [null, [], false];
-  put(there, [".photo-bar", ".photo-split"]);
+function showPage(page, address) {
+  currentAddress = address;
+  [selected, undoSteps, isStale] = [null, [], false];
+  replaceParts(page, [".photo-bar", ".photo-split"]);
   scrollTo(0, 0);
-  said.textContent = document.title;
+  announcement.textContent = document.title;
 }
 
-const leaving = (act) => Object.assign(act, { leaves: true });
+const leaving = (action) => Object.assign(action, { leaves: true });
 
-addEventListener("popstate", () => inTurn(leaving(followHistory)));
+addEventListener("popstate", () => enqueue(leaving(followHistory)));
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest(".photo-bar a[rel]");
   if (!link || event.button || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  inTurn(leaving(() => follow(link.rel)));
+  enqueue(leaving(() => follow(link.rel)));
 });
 
 document.addEventListener("submit", (event) => {
-  const form = event.target.closest("#judgement form[data-word]");
+  const form = event.target.closest("#landmarks form[data-verdict]");
   if (!form) return;
   event.preventDefault();
-  const [meant, photo] = [wordOn(form.closest("[data-landmark]"), form.dataset.word, "back" in form.dataset), number()]; // who clicks means what is seen
-  inTurn(() => say([meant], photo));
+  // A click refers to the photo that is shown now, even if the action runs later.
+  const photo = number();
+  const request = requestOf(form.closest("[data-landmark]"), form.dataset.verdict, "undo" in form.dataset);
+  enqueue(() => giveAll([request], photo));
 });
 
 // ----- another landmark -----
 
-function openAnother() {
+function openNaming() {
   if (!document.querySelector("[data-name-another]")) return;
   const photo = number();
-  const others = rows().filter((row) => row.dataset.state === "accepted").map((row) => wordOn(row, "rejected"));
-  const isOther = (each, taken) => each.landmark !== taken && rowOf(each.landmark)?.dataset.state !== "confirmed"; // which may wait to be said
-  const take = ({ landmark, name }, isInstead) => {
-    chosen = landmark;
-    inTurn(() => {
-      const rejected = isInstead ? others.filter((each) => isOther(each, landmark)) : [];
-      return say([{ landmark, name, verdict: "confirmed", back: false }, ...rejected], photo);
+  const others = rows().filter((row) => row.dataset.state === "accepted").map((row) => requestOf(row, "rejected"));
+  // A confirmation of another landmark may have been queued meanwhile.
+  const isRejected = (other, landmark) => other.landmark !== landmark && rowOf(other.landmark)?.dataset.state !== "confirmed";
+  const onSelect = ({ landmark, name }, isInstead) => {
+    selected = landmark;
+    enqueue(() => {
+      const rejections = isInstead ? others.filter((other) => isRejected(other, landmark)) : [];
+      return giveAll([{ landmark, name, verdict: "confirmed", undo: false }, ...rejections], photo);
     });
   };
-  askForLandmark(take, others.map(({ name }) => name));
+  selectLandmark(onSelect, others.map(({ name }) => name));
 }
 
 document.addEventListener("click", (event) => {
-  if (event.target.closest("[data-name-another]")) openAnother();
+  if (event.target.closest("[data-name-another]")) openNaming();
   if (event.target.closest("[data-show-keys]")) keys.showModal();
 });
 
 // ----- keys -----
 
-// `n` and `?` open something at once; all others wait for what was pressed before.
-const NOW = { n: openAnother, "?": () => keys.showModal() };
-const LATER = {
-  c: () => word("confirmed"),
-  r: () => word("rejected"),
+// `n` and `?` open a dialog at once; all others are queued.
+const IMMEDIATE_KEYS = { n: openNaming, "?": () => keys.showModal() };
+const QUEUED_KEYS = {
+  c: () => giveSelected("confirmed"),
+  r: () => giveSelected("rejected"),
   u: undo,
   ArrowLeft: leaving(() => follow("prev")),
   ArrowRight: leaving(() => follow("next")),
@@ -259,9 +263,9 @@ document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.repeat || document.querySelector("dialog[open]")) return;
   if (event.target.closest("input, textarea, select")) return;
   const { key } = event;
-  const later = /^[1-9]$/.test(key) ? () => choose(rowOfKey(key)) : LATER[key];
-  if (!later && !NOW[key]) return;
+  const action = /^[1-9]$/.test(key) ? () => select(rowOfKey(key)) : QUEUED_KEYS[key];
+  if (!action && !IMMEDIATE_KEYS[key]) return;
   event.preventDefault();
-  if (later) inTurn(later);
-  else NOW[key]();
+  if (action) enqueue(action);
+  else IMMEDIATE_KEYS[key]();
 });

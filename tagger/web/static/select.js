@@ -1,52 +1,52 @@
-// Many photos of a grid at once: chosen by hand, judged through the API in pages. Works on what grid.js draws and forgets, by the
-// numbers of photos. A click or a tap chooses one; with Shift, or pressed long, all from the last one to it.
+// Selecting many photos of a grid and giving them a verdict through the API. Photos are tracked by number, since grid.js removes
+// tiles. A click or tap selects one photo; with Shift or a long press, all from the last one to it.
 
 import { Marks } from "./marks.js";
-import { askForLandmark } from "./naming.js";
+import { selectLandmark } from "./naming.js";
 import { toast } from "./toast.js";
 
-const PAGE = 200; // photos in one request
-const ASKED_FROM = 50; // more than so many are asked about first
-const LONG_MS = 450; // a finger that stays so long means all in between
-const hasFinger = matchMedia("(pointer: coarse)");
+const PAGE = 200; // photos per request
+const CONFIRM_ABOVE = 50; // more photos need a confirmation
+const LONG_PRESS_MS = 450; // a long press selects the range
+const isTouch = matchMedia("(pointer: coarse)");
 
 class Selection {
   constructor(list) {
     this.list = list;
     const query = new URL(list.dataset.source, location.origin).searchParams;
-    this.landmark = query.get("landmark"); // of other grids it is asked for
+    this.landmark = query.get("landmark"); // null in other grids, where a dialog asks for it
     this.marks = new Marks(this.landmark ? "rejected" : query.has("unknown") && "confirmed");
-    this.order = new Map(); // numbers by place in the grid, as far as they were drawn
-    this.chosen = new Set();
+    this.order = new Map(); // photo numbers by position, of tiles drawn so far
+    this.selected = new Set();
     this.anchor = null;
-    this.done = null; // what the last word changed
-    this.on = false;
-    this.busy = false;
+    this.undoable = null; // what the last verdict changed
+    this.isOn = false;
+    this.isBusy = false;
     this.draw();
     new MutationObserver(() => this.draw()).observe(list, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-photo"] });
     this.offer();
   }
 
-  // ----- what is drawn -----
+  // ----- drawing -----
 
   draw() {
     for (const tile of this.list.children) {
       const { photo } = tile.dataset;
       if (!photo) continue;
-      this.order.set(placeOf(tile), Number(photo));
-      const is = this.on && this.chosen.has(Number(photo));
-      if (is !== "chosen" in tile.dataset) is ? (tile.dataset.chosen = "") : delete tile.dataset.chosen;
+      this.order.set(positionOf(tile), Number(photo));
+      const isSelected = this.isOn && this.selected.has(Number(photo));
+      if (isSelected !== "selected" in tile.dataset) isSelected ? (tile.dataset.selected = "") : delete tile.dataset.selected;
       const link = tile.querySelector("a");
-      if (link) this.drawLink(link, is);
+      if (link) this.drawLink(link, isSelected);
       this.marks.draw(tile, Number(photo));
     }
     this.marks.count();
   }
 
-  drawLink(link, is) {
-    if (this.on) {
+  drawLink(link, isSelected) {
+    if (this.isOn) {
       link.setAttribute("role", "checkbox");
-      link.setAttribute("aria-checked", is);
+      link.setAttribute("aria-checked", isSelected);
     } else {
       link.removeAttribute("role");
       link.removeAttribute("aria-checked");
@@ -54,106 +54,106 @@ class Selection {
   }
 
   offer() {
-    this.switch = button("Select", () => this.turn(!this.on), "button--small");
+    this.switch = button("Select", () => this.setOn(!this.isOn), "button--small");
     this.switch.setAttribute("aria-pressed", "false");
     document.querySelector(".page-tools")?.prepend(this.switch);
-    const name = document.querySelector("[data-landmark-name]")?.textContent; // said by the page where it is of one landmark alone
-    this.asked = name ? `: ${name}?` : "";
+    const name = document.querySelector("[data-landmark-name]")?.textContent; // only on the page of one landmark
+    this.question = name ? `: ${name}?` : "";
     this.bar = document.createElement("div");
     this.bar.className = "action-bar";
     this.bar.hidden = true;
     this.bar.setAttribute("role", "group");
-    this.bar.setAttribute("aria-label", "What to do with the chosen photos");
+    this.bar.setAttribute("aria-label", "Actions for the selected photos");
     this.count = document.createElement("span");
     this.count.setAttribute("role", "status");
-    const known = { landmark: this.landmark, name: name ?? this.landmark };
-    const naming = () => this.busy || askForLandmark((landmark) => this.ask("confirmed", landmark));
-    this.acts = this.landmark
+    const landmark = { landmark: this.landmark, name: name ?? this.landmark };
+    const selectName = () => this.isBusy || selectLandmark((chosen) => this.confirmMany("confirmed", chosen));
+    this.actions = this.landmark
       ? [
-          ["Confirm", button("Confirm", () => this.ask("confirmed", known), "button--primary")],
-          ["Reject", button("Reject", () => this.ask("rejected", known), "button--danger")],
+          ["Confirm", button("Confirm", () => this.confirmMany("confirmed", landmark), "button--primary")],
+          ["Reject", button("Reject", () => this.confirmMany("rejected", landmark), "button--danger")],
         ]
-      : [["Name landmark…", button("Name landmark…", naming, "button--primary")]];
-    this.undoing = button("Undo", () => this.undo(), "button--quiet");
-    const act = document.createElement("div");
-    act.className = "row action-bar-act";
-    act.append(...this.acts.map(([, made]) => made));
-    this.bar.append(this.count, act, this.undoing, button("Done", () => this.turn(false), "button--quiet"));
+      : [["Name landmark…", button("Name landmark…", selectName, "button--primary")]];
+    this.undoButton = button("Undo", () => this.undo(), "button--quiet");
+    const actions = document.createElement("div");
+    actions.className = "row action-bar-act";
+    actions.append(...this.actions.map(([, element]) => element));
+    this.bar.append(this.count, actions, this.undoButton, button("Done", () => this.setOn(false), "button--quiet"));
     this.list.after(this.bar);
     this.list.addEventListener("click", (event) => this.click(event), true);
     addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.on && !document.querySelector("dialog[open]")) this.turn(false);
+      if (event.key === "Escape" && this.isOn && !document.querySelector("dialog[open]")) this.setOn(false);
     });
     this.list.addEventListener("keydown", (event) => this.key(event), true);
     this.list.addEventListener("pointerdown", (event) => this.press(event));
-    for (const name of ["pointerup", "pointercancel"]) this.list.addEventListener(name, () => clearTimeout(this.pressing));
-    // The browser's own menu for a link that is pressed long.
-    this.list.addEventListener("contextmenu", (event) => this.on && event.pointerType === "touch" && event.preventDefault());
+    for (const name of ["pointerup", "pointercancel"]) this.list.addEventListener(name, () => clearTimeout(this.pressTimer));
+    // Suppresses the browser's menu of a long-pressed link.
+    this.list.addEventListener("contextmenu", (event) => this.isOn && event.pointerType === "touch" && event.preventDefault());
     this.show();
   }
 
-  turn(on) {
-    [this.on, this.anchor] = [on, null];
-    this.chosen.clear();
-    this.switch.setAttribute("aria-pressed", String(on));
-    this.bar.hidden = !on;
-    this.list.toggleAttribute("data-selecting", on);
+  setOn(isOn) {
+    [this.isOn, this.anchor] = [isOn, null];
+    this.selected.clear();
+    this.switch.setAttribute("aria-pressed", String(isOn));
+    this.bar.hidden = !isOn;
+    this.list.toggleAttribute("data-selecting", isOn);
     this.show();
-    if (!on) this.switch.focus();
+    if (!isOn) this.switch.focus();
   }
 
-  show(words = null) {
-    const many = this.chosen.size;
-    this.count.textContent = words ?? (many ? `${photos(many)} chosen${this.asked}` : this.hint());
-    for (const [text, made] of this.acts) {
-      made.disabled = this.busy || !many;
-      if (this.landmark) made.textContent = many ? `${text} ${many}` : text;
+  show(text = null) {
+    const count = this.selected.size;
+    this.count.textContent = text ?? (count ? `${photos(count)} selected${this.question}` : this.hint());
+    for (const [label, element] of this.actions) {
+      element.disabled = this.isBusy || !count;
+      if (this.landmark) element.textContent = count ? `${label} ${count}` : label;
     }
-    this.undoing.hidden = !this.done?.length;
-    this.undoing.disabled = this.busy;
+    this.undoButton.hidden = !this.undoable?.length;
+    this.undoButton.disabled = this.isBusy;
     this.draw();
   }
 
   hint() {
-    if (this.done?.length) return ""; // who has done it knows how
-    return hasFinger.matches ? "Tap photos; press long for all in between" : "Choose photos; with Shift all in between";
+    if (this.undoable?.length) return "";
+    return isTouch.matches ? "Tap photos. Long-press to select a range." : "Click photos. Shift-click to select a range.";
   }
 
-  // ----- choosing -----
+  // ----- selecting -----
 
   click(event) {
     const tile = event.target.closest("[data-photo]");
-    if (!this.on || !tile || event.ctrlKey || event.metaKey) return;
+    if (!this.isOn || !tile || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     event.stopPropagation();
-    if (this.wasLong) this.wasLong = false;
+    if (this.wasLongPress) this.wasLongPress = false;
     else this.pick(tile, event.shiftKey);
   }
 
   press(event) {
-    clearTimeout(this.pressing);
-    this.wasLong = false;
+    clearTimeout(this.pressTimer);
+    this.wasLongPress = false;
     const tile = event.target.closest("[data-photo]");
-    if (!this.on || !tile || event.pointerType !== "touch") return;
-    this.pressing = setTimeout(() => {
-      this.wasLong = true; // the click that may follow is a part of it
+    if (!this.isOn || !tile || event.pointerType !== "touch") return;
+    this.pressTimer = setTimeout(() => {
+      this.wasLongPress = true; // ignore the click that may follow
       this.pick(tile, true);
-    }, LONG_MS);
+    }, LONG_PRESS_MS);
   }
 
   key(event) {
     const tile = event.target.closest?.("[data-photo]");
-    if (!this.on || !tile || event.key !== " ") return;
+    if (!this.isOn || !tile || event.key !== " ") return;
     event.preventDefault();
     this.pick(tile, event.shiftKey);
   }
 
   pick(tile, isRange) {
-    if (this.busy) return;
-    const index = placeOf(tile);
+    if (this.isBusy) return;
+    const index = positionOf(tile);
     const photo = Number(tile.dataset.photo);
     if (isRange && this.anchor !== null) return this.pickRange(index);
-    if (!this.chosen.delete(photo)) this.chosen.add(photo);
+    if (!this.selected.delete(photo)) this.selected.add(photo);
     this.anchor = index;
     this.show();
   }
@@ -163,116 +163,116 @@ class Selection {
     const range = [];
     for (let at = from; at <= to; at++) range.push(this.order.get(at));
     if (range.includes(undefined)) {
-      toast("Some photos in between were not shown yet. Scroll through them, then choose again.", { tone: "bad" });
+      toast("Some photos of the range are not loaded yet. Scroll through them and try again.", { tone: "bad" });
       return;
     }
-    for (const photo of range) this.chosen.add(photo);
+    for (const photo of range) this.selected.add(photo);
     this.anchor = index;
     this.show();
   }
 
-  // ----- saying -----
+  // ----- verdicts -----
 
-  ask(verdict, landmark) {
-    const many = this.chosen.size;
-    if (many <= ASKED_FROM) return this.say(verdict, landmark);
+  confirmMany(verdict, landmark) {
+    const count = this.selected.size;
+    if (count <= CONFIRM_ABOVE) return this.give(verdict, landmark);
     const dialog = document.createElement("dialog");
     dialog.setAttribute("aria-label", "Are you sure?");
-    const words = document.createElement("p");
-    const what = verdict === "confirmed" ? "Confirm" : "Reject";
-    words.textContent = `${what} ${landmark.name} on ${photos(many)}? Undo takes it back.`;
+    const question = document.createElement("p");
+    const action = verdict === "confirmed" ? "Confirm" : "Reject";
+    question.textContent = `${action} ${landmark.name} on ${photos(count)}? You can undo this.`;
     const row = document.createElement("div");
     row.className = "row row--end";
     row.append(
       button("Cancel", () => dialog.close()),
-      button(`${what} ${photos(many)}`, () => (dialog.close(), this.say(verdict, landmark)), "button--primary"),
+      button(`${action} ${photos(count)}`, () => (dialog.close(), this.give(verdict, landmark)), "button--primary"),
     );
-    dialog.append(words, row);
+    dialog.append(question, row);
     dialog.addEventListener("close", () => dialog.remove());
     document.body.append(dialog);
     dialog.showModal();
   }
 
-  async say(verdict, { landmark, name }) {
+  async give(verdict, { landmark, name }) {
     const changed = [];
     let leftOut = 0;
-    const failure = await this.inPages([...this.chosen], verdict, async (page) => {
-      const done = await send("POST", { photos: page, landmark, verdict });
-      changed.push(...done.changed);
-      leftOut += done.left_out.length;
-      for (const photo of page) this.chosen.delete(photo);
+    const failure = await this.inPages([...this.selected], verdict, async (page) => {
+      const result = await send("POST", { photos: page, landmark, verdict });
+      changed.push(...result.changed);
+      leftOut += result.left_out.length;
+      for (const photo of page) this.selected.delete(photo);
     });
-    this.done = changed.map((each) => ({ ...each, verdict, landmark, words: wordsOf(name) }));
-    for (const each of this.done) this.marks.set(each.photo, verdict, each.words(verdict));
+    this.undoable = changed.map((each) => ({ ...each, verdict, landmark, text: textOf(name) }));
+    for (const each of this.undoable) this.marks.set(each.photo, verdict, each.text(verdict));
     this.show();
-    const without = leftOut ? `; ${photos(leftOut)} left out: no model has looked at them` : "";
-    if (failure) toast(`${photos(this.chosen.size)} stay as they were: ${failure}`, { tone: "bad" });
-    else toast(`${photos(changed.length)} ${verdict}${without}`, { tone: leftOut ? "bad" : "ok" });
+    const skipped = leftOut ? `; ${photos(leftOut)} skipped because they are not classified` : "";
+    if (failure) toast(`${photos(this.selected.size)} not changed: ${failure}`, { tone: "bad" });
+    else toast(`${photos(changed.length)} ${verdict}${skipped}`, { tone: leftOut ? "bad" : "ok" });
   }
 
   async undo() {
-    if (this.busy || !this.done?.length) return;
-    const rest = new Set(this.done);
+    if (this.isBusy || !this.undoable?.length) return;
+    const rest = new Set(this.undoable);
     let failure = "";
     for (const before of [null, "confirmed", "rejected"]) {
-      const meant = this.done.filter((each) => each.before === before);
-      failure ||= await this.inPages(meant, "undone", async (page) => {
+      const group = this.undoable.filter((each) => each.before === before);
+      failure ||= await this.inPages(group, "undone", async (page) => {
         const body = { photos: page.map((each) => each.photo), landmark: page[0].landmark, verdict: before ?? page[0].verdict };
         await send(before ? "POST" : "DELETE", body);
         for (const each of page) {
           rest.delete(each);
-          this.marks.set(each.photo, before, before && each.words(before));
+          this.marks.set(each.photo, before, before && each.text(before));
         }
       });
     }
-    const many = this.done.length - rest.size;
-    this.done = [...rest];
+    const count = this.undoable.length - rest.size;
+    this.undoable = [...rest];
     this.show();
-    if (failure) toast(`Not all was undone: ${failure}`, { tone: "bad" });
-    else toast(`Undone on ${photos(many)}`, { tone: "ok" });
+    if (failure) toast(`Not everything was undone: ${failure}`, { tone: "bad" });
+    else toast(`Undone on ${photos(count)}`, { tone: "ok" });
   }
 
-  async inPages(all, words, run) {
-    this.busy = true;
+  async inPages(items, label, run) {
+    this.isBusy = true;
     try {
-      for (let from = 0; from < all.length; from += PAGE) {
-        this.show(`${from} of ${photos(all.length)} ${words}`);
-        await run(all.slice(from, from + PAGE));
+      for (let from = 0; from < items.length; from += PAGE) {
+        this.show(`${from} of ${photos(items.length)} ${label}`);
+        await run(items.slice(from, from + PAGE));
       }
       return "";
     } catch (error) {
       return error.message;
     } finally {
-      this.busy = false;
+      this.isBusy = false;
     }
   }
 }
 
-const placeOf = (tile) => Number(tile.getAttribute("aria-posinset"));
+const positionOf = (tile) => Number(tile.getAttribute("aria-posinset"));
 
-/** What a photo's mark says; on a landmark's own page its name goes without saying. */
-const wordsOf = (name) => (verdict) => (document.querySelector("[data-landmark-name]") ? verdict : `${name} ${verdict}`);
+/** The text of a photo's mark; a landmark's own page omits the name. */
+const textOf = (name) => (verdict) => (document.querySelector("[data-landmark-name]") ? verdict : `${name} ${verdict}`);
 
 async function send(method, body) {
-  const answer = await fetch("/api/verdicts", {
+  const response = await fetch("/api/verdicts", {
     method,
     headers: { "Content-Type": "application/json", Accept: "application/json" },
     body: JSON.stringify(body),
   });
-  const document_ = await answer.json();
-  if (!answer.ok) throw new Error(document_.error);
+  const document_ = await response.json();
+  if (!response.ok) throw new Error(document_.error);
   return document_;
 }
 
-const photos = (many) => `${many} ${many === 1 ? "photo" : "photos"}`;
+const photos = (count) => `${count} ${count === 1 ? "photo" : "photos"}`;
 
 function button(text, run, kind = "") {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = `button ${kind}`.trim();
-  made.textContent = text;
-  made.addEventListener("click", run);
-  return made;
+  const element = document.createElement("button");
+  element.type = "button";
+  element.className = `button ${kind}`.trim();
+  element.textContent = text;
+  element.addEventListener("click", run);
+  return element;
 }
 
 for (const list of document.querySelectorAll("[data-grid]")) new Selection(list);

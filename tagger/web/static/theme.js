@@ -1,11 +1,11 @@
-// Puts the remembered colours on the page before it is first painted. A plain script, loaded in the head, for that reason.
+// Applies the stored mode before the first paint: a classic script, loaded in the head.
 (() => {
-  let chosen = null;
+  let stored = null;
   try {
-    chosen = localStorage.getItem("theme");
+    stored = localStorage.getItem("theme");
   } catch {
-    // Storage is closed in some private windows; the system's choice stands.
+    // Some private windows have no storage; the system's mode applies.
   }
-  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
+  if (stored === "light" || stored === "dark") document.documentElement.dataset.theme = stored;
   document.documentElement.classList.add("js");
 })();

@@ -1,19 +1,19 @@
-// Words in passing, at the foot of the page; screen readers say them. They go in by textContent, never as HTML.
+// Short messages at the bottom of the page, read by screen readers. Text is set by textContent, never as HTML.
 
-/** `tone` is "ok", "bad" or nothing; `action` is { text, run } for a button such as Undo. */
-export function toast(text, { tone = "", action = null, lasts_ms = 6000 } = {}) {
+/** `tone` is "ok", "bad" or empty; `action` is { text, run } for a button such as Undo. */
+export function toast(text, { tone = "", action = null, duration_ms = 6000 } = {}) {
   const note = document.createElement("div");
   note.className = tone ? `toast toast--${tone}` : "toast";
-  const words = document.createElement("span");
-  words.textContent = text;
-  note.append(words);
-  const leave = () => note.remove();
-  if (action) note.append(button(action.text, () => (leave(), action.run())));
-  let timer = setTimeout(leave, lasts_ms);
-  // Whoever is about to press a toast's button must not lose it.
+  const message = document.createElement("span");
+  message.textContent = text;
+  note.append(message);
+  const remove = () => note.remove();
+  if (action) note.append(button(action.text, () => (remove(), action.run())));
+  let timer = setTimeout(remove, duration_ms);
+  // The toast stays while the pointer or the focus is on it.
   for (const name of ["pointerenter", "focusin"]) note.addEventListener(name, () => clearTimeout(timer));
   for (const name of ["pointerleave", "focusout"]) {
-    note.addEventListener(name, () => (clearTimeout(timer), (timer = setTimeout(leave, lasts_ms))));
+    note.addEventListener(name, () => (clearTimeout(timer), (timer = setTimeout(remove, duration_ms))));
   }
   document.getElementById("toasts").append(note);
 }

@@ -1,93 +1,93 @@
-// Trying photos: dropped, pasted or chosen, looked at one after the other, nothing kept. What came of one is made by the
-// server (try_verdict.html), the same as where no script runs.
+// Classifies photos that are dropped, pasted or chosen, one after another. The server renders the results
+// (try_result.html), as it does without this script.
 
 const form = document.querySelector(".try-form");
 const input = document.getElementById("photo");
 const results = document.getElementById("results");
-const mostBytes = Number(form.dataset.mostBytes);
+const maxBytes = Number(form.dataset.maxBytes);
 
-const MOST_ENLARGED = 1.5;
+const MAX_SCALE = 1.5;
 
-input.multiple = true; // a form without script sends one
+input.multiple = true; // without script, the form sends one photo
 
-let turn = Promise.resolve();
+let queue = Promise.resolve();
 
 function tryPhotos(files) {
-  const announced = files.map((file) => [file, announce(file)]);
-  results.prepend(...announced.map(([, result]) => result));
-  for (const [file, result] of announced) turn = turn.then(() => look(file, result));
+  const cards = files.map((file) => [file, createCard(file)]);
+  results.prepend(...cards.map(([, card]) => card));
+  for (const [file, card] of cards) queue = queue.then(() => classify(file, card));
 }
 
-/** A card with the photo's preview. */
-function announce(file) {
-  const result = document.getElementById("looking").content.cloneNode(true).querySelector(".result");
-  result.querySelector("[data-name]").textContent = file.name;
-  const image = result.querySelector("img");
+/** A card with a preview of the photo. */
+function createCard(file) {
+  const card = document.getElementById("pending").content.cloneNode(true).querySelector(".result");
+  card.querySelector("[data-name]").textContent = file.name;
+  const image = card.querySelector("img");
   image.alt = `The photo ${file.name}`;
   image.addEventListener("error", () => {
     image.hidden = true;
-    result.querySelector(".photo-missing").hidden = false;
+    card.querySelector(".photo-missing").hidden = false;
   });
-  image.addEventListener("load", () => { image.width = MOST_ENLARGED * image.naturalWidth; });
+  image.addEventListener("load", () => { image.width = MAX_SCALE * image.naturalWidth; });
   image.src = URL.createObjectURL(file);
-  return result;
+  return card;
 }
 
-async function look(file, result) {
-  result.querySelector("[data-state]").textContent = "Looking…";
-  result.querySelector(".working").hidden = false;
-  result.querySelector(".result-slow").hidden = results.querySelector("[data-said]") !== null;
+async function classify(file, card) {
+  card.querySelector("[data-state]").textContent = "Processing…";
+  card.querySelector(".working").hidden = false;
+  card.querySelector(".result-slow").hidden = results.querySelector("[data-announcement]") !== null;
   try {
-    if (file.size > mostBytes) throw new Error(tooLarge(file));
-    show(result, await verdictOf(file));
-  } catch (problem) {
-    fail(result, problem.message);
+    if (file.size > maxBytes) throw new Error(tooLarge(file));
+    show(card, await fetchResult(file));
+  } catch (error) {
+    fail(card, error.message);
   }
-  result.removeAttribute("aria-busy");
+  card.removeAttribute("aria-busy");
 }
 
-async function verdictOf(file) {
+async function fetchResult(file) {
   const body = new FormData();
   body.append("photo", file, file.name || "pasted photo");
-  let answer;
+  let response;
   try {
-    answer = await fetch(form.action, { method: "POST", body, headers: { "HX-Request": "true" } });
+    response = await fetch(form.action, { method: "POST", body, headers: { "HX-Request": "true" } });
   } catch {
-    throw new Error("The server does not answer. See that it still runs (tagger serve, or tagger up), then try the photo again.");
+    throw new Error("The server does not respond. Check that tagger serve or tagger up is running, then try again.");
   }
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const verdict = page.querySelector("[data-verdict]");
-  if (verdict) return verdict;
-  const words = (page.querySelector("[role=alert]") ?? page.querySelector("main") ?? page.body).textContent.replace(/\s+/g, " ").trim();
-  throw new Error(words || `The server answered with ${answer.status}. Load the page again, then try the photo again.`);
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const result = page.querySelector("[data-result]");
+  if (result) return result;
+  const text = (page.querySelector("[role=alert]") ?? page.querySelector("main") ?? page.body).textContent.replace(/\s+/g, " ").trim();
+  throw new Error(text || `The server responded with status ${response.status}. Reload the page and try again.`);
 }
 
-function show(result, verdict) {
-  result.querySelector("[data-verdict]").replaceWith(document.adoptNode(verdict));
-  say(verdict.dataset.said);
+function show(card, result) {
+  card.querySelector("[data-result]").replaceWith(document.adoptNode(result));
+  announce(result.dataset.announcement);
 }
 
-function fail(result, text) {
+function fail(card, text) {
   const notice = document.getElementById("failed").content.cloneNode(true);
   notice.querySelector("[data-text]").textContent = text;
-  const body = result.querySelector("[data-verdict]");
+  const body = card.querySelector("[data-result]");
   body.replaceChildren(body.querySelector("[data-name]"), notice);
-  say(`${body.querySelector("[data-name]").textContent}: ${text}`);
+  announce(`${body.querySelector("[data-name]").textContent}: ${text}`);
 }
 
-function say(text) {
-  document.getElementById("said").textContent = text;
+function announce(text) {
+  document.getElementById("announcement").textContent = text;
 }
 
 function tooLarge(file) {
   const size = (bytes) => `${Math.ceil(bytes / 2 ** 20)} MB`;
-  return `It has ${size(file.size)}; photos of up to ${size(mostBytes)} are taken here. Make it smaller, or have the server take more with TAGGER_WEB_UPLOAD_BYTES.`;
+  return `The photo has ${size(file.size)}; the limit is ${size(maxBytes)}. Make it smaller, or raise TAGGER_WEB_UPLOAD_BYTES on the server.`;
 }
 
 for (const source of [input, document.querySelector("[data-take]")]) {
   source.addEventListener("change", () => {
     tryPhotos([...source.files]);
-    source.value = ""; // so that the same photo can be chosen again
+    source.value = ""; // otherwise choosing the same photo again has no effect
   });
 }
 
@@ -97,7 +97,7 @@ document.addEventListener("paste", (event) => {
   tryPhotos([...event.clipboardData.files]);
 });
 
-// The whole window takes a drop: a photo let go beside the zone must not replace the page.
+// The whole window is a drop target: a photo dropped outside the zone must not replace the page.
 let depth = 0;
 const over = (change) => {
   depth = Math.max(0, change(depth));

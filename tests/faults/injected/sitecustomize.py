@@ -1,15 +1,15 @@
-"""Breaks the `tagger` process it is loaded into, at a chosen moment; the product itself has no hooks for tests.
+"""Injects a fault into the `tagger` process that loads this module; the product itself has no hooks for tests.
 
-Python imports a module of this name at its start if it lies on PYTHONPATH; `Terminal.inject` (tests/commands.py) puts
-it there for the workers it starts. The environment says what is to break:
+Python imports a module of this name at its start if it is on PYTHONPATH. `Terminal.inject` (tests/support/commands.py)
+puts it there for the processes it starts. Environment variables select the fault:
 
     INJECT_KILL_ON_OPEN=WORD      SIGKILL when a file with WORD in its name is opened
-    INJECT_HANG_ON_OPEN=WORD      that thread sleeps for an hour instead
+    INJECT_HANG_ON_OPEN=WORD      the thread sleeps for an hour instead
     INJECT_KILL_AT=MOMENT         SIGKILL at a moment (see MOMENTS), once:
-    INJECT_ONCE=FILE              … its making is the first kill's; while it is there, nobody is killed
-    INJECT_SLOW_PASS_S=SECONDS    each forward pass takes so much longer, so that a worker is met at work
-    INJECT_FULL_WHILE=FILE        SQLite databases grow no more while the file is there, as on a full disk
-    INJECT_VALUES=MODULE.NAME=N…  numbers of the product, such as how long a lease lasts, for this process
+    INJECT_ONCE=FILE              … created by the first kill; while it exists, nothing is killed
+    INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer
+    INJECT_FULL_WHILE=FILE        SQLite databases cannot grow while the file exists, as on a full disk
+    INJECT_VALUES=MODULE.NAME=N…  constants of the product in this process, such as the duration of a lease
 """
 
 import importlib
@@ -28,9 +28,9 @@ AN_HOUR_S = 3600.0
 MOST_PAGES = 2**32 - 2
 
 MOMENTS = {
-    "before the forward pass": ("tagger.model", "Model", "scores", "before"),
-    "after the forward pass": ("tagger.model", "Model", "scores", "after"),
-    "before the acknowledgement": ("worker.engine", "Engine", "tag", "after"),
+    "before the forward pass": ("tagger.inference.model", "Model", "scores", "before"),
+    "after the forward pass": ("tagger.inference.model", "Model", "scores", "after"),
+    "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
 }
 
 
@@ -48,8 +48,8 @@ def on_open(word: str, act: Callable[[], None]) -> None:
 
 def _name(path: object) -> str:
     if isinstance(path, str | bytes | os.PathLike):
-        return os.path.basename(os.fsdecode(path))  # noqa: PTH119 - every open comes by here: no Path is made
-    return ""  # opened by its descriptor
+        return os.path.basename(os.fsdecode(path))  # noqa: PTH119 - called for every open: a Path would be slow
+    return ""  # opened by a descriptor
 
 
 def kill_at(moment: str, once: Path) -> None:
@@ -65,20 +65,20 @@ def around(
     before: Callable[[], None] = lambda: None,
     after: Callable[[], None] = lambda: None,
 ) -> None:
-    """Act before or after each call of a method, but for the runs over blank images that warm a model up."""
-    place = getattr(importlib.import_module(module), owner)
-    plain = getattr(place, name)
+    """Act before or after each call of a method, except warm-up runs over blank images."""
+    owner_class = getattr(importlib.import_module(module), owner)
+    original = getattr(owner_class, name)
 
-    @wraps(plain)
-    def wrapped(self: Any, given: Any) -> Any:
-        if isinstance(given, list) and not any(image.any() for image in given):
-            return plain(self, given)
+    @wraps(original)
+    def wrapped(self: Any, argument: Any) -> Any:
+        if isinstance(argument, list) and not any(image.any() for image in argument):
+            return original(self, argument)
         before()
-        result = plain(self, given)
+        result = original(self, argument)
         after()
         return result
 
-    setattr(place, name, wrapped)
+    setattr(owner_class, name, wrapped)
 
 
 def kill_once(once: Path) -> None:
@@ -90,20 +90,22 @@ def kill_once(once: Path) -> None:
 
 
 def full_while(flag: Path) -> None:
-    opened: list[sqlite3.Connection] = []
-    plain = sqlite3.dbapi2.connect
+    connections: list[sqlite3.Connection] = []
+    original = sqlite3.dbapi2.connect
 
-    def connect(*given: Any, **named: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = plain(*given, **named)
+    def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = original(*args, **kwargs)
         if flag.exists():
-            connection.execute("PRAGMA max_page_count = 1").close()  # SQLite makes it the pages there are
-            opened.append(connection)
+            connection.execute(
+                "PRAGMA max_page_count = 1"
+            ).close()  # SQLite raises it to the current number of pages
+            connections.append(connection)
         return connection
 
     def make_room() -> None:
         while flag.exists():
             time.sleep(0.1)
-        for connection in opened:
+        for connection in connections:
             connection.execute(f"PRAGMA max_page_count = {MOST_PAGES}").close()
 
     sqlite3.dbapi2.connect = connect
@@ -111,33 +113,38 @@ def full_while(flag: Path) -> None:
 
 
 def set_values(words: list[str]) -> None:
-    """In the order given: a module that copies a name from another has to be imported after that was set."""
+    """Set constants in this order: a module that copies a name from another must be imported after it is set."""
     for word in words:
-        place, _, value = word.partition("=")
-        module, _, name = place.rpartition(".")
+        path, _, value = word.partition("=")
+        module, _, name = path.rpartition(".")
         imported = importlib.import_module(module)
-        getattr(imported, name)  # a name that is gone must not pass for set
+        getattr(imported, name)  # fails if the name no longer exists
         setattr(imported, name, float(value))
 
 
 def main() -> None:
-    asked = {
+    faults = {
         name.removeprefix("INJECT_"): value
         for name, value in os.environ.items()
         if name.startswith("INJECT_")
     }
-    if "VALUES" in asked:
-        set_values(asked["VALUES"].split())
-    if "KILL_ON_OPEN" in asked:
-        on_open(asked["KILL_ON_OPEN"], kill)
-    if "HANG_ON_OPEN" in asked:
-        on_open(asked["HANG_ON_OPEN"], lambda: time.sleep(AN_HOUR_S))
-    if "SLOW_PASS_S" in asked:
-        around("tagger.model", "Model", "scores", before=partial(time.sleep, float(asked["SLOW_PASS_S"])))
-    if "KILL_AT" in asked:
-        kill_at(asked["KILL_AT"], Path(asked["ONCE"]))
-    if "FULL_WHILE" in asked:
-        full_while(Path(asked["FULL_WHILE"]))
+    if "VALUES" in faults:
+        set_values(faults["VALUES"].split())
+    if "KILL_ON_OPEN" in faults:
+        on_open(faults["KILL_ON_OPEN"], kill)
+    if "HANG_ON_OPEN" in faults:
+        on_open(faults["HANG_ON_OPEN"], lambda: time.sleep(AN_HOUR_S))
+    if "SLOW_PASS_S" in faults:
+        around(
+            "tagger.inference.model",
+            "Model",
+            "scores",
+            before=partial(time.sleep, float(faults["SLOW_PASS_S"])),
+        )
+    if "KILL_AT" in faults:
+        kill_at(faults["KILL_AT"], Path(faults["ONCE"]))
+    if "FULL_WHILE" in faults:
+        full_while(Path(faults["FULL_WHILE"]))
 
 
 main()

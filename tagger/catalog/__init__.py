@@ -1,0 +1,1 @@
+"""The catalog: roots, landmarks, registered models, and the removal of photos."""

@@ -1,0 +1,166 @@
+"""Landmarks: recorded from models' manifests, and found by slug, name, country or distance.
+
+A landmark's slug never changes. Knows nothing of photos (see query). There are a few thousand landmarks, so names are
+compared in Python, which folds the case of every script; SQLite folds ASCII only.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from tagger.database.tables import landmarks, model_labels, models
+from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
+from tagger.geo import distance_km
+
+if TYPE_CHECKING:
+    from tagger.database.connection import Database
+    from tagger.inference.artifact import Label, Manifest
+
+SUGGESTIONS = 5
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """A landmark. Its coordinates may be missing. `extent`: whether it is a point, a line, an area, or several."""
+
+    id: int
+    slug: str
+    name: str
+    country: str | None
+    region: str | None
+    city: str | None
+    latitude: float | None
+    longitude: float | None
+    extent: str | None
+
+
+def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, int]:
+    """Record a manifest's landmarks. Returns ids by slug. The newest model's facts win, an older one's fill gaps."""
+    newest = manifest.created_at.timestamp() >= _newest_created_at(connection)
+    existing = {landmark.slug: landmark for landmark in all_landmarks(connection)}
+    new = [label.model_dump(exclude={"label"}) for label in manifest.labels if label.slug not in existing]
+    if new:
+        connection.execute(insert(landmarks), new)
+    for label in manifest.labels:
+        if label.slug in existing:
+            _update_facts(connection, existing[label.slug], label, newest=newest)
+    return {landmark.slug: landmark.id for landmark in all_landmarks(connection)}
+
+
+def all_landmarks(connection: Connection) -> list[Landmark]:
+    """Every landmark, by slug."""
+    rows = connection.execute(select(landmarks).order_by(landmarks.c.slug))
+    return [Landmark(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def find_landmark(connection: Connection, name: str) -> Landmark:
+    """The landmark with that slug or name, in any case.
+
+    Raises:
+        LandmarkNotFound: there is none; the message lists similar ones.
+        LandmarkAmbiguous: several have that name; the message lists their slugs.
+    """
+    every = all_landmarks(connection)
+    normal = normalize_name(name)
+    for landmark in every:
+        if name.strip().casefold() == landmark.slug:
+            return landmark
+    matches = [landmark for landmark in every if normal == normalize_name(landmark.name)]
+    if len(matches) > 1:
+        raise LandmarkAmbiguous(name=name, slugs=", ".join(landmark.slug for landmark in matches))
+    if matches:
+        return matches[0]
+    slugs = {text: landmark.slug for landmark in every for text in (landmark.name, landmark.slug)}
+    raise LandmarkNotFound(name=name, close=_suggestion(_similar(normal, slugs)))
+
+
+def landmarks_in_country(connection: Connection, country: str) -> list[Landmark]:
+    """The landmarks of a country, named in any case.
+
+    Raises:
+        CountryNotFound: it has no landmark; the message lists similar countries.
+    """
+    every = all_landmarks(connection)
+    normal = normalize_name(country)
+    matches = [
+        landmark for landmark in every if landmark.country and normalize_name(landmark.country) == normal
+    ]
+    if not matches:
+        countries = {landmark.country: landmark.country for landmark in every if landmark.country}
+        raise CountryNotFound(name=country, close=_suggestion(_similar(normal, countries)))
+    return matches
+
+
+def landmarks_near(
+    connection: Connection, latitude: float, longitude: float, radius_km: float
+) -> list[Landmark]:
+    """The landmarks within `radius_km` of a position, in degrees, along the earth's surface."""
+    return [
+        landmark
+        for landmark in all_landmarks(connection)
+        if landmark.latitude is not None
+        and landmark.longitude is not None
+        and distance_km(latitude, longitude, landmark.latitude, landmark.longitude) <= radius_km
+    ]
+
+
+def _newest_created_at(connection: Connection) -> float:
+    manifests = connection.scalars(select(models.c.manifest))
+    dates = (datetime.fromisoformat(manifest["created_at"]).timestamp() for manifest in manifests)
+    return max(dates, default=float("-inf"))
+
+
+def _update_facts(connection: Connection, landmark: Landmark, label: Label, *, newest: bool) -> None:
+    facts = label.model_dump(exclude={"label", "slug"})
+    old = {column: getattr(landmark, column) for column in facts}
+    merged = _merge_facts(old, facts) if newest else _merge_facts(facts, old)
+    if merged != old:
+        connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(merged))
+
+
+def _merge_facts(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` without its None values, which `under` replaces. Latitude and longitude are taken together."""
+    merged = {column: under[column] if value is None else value for column, value in over.items()}
+    if over["latitude"] is None or over["longitude"] is None:
+        merged |= {"latitude": under["latitude"], "longitude": under["longitude"]}
+    return merged
+
+
+def normalize_name(name: str) -> str:
+    """The form in which names are compared: without case and accents; space, hyphen and underscore are equal."""
+    bare = (letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    plain = "".join(bare).casefold()
+    return " ".join(plain.replace("-", " ").replace("_", " ").split())
+
+
+def _similar(normal: str, names: Mapping[str, str]) -> Iterable[str]:
+    """The values of at most SUGGESTIONS names that resemble a normalized name, as a whole or in one word."""
+    values: dict[str, list[str]] = {}
+    for name, value in names.items():
+        whole = normalize_name(name)
+        for spelling in (whole, *whole.split()):
+            values.setdefault(spelling, []).append(value)
+    matches = (
+        value for spelling in get_close_matches(normal, values, cutoff=0.7) for value in values[spelling]
+    )
+    return islice(dict.fromkeys(matches), SUGGESTIONS)
+
+
+def _suggestion(names: Iterable[str]) -> str:
+    text = ", ".join(names)
+    return f" Did you mean {text}?" if text else ""
+
+
+def landmark_ids(database: Database, model_id: int) -> tuple[int, ...]:
+    """The landmark id of each label of a model, in the order of its scores."""
+    query = select(model_labels.c.landmark_id).where(model_labels.c.model_id == model_id)
+    with database.read() as connection:
+        return tuple(connection.scalars(query.order_by(model_labels.c.position)))

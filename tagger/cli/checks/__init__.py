@@ -1,1 +1,0 @@
-"""What `tagger doctor` checks, a module per thing that can be wrong. Every check reads only and says how to mend."""

@@ -1,0 +1,165 @@
+"""`tagger backfill`: a job over photos that are in the database already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli.job_submission import finish_submission, send_messages
+from tagger.cli.options import (
+    Description,
+    DryRun,
+    Gps,
+    Json,
+    ModelName,
+    PriorityName,
+    TakenAfter,
+    TakenBefore,
+    Threshold,
+    TopK,
+    Under,
+    Wait,
+    WriteTo,
+    parse_date,
+    parse_metadata_options,
+    parse_priority,
+)
+from tagger.cli.output import console
+from tagger.cli.output.formats import printable, write_json
+from tagger.cli.output.job_text import count_of
+from tagger.cli.output.progress import ProgressLine
+from tagger.cli.session import load_settings, open_session
+
+if TYPE_CHECKING:
+    from tagger.enqueue.backfill import Backfill
+    from tagger.enqueue.metadata_options import MetadataOptions
+    from tagger.enqueue.scan import ScanReport
+
+BackfillScopeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="WHAT",
+        help="untagged: never classified. outdated: classified last by another model. failed: failing now. all: all photos.",
+    ),
+]
+TaggedLandmark = Annotated[
+    str | None, typer.Option("--landmark", help="Photos that have a tag of this landmark, by slug or name.")
+]
+ScanFolders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--scan",
+        metavar="FOLDER",
+        help="First scan this folder for new, changed, moved and deleted photos. Repeatable.",
+    ),
+]
+
+
+def backfill(
+    what: BackfillScopeName,
+    under: Under = None,
+    landmark: TaggedLandmark = None,
+    taken_after: TakenAfter = None,
+    taken_before: TakenBefore = None,
+    scan: ScanFolders = None,
+    top_k: TopK = None,
+    threshold: Threshold = None,
+    model: ModelName = None,
+    write: WriteTo = "none",
+    gps: Gps = False,
+    description: Description = False,
+    priority: PriorityName = "bulk",
+    wait: Wait = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Classify photos in the database again, in one job for the workers, and print the number of the job.
+
+    A photo must match all options. It keeps its old tags until the new ones are stored, and its verdicts stay.
+
+    For example:
+
+    tagger backfill untagged --scan ~/Pictures
+
+    tagger backfill outdated --landmark eiffel-tower --dry-run
+    """
+    from tagger.enqueue.backfill import backfill_job, count_photos, record_backfill
+    from worker.broker import find_broker
+
+    metadata = parse_metadata_options(write, gps=gps, description=description)
+    selection = parse_backfill(what, under, landmark, taken_after, taken_before, scan, metadata)
+    job_priority = parse_priority(priority)
+    settings, database = open_session(
+        load_settings(top_k=top_k, threshold=threshold, model=model), settle_jobs=True
+    )
+    new = backfill_job(database, settings, selection, job_priority)
+    if dry_run:
+        _print_plan(count_photos(database, selection, new.model_id, settings.roots), selection, json=json)
+        return
+    broker = find_broker(settings, start=wait)
+    with ProgressLine("selecting photos") as line:
+        job, report = record_backfill(
+            database, selection, new, settings.roots, lambda count: line.show("photos", count, None)
+        )
+    _print_scan(selection, report)
+    send_messages(database, broker, job)
+    finish_submission(database, job, wait=wait, json=json)
+
+
+def parse_backfill(
+    what: str,
+    under: list[Path] | None,
+    landmark: str | None,
+    taken_after: str | None,
+    taken_before: str | None,
+    scan: list[Path] | None,
+    write: MetadataOptions | None,
+) -> Backfill:
+    """Return the backfill that the options describe, with absolute folders."""
+    from tagger.enqueue.backfill import Backfill, BackfillScope
+
+    if what not in set(BackfillScope):
+        raise typer.BadParameter(f"use one of {', '.join(BackfillScope)}", param_hint="WHAT")
+    return Backfill(
+        BackfillScope(what),
+        under=tuple(folder.absolute() for folder in under or ()),
+        landmark=landmark,
+        taken_after=parse_date(taken_after, "--taken-after"),
+        taken_before=parse_date(taken_before, "--taken-before"),
+        scan=tuple(folder.absolute() for folder in scan or ()),
+        write=write,
+    )
+
+
+def describe_backfill(selection: Backfill) -> str:
+    """`untagged, under /photos, after a scan of /photos`."""
+    parts = [str(selection.scope)]
+    parts += [f"of {selection.landmark}"] if selection.landmark else []
+    parts += [f"under {printable(str(folder))}" for folder in selection.under]
+    parts += [f"taken after {selection.taken_after:%Y-%m-%d}"] if selection.taken_after else []
+    parts += [f"taken before {selection.taken_before:%Y-%m-%d}"] if selection.taken_before else []
+    parts += [f"after a scan of {printable(str(folder))}" for folder in selection.scan]
+    if selection.write:
+        extras = [name for name in ("gps", "description") if getattr(selection.write, name)]
+        parts += [f"tags written to {' with '.join((selection.write.to, *extras))}"]
+    return ", ".join(parts)
+
+
+def _print_plan(count: int, selection: Backfill, *, json: bool) -> None:
+    if json:
+        write_json({"job": None, "total": count, "what": selection.scope, "dry_run": True})
+    else:
+        typer.echo(count)
+    scan = "; the scan may find more" if selection.scan else ""
+    console.info(f"{count_of(count, 'photo')} would be classified{scan}; nothing was recorded")
+
+
+def _print_scan(selection: Backfill, report: ScanReport) -> None:
+    if selection.scan:
+        console.info(
+            f"scanned {count_of(report.found, 'photo')}: {report.new} new, {report.changed} changed, {report.gone} gone"
+        )
+    for problem in report.problems:
+        console.warning(f"{printable(str(problem.path))}: {problem.text}")

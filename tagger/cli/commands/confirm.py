@@ -1,0 +1,227 @@
+"""`tagger confirm` and `tagger reject`: give verdicts on landmarks in photos."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tagger.cli.options import (
+    ClassifiedBy,
+    Country,
+    DryRun,
+    Json,
+    LandmarkName,
+    MinScore,
+    NearPosition,
+    RadiusKm,
+    TakenAfter,
+    TakenBefore,
+    Under,
+    query_usage,
+)
+from tagger.cli.output.formats import printable, write_json
+from tagger.cli.output.job_text import count_of
+from tagger.cli.session import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tagger.query import PhotoQuery
+    from tagger.verdicts import VerdictKind, VerdictResult
+
+Author = Annotated[
+    str | None, typer.Option("--by", help="Author of the verdict.", show_default="your login name")
+]
+CONFIRM_HELP = """Confirm that a photo shows a landmark. The landmark becomes an accepted tag, whatever models predict.
+
+    The landmark can be any landmark of a registered model, predicted for this photo or not. The verdict applies to
+    every copy of the photo and survives new models.
+
+    For example:
+
+    tagger confirm holiday/IMG_0042.jpg "Eiffel Tower"
+
+    tagger confirm --all-of-query --landmark eiffel-tower --under ~/Pictures/Paris --dry-run
+"""
+REJECT_HELP = """Reject a landmark for a photo. No model can give the photo this tag again.
+
+    The verdict applies to every copy of the photo and survives new models. A new verdict replaces the previous one.
+
+    For example:
+
+    tagger reject holiday/IMG_0042.jpg eiffel-tower
+
+    tagger reject --all-of-query --landmark eiffel-tower --under ~/Pictures/Berlin --dry-run
+"""
+
+
+def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None]:
+    """Return the command that gives verdicts of `kind`. Both commands have the same options."""
+
+    def command(
+        photo: Annotated[
+            Path | None, typer.Argument(help="A photo. The file may be deleted already.", metavar="PHOTO")
+        ] = None,
+        landmark: Annotated[
+            str | None,
+            typer.Argument(help="A landmark, by slug or name. Case does not matter.", metavar="LANDMARK"),
+        ] = None,
+        all_of_query: Annotated[
+            bool,
+            typer.Option(
+                "--all-of-query", help="Apply the verdict to every tag that the query options find."
+            ),
+        ] = False,
+        query_landmark: LandmarkName = None,
+        country: Country = None,
+        near: NearPosition = None,
+        radius_km: RadiusKm = None,
+        min_score: MinScore = None,
+        under: Under = None,
+        taken_after: TakenAfter = None,
+        taken_before: TakenBefore = None,
+        model: ClassifiedBy = None,
+        any_rank: Annotated[
+            bool,
+            typer.Option("--any-rank", help="With --landmark: include predictions that were not accepted."),
+        ] = False,
+        by: Author = None,
+        undo: Annotated[
+            bool,
+            typer.Option("--undo", help="Withdraw the verdict. The predictions of the model apply again."),
+        ] = False,
+        dry_run: DryRun = False,
+        json: Json = False,
+    ) -> None:
+        from tagger.query import PhotoQuery, parse_query
+        from tagger.verdicts import VerdictKind
+
+        with query_usage():
+            query = parse_query(
+                landmark=query_landmark,
+                country=country,
+                near=near,
+                radius_km=radius_km,
+                min_score=min_score,
+                under=under or (),
+                taken_after=taken_after,
+                taken_before=taken_before,
+                model=model,
+                any_rank=any_rank,
+            )
+        action = _VerdictAction(VerdictKind(kind), by or _login_name(), undo=undo, dry_run=dry_run, json=json)
+        if all_of_query:
+            _check_query(query, photo, undo=undo)
+            action.apply_to_query(query)
+            return
+        if query != PhotoQuery():
+            raise typer.BadParameter("query options need it", param_hint="--all-of-query")
+        if photo is None or landmark is None:
+            text = "name both, or use --all-of-query with query options"
+            raise typer.BadParameter(text, param_hint="PHOTO LANDMARK")
+        action.apply_to_photo(photo, landmark)
+
+    command.__name__, command.__doc__ = name, help_text
+    return command
+
+
+confirm = _verdict_command("confirm", "confirmed", CONFIRM_HELP)
+reject = _verdict_command("reject", "rejected", REJECT_HELP)
+
+
+def _check_query(query: PhotoQuery, photo: Path | None, *, undo: bool) -> None:
+    from tagger.query import PhotoQuery
+
+    if photo is not None:
+        raise typer.BadParameter(
+            "--all-of-query takes only options, like --landmark NAME", param_hint="PHOTO"
+        )
+    if query == PhotoQuery(any_rank=query.any_rank):
+        text = "it needs a query option, like --landmark or --under"
+        raise typer.BadParameter(text, param_hint="--all-of-query")
+    if query.any_rank and query.landmark is None:
+        raise typer.BadParameter("it needs --landmark", param_hint="--any-rank")
+    prediction_options = {
+        "--min-score": query.min_score is not None,
+        "--model": query.model,
+        "--any-rank": query.any_rank,
+    }
+    for option, is_set in prediction_options.items():
+        if undo and is_set:
+            text = "with --undo, select verdicts by landmark, position, folder and date"
+            raise typer.BadParameter(text, param_hint=option)
+
+
+class _VerdictAction:
+    """Gives a kind of verdict, or withdraws it with `undo`, and prints the result."""
+
+    def __init__(self, kind: VerdictKind, by: str | None, *, undo: bool, dry_run: bool, json: bool) -> None:
+        self._kind, self._by = kind, by
+        self._undo, self._dry_run, self._json = undo, dry_run, json
+
+    def apply_to_photo(self, photo: Path, landmark: str) -> None:
+        from tagger.verdicts import give_verdict, withdraw_verdict
+        from tagger.verdicts.documents import verdict_result_document
+
+        settings, database = open_session()
+        if self._undo:
+            result = withdraw_verdict(
+                database, photo, landmark, self._kind, settings.roots, dry_run=self._dry_run
+            )
+        else:
+            result = give_verdict(
+                database, photo, landmark, self._kind, self._by, settings.roots, dry_run=self._dry_run
+            )
+        if not self._json:
+            typer.echo(self._result_line(photo, result))
+            return
+        document: dict[str, Any] = verdict_result_document(
+            photo.absolute(), result, self._kind, undo=self._undo, dry_run=self._dry_run
+        )
+        write_json(document)
+
+    def _result_line(self, photo: Path, result: VerdictResult) -> str:
+        subject = f"{printable(str(photo))}: {result.landmark.name}"
+        if self._undo and result.before is not self._kind:
+            other = f"; it is {result.before}" if result.before else ""
+            return f"{subject} is not {self._kind}, so there is nothing to withdraw{other}"
+        would = "would be " if self._dry_run else ""
+        verb = f"no longer {self._kind}" if self._undo else f"{self._kind}"
+        before = f" (was {result.before})" if result.before not in {None, self._kind} else ""
+        copies = f", in {result.photos} copies of the photo" if result.photos > 1 else ""
+        return f"{subject} {would}{verb}{before}{copies}"
+
+    def apply_to_query(self, query: PhotoQuery) -> None:
+        from tagger.verdicts import VerdictFilter, give_verdict_by_query, withdraw_verdicts
+
+        settings, database = open_session()
+        document: dict[str, Any]
+        if self._undo:
+            verdicts = VerdictFilter(kind=self._kind, photos=query)
+            count = withdraw_verdicts(database, verdicts, settings.roots, dry_run=self._dry_run)
+            document = {"taken_back": count}
+            text = f"{count_of(count, 'verdict')} {self._would('withdrawn')}"
+        else:
+            result = give_verdict_by_query(
+                database, query, self._kind, self._by, settings.roots, dry_run=self._dry_run
+            )
+            document = vars(result)
+            text = f"{count_of(result.tags, 'tag')} of {count_of(result.photos, 'photo')} {self._would(self._kind)}"
+            text += f"; {result.replaced} of them had the opposite verdict" if result.replaced else ""
+        if self._json:
+            write_json({"verdict": self._kind, **document, "dry_run": self._dry_run})
+        else:
+            typer.echo(text)
+
+    def _would(self, participle: str) -> str:
+        return f"would be {participle}" if self._dry_run else participle
+
+
+def _login_name() -> str | None:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # in a container, the user may have no name
+        return None

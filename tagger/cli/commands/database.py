@@ -1,0 +1,173 @@
+"""`tagger db …`, `export` and `import`: maintain the database, and move it to another server."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli.options import DryRun, Json
+from tagger.cli.output import console
+from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_stream
+from tagger.cli.output.formats import printable, write_json
+from tagger.cli.output.progress import ProgressLine
+from tagger.cli.session import load_settings, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+db_app = typer.Typer(help="Upgrade, check and count the database.", no_args_is_help=True)
+
+DatabaseFile = Annotated[
+    Path,
+    typer.Argument(help="A file (.gz compresses it), or - for a pipe.", metavar="[FILE|-]", show_default="-"),
+]
+
+
+@db_app.command("upgrade")
+def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
+    """Upgrade the database schema to this version of tagger, or create it in an empty database.
+
+    Every command upgrades an SQLite file by itself; only this command upgrades a database server. Before you
+    upgrade a server, back it up and stop the workers. Start the workers again afterwards.
+
+    Example: tagger db upgrade
+    """
+    from tagger.database.schema import SCHEMA_REVISION, read_revision, upgrade_database
+
+    url = load_settings().effective_database_url
+    before = read_revision(url) if dry_run else upgrade_database(url)
+    if json:
+        write_json({"before": before or None, "after": SCHEMA_REVISION, "dry_run": dry_run})
+    elif before == SCHEMA_REVISION:
+        typer.echo(f"the database is up to date (schema {before})")
+    else:
+        verb = "would be" if dry_run else "was"
+        typer.echo(f"the schema {verb} upgraded from {before or 'nothing'} to {SCHEMA_REVISION}")
+
+
+@db_app.command("check")
+def check(json: Json = False) -> None:
+    """Check the integrity of the database: the file, its references, and the counts of every job.
+
+    The exit code is 1 if there is a problem.
+
+    Example: tagger db check
+    """
+    from tagger.database.integrity import check_database
+
+    problems = list(check_database(open_session().database))
+    if json:
+        write_json({"ok": not problems, "problems": problems})
+    else:
+        for problem in problems:
+            typer.echo(printable(problem))
+    if problems:
+        console.warning("restore a backup, or report these problems")
+        raise typer.Exit(console.NOT_DONE)
+    if not json:
+        typer.echo("the database is consistent")
+
+
+@db_app.command("stats")
+def stats(json: Json = False) -> None:
+    """Print the number of rows of each kind in the database.
+
+    Example: tagger db stats
+    """
+    from tagger.database.integrity import database_stats
+
+    counts = vars(database_stats(open_session().database))
+    if json:
+        write_json(counts)
+        return
+    for name, count in counts.items():
+        typer.echo(f"{name.replace('_', ' ') + ':':<15}{count}")
+
+
+def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False) -> None:
+    """Export the whole database as lines of JSON: one consistent snapshot, while workers continue.
+
+    `tagger import` reads the file into SQLite or PostgreSQL. It contains neither model files nor photos.
+
+    For example:
+
+    tagger export library.ndjson.gz
+
+    tagger export - | ssh server tagger import -
+    """
+    from importlib.metadata import version
+
+    from tagger.database.exporter import export_database
+
+    if file == STREAM and (json or sys.stdout.isatty()):
+        raise typer.BadParameter("name a file", param_hint="--json" if json else "FILE")
+    database = open_session().database
+    with open_output(file, force=force) as out, ProgressLine("exporting") as line:
+        report = export_database(
+            database,
+            out,
+            version("landmark-tagger"),
+            lambda done, total: line.show("exporting", done, total),
+        )
+    if json:
+        write_json({"file": str(file.absolute()), "rows": report.rows, "total": report.total})
+    else:
+        console.info(_row_counts("exported", report.rows, report.total))
+
+
+def import_(
+    file: DatabaseFile = STREAM,
+    new_ledger: Annotated[
+        bool,
+        typer.Option(
+            "--new-ledger",
+            help="Give the new database its own identity. Use it if the old database stays in use too.",
+        ),
+    ] = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Import a file of `tagger export` into an empty database: all of it, or nothing.
+
+    Every row keeps its number. Open jobs continue as soon as a worker runs.
+
+    Example: TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger import library.ndjson.gz
+    """
+    from tagger.database.importer import import_database
+
+    if file == STREAM and sys.stdin.isatty():
+        raise typer.BadParameter("name a file", param_hint="FILE")
+    database = open_session().database
+    with open_stream(file) as source, ProgressLine("importing") as line:
+        report = import_database(
+            database,
+            source,
+            display_name(file),
+            new_ledger=new_ledger,
+            dry_run=dry_run,
+            progress=lambda done, total: line.show("importing", done, total),
+        )
+    if json:
+        write_json({"rows": report.rows, "total": report.total, "ledger": report.ledger, "dry_run": dry_run})
+        return
+    typer.echo(_row_counts("would be imported" if dry_run else "imported", report.rows, report.total))
+    if not dry_run:
+        console.info(_next_steps(new_ledger=new_ledger))
+
+
+def _next_steps(*, new_ledger: bool) -> str:
+    models = "model files are not part of the export: `tagger doctor` checks whether they are in place"
+    if new_ledger:
+        return f"this database has an identity of its own; {models}"
+    return (
+        "this database has the identity of the old one: use only one of them from now on, or import with "
+        f"--new-ledger; {models}"
+    )
+
+
+def _row_counts(verb: str, rows: Mapping[str, int], total: int) -> str:
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in rows.items() if count)
+    return f"{total} rows {verb}: {counts}"

@@ -1,0 +1,132 @@
+"""`tagger doctor`: check the installation, one line for each check, with a remedy for each problem."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote
+
+import typer
+
+from tagger.cli.doctor.findings import CheckGroup, State, redact
+from tagger.cli.options import Json
+from tagger.cli.output import console
+from tagger.cli.output.formats import printable, write_json
+from tagger.cli.output.job_text import count_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tagger.cli.doctor.database import DatabaseChecks
+    from tagger.cli.doctor.findings import Finding
+    from tagger.settings import Settings
+
+MIN_SECRET_LENGTH = 4
+"""Shorter passwords are not redacted, because they would match parts of ordinary words."""
+
+
+def doctor(json: Json = False) -> None:
+    """Check settings, disk, database, model, device, Redis, workers, jobs, folders and photos, and suggest remedies.
+
+    The command changes nothing. The exit code is 1 if something is wrong; notes do not count.
+
+    Example: tagger doctor
+    """
+    findings = list(run_checks())
+    wrong_count = sum(finding.state is State.WRONG for finding in findings)
+    if json:
+        write_json({"checks": [vars(finding) for finding in findings], "ok": not wrong_count})
+    else:
+        for finding in findings:
+            _print(finding)
+    console.info(f"{count_of(wrong_count, 'problem')} found" if wrong_count else "no problems found")
+    raise typer.Exit(console.NOT_DONE if wrong_count else console.DONE)
+
+
+def run_checks() -> Iterator[Finding]:
+    """Yield the findings of all checks, without passwords."""
+    from tagger.inference.devices import quiet_threads
+
+    quiet_threads()
+    from tagger.cli.doctor.environment import check_settings
+
+    settings, findings = check_settings()
+    yield from findings
+    if settings is None:
+        return
+    secrets = _secrets(settings)
+    for finding in _run_groups(settings):
+        yield redact(secrets, finding)
+
+
+def _run_groups(settings: Settings) -> Iterator[Finding]:
+    """Run the groups in parallel; groups that read the database start after the checks of the database."""
+    from tagger.cli.doctor.database import DatabaseChecks
+    from tagger.cli.doctor.environment import check_extras, check_folders
+
+    database_checks = DatabaseChecks(settings.effective_database_url)
+    database_group = CheckGroup("database", database_checks.run)
+    folder_group = CheckGroup("data folder", lambda: check_folders(settings))
+    device_group = CheckGroup("device", lambda: _check_device(settings))
+    database_findings = database_group.findings()
+    model_group = CheckGroup("model", lambda: _check_models(settings, database_checks))
+    redis_group = CheckGroup("redis", lambda: _check_redis(settings, database_checks))
+    yield from folder_group.findings()
+    yield from database_findings
+    yield from model_group.findings()
+    yield from device_group.findings()
+    yield from check_extras(settings)
+    yield from redis_group.findings()
+    yield from _check_contents(settings, database_checks)
+
+
+def _check_contents(settings: Settings, database_checks: DatabaseChecks) -> Iterator[Finding]:
+    """Check workers, jobs, roots and photos, if the database could be opened; then close it."""
+    database = database_checks.database
+    if database is None:
+        return
+    from tagger.cli.doctor.jobs import check_jobs
+    from tagger.cli.doctor.photos import check_failures, check_roots
+
+    groups = (
+        CheckGroup("workers", lambda: check_jobs(database)),
+        CheckGroup("roots", lambda: check_roots(database, settings.roots)),
+        CheckGroup("failing photos", lambda: check_failures(database)),
+    )
+    for group in groups:
+        yield from group.findings()
+    database.close()
+
+
+def _check_device(settings: Settings) -> Iterator[Finding]:
+    from tagger.cli.doctor.models import check_device  # imports torch, which takes seconds
+
+    yield from check_device(settings)
+
+
+def _check_models(settings: Settings, database_checks: DatabaseChecks) -> Iterator[Finding]:
+    from tagger.cli.doctor.models import check_models
+
+    yield from check_models(settings, database_checks.database)
+
+
+def _check_redis(settings: Settings, database_checks: DatabaseChecks) -> Iterator[Finding]:
+    from tagger.cli.doctor.broker import RedisChecks
+
+    yield from RedisChecks(settings).run(database_checks.database)
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """The passwords in the URLs of the settings, as written and decoded."""
+    passwords: set[str] = set()
+    for url in (settings.database_url or "", settings.redis_url or ""):
+        rest = url.partition("://")[2]
+        passwords.add(rest.rpartition("@")[0].partition(":")[2])
+        passwords.update(parse_qs(rest.partition("?")[2]).get("password", ()))
+    decoded = [text for password in passwords for text in (password, unquote(password))]
+    return [text for text in decoded if len(text) >= MIN_SECRET_LENGTH]
+
+
+def _print(finding: Finding) -> None:
+    typer.echo(f"{finding.state:<6} {finding.name}: {printable(finding.found)}")
+    if finding.remedy:
+        typer.echo(f"{'':<6} -> {printable(finding.remedy)}")

@@ -1,0 +1,173 @@
+"""`tagger retry`, `pause`, `resume` and `cancel`: control jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli.job_submission import finish_submission, send_messages
+from tagger.cli.options import (
+    DryRun,
+    FailureKinds,
+    JobNumber,
+    Json,
+    PriorityName,
+    Wait,
+    parse_failure_kinds,
+    parse_priority,
+)
+from tagger.cli.output import console
+from tagger.cli.output.formats import write_json
+from tagger.cli.output.job_text import count_of, job_summary
+from tagger.cli.output.progress import ProgressLine
+from tagger.cli.session import load_settings, open_session
+from tagger.errors import TaggerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tagger.database.connection import Database
+    from tagger.database.tables import Priority
+    from tagger.ledger.jobs import NewJob
+    from tagger.settings import Settings
+
+JobNumbers = Annotated[list[int], typer.Argument(help="Job numbers.", metavar="JOB")]
+
+
+def retry(
+    job: JobNumber = None,
+    kind: FailureKinds = None,
+    priority: PriorityName = "bulk",
+    wait: Wait = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Classify failed photos again, in a new job for the workers, and print the number of the job.
+
+    With JOB: the failed photos of this job, with its model. Without JOB: all failed photos, with the model in use.
+    Photos that were tagged since are left out.
+
+    Example: tagger retry --kind unreadable --kind timed-out --wait
+    """
+    from tagger.database.tables import METADATA_KINDS
+    from tagger.enqueue.retry import count_failures, record_retry
+    from tagger.errors import JobNotRetriable
+    from tagger.ledger.failures import FailureFilter
+    from tagger.ledger.jobs import job_kind
+    from tagger.ledger.progress import check_job
+    from worker.broker import find_broker
+
+    job_priority, failures = parse_priority(priority), FailureFilter(job, parse_failure_kinds(kind))
+    settings, database = open_session(settle_jobs=True)
+    if job is not None:
+        check_job(database, job)
+        if job_kind(database, job) in METADATA_KINDS:
+            raise JobNotRetriable(job=job)
+    counts = count_failures(database, failures)
+    if dry_run or not counts:
+        _print_counts(counts, dry_run=dry_run, json=json)
+        return
+    new = _retry_job(database, settings, job, job_priority)
+    broker = find_broker(settings, start=wait)
+    with ProgressLine("failed photos") as line:
+        number = record_retry(
+            database,
+            new,
+            failures,
+            lambda count: line.show("failed photos", count, sum(counts.values())),
+        )
+    send_messages(database, broker, number)
+    finish_submission(database, number, wait=wait, json=json)
+
+
+def _retry_job(database: Database, settings: Settings, job: int | None, priority: Priority) -> NewJob:
+    """A retry with the inference options of `job`, or of new jobs."""
+    from tagger.catalog.registered_models import model_by_id, verify_model
+    from tagger.enqueue.retry import retry_all_job, retry_job
+
+    if job is None:
+        return retry_all_job(database, settings, priority)
+    new = retry_job(database, job, priority)
+    verify_model(model_by_id(database, new.model_id))
+    return new
+
+
+def _print_counts(counts: dict[str, int], *, dry_run: bool, json: bool) -> None:
+    total = sum(counts.values())
+    if json:
+        write_json({"job": None, "total": total, "kinds": counts, "dry_run": dry_run})
+    elif dry_run:
+        for kind, count in counts.items():
+            typer.echo(f"{kind}: {count}")
+    if not counts:
+        console.info("no photo fails for these conditions; there is nothing to retry")
+    elif dry_run:
+        console.info(f"{count_of(total, 'photo')} would be classified again; nothing was recorded")
+
+
+def pause(jobs: JobNumbers, json: Json = False) -> None:
+    """Pause jobs. Batches that are in progress finish, and a scan continues to find photos.
+
+    Example: tagger pause 7, then: tagger resume 7
+    """
+    from tagger.ledger.job_control import pause as pause_job
+
+    _control(jobs, pause_job, json=json)
+
+
+def resume(jobs: JobNumbers, json: Json = False) -> None:
+    """Resume paused jobs.
+
+    Example: tagger resume 7
+    """
+    from tagger.ledger.job_control import resume as resume_job
+    from worker.broker import find_broker
+
+    broker = find_broker(load_settings(), start=False)
+
+    def resume_and_send(database: Database, job: int) -> None:
+        if resume_job(database, job):
+            send_messages(database, broker, job)
+        else:
+            console.info(f"job {job} was not paused")
+
+    _control(jobs, resume_and_send, json=json)
+
+
+def cancel(jobs: JobNumbers, json: Json = False) -> None:
+    """Cancel jobs permanently. Photos that are not done are cancelled; stored results stay.
+
+    This also cancels a job of `tagger tag` in another terminal.
+
+    Example: tagger cancel 7 8
+    """
+    from tagger.ledger.job_control import cancel as cancel_job
+
+    _control(jobs, cancel_job, json=json)
+
+
+def _control(jobs: list[int], action: Callable[[Database, int], None], *, json: bool) -> None:
+    """Apply `action` to every job; an error of one job does not stop the others."""
+    from tagger.enqueue.documents import job_document
+    from tagger.ledger.progress import list_jobs
+
+    database = open_session(settle_jobs=True).database
+    documents, errors = [], {}
+    for job in dict.fromkeys(jobs):
+        try:
+            action(database, job)
+        except TaggerError as error:
+            errors[job] = str(error)
+            typer.echo(f"error: {error}", err=True)
+            continue
+        progress = list_jobs(database, job)[0]
+        documents.append(job_document(progress))
+        if not json:
+            typer.echo(job_summary(progress))
+    if json:
+        write_json(
+            {"jobs": documents, "errors": [{"job": job, "error": text} for job, text in errors.items()]}
+        )
+    if errors:
+        raise typer.Exit(console.NOT_DONE)

@@ -1,0 +1,199 @@
+"""`tagger model …`: the registered models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli.options import DryRun, Json
+from tagger.cli.output import console
+from tagger.cli.output.formats import printable, write_json, write_json_list, write_table
+from tagger.cli.session import open_session
+
+if TYPE_CHECKING:
+    from tagger.catalog.registered_models import RegisteredModel
+    from tagger.inference.artifact import Manifest
+
+model_app = typer.Typer(help="Register models, and select the model in use.", no_args_is_help=True)
+
+ModelFile = Annotated[Path, typer.Argument(help="A model file of `trainer export`.", metavar="FILE")]
+
+
+@model_app.command("list")
+def list_models(json: Json = False) -> None:
+    """List the registered models. The model in use has a *.
+
+    Example: tagger model list
+    """
+    from tagger.catalog import registered_models
+    from tagger.query.documents import model_document
+
+    models = registered_models.list_models(open_session().database)
+    if json:
+        write_json_list(model_document(model) for model in models)
+        return
+    rows = (
+        ["*" if model.in_use else "", model.name, len(model.manifest.labels), model.digest[:12], model.file]
+        for model in models
+    )
+    write_table(("", "Name", "Landmarks", "Digest", "File"), rows, flexible=4)
+    if not models:
+        console.info("no model is registered; register one with: tagger model add FILE")
+
+
+@model_app.command("add")
+def add(
+    file: ModelFile,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the model. (default: the name in its manifest)")
+    ] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Register a model file by its digest. It does not become the model in use, and none of its code runs.
+
+    The file stays where it is. Registering the same file again changes nothing.
+
+    Example: tagger model add runs/mine/model.pt --name mine
+    """
+    from tagger.catalog import registered_models
+
+    checked = registered_models.check_model_file(file)
+    database = open_session().database
+    if dry_run:
+        existing = registered_models.model_by_digest(database, checked.digest)
+        planned = existing.name if existing else name or checked.manifest.name
+        _print_plan(file, planned, checked.digest, registered=existing is not None, json=json)
+        return
+    model = registered_models.add_model(database, file, name)
+    _print_result(model, f"registered as {model.name}", json=json)
+    if not model.in_use:
+        console.info(f"to use it, run: tagger model use {model.name}")
+
+
+def _print_plan(file: Path, name: str, digest: str, *, registered: bool, json: bool) -> None:
+    if json:
+        write_json({"name": name, "digest": digest, "registered": registered, "dry_run": True})
+    else:
+        verb = "is registered already as" if registered else "would be registered as"
+        typer.echo(f"{printable(str(file))} {verb} {name}")
+
+
+@model_app.command("use")
+def use(
+    name: Annotated[str, typer.Argument(help="A registered name, see `tagger model list`.")],
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Select the model for all commands and jobs that name none.
+
+    Photos keep their tags until they are classified again. If you select the model of the package, upgrades of
+    the package replace it.
+
+    Example: tagger model use mine
+    """
+    from tagger.catalog import registered_models
+
+    database = open_session().database
+    if dry_run:
+        model = registered_models.model_by_name(database, name)
+        registered_models.verify_model(model)
+        _print_result(model, f"{model.name} would be put in use", json=json)
+        return
+    _print_result(registered_models.use_model(database, name), f"{name} is in use", json=json)
+    console.info(
+        "photos keep their tags until this model classifies them; to do so, run: tagger backfill outdated"
+    )
+
+
+@model_app.command("show")
+def show(
+    name: Annotated[
+        str | None, typer.Argument(help="A registered model. (default: the model that new jobs use)")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Print the manifest of a model: landmarks, metrics, threshold and training.
+
+    Example: tagger model show
+    """
+    from tagger.catalog import registered_models
+    from tagger.query.documents import model_document
+
+    settings, database = open_session()
+    if name is None:
+        model = registered_models.resolve_model(database, settings.model)
+    else:
+        model = registered_models.model_by_name(database, name)
+    if json:
+        write_json(model_document(model) | {"manifest": model.manifest.model_dump(mode="json")})
+        return
+    typer.echo(f"{model.name}{' (in use)' if model.in_use else ''}")
+    typer.echo(f"file:       {printable(str(model.file))}\ndigest:     {model.digest}")
+    _print_manifest(model.manifest)
+
+
+@model_app.command("verify")
+def verify(file: ModelFile, json: Json = False) -> None:
+    """Check that a model file is complete, has a valid manifest, and has not changed since its registration.
+
+    None of its code runs.
+
+    Example: tagger model verify model.pt
+    """
+    from tagger.catalog import registered_models
+
+    checked = registered_models.check_model_file(file)
+    models = registered_models.list_models(open_session().database)
+    names = [model.name for model in models if model.digest == checked.digest]
+    if not names:
+        for model in models:
+            if model.file.resolve() == file.resolve():
+                registered_models.verify_model(model)
+    label_count = len(checked.manifest.labels)
+    if json:
+        write_json(
+            {
+                "file": str(file.absolute()),
+                "digest": checked.digest,
+                "labels": label_count,
+                "registered_as": names[0] if names else None,
+            }
+        )
+        return
+    registered = f"registered as {names[0]}" if names else "not registered"
+    typer.echo(
+        f"{printable(str(file))}: valid, {label_count} landmarks, digest {checked.digest}, {registered}"
+    )
+
+
+def _print_result(model: RegisteredModel, text: str, *, json: bool) -> None:
+    from tagger.query.documents import model_document
+
+    if json:
+        write_json(model_document(model))
+    else:
+        typer.echo(printable(text))
+
+
+def _print_manifest(manifest: Manifest) -> None:
+    size, rule = manifest.input.size, manifest.input
+    typer.echo(f"created:    {manifest.created_at:%Y-%m-%d %H:%M}")
+    crop = "the whole photo, stretched"
+    if rule.fit != "stretch":
+        crop = f"the centre, after scaling the short side to {rule.short_side}"
+    typer.echo(f"input:      {size} x {size} pixels, {crop}")
+    typer.echo(f"threshold:  {manifest.threshold} ({printable(manifest.threshold_reason)})")
+    for title, facts in (
+        ("metrics", manifest.metrics),
+        ("calibration", manifest.calibration),
+        ("training", manifest.training),
+        ("versions", manifest.versions),
+    ):
+        typer.echo(f"{title}:")
+        for name, value in facts.items():
+            typer.echo(f"  {printable(name)}: {printable(str(value))}")
+    rows = ([label.label, label.name, label.country, label.slug] for label in manifest.labels)
+    write_table(("Label", "Landmark", "Country", "Slug"), rows, flexible=1)

@@ -1,0 +1,141 @@
+"""`tagger query`, `landmarks` and `show`: search the database. These commands change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tagger.cli.options import (
+    ClassifiedBy,
+    Country,
+    FormatName,
+    Json,
+    LandmarkName,
+    MinScore,
+    NearPosition,
+    Print0,
+    RadiusKm,
+    TakenAfter,
+    TakenBefore,
+    Under,
+    parse_format,
+    query_usage,
+)
+from tagger.cli.output import console
+from tagger.cli.output.formats import Format, write_json
+from tagger.cli.output.photo_details import print_details
+from tagger.cli.session import open_session
+
+
+def query(
+    landmark: LandmarkName = None,
+    country: Country = None,
+    near: NearPosition = None,
+    radius_km: RadiusKm = None,
+    min_score: MinScore = None,
+    under: Under = None,
+    taken_after: TakenAfter = None,
+    taken_before: TakenBefore = None,
+    model: ClassifiedBy = None,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Photos that are classified and have no accepted tag.")
+    ] = False,
+    untagged: Annotated[
+        bool,
+        typer.Option(
+            "--untagged",
+            help="Photos that no model has classified. `tagger failures` lists those that failed.",
+        ),
+    ] = False,
+    any_rank: Annotated[
+        bool, typer.Option("--any-rank", help="All classified photos, with all their tags, accepted or not.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of photos.")] = None,
+    format_: FormatName = None,
+    json: Json = False,
+    print0: Print0 = False,
+) -> None:
+    """Search photos by landmark, position, folder and date, and print their accepted tags.
+
+    A photo must match all options. Rejected tags are never found; confirmed tags always count as accepted.
+
+    For example:
+
+    tagger query --landmark "Eiffel Tower" --min-score 0.9
+
+    tagger query --country italy --taken-after 2024-06-01 --taken-before 2024-09-01 --format csv > italy.csv
+
+    tagger query --near 48.86,2.29 --radius-km 5 -0 | xargs -0 cp -t paris/
+    """
+    from tagger.cli.output.photos import write_photos
+    from tagger.query import find_tagged, parse_query
+
+    with query_usage():
+        photo_query = parse_query(
+            landmark=landmark,
+            country=country,
+            near=near,
+            radius_km=radius_km,
+            min_score=min_score,
+            under=under or (),
+            taken_after=taken_after,
+            taken_before=taken_before,
+            model=model,
+            unknown=unknown,
+            untagged=untagged,
+            any_rank=any_rank,
+            limit=limit,
+        )
+    output_format = parse_format(format_, json=json, print0=print0)
+    settings, database = open_session()
+    photos = find_tagged(database, photo_query, settings.roots)
+    if not write_photos(photos, output_format, end=b"\0" if print0 else b"\n"):
+        console.info("no photo matches")
+
+
+def landmarks(
+    country: Country = None,
+    include_empty: Annotated[
+        bool, typer.Option("--all", help="Include landmarks of the models that no photo has.")
+    ] = False,
+    format_: FormatName = None,
+    json: Json = False,
+) -> None:
+    """List the landmarks in your photos with the number of photos of each, most photos first.
+
+    For example:
+
+    tagger landmarks
+
+    tagger landmarks --country france --json
+    """
+    from tagger.cli.output.photos import write_landmarks
+    from tagger.query.landmark_counts import landmark_counts
+
+    output_format = parse_format(format_, json=json)
+    if output_format is Format.PATHS:
+        raise typer.BadParameter("landmarks have no paths; use another format", param_hint="--format")
+    database = open_session().database
+    if not write_landmarks(landmark_counts(database, country, include_empty=include_empty), output_format):
+        console.info("no photo has a tag yet; to tag photos, run: tagger tag FOLDER")
+
+
+def show(
+    photo: Annotated[Path, typer.Argument(help="A photo. The file may be deleted already.", metavar="PHOTO")],
+    json: Json = False,
+) -> None:
+    """Print everything about one photo: its tags, verdicts, model, job, failure and copies.
+
+    Example: tagger show holiday/IMG_0042.jpg
+    """
+    from tagger.query.details import photo_details
+    from tagger.query.documents import details_document
+
+    settings, database = open_session()
+    details = photo_details(database, photo, settings.roots)
+    if json:
+        write_json(details_document(details))
+    else:
+        print_details(details)

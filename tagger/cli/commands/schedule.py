@@ -1,0 +1,207 @@
+"""`tagger schedule …`: backfills that run at set times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli.commands.backfill import (
+    BackfillScopeName,
+    ScanFolders,
+    TaggedLandmark,
+    describe_backfill,
+    parse_backfill,
+)
+from tagger.cli.job_submission import send_messages
+from tagger.cli.options import (
+    Description,
+    Gps,
+    Json,
+    PriorityName,
+    TakenAfter,
+    TakenBefore,
+    Under,
+    WriteTo,
+    parse_metadata_options,
+    parse_priority,
+)
+from tagger.cli.output import console
+from tagger.cli.output.formats import write_json, write_table
+from tagger.cli.session import open_session
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+schedule_app = typer.Typer(
+    help="Run backfills at set times. They need `tagger beat` and a worker, or `tagger up`.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
+
+
+@schedule_app.command("add")
+def add(
+    name: Name,
+    what: BackfillScopeName,
+    cron: Annotated[
+        str,
+        typer.Option(
+            "--cron", help="Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00."
+        ),
+    ],
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            "--zone", help="Time zone of --cron, like Europe/Paris. (default: the zone of this machine)"
+        ),
+    ] = None,
+    under: Under = None,
+    landmark: TaggedLandmark = None,
+    taken_after: TakenAfter = None,
+    taken_before: TakenBefore = None,
+    scan: ScanFolders = None,
+    write: WriteTo = "none",
+    gps: Gps = False,
+    description: Description = False,
+    priority: PriorityName = "bulk",
+    json: Json = False,
+) -> None:
+    """Add a scheduled backfill. Each run uses the model that is in use at that time.
+
+    Example: tagger schedule add nightly --cron "0 3 * * *" untagged --scan ~/Pictures
+    """
+    from tagger.enqueue.backfill import validate_backfill
+    from tagger.enqueue.cron import explain_cron
+    from tagger.enqueue.documents import schedule_document
+    from tagger.enqueue.schedules import add_schedule
+
+    metadata = parse_metadata_options(write, gps=gps, description=description)
+    backfill = parse_backfill(what, under, landmark, taken_after, taken_before, scan, metadata)
+    settings, database = open_session(settle_jobs=True)
+    validate_backfill(database, backfill, settings.roots)
+    schedule = add_schedule(database, name, cron, backfill, parse_priority(priority), zone)
+    if json:
+        write_json(schedule_document(schedule))
+    console.info(
+        f"{name}: {describe_backfill(backfill)}. {explain_cron(cron)} ({schedule.zone}), "
+        f"next {_local_time(schedule.next_due)}"
+    )
+    console.info("schedules need beat and a worker: run tagger beat and tagger worker, or tagger up")
+
+
+@schedule_app.command("list")
+def list_(json: Json = False) -> None:
+    """List the schedules, and the time of the next run of each.
+
+    Example: tagger schedule list
+    """
+    from tagger.enqueue.documents import schedule_document
+    from tagger.enqueue.schedules import list_schedules
+
+    schedules = list_schedules(open_session(settle_jobs=True).database)
+    if json:
+        write_json([schedule_document(schedule) for schedule in schedules])
+        return
+    rows = (
+        [
+            schedule.name,
+            schedule.cron,
+            schedule.zone,
+            "paused" if schedule.paused else _local_time(schedule.next_due),
+            describe_backfill(schedule.backfill),
+        ]
+        for schedule in schedules
+    )
+    write_table(("Name", "Cron", "Zone", "Next", "What"), rows, flexible=4)
+    if not schedules:
+        console.info(
+            'there is no schedule; add one with: tagger schedule add NAME --cron "0 3 * * *" untagged'
+        )
+
+
+@schedule_app.command("remove")
+def remove(name: Name) -> None:
+    """Remove a schedule. Its jobs stay.
+
+    Example: tagger schedule remove nightly
+    """
+    from tagger.enqueue.schedules import remove_schedule
+
+    remove_schedule(open_session(settle_jobs=True).database, name)
+    console.info(f"{name} is removed")
+
+
+@schedule_app.command("pause")
+def pause(name: Name) -> None:
+    """Pause a schedule. Runs that fall due while it is paused are skipped.
+
+    Example: tagger schedule pause nightly
+    """
+    _set_paused(name, paused=True)
+
+
+@schedule_app.command("resume")
+def resume(name: Name) -> None:
+    """Resume a paused schedule, from its next due time.
+
+    Example: tagger schedule resume nightly
+    """
+    _set_paused(name, paused=False)
+
+
+@schedule_app.command("run-now")
+def run_now(name: Name, json: Json = False) -> None:
+    """Run a schedule now, in addition to its set times, and print the number of the job.
+
+    Example: tagger schedule run-now nightly
+    """
+    from tagger.enqueue import schedule_runs
+    from tagger.enqueue.documents import run_document
+    from worker.broker import find_broker
+
+    settings, database = open_session(settle_jobs=True)
+    run = schedule_runs.run_now(database, settings, name)
+    if run.job is None:
+        console.warning(f"{name} did not run: {run.note}")
+        raise typer.Exit(console.NOT_DONE)
+    send_messages(database, find_broker(settings, start=False), run.job)
+    if json:
+        write_json(run_document(run))
+    else:
+        typer.echo(run.job)
+
+
+@schedule_app.command("history")
+def history(
+    name: Name,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of runs.")] = 20,
+    json: Json = False,
+) -> None:
+    """List the latest runs of a schedule, newest first.
+
+    Example: tagger schedule history nightly
+    """
+    from tagger.enqueue.documents import run_document
+    from tagger.enqueue.schedule_runs import list_runs
+
+    runs = list_runs(open_session(settle_jobs=True).database, name, limit)
+    if json:
+        write_json([run_document(run) for run in runs])
+        return
+    rows = ([_local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs)
+    write_table(("Due", "Job", "State", "Note"), rows, flexible=3)
+    if not runs:
+        console.info(f"{name} has not run yet")
+
+
+def _set_paused(name: str, *, paused: bool) -> None:
+    from tagger.enqueue.schedules import pause_schedule
+
+    pause_schedule(open_session(settle_jobs=True).database, name, paused=paused)
+    console.info(f"{name} is paused" if paused else f"{name} is resumed")
+
+
+def _local_time(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"

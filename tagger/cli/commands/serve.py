@@ -1,0 +1,196 @@
+"""`tagger serve`: the web page and the JSON API."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import secrets
+import socket
+import sys
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli.output import console
+from tagger.cli.session import load_settings, open_session
+from tagger.errors import AddressInUse, AddressRefused, ExtraMissing
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    import uvicorn
+    from fastapi import FastAPI
+
+    from tagger.settings import Settings
+    from tagger.web.http.access import AccessPolicy
+
+HOST = "127.0.0.1"
+PORT = 8080
+PORTS_TRIED = 20
+SHUTDOWN_GRACE_S = 3
+"""Time for open requests to finish after a signal."""
+BACKLOG = 128
+"""Connections waiting to be accepted. Each holds a file descriptor before it counts against the limit."""
+ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at. 0.0.0.0 listens at all addresses.")
+    ] = HOST,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen at. 0 selects a free port.")
+    ] = PORT,
+    fd: Annotated[int | None, typer.Option("--fd", hidden=True)] = None,
+) -> None:
+    """Serve the web page and the JSON API, until Ctrl-C or SIGTERM.
+
+    By default, only this machine can connect. At any other address, users sign in with the token of
+    TAGGER_WEB_TOKEN. If it is not set, the command generates a token and prints it.
+
+    Example: tagger serve
+    """
+    check_extra()
+    from tagger.web.app import create_app
+    from worker.logs import set_up_logging
+
+    settings = load_settings()
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    set_up_logging(settings.log_format, levels[max(console.verbosity.level, 0)], paths=settings.log_paths)
+    with (
+        closing(open_session(settings, settle_jobs=True).database) as database,
+        closing(_listener(host, port, fd)) as listener,
+    ):
+        policy = access_policy(listener, settings)
+        app = create_app(settings, database, policy)
+        _print_address(policy, is_generated=settings.web_token is None)
+        with suppress(KeyboardInterrupt):
+            server_for(app).run(sockets=[listener])
+    console.info("the web page has stopped")
+
+
+def check_extra() -> None:
+    """Check that the packages of the web page are installed.
+
+    Raises:
+        ExtraMissing: one of them is not.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import itsdangerous  # noqa: F401
+        import jinja2  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ExtraMissing(missing=error.name) from error
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        AddressInUse, AddressRefused: the address is not available.
+    """
+    try:
+        family, *_rest, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUse(host=host, port=port) from error
+        raise AddressRefused(host=host, port=port, reason=(error.strerror or str(error)).lower()) from error
+
+
+def listen_nearby(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at `port` or at the next free port, of PORTS_TRIED ports."""
+    for candidate in range(port, port + PORTS_TRIED):
+        with suppress(AddressInUse):
+            return listen(host, candidate)
+    raise AddressInUse(host=host, port=port)
+
+
+def address_of(host: str, port: int) -> str:
+    """Return the URL of the page."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def _listener(host: str, port: int, fd: int | None) -> socket.socket:
+    """`fd` is a listening socket that the parent process keeps open across restarts of this one."""
+    if fd is None:
+        return listen(host, port)
+    with suppress(OSError):  # fd is not a socket
+        listener = socket.socket(fileno=fd)
+        if listener.family in {socket.AF_INET, socket.AF_INET6}:
+            return listener
+        listener.close()
+    raise typer.BadParameter(f"{fd} is not a listening socket", param_hint="--fd")
+
+
+def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
+    """The access policy for the socket's actual address, because a host name or a socket of the parent may lead anywhere."""
+    from tagger.web.http.access import AccessPolicy, is_loopback
+
+    host, port = listener.getsockname()[:2]
+    token = settings.web_token
+    if token is None and not is_loopback(host):
+        token = secrets.token_urlsafe(24)
+    return AccessPolicy(host, port, token, settings.web_upload_bytes)
+
+
+def _print_address(policy: AccessPolicy, *, is_generated: bool) -> None:
+    host = _network_address() if policy.host in ALL_ADDRESSES else policy.host
+    # Also with -q: without the address and the token, nobody can use the page.
+    sys.stderr.write(f"the web page is at {address_of(host, policy.port)}; press Ctrl-C to stop it\n")
+    if policy.token is None:
+        return
+    if is_generated:
+        sys.stderr.write(
+            f"token to sign in, valid until the command stops: {policy.token}\n"
+            "to set a permanent token of at least 16 characters, use TAGGER_WEB_TOKEN\n"
+        )
+    else:
+        console.info("sign in with the token of TAGGER_WEB_TOKEN")
+    console.info(
+        "programs send the header: Authorization: Bearer TOKEN. HTTP does not encrypt the token: outside a "
+        "network you trust, put a reverse proxy with TLS in front"
+    )
+
+
+def _network_address() -> str:
+    """The address of this machine in its network, which a phone can open; the host name if there is none."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(
+            ("192.0.2.1", 9)
+        )  # a documentation address; UDP sends nothing, but selects the interface
+        return str(probe.getsockname()[0])
+    return socket.gethostname()
+
+
+def server_for(app: FastAPI) -> uvicorn.Server:
+    """Return a server that runs until a signal or `should_exit`. Event streams end before it shuts down."""
+    import uvicorn
+
+    from tagger.web.http.connections import Connection, connection_limit
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.state.app_state.stopping.set()
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=Connection,  # based on h11, which limits the size of headers; httptools does not
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Wrong tokens are counted by address, so clients must not be able to forge it.
+        proxy_headers=False,
+        limit_concurrency=connection_limit(),
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
+    )
+    return Server(config)

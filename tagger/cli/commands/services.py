@@ -1,0 +1,214 @@
+"""`tagger worker`, `beat` and `up`: the services that process jobs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli.options import (
+    BatchSize,
+    Description,
+    DeviceName,
+    Gps,
+    ModelName,
+    WriteTo,
+    parse_metadata_options,
+)
+from tagger.cli.output import console
+from tagger.cli.session import Session, load_settings, open_session
+from tagger.errors import TaggerError
+
+if TYPE_CHECKING:
+    import socket
+
+    from tagger.enqueue.metadata_options import MetadataOptions
+    from tagger.enqueue.selection import Selection
+
+POLL_S = 0.5
+
+
+def worker(
+    queues: Annotated[
+        str, typer.Option("--queues", help="Queues to consume: interactive, bulk, or both.")
+    ] = "interactive,bulk",
+    device: DeviceName = None,
+    batch_size: BatchSize = None,
+    model: ModelName = None,
+) -> None:
+    """Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.
+
+    On a signal, the worker stores its finished photos and returns the others to the queue. Without
+    TAGGER_REDIS_URL, it starts an embedded Redis. Equivalent to: celery -A worker.app worker
+    """
+    from tagger.database.tables import Priority
+    from worker.broker import check_broker, find_broker
+    from worker.celery_config import QUEUES
+
+    priorities = [part.strip() for part in queues.split(",")]
+    if not set(priorities) <= set(Priority):
+        raise typer.BadParameter("use interactive, bulk, or both", param_hint="--queues")
+    _export_settings(device=device, batch_size=batch_size, model=model)
+    check_broker(find_broker(load_settings(), start=True))
+    names = [QUEUES[priority] for priority in Priority if priority in priorities]
+    from worker.worker_program import (
+        run_worker,
+    )  # reads the settings at import, so import it after they are exported
+
+    run_worker(names, _log_level())
+
+
+def beat() -> None:
+    """Run Celery beat, which starts scheduled backfills, until Ctrl-C or SIGTERM.
+
+    Beat sends a message when a schedule is due, and a worker runs the backfill. To run several beats is safe.
+    If beat was down when a schedule was due, the schedule runs once when beat is back.
+    Equivalent to: celery -A worker.app beat
+    """
+    from worker.broker import check_broker, find_broker
+
+    check_broker(find_broker(load_settings(), start=True))
+    from worker.beat import run_beat  # reads the settings at import
+
+    sys.stderr.write("beat is running; press Ctrl-C to stop it\n")
+    run_beat(_log_level())
+
+
+def up(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Photos and folders to tag.", metavar="PATH")
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Exit when the photos are tagged. No web page is served.")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            help="Port of the web page. (default: 8080, or the next free port)",
+            show_default=False,
+        ),
+    ] = None,
+    device: DeviceName = None,
+    batch_size: BatchSize = None,
+    write: WriteTo = "none",
+    gps: Gps = False,
+    description: Description = False,
+) -> None:
+    """Run all services on this machine: Redis unless one is configured, a worker, beat, and the web page.
+
+    Crashed processes are restarted. The web page is available on this machine only.
+
+    Example: tagger up ~/Pictures
+    """
+    from worker.broker import check_broker, find_broker
+
+    metadata = parse_metadata_options(write, gps=gps, description=description)
+    _check_options(paths, port, once=once, writes=metadata is not None)
+    _export_settings(device=device, batch_size=batch_size)
+    settings = load_settings()
+    page = None if once else _page_listener(port)
+    from tagger.enqueue.selection import select_paths
+
+    selection = select_paths(paths, (), ()) if paths else None
+    broker = find_broker(settings, start=True)
+    check_broker(broker)
+    session = open_session(settings, settle_jobs=True)
+    redis = "embedded" if broker.embedded else broker.redacted_url
+    console.info(f"Redis: {redis}; database: {session.database.redacted_url}")
+    raise typer.Exit(_supervise(session, selection, metadata, page, port, once=once))
+
+
+def _check_options(paths: list[Path] | None, port: int | None, *, once: bool, writes: bool) -> None:
+    if once and not paths:
+        raise typer.BadParameter("it needs photos to tag: tagger up FOLDER --once", param_hint="--once")
+    if writes and not paths:
+        text = "it needs photos to tag: tagger up FOLDER --write sidecar"
+        raise typer.BadParameter(text, param_hint="--write")
+    if once and port is not None:
+        raise typer.BadParameter("with --once, no web page is served", param_hint="--port")
+
+
+def _supervise(
+    session: Session,
+    selection: Selection | None,
+    metadata: MetadataOptions | None,
+    page: socket.socket | None,
+    port: int | None,
+    *,
+    once: bool,
+) -> int:
+    """Run the services, and follow the job over `selection`; returns the exit code."""
+    from tagger.cli.follow import follow
+    from tagger.cli.job_submission import submit_tag_job
+    from tagger.cli.output.summary import print_summary
+    from tagger.cli.supervisor import Supervisor
+    from tagger.database.tables import Priority
+
+    database, job = session.database, None
+    if selection:
+        job = submit_tag_job(session, selection, Priority.BULK, start_redis=True, write=metadata)
+    _stop_with_terminal()
+    code = console.DONE
+    with Supervisor(session.settings, page) as supervisor:
+        console.info(f"starting a worker; its log is {supervisor.worker.log}")
+        if page is not None:
+            _print_address(page, port)
+        if job is not None:
+            code = follow(database, job, on_poll=supervisor.check)
+            print_summary(database, job)
+        if not once:
+            where = "on the web page or " if page is not None else ""
+            console.info(f"running until Ctrl-C; you can start more jobs {where}from another terminal")
+        while not once:
+            supervisor.check()
+            time.sleep(POLL_S)
+    return code
+
+
+def _export_settings(**options: object) -> None:
+    """Set options as environment variables, so that child processes have them too."""
+    for name, value in options.items():
+        if value is not None:
+            os.environ[f"TAGGER_{name.upper()}"] = str(value)
+
+
+def _log_level() -> str:
+    return "info" if console.verbosity.level > 0 else "warning"
+
+
+def _page_listener(port: int | None) -> socket.socket | None:
+    """The socket of the web page; None, with a message, if it cannot be served. An explicit port must be available."""
+    from tagger.cli.commands.serve import HOST, PORT, check_extra, listen, listen_nearby
+
+    if port is not None:
+        check_extra()
+        return listen(HOST, port)
+    try:
+        check_extra()
+        return listen_nearby(HOST, PORT)
+    except TaggerError as error:
+        console.info(f"the web page is not served. {error}")
+        return None
+
+
+def _print_address(page: socket.socket, port: int | None) -> None:
+    from tagger.cli.commands.serve import PORT, address_of
+
+    host, actual_port = page.getsockname()
+    is_moved = port is None and actual_port != PORT
+    reason = f", because another program listens at port {PORT}" if is_moved else ""
+    console.info(f"the web page is at {address_of(host, actual_port)}{reason}")
+
+
+def _stop_with_terminal() -> None:
+    """Stop when the terminal is closed, unless the command was started with nohup."""
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))

@@ -1,0 +1,148 @@
+"""`tagger status` and `failures`: the progress of jobs, and the photos that failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli.options import (
+    FailureKinds,
+    FormatName,
+    JobNumber,
+    Json,
+    Print0,
+    parse_failure_kinds,
+    parse_format,
+    parse_refusal_kinds,
+)
+from tagger.cli.output import console
+from tagger.cli.output.formats import Format, write_json
+from tagger.cli.output.job_text import count_of, job_lines, overview_lines
+from tagger.cli.session import Session, open_session
+
+if TYPE_CHECKING:
+    from tagger.database.connection import Database
+    from tagger.ledger.progress import JobProgress
+
+JOBS_SHOWN = 20
+
+
+def status(
+    job: JobNumber = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="With JOB: follow the job until it ends. Without: refresh the overview until Ctrl-C.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show the progress of jobs, the workers, and the lengths of the queues.
+
+    Example: tagger status, tagger status --watch, tagger status 7 --watch
+    """
+    if watch and json and job is None:
+        raise typer.BadParameter("with --watch, it needs a JOB", param_hint="--json")
+    session = open_session(settle_jobs=True)
+    if job is not None:
+        _show_job(session.database, job, watch=watch, json=json)
+    elif watch:
+        from tagger.cli.output.watch import watch as watch_all
+
+        watch_all(*session)
+    else:
+        _show_overview(session, json=json)
+
+
+def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
+    from tagger.cli.follow import follow
+    from tagger.enqueue.documents import job_document
+
+    progress = _find_job(database, job)
+    if watch and not progress.is_over:
+        raise typer.Exit(follow(database, job, json=json))
+    if json:
+        write_json(job_document(progress))
+    else:
+        typer.echo("\n".join(job_lines(progress)))
+
+
+def _show_overview(session: Session, *, json: bool) -> None:
+    from tagger.enqueue.documents import job_document, worker_document
+    from tagger.ledger.progress import list_jobs, list_recent_jobs
+    from tagger.ledger.workers import list_workers
+    from worker.broker import find_broker, queue_depths
+
+    settings, database = session
+    workers = list_workers(database)
+    queues, problem = queue_depths(find_broker(settings, start=False))
+    if json:
+        write_json(
+            {
+                "jobs": [job_document(progress) for progress in list_jobs(database)],
+                "workers": [worker_document(worker) for worker in workers],
+                "queues": queues,
+            }
+        )
+    else:
+        typer.echo("\n".join(overview_lines(*list_recent_jobs(database, JOBS_SHOWN), workers, queues)))
+    if problem:
+        console.warning(problem)
+
+
+def failures(
+    job: JobNumber = None,
+    kind: FailureKinds = None,
+    format_: FormatName = None,
+    json: Json = False,
+    print0: Print0 = False,
+) -> None:
+    """List the photos that fail now: the kind of failure, what to do, and the number of attempts.
+
+    Photos that were tagged since are not listed. For a metadata job, list the photos that it did not write.
+
+    For example:
+
+    tagger failures 7
+
+    tagger failures --kind gone --format paths
+    """
+    from tagger.catalog.roots import list_roots
+    from tagger.cli.output.photos import write_failures
+    from tagger.database.tables import METADATA_KINDS
+    from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
+
+    output_format = parse_format(format_, json=json, print0=print0)
+    if output_format is Format.GEOJSON:
+        raise typer.BadParameter("failures have no position; use another format", param_hint="--format")
+    settings, database = open_session(settle_jobs=True)
+    is_write_job = job is not None and _find_job(database, job).kind in METADATA_KINDS
+    with database.read() as connection:
+        roots = {root.id: root for root in list_roots(connection, settings.roots)}
+    photos = (
+        unwritten_photos(database, job or 0, parse_refusal_kinds(kind))
+        if is_write_job
+        else failing_photos(database, FailureFilter(job, parse_failure_kinds(kind)))
+    )
+    with_paths = ((roots[photo.root_id].path_of(photo.path, photo.path_bytes), photo) for photo in photos)
+    count = write_failures(with_paths, output_format, end=b"\0" if print0 else b"\n")
+    if is_write_job:
+        console.info(f"{count_of(count, 'photo')} not written")
+    else:
+        console.info(
+            f"{count_of(count, 'photo')} {'fails' if count == 1 else 'fail'} now"
+            if count
+            else "no photo fails now"
+        )
+
+
+def _find_job(database: Database, job: int) -> JobProgress:
+    from tagger.errors import JobNotFound
+    from tagger.ledger.progress import list_jobs
+
+    jobs = list_jobs(database, job)
+    if not jobs:
+        raise JobNotFound(job=job)
+    return jobs[0]

@@ -1,0 +1,176 @@
+"""`tagger tag`, `predict`, `enqueue` and `forget`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tagger.cli.job_submission import (
+    create_tag_job,
+    finish_submission,
+    print_plan,
+    submit_tag_job,
+)
+from tagger.cli.local_jobs import finish_local_job, run_chained_write, run_local_job
+from tagger.cli.options import (
+    Again,
+    BatchSize,
+    Description,
+    DeviceName,
+    DryRun,
+    Exclude,
+    Gps,
+    Include,
+    Json,
+    ModelName,
+    Paths,
+    PriorityName,
+    Threshold,
+    TopK,
+    Wait,
+    WriteTo,
+    parse_metadata_options,
+    parse_priority,
+)
+from tagger.cli.output import console
+from tagger.cli.output.formats import printable, write_json
+from tagger.cli.output.job_text import count_of
+from tagger.cli.session import load_settings, open_session
+
+
+def tag(
+    paths: Paths,
+    top_k: TopK = None,
+    threshold: Threshold = None,
+    model: ModelName = None,
+    device: DeviceName = None,
+    batch_size: BatchSize = None,
+    again: Again = False,
+    write: WriteTo = "none",
+    gps: Gps = False,
+    description: Description = False,
+    include: Include = None,
+    exclude: Exclude = None,
+    dry_run: DryRun = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print the processor time of each stage.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Tag photos in this process, without workers or Redis.
+
+    The command prints one line for each photo and stores the tags in the database. It skips photos that are tagged
+    already, so you can interrupt it and run it again. It changes no photo unless you use --write, and
+    `tagger metadata undo` reverts what was written.
+
+    Example: tagger tag ~/Pictures, then: tagger landmarks
+    """
+    from tagger.database.tables import Priority, Runner
+    from tagger.enqueue.selection import select_paths
+    from tagger.ledger.progress import list_jobs
+
+    metadata = parse_metadata_options(write, gps=gps, description=description)
+    settings = load_settings(
+        top_k=top_k, threshold=threshold, model=model, device=device, batch_size=batch_size
+    )
+    selection = select_paths(paths, include or (), exclude or ())
+    if dry_run:
+        print_plan(settings, selection, reprocess=again, write=metadata)
+        return
+    session = open_session(settings, settle_jobs=True)
+    database = session.database
+    job = create_tag_job(
+        session, selection, Runner.LOCAL, Priority.INTERACTIVE, reprocess=again, write=metadata
+    )
+    times = run_local_job(database, settings, job, lines=not json)
+    if profile and times is not None:
+        from tagger.cli.output.summary import print_profile
+
+        print_profile(times, list_jobs(database, job)[0].done)
+    code = finish_local_job(database, job, json=json)
+    raise typer.Exit(run_chained_write(database, settings, job, lines=not json) or code)
+
+
+def predict(
+    files: Annotated[list[str], typer.Argument(help="Photos, or - for standard input.", metavar="FILE")],
+    top_k: TopK = None,
+    threshold: Threshold = None,
+    model: ModelName = None,
+    device: DeviceName = None,
+    json: Json = False,
+) -> None:
+    """Predict the landmarks in photos, and store nothing.
+
+    Example: tagger predict holiday.jpg, or: curl … | tagger predict -
+    """
+    from tagger.inference.devices import quiet_threads
+
+    quiet_threads()
+    from tagger.cli.output.predictions import print_predictions
+
+    settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device, batch_size=1)
+    failed = print_predictions(files, settings, json=json)
+    raise typer.Exit(console.SOME_PHOTOS_FAILED if failed else console.DONE)
+
+
+def enqueue(
+    paths: Paths,
+    priority: PriorityName = "bulk",
+    top_k: TopK = None,
+    threshold: Threshold = None,
+    model: ModelName = None,
+    again: Again = False,
+    write: WriteTo = "none",
+    gps: Gps = False,
+    description: Description = False,
+    include: Include = None,
+    exclude: Exclude = None,
+    wait: Wait = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Record photos as a job for the workers, and print the number of the job.
+
+    The command stores the job in the database before it sends messages. If Redis or the workers are unavailable,
+    the job starts when they are back.
+
+    Example: tagger enqueue ~/Pictures --wait (while tagger worker runs in another terminal)
+    """
+    from tagger.enqueue.selection import select_paths
+
+    job_priority = parse_priority(priority)
+    metadata = parse_metadata_options(write, gps=gps, description=description)
+    settings = load_settings(top_k=top_k, threshold=threshold, model=model)
+    selection = select_paths(paths, include or (), exclude or ())
+    if dry_run:
+        print_plan(settings, selection, reprocess=again, write=metadata)
+        return
+    session = open_session(settings, settle_jobs=True)
+    job = submit_tag_job(session, selection, job_priority, reprocess=again, write=metadata, start_redis=wait)
+    finish_submission(session.database, job, wait=wait, json=json)
+
+
+def forget(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Photos or folders. The files may be deleted already.", metavar="PATH"),
+    ],
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Remove photos from the database. The files stay.
+
+    Example: tagger forget ~/Pictures/Screenshots
+    """
+    from tagger.catalog.removal import forget_path
+
+    settings, database = open_session(settle_jobs=True)
+    counts = {str(path): forget_path(database, path, settings.roots, dry_run=dry_run) for path in paths}
+    if json:
+        write_json({"forgotten": sum(counts.values()), "paths": counts, "dry_run": dry_run})
+        return
+    for path, count in counts.items():
+        verb = "would be forgotten" if dry_run else "forgotten"
+        typer.echo(f"{printable(path)}: {count_of(count, 'photo')} {verb}")

@@ -1,0 +1,167 @@
+"""`tagger verdicts …`: list, export and import verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tagger.cli.options import (
+    Country,
+    DryRun,
+    FormatName,
+    Json,
+    LandmarkName,
+    NearPosition,
+    RadiusKm,
+    TakenAfter,
+    TakenBefore,
+    Under,
+    parse_format,
+    query_usage,
+)
+from tagger.cli.output import console
+from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_seekable
+from tagger.cli.output.formats import Format, printable, write_documents, write_json
+from tagger.cli.output.job_text import count_of
+from tagger.cli.session import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tagger.verdicts import ImportedVerdicts, VerdictKind
+
+verdicts_app = typer.Typer(help="List verdicts, and copy them to another database.", no_args_is_help=True)
+
+EXPORT_COLUMNS = ("digest", "landmark", "verdict", "by", "at", "path")
+
+VerdictKindName = Annotated[
+    str | None, typer.Option("--verdict", help="Only confirmed or only rejected.", metavar="VERDICT")
+]
+VerdictsFile = Annotated[Path, typer.Argument(help="A file, or - for a pipe.", metavar="FILE|-")]
+
+
+@verdicts_app.command("list")
+def list_(
+    landmark: LandmarkName = None,
+    country: Country = None,
+    near: NearPosition = None,
+    radius_km: RadiusKm = None,
+    under: Under = None,
+    taken_after: TakenAfter = None,
+    taken_before: TakenBefore = None,
+    verdict: VerdictKindName = None,
+    by: Annotated[str | None, typer.Option("--by", help="Verdicts of this author.")] = None,
+    format_: FormatName = None,
+    json: Json = False,
+) -> None:
+    """List verdicts. Copies of a photo share a verdict, which is listed once, with the path of one copy.
+
+    Example: tagger verdicts list --verdict rejected --under ~/Pictures/Berlin
+    """
+    from tagger.query import parse_query
+    from tagger.verdicts import VerdictFilter, list_verdicts
+    from tagger.verdicts.documents import VERDICT_COLUMNS, verdict_document
+
+    output_format = parse_format(format_, json=json)
+    if output_format in {Format.PATHS, Format.GEOJSON}:
+        raise typer.BadParameter("use table, json, ndjson or csv", param_hint="--format")
+    with query_usage():
+        photos = parse_query(
+            landmark=landmark,
+            country=country,
+            near=near,
+            radius_km=radius_km,
+            under=under or (),
+            taken_after=taken_after,
+            taken_before=taken_before,
+        )
+    filters = VerdictFilter(_parse_kind(verdict), by, photos)
+    settings, database = open_session()
+    verdicts = list_verdicts(database, filters, settings.roots)
+    if not write_documents(VERDICT_COLUMNS, map(verdict_document, verdicts), output_format):
+        console.info("no verdict matches; to give one, run: tagger confirm PHOTO LANDMARK")
+
+
+@verdicts_app.command("export")
+def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
+    """Export all verdicts as JSON, with the digests of images and the slugs of landmarks.
+
+    Any other database can import the file.
+
+    Example: tagger verdicts export verdicts.json
+    """
+    from tagger.query.documents import json_list_parts
+    from tagger.verdicts import VerdictFilter, list_verdicts
+
+    settings, database = open_session()
+    count = 0
+
+    def documents() -> Iterator[dict[str, Any]]:
+        nonlocal count
+        for verdict in list_verdicts(database, VerdictFilter(), settings.roots):
+            count += 1
+            yield {column: getattr(verdict, column) for column in EXPORT_COLUMNS}
+
+    with open_output(file, force=force) as out:
+        out.writelines(json_list_parts(documents()))
+    console.info(f"{count_of(count, 'verdict')} exported")
+
+
+@verdicts_app.command("import")
+def import_(file: VerdictsFile = STREAM, dry_run: DryRun = False, json: Json = False) -> None:
+    """Import verdicts from another database. Photos are matched by digest; the newer of two verdicts applies.
+
+    Verdicts on unknown photos are kept and apply once such a photo is added.
+
+    Example: tagger verdicts import verdicts.json --dry-run
+    """
+    from tagger.verdicts import import_verdicts, read_entries
+
+    database = open_session().database
+    name = display_name(file)
+    with open_seekable(file) as source:
+        for _ in read_entries(source, name):
+            pass  # check the whole file before the first verdict is imported
+        source.seek(0)
+        report = import_verdicts(database, read_entries(source, name), dry_run=dry_run)
+    if json:
+        write_json({**vars(report), "dry_run": dry_run})
+    else:
+        _print_report(report, dry_run=dry_run)
+
+
+def _print_report(report: ImportedVerdicts, *, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    typer.echo(
+        f"{report.added} {would}added, {report.replaced} {would}replaced by a newer verdict, "
+        f"{report.older} older than the verdict here, {report.unchanged} unchanged"
+    )
+    if report.unknown_images:
+        paths = ", ".join(printable(path) for path in report.unknown_paths)
+        more = (
+            f" and {report.unknown_images - len(report.unknown_paths)} more"
+            if report.unknown_images > len(report.unknown_paths)
+            else ""
+        )
+        console.info(
+            f"{count_of(report.unknown_images, 'verdict')} on unknown photos {would}kept until such a photo is added; "
+            f"paths in the other database: {paths}{more}"
+        )
+    if report.unknown_landmarks:
+        names = ", ".join(
+            f"{printable(slug)} ({count})" for slug, count in report.unknown_landmarks.most_common()
+        )
+        console.warning(
+            f"{count_of(report.unknown_landmarks.total(), 'verdict')} skipped, because no registered model has the landmark: "
+            f"{names}. Register such a model with `tagger model add FILE`, then import again"
+        )
+
+
+def _parse_kind(name: str | None) -> VerdictKind | None:
+    from tagger.verdicts import VerdictKind
+
+    if name is not None and name not in set(VerdictKind):
+        raise typer.BadParameter("use confirmed or rejected", param_hint="--verdict")
+    return None if name is None else VerdictKind(name)

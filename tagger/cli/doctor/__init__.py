@@ -1,0 +1,1 @@
+"""The checks of `tagger doctor`. They are read-only and suggest a remedy."""

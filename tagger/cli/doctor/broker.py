@@ -1,0 +1,191 @@
+"""Checks of Redis: connection, eviction, persistence, memory, dead letters and queued messages."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.ledger.health import waiting_chunks
+from worker.broker import find_broker
+from worker.celery_config import QUEUES
+from worker.dead_letters import DEAD_LETTERS
+from worker.embedded_redis import server_program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tagger.cli.doctor.findings import Finding
+    from tagger.database.connection import Database
+    from tagger.settings import Settings
+
+MEMORY_NOTE = 0.8
+"""Share of the memory limit of Redis."""
+ABSENT_LIST = "tagger.doctor"
+"""A list that never exists: LPUSHX needs the same permissions and memory as a message, but writes nothing."""
+UNACKED = "unacked"
+"""The hash in which Celery's transport stores messages that workers have not acknowledged."""
+PEEKED = 10
+"""Messages read at each end of a queue, without removing them."""
+
+
+class RedisChecks:
+    """Checks one Redis. If it does not answer, the other checks are skipped."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._broker = find_broker(settings, start=False)
+
+    def run(self, database: Database | None) -> Iterator[Finding]:
+        try:
+            with self._broker.client() as client:
+                began = time.monotonic()
+                client.ping()
+                answer_ms = (time.monotonic() - began) * 1000
+                facts: dict[str, Any] = dict(client.info())
+                yield self._described(facts, answer_ms)
+                yield self._check_eviction(facts)
+                yield self._check_persistence(facts)
+                yield self._check_room(client, facts)
+                yield self._check_refused(client)
+                yield from self._check_messages(client, database)
+        except (redis.RedisError, OSError) as error:
+            yield self._away(str(error).rstrip("."))
+        except ValueError:  # invalid URL; the error may contain part of a password
+            yield wrong(
+                "redis", "TAGGER_REDIS_URL is not a URL", "export TAGGER_REDIS_URL=redis://HOST:6379/0"
+            )
+
+    def _described(self, facts: dict[str, Any], answer_ms: float) -> Finding:
+        name = "the embedded Redis" if self._broker.embedded else self._broker.redacted_url
+        return ok("redis", f"{name} answers in {answer_ms:.1f} ms, version {facts['redis_version']}")
+
+    def _away(self, reason: str) -> Finding:
+        if not self._broker.embedded:
+            found = f"Redis at {self._broker.redacted_url} does not answer: {reason}"
+            return wrong(
+                "redis",
+                found,
+                f"start it or correct TAGGER_REDIS_URL, until this answers: {self._cli('ping')}",
+            )
+        if server_program() is None:
+            found = "no Redis is configured, and the extra `embedded` is not installed"
+            return note("redis", found, "export TAGGER_REDIS_URL=redis://HOST:6379/0")
+        return ok("redis", "the embedded Redis is not running; it starts when it is needed")
+
+    def _check_eviction(self, facts: dict[str, Any]) -> Finding:
+        policy, limit = facts.get("maxmemory_policy", "noeviction"), int(facts.get("maxmemory", 0))
+        if policy == "noeviction":
+            return ok("redis eviction", "noeviction: a full Redis refuses new messages and keeps the others")
+        remedy = self._cli("config set maxmemory-policy noeviction") + " (and in redis.conf)"
+        found = f"maxmemory-policy is {policy}: a full Redis drops messages"
+        if limit:
+            return wrong("redis eviction", f"{found}, and its memory is limited to {_mb(limit)}", remedy)
+        return note("redis eviction", f"{found}; its memory has no limit so far", remedy)
+
+    def _check_persistence(self, facts: dict[str, Any]) -> Finding:
+        if facts.get("loading"):
+            return note("redis persistence", "it is still loading its data", "wait")
+        if facts.get("aof_enabled") and facts.get("aof_last_write_status", "ok") != "ok":
+            found = "it could not write its append-only file: the disk is full or broken"
+            return wrong("redis persistence", found, "df -h (on the machine that runs Redis)")
+        if facts.get("aof_enabled"):
+            return ok("redis persistence", "appendonly is on: messages survive a restart")
+        found = "appendonly is off: a restart loses the messages, and workers send them again"
+        return note(
+            "redis persistence", found, self._cli("config set appendonly yes") + " (and in redis.conf)"
+        )
+
+    def _check_room(self, client: redis.Redis, facts: dict[str, Any]) -> Finding:
+        used, limit = int(facts.get("used_memory", 0)), int(facts.get("maxmemory", 0))
+        room = f"{_mb(used)} of {_mb(limit)} in use" if limit else f"{_mb(used)} in use, no limit"
+        more = self._cli("config set maxmemory 0") + ", or a larger limit"
+        try:
+            client.lpushx(ABSENT_LIST, "x")
+        except redis.ResponseError as error:
+            return wrong(
+                "redis memory", f"it refuses messages: {error} ({room})", more if limit else self._cli("info")
+            )
+        if limit and used > MEMORY_NOTE * limit:
+            return note("redis memory", f"it is nearly full: {room}", more)
+        return ok("redis memory", f"it accepts messages; {room}")
+
+    def _check_refused(self, client: redis.Redis) -> Finding:
+        count = _length(client, DEAD_LETTERS)
+        if not count:
+            return ok("dead letters", "none")
+        found = f"{count} messages were invalid ({_reason(client.lindex(DEAD_LETTERS, -1))}): does another version of tagger use this Redis?"
+        list_command, delete_command = (
+            self._cli(f"lrange {DEAD_LETTERS} 0 -1"),
+            self._cli(f"del {DEAD_LETTERS}"),
+        )
+        return note("dead letters", found, f"list them: {list_command}; delete them: {delete_command}")
+
+    def _check_messages(self, client: redis.Redis, database: Database | None) -> Iterator[Finding]:
+        depths = {priority.value: _length(client, queue) for priority, queue in QUEUES.items()}
+        unacked, queued = int(str(client.hlen(UNACKED))), sum(depths.values())
+        shown = ", ".join(f"{name} {depth}" for name, depth in depths.items())
+        shown = f"queued: {shown}; unacknowledged: {unacked}"
+        if database is None:
+            yield ok("messages", shown)
+            return
+        if any(ledger != database.ledger_id for ledger in _ledgers(client)):
+            found = f"this Redis contains messages of another database than {database.redacted_url} ({shown})"
+            remedy = "use a separate Redis for each database: TAGGER_REDIS_URL=redis://HOST:6379/1"
+            yield wrong("messages", found, remedy)
+            return
+        waiting = waiting_chunks(database)
+        if waiting.unsent:
+            yield note("messages", f"{waiting.unsent} not sent yet; {shown}", "tagger worker (it sends them)")
+        elif waiting.sent > queued + unacked:
+            lost = waiting.sent - queued - unacked
+            yield note("messages", f"{lost} lost; {shown}", "tagger worker (it sends them again)")
+        elif queued > waiting.count:
+            surplus = queued - waiting.count
+            yield note("messages", f"{surplus} duplicates, which are harmless; {shown}")
+        else:
+            yield ok("messages", shown)
+
+    def _cli(self, words: str) -> str:
+        """Return a redis-cli command for this Redis, without its password."""
+        address, program = self._broker.redacted_url, server_program()
+        if not address.startswith("redis+socket://"):
+            return f"redis-cli -u {address} {words}"
+        client = program.with_name("redis-cli") if self._broker.embedded and program else "redis-cli"
+        return f"{client} -s {address.removeprefix('redis+socket://')} {words}"
+
+
+def _length(client: redis.Redis, name: str) -> int:
+    return int(str(client.llen(name)))
+
+
+def _ledgers(client: redis.Redis) -> set[str]:
+    """The ids of the databases of the messages at both ends of the queues."""
+    raw: list[Any] = []
+    for queue in QUEUES.values():
+        for first, last in ((0, PEEKED - 1), (-PEEKED, -1)):
+            raw += list(client.lrange(queue, first, last))
+    return {ledger for message in raw if (ledger := _ledger(message)) is not None}
+
+
+def _ledger(message: bytes) -> str | None:
+    """Return None if it is not a message of tagger; a worker moves it to the dead letters."""
+    try:
+        args, *_ = json.loads(base64.b64decode(json.loads(message)["body"]))
+        return str(args[0]["ledger"])
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _reason(kept: object) -> str:
+    try:
+        return str(json.loads(kept)["reason"])[:200]  # type: ignore[arg-type]
+    except (ValueError, LookupError, TypeError):
+        return "reason unknown"
+
+
+def _mb(count: int) -> str:
+    return f"{count / 2**20:.1f} MB"

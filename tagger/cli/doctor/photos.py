@@ -1,0 +1,109 @@
+"""Checks of the photos: whether the folders of the roots are available, and which photos fail."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from tagger.catalog.roots import count_root_photos, list_roots
+from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.enqueue.retry import count_failures
+from tagger.errors import FailureKind
+from tagger.ledger.failures import FailureFilter
+from tagger.photos.mounts import MountState, check_mount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tagger.catalog.roots import Root, RootPaths
+    from tagger.cli.doctor.findings import Finding
+    from tagger.database.connection import Database
+
+PARALLEL_CHECKS = 16
+"""Roots checked at a time, because a dead share blocks its check."""
+ROOTS_SHOWN = 10
+TRANSIENT_KINDS = (
+    FailureKind.GONE,
+    FailureKind.UNREADABLE,
+    FailureKind.TIMED_OUT,
+    FailureKind.CRASHED,
+    FailureKind.INTERNAL,
+)
+"""Kinds of failure that can disappear without a change of the photo."""
+
+
+def check_roots(database: Database, root_paths: RootPaths) -> Iterator[Finding]:
+    with database.read() as connection:
+        roots = list_roots(connection, root_paths)
+    yield from _check_root_setting(root_paths, [root.name for root in roots])
+    problems = _find_root_problems(database, roots)
+    yield from problems[:ROOTS_SHOWN]
+    if len(problems) > ROOTS_SHOWN:
+        yield wrong(
+            "roots", f"{len(problems) - ROOTS_SHOWN} more roots have problems", "tagger doctor --json"
+        )
+    if not problems:
+        names = ", ".join(root.name for root in roots[:ROOTS_SHOWN])
+        yield ok("roots", f"{names}: available" if roots else "none yet")
+
+
+def check_failures(database: Database) -> Iterator[Finding]:
+    counts = count_failures(database, FailureFilter())
+    if not counts:
+        yield ok("failing photos", "none")
+        return
+    transient = {kind: count for kind, count in counts.items() if kind in TRANSIENT_KINDS}
+    permanent = {kind: count for kind, count in counts.items() if kind not in TRANSIENT_KINDS}
+    if transient:
+        kinds = " ".join(f"--kind {kind}" for kind in transient)
+        found = f"{_list_counts(transient)}; the cause may be gone"
+        yield note("failing photos", found, f"tagger retry {kinds}")
+    if permanent:
+        found = f"{_list_counts(permanent)}; they fail until the files change"
+        yield note("failing photos", found, "tagger failures")
+
+
+def _check_root_setting(root_paths: RootPaths, names: Sequence[str]) -> Iterator[Finding]:
+    for name in root_paths:
+        if names and name not in names:
+            close = get_close_matches(name, names, n=1)
+            found = f"TAGGER_ROOTS names {name}, which is not a root; the roots are {', '.join(names[:ROOTS_SHOWN])}"
+            yield note("roots", found, f"rename it to {close[0]}" if close else "remove it from TAGGER_ROOTS")
+
+
+def _find_root_problems(database: Database, roots: Sequence[Root]) -> list[Finding]:
+    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
+        mounts = list(pool.map(check_mount, (root.folder for root in roots)))
+    findings = (_check_root(database, root, mount) for root, mount in zip(roots, mounts, strict=True))
+    return [finding for finding in findings if finding is not None]
+
+
+def _check_root(database: Database, root: Root, mount: MountState) -> Finding | None:
+    if mount is MountState.FILLED:
+        return None
+    if mount is MountState.SILENT:
+        found = f"{root.folder} does not answer; its share seems to be dead"
+        return wrong("roots", found, f"umount -l {root.folder}, then mount it again")
+    if root.folder.exists() and not os.access(root.folder, os.R_OK | os.X_OK):
+        found = f"the current user cannot read {root.folder}"
+        return wrong("roots", found, f"sudo chmod -R a+rX {root.folder}")
+    return _check_missing_root(database, root)
+
+
+def _check_missing_root(database: Database, root: Root) -> Finding | None:
+    """An empty folder is a problem only if the database has photos in it."""
+    with database.read() as connection:
+        count = count_root_photos(connection, root)
+    if not count:
+        return None
+    found = f"{root.folder} is missing or empty, but the database has {count} photos in it"
+    mapping = f'TAGGER_ROOTS=\'{{"{root.name}": "/new/location"}}\''
+    return wrong(
+        "roots", found, f"mount it; or set {mapping}; or, if it is deleted: tagger forget {root.folder}"
+    )
+
+
+def _list_counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())

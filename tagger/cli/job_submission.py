@@ -1,0 +1,131 @@
+"""Record jobs and send them to the workers, with progress and messages for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from tagger.cli.output import console
+from tagger.cli.output.formats import printable, write_json
+from tagger.cli.output.job_text import count_of
+from tagger.cli.output.progress import ProgressLine
+from tagger.cli.session import Session, open_session
+
+if TYPE_CHECKING:
+    from tagger.database.connection import Database
+    from tagger.database.tables import Priority, Runner
+    from tagger.enqueue.metadata_options import MetadataOptions
+    from tagger.enqueue.selection import Selection
+    from tagger.settings import Settings
+    from worker.broker import Broker
+
+
+def submit_tag_job(
+    session: Session,
+    selection: Selection,
+    priority: Priority,
+    *,
+    reprocess: bool = False,
+    write: MetadataOptions | None = None,
+    start_redis: bool,
+) -> int:
+    """Record a tagging job for the workers and send its messages; returns its number."""
+    from tagger.database.tables import Runner
+    from worker.broker import find_broker
+
+    settings, database = session
+    broker = find_broker(settings, start=start_redis)
+    job = create_tag_job(session, selection, Runner.WORKERS, priority, reprocess=reprocess, write=write)
+    send_messages(database, broker, job)
+    return job
+
+
+def create_tag_job(
+    session: Session,
+    selection: Selection,
+    runner: Runner,
+    priority: Priority,
+    *,
+    reprocess: bool = False,
+    write: MetadataOptions | None = None,
+) -> int:
+    """Record a tagging job and scan its folders; returns its number. Prints what could not be scanned."""
+    from tagger.enqueue.tag_jobs import record_tag_job, tag_job
+
+    settings, database = session
+    new = tag_job(
+        database, settings, selection, runner=runner, priority=priority, reprocess=reprocess, write=write
+    )
+    with ProgressLine("scanning folders") as line:
+        job, report = record_tag_job(
+            database,
+            new,
+            selection,
+            settings.roots,
+            lambda count: line.show("scanning folders", count, None),
+        )
+    for problem in report.problems:
+        console.warning(f"{printable(str(problem.path))}: {problem.text}")
+    if not report.found:
+        console.warning("no photos were found there")
+    return job
+
+
+def send_messages(database: Database, broker: Broker, job: int) -> None:
+    """Send the messages of a recorded job; print a warning if they cannot be sent now."""
+    from worker.producer import try_publish
+
+    problem = try_publish(database, broker, job)
+    if problem:
+        console.warning(f"{problem} Job {job} is recorded; a worker sends it when Redis is available.")
+
+
+def finish_submission(database: Database, job: int, *, wait: bool, json: bool) -> None:
+    """Print the job's number; with `wait`, follow the job until it ends, and exit with its exit code."""
+    from tagger.cli.follow import follow
+
+    if not json:
+        typer.echo(job)
+    if wait:
+        raise typer.Exit(follow(database, job, json=json, wait_for_worker=True))
+    _print_submission(database, job, json=json)
+
+
+def _print_submission(database: Database, job: int, *, json: bool) -> None:
+    from tagger.enqueue.documents import job_document
+    from tagger.ledger.jobs import has_write_option
+    from tagger.ledger.progress import list_jobs
+    from tagger.ledger.workers import list_workers
+
+    progress = list_jobs(database, job)[0]
+    if json:
+        write_json(job_document(progress))
+    skipped = f", {progress.skipped} of them skipped as classified already" if progress.skipped else ""
+    then = "; then the tags are written to metadata" if has_write_option(database, job) else ""
+    console.info(
+        f"job {job}: {count_of(progress.total, 'photo')}{skipped}{then}. Follow it with: tagger status {job} --watch"
+    )
+    if not progress.is_over and not list_workers(database):
+        console.info("no worker is running; start one with: tagger worker (or all services with: tagger up)")
+
+
+def print_plan(
+    settings: Settings, selection: Selection, *, reprocess: bool, write: MetadataOptions | None
+) -> None:
+    """Print how many photos a tagging job would classify, without recording it."""
+    from tagger.enqueue.inference_options import inference_options
+    from tagger.enqueue.scan import preview_scan
+    from tagger.enqueue.selection import check_roots
+
+    database = open_session(settings, settle_jobs=True).database
+    check_roots(database, selection, settings.roots)
+    options = inference_options(database, settings, reprocess=reprocess)
+    total, classified = preview_scan(database, selection, options, settings.roots)
+    skipped = f", {classified} skipped as classified already" if classified else ""
+    typer.echo(f"{count_of(total - classified, 'photo')} would be classified{skipped}; nothing was recorded")
+    if write is not None:
+        console.info(
+            "then their tags would be written to metadata. To see each change for photos that are tagged already, "
+            f"run: tagger metadata write --to {write.to} --dry-run"
+        )

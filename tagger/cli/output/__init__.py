@@ -1,0 +1,1 @@
+"""How results, progress and messages are printed."""

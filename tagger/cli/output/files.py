@@ -1,0 +1,99 @@
+"""Files that commands write and read, and `-` for standard input and output.
+
+An output file appears complete or not at all, and replaces an existing file only with --force.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, BinaryIO, cast
+
+import typer
+
+from tagger.errors import FileExists
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Iterator
+
+STREAM = Path("-")
+GZIP_LEVEL = 5
+_GZIP_MAGIC = b"\x1f\x8b"
+
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
+
+
+@contextmanager
+def open_output(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
+    """Open a file for writing, or stdout for `-`. The file appears at the end, if no error occurs; .gz compresses it.
+
+    Raises:
+        FileExists: the file exists, and `force` is not set.
+    """
+    if path == STREAM:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    _check_absent(path, force=force)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("xb") as file:
+            with _compressed(file, path) as inner:
+                yield inner
+            file.flush()
+            os.fsync(file.fileno())
+        _check_absent(path, force=force)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_absent(path: Path, *, force: bool) -> None:
+    if os.path.lexists(path) and not force:
+        raise FileExists(path=path)
+
+
+@contextmanager
+def _compressed(file: BinaryIO, path: Path) -> Iterator[IO[bytes]]:
+    if path.suffix != ".gz":
+        yield file
+        return
+    # Without name and time in the header, the same content gives the same file.
+    with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as packed:
+        yield cast("IO[bytes]", packed)
+
+
+@contextmanager
+def open_stream(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, or stdin for `-`, to read it once. gzip is decompressed."""
+    if path == STREAM:
+        yield _decompressed(cast("io.BufferedReader", sys.stdin.buffer))
+        return
+    with path.open("rb") as file:
+        yield _decompressed(file)
+
+
+@contextmanager
+def open_seekable(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, or a temporary copy of stdin for `-`, to read it several times. gzip is decompressed."""
+    with tempfile.TemporaryFile() if path == STREAM else path.open("rb") as file:
+        if path == STREAM:
+            for part in iter(lambda: sys.stdin.buffer.read(1 << 20), b""):
+                file.write(part)
+            file.seek(0)
+        yield _decompressed(cast("io.BufferedReader", file))
+
+
+def _decompressed(file: io.BufferedReader) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if file.peek(2)[:2] == _GZIP_MAGIC else file
+
+
+def display_name(path: Path) -> str:
+    """The name of the file in messages."""
+    return "stdin" if path == STREAM else str(path)

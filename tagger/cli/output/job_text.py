@@ -1,0 +1,104 @@
+"""Jobs as text: one line of counts for a job, and a table of jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tagger.cli.output.job_rate import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tagger.ledger.progress import JobProgress
+    from tagger.ledger.workers import WorkerStatus
+
+WRITE_JOBS_SHOWN = 3
+
+
+def count_of(number: int, noun: str) -> str:
+    """`1 photo`, `2 photos`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def job_summary(progress: JobProgress) -> str:
+    """The state and the counts of a job in one line."""
+    from tagger.database.tables import METADATA_KINDS
+
+    if progress.kind in METADATA_KINDS:
+        parts = [f"{progress.written} written", f"{progress.unchanged} unchanged"]
+        parts += [f"{progress.refused} refused"] if progress.refused else []
+        parts += [f"{progress.skipped} skipped"] if progress.skipped else []
+    else:
+        parts = [f"{progress.tagged} tagged", f"{progress.unknown} unknown", f"{progress.skipped} skipped"]
+    parts += [f"{progress.failed} failed"] if progress.failed else []
+    parts += [f"{progress.cancelled} cancelled"] if progress.cancelled else []
+    rate = f", {progress.photos_per_second:.1f} photos/s" if progress.photos_per_second else ""
+    action = {"write": ", metadata written", "undo": ", metadata undone"}.get(progress.kind, "")
+    photos = count_of(progress.total, "photo")
+    return f"job {progress.job} {progress.state}{action}: {photos}: {', '.join(parts)}{rate}"
+
+
+def job_lines(progress: JobProgress) -> list[str]:
+    """Everything about one job: its counts, model, runner, related jobs and note."""
+    remainder = ""
+    if not progress.is_over:
+        eta = f", about {duration(progress.eta_seconds)} left" if progress.eta_seconds else ""
+        remainder = f"; {progress.running} running, {progress.queued} queued{eta}"
+    lines = [
+        job_summary(progress) + remainder,
+        f"  model {progress.model}, {progress.priority}, runner {progress.runner}{_relation(progress)}",
+    ]
+    return [*lines, f"  {progress.note}"] if progress.note else lines
+
+
+def _relation(progress: JobProgress) -> str:
+    if progress.parent:
+        relation = "a retry" if progress.kind == "retry" else "writes the tags"
+        return f", {relation} of job {progress.parent}"
+    return f", its tags are written by job {progress.write_job}" if progress.write_job else ""
+
+
+def overview_lines(
+    jobs: Sequence[JobProgress],
+    older_count: int,
+    workers: Sequence[WorkerStatus],
+    queues: Mapping[str, int | None],
+) -> list[str]:
+    """The latest jobs as a table, the workers and the queues."""
+    lines = [*(_table(jobs) if jobs else ()), *_notes(jobs)]
+    if older_count:
+        lines.append(
+            f"… and {count_of(older_count, 'older job')}, finished; list all with: tagger status --json"
+        )
+    names = ", ".join(f"{worker.name} ({worker.device}, {worker.chunks} chunks)" for worker in workers)
+    depths = [f"{name} {depth}" for name, depth in queues.items() if depth is not None]
+    lines.append(f"workers: {names or 'none'}")
+    lines.append(f"queued messages: {', '.join(depths) or 'Redis is not running; a worker starts it'}")
+    return lines
+
+
+def _table(jobs: Sequence[JobProgress]) -> list[str]:
+    """Columns of plain text that fit 80 columns."""
+    names = ["job", "state", "total", "done", "tagged", "unknown", "skipped", "failed", "photos/s", "ETA"]
+    rows = [names, *(_cells(job) for job in jobs)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(_aligned, range(len(row)), row, widths)) for row in rows]
+
+
+def _aligned(column: int, cell: str, width: int) -> str:
+    return cell.ljust(width) if column == 1 else cell.rjust(width)
+
+
+def _cells(job: JobProgress) -> list[str]:
+    numbers = (job.total, job.done, job.tagged, job.unknown, job.skipped, job.failed)
+    rate = f"{job.photos_per_second:.1f}" if job.photos_per_second else "-"
+    eta = duration(job.eta_seconds) if job.eta_seconds and job.running else "-"
+    return [str(job.job), job.state, *map(str, numbers), rate, eta]
+
+
+def _notes(jobs: Sequence[JobProgress]) -> list[str]:
+    if not jobs:
+        return ["there are no jobs; start one with: tagger tag FOLDER"]
+    write_jobs = [job for job in jobs if job.written or job.unchanged or job.refused]
+    summaries = [job_summary(job) for job in write_jobs[:WRITE_JOBS_SHOWN]]
+    return [*summaries, *(f"job {job.job}: {job.note}" for job in jobs if job.note and not job.is_over)]

@@ -1,0 +1,61 @@
+"""The text of `tagger show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from tagger.cli.output.formats import printable, write_table
+
+if TYPE_CHECKING:
+    from tagger.query.details import LastJob, MetadataWrite, PhotoDetails, Verdict
+    from tagger.query.tagged_photos import Tag
+
+
+def print_details(details: PhotoDetails) -> None:
+    photo = details.photo
+    size = f"{photo.width} x {photo.height} pixels" if photo.width else None
+    classified = f"{details.classified_at:%Y-%m-%d %H:%M} UTC by {details.model}" if details.model else None
+    facts: list[tuple[str, object]] = [
+        ("photo", printable(photo.path)),
+        ("outcome", photo.outcome or "not classified"),
+        ("size", size),
+        ("taken", photo.taken_at),
+        ("classified", classified),
+        ("threshold", details.threshold),
+        ("last job", details.job and _job(details.job)),
+        ("fails", details.failure and f"{details.failure.kind}: {details.failure.text}"),
+        ("gone since", details.gone_since),
+        *(("written", _metadata(write)) for write in details.metadata),
+        *(("copy", printable(copy)) for copy in details.copies),
+        *(("verdict", _verdict(verdict)) for verdict in details.verdicts),
+    ]
+    for name, value in facts:
+        if value is not None:
+            typer.echo(f"{name + ':':<12}{value}")
+    rows = ([tag.rank, tag.name, _score(tag.score), _state(tag)] for tag in photo.tags)
+    write_table(("Rank", "Landmark", "Score", ""), rows, flexible=1)
+
+
+def _metadata(write: MetadataWrite) -> str:
+    target = "to the photo" if write.target == "embed" else f"to {printable(write.file)}"
+    job = f" by job {write.job}" if write.job else ""
+    return f"{', '.join(write.landmarks)} {target}, {write.written_at:%Y-%m-%d}{job}"
+
+
+def _verdict(verdict: Verdict) -> str:
+    by = f" by {printable(verdict.given_by)}" if verdict.given_by else ""
+    return f"{verdict.name} {verdict.verdict}{by}, {verdict.given_at:%Y-%m-%d}"
+
+
+def _job(job: LastJob) -> str:
+    return f"{job.job}, {job.outcome}" + (f": {job.reason}" if job.reason else "")
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None else f"{score:.1%}"
+
+
+def _state(tag: Tag) -> str:
+    return tag.verdict or ("accepted" if tag.accepted else "")

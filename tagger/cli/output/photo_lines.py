@@ -1,0 +1,107 @@
+"""A line of text for each stored photo; control characters in file names are escaped."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Self
+
+import typer
+
+from tagger.catalog.registered_models import model_by_id
+from tagger.catalog.roots import Root, list_roots
+from tagger.cli.output.formats import printable
+from tagger.cli.output.progress import ProgressLine
+from tagger.database.connection import Database
+from tagger.database.tables import METADATA_KINDS, Outcome
+from tagger.inference.predictions import Prediction
+from tagger.ledger.chunks import ItemOutcome
+from tagger.ledger.jobs import job_kind, job_model_id
+from tagger.ledger.progress import list_jobs
+from tagger.photos import path_from_text
+from tagger.pipeline.results import Classified, MetadataOutcome, Result
+from tagger.processing.claimed_chunk import StoredBatch, StoredPhoto
+from tagger.settings import Settings
+
+
+class StoredPrinter:
+    """Prints a line for each stored photo, if `lines` is set, and shows the progress of the job."""
+
+    def __init__(self, database: Database, settings: Settings, job: int, *, lines: bool) -> None:
+        progress = list_jobs(database, job)[0]
+        labels = model_by_id(database, job_model_id(database, job)).manifest.labels
+        self._names = [label.name for label in labels]
+        self._lines = lines
+        self._lock = threading.Lock()
+        self._database, self._root_paths = database, settings.roots
+        self._roots: dict[int, Root] = {}
+        self._done, self._total = progress.done, progress.total
+        self._stored_count, self._started_at = 0, time.monotonic()
+        self._action = "writing" if job_kind(database, job) in METADATA_KINDS else "tagging"
+        self._progress = ProgressLine(self._action)
+
+    def __enter__(self) -> Self:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._progress.__exit__()
+
+    def show(self, stored: StoredBatch) -> None:
+        """Print a stored batch. Several threads call this."""
+        with self._lock:
+            if self._lines:
+                with self._progress.cleared():
+                    self._print(sorted(stored, key=lambda photo: photo.outcome.position))
+            self._done += len(stored)
+            self._stored_count += len(stored)
+            rate = self._stored_count / max(time.monotonic() - self._started_at, 0.001)
+            self._progress.show(self._action, self._done, self._total, rate)
+
+    def _print(self, stored: StoredBatch) -> None:
+        try:
+            typer.echo("\n".join(map(self._line, stored)))
+        except BrokenPipeError:  # the reader of the pipe has exited; the job continues without lines
+            self._lines = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _line(self, stored: StoredPhoto) -> str:
+        root = self._root(stored.item.root_id)
+        name = path_from_text(stored.item.path, stored.item.path_bytes)
+        path = os.path.join(root.folder, name) if root else name  # noqa: PTH118 - a Path for each line costs more than the line
+        return photo_line(path, stored.result, stored.outcome, self._names)
+
+    def _root(self, root_id: int) -> Root | None:
+        """None if the root was merged into a root above it, which changes the paths of its photos."""
+        if root_id not in self._roots:
+            with self._database.read() as connection:
+                self._roots = {root.id: root for root in list_roots(connection, self._root_paths)}
+        return self._roots.get(root_id)
+
+
+def photo_line(
+    path: str, result: Result | MetadataOutcome, outcome: ItemOutcome, names: Sequence[str]
+) -> str:
+    """`names` are the names of the landmarks by the position of their label."""
+    return f"{printable(path)}: {_outcome_text(result, outcome, names)}"
+
+
+def _outcome_text(result: Result | MetadataOutcome, outcome: ItemOutcome, names: Sequence[str]) -> str:
+    if isinstance(result, MetadataOutcome):
+        return f"{outcome.outcome}: {result.text}"
+    match outcome.outcome:
+        case Outcome.FAILED:
+            return f"failed ({outcome.reason}): {outcome.text}"
+        case Outcome.SKIPPED:
+            return f"skipped: {outcome.reason}"
+        case _ if not isinstance(result, Classified):
+            return f"{outcome.outcome}: a copy of a photo that is classified already"
+        case Outcome.TAGGED:
+            return ", ".join(_score_text(p, names) for p in result.predictions if p.accepted)
+        case _:
+            return f"unknown (best prediction: {_score_text(result.predictions[0], names)})"
+
+
+def _score_text(prediction: Prediction, names: Sequence[str]) -> str:
+    return f"{names[prediction.position]} {prediction.score:.0%}"

@@ -1,0 +1,89 @@
+"""The predictions of `tagger predict`: computed for each file and printed, not stored."""
+
+import json as json_module
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from tagger.catalog.registered_models import RegisteredModel, resolve_model, unregistered_model
+from tagger.cli.output.formats import printable
+from tagger.cli.session import open_session
+from tagger.errors import PhotoFailed
+from tagger.images import decode_photo
+from tagger.inference.devices import choose_device
+from tagger.inference.model import Model, load_model
+from tagger.inference.predictions import Prediction
+from tagger.photos import read_photo
+from tagger.query.documents import failed_prediction_document, prediction_document
+from tagger.settings import Settings
+
+
+def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -> int:
+    """Print the predictions for each file; returns the number of files that failed."""
+    registered = _select_model(settings)
+    device = choose_device(settings.device, settings.batch_size)
+    model = load_model(
+        registered.file, registered.digest, registered.manifest, device, threads=settings.threads
+    )
+    threshold = registered.manifest.threshold if settings.threshold is None else settings.threshold
+    documents: list[dict[str, object]] = []
+    failed = 0
+    for file in files:
+        try:
+            predictions = _predict(file, settings, model, threshold)
+        except PhotoFailed as error:
+            failed += 1
+            failure = error.failure
+            documents.append(failed_prediction_document(_absolute(file), failure))
+            typer.echo(f"{printable(file)}: failed ({failure.kind}): {failure.text}", err=True)
+            continue
+        documents.append(prediction_document(_absolute(file), predictions, registered))
+        if not json:
+            _print(file, predictions, registered, threshold, with_heading=len(files) > 1)
+    if json:
+        typer.echo(json_module.dumps(documents))
+    return failed
+
+
+def _select_model(settings: Settings) -> RegisteredModel:
+    """The model of the settings; a model file need not be registered."""
+    database = open_session(settings).database
+    if settings.model is not None and Path(settings.model).is_file():
+        return unregistered_model(Path(settings.model))
+    return resolve_model(database, settings.model)
+
+
+def _predict(file: str, settings: Settings, model: Model, threshold: float) -> tuple[Prediction, ...]:
+    if file == "-":
+        data = sys.stdin.buffer.read(settings.max_bytes + 1)[: settings.max_bytes]
+    else:
+        data = read_photo(Path(file), max_bytes=settings.max_bytes).data
+    image = decode_photo(data, model.manifest.input.resize, max_pixels=settings.max_pixels)
+    return model.predict([image.pixels])[0].top_k(settings.top_k, threshold)
+
+
+def _absolute(file: str) -> str:
+    return file if file == "-" else str(Path(file).absolute())
+
+
+def _print(
+    file: str,
+    predictions: Sequence[Prediction],
+    registered: RegisteredModel,
+    threshold: float,
+    *,
+    with_heading: bool,
+) -> None:
+    if with_heading:
+        typer.echo(f"{printable(file)}:")
+    for prediction in predictions:
+        label = registered.manifest.labels[prediction.position]
+        mark = "*" if prediction.accepted else " "
+        location = ", ".join(part for part in (label.city, label.country) if part)
+        typer.echo(f"{mark} {prediction.score:6.1%}  {label.name}" + (f" ({location})" if location else ""))
+    if not any(prediction.accepted for prediction in predictions):
+        typer.echo(
+            f"  no prediction reaches {threshold:.0%}: the photo probably shows no landmark of this model"
+        )

@@ -1,0 +1,60 @@
+"""What commands print after a job: the profile of `tagger tag`, and the summary of `tagger up --once`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from tagger.database.connection import Database
+    from tagger.pipeline.profile import Profile
+
+LANDMARKS_SHOWN = 8
+
+
+def print_profile(profile: Profile, photos: int) -> None:
+    """Print the processor time of each stage per photo, on stderr. The time to load the model is not included."""
+    cores = profile.total_s / max(profile.wall_s, 0.001)
+    lines = [f"processor time of {photos} photos, {cores:.1f} cores busy:"]
+    for stage, time_s in [*profile.stages.items(), ("rest", profile.rest_s), ("all", profile.total_s)]:
+        share = time_s / max(profile.total_s, 1e-9)
+        lines.append(f"  {stage:<7} {time_s / max(photos, 1) * 1000:8.2f} ms a photo  {share:4.0%}")
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+def print_summary(database: Database, job: int) -> None:
+    """Print the landmarks of a job, the address of the database, and commands to try next."""
+    from tagger.ledger.progress import list_jobs
+    from tagger.query import landmark_counts
+
+    counts = landmark_counts(database, job=job)
+    if counts:
+        typer.echo("landmarks in these photos:")
+        for landmark in counts[:LANDMARKS_SHOWN]:
+            country = f" ({landmark.country})" if landmark.country else ""
+            typer.echo(f"  {landmark.photos:5}  {landmark.name}{country}")
+        if len(counts) > LANDMARKS_SHOWN:
+            typer.echo(f"         … and {len(counts) - LANDMARKS_SHOWN} more")
+    else:
+        typer.echo("no landmark was recognised in these photos")
+    typer.echo(f"results: {database.redacted_url}")
+    typer.echo("next, try:")
+    tagger = _program()
+    if counts:
+        typer.echo(f'  {tagger} query --landmark "{counts[0].name}"')
+    typer.echo(f"  {tagger} landmarks")
+    if list_jobs(database, job)[0].failed:
+        typer.echo(f"  {tagger} failures {job}")
+
+
+def _program() -> str:
+    """The program as the user can type it: by path, if it is not on the search path."""
+    script = Path(sys.argv[0])
+    installed = shutil.which("tagger")
+    if script.name != "tagger" or (installed is not None and Path(installed).resolve() == script.resolve()):
+        return "tagger"
+    return str(script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script)

@@ -1,0 +1,49 @@
+"""The settings and the database of one command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from tagger.database.connection import Database
+    from tagger.settings import Settings
+
+
+_databases: list[Database] = []
+"""Open databases of this command."""
+
+
+class Session(NamedTuple):
+    """Unpacks to `settings, database`."""
+
+    settings: Settings
+    database: Database
+
+
+def load_settings(**options: object) -> Settings:
+    """Load the settings; command-line options take precedence. Imports pydantic only when a command runs."""
+    from tagger import settings
+
+    return settings.load_settings(**options)
+
+
+def open_session(settings: Settings | None = None, *, settle_jobs: bool = False) -> Session:
+    """Open the database of `settings`, or of the environment's settings, until the command ends.
+
+    `settle_jobs` ends jobs whose process died; commands that create or control jobs set it.
+    """
+    from tagger.database.connection import open_database
+    from tagger.ledger.stale_jobs import recover_stale_jobs
+
+    settings = settings or load_settings()
+    database = open_database(settings.effective_database_url)
+    _databases.append(database)
+    if settle_jobs:
+        recover_stale_jobs(database)
+    return Session(settings, database)
+
+
+def close_sessions() -> None:
+    """Close the databases that the command opened. `main` calls it when the command ends."""
+    while _databases:
+        _databases.pop().close()

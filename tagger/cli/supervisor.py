@@ -1,0 +1,131 @@
+"""The child processes of `tagger up`: restarted after a crash, stopped gracefully at the end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Self
+
+from tagger.cli.output import console
+from tagger.errors import ProcessFailed
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from tagger.settings import Settings
+
+RESTART_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
+EARLY_EXIT_S = 20.0
+"""A process that exits sooner than this, several times in a row, is not restarted again."""
+STOP_GRACE_S = 60.0
+REDIS_CHECK_S = 5.0
+
+
+class Supervisor:
+    """Keeps a worker, beat, the web page and the embedded Redis running. Stops all but Redis at the end."""
+
+    def __init__(self, settings: Settings, page: socket.socket | None) -> None:
+        """`page` is the listening socket of the web page; it stays open across restarts, so that no connection is refused."""
+        self._is_embedded, self._data_folder = settings.redis_url is None, settings.data_folder
+        self._redis_checked_at = time.monotonic()
+        self._listener = page
+        self.worker = _Process("worker", self._data_folder)
+        self._processes = [self.worker, _Process("beat", self._data_folder)]
+        self._page = _Process("page", self._data_folder, page) if page else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        processes = [*self._processes, *([self._page] if self._page else ())]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+    def check(self) -> None:
+        """Restart processes that have exited. If the web page keeps exiting, continue without it.
+
+        Raises:
+            ProcessFailed: the worker or beat keeps exiting right after its start.
+        """
+        from worker.embedded_redis import start_embedded
+
+        if self._is_embedded and time.monotonic() - self._redis_checked_at > REDIS_CHECK_S:
+            self._redis_checked_at = time.monotonic()
+            start_embedded(self._data_folder)
+        for process in self._processes:
+            process.check()
+        self._check_page()
+
+    def _check_page(self) -> None:
+        if self._page is None or self._listener is None:
+            return
+        try:
+            self._page.check()
+        except ProcessFailed as error:
+            console.warning(f"{error} The web page is no longer served; the other services continue.")
+            self._page = None
+            self._listener.close()
+
+
+class _Process:
+    """One `tagger` command as a child process."""
+
+    def __init__(self, name: str, folder: Path, listener: socket.socket | None = None) -> None:
+        self.log = folder / f"{name}.log"
+        self._name = name
+        self._file_descriptors = () if listener is None else (listener.fileno(),)
+        self._command = (name,) if listener is None else ("serve", "--fd", str(listener.fileno()))
+        self._early_exits = 0
+        self._restart_at: float | None = None
+        self._start()
+
+    def check(self) -> None:
+        """Restart the process if it has exited, after a pause."""
+        if self._restart_at is not None:
+            if time.monotonic() >= self._restart_at:
+                self._start()
+            return
+        code = self._child.poll()
+        if code is None:
+            return
+        is_early = time.monotonic() - self._started_at < EARLY_EXIT_S
+        self._early_exits = self._early_exits + 1 if is_early else 1
+        if self._early_exits > len(RESTART_PAUSES_S):
+            raise ProcessFailed(name=self._name, log=self.log, reason=_last_line(self.log))
+        pause_s = RESTART_PAUSES_S[self._early_exits - 1]
+        console.warning(f"the {self._name} process exited with code {code}; restarting it in {pause_s:.0f} s")
+        self._restart_at = time.monotonic() + pause_s
+
+    def terminate(self) -> None:
+        self._child.terminate()
+
+    def wait(self) -> None:
+        try:
+            self._child.wait(STOP_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    def _start(self) -> None:
+        self._started_at, self._restart_at = time.monotonic(), None
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            # -P: import no modules from the working directory.
+            # A new session: Ctrl-C reaches only the supervisor, which stops the process gracefully.
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tagger", "-v", *self._command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=self._file_descriptors,
+                start_new_session=True,
+            )
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "the log is empty"

@@ -1,0 +1,1 @@
+"""The SQL database: tables, connection, integrity checks, diagnostics, export and import."""

@@ -1,0 +1,203 @@
+"""Diagnostics of a database that may be broken. They create, upgrade and change nothing.
+
+Most waits on a server or disk have a timeout; the caller still limits the total time.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from tagger.database.connection import Database
+from tagger.database.schema import SCHEMA_REVISION, read_revision, supported_revisions
+from tagger.errors import DatabaseUnavailable, SettingsInvalid
+
+CONNECT_S = 3
+QUICK_CHECK_S = 1.5
+LOCK_S = 2.0
+NETWORK_FILE_SYSTEMS = frozenset(
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "9p",
+        "afs",
+        "ceph",
+        "lustre",
+        "ncpfs",
+        "davfs",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+        "fuse.s3fs",
+        "fuse.rclone",
+        "fuse.davfs",
+        "fuse.cephfs",
+    ]
+)
+"""SQLite's locks and shared memory do not work reliably on these."""
+_WRITER_BYTE = 120
+"""The byte of the -shm file that a writer of SQLite locks in WAL mode."""
+
+
+class SchemaStatus(StrEnum):
+    """How the schema of a database compares with this version's."""
+
+    MISSING = "missing"
+    CURRENT = "current"
+    OLDER = "older"
+    NEWER = "newer"
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite database; None for a server or an invalid address."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return None
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    return Path(parsed.database)
+
+
+def bounded_url(url: str) -> str:
+    """The same address with a connect timeout for servers."""
+    if sqlite_file(url) is not None:
+        return url
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise SettingsInvalid(
+            reason="database_url: it is not a database address like sqlite:///FILE"
+        ) from error
+    # No statement_timeout: connection poolers refuse options that they do not know.
+    timeout = {"connect_timeout": str(CONNECT_S)}
+    return parsed.update_query_dict(timeout).render_as_string(hide_password=False)
+
+
+def schema_status(url: str) -> tuple[SchemaStatus, str]:
+    """How the schema at `url` compares with this version's, and its revision.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer, or the file is not a database.
+        SettingsInvalid: the address is invalid.
+    """
+    file = sqlite_file(url)
+    revision = read_revision(bounded_url(url)) if file is None else _sqlite_revision(file)
+    if not revision:
+        return SchemaStatus.MISSING, ""
+    if revision == SCHEMA_REVISION:
+        return SchemaStatus.CURRENT, revision
+    return (SchemaStatus.OLDER if revision in supported_revisions() else SchemaStatus.NEWER), revision
+
+
+def _sqlite_revision(file: Path) -> str:
+    if not file.exists():
+        return ""
+    try:
+        with _connected(file, "ro") as connection:
+            has_table = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+            if connection.execute(has_table).fetchone() is None:
+                return ""
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error as error:
+        raise DatabaseUnavailable(url=f"sqlite:///{file}", reason=str(error)) from error
+    return str(row[0]) if row else ""
+
+
+def quick_check(file: Path) -> str | None:
+    """The first line of SQLite's quick check, "ok" for an intact file; None if it takes longer than QUICK_CHECK_S."""
+    with _connected(file, "ro") as connection:
+        timer = threading.Timer(QUICK_CHECK_S, connection.interrupt)
+        timer.start()
+        try:
+            return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except sqlite3.DatabaseError as error:
+            if "interrupt" in str(error):
+                return None
+            return str(error)
+        finally:
+            timer.cancel()
+
+
+def is_read_only(database: Database) -> bool:
+    """Whether a server's database is read-only, as a standby is."""
+    with database.read() as connection:
+        return str(connection.scalar(text("SHOW transaction_read_only"))) == "on"
+
+
+def is_locked(file: Path) -> bool:
+    """Whether another process holds the write lock for longer than LOCK_S."""
+    with _connected(file, "rw", timeout_s=LOCK_S) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "busy" in str(error):
+                return True
+            raise
+        connection.execute("ROLLBACK")
+        return False
+
+
+@dataclass(frozen=True)
+class LockHolder:
+    """A process that holds the write lock."""
+
+    pid: int
+    command: str
+
+
+def lock_holder(file: Path) -> LockHolder | None:
+    """The process on this machine that holds the write lock. Only Linux tells it; None elsewhere."""
+    try:
+        inode = file.with_name(file.name + "-shm").stat().st_ino
+        locks = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    for fields in (line.split() for line in locks):
+        # Fields: number, type, advisory or mandatory, access, pid, device and inode, first and last byte.
+        if len(fields) == 8 and fields[3] == "WRITE" and fields[5].endswith(f":{inode}"):
+            first, last = int(fields[6]), int(fields[7]) if fields[7].isdigit() else 2**63
+            if first <= _WRITER_BYTE <= last and int(fields[4]) > 0:
+                return LockHolder(int(fields[4]), _command_of(int(fields[4])))
+    return None
+
+
+def _command_of(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return "?"
+    # Later arguments may contain an address with a password.
+    return " ".join(Path(word.decode(errors="replace")).name for word in words[:2] if word)
+
+
+def file_system_of(path: Path, mounts: str) -> str | None:
+    """The type of the file system of `path` (absolute, resolved), from the text of /proc/mounts."""
+    deepest: tuple[int, str] | None = None
+    for fields in (line.split() for line in mounts.splitlines()):
+        if len(fields) < 3:
+            continue
+        mount = Path(fields[1].encode().decode("unicode_escape"))  # a space is written \040
+        if path.is_relative_to(mount) and (deepest is None or len(mount.parts) >= deepest[0]):
+            deepest = len(mount.parts), fields[2]
+    return deepest[1] if deepest else None
+
+
+@contextmanager
+def _connected(file: Path, mode: str, timeout_s: float = 1.0) -> Iterator[sqlite3.Connection]:
+    address = f"file:{quote(str(file.absolute()))}?mode={mode}"
+    connection = sqlite3.connect(
+        address, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False
+    )
+    with closing(connection):
+        yield connection

@@ -1,0 +1,117 @@
+"""SQLAlchemy engines for SQLite and PostgreSQL.
+
+SQLite runs in WAL mode. Its driver's BEGIN is replaced by ours: a deferred transaction that reads before it writes
+fails at once if another process writes in between, so writers begin IMMEDIATE.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from tagger.errors import DatabaseUnavailable, SettingsInvalid, TaggerError
+
+BUSY_TIMEOUT_S = 30.0
+
+_POSTGRESQL_TIMEOUTS = {
+    "connect_timeout": 10,
+    "tcp_user_timeout": 30_000,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+}
+"""libpq's limits on a silent server, in s, ms, s, s: a frozen or disconnected server counts as away."""
+
+
+def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
+    """An engine for the database at `url`. Nothing connects yet; an SQLite file's folder is created.
+
+    Raises:
+        SettingsInvalid: `url` is not an address of SQLite or PostgreSQL.
+        DatabaseUnavailable: the folder of the SQLite file cannot be created.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in {"postgres", "postgresql"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+            raise SettingsInvalid(reason="database_url: only sqlite:/// and postgresql:// are supported")
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite_engine(parsed, make_folder=make_folder)
+        return _postgresql_engine(parsed)
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise SettingsInvalid(
+            reason="database_url: it is not a database address like sqlite:///FILE"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise SettingsInvalid(
+            reason="database_url: PostgreSQL needs the extra, `pip install 'landmark-tagger[postgres]'`"
+        ) from error
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=8,
+        max_overflow=24,
+        hide_parameters=True,  # parameters can be paths of photos, and errors go to logs
+        connect_args={name: value for name, value in _POSTGRESQL_TIMEOUTS.items() if name not in url.query},
+    )
+
+
+def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
+    if url.database in {None, "", ":memory:"}:
+        raise SettingsInvalid(reason="database_url: an SQLite database has to be a file, like sqlite:///FILE")
+    folder = Path(str(url.database)).absolute().parent
+    try:
+        if make_folder:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseUnavailable(url=redact(url), reason=f"{folder}: {error.strerror}") from error
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        pool_size=8,
+        max_overflow=56,
+        hide_parameters=True,  # parameters can be paths of photos, and errors go to logs
+    )
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN is deferred; _on_begin replaces it
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        mode = connection.get_execution_options().get("tagger_begin", "DEFERRED")
+        if mode is not None:
+            connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine
+
+
+@contextmanager
+def unavailable_on_error(engine: Engine) -> Iterator[None]:
+    """Turn SQLAlchemy's errors into DatabaseUnavailable. Any error disposes of the engine."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
+        engine.dispose()
+        raise DatabaseUnavailable(url=redact(engine.url), reason=lines[0]) from error
+    except TaggerError:
+        engine.dispose()
+        raise
+
+
+def redact(url: URL) -> str:
+    """The address without password and query."""
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{url.database}"
+    return url.set(query={}).render_as_string(hide_password=True)

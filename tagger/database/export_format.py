@@ -1,0 +1,59 @@
+"""The format of an exported database: a header, one line per row, and an end with counts and a checksum.
+
+Defines the exported tables and columns, and how values are converted to JSON and back.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Column, DateTime, LargeBinary, Table
+
+from tagger.database.tables import UtcDateTime, chunks, metadata, workers
+
+FORMAT = 1
+TITLE = "landmark-tagger database"
+
+Converter = Callable[[Any], Any]
+
+LOCAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    chunks.name: ("token", "claimed_at", "lease_until", "worker", "sent_at")
+}
+"""Columns that are not exported. Claims and messages belong to one database; an imported chunk waits to be sent."""
+
+
+def exported_tables() -> list[Table]:
+    """The tables, each after those that its foreign keys refer to."""
+    return [table for table in metadata.sorted_tables if table is not workers]
+
+
+def exported_columns(table: Table) -> list[Column[Any]]:
+    local = LOCAL_COLUMNS.get(table.name, ())
+    return [column for column in table.columns if column.name not in local]
+
+
+def encode_line(document: object) -> bytes:
+    """A document as one line of the file."""
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def to_json(column: Column[Any]) -> Converter | None:
+    """The conversion of the column's values to JSON. None: JSON has their type."""
+    if isinstance(column.type, LargeBinary):
+        return lambda value: None if value is None else base64.b64encode(value).decode()
+    if isinstance(column.type, DateTime | UtcDateTime):
+        return lambda value: None if value is None else value.isoformat()
+    return None
+
+
+def from_json(column: Column[Any]) -> Converter | None:
+    """The conversion back. For other values it raises ValueError or TypeError."""
+    if isinstance(column.type, LargeBinary):
+        return lambda value: None if value is None else base64.b64decode(value, validate=True)
+    if isinstance(column.type, UtcDateTime):
+        return lambda value: None if value is None else datetime.fromisoformat(value).astimezone(UTC)
+    if isinstance(column.type, DateTime):
+        return lambda value: None if value is None else datetime.fromisoformat(value)
+    return None

@@ -1,0 +1,122 @@
+"""Exports the whole database as lines, page by page, from one snapshot. Other processes may write meanwhile."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from sqlalchemy import Connection, Row, Select, Table, case, func, literal, select, tuple_
+
+from tagger.database.connection import Database
+from tagger.database.export_format import (
+    FORMAT,
+    TITLE,
+    encode_line,
+    exported_columns,
+    exported_tables,
+    to_json,
+)
+from tagger.database.schema import SCHEMA_REVISION
+from tagger.database.tables import chunks
+
+PAGE = 2000
+
+Progress = Callable[[int, int], None]
+"""Called with the number of rows done, and of all rows."""
+
+
+@dataclass
+class ExportReport:
+    """The number of exported rows, by table."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        return sum(self.rows.values())
+
+
+def export_database(
+    database: Database, out: IO[bytes], program: str, progress: Progress = lambda _done, _total: None
+) -> ExportReport:
+    """Write every row to `out`, in constant memory. `program` is the version of this program."""
+    report, hasher = ExportReport(), hashlib.sha256()
+
+    def write(line: bytes) -> None:
+        hasher.update(line)
+        out.write(line)
+
+    with _snapshot(database) as connection:
+        counts = {table.name: _count(connection, table) for table in exported_tables()}
+        write(encode_line(_header(database, program, counts)))
+        for table in exported_tables():
+            done = report.total
+            for number, line in enumerate(_lines(connection, table), start=1):
+                write(line)
+                report.rows[table.name] = number
+                if not number % PAGE:
+                    progress(done + number, sum(counts.values()))
+            report.rows.setdefault(table.name, 0)
+    out.write(encode_line({"end": {"counts": report.rows, "sha256": hasher.hexdigest()}}))
+    return report
+
+
+@contextmanager
+def _snapshot(database: Database) -> Iterator[Connection]:
+    """A connection whose transaction sees one state of the database."""
+    with database.read() as connection:
+        if not database.is_sqlite:  # a read transaction of SQLite is a snapshot anyway
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with connection.begin():
+            yield connection
+
+
+def _count(connection: Connection, table: Table) -> int:
+    return connection.scalar(select(func.count()).select_from(table)) or 0
+
+
+def _header(database: Database, program: str, counts: dict[str, int]) -> dict[str, Any]:
+    return {
+        "file": TITLE,
+        "format": FORMAT,
+        "schema": SCHEMA_REVISION,
+        "program": program,
+        "ledger": database.ledger_id,
+        "written_at": datetime.now(UTC).isoformat(),
+        "counts": counts,
+    }
+
+
+def _lines(connection: Connection, table: Table) -> Iterator[bytes]:
+    columns = exported_columns(table)
+    converters = [(column.name, convert) for column in columns if (convert := to_json(column)) is not None]
+    for row in _rows(connection, table):
+        values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+        for name, convert in converters:
+            values[name] = convert(values[name])
+        yield encode_line({"table": table.name, "row": values})
+
+
+def _rows(connection: Connection, table: Table) -> Iterator[Row[Any]]:
+    """Every row, in the order of the primary key."""
+    keys = list(table.primary_key.columns)
+    page = _select(table).order_by(*keys).limit(PAGE)
+    rows = connection.execute(page).all()
+    while rows:
+        yield from rows
+        if len(rows) < PAGE:
+            return
+        last = [literal(getattr(rows[-1], key.name), key.type) for key in keys]
+        rows = connection.execute(page.where(tuple_(*keys) > tuple_(*last))).all()
+
+
+def _select(table: Table) -> Select[Any]:
+    columns = exported_columns(table)
+    if table is not chunks:
+        return select(*columns)
+    # An active claim is exported like a released chunk: it counts no attempt.
+    claimed = chunks.c.done.is_(False) & chunks.c.lease_until.is_not(None)
+    attempts = case((claimed, chunks.c.attempts - 1), else_=chunks.c.attempts).label("attempts")
+    return select(*(attempts if column.name == "attempts" else column for column in columns))

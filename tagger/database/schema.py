@@ -1,0 +1,110 @@
+"""The version of the schema: reading it, upgrading it by Alembic, refusing other versions."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from tagger.database.engine import create_database_engine, redact, unavailable_on_error
+from tagger.errors import SchemaNewer, SchemaOutdated
+
+SCHEMA_REVISION = "0001"
+"""The newest migration. A test keeps it equal to Alembic's head."""
+
+_UPGRADE_LOCK = 0x7A66E6  # an arbitrary key of PostgreSQL's advisory locks
+
+
+def upgrade_database(url: str) -> str:
+    """Upgrade the schema at `url`. Returns its previous revision ("" for an empty database).
+
+    Raises:
+        DatabaseUnavailable: the database does not answer or cannot be opened.
+        SchemaNewer: a newer version of this program created it.
+    """
+    engine = create_database_engine(url)
+    with unavailable_on_error(engine):
+        before = schema_revision(engine) or ""
+        upgrade(engine)
+    engine.dispose()
+    return before
+
+
+def read_revision(url: str) -> str:
+    """The revision of the schema at `url`, "" for an empty or missing database. Creates and changes nothing.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer or cannot be opened.
+    """
+    engine = create_database_engine(url, make_folder=False)
+    if engine.dialect.name == "sqlite" and not Path(str(engine.url.database)).exists():
+        return ""
+    with unavailable_on_error(engine):
+        revision = schema_revision(engine)
+    engine.dispose()
+    return revision or ""
+
+
+def require_current_schema(engine: Engine) -> None:
+    """Check the schema's version. An SQLite database is upgraded; a server is upgraded by `tagger db upgrade` only.
+
+    Raises:
+        SchemaOutdated: the schema of a server is older.
+        SchemaNewer: a newer version of this program created it.
+    """
+    revision = schema_revision(engine)
+    if revision == SCHEMA_REVISION:
+        return
+    if engine.dialect.name == "sqlite":
+        upgrade(engine)
+    elif revision is None or revision in supported_revisions():
+        raise SchemaOutdated(url=redact(engine.url))
+    else:
+        raise SchemaNewer(url=redact(engine.url), revision=revision)
+
+
+def schema_revision(engine: Engine) -> str | None:
+    """The revision stored in the database; None if it has no tables of this program."""
+    with engine.connect() as connection:
+        return _stored_revision(connection)
+
+
+def _stored_revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Run the migrations in one transaction. A lock lets one process at a time upgrade."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    with engine.connect().execution_options(tagger_begin="IMMEDIATE") as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+        current = _stored_revision(connection)
+        if current is not None and current not in supported_revisions():
+            raise SchemaNewer(url=redact(engine.url), revision=current)
+        config.attributes["connection"] = connection
+        if revision == "base":
+            command.downgrade(config, revision)
+        else:
+            command.upgrade(config, revision)
+
+
+def supported_revisions() -> set[str]:
+    """The revisions that this version can upgrade. A newer version created any other."""
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory(str(migrations_folder())).walk_revisions()}
+
+
+def migrations_folder() -> Path:
+    """The folder of the migrations package."""
+    spec = find_spec("migrations")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("the package `migrations` is not installed beside tagger")
+    return Path(next(iter(spec.submodule_search_locations)))

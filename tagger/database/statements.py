@@ -1,0 +1,55 @@
+"""SQL that both databases need in their own form: the current time, insert-or-ignore, and prepared queries."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, Table
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import Float
+
+
+class db_now(FunctionElement[float]):  # noqa: N801 - reads as a SQL function where it is used
+    """Seconds since 1970 by the database's clock. Leases are compared by this clock only."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(db_now, "sqlite")
+def _sqlite_now(_element: Any, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(db_now, "postgresql")
+def _postgresql_now(_element: Any, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "extract(epoch FROM clock_timestamp())::float8"
+
+
+def insert_missing(connection: Connection, target: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows whose natural key does not exist. Concurrent inserts of the same key all succeed."""
+    if rows:
+        dialect = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+        connection.execute(dialect(target).on_conflict_do_nothing(), rows)
+
+
+class PreparedQuery:
+    """A small query that runs once per photo, compiled once.
+
+    On SQLite, `Database.fetch_first` hands its text to the driver directly: SQLAlchemy's own execution costs ten times
+    the query. Parameters are named, and parameters and result are types of the driver (numbers, text).
+    """
+
+    def __init__(self, query: Select[tuple[Any]]) -> None:
+        self.query = query
+        self._compiled: tuple[str, Sequence[str]] | None = None
+
+    def compiled(self, engine: Engine) -> tuple[str, Sequence[str]]:
+        """The text for SQLite's driver, and the names of its parameters in order."""
+        if self._compiled is None:
+            compiled = self.query.compile(engine)
+            self._compiled = str(compiled), compiled.positiontup or ()
+        return self._compiled

@@ -1,0 +1,1 @@
+"""Everything that makes a job: scans, backfills, retries, metadata jobs, schedules."""

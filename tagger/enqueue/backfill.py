@@ -1,0 +1,205 @@
+"""Backfills: jobs over photos that are in the database: never tagged, failed, tagged by another model, or all.
+
+Knows nothing of schedules, which make such jobs too.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, false, func, or_, select
+
+from tagger.catalog.landmarks import find_landmark
+from tagger.catalog.roots import RootPaths
+from tagger.database.connection import Database
+from tagger.database.tables import UNTAGGED, JobKind, Priority, Runner, contents, effective_tags, photos
+from tagger.enqueue.inference_options import inference_options
+from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.enqueue.scan import ProgressCallback, Scan, ScanReport
+from tagger.enqueue.selection import Selection, check_roots, select_paths
+from tagger.ledger.items import fill_job
+from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan
+from tagger.ledger.ownership import job_heartbeat
+from tagger.photos import path_from_json, path_to_json
+from tagger.query.filters import path_ranges
+from tagger.settings import Settings
+
+
+class BackfillScope(StrEnum):
+    """Which photos a backfill processes.
+
+    `untagged`: no model has classified the current file, and it does not fail. `outdated`: another model than the job's
+    classified the photo last. `failed`: the photo fails now. `all`: every photo.
+    """
+
+    UNTAGGED = "untagged"
+    OUTDATED = "outdated"
+    FAILED = "failed"
+    ALL = "all"
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """A request for a backfill. `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
+
+    `landmark`: photos that have its tag now. `scan`: folders to scan first. `write`: the metadata to write once all photos
+    are classified; None: nothing is written.
+    """
+
+    scope: BackfillScope
+    under: tuple[Path, ...] = ()
+    landmark: str | None = None
+    taken_after: datetime | None = None
+    taken_before: datetime | None = None
+    scan: tuple[Path, ...] = ()
+    write: MetadataOptions | None = None
+
+
+def count_photos(database: Database, backfill: Backfill, model_id: int, root_paths: RootPaths) -> int:
+    """The number of photos that match now, without a scan.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous: the landmark is not in the database, or the name has several.
+    """
+    with database.read() as connection:
+        source, conditions = _photo_conditions(connection, backfill, model_id, root_paths)
+        return connection.scalar(select(func.count()).select_from(source).where(*conditions)) or 0
+
+
+def backfill_job(database: Database, settings: Settings, backfill: Backfill, priority: Priority) -> NewJob:
+    """The job of a backfill, with the model and options of new jobs."""
+    inference = inference_options(database, settings, reprocess=backfill.scope is BackfillScope.ALL)
+    return NewJob(
+        model_id=inference.model_id,
+        top_k=inference.top_k,
+        threshold=inference.threshold,
+        reprocess=inference.reprocess,
+        runner=Runner.WORKERS,
+        priority=priority,
+        kind=JobKind.BACKFILL,
+        options={"what": backfill.scope, **backfill_options(backfill)},
+    )
+
+
+def record_backfill(
+    database: Database,
+    backfill: Backfill,
+    new: NewJob,
+    root_paths: RootPaths,
+    on_progress: ProgressCallback = lambda _count: None,
+) -> tuple[int, ScanReport]:
+    """Record the job and its photos; returns the job's number and the report of the scan.
+
+    Raises:
+        PathNotFound, RootUnavailable: a folder to scan does not exist, or its disk is not mounted.
+        LandmarkNotFound, LandmarkAmbiguous: the landmark is not in the database, or the name has several.
+        ScanInterrupted: the job was cancelled during the scan.
+    """
+    selection = validate_backfill(database, backfill, root_paths)
+    job_id = create_job(database, new)
+    report = fill_backfill(database, backfill, job_id, new.model_id, selection, root_paths, on_progress)
+    return job_id, report
+
+
+def validate_backfill(database: Database, backfill: Backfill, root_paths: RootPaths) -> Selection:
+    """Check the backfill before its job is recorded; returns the folders to scan.
+
+    Raises:
+        PathNotFound, RootUnavailable, LandmarkNotFound, LandmarkAmbiguous: as `record_backfill`.
+    """
+    selection = select_paths(backfill.scan)
+    check_roots(database, selection, root_paths)
+    if backfill.landmark is not None:
+        with database.read() as connection:
+            find_landmark(connection, backfill.landmark)
+    return selection
+
+
+def fill_backfill(
+    database: Database,
+    backfill: Backfill,
+    job_id: int,
+    model_id: int,
+    selection: Selection,
+    root_paths: RootPaths,
+    on_progress: ProgressCallback = lambda _count: None,
+) -> ScanReport:
+    """Scan folders, add the matching photos to the recorded job, and queue it.
+
+    Raises:
+        RootUnavailable, ScanInterrupted: as `record_backfill`.
+    """
+    with job_heartbeat(database, job_id):
+        report = Scan(database, job_id, None, root_paths).run(selection, on_progress)
+        with database.read() as connection:
+            source, conditions = _photo_conditions(connection, backfill, model_id, root_paths)
+        fill_job(database, job_id, conditions, source, on_progress)
+    finish_scan(database, job_id)
+    return report
+
+
+_FOLDERS = {"under", "scan"}
+_TIMES = {"taken_after", "taken_before"}
+
+
+def backfill_options(backfill: Backfill) -> dict[str, Any]:
+    """The backfill as JSON, without its scope."""
+    options = {name: value for name, value in asdict(backfill).items() if value and name != "scope"}
+    for name in _FOLDERS & options.keys():
+        options[name] = [path_to_json(folder) for folder in options[name]]
+    for name in _TIMES & options.keys():
+        options[name] = options[name].isoformat()
+    return options
+
+
+def backfill_from_options(scope: str, options: Mapping[str, Any]) -> Backfill:
+    """The backfill from which `backfill_options` made these options."""
+    values = dict(options)
+    for name in _FOLDERS & values.keys():
+        values[name] = tuple(path_from_json(folder) for folder in values[name])
+    for name in _TIMES & values.keys():
+        values[name] = datetime.fromisoformat(values[name])
+    if WRITE in values:
+        values[WRITE] = MetadataOptions.from_job_options(values)
+    return Backfill(BackfillScope(scope), **values)
+
+
+def _photo_conditions(
+    connection: Connection, backfill: Backfill, model_id: int, root_paths: RootPaths
+) -> tuple[FromClause, list[ColumnElement[bool]]]:
+    conditions = [*_scope_conditions(backfill.scope, model_id), *_time_conditions(backfill)]
+    if backfill.under:
+        ranges = path_ranges(connection, backfill.under, root_paths)
+        conditions.append(or_(false(), *(range_.condition for range_ in ranges)))
+    if backfill.landmark is not None:
+        landmark = find_landmark(connection, backfill.landmark)
+        tagged = select(effective_tags.c.content_id).where(
+            effective_tags.c.landmark_id == landmark.id, effective_tags.c.accepted
+        )
+        conditions.append(photos.c.content_id.in_(tagged))
+    if backfill.scope is BackfillScope.OUTDATED:
+        return photos.join(contents, contents.c.id == photos.c.content_id), conditions
+    return photos, conditions
+
+
+def _scope_conditions(scope: BackfillScope, model_id: int) -> Iterator[ColumnElement[bool]]:
+    match scope:
+        case BackfillScope.UNTAGGED:
+            yield UNTAGGED
+        case BackfillScope.FAILED:
+            yield photos.c.failure_kind.is_not(None)
+        case BackfillScope.OUTDATED:
+            yield photos.c.gone_since.is_(None)
+            yield contents.c.model_id != model_id
+        case BackfillScope.ALL:
+            yield photos.c.gone_since.is_(None)
+
+
+def _time_conditions(backfill: Backfill) -> Iterator[ColumnElement[bool]]:
+    if backfill.taken_after is not None:
+        yield photos.c.taken_at >= backfill.taken_after
+    if backfill.taken_before is not None:
+        yield photos.c.taken_at < backfill.taken_before

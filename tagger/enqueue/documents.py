@@ -1,0 +1,62 @@
+"""Jobs, workers, failures and schedules as JSON, the same from the command line and the API."""
+
+from pathlib import Path
+from typing import Any
+
+from tagger.enqueue.backfill import backfill_options
+from tagger.enqueue.schedule_runs import ScheduleRun
+from tagger.enqueue.schedules import Schedule
+from tagger.ledger.failures import FailingPhoto
+from tagger.ledger.progress import JobProgress
+from tagger.ledger.workers import WorkerStatus
+
+
+def job_document(progress: JobProgress) -> dict[str, Any]:
+    """A job. The states of its items add up to `total`."""
+    times = {
+        "created_at": progress.created_at,
+        "started_at": progress.started_at,
+        "finished_at": progress.finished_at,
+    }
+    return vars(progress) | {name: time and time.isoformat() for name, time in times.items()}
+
+
+def worker_document(worker: WorkerStatus) -> dict[str, Any]:
+    """A worker with a recent heartbeat."""
+    return vars(worker) | {"started_at": worker.started_at.isoformat()}
+
+
+def failure_document(path: Path, photo: FailingPhoto) -> dict[str, Any]:
+    """A photo that fails now, and the reason."""
+    return {
+        "path": str(path),
+        "kind": photo.kind,
+        "text": photo.text,
+        "attempts": photo.attempts,
+        "job": photo.job,
+    }
+
+
+def schedule_document(schedule: Schedule) -> dict[str, Any]:
+    """A schedule, with its next due time."""
+    return {
+        "name": schedule.name,
+        "cron": schedule.cron,
+        "zone": schedule.zone,
+        "what": schedule.backfill.scope,
+        "options": backfill_options(schedule.backfill),
+        "priority": schedule.priority,
+        "paused": schedule.paused,
+        "next_due": schedule.next_due.isoformat(),
+    }
+
+
+def run_document(run: ScheduleRun) -> dict[str, Any]:
+    """A run of a schedule. `job` is null if none was started."""
+    return {
+        "due_at": run.due_at.isoformat(),
+        "started_at": run.started_at.isoformat(),
+        "job": run.job,
+        "state": run.state,
+        "note": run.note,
+    }

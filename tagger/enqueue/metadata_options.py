@@ -1,0 +1,30 @@
+"""The options of a job that writes metadata: the target and the optional fields."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from tagger.database.tables import Target
+from tagger.ledger.jobs import WRITE
+
+UNDO_JOB = "undo_job"
+"""The key, in the options of an undo job, of the one job whose writes are undone."""
+
+
+@dataclass(frozen=True)
+class MetadataOptions:
+    """`gps` also writes the landmark's position as the camera's, `description` a text; both only into empty fields."""
+
+    to: Target
+    gps: bool = False
+    description: bool = False
+
+    def to_job_options(self) -> dict[str, object]:
+        """The options as a job stores them."""
+        return {WRITE: asdict(self)}
+
+    @classmethod
+    def from_job_options(cls, options: Mapping[str, Any]) -> Self | None:
+        """The options that a job stores; None if it writes no metadata."""
+        stored = options.get(WRITE)
+        return None if stored is None else cls(Target(stored["to"]), stored["gps"], stored["description"])

@@ -1,0 +1,111 @@
+"""Photos of a scan as rows of the database: which are new, changed, classified before, or no longer found."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select, tuple_, update
+
+from tagger.catalog.roots import Root
+from tagger.database.connection import Database
+from tagger.database.statements import insert_missing
+from tagger.database.tables import contents, photos
+from tagger.enqueue.inference_options import InferenceOptions
+from tagger.errors import FailureKind
+from tagger.photos import FoundPhoto
+
+PathKey = tuple[str, bytes]
+"""The two path columns of a photo: text, and bytes if the name is not UTF-8."""
+
+
+def photo_rows(connection: Connection, root: Root, keys: Iterable[PathKey]) -> dict[PathKey, Any]:
+    """The stored photos with these paths in the root. Their rows cannot be deleted until the transaction ends."""
+    query = (
+        select(
+            photos.c.id,
+            photos.c.path,
+            photos.c.path_bytes,
+            photos.c.size_bytes,
+            photos.c.mtime_ns,
+            photos.c.gone_since,
+            photos.c.classified_size_bytes,
+            photos.c.classified_mtime_ns,
+            photos.c.failure_kind,
+            contents.c.model_id,
+            contents.c.top_k,
+            contents.c.threshold,
+        )
+        .outerjoin(contents, contents.c.id == photos.c.content_id)
+        .where(photos.c.root_id == root.id, photos.c.path.in_([path for path, _ in keys]))
+        .order_by(photos.c.id)
+        .with_for_update(read=True, key_share=True, of=photos)
+    )
+    return {(row.path, row.path_bytes): row for row in connection.execute(query)}
+
+
+def present_photos(
+    database: Database, root: Root, condition: ColumnElement[bool], page_size: int
+) -> Iterator[Sequence[Any]]:
+    """Pages of stored photos of the root that are not gone, in the order of their paths.
+
+    Photos that a job did not find count as present: a scan decides whether they are gone.
+    """
+    key = tuple_(photos.c.path, photos.c.path_bytes)
+    is_present = or_(photos.c.gone_since.is_(None), photos.c.failure_kind == FailureKind.GONE)
+    query = (
+        select(photos.c.id, photos.c.path, photos.c.path_bytes)
+        .where(photos.c.root_id == root.id, condition, is_present)
+        .order_by(photos.c.path, photos.c.path_bytes)
+        .limit(page_size)
+    )
+    page = query
+    while True:
+        with database.read() as connection:
+            rows = connection.execute(page).all()
+        yield rows
+        if len(rows) < page_size:
+            return
+        page = query.where(key > (rows[-1].path, rows[-1].path_bytes))
+
+
+def insert_photos(connection: Connection, root: Root, new: Iterable[tuple[PathKey, FoundPhoto]]) -> None:
+    """Add photos, except those that another process has added in the meantime."""
+    rows = [
+        {
+            "root_id": root.id,
+            "path": path,
+            "path_bytes": path_bytes,
+            "size_bytes": photo.size_bytes,
+            "mtime_ns": photo.mtime_ns,
+        }
+        for (path, path_bytes), photo in new
+    ]
+    if rows:
+        insert_missing(connection, photos, rows)
+
+
+def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhoto]]) -> None:
+    """Store the current size and time of photos, by id; they are not gone."""
+    statement = (
+        update(photos)
+        .where(photos.c.id == bindparam("photo"))
+        .values(size_bytes=bindparam("size"), mtime_ns=bindparam("mtime"), gone_since=None)
+    )
+    rows = [
+        {"photo": photo_id, "size": photo.size_bytes, "mtime": photo.mtime_ns} for photo_id, photo in changed
+    ]
+    if rows:
+        connection.execute(statement, rows)
+
+
+def is_changed(row: Row[Any], photo: FoundPhoto) -> bool:
+    """Whether the file differs from the stored photo, or was gone before."""
+    same_file = (row.size_bytes, row.mtime_ns) == (photo.size_bytes, photo.mtime_ns)
+    return not same_file or row.gone_since is not None
+
+
+def is_classified(row: Row[Any], photo: FoundPhoto, inference: InferenceOptions) -> bool:
+    """Whether the file was classified with the same options before, so that the job skips it."""
+    same_file = (row.classified_size_bytes, row.classified_mtime_ns) == (photo.size_bytes, photo.mtime_ns)
+    options = (inference.model_id, inference.top_k, inference.threshold)
+    same_options = (row.model_id, row.top_k, row.threshold) == options
+    return same_file and same_options and row.failure_kind is None and not inference.reprocess

@@ -1,0 +1,250 @@
+"""Scans: photos in folders become rows and items of a job, and photos that no longer exist are marked as gone.
+
+Folders and tables are read in the same order of paths and merged page by page, so memory stays flat. Knows nothing of
+pixels.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain, groupby, islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, bindparam, func, update
+
+from tagger.catalog.roots import (
+    Root,
+    RootPaths,
+    count_root_photos,
+    find_root,
+    is_unavailable,
+    lock_root,
+    path_prefix,
+    photos_below,
+)
+from tagger.database.connection import Database
+from tagger.database.tables import NO_FAILURE, photos
+from tagger.enqueue.inference_options import InferenceOptions
+from tagger.enqueue.photo_rows import (
+    PathKey,
+    insert_photos,
+    is_changed,
+    is_classified,
+    photo_rows,
+    present_photos,
+    update_photos,
+)
+from tagger.enqueue.selection import Selection
+from tagger.errors import RootUnavailable
+from tagger.ledger.items import NewItem, append_items, lock_scan
+from tagger.ledger.ownership import job_heartbeat
+from tagger.photos import (
+    FolderProblem,
+    FoundPhoto,
+    find_photo,
+    path_from_text,
+    path_text,
+    printable_path,
+)
+from tagger.photos.source import FolderSource, PhotoSource
+
+PAGE = 1000
+LONGEST_PATH_BYTES = 2000
+"""PostgreSQL cannot index longer paths."""
+NOTED_PROBLEMS = 3
+
+ProgressCallback = Callable[[int], None]
+"""Receives the number of photos found so far."""
+
+
+@dataclass
+class ScanReport:
+    """The numbers of a scan. Problems are unreadable folders, and entries that are not files."""
+
+    found: int = 0
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    problems: list[FolderProblem] = field(default_factory=list)
+
+    def note(self) -> str | None:
+        """A line about what the scan could not read; None if there is nothing to report."""
+        first = self.problems[:NOTED_PROBLEMS]
+        more = len(self.problems) - len(first)
+        lines = [f"{printable_path(problem.path)}: {problem.text}" for problem in first]
+        lines += [f"and {more} more that could not be read"] if more else []
+        lines += [] if self.found else ["no photos were found there"]
+        return "; ".join(lines) or None
+
+
+class Scan:
+    """The scan of one job. Without `inference` it records photos without adding them to the job."""
+
+    def __init__(
+        self, database: Database, job_id: int, inference: InferenceOptions | None, root_paths: RootPaths
+    ) -> None:
+        self._database = database
+        self._job_id = job_id
+        self._inference = inference
+        self._root_paths = root_paths
+        self.report = ScanReport()
+
+    def run(self, selection: Selection, on_progress: ProgressCallback = lambda _count: None) -> ScanReport:
+        """Scan the folders and files of the selection.
+
+        Raises:
+            RootUnavailable: the disk of a folder was unmounted during the scan.
+            ScanInterrupted: the job was cancelled during the scan.
+        """
+        with job_heartbeat(self._database, self._job_id):
+            for folder in selection.folders:
+                self._scan_source(FolderSource(folder), selection, on_progress)
+            for parent, files in groupby(sorted(selection.files, key=_parent), key=_parent):
+                while page := [find_photo(file) for file in islice(files, PAGE)]:
+                    self._record(Path(parent), page)
+                    on_progress(self.report.found)
+        return self.report
+
+    def _scan_source(self, source: PhotoSource, selection: Selection, on_progress: ProgressCallback) -> None:
+        folder = Path(source.location)
+        entries = source.photos(include=selection.include, exclude=selection.exclude)
+        for page in _pages(_without_problems(entries, self.report), folder):
+            root = self._record(folder, page.photos)
+            self._mark_gone(root, folder, page)
+            on_progress(self.report.found)
+
+    def _record(self, folder: Path, page: Sequence[FoundPhoto]) -> Root:
+        """Store the photos found in a folder, and add them to the job."""
+        with self._database.write() as connection:
+            lock_scan(connection, self._job_id)
+            root = lock_root(connection, folder, self._root_paths)
+            found = {_key(root.folder, photo): photo for photo in page}
+            rows = photo_rows(connection, root, found)
+            new = [key for key in found if key not in rows]
+            changed = [key for key, photo in found.items() if key in rows and is_changed(rows[key], photo)]
+            if new:
+                insert_photos(connection, root, ((key, found[key]) for key in new))
+                rows = photo_rows(connection, root, found)
+            update_photos(connection, ((rows[key].id, found[key]) for key in changed))
+            if self._inference is not None:
+                items = [
+                    NewItem(rows[key].id, skipped=is_classified(rows[key], photo, self._inference))
+                    for key, photo in found.items()
+                ]
+                append_items(connection, self._job_id, items)
+        self.report.found += len(found)
+        self.report.new += len(new)
+        self.report.changed += len(changed)
+        return root
+
+    def _mark_gone(self, root: Root, folder: Path, page: "_Page") -> None:
+        """Mark stored photos that the scan did not find, if the files do not exist: patterns and unreadable folders hide some."""
+        source = FolderSource(root.folder)
+        found = {_key(root.folder, photo) for photo in page.photos}
+        for rows in present_photos(self._database, root, _covered(root, folder, page), PAGE):
+            missing = [row for row in rows if (row.path, row.path_bytes) not in found]
+            gone = sorted(row.id for row in missing if not _exists(source, row))
+            if gone:
+                self._store_gone(root, folder, gone)
+
+    def _store_gone(self, root: Root, folder: Path, gone: Sequence[int]) -> None:
+        since = func.coalesce(photos.c.gone_since, datetime.now(UTC))
+        statement = (
+            update(photos).where(photos.c.id == bindparam("photo")).values(gone_since=since, **NO_FAILURE)
+        )
+        with self._database.write() as connection:
+            if is_unavailable(connection, root, folder):  # unmounted during the scan
+                raise RootUnavailable(folder=folder, photos=count_root_photos(connection, root, folder))
+            connection.execute(statement, [{"photo": photo_id} for photo_id in gone])
+        self.report.gone += len(gone)
+
+
+def preview_scan(
+    database: Database, selection: Selection, inference: InferenceOptions, root_paths: RootPaths
+) -> tuple[int, int]:
+    """The number of photos that a scan would find, and how many of them a job would skip; nothing is recorded."""
+    files = ((file.parent, find_photo(file)) for file in selection.files)
+    in_folders = (
+        (folder, entry)
+        for folder in selection.folders
+        for entry in FolderSource(folder).photos(include=selection.include, exclude=selection.exclude)
+        if isinstance(entry, FoundPhoto)
+    )
+    found = skipped = 0
+    for folder, pairs in groupby(chain(in_folders, files), key=lambda pair: pair[0]):
+        while page := [photo for _, photo in islice(pairs, PAGE)]:
+            found += len(page)
+            skipped += _count_classified(database, folder, page, inference, root_paths)
+    return found, skipped
+
+
+def _count_classified(
+    database: Database,
+    folder: Path,
+    page: Sequence[FoundPhoto],
+    inference: InferenceOptions,
+    root_paths: RootPaths,
+) -> int:
+    with database.read() as connection:
+        root = find_root(connection, folder, root_paths)
+        if root is None:
+            return 0
+        found = {_key(root.folder, photo): photo for photo in page}
+        rows = photo_rows(connection, root, found)
+        return sum(is_classified(row, found[key], inference) for key, row in rows.items() if key in found)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Photos of a folder, and the range of paths that they cover, relative to it: from `first` to `last` or the end."""
+
+    photos: list[FoundPhoto]
+    first: str
+    last: str | None
+
+
+def _without_problems(
+    entries: Iterable[FoundPhoto | FolderProblem], report: ScanReport
+) -> Iterator[FoundPhoto]:
+    for entry in entries:
+        if isinstance(entry, FolderProblem):
+            report.problems.append(entry)
+        elif len(os.fsencode(entry.path)) > LONGEST_PATH_BYTES:
+            text = f"The path is longer than {LONGEST_PATH_BYTES} bytes. Move the file to a folder nearer the top."
+            report.problems.append(FolderProblem(entry.path, text))
+        else:
+            yield entry
+
+
+def _pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[_Page]:
+    """Pages of photos whose ranges together cover the folder."""
+    first = ""
+    while True:
+        page = list(islice(found, PAGE))
+        if len(page) < PAGE:
+            yield _Page(page, first, None)
+            return
+        last = _key(folder, page[-1])[0]
+        yield _Page(page, first, last)
+        first = last
+
+
+def _covered(root: Root, folder: Path, page: _Page) -> ColumnElement[bool]:
+    prefix = path_prefix(root, folder)
+    covered = photos_below(root, folder) & (photos.c.path >= prefix + page.first)
+    return covered if page.last is None else covered & (photos.c.path <= prefix + page.last)
+
+
+def _key(folder: Path, photo: FoundPhoto) -> PathKey:
+    # The same as relative_to for a photo in the folder, ten times as fast.
+    return path_text(str(photo.path)[len(str(folder)) :].lstrip("/"))
+
+
+def _parent(file: Path) -> str:
+    return os.path.dirname(file)  # noqa: PTH120 - comparing paths by their parts takes longer
+
+
+def _exists(source: PhotoSource, row: Row[Any]) -> bool:
+    return source.exists(path_from_text(row.path, row.path_bytes))

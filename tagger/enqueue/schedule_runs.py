@@ -1,0 +1,201 @@
+"""Runs of schedules. A query finds those that are due.
+
+A run is one row per schedule and due time, so two processes that ask at once make one job. Missed runs are caught up
+with one run. A schedule whose last job has not finished does not start another.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
+
+from tagger.database.connection import Database
+from tagger.database.statements import insert_missing
+from tagger.database.tables import Priority, jobs, schedule_runs, schedules
+from tagger.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
+from tagger.enqueue.cron import latest_due, next_due
+from tagger.enqueue.scan import ProgressCallback
+from tagger.enqueue.schedules import follows_links, schedule_backfill, schedule_row
+from tagger.enqueue.selection import Selection
+from tagger.errors import ScheduleNotFound, TaggerError
+from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, insert_job
+from tagger.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class ScheduleFolderIsLink(TaggerError):
+    """A folder of the schedule {name} is now a link to another folder. Remove the schedule, and add it again with the right folder."""
+
+
+class RunInterrupted(Exception):
+    """Raised by a progress callback when its process has to stop."""
+
+
+@dataclass(frozen=True)
+class ScheduleRun:
+    """`job` is None if no job was started; `note` is the reason, or the error that ended the run."""
+
+    due_at: datetime
+    started_at: datetime
+    job: int | None
+    state: str | None
+    note: str | None
+
+
+def list_runs(database: Database, name: str, limit: int) -> list[ScheduleRun]:
+    """The latest runs, newest first.
+
+    Raises:
+        ScheduleNotFound: there is no such schedule.
+    """
+    with database.read() as connection:
+        query = (
+            select(schedule_runs, jobs.c.state)
+            .outerjoin(jobs, jobs.c.id == schedule_runs.c.job_id)
+            .where(schedule_runs.c.schedule_id == schedule_row(connection, name).id)
+            .order_by(schedule_runs.c.due_at.desc())
+            .limit(limit)
+        )
+        return [
+            ScheduleRun(row.due_at, row.started_at, row.job_id, row.state, row.note)
+            for row in connection.execute(query)
+        ]
+
+
+def run_due_schedules(
+    database: Database, settings: Settings, on_progress: ProgressCallback = lambda _count: None
+) -> Iterator[ScheduleRun]:
+    """Start the runs that are due; if a schedule missed several, only the latest.
+
+    If `on_progress` raises `RunInterrupted`, the run is undone, and the next process that asks starts it again.
+    """
+    now = datetime.now(UTC)
+    with database.read() as connection:
+        due = connection.execute(
+            select(schedules).where(schedules.c.paused.is_(False), schedules.c.next_due <= now)
+        ).all()
+    for row in due:
+        try:
+            run = _run(database, settings, row, latest_due(row.cron, row.time_zone, now), on_progress)
+        except RunInterrupted:
+            return
+        except TaggerError as error:
+            log.error("Schedule %s could not run: %s", row.name, error)  # noqa: TRY400 - the message is enough
+        else:
+            if run is not None:
+                yield run
+
+
+def run_now(
+    database: Database,
+    settings: Settings,
+    name: str,
+    on_progress: ProgressCallback = lambda _count: None,
+) -> ScheduleRun:
+    """Start a run at once, whether or not it is due.
+
+    Raises:
+        RunInterrupted: `on_progress` raised it.
+        ScheduleNotFound: there is no such schedule.
+        TaggerError: as `record_backfill`.
+    """
+    with database.read() as connection:
+        row = schedule_row(connection, name)
+    run = _run(database, settings, row, datetime.now(UTC), on_progress)
+    if run is None:
+        raise ScheduleNotFound(name=name, names="it has just been removed")
+    return run
+
+
+def _run(
+    database: Database, settings: Settings, row: Row[Any], due: datetime, on_progress: ProgressCallback
+) -> ScheduleRun | None:
+    """Start one run; None if another process has started it, or the schedule was removed."""
+    backfill = schedule_backfill(row)
+    new = backfill_job(database, settings, backfill, Priority(row.priority))
+    job_id, note = _insert_run(database, row, due, new)
+    if job_id is None:
+        return None if note is None else ScheduleRun(due, datetime.now(UTC), None, None, note)
+    try:
+        selection = validate_backfill(database, backfill, settings.roots)
+        if not follows_links(row.options):
+            _refuse_links(row.name, backfill, selection)
+        fill_backfill(database, backfill, job_id, new.model_id, selection, settings.roots, on_progress)
+    except RunInterrupted:
+        _undo_run(database, row.id, due, job_id)
+        raise
+    except TaggerError as error:
+        _cancel_run(database, row.id, due, job_id, str(error))
+        raise
+    return ScheduleRun(due, datetime.now(UTC), job_id, None, None)
+
+
+def _insert_run(
+    database: Database, row: Row[Any], due: datetime, new: NewJob
+) -> tuple[int | None, str | None]:
+    """Record the run, its job and the next due time in one transaction. Returns the job, or a note, or neither."""
+    with database.write() as connection:
+        schedule = connection.execute(
+            select(schedules).where(schedules.c.id == row.id).with_for_update()
+        ).one_or_none()
+        if schedule is None:
+            return None, None
+        now = datetime.now(UTC)
+        run = {"schedule_id": row.id, "due_at": due, "started_at": now}
+        next_time = next_due(schedule.cron, schedule.time_zone, now)
+        connection.execute(update(schedules).where(schedules.c.id == row.id).values(next_due=next_time))
+        if _has_run(connection, row.id, due):
+            return None, None
+        open_job = _open_job(connection, row.id)
+        if open_job is not None:
+            note = f"job {open_job} of an earlier run has not finished"
+            insert_missing(connection, schedule_runs, [run | {"note": note}])
+            return None, note
+        job_id = insert_job(connection, new)
+        insert_missing(connection, schedule_runs, [run | {"job_id": job_id}])
+        return job_id, None
+
+
+def _has_run(connection: Connection, schedule_id: int, due: datetime) -> bool:
+    query = select(schedule_runs.c.due_at).where(*_is_run(schedule_id, due))
+    return connection.scalar(query) is not None
+
+
+def _open_job(connection: Connection, schedule_id: int) -> int | None:
+    """A job of the schedule that has not finished."""
+    query = (
+        select(jobs.c.id)
+        .join(schedule_runs, schedule_runs.c.job_id == jobs.c.id)
+        .where(schedule_runs.c.schedule_id == schedule_id, jobs.c.state.in_(OPEN_STATES))
+        .limit(1)
+    )
+    return connection.scalar(query)
+
+
+def _refuse_links(name: str, backfill: Backfill, selection: Selection) -> None:
+    resolved_elsewhere = selection.files or set(selection.folders) - set(backfill.scan)
+    if resolved_elsewhere or any(os.path.realpath(folder) != os.fspath(folder) for folder in backfill.under):
+        raise ScheduleFolderIsLink(name=name)
+
+
+def _cancel_run(database: Database, schedule_id: int, due: datetime, job_id: int, note: str) -> None:
+    with database.write() as connection:
+        cancel_job(connection, job_id, note)
+        connection.execute(update(schedule_runs).where(*_is_run(schedule_id, due)).values(note=note))
+
+
+def _undo_run(database: Database, schedule_id: int, due: datetime, job_id: int) -> None:
+    """Make the run due again. What its scan recorded stays."""
+    with database.write() as connection:
+        cancel_job(connection, job_id, "its process was stopped; the schedule runs again")
+        connection.execute(delete(schedule_runs).where(*_is_run(schedule_id, due)))
+        connection.execute(update(schedules).where(schedules.c.id == schedule_id).values(next_due=due))
+
+
+def _is_run(schedule_id: int, due: datetime) -> tuple[ColumnElement[bool], ...]:
+    return schedule_runs.c.schedule_id == schedule_id, schedule_runs.c.due_at == due

@@ -1,0 +1,96 @@
+"""Tagging jobs: a model tags the photos of the folders and files that a selection names."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tagger.catalog.roots import RootPaths
+from tagger.database.connection import Database
+from tagger.database.tables import Priority, Runner
+from tagger.enqueue.inference_options import InferenceOptions, inference_options
+from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.enqueue.scan import ProgressCallback, Scan, ScanReport
+from tagger.enqueue.selection import Selection, check_roots
+from tagger.ledger.jobs import NewJob, create_job, finish_scan
+from tagger.ledger.ownership import job_heartbeat
+from tagger.photos import path_from_json, path_to_json
+from tagger.settings import Settings
+
+PATHS = "paths"
+"""The job option that lists the folders and files of a job."""
+MOST_PATHS = 100
+"""A job records at most this many of its paths; it still tags the photos of all of them."""
+
+
+def tag_job(
+    database: Database,
+    settings: Settings,
+    selection: Selection,
+    *,
+    runner: Runner,
+    priority: Priority,
+    reprocess: bool = False,
+    write: MetadataOptions | None = None,
+) -> NewJob:
+    """A job that tags the photos of `selection` with the model and the options of `settings`; nothing is recorded.
+
+    `reprocess`: also tag photos that this model classified before. `write`: write the tags to the photos' metadata afterwards.
+
+    Raises:
+        RootUnavailable: the disk of a folder is not mounted.
+        ModelNotFound, ModelNotSelected: there is no model to tag with.
+    """
+    check_roots(database, selection, settings.roots)
+    inference = inference_options(database, settings, reprocess=reprocess)
+    paths = [path_to_json(path) for path in (*selection.folders, *selection.files)]
+    return NewJob(
+        model_id=inference.model_id,
+        top_k=inference.top_k,
+        threshold=inference.threshold,
+        reprocess=inference.reprocess,
+        runner=runner,
+        priority=priority,
+        options={PATHS: paths[:MOST_PATHS], **(write.to_job_options() if write else {})},
+    )
+
+
+def record_tag_job(
+    database: Database,
+    new: NewJob,
+    selection: Selection,
+    root_paths: RootPaths,
+    on_progress: ProgressCallback = lambda _count: None,
+) -> tuple[int, ScanReport]:
+    """Record the job and scan its folders; returns the job's number and the report of the scan.
+
+    Raises:
+        RootUnavailable: a disk was unmounted during the scan.
+        ScanInterrupted: the job was cancelled during the scan.
+    """
+    job_id = create_job(database, new)
+    return job_id, fill_tag_job(database, job_id, new, selection, root_paths, on_progress)
+
+
+def fill_tag_job(
+    database: Database,
+    job_id: int,
+    new: NewJob,
+    selection: Selection,
+    root_paths: RootPaths,
+    on_progress: ProgressCallback = lambda _count: None,
+) -> ScanReport:
+    """Scan the folders of a recorded job, then queue it. `on_progress` receives the number of photos found so far.
+
+    Raises:
+        RootUnavailable, ScanInterrupted: as `record_tag_job`.
+    """
+    inference = InferenceOptions(new.model_id, new.top_k, new.threshold, new.reprocess)
+    with job_heartbeat(database, job_id):
+        report = Scan(database, job_id, inference, root_paths).run(selection, on_progress)
+    finish_scan(database, job_id, report.note())
+    return report
+
+
+def tag_job_paths(options: Mapping[str, Any]) -> list[Path]:
+    """The recorded folders and files of a job, from its options; empty for jobs of other kinds."""
+    return [path_from_json(path) for path in options.get(PATHS, ())]

@@ -1,0 +1,178 @@
+"""The exported model: TorchScript and a manifest in one `.pt` file.
+
+The file is a zip archive whose `extra/manifest.json` can be read without torch. The scripted forward takes uint8
+(B, 3, H, W) and returns float32 (B, L): a calibrated score per label. The scores sum to at most 1; the remainder is the
+probability that the photo shows none of the labels. Normalisation is part of the forward.
+
+`torch.jit.load` runs code from the file. Load only files that the operator named, and check the digest first.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from blake3 import blake3
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tagger.errors import ModelRefused
+from tagger.images import Fit, Resize
+
+if TYPE_CHECKING:
+    import torch
+
+MANIFEST_NAME = "manifest.json"
+MANIFEST_LIMIT_BYTES = 32 * 2**20
+"""A manifest has a few kilobytes; a larger one is a mistake or an attack."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Label(_Frozen):
+    """One class of the model and the landmark it stands for. `slug` identifies the landmark in all models."""
+
+    label: str = Field(min_length=1)
+    slug: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    name: str = Field(min_length=1)
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
+    extent: Literal["point", "line", "area", "multi"] | None = None
+
+
+class InputRule(_Frozen):
+    """The model's input, `size` x `size` pixels. The fields are those of `Resize`."""
+
+    size: int = Field(ge=16, le=4096)
+    short_side: int = Field(ge=16, le=8192)
+    fit: Fit = "crop"
+
+    @model_validator(mode="after")
+    def _is_valid_resize(self) -> Self:
+        _ = self.resize
+        return self
+
+    @property
+    def resize(self) -> Resize:
+        return Resize(short_side=self.short_side, size=self.size, fit=self.fit)
+
+
+class Manifest(_Frozen):
+    """The description of an artifact. `threshold` is the lowest score at which a prediction is accepted."""
+
+    format: Literal[1] = 1
+    name: str = Field(min_length=1)
+    created_at: datetime
+    labels: tuple[Label, ...] = Field(min_length=1)
+    input: InputRule
+    threshold: float = Field(gt=0, le=1)
+    threshold_reason: str
+    calibration: dict[str, float | str]
+    training: dict[str, object]
+    metrics: dict[str, float]
+    versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _labels_are_distinct(self) -> Self:
+        for field in ("label", "slug"):
+            values = [getattr(label, field) for label in self.labels]
+            if len(set(values)) != len(values):
+                raise ValueError(f"two labels have the same {field}")
+        return self
+
+
+def file_digest(path: Path) -> str:
+    """Return the BLAKE3 digest of the whole file in hexadecimal, which identifies the model in the registry.
+
+    Raises:
+        ModelRefused: there is no such file, or it cannot be read.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ModelRefused(path=path, reason="it is not a regular file")
+        with path.open("rb"):  # its errors are clearer than those of update_mmap
+            pass
+        hasher = blake3()
+        hasher.update_mmap(path)
+    except OSError as error:
+        raise ModelRefused(path=path, reason=_os_reason(error)) from error
+    return hasher.hexdigest()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read the manifest without torch and without running code from the file.
+
+    Raises:
+        ModelRefused: there is no such file, it is not an artifact, or its manifest is invalid.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [i for i in archive.infolist() if i.filename.endswith(f"/extra/{MANIFEST_NAME}")]
+            if len(entries) != 1:
+                raise ModelRefused(
+                    path=path, reason="it has no manifest, so it was not exported by this program's trainer"
+                )
+            if entries[0].file_size > MANIFEST_LIMIT_BYTES:
+                raise ModelRefused(path=path, reason="its manifest is too large")
+            return Manifest.model_validate_json(archive.read(entries[0]))
+    except OSError as error:
+        raise ModelRefused(path=path, reason=_os_reason(error)) from error
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise ModelRefused(path=path, reason=f"its manifest is invalid at {where}: {first['msg']}") from error
+
+
+def save_artifact(module: torch.jit.ScriptModule, manifest: Manifest, path: Path) -> None:
+    """Write the scripted module and its manifest to `path` atomically. The module must not be frozen."""
+    import torch
+
+    partial = path.with_name(path.name + ".partial")
+    text = json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False, indent=1)
+    archive = io.BytesIO()
+    torch.jit.save(module, archive, _extra_files={MANIFEST_NAME: text.encode()})
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(partial, "w") as target:
+        for entry in source.infolist():
+            # Debug information contains source paths of the exporting machine.
+            if not entry.filename.endswith(".debug_pkl"):
+                target.writestr(entry, source.read(entry))
+    partial.replace(path)
+
+
+def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
+    """Load the scripted module on the CPU, in the precision it is stored in.
+
+    Raises:
+        ModelRefused: the file's digest is not `expected_digest`, or torch cannot read it.
+    """
+    import torch
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelRefused(path=path, reason=_os_reason(error)) from error
+    # The digest and the module come from the same bytes, so the file cannot be exchanged in between.
+    if blake3(data).hexdigest() != expected_digest:
+        raise ModelRefused(path=path, reason="it is not the file that was registered (its digest differs)")
+    try:
+        module: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        raise ModelRefused(
+            path=path, reason=f"torch cannot read it ({str(error).splitlines()[0]})"
+        ) from error
+    return module
+
+
+def _os_reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,107 @@
+"""Chooses the device that runs the model, its precision, and the number of forward passes at a time."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tagger.errors import SettingsInvalid
+
+if TYPE_CHECKING:
+    import torch
+
+CPU_BATCH = 8
+"""Larger batches are slower on a CPU: they do not fit the caches, and their memory is allocated anew for each pass
+(measured by `python -m bench.backends`)."""
+GPU_BATCH = 256
+GPU_PASSES = 2
+"""While one pass computes, the pixels of the other are copied."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """`kind` is torch's name of the device; `dtype` is the precision of forward passes; `batch_size` is its default."""
+
+    kind: str
+    dtype: "torch.dtype"
+    batch_size: int
+
+
+def choose_device(name: str, batch_size: int | None) -> Device:
+    """Return the device `name` of this machine; "auto" is the best available one.
+
+    Raises:
+        SettingsInvalid: the machine has no such device.
+    """
+    import torch
+
+    kind = _best_kind() if name == "auto" else name
+    if kind not in available_kinds():
+        raise SettingsInvalid(reason=f"device: this machine has no {kind}; use auto or cpu")
+    if kind == "cpu":
+        # Without these instructions, bfloat16 on a CPU is emulated and slower than float32.
+        fast_bf16 = torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 - torch has no public name for it
+        return Device(kind, torch.bfloat16 if fast_bf16 else torch.float32, batch_size or CPU_BATCH)
+    if kind == "cuda":
+        bf16 = torch.cuda.is_bf16_supported()
+        return Device(kind, torch.bfloat16 if bf16 else torch.float32, batch_size or GPU_BATCH)
+    return Device(kind, torch.float32, batch_size or CPU_BATCH)
+
+
+def passes_at_once(device: Device, threads: int | None) -> int:
+    """Return how many forward passes to run at a time.
+
+    On a CPU, one per core: a pass on several threads waits for the slowest thread in every layer.
+    """
+    if device.kind == "cpu":
+        return threads or core_count()
+    return GPU_PASSES if device.kind == "cuda" else 1
+
+
+def available_kinds() -> list[str]:
+    """Return torch's names of the devices of this machine, best first."""
+    import torch
+
+    kinds = ["cpu"]
+    if torch.backends.mps.is_available():
+        kinds.insert(0, "mps")
+    if torch.cuda.is_available():
+        kinds.insert(0, "cuda")
+    return kinds
+
+
+def describe_device() -> str:
+    """Describe the device that "auto" stands for on this machine."""
+    import torch
+
+    if _best_kind() == "cuda":
+        return f"cuda ({torch.cuda.get_device_name()})"
+    return f"{_best_kind()} ({core_count()} cores)"
+
+
+def core_count() -> int:
+    """Return the number of cores this process may use; a container or taskset may allow fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """Return the processor's name as the kernel reports it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def quiet_threads() -> None:
+    """Let OpenMP's threads sleep between forward passes, because spinning threads occupy cores that decoding needs.
+
+    OpenMP reads the variable when torch is first imported, so entry points call this before.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def _best_kind() -> str:
+    return available_kinds()[0]

@@ -1,0 +1,198 @@
+"""A loaded artifact on a device. Knows nothing of files of photos or of SQL."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tagger.errors import SettingsInvalid
+from tagger.images.memory import trim_memory
+from tagger.inference.artifact import Manifest, load_module
+from tagger.inference.backends.protocol import Backend, Decoder, Scores, is_out_of_memory
+from tagger.inference.devices import Device, core_count
+from tagger.inference.predictions import ImageScores
+from tagger.metrics import BATCH_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tagger.images import Pixels
+    from tagger.inference.backends.protocol import BackendChoice, BackendOptions
+    from tagger.inference.backends.self_test import BackendSelector
+    from tagger.inference.backends.self_test_cache import SelfTestCache
+
+log = logging.getLogger(__name__)
+
+
+class OutOfDeviceMemory(Exception):
+    """The device has no memory left even for a single image; the image is not the cause."""
+
+
+class Model:
+    """A loaded model. Up to `at_once` threads may call it at a time.
+
+    `batch_size` is the most images of a forward pass; it is halved for good when the device runs out of memory.
+    `decoder` decodes plain JPEGs on the device; None if the CPU decodes all photos.
+    """
+
+    def __init__(
+        self, backend: Backend, manifest: Manifest, batch_size: int, decoder: Decoder | None = None
+    ) -> None:
+        self._backend = backend
+        self.manifest = manifest
+        self.decoder = decoder
+        self.batch_size = batch_size
+        BATCH_SIZE.set(self.batch_size)
+
+    @property
+    def at_once(self) -> int:
+        return self._backend.at_once
+
+    @property
+    def backend_name(self) -> str:
+        return self._backend.name
+
+    def predict(self, images: Sequence[Pixels]) -> list[ImageScores]:
+        """Return the scores of images, each uint8 (size, size, 3) RGB, in order.
+
+        Raises:
+            OutOfDeviceMemory: there is no memory for a single image.
+            ValueError: the model returned an array of the wrong shape.
+        """
+        scores = self.scores(images)
+        expected = (len(images), len(self.manifest.labels))
+        if scores.shape != expected:
+            raise ValueError(f"the model returned scores of shape {scores.shape} instead of {expected}")
+        return [ImageScores(row) for row in scores]
+
+    def scores(self, images: Sequence[Pixels]) -> Scores:
+        """Return calibrated scores, float32 (B, L); each row sums to at most 1. `predict` is the checked form."""
+        parts: list[Scores] = []
+        done, batch_size = 0, self.batch_size
+        while done < len(images):
+            part = images[done : done + batch_size]
+            try:
+                parts.append(self._forward(part))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(part) == 1:
+                    raise OutOfDeviceMemory(str(error)) from error
+                batch_size = len(part) // 2
+                self._reduce_batch_size(batch_size)
+            else:
+                done += len(part)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def free_memory(self) -> None:
+        """Release memory kept for later passes. Call it when no photos are expected soon."""
+        self._backend.free_memory()
+        trim_memory()
+
+    def _forward(self, images: Sequence[Pixels]) -> Scores:
+        batch = self._backend.empty(len(images))
+        for row, image in zip(batch, images, strict=True):
+            np.copyto(row, image)
+        return self._backend.forward(batch)
+
+    def _reduce_batch_size(self, batch_size: int) -> None:
+        if batch_size < self.batch_size:  # else another thread has reduced it already
+            log.warning(
+                "out of device memory with a batch of %d; the batch size is now %d",
+                self.batch_size,
+                batch_size,
+            )
+            self.batch_size = batch_size
+            BATCH_SIZE.set(batch_size)
+        self._backend.free_memory()
+
+
+def load_model(
+    path: Path, digest: str, manifest: Manifest, device: Device, *, threads: int | None = None
+) -> Model:
+    """Load an artifact into TorchScript, for one forward pass at a time.
+
+    Raises:
+        ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
+    """
+    import torch
+
+    from tagger.inference.backends.torchscript import TorchScriptBackend
+
+    if device.kind == "cpu":
+        torch.set_num_threads(threads or core_count())
+    backend = TorchScriptBackend(load_module(path, digest), device, manifest.input.size, at_once=1)
+    return _warm_up(Model(backend, manifest, device.batch_size))
+
+
+def load_fastest_model(
+    path: Path, digest: str, manifest: Manifest, device: Device, options: BackendOptions
+) -> Model:
+    """Load an artifact into the backend that is fastest on this machine: the cached choice, else that of a self-test.
+
+    Raises:
+        ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
+        SettingsInvalid: the backend that `options` name is not installed or cannot run the model.
+    """
+    import torch
+
+    from tagger.inference.backends.decoder_self_test import choose_decoder
+    from tagger.inference.backends.self_test import BackendSelector
+
+    if device.kind == "cpu":
+        # One pass per core, each on one thread, so that no pass waits for the threads of another.
+        torch.set_num_threads(1)
+    resize = manifest.input.resize
+    selector = BackendSelector(lambda: load_module(path, digest), device, resize.size, options.at_once)
+    cache = _self_test_cache(digest, device, options)
+    choice = cache.choice
+    if choice is not None and (model := _load_choice(choice, selector, manifest, device)) is not None:
+        return model
+    trial = selector.choose(options.backend, options.batch_size)
+    decoder = choose_decoder(device, resize) if options.gpu_jpeg else None
+    if math.isfinite(trial.cost_ms):  # else the self-test failed; it may succeed at the next start
+        cache.store(replace(trial.choice, decodes_jpegs=decoder is not None))
+    model = Model(trial.backend, manifest, trial.batch_size, decoder)
+    model.free_memory()  # also that of the backend that was not chosen
+    return model
+
+
+def cached_choice(digest: str, device: Device, options: BackendOptions) -> BackendChoice | None:
+    """The choice of an earlier self-test; None if there was none."""
+    return _self_test_cache(digest, device, options).choice
+
+
+def _self_test_cache(digest: str, device: Device, options: BackendOptions) -> SelfTestCache:
+    from tagger.inference.backends.self_test_cache import CacheKey, SelfTestCache
+
+    return SelfTestCache(options.cache_file, CacheKey.of(digest, device, options))
+
+
+def _load_choice(
+    choice: BackendChoice, selector: BackendSelector, manifest: Manifest, device: Device
+) -> Model | None:
+    """None if the backend does not run any more."""
+    from tagger.inference.backends.decoder_self_test import load_decoder
+
+    try:
+        backend = selector.load(choice.backend)
+    except SettingsInvalid as error:
+        log.warning("the backend chosen by an earlier self-test does not run: %s", error.__cause__ or error)
+        return None
+    decoder = load_decoder(device, manifest.input.resize) if choice.decodes_jpegs else None
+    return _warm_up(Model(backend, manifest, choice.batch_size, decoder))
+
+
+def _warm_up(model: Model) -> Model:
+    """Run blank images: TorchScript profiles and compiles in its first two passes."""
+    size = model.manifest.input.size
+    blank = np.zeros((size, size, 3), dtype=np.uint8)
+    for count in (1, model.batch_size, model.batch_size):
+        model.scores([blank] * count)
+    model.free_memory()
+    return model

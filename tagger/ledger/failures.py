@@ -1,0 +1,104 @@
+"""Photos that currently fail, and photos whose metadata a job could not write."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, exists, select
+
+from tagger.database.connection import Database
+from tagger.database.tables import Outcome, job_items, photos
+from tagger.errors import FailureKind
+
+FAILURES_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class FailingPhoto:
+    """A photo with the reason of its failure. `position` is the key of the next page."""
+
+    position: int
+    photo_id: int
+    root_id: int
+    path: str
+    path_bytes: bytes
+    kind: str
+    text: str
+    attempts: int
+    job: int | None
+
+
+@dataclass(frozen=True)
+class FailureFilter:
+    """Selects failing photos: those of a job, of some kinds. By default all."""
+
+    job_id: int | None = None
+    kinds: tuple[FailureKind, ...] = ()
+
+
+def failure_conditions(failures: FailureFilter) -> list[ColumnElement[bool]]:
+    """The conditions on `photos`. The partial index of failing photos serves them."""
+    conditions: list[ColumnElement[bool]] = [photos.c.failure_kind.is_not(None)]
+    if failures.kinds:
+        conditions.append(photos.c.failure_kind.in_(failures.kinds))
+    if failures.job_id is not None:
+        in_job = exists().where(job_items.c.photo_id == photos.c.id, job_items.c.job_id == failures.job_id)
+        conditions.append(in_job)
+    return conditions
+
+
+def failing_photos(
+    database: Database, failures: FailureFilter | None = None, after: int = 0
+) -> Iterator[FailingPhoto]:
+    """Yield every matching photo after the position `after`, in pages by key."""
+    conditions = failure_conditions(failures or FailureFilter())
+    while True:
+        query = select(photos).where(*conditions, photos.c.id > after)
+        with database.read() as connection:
+            rows = connection.execute(query.order_by(photos.c.id).limit(FAILURES_PAGE)).all()
+        for row in rows:
+            yield FailingPhoto(
+                row.id,
+                row.id,
+                row.root_id,
+                row.path,
+                row.path_bytes,
+                row.failure_kind,
+                row.failure_text,
+                row.failure_attempts,
+                row.failure_job_id,
+            )
+        if len(rows) < FAILURES_PAGE:
+            return
+        after = rows[-1].id
+
+
+def unwritten_photos(
+    database: Database, job_id: int, kinds: Collection[str] = (), after: int = -1
+) -> Iterator[FailingPhoto]:
+    """Yield every photo that a metadata job refused or failed, after the position `after`, in pages by key."""
+    while True:
+        query = (
+            select(job_items, photos.c.root_id, photos.c.path, photos.c.path_bytes)
+            .join(photos, photos.c.id == job_items.c.photo_id)
+            .where(job_items.c.job_id == job_id, job_items.c.position > after)
+            .where(job_items.c.outcome.in_((Outcome.REFUSED, Outcome.FAILED)))
+        )
+        if kinds:
+            query = query.where(job_items.c.reason.in_(kinds))
+        with database.read() as connection:
+            rows = connection.execute(query.order_by(job_items.c.position).limit(FAILURES_PAGE)).all()
+        for row in rows:
+            yield FailingPhoto(
+                row.position,
+                row.photo_id,
+                row.root_id,
+                row.path,
+                row.path_bytes,
+                row.reason,
+                row.error_text,
+                row.attempts,
+                job_id,
+            )
+        if len(rows) < FAILURES_PAGE:
+            return
+        after = rows[-1].position

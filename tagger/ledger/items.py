@@ -1,0 +1,170 @@
+"""Items: the photos of a job, in chunks. A scan appends them; retries and backfills select them in SQL."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, FromClause, func, insert, literal, select, update
+
+from tagger.database.connection import Database
+from tagger.database.statements import db_now
+from tagger.database.tables import Outcome, chunks, job_items, jobs, photos
+from tagger.errors import ScanInterrupted
+from tagger.ledger.jobs import OPEN_STATES
+from tagger.ledger.ownership import LEASE_S, process_name
+
+CHUNK_SIZES = (32, 32, 64, 64, 128, 128)
+LARGEST_CHUNK = 256
+"""Chunks grow: a small job is spread over several workers, a large one needs few messages."""
+
+CLASSIFIED_BEFORE = "already classified by this model"
+"""The reason of a skipped item."""
+
+PAGE = 20_000
+
+Condition = ColumnElement[bool]
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """A photo of a job. `skipped`: the job's model has classified it already."""
+
+    photo_id: int
+    skipped: bool
+
+
+def append_items(connection: Connection, job_id: int, items: Sequence[NewItem]) -> None:
+    """Add items to a job, in chunks. Call it in the transaction that records their photos.
+
+    Raises:
+        ScanInterrupted: the job was cancelled, or another process took it over.
+    """
+    if not items:
+        return
+    position = lock_scan(connection, job_id)
+    connection.execute(
+        insert(job_items), [_item_row(job_id, position + i, item) for i, item in enumerate(items)]
+    )
+    append_chunks(connection, job_id, position, [item.skipped for item in items])
+
+
+def lock_scan(connection: Connection, job_id: int) -> int:
+    """Lock the job, so that it cannot end before this transaction does. Returns the number of its items.
+
+    A transaction that also writes photos calls this first: those that store outcomes lock the job before photos.
+
+    Raises:
+        ScanInterrupted: the job was cancelled, or another process took it over.
+    """
+    total = connection.scalar(
+        select(jobs.c.total)
+        .where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES), jobs.c.owner == process_name())
+        .with_for_update(key_share=True)
+    )
+    if total is None:
+        raise ScanInterrupted(job=job_id)
+    return int(total)
+
+
+def append_chunks(connection: Connection, job_id: int, position: int, skipped: Sequence[bool]) -> None:
+    """Divide the items from `position` on into chunks. `skipped` has one value per item."""
+    latest = connection.scalar(select(func.max(chunks.c.chunk)).where(chunks.c.job_id == job_id))
+    chunk = 0 if latest is None else latest + 1
+    rows, start = [], 0
+    while start < len(skipped):
+        size = CHUNK_SIZES[chunk] if chunk < len(CHUNK_SIZES) else LARGEST_CHUNK
+        rows.append(_chunk_row(job_id, chunk, position + start, skipped[start : start + size]))
+        chunk, start = chunk + 1, start + size
+    connection.execute(insert(chunks), rows)
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id)
+        .values(total=position + len(skipped), owner_lease_until=db_now() + LEASE_S)
+    )
+
+
+def _item_row(job_id: int, position: int, item: NewItem) -> dict[str, object]:
+    outcome, reason = (Outcome.SKIPPED, CLASSIFIED_BEFORE) if item.skipped else (None, None)
+    return {
+        "job_id": job_id,
+        "position": position,
+        "photo_id": item.photo_id,
+        "outcome": outcome,
+        "reason": reason,
+    }
+
+
+def _chunk_row(job_id: int, chunk: int, first: int, skipped: Sequence[bool]) -> dict[str, object]:
+    return {
+        "job_id": job_id,
+        "chunk": chunk,
+        "first": first,
+        "last": first + len(skipped) - 1,
+        "skipped": sum(skipped),
+        "done": all(skipped),
+    }
+
+
+def fill_job(
+    database: Database,
+    job_id: int,
+    conditions: Sequence[Condition],
+    source: FromClause = photos,
+    on_progress: Callable[[int], None] = lambda _count: None,
+    *,
+    after: int = 0,
+) -> int:
+    """Add all photos that match the conditions, in pages, so that other writers get their turn. Returns the count.
+
+    The photos are copied in SQL and never pass through Python. `source` is photos, or a join with it that the conditions
+    need. Photos with ids up to `after` are already items. `on_progress` gets the count after each page.
+
+    Raises:
+        ScanInterrupted: the job was cancelled.
+    """
+    count = 0
+    while True:
+        with database.write() as connection:
+            added, after = _add_page(connection, job_id, conditions, source, after)
+        count += added
+        on_progress(count)
+        if added < PAGE:
+            return count
+
+
+def _add_page(
+    connection: Connection, job_id: int, conditions: Sequence[Condition], source: FromClause, after: int
+) -> tuple[int, int]:
+    """Add the next photos by id. Returns their number and the last id."""
+    position = lock_scan(connection, job_id)
+    page = (
+        select(photos.c.id, photos.c.root_id)
+        .select_from(source)
+        .where(*conditions, photos.c.id > after)
+        .order_by(photos.c.id)
+        .limit(PAGE)
+        .with_for_update(read=True, key_share=True, of=photos)  # no photo is deleted before it is an item
+        .subquery()
+    )
+    # Ordered by root, as in a scan: the first and last item of a chunk then tell which roots it needs.
+    number = func.row_number().over(order_by=(page.c.root_id, page.c.id))
+    rows = select(literal(job_id), literal(position - 1) + number, page.c.id)
+    connection.execute(insert(job_items).from_select(["job_id", "position", "photo_id"], rows))
+    last = 0
+    added = 0
+    for count, latest in _counts_by_root(connection, job_id, position):
+        append_chunks(connection, job_id, position + added, [False] * count)
+        added += count
+        last = max(last, latest)
+    return added, last
+
+
+def _counts_by_root(connection: Connection, job_id: int, position: int) -> list[tuple[int, int]]:
+    """For each root, the number of items from `position` on, and their last photo's id."""
+    query = (
+        select(func.count(), func.max(photos.c.id))
+        .select_from(job_items.join(photos, photos.c.id == job_items.c.photo_id))
+        .where(job_items.c.job_id == job_id, job_items.c.position >= position)
+        .group_by(photos.c.root_id)
+        .order_by(photos.c.root_id)
+    )
+    return [(row[0], row[1]) for row in connection.execute(query)]

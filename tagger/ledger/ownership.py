@@ -1,0 +1,58 @@
+"""Which process scans or runs a job itself, and its lease on that job. All times are the database's."""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
+
+from tagger.database.connection import Database
+from tagger.database.statements import db_now
+from tagger.database.tables import jobs
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 45.0
+"""Length of a lease, of jobs and of chunks."""
+RENEW_S = 12.0
+"""Time between renewals: a lease survives three failed ones."""
+
+UNFILLED = ""
+"""The owner of a job without items. Any process may claim it and add them."""
+
+
+def process_name() -> str:
+    """The running process as `host/pid`, the owner of its leases."""
+    return f"{socket.gethostname()}/{os.getpid()}"
+
+
+@contextmanager
+def job_heartbeat(database: Database, job_id: int) -> Iterator[None]:
+    """Renew this process's lease on the job from a thread of its own, so that a slow disk does not end it."""
+    closed = threading.Event()
+    thread = threading.Thread(target=_renew_until, args=(database, job_id, closed), name="owner", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        closed.set()
+        thread.join()
+
+
+def _renew_until(database: Database, job_id: int, closed: threading.Event) -> None:
+    while not closed.wait(RENEW_S):
+        try:
+            renew_job_lease(database, job_id)
+        except SQLAlchemyError as error:
+            log.warning("The lease on job %d could not be renewed: %s", job_id, error)
+
+
+def renew_job_lease(database: Database, job_id: int) -> None:
+    """Renew the lease if this process owns the job."""
+    own_job = (jobs.c.id == job_id, jobs.c.owner == process_name())
+    with database.write() as connection:
+        connection.execute(update(jobs).where(*own_job).values(owner_lease_until=db_now() + LEASE_S))

@@ -1,0 +1,106 @@
+"""Workers: their heartbeats, and the chunks that they process."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Integer, delete, func, select, type_coerce, update
+
+from tagger.database.connection import Database
+from tagger.database.statements import db_now, insert_missing
+from tagger.database.tables import Outcome, chunks, jobs, workers
+from tagger.ledger.dispatch import WORKER_TIMEOUT_S, in_window, window_size
+from tagger.ledger.jobs import OPEN_STATES
+
+SILENT_WORKER_S = 3600.0
+"""How long a silent worker without chunks is reported."""
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """An active worker, and how many chunks it processes."""
+
+    name: str
+    device: str
+    started_at: datetime
+    seen_seconds_ago: float
+    chunks: int
+
+
+@dataclass(frozen=True)
+class SilentWorker:
+    """A worker that has sent no heartbeat for longer than WORKER_TIMEOUT_S, and did not shut down."""
+
+    name: str
+    silent_s: float
+    chunks: int
+
+
+@dataclass(frozen=True)
+class ChunkProgress:
+    """A claimed chunk: how many photos it has, and how many of them have a stored outcome."""
+
+    worker: str
+    job: int
+    chunk: int
+    photos: int
+    stored: int
+
+
+def record_heartbeat(database: Database, name: str, device: str) -> None:
+    """Record that the worker is alive. Its first heartbeat adds it."""
+    row = {"name": name, "device": device, "started_at": datetime.now(UTC), "heartbeat_at": 0.0}
+    with database.write() as connection:
+        insert_missing(connection, workers, [row])
+        connection.execute(update(workers).where(workers.c.name == name).values(heartbeat_at=db_now()))
+
+
+def remove_worker(database: Database, name: str) -> None:
+    """Remove a worker that shuts down."""
+    with database.write() as connection:
+        connection.execute(delete(workers).where(workers.c.name == name))
+
+
+def list_workers(database: Database) -> list[WorkerStatus]:
+    """The active workers, by name."""
+    age = (db_now() - workers.c.heartbeat_at).label("age")
+    query = select(workers, age).where(age < WORKER_TIMEOUT_S).order_by(workers.c.name)
+    with database.read() as connection:
+        rows = connection.execute(query).all()
+    claimed = Counter(chunk.worker for chunk in list_chunk_progress(database))
+    return [
+        WorkerStatus(row.name, row.device, row.started_at, max(0.0, float(row.age)), claimed[row.name])
+        for row in rows
+    ]
+
+
+def silent_workers(database: Database) -> list[SilentWorker]:
+    """The workers that fell silent and hold chunks, or did so in the last SILENT_WORKER_S; the longest silent first."""
+    claimed = (
+        select(func.count())
+        .where(chunks.c.worker == workers.c.name, chunks.c.done.is_(False))
+        .scalar_subquery()
+    )
+    silent = (db_now() - workers.c.heartbeat_at).label("silent")
+    query = select(workers.c.name, silent, claimed.label("claimed")).where(silent > WORKER_TIMEOUT_S)
+    with database.read() as connection:
+        rows = connection.execute(query.order_by(silent.desc())).all()
+    silent_ones = [SilentWorker(row.name, float(row.silent), row.claimed) for row in rows]
+    return [worker for worker in silent_ones if worker.chunks or worker.silent_s < SILENT_WORKER_S]
+
+
+def list_chunk_progress(database: Database) -> list[ChunkProgress]:
+    """The claimed chunks, by worker; with those of local jobs, whose process is no worker."""
+    stored = sum(chunks.c[outcome.value] for outcome in Outcome)
+    query = (
+        select(chunks.c.worker, chunks.c.job_id, chunks.c.chunk, chunks.c.first, chunks.c.last)
+        .add_columns(type_coerce(stored, Integer).label("stored"))
+        .select_from(jobs.join(chunks, chunks.c.job_id == jobs.c.id))
+        .where(jobs.c.state.in_(OPEN_STATES), chunks.c.worker.is_not(None), chunks.c.lease_until > db_now())
+        .order_by(chunks.c.worker, chunks.c.job_id, chunks.c.chunk)
+    )
+    with database.read() as connection:
+        rows = connection.execute(query.where(in_window(window_size(connection)))).all()
+    return [
+        ChunkProgress(row.worker, row.job_id, row.chunk, row.last - row.first + 1, row.stored) for row in rows
+    ]

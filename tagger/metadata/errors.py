@@ -1,0 +1,52 @@
+"""Why a photo's metadata was not written: a refusal of this file, or a failure of the disk or share. Both leave it unchanged."""
+
+from enum import StrEnum
+from typing import Literal
+
+WriteFailureKind = Literal["disk-full", "gone", "unreadable"]
+
+
+class RefusalKind(StrEnum):
+    """Kinds of refusal, by which people filter. Where possible, the tags go into a sidecar instead."""
+
+    FORMAT = "format"
+    """The format cannot be changed without encoding the image again, or at all: HEIC, RAW, GIF, BMP."""
+    STRUCTURE = "structure"
+    """The container is broken or ambiguous, so the effect of a write is unknown."""
+    OFFSETS = "offsets"
+    """Data in the file is found by its offset, which a write would change."""
+    XMP = "xmp"
+    """The existing XMP cannot be read, or holds our fields in a form in which values would be lost."""
+    TOO_LARGE = "too-large"
+    """The values exceed the room that the container has for them."""
+    LINK = "link"
+    """The photo is a symbolic link or has several hard links, which replacing the file would separate."""
+    CHANGED = "changed"
+    """The image is not the one that was tagged."""
+    BUSY = "busy"
+    """Another program writes the file or has it open for writing."""
+    CHECK = "check"
+    """The new file failed the comparison with the original."""
+    READ_ONLY = "read-only"
+    """The file or its folder is write-protected."""
+
+
+class WriteRefused(Exception):
+    """A file cannot be written without risk. `text` states the reason and the remedy."""
+
+    def __init__(self, kind: RefusalKind, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
+
+
+class WriteFailed(Exception):
+    """The disk or share failed while a file was written; the file is unchanged, and a retry may succeed.
+
+    `kind` is disk-full, gone (file or folder), or unreadable (disk or share fails).
+    """
+
+    def __init__(self, kind: WriteFailureKind, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text

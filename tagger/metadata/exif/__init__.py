@@ -1,0 +1,20 @@
+"""EXIF blocks: our keywords, description and position are added and removed, and nothing else changes.
+
+Knows nothing of the files that hold EXIF.
+"""
+
+from tagger.metadata.exif.block import ExifRewriteError
+from tagger.metadata.exif.edits import ExifChange, add, remove
+from tagger.metadata.exif.proof import insertion_difference, removal_difference
+from tagger.metadata.exif.properties import has_position, read
+
+__all__ = [
+    "ExifChange",
+    "ExifRewriteError",
+    "add",
+    "has_position",
+    "insertion_difference",
+    "read",
+    "removal_difference",
+    "remove",
+]

@@ -1,0 +1,238 @@
+"""Parsing EXIF blocks into tags that compare independently of byte order and layout.
+
+Strict where `tagger.photos.tiff` is lenient: a block is rejected if any part of it cannot be read. The result proves
+that a rewritten block lost nothing, so this module shares no code with the library that writes blocks.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tagger.photos.tiff import Directory, TiffBlock, open_tiff
+
+BLOCK_LIMIT = 65_527
+"""The room of a JPEG segment without marker, length and "Exif\\0\\0"."""
+MAIN, FIRST, EXIF, GPS, INTEROP = "0th", "1st", "Exif", "GPS", "Interop"
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SRATIONAL = 1, 2, 3, 4, 5, 7, 10
+POINTERS = {(MAIN, 0x8769): EXIF, (MAIN, 0x8825): GPS, (EXIF, 0xA005): INTEROP}
+MAKER_NOTE, USER_COMMENT, PADDING = 0x927C, 0x9286, 0xEA1C
+PROCESSING_METHOD, AREA_INFORMATION = 27, 28
+
+TagKey: TypeAlias = tuple[str, int]
+"""A directory's name and a tag's number."""
+
+
+class ExifRewriteError(Exception):
+    """An EXIF block cannot be rewritten without risk and stays unchanged. `text` states why."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+@dataclass(frozen=True)
+class TagValue:
+    """A tag's type and its value, in big-endian byte order."""
+
+    kind: int
+    value: bytes
+
+
+@dataclass(frozen=True)
+class ParsedBlock:
+    """The content of a block without its layout. `entry_offsets` are the positions of the entries in the parsed bytes."""
+
+    order: str = ">"
+    tags: Mapping[TagKey, TagValue] = field(default_factory=dict)
+    thumbnail: bytes | None = None
+    entry_offsets: Mapping[TagKey, int] = field(default_factory=dict)
+    has_unreferenced_bytes: bool = False
+
+
+def parse_block(data: bytes | None) -> ParsedBlock:
+    """Parse a block. None is parsed as an empty block.
+
+    Raises:
+        ExifRewriteError: the block is broken.
+    """
+    if data is None:
+        return ParsedBlock()
+    tiff = open_tiff(data)
+    if tiff is None or tiff.big:
+        raise _broken("it has no TIFF header")
+    if len(data) > BLOCK_LIMIT:
+        raise ExifRewriteError(
+            f"The EXIF has {len(data):,} bytes, more than a JPEG segment can hold, so it was left unchanged."
+        )
+    return _BlockReader(tiff).read()
+
+
+def difference(before: ParsedBlock, after: ParsedBlock) -> str | None:
+    """The first difference in words; None if there is none."""
+    for key in sorted(before.tags.keys() | after.tags.keys()):
+        old, new = before.tags.get(key), after.tags.get(key)
+        if old != new:
+            return f"{_change(old, new)}: {tag_label(key)}"
+    return "the thumbnail would change" if before.thumbnail != after.thumbnail else None
+
+
+def rewrite_obstacle(block: ParsedBlock) -> str | None:
+    """What would break if the tags were written in a new layout and in big-endian order; None if nothing would."""
+    for key, value in sorted(block.tags.items()):
+        if key[1] == MAKER_NOTE:
+            return "a maker note, whose parts are found by their offsets"
+        if key[1] in _OFFSETS:
+            return f"{tag_label(key)}, which is an offset"
+        if block.order == "<" and _depends_on_byte_order(key, value):
+            return f"{tag_label(key)}, whose content depends on the byte order of the block"
+    return "bytes that no tag references" if block.has_unreferenced_bytes else None
+
+
+def tag_label(key: TagKey) -> str:
+    """A tag in words."""
+    return f"tag 0x{key[1]:04X} of {key[0]}"
+
+
+_NEXT_BYTES = 4
+_THUMBNAIL, _THUMBNAIL_SIZE = (FIRST, 0x0201), (FIRST, 0x0202)
+# Strips, tiles, JPEG tables, further directories and private data.
+_OFFSETS = {0x0111, 0x0120, 0x0144, 0x014A, 0x0190, 0x0201, 0x0207, 0x0208, 0x0209, 0xC634, 0xC68C}
+# Tags with content of an undefined type that reads the same in either byte order: versions, component order, sources,
+# colour profiles, XMP, Photoshop's resources, and the UTF-16LE texts of Windows.
+_BYTE_ORDER_FREE = {
+    *((EXIF, tag) for tag in (0x9000, 0x9101, 0xA000, 0xA300, 0xA301, PADDING)),
+    *((MAIN, tag) for tag in (0x02BC, 0x8649, 0x8773, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F, PADDING)),
+    *((GPS, tag) for tag in (0, 5)),
+    (INTEROP, 2),
+}
+_TEXTS = {(EXIF, USER_COMMENT), (GPS, PROCESSING_METHOD), (GPS, AREA_INFORMATION)}
+_UNICODE = b"UNICODE\0"
+
+
+def _depends_on_byte_order(key: TagKey, value: TagValue) -> bool:
+    """UTF-16 text follows the block's byte order, and so do numbers in content of an undefined type."""
+    if key in _TEXTS:
+        return value.value.startswith(_UNICODE)
+    return value.kind in (BYTE, UNDEFINED) and key not in _BYTE_ORDER_FREE
+
+
+def _change(before: TagValue | None, after: TagValue | None) -> str:
+    if after is None:
+        return "would be lost"
+    if before is None:
+        return "would be new"
+    return "would change its type" if before.kind != after.kind else "would change"
+
+
+class _BlockReader:
+    """Reads one block and marks the bytes that are referenced."""
+
+    def __init__(self, tiff: TiffBlock) -> None:
+        self._tiff = tiff
+        self._tags: dict[TagKey, TagValue] = {}
+        self._entry_offsets: dict[TagKey, int] = {}
+        self._thumbnail: bytes | None = None
+        self._pointers: dict[TagKey, int] = {}
+        self._referenced = bytearray(len(tiff.data))
+        self._budget = 2 * len(tiff.data)
+
+    def read(self) -> ParsedBlock:
+        self._mark(0, 8)
+        main = self._read_directory(MAIN, self._tiff.first)
+        for key, name in POINTERS.items():
+            if key in self._pointers:
+                self._read_directory(name, self._pointers[key])
+        self._mark(self._entries_end(self._tiff.first), _NEXT_BYTES)
+        if main.following:
+            self._read_thumbnail(main.following)
+        return ParsedBlock(
+            self._tiff.order, self._tags, self._thumbnail, self._entry_offsets, self._has_unreferenced_bytes()
+        )
+
+    def _read_directory(self, name: str, offset: int) -> Directory:
+        directory = self._tiff.directory(offset)
+        if directory is None:
+            raise _broken(f"its directory {name} lies outside of it")
+        end = self._entries_end(offset)
+        self._mark(offset, end - offset)
+        entry = struct.Struct(f"{self._tiff.order}HHII")
+        for at in range(offset + 2, end, entry.size):
+            tag, _, _, value_at = entry.unpack_from(self._tiff.data, at)
+            self._read_tag(directory, (name, tag), at, value_at)
+        return directory
+
+    def _read_tag(self, directory: Directory, key: TagKey, at: int, value_at: int) -> None:
+        entry = directory.entries.get(key[1])
+        if entry is None or key in self._entry_offsets:
+            problem = "appears twice" if entry else "is cut off, empty or of an unknown type"
+            raise _broken(f"{tag_label(key)} {problem}")
+        if len(entry.raw) > 4:
+            self._mark(value_at, len(entry.raw))
+        self._entry_offsets[key] = at
+        if key in POINTERS or key in (_THUMBNAIL, _THUMBNAIL_SIZE):
+            numbers = self._tiff.integers(entry)
+            if entry.kind != LONG or len(numbers) != 1:
+                raise _broken(f"{tag_label(key)} is not a single number")
+            self._pointers[key] = numbers[0]
+        else:
+            self._tags[key] = TagValue(
+                entry.kind, _big_endian(bytes(entry.raw), entry.kind, self._tiff.order)
+            )
+
+    def _read_thumbnail(self, offset: int) -> None:
+        """Read the thumbnail's directory, which is the last in the chain."""
+        if self._read_directory(FIRST, offset).following:
+            raise ExifRewriteError(
+                "The EXIF has more than two directories in a row, so it was left unchanged."
+            )
+        self._mark(self._entries_end(offset), _NEXT_BYTES)
+        start, size = self._pointers.get(_THUMBNAIL), self._pointers.get(_THUMBNAIL_SIZE)
+        if start is None and size is None:
+            return
+        if start is None or size is None:
+            raise _broken("its thumbnail has an offset without a size, or a size without an offset")
+        self._mark(start, size)
+        self._thumbnail = self._tiff.data[start : start + size]
+
+    def _entries_end(self, offset: int) -> int:
+        (count,) = struct.unpack_from(f"{self._tiff.order}H", self._tiff.data, offset)
+        return offset + 2 + 12 * int(count)
+
+    def _mark(self, start: int, size: int) -> None:
+        self._budget -= size
+        if start + size > len(self._tiff.data) or self._budget < 0:
+            raise _broken("parts of it are cut off or overlap")
+        self._referenced[start : start + size] = b"\1" * size
+
+    def _has_unreferenced_bytes(self) -> bool:
+        pairs = zip(self._tiff.data, self._referenced, strict=True)
+        return any(byte for byte, referenced in pairs if not referenced)
+
+
+def _broken(problem: str) -> ExifRewriteError:
+    return ExifRewriteError(f"The EXIF is broken ({problem}), so it was left unchanged.")
+
+
+_UNITS = {
+    3: "H",
+    4: "I",
+    5: "I",
+    8: "H",
+    9: "I",
+    10: "I",
+    11: "I",
+    12: "Q",
+    13: "I",
+    16: "Q",
+    17: "Q",
+    18: "Q",
+}
+
+
+def _big_endian(raw: bytes, kind: int, order: str) -> bytes:
+    unit = _UNITS.get(kind)
+    if order == ">" or unit is None:
+        return raw
+    count = len(raw) // struct.calcsize("<" + unit)
+    return struct.pack(f">{count}{unit}", *struct.unpack(f"<{count}{unit}", raw))

@@ -1,0 +1,165 @@
+"""Reading a file before it is replaced, and checking later that it is still the same."""
+
+import fcntl
+import os
+import signal
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.files.os_errors import translated_os_errors
+
+
+@dataclass(frozen=True)
+class Original:
+    """A file as it was read before a write; `data` and `status` are None if it did not exist."""
+
+    path: Path
+    data: bytes | None
+    status: os.stat_result | None
+
+
+def read_for_writing(path: Path, *, max_bytes: int) -> Original:
+    """Read a file that will be replaced, or find that it does not exist yet.
+
+    Raises:
+        WriteRefused: the file is a link, has several hard links, is not a regular file, is write-protected (for root,
+            too), is too large, or changed while it was read.
+        WriteFailed: the file cannot be read.
+    """
+    with translated_os_errors(path):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return Original(path, None, None)
+        _check_writable(path, status, max_bytes)
+        descriptor = os.open(path, _READ)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - it is open already
+            before = os.fstat(descriptor)
+            _check_writable(path, before, max_bytes)
+            data = file.read(before.st_size + 1)
+            after = os.fstat(descriptor)
+    if _identity(before) != _identity(after) or len(data) != before.st_size:
+        raise busy(path)
+    return Original(path, data, before)
+
+
+@contextmanager
+def open_unchanged(path: Path, expected: os.stat_result | None) -> Iterator[int | None]:
+    """Open the file at `path` if its status is still `expected` and no other program has it open for writing.
+
+    Yields the descriptor, or None if the file does not exist and did not exist before.
+
+    Raises:
+        WriteRefused: the file has changed, or is being changed.
+        WriteFailed: the file is gone.
+    """
+    descriptor = _open_if_there(path)
+    try:
+        if descriptor is not None:
+            _check_same(path, expected, descriptor)
+        elif expected is not None:
+            raise WriteFailed("gone", f"{path.name!r} no longer exists. Scan the folder again.")
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def busy(path: Path) -> WriteRefused:
+    """The refusal for a file that another program is using."""
+    return WriteRefused(
+        RefusalKind.BUSY,
+        f"{path.name!r} is being written by another program. Try again when it has finished.",
+    )
+
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ANY_WRITER = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+_SHARES = ("nfs", "cifs", "smb")
+
+
+def _check_writable(path: Path, status: os.stat_result, max_bytes: int) -> None:
+    name = path.name
+    if stat.S_ISLNK(status.st_mode):
+        raise WriteRefused(RefusalKind.LINK, f"{name!r} is a link. Name the file that it points to.")
+    if not stat.S_ISREG(status.st_mode):
+        raise WriteRefused(RefusalKind.FORMAT, f"{name!r} is not a file. Rename or remove it.")
+    if status.st_nlink > 1:
+        raise WriteRefused(
+            RefusalKind.LINK,
+            f"The file {name!r} has {status.st_nlink} hard links, which a write would separate. "
+            "Copy it, or write a sidecar.",
+        )
+    # Root may write every file, but write protection is respected for root, too.
+    if not status.st_mode & _ANY_WRITER or not _may_write(path):
+        raise WriteRefused(
+            RefusalKind.READ_ONLY,
+            f"{name!r} is write-protected. Give this user write permission, or write a sidecar.",
+        )
+    if status.st_size > max_bytes:
+        raise WriteRefused(
+            RefusalKind.TOO_LARGE,
+            f"{name!r} has {status.st_size} bytes, more than the limit of {max_bytes}. "
+            "Write a sidecar, or raise the limit if this machine has enough memory.",
+        )
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file is replaced, written, or given other permissions or attributes."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _open_if_there(path: Path) -> int | None:
+    try:
+        return os.open(path, _READ)
+    except FileNotFoundError:
+        return None
+
+
+def _check_same(path: Path, expected: os.stat_result | None, descriptor: int) -> None:
+    status = os.fstat(descriptor)
+    if expected is None or _identity(status) != _identity(expected):
+        raise WriteRefused(
+            RefusalKind.CHANGED,
+            f"{path.name!r} has changed since it was read. Tag it again, then write.",
+        )
+    if _is_being_written(descriptor, status):
+        raise busy(path)
+
+
+def _is_being_written(descriptor: int, status: os.stat_result) -> bool:
+    """Whether a program on this machine has the file open for writing. Only Linux can tell, by refusing a lease."""
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        # A program that opens the file at this moment breaks the lease, and the default signal would end this process.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return not _is_on_share(status)
+    except OSError:
+        pass  # another user's file, or a file system without leases
+    return False
+
+
+def _is_on_share(status: os.stat_result) -> bool:
+    """Whether a file is on a network share, where the server may refuse a lease for other reasons."""
+    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return False
+    for mount in mounts:
+        fields, _, kind = mount.decode(errors="replace").partition(" - ")
+        if fields.split()[2:3] == [device]:
+            return kind.startswith(_SHARES)
+    return False

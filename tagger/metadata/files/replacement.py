@@ -1,0 +1,171 @@
+"""Replacing files atomically: at every moment a file's name refers to the complete old file or the complete new one.
+
+`prepare` writes the new file beside the old one under a hidden name; `PreparedFile.replace` renames it. In between, a
+caller can record many intended writes at once. Knows nothing of the content.
+
+Limits: a program that opens the file between the last check and the rename writes into the old file, which is lost.
+Programs on other machines are noticed only by their changes. Shares that cannot lock files, or cannot rename open
+files, are refused.
+"""
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tagger.metadata.errors import WriteFailed
+from tagger.metadata.files.attributes import check_attributes, copy_attributes, copy_photo_permissions
+from tagger.metadata.files.originals import Original, busy, open_unchanged, read_for_writing
+from tagger.metadata.files.os_errors import translated_os_errors
+from tagger.metadata.files.sidecars import is_sidecar_name
+from tagger.metadata.files.temporary_files import (
+    TemporaryFile,
+    check_written,
+    create_locked,
+    flush_to_disk,
+    remove_leftover,
+    remove_leftovers,
+    write_whole,
+)
+
+__all__ = [
+    "Original",
+    "PreparedFile",
+    "WriteFailed",
+    "prepare",
+    "read_for_writing",
+    "remove_leftover",
+    "remove_leftovers",
+]
+
+
+def prepare(original: Original, data: bytes | None, *, photo: Path | None = None) -> "PreparedFile":
+    """Write the file that will replace the original, flush it to disk, read it back, and copy the original's attributes.
+
+    The modification time of a photo is kept. That of a sidecar is not, because programs read a sidecar again when it is
+    newer. `data` None deletes a sidecar. A new sidecar gets the owner and permissions of `photo`; without `photo`, it is
+    readable by this user only.
+
+    Raises:
+        WriteRefused: the file has changed, is in use, or has attributes that cannot be copied.
+        WriteFailed: the disk is full or fails, or the folder is gone.
+    """
+    path = original.path
+    if data is None and not is_sidecar_name(path.name):
+        raise ValueError(f"only sidecars are deleted, not {path}")
+    with translated_os_errors(path):
+        prepared = PreparedFile(path, original.status, create_locked(path), removes=data is None)
+        try:
+            with open_unchanged(path, original.status) as source:
+                if data is not None:
+                    _write_new_file(prepared, data, source, photo)
+        except BaseException:
+            prepared.discard()
+            raise
+    return prepared
+
+
+class PreparedFile:
+    """A new file that is ready to replace the old one.
+
+    It holds a lock and a file descriptor until `replace` or `discard`, so keep no more than hundreds. As a context manager,
+    it discards a file that was not replaced. `original_status` is the original's status when it was read, None if it did
+    not exist.
+    """
+
+    def __init__(
+        self, path: Path, original_status: os.stat_result | None, temporary: TemporaryFile, *, removes: bool
+    ) -> None:
+        self.path = path
+        self.original_status = original_status
+        self.temporary = temporary
+        self.removes = removes
+        self._is_pending = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.discard()
+
+    def replace(self) -> None:
+        """Replace the original, if it is still the file that was read.
+
+        Raises:
+            WriteRefused: the original has changed, is open for writing, or file or folder are write-protected.
+            WriteFailed: the disk or share fails. Read the file to find out whether it was replaced.
+        """
+        if not self._is_pending:
+            raise ValueError(f"the file prepared for {self.path} was replaced or discarded before")
+        try:
+            with translated_os_errors(self.path):
+                with open_unchanged(self.path, self.original_status):
+                    pass
+                self._rename()
+                _flush_folder(self.path.parent)
+                self._verify()
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Delete the new file and release the lock. Does nothing after `replace`, or when called again."""
+        if self._is_pending:
+            self._is_pending = False
+            self.temporary.remove()
+
+    def _rename(self) -> None:
+        if self.removes:
+            if self.original_status is not None:
+                self.path.unlink()
+            return
+        if not self.temporary.is_at(self.temporary.path):
+            raise busy(self.path)
+        try:
+            self.temporary.path.replace(self.path)
+        except OSError:
+            # A share can rename the file, lose the response, and fail when the request is repeated.
+            if not self.temporary.is_at(self.path):
+                raise
+
+    def _verify(self) -> None:
+        is_replaced = not os.path.lexists(self.path) if self.removes else self.temporary.is_at(self.path)
+        if not is_replaced:
+            raise WriteFailed(
+                "unreadable",
+                f"{self.path.name!r} does not hold what was just written. Another program or the share changed it; "
+                "check the file and write again.",
+            )
+
+
+def _write_new_file(prepared: PreparedFile, data: bytes, source: int | None, photo: Path | None) -> None:
+    original_status, target = prepared.original_status, prepared.temporary.descriptor
+    with_times = not is_sidecar_name(prepared.path.name)
+    write_whole(target, data)
+    if original_status is not None and source is not None:
+        copy_attributes(source, original_status, target, with_times=with_times)
+    elif photo is not None:
+        copy_photo_permissions(photo.stat(), target)
+    flush_to_disk(target)
+    check_written(prepared.temporary, data)
+    if original_status is not None:
+        check_attributes(original_status, target, with_times=with_times)
+
+
+_FLUSH_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush the rename to disk. Not every file system can flush a folder, and not every folder is readable."""
+    with suppress(PermissionError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _FLUSH_UNSUPPORTED:
+                raise
+        finally:
+            os.close(descriptor)

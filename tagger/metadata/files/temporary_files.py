@@ -1,0 +1,185 @@
+"""Hidden temporary files beside the files that they will replace: created, locked, checked and removed.
+
+Every writer of a file uses the same temporary name, so writers find each other, and the leftovers of writers that died.
+A lock belongs to a file, not to its name. A name may be removed or renamed only by the process that holds the lock of the
+file it refers to, and a lock counts only while the name refers to its file.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.files.os_errors import translated_os_errors
+
+
+@dataclass(frozen=True)
+class TemporaryFile:
+    """A hidden file that this process holds open and locked, even if its name refers to another file meanwhile."""
+
+    path: Path
+    descriptor: int
+
+    def is_at(self, path: Path) -> bool:
+        """Whether a name refers to this file."""
+        return _refers_to(path, self.descriptor)
+
+    def remove(self) -> None:
+        """Remove the name if it still refers to this file, and close the file."""
+        with suppress(OSError):
+            if self.is_at(self.path):
+                self.path.unlink()
+        with suppress(OSError):
+            os.close(self.descriptor)
+
+
+def create_locked(path: Path) -> TemporaryFile:
+    """Create the temporary file for `path`; it replaces the leftover of a writer that died.
+
+    Raises:
+        WriteRefused: another process is writing the file.
+    """
+    temporary = temporary_path(path)
+    for _ in range(_ATTEMPTS):
+        descriptor = _create(temporary)
+        if descriptor is not None:
+            return TemporaryFile(temporary, descriptor)
+        _remove_unlocked(temporary)
+    raise WriteRefused(
+        RefusalKind.BUSY,
+        f"{path.name!r} is being written by another process of this program. Try again when it has finished.",
+    )
+
+
+def temporary_path(path: Path) -> Path:
+    """The name of the temporary file, which is the same for every writer of `path`."""
+    name = hashlib.blake2b(os.fsencode(path.name), digest_size=16).hexdigest()
+    return path.with_name(f".tagger-{name}.part")
+
+
+def write_whole(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def flush_to_disk(descriptor: int) -> None:
+    # On macOS, fsync leaves the data in the disk's own cache.
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    os.fsync(descriptor)
+
+
+def check_written(temporary: TemporaryFile, data: bytes) -> None:
+    """Read the file back, bypassing the page cache where the system allows this, and compare it.
+
+    Raises:
+        WriteFailed: the file differs.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(temporary.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    at = 0
+    view = memoryview(data)
+    with open(os.open(temporary.path, _READ), "rb", buffering=0) as file:  # noqa: PTH123 - must not follow links
+        while piece := file.read(_PIECE_BYTES):
+            if piece != view[at : at + len(piece)]:
+                break
+            at += len(piece)
+        has_size = at == len(data) == os.fstat(file.fileno()).st_size
+        is_equal = has_size and _refers_to(temporary.path, file.fileno())
+    if not is_equal:
+        raise WriteFailed(
+            "unreadable",
+            "The new file reads back differently, so the photo was left unchanged. Check its disk or share.",
+        )
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Remove the files that writers left in a folder when they died; return their number. Locked files are kept.
+
+    Raises:
+        WriteRefused, WriteFailed: the folder cannot be read.
+    """
+    with translated_os_errors(folder), os.scandir(folder) as entries:
+        leftovers = [Path(entry) for entry in entries if _LEFTOVER.fullmatch(entry.name)]
+    removed = 0
+    for leftover in leftovers:
+        with suppress(OSError, WriteRefused):
+            removed += _remove_unlocked(leftover)
+    return removed
+
+
+def remove_leftover(path: Path) -> None:
+    """Remove the temporary file that a writer of `path` left when it died."""
+    with suppress(OSError, WriteRefused):
+        _remove_unlocked(temporary_path(path))
+
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_EXISTING = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LEFTOVER = re.compile(r"\.tagger-[0-9a-f]{32}\.part")
+_ATTEMPTS = 10
+_PIECE_BYTES = 1 << 20
+
+
+def _create(temporary: Path) -> int | None:
+    """Create and lock a file. None if it exists, or if another process removes it as a leftover at this moment."""
+    try:
+        descriptor = os.open(temporary, _NEW, 0o600)
+    except FileExistsError:
+        return None
+    try:
+        if _lock(descriptor) and _refers_to(temporary, descriptor):
+            return descriptor
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _remove_unlocked(leftover: Path) -> bool:
+    try:
+        if not stat.S_ISREG(leftover.lstat().st_mode):
+            raise WriteRefused(
+                RefusalKind.BUSY, f"{leftover} is not a regular file and blocks the write. Remove it."
+            )
+        descriptor = os.open(leftover, _EXISTING)
+    except FileNotFoundError:
+        return False
+    except PermissionError as error:
+        raise WriteRefused(
+            RefusalKind.BUSY,
+            f"Another user is writing it, or a write of theirs died. Try again; if {leftover} remains, remove it.",
+        ) from error
+    try:
+        if _lock(descriptor) and _refers_to(leftover, descriptor):
+            leftover.unlink()
+            return True
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # some shares raise the latter for a file that is locked
+        return False
+    return True
+
+
+def _refers_to(path: Path, descriptor: int) -> bool:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(status, os.fstat(descriptor))

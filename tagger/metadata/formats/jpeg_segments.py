@@ -1,0 +1,111 @@
+"""The segments of a JPEG file. The parser is strict: a write requires that every byte is accounted for.
+
+The bytes after the end of the first image (further images, videos, notes of programs) are the trailer.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tagger.metadata.formats.refusals import broken_structure
+from tagger.photos.jpeg import SEGMENT_LIMIT
+
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
+EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+EXIF = b"Exif\0\0"
+PHOTOSHOP = b"Photoshop 3.0\0"
+MPF = b"MPF\0"
+PAYLOAD_LIMIT = 65_533
+
+SOS, EOI, APP0, APP1, APP2, APP11, APP13 = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEB, 0xED
+_STANDALONE = {0x01, *range(0xD0, 0xD9)}
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The offsets of a segment, marker and length included. `payload` is the offset of its content."""
+
+    marker: int
+    start: int
+    end: int
+
+    @property
+    def payload(self) -> int:
+        return self.start + 4
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """`head` holds the segments before the first scan, which starts at `scan`. The trailer starts at `end`."""
+
+    data: bytes
+    head: tuple[Segment, ...]
+    scan: int
+    end: int
+
+    def segments_named(self, marker: int, name: bytes) -> list[Segment]:
+        """The segments with this marker whose payload starts with this name."""
+        return [
+            segment
+            for segment in self.head
+            if segment.marker == marker and self.data.startswith(name, segment.payload, segment.end)
+        ]
+
+    def content(self, segment: Segment, name: bytes) -> bytes:
+        """The segment's payload after its name."""
+        return self.data[segment.payload + len(name) : segment.end]
+
+
+def read_jpeg(data: bytes) -> Jpeg:
+    """Parse the first image of a file.
+
+    Raises:
+        WriteRefused: it is broken.
+    """
+    head: list[Segment] = []
+    for segment in _segments(data):
+        if segment.marker == SOS:
+            return Jpeg(data, tuple(head), segment.start, _image_end(data, segment))
+        head.append(segment)
+        if len(head) > SEGMENT_LIMIT:
+            raise broken_structure("it has too many segments")
+    raise broken_structure("it holds no image")
+
+
+def pack_segment(marker: int, payload: bytes) -> bytes:
+    """Build a segment; the payload has at most PAYLOAD_LIMIT bytes."""
+    return b"\xff" + bytes([marker]) + (len(payload) + 2).to_bytes(2, "big") + payload
+
+
+def _segments(data: bytes) -> Iterator[Segment]:
+    at = 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            raise broken_structure(f"no segment starts at byte {at}")
+        marker = data[at + 1]
+        # A marker may be preceded by several 0xFF bytes, which stay where they are.
+        if marker == 0xFF:
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in _STANDALONE or marker in (0, EOI) or end < at + 4 or end > len(data):
+            raise broken_structure(f"the segment at byte {at} is incomplete")
+        yield Segment(marker, at, end)
+        at = end
+
+
+def _image_end(data: bytes, scan: Segment) -> int:
+    """The offset after the image's end marker. Further scans and their tables may follow the first scan."""
+    at = scan.end
+    for _ in range(SEGMENT_LIMIT):
+        marker_match = _MARKER_IN_SCAN.search(data, at)
+        if marker_match is None:
+            break
+        marker, at = data[marker_match.start() + 1], marker_match.end()
+        if marker == EOI:
+            return at
+        if marker in _STANDALONE:
+            continue
+        at += max(int.from_bytes(data[at : at + 2], "big"), 2)
+    raise broken_structure("the image has no end marker")

@@ -1,0 +1,235 @@
+"""One photo's metadata: its own file and its sidecars are planned, prepared and replaced. Knows no SQL.
+
+If embedding is refused, the tags go into a sidecar, unless the photo is no longer the one that was tagged.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tagger.database.tables import Outcome, Target
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.files.replacement import PreparedFile, prepare
+from tagger.metadata.files.sidecars import existing_sidecars, sidecar_path
+from tagger.metadata.files.temporary_files import remove_leftover
+from tagger.metadata.inspection import xmp_packet
+from tagger.metadata.plans import FilePlan, FindUndoRecord, check_image, plan_embed, plan_sidecar
+from tagger.metadata.tag_fields import TagFields
+from tagger.metadata.xmp import has_our_fields
+from tagger.photos.files import read_photo
+
+NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)
+"""Refusals after which a sidecar could state wrong tags."""
+
+
+@dataclass(frozen=True)
+class WriteRequest:
+    """A photo and the values its metadata should hold.
+
+    `image_digest` is the digest the photo was tagged under; None accepts any image. `target` None is an undo.
+    `written_targets` are the targets that this program has written before. `single_job` limits an undo to the writes of
+    one job, so files without a row are left alone.
+    """
+
+    path: Path
+    image_digest: str | None
+    tag_fields: TagFields
+    target: Target | None
+    written_targets: frozenset[Target]
+    max_bytes: int
+    single_job: bool = False
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        return tuple(landmark.slug for landmark in self.tag_fields.landmarks)
+
+
+@dataclass(frozen=True)
+class PhotoPlan:
+    """The plans of a photo's files. `refusal` is why the photo's own file is not changed although this was requested."""
+
+    request: WriteRequest
+    files: tuple[FilePlan, ...] = ()
+    refusal: WriteRefused | None = None
+
+
+@dataclass
+class PreparedPhoto:
+    """A planned photo whose new files are ready beside the old ones. End with `replace_files` or `discard`."""
+
+    plan: PhotoPlan
+    prepared: tuple[tuple[FilePlan, PreparedFile], ...] = ()
+    replaced: list[FilePlan] = field(default_factory=list)
+
+    def replace_files(self) -> None:
+        """Replace the photo's files, in order.
+
+        Raises:
+            WriteRefused, WriteFailed: one file could not be replaced; those before it are written.
+        """
+        try:
+            for file, prepared in self.prepared:
+                prepared.replace()
+                self.replaced.append(file)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        for _, prepared in self.prepared:
+            prepared.discard()
+
+    @property
+    def outcome(self) -> Outcome:
+        """The photo's outcome once all files are replaced."""
+        if self.plan.refusal is not None:
+            return Outcome.REFUSED
+        return Outcome.WRITTEN if self.prepared else Outcome.UNCHANGED
+
+
+def plan_and_prepare(request: WriteRequest, find_undo_record: FindUndoRecord) -> PreparedPhoto:
+    """Plan a photo's files and prepare those that change.
+
+    Some attributes of the photo's own file, such as its owner, turn out impossible to copy only when the new file is
+    made. The tags go into a sidecar then, too.
+
+    Raises:
+        WriteRefused, WriteFailed: as `plan_photo` and `prepare_photo`.
+    """
+    plan = plan_photo(request, find_undo_record)
+    try:
+        return prepare_photo(plan)
+    except WriteRefused as refused:
+        embeds = request.target is Target.EMBED and request.tag_fields and plan.refusal is None
+        if not embeds or refused.kind in NO_SIDECAR_KINDS:
+            raise
+        sidecars = _plan_sidecars(request, find_undo_record, may_create=True)
+        return prepare_photo(PhotoPlan(request, sidecars, refused))
+
+
+def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> PhotoPlan:
+    """Plan the changes to a photo's files; nothing is changed yet.
+
+    Existing sidecars are updated whatever the target is: programs prefer a sidecar over the photo's own metadata.
+
+    Raises:
+        WriteRefused: neither the photo nor a sidecar can be written.
+        WriteFailed: a file cannot be read.
+    """
+    if not request.tag_fields and not request.written_targets and request.target is not None:
+        return PhotoPlan(request)
+    refusal = None
+    own_file: tuple[FilePlan, ...] = ()
+    try:
+        own_file = _plan_own_file(request, find_undo_record)
+    except WriteRefused as refused:
+        if refused.kind in NO_SIDECAR_KINDS:
+            raise
+        refusal = refused
+    may_create = request.target is Target.SIDECAR or refusal is not None
+    sidecars = _plan_sidecars(request, find_undo_record, may_create=may_create)
+    return PhotoPlan(request, (*own_file, *sidecars), refusal)
+
+
+def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
+    """Prepare every file that changes.
+
+    Raises:
+        WriteRefused, WriteFailed: no file was changed, and no temporary file remains.
+    """
+    ready: list[tuple[FilePlan, PreparedFile]] = []
+    try:
+        for file in plan.files:
+            if not file.changes:
+                remove_leftover(file.original.path)  # of a process that died while it wrote something else
+                continue
+            ready.append((file, prepare(file.original, file.data, photo=plan.request.path)))
+    except BaseException:
+        for _, prepared in ready:
+            prepared.discard()
+        raise
+    return PreparedPhoto(plan, tuple(ready))
+
+
+def describe_result(photo: PreparedPhoto) -> str:
+    """State in one line what was written or removed."""
+    plan = photo.plan
+    names = ", ".join(landmark.name for landmark in plan.request.tag_fields.landmarks)
+    files = ", ".join(_file_name(file) for file in photo.replaced)
+    parts = [plan.refusal.text] if plan.refusal else []
+    if names and (files or plan.refusal):
+        parts.append(f"{names} → {files or _unchanged_files(plan)}")
+    elif files:
+        parts.append(", ".join(_removal_text(file) for file in photo.replaced))
+    elif not plan.refusal:
+        is_undo = plan.request.target is None
+        nothing = "it holds none of our values" if is_undo else "no accepted tag to write"
+        parts.append(f"{names}: already written" if names else nothing)
+    return " ".join(parts) + (" (XMP only)" if any(file.notes for file in plan.files) else "")
+
+
+def _plan_own_file(request: WriteRequest, find_undo_record: FindUndoRecord) -> tuple[FilePlan, ...]:
+    adds = request.target is Target.EMBED and bool(request.tag_fields)
+    removes = request.target is not Target.SIDECAR and Target.EMBED in request.written_targets
+    # A copy that others changed may hold our values although its undo record went with the photo it was copied from.
+    removes = removes or (request.target is None and not request.single_job and _holds_our_values(request))
+    if not adds and not removes:
+        return ()
+    return (
+        plan_embed(
+            request.path,
+            request.tag_fields,
+            find_undo_record,
+            image_digest=request.image_digest,
+            max_bytes=request.max_bytes,
+        ),
+    )
+
+
+def _holds_our_values(request: WriteRequest) -> bool:
+    """Whether the photo's own XMP names values of ours; False if it cannot be read."""
+    try:
+        return has_our_fields(xmp_packet(read_photo(request.path, max_bytes=request.max_bytes).data))
+    except (PhotoFailed, WriteRefused):
+        return False
+
+
+def _plan_sidecars(
+    request: WriteRequest, find_undo_record: FindUndoRecord, *, may_create: bool
+) -> tuple[FilePlan, ...]:
+    # An undo examines sidecars without a row, too: they may have been copied together with a photo.
+    recorded_only = request.target is not None or request.single_job
+    if not request.tag_fields and recorded_only and Target.SIDECAR not in request.written_targets:
+        return ()
+    paths = existing_sidecars(request.path)
+    if may_create or not request.tag_fields:  # an undo also records a sidecar that was deleted already
+        paths = paths or (sidecar_path(request.path),)
+    photo_data = _tagged_photo(request) if request.tag_fields and paths else None
+    return tuple(
+        plan_sidecar(path, request.tag_fields, find_undo_record, photo_data=photo_data) for path in paths
+    )
+
+
+def _tagged_photo(request: WriteRequest) -> bytes:
+    """Read the photo, if it still is the one that was tagged."""
+    try:
+        data = read_photo(request.path, max_bytes=request.max_bytes).data
+    except PhotoFailed as failed:
+        gone = failed.failure.kind is FailureKind.GONE
+        raise WriteFailed("gone" if gone else "unreadable", failed.failure.text) from failed
+    check_image(data, request.image_digest)
+    return data
+
+
+def _removal_text(file: FilePlan) -> str:
+    if file.data is None:
+        return f"{_file_name(file)} deleted"
+    state = "the original is restored" if file.restores_original else "changes by other programs are kept"
+    return f"removed from {_file_name(file)}; {state}"
+
+
+def _file_name(file: FilePlan) -> str:
+    return file.original.path.name if file.target is Target.SIDECAR else "the photo itself"
+
+
+def _unchanged_files(plan: PhotoPlan) -> str:
+    return ", ".join(f"{file.original.path.name} (already written)" for file in plan.files)

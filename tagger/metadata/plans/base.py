@@ -1,0 +1,84 @@
+"""The base of a file: the file without any of our values."""
+
+from collections.abc import Sequence
+
+from tagger.metadata import exif, iptc, xmp
+from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata.formats import read_blocks, replace_blocks
+from tagger.metadata.formats.blocks import Blocks
+from tagger.metadata.plans.file_plan import FindUndoRecord, digest_file
+from tagger.metadata.plans.proof import prove_removal, refuse_difference
+from tagger.metadata.splices import apply_splices, undo_splices
+
+
+def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> bytes:
+    """The photo's file without our values: the exact original if nobody else has changed it.
+
+    Raises:
+        WriteRefused: our values cannot be removed without changing something else.
+    """
+    blocks = read_blocks(data)
+    if not xmp.has_our_fields(blocks.xmp):
+        return data
+    base = restored_original(data, find_undo_record)
+    return remove_our_values(data, blocks) if base is None else base
+
+
+def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> bytes | None:
+    """The sidecar without our values; None if it did not exist before we created it.
+
+    Raises:
+        WriteRefused: our values cannot be removed without changing something else.
+    """
+    if data is None or not xmp.has_our_fields(data):
+        return data
+    record = find_undo_record(digest_file(data))
+    if record is not None and record.inverse is None:
+        return None
+    original = restored_original(data, find_undo_record)
+    if original is not None:  # may be an empty file
+        return original
+    base = xmp.remove(data)
+    refuse_difference(xmp.removal_difference(data, base))
+    return base
+
+
+def restored_original(data: bytes, find_undo_record: FindUndoRecord) -> bytes | None:
+    """The original that the undo record of these exact bytes restores; None without a record that fits."""
+    record = find_undo_record(digest_file(data))
+    if record is None or record.inverse is None:
+        return None
+    try:
+        base = undo_splices(data, record.inverse)
+    except ValueError:  # the record is damaged; the file's own XMP still names our values
+        return None
+    return base if digest_file(base) == record.base_digest else None
+
+
+def remove_our_values(data: bytes, blocks: Blocks) -> bytes:
+    """Remove our values from a file that somebody else changed after we wrote it, and keep their changes.
+
+    Raises:
+        WriteRefused: our values cannot be removed without changing something else.
+    """
+    added = xmp.added_values(blocks.xmp)
+    remaining = Blocks(
+        xmp.remove(blocks.xmp) if blocks.xmp is not None else None,
+        _remove_from_exif(blocks.exif, added),
+        iptc.remove(blocks.iptc, added) if blocks.iptc else blocks.iptc,
+    )
+    base = apply_splices(data, replace_blocks(data, remaining))
+    prove_removal(data, base, blocks, remaining)
+    return base
+
+
+def _remove_from_exif(block: bytes | None, added: Sequence[tuple[str, str]]) -> bytes | None:
+    if block is None or not any(name.startswith("EXIF:") for name, _ in added):
+        return block
+    try:
+        return exif.remove(block, added)
+    except exif.ExifRewriteError as error:
+        # The block was safe to rewrite when we added to it, so another program has changed it since.
+        raise WriteRefused(
+            RefusalKind.CHECK, f"Our keywords cannot be removed from its EXIF: {error}"
+        ) from error

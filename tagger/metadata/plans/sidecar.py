@@ -1,0 +1,104 @@
+"""The plan for a sidecar: an existing one with our values merged, or a new one that repeats the photo's own XMP."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from tagger.database.tables import Target
+from tagger.metadata import xmp
+from tagger.metadata.errors import WriteRefused
+from tagger.metadata.files.originals import read_for_writing
+from tagger.metadata.formats import can_embed, read_blocks
+from tagger.metadata.formats.blocks import Blocks
+from tagger.metadata.formats.heif import read_heif_blocks
+from tagger.metadata.plans.base import base_of_photo, base_of_sidecar, remove_our_values, restored_original
+from tagger.metadata.plans.existing_values import existing_keywords, without_occupied_fields
+from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord, digest_file
+from tagger.metadata.plans.proof import refuse_difference
+from tagger.metadata.splices import Splice, inverse_of
+from tagger.metadata.tag_fields import TagFields
+
+SIDECAR_MAX_BYTES = 16 * 2**20
+
+
+def plan_sidecar(
+    path: Path, tag_fields: TagFields, find_undo_record: FindUndoRecord, *, photo_data: bytes | None = None
+) -> FilePlan:
+    """Plan the sidecar at `path`. `photo_data` is the content of its photo, required to add values.
+
+    A new sidecar starts as a copy of the photo's own XMP and keywords, because programs that read a sidecar ignore the
+    photo's own metadata.
+
+    Raises:
+        WriteRefused: the write would lose data that the sidecar holds.
+        WriteFailed: the sidecar cannot be read.
+    """
+    original = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES)
+    base = base_of_sidecar(original.data, find_undo_record)
+    if not tag_fields or photo_data is None:
+        restores_original = (
+            original.data is not None and restored_original(original.data, find_undo_record) is not None
+        )
+        return FilePlan(Target.SIDECAR, original, base, None, restores_original=restores_original)
+    photo = _photo_base(photo_data, find_undo_record)
+    blocks = _readable_blocks(photo)
+    start = _template(blocks.xmp) if base is None else base
+    new = xmp.add(
+        start,
+        without_occupied_fields(photo, blocks, tag_fields),
+        sidecar=True,
+        created=base is None,
+        repeated=existing_keywords(blocks),
+    )
+    refuse_difference(xmp.insertion_difference(start, new))
+    if base is None:
+        record = UndoRecord(digest_file(new), None, None)
+        return FilePlan(Target.SIDECAR, original, new, record, template=start)
+    record = UndoRecord(digest_file(new), digest_file(base), inverse_of(base, (_single_splice(base, new),)))
+    return FilePlan(Target.SIDECAR, original, new, record)
+
+
+def _photo_base(photo: bytes, find_undo_record: FindUndoRecord) -> bytes:
+    """The photo without our values: values that we embedded in it must still go into the sidecar."""
+    try:
+        return base_of_photo(photo, find_undo_record) if can_embed(photo) else photo
+    except WriteRefused:
+        return photo
+
+
+def _readable_blocks(photo: bytes) -> Blocks:
+    """The photo's blocks without our values; empty if they cannot be read, which does not prevent a sidecar."""
+    try:
+        blocks = read_blocks(photo) if can_embed(photo) else read_heif_blocks(photo)
+        if xmp.has_our_fields(blocks.xmp):
+            blocks = _blocks_without_our_values(photo, blocks)
+        xmp.properties(blocks.xmp)
+    except WriteRefused:
+        return Blocks()
+    return blocks
+
+
+def _blocks_without_our_values(photo: bytes, blocks: Blocks) -> Blocks:
+    if can_embed(photo):
+        return read_blocks(remove_our_values(photo, blocks))
+    return replace(blocks, xmp=xmp.remove(blocks.xmp) if blocks.xmp else None)
+
+
+def _template(packet: bytes | None) -> bytes | None:
+    try:
+        return xmp.sidecar_template(packet)
+    except WriteRefused:
+        return None
+
+
+def _single_splice(base: bytes, new: bytes) -> Splice:
+    """One splice from the first byte that differs to the last."""
+    start = _common_bytes(base, new)
+    end = _common_bytes(base[start:][::-1], new[start:][::-1])
+    return Splice(start, len(base) - end, new[start : len(new) - end])
+
+
+def _common_bytes(one: bytes, other: bytes) -> int:
+    """The length of the common prefix."""
+    return next(
+        (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )

@@ -1,0 +1,104 @@
+"""The values that this program adds to a photo's metadata, derived from its accepted tags.
+
+Knows nothing of how fields are stored (see xmp, exif, iptc).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tagger.geo import distance_km
+
+HIERARCHY_ROOT = "Places"
+POINT = "point"
+POSITION_ERROR_M = 1000.0
+"""The assumed distance between camera and landmark. Most photos are taken from nearer."""
+MAX_DISTANCE_KM = 5.0
+"""Landmarks farther apart than this cannot be in one photo, so the camera's position is unknown."""
+
+
+@dataclass(frozen=True)
+class NamedLandmark:
+    """An accepted tag with its landmark. `score` and `model` are None if only a verdict names it.
+
+    `latitude` and `longitude` are degrees (WGS 84). `extent` is point, line, area, multi, or None if unknown.
+    """
+
+    slug: str
+    name: str
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    extent: str | None = None
+    score: float | None = None
+    model: str | None = None
+    verdict: str | None = None
+
+
+@dataclass(frozen=True)
+class Position:
+    """A landmark's position in degrees, used as the camera's. It is an estimate with an error of `error_m` metres."""
+
+    latitude: float
+    longitude: float
+    error_m: float
+
+
+@dataclass(frozen=True)
+class TagFields:
+    """The values to add to one photo's metadata. Empty: all of our values are removed.
+
+    `keywords` are flat. `paths` are hierarchical keywords, outermost name first. `position` and `description` are
+    written only where the photo has none.
+    """
+
+    landmarks: tuple[NamedLandmark, ...] = ()
+    keywords: tuple[str, ...] = ()
+    paths: tuple[tuple[str, ...], ...] = ()
+    position: Position | None = None
+    description: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.landmarks)
+
+
+def make_tag_fields(
+    landmarks: Sequence[NamedLandmark], *, gps: bool = False, description: bool = False
+) -> TagFields:
+    """Derive the values from a photo's accepted tags, best first."""
+    if not landmarks:
+        return TagFields()
+    return TagFields(
+        landmarks=tuple(landmarks),
+        keywords=tuple(dict.fromkeys(landmark.name for landmark in landmarks)),
+        paths=tuple(_path(landmark) for landmark in landmarks),
+        position=_position(landmarks) if gps else None,
+        description="; ".join(_description(landmark) for landmark in landmarks) if description else None,
+    )
+
+
+def _path(landmark: NamedLandmark) -> tuple[str, ...]:
+    """The hierarchical keyword: Places, France, Paris, Eiffel Tower."""
+    regions = (landmark.country, landmark.city)
+    return (HIERARCHY_ROOT, *(region for region in regions if region), landmark.name)
+
+
+def _description(landmark: NamedLandmark) -> str:
+    return ", ".join(part for part in (landmark.name, landmark.city, landmark.country) if part)
+
+
+def _position(landmarks: Sequence[NamedLandmark]) -> Position | None:
+    """The best landmark's position, if it is a single point and no other tag contradicts it."""
+    coordinates = [
+        (landmark.latitude, landmark.longitude)
+        for landmark in landmarks
+        if landmark.latitude is not None and landmark.longitude is not None
+    ]
+    best = landmarks[0]
+    if best.extent != POINT or best.latitude is None or best.longitude is None:
+        return None
+    position = (best.latitude, best.longitude)
+    if any(distance_km(*position, *other) > MAX_DISTANCE_KM for other in coordinates):
+        return None
+    return Position(*position, POSITION_ERROR_M)

@@ -1,0 +1,266 @@
+"""Adding our values to a packet. Existing values stay unchanged, and a value that exists already is not ours.
+
+The packet itself records every added value in `landmarkTagger:Added`, so the file alone suffices to remove them (see
+removal).
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from lxml.etree import _Element as Element
+
+from tagger.metadata.tag_fields import POINT, NamedLandmark, Position, TagFields
+from tagger.metadata.xmp import namespaces, value_text
+from tagger.metadata.xmp.fields import (
+    add_text,
+    append_item,
+    append_record,
+    append_structure,
+    find_fields,
+    find_namespace_fields,
+    find_single_field,
+    format_node,
+    list_container,
+    new_container,
+    new_node,
+    remove_element,
+)
+from tagger.metadata.xmp.packet import PADDING, is_blank, new_packet, read_packet, xmp_refused
+from tagger.metadata.xmp.properties import PropertyReader, elements, texts
+from tagger.metadata.xmp.records import ADDED_VALUE, FIELD, MODEL, NAME, SCORE, SLUG, VERDICT
+
+CREATED = "created"
+PROCESSING_METHOD = "landmark-tagger"
+_DATUM = "WGS-84"
+
+
+def add(
+    packet: bytes | None,
+    tag_fields: TagFields,
+    *,
+    sidecar: bool,
+    created: bool = False,
+    repeated: Sequence[str] = (),
+    also_added: Sequence[tuple[str, str]] = (),
+) -> bytes:
+    """Merge our values into a packet that has none of them, or into a new packet.
+
+    `created` says that the file is new although the packet is a copy of the owner's. `repeated` are the owner's keywords in
+    EXIF and IPTC: most programs read keywords from the first field that has any, so a field that we create must repeat
+    them. `also_added` are values that are added to EXIF or IPTC at the same time, such as
+    ("EXIF:XPKeywords", "Eiffel Tower").
+
+    Raises:
+        WriteRefused: the packet cannot be read, or has a field in a form that cannot be extended.
+    """
+    if packet is not None and is_blank(packet):
+        packet = None
+    parsed = new_packet(wrapped=not sidecar) if packet is None else read_packet(packet)
+    insertion = _PacketInsertion(parsed.rdf)
+    insertion.add_all(tag_fields, repeated)
+    if packet is None or created:
+        add_text(insertion.node, namespaces.SIDECAR if sidecar else namespaces.PACKET, CREATED)
+    insertion.record(tag_fields.landmarks, also_added)
+    return parsed.serialise(0 if sidecar else PADDING)
+
+
+class _PacketInsertion:
+    """The insertion of our values into one packet. New fields go into a node of their own, and every value is recorded."""
+
+    def __init__(self, rdf: Element) -> None:
+        if find_namespace_fields(rdf, namespaces.OUR_NAMESPACE):
+            raise xmp_refused("holds landmark tags that another installation of this program wrote")
+        self._rdf = rdf
+        self._reader = PropertyReader(rdf)
+        self._added: list[tuple[str, str]] = []
+        self._empty_fields: list[str] = []
+        self.node = new_node(rdf)
+
+    def add_all(self, tag_fields: TagFields, repeated: Sequence[str]) -> None:
+        if tag_fields.keywords or tag_fields.paths:
+            self._add_keywords(tag_fields, repeated)
+        self._add_locations(tag_fields.landmarks)
+        self._add_position(tag_fields.position)
+        self._add_description(value_text.clean(tag_fields.description))
+
+    def record(self, landmarks: Sequence[NamedLandmark], also_added: Sequence[tuple[str, str]]) -> None:
+        """Record the landmarks and the values that were added for them."""
+        _add_records(self.node, namespaces.LANDMARKS, [_landmark_record(landmark) for landmark in landmarks])
+        records = [
+            *self._added,
+            *((value_text.clean(field), value_text.clean(value)) for field, value in also_added),
+        ]
+        _add_records(
+            self.node, namespaces.ADDED, [{FIELD: field, ADDED_VALUE: value} for field, value in records]
+        )
+        if self._empty_fields:
+            items = new_container(self.node, namespaces.WAS_EMPTY, namespaces.BAG)
+            for field in self._empty_fields:
+                append_item(items, field)
+        if elements(self.node):
+            format_node(self.node)
+        else:
+            remove_element(self.node)
+
+    def _add_keywords(self, tag_fields: TagFields, repeated: Sequence[str]) -> None:
+        existing_keywords = [*self._texts(namespaces.SUBJECT), *repeated]
+        existing_paths = self._existing_paths()
+        existing = {value_text.comparison_key(name) for path in existing_paths for name in path}
+        all_paths = [
+            *existing_paths,
+            *(
+                (keyword,)
+                for keyword in existing_keywords
+                if value_text.comparison_key(keyword) not in existing
+            ),
+        ]
+        repeated_keywords = [] if self._texts(namespaces.SUBJECT) else repeated
+        self._add_texts(
+            namespaces.SUBJECT,
+            namespaces.BAG,
+            map(value_text.clean, (*repeated_keywords, *tag_fields.keywords)),
+        )
+        for field, kind, format_path in (
+            (namespaces.HIERARCHY, namespaces.BAG, value_text.lightroom_path),
+            (namespaces.TAGS_LIST, namespaces.SEQ, value_text.digikam_path),
+        ):
+            repeated_paths = all_paths if tag_fields.paths and not self._texts(field) else []
+            self._add_texts(field, kind, map(format_path, (*repeated_paths, *tag_fields.paths)))
+
+    def _existing_paths(self) -> list[tuple[str, ...]]:
+        """The owner's hierarchical keywords, from the first field that has any."""
+        for field, separator in namespaces.HIERARCHIES:
+            if paths := self._texts(field):
+                return [tuple(path.split(separator)) for path in paths]
+        return []
+
+    def _texts(self, field: str) -> list[str]:
+        return [text for item in _items_of(self._items(field)) for text in texts(self._reader.value(item))]
+
+    def _add_texts(self, field: str, kind: str, values: Iterable[str]) -> None:
+        new_values = list(dict.fromkeys(value for value in values if value))
+        if not new_values:
+            return
+        items = self._items(field)
+        existing = {
+            value_text.comparison_key(text)
+            for item in _items_of(items)
+            for text in texts(self._reader.value(item))
+        }
+        for value in new_values:
+            if value_text.comparison_key(value) not in existing:
+                existing.add(value_text.comparison_key(value))
+                items = self._ensure_container(items, field, kind)
+                append_item(items, value)
+                self._added.append((field, value))
+
+    def _add_locations(self, landmarks: Sequence[NamedLandmark]) -> None:
+        if not landmarks:
+            return
+        items = self._items(namespaces.LOCATION_SHOWN)
+        locations = [value for value in map(self._reader.value, _items_of(items)) if isinstance(value, dict)]
+        existing_ids = {text for value in locations for text in texts(value.get(namespaces.LOCATION_ID))}
+        existing_names = {
+            value_text.comparison_key(name)
+            for value in locations
+            for name in texts(value.get(namespaces.LOCATION_NAME))
+        }
+        for landmark in landmarks:
+            urn = value_text.clean(namespaces.LANDMARK_URN + landmark.slug)
+            name = value_text.clean(landmark.name) or value_text.clean(landmark.slug)
+            if urn in existing_ids or value_text.comparison_key(name) in existing_names:
+                continue
+            existing_ids.add(urn)
+            items = self._ensure_container(items, namespaces.LOCATION_SHOWN, namespaces.BAG)
+            _add_location_fields(append_structure(items), landmark, name, urn)
+            self._added.append((namespaces.LOCATION_SHOWN, urn))
+
+    def _add_position(self, position: Position | None) -> None:
+        if position is None or not value_text.is_on_earth(position.latitude, position.longitude):
+            return
+        # An existing datum or method, even without a position, would misdescribe ours.
+        if find_fields(self._rdf, *namespaces.POSITION):
+            return
+        values = [*_coordinates(position.latitude, position.longitude), PROCESSING_METHOD]
+        values.append(value_text.metres(position.error_m) if math.isfinite(position.error_m) else "")
+        for field, value in zip(namespaces.POSITION, [*values, _DATUM], strict=True):
+            if value:
+                add_text(self.node, field, value)
+                self._added.append((field, value))
+
+    def _add_description(self, text: str) -> None:
+        occurrences = find_fields(self._rdf, namespaces.DESCRIPTION)
+        if not text or len(occurrences) > 1:
+            return
+        if not occurrences:
+            _add_default_text(new_container(self.node, namespaces.DESCRIPTION, namespaces.ALT), text)
+            self._added.append((namespaces.DESCRIPTION, text))
+        elif (empty_item := self._empty_default(occurrences[0].element)) is not None:
+            empty_item.text = text
+            self._added.append((namespaces.FILLED_DESCRIPTION, text))
+
+    def _empty_default(self, element: Element | None) -> Element | None:
+        """The item of a description whose only text is empty; None if there is another text."""
+        if element is None or self._reader.value(element) != {namespaces.DEFAULT_LANG: ""}:
+            return None
+        items = [item for item in element.iter(namespaces.ITEM) if item.keys() == [namespaces.LANG]]
+        return items[0] if len(items) == 1 else None
+
+    def _items(self, field: str) -> Element | None:
+        occurrence = find_single_field(self._rdf, field)
+        if occurrence is None:
+            return None
+        items = list_container(occurrence)
+        if items is None:
+            raise xmp_refused(f"has {field} in a form other than a list, which cannot be extended")
+        if not elements(items) and field not in self._empty_fields:
+            self._empty_fields.append(field)
+        return items
+
+    def _ensure_container(self, items: Element | None, field: str, kind: str) -> Element:
+        return new_container(self.node, field, kind) if items is None else items
+
+
+def _items_of(items: Element | None) -> list[Element]:
+    return [] if items is None else elements(items)
+
+
+def _add_location_fields(item: Element, landmark: NamedLandmark, name: str, urn: str) -> None:
+    _add_default_text(new_container(item, namespaces.LOCATION_NAME, namespaces.ALT), name)
+    append_item(new_container(item, namespaces.LOCATION_ID, namespaces.BAG), urn)
+    fields = {
+        namespaces.CITY: landmark.city,
+        namespaces.PROVINCE: landmark.region,
+        namespaces.COUNTRY: landmark.country,
+    }
+    if landmark.extent == POINT and value_text.is_on_earth(landmark.latitude, landmark.longitude):
+        at = _coordinates(landmark.latitude or 0.0, landmark.longitude or 0.0)
+        fields |= dict(zip((namespaces.LATITUDE, namespaces.LONGITUDE), at, strict=True))
+    for field, text in _clean_fields(fields).items():
+        add_text(item, field, text)
+
+
+def _coordinates(latitude: float, longitude: float) -> tuple[str, str]:
+    return value_text.coordinate(latitude, "NS"), value_text.coordinate(longitude, "EW")
+
+
+def _add_default_text(items: Element, text: str) -> None:
+    append_item(items, text).set(namespaces.LANG, namespaces.DEFAULT_LANG)
+
+
+def _landmark_record(landmark: NamedLandmark) -> dict[str, str | None]:
+    score = None if landmark.score is None else f"{landmark.score:.4f}"
+    fields = {SLUG: landmark.slug, NAME: landmark.name, SCORE: score}
+    return fields | {MODEL: landmark.model, VERDICT: landmark.verdict}
+
+
+def _add_records(node: Element, field: str, records: Sequence[dict[str, str | None]]) -> None:
+    if records:
+        items = new_container(node, field, namespaces.BAG)
+        for record in records:
+            append_record(items, _clean_fields(record))
+
+
+def _clean_fields(fields: dict[str, str | None]) -> dict[str, str]:
+    cleaned = {field: value_text.clean(text) for field, text in fields.items()}
+    return {field: text for field, text in cleaned.items() if text}

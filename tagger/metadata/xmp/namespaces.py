@@ -1,0 +1,105 @@
+"""The names of XMP fields: namespaces with their usual prefixes, and the fields that this program writes."""
+
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+XML = "http://www.w3.org/XML/1998/namespace"
+META = "adobe:ns:meta/"
+OUR_NAMESPACE = "urn:landmark-tagger:xmp:1.0/"
+OUR_PREFIX = "landmarkTagger"
+LANDMARK_URN = "urn:landmark-tagger:landmark:"
+
+NAMESPACES = {
+    OUR_PREFIX: OUR_NAMESPACE,
+    "x": META,
+    "xml": XML,
+    "rdf": RDF,
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "xmp": "http://ns.adobe.com/xap/1.0/",
+    "xmpMM": "http://ns.adobe.com/xap/1.0/mm/",
+    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+    "xmpBJ": "http://ns.adobe.com/xap/1.0/bj/",
+    "xmpTPg": "http://ns.adobe.com/xap/1.0/t/pg/",
+    "xmpG": "http://ns.adobe.com/xap/1.0/g/",
+    "xmpGImg": "http://ns.adobe.com/xap/1.0/g/img/",
+    "xmpNote": "http://ns.adobe.com/xmp/note/",
+    "xmpDM": "http://ns.adobe.com/xmp/1.0/DynamicMedia/",
+    "stDim": "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
+    "stEvt": "http://ns.adobe.com/xap/1.0/sType/ResourceEvent#",
+    "stFnt": "http://ns.adobe.com/xap/1.0/sType/Font#",
+    "stJob": "http://ns.adobe.com/xap/1.0/sType/Job#",
+    "stRef": "http://ns.adobe.com/xap/1.0/sType/ResourceRef#",
+    "stVer": "http://ns.adobe.com/xap/1.0/sType/Version#",
+    "stArea": "http://ns.adobe.com/xmp/sType/Area#",
+    "pdf": "http://ns.adobe.com/pdf/1.3/",
+    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+    "crs": "http://ns.adobe.com/camera-raw-settings/1.0/",
+    "crss": "http://ns.adobe.com/camera-raw-saved-settings/1.0/",
+    "lr": "http://ns.adobe.com/lightroom/1.0/",
+    "tiff": "http://ns.adobe.com/tiff/1.0/",
+    "exif": "http://ns.adobe.com/exif/1.0/",
+    "exifEX": "http://cipa.jp/exif/1.0/",
+    "aux": "http://ns.adobe.com/exif/1.0/aux/",
+    "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
+    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    "plus": "http://ns.useplus.org/ldf/xmp/1.0/",
+    "digiKam": "http://www.digikam.org/ns/1.0/",
+    "mwg-rs": "http://www.metadataworkinggroup.com/schemas/regions/",
+    "mwg-kw": "http://www.metadataworkinggroup.com/schemas/keywords/",
+    "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
+    "MP": "http://ns.microsoft.com/photo/1.2/",
+    "MPRI": "http://ns.microsoft.com/photo/1.2/t/RegionInfo#",
+    "MPReg": "http://ns.microsoft.com/photo/1.2/t/Region#",
+    "acdsee": "http://ns.acdsee.com/iptc/1.0/",
+    "mediapro": "http://ns.iview-multimedia.com/mediapro/1.0/",
+    "GPano": "http://ns.google.com/photos/1.0/panorama/",
+    "GCamera": "http://ns.google.com/photos/1.0/camera/",
+    "GImage": "http://ns.google.com/photos/1.0/image/",
+    "GDepth": "http://ns.google.com/photos/1.0/depthmap/",
+    "hdrgm": "http://ns.adobe.com/hdr-gain-map/1.0/",
+}
+PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
+
+SUBJECT = "dc:subject"
+DESCRIPTION = "dc:description"
+FILLED_DESCRIPTION = "dc:description[x-default]"
+"""The name in `Added` of a text that replaced an empty one: its removal restores the empty text."""
+HIERARCHY = "lr:hierarchicalSubject"
+TAGS_LIST = "digiKam:TagsList"
+HIERARCHIES = (
+    (TAGS_LIST, "/"),
+    ("MicrosoftPhoto:LastKeywordXMP", "/"),
+    (HIERARCHY, "|"),
+    ("mediapro:CatalogSets", "|"),
+)
+"""The fields for hierarchical keywords, in the order in which digiKam reads them, and their separators."""
+LOCATION_SHOWN = "Iptc4xmpExt:LocationShown"
+LOCATION_ID = "Iptc4xmpExt:LocationId"
+LOCATION_NAME = "Iptc4xmpExt:LocationName"
+CITY, PROVINCE, COUNTRY = "Iptc4xmpExt:City", "Iptc4xmpExt:ProvinceState", "Iptc4xmpExt:CountryName"
+LATITUDE, LONGITUDE = "exif:GPSLatitude", "exif:GPSLongitude"
+GPS_METHOD, GPS_ERROR, GPS_DATUM = "exif:GPSProcessingMethod", "exif:GPSHPositioningError", "exif:GPSMapDatum"
+POSITION = (LATITUDE, LONGITUDE, GPS_METHOD, GPS_ERROR, GPS_DATUM)
+LISTS = (SUBJECT, HIERARCHY, TAGS_LIST)
+
+LANDMARKS, ADDED, WAS_EMPTY = f"{OUR_PREFIX}:Landmarks", f"{OUR_PREFIX}:Added", f"{OUR_PREFIX}:WasEmpty"
+SIDECAR, PACKET = f"{OUR_PREFIX}:Sidecar", f"{OUR_PREFIX}:Packet"
+
+WRITABLE_FIELDS = frozenset(
+    (*LISTS, DESCRIPTION, LOCATION_SHOWN, *POSITION, LANDMARKS, ADDED, WAS_EMPTY, SIDECAR, PACKET)
+)
+"""Every field that may hold our values."""
+
+
+def tag(name: str) -> str:
+    """The XML name of "dc:subject": "{http://purl.org/dc/elements/1.1/}subject"."""
+    prefix, _, local = name.partition(":")
+    return f"{{{NAMESPACES[prefix]}}}{local}"
+
+
+BAG, SEQ, ALT, ITEM = tag("rdf:Bag"), tag("rdf:Seq"), tag("rdf:Alt"), tag("rdf:li")
+NODE, ABOUT, PARSE_TYPE, LANG = (
+    tag("rdf:Description"),
+    tag("rdf:about"),
+    tag("rdf:parseType"),
+    tag("xml:lang"),
+)
+DEFAULT_LANG = "x-default"

@@ -1,0 +1,169 @@
+"""Removing our values from a packet. Other programs may have rewritten it in another form.
+
+A value is removed only if the packet records it as ours and it still is what we wrote.
+"""
+
+from collections import Counter
+
+from lxml.etree import _Element as Element
+
+from tagger.metadata.xmp import namespaces
+from tagger.metadata.xmp.fields import (
+    Occurrence,
+    find_fields,
+    find_namespace_fields,
+    remove_element,
+    remove_if_empty,
+    remove_namespace,
+)
+from tagger.metadata.xmp.packet import read_packet
+from tagger.metadata.xmp.properties import PropertyReader, Value, elements
+from tagger.metadata.xmp.records import added_in_properties, empty_fields
+from tagger.metadata.xmp.value_text import same_coordinate
+
+_LOCATION_FIELDS = {
+    *(
+        namespaces.LOCATION_NAME,
+        namespaces.LOCATION_ID,
+        namespaces.CITY,
+        namespaces.PROVINCE,
+        namespaces.COUNTRY,
+    ),
+    *(namespaces.LATITUDE, namespaces.LONGITUDE),
+}
+
+
+def remove(packet: bytes) -> bytes | None:
+    """The packet without our values; None if we created the packet and nothing remains.
+
+    Raises:
+        WriteRefused: the packet cannot be read.
+    """
+    parsed = read_packet(packet)
+    if not find_namespace_fields(parsed.rdf, namespaces.OUR_NAMESPACE):
+        return packet
+    created_by_us = bool(find_fields(parsed.rdf, namespaces.SIDECAR, namespaces.PACKET))
+    _PacketRemoval(parsed.rdf).remove_all()
+    if created_by_us and not PropertyReader(parsed.rdf).properties():
+        return None
+    return parsed.serialise(0)
+
+
+class _PacketRemoval:
+    """The removal of our values from one packet."""
+
+    def __init__(self, rdf: Element) -> None:
+        self._rdf = rdf
+        self._reader = PropertyReader(rdf)
+        properties = self._reader.properties()
+        self._empty_fields = empty_fields(properties)
+        self._added: dict[str, Counter[str]] = {}
+        for field, value in added_in_properties(properties):
+            self._added.setdefault(field, Counter())[value] += 1
+
+    def remove_all(self) -> None:
+        nodes = {occurrence.node: None for occurrence in self._our_occurrences()}
+        for field in (*namespaces.LISTS, namespaces.LOCATION_SHOWN):
+            self._remove_items(field)
+        self._remove_position()
+        self._remove_description()
+        for occurrence in find_namespace_fields(self._rdf, namespaces.OUR_NAMESPACE):
+            occurrence.remove()
+        for node in nodes:
+            remove_if_empty(node)
+        remove_namespace(self._rdf, namespaces.OUR_NAMESPACE)
+
+    def _our_occurrences(self) -> list[Occurrence]:
+        """Every occurrence of a field that may hold our values."""
+        return find_fields(self._rdf, *namespaces.WRITABLE_FIELDS) + find_namespace_fields(
+            self._rdf, namespaces.OUR_NAMESPACE
+        )
+
+    def _remove_items(self, field: str) -> None:
+        remaining = self._added.get(field, Counter())
+        for occurrence in reversed(find_fields(self._rdf, field)):
+            # Some programs write a single keyword without a list.
+            if remaining[self._plain_text(occurrence)] > 0:
+                remaining[self._plain_text(occurrence)] -= 1
+                occurrence.remove()
+                continue
+            if occurrence.element is not None:
+                self._remove_from_list(occurrence.element, field, remaining)
+
+    def _remove_from_list(self, element: Element, field: str, remaining: Counter[str]) -> None:
+        items = [item for container in elements(element) for item in elements(container)]
+        removed = 0
+        # Ours were added last, so of equal values the last is removed.
+        for item in reversed(items):
+            value = self._identity(field, self._reader.value(item))
+            if remaining[value] > 0:
+                remaining[value] -= 1
+                removed += 1
+                remove_element(item)
+        if removed and removed == len(items) and field not in self._empty_fields:
+            remove_element(element)
+
+    def _identity(self, field: str, value: Value) -> str:
+        """The item's name in `Added`: its text, or the identifier of a location that nobody has extended."""
+        if field != namespaces.LOCATION_SHOWN:
+            return value if isinstance(value, str) else ""
+        if not isinstance(value, dict) or not value.keys() <= _LOCATION_FIELDS:
+            return ""
+        identifiers = value.get(namespaces.LOCATION_ID)
+        only = identifiers[0] if isinstance(identifiers, list) and len(identifiers) == 1 else identifiers
+        return only if isinstance(only, str) else ""
+
+    def _remove_position(self) -> None:
+        coordinates = [
+            self._unchanged_occurrences(field) for field in (namespaces.LATITUDE, namespaces.LONGITUDE)
+        ]
+        # A latitude without a longitude is not a position.
+        if all(coordinates):
+            self._remove_occurrences(*coordinates)
+        self._remove_occurrences(
+            *(
+                self._unchanged_occurrences(field)
+                for field in (namespaces.GPS_METHOD, namespaces.GPS_ERROR, namespaces.GPS_DATUM)
+            )
+        )
+
+    def _unchanged_occurrences(self, field: str) -> list[Occurrence]:
+        our_values = list(self._added.get(field, ()))
+        return [
+            occurrence
+            for occurrence in find_fields(self._rdf, field)
+            if any(same_coordinate(self._plain_text(occurrence), value) for value in our_values)
+        ]
+
+    def _remove_description(self) -> None:
+        descriptions = self._added.get(namespaces.DESCRIPTION, Counter())
+        filled_descriptions = self._added.get(namespaces.FILLED_DESCRIPTION, Counter())
+        for occurrence in find_fields(self._rdf, namespaces.DESCRIPTION):
+            if self._plain_text(occurrence) in descriptions:
+                occurrence.remove()
+            elif occurrence.element is not None:
+                self._remove_default(occurrence.element, descriptions, filled_descriptions)
+
+    def _remove_default(
+        self, element: Element, descriptions: Counter[str], filled_descriptions: Counter[str]
+    ) -> None:
+        items = [item for container in elements(element) for item in elements(container)]
+        default_items = [item for item in items if item.get(namespaces.LANG) == namespaces.DEFAULT_LANG]
+        for item in default_items:
+            if (item.text or "") in filled_descriptions:
+                item.text = None
+            elif (item.text or "") in descriptions:
+                remove_element(element if len(items) == 1 else item)
+
+    def _plain_text(self, occurrence: Occurrence) -> str:
+        value = (
+            occurrence.node.get(occurrence.tag)
+            if occurrence.element is None
+            else self._reader.value(occurrence.element)
+        )
+        return value if isinstance(value, str) else ""
+
+    def _remove_occurrences(self, *groups: list[Occurrence]) -> None:
+        for occurrences in groups:
+            for occurrence in occurrences:
+                occurrence.remove()

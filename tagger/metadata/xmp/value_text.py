@@ -1,0 +1,73 @@
+"""Values as XMP text: texts that XML can hold, coordinates, and hierarchical keywords."""
+
+import math
+import re
+import unicodedata
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_COORDINATE = re.compile(r"(\d{1,3}),(\d{1,2}(?:\.\d{1,12})?)([NSEW])")
+_MAX_NORMALISED = 1_000
+_SAME_DEGREES = 1e-5
+
+
+def clean(text: str | None) -> str:
+    """Remove characters that XML cannot hold; "" if only white space remains."""
+    cleaned = _NOT_XML.sub("", text or "")
+    return cleaned if cleaned.strip() else ""
+
+
+def comparison_key(text: str) -> str:
+    """The key by which texts count as the same keyword: NFC, without case."""
+    # Normalisation takes quadratic time for hostile texts, and no keyword is this long.
+    return (text if len(text) > _MAX_NORMALISED else unicodedata.normalize("NFC", text)).casefold()
+
+
+def lightroom_path(names: tuple[str, ...]) -> str:
+    """'Places|France|Paris'; a '|' within a name is written '¦'."""
+    return "|".join(_path_names(names))
+
+
+def digikam_path(names: tuple[str, ...]) -> str:
+    """'Places/France/Paris'; a '/' within a name is written as a backslash, as digiKam does."""
+    return "/".join(name.replace("/", "\\") for name in _path_names(names))
+
+
+def coordinate(degrees: float, directions: str) -> str:
+    """'48,51.5040N' for 48.8584 and "NS": degrees, and minutes to 20 centimetres."""
+    parts = round(abs(degrees) * 600_000)
+    whole, rest = divmod(parts, 600_000)
+    return f"{whole},{rest // 10_000}.{rest % 10_000:04d}{directions[degrees < 0]}"
+
+
+def same_coordinate(first: str, second: str) -> bool:
+    """Whether both texts are the same coordinate: other programs write more or fewer decimals."""
+    first_degrees, second_degrees = _degrees(first), _degrees(second)
+    return first == second or (
+        first_degrees is not None
+        and second_degrees is not None
+        and abs(first_degrees - second_degrees) < _SAME_DEGREES
+    )
+
+
+def is_on_earth(latitude: float | None, longitude: float | None) -> bool:
+    """Whether both are valid coordinates."""
+    if latitude is None or longitude is None:
+        return False
+    return abs(latitude) <= 90 and abs(longitude) <= 180  # false for NaN
+
+
+def metres(error_m: float) -> str:
+    """'250/1': whole metres, rounded up, as a rational number."""
+    return f"{math.ceil(error_m)}/1"
+
+
+def _path_names(names: tuple[str, ...]) -> list[str]:
+    return [name for name in (clean(name).replace("|", "¦") for name in names) if name]
+
+
+def _degrees(text: str) -> float | None:
+    match = _COORDINATE.fullmatch(text)
+    if match is None:
+        return None
+    degrees = int(match[1]) + float(match[2]) / 60
+    return -degrees if match[3] in "SW" else degrees

@@ -1,0 +1,118 @@
+"""Reads whole files within limits. A file that cannot be read fails alone."""
+
+import errno
+import os
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tagger.errors import FailureKind, PhotoFailed
+
+READ_ATTEMPTS = 3
+RETRY_PAUSE_S = 0.1
+MAX_TIME_NS = 2**63 - 1
+"""The largest time that SQL stores. File systems can report later ones (after the year 2262)."""
+
+
+@dataclass(frozen=True)
+class PhotoVersion:
+    """Identifies the content of a file without reading it: if the file changes, so does its version."""
+
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class PhotoBytes:
+    """A whole photo, with the size and modification time of exactly these bytes."""
+
+    data: bytes
+    size_bytes: int
+    mtime_ns: int
+
+    @property
+    def version(self) -> PhotoVersion:
+        return PhotoVersion(self.size_bytes, self.mtime_ns)
+
+
+def read_photo(path: Path, *, max_bytes: int) -> PhotoBytes:
+    """Read one whole file.
+
+    Raises:
+        PhotoFailed: it is gone, unreadable, empty, too large, or still being written.
+    """
+    try:
+        for attempt in range(READ_ATTEMPTS):
+            if attempt:
+                time.sleep(attempt * RETRY_PAUSE_S)
+            photo = _read_once(path, max_bytes)
+            if photo is not None:
+                return photo
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PhotoFailed(
+            FailureKind.GONE, "There is no such file any more. If it was moved, tag the folder it is in now."
+        ) from error
+    except OSError as error:
+        raise PhotoFailed(FailureKind.UNREADABLE, os_error_text("The file", error)) from error
+    raise PhotoFailed(
+        FailureKind.UNREADABLE, "The file changes while being read. Try again when copying has finished."
+    )
+
+
+def file_version(path: Path) -> PhotoVersion | None:
+    """Return the version of a file; None if the file cannot be accessed."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return PhotoVersion(status.st_size, stored_time_ns(status))
+
+
+def stored_time_ns(status: os.stat_result) -> int:
+    """Return a file's modification time, limited to the range that SQL stores."""
+    return max(-MAX_TIME_NS, min(MAX_TIME_NS, status.st_mtime_ns))
+
+
+def os_error_text(subject: str, error: OSError) -> str:
+    """Describe an error of the operating system and what to do about it."""
+    remedy = {
+        errno.EACCES: "Give this user the right to read it.",
+        errno.EPERM: "Give this user the right to read it.",
+        errno.ELOOP: "It is a link that leads back to itself; remove it.",
+        errno.EISDIR: "Name the folder to `tagger tag` instead.",
+        errno.EIO: "Check the disk or the network share it is on.",
+    }.get(error.errno or 0, "Check the disk or share it is on and try again.")
+    return f"{subject} cannot be read ({(error.strerror or str(error)).lower()}). {remedy}"
+
+
+def _read_once(path: Path, max_bytes: int) -> PhotoBytes | None:
+    """Read the file; None if it changed meanwhile."""
+    # Without O_NONBLOCK, opening a pipe would wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - it is open already
+        before = os.fstat(descriptor)
+        _check_readable(before, max_bytes)
+        data = file.read(before.st_size + 1) or b""
+        while len(data) < before.st_size and (part := file.read(before.st_size - len(data))):
+            data += part
+        after = os.fstat(descriptor)
+    if (len(data), after.st_size, after.st_mtime_ns) != (before.st_size, before.st_size, before.st_mtime_ns):
+        return None
+    return PhotoBytes(data, before.st_size, stored_time_ns(before))
+
+
+def _check_readable(status: os.stat_result, max_bytes: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+        raise PhotoFailed(FailureKind.UNREADABLE, f"It is {what} and not a file. Rename or remove it.")
+    if status.st_size == 0:
+        raise PhotoFailed(
+            FailureKind.EMPTY, "The file has no content (0 bytes). Copy it again from where it came from."
+        )
+    if status.st_size > max_bytes:
+        raise PhotoFailed(
+            FailureKind.TOO_LARGE,
+            f"The file has {status.st_size} bytes, more than the limit of {max_bytes}. "
+            "Save it smaller, or raise the limit if this machine has the memory for it.",
+        )

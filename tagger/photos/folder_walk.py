@@ -1,0 +1,208 @@
+"""Lists the photos in a folder, in the order of their paths' text.
+
+Names decide what is a photo; whether it can be read is known only when it is read.
+"""
+
+import fnmatch
+import importlib.util
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tagger.errors import PathNotFound
+from tagger.photos.files import os_error_text, stored_time_ns
+from tagger.photos.paths import path_text
+
+PHOTO_EXTENSIONS = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
+)
+"""Extensions of photos, in any case. EPS and PDF are excluded because their readers start other programs."""
+HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
+"""Extensions of photos if the extra that reads them is installed."""
+
+
+@dataclass(frozen=True)
+class FoundPhoto:
+    """A photo with its absolute path, size and modification time. A broken link has size and time 0 and fails when it is read."""
+
+    path: Path
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class FolderProblem:
+    """A path that could not be listed. Photos below it may still exist."""
+
+    path: Path
+    text: str
+
+
+def find_photos(
+    root: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> Iterator[FoundPhoto | FolderProblem]:
+    """Yield every photo under the folder `root`, each real file once, in ascending order of its relative path's text.
+
+    Hidden files and folders, and the folders where systems keep thumbnails and deleted files, are skipped. Links to folders
+    are not followed. Patterns may contain `*`, `?` and `[...]`, ignore case, and are matched against the relative path
+    (where `*` matches slashes too) and against the name. `exclude` omits photos and whole folders; `include`, if not empty,
+    selects photos.
+
+    Raises:
+        PathNotFound: `root` does not exist. Folders below it that cannot be read are yielded as problems.
+    """
+    if not root.exists():
+        raise PathNotFound(path=root)
+    return _Walk(root, _pattern(include), _pattern(exclude)).photos()
+
+
+def find_photo(path: Path) -> FoundPhoto:
+    """Return a single file, whatever its extension.
+
+    Raises:
+        PathNotFound: `path` does not exist.
+    """
+    if not os.path.lexists(path):
+        raise PathNotFound(path=path)
+    return _found(os.path.abspath(path))  # noqa: PTH100 - links are not resolved
+
+
+def is_photo_name(name: str) -> bool:
+    """Whether a file of this name is listed as a photo."""
+    extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 - creating a Path per name would dominate the time
+    return extension in PHOTO_EXTENSIONS or (extension in HEIC_EXTENSIONS and _reads_heic())
+
+
+_SKIPPED_FOLDERS = {
+    "@eadir",
+    "$recycle.bin",
+    "#recycle",
+    "@recycle",
+    "#snapshot",
+    "lost+found",
+    "system volume information",
+}
+
+
+class _Walk:
+    """One walk through a folder. Holds one sorted listing per level."""
+
+    def __init__(self, root: Path, include: re.Pattern[str] | None, exclude: re.Pattern[str] | None) -> None:
+        self.root = str(root)
+        self.real_root = os.path.realpath(root)
+        self.include = include
+        self.exclude = exclude
+
+    def photos(self) -> Iterator[FoundPhoto | FolderProblem]:
+        """Walk with a stack of listings instead of recursion, so that depth is not limited."""
+        listings = [self._listing("")]
+        while listings:
+            step = next(listings[-1], None)
+            if step is None:
+                listings.pop()
+            elif isinstance(step, str):
+                listings.append(self._listing(step))
+            else:
+                yield step
+
+    def _listing(self, folder: str) -> Iterator[FoundPhoto | FolderProblem | str]:
+        """Yield the entries of a folder in order: photos, problems, and sub-folders as relative paths ending in a slash."""
+        entries, problem = _entries(os.path.join(self.root, folder))  # noqa: PTH118 - see is_photo_name
+        if problem:
+            yield problem
+        previous = None
+        for text, entry, is_folder in entries:
+            relative = folder + entry.name
+            if not (self._is_entered(relative) if is_folder else self._is_listed(relative)):
+                continue
+            if text == previous:
+                yield FolderProblem(Path(entry.path), "Its name reads the same as another's. Rename it.")
+            elif is_folder:
+                yield relative + "/"
+            else:
+                yield from self._photo(entry)
+            previous = text
+
+    def _is_entered(self, relative: str) -> bool:
+        name = relative.rpartition("/")[2]
+        hidden = name.startswith(".") or name.lower() in _SKIPPED_FOLDERS
+        return not hidden and not _matches(self.exclude, relative)
+
+    def _is_listed(self, relative: str) -> bool:
+        name = relative.rpartition("/")[2]
+        if name.startswith(".") or not is_photo_name(name) or _matches(self.exclude, relative):
+            return False
+        return self.include is None or _matches(self.include, relative)
+
+    def _photo(self, entry: os.DirEntry[str]) -> Iterator[FoundPhoto | FolderProblem]:
+        if entry.is_symlink():
+            target = os.path.realpath(entry.path)
+            if os.path.isdir(target) or self._reaches(target):  # noqa: PTH112 - see is_photo_name
+                return
+        try:
+            mode = entry.stat().st_mode
+        except FileNotFoundError:
+            if not entry.is_symlink():
+                return  # deleted since the folder was listed
+        except OSError:
+            pass
+        else:
+            if not stat.S_ISREG(mode):
+                yield FolderProblem(
+                    Path(entry.path), "It is a pipe, socket or device and not a file. Rename or remove it."
+                )
+                return
+        yield _found(entry.path)
+
+    def _reaches(self, target: str) -> bool:
+        """Whether the walk also reaches the target of a link directly."""
+        if not target.startswith(os.path.join(self.real_root, "")) or not os.path.isfile(target):  # noqa: PTH113, PTH118
+            return False
+        *folders, _ = parts = target[len(self.real_root) :].strip("/").split("/")
+        return self._is_listed("/".join(parts)) and all(
+            self._is_entered("/".join(parts[: i + 1])) for i in range(len(folders))
+        )
+
+
+def _entries(folder: str) -> tuple[list[tuple[str, os.DirEntry[str], bool]], FolderProblem | None]:
+    """A folder's entries with their texts, in the order of whole paths: folders sort with a trailing slash."""
+    entries = []
+    problem = None
+    try:
+        with os.scandir(folder) as listing:
+            for entry in listing:
+                is_folder = entry.is_dir(follow_symlinks=False)
+                entries.append((path_text(entry.name)[0] + "/" * is_folder, entry, is_folder))
+    except OSError as error:
+        problem = FolderProblem(Path(folder), os_error_text("The folder", error))
+    entries.sort(key=lambda item: (item[0], item[1].name))
+    return entries, problem
+
+
+def _found(path: str) -> FoundPhoto:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - see is_photo_name
+    except OSError:
+        return FoundPhoto(Path(path), 0, 0)
+    return FoundPhoto(Path(path), status.st_size, stored_time_ns(status))
+
+
+def _pattern(patterns: Iterable[str]) -> re.Pattern[str] | None:
+    joined = "|".join(fnmatch.translate(pattern.strip("/").casefold()) for pattern in patterns)
+    return re.compile(joined) if joined else None
+
+
+def _matches(pattern: re.Pattern[str] | None, relative: str) -> bool:
+    if pattern is None:
+        return False
+    folded = path_text(relative)[0].casefold()
+    return bool(pattern.match(folded) or pattern.match(folded.rpartition("/")[2]))
+
+
+@cache
+def _reads_heic() -> bool:
+    return importlib.util.find_spec("pillow_heif") is not None

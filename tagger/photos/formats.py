@@ -1,0 +1,68 @@
+"""Detects a photo's format by its first bytes. The file's name is no evidence.
+
+This is the only place that knows the signatures of formats. Whether a format can be decoded is decided in images.
+"""
+
+from enum import StrEnum
+
+
+class PhotoFormat(StrEnum):
+    """The formats that can be read. JPEG includes MPO, which is a JPEG with further images behind the first."""
+
+    JPEG = "JPEG"
+    PNG = "PNG"
+    WEBP = "WebP"
+    TIFF = "TIFF"
+    GIF = "GIF"
+    BMP = "BMP"
+    AVIF = "AVIF"
+    HEIF = "HEIC"
+
+
+HEAD_BYTES = 256
+"""How much of a file `detect_format` looks at."""
+
+
+def detect_format(head: bytes) -> PhotoFormat | None:
+    """Return the format of a file that begins with `head`, or None if it has none of these formats.
+
+    Pass the whole file or at least its first HEAD_BYTES.
+    """
+    if is_iso_media(head):
+        return _iso_media_format(head)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return PhotoFormat.WEBP
+    return next((match for signature, match in _SIGNATURES if head.startswith(signature)), None)
+
+
+def is_iso_media(head: bytes) -> bool:
+    """Whether the file consists of ISO base media boxes: AVIF and HEIC, but also MP4 and other video."""
+    return head[4:8] == b"ftyp"
+
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+BIG_ENDIAN_BIGTIFF = b"MM\0+"
+_SIGNATURES = (
+    (b"\xff\xd8\xff", PhotoFormat.JPEG),
+    (PNG_SIGNATURE, PhotoFormat.PNG),
+    (b"GIF87a", PhotoFormat.GIF),
+    (b"GIF89a", PhotoFormat.GIF),
+    (b"II*\0", PhotoFormat.TIFF),
+    (b"MM\0*", PhotoFormat.TIFF),
+    (b"II+\0", PhotoFormat.TIFF),
+    (BIG_ENDIAN_BIGTIFF, PhotoFormat.TIFF),
+    (b"BM", PhotoFormat.BMP),
+)
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_HEIF_BRANDS = _HEVC_BRANDS | {b"mif1", b"msf1"}
+
+
+def _iso_media_format(head: bytes) -> PhotoFormat | None:
+    """The major brand decides; if it names no codec, any brand of the list does."""
+    major = head[8:12]
+    end = min(int.from_bytes(head[:4], "big"), HEAD_BYTES)
+    brands = {major, *(head[at : at + 4] for at in range(16, end, 4))}
+    if major in _AVIF_BRANDS or (brands & _AVIF_BRANDS and major not in _HEVC_BRANDS):
+        return PhotoFormat.AVIF
+    return PhotoFormat.HEIF if brands & _HEIF_BRANDS else None

@@ -1,0 +1,237 @@
+"""The pipeline's buffers: requests that wait to be read, reads in progress, and photos that wait for the model.
+
+Every buffer is bounded. Copies of an image that are in the pipeline at the same time are decoded once. Knows nothing of how
+photos are read (see reader_pool).
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tagger.errors import ReadsTimedOut
+from tagger.images import DecodedImage
+from tagger.images.plain_jpeg import PlainJpeg
+from tagger.metadata.camera import CameraFacts
+from tagger.photos.files import PhotoVersion
+from tagger.pipeline.requests import OpenPhoto, Request, ResultSink
+
+LINGER_S = 0.05
+"""How long an incomplete batch waits for more photos if none is being read."""
+READ_WAIT_S = 1.0
+"""How long it waits for photos that are being read: slow reads must not delay photos that are ready."""
+GIVE_UP_CHECK_S = 1.0
+"""How often a blocked `submit` checks whether to give up."""
+ENCODED_BYTES = 160 * 2**20
+"""Most bytes of JPEGs that wait for the device to decode them. Each model thread may hold as many again."""
+
+
+@dataclass(eq=False)
+class ActiveRead:
+    """A request that a reader is working on. Either the reader settles it or, after a timeout, the watch thread."""
+
+    request: Request
+    thread: threading.Thread = field(default_factory=threading.current_thread)
+    started_at: float = field(default_factory=time.monotonic)
+    is_settled: bool = False
+    is_abandoned: bool = False
+    awaits_bytes: bool = True
+    digest: str | None = None
+    """The digest of the image that it decodes for all waiters."""
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """A request whose bytes were read and that waits for the result of its image."""
+
+    request: Request
+    version: PhotoVersion
+    facts: CameraFacts
+
+
+@dataclass(frozen=True)
+class DecodedPhoto:
+    """An image that waits for its batch."""
+
+    digest: str
+    image: DecodedImage
+
+
+@dataclass(frozen=True)
+class EncodedPhoto:
+    """A JPEG that the device decodes with its batch. `decode` decodes it on the CPU if the device cannot."""
+
+    digest: str
+    jpeg: PlainJpeg
+    decode: Callable[[], DecodedImage]
+
+
+BatchPhoto = DecodedPhoto | EncodedPhoto
+
+
+class PipelineBuffers:
+    """Holds at most `capacity` requests, and as many photos for the model, besides one for each of the `readers`.
+
+    `lock` guards everything here; the reader pool uses it for what it has to keep consistent with it.
+    """
+
+    def __init__(self, capacity: int, readers: int) -> None:
+        self.lock = threading.RLock()
+        # Three conditions, so that only threads that can proceed wake up: a spurious wake-up costs as much as digesting a small photo.
+        self._submittable = threading.Condition(self.lock)
+        self._readable = threading.Condition(self.lock)
+        self._batchable = threading.Condition(self.lock)
+        self._capacity = capacity
+        self._batch_size = 1
+        self.readers = readers
+        self.requests: deque[Request] = deque()
+        self.reads: set[ActiveRead] = set()
+        self.photos: deque[BatchPhoto] = deque()
+        self.waiters: dict[str, list[Waiter]] = {}
+        """By digest."""
+        self._encoded_bytes = 0
+        """Of the JPEGs in `photos`."""
+        self.failure: ReadsTimedOut | None = None
+        """Why no photo can be read any more."""
+        self.closed = False
+
+    def submit(self, request: Request, give_up: Callable[[], bool]) -> bool:
+        """Add a request; blocks while the buffer is full. Returns False if `give_up` became true first.
+
+        Raises:
+            ReadsTimedOut: so many reads hang that no photo is read any more.
+        """
+        with self.lock:
+            while not (self.closed or self.failure or len(self.requests) < self._capacity):
+                if give_up():
+                    return False
+                self._submittable.wait(GIVE_UP_CHECK_S)
+            if self.closed:
+                raise RuntimeError("the pipeline is closed")
+            if self.failure:
+                raise ReadsTimedOut(**self.failure.values)
+            self.requests.append(request)
+            self._readable.notify()
+            return True
+
+    def withdraw(self, sink: ResultSink) -> list[Request]:
+        """Remove and return the sink's requests that no reader has started on."""
+        with self.lock:
+            withdrawn = [request for request in self.requests if request.sink is sink]
+            self.requests = deque(request for request in self.requests if request.sink is not sink)
+            self._submittable.notify_all()
+            self._notify_batches()
+        return withdrawn
+
+    def next_read(self) -> ActiveRead | None:
+        """Wait for a request and for room for its photo; None once closed."""
+        with self.lock:
+            self._readable.wait_for(lambda: self.closed or (self.requests and self.has_room()))
+            if self.closed:
+                return None
+            read = ActiveRead(self.requests.popleft())
+            self.reads.add(read)
+            self._submittable.notify()
+            return read
+
+    def add_waiter(self, read: ActiveRead, photo: OpenPhoto) -> bool:
+        """Let the read's request wait for its image. Returns whether this read has to decode it: it is the first copy."""
+        with self.lock:
+            if read.is_settled:
+                return False
+            waiters = self.waiters.setdefault(photo.digest, [])
+            waiters.append(Waiter(read.request, photo.version, photo.facts))
+            if len(waiters) > 1:
+                self.settle(read)
+                return False
+            read.digest = photo.digest
+            return True
+
+    def settle(self, read: ActiveRead, photo: BatchPhoto | None = None) -> bool:
+        """End a read and add its photo to the next batch. Returns False if it was settled before."""
+        with self.lock:
+            is_first, read.is_settled = not read.is_settled, True
+            if is_first:
+                self.reads.discard(read)
+                if photo is not None:
+                    self.photos.append(photo)
+                    self._encoded_bytes += _encoded_bytes(photo)
+                else:
+                    self._readable.notify()  # the room reserved for its photo is free
+                self._notify_batches()
+            return is_first
+
+    def wait_for_photos(self, timeout_s: float) -> bool:
+        """Wait until a photo is ready for the model or the buffers are closed. Returns False after the timeout."""
+        with self.lock:
+            return bool(self._batchable.wait_for(lambda: self.closed or self.photos, timeout_s))
+
+    def next_batch(self, batch_size: int) -> list[BatchPhoto]:
+        """Wait for photos and return at most `batch_size`; fewer if no more arrive in time, none once closed."""
+        batch: list[BatchPhoto] = []
+        with self.lock:
+            self._batch_size = batch_size
+            while not (batch or self.closed):  # another thread may have taken the photos
+                self._batchable.wait_for(lambda: self.closed or self.photos)
+                self._batchable.wait_for(lambda: self._is_full() or self._is_idle(), timeout=READ_WAIT_S)
+                if not (self._is_full() or self.closed):
+                    self._batchable.wait_for(self._is_full, timeout=LINGER_S)
+                batch = [self.photos.popleft() for _ in range(min(batch_size, len(self.photos)))]
+                self._encoded_bytes -= sum(map(_encoded_bytes, batch))
+            self._readable.notify(len(batch))
+        return batch
+
+    def take_waiters(self, digest: str) -> list[Waiter]:
+        """Remove and return the requests that wait for an image."""
+        with self.lock:
+            return self.waiters.pop(digest, [])
+
+    def close(self) -> None:
+        """Refuse further requests and wake all threads."""
+        with self.lock:
+            self.closed = True
+            self._notify_all()
+
+    def fail_all(self, error: Exception) -> None:
+        """Tell every sink that its missing results will not come."""
+        with self.lock:
+            waiting = [waiter.request for waiters in self.waiters.values() for waiter in waiters]
+            reading = [read.request for read in self.reads]
+            sinks = {request.sink for request in [*self.requests, *reading, *waiting]}
+            self.requests.clear()
+            self.waiters.clear()
+            self._notify_all()
+        for sink in sinks:
+            sink.fail(error)
+
+    @property
+    def is_starved(self) -> bool:
+        """Whether the model waits although requests are queued."""
+        return bool(self.requests) and len(self.photos) < self._batch_size
+
+    def has_room(self) -> bool:
+        """Whether one more photo may be read."""
+        count = len(self.photos) + len(self.reads)
+        return count < self._capacity + self.readers and self._encoded_bytes < ENCODED_BYTES
+
+    def _is_full(self) -> bool:
+        return len(self.photos) >= self._batch_size or self._encoded_bytes >= ENCODED_BYTES
+
+    def _is_idle(self) -> bool:
+        return self.closed or not (self.requests or self.reads)
+
+    def _notify_batches(self) -> None:
+        """Wake a model thread if it can proceed: at the first photo, at a full batch, and when no more photos come."""
+        if self._is_idle():
+            self._batchable.notify_all()
+        elif self.photos and (len(self.photos) == 1 or self._is_full()):
+            self._batchable.notify()
+
+    def _notify_all(self) -> None:
+        for condition in (self._submittable, self._readable, self._batchable):
+            condition.notify_all()
+
+
+def _encoded_bytes(photo: BatchPhoto) -> int:
+    return len(photo.jpeg.data) if isinstance(photo, EncodedPhoto) else 0

@@ -1,0 +1,200 @@
+"""The pipeline: photos in, results out. Reader threads → bounded buffers → batches → model.
+
+Requests of several chunks share one pipeline, so that small jobs do not run small batches. Every stage is bounded: `submit`
+blocks while the buffers are full. Knows nothing of jobs or SQL; results go to the request's sink.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
+from tagger.images import DecodedImage, Pixels
+from tagger.images.plain_jpeg import PlainJpeg
+from tagger.inference.model import Model, OutOfDeviceMemory
+from tagger.inference.predictions import ImageScores
+from tagger.metrics import BATCH_FILL, stage_timer
+from tagger.pipeline.buffers import BatchPhoto, DecodedPhoto, EncodedPhoto, PipelineBuffers, Waiter
+from tagger.pipeline.reader_pool import ReaderPool
+from tagger.pipeline.requests import (
+    Limits,
+    Request,
+    RequestResult,
+    ResultSink,
+    internal_failure,
+    local_reader,
+)
+from tagger.pipeline.results import Classified, Failed, Result
+
+log = logging.getLogger(__name__)
+
+CLOSE_S = 15.0
+"""How long closing waits for a forward pass to end."""
+IDLE_S = 10.0
+"""How long the model may wait for photos before it releases memory."""
+_NOT_FINITE = PhotoFailure(
+    FailureKind.INTERNAL,
+    "the model's scores for this photo are not numbers; try another model, or TAGGER_DEVICE=cpu",
+)
+
+
+class Pipeline:
+    """Runs from construction until `close`."""
+
+    def __init__(self, model: Model, limits: Limits) -> None:
+        self._model = model
+        decoder = model.decoder
+        keeps_jpegs = (lambda: decoder.works) if decoder is not None else (lambda: False)
+        reader = local_reader(model.manifest.input.resize, limits, keeps_jpegs)
+        capacity = (1 + model.at_once) * model.batch_size
+        self._buffers = PipelineBuffers(capacity, limits.readers)
+        self._readers = ReaderPool(reader, limits, self._buffers)
+        self._threads = [
+            threading.Thread(target=self._classify_batches, name="model", daemon=True)
+            for _ in range(model.at_once)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, request: Request, give_up: Callable[[], bool] = lambda: False) -> bool:
+        """Add a request; blocks while the buffers are full. Returns False if `give_up` became true first.
+
+        Raises:
+            ReadsTimedOut: so many reads hang that no photo is read any more.
+        """
+        return self._buffers.submit(request, give_up)
+
+    def withdraw(self, sink: ResultSink) -> list[Request]:
+        """Remove and return the sink's requests that no reader has started on."""
+        return self._buffers.withdraw(sink)
+
+    def close(self) -> None:
+        """End the threads; sinks that still wait for results are told that none will come."""
+        self._readers.close()
+        deadline = time.monotonic() + CLOSE_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._buffers.fail_all(RuntimeError("the pipeline was closed"))
+
+    # --- A model thread ---
+
+    def _classify_batches(self) -> None:
+        while photos := self._next_batch():
+            BATCH_FILL.observe(len(photos) / self._model.batch_size)
+            if batch := self._decode(photos):
+                self._classify(batch)
+
+    def _next_batch(self) -> list[BatchPhoto]:
+        if not self._buffers.wait_for_photos(IDLE_S):
+            self._model.free_memory()
+        return self._buffers.next_batch(self._model.batch_size)
+
+    def _decode(self, photos: Sequence[BatchPhoto]) -> list[DecodedPhoto]:
+        """Decode the JPEGs on the device, or on the CPU where that fails. Photos that fail are left out."""
+        jpegs = [photo.jpeg for photo in photos if isinstance(photo, EncodedPhoto)]
+        images = iter(self._decode_on_device(jpegs))
+        decoded = [
+            self._decoded_photo(photo, next(images)) if isinstance(photo, EncodedPhoto) else photo
+            for photo in photos
+        ]
+        return [photo for photo in decoded if photo is not None]
+
+    def _decode_on_device(self, jpegs: Sequence[PlainJpeg]) -> list[Pixels | None]:
+        decoder = self._model.decoder
+        if decoder is None or not jpegs:
+            return []
+        try:
+            with stage_timer("decode"):
+                return decoder.decode(jpegs)
+        except Exception:
+            log.exception("the device failed to decode %d JPEGs; the CPU decodes them", len(jpegs))
+            return [None] * len(jpegs)
+
+    def _decoded_photo(self, photo: EncodedPhoto, pixels: Pixels | None) -> DecodedPhoto | None:
+        """None if the photo fails, which is then reported."""
+        try:
+            image = photo.decode() if pixels is None else _decoded_image(photo.jpeg, pixels)
+        except PhotoFailed as failed:
+            self._fail(photo, failed.failure)
+        except Exception as error:
+            log.exception("unexpected error while decoding a photo")
+            self._fail(photo, internal_failure(error))
+        else:
+            return DecodedPhoto(photo.digest, image)
+        return None
+
+    def _classify(self, batch: Sequence[DecodedPhoto]) -> None:
+        try:
+            scores = self._predict([photo.image.pixels for photo in batch])
+        except Exception as error:
+            log.exception("the model failed on a batch of %d", len(batch))
+            self._classify_one_by_one(batch, error)
+        else:
+            self._deliver(batch, scores)
+
+    def _predict(self, images: Sequence[Pixels]) -> list[ImageScores]:
+        with stage_timer("model"):
+            return self._model.predict(images)
+
+    def _classify_one_by_one(self, batch: Sequence[DecodedPhoto], error: Exception) -> None:
+        """Find the photos on which the model fails. If it fails on all of them or on a blank image, the model is at fault."""
+        size = self._model.manifest.input.resize.size
+        blank = self._predict_or_error(np.zeros((size, size, 3), dtype=np.uint8))
+        outcomes = [self._predict_or_error(photo.image.pixels) for photo in batch]
+        is_out_of_memory = any(isinstance(outcome, OutOfDeviceMemory) for outcome in outcomes)
+        all_fail = len(batch) > 1 and all(isinstance(outcome, Exception) for outcome in outcomes)
+        if is_out_of_memory or isinstance(blank, Exception) or all_fail:
+            self._fail_sinks(batch, error)
+            return
+        for photo, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                text = f"the model fails on this photo: {_last_line(outcome)}"
+                self._fail(photo, PhotoFailure(FailureKind.INTERNAL, text))
+            else:
+                self._deliver([photo], [outcome])
+
+    def _predict_or_error(self, pixels: Pixels) -> ImageScores | Exception:
+        try:
+            return self._predict([pixels])[0]
+        except Exception as error:  # noqa: BLE001 - the caller decides whether the photo or the model is at fault
+            return error
+
+    def _deliver(self, batch: Sequence[DecodedPhoto], scores: Sequence[ImageScores]) -> None:
+        results: dict[ResultSink, list[RequestResult]] = {}
+        for photo, photo_scores in zip(batch, scores, strict=True):
+            for waiter in self._buffers.take_waiters(photo.digest):
+                result = _result(photo, waiter, photo_scores)
+                results.setdefault(waiter.request.sink, []).append((waiter.request, result))
+        for sink, sink_results in results.items():
+            sink.deliver(sink_results)
+
+    def _fail(self, photo: BatchPhoto, failure: PhotoFailure) -> None:
+        for waiter in self._buffers.take_waiters(photo.digest):
+            result = Failed(failure, photo.digest, waiter.version)
+            waiter.request.sink.deliver([(waiter.request, result)])
+
+    def _fail_sinks(self, batch: Sequence[DecodedPhoto], error: Exception) -> None:
+        waiters = [waiter for photo in batch for waiter in self._buffers.take_waiters(photo.digest)]
+        for sink in {waiter.request.sink for waiter in waiters}:
+            sink.fail(error)
+
+
+def _decoded_image(jpeg: PlainJpeg, pixels: Pixels) -> DecodedImage:
+    return DecodedImage(pixels, jpeg.width, jpeg.height)
+
+
+def _result(photo: DecodedPhoto, waiter: Waiter, scores: ImageScores) -> Result:
+    if not scores.is_finite:
+        return Failed(_NOT_FINITE, photo.digest, waiter.version)
+    sink = waiter.request.sink
+    predictions = scores.top_k(sink.top_k, sink.threshold)
+    image = photo.image
+    return Classified(photo.digest, waiter.version, waiter.facts, image.width, image.height, predictions)
+
+
+def _last_line(error: Exception) -> str:
+    """The last line of torch's message names the cause; the lines before show TorchScript's stack."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

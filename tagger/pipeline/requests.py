@@ -1,0 +1,129 @@
+"""Requests to classify photos, and the readers that open them.
+
+Knows nothing of threads, batches or SQL.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from tagger.errors import FailureKind, PhotoFailure
+from tagger.images import DecodedImage, Resize, decode_photo
+from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
+from tagger.metadata.camera import CameraFacts, camera_facts
+from tagger.metrics import stage_timer
+from tagger.photos import PhotoBytes, digest_photo
+from tagger.photos.files import PhotoVersion
+from tagger.photos.source import PhotoSource
+from tagger.pipeline.results import Result
+
+READ_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`readers` threads read and decode. Larger files (`max_bytes`) and images (`max_pixels`) fail.
+
+    A photo that takes longer than `timeout_s` to read and decode fails.
+    """
+
+    readers: int
+    max_bytes: int
+    max_pixels: int
+    timeout_s: float = READ_TIMEOUT_S
+
+
+@dataclass(frozen=True)
+class OpenPhoto:
+    """A photo whose bytes are in memory. `decode` is called at most once and may raise `PhotoFailed`.
+
+    `jpeg` is set if the device may decode the photo.
+    """
+
+    digest: str
+    version: PhotoVersion
+    facts: CameraFacts
+    decode: Callable[[], DecodedImage]
+    jpeg: PlainJpeg | None = None
+
+
+Reader = Callable[[PhotoSource, str], OpenPhoto]
+"""Opens the photo of a source at a path, or raises `PhotoFailed`."""
+
+
+class ResultSink(Protocol):
+    """Receives the results of the requests that name it. The pipeline's threads call all methods."""
+
+    @property
+    def top_k(self) -> int: ...
+    @property
+    def threshold(self) -> float: ...
+
+    def is_classified(self, digest: str) -> bool:
+        """Whether the image is classified already, so that it need not be decoded."""
+        ...
+
+    def deliver(self, results: "Sequence[RequestResult]") -> None:
+        """Take results. Must return quickly."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """The pipeline failed: requests without a result will not get one."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A photo to classify.
+
+    `classified`: the version that was classified before with the same options; the photo is not read if it still has it.
+    `reader`: opens the photo in place of the pipeline's own reader.
+    """
+
+    source: PhotoSource
+    path: str = field(repr=False)
+    sink: ResultSink
+    classified: PhotoVersion | None = None
+    reader: Reader | None = None
+
+
+RequestResult = tuple[Request, Result]
+
+
+def local_reader(resize: Resize, limits: Limits, keeps_jpegs: Callable[[], bool] = lambda: False) -> Reader:
+    """Make a reader for this process. While `keeps_jpegs` is true, it leaves plain JPEGs for the device to decode."""
+
+    def read(source: PhotoSource, path: str) -> OpenPhoto:
+        with stage_timer("read"):
+            photo = source.read(path, max_bytes=limits.max_bytes)
+        opened = open_bytes(photo, resize, limits)
+        if not keeps_jpegs():
+            return opened
+        return replace(opened, jpeg=plain_jpeg(photo.data, max_pixels=limits.max_pixels))
+
+    return read
+
+
+def open_bytes(photo: PhotoBytes, resize: Resize, limits: Limits) -> OpenPhoto:
+    """Open a photo that is in memory already."""
+
+    def decode() -> DecodedImage:
+        with stage_timer("decode"):
+            return decode_photo(photo.data, resize, max_pixels=limits.max_pixels)
+
+    with stage_timer("digest"):
+        return OpenPhoto(digest_photo(photo.data), photo.version, camera_facts(photo.data), decode)
+
+
+def internal_failure(error: Exception) -> PhotoFailure:
+    """The failure of a photo because of an error in this program."""
+    text = f"an error in this program ({type(error).__name__}: {error}); please report it, with the photo if you can"
+    return PhotoFailure(FailureKind.INTERNAL, text)
+
+
+def timeout_text(timeout_s: float) -> str:
+    """Describe the failure of a photo that took too long, and what to do about it."""
+    return (
+        f"Reading it took longer than {timeout_s:g} s and was given up. If its disk or share was slow to answer, "
+        "try again: tagger retry --kind timed-out. TAGGER_READ_TIMEOUT_S allows more time."
+    )

@@ -1,0 +1,53 @@
+"""Results of the pipeline: plain values that cross to processing, which stores them."""
+
+from dataclasses import dataclass
+
+from tagger.errors import PhotoFailure
+from tagger.inference.predictions import Prediction
+from tagger.metadata.camera import CameraFacts
+from tagger.photos.files import PhotoVersion
+
+
+@dataclass(frozen=True)
+class Classified:
+    """The model's predictions, best first. `width` and `height` are those of the upright photo, in pixels."""
+
+    digest: str
+    version: PhotoVersion
+    facts: CameraFacts
+    width: int
+    height: int
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True)
+class AlreadyClassified:
+    """The same image was classified before with the same options, in this or in another file; it was not decoded."""
+
+    digest: str
+    version: PhotoVersion
+    facts: CameraFacts
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The file's version is the one that was classified before; it was not read."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The photo could not be classified. `digest` and `version` are set if the file could be read."""
+
+    failure: PhotoFailure
+    digest: str | None = None
+    version: PhotoVersion | None = None
+
+
+@dataclass(frozen=True)
+class MetadataOutcome:
+    """A photo of a metadata job, which is not classified. `text` describes what was done."""
+
+    text: str
+
+
+Result = Classified | AlreadyClassified | Unchanged | Failed

@@ -1,0 +1,1 @@
+"""A claimed chunk through the pipeline or the metadata writer into SQL."""

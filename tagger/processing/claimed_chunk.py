@@ -1,0 +1,140 @@
+"""A chunk that this process has claimed: its lease, its photos' roots, and retries of database work.
+
+Shared by everything that processes chunks: tag_chunk and metadata_chunk.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from tagger.catalog.roots import Root, is_unavailable, list_roots
+from tagger.database.connection import Database
+from tagger.database.retry import with_retry
+from tagger.database.tables import Outcome
+from tagger.errors import LeaseLost
+from tagger.ledger.chunks import Claim, ItemOutcome
+from tagger.ledger.jobs import suspend_for_root
+from tagger.metrics import FAILURES, PHOTOS
+from tagger.pipeline.results import MetadataOutcome, Result
+from tagger.processing.storage import OpenItem
+from tagger.settings import Settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class ChunkEnd(Enum):
+    """Why processing of a chunk ended. Only DONE means that every item has an outcome."""
+
+    DONE = "done"
+    RELEASED = "released"
+    LOST = "lost"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True)
+class StoredPhoto:
+    """A photo whose outcome was just stored, and the result it follows from."""
+
+    item: OpenItem
+    outcome: ItemOutcome
+    result: Result | MetadataOutcome
+
+
+StoredBatch = Sequence[StoredPhoto]
+"""The photos of one transaction."""
+
+
+class ClaimedChunk:
+    """One claimed chunk until it is done, released or lost.
+
+    `on_progress` is called whenever the chunk makes progress, `on_stored` with every batch of stored photos.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        claim: Claim,
+        *,
+        stop: threading.Event,
+        lease_lost: threading.Event,
+        on_progress: Callable[[], None],
+        on_stored: Callable[[StoredBatch], None],
+    ) -> None:
+        self.database = database
+        self.settings = settings
+        self.claim = claim
+        self.stop = stop
+        self.lease_lost = lease_lost
+        self.on_progress = on_progress
+        self._on_stored = on_stored
+
+    @property
+    def must_stop(self) -> bool:
+        return self.stop.is_set() or self.lease_lost.is_set()
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """The job's and the chunk's number, for log lines."""
+        return self.claim.name.job_id, self.claim.name.chunk
+
+    def check_lease(self) -> None:
+        """Raises:
+        LeaseLost: another worker took over the chunk.
+        """
+        if self.lease_lost.is_set():
+            job, chunk = self.numbers
+            raise LeaseLost(job=job, chunk=chunk)
+
+    def report(self, stored: StoredBatch) -> None:
+        """Count stored photos, log those that failed, and call `on_stored`."""
+        job, chunk = self.numbers
+        for photo in stored:
+            PHOTOS.labels(photo.outcome.outcome).inc()
+            if photo.outcome.outcome is Outcome.FAILED:
+                FAILURES.labels(photo.outcome.reason).inc()
+                fields = {
+                    "job": job,
+                    "chunk": chunk,
+                    "photo": photo.item.photo_id,
+                    "kind": photo.outcome.reason,
+                }
+                log.info("a photo failed", extra=fields | {"path": photo.item.path})
+        self._on_stored(stored)
+
+    def with_retry(self, work: Callable[[], T]) -> T:
+        """Run database work; retry while the database is unavailable or locked, for less time if the process has to stop."""
+
+        def attempt() -> T:
+            self.on_progress()  # A wait for the database must not trigger the watchdog.
+            return work()
+
+        return with_retry(attempt, self.stop, give_up=self.lease_lost)
+
+    def roots(self) -> dict[int, Root]:
+        """All roots by id."""
+
+        def read() -> dict[int, Root]:
+            with self.database.read() as connection:
+                return {root.id: root for root in list_roots(connection, self.settings.roots)}
+
+        return self.with_retry(read)
+
+    def unavailable_roots(self, root_ids: set[int], roots: Mapping[int, Root]) -> list[Root]:
+        """The roots among `root_ids` that are not mounted, in order of their ids."""
+        candidates = [roots[root_id] for root_id in sorted(root_ids) if root_id in roots]
+
+        def check() -> list[Root]:
+            with self.database.read() as connection:
+                return [root for root in candidates if is_unavailable(connection, root)]
+
+        return self.with_retry(check)
+
+    def wait_for_root(self, root: Root) -> None:
+        """Put the job into the waiting state until the root is available again."""
+        self.with_retry(lambda: suspend_for_root(self.database, self.claim.name.job_id, root.name))

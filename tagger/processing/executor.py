@@ -1,0 +1,99 @@
+"""Executes claimed chunks; used by workers and by `tagger tag`. Knows nothing of Celery.
+
+A chunk goes through the pipeline of its model (see tag_chunk) or through the metadata writer (see metadata_chunk).
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tagger.database.connection import Database
+from tagger.database.tables import METADATA_KINDS
+from tagger.errors import LeaseLost
+from tagger.ledger.chunks import Claim, release_chunk
+from tagger.ledger.leases import LeaseRenewer
+from tagger.metrics import RETRIES
+from tagger.processing.activity_monitor import ActivityMonitor
+from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
+from tagger.processing.metadata_chunk import MetadataChunkWriter
+from tagger.processing.model_cache import ModelCache
+from tagger.processing.shared_exclusive_lock import SharedExclusiveLock
+from tagger.processing.tag_chunk import needs_isolation, tag_chunk
+from tagger.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class ChunkExecutor:
+    """Executes chunks, several at a time, until `stop` is set. One per process."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._leases = LeaseRenewer(database)
+        self.models = ModelCache(database, settings)
+        self.activity = ActivityMonitor()
+        self.stop = threading.Event()
+        """When it is set, results that are available are stored and all other photos are released."""
+        self._lock = SharedExclusiveLock(self.stop)
+
+    def execute(
+        self, claim: Claim, on_stored: Callable[[StoredBatch], None] = lambda _photos: None
+    ) -> ChunkEnd:
+        """Tag the photos of a claimed chunk, or write their metadata, and store the outcomes.
+
+        Raises:
+            ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused: the model cannot be run; the chunk is released.
+            ReadsTimedOut: no photo can be read any more; the chunk is released, and the process has to end.
+        """
+        with (
+            self._leases.hold(claim) as lease_lost,
+            self._lock.acquire(exclusive=needs_isolation(claim)) as is_acquired,
+            self.activity.chunk() as record_progress,
+        ):
+            chunk = ClaimedChunk(
+                self._database,
+                self._settings,
+                claim,
+                stop=self.stop,
+                lease_lost=lease_lost,
+                on_progress=record_progress,
+                on_stored=on_stored,
+            )
+            try:
+                end = self._process(chunk) if is_acquired else ChunkEnd.RELEASED
+            except LeaseLost:
+                end = ChunkEnd.LOST
+            except BaseException:
+                self._release(claim)
+                raise
+            if end in {ChunkEnd.RELEASED, ChunkEnd.WAITING}:
+                self._release(claim)
+        if end is ChunkEnd.LOST:
+            log.warning("job %d chunk %d was taken over, paused or cancelled", *chunk.numbers)
+        return end
+
+    def close(self) -> None:
+        """Stop, end the lease renewal and close the models."""
+        self.stop.set()
+        self._leases.close()
+        self.models.close()
+
+    def _process(self, chunk: ClaimedChunk) -> ChunkEnd:
+        if chunk.claim.attempts > 1:
+            RETRIES.inc()
+        if chunk.claim.kind in METADATA_KINDS:
+            return MetadataChunkWriter(chunk).run()
+        return tag_chunk(chunk, self.models.get(chunk.claim.model_id))
+
+    def _release(self, claim: Claim) -> None:
+        try:
+            release_chunk(self._database, claim)
+        except SQLAlchemyError:
+            log.warning(
+                "job %d chunk %d could not be released; it is processed again when its lease expires",
+                claim.name.job_id,
+                claim.name.chunk,
+            )

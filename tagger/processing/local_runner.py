@@ -1,0 +1,62 @@
+"""Runs a job in this process, without Redis or workers: the work of `tagger tag`."""
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+from tagger.database.connection import Database
+from tagger.database.retry import with_retry
+from tagger.database.tables import METADATA_KINDS
+from tagger.ledger.chunks import claim_next_chunk
+from tagger.ledger.jobs import cancel_job, job_kind, job_model_id
+from tagger.ledger.ownership import job_heartbeat, process_name
+from tagger.pipeline.profile import Profile, Profiler
+from tagger.processing.claimed_chunk import ChunkEnd, StoredBatch
+from tagger.processing.executor import ChunkExecutor
+from tagger.settings import Settings
+
+CONCURRENT_CHUNKS = 2
+"""The next chunk is read while the last batches of one are stored."""
+
+
+def run_job(
+    database: Database, settings: Settings, job_id: int, on_stored: Callable[[StoredBatch], None]
+) -> Profile:
+    """Run a local job until it ends or waits for an unavailable root; return its profile.
+
+    On an interruption (KeyboardInterrupt), available results are stored and the rest of the job is cancelled.
+    """
+    executor = ChunkExecutor(database, settings)
+    pool = ThreadPoolExecutor(CONCURRENT_CHUNKS, thread_name_prefix="chunk")
+    try:
+        with job_heartbeat(database, job_id):
+            if job_kind(database, job_id) not in METADATA_KINDS:
+                executor.models.get(job_model_id(database, job_id))  # The profile does not include loading.
+            profiler = Profiler()
+            runs = [
+                pool.submit(_run_chunks, database, executor, job_id, on_stored)
+                for _ in range(CONCURRENT_CHUNKS)
+            ]
+            done, _ = wait(runs, return_when=FIRST_EXCEPTION)
+            for run in done:
+                run.result()
+            return profiler.profile()
+    except BaseException as error:
+        executor.stop.set()
+        pool.shutdown()
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"ended by an error: {error}"
+        with database.write() as connection:
+            cancel_job(connection, job_id, f"{reason}; run the same command again to go on")
+        raise
+    finally:
+        executor.stop.set()
+        pool.shutdown()
+        executor.close()
+
+
+def _run_chunks(
+    database: Database, executor: ChunkExecutor, job_id: int, on_stored: Callable[[StoredBatch], None]
+) -> None:
+    while not executor.stop.is_set():
+        claim = with_retry(lambda: claim_next_chunk(database, job_id, process_name()), executor.stop)
+        if claim is None or executor.execute(claim, on_stored) is ChunkEnd.WAITING:
+            return

@@ -1,0 +1,214 @@
+"""A claimed chunk of a job that writes metadata or undoes writes: its photos' files are changed, its outcomes stored.
+
+For each batch: prepare the new files beside the old ones, record the intended writes, replace the files, store the
+outcomes. The chunk may be interrupted anywhere and processed again: the files themselves show which writes were done.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tagger.catalog.roots import Root
+from tagger.database.tables import Outcome
+from tagger.enqueue.metadata_options import UNDO_JOB, MetadataOptions
+from tagger.errors import FailureKind, LeaseLost
+from tagger.ledger.chunks import store_outcomes
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.files.temporary_files import remove_leftovers
+from tagger.metadata.photo_writer import PreparedPhoto, describe_result, plan_and_prepare
+from tagger.metadata.plans import FindUndoRecord, UndoRecord
+from tagger.pipeline.results import MetadataOutcome
+from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredPhoto
+from tagger.processing.metadata_results import PhotoResult, intended_writes, record_results
+from tagger.processing.photo_tags import PhotoTags, load_photo_tags
+from tagger.processing.storage import OpenItem, open_items
+from tagger.processing.undo_log import find_undo_record, has_incomplete_write, record_intents
+
+log = logging.getLogger(__name__)
+
+BATCH = 32
+"""Photos whose new files are ready at the same time: two transactions and as many locks for all of them."""
+THREADS = 4
+"""Preparing a file is mostly waiting for the disk."""
+BUSY_PAUSE_S = 0.5
+BUSY_TRIES = 20
+"""How often a photo is tried that another process is writing."""
+
+_INTERNAL_ERROR = "An unexpected error occurred in its metadata; the file is unchanged. Please report it, with the worker's log."
+
+
+class MetadataChunkWriter:
+    """Writes the metadata of one claimed chunk's photos."""
+
+    def __init__(self, chunk: ClaimedChunk) -> None:
+        self._chunk = chunk
+        self._claim = chunk.claim
+        self._options = MetadataOptions.from_job_options(chunk.claim.options)
+        """None in a job that undoes writes."""
+        self._undo_job: int | None = chunk.claim.options.get(UNDO_JOB)
+        self._tries: dict[int, int] = {}
+
+    def run(self) -> ChunkEnd:
+        """Process the chunk's items until none is open, or the chunk has to be returned.
+
+        Raises:
+            LeaseLost: another worker took the chunk over.
+        """
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="writer") as pool:
+            while items := self._open_items():
+                roots = self._chunk.roots()
+                if unavailable := self._chunk.unavailable_roots({item.root_id for item in items}, roots):
+                    self._chunk.wait_for_root(unavailable[0])
+                    return ChunkEnd.WAITING
+                self._remove_leftovers(items, roots)
+                for start in range(0, len(items), BATCH):
+                    if self._chunk.stop.is_set():
+                        return ChunkEnd.RELEASED
+                    self._chunk.check_lease()
+                    self._process_batch(items[start : start + BATCH], roots, pool)
+                if self._tries:
+                    self._chunk.stop.wait(BUSY_PAUSE_S)
+        return ChunkEnd.DONE
+
+    def _open_items(self) -> list[OpenItem]:
+        return self._chunk.with_retry(lambda: open_items(self._chunk.database, self._claim))
+
+    def _remove_leftovers(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
+        """Remove temporary files of processes that died; those of running processes are locked.
+
+        An undo always removes them, so that nothing of ours remains.
+        """
+        if self._claim.attempts < 2 and self._options is not None:
+            return
+        reachable = (item for item in items if item.root_id in roots)
+        for folder in {roots[item.root_id].path_of(item.path, item.path_bytes).parent for item in reachable}:
+            with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
+                remove_leftovers(folder)
+
+    def _process_batch(
+        self, items: Sequence[OpenItem], roots: Mapping[int, Root], pool: ThreadPoolExecutor
+    ) -> None:
+        tags = self._chunk.with_retry(
+            lambda: load_photo_tags(self._chunk.database, [item.photo_id for item in items])
+        )
+        futures = [
+            pool.submit(
+                self._prepare,
+                item,
+                roots[item.root_id].path_of(item.path, item.path_bytes),
+                tags.get(item.photo_id),
+            )
+            for item in items
+            if item.root_id in roots
+        ]
+        wait(futures)
+        prepared = [
+            result for future in futures if not future.exception() and (result := future.result()) is not None
+        ]
+        try:
+            for future in futures:
+                future.result()  # an error ends the chunk; the files of the other photos are discarded below
+            self._chunk.check_lease()
+            self._record_intents(prepared)
+            results = [self._replace_files(result) for result in prepared]
+        finally:
+            for result in prepared:
+                if result.photo is not None:
+                    result.photo.discard()
+        self._store(results)
+
+    def _prepare(self, item: OpenItem, path: Path, tags: PhotoTags | None) -> PhotoResult | None:
+        """Prepare a photo's files; None if the photo is busy and should be tried again."""
+        if tags is None:
+            text = "no model has classified it yet"
+            return PhotoResult(item, Outcome.SKIPPED, text, text)
+        request = tags.write_request(
+            path, self._options, max_bytes=self._chunk.settings.max_bytes, undo_job=self._undo_job
+        )
+        try:
+            photo = plan_and_prepare(request, self._undo_record_finder(item))
+        except WriteRefused as refused:
+            if refused.kind is RefusalKind.BUSY and self._may_retry(item):
+                return None
+            return PhotoResult(item, Outcome.REFUSED, refused.text, refused.kind)
+        except WriteFailed as failed:
+            return PhotoResult(item, Outcome.FAILED, failed.text, failed.kind)
+        except (SQLAlchemyError, LeaseLost):
+            raise
+        except Exception:
+            # An unexpected error fails this photo alone.
+            log.exception("writing a photo's metadata failed", extra={"photo": item.photo_id})
+            return PhotoResult(item, Outcome.FAILED, _INTERNAL_ERROR, FailureKind.INTERNAL)
+        finally:
+            self._chunk.on_progress()
+        refusal = photo.plan.refusal
+        reason = refusal.kind if refusal else None
+        return PhotoResult(item, photo.outcome, "", reason, photo, tags.complete_digests)
+
+    def _undo_record_finder(self, item: OpenItem) -> FindUndoRecord:
+        def find(written_digest: str) -> UndoRecord | None:
+            return self._chunk.with_retry(
+                lambda: find_undo_record(self._chunk.database, item.photo_id, written_digest)
+            )
+
+        return find
+
+    def _may_retry(self, item: OpenItem) -> bool:
+        tries = self._tries.get(item.position, 0) + 1
+        self._tries[item.position] = tries
+        return tries < BUSY_TRIES
+
+    def _record_intents(self, results: Sequence[PhotoResult]) -> None:
+        """Record the intended writes: if this process dies, the files show which of them were done."""
+        if any(result.photo and result.photo.prepared for result in results):
+            writes = intended_writes(self._claim.name.job_id, results)
+            self._chunk.with_retry(lambda: record_intents(self._chunk.database, self._claim, writes))
+
+    def _replace_files(self, result: PhotoResult) -> PhotoResult:
+        photo = result.photo
+        if photo is None:
+            return result
+        try:
+            photo.replace_files()
+        except WriteRefused as refused:
+            return replace(result, outcome=Outcome.REFUSED, text=refused.text, reason=refused.kind)
+        except WriteFailed as failed:
+            return replace(result, outcome=Outcome.FAILED, text=failed.text, reason=failed.kind)
+        outcome = Outcome.WRITTEN if self._was_written_before(result, photo) else result.outcome
+        return replace(result, outcome=outcome, text=describe_result(photo))
+
+    def _was_written_before(self, result: PhotoResult, photo: PreparedPhoto) -> bool:
+        """Whether an earlier claim of this chunk changed the file and died before it stored the outcome."""
+        if result.outcome is not Outcome.UNCHANGED or self._claim.attempts < 2:
+            return False
+        if self._options is None:
+            return bool(photo.plan.request.written_targets)
+        job_id, photo_id = self._claim.name.job_id, result.item.photo_id
+        digests = [file.undo_record.written_digest for file in photo.plan.files if file.undo_record]
+        return self._chunk.with_retry(
+            lambda: any(
+                has_incomplete_write(self._chunk.database, job_id, photo_id, digest) for digest in digests
+            )
+        )
+
+    def _store(self, results: Sequence[PhotoResult]) -> None:
+        """Store the outcomes and update the undo log, in one transaction under the claim's token."""
+        outcomes = [result.item_outcome() for result in results]
+
+        def store() -> None:
+            with self._chunk.database.write() as connection:
+                store_outcomes(connection, self._claim, outcomes)
+                record_results(connection, self._claim.name.job_id, results)
+
+        self._chunk.with_retry(store)
+        self._chunk.report(
+            [
+                StoredPhoto(result.item, outcome, MetadataOutcome(result.text))
+                for result, outcome in zip(results, outcomes, strict=True)
+            ]
+        )

@@ -1,0 +1,64 @@
+"""What a write or an undo would change, file by file. Nothing is changed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+
+from tagger.catalog.roots import list_roots
+from tagger.database.connection import Database
+from tagger.database.tables import photos
+from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata.photo_writer import PhotoPlan, WriteRequest, plan_photo
+from tagger.metadata.plans import FindUndoRecord, UndoRecord
+from tagger.processing.photo_tags import load_photo_tags
+from tagger.processing.undo_log import find_undo_record
+from tagger.settings import Settings
+
+
+@dataclass(frozen=True)
+class MetadataPreview:
+    """A photo's plan, or why it has none."""
+
+    path: Path
+    plan: PhotoPlan | None
+    problem: WriteRefused | WriteFailed | None = None
+
+
+def preview_photos(
+    database: Database,
+    settings: Settings,
+    photo_ids: Sequence[int],
+    options: MetadataOptions | None,
+    undo_job: int | None = None,
+) -> Iterator[MetadataPreview]:
+    """Preview these photos, in their order. Without `options`, preview an undo of all writes or of those of `undo_job`."""
+    with database.read() as connection:
+        roots = {root.id: root for root in list_roots(connection, settings.roots)}
+        rows = connection.execute(select(photos).where(photos.c.id.in_(photo_ids))).all()
+    tags = load_photo_tags(database, photo_ids)
+    paths = {row.id: roots[row.root_id].path_of(row.path, row.path_bytes) for row in rows}
+    for photo_id in photo_ids:
+        if photo_id in paths and photo_id in tags:
+            request = tags[photo_id].write_request(
+                paths[photo_id], options, max_bytes=settings.max_bytes, undo_job=undo_job
+            )
+            yield _preview(database, photo_id, request)
+
+
+def undo_record_finder(database: Database, photo_id: int | None) -> FindUndoRecord:
+    """Make a function that finds the undo record of a file by its digest."""
+
+    def find(written_digest: str) -> UndoRecord | None:
+        return find_undo_record(database, photo_id, written_digest)
+
+    return find
+
+
+def _preview(database: Database, photo_id: int, request: WriteRequest) -> MetadataPreview:
+    try:
+        return MetadataPreview(request.path, plan_photo(request, undo_record_finder(database, photo_id)))
+    except (WriteRefused, WriteFailed) as problem:
+        return MetadataPreview(request.path, None, problem)

@@ -1,0 +1,75 @@
+"""Loads registered models and keeps them, each with its own pipeline. Starts no threads before a model is loaded."""
+
+import threading
+from dataclasses import dataclass
+
+from tagger.catalog.landmarks import landmark_ids
+from tagger.catalog.registered_models import model_by_id, verify_model
+from tagger.database.connection import Database
+from tagger.inference.backends.protocol import BackendOptions
+from tagger.inference.devices import Device, choose_device, core_count, passes_at_once
+from tagger.inference.model import Model, load_fastest_model
+from tagger.pipeline.pipeline import Pipeline
+from tagger.pipeline.requests import Limits
+from tagger.settings import Settings
+
+SELF_TESTS_NAME = "self-tests.json"
+"""The file in the data folder that stores which backend is fastest for each model."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model on this process's device, its pipeline, and the landmark ids of its labels in label order."""
+
+    model: Model
+    pipeline: Pipeline
+    limits: Limits
+    landmark_ids: tuple[int, ...]
+
+
+class ModelCache:
+    """The models of one process, by the id of the registered model. Thread-safe."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._models: dict[int, LoadedModel] = {}
+
+    def get(self, model_id: int) -> LoadedModel:
+        """Return the model; the first call loads it.
+
+        Raises:
+            ModelFileNotFound, ModelChanged, ModelRefused: the model's file is missing, differs from the registered one, or cannot be run.
+        """
+        with self._lock:
+            if model_id not in self._models:
+                self._models[model_id] = self._load(model_id)
+            return self._models[model_id]
+
+    def close(self) -> None:
+        """End the pipelines' threads."""
+        for loaded in list(self._models.values()):
+            loaded.pipeline.close()
+
+    def _load(self, model_id: int) -> LoadedModel:
+        registered = model_by_id(self._database, model_id)
+        verify_model(registered)
+        settings = self._settings
+        device = choose_device(settings.device, settings.batch_size)
+        options = backend_options(device, settings)
+        model = load_fastest_model(registered.file, registered.digest, registered.manifest, device, options)
+        readers = settings.threads or core_count()
+        limits = Limits(readers, settings.max_bytes, settings.max_pixels, settings.read_timeout_s)
+        return LoadedModel(model, Pipeline(model, limits), limits, landmark_ids(self._database, model_id))
+
+
+def backend_options(device: Device, settings: Settings) -> BackendOptions:
+    """How the settings run a model on a device."""
+    return BackendOptions(
+        backend=None if settings.backend == "auto" else settings.backend,
+        at_once=passes_at_once(device, settings.threads),
+        batch_size=settings.batch_size,
+        cache_file=settings.data_folder / SELF_TESTS_NAME,
+        gpu_jpeg=settings.gpu_jpeg,
+    )

@@ -1,0 +1,144 @@
+"""The accepted tags of photos whose metadata is written, and the targets that were written before."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, select, true
+
+from tagger.database.connection import Database
+from tagger.database.tables import (
+    Target,
+    contents,
+    effective_tags,
+    landmarks,
+    metadata_writes,
+    models,
+    photos,
+)
+from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.metadata.photo_writer import WriteRequest
+from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
+
+_LAST_RANK = 1_000_000
+
+
+@dataclass(frozen=True)
+class PhotoTags:
+    """A photo's accepted tags after verdicts, best first, and the targets that this program has written before.
+
+    `image_digest` is the digest of the tagged image. `complete_digests` are the digests of the photo's written files
+    whose rows in the undo log are complete.
+    """
+
+    image_digest: str
+    landmarks: tuple[NamedLandmark, ...]
+    written_targets: frozenset[Target]
+    targets_by_job: Mapping[int, frozenset[Target]]
+    complete_digests: frozenset[str]
+
+    def write_request(
+        self, path: Path, options: MetadataOptions | None, *, max_bytes: int, undo_job: int | None = None
+    ) -> WriteRequest:
+        """The request for the photo at `path`. Without `options` it is an undo, of all writes or of those of `undo_job`."""
+        if options is None:
+            written = (
+                self.written_targets if undo_job is None else self.targets_by_job.get(undo_job, frozenset())
+            )
+            single_job = undo_job is not None
+            return WriteRequest(path, None, TagFields(), None, written, max_bytes, single_job=single_job)
+        tag_fields = make_tag_fields(self.landmarks, gps=options.gps, description=options.description)
+        return WriteRequest(path, self.image_digest, tag_fields, options.to, self.written_targets, max_bytes)
+
+
+def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[int, PhotoTags]:
+    """Load tags by photo id. Photos that no model has classified are missing."""
+    with database.read() as connection:
+        rows = connection.execute(
+            select(photos.c.id, photos.c.content_id, contents.c.digest)
+            .join(contents, contents.c.id == photos.c.content_id)
+            .where(photos.c.id.in_(photo_ids))
+        ).all()
+        accepted = _accepted_landmarks(connection, {row.content_id for row in rows})
+        writes = _writes(connection, photo_ids)
+    return {
+        row.id: PhotoTags(
+            row.digest,
+            accepted.get(row.content_id, ()),
+            frozenset(Target(write.target) for write in writes.get(row.id, ())),
+            _targets_by_job(writes.get(row.id, ())),
+            frozenset(write.written_digest for write in writes.get(row.id, ()) if write.is_complete),
+        )
+        for row in rows
+    }
+
+
+def _accepted_landmarks(
+    connection: Connection, content_ids: Collection[int]
+) -> Mapping[int, tuple[NamedLandmark, ...]]:
+    tags = effective_tags
+    query = (
+        select(
+            tags.c.content_id,
+            tags.c.rank,
+            tags.c.score,
+            tags.c.verdict,
+            models.c.name.label("model"),
+            landmarks,
+        )
+        .select_from(tags)
+        .join(landmarks, landmarks.c.id == tags.c.landmark_id)
+        .outerjoin(models, models.c.id == tags.c.model_id)
+        .where(tags.c.content_id.in_(content_ids), tags.c.accepted == true())
+    )
+    ranked: dict[int, list[tuple[int, NamedLandmark]]] = {}
+    for row in connection.execute(query) if content_ids else ():
+        # A landmark that only a verdict names has no rank and comes last.
+        ranked.setdefault(row.content_id, []).append((row.rank or _LAST_RANK, _named_landmark(row)))
+    return {
+        content: tuple(named for _, named in sorted(pairs, key=lambda pair: (pair[0], pair[1].slug)))
+        for content, pairs in ranked.items()
+    }
+
+
+def _named_landmark(row: Row[Any]) -> NamedLandmark:
+    return NamedLandmark(
+        slug=row.slug,
+        name=row.name,
+        country=row.country,
+        region=row.region,
+        city=row.city,
+        latitude=row.latitude,
+        longitude=row.longitude,
+        extent=row.extent,
+        score=row.score,
+        model=row.model,
+        verdict=row.verdict,
+    )
+
+
+def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, list[Row[Any]]]:
+    """The writes of each photo's image in any file: photos are moved, copied, forgotten and scanned again."""
+    is_complete = and_(metadata_writes.c.photo_id == photos.c.id, metadata_writes.c.complete)
+    query = (
+        select(
+            photos.c.id,
+            metadata_writes.c.target,
+            metadata_writes.c.job_id,
+            metadata_writes.c.written_digest,
+            is_complete.label("is_complete"),
+        )
+        .join(contents, contents.c.id == photos.c.content_id)
+        .join(metadata_writes, metadata_writes.c.image_digest == contents.c.digest)
+        .where(photos.c.id.in_(photo_ids))
+    )
+    writes: dict[int, list[Row[Any]]] = {}
+    for row in connection.execute(query):
+        writes.setdefault(row.id, []).append(row)
+    return writes
+
+
+def _targets_by_job(writes: Sequence[Row[Any]]) -> Mapping[int, frozenset[Target]]:
+    jobs = {row.job_id for row in writes if row.job_id is not None}
+    return {job: frozenset(Target(row.target) for row in writes if row.job_id == job) for job in jobs}

@@ -1,0 +1,320 @@
+"""SQL of tagging: reads the open items of a chunk and stores their results.
+
+A photo is a file; its content is the image, shared by all copies. Jobs and items are in ledger, searching is in query.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
+
+from tagger.database.connection import Database
+from tagger.database.statements import PreparedQuery, insert_missing
+from tagger.database.tables import NO_FAILURE, Outcome, contents, job_items, photos, tags
+from tagger.errors import FailureKind
+from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
+from tagger.ledger.items import CLASSIFIED_BEFORE
+from tagger.photos.files import PhotoVersion
+from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Result, Unchanged
+
+
+@dataclass(frozen=True)
+class OpenItem:
+    """A photo of a claimed chunk that has no outcome yet.
+
+    `classified`: the version that the claim's model classified before with the same top-k and threshold, if any.
+    `deaths`: how often a worker died while the photo was the only one that it processed.
+    """
+
+    position: int
+    photo_id: int
+    root_id: int
+    path: str
+    path_bytes: bytes
+    content_id: int | None
+    classified: PhotoVersion | None
+    deaths: int
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """An item and the pipeline's result for its photo."""
+
+    item: OpenItem
+    result: Result
+
+
+def open_items(database: Database, claim: Claim) -> list[OpenItem]:
+    """Return the claimed chunk's items without an outcome, in order. Items of forgotten photos are skipped and stored as such."""
+    query = (
+        select(
+            job_items.c.position,
+            job_items.c.attempts,
+            photos.c.id,
+            photos.c.root_id,
+            photos.c.path,
+            photos.c.path_bytes,
+            photos.c.content_id,
+            photos.c.failure_kind,
+            photos.c.classified_size_bytes,
+            photos.c.classified_mtime_ns,
+            contents.c.model_id,
+            contents.c.top_k,
+            contents.c.threshold,
+        )
+        .outerjoin(photos, photos.c.id == job_items.c.photo_id)
+        .outerjoin(contents, contents.c.id == photos.c.content_id)
+        .where(
+            job_items.c.job_id == claim.name.job_id,
+            job_items.c.position.between(claim.first, claim.last),
+            job_items.c.outcome.is_(None),
+        )
+        .order_by(job_items.c.position)
+    )
+    with database.read() as connection:
+        rows = connection.execute(query).all()
+    forgotten = [
+        ItemOutcome(row.position, Outcome.SKIPPED, "forgotten meanwhile") for row in rows if row.id is None
+    ]
+    if forgotten:
+        with database.write() as connection:
+            store_outcomes(connection, claim, forgotten)
+    return [_open_item(row, claim) for row in rows if row.id is not None]
+
+
+def is_classified(database: Database, claim: Claim, digest: str) -> bool:
+    """Whether the claim's model has classified the image before, with the same top-k and threshold."""
+    params = {
+        "digest": digest,
+        "model": claim.model_id,
+        "top_k": claim.top_k,
+        "threshold": claim.threshold,
+    }
+    return database.fetch_first(_CLASSIFIED, params) is not None
+
+
+def store_results(
+    database: Database, claim: Claim, results: Sequence[ItemResult], landmark_ids: Sequence[int]
+) -> list[tuple[ItemResult, ItemOutcome]]:
+    """Store contents, tags, photos, outcomes and counts in one transaction, under the claim's token.
+
+    Returns what was stored. An image that was already classified when it was read, but is not any more, stays open and is
+    classified again.
+
+    Raises:
+        LeaseLost: the chunk was taken over; nothing was stored.
+    """
+    with database.write() as connection:
+        ids = _content_ids(connection, results)
+        earlier = _earlier_outcomes(connection, ids, claim)
+        stored = [
+            (each, outcome) for each in results if (outcome := _outcome(each, ids, earlier)) is not None
+        ]
+        store_outcomes(connection, claim, [outcome for _, outcome in stored])
+        _lock_photos(connection, results, ids)
+        _store_contents(connection, claim, results, ids, landmark_ids)
+        _store_photos(connection, results, ids)
+        _store_failures(connection, claim, results, ids)
+    return stored
+
+
+def _open_item(row: Any, claim: Claim) -> OpenItem:
+    is_same = (row.model_id, row.top_k, row.threshold) == (claim.model_id, claim.top_k, claim.threshold)
+    has_result = row.failure_kind is None and row.classified_mtime_ns is not None
+    classified = None
+    if is_same and has_result and not claim.reprocess:
+        classified = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns)
+    return OpenItem(
+        row.position, row.id, row.root_id, row.path, row.path_bytes, row.content_id, classified, row.attempts
+    )
+
+
+_CLASSIFIED = PreparedQuery(
+    select(contents.c.id).where(
+        contents.c.digest == bindparam("digest"),
+        contents.c.model_id == bindparam("model"),
+        contents.c.top_k == bindparam("top_k"),
+        contents.c.threshold == bindparam("threshold"),
+        contents.c.outcome.is_not(None),
+    )
+)
+
+
+def _classified_by(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (
+        contents.c.model_id == claim.model_id,
+        contents.c.top_k == claim.top_k,
+        contents.c.threshold == claim.threshold,
+        contents.c.outcome.is_not(None),
+    )
+
+
+def _content_ids(connection: Connection, results: Iterable[ItemResult]) -> dict[str, int]:
+    """The content ids of the results by digest; missing contents are inserted."""
+    # Sorted, so that workers that store copies of the same images lock rows in the same order.
+    values = [each.result for each in results]
+    new = sorted({v.digest for v in values if isinstance(v, Classified | Failed) and v.digest is not None})
+    insert_missing(connection, contents, [{"digest": digest} for digest in new])
+    digests = {*new, *(v.digest for v in values if isinstance(v, AlreadyClassified))}
+    # Locked until the transaction ends, so that no content is forgotten meanwhile.
+    query = (
+        select(contents.c.digest, contents.c.id)
+        .where(contents.c.digest.in_(digests))
+        .order_by(contents.c.id)
+        .with_for_update(read=True, key_share=True)
+    )
+    return {row.digest: row.id for row in connection.execute(query)} if digests else {}
+
+
+def _earlier_outcomes(connection: Connection, ids: Mapping[str, int], claim: Claim) -> dict[int, Outcome]:
+    """The outcomes of contents that the claim's model has classified before, with the same top-k and threshold."""
+    query = select(contents.c.id, contents.c.outcome).where(
+        contents.c.id.in_(ids.values()), *_classified_by(claim)
+    )
+    return {row.id: Outcome(row.outcome) for row in connection.execute(query)} if ids else {}
+
+
+def _outcome(each: ItemResult, ids: Mapping[str, int], earlier: Mapping[int, Outcome]) -> ItemOutcome | None:
+    """None if the item stays open."""
+    position, result = each.item.position, each.result
+    match result:
+        case Failed():
+            return ItemOutcome(position, Outcome.FAILED, result.failure.kind, result.failure.text)
+        case Unchanged():
+            return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
+        case Classified():
+            return ItemOutcome(position, _classified_outcome(result))
+        case AlreadyClassified():
+            content_id = ids.get(result.digest)
+            if content_id is None or content_id not in earlier:
+                return None
+            if content_id == each.item.content_id:
+                return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
+            return ItemOutcome(position, earlier[content_id])
+
+
+def _classified_outcome(result: Classified) -> Outcome:
+    is_tagged = any(prediction.accepted for prediction in result.predictions)
+    return Outcome.TAGGED if is_tagged else Outcome.UNKNOWN
+
+
+def _lock_photos(connection: Connection, results: Sequence[ItemResult], ids: Mapping[str, int]) -> None:
+    """Lock all photos that are about to change in one order: other chunks may change the same copies."""
+    if connection.dialect.name == "postgresql":
+        own = photos.c.id.in_([each.item.photo_id for each in results])
+        copies = and_(photos.c.content_id.in_(_readable_ids(results, ids)), _HAS_CONTENT_FAILURE)
+        query = select(photos.c.id).where(or_(own, copies)).order_by(photos.c.id)
+        connection.execute(query.with_for_update(key_share=True))
+
+
+def _readable_ids(results: Sequence[ItemResult], ids: Mapping[str, int]) -> list[int]:
+    """The ids of contents that were decoded, now or before."""
+    digests = {
+        each.result.digest for each in results if isinstance(each.result, Classified | AlreadyClassified)
+    }
+    return sorted(ids[digest] for digest in digests if digest in ids)
+
+
+def _store_contents(
+    connection: Connection,
+    claim: Claim,
+    results: Sequence[ItemResult],
+    ids: Mapping[str, int],
+    landmark_ids: Sequence[int],
+) -> None:
+    """Update the classified contents and replace all their tags."""
+    classified = {
+        ids[each.result.digest]: each.result for each in results if isinstance(each.result, Classified)
+    }
+    if not classified:
+        return
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "content": content_id,
+            "width": result.width,
+            "height": result.height,
+            "model_id": claim.model_id,
+            "top_k": claim.top_k,
+            "threshold": claim.threshold,
+            "outcome": _classified_outcome(result),
+            "classified_at": now,
+        }
+        for content_id, result in sorted(classified.items())
+    ]
+    columns: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "content"}
+    connection.execute(update(contents).where(contents.c.id == bindparam("content")).values(columns), rows)
+    connection.execute(delete(tags).where(tags.c.content_id.in_(classified)))
+    tag_rows = [
+        {
+            "content_id": content_id,
+            "rank": prediction.rank,
+            "landmark_id": landmark_ids[prediction.position],
+            "score": prediction.score,
+            "accepted": prediction.accepted,
+            "model_id": claim.model_id,
+        }
+        for content_id, result in classified.items()
+        for prediction in result.predictions
+    ]
+    if tag_rows:
+        connection.execute(insert(tags), tag_rows)
+
+
+def _store_photos(connection: Connection, results: Sequence[ItemResult], ids: Mapping[str, int]) -> None:
+    """Link photos to their contents and clear failures of the contents, in all copies."""
+    rows = [
+        {
+            "photo": each.item.photo_id,
+            "content_id": ids[each.result.digest],
+            "size_bytes": each.result.version.size_bytes,
+            "mtime_ns": each.result.version.mtime_ns,
+            "classified_size_bytes": each.result.version.size_bytes,
+            "classified_mtime_ns": each.result.version.mtime_ns,
+            "taken_at": each.result.facts.taken_at,
+            "latitude": each.result.facts.latitude,
+            "longitude": each.result.facts.longitude,
+        }
+        for each in sorted(results, key=lambda each: each.item.photo_id)
+        if isinstance(each.result, Classified | AlreadyClassified) and each.result.digest in ids
+    ]
+    if not rows:
+        return
+    columns: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "photo"}
+    statement = update(photos).where(photos.c.id == bindparam("photo")).values(columns)
+    connection.execute(statement.values(gone_since=None, **NO_FAILURE), rows)
+    copies = photos.c.content_id.in_(_readable_ids(results, ids))
+    connection.execute(update(photos).where(copies, _HAS_CONTENT_FAILURE).values(NO_FAILURE))
+
+
+_FILE_FAILURES = (FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.EMPTY, FailureKind.TOO_LARGE)
+_HAS_CONTENT_FAILURE = and_(photos.c.failure_kind.is_not(None), photos.c.failure_kind.not_in(_FILE_FAILURES))
+"""A readable copy disproves failures of the content, but not those of a file that is gone or unreadable."""
+
+
+def _store_failures(
+    connection: Connection, claim: Claim, results: Sequence[ItemResult], ids: Mapping[str, int]
+) -> None:
+    """Store failures on their photos and mark missing files as gone. A changed image loses the tags of the previous one."""
+    statement = update(photos).where(photos.c.id == bindparam("photo"))
+    for each in results:
+        if not isinstance(each.result, Failed):
+            continue
+        failure = each.result.failure
+        values: dict[str, Any] = {
+            "failure_kind": failure.kind,
+            "failure_text": failure.text,
+            "failure_job_id": claim.name.job_id,
+            "failure_attempts": func.coalesce(photos.c.failure_attempts, 0) + 1,
+        }
+        if failure.kind is FailureKind.GONE:
+            values["gone_since"] = datetime.now(UTC)
+        if each.result.digest is not None:
+            values |= {
+                "content_id": ids[each.result.digest],
+                "classified_size_bytes": None,
+                "classified_mtime_ns": None,
+            }
+        connection.execute(statement.values(values), {"photo": each.item.photo_id})

@@ -1,0 +1,279 @@
+"""Tags the photos of one claimed chunk: open items → pipeline → results → SQL.
+
+Knows nothing of how chunks are claimed, leases renewed or models loaded (see executor).
+"""
+
+import logging
+import queue
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tagger.catalog.roots import Root
+from tagger.database.retry import is_transient
+from tagger.errors import FailureKind, ModelFailed, PhotoFailure, ReadsTimedOut
+from tagger.ledger.chunks import Claim, count_crashes, photos_claimed_earlier
+from tagger.metrics import stage_timer
+from tagger.photos import path_from_text
+from tagger.pipeline.requests import Reader, Request, RequestResult
+from tagger.pipeline.results import Failed
+from tagger.pipeline.sandbox import SandboxReader
+from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredPhoto
+from tagger.processing.model_cache import LoadedModel
+from tagger.processing.storage import ItemResult, OpenItem, is_classified, open_items, store_results
+
+log = logging.getLogger(__name__)
+
+BUSY_PAUSE_S = 0.5
+"""Pause before checking again whether another worker is done with the same photos."""
+STOP_CHECK_S = 1.0
+"""How often a chunk that waits for results checks whether it has to stop."""
+STOP_GRACE_S = 20.0
+"""How long a chunk that has to stop waits for reads in progress; it releases the other photos at once."""
+STORE_PHOTOS = 128
+"""Photos per transaction. If the worker is killed, the photos not yet stored are classified again."""
+STORE_S = 2.0
+"""Slow photos are stored after this time, so that progress is visible and little is lost."""
+SHARED_ATTEMPTS = 2
+"""After this many claims that ended badly, a chunk is processed in isolation."""
+MAX_CRASHES = 2
+"""A photo fails after this many worker deaths while it was the only one being processed."""
+
+_CRASHED = PhotoFailure(
+    FailureKind.CRASHED,
+    "The worker crashed each time it processed this photo alone. Restore it from a backup or save it again; "
+    "if it looks right in a viewer, please report it.",
+)
+_UNREACHABLE_KINDS = {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.TIMED_OUT}
+"""Failures that an unmounted root causes too."""
+
+
+def tag_chunk(chunk: ClaimedChunk, loaded: LoadedModel) -> ChunkEnd:
+    """Classify the chunk's open items and store the results until none is open or the chunk has to be released.
+
+    Raises:
+        LeaseLost: another worker took over the chunk.
+        ModelFailed, ReadsTimedOut: no photo can be classified any more.
+    """
+    return _ChunkTagger(chunk, loaded).run()
+
+
+def needs_isolation(claim: Claim) -> bool:
+    """Whether the chunk's photos are processed one by one, with no other chunk in the process."""
+    return claim.attempts > SHARED_ATTEMPTS
+
+
+class _ChunkTagger:
+    """Submits the photos of one chunk to the pipeline."""
+
+    def __init__(self, chunk: ClaimedChunk, loaded: LoadedModel) -> None:
+        self._chunk = chunk
+        self._loaded = loaded
+        self._results = _ChunkResults(chunk, loaded)
+
+    def run(self) -> ChunkEnd:
+        while items := self._chunk.with_retry(lambda: open_items(self._chunk.database, self._chunk.claim)):
+            roots = self._chunk.roots()
+            if unavailable := self._chunk.unavailable_roots({item.root_id for item in items}, roots):
+                self._chunk.wait_for_root(unavailable[0])
+                return ChunkEnd.WAITING
+            busy = self._chunk.with_retry(
+                lambda: photos_claimed_earlier(self._chunk.database, self._chunk.claim)
+            )
+            free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
+            self._results.is_root_unavailable = False
+            if needs_isolation(self._chunk.claim):
+                self._tag_in_isolation(free, roots)
+            else:
+                self._tag(free, roots)
+            if self._chunk.stop.is_set():
+                return ChunkEnd.RELEASED
+            self._chunk.check_lease()
+            if not free:
+                self._chunk.stop.wait(BUSY_PAUSE_S)
+        return ChunkEnd.DONE
+
+    def _tag(
+        self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None = None
+    ) -> None:
+        """Submit photos and store the results until all are stored or the chunk has to stop."""
+        try:
+            self._submit(items, roots, reader)
+            self._wait_for_results()
+            self._results.store()
+        except ReadsTimedOut:
+            self._results.store_delivered()
+            raise
+        finally:
+            self._withdraw()
+            self._results.pending.clear()
+
+    def _tag_in_isolation(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
+        """Read each photo in a sandbox and store its result before the next: the chunk has killed workers."""
+        log.warning("job %d chunk %d is processed one photo at a time", *self._chunk.numbers)
+        with SandboxReader(self._loaded.model.manifest.input.resize, self._loaded.limits) as sandbox:
+            for item in items:
+                if self._must_stop():
+                    return
+                if item.deaths >= MAX_CRASHES:
+                    self._results.add(ItemResult(item, Failed(_CRASHED)))
+                    self._results.store()
+                    continue
+                with self._death_count(item):
+                    self._tag([item], roots, sandbox.open)
+
+    @contextmanager
+    def _death_count(self, item: OpenItem) -> Iterator[None]:
+        """Count a death before and take it back after: the count stays only if this process dies."""
+        chunk = self._chunk
+        chunk.with_retry(lambda: count_crashes(chunk.database, chunk.claim, item.position, +1))
+        try:
+            yield
+        finally:
+            chunk.with_retry(lambda: count_crashes(chunk.database, chunk.claim, item.position, -1))
+
+    def _submit(self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None) -> None:
+        for item in items:
+            if self._must_stop():
+                break
+            path = path_from_text(item.path, item.path_bytes)
+            request = Request(roots[item.root_id].source, path, self._results, item.classified, reader)
+            self._results.pending[request] = item
+            if not self._loaded.pipeline.submit(request, self._must_stop):
+                del self._results.pending[request]
+                break
+            self._results.receive(wait=False)
+
+    def _wait_for_results(self) -> None:
+        deadline: float | None = None
+        while self._results.pending:
+            if self._must_stop():
+                self._withdraw()
+                deadline = deadline or time.monotonic() + STOP_GRACE_S
+                if time.monotonic() > deadline:
+                    unread = len(self._results.pending)
+                    log.warning("job %d chunk %d: %d reads do not end", *self._chunk.numbers, unread)
+                    return
+            self._results.receive(wait=True)
+
+    def _withdraw(self) -> None:
+        """Take back the photos that no reader has started on."""
+        for request in self._loaded.pipeline.withdraw(self._results):
+            del self._results.pending[request]
+
+    def _must_stop(self) -> bool:
+        return self._chunk.must_stop or self._results.is_root_unavailable
+
+
+class _ChunkResults:
+    """The pipeline's `ResultSink` for one chunk: receives results and stores them in batches.
+
+    The pipeline's threads call `is_classified`, `deliver` and `fail`; the chunk's own thread calls everything else.
+    """
+
+    def __init__(self, chunk: ClaimedChunk, loaded: LoadedModel) -> None:
+        self.top_k = chunk.claim.top_k
+        self.threshold = chunk.claim.threshold
+        self.pending: dict[Request, OpenItem] = {}
+        """Submitted photos without a result."""
+        self.is_root_unavailable = False
+        """Whether photos could not be read because their root is no longer mounted."""
+        self._chunk = chunk
+        self._loaded = loaded
+        self._deliveries: queue.SimpleQueue[Sequence[RequestResult] | Exception] = queue.SimpleQueue()
+        self._batch: list[ItemResult] = []
+        self._stored_at = time.monotonic()
+
+    def is_classified(self, digest: str) -> bool:
+        if self._chunk.claim.reprocess:
+            return False
+        try:
+            return is_classified(self._chunk.database, self._chunk.claim, digest)
+        except SQLAlchemyError as error:
+            if not is_transient(error):
+                raise
+            return False  # Classifying the image twice does no harm.
+
+    def deliver(self, results: Sequence[RequestResult]) -> None:
+        self._deliveries.put(results)
+
+    def fail(self, error: Exception) -> None:
+        self._deliveries.put(error)
+
+    def receive(self, *, wait: bool) -> None:
+        """Take deliveries from the queue, at least one if `wait` is set, and store the batch when it is due.
+
+        Raises:
+            ModelFailed, ReadsTimedOut: the pipeline failed; results delivered before are stored.
+        """
+        while self.pending and (wait or not self._deliveries.empty()):
+            try:
+                delivery = self._deliveries.get(timeout=STOP_CHECK_S)
+            except queue.Empty:
+                self._store_if_due()
+                return
+            self._chunk.on_progress()
+            if isinstance(delivery, Exception):
+                self.store_delivered()
+                raise self._chunk_error(delivery) from delivery
+            self._add_all(delivery)
+            self._store_if_due()
+
+    def add(self, result: ItemResult) -> None:
+        self._batch.append(result)
+
+    def store_delivered(self) -> None:
+        """Store what was delivered before the pipeline failed."""
+        while not self._deliveries.empty():
+            delivery = self._deliveries.get()
+            if not isinstance(delivery, Exception):
+                self._add_all(delivery)
+        self.store()
+
+    def store(self) -> None:
+        results, self._batch = self._of_available_roots(self._batch), []
+        self._stored_at = time.monotonic()
+        chunk = self._chunk
+        chunk.check_lease()
+        if results:
+            with stage_timer("store"):
+                stored = chunk.with_retry(
+                    lambda: store_results(chunk.database, chunk.claim, results, self._loaded.landmark_ids)
+                )
+            chunk.report([StoredPhoto(result.item, outcome, result.result) for result, outcome in stored])
+
+    def _add_all(self, results: Sequence[RequestResult]) -> None:
+        for request, result in results:
+            item = self.pending.pop(request, None)
+            if item is not None:  # None: a read that the chunk had given up on has ended
+                self._batch.append(ItemResult(item, result))
+
+    def _store_if_due(self) -> None:
+        if len(self._batch) >= STORE_PHOTOS or time.monotonic() - self._stored_at > STORE_S:
+            self.store()
+
+    def _of_available_roots(self, results: list[ItemResult]) -> list[ItemResult]:
+        """Drop failures caused by an unmounted root: those items stay open, and the job waits for the root."""
+        suspect_ids = {result.item.root_id for result in results if _is_unreachable(result)}
+        if not suspect_ids:
+            return results
+        roots = self._chunk.roots()
+        unavailable = self._chunk.unavailable_roots(suspect_ids, roots)
+        self.is_root_unavailable = bool(unavailable)
+        available_ids = roots.keys() - {root.id for root in unavailable}
+        return [
+            result
+            for result in results
+            if result.item.root_id in available_ids or not _is_unreachable(result)
+        ]
+
+    def _chunk_error(self, error: Exception) -> Exception:
+        if isinstance(error, ReadsTimedOut):
+            return ReadsTimedOut(**error.values)
+        return ModelFailed(name=self._loaded.model.manifest.name, reason=error)
+
+
+def _is_unreachable(result: ItemResult) -> bool:
+    return isinstance(result.result, Failed) and result.result.failure.kind in _UNREACHABLE_KINDS

@@ -1,0 +1,238 @@
+"""The undo log: one row for each file that this program has written. SQL only; files are changed elsewhere.
+
+A row is inserted before its file is replaced, and found again by the digest of the file. After an interruption the file
+itself shows which row applies. Copies of a written file and files that were moved are found by their digest, too.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from tagger.database.connection import Database
+from tagger.database.tables import Target, contents, metadata_writes, photos
+from tagger.ledger.chunks import Claim, check_lease
+from tagger.metadata.plans import UndoRecord
+
+_SAME_DIGEST_ROWS = 100
+
+
+@dataclass(frozen=True)
+class WriteRecord:
+    """One written file. `file` is its name in the photo's folder, `image_digest` the digest of the tagged image."""
+
+    photo_id: int
+    job_id: int
+    image_digest: str
+    target: Target
+    file: str
+    undo_record: UndoRecord
+    landmarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """Size and modification time of a photo's own file before and after a write."""
+
+    photo_id: int
+    size_before_bytes: int
+    mtime_before_ns: int
+    size_bytes: int
+    mtime_ns: int
+
+
+def find_undo_record(database: Database, photo_id: int | None, written_digest: str) -> UndoRecord | None:
+    """Find the record of the write that produced a file with this digest: the photo's own, else any other's."""
+    query = select(metadata_writes).where(metadata_writes.c.written_digest == written_digest)
+    newest = query.order_by(metadata_writes.c.id.desc()).limit(_SAME_DIGEST_ROWS)
+    with database.read() as connection:
+        rows = connection.execute(newest).all()
+    own = [row for row in rows if row.photo_id == photo_id]
+    bases = {row.base_digest for row in rows}
+    if own:
+        return _undo_record(own[0])
+    # If two different originals became the same file, the original of a third one is unknown.
+    return _undo_record(rows[0]) if len(bases) == 1 else None
+
+
+def has_incomplete_write(database: Database, job_id: int, photo_id: int, written_digest: str) -> bool:
+    """Whether this job intended to write this file and has not completed it."""
+    incomplete = (
+        metadata_writes.c.job_id == job_id,
+        metadata_writes.c.photo_id == photo_id,
+        metadata_writes.c.written_digest == written_digest,
+        metadata_writes.c.complete.is_(False),
+    )
+    with database.read() as connection:
+        return connection.scalar(select(metadata_writes.c.id).where(*incomplete).limit(1)) is not None
+
+
+def record_intents(database: Database, claimed: Claim, writes: Sequence[WriteRecord]) -> None:
+    """Record writes before they are done.
+
+    Raises:
+        LeaseLost: another worker took the chunk over and may be writing the same files.
+    """
+    with database.write() as connection:
+        check_lease(connection, claimed)
+        if writes:
+            connection.execute(insert(metadata_writes), [_row(write) for write in writes])
+
+
+def add_rows_for_copies(
+    connection: Connection,
+    photo_id: int,
+    digest_before: str | None,
+    written_digest: str | None,
+    *,
+    base_bytes: int | None,
+) -> None:
+    """Give copies of a written photo rows of their own, before `complete_write` deletes the row they are found by.
+
+    Copies that were scanned after the write have no row. A copy with the photo's size is a copy of the written file. A
+    copy with `base_bytes`, the photo's size after an undo, is a copy of the original. Any other copy was changed by
+    somebody, and its content is unknown: its row stays incomplete, so the next undo examines it.
+    """
+    rows = connection.execute(
+        select(metadata_writes).where(
+            or_(metadata_writes.c.photo_id == photo_id, _orphaned_with_digest(digest_before)),
+            metadata_writes.c.target == Target.EMBED,
+            metadata_writes.c.written_digest != (written_digest or ""),
+            metadata_writes.c.complete,
+        )
+    ).all()
+    for row in {row.written_digest: row for row in rows}.values():
+        copies = connection.execute(_copies(photo_id, row, base_bytes)).all()
+        values = {name: value for name, value in row._asdict().items() if name != "id"}
+        new_rows = [
+            values
+            | {"photo_id": copy.id, "file": copy.path.rpartition("/")[2], "complete": bool(copy.same_size)}
+            for copy in copies
+        ]
+        if new_rows:
+            connection.execute(insert(metadata_writes), new_rows)
+
+
+def complete_write(
+    connection: Connection, photo_id: int, file: str, digest_before: str | None, write: WriteRecord | None
+) -> None:
+    """Record that a file, which had the digest `digest_before`, is now as `write` says. Rows of other states are deleted.
+
+    `write` None: the file does not exist, or holds none of our values. Rows of photos that are gone or forgotten, and
+    that were found by this file's digest, are deleted as well.
+    """
+    of_file = and_(metadata_writes.c.photo_id == photo_id, metadata_writes.c.file == file)
+    written_digest = write.undo_record.written_digest if write else ""
+    current_id = connection.scalar(
+        select(func.max(metadata_writes.c.id)).where(
+            of_file, metadata_writes.c.written_digest == written_digest
+        )
+    )
+    other_states = and_(of_file, metadata_writes.c.id != (current_id or 0))
+    orphaned = and_(_orphaned_with_digest(digest_before), _matches_file(file))
+    for obsolete in (other_states, orphaned):
+        connection.execute(delete(metadata_writes).where(obsolete))
+    if current_id is not None:
+        completed = update(metadata_writes).where(metadata_writes.c.id == current_id).values(complete=True)
+        connection.execute(completed)
+    elif write is not None:  # written with another database, or with a newer copy of this one
+        connection.execute(insert(metadata_writes), [_row(write) | {"complete": True}])
+
+
+def delete_orphaned(database: Database, file: str, written_digest: str) -> None:
+    """Delete the rows of a file that was undone and that belongs to no photo in the database."""
+    orphaned = (metadata_writes.c.photo_id.is_(None), _matches_file(file))
+    with database.write() as connection:
+        connection.execute(
+            delete(metadata_writes).where(metadata_writes.c.written_digest == written_digest, *orphaned)
+        )
+
+
+def update_file_versions(connection: Connection, changes: Iterable[FileChange]) -> None:
+    """Store the files' new sizes and times, so that no scan takes the photos for changed."""
+    is_classified_version = (
+        photos.c.id == bindparam("photo"),
+        photos.c.classified_size_bytes == bindparam("size_before"),
+        photos.c.classified_mtime_ns == bindparam("mtime_before"),
+    )
+    values: dict[str, Any] = {
+        "size_bytes": bindparam("size"),
+        "mtime_ns": bindparam("mtime"),
+        "classified_size_bytes": bindparam("size"),
+        "classified_mtime_ns": bindparam("mtime"),
+    }
+    rows = [
+        {
+            "photo": change.photo_id,
+            "size_before": change.size_before_bytes,
+            "mtime_before": change.mtime_before_ns,
+            "size": change.size_bytes,
+            "mtime": change.mtime_ns,
+        }
+        for change in sorted(changes, key=lambda change: change.photo_id)
+    ]
+    if rows:
+        connection.execute(update(photos).where(*is_classified_version).values(values), rows)
+
+
+def _copies(photo_id: int, row: Row[Any], base_bytes: int | None) -> Select[Any]:
+    own = metadata_writes.alias("own")
+    has_row = exists().where(own.c.photo_id == photos.c.id, own.c.written_digest == row.written_digest)
+    size = select(photos.c.size_bytes).where(photos.c.id == photo_id).scalar_subquery()
+    changed = false() if base_bytes is None else photos.c.size_bytes != base_bytes
+    return (
+        select(photos.c.id, photos.c.path, (photos.c.size_bytes == size).label("same_size"))
+        .join(contents, contents.c.id == photos.c.content_id)
+        .where(contents.c.digest == row.image_digest, photos.c.id != photo_id, photos.c.gone_since.is_(None))
+        .where(or_(photos.c.size_bytes == size, changed), ~has_row)
+        .order_by(photos.c.id)
+    )
+
+
+def _orphaned_with_digest(digest: str | None) -> ColumnElement[bool]:
+    """Rows of photos that are gone or forgotten, which are found by the file's digest alone."""
+    gone = exists().where(photos.c.id == metadata_writes.c.photo_id, photos.c.gone_since.is_not(None))
+    orphaned = or_(metadata_writes.c.photo_id.is_(None), gone)
+    return and_(metadata_writes.c.written_digest == (digest or ""), orphaned)
+
+
+def _matches_file(file: str) -> ColumnElement[bool]:
+    """Sidecars of different photos may be equal, so rows that are found by digest must match in name, too."""
+    return or_(metadata_writes.c.target == Target.EMBED, metadata_writes.c.file == file)
+
+
+def _row(write: WriteRecord) -> dict[str, Any]:
+    return {
+        "photo_id": write.photo_id,
+        "job_id": write.job_id,
+        "image_digest": write.image_digest,
+        "target": write.target,
+        "file": write.file,
+        "written_digest": write.undo_record.written_digest,
+        "base_digest": write.undo_record.base_digest,
+        "undo": write.undo_record.inverse,
+        "landmarks": list(write.landmarks),
+        "written_at": datetime.now(UTC),
+        "complete": False,
+    }
+
+
+def _undo_record(row: Row[Any]) -> UndoRecord:
+    return UndoRecord(row.written_digest, row.base_digest, row.undo)

@@ -1,0 +1,65 @@
+"""Cover photos: for each landmark with photos, one of those with the best scores."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, exists, select, true
+
+from tagger.database.connection import Database
+from tagger.database.tables import contents, landmarks, photos, tags, verdicts
+
+COVER_CANDIDATES = 200
+"""A cover is the best of this many photos, so that its cost does not grow with the library."""
+_TOP_CANDIDATES = 8
+"""The best candidates: some may be gone, or a person may have rejected the landmark on them."""
+
+
+@dataclass(frozen=True)
+class Cover:
+    """The photo that represents a landmark, and its image digest."""
+
+    photo_id: int
+    digest: str
+
+
+def find_covers(database: Database) -> dict[str, Cover]:
+    """Return covers by landmark slug; a landmark without photos has none."""
+    with database.read() as connection:
+        rows = connection.execute(select(landmarks.c.id, landmarks.c.slug)).all()
+        covers = {row.slug: _cover(connection, row.id) for row in rows}
+    return {slug: cover for slug, cover in covers.items() if cover is not None}
+
+
+def _cover(connection: Connection, landmark_id: int) -> Cover | None:
+    candidates = (
+        select(tags.c.content_id, tags.c.score)
+        .where(tags.c.landmark_id == landmark_id, tags.c.accepted == true())
+        .order_by(tags.c.content_id)
+        .limit(COVER_CANDIDATES)
+        .subquery()
+    )
+    best = select(candidates.c.content_id).order_by(candidates.c.score.desc()).limit(_TOP_CANDIDATES)
+    confirmed = (
+        select(verdicts.c.content_id)
+        .where(verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == "confirmed")
+        .order_by(verdicts.c.content_id)
+        .limit(_TOP_CANDIDATES)
+    )
+    content_ids = [*connection.scalars(best), *connection.scalars(confirmed)]
+    covers = _existing_covers(connection, content_ids, landmark_id)
+    return next((covers[content_id] for content_id in content_ids if content_id in covers), None)
+
+
+def _existing_covers(connection: Connection, content_ids: list[int], landmark_id: int) -> dict[int, Cover]:
+    """Of these contents, return those with a photo that is not gone and on which the landmark is not rejected."""
+    rejected = exists().where(
+        verdicts.c.content_id == photos.c.content_id,
+        verdicts.c.landmark_id == landmark_id,
+        verdicts.c.verdict == "rejected",
+    )
+    rows = connection.execute(
+        select(photos.c.id, photos.c.content_id, contents.c.digest)
+        .join(contents, contents.c.id == photos.c.content_id)
+        .where(photos.c.content_id.in_(content_ids), photos.c.gone_since.is_(None), ~rejected)
+        .order_by(photos.c.id.desc())
+    )
+    return {row.content_id: Cover(row.id, row.digest) for row in rows}

@@ -1,0 +1,197 @@
+"""Query results for programs: JSON documents, CSV rows and GeoJSON features, the same from the command line and the API.
+
+All output streams as bytes, and file names are written unchanged (JSON escapes characters outside ASCII). Knows nothing of
+where the bytes go.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tagger.catalog.registered_models import RegisteredModel
+    from tagger.errors import PhotoFailure
+    from tagger.inference.predictions import Prediction
+    from tagger.query import LandmarkCount, PhotoDetails, TaggedPhoto
+    from tagger.query.tagged_photos import Tag
+
+PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at")
+TAG_COLUMNS = (
+    *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
+    *("country", "latitude", "longitude", "model"),
+)
+LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")
+
+
+def photo_document(photo: TaggedPhoto) -> dict[str, Any]:
+    """A photo as JSON."""
+    return {
+        "path": photo.path,
+        "outcome": photo.outcome,
+        "digest": photo.digest,
+        "width": photo.width,
+        "height": photo.height,
+        "taken_at": photo.taken_at and photo.taken_at.isoformat(),
+        "tags": [_tag_document(tag) for tag in photo.tags],
+    }
+
+
+def prediction_document(
+    path: str, predictions: Sequence[Prediction], registered: RegisteredModel
+) -> dict[str, object]:
+    """The predictions of a model for a photo that is not stored, as JSON."""
+    tags = []
+    for prediction in predictions:
+        label = registered.manifest.labels[prediction.position]
+        tags.append(
+            {
+                "landmark": label.slug,
+                "name": label.name,
+                "label": label.label,
+                "score": prediction.score,
+                "rank": prediction.rank,
+                "accepted": prediction.accepted,
+                "country": label.country,
+                "latitude": label.latitude,
+                "longitude": label.longitude,
+                "model": registered.name,
+            }
+        )
+    outcome = "tagged" if any(prediction.accepted for prediction in predictions) else "unknown"
+    return {"path": path, "outcome": outcome, "tags": tags}
+
+
+def failed_prediction_document(path: str, failure: PhotoFailure) -> dict[str, object]:
+    """The failure of a photo that is not stored, as JSON."""
+    return {"path": path, "outcome": "failed", "kind": failure.kind, "text": failure.text}
+
+
+def details_document(details: PhotoDetails) -> dict[str, Any]:
+    """The details of a photo as JSON."""
+    document = photo_document(details.photo)
+    for name, value in vars(details).items():
+        if name in {"job", "failure"}:
+            document[name] = value and vars(value)
+        elif name in {"verdicts", "metadata"}:
+            document[name] = [vars(entry) for entry in value]
+        elif name != "photo":
+            document[name] = value
+    return document
+
+
+def landmark_document(count: LandmarkCount) -> dict[str, Any]:
+    """A landmark with its number of photos, as JSON."""
+    return {column: getattr(count, column) for column in LANDMARK_COLUMNS}
+
+
+def model_document(model: RegisteredModel) -> dict[str, Any]:
+    """A registered model as JSON."""
+    return {
+        "name": model.name,
+        "digest": model.digest,
+        "file": str(model.file),
+        "in_use": model.in_use,
+        "shipped": model.shipped,
+        "labels": len(model.manifest.labels),
+        "threshold": model.manifest.threshold,
+        "created_at": model.manifest.created_at.isoformat(),
+        "metrics": model.manifest.metrics,
+    }
+
+
+def json_list_parts(documents: Iterable[object]) -> Iterator[bytes]:
+    """A JSON list, one element a line."""
+    separator = b"["
+    for document in documents:
+        yield separator + json.dumps(document, default=json_default).encode()
+        separator = b",\n "
+    yield b"]\n" if separator != b"[" else b"[]\n"
+
+
+def json_line_parts(documents: Iterable[object]) -> Iterator[bytes]:
+    """JSON documents, one a line."""
+    return (json.dumps(document, default=json_default).encode() + b"\n" for document in documents)
+
+
+def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[bytes]:
+    """A CSV file with a header row."""
+    line = io.StringIO()
+    writer = csv.writer(line, lineterminator="\r\n")
+    for row in chain([columns], rows):
+        writer.writerow([_escape_formula(value) for value in row])
+        yield line.getvalue().encode(errors="surrogateescape")
+        line.seek(0)
+        line.truncate()
+
+
+def photo_csv_parts(photos: Iterable[TaggedPhoto]) -> Iterator[bytes]:
+    """Photos as CSV, one row per tag."""
+    return csv_parts((*PHOTO_COLUMNS, *TAG_COLUMNS), (row for photo in photos for row in _csv_rows(photo)))
+
+
+def photo_feature_parts(photos: Iterable[TaggedPhoto]) -> Iterator[bytes]:
+    """Photos as GeoJSON, each at the coordinates of its first tag that has some."""
+    return _feature_parts(_photo_feature(photo) for photo in photos)
+
+
+def landmark_feature_parts(documents: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """Landmarks as GeoJSON, from their JSON documents."""
+    return _feature_parts(_feature(document, document) for document in documents)
+
+
+def _feature_parts(features: Iterable[object]) -> Iterator[bytes]:
+    yield b'{"type": "FeatureCollection", "features": ['
+    separator = b"\n"
+    for feature in features:
+        yield separator + json.dumps(feature, default=json_default).encode()
+        separator = b",\n"
+    yield b"\n]}\n"
+
+
+def _tag_document(tag: Tag) -> dict[str, Any]:
+    return {column: getattr(tag, column) for column in TAG_COLUMNS}
+
+
+def _csv_rows(photo: TaggedPhoto) -> Iterator[list[object]]:
+    """One row per tag, or one row for a photo without tags."""
+    document = photo_document(photo)
+    photo_cells = [document[column] for column in PHOTO_COLUMNS]
+    if not photo.tags:
+        yield photo_cells + [None] * len(TAG_COLUMNS)
+    for tag in document["tags"]:
+        yield photo_cells + list(tag.values())
+
+
+def _escape_formula(value: object) -> object:
+    """The cell so that spreadsheets do not run it as a formula. Booleans are written as in JSON; numbers stay numbers."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return value
+
+
+def _photo_feature(photo: TaggedPhoto) -> dict[str, Any]:
+    located = [tag for tag in photo.tags if tag.latitude is not None and tag.longitude is not None]
+    return _feature(photo_document(photo), _tag_document(located[0]) if located else None)
+
+
+def _feature(document: dict[str, Any], location: dict[str, Any] | None) -> dict[str, Any]:
+    geometry = None
+    if location is not None and location["latitude"] is not None and location["longitude"] is not None:
+        geometry = {"type": "Point", "coordinates": [location["longitude"], location["latitude"]]}
+    return {"type": "Feature", "geometry": geometry, "properties": document}
+
+
+def json_default(value: object) -> object:
+    """A value without a JSON type, as text; for `json.dumps(default=…)`."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)

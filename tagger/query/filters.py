@@ -1,0 +1,204 @@
+"""A query with its names resolved to ids, as SQL conditions and as a selection of tags.
+
+Knows nothing of how photos are read (see index_scan and find).
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, false, or_, select
+
+from tagger.catalog.landmarks import find_landmark, landmarks_in_country, landmarks_near
+from tagger.catalog.roots import Root, RootPaths, list_roots
+from tagger.database.tables import Outcome, contents, models, photos, tags, verdicts
+from tagger.errors import ModelNotFound
+from tagger.photos import path_text
+from tagger.query.index_scan import Condition, off_index
+from tagger.query.options import PhotoQuery
+
+_FIRST_CHARACTER = "\x01"  # names have no \x00, so only the name itself sorts before name + this
+_AFTER_SLASH = chr(ord("/") + 1)
+
+
+@dataclass(frozen=True)
+class ResolvedQuery:
+    """A query with ids instead of names. `landmarks`: the position of each landmark by its id; None: any landmark."""
+
+    query: PhotoQuery
+    landmarks: Mapping[int, int] | None
+    model_id: int | None
+    ranges: "tuple[PathRange, ...]"
+
+    @classmethod
+    def resolve(cls, connection: Connection, query: PhotoQuery, root_paths: RootPaths) -> Self:
+        """Look up the names of `query`.
+
+        Raises:
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
+        """
+        landmark_ids = _landmark_ids(connection, query)
+        return cls(
+            query=query,
+            landmarks=None
+            if landmark_ids is None
+            else {landmark_id: position for position, landmark_id in enumerate(landmark_ids)},
+            model_id=None if query.model is None else _model_id(connection, query.model),
+            ranges=tuple(path_ranges(connection, query.under, root_paths)),
+        )
+
+    def conditions(self, scan_landmark: int | None) -> tuple[Condition, ...]:
+        """The SQL conditions that the scan itself does not fulfil; `select_tags` decides about the rest."""
+        query = self.query
+        conditions: list[Condition] = [photos.c.gone_since.is_(None)]
+        if scan_landmark is None:
+            conditions.append(self._has_outcome())
+            if self.landmarks is not None:
+                conditions.append(_has_landmark(tuple(self.landmarks)))
+            if query.min_score is not None:
+                conditions.append(_has_score(query.min_score))
+        if query.under:
+            conditions.append(or_(false(), *(range_.filter for range_ in self.ranges)))
+        if query.taken_after is not None:
+            conditions.append(off_index(photos.c.taken_at) >= query.taken_after)
+        if query.taken_before is not None:
+            conditions.append(off_index(photos.c.taken_at) < query.taken_before)
+        if self.model_id is not None:
+            conditions.append(off_index(contents.c.model_id) == self.model_id)
+        return tuple(conditions)
+
+    def select_tags(
+        self, photo_tags: Sequence[Row[Any]], scan_landmark: int | None
+    ) -> Sequence[Row[Any]] | None:
+        """The tags to return of all `photo_tags` of a photo; None: the photo does not match, or another scan returns it."""
+        query = self.query
+        if query.untagged or query.unknown:
+            matches = not any(tag.accepted for tag in photo_tags)
+            return (photo_tags if query.any_rank else ()) if matches else None
+        if query.any_rank and self.landmarks is None and query.min_score is None:
+            return photo_tags
+        matching = [tag for tag in photo_tags if self._matches(tag)]
+        if not matching or not self._belongs_to_scan(matching, scan_landmark):
+            return None
+        return photo_tags if query.any_rank else matching
+
+    def _has_outcome(self) -> Condition:
+        if self.query.untagged:
+            return and_(off_index(contents.c.outcome).is_(None), photos.c.failure_kind.is_(None))
+        if self.query.unknown or self.query.any_rank:
+            return off_index(contents.c.outcome).is_not(None)
+        confirmed = exists().where(
+            verdicts.c.content_id == photos.c.content_id, verdicts.c.verdict == "confirmed"
+        )
+        return or_(off_index(contents.c.outcome) == Outcome.TAGGED, confirmed)
+
+    def _matches(self, tag: Row[Any]) -> bool:
+        if tag.verdict == "rejected" or not (tag.accepted or self.query.any_rank):
+            return False
+        if self.landmarks is not None and tag.landmark_id not in self.landmarks:
+            return False
+        min_score = self.query.min_score
+        return min_score is None or tag.verdict == "confirmed" or tag.score >= min_score
+
+    def _belongs_to_scan(self, matching: Sequence[Row[Any]], scan_landmark: int | None) -> bool:
+        """With a scan for each landmark, a photo of several landmarks is returned by the first of these scans alone."""
+        positions = self.landmarks
+        if scan_landmark is None or positions is None:
+            return True
+        first = min(matching, key=lambda tag: positions[tag.landmark_id])
+        return bool(first.landmark_id == scan_landmark)
+
+
+@dataclass(frozen=True, order=True)
+class PathRange:
+    """Paths of a root from `low` to before `high`, as text that compares by bytes; if both are empty, the whole root."""
+
+    root_id: int
+    low: str = ""
+    high: str = ""
+
+    @property
+    def condition(self) -> Condition:
+        """For the scan along paths, which uses the index."""
+        return self._inside(photos.c.root_id)
+
+    @property
+    def filter(self) -> Condition:
+        """For other scans."""
+        return self._inside(off_index(photos.c.root_id))
+
+    def contains(self, other: "PathRange") -> bool:
+        """Whether this range includes `other`, which does not start before this one."""
+        return self.root_id == other.root_id and (
+            not self.high or (other.low != "" and other.low < self.high)
+        )
+
+    def _inside(self, root_id: ColumnElement[int]) -> Condition:
+        inside = root_id == self.root_id
+        return and_(inside, photos.c.path >= self.low, photos.c.path < self.high) if self.high else inside
+
+
+def path_ranges(connection: Connection, folders: Iterable[Path], root_paths: RootPaths) -> list[PathRange]:
+    """The ranges of paths below `folders`; the ranges do not overlap."""
+    roots = list_roots(connection, root_paths)
+    candidates = sorted(
+        {range_ for folder in folders for root in roots for range_ in _ranges_in(root, folder)}
+    )
+    ranges: list[PathRange] = []
+    for candidate in candidates:  # sorted by low end, so a range comes before those that it contains
+        if not (ranges and ranges[-1].contains(candidate)):
+            ranges.append(candidate)
+    return ranges
+
+
+def _ranges_in(root: Root, folder: Path) -> Iterator[PathRange]:
+    # The folder may be named through a link. Roots are stored resolved, but settings may map them to a link.
+    for path in {Path(os.path.abspath(folder)), Path(os.path.realpath(folder))}:  # noqa: PTH100 - keeps links, drops ..
+        if root.folder.is_relative_to(path):
+            yield PathRange(root.id)
+        elif path.is_relative_to(root.folder):
+            # The text of a name that is not UTF-8 has escapes; a folder's text is still a prefix of its photos' texts.
+            text, _ = path_text(path.relative_to(root.folder))
+            yield PathRange(root.id, text, text + _FIRST_CHARACTER)
+            yield PathRange(root.id, text + "/", text + _AFTER_SLASH)
+
+
+def _landmark_ids(connection: Connection, query: PhotoQuery) -> list[int] | None:
+    """Ids of the landmarks that match landmark, country and near; None if the query has none of these options."""
+    matches: list[set[int]] = []
+    if query.landmark is not None:
+        matches.append({find_landmark(connection, query.landmark).id})
+    if query.country is not None:
+        matches.append({landmark.id for landmark in landmarks_in_country(connection, query.country)})
+    if query.near is not None:
+        near = landmarks_near(connection, query.near.latitude, query.near.longitude, query.near.radius_km)
+        matches.append({landmark.id for landmark in near})
+    return sorted(set.intersection(*matches)) if matches else None
+
+
+def _model_id(connection: Connection, name: str) -> int:
+    model_id = connection.scalar(select(models.c.id).where(models.c.name == name))
+    if model_id is None:
+        names = connection.scalars(select(models.c.name).order_by(models.c.name)).all()
+        raise ModelNotFound(name=name, names=", ".join(names) or "none is registered")
+    return int(model_id)
+
+
+def _has_landmark(landmark_ids: Sequence[int]) -> Condition:
+    tagged = exists().where(tags.c.content_id == photos.c.content_id, tags.c.landmark_id.in_(landmark_ids))
+    confirmed = exists().where(
+        verdicts.c.content_id == photos.c.content_id,
+        verdicts.c.landmark_id.in_(landmark_ids),
+        verdicts.c.verdict == "confirmed",
+    )
+    return or_(tagged, confirmed)
+
+
+def _has_score(min_score: float) -> Condition:
+    scored = exists().where(tags.c.content_id == photos.c.content_id, tags.c.score >= min_score)
+    confirmed = exists().where(
+        verdicts.c.content_id == photos.c.content_id, verdicts.c.verdict == "confirmed"
+    )
+    return or_(scored, confirmed)

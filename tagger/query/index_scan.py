@@ -1,0 +1,264 @@
+"""Index scans: ways to read photos along an index, page by page, each page by the key at which the previous one ended.
+
+A scan may return photos that do not match the query, but never misses one that does. No page uses OFFSET, so a page
+costs no more than the rows it reads. Knows nothing of query options (see filters).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select, true, tuple_
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from tagger.database.tables import contents, photos, tags, verdicts
+from tagger.query.tagged_photos import select_photos
+
+Condition = ColumnElement[bool]
+Key = tuple[Any, ...]
+BLOCK = 64
+"""A content scan reads blocks of this many consecutive content ids. Within a block, photos are in the order of their own ids."""
+_LAST_ID = 2**63 - 1
+
+
+class IndexScan(Protocol):
+    """Photos along one index. `landmark_id` is set if the scan returns the photos of one landmark."""
+
+    @property
+    def landmark_id(self) -> int | None: ...
+
+    def page(
+        self,
+        connection: Connection,
+        conditions: Sequence[Condition],
+        after: Key | None,
+        rows: int,
+        *,
+        backwards: bool,
+    ) -> "ScanPage":
+        """About `rows` photos after the key `after`; with `backwards`, those before it, the nearest first."""
+        ...
+
+    def key(self, row: Row[Any]) -> Key:
+        """The key of a photo of this scan."""
+        ...
+
+    def contains(self, connection: Connection, row: Row[Any]) -> bool:
+        """Whether the scan can return the photo, so that the photo has a key."""
+        ...
+
+    def size(self, connection: Connection, limit: int) -> int:
+        """The number of rows to read, counted up to `limit`."""
+        ...
+
+    def accepts(self, key: Key) -> bool:
+        """Whether `key` has the form of this scan's keys."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScanPage:
+    """Rows of photos, and the key after which the next page starts; None at the end of the scan."""
+
+    photos: Sequence[Row[Any]]
+    after: Key | None
+
+
+@dataclass(frozen=True)
+class ContentSource:
+    """Content ids in the order of an index: the column, and the conditions on its table that the index answers.
+
+    `row_conditions` are checked row by row; they shorten the pages, not the scan. `cost` weighs a row of this source
+    against the rows of other scans.
+    """
+
+    content_id: ColumnElement[int]
+    conditions: tuple[Condition, ...]
+    row_conditions: tuple[Condition, ...] = ()
+    cost: int = 1
+
+
+@dataclass(frozen=True)
+class ContentScan:
+    """The contents of all `sources`, block by block, and the photos of each block in the order of their ids.
+
+    A key is a block number and a photo id.
+    """
+
+    sources: tuple[ContentSource, ...]
+    landmark_id: int | None = None
+
+    def page(
+        self,
+        connection: Connection,
+        conditions: Sequence[Condition],
+        after: Key | None,
+        rows: int,
+        *,
+        backwards: bool,
+    ) -> ScanPage:
+        block = None if after is None else after[0]
+        ids, next_block = self._content_ids(connection, block, rows, backwards=backwards)
+        order = (photos.c.content_id // BLOCK, photos.c.id)
+        query = select_photos().where(photos.c.content_id.in_(ids), *conditions)
+        found = connection.execute(_ordered(query, order, after, backwards=backwards)).all() if ids else ()
+        return ScanPage(found, None if next_block is None else (next_block, _LAST_ID if backwards else 0))
+
+    def key(self, row: Row[Any]) -> Key:
+        return row.content_id // BLOCK, row.id
+
+    def contains(self, connection: Connection, row: Row[Any]) -> bool:  # noqa: ARG002 - the row is enough
+        return row.content_id is not None
+
+    def size(self, connection: Connection, limit: int) -> int:
+        return sum(
+            source.cost
+            * _count(connection, select(source.content_id).where(*source.conditions), limit // source.cost)
+            for source in self.sources
+        )
+
+    def accepts(self, key: Key) -> bool:
+        return len(key) == 2 and all(_is_id(part) for part in key) and key[0] <= _LAST_ID // BLOCK
+
+    def _content_ids(
+        self, connection: Connection, block: int | None, rows: int, *, backwards: bool
+    ) -> tuple[Sequence[int], int | None]:
+        """About `rows` ids from all sources, in whole blocks starting with `block`; and the block to continue with."""
+        count = max(rows, BLOCK)
+        ids: set[int] = set()
+        for source in self.sources:
+            column = source.content_id
+            query = select(column).distinct().where(*source.conditions, *source.row_conditions)
+            if block is not None:
+                query = query.where(column < (block + 1) * BLOCK if backwards else column >= block * BLOCK)
+            ids.update(
+                connection.scalars(query.order_by(column.desc() if backwards else column).limit(count))
+            )
+        nearest = sorted(ids, reverse=backwards)[:count]
+        if len(nearest) < count:
+            return nearest, None
+        last_block = nearest[-1] // BLOCK
+        whole_blocks = [number for number in nearest if number // BLOCK != last_block]
+        if whole_blocks:
+            return whole_blocks, last_block
+        return nearest, last_block + (-1 if backwards else 1)  # all ids are of one block, which is full
+
+
+@dataclass(frozen=True)
+class PhotoScan:
+    """Photos in the order of `keys`, which has an index; `keys` together are unique."""
+
+    keys: tuple[ColumnElement[Any], ...]
+    conditions: tuple[Condition, ...] = ()
+    landmark_id: None = None
+
+    def page(
+        self,
+        connection: Connection,
+        conditions: Sequence[Condition],
+        after: Key | None,
+        rows: int,
+        *,
+        backwards: bool,
+    ) -> ScanPage:
+        query = select_photos().where(*self.conditions, *conditions).limit(rows)
+        found = connection.execute(_ordered(query, self.keys, after, backwards=backwards)).all()
+        return ScanPage(found, self.key(found[-1]) if len(found) == rows else None)
+
+    def key(self, row: Row[Any]) -> Key:
+        return tuple(getattr(row, key.key or "") for key in self.keys)
+
+    def contains(self, connection: Connection, row: Row[Any]) -> bool:
+        return bool(connection.scalar(select(exists().where(photos.c.id == row.id, *self.conditions))))
+
+    def size(self, connection: Connection, limit: int) -> int:
+        return _count(connection, select(photos.c.id).where(*self.conditions), limit)
+
+    def accepts(self, key: Key) -> bool:
+        types = [column.type.python_type for column in self.keys]
+        return len(key) == len(types) and all(
+            _is_id(part) if type_ is int else isinstance(part, type_)
+            for part, type_ in zip(key, types, strict=True)
+        )
+
+
+def landmark_scan(landmark_id: int, *, any_rank: bool, min_score: float | None = None) -> ContentScan:
+    """Contents with a tag of the landmark, accepted or (with `any_rank`) not; and contents for which it is confirmed."""
+    tagged = (tags.c.landmark_id == landmark_id, *(() if any_rank else (tags.c.accepted == true(),)))
+    scored = () if min_score is None else (tags.c.score >= min_score,)
+    confirmed = (verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == "confirmed")
+    return ContentScan(
+        (
+            ContentSource(tags.c.content_id, tagged, scored),
+            ContentSource(verdicts.c.content_id, confirmed),
+        ),
+        landmark_id,
+    )
+
+
+def outcome_source(
+    outcome: str | None, *, min_score: float | None = None, any_rank: bool = False
+) -> ContentSource:
+    """Contents by outcome; None: contents that no model has classified."""
+    has_outcome = contents.c.outcome.is_(None) if outcome is None else contents.c.outcome == outcome
+    if min_score is None:
+        return ContentSource(contents.c.id, (has_outcome,))
+    scored = exists().where(tags.c.content_id == contents.c.id, tags.c.score >= min_score)
+    row_condition = scored if any_rank else scored.where(tags.c.accepted == true())
+    return ContentSource(contents.c.id, (has_outcome,), (row_condition,))
+
+
+def score_source(min_score: float) -> ContentSource:
+    """Contents with an accepted tag of at least `min_score`. The index is ordered by score, so each page is sorted."""
+    # Without off_index, SQLite scans all contents in order rather than sort these few.
+    content_id = off_index(tags.c.content_id)
+    return ContentSource(content_id, (tags.c.accepted == true(), tags.c.score >= min_score), cost=4)
+
+
+def verdict_source(verdict: str) -> ContentSource:
+    """Contents with at least one such verdict."""
+    return ContentSource(verdicts.c.content_id, (verdicts.c.verdict == verdict,))
+
+
+def model_source(model_id: int) -> ContentSource:
+    """Contents that this model classified last."""
+    return ContentSource(contents.c.id, (contents.c.model_id == model_id,))
+
+
+class off_index(FunctionElement[Any]):  # noqa: N801 - reads as a SQL function where it is used
+    """The same column, hidden from SQLite's planner: a filter must not make SQLite scan another index."""
+
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        super().__init__(column)
+        self.type = column.type
+
+
+@compiles(off_index)
+def _compile_unchanged(element: off_index, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(next(iter(element.clauses)), **options)
+
+
+@compiles(off_index, "sqlite")
+def _compile_with_plus(element: off_index, compiler: SQLCompiler, **options: Any) -> str:
+    return "+" + compiler.process(next(iter(element.clauses)), **options)
+
+
+def _ordered(
+    query: Select[Any], order: Sequence[ColumnElement[Any]], after: Key | None, *, backwards: bool
+) -> Select[Any]:
+    if after is not None:
+        key, bound = tuple_(*order), tuple_(*after)
+        query = query.where(key < bound if backwards else key > bound)
+    return query.order_by(*(column.desc() if backwards else column for column in order))
+
+
+def _count(connection: Connection, query: Select[Any], limit: int) -> int:
+    return connection.scalar(select(func.count()).select_from(query.limit(limit).subquery())) or 0
+
+
+def _is_id(part: object) -> bool:
+    return type(part) is int and 0 <= part < 2**63

@@ -1,0 +1,92 @@
+"""How many photos each landmark has; reads only."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, exists, func, select, true
+
+from tagger.catalog.landmarks import Landmark, all_landmarks, landmarks_in_country
+from tagger.database.connection import Database
+from tagger.database.tables import job_items, photos, tags, verdicts
+
+
+@dataclass(frozen=True)
+class LandmarkCount:
+    """A landmark, by its slug, and the number of photos with it as an accepted tag after verdicts. Each copy counts."""
+
+    landmark: str
+    name: str
+    country: str | None
+    region: str | None
+    city: str | None
+    latitude: float | None
+    longitude: float | None
+    photos: int
+
+
+def landmark_counts(
+    database: Database, country: str | None = None, *, job: int | None = None, include_empty: bool = False
+) -> list[LandmarkCount]:
+    """Landmarks with their number of photos, or of photos of one job; most photos first.
+
+    `include_empty`: also landmarks without photos.
+
+    Raises:
+        CountryNotFound: no landmark is in `country`.
+    """
+    with database.read() as connection:
+        landmarks = (
+            all_landmarks(connection) if country is None else landmarks_in_country(connection, country)
+        )
+        landmark_ids = None if country is None else [landmark.id for landmark in landmarks]
+        numbers = _photos_by_landmark(connection, landmark_ids, job)
+    counts = (_count(landmark, numbers.get(landmark.id, 0)) for landmark in landmarks)
+    selected = (count for count in counts if count.photos or include_empty)
+    return sorted(selected, key=lambda count: (-count.photos, count.landmark))
+
+
+def _count(landmark: Landmark, number: int) -> LandmarkCount:
+    return LandmarkCount(
+        landmark=landmark.slug,
+        name=landmark.name,
+        country=landmark.country,
+        region=landmark.region,
+        city=landmark.city,
+        latitude=landmark.latitude,
+        longitude=landmark.longitude,
+        photos=number,
+    )
+
+
+def _photos_by_landmark(
+    connection: Connection, landmark_ids: Sequence[int] | None, job: int | None
+) -> Mapping[int, int]:
+    """Numbers of photos by landmark id. The view of effective tags has the same, but would be read as a whole."""
+    has_verdict = exists().where(
+        verdicts.c.content_id == tags.c.content_id, verdicts.c.landmark_id == tags.c.landmark_id
+    )
+    counted: ColumnElement[bool] = photos.c.gone_since.is_(None)
+    if job is not None:
+        counted = counted & photos.c.id.in_(select(job_items.c.photo_id).where(job_items.c.job_id == job))
+    # Verdicts are counted separately, so that a tag that is both accepted and confirmed counts once.
+    accepted = (
+        select(tags.c.landmark_id, func.count())
+        .select_from(tags.join(photos, photos.c.content_id == tags.c.content_id))
+        .where(tags.c.accepted == true(), counted, ~has_verdict)
+        .group_by(tags.c.landmark_id)
+    )
+    confirmed = (
+        select(verdicts.c.landmark_id, func.count())
+        .select_from(verdicts.join(photos, photos.c.content_id == verdicts.c.content_id))
+        .where(verdicts.c.verdict == "confirmed", counted)
+        .group_by(verdicts.c.landmark_id)
+    )
+    if landmark_ids is not None:
+        accepted = accepted.where(tags.c.landmark_id.in_(landmark_ids))
+        confirmed = confirmed.where(verdicts.c.landmark_id.in_(landmark_ids))
+    numbers: Counter[int] = Counter()
+    for query in (accepted, confirmed):
+        for landmark_id, number in connection.execute(query):
+            numbers[landmark_id] += number
+    return numbers

@@ -1,0 +1,146 @@
+"""The options of a photo query, and their one parser: the command line and web addresses mean the same by the same text."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tagger.errors import QueryOptionInvalid
+
+DEFAULT_RADIUS_KM = 10.0
+
+
+@dataclass(frozen=True)
+class Near:
+    """A circle on the ground, in degrees and kilometres; it selects landmarks whose coordinates lie in it."""
+
+    latitude: float
+    longitude: float
+    radius_km: float
+
+
+@dataclass(frozen=True)
+class PhotoQuery:
+    """The options of a query. Photos fulfil all of them; None, False and () set no condition.
+
+    By default, photos with a matching accepted tag, and those tags. `any_rank`: classified photos with their whole
+    top-k, accepted or not. `unknown`: classified photos without an accepted tag. `untagged`: photos that no model has
+    classified, without those that fail. `min_score` never excludes confirmed tags. `under` names folders and files.
+    `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
+    """
+
+    landmark: str | None = None
+    country: str | None = None
+    near: Near | None = None
+    min_score: float | None = None
+    under: tuple[Path, ...] = ()
+    taken_after: datetime | None = None
+    taken_before: datetime | None = None
+    model: str | None = None
+    unknown: bool = False
+    untagged: bool = False
+    any_rank: bool = False
+    limit: int | None = None
+
+
+def parse_query(
+    *,
+    landmark: str | None = None,
+    country: str | None = None,
+    near: str | None = None,
+    radius_km: float | None = None,
+    min_score: float | None = None,
+    under: Iterable[Path] = (),
+    taken_after: str | None = None,
+    taken_before: str | None = None,
+    model: str | None = None,
+    unknown: bool = False,
+    untagged: bool = False,
+    any_rank: bool = False,
+    limit: int | None = None,
+) -> PhotoQuery:
+    """The query of these options: `near` is LAT,LON in degrees, dates are ISO 8601 without a time zone.
+
+    Raises:
+        QueryOptionInvalid: an option has an invalid value, or contradicts another one.
+    """
+    query = PhotoQuery(
+        landmark=landmark,
+        country=country,
+        near=parse_near(near, radius_km),
+        min_score=min_score,
+        under=tuple(under),
+        taken_after=parse_date(taken_after, "taken_after"),
+        taken_before=parse_date(taken_before, "taken_before"),
+        model=model,
+        unknown=unknown,
+        untagged=untagged,
+        any_rank=any_rank,
+        limit=limit,
+    )
+    _refuse_contradictions(query)
+    return query
+
+
+def parse_near(position: str | None, radius_km: float | None) -> Near | None:
+    """The circle around `position` (LAT,LON in degrees), by default with a radius of 10 km.
+
+    Raises:
+        QueryOptionInvalid: `position` is not one, or there is a radius without a position.
+    """
+    if position is None:
+        if radius_km is not None:
+            raise QueryOptionInvalid(option="radius_km", reason="needs a position: the option near")
+        return None
+    try:
+        latitude, longitude = (float(number) for number in position.split(","))
+    except ValueError:
+        latitude = longitude = float("nan")
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        reason = f"{position!r} is not a position. Write latitude and longitude in degrees, like 48.86,2.29"
+        raise QueryOptionInvalid(option="near", reason=reason)
+    return Near(latitude, longitude, DEFAULT_RADIUS_KM if radius_km is None else radius_km)
+
+
+def parse_date(text: str | None, option: str) -> datetime | None:
+    """The date, or date and time, of an option, in the camera's local time.
+
+    Raises:
+        QueryOptionInvalid: `text` is not an ISO 8601 date, or has a time zone.
+    """
+    if text is None:
+        return None
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        reason = f"{text!r} is not a date. Write it like 2024-06-01 or 2024-06-01T18:30"
+        raise QueryOptionInvalid(option=option, reason=reason) from None
+    if date.tzinfo is not None:
+        reason = "Leave out the time zone. Cameras record local time without one"
+        raise QueryOptionInvalid(option=option, reason=reason)
+    return date
+
+
+def _refuse_contradictions(query: PhotoQuery) -> None:
+    """No photo can fulfil some combinations; they are mistakes rather than queries with an empty result."""
+    tag_options: dict[str, object] = {
+        "a landmark": query.landmark,
+        "a country": query.country,
+        "a position": query.near,
+        "a minimum score": query.min_score,
+    }
+    if query.unknown:
+        _refuse_with("unknown", tag_options)
+    if query.untagged:
+        others: dict[str, object] = {
+            "unknown photos": query.unknown,
+            "any rank": query.any_rank,
+            "a model": query.model,
+        }
+        _refuse_with("untagged", tag_options | others)
+
+
+def _refuse_with(option: str, others: dict[str, object]) -> None:
+    for name, value in others.items():
+        if value is not None and value is not False:
+            raise QueryOptionInvalid(option=option, reason=f"cannot be combined with {name}")

@@ -1,0 +1,52 @@
+"""A photo's file as the database describes it: root, path, size, time and image digest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import exists, select
+
+from tagger.catalog.roots import RootPaths, list_roots
+from tagger.database.connection import Database
+from tagger.database.tables import contents, photos
+from tagger.errors import PhotoIdNotFound
+
+
+@dataclass(frozen=True)
+class StoredPhoto:
+    """A photo's file as it was when it was scanned. `digest` is the image digest; None before it is classified."""
+
+    id: int
+    root: Path
+    path: Path
+    size_bytes: int
+    mtime_ns: int
+    digest: str | None
+
+
+def stored_photo(database: Database, photo_id: int, root_paths: RootPaths) -> StoredPhoto:
+    """Raises:
+    PhotoIdNotFound: no photo has that number.
+    """
+    with database.read() as connection:
+        row = connection.execute(
+            select(photos, contents.c.digest)
+            .select_from(photos.outerjoin(contents, contents.c.id == photos.c.content_id))
+            .where(photos.c.id == photo_id)
+        ).one_or_none()
+        if row is None:
+            raise PhotoIdNotFound(photo_id=photo_id)
+        root = next(root for root in list_roots(connection, root_paths) if root.id == row.root_id)
+    return StoredPhoto(
+        id=row.id,
+        root=root.folder,
+        path=root.path_of(row.path, row.path_bytes),
+        size_bytes=row.size_bytes,
+        mtime_ns=row.mtime_ns,
+        digest=row.digest,
+    )
+
+
+def has_photos(database: Database) -> bool:
+    """Return whether the database has any photo."""
+    with database.read() as connection:
+        return bool(connection.scalar(select(exists().where(photos.c.id > 0))))

@@ -1,0 +1,163 @@
+"""Photos as query results: path, outcome, and effective tags with the names of their landmarks.
+
+Reads rows and names. Which photos to read is decided in find and details.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select
+
+from tagger.catalog.landmarks import Landmark, all_landmarks
+from tagger.catalog.roots import Root, RootPaths, list_roots
+from tagger.database.tables import Outcome, contents, effective_tags, model_labels, models, photos
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A landmark of a photo, after verdicts. A tag from a verdict alone has no rank, score, label or model."""
+
+    landmark: str
+    name: str
+    label: str | None
+    score: float | None
+    rank: int | None
+    accepted: bool
+    verdict: str | None
+    country: str | None
+    latitude: float | None
+    longitude: float | None
+    model: str | None
+
+
+@dataclass(frozen=True)
+class TaggedPhoto:
+    """A photo with tags. `path` is absolute; bytes that are not UTF-8 are surrogate escapes, as in `os.fsdecode`.
+
+    `outcome` includes verdicts: tagged means that a tag is accepted now. None: no model has classified the photo.
+    """
+
+    id: int
+    path: str
+    outcome: Outcome | None
+    digest: str | None
+    width: int | None
+    height: int | None
+    taken_at: datetime | None
+    tags: tuple[Tag, ...]
+
+
+TagRows = Mapping[int, Sequence[Row[Any]]]
+"""Rows of effective tags by content id, best rank first."""
+
+
+def select_photos() -> Select[Any]:
+    """A query for photos and their contents, including photos whose file is gone."""
+    return select(
+        photos.c.id,
+        photos.c.root_id,
+        photos.c.path,
+        photos.c.path_bytes,
+        photos.c.taken_at,
+        photos.c.failure_kind,
+        photos.c.content_id,
+        contents.c.digest,
+        contents.c.width,
+        contents.c.height,
+        contents.c.outcome,
+    ).select_from(photos.outerjoin(contents, contents.c.id == photos.c.content_id))
+
+
+def tag_rows(connection: Connection, content_ids: Collection[int]) -> TagRows:
+    """The effective tags of the contents, including rejected ones and those that are not accepted."""
+    grouped: dict[int, list[Row[Any]]] = {}
+    if content_ids:
+        query = select(effective_tags).where(effective_tags.c.content_id.in_(content_ids))
+        for row in connection.execute(query):
+            grouped.setdefault(row.content_id, []).append(row)
+    for rows in grouped.values():
+        rows.sort(key=lambda row: (row.rank is None, row.rank or 0, row.landmark_id))
+    return grouped
+
+
+class NameCache:
+    """Roots, landmarks, models and labels by id. Reads them once, and again when it meets a new id."""
+
+    def __init__(self, connection: Connection, root_paths: RootPaths) -> None:
+        self._root_paths = root_paths
+        self._read(connection)
+
+    def photo(
+        self,
+        connection: Connection,
+        row: Row[Any],
+        photo_tags: Sequence[Row[Any]],
+        selected: Sequence[Row[Any]],
+    ) -> TaggedPhoto:
+        """The photo of `row`. All its tags decide its outcome; the selected ones are returned with it."""
+        return TaggedPhoto(
+            id=row.id,
+            path=self.path(connection, row),
+            outcome=_outcome(row, photo_tags),
+            digest=row.digest,
+            width=row.width,
+            height=row.height,
+            taken_at=row.taken_at,
+            tags=tuple(self._tag(connection, tag) for tag in selected),
+        )
+
+    def path(self, connection: Connection, row: Row[Any]) -> str:
+        """The absolute path of the photo of `row`."""
+        return str(self._root(connection, row.root_id).path_of(row.path, row.path_bytes))
+
+    def landmark(self, connection: Connection, landmark_id: int) -> Landmark:
+        if landmark_id not in self._landmarks:
+            self._read(connection)
+        return self._landmarks[landmark_id]
+
+    def _root(self, connection: Connection, root_id: int) -> Root:
+        if root_id not in self._roots:
+            self._read(connection)
+        return self._roots[root_id]
+
+    def _tag(self, connection: Connection, row: Row[Any]) -> Tag:
+        landmark = self.landmark(connection, row.landmark_id)
+        if row.model_id is not None and row.model_id not in self._models:
+            self._read(connection)
+        return Tag(
+            landmark=landmark.slug,
+            name=landmark.name,
+            label=self._labels(connection, row.model_id).get(row.landmark_id),
+            score=row.score,
+            rank=row.rank,
+            accepted=bool(row.accepted),
+            verdict=row.verdict,
+            country=landmark.country,
+            latitude=landmark.latitude,
+            longitude=landmark.longitude,
+            model=self._models.get(row.model_id),
+        )
+
+    def _labels(self, connection: Connection, model_id: int | None) -> Mapping[int, str]:
+        if model_id is None:
+            return {}
+        if model_id not in self._labels_of:
+            rows = connection.execute(select(model_labels).where(model_labels.c.model_id == model_id))
+            self._labels_of[model_id] = {row.landmark_id: row.label for row in rows}
+        return self._labels_of[model_id]
+
+    def _read(self, connection: Connection) -> None:
+        self._roots = {root.id: root for root in list_roots(connection, self._root_paths)}
+        self._landmarks = {landmark.id: landmark for landmark in all_landmarks(connection)}
+        self._models = {row.id: row.name for row in connection.execute(select(models.c.id, models.c.name))}
+        self._labels_of: dict[int, dict[int, str]] = {}
+
+
+def _outcome(row: Row[Any], photo_tags: Sequence[Row[Any]]) -> Outcome | None:
+    if any(tag.accepted for tag in photo_tags):
+        return Outcome.TAGGED
+    if row.outcome is not None:
+        return Outcome.UNKNOWN
+    return None if row.failure_kind is None else Outcome.FAILED

@@ -1,0 +1,108 @@
+"""Import of verdicts from another database: images match by digest, landmarks by slug, and the newer verdict wins."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from tagger.catalog.landmarks import all_landmarks
+from tagger.database.connection import Database
+from tagger.database.statements import insert_missing
+from tagger.database.tables import contents
+from tagger.verdicts.import_entries import Entry
+from tagger.verdicts.store import (
+    NewVerdict,
+    VerdictKind,
+    hold_contents,
+    pages,
+    stored_verdicts,
+    write_verdicts,
+)
+
+MOST_PATHS = 20
+"""Paths that are reported for images that are not in this database."""
+
+
+@dataclass
+class ImportedVerdicts:
+    """How many verdicts were added, replaced an older one, were stored already, or are older than the stored ones.
+
+    `unknown_landmarks` counts ignored verdicts by slug: no model here has the landmark. `unknown_images` counts verdicts
+    on images without a photo here, which apply once such a photo is added; `unknown_paths` are paths of some of them in
+    the other database.
+    """
+
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    older: int = 0
+    unknown_landmarks: Counter[str] = field(default_factory=Counter)
+    unknown_images: int = 0
+    unknown_paths: list[str] = field(default_factory=list)
+
+
+def import_verdicts(
+    database: Database, entries: Iterable[Entry], *, dry_run: bool = False
+) -> ImportedVerdicts:
+    """Store the verdicts, one transaction per page. Importing the same verdicts again changes nothing."""
+    report = ImportedVerdicts()
+    with database.read() as connection:
+        landmark_ids = {landmark.slug: landmark.id for landmark in all_landmarks(connection)}
+    transaction = database.read if dry_run else database.write
+    for page in pages(entries):
+        usable = [entry for entry in page if entry.landmark in landmark_ids]
+        report.unknown_landmarks.update(
+            entry.landmark for entry in page if entry.landmark not in landmark_ids
+        )
+        with transaction() as connection:
+            content_ids = _content_ids(connection, usable, report, add=not dry_run)
+            new = [
+                NewVerdict(
+                    content_ids.get(entry.digest, 0),
+                    landmark_ids[entry.landmark],
+                    entry.kind,
+                    entry.by,
+                    entry.at,
+                )
+                for entry in usable
+            ]
+            _count_results(connection, new, report)
+            if not dry_run:
+                write_verdicts(connection, new, newer_only=True)
+    return report
+
+
+def _content_ids(
+    connection: Connection, page: Sequence[Entry], report: ImportedVerdicts, *, add: bool
+) -> dict[str, int]:
+    """Ids of the images of a page, by digest; unknown images are counted, and get rows with `add`."""
+    digests = {entry.digest for entry in page}
+    content_ids = hold_contents(connection, digests)
+    missing = digests - content_ids.keys()
+    for entry in page:
+        if entry.digest in missing:
+            report.unknown_images += 1
+            if len(report.unknown_paths) < MOST_PATHS:
+                report.unknown_paths.append(entry.path or entry.digest)
+    if not (add and missing):
+        return content_ids
+    insert_missing(connection, contents, [{"digest": digest} for digest in sorted(missing)])
+    return hold_contents(connection, digests)
+
+
+def _count_results(connection: Connection, new: Sequence[NewVerdict], report: ImportedVerdicts) -> None:
+    stored = stored_verdicts(connection, {verdict.key for verdict in new if verdict.content_id})
+    for verdict in new:
+        result = _result(verdict, stored.get(verdict.key))
+        setattr(report, result, getattr(report, result) + 1)
+
+
+def _result(new: NewVerdict, stored: tuple[VerdictKind, datetime] | None) -> str:
+    """The field of the report that counts this verdict."""
+    if stored is None:
+        return "added"
+    if stored == (new.kind, new.at):
+        return "unchanged"
+    return "replaced" if stored[1] < new.at else "older"

@@ -1,0 +1,168 @@
+"""Stored verdicts, page by page along their key, each with the path of one photo of its image."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, exists, false, or_, select, tuple_
+
+from tagger.catalog.landmarks import Landmark
+from tagger.catalog.roots import RootPaths
+from tagger.database.connection import Database
+from tagger.database.tables import contents, photos, verdicts
+from tagger.query import PhotoQuery
+from tagger.query.filters import ResolvedQuery
+from tagger.query.index_scan import Condition
+from tagger.query.tagged_photos import NameCache, select_photos
+from tagger.verdicts.store import VerdictKind
+
+PAGE = 250
+
+Key = tuple[int, int]
+"""The key of a verdict: content id and landmark id."""
+
+
+@dataclass(frozen=True)
+class VerdictFilter:
+    """Which verdicts to list. Of `photos`, only landmark, country, near, under and the dates apply."""
+
+    kind: VerdictKind | None = None
+    by: str | None = None
+    photos: PhotoQuery = field(default_factory=PhotoQuery)
+
+
+@dataclass(frozen=True)
+class ListedVerdict:
+    """A verdict for people and other databases. `path` is one photo of the image; None: the image has no photo now."""
+
+    path: str | None
+    digest: str
+    landmark: str
+    name: str
+    verdict: VerdictKind
+    by: str | None
+    at: datetime
+
+
+def list_verdicts(
+    database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths | None = None
+) -> Iterator[ListedVerdict]:
+    """Yield each matching verdict once, in the order in which the images were added.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
+    """
+    with database.read() as connection:
+        names = NameCache(connection, root_paths or {})
+    pages = verdict_pages(database, verdict_filter, root_paths or {})
+    return (verdict for page in pages for verdict in _listed(database, names, page))
+
+
+def verdict_page(
+    database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths, after: Key | None, limit: int
+) -> tuple[list[ListedVerdict], Key | None]:
+    """At most `limit` matching verdicts after the key `after`, and the key of the next page; None: this is the last page.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
+    """
+    with database.read() as connection:
+        names = NameCache(connection, root_paths)
+        resolved = ResolvedQuery.resolve(connection, verdict_filter.photos, root_paths)
+    rows = _page(database, _select_verdicts(verdict_filter, resolved), after, limit)
+    return _listed(database, names, rows), _key(rows[-1]) if len(rows) == limit else None
+
+
+def verdict_pages(
+    database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths
+) -> Iterator[Sequence[Row[Any]]]:
+    """Matching rows in pages. Names are looked up before the first page is requested."""
+    with database.read() as connection:
+        resolved = ResolvedQuery.resolve(connection, verdict_filter.photos, root_paths)
+    return _pages(database, _select_verdicts(verdict_filter, resolved))
+
+
+def _pages(database: Database, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
+    after = None
+    while rows := _page(database, query, after, PAGE):
+        yield rows
+        if len(rows) < PAGE:
+            return
+        after = _key(rows[-1])
+
+
+def _page(database: Database, query: Select[Any], after: Key | None, limit: int) -> Sequence[Row[Any]]:
+    if after is not None:
+        query = query.where(tuple_(verdicts.c.content_id, verdicts.c.landmark_id) > tuple_(*after))
+    with database.read() as connection:
+        return connection.execute(query.limit(limit)).all()
+
+
+def _key(row: Row[Any]) -> Key:
+    return row.content_id, row.landmark_id
+
+
+def _select_verdicts(verdict_filter: VerdictFilter, resolved: ResolvedQuery) -> Select[Any]:
+    photo_id = (
+        select(photos.c.id)
+        .where(photos.c.content_id == verdicts.c.content_id, *_photo_conditions(resolved))
+        .order_by(photos.c.gone_since.is_not(None), photos.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return (
+        select(verdicts, contents.c.digest, photo_id.label("photo_id"))
+        .join(contents, contents.c.id == verdicts.c.content_id)
+        .where(*_conditions(verdict_filter, resolved))
+        .order_by(verdicts.c.content_id, verdicts.c.landmark_id)
+    )
+
+
+def _conditions(verdict_filter: VerdictFilter, resolved: ResolvedQuery) -> tuple[Condition, ...]:
+    conditions: list[Condition] = []
+    if verdict_filter.kind is not None:
+        conditions.append(verdicts.c.verdict == verdict_filter.kind)
+    if verdict_filter.by is not None:
+        conditions.append(verdicts.c.given_by == verdict_filter.by)
+    if resolved.landmarks is not None:
+        conditions.append(verdicts.c.landmark_id.in_(tuple(resolved.landmarks)))
+    photo_conditions = _photo_conditions(resolved)
+    if photo_conditions:
+        conditions.append(exists().where(photos.c.content_id == verdicts.c.content_id, *photo_conditions))
+    return tuple(conditions)
+
+
+def _photo_conditions(resolved: ResolvedQuery) -> tuple[Condition, ...]:
+    query = resolved.query
+    conditions: list[Condition] = []
+    if query.under:
+        conditions.append(or_(false(), *(range_.filter for range_ in resolved.ranges)))
+    if query.taken_after is not None:
+        conditions.append(photos.c.taken_at >= query.taken_after)
+    if query.taken_before is not None:
+        conditions.append(photos.c.taken_at < query.taken_before)
+    return tuple(conditions)
+
+
+def _listed(database: Database, names: NameCache, page: Sequence[Row[Any]]) -> list[ListedVerdict]:
+    with database.read() as connection:
+        paths = _paths(connection, names, [row.photo_id for row in page if row.photo_id is not None])
+        return [_verdict(names.landmark(connection, row.landmark_id), row, paths) for row in page]
+
+
+def _paths(connection: Connection, names: NameCache, photo_ids: Sequence[int]) -> dict[int, str]:
+    rows = connection.execute(select_photos().where(photos.c.id.in_(photo_ids)))
+    return {row.id: names.path(connection, row) for row in rows}
+
+
+def _verdict(landmark: Landmark, row: Row[Any], paths: dict[int, str]) -> ListedVerdict:
+    return ListedVerdict(
+        path=paths.get(row.photo_id),
+        digest=row.digest,
+        landmark=landmark.slug,
+        name=landmark.name,
+        verdict=VerdictKind(row.verdict),
+        by=row.given_by,
+        at=row.given_at,
+    )

@@ -1,0 +1,105 @@
+"""Verdicts as rows, written page by page. Knows nothing of who gives them or why (see service and importing)."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+from typing import TypeVar
+
+from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from tagger.database.tables import contents, photos, verdicts
+
+PAGE = 500
+"""Verdicts written in one transaction, so that it holds the writer's lock only briefly."""
+
+T = TypeVar("T")
+
+
+class VerdictKind(StrEnum):
+    """Whether the landmark is in the image (confirmed) or not (rejected)."""
+
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class NewVerdict:
+    """A verdict to write, on an image and a landmark that have rows."""
+
+    content_id: int
+    landmark_id: int
+    kind: VerdictKind
+    by: str | None
+    at: datetime
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.content_id, self.landmark_id
+
+
+def pages(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
+    """Split items into pages, each to be written in one transaction."""
+    rest = iter(items)
+    return iter(lambda: tuple(islice(rest, PAGE)), ())
+
+
+def hold_contents(connection: Connection, digests: Collection[str]) -> dict[str, int]:
+    """Ids of the stored images, by digest. Their rows cannot be deleted until the transaction ends."""
+    query = select(contents.c.digest, contents.c.id).where(contents.c.digest.in_(digests))
+    # The order in which workers lock the contents that they store results for.
+    query = query.order_by(contents.c.id).with_for_update(read=True, key_share=True)
+    return {row.digest: row.id for row in connection.execute(query)}
+
+
+def stored_verdicts(
+    connection: Connection, keys: Collection[tuple[int, int]]
+) -> dict[tuple[int, int], tuple[VerdictKind, datetime]]:
+    """Kind and time of the stored verdicts among `keys` (content id, landmark id)."""
+    if not keys:
+        return {}
+    key = tuple_(verdicts.c.content_id, verdicts.c.landmark_id)
+    rows = connection.execute(select(verdicts).where(key.in_(keys)))
+    return {(row.content_id, row.landmark_id): (VerdictKind(row.verdict), row.given_at) for row in rows}
+
+
+def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_only: bool = False) -> None:
+    """Write verdicts over stored ones; with `newer_only`, not over those of the same time or later."""
+    latest = {verdict.key: verdict for verdict in sorted(new, key=lambda verdict: verdict.at)}
+    rows = [
+        {
+            "content_id": verdict.content_id,
+            "landmark_id": verdict.landmark_id,
+            "verdict": verdict.kind,
+            "given_by": verdict.by,
+            "given_at": verdict.at,
+        }
+        for _, verdict in sorted(latest.items())  # always in the same order, which prevents deadlocks
+    ]
+    if not rows:
+        return
+    dialect = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    statement = dialect(verdicts)
+    values = {name: statement.excluded[name] for name in ("verdict", "given_by", "given_at")}
+    older = verdicts.c.given_at < statement.excluded.given_at if newer_only else None
+    key = [verdicts.c.content_id, verdicts.c.landmark_id]
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values, where=older), rows)
+
+
+def delete_verdicts(connection: Connection, keys: Sequence[tuple[int, int]], kind: VerdictKind) -> int:
+    """Delete these verdicts if they are of `kind`, and images that have no photo and no verdict left; returns how many verdicts."""
+    if not keys:
+        return 0
+    content_ids = sorted({content_id for content_id, _ in keys})
+    if connection.dialect.name == "postgresql":
+        rows = select(contents.c.id).where(contents.c.id.in_(content_ids)).order_by(contents.c.id)
+        connection.execute(rows.with_for_update())
+    key = tuple_(verdicts.c.content_id, verdicts.c.landmark_id)
+    deleted = connection.execute(delete(verdicts).where(key.in_(keys), verdicts.c.verdict == kind)).rowcount
+    has_photo = select(photos.c.id).where(photos.c.content_id == contents.c.id).exists()
+    has_verdict = select(verdicts.c.content_id).where(verdicts.c.content_id == contents.c.id).exists()
+    connection.execute(delete(contents).where(contents.c.id.in_(content_ids), ~has_photo, ~has_verdict))
+    return deleted

@@ -1,0 +1,180 @@
+"""Folders in which the page may start jobs. Links and `..` are resolved before a folder is checked.
+
+A folder is named by its path, or by a key: a path may hold bytes that neither an address nor JSON can carry.
+"""
+
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+from starlette.exceptions import HTTPException
+
+from tagger.catalog.roots import list_roots
+from tagger.database.connection import Database
+from tagger.enqueue.selection import Selection, select_paths
+from tagger.errors import PathNotFound
+from tagger.photos.mounts import MountState, check_mount
+from tagger.settings import Settings
+
+MAX_FOLDERS = 500
+SETTING = "TAGGER_WEB_FOLDERS"
+
+
+class FolderRefused(HTTPException):
+    """The folder is not one in which the page may start jobs."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            HTTPStatus.FORBIDDEN,
+            "The page has no access to that folder. Choose a folder inside the allowed ones, or allow it on the server "
+            f"with `{SETTING}`.",
+        )
+
+
+@dataclass(frozen=True)
+class AllowedFolders:
+    """The outermost folders, resolved: those of the setting (`is_set`), else the database's roots."""
+
+    folders: tuple[Path, ...]
+    is_set: bool
+
+    def check(self, folder: str | os.PathLike[str]) -> Path:
+        """Return the folder, resolved. Whether a folder outside exists is not revealed.
+
+        Raises:
+            FolderRefused: the folder is outside the allowed ones.
+            PathNotFound: it is inside, but does not exist or is not a folder.
+        """
+        path = self.check_inside(folder)
+        if check_mount(path) in {MountState.MISSING, MountState.SILENT}:
+            raise PathNotFound(path=path)
+        return path
+
+    def check_inside(self, folder: str | os.PathLike[str]) -> Path:
+        """Return the folder, resolved; it need not exist.
+
+        Raises:
+            FolderRefused: the folder is outside the allowed ones.
+        """
+        try:
+            # A relative path would depend on the server's working directory.
+            if not Path(folder).is_absolute():
+                raise FolderRefused
+            path = Path(folder).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an invalid name
+            raise FolderRefused from error
+        if self._outermost(path) is None:
+            raise FolderRefused
+        return path
+
+    def selection(self, folders: Iterable[str | os.PathLike[str]]) -> Selection:
+        """Return the folders as a scan takes them.
+
+        Raises:
+            FolderRefused, PathNotFound: as in `check`, for any of them.
+        """
+        selection = select_paths([self.check(folder) for folder in folders])
+        # `select_paths` resolves again, and a folder may have been replaced by a link in between.
+        if selection.files or any(self._outermost(folder) is None for folder in selection.folders):
+            raise FolderRefused
+        return selection
+
+    def breadcrumbs(self, folder: Path) -> tuple[Path, ...]:
+        """Return the folders from the outermost allowed one down to this one."""
+        top = self._outermost(folder)
+        parents = [parent for parent in folder.parents if top and parent.is_relative_to(top)]
+        return (*reversed(parents), folder)
+
+    def _outermost(self, path: Path) -> Path | None:
+        return next((folder for folder in self.folders if path.is_relative_to(folder)), None)
+
+
+def allowed_folders(settings: Settings, database: Database) -> AllowedFolders:
+    """Return the folders in which the page may start jobs now."""
+    if settings.web_folders is not None:
+        return AllowedFolders(_outermost_folders(settings.web_folders), is_set=True)
+    with database.read() as connection:
+        roots = list_roots(connection, settings.roots)
+    return AllowedFolders(_outermost_folders(root.folder for root in roots), is_set=False)
+
+
+def list_subfolders(folder: Path) -> tuple[Sequence[Path], int]:
+    """Return the first `MAX_FOLDERS` folders that a scan would enter, by name, and how many more there are.
+
+    Raises:
+        PathNotFound: the folder cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if _is_scanned(entry))
+    except OSError as error:
+        raise PathNotFound(path=folder) from error
+    return [folder / name for name in islice(names, MAX_FOLDERS)], max(0, len(names) - MAX_FOLDERS)
+
+
+@dataclass(frozen=True)
+class FolderEntry:
+    """A folder and its key."""
+
+    path: Path
+    key: str
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        return cls(folder, folder_key(folder))
+
+
+@dataclass(frozen=True)
+class FolderListing:
+    """The folders in a folder (null: the outermost allowed ones), and how many more there are."""
+
+    folder: FolderEntry | None
+    folders: Sequence[FolderEntry]
+    more: int
+
+
+def list_folder(allowed: AllowedFolders, folder: str | None) -> FolderListing:
+    """Raises:
+    FolderRefused, PathNotFound: as in `AllowedFolders.check`.
+    """
+    if not folder:
+        return FolderListing(None, [FolderEntry.of(path) for path in allowed.folders], 0)
+    path = allowed.check(folder)
+    subfolders, more = list_subfolders(path)
+    return FolderListing(FolderEntry.of(path), [FolderEntry.of(subfolder) for subfolder in subfolders], more)
+
+
+def folder_key(folder: Path) -> str:
+    """Encode a folder's path for addresses and forms."""
+    return urlsafe_b64encode(os.fsencode(folder)).decode().rstrip("=")
+
+
+def path_of_key(key: str) -> str:
+    """Decode a key of `folder_key`. The path is not yet checked.
+
+    Raises:
+        FolderRefused: the key is invalid.
+    """
+    try:
+        return os.fsdecode(urlsafe_b64decode(key + "=" * (-len(key) % 4)))
+    except ValueError as error:
+        raise FolderRefused from error
+
+
+def _outermost_folders(folders: Iterable[Path]) -> tuple[Path, ...]:
+    resolved = {folder.resolve() for folder in folders if folder.is_absolute()}
+    return tuple(
+        sorted(folder for folder in resolved if not any(parent in resolved for parent in folder.parents))
+    )
+
+
+def _is_scanned(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False

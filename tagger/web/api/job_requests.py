@@ -1,0 +1,119 @@
+"""Bodies of requests that start jobs."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from tagger.database.tables import Priority, Target
+from tagger.enqueue.backfill import Backfill, BackfillScope
+from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.errors import FailureKind
+from tagger.settings import Settings
+from tagger.web.api.folders import FolderRefused, allowed_folders, path_of_key
+from tagger.web.api.job_limits import WriteMode, check_write
+from tagger.web.http.form_fields import ONE_LINE
+from tagger.web.state import AppState
+
+Key = Annotated[str, Field(max_length=8192)]
+
+
+class FolderKey(BaseModel):
+    """The key of a folder, from /api/folders; for paths that are not UTF-8."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Key
+
+
+Folder = Annotated[str, Field(min_length=1, max_length=4096)] | FolderKey
+
+
+class _WriteRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    priority: Priority = Priority.BULK
+    write: WriteMode = Field(
+        WriteMode.NONE,
+        description="Write the tags into metadata, in a job after this one; only as far as the server allows it.",
+    )
+    gps: bool = Field(default=False, description="With `write`: also the landmark's position.")
+    description: bool = Field(default=False, description="With `write`: also a description.")
+
+    def metadata_options(self, settings: Settings) -> MetadataOptions | None:
+        """Return what is to be written; None for nothing.
+
+        Raises:
+            HTTPException: the server does not allow it, or `gps` or `description` is set without `write`.
+        """
+        if self.write is not WriteMode.NONE:
+            options = MetadataOptions(Target(self.write), self.gps, self.description)
+            check_write(settings, options)
+            return options
+        if self.gps or self.description:
+            text = "gps and description need write: set it to sidecar or embed."
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+        return None
+
+
+class TaggingRequest(_WriteRequest):
+    """A job over folders, as `tagger enqueue`."""
+
+    paths: list[Folder] = Field(min_length=1, max_length=100, description="Folders inside the allowed ones.")
+    again: bool = Field(default=False, description="Also photos that this model has already classified.")
+
+
+class BackfillRequest(_WriteRequest):
+    """A job over photos in the database, as `tagger backfill`."""
+
+    what: BackfillScope
+    under: list[Folder] = Field(default=[], max_length=100, description="Photos in these folders.")
+    landmark: Annotated[str, Field(max_length=1000), ONE_LINE] | None = None
+    taken_after: datetime | None = None
+    taken_before: datetime | None = None
+    scan: list[Folder] = Field(default=[], max_length=100, description="First scan these folders.")
+    dry_run: bool = Field(default=False, description="Only count the photos.")
+
+    def backfill(self, state: AppState) -> Backfill:
+        """Return the backfill, restricted to `TAGGER_WEB_FOLDERS` if that is set.
+
+        Raises:
+            HTTPException: a folder is not allowed, writing is not allowed, or a time has a zone.
+        """
+        times = (self.taken_after, self.taken_before)
+        if any(time is not None and time.tzinfo is not None for time in times):
+            text = "taken_after and taken_before must not have a time zone: cameras do not record one."
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+        allowed = allowed_folders(state.settings, state.database)
+        if allowed.is_set and not allowed.folders:
+            raise FolderRefused  # an empty `under` would mean every folder
+        under = tuple(allowed.check_inside(folder) for folder in folder_paths(self.under))
+        return Backfill(
+            self.what,
+            under=under or (allowed.folders if allowed.is_set else ()),
+            landmark=self.landmark or None,
+            taken_after=self.taken_after,
+            taken_before=self.taken_before,
+            scan=allowed.selection(folder_paths(self.scan)).folders,
+            write=self.metadata_options(state.settings),
+        )
+
+
+class RetryRequest(BaseModel):
+    """Which failures of a job to retry."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: list[FailureKind] = []
+    priority: Priority = Priority.BULK
+
+
+def folder_paths(folders: list[Folder]) -> list[str]:
+    """Return the folders' paths, not yet checked.
+
+    Raises:
+        FolderRefused: a key is invalid.
+    """
+    return [path_of_key(folder.key) if isinstance(folder, FolderKey) else folder for folder in folders]

@@ -1,0 +1,232 @@
+"""Starting jobs from the page: a job is recorded at once, and its folders are scanned in a thread.
+
+If the server stops during a scan, the job keeps the photos found so far, as with an interrupted command.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.exceptions import HTTPException
+
+from tagger.database.connection import Database
+from tagger.database.errors import DatabaseError
+from tagger.database.tables import Priority, Runner
+from tagger.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
+from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.enqueue.scan import ProgressCallback, ScanReport
+from tagger.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_now
+from tagger.enqueue.schedules import list_schedules
+from tagger.enqueue.selection import Selection
+from tagger.enqueue.tag_jobs import fill_tag_job, tag_job
+from tagger.errors import ScanInterrupted, TaggerError
+from tagger.ledger.jobs import NewJob, cancel_job, create_job
+from tagger.settings import Settings
+from tagger.web.api.job_limits import check_backfill, check_open_jobs
+
+log = logging.getLogger(__name__)
+
+MAX_SCANS = 4
+RESPONSE_WAIT_S = 1.0
+"""How long a request waits for its scan: with a small folder, the response has the number of photos."""
+POLL_S = 0.05
+STOP_TIMEOUT_S = 5.0
+
+
+class _ServerStopping(Exception):
+    """The server stops while a scan runs."""
+
+
+@dataclass(frozen=True)
+class TaggingOptions:
+    """Options of a job over folders; with `write`, the tags are then written into metadata."""
+
+    priority: Priority
+    reprocess: bool = False
+    write: MetadataOptions | None = None
+
+
+class JobStarter:
+    """Starts jobs, with at most `MAX_SCANS` scans at a time. Created once per server."""
+
+    def __init__(self, settings: Settings, database: Database, stopping: threading.Event) -> None:
+        self._settings = settings
+        self._database = database
+        self._stopping = stopping
+        self._scan_slots = threading.BoundedSemaphore(MAX_SCANS)
+        self._threads: set[threading.Thread] = set()
+
+    def tag(self, selection: Selection, options: TaggingOptions) -> int:
+        """Start a job over folders and return its number.
+
+        Raises:
+            RootUnavailable: a folder's disk is not mounted.
+            HTTPException: too many scans are running, or too many jobs are open.
+        """
+        new = tag_job(
+            self._database,
+            self._settings,
+            selection,
+            runner=Runner.WORKERS,
+            priority=options.priority,
+            reprocess=options.reprocess,
+            write=options.write,
+        )
+
+        def fill(job: int) -> ScanReport:
+            on_progress = self._raise_when_stopping(_ServerStopping)
+            return fill_tag_job(self._database, job, new, selection, self._settings.roots, on_progress)
+
+        return self._start_job(new, fill)
+
+    def backfill(self, backfill: Backfill, priority: Priority) -> int:
+        """Start a backfill and return its job's number.
+
+        Raises:
+            TaggerError: the backfill is not possible.
+            HTTPException: too many scans are running, or too many jobs are open.
+        """
+        roots = self._settings.roots
+        selection = validate_backfill(self._database, backfill, roots)
+        new = backfill_job(self._database, self._settings, backfill, priority)
+
+        def fill(job: int) -> ScanReport:
+            on_progress = self._raise_when_stopping(_ServerStopping)
+            return fill_backfill(self._database, backfill, job, new.model_id, selection, roots, on_progress)
+
+        return self._start_job(new, fill)
+
+    def run_now(self, name: str) -> ScheduleRun:
+        """Start a run of a schedule, in addition to its due times.
+
+        Raises:
+            TaggerError: there is no such schedule, or it cannot run.
+            HTTPException: the page may not run it, too many scans are running, or too many jobs are open.
+        """
+        future: Future[ScheduleRun] = Future()
+        with self._scan_slot():
+            for schedule in list_schedules(self._database):
+                if schedule.name == name:
+                    check_backfill(self._settings, self._database, schedule.backfill)
+            started_at = datetime.now(UTC)
+            self._start_thread(partial(self._run_schedule, name, future))
+        wait([future], RESPONSE_WAIT_S)
+        while not future.done():
+            # A run and its job are recorded before the scan.
+            runs = [run for run in list_runs(self._database, name, 1) if run.due_at >= started_at]
+            if runs:
+                return runs[0]
+            wait([future], POLL_S)
+        return future.result()
+
+    def send(self, job: int) -> str | None:
+        """Send a recorded job's messages; returns the problem if that fails."""
+        from worker.broker import find_broker
+        from worker.producer import try_publish
+
+        return try_publish(self._database, find_broker(self._settings, start=False), job)
+
+    def close(self) -> None:
+        """Interrupt the scans, since the server stops."""
+        self._stopping.set()
+        for thread in tuple(self._threads):
+            thread.join(STOP_TIMEOUT_S)
+
+    def _start_job(self, new: NewJob, fill: Callable[[int], ScanReport]) -> int:
+        with self._scan_slot():
+            job = create_job(self._database, new)
+            thread = self._start_thread(partial(self._fill, job, fill))
+        thread.join(RESPONSE_WAIT_S)
+        return job
+
+    @contextmanager
+    def _scan_slot(self) -> Iterator[None]:
+        """Acquire a slot for a thread, which releases it at its end."""
+        if not self._scan_slots.acquire(blocking=False):
+            text = f"{MAX_SCANS} scans are running already. Wait until one of them has finished."
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
+        try:
+            check_open_jobs(self._database)
+            yield
+        except BaseException:
+            self._scan_slots.release()
+            raise
+
+    def _start_thread(self, work: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._threads.discard(thread)
+                self._scan_slots.release()
+
+        thread = threading.Thread(target=run, name="scan", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+        return thread
+
+    def _run_schedule(self, name: str, future: Future[ScheduleRun]) -> None:
+        try:
+            run = run_now(self._database, self._settings, name, self._raise_when_stopping(RunInterrupted))
+        except RunInterrupted:
+            text = "The server is stopping. The run is left to `tagger beat`."
+            future.set_exception(HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text))
+        except Exception as error:
+            if not isinstance(error, TaggerError):
+                log.exception("unexpected error in a run of a schedule")
+            future.set_exception(error)
+        else:
+            if run.job is not None:
+                self._send(run.job)
+            future.set_result(run)
+
+    def _fill(self, job: int, fill: Callable[[int], ScanReport]) -> None:
+        try:
+            fill(job)
+            self._send(job)
+        except (_ServerStopping, ScanInterrupted):
+            log.info("the scan of job %d was interrupted", job)
+        except TaggerError as error:
+            self._cancel(job, str(error))
+        except Exception:
+            log.exception("unexpected error in the scan of job %d", job)
+            self._cancel(job, "the scan failed; see the server's log")
+
+    def _send(self, job: int) -> None:
+        problem = self.send(job)
+        if problem:
+            log.warning("job %d is recorded and will be sent later: %s", job, problem)
+
+    def _cancel(self, job: int, note: str) -> None:
+        try:
+            with self._database.write() as connection:
+                cancel_job(connection, job, note)
+        except DatabaseError as error:  # the abandoned job is cancelled later
+            log.warning("job %d could not be cancelled: %s", job, type(error).__name__)
+
+    def _raise_when_stopping(self, error: type[Exception]) -> ProgressCallback:
+        """Return a callback for scans."""
+
+        def on_progress(_count: int) -> None:
+            if self._stopping.is_set():
+                raise error
+
+        return on_progress
+
+
+def job_starter(request: Request) -> JobStarter:
+    """Return the application's job starter."""
+    starter: JobStarter = request.app.state.job_starter
+    return starter
+
+
+Starter = Annotated[JobStarter, Depends(job_starter)]
+"""A parameter of a route that receives the job starter."""

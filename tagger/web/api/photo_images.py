@@ -1,0 +1,167 @@
+"""Images of photos: the photo's own file, a preview, thumbnails. Photos are named by number, never by path."""
+
+from hashlib import blake2b
+from typing import Annotated
+from urllib.parse import quote
+
+from anyio.to_thread import run_sync
+from fastapi import Query, Request
+from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from tagger.errors import PhotoFailed
+from tagger.images.formats import require_format
+from tagger.photos.formats import PhotoFormat
+from tagger.query.stored_photos import StoredPhoto, stored_photo
+from tagger.web.api.photos import PhotoNumber
+from tagger.web.api.routes import api_router
+from tagger.web.http.responses import DocumentResponse
+from tagger.web.media.photo_files import OpenFile, PhotoUnavailable, open_stored
+from tagger.web.media.placeholders import placeholder
+from tagger.web.media.thumbnails import PREVIEW_PX, ThumbnailSize
+from tagger.web.state import AppState, State
+
+router = api_router("photos")
+
+BROWSER_FORMATS = {
+    PhotoFormat.JPEG: "image/jpeg",
+    PhotoFormat.PNG: "image/png",
+    PhotoFormat.WEBP: "image/webp",
+    PhotoFormat.GIF: "image/gif",
+    PhotoFormat.BMP: "image/bmp",
+    PhotoFormat.AVIF: "image/avif",
+}
+HEAD_BYTES = 4096
+REVALIDATE = "private, no-cache"
+IMMUTABLE = "private, max-age=31536000, immutable"
+"""For addresses that contain the image digest."""
+
+
+@router.get("/photos/{photo_id}/image", response_class=Response)
+async def image(request: Request, state: State, photo_id: PhotoNumber) -> Response:
+    """Return the photo's own file if browsers display its format, else a JPEG with sides of at most 2048 pixels."""
+    photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
+    try:
+        etag, response = await run_sync(_file_response, request, photo)
+        return response or await _preview_response(request, state, photo, etag)
+    except PhotoUnavailable as error:
+        return _unavailable_response(request, error)
+
+
+@router.get("/photos/{photo_id}/thumbnail", response_class=Response)
+async def thumbnail(
+    request: Request,
+    state: State,
+    photo_id: PhotoNumber,
+    size: Annotated[
+        ThumbnailSize, Query(description="The side in pixels: 256 or 512.")
+    ] = ThumbnailSize.SMALL,
+    v: Annotated[
+        str | None, Query(max_length=100, description="The end of the digest, so that browsers can cache it.")
+    ] = None,
+) -> Response:
+    """Return the square middle of the photo as a JPEG."""
+    photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
+    jpeg = await run_sync(state.thumbnails.cached, photo, size)
+    if jpeg is None:
+        # Waiting for the limiter holds no thread; the client may have scrolled on meanwhile.
+        async with state.thumbnails.limiter:
+            if await request.is_disconnected():
+                return Response(status_code=499)
+            try:
+                jpeg = await run_sync(state.thumbnails.create, photo, size)
+            except PhotoUnavailable as error:
+                return _unavailable_response(request, error)
+    cache_control = IMMUTABLE if v and photo.digest and photo.digest.endswith(v) else REVALIDATE
+    etag = f'"{blake2b(jpeg, digest_size=12).hexdigest()}"'
+    not_modified = _not_modified(request, etag, cache_control)
+    return not_modified or Response(jpeg, media_type="image/jpeg", headers=_headers(etag, cache_control))
+
+
+class FileResponse(StreamingResponse):
+    """Streams an open file and closes it, even if the client disconnects before the first byte."""
+
+    def __init__(self, file: OpenFile, media_type: str, headers: dict[str, str]) -> None:
+        super().__init__(file.blocks(), media_type=media_type, headers=headers)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.file.close()
+
+
+def _file_response(request: Request, photo: StoredPhoto) -> tuple[str, Response | None]:
+    """Return the file's ETag, and a response with the file; None if browsers do not display its format."""
+    file = open_stored(photo)
+    etag = f'"{file.size_bytes:x}-{file.mtime_ns:x}"'
+    not_modified = _not_modified(request, etag, REVALIDATE)
+    try:
+        media_type = None if not_modified else _media_type(file)
+    except BaseException:
+        file.file.close()
+        raise
+    if not_modified or media_type is None:
+        file.file.close()
+        return etag, not_modified
+    headers = _headers(etag, REVALIDATE) | {
+        "Content-Disposition": _inline(photo.path.name),
+        "Content-Length": str(file.size_bytes),
+    }
+    return etag, FileResponse(file, media_type, headers)
+
+
+def _media_type(file: OpenFile) -> str | None:
+    """Return the media type by content; None if browsers do not display the format."""
+    head = file.file.read(HEAD_BYTES)
+    file.file.seek(0)
+    try:
+        return BROWSER_FORMATS.get(require_format(head))
+    except PhotoFailed as error:
+        raise PhotoUnavailable(422, error.failure.kind, error.failure.text) from error
+
+
+async def _preview_response(request: Request, state: AppState, photo: StoredPhoto, etag: str) -> Response:
+    jpeg = await run_sync(state.thumbnails.cached, photo, PREVIEW_PX)
+    if jpeg is None:
+        async with state.thumbnails.preview_limiter:
+            if await request.is_disconnected():
+                return Response(status_code=499)
+            jpeg = await run_sync(state.thumbnails.preview, photo)
+    headers = _headers(etag, REVALIDATE) | {"Content-Disposition": _inline(f"{photo.path.stem}.jpg")}
+    return Response(jpeg, media_type="image/jpeg", headers=headers)
+
+
+def _inline(name: str) -> str:
+    """Return a Content-Disposition for display, with the photo's own name for saving."""
+    ascii_name = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
+    utf8_name = quote(name.encode(errors="surrogateescape"), safe="")
+    return f"inline; filename=\"{ascii_name}\"; filename*=UTF-8''{utf8_name}"
+
+
+def _headers(etag: str, cache_control: str) -> dict[str, str]:
+    return {"ETag": etag, "Cache-Control": cache_control, "X-Content-Type-Options": "nosniff"}
+
+
+def _not_modified(request: Request, etag: str, cache_control: str) -> Response | None:
+    cached = request.headers.get("if-none-match", "")
+    if etag not in (part.strip().removeprefix("W/") for part in cached.split(",")):
+        return None
+    return Response(status_code=304, headers={"ETag": etag, "Cache-Control": cache_control})
+
+
+def _unavailable_response(request: Request, error: PhotoUnavailable) -> Response:
+    """Return kind and text; inside a page a placeholder with status 200, since browsers log every other status."""
+    headers = {"Cache-Control": "private, max-age=30", "Vary": "Accept, Sec-Fetch-Dest"}
+    if _is_inside_page(request):
+        return Response(placeholder(error.kind), 200, headers, "image/png")
+    return DocumentResponse({"error": error.text, "kind": error.kind}, error.status, headers)
+
+
+def _is_inside_page(request: Request) -> bool:
+    # Over plain HTTP, except on loopback, browsers send no Sec-Fetch-Dest, only Accept.
+    destination = request.headers.get("sec-fetch-dest")
+    return destination == "image" or (
+        destination is None and request.headers.get("accept", "").startswith("image/")
+    )

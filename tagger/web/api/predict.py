@@ -1,0 +1,175 @@
+"""Prediction of an uploaded photo, as `tagger predict`. Nothing is stored.
+
+Photos go through the same pipeline as jobs, so those that arrive together share forward passes.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import Query, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from tagger.catalog.registered_models import RegisteredModel
+from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
+from tagger.inference.predictions import Prediction
+from tagger.photos import PhotoBytes
+from tagger.photos.source import FolderSource
+from tagger.pipeline import requests as pipeline_requests
+from tagger.pipeline.requests import OpenPhoto, RequestResult, open_bytes
+from tagger.pipeline.results import Classified, Failed
+from tagger.processing.model_cache import LoadedModel
+from tagger.query.documents import failed_prediction_document, prediction_document
+from tagger.web.api import schemas
+from tagger.web.api.routes import Problem, api_router
+from tagger.web.http.responses import DocumentResponse
+from tagger.web.http.uploads import read_upload
+from tagger.web.state import AppState, State
+
+router = api_router("prediction")
+
+TopK = Annotated[int | None, Query(ge=1, le=100, description="Best landmarks. Default: TAGGER_TOP_K.")]
+Threshold = Annotated[
+    float | None,
+    Query(
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="The least score of an accepted landmark. Default: TAGGER_THRESHOLD, or the model's own.",
+    ),
+]
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary"}},
+    "required": ["file"],
+}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": _FORM},
+            "image/*": _BINARY,
+            "application/octet-stream": _BINARY,
+        },
+    }
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    413: {"model": Problem, "description": "The photo is larger than TAGGER_WEB_UPLOAD_BYTES."},
+    422: {
+        "model": schemas.FailedPrediction | Problem,
+        "description": "The photo cannot be decoded; kind and text say why.",
+    },
+    507: {"model": Problem, "description": "The disk of the server's temporary folder is full."},
+    503: {"model": Problem, "description": "No model is available; the text says what to do."},
+}
+_UPLOAD_SOURCE, _UPLOAD_PATH = FolderSource(Path("-")), "-"
+_submit_limiter = CapacityLimiter(2)
+"""Threads that wait for the model to load or the pipeline to accept a photo: few, so that pages have the others."""
+
+
+@router.post("/predict", response_model=schemas.Prediction, openapi_extra=_BODY, responses=_RESPONSES)
+async def predict(
+    request: Request, state: State, top_k: TopK = None, threshold: Threshold = None
+) -> Response:
+    """Classify a photo, sent as the file of a form or as the body. Nothing is stored; simultaneous photos share forward passes."""
+    async with read_upload(request, state.upload_memory, state.settings.web_upload_bytes) as photo:
+        try:
+            classification = await classify(state, photo.data, top_k, threshold)
+        except PhotoFailed as error:
+            document = failed_prediction_document(photo.name, error.failure) | {"error": error.failure.text}
+            return DocumentResponse(document, HTTPStatus.UNPROCESSABLE_ENTITY)
+    document = prediction_document(photo.name, classification.predictions, classification.model)
+    return DocumentResponse(document | {"milliseconds": classification.duration_ms})
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A model's predictions for a photo. `duration_ms` does not include loading the model."""
+
+    predictions: tuple[Prediction, ...]
+    threshold: float
+    model: RegisteredModel
+    duration_ms: float
+
+
+async def classify(
+    state: AppState, data: bytes, top_k: int | None = None, threshold: float | None = None
+) -> Classification:
+    """Classify a photo in memory, by default with the top-k and threshold of the settings.
+
+    Raises:
+        PhotoFailed: the photo cannot be decoded.
+        ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected, ReadsTimedOut: the failure is not the photo's.
+    """
+    model, loaded = await to_thread.run_sync(_load_model, state, limiter=_submit_limiter)
+    start_s = time.perf_counter()
+    sink = _UploadSink(top_k or state.settings.top_k, _threshold(state, model, threshold))
+    request = pipeline_requests.Request(
+        _UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=lambda _source, _path: _open(data, loaded)
+    )
+    if not await to_thread.run_sync(
+        loaded.pipeline.submit, request, state.stopping.is_set, limiter=_submit_limiter
+    ):
+        text = "The server is stopping. Try again when it is back."
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text)
+    try:
+        result = await asyncio.wrap_future(sink.result)
+    except Exception as error:
+        raise ModelFailed(name=model.name, reason=_last_line(error)) from error
+    if isinstance(result, Failed):
+        raise PhotoFailed(result.failure.kind, result.failure.text)
+    duration_ms = round((time.perf_counter() - start_s) * 1000, 1)
+    return Classification(result.predictions, sink.threshold, model, duration_ms)
+
+
+class _UploadSink:
+    """The pipeline's result sink for one photo."""
+
+    def __init__(self, top_k: int, threshold: float) -> None:
+        self.top_k = top_k
+        self.threshold = threshold
+        self.result: Future[Classified | Failed] = Future()
+        self.result.set_running_or_notify_cancel()  # the pipeline delivers even if the client has disconnected
+
+    def is_classified(self, digest: str) -> bool:  # noqa: ARG002 - uploads are always classified
+        return False
+
+    def deliver(self, results: Sequence[RequestResult]) -> None:
+        for _request, result in results:
+            if isinstance(result, Classified | Failed):
+                self.result.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        self.result.set_exception(error)
+
+
+def _load_model(state: AppState) -> tuple[RegisteredModel, LoadedModel]:
+    try:
+        model = state.model()
+    except ModelNotFound as error:  # the server's settings name the model, not the request
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
+    return model, state.models.get(model.id)
+
+
+def _threshold(state: AppState, model: RegisteredModel, threshold: float | None) -> float:
+    choices = (threshold, state.settings.threshold, model.manifest.threshold)
+    return next(choice for choice in choices if choice is not None)
+
+
+def _open(data: bytes, loaded: LoadedModel) -> OpenPhoto:
+    if not data:
+        raise PhotoFailed(FailureKind.EMPTY, "The file is empty (0 bytes). Copy it again from its source.")
+    return open_bytes(PhotoBytes(data, len(data), 0), loaded.model.manifest.input.resize, loaded.limits)
+
+
+def _last_line(error: Exception) -> str:
+    """Return the message without the stack of TorchScript, which precedes it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -1,0 +1,85 @@
+"""Routes of the API: functions return documents, and unknown options are errors.
+
+`response_model` describes a route's documents in OpenAPI without converting them: file names may hold bytes that a
+conversion would refuse.
+"""
+
+import inspect
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import wraps
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.datastructures import DefaultPlaceholder
+from fastapi.dependencies.models import Dependant
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from tagger.web.http.responses import DocumentResponse
+
+
+@dataclass
+class Problem:
+    """What went wrong, and what to do."""
+
+    error: str
+
+
+_ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Problem, "description": "The request is invalid or conflicts with the current state."},
+    "5XX": {"model": Problem, "description": "The server cannot answer the request now."},
+}
+
+
+class DocumentRoute(APIRoute):
+    """Responds with the document that its function returns, serialised in the function's thread."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        status = options.get("status_code") or HTTPStatus.OK
+        model = options.pop("response_model", None)
+        if model is not None and not isinstance(model, DefaultPlaceholder):
+            options["responses"] = {**(options.get("responses") or {}), int(status): {"model": model}}
+        super().__init__(path, _with_response(endpoint, status), response_model=None, **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+        options = _query_options(self.dependant)
+
+        async def handle(request: Request) -> Response:
+            unknown = next((name for name in request.query_params if name not in options), None)
+            if unknown is not None:
+                valid = f" Valid options: {', '.join(sorted(options))}." if options else ""
+                text = f"Unknown option {unknown[:100]!r}.{valid}"
+                raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+            return await handler(request)
+
+        return handle
+
+
+def api_router(tag: str, prefix: str = "") -> APIRouter:
+    """Return a router of the API; `tag` groups its routes in OpenAPI."""
+    return APIRouter(
+        prefix=f"/api{prefix}", tags=[tag], route_class=DocumentRoute, responses=dict(_ERROR_RESPONSES)
+    )
+
+
+def _query_options(dependant: Dependant) -> set[str]:
+    """Return the names of the query options of a route and its dependencies."""
+    names = {option.alias for option in dependant.query_params}
+    return names.union(*(_query_options(dependency) for dependency in dependant.dependencies))
+
+
+def _with_response(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(endpoint):
+        return endpoint
+
+    @wraps(endpoint)
+    def respond(*args: Any, **values: Any) -> Any:
+        document = endpoint(*args, **values)
+        is_final = document is None or isinstance(document, Response)
+        return document if is_final else DocumentResponse(document, status)
+
+    return respond

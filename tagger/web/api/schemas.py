@@ -1,0 +1,258 @@
+"""The API's documents, for OpenAPI and generated clients only; nothing is created or validated by them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from tagger.ledger.progress import JobProgress
+from tagger.ledger.workers import WorkerStatus
+from tagger.query.details import Failure, LastJob, MetadataWrite, Verdict
+from tagger.query.tagged_photos import Tag
+
+
+@dataclass
+class Photo:
+    """A photo and its tags. `outcome` respects verdicts, and is null before classification."""
+
+    id: int
+    path: str
+    outcome: str | None
+    digest: str | None
+    width: int | None
+    height: int | None
+    taken_at: datetime | None
+    tags: list[Tag]
+
+
+@dataclass
+class PhotoPage:
+    """A page of photos; `next` is null on the last page."""
+
+    photos: list[Photo]
+    next: str | None
+
+
+@dataclass
+class PhotoDetails(Photo):
+    """Everything about a photo; `tags` is the whole top-k."""
+
+    size_bytes: int
+    gone_since: datetime | None
+    latitude: float | None
+    longitude: float | None
+    model: str | None
+    top_k: int | None
+    threshold: float | None
+    classified_at: datetime | None
+    job: LastJob | None
+    failure: Failure | None
+    metadata: list[MetadataWrite]
+    verdicts: list[Verdict]
+    copies: list[str]
+
+
+@dataclass
+class PredictedTag:
+    """A landmark and its score."""
+
+    landmark: str
+    name: str
+    label: str
+    score: float
+    rank: int
+    accepted: bool
+    country: str | None
+    latitude: float | None
+    longitude: float | None
+    model: str
+
+
+@dataclass
+class Prediction:
+    """The top-k of an uploaded photo."""
+
+    path: str
+    outcome: Literal["tagged", "unknown"]
+    tags: list[PredictedTag]
+    milliseconds: float
+
+
+@dataclass
+class FailedPrediction:
+    """Why an uploaded photo was not classified."""
+
+    path: str
+    outcome: Literal["failed"]
+    kind: str
+    text: str
+    error: str
+
+
+@dataclass
+class Model:
+    """A registered model."""
+
+    name: str
+    digest: str
+    file: str
+    in_use: bool
+    shipped: bool
+    labels: int
+    threshold: float
+    created_at: datetime
+    metrics: dict[str, Any]
+
+
+@dataclass
+class VerdictResult:
+    """A landmark's verdict on a photo after the request, and `before` it."""
+
+    path: str
+    digest: str
+    landmark: str
+    name: str
+    verdict: str | None
+    before: str | None
+    changed: bool
+    photos: int
+    dry_run: bool
+
+
+@dataclass
+class ListedVerdict:
+    """A verdict on an image; `path` is one of its photos, null if there is none now."""
+
+    path: str | None
+    landmark: str
+    name: str
+    verdict: str
+    by: str | None
+    at: datetime
+    digest: str
+
+
+@dataclass
+class VerdictPage:
+    """A page of verdicts; `next` is null on the last page."""
+
+    verdicts: list[ListedVerdict]
+    next: str | None
+
+
+@dataclass
+class ChangedVerdict:
+    """A photo whose verdict changed, and the verdict before."""
+
+    photo: int
+    before: str | None
+
+
+@dataclass
+class QueryVerdictResult:
+    """A verdict on all photos of a query; `replaced` is how many had the other verdict."""
+
+    verdict: str
+    photos: int
+    tags: int
+    replaced: int
+    dry_run: bool
+
+
+@dataclass
+class PhotosVerdictResult(QueryVerdictResult):
+    """A verdict on a list of photos; those in `left_out` are not classified."""
+
+    changed: list[ChangedVerdict]
+    left_out: list[int]
+
+
+@dataclass
+class WithdrawnVerdicts:
+    """How many verdicts were withdrawn."""
+
+    verdict: str
+    taken_back: int
+    dry_run: bool
+
+
+@dataclass
+class Status:
+    """Jobs, workers and queues. A queue's depth is null if Redis does not respond; `problem` says why."""
+
+    jobs: list[JobProgress]
+    workers: list[WorkerStatus]
+    queues: dict[str, int | None]
+    older: int
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Job(JobProgress):
+    """A job that was started or resumed; `problem` says why it has to wait."""
+
+    problem: str | None
+
+
+@dataclass
+class NothingToRetry:
+    """No photo of the job fails now."""
+
+    job: None
+    total: Literal[0]
+    kinds: dict[str, int]
+    dry_run: Literal[False]
+
+
+@dataclass
+class CountedBackfill:
+    """How many photos a backfill would include."""
+
+    job: None
+    total: int
+    what: str
+    dry_run: Literal[True]
+
+
+@dataclass
+class FailedPhoto:
+    """A photo that fails, and why. `photo` is its number."""
+
+    photo: int
+    path: str
+    kind: str
+    text: str | None
+    attempts: int | None
+    job: int
+
+
+@dataclass
+class FailurePage:
+    """A page of failures; `next` is null on the last page."""
+
+    failures: list[FailedPhoto]
+    next: int | None
+
+
+@dataclass
+class Schedule:
+    """A scheduled backfill; `options` are the options that were set."""
+
+    name: str
+    cron: str
+    zone: str
+    what: str
+    options: dict[str, Any]
+    priority: str
+    paused: bool
+    next_due: datetime
+
+
+@dataclass
+class Run:
+    """A run of a schedule; `job` is null if none was started, and `note` says why."""
+
+    due_at: datetime
+    started_at: datetime
+    job: int | None
+    state: str | None
+    note: str | None

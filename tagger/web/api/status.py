@@ -1,0 +1,59 @@
+"""Jobs, workers and queues, as `tagger status`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tagger.database.connection import Database
+from tagger.enqueue.documents import job_document, worker_document
+from tagger.errors import JobNotFound
+from tagger.ledger.progress import JobProgress, list_jobs, list_recent_jobs
+from tagger.ledger.workers import WorkerStatus, list_workers
+from tagger.settings import Settings
+
+JOBS_SHOWN = 20
+"""Recent jobs on a page, beside the open ones."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Open and recent jobs, newest first. `problem` says why queue depths are missing."""
+
+    jobs: Sequence[JobProgress]
+    older: int
+    workers: Sequence[WorkerStatus]
+    queues: Mapping[str, int | None]
+    problem: str | None
+
+    @property
+    def has_redis(self) -> bool:
+        return all(depth is not None for depth in self.queues.values())
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON of `tagger status`, with the number of older jobs."""
+        return {
+            "jobs": [job_document(job) for job in self.jobs],
+            "workers": [worker_document(worker) for worker in self.workers],
+            "queues": dict(self.queues),
+            "older": self.older,
+            "problem": self.problem,
+        }
+
+
+def read_status(settings: Settings, database: Database, limit: int) -> Status:
+    """Return the current status, with the `limit` newest jobs."""
+    from worker.broker import find_broker, queue_depths
+
+    jobs, older = list_recent_jobs(database, limit)
+    queues, problem = queue_depths(find_broker(settings, start=False))
+    return Status(jobs, older, list_workers(database), queues, problem)
+
+
+def one_job(database: Database, job: int) -> JobProgress:
+    """Raises:
+    JobNotFound: no job has that number.
+    """
+    jobs = list_jobs(database, job)
+    if not jobs:
+        raise JobNotFound(job=job)
+    return jobs[0]

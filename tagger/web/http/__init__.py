@@ -1,0 +1,1 @@
+"""HTTP: access, authentication, limits, query parameters, responses and templates."""

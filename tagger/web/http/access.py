@@ -1,0 +1,39 @@
+"""Who has access to a server, decided by the address that it listens at and its token."""
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+
+@dataclass(frozen=True)
+class AccessPolicy:
+    """A server's address and token. Without a token, only this machine has access.
+
+    Raises:
+        ValueError: other machines reach the address, and there is no token.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    token: str | None = field(default=None, repr=False)
+    upload_bytes: int = 64 * 2**20
+
+    def __post_init__(self) -> None:
+        if self.token is None and not is_loopback(self.host):
+            raise ValueError(f"other machines reach {self.host}, so a token is required")
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The Host headers accepted without a token. Any other name is a DNS rebinding attack or a mistake."""
+        names = {"127.0.0.1", "localhost", "[::1]", f"[{self.host}]" if ":" in self.host else self.host}
+        with_port = {f"{name}:{self.port}" for name in names}
+        return frozenset(with_port | names if self.port == 80 else with_port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,169 @@
+"""Responses to errors: `{"error": text}` for programs, a page for people. Internals go to the log only."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tagger import errors
+from tagger.database.errors import DatabaseError
+from tagger.errors import TaggerError
+from tagger.web.http.responses import DocumentResponse
+from tagger.web.http.templates import render
+
+log = logging.getLogger(__name__)
+
+STATUS_OF_ERROR: Mapping[type[TaggerError], HTTPStatus] = {
+    **dict.fromkeys(
+        (
+            errors.CountryNotFound,
+            errors.PathNotFound,
+            errors.JobNotFound,
+            errors.LandmarkNotFound,
+            errors.ModelNotFound,
+            errors.PhotoNotFound,
+            errors.PhotoIdNotFound,
+            errors.ScheduleNotFound,
+        ),
+        HTTPStatus.NOT_FOUND,
+    ),
+    **dict.fromkeys(
+        (
+            errors.FileExists,
+            errors.JobNotPausable,
+            errors.JobNotRetriable,
+            errors.JobFinished,
+            errors.LandmarkAmbiguous,
+            errors.PhotoNotClassified,
+            errors.RootUnavailable,
+            errors.ScanInterrupted,
+            errors.ScheduleExists,
+        ),
+        HTTPStatus.CONFLICT,
+    ),
+    **dict.fromkeys(
+        (
+            errors.DatabaseConnectionLost,
+            errors.DatabaseUnavailable,
+            errors.ModelChanged,
+            errors.ModelFailed,
+            errors.ModelFileNotFound,
+            errors.ModelRefused,
+            errors.ModelNotSelected,
+            errors.ReadsTimedOut,
+            errors.RedisUnavailable,
+            errors.SchemaNewer,
+            errors.SchemaOutdated,
+        ),
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
+}
+"""The status of an error; all others are 400."""
+
+UNEXPECTED = "An error in this program; its log has the details. Please report it."
+TITLES = {
+    HTTPStatus.NOT_FOUND: "Not found",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Not available right now",
+}
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Give every error a response that says what to do."""
+    app.add_exception_handler(TaggerError, _tagger_error)
+    app.add_exception_handler(DatabaseError, _database_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_middleware(UnexpectedErrors)
+
+
+def error_response(
+    scope: Scope, status: int, text: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return JSON for an address of the API, a page for any other."""
+    if scope["path"] == "/api" or scope["path"].startswith("/api/"):
+        return DocumentResponse({"error": text}, status, headers)
+    code = HTTPStatus(status)
+    title = TITLES.get(code, "Request failed")
+    page = render(Request(scope), "error.html", code, status=int(status), title=title, text=text)
+    page.headers.update(headers or {})
+    return page
+
+
+class UnexpectedErrors:
+    """Middleware around the application: logs any other exception and responds without details."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal is_started
+            is_started = is_started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except ClientDisconnect:
+            return
+        except Exception:
+            log.exception("unexpected error in %s %s", scope["method"], _route_path(scope))
+            if is_started:
+                raise  # the response is half sent: only a closed connection shows that it is broken
+            await error_response(scope, HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED)(scope, receive, send)
+
+
+def _route_path(scope: Scope) -> str:
+    """Return the route's pattern; addresses may hold private data and are not logged."""
+    route = scope.get("route")
+    return getattr(route, "path", "an address")
+
+
+async def _tagger_error(request: Request, error: Exception) -> Response:
+    status = next(
+        (status for kind, status in STATUS_OF_ERROR.items() if isinstance(error, kind)),
+        HTTPStatus.BAD_REQUEST,
+    )
+    return error_response(request.scope, status, str(error))
+
+
+async def _database_error(request: Request, error: Exception) -> Response:
+    log.error("database error in %s", _route_path(request.scope), exc_info=error)
+    reason = type(getattr(error, "orig", None) or error).__name__  # the message may hold values and addresses
+    return await _tagger_error(request, errors.DatabaseConnectionLost(reason=reason))
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
+    return error_response(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, _validation_text(error))
+
+
+def _validation_text(error: RequestValidationError) -> str:
+    """`top_k: should be less than or equal to 100`, for each invalid field."""
+    lines = []
+    for problem in error.errors()[:10]:
+        field = ".".join(str(part) for part in problem["loc"][1:]) or "the request"
+        lines.append(f"{field[:100]}: {problem['msg'].removeprefix('Input ')}")
+    return "; ".join(lines) + "."
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
+    texts = {
+        HTTPStatus.NOT_FOUND: "There is no such page. Check the address.",
+        HTTPStatus.METHOD_NOT_ALLOWED: "This address does not accept the method. See /api/openapi.json.",
+    }
+    status = HTTPStatus(error.status_code)
+    text = texts.get(status, error.detail) if error.detail == status.phrase else error.detail
+    return error_response(request.scope, status, text, error.headers)

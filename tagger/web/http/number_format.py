@@ -1,0 +1,31 @@
+"""Numbers as pages show them; templates use these functions as filters."""
+
+_THIN = "\u202f"  # narrow no-break space
+_UNITS = ((2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
+
+
+def percent(part: float) -> str:
+    """`83 %`. Only 0 and 1 are written as 0 % and 100 %."""
+    if 0 < part < 0.01:
+        return f"<{_THIN}1{_THIN}%"
+    if 0.99 < part < 1:
+        return f">{_THIN}99{_THIN}%"
+    return f"{part:.0%}".replace("%", f"{_THIN}%")
+
+
+def share(part: float) -> str:
+    """`83.2%`, as a length in SVG."""
+    return f"{100 * min(1.0, max(0.0, part)):.4g}%"
+
+
+def duration(duration_ms: int) -> str:
+    """`84 ms`, `4.9 s`."""
+    return f"{duration_ms}{_THIN}ms" if duration_ms < 1000 else f"{duration_ms / 1000:.1f}{_THIN}s"
+
+
+def size(size_bytes: int) -> str:
+    """`64 MB`, rounded down, so that a limit is not overstated."""
+    for unit_bytes, unit in _UNITS:
+        if size_bytes >= unit_bytes:
+            return f"{size_bytes // unit_bytes}{_THIN}{unit}"
+    return f"{size_bytes}{_THIN}{'byte' if size_bytes == 1 else 'bytes'}"

@@ -1,0 +1,143 @@
+"""Query options in an address, for the API and the pages. The names are those of `tagger query`; empty fields are ignored."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlencode
+
+from fastapi import Query
+from pydantic import BeforeValidator, Field
+
+from tagger.errors import ModelNotFound, QueryInvalid
+from tagger.query import PhotoQuery, parse_query
+
+_MAX_LENGTH = 4096
+
+
+def _empty_to_none(value: object) -> object:
+    return (value.strip() or None) if isinstance(value, str) else value
+
+
+def _empty_to_false(value: object) -> object:
+    return False if value in {"", None} else value
+
+
+# The constraints are on the inner type: an empty field becomes None, which has no length.
+_Text = Annotated[Annotated[str, Field(max_length=_MAX_LENGTH)] | None, BeforeValidator(_empty_to_none)]
+_Distance = Annotated[
+    Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_empty_to_none)
+]
+_Score = Annotated[Annotated[float, Field(ge=0, le=1)] | None, BeforeValidator(_empty_to_none)]
+_Flag = Annotated[bool, BeforeValidator(_empty_to_false)]
+
+
+@dataclass(frozen=True)
+class QueryParams:
+    """`options` as they are in the address, and the `query` that they stand for."""
+
+    options: Mapping[str, str]
+    query: PhotoQuery
+
+    @classmethod
+    def of(cls, **options: str | float | bool | None) -> Self:
+        """Raises:
+        QueryInvalid: an option is invalid, or two contradict each other.
+        """
+        values: dict[str, Any] = {
+            name: value for name, value in options.items() if value is not None and value is not False
+        }
+        query = parse_query(**{**values, "under": _parse_folder(values.get("under"))})
+        return cls({name: _address_text(value) for name, value in values.items()}, query)
+
+    @contextmanager
+    def model_checked(self) -> Iterator[None]:
+        """Raise QueryInvalid, not ModelNotFound, if the query names a model that is not registered."""
+        try:
+            yield
+        except ModelNotFound as error:
+            reason = f"there is no model {self.query.model!r}; registered models: {error.values['names']}"
+            raise QueryInvalid(reason=reason) from error
+
+    def address(self, path: str, **more: object) -> str:
+        """Return the address of the query at `path`, with `more` options; those that are None are removed."""
+        merged = {**self.options, **more}
+        options = {name: value for name, value in merged.items() if value is not None}
+        return f"{path}?{urlencode(options, errors='surrogateescape')}" if options else path
+
+
+_Landmark = Annotated[_Text, Query(description="A landmark by slug or name, in any case.")]
+_Country = Annotated[_Text, Query(description="Landmarks of this country, in any case.")]
+_Near = Annotated[_Text, Query(description="Landmarks near this position: LAT,LON in degrees.")]
+_Radius = Annotated[_Distance, Query(description="The distance from `near`. Default: 10.")]
+_Under = Annotated[_Text, Query(description="Photos in this folder, by its whole path.")]
+_After = Annotated[_Text, Query(description="Taken at this time or later, by the camera's clock.")]
+_Before = Annotated[_Text, Query(description="Taken before this time.")]
+
+
+def query_params(
+    landmark: _Landmark = None,
+    country: _Country = None,
+    near: _Near = None,
+    radius_km: _Radius = None,
+    min_score: Annotated[_Score, Query(description="Tags with at least this score, or confirmed.")] = None,
+    under: _Under = None,
+    taken_after: _After = None,
+    taken_before: _Before = None,
+    model: Annotated[_Text, Query(description="Photos last classified by this registered model.")] = None,
+    unknown: Annotated[_Flag, Query(description="Classified photos without an accepted landmark.")] = False,
+    untagged: Annotated[_Flag, Query(description="Photos that no model has classified yet.")] = False,
+    any_rank: Annotated[_Flag, Query(description="Every classified photo, with its whole top-k.")] = False,
+) -> QueryParams:
+    """Parse the query of a request; a FastAPI dependency."""
+    return QueryParams.of(
+        landmark=landmark,
+        country=country,
+        near=near,
+        radius_km=radius_km,
+        min_score=min_score,
+        under=under,
+        taken_after=taken_after,
+        taken_before=taken_before,
+        model=model,
+        unknown=unknown,
+        untagged=untagged,
+        any_rank=any_rank,
+    )
+
+
+def verdict_query_params(
+    landmark: _Landmark = None,
+    country: _Country = None,
+    near: _Near = None,
+    radius_km: _Radius = None,
+    under: _Under = None,
+    taken_after: _After = None,
+    taken_before: _Before = None,
+) -> QueryParams:
+    """Parse a query of verdicts, which has no options about predictions; a FastAPI dependency."""
+    return QueryParams.of(
+        landmark=landmark,
+        country=country,
+        near=near,
+        radius_km=radius_km,
+        under=under,
+        taken_after=taken_after,
+        taken_before=taken_before,
+    )
+
+
+def _parse_folder(folder: str | None) -> tuple[Path, ...]:
+    if folder is None:
+        return ()
+    if "\0" in folder or not Path(folder).is_absolute():
+        reason = f"under={folder!r} is not a folder; give its whole path, such as /photos/2024"
+        raise QueryInvalid(reason=reason)
+    return (Path(folder),)
+
+
+def _address_text(value: str | float | bool) -> str:
+    if value is True:
+        return "1"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,41 @@
+"""Responses: JSON as the command line writes it, and streams of any length."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from fastapi.responses import StreamingResponse
+from starlette.responses import JSONResponse
+
+from tagger.query.documents import json_default
+
+NDJSON = "application/x-ndjson"
+CSV = "text/csv; charset=utf-8"
+GEOJSON = "application/geo+json"
+MIN_BLOCK_BYTES = 2**16
+"""Small parts are joined, since each send costs more than most parts."""
+
+
+class DocumentResponse(JSONResponse):
+    """JSON in ASCII, so that file names that are not UTF-8 survive, with a newline at the end for terminals."""
+
+    def render(self, content: object) -> bytes:
+        return json.dumps(content, default=json_default).encode() + b"\n"
+
+
+def stream_download(parts: Iterable[bytes], media_type: str, file_name: str) -> StreamingResponse:
+    """Stream `parts` as they are produced; a browser saves them as `file_name`."""
+    headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
+    return StreamingResponse(_blocks(parts), media_type=media_type, headers=headers)
+
+
+def _blocks(parts: Iterable[bytes]) -> Iterator[bytes]:
+    block: list[bytes] = []
+    size_bytes = 0
+    for part in parts:
+        block.append(part)
+        size_bytes += len(part)
+        if size_bytes >= MIN_BLOCK_BYTES:
+            yield b"".join(block)
+            block, size_bytes = [], 0
+    if block:
+        yield b"".join(block)

@@ -1,0 +1,58 @@
+"""Pages from Jinja templates. Every value is escaped."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from tagger.web.http.number_format import duration, percent, share, size
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+STATIC = Path(__file__).parents[1] / "static"
+
+
+def render(request: Request, name: str, status_code: int = 200, **values: object) -> HTMLResponse:
+    """Render the template `name` with `values` and the `request`."""
+    page = environment().get_template(name).render(request=request, **values)
+    # Bytes of a file name that are not UTF-8 appear as question marks.
+    return HTMLResponse(page.encode(errors="replace"), status_code)
+
+
+def asset(name: str) -> str:
+    """Return the address of a static file, with its digest, so that browsers can cache it for ever."""
+    return f"/static/{name}?v={_digest(name)}"
+
+
+def with_code(text: str) -> Markup:
+    """Turn the text between backticks into code elements."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in enumerate(parts)
+    )
+
+
+@cache
+def environment() -> Environment:
+    """Return the environment of all templates. An undefined value is an error."""
+    templates = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.globals["asset"] = asset
+    templates.filters["with_code"] = with_code
+    templates.filters |= {"duration": duration, "percent": percent, "share": share, "size": size}
+    return templates
+
+
+@cache
+def _digest(name: str) -> str:
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Photo files, thumbnails and placeholders for display."""

@@ -1,0 +1,196 @@
+"""Thumbnails and previews: decoded at reduced scale, cached on disk, shared by all copies of an image.
+
+Photos are decoded in a few child processes: a file that crashes its decoder or exhausts its memory costs one thumbnail,
+and a page of thumbnails does not occupy all cores.
+"""
+
+import io
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from enum import IntEnum
+from pathlib import Path
+
+import anyio
+from PIL import Image
+
+from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
+from tagger.images import DecodedImage, Resize
+from tagger.photos.source import FolderSource
+from tagger.pipeline.requests import Limits
+from tagger.pipeline.sandbox import SandboxReader
+from tagger.query.stored_photos import StoredPhoto
+from tagger.settings import Settings
+from tagger.web.media.disk_cache import DiskCache
+from tagger.web.media.photo_files import PhotoUnavailable, open_stored
+
+DECODERS = 2
+PREVIEW_PX = 2048
+MAX_FAILURES = 10_000
+_QUALITY = {256: 80, 512: 78, PREVIEW_PX: 85}
+
+
+class ThumbnailSize(IntEnum):
+    """The side in pixels; a thumbnail is the square middle of the photo."""
+
+    SMALL = 256
+    LARGE = 512
+
+
+class Thumbnails:
+    """Creates and caches JPEGs, upright and in sRGB. Callers hold `limiter` or `preview_limiter` while they create one."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        limits = Limits(
+            readers=1,
+            max_bytes=settings.max_bytes,
+            max_pixels=settings.max_pixels,
+            timeout_s=settings.read_timeout_s,
+        )
+        self.limiter = anyio.CapacityLimiter(DECODERS)
+        self.preview_limiter = anyio.CapacityLimiter(1)
+        self._cache = DiskCache(folder, settings.web_cache_bytes)
+        large = int(ThumbnailSize.LARGE)
+        self._squares = _Decoders(Resize(large, large), limits, DECODERS)
+        self._previews = _Decoders(Resize(PREVIEW_PX, PREVIEW_PX, "stretch"), limits, 1)
+        self._failures = _FailureCache()
+
+    def cached(self, photo: StoredPhoto, size: int) -> bytes | None:
+        """Return the cached thumbnail or preview of that side in pixels. The photo's file is not accessed."""
+        return None if photo.digest is None else self._cache.get(_name(photo.digest, size))
+
+    def create(self, photo: StoredPhoto, size: ThumbnailSize) -> bytes:
+        """Return the thumbnail, created if necessary; both sizes are, since decoding is the larger part.
+
+        Raises:
+            PhotoUnavailable: the photo's file is not available or cannot be decoded.
+        """
+        return self._create(photo, int(size), self._squares, _thumbnails)
+
+    def preview(self, photo: StoredPhoto) -> bytes:
+        """Return the whole photo with sides of at most 2048 pixels, for formats that browsers do not display.
+
+        Raises:
+            PhotoUnavailable: as in `create`.
+        """
+        return self._create(photo, PREVIEW_PX, self._previews, _preview)
+
+    def close(self) -> None:
+        """Stop the child processes."""
+        self._squares.close()
+        self._previews.close()
+
+    def _create(
+        self,
+        photo: StoredPhoto,
+        size: int,
+        decoders: "_Decoders",
+        encode: Callable[[DecodedImage], Mapping[int, bytes]],
+    ) -> bytes:
+        if photo.digest and (jpeg := self._cache.get(_name(photo.digest, size))):
+            return jpeg
+        file = _file_identity(photo)
+        if jpeg := self._cache.get(_name(file, size)):
+            return jpeg
+        self._failures.check(file)
+        try:
+            digest, image = decoders.decode(photo.path)
+        except PhotoFailed as failed:
+            if failed.failure.kind is not FailureKind.TIMED_OUT:
+                self._failures.add(file, failed.failure)
+            raise _unavailable(failed.failure) from failed
+        # A file that changed since it was classified must not represent the copies of its former content.
+        identity = digest if digest == photo.digest else file
+        jpegs = encode(image)
+        for side_px, jpeg in jpegs.items():
+            self._cache.put(_name(identity, side_px), jpeg)
+        return jpegs[size]
+
+
+def _thumbnails(image: DecodedImage) -> Mapping[int, bytes]:
+    large = Image.fromarray(image.pixels)
+    return {
+        int(ThumbnailSize.LARGE): _jpeg(large, ThumbnailSize.LARGE),
+        int(ThumbnailSize.SMALL): _jpeg(large.reduce(2), ThumbnailSize.SMALL),
+    }
+
+
+def _preview(image: DecodedImage) -> Mapping[int, bytes]:
+    scale = min(1.0, PREVIEW_PX / max(image.width, image.height))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return {PREVIEW_PX: _jpeg(Image.fromarray(image.pixels).resize(size), PREVIEW_PX)}
+
+
+def _jpeg(image: Image.Image, side_px: int) -> bytes:
+    jpeg = io.BytesIO()
+    image.save(jpeg, "JPEG", quality=_QUALITY[side_px])
+    return jpeg.getvalue()
+
+
+def _name(identity: str, side_px: int) -> str:
+    return f"1 {identity} {int(side_px)}"  # the first number is the version of the encoding
+
+
+def _file_identity(photo: StoredPhoto) -> str:
+    """Return a name for the file's current version; raises PhotoUnavailable as `open_stored`."""
+    file = open_stored(photo)
+    file.file.close()
+    return f"file {photo.id} {file.size_bytes} {file.mtime_ns} {photo.path}"
+
+
+def _unavailable(failure: PhotoFailure) -> PhotoUnavailable:
+    is_readable = failure.kind not in {FailureKind.GONE, FailureKind.UNREADABLE}
+    return PhotoUnavailable(422 if is_readable else 404, failure.kind, failure.text)
+
+
+class _Decoders:
+    """A pool of child processes with the same settings, started on first use."""
+
+    def __init__(self, resize: Resize, limits: Limits, count: int) -> None:
+        self._resources = ExitStack()
+        self._free: queue.LifoQueue[SandboxReader] = queue.LifoQueue()
+        for _ in range(count):
+            self._free.put(self._resources.enter_context(SandboxReader(resize, limits)))
+
+    def decode(self, path: Path) -> tuple[str, DecodedImage]:
+        """Return the image digest and the pixels.
+
+        Raises:
+            PhotoFailed: the photo cannot be read or decoded.
+        """
+        with self._reader() as child:
+            photo = child.open(FolderSource(path.parent), path.name)
+            return photo.digest, photo.decode()
+
+    def close(self) -> None:
+        self._resources.close()
+
+    @contextmanager
+    def _reader(self) -> Iterator[SandboxReader]:
+        child = self._free.get()
+        try:
+            yield child
+        finally:
+            self._free.put(child)
+
+
+class _FailureCache:
+    """Remembers files that cannot be decoded, so that not every page tries them again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures: OrderedDict[str, PhotoFailure] = OrderedDict()
+
+    def check(self, file: str) -> None:
+        with self._lock:
+            failure = self._failures.get(file)
+        if failure is not None:
+            raise _unavailable(failure)
+
+    def add(self, file: str, failure: PhotoFailure) -> None:
+        with self._lock:
+            self._failures[file] = failure
+            while len(self._failures) > MAX_FAILURES:
+                self._failures.popitem(last=False)

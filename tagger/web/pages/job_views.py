@@ -1,0 +1,237 @@
+"""View models of jobs. Pages and live events use the same functions, so that both show the same text."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import PurePath
+from typing import Any
+
+from tagger.database.tables import METADATA_KINDS, JobKind, JobState, Priority, Runner
+from tagger.enqueue.backfill import Backfill, backfill_from_options
+from tagger.enqueue.tag_jobs import tag_job_paths
+from tagger.ledger.progress import JobProgress
+from tagger.web.api.status import Status
+from tagger.web.http.number_format import percent, share
+
+MAX_FOLDERS = 2
+_THIN = "\u202f"
+KIND_TEXTS = {
+    JobKind.TAG: "Tag",
+    JobKind.RETRY: "Retry failed photos",
+    JobKind.BACKFILL: "Backfill",
+    JobKind.WRITE: "Write tags into metadata",
+    JobKind.UNDO: "Undo metadata changes",
+}
+PRIORITY_TEXTS = {Priority.BULK: "normal", Priority.INTERACTIVE: "high"}
+QUEUE_TEXTS = {Priority.BULK: "Queued, normal priority", Priority.INTERACTIVE: "Queued, high priority"}
+STATE_COLOURS = {
+    JobState.RUNNING: "sure",
+    JobState.SCANNING: "sure",
+    JobState.WAITING: "open",
+    JobState.PAUSED: "open",
+}
+STATE_TEXTS = {
+    JobState.SCANNING: "scanning",
+    JobState.QUEUED: "queued",
+    JobState.RUNNING: "running",
+    JobState.WAITING: "waiting",
+    JobState.PAUSED: "paused",
+    JobState.CANCELLED: "cancelled",
+    JobState.FINISHED: "finished",
+}
+SCOPE_TEXTS = {
+    "untagged": "Photos that are not classified",
+    "outdated": "Photos classified by another model",
+    "failed": "Photos that fail now",
+    "all": "All photos",
+}
+
+
+@dataclass(frozen=True)
+class LiveFields:
+    """The texts of a job that change while it runs, and the length of its progress bar."""
+
+    done: str
+    percent: str
+    share: str
+    rate: str
+    remaining: str
+    counts: str
+    note: str
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job on a page. `about`: its folders, or the scope of a backfill. `time`: when it finished or was created."""
+
+    number: int
+    title: str
+    about: str
+    model: str
+    priority: str
+    time: datetime
+    time_text: str
+    state: str
+    state_text: str
+    colour: str
+    is_over: bool
+    can_pause: bool
+    is_writing: bool
+    parent: int | None
+    write_job: int | None
+    failures: int
+    live: LiveFields
+
+
+def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
+    """Present a job and its options."""
+    return JobView(
+        number=job.job,
+        title=_title(JobKind(job.kind), options),
+        about=_about(options),
+        model=job.model,
+        priority=PRIORITY_TEXTS[Priority(job.priority)],
+        time=job.finished_at or job.created_at,
+        time_text=time_text(job.finished_at) if job.finished_at else f"since {time_text(job.created_at)}",
+        state=job.state,
+        state_text=state_text(job),
+        colour=STATE_COLOURS.get(job.state, ""),
+        is_over=job.is_over,
+        can_pause=not job.is_over and job.runner != Runner.LOCAL,
+        is_writing=job.kind in METADATA_KINDS,
+        parent=job.parent,
+        write_job=job.write_job,
+        failures=job.failed + job.refused,
+        live=_live_fields(job),
+    )
+
+
+def state_text(job: JobProgress) -> str:
+    """Return the state; of a job that is being paused, with the photos that are still being processed."""
+    if job.state == JobState.PAUSED and job.running:
+        return f"pausing, {photo_count(job.running)} in progress"
+    return STATE_TEXTS[job.state]
+
+
+def page_version(status: Status) -> str:
+    """Return a digest that changes when a page has to be rendered again: jobs or workers came, went or changed state."""
+    parts = (
+        [(job.job, job.state, job.write_job, bool(job.failed)) for job in status.jobs],
+        [worker.name for worker in status.workers],
+        status.has_redis,
+        status.problem,
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def live_document(status: Status) -> dict[str, Any]:
+    """Return an event's document: the JSON of /api/status, with the texts that pages show."""
+    document = status.document()
+    for job, progress in zip(document["jobs"], status.jobs, strict=True):
+        job["shown"] = {"state": state_text(progress), **asdict(_live_fields(progress))}
+    for worker in document["workers"]:
+        del worker["seen_seconds_ago"]  # it changes all the time
+        worker["shown"] = worker_text(worker["chunks"])
+    return document | {"version": page_version(status)}
+
+
+def number_text(count: int) -> str:
+    """`12 345`."""
+    return f"{count:,}".replace(",", _THIN)
+
+
+def photo_count(count: int) -> str:
+    """`1 photo`, `12 photos`."""
+    return f"{number_text(count)} photo{'' if count == 1 else 's'}"
+
+
+def worker_text(chunks: int) -> str:
+    """Return what a worker does."""
+    return f"{chunks} chunk{'' if chunks == 1 else 's'} in progress" if chunks else "idle"
+
+
+def time_text(time: datetime) -> str:
+    """Return a time in the server's zone; without the date if it is today."""
+    local = time.astimezone()
+    is_today = local.date() == datetime.now().astimezone().date()
+    return f"{local:%H:%M}" if is_today else f"{local:%Y-%m-%d %H:%M}"
+
+
+def remaining_text(seconds: float) -> str:
+    """Return a rounded duration: `45 s`, `12 min`, `3 h`, `4 days`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{max(1, round(seconds))}{_THIN}s"
+    if minutes < 90:
+        return f"{minutes}{_THIN}min"
+    hours = round(minutes / 60)
+    return f"{hours}{_THIN}h" if hours < 48 else f"{round(hours / 24)} days"
+
+
+def backfill_text(backfill: Backfill) -> str:
+    """Describe a backfill."""
+    parts = [SCOPE_TEXTS[backfill.scope]]
+    parts += [f"of {backfill.landmark}"] if backfill.landmark else []
+    parts += [f"in {_printable(folder)}" for folder in backfill.under]
+    parts += [f"taken from {backfill.taken_after:%Y-%m-%d}"] if backfill.taken_after else []
+    parts += [f"taken before {backfill.taken_before:%Y-%m-%d}"] if backfill.taken_before else []
+    parts += [f"after scanning {_printable(folder)}" for folder in backfill.scan]
+    parts += [f"tags written to {backfill.write.to}"] if backfill.write else []
+    return ", ".join(parts)
+
+
+def _title(kind: JobKind, options: Mapping[str, Any]) -> str:
+    if kind != JobKind.TAG:
+        return KIND_TEXTS[kind]
+    names = (PurePath(folder).name or folder for folder in _folders(options))
+    return f"{KIND_TEXTS[kind]} {_shortened(names) or 'photos'}"
+
+
+def _about(options: Mapping[str, Any]) -> str:
+    if "what" not in options:
+        return _shortened(_folders(options))
+    others = {name: value for name, value in options.items() if name != "what"}
+    return backfill_text(backfill_from_options(options["what"], others))
+
+
+def _folders(options: Mapping[str, Any]) -> list[str]:
+    return [_printable(path) for path in tag_job_paths(options)]
+
+
+def _shortened(folders: Iterable[str]) -> str:
+    names = tuple(folders)
+    more = len(names) - MAX_FOLDERS
+    return ", ".join(names[:MAX_FOLDERS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _printable(folder: object) -> str:
+    return str(folder).encode(errors="replace").decode()
+
+
+def _live_fields(job: JobProgress) -> LiveFields:
+    done = job.total - job.queued - job.running
+    part = done / job.total if job.total else float(job.is_over)
+    is_paused = job.state == JobState.PAUSED
+    is_moving = not job.is_over and not is_paused
+    return LiveFields(
+        done=f"{number_text(done)} of {photo_count(job.total)}"
+        if not job.is_over
+        else photo_count(job.total),
+        percent=percent(part),
+        share=share(part),
+        rate=f"{job.photos_per_second:.1f} photos/s" if job.photos_per_second and not is_paused else "",
+        remaining=f"about {remaining_text(job.eta_seconds)} left" if is_moving and job.eta_seconds else "",
+        counts=", ".join(_count_texts(job)),
+        note=job.note or "",
+    )
+
+
+def _count_texts(job: JobProgress) -> list[str]:
+    """Return the outcomes with at least one photo."""
+    if job.kind in METADATA_KINDS:
+        counts = {"written": job.written, "unchanged": job.unchanged, "refused": job.refused}
+    else:
+        counts = {"tagged": job.tagged, "unknown": job.unknown}
+    counts |= {"skipped": job.skipped, "failed": job.failed, "cancelled": job.cancelled}
+    return [f"{number_text(count)} {name}" for name, count in counts.items() if count]

@@ -1,0 +1,91 @@
+"""View model of a photo's landmarks: the top-k of the model, with verdicts."""
+
+from dataclasses import dataclass
+
+from tagger.query import PhotoDetails
+from tagger.query.details import Verdict
+from tagger.query.tagged_photos import Tag
+from tagger.web.pages.tiles import landmark_address
+
+STATE_TEXTS = {
+    "confirmed": "confirmed",
+    "rejected": "rejected",
+    "accepted": "accepted by the model",
+    "predicted": "",
+}
+UNLIKELY_SCORE = 0.01
+"""Landmarks with lower scores are collapsed at first."""
+
+
+@dataclass(frozen=True)
+class LandmarkRow:
+    """A landmark of the photo. `key` is the number key that selects it, `state` one of STATE_TEXTS."""
+
+    key: int
+    slug: str
+    name: str
+    address: str
+    score: float | None
+    state: str
+    by: str | None = None
+    at: str | None = None
+
+    @property
+    def state_text(self) -> str:
+        return STATE_TEXTS[self.state]
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.state in {"confirmed", "accepted"}
+
+    @property
+    def is_prominent(self) -> bool:
+        """Whether the row is large: the first one, and every accepted landmark."""
+        return self.key == 1 or self.is_accepted
+
+    @property
+    def is_unlikely(self) -> bool:
+        is_low = self.score is not None and self.score < UNLIKELY_SCORE
+        return not self.is_prominent and self.state == "predicted" and is_low
+
+
+def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
+    """Return the top-k in the order of the model, then landmarks that have only a verdict."""
+    verdicts = {verdict.landmark: verdict for verdict in details.verdicts}
+    rows = [
+        _tag_row(key, tag, verdicts.pop(tag.landmark, None))
+        for key, tag in enumerate(details.photo.tags, start=1)
+    ]
+    others = enumerate(verdicts.values(), start=len(rows) + 1)
+    return [*rows, *(_verdict_row(key, verdict) for key, verdict in others)]
+
+
+def _tag_row(key: int, tag: Tag, verdict: Verdict | None) -> LandmarkRow:
+    state = verdict.verdict if verdict else ("accepted" if tag.accepted else "predicted")
+    return LandmarkRow(
+        key=key,
+        slug=tag.landmark,
+        name=tag.name,
+        address=landmark_address(tag.landmark),
+        score=tag.score,
+        state=state,
+        by=verdict.given_by if verdict else None,
+        at=_time_text(verdict) if verdict else None,
+    )
+
+
+def _verdict_row(key: int, verdict: Verdict) -> LandmarkRow:
+    return LandmarkRow(
+        key=key,
+        slug=verdict.landmark,
+        name=verdict.name,
+        address=landmark_address(verdict.landmark),
+        score=None,
+        state=verdict.verdict,
+        by=verdict.given_by,
+        at=_time_text(verdict),
+    )
+
+
+def _time_text(verdict: Verdict) -> str:
+    return f"{verdict.given_at:%Y-%m-%d %H:%M} UTC"

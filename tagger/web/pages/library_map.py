@@ -1,0 +1,158 @@
+"""The map of the library: a dot for each landmark, in views of the world and its parts, and a list by country."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from tagger.catalog.landmarks import normalize_name
+from tagger.query import LandmarkCount
+from tagger.query.stored_photos import has_photos
+from tagger.web.http.query_params import QueryParams
+from tagger.web.http.templates import render
+from tagger.web.pages.library import Text, download_links
+from tagger.web.pages.overview import Overview
+from tagger.web.pages.tiles import landmark_address
+from tagger.web.pages.world_map import HEIGHT, WIDTH, project
+from tagger.web.state import State
+
+router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+
+MIN_RADIUS, MAX_RADIUS = 4.0, 12.0
+MIN_LANDMARKS = 2
+"""A part of the world with fewer landmarks has no view of its own."""
+NO_COUNTRY = "Elsewhere"
+
+
+@router.get("/map")
+def show_map(request: Request, state: State, overview: Overview, part: Text = "") -> HTMLResponse:
+    """Show landmarks with photos on the map of the world or a part of it, and as a list."""
+    counts = overview.counts()
+    with_photos = [count for count in counts or () if count.photos]
+    view = view_named(part)
+    return render(
+        request,
+        "map.html",
+        dots=map_dots(with_photos, view),
+        by_country=group_by_country(with_photos),
+        without_position=[count for count in with_photos if count.latitude is None],
+        is_complete=counts is not None,
+        view=view,
+        views=views_of(with_photos),
+        has_photos=has_photos(state.database),
+        downloads=download_links(QueryParams.of(), "/api/landmarks"),
+    )
+
+
+@dataclass(frozen=True)
+class MapDot:
+    """A landmark on the map. The area grows with the number of photos."""
+
+    x: float
+    y: float
+    radius: float
+    name: str
+    photos: int
+    address: str
+
+
+@dataclass(frozen=True)
+class MapView:
+    """A section of the map with the same aspect ratio as the whole, so that the page's layout stays."""
+
+    name: str
+    left: float = 0.0
+    top: float = 0.0
+    width: float = WIDTH
+
+    @property
+    def address(self) -> str:
+        return "/map" if self is WORLD else f"/map?{urlencode({'part': self.name})}"
+
+    @property
+    def view_box(self) -> str:
+        return f"{self.left:g} {self.top:g} {self.width:g} {self.width * HEIGHT / WIDTH:g}"
+
+    @property
+    def scale(self) -> float:
+        """The size of one unit of the world map in this view, for dots of constant size."""
+        return self.width / WIDTH
+
+    def contains(self, x: float, y: float) -> bool:
+        """Return whether the point of the world map is inside."""
+        height = self.width * HEIGHT / WIDTH
+        return self.left <= x <= self.left + self.width and self.top <= y <= self.top + height
+
+
+def _view(name: str, north: float, west: float, south: float, east: float) -> MapView:
+    """Return the smallest view that contains these parallels and meridians, in degrees."""
+    corners = [project(latitude, longitude) for latitude in (north, south) for longitude in (west, east)]
+    left, right = min(x for x, _ in corners), max(x for x, _ in corners)
+    top, bottom = min(y for _, y in corners), max(y for _, y in corners)
+    width = min(WIDTH, max(right - left, (bottom - top) * WIDTH / HEIGHT))
+    view_left, view_top = (left + right - width) / 2, (top + bottom - width * HEIGHT / WIDTH) / 2
+    return MapView(name, round(view_left, 1), round(view_top, 1), round(width, 1))
+
+
+WORLD = MapView("World")
+VIEWS = (
+    WORLD,
+    _view("Europe", 62, -12, 35, 42),
+    _view("Africa", 38, -20, -36, 52),
+    _view("Middle East", 43, 24, 12, 64),
+    _view("South Asia", 37, 60, 5, 98),
+    _view("East Asia", 46, 92, -10, 148),
+    _view("North America", 60, -130, 12, -60),
+    _view("South America", 14, -84, -56, -34),
+    _view("Oceania", -8, 110, -48, 180),
+)
+
+
+def views_of(counts: Sequence[LandmarkCount]) -> list[MapView]:
+    """Return the world and the views with enough landmarks."""
+    points = [point for _, point in _points(counts)]
+    return [
+        view
+        for view in VIEWS
+        if view is WORLD or sum(view.contains(*point) for point in points) >= MIN_LANDMARKS
+    ]
+
+
+def view_named(name: str) -> MapView:
+    """Return the view of that name, else the world."""
+    return next((view for view in VIEWS if view.name == name), WORLD)
+
+
+def map_dots(counts: Sequence[LandmarkCount], view: MapView = WORLD) -> list[MapDot]:
+    """Return the dots of a view, the smallest last, so that large dots do not cover them."""
+    max_photos = max((count.photos for count in counts), default=1) or 1
+    dots = [
+        _dot(count, max_photos, view, *point) for count, point in _points(counts) if view.contains(*point)
+    ]
+    return sorted(dots, key=lambda dot: -dot.radius)
+
+
+def group_by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str, list[LandmarkCount]]]:
+    """Return countries with their landmarks, most photos first."""
+    groups: dict[str, list[LandmarkCount]] = {}
+    for count in counts:
+        groups.setdefault(count.country or NO_COUNTRY, []).append(count)
+    return sorted(
+        groups.items(), key=lambda group: (-sum(count.photos for count in group[1]), normalize_name(group[0]))
+    )
+
+
+def _points(counts: Sequence[LandmarkCount]) -> list[tuple[LandmarkCount, tuple[float, float]]]:
+    return [
+        (count, project(count.latitude, count.longitude))
+        for count in counts
+        if count.latitude is not None and count.longitude is not None
+    ]
+
+
+def _dot(count: LandmarkCount, max_photos: int, view: MapView, x: float, y: float) -> MapDot:
+    radius = max(MIN_RADIUS, MAX_RADIUS * (count.photos / max_photos) ** 0.5)
+    address = landmark_address(count.landmark)
+    return MapDot(x, y, round(radius * view.scale, 2), count.name, count.photos, address)

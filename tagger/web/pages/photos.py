@@ -1,0 +1,166 @@
+"""Grids of photos: those of a landmark, of any query with its filter form, and unknown ones.
+
+Each grid's address holds its whole query, and links to the same query in the API.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from tagger.catalog.landmarks import Landmark, all_landmarks, find_landmark, normalize_name
+from tagger.catalog.roots import list_roots
+from tagger.errors import (
+    CountryNotFound,
+    CursorInvalid,
+    LandmarkAmbiguous,
+    LandmarkNotFound,
+    QueryInvalid,
+)
+from tagger.query import LandmarkCount, find_tagged_page
+from tagger.query.cursors import decode_cursor, encode_cursor
+from tagger.query.stored_photos import has_photos
+from tagger.web.http.query_params import QueryParams
+from tagger.web.http.templates import render
+from tagger.web.pages.filters import (
+    WHICH,
+    check_options,
+    filter_chips,
+    params_or_error,
+    raw_params,
+    score_choices,
+)
+from tagger.web.pages.library import country_address, download_links
+from tagger.web.pages.overview import Overview
+from tagger.web.pages.tiles import Link, PhotoTile, photo_tile
+from tagger.web.pages.world_map import VIEW_BOX, project
+from tagger.web.state import AppState, State
+
+router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+
+PAGE_SIZE = 60
+"""Photos in the page itself. A script loads more; without it, there is a link to the next page."""
+QUERY_ERRORS = (CountryNotFound, CursorInvalid, LandmarkAmbiguous, LandmarkNotFound, QueryInvalid)
+
+After = Annotated[str | None, Query(max_length=20_000)]
+
+
+@dataclass(frozen=True)
+class PhotoGrid:
+    """A page of photos. `source` is the API address for more; `next_page` and `first_page` are links without script."""
+
+    tiles: tuple[PhotoTile, ...]
+    source: str
+    cursor: str | None
+    next_page: str | None
+    first_page: str | None
+    downloads: tuple[Link, ...]
+
+
+@router.get("/landmarks/{slug}")
+def show_landmark(
+    request: Request,
+    state: State,
+    overview: Overview,
+    slug: Annotated[str, Path(max_length=500)],
+    after: After = None,
+) -> HTMLResponse:
+    """Show a landmark's position, its number of photos, and those photos."""
+    with state.database.read() as connection:
+        landmark = find_landmark(connection, slug)
+    counts = overview.counts()
+    return render(
+        request,
+        "landmark.html",
+        landmark=landmark,
+        photos=None if counts is None else _photo_count(counts, landmark.slug),
+        point=_map_point(landmark),
+        view_box=VIEW_BOX,
+        country=None
+        if landmark.country is None
+        else Link(landmark.country, country_address(landmark.country)),
+        grid=_grid(state, QueryParams.of(landmark=landmark.slug), after, request.url.path),
+    )
+
+
+@router.get("/photos")
+def show_photos(
+    request: Request,
+    state: State,
+    params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)],
+    after: After = None,
+    which: Annotated[str | None, Query(max_length=20)] = None,
+) -> Response:
+    """Show the photos of a query and its form. The form's `which` stands for one of three query options."""
+    form = raw_params(request) if isinstance(params, QueryInvalid) else params
+    if which is not None:
+        return RedirectResponse(form.address("/photos", **({which: 1} if which in WHICH else {})), 303)
+
+    def find() -> PhotoGrid:
+        check_options(request)
+        if isinstance(params, QueryInvalid):
+            raise params
+        return _grid(state, params, after, "/photos")
+
+    grid, problem, status = _grid_or_problem(find)
+    with state.database.read() as connection:
+        landmarks = all_landmarks(connection)
+        folders = [str(root.folder) for root in list_roots(connection, state.settings.roots)]
+    return render(
+        request,
+        "photos.html",
+        status,
+        grid=grid,
+        problem=problem,
+        options=form.options,
+        chips=filter_chips(form, landmarks),
+        landmarks=sorted(landmarks, key=lambda landmark: normalize_name(landmark.name)),
+        country_names=sorted({landmark.country for landmark in landmarks if landmark.country}),
+        folders=folders,
+        which=WHICH,
+        scores=score_choices(form.options.get("min_score")),
+        has_photos=has_photos(state.database),
+    )
+
+
+@router.get("/unknown")
+def show_unknown(request: Request, state: State, after: After = None) -> HTMLResponse:
+    """Show classified photos without an accepted landmark."""
+    grid = _grid(state, QueryParams.of(unknown=True), after, "/unknown")
+    return render(request, "unknown.html", grid=grid, has_photos=has_photos(state.database))
+
+
+def _grid(state: AppState, params: QueryParams, after: str | None, path: str) -> PhotoGrid:
+    start = decode_cursor(after, params.query) if after else None
+    with params.model_checked():
+        page = find_tagged_page(state.database, params.query, state.settings.roots, start, PAGE_SIZE)
+    cursor = None if page.next is None else encode_cursor(page.next, params.query)
+    page_params = params if path == "/photos" else QueryParams.of()
+    return PhotoGrid(
+        tiles=tuple(photo_tile(photo, params) for photo in page.photos),
+        source=params.address("/api/photos"),
+        cursor=cursor,
+        next_page=page_params.address(path, after=cursor) if cursor else None,
+        first_page=page_params.address(path) if after else None,
+        downloads=download_links(params, "/api/photos"),
+    )
+
+
+def _grid_or_problem(find: Callable[[], PhotoGrid]) -> tuple[PhotoGrid | None, str, int]:
+    """Return the grid, or the error for the form to show, and the status."""
+    try:
+        return find(), "", 200
+    except QUERY_ERRORS as error:
+        return None, str(error), 400
+
+
+def _photo_count(counts: Sequence[LandmarkCount], slug: str) -> int:
+    return next((count.photos for count in counts if count.landmark == slug), 0)
+
+
+def _map_point(landmark: Landmark) -> tuple[float, float] | None:
+    if landmark.latitude is None or landmark.longitude is None:
+        return None
+    return project(landmark.latitude, landmark.longitude)

@@ -1,0 +1,151 @@
+"""View models of the page that tries photos: a photo's predictions, and what the model can recognise."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tagger.catalog.registered_models import RegisteredModel
+from tagger.inference.artifact import Label, Manifest
+from tagger.inference.predictions import Prediction
+from tagger.web.api.predict import Classification
+from tagger.web.http.number_format import percent
+from tagger.web.pages.world_map import project
+
+NO_COUNTRY = "Elsewhere"
+"""The heading of landmarks without a country."""
+
+
+@dataclass(frozen=True)
+class MapPoint:
+    """A position on the outline map; `text` is the position in degrees."""
+
+    x: float
+    y: float
+    text: str
+
+
+@dataclass(frozen=True)
+class ScoreBar:
+    """One of the top-k. `region` is its city and country, if known."""
+
+    name: str
+    region: str
+    score: float
+    accepted: bool
+    point: MapPoint | None
+
+
+@dataclass(frozen=True)
+class UploadPrediction:
+    """The top-k of a photo, the sum of the other scores (`rest`), and the chance that it is none of the landmarks."""
+
+    bars: tuple[ScoreBar, ...]
+    rest: float
+    none_of_them: float
+    threshold: float
+    model: str
+    duration_ms: int
+
+    @property
+    def accepted(self) -> ScoreBar | None:
+        return next((bar for bar in self.bars if bar.accepted), None)
+
+    @property
+    def guess(self) -> ScoreBar | None:
+        """The best landmark if none is accepted but it is more likely than none of them."""
+        best = self.bars[0] if self.bars and self.accepted is None else None
+        return best if best is not None and best.score > self.none_of_them else None
+
+
+@dataclass(frozen=True)
+class UploadResult:
+    """A photo's predictions, or why there are none. `file` is the sender's name of the file."""
+
+    file: str
+    prediction: UploadPrediction | None
+    failure: str = ""
+
+    @property
+    def announcement(self) -> str:
+        """The result for screen readers."""
+        if self.prediction is None:
+            return f"{self.file}: {self.failure}"
+        accepted, guess = self.prediction.accepted, self.prediction.guess
+        if accepted is not None:
+            return f"{self.file}: {accepted.name}, {percent(accepted.score)}"
+        if guess is not None:
+            return f"{self.file}: perhaps {guess.name}, {percent(guess.score)}"
+        return f"{self.file}: none of the landmarks, {percent(self.prediction.none_of_them)}"
+
+
+@dataclass(frozen=True)
+class CountryLandmarks:
+    """A country and the names of its landmarks."""
+
+    name: str
+    landmarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What a model can recognise. Several labels may have the same landmark name."""
+
+    model: str
+    threshold: float
+    landmarks: int
+    countries: tuple[CountryLandmarks, ...]
+    dots: tuple[MapPoint, ...]
+
+
+def upload_prediction(classification: Classification, top_k: int) -> UploadPrediction:
+    """Present the first `top_k` of a classification that has the scores of all labels."""
+    predictions = classification.predictions
+    return UploadPrediction(
+        bars=tuple(_bar(prediction, classification.model.manifest) for prediction in predictions[:top_k]),
+        rest=_sum(predictions[top_k:]),
+        none_of_them=max(0.0, 1.0 - _sum(predictions)),
+        threshold=classification.threshold,
+        model=classification.model.name,
+        duration_ms=round(classification.duration_ms),
+    )
+
+
+def model_summary(registered: RegisteredModel, threshold: float) -> ModelSummary:
+    """Summarise a model by its manifest."""
+    labels = registered.manifest.labels
+    return ModelSummary(
+        model=registered.name,
+        threshold=threshold,
+        landmarks=len(labels),
+        countries=_countries(labels),
+        dots=tuple(point for label in labels if (point := _point(label)) is not None),
+    )
+
+
+def _bar(prediction: Prediction, manifest: Manifest) -> ScoreBar:
+    label = manifest.labels[prediction.position]
+    region = ", ".join(part for part in (label.city, label.country) if part)
+    return ScoreBar(label.name, region, prediction.score, prediction.accepted, _point(label))
+
+
+def _point(label: Label) -> MapPoint | None:
+    if label.latitude is None or label.longitude is None:
+        return None
+    return MapPoint(*project(label.latitude, label.longitude), _degrees(label.latitude, label.longitude))
+
+
+def _degrees(latitude: float, longitude: float) -> str:
+    """`48.858° N, 2.295° E`: precise to about a hundred metres, as a landmark's position is."""
+    north, east = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"
+    return f"{abs(latitude):.3f}° {north}, {abs(longitude):.3f}° {east}"
+
+
+def _countries(labels: Iterable[Label]) -> tuple[CountryLandmarks, ...]:
+    names: dict[str, list[str]] = {}
+    for label in labels:
+        names.setdefault(label.country or NO_COUNTRY, []).append(label.name)
+    by_name = sorted(names.items(), key=lambda item: (item[0] == NO_COUNTRY, item[0]))
+    return tuple(CountryLandmarks(name, tuple(sorted(landmarks))) for name, landmarks in by_name)
+
+
+def _sum(predictions: Sequence[Prediction]) -> float:
+    return sum(prediction.score for prediction in predictions)

@@ -1,0 +1,62 @@
+"""The state that all requests of one server share: settings, database, thumbnails and the loaded model."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from tagger.catalog.registered_models import RegisteredModel, resolve_model
+from tagger.database.connection import Database
+from tagger.processing.model_cache import ModelCache
+from tagger.settings import Settings
+from tagger.web.http.uploads import UploadMemory
+from tagger.web.media.thumbnails import Thumbnails
+
+LARGEST_UPLOADS = 4
+"""Uploads of the largest size that fit into memory at once; of smaller ones more."""
+MODEL_TTL_S = 5.0
+"""How long the page keeps using a model after another one was put in use."""
+
+
+class AppState:
+    """Created once per server. The model is loaded with the first uploaded photo."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self.stopping = threading.Event()
+        """Set when the server stops: event streams and scans end."""
+        self.upload_memory = UploadMemory(LARGEST_UPLOADS * settings.web_upload_bytes)
+        self.thumbnails = Thumbnails(self.cache_folder / "thumbnails", settings)
+        self.models = ModelCache(database, settings)
+        self._resolved: tuple[float, RegisteredModel] | None = None
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder for files that can be made again, such as thumbnails."""
+        return self.settings.data_folder / "web-cache"
+
+    def model(self) -> RegisteredModel:
+        """Return the model in use; cached for `MODEL_TTL_S`, since resolving it reads the whole file."""
+        resolved = self._resolved
+        if resolved is None or time.monotonic() - resolved[0] > MODEL_TTL_S:
+            resolved = time.monotonic(), resolve_model(self.database, self.settings.model)
+            self._resolved = resolved
+        return resolved[1]
+
+    def close(self) -> None:
+        """Stop the model's threads and the processes that decode."""
+        self.thumbnails.close()
+        self.models.close()
+
+
+def app_state(request: Request) -> AppState:
+    """Return the state of the application that serves the request."""
+    state: AppState = request.app.state.app_state
+    return state
+
+
+State = Annotated[AppState, Depends(app_state)]
+"""A parameter of a route that receives the application's state."""

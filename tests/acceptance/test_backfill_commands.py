@@ -1,0 +1,104 @@
+"""`tagger backfill`, `schedule` and `beat`, typed: what was never tagged gets tagged, by hand and by the clock."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from support.artifacts import tiny_artifact
+from support.commands import Terminal, draw, draw_many, stop
+from support.servers import RedisServer
+
+from tagger.database.tables import schedules
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+    terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
+    draw_many(terminal.folder / "photos", 20)
+    return terminal
+
+
+def test_a_backfill_scans_counts_and_tags(terminal: Terminal) -> None:
+    assert terminal.json("backfill", "untagged", "--dry-run")["total"] == 0
+    with terminal.workers(1):
+        done = terminal.json("backfill", "untagged", "--scan", "photos", "--wait")
+        assert (done["kind"], done["total"], done["tagged"], done["unknown"]) == ("backfill", 20, 16, 4)
+        assert terminal.run("backfill", "untagged", "--dry-run").stdout == "0\n"
+        draw(terminal.folder / "photos" / "new.jpg", 0, seed=77)
+        again = terminal.run("backfill", "untagged", "--scan", "photos", "--wait")
+        assert "scanned 21 photos: 1 new, 0 changed, 0 gone" in again.stderr
+        assert terminal.json("status", again.stdout.split()[0])["tagged"] == 1
+
+
+def test_a_new_model_makes_the_rest_outdated_and_old_tags_stay_until_then(terminal: Terminal) -> None:
+    model = terminal.environment.pop("TAGGER_MODEL")
+    terminal.run("model", "add", model)
+    terminal.run("model", "use", "tiny")
+    tiny_artifact(terminal.folder / "next.pt", seed=0, name="next", threshold=0.6)
+    terminal.run("tag", "photos")
+    terminal.run("model", "add", "next.pt")
+    terminal.run("model", "use", "next")
+    assert terminal.run("backfill", "outdated", "--dry-run").stdout == "20\n"
+    assert terminal.run("backfill", "outdated", "--landmark", "eiffel-tower", "--dry-run").stdout == "4\n"
+    job = terminal.run("backfill", "outdated", "--landmark", "Eiffel Tower").stdout.strip()
+    before = terminal.json("query", "--landmark", "eiffel-tower")
+    assert {tag["model"] for photo in before for tag in photo["tags"]} == {"tiny"}
+    with terminal.workers(1):
+        terminal.wait_until(lambda: terminal.progress(int(job)).is_over)
+    after = terminal.json("query", "--landmark", "eiffel-tower")
+    assert {photo["path"] for photo in after} == {photo["path"] for photo in before}
+    assert {tag["model"] for photo in after for tag in photo["tags"]} == {"next"}
+    assert terminal.run("backfill", "outdated", "--dry-run").stdout == "16\n"
+
+
+def test_invalid_arguments_are_usage_errors(terminal: Terminal) -> None:
+    assert "untagged, outdated, failed, all" in terminal.run("backfill", "everything", code=2).stderr
+    assert "is not a date" in terminal.run("backfill", "all", "--taken-after", "May", code=2).stderr
+    assert (
+        "did you mean" in terminal.run("backfill", "all", "--landmark", "eifel-tower", code=1).stderr.lower()
+    )
+    assert (
+        "not a valid cron expression"
+        in terminal.run("schedule", "add", "x", "--cron", "daily", "all", code=1).stderr
+    )
+
+
+def test_schedules_are_kept_paused_run_and_removed(terminal: Terminal) -> None:
+    made = terminal.json(
+        *("schedule", "add", "nightly", "--cron", "0 3 * * *", "--zone", "Europe/Paris"),
+        *("untagged", "--scan", "photos"),
+    )
+    assert (made["name"], made["zone"], made["what"]) == ("nightly", "Europe/Paris", "untagged")
+    assert made["options"] == {"scan": [str(terminal.folder / "photos")]}
+    terminal.run("schedule", "pause", "nightly")
+    assert terminal.json("schedule", "list")[0]["paused"] is True
+    terminal.run("schedule", "resume", "nightly")
+    run = terminal.json("schedule", "run-now", "nightly")
+    assert terminal.json("status", str(run["job"]))["total"] == 20
+    refused = terminal.run("schedule", "run-now", "nightly", code=1)
+    assert "of an earlier run has not finished" in refused.stderr
+    history = terminal.json("schedule", "history", "nightly")
+    assert [each["job"] for each in history] == [None, run["job"]]
+    terminal.run("schedule", "remove", "nightly")
+    assert terminal.json("schedule", "list") == []
+    assert "The schedules are: none" in terminal.run("schedule", "pause", "nightly", code=1).stderr
+
+
+def test_clocks_tick_and_one_of_them_makes_the_run(terminal: Terminal) -> None:
+    terminal.run("schedule", "add", "yearly", "--cron", "0 0 1 1 *", "untagged", "--scan", "photos")
+    with terminal.database() as database, database.write() as connection:
+        past = datetime.now(UTC) - timedelta(hours=1)
+        connection.execute(update(schedules).values(next_due=past))
+    clocks = [terminal.start("beat"), terminal.start("-A", "worker.app", "beat", program="celery")]
+    try:
+        with terminal.workers(2):
+            terminal.wait_until(terminal.jobs)
+            terminal.wait_until(lambda: terminal.progress(1).is_over)
+            terminal.wait_until(lambda: terminal.json("status")["queues"]["interactive"] == 0)
+    finally:
+        assert [stop(clock) for clock in clocks] == [0, 0]
+    assert (terminal.progress(1).tagged, terminal.progress(1).unknown) == (16, 4)
+    assert len(terminal.json("status")["jobs"]) == 1
+    assert len(terminal.json("schedule", "history", "yearly")) == 1
+    assert not list(terminal.folder.glob("celerybeat*"))

@@ -1,0 +1,479 @@
+"""`tagger doctor`: each trouble it knows is caused for real, found, and told with its remedy."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import torch
+from sqlalchemy import insert, select, text, update
+from support.artifacts import tiny_artifact
+from support.command_line import CommandRunner
+from support.commands import Terminal, draw, draw_many
+from support.servers import RedisServer
+
+from tagger.cli.doctor import findings
+from tagger.cli.doctor.broker import ABSENT_LIST
+from tagger.cli.doctor.environment import check_space
+from tagger.cli.doctor.findings import CheckGroup, State, ok
+from tagger.database import diagnostics
+from tagger.database.connection import Database
+from tagger.database.diagnostics import file_system_of
+from tagger.database.tables import Runner, chunks, jobs, photos, schedules, workers
+from tagger.inference.artifact import save_artifact
+from tagger.ledger.chunks import ChunkName, claim_chunk
+from tagger.ledger.jobs import suspend_for_root
+from worker.dead_letters import store_dead_letter
+
+BROKEN = b"\xff\xd8\xff broken"
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+    return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
+
+
+def checked(tagger_with_redis: CommandRunner, *, code: int) -> dict[str, dict[str, Any]]:
+    """What doctor says, by check; of several findings of one check, the gravest."""
+    output = tagger_with_redis("doctor", "--json")
+    assert output.code == code, output.text
+    assert output.json["ok"] == (code == 0)
+    gravity = ("ok", "note", "wrong")
+    for each in output.json["checks"]:
+        assert set(each) == {"name", "state", "found", "remedy"}
+        assert each["remedy"] or each["state"] != "wrong"
+    return {
+        each["name"]: each
+        for each in sorted(output.json["checks"], key=lambda each: gravity.index(each["state"]))
+    }
+
+
+def test_a_healthy_installation_has_nothing_wrong(terminal: Terminal) -> None:
+    draw_many(terminal.folder / "photos", 10)
+    with terminal.workers(1):
+        terminal.run("enqueue", "--wait", "photos")
+        document = terminal.json("doctor")
+        assert document["ok"] is True
+        assert {each["state"] for each in document["checks"]} == {"ok"}, document
+        names = [each["name"] for each in document["checks"]]
+        assert len(names) == len(set(names))
+        wanted = (
+            "settings",
+            "environment",
+            "data folder",
+            "disk space",
+            "database",
+            "model",
+            "device",
+            "redis",
+        )
+        assert {*wanted, "dead letters", "workers", "jobs", "roots", "failing photos"} <= set(names)
+        done = terminal.run("doctor")
+    assert done.stderr == "no problems found\n"
+    assert all(line.startswith("ok     ") for line in done.stdout.splitlines())
+
+
+def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger: CommandRunner, tmp_path: Path) -> None:
+    output = tagger("doctor")
+    assert output.code == 0, output.text
+    assert "does not exist yet" in output.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_variables_and_empty_values_are_reported(
+    tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_COLOUR", "blue")
+    assert checked(tagger_with_redis, code=0)["environment"]["state"] == "note"
+    monkeypatch.setenv("TAGGER_REDISURL", "redis://x")
+    environment = checked(tagger_with_redis, code=1)["environment"]
+    assert "did you mean TAGGER_REDIS_URL?" in environment["found"]
+    monkeypatch.delenv("TAGGER_REDISURL")
+    monkeypatch.setenv("TAGGER_MODEL", "")
+    assert checked(tagger_with_redis, code=1)["environment"]["remedy"] == "unset TAGGER_MODEL"
+
+
+def test_invalid_settings_are_reported(
+    tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_TOP_K", "many")
+    assert "TAGGER_TOP_K" in checked(tagger_with_redis, code=1)["settings"]["found"]
+
+
+def test_a_data_folder_that_is_a_file_is_reported(
+    tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TAGGER_DATA_FOLDER", str(tmp_path / "file"))
+    assert "is not a folder" in checked(tagger_with_redis, code=1)["data folder"]["found"]
+
+
+def test_little_space_is_a_note_and_hardly_any_is_wrong(tmp_path: Path) -> None:
+    assert check_space(tmp_path, 3 * 2**30).state is State.OK
+    assert check_space(tmp_path, 2**30).state is State.NOTE
+    assert check_space(tmp_path, 100 * 2**20).state is State.WRONG
+
+
+def test_the_file_system_of_a_path_is_that_of_the_innermost_mount() -> None:
+    mounts = "/dev/sda1 / ext4 rw 0 0\nnas:/a /mnt/my\\040photos nfs4 rw 0 0\nx /mnt tmpfs rw 0 0\n"
+    assert (
+        file_system_of(Path("/mnt/my photos/data/tagger.sqlite"), mounts) in diagnostics.NETWORK_FILE_SYSTEMS
+    )
+    assert file_system_of(Path("/mnt/other"), mounts) == "tmpfs"
+    assert file_system_of(Path("/home/you"), mounts) == "ext4"
+
+
+def test_a_check_that_hangs_or_fails_is_reported_with_its_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "LIMIT_S", 0.3)
+    never = threading.Event()
+
+    def hanging() -> Iterator[findings.Finding]:
+        yield ok("a", "fine")
+        never.wait()
+
+    def failing() -> Iterator[findings.Finding]:
+        yield ok("a", "fine")
+        raise ValueError("odd")
+
+    for checks, told in ((hanging, "no answer"), (failing, "odd")):
+        first, last = CheckGroup("b", checks).findings()
+        assert (first.state, last.state, last.name) == (State.OK, State.WRONG, "b")
+        assert told in last.found
+    never.set()
+
+
+def test_a_locked_database_names_who_holds_it(
+    tagger_with_redis: CommandRunner, sqlite_database: Database
+) -> None:
+    file = Path(sqlite_database.redacted_url.removeprefix("sqlite:///"))
+    with _writing(file) as holder:
+        lock = checked(tagger_with_redis, code=1)["database lock"]
+        assert f"process {holder.pid}" in lock["found"]
+        assert lock["remedy"] == f"kill {holder.pid}"
+    assert checked(tagger_with_redis, code=0)["database lock"]["state"] == "ok"
+
+
+def test_a_damaged_database_is_reported(
+    tagger_with_redis: CommandRunner, sqlite_url: str, tmp_path: Path
+) -> None:
+    _with_failures(tagger_with_redis, tmp_path)
+    file = Path(sqlite_url.removeprefix("sqlite:///"))
+    with closing(sqlite3.connect(file)) as connection:  # what is still in its log would hide the damage
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:8192] + os.urandom(40960) + whole[49152:])
+    assert checked(tagger_with_redis, code=1)["database file"]["state"] == "wrong"
+    file.write_text("no database")
+    assert checked(tagger_with_redis, code=1)["database"]["state"] == "wrong"
+    assert file.read_text() == "no database"
+
+
+def test_an_older_or_newer_schema_is_reported_and_not_changed(
+    tagger_with_redis: CommandRunner, sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as upgraded:
+        upgraded.setattr(diagnostics, "SCHEMA_REVISION", "9999")  # as a later version of this program has it
+        database = checked(tagger_with_redis, code=0)["database"]
+    assert database["state"] == "note"
+    assert "tagger db upgrade" in database["remedy"]
+    with sqlite_database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'later'"))
+    assert "newer version" in checked(tagger_with_redis, code=1)["database"]["found"]
+    with sqlite_database.read() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "later"
+
+
+def test_a_server_without_schema_or_without_writes_is_reported(
+    tagger_with_redis: CommandRunner, empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_DATABASE_URL", empty_postgres_url)
+    assert checked(tagger_with_redis, code=1)["database"]["remedy"] == "tagger db upgrade"
+    tagger_with_redis("db", "upgrade")
+    assert checked(tagger_with_redis, code=0)["database"]["state"] == "ok"
+    with closing(psycopg.connect(empty_postgres_url.replace("+psycopg", ""), autocommit=True)) as connection:
+        name = connection.info.dbname
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
+    assert "is read-only" in checked(tagger_with_redis, code=1)["database lock"]["found"]
+
+
+def test_a_server_that_is_away_or_never_answers_ends_no_check_but_its_own(
+    tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        for port in (1, mute.getsockname()[1]):
+            monkeypatch.setenv("TAGGER_DATABASE_URL", f"postgresql://u:geheim@127.0.0.1:{port}/x")
+            output = tagger_with_redis("doctor")
+            assert output.code == 1
+            assert "wrong  database" in output.text
+            assert "ok     model" in output.text
+            assert "ok     redis" in output.text
+            assert "geheim" not in output.text + output.err
+
+
+def test_a_changed_or_missing_model_file_is_reported(
+    tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tiny.pt"
+    tagger_with_redis("model", "add", file, "--name", "mine")
+    monkeypatch.setenv("TAGGER_MODEL", "mine")
+    assert checked(tagger_with_redis, code=0)["model"]["state"] == "ok"
+    whole = file.read_bytes()
+    file.write_bytes(whole + b"x")
+    assert "digest differs" in checked(tagger_with_redis, code=1)["model"]["found"]
+    file.unlink()
+    assert "is missing" in checked(tagger_with_redis, code=1)["model"]["found"]
+    monkeypatch.setenv("TAGGER_MODEL", "other")
+    assert "no model other" in checked(tagger_with_redis, code=1)["model"]["found"]
+
+
+def test_the_model_of_an_open_job_is_checked_too(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
+    draw(tmp_path / "photos" / "a.jpg", 0)
+    tiny_artifact(tmp_path / "other.pt", seed=1, name="other")
+    tagger_with_redis("enqueue", "photos", "--model", tmp_path / "other.pt")
+    (tmp_path / "other.pt").unlink()
+    assert "job 1 uses a model" in checked(tagger_with_redis, code=1)["model"]["found"]
+
+
+def test_a_model_with_invalid_scores_is_reported(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
+    manifest = tiny_artifact(tmp_path / "tiny.pt")
+    save_artifact(torch.jit.script(_NoNumbers(len(manifest.labels))), manifest, tmp_path / "tiny.pt")
+    assert "invalid scores" in checked(tagger_with_redis, code=1)["model"]["found"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_missing_device_is_reported(
+    tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_DEVICE", "cuda")
+    assert "export TAGGER_DEVICE=" in checked(tagger_with_redis, code=1)["device"]["remedy"]
+    monkeypatch.setenv("TAGGER_DEVICE", "cpu")
+    monkeypatch.setenv("TAGGER_THREADS", "256")
+    assert checked(tagger_with_redis, code=0)["device"]["state"] == "note"
+
+
+def test_a_stopped_or_frozen_redis_is_reported(
+    tagger_with_redis: CommandRunner, redis_server: RedisServer
+) -> None:
+    redis_server.pause()
+    assert "does not answer" in checked(tagger_with_redis, code=1)["redis"]["found"]
+    redis_server.resume()
+    assert checked(tagger_with_redis, code=0)["redis"]["state"] == "ok"
+    redis_server.stop()
+    redis = checked(tagger_with_redis, code=1)["redis"]
+    assert f"redis-cli -u {redis_server.url} ping" in redis["remedy"]
+
+
+def test_a_redis_that_drops_or_refuses_messages_is_reported(
+    tagger_with_redis: CommandRunner, redis_server: RedisServer
+) -> None:
+    with redis_server.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        assert checked(tagger_with_redis, code=0)["redis eviction"]["state"] == "note"
+        client.config_set("maxmemory", "100mb")
+        eviction = checked(tagger_with_redis, code=1)["redis eviction"]
+        assert "config set maxmemory-policy noeviction" in eviction["remedy"]
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+        assert "refuses messages" in checked(tagger_with_redis, code=1)["redis memory"]["found"]
+        client.config_set("maxmemory", "0")
+        client.config_set("appendonly", "no")
+        assert checked(tagger_with_redis, code=0)["redis persistence"]["state"] == "note"
+        assert not client.exists(ABSENT_LIST)
+
+
+def test_refused_messages_are_counted_with_how_to_see_and_clear_them(
+    tagger_with_redis: CommandRunner, redis_server: RedisServer
+) -> None:
+    with redis_server.client() as client:
+        store_dead_letter(client, {"version": 2}, "version: should be 1")
+    refused = checked(tagger_with_redis, code=0)["dead letters"]
+    assert "version: should be 1" in refused["found"]
+    assert f"redis-cli -u {redis_server.url} del tagger.refused" in refused["remedy"]
+
+
+def test_lost_messages_and_messages_of_another_database_are_reported(
+    tagger_with_redis: CommandRunner, redis_server: RedisServer, terminal: Terminal, tmp_path: Path
+) -> None:
+    draw(tmp_path / "photos" / "a.jpg", 0)
+    tagger_with_redis("enqueue", "photos")
+    assert (
+        checked(tagger_with_redis, code=1)["messages"]["state"] == "ok"
+    )  # what is wrong is that there is no worker
+    redis_server.flush()
+    assert "1 lost" in checked(tagger_with_redis, code=1)["messages"]["found"]
+    draw(terminal.folder / "photos" / "b.jpg", 0)
+    terminal.run("enqueue", "photos")
+    assert "messages of another database" in checked(tagger_with_redis, code=1)["messages"]["found"]
+
+
+def test_no_password_is_ever_printed(
+    tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, url in (
+        ("TAGGER_REDIS_URL", "redis://:geheim@127.0.0.1:1/0"),
+        ("TAGGER_REDIS_URL", "redis://127.0.0.1:1/0?password=geheim"),
+        ("TAGGER_REDIS_URL", "redis://:ge/heim@127.0.0.1:1"),
+        ("TAGGER_REDIS_URL", "redis://:geheim@127.0.0.1:geheim/0"),
+        ("TAGGER_DATABASE_URL", "postgresql://127.0.0.1:1/x?password=geheim"),
+        ("TAGGER_DATABASE_URL", "postgresql://u:geheim@127.0.0.1:port/x"),
+        ("TAGGER_DATABASE_URL", "geheim"),
+    ):
+        monkeypatch.setenv(name, url)
+        output = tagger_with_redis("doctor")
+        assert output.code == 1
+        assert "heim" not in output.text + output.err, url
+
+
+def test_jobs_without_a_worker_and_long_waiting_jobs_are_reported(
+    tagger_with_redis: CommandRunner, tmp_path: Path, sqlite_database: Database
+) -> None:
+    draw(tmp_path / "photos" / "a.jpg", 0)
+    tagger_with_redis("enqueue", "photos")
+    found = checked(tagger_with_redis, code=1)
+    assert found["workers"]["remedy"] == "tagger worker"
+    assert found["jobs"]["state"] == "ok"
+    with sqlite_database.write() as connection:
+        made_at = connection.scalar(select(jobs.c.created_at))
+        connection.execute(update(jobs).values(created_at=made_at.replace(year=made_at.year - 1)))
+    assert "no worker is running" in checked(tagger_with_redis, code=1)["jobs"]["found"]
+
+
+def test_a_schedule_without_beat_is_reported(
+    tagger_with_redis: CommandRunner, sqlite_database: Database
+) -> None:
+    tagger_with_redis("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged")
+    assert checked(tagger_with_redis, code=0)["schedules"]["state"] == "ok"
+    with sqlite_database.write() as connection:
+        connection.execute(update(schedules).values(next_due=datetime.now(UTC) - timedelta(hours=1)))
+    late = checked(tagger_with_redis, code=1)["schedules"]
+    assert (late["state"], "nightly" in late["found"], "tagger beat" in late["remedy"]) == (
+        "wrong",
+        True,
+        True,
+    )
+
+
+def test_a_worker_killed_amid_photos_is_reported(terminal: Terminal) -> None:
+    draw_many(terminal.folder / "photos", 80)
+    terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
+    terminal.inject(slow_pass_s="0.1")
+    with terminal.database() as database, terminal.workers(1) as (worker,):
+        with terminal.frozen([worker]):
+            terminal.run("enqueue", "photos")
+        terminal.freeze_with_a_lease(worker, database)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        with database.write() as connection:  # half a minute later
+            connection.execute(update(workers).values(heartbeat_at=workers.c.heartbeat_at - 60))
+        document = terminal.json("doctor", code=1)
+    told = [each["found"] for each in document["checks"] if each["name"] == "workers"]
+    assert any("and no other worker is running to take them over" in found for found in told), told
+
+
+def test_a_worker_that_disappeared_is_reported_for_an_hour(
+    tagger_with_redis: CommandRunner, sqlite_database: Database
+) -> None:
+    row = {"name": "tagger-1@rack", "device": "cpu", "started_at": datetime.now(UTC)}
+    with sqlite_database.write() as connection:
+        connection.execute(insert(workers).values(row | {"heartbeat_at": time.time() - 90}))
+    output = tagger_with_redis("doctor").text
+    assert "tagger-1@rack has been silent for 9" in output
+    assert "dmesg on rack" in output
+    with sqlite_database.write() as connection:
+        connection.execute(update(workers).values(heartbeat_at=time.time() - 7200))
+    assert checked(tagger_with_redis, code=0)["workers"]["state"] == "ok"
+
+
+def test_photos_that_crash_workers_are_reported(
+    tagger_with_redis: CommandRunner, tmp_path: Path, sqlite_database: Database
+) -> None:
+    draw(tmp_path / "photos" / "a.jpg", 0)
+    tagger_with_redis("enqueue", "photos")
+    for _ in range(2):
+        assert claim_chunk(sqlite_database, ChunkName(1, 0), Runner.WORKERS, "w") is not None
+        with sqlite_database.write() as connection:
+            connection.execute(update(chunks).values(lease_until=0.0))
+    attempts = checked(tagger_with_redis, code=0)["attempts"]
+    assert "photos 1 to 1 of job 1 were started 2 times" in attempts["found"]
+
+
+def test_an_unavailable_root_is_reported_with_its_waiting_jobs(
+    tagger_with_redis: CommandRunner,
+    tmp_path: Path,
+    sqlite_database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw(tmp_path / "photos" / "a.jpg", 0)
+    tagger_with_redis("tag", "photos")
+    draw(tmp_path / "photos" / "b.jpg", 1)
+    tagger_with_redis("enqueue", "photos")
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    suspend_for_root(sqlite_database, 2, "photos")
+    found = checked(tagger_with_redis, code=1)
+    assert "missing or empty, but the database has 2 photos in it" in found["roots"]["found"]
+    assert "photos" in found["jobs"]["found"]
+    monkeypatch.setenv("TAGGER_ROOTS", f'{{"photos": "{tmp_path}/elsewhere"}}')
+    assert checked(tagger_with_redis, code=1)["roots"]["state"] == "ok"
+    monkeypatch.setenv("TAGGER_ROOTS", '{"photo": "/x"}')
+    output = tagger_with_redis("doctor").text
+    assert "TAGGER_ROOTS names photo, which is not a root; the roots are photos" in output
+
+
+def test_failing_photos_are_counted_with_how_to_retry_those_that_may_pass(
+    tagger_with_redis: CommandRunner, tmp_path: Path, sqlite_database: Database
+) -> None:
+    _with_failures(tagger_with_redis, tmp_path)
+    assert checked(tagger_with_redis, code=0)["failing photos"]["remedy"] == "tagger failures"
+    with sqlite_database.write() as connection:  # as a read that hangs leaves it
+        connection.execute(update(photos).where(photos.c.path == "a.jpg").values(failure_kind="timed-out"))
+    output = tagger_with_redis("doctor").text
+    assert "1 timed-out; the cause may be gone" in output
+    assert "-> tagger retry --kind timed-out\n" in output
+
+
+def _with_failures(tagger_with_redis: CommandRunner, folder: Path, *options: str) -> None:
+    """Job 1: one photo that is fine, three that fail, one of them empty."""
+    draw(folder / "photos" / "fine.jpg", 0)
+    for name in ("a.jpg", "b.jpg"):
+        (folder / "photos" / name).write_bytes(BROKEN)
+    (folder / "photos" / "empty.jpg").touch()
+    assert tagger_with_redis("tag", "photos", *options).code == 3
+
+
+class _NoNumbers(torch.nn.Module):
+    """A model whose training went wrong."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.full((count,), float("nan")), requires_grad=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.float().mean(dim=(1, 2, 3)).unsqueeze(1) * self.weights.float().unsqueeze(0)
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that has begun to write, and takes its time."""
+    program = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "c.execute('BEGIN IMMEDIATE'); print('begun', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        yield process
+        process.kill()

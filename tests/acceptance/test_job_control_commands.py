@@ -1,0 +1,251 @@
+"""`tagger pause`, `resume`, `cancel` and priorities, with real workers; and what `status --watch` shows of it."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from select import select
+
+import psycopg
+import pytest
+from support.commands import BIN, Terminal, draw_many
+from support.servers import PostgresServer, RedisServer
+
+from tagger.database.tables import JobState
+from tagger.ledger.workers import list_chunk_progress
+
+WAIT_S = 60.0
+PHOTOS = 160
+SLOW = {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
+SLOW_PASS_S = "0.05"
+
+
+@pytest.fixture
+def postgresql_terminal(tmp_path: Path, redis_server: RedisServer, postgres_url: str) -> Terminal:
+    settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_DATABASE_URL": postgres_url}
+    return Terminal(tmp_path / "terminal", settings)
+
+
+@pytest.fixture
+def sqlite_terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+    return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
+
+
+@contextmanager
+def half_done(terminal: Terminal) -> Iterator[int]:
+    """A job that a slow worker has in hand; the worker stands still meanwhile, and then goes on."""
+    draw_many(terminal.folder / "photos", PHOTOS)
+    terminal.environment |= SLOW
+    terminal.inject(slow_pass_s=SLOW_PASS_S)
+    with terminal.workers(1) as (worker,), terminal.database() as database:
+        with terminal.frozen([worker]):
+            job = int(terminal.run("enqueue", "photos").stdout)
+        terminal.freeze_with_a_lease(worker, database)
+        try:
+            yield job
+        finally:
+            worker.send_signal(signal.SIGCONT)
+
+
+def test_a_paused_job_stops_within_a_batch_and_resumes_there(
+    postgresql_terminal: Terminal,
+) -> None:
+    terminal = postgresql_terminal
+    with half_done(terminal) as job:
+        before = terminal.progress(job)
+        assert before.running
+        (paused,) = terminal.json("pause", str(job))["jobs"]
+        assert paused["state"] == "paused"
+    # What was in hand was stored or given back when the worker ended; another one takes none of it.
+    with terminal.workers(2):
+        draw_many(terminal.folder / "others", 10)
+        other = int(terminal.run("enqueue", "--wait", "--again", "others").stdout)
+        assert terminal.progress(other).done == 10
+        still = terminal.progress(job)
+        assert (still.state, still.running, still.done + still.queued) == (JobState.PAUSED, 0, PHOTOS)
+        assert before.done <= still.done < PHOTOS
+        terminal.run("resume", str(job))
+        terminal.wait_until(lambda: terminal.progress(job).is_over)
+    progress = terminal.progress(job)
+    assert (progress.state, progress.done, progress.failed) == (JobState.FINISHED, PHOTOS, 0)
+
+
+def test_a_worker_continues_with_other_jobs_after_a_pause(sqlite_terminal: Terminal) -> None:
+    terminal = sqlite_terminal
+    draw_many(terminal.folder / "others", 10)
+    with half_done(terminal) as job:
+        terminal.run("pause", str(job))
+        other = int(terminal.run("enqueue", "--again", "others").stdout)
+        (worker,) = terminal.json("status")["workers"]
+        os.kill(int(worker["name"].partition("@")[0].removeprefix("tagger-")), signal.SIGCONT)
+        terminal.wait_until(lambda: terminal.progress(job).running == 0)
+        terminal.wait_until(lambda: terminal.progress(other).is_over)
+        still = terminal.progress(job)
+        assert (still.state, still.done < PHOTOS) == (JobState.PAUSED, True)
+        assert "Traceback" not in terminal.log.read_text()
+
+
+def test_a_cancelled_job_ends_at_once_and_keeps_what_was_stored(sqlite_terminal: Terminal) -> None:
+    terminal = sqlite_terminal
+    with half_done(terminal) as job:
+        assert f"job {job} cancelled: {PHOTOS} photos" in terminal.run("cancel", str(job)).stdout
+        cancelled = terminal.progress(job)
+        assert cancelled.done < PHOTOS
+        assert cancelled.done + cancelled.cancelled == PHOTOS
+    assert terminal.progress(job) == cancelled
+    refused = terminal.run("resume", str(job), "99", code=1).stderr
+    assert f"Job {job} is cancelled already" in refused
+    assert "There is no job 99" in refused
+    document = terminal.json("cancel", str(job), code=1)
+    assert (document["jobs"], document["errors"][0]["job"]) == ([], job)
+
+
+def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal: Terminal) -> None:
+    terminal = sqlite_terminal
+    draw_many(terminal.folder / "photos", PHOTOS)
+    terminal.environment |= SLOW
+    terminal.inject(slow_pass_s=SLOW_PASS_S)
+    terminal.run("db", "upgrade")
+    process = terminal.start("tag", "photos")
+    with terminal.database() as database:
+        terminal.wait_until(lambda: list_chunk_progress(database), every_s=0.01)
+    with terminal.frozen([process]):
+        assert "cannot be paused" in terminal.run("pause", "1", code=1).stderr
+        terminal.run("cancel", "1")
+    assert process.wait(60) == 1
+    progress = terminal.progress(1)
+    assert (progress.state, progress.done + progress.cancelled) == (JobState.CANCELLED, PHOTOS)
+    assert "job 1 was cancelled: by request" in terminal.log.read_text()
+
+
+def test_jobs_of_one_priority_share_the_workers_and_an_interactive_one_overtakes(
+    sqlite_terminal: Terminal,
+) -> None:
+    terminal = sqlite_terminal
+    draw_many(terminal.folder / "a", 2000)
+    draw_many(terminal.folder / "b", 2000)
+    draw_many(terminal.folder / "urgent", 20)
+    terminal.environment |= {"TAGGER_THREADS": "1"}
+    with terminal.workers(2) as workers, terminal.frozen(workers):
+        first = int(terminal.run("enqueue", "--again", "a").stdout)
+        second = int(terminal.run("enqueue", "--again", "b").stdout)
+        urgent = int(terminal.run("enqueue", "--again", "--priority", "interactive", "urgent").stdout)
+        for worker in workers:
+            worker.send_signal(signal.SIGCONT)
+        terminal.wait_until(lambda: terminal.progress(urgent).is_over, every_s=0.01)
+        assert not terminal.progress(first).is_over
+        terminal.wait_until(lambda: terminal.progress(first).is_over, every_s=0.01)
+        assert terminal.progress(second).done > 500
+        terminal.wait_until(lambda: terminal.progress(second).is_over)
+    assert [terminal.progress(job).done for job in (first, second, urgent)] == [2000, 2000, 20]
+
+
+class Screen:
+    """A command in a terminal of 80 columns and 24 lines, and what it wrote there."""
+
+    def __init__(self, terminal: Terminal, *words: str) -> None:
+        self._ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, 80))
+        self.process = subprocess.Popen(
+            [str(BIN / "tagger"), *words],
+            cwd=terminal.folder,
+            env={**terminal.environment, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.written = b""
+
+    def read_until(self, expected: bytes) -> None:
+        """Until that has been written since the last call."""
+        start = len(self.written)
+        while expected not in self.written[start:]:
+            ready, _, _ = select([self._ours], [], [], WAIT_S)
+            assert ready, f"{expected!r} was not written: {self.written!r}"
+            self.written += os.read(self._ours, 65536)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._ours)
+
+
+def test_watching_draws_on_a_terminal_and_leaves_it_as_it_was(sqlite_terminal: Terminal) -> None:
+    terminal = sqlite_terminal
+    draw_many(terminal.folder / "photos", 40)
+    terminal.run("enqueue", "photos")
+    with closing(Screen(terminal, "status", "--watch")) as screen:
+        screen.read_until(b"queued messages: interactive 0, bulk 2")
+        screen.process.send_signal(signal.SIGINT)
+        screen.read_until(b"\x1b[?1049l")
+        assert screen.process.wait(30) == 0
+    text = screen.written.decode()
+    assert text.startswith("\x1b[?1049h")
+    assert "open jobs: 1, workers: 0" in text
+    assert "no worker is running; start one with: tagger worker" in text
+    assert re.search(r"1 queued .* 0% +0/40", text)
+    assert "Traceback" not in text
+
+
+def test_watching_off_a_terminal_prints_what_moves(sqlite_terminal: Terminal) -> None:
+    terminal = sqlite_terminal
+    draw_many(terminal.folder / "photos", 40)
+    job = terminal.run("enqueue", "photos").stdout.strip()
+    process = terminal.start("status", "--watch")
+    terminal.wait_until(lambda: f"job {job} queued: 0 of 40 photos" in terminal.log.read_text())
+    terminal.run("cancel", job)
+    terminal.wait_until(lambda: f"job {job} cancelled: 40 of 40 photos" in terminal.log.read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    assert "Traceback" not in terminal.log.read_text()
+
+
+def test_watching_survives_outages_of_database_and_redis(tmp_path: Path, redis_server: RedisServer) -> None:
+    with PostgresServer() as server:
+        url = server.url.replace("postgresql:", "postgresql+psycopg:")
+        settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_DATABASE_URL": url}
+        terminal = Terminal(tmp_path / "terminal", settings)
+        terminal.run("db", "upgrade")
+        draw_many(terminal.folder / "photos", 40)
+        job = terminal.run("enqueue", "photos").stdout.strip()
+        all_of_it = terminal.start("status", "--watch")
+        one_job = terminal.start("status", job, "--watch")
+        terminal.wait_until(lambda: f"job {job} queued" in terminal.log.read_text())
+        terminal.wait_until(lambda: _client_connections(server.url) >= 2)
+        time.sleep(2)  # the command that follows one job prints nothing before its job changes
+        server.kill()
+        redis_server.kill()
+        terminal.wait_until(lambda: "the database does not answer, trying again" in terminal.log.read_text())
+        terminal.wait_until(lambda: "trying again until it does" in terminal.log.read_text())
+        server.start()
+        terminal.wait_until(
+            lambda: f"Redis at {redis_server.url} does not answer" in terminal.log.read_text()
+        )
+        terminal.run("cancel", job)
+        terminal.wait_until(lambda: f"job {job} cancelled: 40 of 40" in terminal.log.read_text())
+        assert one_job.wait(60) == 1
+        all_of_it.send_signal(signal.SIGINT)
+        assert all_of_it.wait(60) == 0
+    assert "Traceback" not in terminal.log.read_text()
+
+
+def _client_connections(url: str) -> int:
+    """The number of connections to a PostgreSQL server, without the one that asks."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid != pg_backend_pid()"
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def test_watching_all_jobs_is_not_for_programs(sqlite_terminal: Terminal) -> None:
+    assert "it needs a JOB" in sqlite_terminal.run("status", "--watch", "--json", code=2).stderr

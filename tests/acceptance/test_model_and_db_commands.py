@@ -1,0 +1,180 @@
+"""`tagger model …` and `tagger db …` as a person types them."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, text, update
+from support.artifacts import tiny_artifact
+from support.command_line import CommandRunner
+from support.stored_photos import LOOKED_AT, StoredPhotos
+
+from tagger.catalog import shipped_model
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.database.schema import SCHEMA_REVISION
+from tagger.database.tables import chunks, contents, job_items, jobs
+
+
+@pytest.fixture(autouse=True)
+def nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped_model, "shipped_file", lambda: tmp_path / "package" / "landmarks.pt")
+
+
+def test_a_model_is_added_listed_put_in_use_and_shown(tagger: CommandRunner, tmp_path: Path) -> None:
+    tiny_artifact(tmp_path / "a.pt")
+    assert tagger("model", "list", "--json").json == []
+    added = tagger("model", "add", "a.pt", "--name", "mine", "--json")
+    assert (added.code, added.json["name"], added.json["in_use"]) == (0, "mine", False)
+    assert "tagger model use mine" in added.err
+    assert tagger("model", "add", "a.pt").text == "registered as mine\n"
+    assert tagger("model", "use", "mine").text == "mine is in use\n"
+    (listed,) = tagger("model", "list", "--json").json
+    assert listed["in_use"] is True
+    assert listed["file"] == str(tmp_path / "a.pt")
+    assert {"name", "digest", "file", "in_use", "shipped", "labels", "threshold", "metrics"} <= set(listed)
+    shown = tagger("model", "show", "--json").json
+    assert shown["manifest"]["metrics"] == {"top1": 1.0}
+    assert "top1: 1.0" in tagger("model", "show", "mine").text
+    assert "mine" in tagger("model", "list").text
+
+
+def test_a_dry_run_changes_nothing(tagger: CommandRunner, tmp_path: Path) -> None:
+    tiny_artifact(tmp_path / "a.pt")
+    assert "would be registered as tiny" in tagger("model", "add", "a.pt", "--dry-run").text
+    assert tagger("model", "list", "--json").json == []
+    tagger("model", "add", "a.pt")
+    assert "registered already as tiny" in tagger("model", "add", "a.pt", "--dry-run", "--name", "new").text
+    assert "would be put in use" in tagger("model", "use", "tiny", "--dry-run").text
+    assert tagger("model", "list", "--json").json[0]["in_use"] is False
+
+
+def test_names_and_files_that_do_not_serve_exit_with_1_and_one_line(
+    tagger: CommandRunner, tmp_path: Path
+) -> None:
+    (tmp_path / "text.pt").write_text("not a model")
+    for words in (
+        ["model", "use", "other"],
+        ["model", "show", "other"],
+        ["model", "show"],
+        ["model", "add", "missing.pt"],
+        ["model", "add", "text.pt"],
+        ["model", "verify", "text.pt"],
+    ):
+        output = tagger(*words)
+        assert (output.code, output.out, output.err.count("\n")) == (1, b"", 1), words
+        assert output.err.startswith("error: ")
+
+
+def test_verify_reads_to_the_last_byte_and_knows_what_was_registered(
+    tagger: CommandRunner, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.pt"
+    tiny_artifact(file)
+    assert tagger("model", "verify", "a.pt", "--json").json["registered_as"] is None
+    tagger("model", "add", "a.pt")
+    assert tagger("model", "verify", "a.pt", "--json").json["registered_as"] == "tiny"
+    sound = file.read_bytes()
+    tiny_artifact(file, seed=1)
+    output = tagger("model", "verify", "a.pt")
+    assert (output.code, "digest differs" in output.err) == (1, True)
+    place = sound.index(b"colours")
+    file.write_bytes(sound[:place] + b"COLOURS" + sound[place + 7 :])
+    assert tagger("model", "verify", "a.pt").code == 1
+
+
+def test_db_upgrade_tells_what_it_did(tagger: CommandRunner, tmp_path: Path) -> None:
+    planned = tagger("db", "upgrade", "--dry-run", "--json").json
+    assert planned == {"before": None, "after": SCHEMA_REVISION, "dry_run": True}
+    assert not (tmp_path / "data").exists()
+    assert "from nothing to" in tagger("db", "upgrade").text
+    assert "up to date" in tagger("db", "upgrade").text
+
+
+def test_db_stats_count_what_is_there(
+    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path
+) -> None:
+    _known(sqlite_database, tmp_path)
+    numbers = tagger("db", "stats", "--json").json
+    expected = {
+        "photos": 3,
+        "gone": 1,
+        "contents": 2,
+        "tagged": 1,
+        "unknown": 1,
+        "not_classified": 1,
+        "models": 1,
+    }
+    assert {name: numbers[name] for name in expected} == expected
+    assert numbers["size_bytes"] > 0
+    assert "photos:" in tagger("db", "stats").text
+
+
+def test_db_check_finds_a_sound_database_sound(
+    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path
+) -> None:
+    _job(sqlite_database, _known(sqlite_database, tmp_path).model.id)
+    assert tagger("db", "check", "--json").json == {"ok": True, "problems": []}
+    assert tagger("db", "check").text == "the database is consistent\n"
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (update(chunks).values(tagged=1, unknown=1), "job 1, chunk 0"),
+        (update(chunks).values(done=False), "job 1: its total or state"),
+        (update(jobs).values(total=3), "job 1: its total"),
+        (job_items.delete().where(job_items.c.position == 1), "job 1, chunk 0"),
+        (update(contents).values(outcome="tagged"), "image digest of"),
+        (
+            text("INSERT INTO model_labels VALUES (77, 0, 'x', 1)"),
+            "model_labels refers to a missing row of models",
+        ),
+    ],
+    ids=["counts", "open chunk", "total", "lost item", "outcome", "reference"],
+)
+def test_db_check_names_what_does_not_add_up(
+    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path, harm: object, told: str
+) -> None:
+    _job(sqlite_database, _known(sqlite_database, tmp_path).model.id)
+    with sqlite_database.read() as connection:
+        connection.rollback()
+        connection.connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[attr-defined]
+        connection.execute(harm)  # type: ignore[call-overload]
+        connection.commit()
+    output = tagger("db", "check", "--json")
+    assert (output.code, output.json["ok"]) == (1, False)
+    assert any(told in problem for problem in output.json["problems"])
+
+
+def _known(database: Database, folder: Path) -> StoredPhotos:
+    tiny_artifact(folder / "tiny.pt")
+    known = StoredPhotos(database, folder / "photos", add_model(database, folder / "tiny.pt"))
+    known.photo("a.jpg", ("eiffel-tower", 0.9, True))
+    known.photo("b.jpg", ("eiffel-tower", 0.1, False))
+    known.photo("new.jpg", looked=False)
+    known.photo("gone.jpg", looked=False)
+    known.gone("gone.jpg")
+    return known
+
+
+def _job(database: Database, model_id: int) -> None:
+    """A finished job over two photos, one tagged and one that was cancelled."""
+    job = {
+        "kind": "tag",
+        "options": {},
+        "model_id": model_id,
+        "top_k": 5,
+        "threshold": 0.5,
+        "reprocess": False,
+        "runner": "local",
+        "priority": "bulk",
+        "state": "cancelled",
+        "total": 2,
+        "created_at": LOOKED_AT,
+    }
+    with database.write() as connection:
+        connection.execute(insert(jobs).values(job))
+        connection.execute(insert(job_items).values(job_id=1, position=0, photo_id=1, outcome="tagged"))
+        connection.execute(insert(job_items).values(job_id=1, position=1, photo_id=2))
+        chunk = {"job_id": 1, "chunk": 0, "first": 0, "last": 1, "done": True, "tagged": 1, "cancelled": 1}
+        connection.execute(insert(chunks).values(chunk))

@@ -1,0 +1,277 @@
+"""`tagger query`, `landmarks` and `show` as a person types them, and as a script reads what they print."""
+# ruff: noqa: DTZ001 - cameras know no time zone
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from support.artifacts import tiny_artifact
+from support.command_line import CommandRunner
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+
+EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
+PHOTO_KEYS = ["path", "outcome", "digest", "width", "height", "taken_at", "tags"]
+TAG_KEYS = [
+    *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
+    *("country", "latitude", "longitude", "model"),
+]
+
+
+@pytest.fixture
+def known(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
+    tiny_artifact(tmp_path / "tiny.pt")
+    known = StoredPhotos(
+        sqlite_database, tmp_path / "photos", add_model(sqlite_database, tmp_path / "tiny.pt")
+    )
+    taken_at = datetime(2024, 5, 6, 7, 8, 9)
+    known.photo("paris/a.jpg", (EIFFEL, 0.97, True), (GATE, 0.01, False), taken_at=taken_at, digest="a")
+    known.photo("paris/palace.jpg", (VERSAILLES, 0.8, True))
+    known.photo("berlin.jpg", (GATE, 0.9, True))
+    known.photo("fog.jpg", (EIFFEL, 0.2, False))
+    known.photo("new.jpg", looked=False)
+    return known
+
+
+def test_json_has_exactly_the_keys_scripts_know(tagger: CommandRunner, known: StoredPhotos) -> None:
+    output = tagger("query", "--landmark", "Eiffel Tower", "--json")
+    assert (output.code, output.err) == (0, "")
+    (photo,) = output.json
+    assert list(photo) == PHOTO_KEYS
+    assert list(photo["tags"][0]) == TAG_KEYS
+    assert photo == {
+        "path": str(known.root / "paris/a.jpg"),
+        "outcome": "tagged",
+        "digest": "a",
+        "width": 640,
+        "height": 480,
+        "taken_at": "2024-05-06T07:08:09",
+        "tags": [
+            {
+                "landmark": "eiffel-tower",
+                "name": "Eiffel Tower",
+                "label": "00.Eiffel_Tower",
+                "score": 0.97,
+                "rank": 1,
+                "accepted": True,
+                "verdict": None,
+                "country": "France",
+                "latitude": 48.8584,
+                "longitude": 2.2945,
+                "model": "tiny",
+            }
+        ],
+    }
+
+
+def test_every_format_has_the_same_content(tagger: CommandRunner, known: StoredPhotos) -> None:
+    photos = tagger("query", "--json").json
+    paths = [photo["path"] for photo in photos]
+    assert len(paths) == 3
+    assert tagger("query", "--format", "json").json == photos
+    lines = tagger("query", "--format", "ndjson").text.splitlines()
+    assert [json.loads(line) for line in lines] == photos
+    assert tagger("query", "--format", "paths").text.splitlines() == paths
+    assert tagger("query", "-0").out == b"".join(path.encode() + b"\0" for path in paths)
+    features = tagger("query", "--format", "geojson").json
+    assert features["type"] == "FeatureCollection"
+    assert [feature["properties"] for feature in features["features"]] == photos
+    assert features["features"][0]["geometry"] == {"type": "Point", "coordinates": [2.2945, 48.8584]}
+    table = tagger("query").text.splitlines()
+    assert table[0].split("\t") == [paths[0], "Eiffel Tower", "97%", "France"]
+
+
+def test_csv_has_a_row_per_tag(tagger: CommandRunner, known: StoredPhotos) -> None:
+    output = tagger("query", "--any-rank", "--format", "csv", "--under", known.root / "paris")
+    rows = list(csv.DictReader(io.StringIO(output.out.decode(), newline="")))
+    assert [(Path(row["path"]).name, row["landmark"], row["rank"], row["accepted"]) for row in rows] == [
+        ("a.jpg", EIFFEL, "1", "true"),
+        ("a.jpg", GATE, "2", "false"),
+        ("palace.jpg", VERSAILLES, "1", "true"),
+    ]
+    assert list(rows[0]) == [*PHOTO_KEYS[:-1], *TAG_KEYS]
+
+
+def test_nothing_found_is_an_empty_answer_and_no_failure(tagger: CommandRunner, known: StoredPhotos) -> None:
+    output = tagger("query", "--landmark", "nameless-hill", "--json")
+    assert (output.code, output.json) == (0, [])
+    assert "no photo" in output.err
+    assert tagger("query", "--landmark", "nameless-hill", "--format", "geojson").json["features"] == []
+    assert tagger("query", "--landmark", "nameless-hill", "-q").err == ""
+
+
+def test_filters_are_understood_as_typed(tagger: CommandRunner, known: StoredPhotos, tmp_path: Path) -> None:
+    def found(*words: object) -> list[str]:
+        return [Path(line).name for line in tagger("query", *words, "--format", "paths").text.splitlines()]
+
+    assert found("--country", "FRANCE") == ["a.jpg", "palace.jpg"]
+    assert found("--near", "48.86,2.29", "--radius-km", "1") == ["a.jpg"]
+    assert found("--near", "48.86,2.29") == ["a.jpg"]
+    assert found("--near", "-48.86,-2.29") == []
+    assert found("--min-score", "0.95") == ["a.jpg"]
+    assert found("--under", "photos/paris") == ["a.jpg", "palace.jpg"]
+    assert found("--under", "photos/paris", "--under", "photos/berlin.jpg") == [
+        *("berlin.jpg", "a.jpg", "palace.jpg")
+    ]
+    assert found("--taken-after", "2024-05-06", "--taken-before", "2024-05-07") == ["a.jpg"]
+    assert found("--taken-after", "2024-05-06T08:00") == []
+    assert found("--model", "tiny", "--limit", "1") == ["a.jpg"]
+    assert found("--unknown") == ["fog.jpg"]
+    assert found("--untagged") == ["new.jpg"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--near", "99,2"],
+        ["--near", "paris"],
+        ["--near", "nan,2"],
+        ["--radius-km", "5"],
+        ["--taken-after", "yesterday"],
+        ["--taken-after", "2024-05-06T00:00+02:00"],
+        ["--min-score", "2"],
+        ["--limit", "0"],
+        ["--format", "xml"],
+        ["--json", "--format", "csv"],
+        ["-0", "--format", "csv"],
+        ["--unknown", "--landmark", "eiffel-tower"],
+        ["--untagged", "--any-rank"],
+        ["--untagged", "--unknown"],
+        ["--untagged", "--min-score", "0"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_with_2_and_prints_nothing(tagger: CommandRunner, words: list[str]) -> None:
+    output = tagger("query", *words)
+    assert output.code == 2
+    assert output.out == b""
+    assert "Traceback" not in output.err
+
+
+def test_an_unknown_name_exits_with_1_and_one_line_with_a_remedy(
+    tagger: CommandRunner, known: StoredPhotos
+) -> None:
+    output = tagger("query", "--landmark", "Eifel")
+    assert output.code == 1
+    assert output.err.count("\n") == 1
+    assert "Did you mean eiffel-tower?" in output.err
+
+
+def test_names_that_are_no_text_survive_every_format(tagger: CommandRunner, known: StoredPhotos) -> None:
+    name = b"odd/caf\xe9\n\x1b[31m.jpg"
+    path = os.fsencode(known.photo(name, ("nameless-hill", 0.9, True)))
+    only = ("query", "--under", known.root / "odd")
+    assert tagger(*only, "--format", "paths").out == path + b"\n"
+    assert tagger(*only, "--print0").out == path + b"\0"
+    (photo,) = tagger(*only, "--json").json
+    assert os.fsencode(photo["path"]) == path
+    (feature,) = tagger(*only, "--format", "geojson").json["features"]
+    assert (os.fsencode(feature["properties"]["path"]), feature["geometry"]) == (path, None)
+    output = tagger(*only, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(output.out.decode(errors="surrogateescape"), newline="")))
+    assert os.fsencode(rows[0]["path"]) == path
+    table = tagger(*only).out
+    assert table.count(b"\n") == 1
+    assert b"\x1b" not in table
+    shown = tagger("show", os.fsdecode(path))
+    assert (shown.code, b"\x1b" in shown.out) == (0, False)
+    assert os.fsencode(tagger("show", os.fsdecode(path), "--json").json["path"]) == path
+
+
+def test_landmarks_are_listed_with_their_photos(tagger: CommandRunner, known: StoredPhotos) -> None:
+    known.photo("copy.jpg", digest="a")
+    listed = tagger("landmarks", "--json").json
+    assert [(each["landmark"], each["photos"]) for each in listed] == [
+        (EIFFEL, 2),
+        (GATE, 1),
+        (VERSAILLES, 1),
+    ]
+    assert list(listed[0]) == [
+        *("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")
+    ]
+    assert [each["landmark"] for each in tagger("landmarks", "--country", "germany", "--json").json] == [GATE]
+    assert len(tagger("landmarks", "--all", "--format", "ndjson").text.splitlines()) == 4
+    assert tagger("landmarks").text.splitlines()[0] == "eiffel-tower\tEiffel Tower\tFrance\t2"
+    assert tagger("landmarks", "--format", "csv").text.splitlines()[1].startswith("eiffel-tower,Eiffel Tower")
+    assert tagger("landmarks", "--format", "paths").code == 2
+
+
+def test_show_tells_all_of_one_photo(tagger: CommandRunner, known: StoredPhotos) -> None:
+    known.photo("copy.jpg", digest="a")
+    known.verdict("a", EIFFEL, "confirmed")
+    document = tagger("show", "photos/paris/a.jpg", "--json").json
+    assert set(PHOTO_KEYS) <= set(document)
+    assert [tag["landmark"] for tag in document["tags"]] == [EIFFEL, GATE]
+    assert (document["model"], document["top_k"], document["threshold"]) == ("tiny", 5, 0.5)
+    assert document["copies"] == [str(known.root / "copy.jpg")]
+    assert document["verdicts"][0]["verdict"] == "confirmed"
+    text = tagger("show", known.root / "paris/a.jpg").text
+    assert "Eiffel Tower" in text
+    assert "confirmed by ada" in text
+
+
+def test_show_of_an_unknown_photo_suggests_a_remedy(tagger: CommandRunner, known: StoredPhotos) -> None:
+    output = tagger("show", "elsewhere.jpg")
+    assert output.code == 1
+    assert "tagger tag" in output.err
+
+
+def test_a_closed_pipe_does_not_crash_the_query(known: StoredPhotos) -> None:
+    for number in range(300):
+        known.photo(f"many/{number}.jpg", (EIFFEL, 0.9, True))
+    program = "import sys; from tagger.cli.main import main; sys.argv = ['tagger', 'query', '--json']; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.stderr.close()
+    process.wait(timeout=30)
+    assert b"Traceback" not in errors
+
+
+def test_on_a_terminal_the_table_fits_and_obeys_no_color(
+    known: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known.photo("[bold]" + "long" * 30 + ".jpg", (GATE, 0.9, True))
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    ours, theirs = pty.openpty()
+    program = "import sys; from tagger.cli.main import main; sys.argv = ['tagger', 'query']; main()"
+    subprocess.run([sys.executable, "-c", program], stdout=theirs, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert max(len(re.sub("\x1b\\[[0-9;]*m", "", line)) for line in shown.splitlines()) <= 60
+    bare = re.sub("\x1b\\[[0-9;]*m", "", shown)
+    assert "[" in bare  # a long path is wrapped anywhere, even in the middle of what looks like markup
+    assert "]" in bare
+    assert "\x1b[3" not in shown
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["query"], ["landmarks"], ["show", "x.jpg"], ["model", "list"]]
+)
+def test_asking_never_waits_for_torch_or_celery(sqlite_url: str, words: list[str]) -> None:
+    program = (
+        "import sys; from tagger.cli.main import main\n"
+        f"sys.argv = {['tagger', *words]!r}\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'celery', 'torchvision'} | ({'sqlalchemy', 'pydantic'} if '--help' in sys.argv else set())\n"
+        "print('LOADED', sorted(heavy & set(sys.modules)))"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert output.stdout.splitlines()[-1] == "LOADED []"

@@ -1,0 +1,137 @@
+"""`tagger retry` and `tagger failures --kind`: what fails now, again."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+from support.artifacts import tiny_artifact
+from support.command_line import CommandRunner
+from support.commands import Terminal, draw, draw_many
+from support.servers import RedisServer
+
+from tagger.database.connection import Database
+from tagger.database.tables import jobs, models
+
+BROKEN = b"\xff\xd8\xff broken"
+
+
+def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
+    folder = terminal.folder / "photos"
+    draw_many(folder, 5)
+    for name in ("a.jpg", "b.jpg"):
+        (folder / name).write_bytes(BROKEN)
+    with terminal.workers(1):
+        terminal.run("enqueue", "--wait", "photos", code=3)
+        draw(folder / "a.jpg", 0)
+        done = terminal.run("retry", "1", "--wait", code=3)
+        assert done.stdout == "2\n"
+        assert "job 2 finished: 2 photos: 1 tagged, 0 unknown, 0 skipped, 1 failed" in done.stderr
+        (left,) = terminal.json("failures")
+        assert (Path(left["path"]).name, left["attempts"], left["job"]) == ("b.jpg", 2, 2)
+        (folder / "b.jpg").write_bytes((folder / "a.jpg").read_bytes())
+        done = terminal.run("retry", "--priority", "interactive", "--wait")
+        assert terminal.json("failures") == []
+        assert "nothing to retry" in terminal.run("retry").stderr
+    job = terminal.json("status", "2")
+    assert (job["kind"], job["parent"], job["priority"], job["total"]) == ("retry", 1, "bulk", 2)
+    assert "a retry of job 1" in terminal.run("status", "2").stdout
+    job = terminal.json("status", "3")
+    assert (job["parent"], job["priority"], job["tagged"]) == (None, "interactive", 1)
+
+
+def test_a_retry_without_redis_is_recorded_and_warns(
+    tagger_with_redis: CommandRunner, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    _with_failures(tagger_with_redis, tmp_path)
+    redis_server.stop()
+    output = tagger_with_redis("retry", "1")
+    assert (output.code, output.text) == (0, "2\n")
+    assert "does not answer" in output.err
+    assert "Job 2 is recorded" in output.err
+    assert "no worker is running" in output.err
+    again = tagger_with_redis("retry", "--json")
+    assert (again.json["job"], again.json["kind"], again.json["total"], again.json["queued"]) == (
+        3,
+        "retry",
+        3,
+        3,
+    )
+
+
+def test_a_retry_of_a_job_keeps_its_inference_options(
+    tagger_with_redis: CommandRunner,
+    tmp_path: Path,
+    sqlite_database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _with_failures(tagger_with_redis, tmp_path, "--top-k", "2", "--threshold", "0.3")
+    tiny_artifact(tmp_path / "other.pt", seed=1, name="other")
+    monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "other.pt"))
+    tagger_with_redis("retry", "1")
+    tagger_with_redis("retry")
+    with sqlite_database.read() as connection:
+        made = connection.execute(
+            select(jobs.c.model_id, jobs.c.top_k, jobs.c.threshold).order_by(jobs.c.id)
+        ).all()
+    assert made[1] == made[0] == (1, 2, 0.3)
+    assert made[2] == (2, 5, 0.5)
+
+
+def test_kinds_narrow_failures_and_retries(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
+    _with_failures(tagger_with_redis, tmp_path)
+    assert len(tagger_with_redis("failures", "--kind", "empty", "--json").json) == 1
+    assert (
+        len(tagger_with_redis("failures", "--kind", "empty", "--kind", "truncated", "1", "--json").json) <= 3
+    )
+    assert tagger_with_redis("retry", "--kind", "empty", "--json").json["total"] == 1
+    assert tagger_with_redis("retry", "--kind", "gone").code == 0
+    for command in ("retry", "failures"):
+        output = tagger_with_redis(command, "--kind", "broken")
+        assert output.code == 2
+        assert "there is no kind broken" in output.err
+        assert "unreadable" in output.err
+
+
+def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
+    tagger_with_redis: CommandRunner,
+    tmp_path: Path,
+    sqlite_database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _with_failures(tagger_with_redis, tmp_path)
+    tiny_artifact(tmp_path / "other.pt", seed=1, name="other")
+    monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "other.pt"))
+    output = tagger_with_redis("retry", "--dry-run")
+    assert "empty: 1\n" in output.text
+    assert "3 photos would be classified again" in output.err
+    document = tagger_with_redis("retry", "--dry-run", "--json").json
+    assert (document["job"], document["total"], sum(document["kinds"].values())) == (None, 3, 3)
+    with sqlite_database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(jobs)) == 1
+        assert connection.scalar(select(func.count()).select_from(models)) == 1
+
+
+def test_where_nothing_fails_no_job_is_made(tagger_with_redis: CommandRunner) -> None:
+    output = tagger_with_redis("retry")
+    assert (output.code, output.out) == (0, b"")
+    assert "nothing to retry" in output.err
+    assert tagger_with_redis("retry", "--json").json == {
+        "job": None,
+        "total": 0,
+        "kinds": {},
+        "dry_run": False,
+    }
+    assert tagger_with_redis("status", "--json").json["jobs"] == []
+    assert "There is no job 7" in tagger_with_redis("retry", "7").err
+
+
+def _with_failures(tagger_with_redis: CommandRunner, folder: Path, *options: str) -> None:
+    """Job 1: one photo that is fine, three that fail, one of them empty."""
+    draw(folder / "photos" / "fine.jpg", 0)
+    for name in ("a.jpg", "b.jpg"):
+        (folder / "photos" / name).write_bytes(BROKEN)
+    (folder / "photos" / "empty.jpg").touch()
+    assert tagger_with_redis("tag", "photos", *options).code == 3

@@ -1,0 +1,211 @@
+"""`tagger confirm`, `reject` and `verdicts` as a person types them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.artifacts import tiny_artifact
+from support.command_line import CommandRunner
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+
+EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
+
+
+def digest_of(number: int) -> str:
+    return f"1-{number:064x}"
+
+
+@pytest.fixture
+def known(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
+    tiny_artifact(tmp_path / "tiny.pt")
+    known = StoredPhotos(
+        sqlite_database, tmp_path / "photos", add_model(sqlite_database, tmp_path / "tiny.pt")
+    )
+    known.photo("berlin/a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest=digest_of(1))
+    known.photo("berlin/copy.jpg", digest=digest_of(1))
+    known.photo("berlin/b.jpg", (EIFFEL, 0.8, True), digest=digest_of(2))
+    known.photo("paris.jpg", (EIFFEL, 0.99, True), digest=digest_of(3))
+    known.photo("fog.jpg", (EIFFEL, 0.2, False), digest=digest_of(4))
+    known.photo("new.jpg", looked=False)
+    return known
+
+
+def found(tagger: CommandRunner, *options: object) -> list[str]:
+    return sorted(
+        Path(line).name for line in tagger("query", *options, "--format", "paths").text.splitlines()
+    )
+
+
+def test_a_verdict_is_given_and_withdrawn(tagger: CommandRunner, known: StoredPhotos) -> None:
+    output = tagger("reject", "photos/berlin/a.jpg", "Eiffel Tower")
+    assert (output.code, output.err) == (0, "")
+    assert output.text == "photos/berlin/a.jpg: Eiffel Tower rejected, in 2 copies of the photo\n"
+    assert found(tagger, "--landmark", EIFFEL) == ["b.jpg", "paris.jpg"]
+    output = tagger("confirm", "photos/berlin/copy.jpg", "EIFFEL TOWER", "--by", "Ada", "--json")
+    assert output.json == {
+        "path": str(known.root / "berlin/copy.jpg"),
+        "digest": digest_of(1),
+        "landmark": EIFFEL,
+        "name": "Eiffel Tower",
+        "verdict": "confirmed",
+        "before": "rejected",
+        "changed": True,
+        "photos": 2,
+        "dry_run": False,
+    }
+    shown = tagger("show", "photos/berlin/a.jpg", "--json").json
+    assert [(given["verdict"], given["given_by"]) for given in shown["verdicts"]] == [("confirmed", "Ada")]
+    assert (
+        "nothing to withdraw; it is confirmed"
+        in tagger("reject", "--undo", "photos/berlin/a.jpg", EIFFEL).text
+    )
+    assert "no longer confirmed" in tagger("confirm", "--undo", "photos/berlin/a.jpg", EIFFEL).text
+    again = tagger("confirm", "--undo", "photos/berlin/a.jpg", EIFFEL, "--json").json
+    assert (again["verdict"], again["changed"]) == (None, False)
+    assert tagger("verdicts", "list", "--json").json == []
+
+
+def test_what_no_model_saw_can_be_confirmed(tagger: CommandRunner, known: StoredPhotos) -> None:
+    assert tagger("confirm", "photos/fog.jpg", "château de versailles").code == 0
+    (photo,) = tagger("query", "--landmark", VERSAILLES, "--min-score", "0.99", "--json").json
+    (tag,) = photo["tags"]
+    assert (tag["rank"], tag["score"], tag["accepted"], tag["verdict"]) == (None, None, True, "confirmed")
+
+
+def test_a_dry_run_gives_no_word(tagger: CommandRunner, known: StoredPhotos) -> None:
+    assert "would be rejected" in tagger("reject", "photos/paris.jpg", EIFFEL, "--dry-run").text
+    assert tagger("reject", "--all-of-query", "--landmark", EIFFEL, "--dry-run").code == 0
+    assert tagger("verdicts", "list", "--json").json == []
+    tagger("reject", "photos/paris.jpg", EIFFEL)
+    assert "would be" in tagger("reject", "photos/paris.jpg", EIFFEL, "--undo", "--dry-run").text
+    assert len(tagger("verdicts", "list", "--json").json) == 1
+
+
+def test_a_verdict_on_every_match_of_a_query(tagger: CommandRunner, known: StoredPhotos) -> None:
+    tagger("confirm", "photos/berlin/b.jpg", EIFFEL)
+    query = ("--landmark", EIFFEL, "--under", known.root / "berlin")
+    planned = tagger("reject", "--all-of-query", *query, "--dry-run", "--json").json
+    assert planned == {"verdict": "rejected", "photos": 3, "tags": 3, "replaced": 1, "dry_run": True}
+    output = tagger("reject", "--all-of-query", *query)
+    assert output.text == "3 tags of 3 photos rejected; 1 of them had the opposite verdict\n"
+    assert found(tagger) == ["paris.jpg"]
+    assert tagger("reject", "--all-of-query", "--undo", *query, "--json").json["taken_back"] == 2
+    assert found(tagger, *query) == ["a.jpg", "b.jpg", "copy.jpg"]
+    assert (
+        tagger("confirm", "--all-of-query", "--landmark", EIFFEL, "--any-rank").text
+        == "5 tags of 5 photos confirmed\n"
+    )
+    assert "fog.jpg" in found(tagger)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["photos/paris.jpg"],
+        ["photos/paris.jpg", EIFFEL, "--under", "photos"],
+        ["photos/paris.jpg", EIFFEL, "--all-of-query"],
+        ["--all-of-query"],
+        ["--all-of-query", "--any-rank"],
+        ["--all-of-query", "--any-rank", "--under", "photos"],
+        ["--all-of-query", "--undo", "--landmark", EIFFEL, "--min-score", "0.5"],
+        ["--all-of-query", "--undo", "--landmark", EIFFEL, "--model", "tiny"],
+        ["--all-of-query", "--taken-after", "yesterday"],
+    ],
+    ids=" ".join,
+)
+def test_what_contradicts_itself_is_wrong_usage(
+    tagger: CommandRunner, known: StoredPhotos, words: list[str]
+) -> None:
+    for command in ("confirm", "reject"):
+        output = tagger(command, *words)
+        assert (output.code, output.out) == (2, b"")
+    assert tagger("verdicts", "list", "--json").json == []
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (["photos/none.jpg", EIFFEL], "Add photos with `tagger tag`"),
+        (["photos/new.jpg", EIFFEL], "Classify it with `tagger tag`"),
+        (["photos/paris.jpg", "Eifel Tower"], "Did you mean eiffel-tower?"),
+        (["--all-of-query", "--landmark", "Eifel Tower"], "Did you mean eiffel-tower?"),
+    ],
+    ids=str,
+)
+def test_photos_without_verdict_are_reported_with_the_remedy(
+    tagger: CommandRunner, known: StoredPhotos, words: list[str], remedy: str
+) -> None:
+    for more in ([], ["--undo"]):
+        output = tagger("confirm", *words, *more)
+        assert (output.code, output.out, output.err.count("\n")) == (1, b"", 1)
+        assert remedy in output.err
+
+
+def test_verdicts_are_listed_in_every_format(tagger: CommandRunner, known: StoredPhotos) -> None:
+    output = tagger("verdicts", "list")
+    assert (output.code, output.out) == (0, b"")
+    assert "no verdict matches" in output.err
+    tagger("reject", "photos/paris.jpg", EIFFEL, "--by", "Ada")
+    tagger("confirm", "photos/berlin/b.jpg", GATE, "--by", "Bob")
+    listed = tagger("verdicts", "list", "--json").json
+    assert [list(each) for each in listed] == [
+        ["path", "landmark", "name", "verdict", "by", "at", "digest"]
+    ] * 2
+    lines = tagger("verdicts", "list", "--format", "ndjson").text.splitlines()
+    assert [json.loads(line) for line in lines] == listed
+    assert tagger("verdicts", "list", "--format", "csv").text.splitlines()[0] == ",".join(listed[0])
+    assert len(tagger("verdicts", "list").text.splitlines()) == 2
+    assert [each["by"] for each in tagger("verdicts", "list", "--by", "Ada", "--json").json] == ["Ada"]
+    assert [each["by"] for each in tagger("verdicts", "list", "--verdict", "confirmed", "--json").json] == [
+        "Bob"
+    ]
+    assert len(tagger("verdicts", "list", "--under", known.root / "berlin", "--json").json) == 1
+    assert len(tagger("verdicts", "list", "--country", "germany", "--json").json) == 1
+    for words in (["--format", "geojson"], ["--verdict", "perhaps"]):
+        assert tagger("verdicts", "list", *words).code == 2
+
+
+def test_verdicts_go_to_another_database(
+    tagger: CommandRunner, known: StoredPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger("reject", "photos/paris.jpg", EIFFEL, "--by", "Ada")
+    tagger("confirm", "photos/berlin/b.jpg", GATE)
+    assert "2 verdicts exported" in tagger("verdicts", "export", "v.json").err
+    assert json.loads((tmp_path / "v.json").read_text()) == json.loads(tagger("verdicts", "export").out)
+    assert set(json.loads((tmp_path / "v.json").read_text())[0]) == {
+        *("digest", "landmark", "verdict", "by", "at", "path")
+    }
+    refused = tagger("verdicts", "export", "v.json")
+    assert (refused.code, "--force" in refused.err) == (1, True)
+    assert tagger("verdicts", "export", "v.json", "--force").code == 0
+    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/other.sqlite")
+    nothing_known = tagger("verdicts", "import", "v.json")
+    assert "2 verdicts skipped" in nothing_known.err
+    assert "tagger model add" in nothing_known.err
+    tagger("model", "add", "tiny.pt")
+    assert tagger("verdicts", "import", "v.json", "--dry-run", "--json").json["added"] == 2
+    assert tagger("verdicts", "list", "--json").json == []
+    done = tagger("verdicts", "import", "v.json")
+    assert done.text == "2 added, 0 replaced by a newer verdict, 0 older than the verdict here, 0 unchanged\n"
+    assert str(known.root / "paris.jpg") in done.err
+    assert [each["path"] for each in tagger("verdicts", "list", "--json").json] == [None, None]
+    assert tagger("verdicts", "import", "v.json", "--json").json["unchanged"] == 2
+
+
+def test_a_file_that_is_not_sound_changes_nothing(
+    tagger: CommandRunner, known: StoredPhotos, tmp_path: Path
+) -> None:
+    tagger("reject", "photos/paris.jpg", EIFFEL)
+    tagger("verdicts", "export", "v.json")
+    tagger("reject", "--undo", "photos/paris.jpg", EIFFEL)
+    sound = (tmp_path / "v.json").read_text()
+    (tmp_path / "v.json").write_text(sound.rstrip("]\n") + ",\n {}]")
+    output = tagger("verdicts", "import", "v.json")
+    assert (output.code, output.out, output.err.count("\n")) == (1, b"", 1)
+    assert "entry 2, line 2: digest is not that of an image" in output.err
+    assert tagger("verdicts", "list", "--json").json == []
+    assert tagger("verdicts", "import", "missing.json").code == 1

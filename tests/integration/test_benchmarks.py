@@ -1,0 +1,206 @@
+"""Benchmarks run on small inputs and count correctly; no test checks how fast anything is."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from support.command_line import CommandOutput, run_command
+from support.commands import draw, draw_many
+from support.drawing import save_photos
+
+from bench import copies, metadata_round_trip, outcomes
+from bench.comparison.photo_sets import BATCH, MIX_SIZES, _make_mix, own_set
+from bench.comparison.stored import BY_PEER, Wanted, first_tags, share_alike
+from bench.peers.store import open_store, store
+from bench.process_tree import PeakMemory, cpu_seconds
+from bench.serving import library, views
+from tagger.metadata.files.replacement import PreparedFile
+from tagger.photos import digest_photo
+
+MODULES = sorted(
+    path.stem
+    for path in Path(copies.__file__).parent.glob("*.py")
+    if "ArgumentParser(" in path.read_text() and 'if __name__ == "__main__"' in path.read_text()
+)
+MODULES += ["soak.__main__"]
+
+
+def _run(module: str, *words: str | Path) -> CommandOutput:
+    return run_command(importlib.import_module(f"bench.{module}").main, *words)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_help_names_the_module_and_its_purpose(module: str) -> None:
+    output = _run(module, "--help")
+    assert output.code == 0, output.err
+    assert f"python -m bench.{module.removesuffix('.__main__')}" in output.text
+
+
+def test_queries_asks_each_filter_of_photos_that_it_made(tmp_path: Path) -> None:
+    for first in (True, False):
+        output = _run("queries", "--photos", "400", "--rounds", "1", "--keep", tmp_path)
+        assert output.code == 0, output.err
+        cells = [line.split(" | ") for line in output.text.splitlines() if line.startswith("| --any-rank")]
+        assert [row[4] for row in cells] == ["100"], first
+
+
+def test_outcomes_finds_files_with_no_outcome_or_two() -> None:
+    job = {"total": 3, "tagged": 2, "unknown": 0, "failed": 1}
+    met = [("/a", "tagged"), ("/b", "tagged"), ("/b", "failed: corrupt")]
+    problems = outcomes._problems([Path("/a"), Path("/b"), Path("/c")], met, job)
+    assert problems == ["'/c' has no outcome", "'/b' has 2 outcomes"]
+
+
+def test_copies_are_pictures_of_their_own(tmp_path: Path) -> None:
+    save_photos(tmp_path / "few", 2, (320, 240))
+    made = copies.photos_in(copies.copies_of(tmp_path / "few", 8, tmp_path / "cache"))
+    assert len({digest_photo(copy.read_bytes()) for copy in made}) == len(made) == 16
+    with Image.open(made[7]) as most_cropped:
+        assert most_cropped.size == (320 - 7 * 8, 240 - 7 * 8)
+
+
+def test_some_of_a_folder_are_spread_over_it(tmp_path: Path) -> None:
+    draw_many(tmp_path / "many", 32)
+    some = copies.photos_in(copies.some_of(tmp_path / "many", 16, tmp_path / "cache"))
+    assert [photo.stem.partition("-")[2] for photo in some] == [f"{seed:05}" for seed in range(0, 32, 2)]
+
+
+def test_a_peer_that_stores_fewer_photos_is_not_compared(tmp_path: Path) -> None:
+    engine = open_store(tmp_path / "peer.sqlite")
+    store(engine, [("/a.jpg", [("hill", 0.9), ("gate", 0.1)]), ("/b.jpg", [("gate", 0.8)])])
+    engine.dispose()
+    three = Wanted([Path("/a.jpg"), Path("/b.jpg"), Path("/c.jpg")], 2)
+    with pytest.raises(SystemExit, match=r"a peer stored 2 of 3 photos, and not /c.jpg: it did less"):
+        first_tags(tmp_path / "peer.sqlite", BY_PEER, three, "a peer")
+    with pytest.raises(SystemExit, match=r"a peer stored 1 tags of /b.jpg, and all have to store 2"):
+        first_tags(tmp_path / "peer.sqlite", BY_PEER, Wanted(three.photos[:2], 2), "a peer")
+    firsts = first_tags(tmp_path / "peer.sqlite", BY_PEER, Wanted(three.photos[:1], 2), "a peer")
+    assert firsts == {"/a.jpg": "hill"}
+
+
+def test_share_alike_counts_photos_with_the_references_best_tag() -> None:
+    reference = {"/a.jpg": "hill", "/b.jpg": "gate", "/c.jpg": "gate", "/d.jpg": "gate"}
+    assert share_alike({**reference, "/b.jpg": "hill"}, reference) == 0.75
+
+
+def test_cpu_time_of_children_counts_and_of_what_was_detached_does_not() -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass\n"
+    script = f"""
+import subprocess, sys
+burn = {burn!r}
+subprocess.run([sys.executable, "-c", burn])
+living = subprocess.Popen([sys.executable, "-c", burn + "print(1, flush=True); input()"], stdin=-1, stdout=-1)
+detached = subprocess.Popen(
+    [sys.executable, "-c", burn + burn.replace("0.3", "1.5") + "print(1, flush=True); input()"],
+    stdin=-1, stdout=-1, start_new_session=True,
+)
+living.stdout.readline(), detached.stdout.readline()
+print("burnt", flush=True)
+input()
+living.communicate(b"\\n"), detached.communicate(b"\\n")
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"burnt\n"
+        with PeakMemory(process.pid) as peak:
+            assert 0.55 < cpu_seconds(process.pid) < 1.5
+        process.communicate(b"\n")
+    assert peak.mib > 5
+    assert cpu_seconds(process.pid) == 0
+
+
+def test_mixed_photos_are_of_three_sizes_and_all_different(tmp_path: Path) -> None:
+    originals = save_photos(tmp_path / "originals", 1, (800, 700))
+    (tmp_path / "mix").mkdir()
+    _make_mix(originals, 6, tmp_path / "mix")
+    made = sorted((tmp_path / "mix").iterdir())
+    assert len({digest_photo(photo.read_bytes()) for photo in made}) == 6
+    for photo, size in zip(made, 2 * MIX_SIZES, strict=True):
+        with Image.open(photo) as opened:
+            assert opened.size == size
+
+
+def test_a_set_of_ones_own_is_cut_to_whole_batches(tmp_path: Path) -> None:
+    for seed in range(2 * BATCH + 3):
+        draw(tmp_path / "own" / f"{seed:03}.jpg", seed=seed)
+    assert len(own_set(tmp_path / "own", None, tmp_path / "cache").photos) == 2 * BATCH
+    assert len(own_set(tmp_path / "own", 20, tmp_path / "cache").photos) == BATCH
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_without_a_gpu_the_benchmark_exits_with_a_message(tmp_path: Path) -> None:
+    output = _run("gpu", tmp_path)
+    assert (output.code, output.out) == (2, b"")
+    assert output.err.startswith("torch finds no GPU")
+    assert output.err.count("\n") == 1
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """Two photos, half of one, a GIF, a text and an empty file."""
+    photos = save_photos(tmp_path / "odd", 2, (120, 90))
+    half = photos[0].read_bytes()
+    (tmp_path / "odd" / "half.jpg").write_bytes(half[: len(half) // 2])
+    (tmp_path / "odd" / "notes.txt").write_text("no photo")
+    (tmp_path / "odd" / "empty.jpg").touch()
+    return tmp_path / "odd"
+
+
+def test_every_file_is_counted_once_and_left_as_it_was(odd: Path) -> None:
+    before = {file.name: file.read_bytes() for file in odd.iterdir()}
+    output = _run("metadata", odd)
+    assert output.code == 0, output.text + output.err
+    for line in (
+        "### odd: 5 files, 0 MiB",
+        "| embedded | 2 | 2 | 2 | 2 |",
+        "| failed: unreadable | 1 | 0 | 0 | 0 |",
+        "| sidecar: format | 1 | 0 | 0 | 0 |",
+        "| sidecar: structure | 1 | 1 | 1 | 0 |",
+        "| **total** | 5 | 3 | 3 | 2 |",
+        "Of the JPEGs that decode completely, 100.0% were embedded (aim: 90%).",
+        "| sidecars created | 2 |",
+        "| not the same bytes after undo | 0 |",
+    ):
+        assert line in output.text
+    assert {file.name: file.read_bytes() for file in odd.iterdir()} == before
+
+
+def test_so_many_files_are_spread_over_the_folder(odd: Path) -> None:
+    output = _run("metadata", odd, "--files", "2")
+    assert output.code == 0, output.err
+    assert "### odd: 2 files" in output.text
+
+
+def test_a_missing_folder_is_an_error_and_so_is_none(tmp_path: Path) -> None:
+    assert "there is no folder" in _run("metadata", tmp_path / "missing").err
+    assert "name a folder" in _run("metadata").err
+
+
+def test_what_does_not_come_back_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source,) = save_photos(tmp_path, 1, (120, 90))
+    replace = PreparedFile.replace
+
+    def spoil(prepared: PreparedFile) -> None:
+        replace(prepared)
+        prepared.path.write_bytes(prepared.path.read_bytes()[:-9])
+
+    monkeypatch.setattr(PreparedFile, "replace", spoil)
+    result = metadata_round_trip.run_round_trip(
+        source, "photo.jpg", metadata_round_trip.Copies.create_in(tmp_path / "copies")
+    )
+    assert result.embedded
+    assert "not the same after undo" in result.problems
+
+
+def test_every_view_has_an_answer(tmp_path: Path) -> None:
+    made = library.make_library(tmp_path, 400, 80, [draw(tmp_path / "own.jpg")])
+    with views.started(made, {"device": "cpu"}) as server:
+        for view in views.views_of(made):
+            answer, _ = views.until_counted(server, view.address)
+            assert len(answer.body) > 1000, view.name

@@ -1,0 +1,312 @@
+"""Exporting and importing a database: the same rows on either database, or nothing at all."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, update
+from support.colour_folders import EIFFEL, TaggedFolder
+
+from tagger.database import export_reader, exporter
+from tagger.database.connection import Database, open_database
+from tagger.database.export_format import exported_columns, exported_tables
+from tagger.database.exporter import export_database
+from tagger.database.importer import ImportReport, import_database
+from tagger.database.integrity import check_database
+from tagger.database.schema import upgrade_database
+from tagger.database.tables import (
+    Runner,
+    chunks,
+    contents,
+    landmarks,
+    ledgers,
+    metadata,
+    metadata_writes,
+    models,
+    photos,
+    schedule_runs,
+    schedules,
+    workers,
+)
+from tagger.errors import DatabaseNotEmpty, ImportRefused
+from tagger.ledger.chunks import ChunkName, claim_chunk
+from tagger.ledger.dispatch import mark_sent, unsent_chunks
+from tagger.verdicts import VerdictKind, give_verdict
+
+NOW = datetime(2026, 6, 1, 12, 0, 30, 123456, tzinfo=UTC)
+ODD = os.fsdecode(b"caf\xe9 \n.jpg")
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> TaggedFolder:
+    """Photos of every kind: tagged, unknown, failing, copies, odd names, away; verdicts; jobs done and open; a schedule."""
+    folder = TaggedFolder(database, tmp_path)
+    for number in range(3):
+        folder.draw(f"{number}.jpg", number, shade=number)
+    folder.draw("grey.jpg", None)
+    folder.draw("naïve 写真.jpg", 1, shade=9)
+    shutil.copy(folder.folder / "0.jpg", folder.folder / ODD)
+    (folder.folder / "broken.jpg").write_bytes(b"not a picture")
+    folder.tag()
+    give_verdict(database, folder.folder / "0.jpg", EIFFEL, VerdictKind.REJECTED, "ada", {})
+    give_verdict(database, folder.folder / "grey.jpg", EIFFEL, VerdictKind.CONFIRMED, None, {})
+    (folder.folder / "1.jpg").unlink()
+    folder.record(again=True, runner=Runner.WORKERS)
+    _write_a_schedule(database)
+    return folder
+
+
+def _write_a_schedule(database: Database) -> None:
+    row = {
+        "name": "nightly",
+        "cron": "0 3 * * *",
+        "time_zone": "UTC",
+        "selection": "untagged",
+        "options": {"under": [ODD]},
+    }
+    with database.write() as connection:
+        schedule = connection.execute(
+            insert(schedules)
+            .values(**row, priority="bulk", paused=False, created_at=NOW, next_due=NOW)
+            .returning(schedules.c.id)
+        ).scalar_one()
+        connection.execute(
+            insert(schedule_runs).values(schedule_id=schedule, due_at=NOW, started_at=NOW, job_id=1)
+        )
+        written = {"photo_id": 1, "job_id": 1, "image_digest": "1-p", "target": "embed", "file": "a.jpg"}
+        digests = {"written_digest": "w", "base_digest": "b", "undo": b"\x00\xff", "landmarks": ["a"]}
+        connection.execute(
+            insert(metadata_writes).values(**written, **digests, written_at=NOW, complete=True)
+        )
+        connection.execute(insert(workers).values(name="w", device="cpu", started_at=NOW, heartbeat_at=1.0))
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Callable[[], Database]]:
+    """Makes empty SQLite databases."""
+    opened: list[Database] = []
+
+    def make() -> Database:
+        opened.append(open_database(f"sqlite:///{tmp_path}/fresh-{len(opened)}.sqlite"))
+        return opened[-1]
+
+    yield make
+    for database in opened:
+        database.close()
+
+
+def exported(database: Database) -> bytes:
+    out = io.BytesIO()
+    export_database(database, out, "1.2.3")
+    return out.getvalue()
+
+
+def imported(database: Database, content: bytes, **how: Any) -> ImportReport:
+    return import_database(database, io.BytesIO(content), "the file", **how)
+
+
+def rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    """All exported rows, by primary key."""
+    with database.read() as connection:
+        return {
+            table.name: [
+                tuple(row)
+                for row in connection.execute(
+                    select(*exported_columns(table)).order_by(*table.primary_key.columns)
+                )
+            ]
+            for table in exported_tables()
+        }
+
+
+def test_every_row_is_the_same_after_a_round_trip_through_the_other_database(
+    folder: TaggedFolder,
+    fresh: Callable[[], Database],
+    empty_postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exporter, "PAGE", 2)
+    monkeypatch.setattr(export_reader, "PAGE", 3)
+    upgrade_database(empty_postgres_url)
+    there, back = open_database(empty_postgres_url), fresh()
+    before = rows(folder.database)
+    assert all(before.values()), "every table has rows, so that each is tried"
+    report = imported(there, exported(folder.database))
+    assert {name: len(found) for name, found in before.items()} == report.rows
+    imported(back, exported(there))
+    assert rows(there) == rows(back) == before
+    for database in (there, back):
+        assert list(check_database(database)) == []
+    there.close()
+
+
+def test_tagging_continues_in_an_imported_database(
+    folder: TaggedFolder, fresh: Callable[[], Database], empty_postgres_url: str
+) -> None:
+    upgrade_database(empty_postgres_url)
+    content = exported(folder.database)
+    for database in (open_database(empty_postgres_url), fresh()):
+        imported(database, content)
+        folder.database = database
+        folder.draw("new.jpg", 2, shade=20)
+        outcomes = folder.tag()
+        assert outcomes["new.jpg"] == "tagged"
+        assert outcomes["0.jpg"] == "skipped"
+        (folder.folder / "new.jpg").unlink()
+        database.close()
+
+
+def test_claims_and_messages_are_not_exported(folder: TaggedFolder, fresh: Callable[[], Database]) -> None:
+    job = folder.record(again=True, runner=Runner.WORKERS)
+    mark_sent(folder.database, list(unsent_chunks(folder.database, None)))
+    assert claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w") is not None
+    other = fresh()
+    imported(other, exported(folder.database))
+    with other.read() as connection:
+        chunk = connection.execute(select(chunks).where(chunks.c.job_id == job)).one()
+        assert (chunk.token, chunk.lease_until, chunk.worker, chunk.sent_at) == (None, None, None, None)
+        assert chunk.attempts == 0
+        assert connection.execute(select(workers)).all() == []
+    assert {waiting.name.job_id for waiting in unsent_chunks(other, None)} == {2, job}
+    assert claim_chunk(other, ChunkName(job, 0), Runner.WORKERS, "w") is not None
+
+
+class WritingFile(io.BytesIO):
+    """A file that changes the database while it is written."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+
+    def write(self, content: Any) -> int:
+        with self._database.write() as connection:
+            connection.execute(insert(contents).values(digest=f"1-{self.tell()}"))
+            connection.execute(update(photos).values(size_bytes=photos.c.size_bytes + 1))
+        return super().write(content)
+
+
+def test_an_export_is_a_snapshot(
+    folder: TaggedFolder, fresh: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter, "PAGE", 2)
+    before, out, other = rows(folder.database), WritingFile(folder.database), fresh()
+    export_database(folder.database, out, "1.2.3")
+    assert len(rows(folder.database)["contents"]) > 2 * len(before["contents"])
+    imported(other, out.getvalue())
+    assert rows(other) == before
+
+
+def test_the_ledger_id_is_imported_unless_a_new_one_is_requested(
+    folder: TaggedFolder, fresh: Callable[[], Database]
+) -> None:
+    content, moved, copied = exported(folder.database), fresh(), fresh()
+    assert imported(moved, content).ledger == folder.database.ledger_id
+    new = imported(copied, content, new_ledger=True).ledger
+    for database, ledger in ((moved, folder.database.ledger_id), (copied, new)):
+        with database.read() as connection:
+            assert connection.scalars(select(ledgers.c.ledger_id)).all() == [ledger]
+    assert new not in {folder.database.ledger_id, copied.ledger_id}
+
+
+def test_a_database_with_rows_is_refused(folder: TaggedFolder, fresh: Callable[[], Database]) -> None:
+    content, other = exported(folder.database), fresh()
+    imported(other, content)
+    for dry_run in (True, False):
+        with pytest.raises(DatabaseNotEmpty, match="7 photos"):
+            imported(other, content, dry_run=dry_run)
+
+
+def test_a_database_with_only_the_shipped_model_is_empty(
+    folder: TaggedFolder, fresh: Callable[[], Database]
+) -> None:
+    content, other = exported(folder.database), fresh()
+    row = {"digest": "d", "name": "shipped", "manifest": {}, "registered_at": NOW, "in_use": False}
+    with other.write() as connection:
+        connection.execute(insert(models).values(row))
+        connection.execute(insert(landmarks).values(slug="s", name="S"))
+    imported(other, content)
+    assert rows(other) == rows(folder.database)
+    third = fresh()
+    with third.write() as connection:
+        connection.execute(insert(models).values(row | {"file": "/mine.pt"}))
+    with pytest.raises(DatabaseNotEmpty, match="1 models"):
+        imported(third, content)
+
+
+def test_a_dry_run_checks_the_whole_file_and_writes_nothing(
+    folder: TaggedFolder, fresh: Callable[[], Database]
+) -> None:
+    content, other = exported(folder.database), fresh()
+    empty = rows(other)
+    assert imported(other, content, dry_run=True).rows["photos"] == 7
+    with pytest.raises(ImportRefused, match="it ends early"):
+        imported(other, content[:-1], dry_run=True)
+    assert rows(other) == empty
+
+
+def _changed(content: bytes, table: str, **values: object) -> bytes:
+    """The file with other values in the first row of a table, and a matching checksum."""
+    lines = content.splitlines(keepends=True)
+    index = next(i for i, line in enumerate(lines) if line.startswith(b'{"table":"%s"' % table.encode()))
+    document = json.loads(lines[index])
+    document["row"] |= values
+    lines[index] = json.dumps(document).encode() + b"\n"
+    end = json.loads(lines[-1])
+    end["end"]["sha256"] = hashlib.sha256(b"".join(lines[:-1])).hexdigest()
+    return b"".join(lines[:-1]) + json.dumps(end).encode() + b"\n"
+
+
+DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty": (lambda _: b"", "ends early, after 0 lines"),
+    "no json": (lambda _: b"hello\n", "line 1 is not a row"),
+    "another file": (lambda _: b'{"a": 1}\n', "it is not an exported database"),
+    "a list": (lambda _: b"[]\n", "line 1 is not a row"),
+    "another schema": (lambda c: c.replace(b'"schema":"', b'"schema":"9', 1), "written by tagger 1.2.3"),
+    "no end": (lambda c: c[: c.rindex(b'{"end"')], "it ends early"),
+    "half a line": (lambda c: c[: len(c) // 2], "it ends early"),
+    "a missing line": (
+        lambda c: b"".join(c.splitlines(keepends=True)[:-2] + c.splitlines(keepends=True)[-1:]),
+        "checksum",
+    ),
+    "a changed name": (lambda c: c.replace(b"Eiffel Tower", b"Eiffel Toward"), "checksum"),
+    "data after the end": (lambda c: c + c, "data follows"),
+    "an unknown table": (
+        lambda c: c.replace(b'"table":"photos"', b'"table":"pictures"'),
+        "is not a row",
+    ),
+    "an unknown column": (lambda c: _changed(c, "photos", more=1), "is not a row"),
+    "text in a date column": (lambda c: _changed(c, "photos", taken_at="noon"), "is not a row"),
+    "invalid base64": (lambda c: _changed(c, "photos", path_bytes="*"), "is not a row"),
+    "a missing content": (
+        lambda c: _changed(c, "photos", content_id=999),
+        "refers to a missing row",
+    ),
+    "a duplicate row": (lambda c: _changed(c, "tags", content_id=2, rank=1), "is duplicated"),
+    "an invalid state": (lambda c: _changed(c, "jobs", state="dancing"), "near line"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_refused_and_imports_nothing(
+    damage: str, database: Database, tmp_path: Path, fresh: Callable[[], Database]
+) -> None:
+    folder = TaggedFolder(fresh(), tmp_path)
+    for number in range(3):
+        folder.draw(f"{number}.jpg", number, shade=number)
+    folder.tag()
+    damage_file, reason = DAMAGE[damage]
+    empty = rows(database)
+    with pytest.raises(ImportRefused, match=reason):
+        imported(database, damage_file(exported(folder.database)))
+    assert rows(database) == empty
+
+
+def test_all_tables_except_workers_are_exported() -> None:
+    assert {table.name for table in exported_tables()} == set(metadata.tables) - {"workers"}

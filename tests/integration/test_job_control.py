@@ -1,0 +1,249 @@
+"""Pausing, resuming and cancelling jobs: no outcome is lost or counted twice, no attempt is counted."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, update
+from support.colour_folders import TaggedFolder
+from support.ledgers import LedgerBuilder
+from support.threads import in_threads
+
+from tagger.database.connection import Database
+from tagger.database.tables import JobState, Outcome, Runner, chunks, job_items
+from tagger.errors import JobFinished, JobNotFound, JobNotPausable, LeaseLost
+from tagger.ledger import job_control
+from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, claim_next_chunk
+from tagger.ledger.dispatch import mark_sent, release_expired, resume_suspended_jobs, unsent_chunks
+from tagger.ledger.jobs import finish_scan, suspend_for_root
+from tagger.ledger.progress import list_jobs, list_recent_jobs
+from tagger.ledger.stale_jobs import recover_stale_jobs
+from tagger.ledger.workers import list_chunk_progress
+from tagger.processing import tag_chunk
+from tagger.processing.claimed_chunk import ChunkEnd
+from tagger.processing.tag_chunk import SHARED_ATTEMPTS
+
+
+@pytest.fixture
+def ledger(database: Database) -> LedgerBuilder:
+    return LedgerBuilder(database)
+
+
+def claim_one(ledger: LedgerBuilder, job: int, number: int = 0) -> Claim:
+    claim = claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, "w")
+    assert claim is not None
+    return claim
+
+
+def attempts(ledger: LedgerBuilder, job: int) -> list[int]:
+    query = select(chunks.c.attempts).where(chunks.c.job_id == job).order_by(chunks.c.chunk)
+    with ledger.database.read() as connection:
+        return list(connection.scalars(query))
+
+
+def test_pausing_stores_the_current_batch_and_releases_the_chunk(ledger: LedgerBuilder) -> None:
+    job = ledger.job(32)
+    claim = claim_one(ledger, job)
+    job_control.pause(ledger.database, job)
+    ledger.store(claim, Outcome.TAGGED, count=10)
+    progress = ledger.progress(job)
+    assert (progress.state, progress.tagged, progress.running, progress.queued) == (
+        JobState.PAUSED,
+        10,
+        0,
+        22,
+    )
+    with pytest.raises(LeaseLost):
+        ledger.store(claim, Outcome.TAGGED, first=10)
+    assert attempts(ledger, job) == [0]
+    assert claim_chunk(ledger.database, claim.name, Runner.WORKERS, "w") is None
+
+
+def test_the_messages_of_a_resumed_job_are_sent_again(ledger: LedgerBuilder) -> None:
+    job = ledger.job(40)
+    mark_sent(ledger.database, unsent_chunks(ledger.database))
+    job_control.pause(ledger.database, job)
+    assert unsent_chunks(ledger.database) == []
+    assert claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w") is None
+    assert job_control.resume(ledger.database, job)
+    assert [waiting.name.chunk for waiting in unsent_chunks(ledger.database)] == [0, 1]
+    assert ledger.progress(job).state is JobState.QUEUED
+    assert not job_control.resume(ledger.database, job)
+
+
+def test_a_job_paused_in_its_last_batch_is_finished(ledger: LedgerBuilder) -> None:
+    job = ledger.job(32)
+    claim = claim_one(ledger, job)
+    job_control.pause(ledger.database, job)
+    ledger.store(claim, Outcome.TAGGED)
+    assert ledger.progress(job).state is JobState.FINISHED
+
+
+def test_a_scan_continues_while_its_job_is_paused(ledger: LedgerBuilder) -> None:
+    job = ledger.scanning()
+    ledger.append(job, ledger.photos(5))
+    job_control.pause(ledger.database, job)
+    ledger.append(job, ledger.photos(5))
+    finish_scan(ledger.database, job)
+    progress = ledger.progress(job)
+    assert (progress.state, progress.queued) == (JobState.PAUSED, 10)
+    job_control.resume(ledger.database, job)
+    assert ledger.progress(job).state is JobState.QUEUED
+
+
+def test_a_job_resumed_during_its_scan_ends_after_it(ledger: LedgerBuilder) -> None:
+    job = ledger.scanning()
+    ledger.append(job, ledger.photos(5))
+    job_control.pause(ledger.database, job)
+    job_control.resume(ledger.database, job)
+    ledger.store(claim_one(ledger, job), Outcome.TAGGED)
+    assert ledger.progress(job).state is JobState.SCANNING
+    finish_scan(ledger.database, job)
+    assert ledger.progress(job).state is JobState.FINISHED
+
+
+def test_a_paused_job_stays_paused_after_its_scan_was_interrupted(ledger: LedgerBuilder) -> None:
+    job = ledger.scanning()
+    ledger.append(job, ledger.photos(5))
+    job_control.pause(ledger.database, job)
+    ledger.owner_died(job)
+    recover_stale_jobs(ledger.database)
+    progress = ledger.progress(job)
+    assert progress.state is JobState.PAUSED
+    job_control.resume(ledger.database, job)
+    assert "interrupted" in (ledger.progress(job).note or "")
+
+
+def test_a_suspended_job_can_be_paused_resumed_and_suspended_again(ledger: LedgerBuilder) -> None:
+    job = ledger.job(5)
+    suspend_for_root(ledger.database, job, "share")
+    job_control.pause(ledger.database, job)
+    resume_suspended_jobs(ledger.database, [job])
+    progress = ledger.progress(job)
+    assert (progress.state, progress.note) == (JobState.PAUSED, None)
+    job_control.resume(ledger.database, job)
+    suspend_for_root(ledger.database, job, "share")
+    assert ledger.progress(job).state is JobState.WAITING
+
+
+def test_the_chunk_of_a_dead_worker_is_processed_after_its_job_was_resumed(
+    ledger: LedgerBuilder,
+) -> None:
+    job = ledger.job(5)
+    claim_one(ledger, job)
+    job_control.pause(ledger.database, job)
+    ledger.expire(job)
+    release_expired(ledger.database)
+    assert ledger.progress(job).running == 0
+    job_control.resume(ledger.database, job)
+    ledger.store(claim_one(ledger, job), Outcome.TAGGED)
+    assert ledger.progress(job).state is JobState.FINISHED
+
+
+def test_finished_unknown_and_local_jobs_raise_errors(ledger: LedgerBuilder) -> None:
+    finished, local = ledger.job(0), ledger.job(5, runner=Runner.LOCAL)
+    for act in (job_control.pause, job_control.resume, job_control.cancel):
+        with pytest.raises(JobNotFound, match="99"):
+            act(ledger.database, 99)
+        with pytest.raises(JobFinished, match="is finished already"):
+            act(ledger.database, finished)
+    with pytest.raises(JobNotPausable, match=f"tagger cancel {local}"):
+        job_control.pause(ledger.database, local)
+
+
+def test_a_local_job_can_be_cancelled_while_its_process_runs_it(ledger: LedgerBuilder) -> None:
+    job = ledger.job(40, runner=Runner.LOCAL)
+    claim = claim_next_chunk(ledger.database, job, "w")
+    assert claim is not None
+    ledger.store(claim, Outcome.TAGGED, count=3)
+    job_control.cancel(ledger.database, job)
+    assert claim_next_chunk(ledger.database, job, "w") is None
+    with pytest.raises(LeaseLost):
+        ledger.store(claim, Outcome.TAGGED, first=3)
+    progress = ledger.progress(job)
+    assert (progress.state, progress.tagged, progress.cancelled) == (JobState.CANCELLED, 3, 37)
+
+
+def test_counts_are_right_after_pausing_while_workers_store(ledger: LedgerBuilder) -> None:
+    job = ledger.job(600)
+    numbers = range(len(attempts(ledger, job)))
+
+    def work(share: int) -> None:
+        while not list_jobs(ledger.database, job)[0].is_over:
+            for number in numbers[share::2]:
+                if claim := claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, f"w{share}"):
+                    with suppress(LeaseLost):
+                        for first in range(claim.first, claim.last + 1, 16):
+                            ledger.store(claim, Outcome.TAGGED, first=first, count=16)
+
+    def act() -> None:
+        with suppress(JobFinished):
+            for _ in range(20):
+                job_control.pause(ledger.database, job)
+                job_control.resume(ledger.database, job)
+
+    in_threads([lambda: work(0), lambda: work(1), act])
+    progress = ledger.progress(job)
+    assert (progress.state, progress.tagged) == (JobState.FINISHED, 600)
+
+
+def folder_of(database: Database, path: Path, photos: int) -> TaggedFolder:
+    folder = TaggedFolder(database, path)
+    for number in range(photos):
+        folder.draw(f"{number:03}.jpg", shade=number)
+    return folder
+
+
+def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tag_chunk, "STORE_PHOTOS", 32)
+    folder = folder_of(database, tmp_path, 128)
+    job = folder.record(runner=Runner.WORKERS)
+    executor = folder.executor()
+    claims = [claim_chunk(database, ChunkName(job, number), Runner.WORKERS, "w") for number in (0, 1, 2)]
+    job_control.pause(database, job)
+    ends = [executor.execute(claim) for claim in claims if claim]
+    # Chunks of 32 are done after their first batch; the one of 64 is released.
+    assert ends == [ChunkEnd.DONE, ChunkEnd.DONE, ChunkEnd.LOST]
+    progress = folder.progress(job)
+    assert (progress.state, progress.running) == (JobState.PAUSED, 0)
+    assert 64 < progress.tagged < 128
+    job_control.resume(database, job)
+    claim = claim_chunk(database, ChunkName(job, 2), Runner.WORKERS, "w")
+    assert claim is not None
+    assert claim.attempts == 1
+    assert executor.execute(claim) is ChunkEnd.DONE
+    executor.close()
+    assert (folder.progress(job).state, folder.progress(job).tagged) == (JobState.FINISHED, 128)
+
+
+def test_a_pause_does_not_count_as_a_crash_of_a_photo(database: Database, tmp_path: Path) -> None:
+    folder = folder_of(database, tmp_path, 6)
+    job = folder.record(runner=Runner.WORKERS)
+    executor = folder.executor()
+    for _ in range(3):
+        with database.write() as connection:
+            connection.execute(update(chunks).values(attempts=SHARED_ATTEMPTS))
+        claim = claim_chunk(database, ChunkName(job, 0), Runner.WORKERS, "w")
+        assert claim is not None
+        job_control.pause(database, job)
+        assert executor.execute(claim) is ChunkEnd.LOST
+        job_control.resume(database, job)
+    executor.close()
+    assert folder.progress(job).tagged == 3
+    open_items = (job_items.c.job_id == job, job_items.c.outcome.is_(None))
+    with database.read() as connection:
+        assert connection.scalar(select(func.sum(job_items.c.attempts)).where(*open_items)) == 0
+        assert connection.scalar(select(chunks.c.attempts)) == SHARED_ATTEMPTS
+
+
+def test_recent_jobs_are_the_newest_and_all_open_ones(ledger: LedgerBuilder) -> None:
+    first_open = ledger.job(5)
+    finished = [ledger.job(0) for _ in range(3)]
+    claim_one(ledger, first_open)
+    recent, older = list_recent_jobs(ledger.database, 2)
+    assert [job.job for job in recent] == [finished[2], finished[1], first_open]
+    assert older == 1
+    (chunk,) = list_chunk_progress(ledger.database)
+    assert (chunk.worker, chunk.job, chunk.chunk, chunk.stored, chunk.photos) == ("w", first_open, 0, 0, 5)

@@ -1,0 +1,570 @@
+"""Chunks of metadata jobs: photos are written, left unchanged, get a sidecar instead, and are restored byte for byte."""
+
+import errno
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sqlalchemy import delete, update
+from support.artifacts import LABELS, tiny_artifact
+from support.colour_folders import EIFFEL, GATE
+from support.drawing import draw_photo
+from support.written_folder import EMBED, SIDECAR, WrittenFolder
+
+from tagger.catalog.registered_models import add_model
+from tagger.catalog.removal import forget_path
+from tagger.database.connection import Database
+from tagger.database.tables import Target, landmarks, metadata_writes
+from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.metadata import photo_writer
+from tagger.metadata.formats import read_blocks, replace_blocks
+from tagger.metadata.inspection import photo_fields, xmp_fields
+from tagger.metadata.photo_writer import WriteRequest, plan_and_prepare
+from tagger.metadata.splices import apply_splices
+from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
+from tagger.metadata.xmp import has_our_fields
+from tagger.processing import metadata_chunk as writing_chunk
+from tagger.processing.untracked import preview_untracked, undo_untracked
+from tagger.query import PhotoQuery
+from tagger.verdicts import VerdictKind
+
+EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
+OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">
+<dc:subject><rdf:Bag><rdf:li>holiday</rdf:li></rdf:Bag></dc:subject>%s</rdf:Description></rdf:RDF></x:xmpmeta>"""
+DESCRIBED = (
+    '<dc:description><rdf:Alt><rdf:li xml:lang="x-default">My aunt</rdf:li></rdf:Alt></dc:description>'
+)
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> WrittenFolder:
+    return WrittenFolder(database, tmp_path)
+
+
+def owned(folder: WrittenFolder, name: str, label: int | None = 0, *, more: str = "") -> Path:
+    """A photo with a keyword of its owner."""
+    path = folder.draw(name, label, shade=sum(name.encode()) % 40)
+    with_xmp = Image.open(path)
+    with_xmp.save(path, quality=90, xmp=(OWNERS % more).encode())
+    return path
+
+
+def state(folder: WrittenFolder) -> Mapping[str, bytes]:
+    """The content of every file below the folder."""
+    return {
+        str(path.relative_to(folder.folder)): path.read_bytes()
+        for path in sorted(folder.folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def keywords(path: Path) -> list[str]:
+    data = path.read_bytes()
+    fields = xmp_fields(data) if path.suffix == ".xmp" else photo_fields(data)
+    found = fields.get("XMP:dc:subject", [])
+    return found if isinstance(found, list) else [found]
+
+
+def edited(path: Path, keyword: str) -> None:
+    """Another program adds a keyword and keeps everything else."""
+    data = path.read_bytes()
+    blocks = read_blocks(data)
+    assert blocks.xmp is not None
+    item = f"<rdf:li>{keyword}</rdf:li>".encode()
+    changed = blocks.xmp.replace(b"</rdf:Bag>", item + b"</rdf:Bag>", 1)
+    splices = replace_blocks(data, type(blocks)(changed, blocks.exif, blocks.iptc))
+    path.write_bytes(apply_splices(data, splices))
+
+
+def exiftool(path: Path, keyword: str) -> None:
+    """The same by exiftool, which rewrites the XMP in its own form."""
+    if shutil.which("exiftool") is None:
+        pytest.skip("exiftool is not installed")
+    words = ["exiftool", "-q", "-overwrite_original", f"-XMP-dc:Subject+={keyword}", str(path)]
+    subprocess.run(words, check=True)
+
+
+# --- Selection and outcomes.
+
+
+def test_tags_are_written_without_other_changes(folder: WrittenFolder) -> None:
+    folder.draw("a.jpg", 0)
+    owned(folder, "mine.jpg", 1)
+    for kind in ("png", "webp", "tif"):
+        folder.draw(f"sub/{kind}.{kind}", 1)
+    folder.draw("grey.jpg", None)
+    (folder.folder / "broken.jpg").write_bytes(b"no picture")
+    before = state(folder)
+    folder.tag()
+    assert set(folder.write().values()) == {"written"}
+    after = state(folder)
+    changed = {name for name, data in after.items() if data != before.get(name)}
+    assert changed == {"a.jpg", "mine.jpg", "sub/png.png", "sub/webp.webp", "sub/tif.tif"}
+    assert after.keys() == before.keys()
+    assert keywords(folder.folder / "a.jpg") == [EIFFEL_NAME]
+    assert keywords(folder.folder / "mine.jpg") == ["holiday", GATE_NAME]
+    assert {each.file for each in folder.undo_rows if each.complete} == {Path(name).name for name in changed}
+
+
+def test_repeated_write_changes_no_byte(folder: WrittenFolder) -> None:
+    owned(folder, "a.jpg")
+    folder.draw("b.jpg", 1)
+    folder.tag()
+    folder.write(SIDECAR)
+    folder.write()
+    before = state(folder)
+    noted = [(folder.folder / name).stat().st_ino for name in before]
+    for options in (EMBED, SIDECAR, EMBED):
+        assert set(folder.write(options).values()) == {"unchanged"}
+    assert state(folder) == before
+    assert [(folder.folder / name).stat().st_ino for name in before] == noted
+    assert len(folder.undo_rows) == 4
+
+
+def test_photo_keeps_its_time_and_permissions(folder: WrittenFolder) -> None:
+    path = folder.draw("a.jpg")
+    path.chmod(0o640)
+    os.utime(path, ns=(10**18, 10**18 + 123_456_789))
+    folder.tag()
+    folder.write()
+    assert keywords(path) == [EIFFEL_NAME]
+    assert (path.stat().st_mtime_ns, path.stat().st_mode & 0o777) == (10**18 + 123_456_789, 0o640)
+    folder.undo()
+    assert path.stat().st_mtime_ns == 10**18 + 123_456_789
+
+
+def test_scan_after_a_write_classifies_nothing(folder: WrittenFolder) -> None:
+    path = folder.draw("a.jpg")
+    folder.draw("b.jpg", 1)
+    folder.tag()
+    folder.write(MetadataOptions(Target.EMBED, gps=True, description=True))
+    noted = folder.photo("a.jpg")
+    assert (noted.classified_size_bytes, noted.size_bytes) == (path.stat().st_size,) * 2
+    assert (noted.classified_mtime_ns, noted.mtime_ns) == (path.stat().st_mtime_ns,) * 2
+    assert folder.tag() == {"a.jpg": "skipped", "b.jpg": "skipped"}
+    assert folder.results == []
+    folder.undo()
+    assert folder.tag() == {"a.jpg": "skipped", "b.jpg": "skipped"}
+    assert folder.results == []
+
+
+def test_our_position_is_never_taken_for_the_cameras(folder: WrittenFolder) -> None:
+    path = folder.draw("a.jpg")
+    folder.tag()
+    folder.write(MetadataOptions(Target.EMBED, gps=True))
+    assert "EXIF:GPSLatitude" in photo_fields(path.read_bytes())
+    os.utime(path)
+    folder.tag(again=True)
+    noted = folder.photo("a.jpg")
+    assert (noted.latitude, noted.longitude, noted.taken_at) == (None, None, None)
+
+
+def test_refused_embedding_becomes_a_sidecar_with_a_reason(folder: WrittenFolder) -> None:
+    folder.draw("moving.gif", 1)
+    folder.draw("protected.jpg", 0).chmod(0o444)
+    os.link(folder.draw("two-names.jpg", 0, shade=1), folder.folder.parent / "other-name.jpg")
+    folder.draw("turned-link.jpg", 0, shade=2)
+    folder.tag()
+    elsewhere = folder.folder.parent / "elsewhere.jpg"
+    (folder.folder / "turned-link.jpg").rename(elsewhere)
+    (folder.folder / "turned-link.jpg").symlink_to(elsewhere)
+    before = state(folder)
+    assert set(folder.write().values()) == {"refused"}
+    ended = folder.reasons(folder.latest().job)
+    assert {name: reason for name, (_, reason, _) in ended.items()} == {
+        "moving.gif": "format",
+        "protected.jpg": "read-only",
+        "two-names.jpg": "link",
+        "turned-link.jpg": "link",
+    }
+    after = state(folder)
+    assert {name: after[name] for name in before} == before
+    assert after.keys() - before.keys() == {f"{name}.xmp" for name in before}
+    for name, (_, _, text) in ended.items():
+        assert f"{name}.xmp" in (text or "")
+        assert keywords(folder.folder / f"{name}.xmp") == [GATE_NAME if name == "moving.gif" else EIFFEL_NAME]
+    assert set(folder.write().values()) == {"refused"}
+    assert state(folder) == after
+    folder.undo()
+    assert state(folder) == before
+    assert (folder.folder / "turned-link.jpg").is_symlink()
+
+
+def test_photo_with_a_changed_image_gets_no_sidecar(folder: WrittenFolder) -> None:
+    folder.draw("a.jpg", 0)
+    folder.draw("b.jpg", 0, shade=1)
+    folder.tag()
+    folder.draw("a.jpg", 1, shade=9)
+    before = state(folder)
+    assert folder.write(SIDECAR) == {"a.jpg": "refused", "b.jpg": "written"}
+    assert folder.write() == {"a.jpg": "refused", "b.jpg": "written"}
+    assert folder.reasons(folder.latest().job)["a.jpg"][1] == "changed"
+    assert (folder.folder / "a.jpg").read_bytes() == before["a.jpg"]
+    assert not (folder.folder / "a.jpg.xmp").exists()
+
+
+def test_failing_photo_fails_alone(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.draw("a.jpg", 0)
+    folder.draw("forgotten.jpg", 0, shade=1)
+    folder.draw("full.jpg", 0, shade=2)
+    folder.draw("gone.jpg", 0, shade=3)
+    folder.tag()
+    job = folder.create_write_job_for_workers()
+    before = state(folder)
+    (folder.folder / "gone.jpg").unlink()
+    forget_path(folder.database, folder.folder / "forgotten.jpg", folder.settings.roots)
+    real = photo_writer.prepare_photo
+
+    def prepare_photo(plan: object) -> object:
+        if plan.request.path.name == "full.jpg":  # type: ignore[attr-defined]
+            with monkeypatch.context() as full:
+                full.setattr("tagger.metadata.files.replacement.write_whole", no_space)
+                return real(plan)  # type: ignore[arg-type]
+        return real(plan)  # type: ignore[arg-type]
+
+    def no_space(_descriptor: int, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(photo_writer, "prepare_photo", prepare_photo)
+    monkeypatch.setattr(writing_chunk, "THREADS", 1)
+    folder.work(job)
+    ended = folder.reasons(job)
+    assert {name: outcome for name, (outcome, _, _) in ended.items()} == {
+        "a.jpg": "written",
+        "full.jpg": "failed",
+        "gone.jpg": "failed",
+    }
+    assert (ended["gone.jpg"][1], ended["full.jpg"][1]) == ("gone", "disk-full")
+    progress = folder.progress(job)
+    assert (progress.written, progress.failed, progress.skipped) == (1, 2, 1)
+    assert {**before, "a.jpg": b""}.keys() - state(folder).keys() == {"gone.jpg"}
+    assert state(folder)["full.jpg"] == before["full.jpg"]
+
+
+# --- Verdicts and other models.
+
+
+def test_rejected_tag_is_removed_and_confirmed_tag_added(
+    folder: WrittenFolder,
+) -> None:
+    path = owned(folder, "a.jpg")
+    folder.draw("b.jpg", 0, shade=1)
+    before = state(folder)
+    folder.tag()
+    folder.write(SIDECAR)
+    folder.write()
+    assert keywords(path) == keywords(path.with_name("a.jpg.xmp")) == ["holiday", EIFFEL_NAME]
+    folder.judge("a.jpg", EIFFEL, VerdictKind.REJECTED)
+    folder.judge("a.jpg", GATE, VerdictKind.CONFIRMED)
+    assert folder.write() == {"a.jpg": "written", "b.jpg": "unchanged"}
+    assert keywords(path) == keywords(path.with_name("a.jpg.xmp")) == ["holiday", GATE_NAME]
+    folder.judge("a.jpg", GATE, VerdictKind.REJECTED)
+    assert folder.write() == {"a.jpg": "written", "b.jpg": "unchanged"}
+    assert path.read_bytes() == before["a.jpg"]
+    assert not path.with_name("a.jpg.xmp").exists()
+    folder.undo()
+    assert state(folder) == before
+
+
+def test_confirmed_tag_without_score_is_written(folder: WrittenFolder) -> None:
+    path = folder.draw("grey.jpg", None)
+    folder.tag()
+    assert folder.write() == {}
+    folder.judge("grey.jpg", GATE, VerdictKind.CONFIRMED)
+    assert folder.write() == {"grey.jpg": "written"}
+    assert keywords(path) == [GATE_NAME]
+
+
+def test_another_models_tags_replace_only_ours(folder: WrittenFolder, tmp_path: Path) -> None:
+    path = owned(folder, "a.jpg")
+    before = state(folder)
+    folder.tag()
+    folder.write()
+    renamed = [
+        label.model_copy(update={"slug": f"new-{label.slug}", "name": f"New {label.name}"})
+        for label in LABELS
+    ]
+    tiny_artifact(tmp_path / "other.pt", renamed, name="other")
+    folder.tag(model=add_model(folder.database, tmp_path / "other.pt"))
+    assert folder.write() == {"a.jpg": "written"}
+    assert keywords(path) == ["holiday", f"New {EIFFEL_NAME}"]
+    folder.undo()
+    assert state(folder) == before
+
+
+# --- Positions and descriptions.
+
+
+def test_position_is_written_only_on_request_into_empty_fields(folder: WrittenFolder) -> None:
+    plain = folder.draw("a.jpg")
+    located = folder.draw("b.jpg", shade=1)
+    block = Image.Exif()
+    block.get_ifd(0x8825).update({1: "N", 2: (1.0, 2.0, 3.0), 3: "E", 4: (4.0, 5.0, 6.0)})
+    Image.open(located).save(located, quality=90, exif=block)
+    before = state(folder)
+    folder.tag()
+    folder.write()
+    assert "EXIF:GPSLatitude" not in photo_fields(plain.read_bytes())
+    folder.write(MetadataOptions(Target.EMBED, gps=True))
+    fields = photo_fields(plain.read_bytes())
+    assert float(str(fields["EXIF:GPSLatitude"])) == pytest.approx(48.8584, abs=1e-5)
+    assert fields["XMP:exif:GPSProcessingMethod"] == "landmark-tagger"
+    theirs = photo_fields(located.read_bytes())
+    assert float(str(theirs["EXIF:GPSLatitude"])) == pytest.approx(1.0341667, abs=1e-5)
+    assert "XMP:exif:GPSLatitude" not in theirs
+    assert set(folder.write().values()) <= {"written", "unchanged"}  # no longer requested, so it is removed
+    assert "EXIF:GPSLatitude" not in photo_fields(plain.read_bytes())
+    folder.undo()
+    assert state(folder) == before
+
+
+@pytest.mark.parametrize("extent", ["area", "line", "multi", None])
+def test_landmark_that_is_not_a_point_writes_no_position(folder: WrittenFolder, extent: str | None) -> None:
+    path = folder.draw("a.jpg")
+    folder.tag()
+    with folder.database.write() as connection:
+        connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(extent=extent))
+    folder.write(MetadataOptions(Target.EMBED, gps=True))
+    assert keywords(path) == [EIFFEL_NAME]
+    assert not [name for name in photo_fields(path.read_bytes()) if "GPSLatitude" in name]
+
+
+def test_description_is_written_into_empty_fields(folder: WrittenFolder) -> None:
+    empty, full = owned(folder, "a.jpg"), owned(folder, "b.jpg", more=DESCRIBED)
+    before = state(folder)
+    folder.tag()
+    folder.write(MetadataOptions(Target.EMBED, description=True))
+    assert photo_fields(empty.read_bytes())["XMP:dc:description"] == "Eiffel Tower, Paris, France"
+    assert photo_fields(full.read_bytes())["XMP:dc:description"] == "My aunt"
+    folder.undo()
+    assert state(folder) == before
+
+
+# --- Undo.
+
+
+def test_undo_by_job_by_path_and_of_everything(folder: WrittenFolder) -> None:
+    for name in ("one/a.jpg", "one/b.jpg", "two/c.jpg"):
+        owned(folder, name)
+    before = state(folder)
+    folder.tag()
+    folder.write(query=PhotoQuery(under=(folder.folder / "one",)))
+    job = folder.latest().job
+    folder.write(query=PhotoQuery(under=(folder.folder / "two",)))
+    written = state(folder)
+    assert folder.undo(folder.folder / "one" / "a.jpg") == {"one/a.jpg": "written"}
+    assert folder.undo(job=job) == {"one/b.jpg": "written"}
+    assert state(folder) == {**before, "two/c.jpg": written["two/c.jpg"]}
+    assert folder.undo() == {"two/c.jpg": "written"}
+    assert state(folder) == before
+    assert folder.undo() == {}
+    assert folder.undo_rows == []
+
+
+@pytest.mark.parametrize("edit", [edited, exiftool])
+@pytest.mark.parametrize("target", [Target.EMBED, Target.SIDECAR])
+def test_undo_keeps_values_of_other_programs(folder: WrittenFolder, edit: object, target: Target) -> None:
+    path = owned(folder, "a.jpg")
+    folder.tag()
+    folder.write(MetadataOptions(target))
+    file = path if target is Target.EMBED else path.with_name("a.jpg.xmp")
+    if target is Target.SIDECAR and edit is edited:
+        file.write_bytes(file.read_bytes().replace(b"</rdf:Bag>", b"<rdf:li>ours</rdf:li></rdf:Bag>", 1))
+    else:
+        edit(file, "ours")  # type: ignore[operator]
+    folder.judge("a.jpg", GATE, VerdictKind.CONFIRMED)
+    folder.write(MetadataOptions(target))
+    assert keywords(file) == ["holiday", "ours", EIFFEL_NAME, GATE_NAME]
+    assert folder.undo() == {"a.jpg": "written"}
+    assert keywords(file) == ["holiday", "ours"]
+    data = file.read_bytes()
+    assert not has_our_fields(read_blocks(data).xmp if target is Target.EMBED else data)
+    assert b"Eiffel" not in data
+
+
+def test_owners_sidecars_are_updated_and_restored(folder: WrittenFolder) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        owned(folder, name)
+    (folder.folder / "a.jpg.xmp").write_text(OWNERS % DESCRIBED)
+    (folder.folder / "b.xmp").write_text(OWNERS % "")
+    before = state(folder)
+    folder.tag()
+    folder.write()
+    assert state(folder).keys() == before.keys()
+    for name in ("a.jpg.xmp", "b.xmp"):
+        assert keywords(folder.folder / name) == ["holiday", EIFFEL_NAME]
+    folder.undo()
+    assert state(folder) == before
+
+
+def test_moved_photo_is_restored_exactly(folder: WrittenFolder) -> None:
+    path = owned(folder, "a.jpg")
+    original = path.read_bytes()
+    folder.tag()
+    folder.write()
+    (folder.folder / "moved").mkdir()
+    path.rename(folder.folder / "moved" / "b.jpg")
+    folder.tag()
+    assert folder.write() == {"moved/b.jpg": "unchanged"}
+    assert folder.undo() == {"moved/b.jpg": "written"}
+    assert state(folder) == {"moved/b.jpg": original}
+    assert folder.undo_rows == []
+
+
+def test_copies_of_a_written_photo_are_restored_exactly(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing_chunk, "BATCH", 1)  # each in a transaction of its own
+    path = owned(folder, "a.jpg")
+    original = path.read_bytes()
+    folder.tag()
+    folder.write()
+    for name in ("b.jpg", "c.jpg", "d.jpg"):
+        shutil.copy2(path, folder.folder / name)
+    folder.tag()
+    path.unlink()
+    folder.tag()
+    folder.undo()
+    assert state(folder) == {f"{name}.jpg": original for name in "bcd"}
+    assert folder.undo_rows == []
+
+
+def test_copy_is_restored_after_its_original(
+    folder: WrittenFolder,
+) -> None:
+    path = owned(folder, "a.jpg")
+    original = path.read_bytes()
+    folder.tag()
+    folder.write()
+    shutil.copy2(path, folder.folder / "b.jpg")
+    folder.tag()
+    assert folder.undo(path) == {"a.jpg": "written"}
+    assert folder.undo() == {"a.jpg": "unchanged", "b.jpg": "written"}
+    assert state(folder) == {"a.jpg": original, "b.jpg": original}
+    assert folder.undo() == {}
+
+
+def test_undo_of_a_job_ignores_other_jobs_copies(folder: WrittenFolder) -> None:
+    path = owned(folder, "one/a.jpg")
+    original = path.read_bytes()
+    for name in ("two", "three"):
+        (folder.folder / name).mkdir()
+        shutil.copy2(path, folder.folder / name)
+    folder.tag()
+    folder.write(query=PhotoQuery(under=(folder.folder / "one",)))
+    job = folder.latest().job
+    folder.write(query=PhotoQuery(under=(folder.folder / "two",)))
+    written = state(folder)
+    assert folder.undo(job=job)["one/a.jpg"] == "written"
+    assert state(folder) == {**written, "one/a.jpg": original}
+    path.rename(folder.folder / "one" / "moved.jpg")
+    (folder.folder / "two" / "a.jpg").rename(folder.folder / "two" / "moved.jpg")
+    folder.tag()
+    assert folder.undo(job=folder.undo_rows[0].job_id)["two/moved.jpg"] == "written"
+    assert set(state(folder).values()) == {original}
+
+
+def test_copied_and_deleted_sidecars_are_undone(folder: WrittenFolder) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        owned(folder, name)
+    before = state(folder)
+    folder.tag()
+    folder.write(SIDECAR)
+    for name in ("a.jpg", "a.jpg.xmp"):
+        shutil.copy2(folder.folder / name, folder.folder / f"copy-of-{name}")
+    (folder.folder / "b.jpg.xmp").unlink()
+    folder.tag()
+    assert folder.undo() == {"a.jpg": "written", "b.jpg": "unchanged", "copy-of-a.jpg": "written"}
+    assert state(folder) == {**before, "copy-of-a.jpg": before["a.jpg"]}
+    assert folder.undo_rows == []
+
+
+def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
+    paths = [owned(folder, name) for name in ("a.jpg", "b.jpg")]
+    before = state(folder)
+    folder.tag()
+    folder.write(SIDECAR)
+    folder.write()
+    for path in paths:
+        forget_path(folder.database, path, folder.settings.roots)
+    (first,) = preview_untracked(folder.database, folder.settings, [paths[0]])
+    assert "removed from" in undo_untracked(folder.database, first)
+    assert paths[0].read_bytes() == before["a.jpg"]
+    folder.tag()
+    folder.undo()
+    assert state(folder) == before
+
+
+def test_undo_without_records_removes_our_values(folder: WrittenFolder) -> None:
+    path = owned(folder, "a.jpg")
+    folder.tag()
+    folder.write()
+    with folder.database.write() as connection:
+        connection.execute(delete(metadata_writes))
+    (previewed,) = preview_untracked(folder.database, folder.settings, [path])
+    undo_untracked(folder.database, previewed)
+    assert keywords(path) == ["holiday"]
+    assert not has_our_fields(read_blocks(path.read_bytes()).xmp)
+
+
+def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder: WrittenFolder) -> None:
+    path = folder.draw("a.jpg")
+    before = state(folder)
+    folder.tag()
+    folder.write(SIDECAR)
+    options = MetadataOptions(Target.EMBED, gps=True, description=True)
+    assert folder.write(options) == {"a.jpg": "written"}
+    beside = path.with_name("a.jpg.xmp").read_bytes()
+    assert xmp_fields(beside)["XMP:dc:description"] == "Eiffel Tower, Paris, France"
+    assert folder.write(options) == {"a.jpg": "unchanged"}
+    assert path.with_name("a.jpg.xmp").read_bytes() == beside
+    folder.undo()
+    assert state(folder) == before
+
+
+def test_undo_of_a_job_keeps_another_jobs_writes(folder: WrittenFolder) -> None:
+    path = folder.draw("a.jpg")
+    original = path.read_bytes()
+    folder.tag()
+    folder.write()
+    embedding = folder.latest().job
+    folder.write(SIDECAR)
+    assert keywords(path) == [EIFFEL_NAME]
+    assert folder.undo(job=folder.latest().job) == {"a.jpg": "written"}
+    assert not path.with_name("a.jpg.xmp").exists()
+    assert keywords(path) == [EIFFEL_NAME]
+    assert folder.undo(job=embedding) == {"a.jpg": "written"}
+    assert path.read_bytes() == original
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a while")
+def test_tags_go_into_a_sidecar_if_the_owner_cannot_be_copied() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        photo = folder / "a.jpg"
+        draw_photo(3, (64, 48)).save(photo)
+        before = photo.read_bytes()
+        os.chown(folder, 65534, 65534)
+        os.chown(photo, 65534, 0)  # a group that this user is not in
+        tag_fields = make_tag_fields([NamedLandmark(EIFFEL, EIFFEL_NAME)])
+        request = WriteRequest(photo, None, tag_fields, Target.EMBED, frozenset(), 10**6)
+        groups = os.getgroups()
+        os.setgroups([])
+        os.setegid(65534)
+        os.seteuid(65534)
+        try:
+            photo_result = plan_and_prepare(request, lambda _written: None)
+            photo_result.replace_files()
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
+        assert photo_result.outcome == "refused"
+        assert photo.read_bytes() == before
+        assert keywords(folder / "a.jpg.xmp") == [EIFFEL_NAME]

@@ -1,0 +1,453 @@
+"""Jobs that write metadata: chained to other jobs, adopted by workers, and interrupted at any point."""
+
+import shutil
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, update
+from support.artifacts import LABELS, tiny_artifact
+from support.threads import in_threads
+from support.written_folder import EMBED, SIDECAR, WrittenFolder
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.database.tables import JobKind, JobState, Priority, Runner, chunks, job_items, jobs
+from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.enqueue.metadata_selection import select_adopted_jobs
+from tagger.enqueue.retry import record_retry, retry_job
+from tagger.errors import LeaseLost
+from tagger.ledger import items
+from tagger.ledger.chunks import ChunkName, claim_chunk
+from tagger.ledger.dispatch import release_expired, resume_suspended_jobs
+from tagger.ledger.failures import FailureFilter
+from tagger.ledger.job_control import pause, resume
+from tagger.ledger.jobs import cancel_job, claim_unfilled_job
+from tagger.ledger.ownership import UNFILLED
+from tagger.ledger.stale_jobs import recover_stale_jobs
+from tagger.metadata import photo_writer
+from tagger.metadata.files.temporary_files import temporary_path
+from tagger.metadata.photo_writer import PreparedPhoto
+from tagger.processing import metadata_chunk as writing_chunk
+from tagger.processing.claimed_chunk import ChunkEnd
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WrittenFolder:
+    monkeypatch.setattr(writing_chunk, "BATCH", 4)  # several transactions for the few photos of a test
+    return WrittenFolder(database, tmp_path)
+
+
+def state(folder: WrittenFolder) -> dict[str, bytes]:
+    """The content of every file below the folder, hidden ones included."""
+    return {path.name: path.read_bytes() for path in folder.folder.rglob("*") if path.is_file()}
+
+
+def drawn(folder: WrittenFolder, count: int) -> dict[str, bytes]:
+    for number in range(count):
+        folder.draw(f"{number:02}.jpg", number % 2, shade=number)
+    return state(folder)
+
+
+def jobs_of(folder: WrittenFolder, kind: JobKind) -> list[int]:
+    with folder.database.read() as connection:
+        return list(connection.scalars(select(jobs.c.id).where(jobs.c.kind == kind).order_by(jobs.c.id)))
+
+
+def items_of(folder: WrittenFolder, job: int) -> list[int]:
+    with folder.database.read() as connection:
+        return list(connection.scalars(select(job_items.c.photo_id).where(job_items.c.job_id == job)))
+
+
+def take_over(folder: WrittenFolder, job: int) -> None:
+    """Let the leases of the job's chunks expire, and return the chunks."""
+    with folder.database.write() as connection:
+        held = (chunks.c.job_id == job, chunks.c.lease_until.is_not(None))
+        connection.execute(update(chunks).where(*held).values(lease_until=0.0))
+    release_expired(folder.database)
+
+
+# --- Chained to the job whose tags they write.
+
+
+def test_only_jobs_with_metadata_options_get_a_write_job(folder: WrittenFolder) -> None:
+    drawn(folder, 2)
+    plain = folder.tag_and_write(None)
+    assert folder.progress(plain).write_job is None
+    job = folder.tag_and_write(EMBED, again=True)
+    chained = folder.progress(job).write_job
+    assert jobs_of(folder, JobKind.WRITE) == [chained]
+    assert (folder.progress(chained).parent, folder.progress(chained).total) == (job, 0)
+    folder.chained(job)
+    folder.run(chained)
+    ended = folder.progress(chained)
+    assert (ended.state, ended.written, ended.write_job) == (JobState.FINISHED, 2, None)
+    assert jobs_of(folder, JobKind.WRITE) == [chained]
+
+
+def test_photos_classified_before_are_written(
+    folder: WrittenFolder,
+) -> None:
+    drawn(folder, 3)
+    folder.tag()
+    job = folder.record_to_write(SIDECAR)
+    assert folder.progress(job).state is JobState.FINISHED
+    folder.run(chained := folder.chained(job))
+    assert folder.progress(chained).written == 3
+
+
+def test_cancelled_job_gets_no_write_job(folder: WrittenFolder) -> None:
+    drawn(folder, 2)
+    job = folder.record_to_write(EMBED)
+    with folder.database.write() as connection:
+        cancel_job(connection, job, "by request")
+    assert jobs_of(folder, JobKind.WRITE) == []
+
+
+def test_retry_keeps_the_metadata_options(folder: WrittenFolder) -> None:
+    path = folder.draw("a.jpg", 0)
+    good = path.read_bytes()
+    path.write_bytes(b"no picture yet")
+    job = folder.tag_and_write(SIDECAR, runner=Runner.WORKERS)
+    path.write_bytes(good)
+    retry = record_retry(folder.database, retry_job(folder.database, job, Priority.BULK), FailureFilter(job))
+    folder.work(retry)
+    assert folder.outcomes(retry) == {"a.jpg": "tagged"}
+    chained = folder.progress(retry).write_job
+    assert chained in select_adopted_jobs(folder.database)
+    assert chained is not None
+    folder.work(chained)
+    assert folder.outcomes(chained) == {"a.jpg": "written"}
+    assert (folder.folder / "a.jpg.xmp").exists()
+
+
+def test_write_job_selects_photos_with_values_to_write_or_remove(
+    folder: WrittenFolder, tmp_path: Path
+) -> None:
+    folder.draw("tagged.jpg", 0)
+    folder.draw("before.jpg", 1)
+    folder.draw("once.jpg", 2)
+    folder.draw("unknown.jpg", None)
+    folder.draw("gone.jpg", 0, shade=1)
+    (folder.folder / "broken.jpg").write_bytes(b"no picture")
+    folder.tag(folder.folder / "before.jpg")
+    folder.tag(folder.folder / "once.jpg")
+    folder.write()
+    two_labels = tmp_path / "two.pt"
+    tiny_artifact(two_labels, LABELS[:2], name="two")
+    job = folder.tag_and_write(EMBED, model=add_model(folder.database, two_labels))
+    (folder.folder / "gone.jpg").unlink()
+    folder.tag(folder.folder, model=folder.model)
+    chosen = folder.chained(job)
+    folder.run(chosen)
+    assert set(folder.outcomes(chosen)) >= {"tagged.jpg", "before.jpg", "once.jpg"}
+    assert not {"unknown.jpg", "gone.jpg", "broken.jpg"} & set(folder.outcomes(chosen))
+
+
+def test_photo_without_tags_loses_our_values(folder: WrittenFolder, tmp_path: Path) -> None:
+    original = folder.draw("a.jpg", 0).read_bytes()
+    folder.tag()
+    folder.write()
+    tiny_artifact(tmp_path / "strict.pt", name="strict", seed=1)
+    job = folder.tag_and_write(EMBED, model=add_model(folder.database, tmp_path / "strict.pt"))
+    assert folder.outcomes(job) == {"a.jpg": "unknown"}
+    folder.run(chained := folder.chained(job))
+    assert folder.outcomes(chained) == {"a.jpg": "written"}
+    assert state(folder) == {"a.jpg": original}
+
+
+# --- Adopted by workers.
+
+
+def test_chained_jobs_are_adopted_once(folder: WrittenFolder) -> None:
+    drawn(folder, 6)
+    folder.tag()
+    for _ in range(4):
+        folder.record_to_write(EMBED, runner=Runner.WORKERS)
+    waiting = jobs_of(folder, JobKind.WRITE)
+    assert len(waiting) == 4
+    chosen: list[int] = []
+    in_threads([lambda: chosen.extend(select_adopted_jobs(folder.database)) for _ in range(6)])
+    assert sorted(chosen) == waiting
+    for job in waiting:
+        assert len(items_of(folder, job)) == len(set(items_of(folder, job))) == 6
+        assert folder.progress(job).state is JobState.QUEUED
+
+
+def test_selection_continues_after_a_crash(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(items, "PAGE", 2)
+    drawn(folder, 7)
+    folder.tag()
+    folder.record_to_write(EMBED, runner=Runner.WORKERS)
+    (job,) = jobs_of(folder, JobKind.WRITE)
+    real, pages = items._add_page, []
+
+    def die_at_the_third(*args: object) -> object:
+        pages.append(args)
+        if len(pages) == 3:
+            raise KeyboardInterrupt
+        return real(*args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as dying:
+        dying.setattr(items, "_add_page", die_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            select_adopted_jobs(folder.database)
+    assert len(items_of(folder, job)) == 4
+    assert select_adopted_jobs(folder.database) == []  # as far as anybody knows, it is being chosen
+    with folder.database.write() as connection:
+        connection.execute(
+            update(jobs).where(jobs.c.id == job).values(owner="elsewhere/1", owner_lease_until=0.0)
+        )
+    recover_stale_jobs(folder.database)
+    assert select_adopted_jobs(folder.database) == [job]
+    assert len(items_of(folder, job)) == len(set(items_of(folder, job))) == 7
+    assert folder.work(job) == [ChunkEnd.DONE] * 4
+    assert (folder.progress(job).written, folder.progress(job).state) == (7, JobState.FINISHED)
+
+
+def test_job_cancelled_during_selection_does_not_block_others(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn(folder, 3)
+    folder.tag()
+    for _ in range(2):
+        folder.record_to_write(EMBED, runner=Runner.WORKERS)
+    first, second = jobs_of(folder, JobKind.WRITE)
+    real = items._add_page
+
+    def cancel_first(connection: object, job_id: int, *args: object) -> object:
+        if job_id == first:
+            cancel_job(connection, job_id, "by request")  # type: ignore[arg-type]
+        return real(connection, job_id, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(items, "_add_page", cancel_first)
+    assert select_adopted_jobs(folder.database) == [second]
+    assert len(items_of(folder, second)) == 3
+
+
+def test_job_with_an_owner_is_not_adopted(folder: WrittenFolder) -> None:
+    drawn(folder, 1)
+    folder.tag()
+    folder.record_to_write(EMBED, runner=Runner.WORKERS)
+    (job,) = jobs_of(folder, JobKind.WRITE)
+    with folder.database.read() as connection:
+        assert connection.scalar(select(jobs.c.owner).where(jobs.c.id == job)) == UNFILLED
+    assert claim_unfilled_job(folder.database) == job
+    assert claim_unfilled_job(folder.database) is None
+
+
+# --- Interrupted.
+
+
+def interrupted(
+    monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None], *, before: bool
+) -> None:
+    """Act before or after the photo `number` is replaced."""
+    real = PreparedPhoto.replace_files
+    count = iter(range(10**6))
+    lock = threading.Lock()
+
+    def replace_files(ready: PreparedPhoto) -> None:
+        with lock:
+            is_it = next(count) == number
+        if is_it and before:
+            act()
+        real(ready)
+        if is_it and not before:
+            act()
+
+    monkeypatch.setattr(PreparedPhoto, "replace_files", replace_files)
+
+
+@pytest.mark.parametrize("options", [EMBED, SIDECAR], ids=["embed", "sidecar"])
+def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, options: MetadataOptions
+) -> None:
+    before = drawn(folder, 10)
+    folder.tag()
+    job = folder.create_write_job_for_workers(options)
+    with monkeypatch.context() as once:
+        interrupted(once, 6, lambda: take_over(folder, job), before=False)
+        assert folder.work(job) == [ChunkEnd.LOST]
+    assert folder.progress(job).written == 4
+    after = state(folder)
+    assert sum(after[name] != before.get(name) for name in after) == 8
+    assert folder.work(job) == [ChunkEnd.DONE]
+    assert set(folder.outcomes(job).values()) == {"written"}
+    assert folder.progress(job).written == 10
+    assert len(folder.undo_rows) == 10
+    assert all(row.complete for row in folder.undo_rows)
+    ended = state(folder)
+    assert all(ended[name] == data for name, data in after.items() if data != before.get(name))
+    folder.undo()
+    assert (state(folder), folder.undo_rows) == (before, [])
+
+
+@pytest.mark.parametrize("number", [0, 3, 5])
+def test_crash_before_replacement_is_recovered_by_the_next_claim(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    before = drawn(folder, 10)
+    folder.tag()
+    job = folder.create_write_job_for_workers()
+
+    def die() -> None:
+        raise LeaseLost(job=job, chunk=0)
+
+    with monkeypatch.context() as once:
+        interrupted(once, number, die, before=True)
+        assert folder.work(job) == [ChunkEnd.LOST]
+    assert state(folder).keys() == before.keys()
+    assert any(not row.complete for row in folder.undo_rows)
+    take_over(folder, job)
+    assert folder.work(job) == [ChunkEnd.DONE]
+    assert set(folder.outcomes(job).values()) == {"written"}
+    assert len(folder.undo_rows) == 10
+    folder.undo()
+    assert (state(folder), folder.undo_rows) == (before, [])
+
+
+def test_interrupted_undo_is_completed_by_the_next_claim(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = drawn(folder, 10)
+    folder.tag()
+    folder.write(SIDECAR)
+    folder.write()
+    job = folder.create_undo_job_for_workers()
+    with monkeypatch.context() as once:
+        interrupted(once, 6, lambda: take_over(folder, job), before=False)
+        assert folder.work(job) == [ChunkEnd.LOST]
+    assert folder.work(job) == [ChunkEnd.DONE]
+    assert set(folder.outcomes(job).values()) == {"written"}
+    assert (state(folder), folder.undo_rows) == (before, [])
+
+
+def test_lost_lease_before_intents_replaces_nothing(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = drawn(folder, 6)
+    folder.tag()
+    job = folder.create_write_job_for_workers()
+    real = photo_writer.prepare_photo
+    once = threading.Lock()
+
+    def prepare_photo(plan: object) -> object:
+        if once.acquire(blocking=False):
+            take_over(folder, job)
+        return real(plan)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as slow:
+        slow.setattr(photo_writer, "prepare_photo", prepare_photo)
+        assert folder.work(job) == [ChunkEnd.LOST]
+    assert state(folder) == before
+    assert folder.undo_rows == []
+    folder.work(job)
+    assert folder.progress(job).written == 6
+
+
+def test_paused_job_continues_and_reports_every_photo(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = drawn(folder, 12)
+    folder.tag()
+    job = folder.create_write_job_for_workers()
+    with monkeypatch.context() as once:
+        interrupted(once, 5, lambda: pause(folder.database, job), before=True)
+        assert folder.work(job) == [ChunkEnd.LOST]
+    assert folder.progress(job).written == 8
+    assert sum(data != before[name] for name, data in state(folder).items()) == 8
+    resume(folder.database, job)
+    assert folder.work(job) == [ChunkEnd.DONE]
+    assert set(folder.outcomes(job).values()) == {"written"}
+    folder.undo()
+    assert state(folder) == before
+
+
+def test_stop_releases_the_remaining_photos(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = drawn(folder, 12)
+    folder.tag()
+    job = folder.create_write_job_for_workers()
+    claimed = claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w")
+    assert claimed is not None
+    executor = folder.executor()
+    with monkeypatch.context() as once:
+        interrupted(once, 5, executor.stop.set, before=True)
+        assert executor.execute(claimed) is ChunkEnd.RELEASED
+    executor.close()
+    progress = folder.progress(job)
+    assert (progress.written, progress.queued, progress.running) == (8, 4, 0)
+    assert state(folder).keys() == before.keys()
+    folder.work(job)
+    assert set(folder.outcomes(job).values()) == {"written"}
+
+
+def test_job_waits_for_an_unavailable_root(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = drawn(folder, 6)
+    folder.tag()
+    job = folder.create_write_job_for_workers()
+    elsewhere = folder.folder.rename(folder.folder.with_name("unmounted"))
+    assert folder.work(job) == [ChunkEnd.WAITING]
+    waiting = folder.progress(job)
+    assert (waiting.state, waiting.queued, waiting.failed) == (JobState.WAITING, 6, 0)
+    elsewhere.rename(folder.folder)
+    resume_suspended_jobs(folder.database, [job])
+    assert folder.work(job) == [ChunkEnd.DONE]
+    assert folder.progress(job).written == 6
+    folder.undo()
+    assert state(folder) == before
+
+
+def test_missing_folder_does_not_block_a_reclaimed_chunk(folder: WrittenFolder) -> None:
+    drawn(folder, 2)
+    folder.draw("deep/down/a.jpg", 0, shade=9)
+    folder.tag()
+    job = folder.create_write_job_for_workers()
+    assert claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "dies") is not None
+    take_over(folder, job)
+    shutil.rmtree(folder.folder / "deep")
+    assert folder.work(job) == [ChunkEnd.DONE]
+    assert {name: (outcome, reason) for name, (outcome, reason, _) in folder.reasons(job).items()} == {
+        "00.jpg": ("written", None),
+        "01.jpg": ("written", None),
+        "deep/down/a.jpg": ("failed", "gone"),
+    }
+
+
+@pytest.mark.parametrize("options", [EMBED, SIDECAR], ids=["embed", "sidecar"])
+def test_leftover_of_a_dead_writer_is_removed_without_a_write(
+    folder: WrittenFolder, options: MetadataOptions
+) -> None:
+    before = drawn(folder, 3)
+    folder.tag()
+    folder.write(options)
+    for name in before:
+        temporary_path(folder.folder / (name if options is EMBED else f"{name}.xmp")).write_bytes(
+            b"half of it"
+        )
+    (folder.folder / ".tagger-of-somebody-else.part").write_bytes(b"not ours")
+    assert set(folder.write(options).values()) == {"unchanged"}
+    assert [name for name in state(folder) if name.startswith(".")] == [".tagger-of-somebody-else.part"]
+
+
+def test_concurrent_jobs_leave_complete_files(folder: WrittenFolder) -> None:
+    before = drawn(folder, 24)
+    folder.tag()
+    working = [folder.create_write_job_for_workers(options) for options in (EMBED, SIDECAR, EMBED, SIDECAR)]
+    in_threads([partial(folder.work, job) for job in working])
+    for job in working:
+        ended = folder.progress(job)
+        assert (ended.state, ended.total) == (JobState.FINISHED, 24)
+        assert set(folder.outcomes(job).values()) <= {"written", "unchanged", "refused"}
+        assert {reason for _, reason, _ in folder.reasons(job).values()} <= {None, "busy", "changed"}
+    settled = folder.write(SIDECAR), folder.write()
+    assert [set(each.values()) <= {"unchanged", "written"} for each in settled] == [True, True]
+    assert not [name for name in state(folder) if name.startswith(".")]
+    with folder.database.read() as connection:
+        assert (
+            connection.scalar(select(func.count()).select_from(chunks).where(chunks.c.done.is_(False))) == 0
+        )
+    folder.undo()
+    assert (state(folder), folder.undo_rows) == (before, [])

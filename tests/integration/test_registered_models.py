@@ -1,0 +1,231 @@
+"""Registering models, putting them in use, and missing or changed files; on both databases."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, update
+from support.artifacts import LABELS, tiny_artifact
+
+from tagger.catalog import shipped_model
+from tagger.catalog.registered_models import (
+    add_model,
+    list_models,
+    model_by_id,
+    resolve_model,
+    use_model,
+    verify_model,
+)
+from tagger.database.connection import Database
+from tagger.database.tables import landmarks, model_labels, models
+from tagger.errors import (
+    ModelChanged,
+    ModelFileNotFound,
+    ModelNameTaken,
+    ModelNotFound,
+    ModelNotSelected,
+    ModelRefused,
+)
+from tagger.inference.artifact import Label
+
+
+@pytest.fixture(autouse=True)
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The path of the shipped model. A test may create the file."""
+    file = tmp_path / "package" / "landmarks.pt"
+    file.parent.mkdir()
+    monkeypatch.setattr(shipped_model, "shipped_file", lambda: file)
+    return file
+
+
+def test_a_file_is_registered_once_and_not_put_in_use(
+    database: Database, shipped: Path, tmp_path: Path
+) -> None:
+    manifest = tiny_artifact(tmp_path / "a.pt")
+    first = resolve_model(database, str(tmp_path / "a.pt"))
+    second = resolve_model(database, str(tmp_path / "a.pt"))
+    assert first == second == resolve_model(database, "tiny") == model_by_id(database, first.id)
+    assert (first.name, first.file, first.manifest) == ("tiny", tmp_path / "a.pt", manifest)
+    assert (first.in_use, first.shipped) == (False, False)
+    with pytest.raises(ModelNotSelected):
+        resolve_model(database, None)
+
+
+def test_labels_and_landmarks_come_from_the_manifest(database: Database, tmp_path: Path) -> None:
+    tiny_artifact(tmp_path / "a.pt")
+    model = add_model(database, tmp_path / "a.pt")
+    with database.read() as connection:
+        rows = connection.execute(
+            select(model_labels.c.position, model_labels.c.label, landmarks.c.slug, landmarks.c.country)
+            .join(landmarks, landmarks.c.id == model_labels.c.landmark_id)
+            .where(model_labels.c.model_id == model.id)
+            .order_by(model_labels.c.position)
+        ).all()
+    expected = [(i, label.label, label.slug, label.country) for i, label in enumerate(LABELS)]
+    assert [tuple(row) for row in rows] == expected
+
+
+def test_the_shipped_model_is_registered_on_first_use_and_is_in_use(
+    database: Database, shipped: Path
+) -> None:
+    tiny_artifact(shipped)
+    assert [model.name for model in list_models(database)] == ["tiny"]
+    model = resolve_model(database, None)
+    assert (model.file, model.in_use, model.shipped) == (shipped, True, True)
+    with database.read() as connection:
+        assert connection.scalar(select(models.c.file)) is None
+
+
+def test_an_upgrade_uses_the_new_shipped_model_and_the_old_file_is_missing(
+    database: Database, shipped: Path
+) -> None:
+    tiny_artifact(shipped)
+    old = resolve_model(database, None)
+    tiny_artifact(shipped, seed=1)
+    new = resolve_model(database, None)
+    assert new.digest != old.digest
+    assert new.name == f"tiny-{new.digest[:8]}"
+    assert not model_by_id(database, old.id).in_use
+    verify_model(new)
+    with pytest.raises(ModelFileNotFound, match="came with an earlier version"):
+        resolve_model(database, "tiny")
+
+
+def test_registering_a_copy_restores_a_missing_model(
+    database: Database, shipped: Path, tmp_path: Path
+) -> None:
+    tiny_artifact(shipped)
+    old = resolve_model(database, None)
+    (tmp_path / "copy.pt").write_bytes(shipped.read_bytes())
+    tiny_artifact(shipped, seed=1)
+    restored = add_model(database, tmp_path / "copy.pt")
+    assert (restored.id, restored.file, restored.shipped) == (old.id, tmp_path / "copy.pt", False)
+    verify_model(restored)
+
+
+def test_a_model_stays_in_use_after_upgrades(database: Database, shipped: Path, tmp_path: Path) -> None:
+    tiny_artifact(shipped)
+    tiny_artifact(tmp_path / "mine.pt", seed=5, name="mine")
+    add_model(database, tmp_path / "mine.pt")
+    assert use_model(database, "mine").in_use
+    tiny_artifact(shipped, seed=1)
+    assert resolve_model(database, None).name == "mine"
+    assert [model.name for model in list_models(database) if model.in_use] == ["mine"]
+
+
+def test_using_the_shipped_model_follows_upgrades(database: Database, shipped: Path, tmp_path: Path) -> None:
+    tiny_artifact(shipped)
+    tiny_artifact(tmp_path / "mine.pt", seed=5, name="mine")
+    use_model(database, add_model(database, tmp_path / "mine.pt").name)
+    assert use_model(database, "tiny").in_use
+    tiny_artifact(shipped, seed=1)
+    assert resolve_model(database, None).shipped
+
+
+def test_a_duplicate_default_name_gets_the_digest_and_a_given_name_is_refused(
+    database: Database, tmp_path: Path
+) -> None:
+    tiny_artifact(tmp_path / "a.pt")
+    tiny_artifact(tmp_path / "b.pt", seed=1)
+    first, second = add_model(database, tmp_path / "a.pt"), add_model(database, tmp_path / "b.pt")
+    assert (first.name, second.name) == ("tiny", f"tiny-{second.digest[:8]}")
+    with pytest.raises(ModelNameTaken):
+        add_model(database, tmp_path / "b.pt", "tiny")
+    assert add_model(database, tmp_path / "b.pt", "better").id == second.id
+    assert resolve_model(database, "better").id == second.id
+
+
+def test_an_unknown_name_lists_the_registered_ones(database: Database, shipped: Path, tmp_path: Path) -> None:
+    tiny_artifact(tmp_path / "a.pt")
+    add_model(database, tmp_path / "a.pt")
+    with pytest.raises(ModelNotFound, match=r"no model other.*tiny"):
+        resolve_model(database, "other")
+
+
+def test_a_changed_or_missing_file_is_refused(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "a.pt"
+    tiny_artifact(file)
+    add_model(database, file)
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(ModelChanged, match="digest differs"):
+        resolve_model(database, "tiny")
+    file.unlink()
+    with pytest.raises(ModelFileNotFound, match="missing"):
+        use_model(database, "tiny")
+
+
+def test_a_moved_file_is_registered_at_its_new_path(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "a.pt"
+    tiny_artifact(file)
+    first = add_model(database, file)
+    moved = file.rename(tmp_path / "moved.pt")
+    assert resolve_model(database, str(moved)).id == first.id
+    assert resolve_model(database, "tiny").file == moved
+
+
+def test_files_that_are_not_artifacts_are_refused(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "text.pt").write_text("not a model")
+    for file in (tmp_path / "text.pt", tmp_path / "missing.pt", tmp_path):
+        with pytest.raises(ModelRefused):
+            add_model(database, file)
+    assert list_models(database) == []
+
+
+def test_a_manifest_that_no_database_can_store_is_refused(database: Database, tmp_path: Path) -> None:
+    tiny_artifact(tmp_path / "zero.pt", [Label(label="a\0b", slug="a", name="A")])
+    with pytest.raises(ModelRefused, match="no database can store"):
+        add_model(database, tmp_path / "zero.pt")
+
+
+def test_the_newest_models_facts_win_and_an_older_one_fills_gaps(database: Database, tmp_path: Path) -> None:
+    def registered(file: str, year: int, **facts: object) -> None:
+        label = Label(label="0", slug="tower", **{"name": "Tower", **facts})  # type: ignore[arg-type]
+        created_at = datetime(year, 1, 1, tzinfo=UTC)
+        tiny_artifact(tmp_path / file, [label], name=file, created_at=created_at)
+        add_model(database, tmp_path / file)
+
+    registered("middle.pt", 2025, name="A Tower", country="France", latitude=1.0, longitude=2.0)
+    registered("new.pt", 2026, name="The Tower", latitude=3.0)
+    registered("old.pt", 2020, name="Old Tower", country="Gaul", city="Paris", latitude=8.0, longitude=9.0)
+    with database.read() as connection:
+        row = connection.execute(select(landmarks)).one()
+    assert (row.name, row.country, row.city) == ("The Tower", "France", "Paris")
+    assert (row.latitude, row.longitude) == (1.0, 2.0)
+
+
+def test_concurrent_registrations_create_one_model(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    tiny_artifact(tmp_path / "a.pt")
+    program = (
+        "import sys; from pathlib import Path; from tagger.database.connection import open_database; "
+        "from tagger.catalog.registered_models import add_model; "
+        "print(add_model(open_database(sys.argv[1]), Path(sys.argv[2])).id)"
+    )
+    command = [sys.executable, "-c", program, database_url, str(tmp_path / "a.pt")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    outputs = {process.communicate(timeout=60)[0] for process in processes}
+    assert {process.returncode for process in processes} == {0}
+    assert len(outputs) == 1
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(models)) == 1
+        assert connection.scalar(select(func.count()).select_from(landmarks)) == len(LABELS)
+
+
+def test_a_shipped_model_without_a_file_is_missing(database: Database, shipped: Path, tmp_path: Path) -> None:
+    tiny_artifact(tmp_path / "a.pt")
+    model = add_model(database, tmp_path / "a.pt")
+    with database.write() as connection:
+        connection.execute(update(models).values(file=None))
+    with pytest.raises(ModelFileNotFound):
+        verify_model(model_by_id(database, model.id))
+
+
+def test_the_catalog_does_not_import_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys, tagger.catalog.registered_models, tagger.query, tagger.database.integrity; "
+        "sys.exit(bool({'torch', 'celery'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,175 @@
+"""Retries: their photos, their options, and pages that use an index."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select, text, update
+from support.colour_folders import TaggedFolder
+from support.ledgers import LedgerBuilder
+
+from tagger.database.connection import Database
+from tagger.database.tables import JobState, Priority, Runner, chunks, job_items, jobs, photos, roots
+from tagger.enqueue.retry import count_failures, record_retry, retry_job
+from tagger.errors import FailureKind, JobNotFound, ScanInterrupted
+from tagger.ledger import items
+from tagger.ledger.failures import FailureFilter, failing_photos, failure_conditions
+from tagger.ledger.jobs import NewJob, cancel_job
+from tagger.ledger.progress import check_job
+
+
+class FailureLedger(LedgerBuilder):
+    """A ledger with rows of photos that fail."""
+
+    def failing(
+        self, count: int, kind: FailureKind = FailureKind.GONE, root_id: int | None = None
+    ) -> list[int]:
+        ids = self.photos(count, root_id)
+        values = {"failure_kind": kind, "failure_text": "t", "failure_attempts": 1}
+        with self.database.write() as connection:
+            connection.execute(update(photos).where(photos.c.id.in_(ids)).values(values))
+        return ids
+
+    def new(self) -> NewJob:
+        return NewJob(model_id=self.model_id, top_k=3, threshold=0.4, runner=Runner.WORKERS, kind="retry")
+
+    def another_root(self, name: str) -> int:
+        values = {"name": name, "location": f"/{name}", "location_bytes": b""}
+        with self.database.write() as connection:
+            return int(connection.execute(insert(roots).values(values).returning(roots.c.id)).scalar_one())
+
+    def items(self, job: int) -> list[int]:
+        query = select(job_items.c.photo_id).where(job_items.c.job_id == job).order_by(job_items.c.position)
+        with self.database.read() as connection:
+            return list(connection.scalars(query))
+
+
+@pytest.fixture
+def ledger(database: Database) -> FailureLedger:
+    return FailureLedger(database)
+
+
+def test_retry_has_the_photos_that_fail_now(ledger: FailureLedger) -> None:
+    ledger.photos(20)
+    failing = ledger.failing(5)
+    job = record_retry(ledger.database, ledger.new(), FailureFilter())
+    assert ledger.items(job) == failing
+    progress = ledger.progress(job)
+    assert (progress.kind, progress.state, progress.total, progress.parent) == (
+        "retry",
+        JobState.QUEUED,
+        5,
+        None,
+    )
+
+
+def test_job_and_kinds_narrow_a_retry(ledger: FailureLedger) -> None:
+    gone, corrupt = ledger.failing(3), ledger.failing(2, FailureKind.CORRUPT)
+    unread = ledger.failing(4, FailureKind.UNREADABLE)
+    healthy = ledger.photos(1)
+    job = ledger.job(0, photo_ids=[*gone, *corrupt, *healthy])
+    both = FailureFilter(job, (FailureKind.GONE, FailureKind.UNREADABLE))
+    assert count_failures(ledger.database, FailureFilter()) == {"unreadable": 4, "gone": 3, "corrupt": 2}
+    assert count_failures(ledger.database, both) == {"gone": 3}
+    assert [photo.kind for photo in failing_photos(ledger.database, both)] == ["gone"] * 3
+    assert ledger.items(record_retry(ledger.database, ledger.new(), both)) == gone
+    of_kind = FailureFilter(kinds=(FailureKind.UNREADABLE,))
+    assert ledger.items(record_retry(ledger.database, ledger.new(), of_kind)) == unread
+
+
+def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(ledger: FailureLedger) -> None:
+    job = ledger.job(0, photo_ids=ledger.failing(1))
+    new = retry_job(ledger.database, job, Priority.INTERACTIVE)
+    retry = record_retry(ledger.database, new, FailureFilter(job))
+    with ledger.database.read() as connection:
+        old, made = connection.execute(select(jobs).order_by(jobs.c.id)).all()
+    assert (made.model_id, made.top_k, made.threshold) == (old.model_id, old.top_k, old.threshold)
+    assert (made.parent_id, made.kind, made.priority, made.reprocess) == (job, "retry", "interactive", False)
+    assert ledger.progress(retry).parent == job
+
+
+def test_unknown_job_is_refused(ledger: FailureLedger) -> None:
+    with pytest.raises(JobNotFound, match="no job 7"):
+        check_job(ledger.database, 7)
+
+
+def test_retry_is_recorded_in_pages_and_chunks_have_one_root(
+    ledger: FailureLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(items, "PAGE", 50)
+    others = [ledger.another_root(name) for name in ("a", "b")]
+    expected = [photo for n in range(40) for photo in ledger.failing(3, root_id=[None, *others][n % 3])]
+    told: list[int] = []
+    job = record_retry(ledger.database, ledger.new(), FailureFilter(), told.append)
+    assert told == [50, 100, 120]
+    assert sorted(ledger.items(job)) == expected
+    assert ledger.progress(job).queued == 120
+    inside = job_items.c.position.between(chunks.c.first, chunks.c.last)
+    of_chunk = (
+        select(chunks.c.chunk, func.count(photos.c.root_id.distinct()).label("roots"))
+        .join(job_items, (job_items.c.job_id == chunks.c.job_id) & inside)
+        .join(photos, photos.c.id == job_items.c.photo_id)
+        .where(chunks.c.job_id == job)
+        .group_by(chunks.c.chunk)
+    )
+    with ledger.database.read() as connection:
+        assert {row.roots for row in connection.execute(of_chunk)} == {1}
+
+
+def test_retry_cancelled_while_recorded_adds_no_more_photos(
+    ledger: FailureLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(items, "PAGE", 10)
+    ledger.failing(30)
+
+    def cancel(_count: int) -> None:
+        with ledger.database.write() as connection:
+            cancel_job(connection, 1, "by request")
+
+    with pytest.raises(ScanInterrupted, match="Job 1"):
+        record_retry(ledger.database, ledger.new(), FailureFilter(), cancel)
+    progress = ledger.progress(1)
+    assert (progress.state, progress.cancelled) == (JobState.CANCELLED, 10)
+
+
+def test_pages_use_the_index_of_failures(ledger: FailureLedger) -> None:
+    ledger.photos(3000)
+    ledger.failing(10)
+    for failing in (FailureFilter(), FailureFilter(kinds=(FailureKind.GONE,)), FailureFilter(job_id=1)):
+        query = (
+            select(photos.c.id)
+            .where(*failure_conditions(failing), photos.c.id > 5)
+            .order_by(photos.c.id)
+            .limit(10)
+        )
+        plan = _plan(ledger.database, query)
+        assert "ix_photos_failing" in plan, plan
+
+
+def test_failed_photos_are_read_again_and_lose_their_failure(database: Database, tmp_path: Path) -> None:
+    folder = TaggedFolder(database, tmp_path)
+    for name in ("a.jpg", "b.jpg", "fine.jpg"):
+        folder.draw(name, 0, shade=len(name))
+    sound = (folder.folder / "a.jpg").read_bytes()
+    for name in ("a.jpg", "b.jpg"):
+        (folder.folder / name).write_bytes(b"\xff\xd8\xff broken")
+    first = folder.record()
+    folder.run(first)
+    assert [photo.attempts for photo in folder.failing()] == [1, 1]
+    (folder.folder / "a.jpg").write_bytes(sound)
+    new = NewJob(model_id=folder.model.id, top_k=3, threshold=0.5, runner=Runner.LOCAL, kind="retry")
+    retry = record_retry(database, new, FailureFilter(first))
+    progress = folder.run(retry)
+    assert (progress.total, progress.tagged, progress.failed) == (2, 1, 1)
+    assert folder.tags_of("a.jpg")[0] == ("eiffel-tower", 1, True)
+    (left,) = folder.failing()
+    assert (left.path, left.attempts, left.job) == ("b.jpg", 2, retry)
+
+
+def _plan(database: Database, query: object) -> str:
+    explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
+    with database.write() as connection:
+        connection.execute(text("ANALYZE"))
+        if not database.is_sqlite:  # a table that fits a page is read whole, whatever index there is
+            connection.execute(text("SET LOCAL enable_seqscan = off"))
+        compiled = query.compile(connection, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
+        return "\n".join(str(row) for row in connection.execute(text(explain + str(compiled))).all())

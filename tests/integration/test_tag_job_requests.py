@@ -1,0 +1,111 @@
+"""Tagging jobs as commands and the web page record them: their options, their photos, their notes."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from support.colour_folders import TaggedFolder
+
+from tagger.database.connection import Database
+from tagger.database.tables import Priority, Runner, Target, jobs
+from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_from_options, backfill_options
+from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.enqueue.selection import Selection, select_paths
+from tagger.enqueue.tag_jobs import MOST_PATHS, record_tag_job, tag_job, tag_job_paths
+from tagger.errors import RootUnavailable
+from tagger.ledger.jobs import NewJob
+from tagger.settings import Settings
+
+NOT_UTF8 = pytest.mark.skipif(
+    sys.platform == "darwin", reason="its file systems refuse names that are not UTF-8"
+)
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> TaggedFolder:
+    return TaggedFolder(database, tmp_path)
+
+
+@pytest.fixture
+def settings(folder: TaggedFolder) -> Settings:
+    return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file), top_k=2)
+
+
+def local_job(folder: TaggedFolder, settings: Settings, selection: Selection) -> NewJob:
+    return tag_job(folder.database, settings, selection, runner=Runner.LOCAL, priority=Priority.BULK)
+
+
+def stored_options(database: Database, job: int) -> dict[str, object]:
+    with database.read() as connection:
+        options: dict[str, object] = connection.execute(
+            select(jobs.c.options).where(jobs.c.id == job)
+        ).scalar_one()
+    return options
+
+
+def test_tag_job_has_the_options_of_the_settings_and_the_photos_of_its_paths(
+    folder: TaggedFolder, settings: Settings
+) -> None:
+    inside, single = folder.draw("2024/a.jpg"), folder.draw("b.jpg", 1)
+    selection = select_paths([inside.parent, single])
+    write = MetadataOptions(Target.SIDECAR)
+    new = tag_job(
+        folder.database,
+        settings,
+        selection,
+        runner=Runner.WORKERS,
+        priority=Priority.INTERACTIVE,
+        reprocess=True,
+        write=write,
+    )
+    assert (new.model_id, new.top_k, new.reprocess) == (folder.model.id, 2, True)
+    assert new.options == {"paths": [str(inside.parent), str(single)], **write.to_job_options()}
+    job, report = record_tag_job(folder.database, new, selection, {})
+    assert (report.found, folder.progress(job).total) == (2, 2)
+    assert folder.progress(job).note is None
+
+
+@NOT_UTF8
+def test_tag_job_stores_a_path_that_is_not_utf8_as_plain_json(
+    folder: TaggedFolder, settings: Settings
+) -> None:
+    odd = folder.folder / os.fsdecode(b"caf\xe9")
+    odd.mkdir()
+    (folder.draw("a.jpg")).rename(odd / "a.jpg")
+    selection = select_paths([odd])
+    job, _ = record_tag_job(folder.database, local_job(folder, settings, selection), selection, {})
+    options = stored_options(folder.database, job)
+    json.dumps(options, ensure_ascii=False).encode()  # raises where a name is half a character
+    assert options == {"paths": [{"text": str(folder.folder) + "/caf\\xe9", "bytes": os.fsencode(odd).hex()}]}
+    assert tag_job_paths(options) == [odd]
+
+
+@NOT_UTF8
+def test_backfill_options_keep_a_path_that_is_not_utf8() -> None:
+    odd = Path(os.fsdecode(b"/photos/caf\xe9"))
+    backfill = Backfill(BackfillScope.ALL, under=(odd,), scan=(odd, Path("/photos/2024")))
+    options = json.loads(json.dumps(backfill_options(backfill), ensure_ascii=False).encode())
+    assert backfill_from_options("all", options) == backfill
+
+
+def test_tag_job_records_only_its_first_paths(folder: TaggedFolder, settings: Settings) -> None:
+    selection = Selection((), tuple(folder.folder / f"{number}.jpg" for number in range(MOST_PATHS + 1)))
+    options = local_job(folder, settings, selection).options or {}
+    assert tag_job_paths(options) == list(selection.files[:MOST_PATHS])
+
+
+def test_tag_job_notes_that_there_are_no_photos(folder: TaggedFolder, settings: Settings) -> None:
+    selection = select_paths([folder.folder])
+    job, _ = record_tag_job(folder.database, local_job(folder, settings, selection), selection, {})
+    assert folder.progress(job).note == "no photos were found there"
+
+
+def test_tag_job_of_an_unmounted_folder_is_refused(folder: TaggedFolder, settings: Settings) -> None:
+    folder.draw("a.jpg")
+    folder.record()
+    (folder.folder / "a.jpg").unlink()
+    with pytest.raises(RootUnavailable):
+        local_job(folder, settings, select_paths([folder.folder]))

@@ -1,0 +1,513 @@
+"""Jobs in this process from folder to tags, with a real model, real files and both databases."""
+
+import os
+import shutil
+import sqlite3
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+from sqlalchemy import delete, event, insert, select, update
+from support.artifacts import LABELS, tiny_artifact
+from support.colour_folders import EIFFEL, GATE, TaggedFolder
+from support.threads import in_threads
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.database.tables import (
+    JobState,
+    Runner,
+    chunks,
+    contents,
+    effective_tags,
+    landmarks,
+    photos,
+    tags,
+    verdicts,
+)
+from tagger.errors import FailureKind, ModelFailed
+from tagger.inference.artifact import InputRule, Manifest, save_artifact
+from tagger.ledger.chunks import ChunkName, claim_chunk, claim_next_chunk
+from tagger.ledger.dispatch import release_expired
+from tagger.ledger.jobs import cancel_job
+from tagger.pipeline.reader_pool import ReaderPool
+from tagger.processing import tag_chunk
+from tagger.processing.claimed_chunk import ChunkEnd, StoredBatch
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
+    monkeypatch.setattr(tag_chunk, "STORE_PHOTOS", 8)  # several transactions for the few photos of a test
+    return TaggedFolder(database, tmp_path)
+
+
+def test_photos_end_as_tagged_unknown_or_failed_and_the_top_k_is_stored(folder: TaggedFolder) -> None:
+    folder.draw("eiffel.jpg", 0)
+    folder.draw("sub/gate.png", 1)
+    folder.draw("grey.jpg", None)
+    (folder.folder / "broken.jpg").write_bytes(b"not a picture")
+    (folder.folder / "empty.jpg").write_bytes(b"")
+    job = folder.record()
+    progress = folder.run(job)
+    assert folder.outcomes(job) == {
+        "eiffel.jpg": "tagged",
+        "sub/gate.png": "tagged",
+        "grey.jpg": "unknown",
+        "broken.jpg": "failed",
+        "empty.jpg": "failed",
+    }
+    assert (progress.state, progress.total, progress.done) == (JobState.FINISHED, 5, 5)
+    assert folder.tags_of("eiffel.jpg")[0] == (EIFFEL, 1, True)
+    assert [rank for _, rank, _ in folder.tags_of("eiffel.jpg")] == [1, 2, 3]
+    assert not any(accepted for _, _, accepted in folder.tags_of("grey.jpg"))
+    assert (folder.content("sub/gate.png").width, folder.content("sub/gate.png").height) == (80, 60)
+    assert {photo.path: photo.kind for photo in folder.failing()} == {
+        "broken.jpg": FailureKind.NOT_AN_IMAGE,
+        "empty.jpg": FailureKind.EMPTY,
+    }
+
+
+def test_copies_share_a_content_and_are_classified_once(folder: TaggedFolder) -> None:
+    first = folder.draw("a.jpg")
+    for number in range(20):
+        shutil.copy(first, folder.folder / f"copy-{number:02}.jpg")
+    assert set(folder.tag().values()) == {"tagged"}
+    assert folder.count(contents) == 1
+    shutil.copy(first, folder.folder / "later.jpg")
+    assert folder.tag()["later.jpg"] == "tagged"
+    assert folder.results == ["AlreadyClassified"]
+    assert folder.tags_of("later.jpg") == folder.tags_of("a.jpg")
+
+
+def test_copies_in_the_pipeline_are_decoded_once(
+    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+    real = ReaderPool._decode
+    monkeypatch.setattr(
+        ReaderPool,
+        "_decode",
+        lambda self, reading, photo: (decoded.append(reading), real(self, reading, photo)),
+    )
+    monkeypatch.setattr("tagger.pipeline.buffers.LINGER_S", 0.5)
+    first = folder.draw("a.jpg")
+    for number in range(5):
+        shutil.copy(first, folder.folder / f"copy-{number}.jpg")
+    assert set(folder.tag().values()) == {"tagged"}
+    assert len(decoded) == 1
+
+
+def test_a_moved_file_keeps_its_tags(folder: TaggedFolder) -> None:
+    path = folder.draw("old.jpg", 1)
+    folder.tag()
+    (folder.folder / "new").mkdir()
+    path.rename(folder.folder / "new" / "name.jpg")
+    assert folder.tag() == {"new/name.jpg": "tagged"}
+    assert folder.results == ["AlreadyClassified"]
+    assert folder.tags_of("new/name.jpg")[0] == (GATE, 1, True)
+    assert folder.photo("old.jpg").gone_since is not None
+    assert folder.photo("new/name.jpg").gone_since is None
+
+
+def test_unchanged_photos_are_skipped_without_being_read(folder: TaggedFolder) -> None:
+    path = folder.draw("a.jpg")
+    folder.tag()
+    path.chmod(0)
+    assert folder.tag() == {"a.jpg": "skipped"}
+    assert folder.results == []
+
+
+def test_a_photo_tagged_by_another_job_since_the_scan_is_not_read_again(folder: TaggedFolder) -> None:
+    folder.draw("a.jpg")
+    late = folder.record()
+    folder.tag()
+    folder.run(late)
+    assert folder.results == ["Unchanged"]
+    assert folder.outcomes(late) == {"a.jpg": "skipped"}
+
+
+def test_a_touched_photo_with_the_same_image_is_skipped(folder: TaggedFolder) -> None:
+    path = folder.draw("a.jpg")
+    folder.tag()
+    os.utime(path, ns=(1, 1))
+    assert folder.tag() == {"a.jpg": "skipped"}
+    assert folder.results == ["AlreadyClassified"]
+    assert folder.tag() == {"a.jpg": "skipped"}
+    assert folder.results == []
+
+
+def test_a_changed_image_is_classified_and_loses_the_old_tags(folder: TaggedFolder) -> None:
+    folder.draw("a.jpg", 0)
+    folder.tag()
+    folder.draw("a.jpg", 1, shade=3)
+    assert folder.tag() == {"a.jpg": "tagged"}
+    assert folder.tags_of("a.jpg")[0] == (GATE, 1, True)
+
+
+def test_a_photo_that_became_corrupt_loses_its_tags_until_it_is_restored(folder: TaggedFolder) -> None:
+    path = folder.draw("a.jpg", 0)
+    good = path.read_bytes()
+    folder.tag()
+    path.write_bytes(b"\xff\xd8garbage")
+    assert folder.tag() == {"a.jpg": "failed"}
+    assert folder.tags_of("a.jpg") == []
+    assert [photo.path for photo in folder.failing()] == ["a.jpg"]
+    assert folder.tag() == {"a.jpg": "failed"}
+    path.write_bytes(good)
+    assert folder.tag() == {"a.jpg": "tagged"}
+    assert folder.tags_of("a.jpg")[0] == (EIFFEL, 1, True)
+    assert folder.failing() == []
+
+
+def test_a_readable_copy_does_not_clear_a_gone_file(folder: TaggedFolder) -> None:
+    path = folder.draw("a.jpg", 0)
+    folder.tag()
+    job = folder.record(again=True)
+    shutil.copy(path, folder.folder / "z.jpg")
+    path.unlink()
+    folder.run(job)
+    later = folder.record(folder.folder / "z.jpg")
+    folder.run(later)
+    assert [(photo.path, photo.kind) for photo in folder.failing()] == [("a.jpg", FailureKind.GONE)]
+
+
+def test_reprocess_classifies_photos_again(folder: TaggedFolder) -> None:
+    folder.draw("a.jpg")
+    folder.tag()
+    assert folder.tag(again=True) == {"a.jpg": "tagged"}
+    assert folder.results == ["Classified"]
+    assert folder.count(tags) == 3
+
+
+@pytest.mark.parametrize("how", [{"top_k": 2}, {"threshold": 0.1 + 0.2}])
+def test_another_top_k_or_threshold_classifies_again(folder: TaggedFolder, how: dict) -> None:
+    folder.draw("a.jpg")
+    folder.tag()
+    assert folder.tag(**how) == {"a.jpg": "tagged"}
+    assert folder.results == ["Classified"]
+    shutil.copy(folder.folder / "a.jpg", folder.folder / "b.jpg")
+    assert folder.tag(**how) == {"a.jpg": "skipped", "b.jpg": "tagged"}
+    assert folder.results == ["AlreadyClassified"]
+    assert folder.count(tags) == how.get("top_k", 3)
+
+
+def test_another_models_tags_replace_the_old_ones_whole(folder: TaggedFolder, tmp_path: Path) -> None:
+    folder.draw("a.jpg", 0)
+    folder.tag()
+    tiny_artifact(tmp_path / "other.pt", LABELS[:2], seed=1, name="other")
+    other = add_model(folder.database, tmp_path / "other.pt")
+    assert folder.tag(model=other) in ({"a.jpg": "tagged"}, {"a.jpg": "unknown"})
+    with folder.database.read() as connection:
+        kept = connection.execute(select(tags.c.model_id, tags.c.rank).order_by(tags.c.rank)).all()
+    assert [tuple(row) for row in kept] == [(other.id, 1), (other.id, 2)]
+    assert folder.tag(model=other) == {"a.jpg": "skipped"}
+
+
+def test_verdicts_survive_retagging(folder: TaggedFolder, tmp_path: Path) -> None:
+    folder.draw("a.jpg", 0)
+    folder.tag()
+    content_id = folder.photo("a.jpg").content_id
+    with folder.database.write() as connection:
+        slugs = {row.slug: row.id for row in connection.execute(select(landmarks))}
+        for slug, verdict in ((EIFFEL, "rejected"), (GATE, "confirmed")):
+            row = {"content_id": content_id, "landmark_id": slugs[slug], "verdict": verdict}
+            connection.execute(insert(verdicts).values(**row, given_at=datetime.now(UTC)))
+    for _ in range(2):
+        assert effective(folder, content_id, slugs) == {EIFFEL: False, GATE: True}
+        folder.tag(again=True)
+    assert folder.tags_of("a.jpg")[0] == (EIFFEL, 1, True)
+    tiny_artifact(tmp_path / "other.pt", LABELS[2:], name="other")
+    folder.tag(model=add_model(folder.database, tmp_path / "other.pt"))
+    assert effective(folder, content_id, slugs) == {GATE: True}
+    folder.tag(again=True)
+    assert effective(folder, content_id, slugs) == {EIFFEL: False, GATE: True}
+
+
+def effective(folder: TaggedFolder, content_id: int, slugs: dict[str, int]) -> dict[str, bool]:
+    query = select(effective_tags).where(effective_tags.c.content_id == content_id)
+    with folder.database.read() as connection:
+        found = {row.landmark_id: bool(row.accepted) for row in connection.execute(query)}
+    return {slug: found[slugs[slug]] for slug in (EIFFEL, GATE) if slugs[slug] in found}
+
+
+def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder: TaggedFolder) -> None:
+    folder.draw("a.jpg")
+    folder.draw("b.jpg", shade=1).unlink()
+    folder.draw("b.jpg", shade=1)
+    job = folder.record()
+    (folder.folder / "b.jpg").unlink()
+    progress = folder.run(job)
+    assert (progress.tagged, progress.failed, progress.state) == (1, 1, JobState.FINISHED)
+    assert folder.photo("b.jpg").gone_since is not None
+    assert [photo.kind for photo in folder.failing()] == [FailureKind.GONE]
+    folder.draw("b.jpg", shade=1)
+    folder.tag()
+    assert folder.photo("b.jpg").gone_since is None
+    assert folder.failing() == []
+
+
+def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(folder: TaggedFolder) -> None:
+    for number in range(90):
+        folder.draw(f"{number:02}.jpg", shade=number)
+    job = folder.record()
+    elsewhere = folder.folder.with_name("unmounted")
+    once = threading.Lock()
+
+    def unmount(_stored: StoredBatch) -> None:
+        if once.acquire(blocking=False):
+            folder.folder.rename(elsewhere)
+
+    progress = folder.run(job, unmount)
+    assert progress.state is JobState.WAITING
+    assert "photos" in (progress.note or "")
+    assert progress.failed == 0
+    assert 0 < progress.tagged < 90
+    assert progress.queued == 90 - progress.tagged
+    with folder.database.read() as connection:
+        assert not connection.scalars(select(photos.c.id).where(photos.c.gone_since.is_not(None))).all()
+    assert folder.failing() == []
+
+
+def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, tmp_path: Path) -> None:
+    places = [tmp_path / "one", tmp_path / "two"]
+    for number, place in enumerate(places):
+        shutil.copytree(folder.draw(f"{number}/a.jpg", shade=number).parent, place)
+        shutil.copy(place / "a.jpg", place / "b.jpg")
+    job = folder.record(*places)
+    claimed = claim_next_chunk(folder.database, job, "w")
+    assert claimed is not None
+    executor = folder.executor()
+    work_on = executor.models.get(claimed.model_id).pipeline
+    submit = work_on.submit
+
+    def submit_after_unmount(request: object, give_up: object) -> bool:
+        for place in places:
+            if place.exists():
+                shutil.rmtree(place)
+        return submit(request, give_up)  # type: ignore[arg-type]
+
+    work_on.submit = submit_after_unmount  # type: ignore[method-assign, assignment]
+    assert executor.execute(claimed) is ChunkEnd.WAITING
+    executor.close()
+    assert folder.progress(job).queued == 4
+    assert folder.failing() == []
+
+
+def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedFolder) -> None:
+    for number in range(128):
+        folder.draw(f"{number:03}.jpg", shade=number)
+    job = folder.record(runner=Runner.WORKERS)
+    executor = folder.executor()
+    with folder.database.read() as connection:
+        numbers = connection.scalars(select(chunks.c.chunk).where(chunks.c.job_id == job)).all()
+    ends = []
+
+    def work(number: int) -> None:
+        claimed = claim_chunk(folder.database, ChunkName(job, number), Runner.WORKERS, "w")
+        assert claimed is not None
+        ends.append(executor.execute(claimed, lambda _stored: executor.stop.set()))
+
+    in_threads([lambda number=number: work(number) for number in numbers])
+    executor.close()
+    assert ChunkEnd.RELEASED in ends
+    progress = folder.progress(job)
+    assert progress.running == 0
+    assert 0 < progress.tagged < 128
+    with folder.database.read() as connection:
+        left = connection.execute(select(chunks).where(chunks.c.done.is_(False))).all()
+    assert {(row.token, row.attempts) for row in left} == {(None, 0)}
+    executor = folder.executor()
+    for number in numbers:
+        if claimed := claim_chunk(folder.database, ChunkName(job, number), Runner.WORKERS, "w"):
+            assert executor.execute(claimed) is ChunkEnd.DONE
+    executor.close()
+    assert folder.progress(job).tagged == 128
+
+
+def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it(
+    folder: TaggedFolder,
+) -> None:
+    for number in range(40):
+        folder.draw(f"{number:02}.jpg", shade=number)
+    job = folder.record(runner=Runner.WORKERS)
+    claimed = claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w")
+    assert claimed is not None
+    executor = folder.executor()
+
+    def take_over(_stored: StoredBatch) -> None:
+        with folder.database.write() as connection:
+            connection.execute(update(chunks).where(chunks.c.chunk == 0).values(lease_until=0.0))
+        release_expired(folder.database)
+
+    assert executor.execute(claimed, take_over) is ChunkEnd.LOST
+    again = [claim_chunk(folder.database, ChunkName(job, number), Runner.WORKERS, "w") for number in (0, 1)]
+    for each in again:
+        assert each is not None
+        assert executor.execute(each) is ChunkEnd.DONE
+    executor.close()
+    assert (folder.progress(job).tagged, folder.progress(job).state) == (40, JobState.FINISHED)
+
+
+def test_a_job_cancelled_in_mid_run_ends_quietly(folder: TaggedFolder) -> None:
+    for number in range(60):
+        folder.draw(f"{number:02}.jpg", shade=number)
+    job = folder.record()
+
+    def cancel(_stored: StoredBatch) -> None:
+        with folder.database.write() as connection:
+            cancel_job(connection, job, "by request")
+
+    progress = folder.run(job, cancel)
+    assert (progress.state, progress.queued, progress.running) == (JobState.CANCELLED, 0, 0)
+    assert progress.tagged + progress.cancelled == 60
+
+
+class _Raises(torch.nn.Module):
+    """Fails whenever a picture is bright; the warm-up's are black."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if bool((images.float().max() > 200.0).item()):
+            raise RuntimeError("out of memory, says the test")
+        return torch.zeros((images.shape[0], 4))
+
+
+class _NotNumbers(torch.nn.Module):
+    """No number for grey pictures, like a model whose precision overflows on some."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        means = images.float().mean(dim=(2, 3))
+        grey = (means[:, 0] - means[:, 1]).abs() < 4.0
+        scores = torch.full((images.shape[0], 4), 0.2)
+        scores[:, 0] = 0.9
+        scores[grey & (means[:, 0] > 20.0)] = float("nan")
+        return scores
+
+
+def other_model(folder: TaggedFolder, module: torch.nn.Module, path: Path) -> object:
+    manifest = Manifest(
+        name=path.stem,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        labels=LABELS,
+        input=InputRule(size=64, short_side=64),
+        threshold=0.5,
+        threshold_reason="for the test",
+        calibration={"method": "none"},
+        training={},
+        metrics={"top1": 1.0},
+        versions={"torch": torch.__version__},
+    )
+    save_artifact(torch.jit.script(module.eval()), manifest, path)
+    return add_model(folder.database, path)
+
+
+def test_a_failing_model_stores_nothing_and_raises(folder: TaggedFolder, tmp_path: Path) -> None:
+    for number in range(20):
+        folder.draw(f"{number:02}.jpg", shade=number)
+    raising = other_model(folder, _Raises(), tmp_path / "raising.pt")
+    job = folder.record(model=raising)
+    with pytest.raises(ModelFailed, match="out of memory, says the test"):
+        folder.run(job)
+    progress = folder.progress(job)
+    assert (progress.state, progress.cancelled) == (JobState.CANCELLED, 20)
+    assert (folder.count(tags), folder.count(contents)) == (0, 0)
+    workers_job = folder.record(model=raising, runner=Runner.WORKERS)
+    claimed = claim_chunk(folder.database, ChunkName(workers_job, 0), Runner.WORKERS, "w")
+    assert claimed is not None
+    executor = folder.executor()
+    with pytest.raises(ModelFailed):
+        executor.execute(claimed)
+    executor.close()
+    assert folder.progress(workers_job).queued == 20
+
+
+def test_a_photo_whose_scores_are_no_numbers_fails_alone(folder: TaggedFolder, tmp_path: Path) -> None:
+    folder.draw("a.jpg", 0)
+    folder.draw("grey.jpg", None)
+    model = other_model(folder, _NotNumbers(), tmp_path / "nan.pt")
+    assert folder.tag(model=model) == {"a.jpg": "tagged", "grey.jpg": "failed"}
+    assert [photo.kind for photo in folder.failing()] == [FailureKind.INTERNAL]
+
+
+def test_two_taggers_over_the_same_copies_end_without_a_deadlock(folder: TaggedFolder) -> None:
+    sources = [folder.draw(f"{number:02}.jpg", number % 4, shade=number) for number in range(12)]
+    for number, source in enumerate(sources * 4):
+        shutil.copy(source, folder.folder / f"copy-{number:02}.jpg")
+    backwards = folder.folder.with_name("backwards")
+    backwards.mkdir()
+    for number, source in enumerate(reversed(sources * 5)):
+        shutil.copy(source, backwards / f"{number:02}.jpg")
+    jobs = [
+        folder.record(where, runner=Runner.WORKERS) for where in (folder.folder, backwards, folder.folder)
+    ]
+    executors = [folder.executor() for _ in range(2)]
+
+    def work(number: int) -> None:
+        for job in jobs[number:] + jobs[:number]:
+            for chunk in range(8):
+                if claimed := claim_chunk(folder.database, ChunkName(job, chunk), Runner.WORKERS, "w"):
+                    assert executors[number % 2].execute(claimed) is ChunkEnd.DONE
+
+    in_threads([lambda number=number: work(number) for number in range(3)])
+    for executor in executors:
+        executor.close()
+    assert [folder.progress(job).state for job in jobs] == [JobState.FINISHED] * 3
+    assert [folder.progress(job).failed for job in jobs] == [0, 0, 0]
+    assert folder.count(contents) == 12
+
+
+def test_a_database_locked_by_another_process_is_waited_for(
+    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not folder.database.is_sqlite:
+        pytest.skip("PostgreSQL has no lock on the whole database")
+    folder.draw("a.jpg")
+    job = folder.record()
+    holder = sqlite3.connect(
+        folder.database._engine.url.database, isolation_level=None, check_same_thread=False
+    )
+    tries = []
+
+    @event.listens_for(folder.database._engine, "checkout")
+    def _impatient(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA busy_timeout = 50").close()  # type: ignore[attr-defined]
+
+    def free_after_some_tries(*_: object) -> None:
+        tries.append(1)
+        if len(tries) == 3:
+            holder.execute("ROLLBACK")
+
+    monkeypatch.setattr("tagger.database.retry.log.warning", free_after_some_tries)
+    holder.execute("BEGIN IMMEDIATE")
+    assert folder.run(job).tagged == 1
+    assert len(tries) >= 3
+    holder.close()
+
+
+def test_a_photo_forgotten_in_mid_job_is_skipped(folder: TaggedFolder) -> None:
+    folder.draw("a.jpg")
+    folder.draw("b.jpg", shade=1)
+    job = folder.record()
+    with folder.database.write() as connection:
+        connection.execute(delete(photos).where(photos.c.path == "b.jpg"))
+    progress = folder.run(job)
+    assert (progress.state, progress.tagged, progress.skipped) == (JobState.FINISHED, 1, 1)
+
+
+def test_a_printer_that_breaks_ends_the_job_and_loses_nothing(folder: TaggedFolder) -> None:
+    for number in range(50):
+        folder.draw(f"{number:02}.jpg", shade=number)
+    job = folder.record()
+
+    def broken_pipe(_stored: StoredBatch) -> None:
+        raise BrokenPipeError("nobody reads")
+
+    with pytest.raises(BrokenPipeError):
+        folder.run(job, broken_pipe)
+    progress = folder.progress(job)
+    assert progress.state is JobState.CANCELLED
+    assert progress.tagged + progress.cancelled == 50
+    again = folder.run(folder.record())
+    assert again.tagged + again.skipped == 50
+    assert again.skipped >= progress.tagged

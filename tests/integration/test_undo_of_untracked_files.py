@@ -1,0 +1,66 @@
+"""Undo in files that the database does not know, by the records in their own XMP."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.drawing import draw_photo
+
+from tagger.database.connection import Database
+from tagger.metadata.files.replacement import prepare
+from tagger.metadata.plans import plan_embed, plan_sidecar
+from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
+from tagger.processing.untracked import preview_untracked, undo_untracked
+from tagger.settings import Settings
+
+TOWER = make_tag_fields([NamedLandmark("eiffel-tower", "Eiffel Tower")])
+
+
+def undo(database: Database, *paths: Path) -> list[str]:
+    return [undo_untracked(database, each) for each in preview_untracked(database, Settings(), paths)]
+
+
+def sidecar_beside(photo: Path) -> Path:
+    path = photo.with_name(photo.name + ".xmp")
+    plan = plan_sidecar(path, TOWER, lambda _: None, photo_data=photo.read_bytes())
+    prepare(plan.original, plan.data, photo=photo).replace()
+    return path
+
+
+def test_sidecar_of_an_unsupported_format_is_deleted(database: Database, tmp_path: Path) -> None:
+    photo = tmp_path / "moving.gif"
+    Image.new("P", (8, 8)).save(photo)
+    sidecar = sidecar_beside(photo)
+    assert undo(database, photo) == ["moving.gif.xmp deleted"]
+    assert not sidecar.exists()
+
+
+def test_sidecar_of_a_write_protected_photo_is_deleted(database: Database, tmp_path: Path) -> None:
+    photo = tmp_path / "protected.jpg"
+    draw_photo(1, (64, 48)).save(photo)
+    photo.chmod(0o444)
+    sidecar = sidecar_beside(photo)
+    assert undo(database, photo) == ["protected.jpg.xmp deleted"]
+    assert not sidecar.exists()
+
+
+def test_sidecar_without_photo_is_deleted(database: Database, tmp_path: Path) -> None:
+    photo = tmp_path / "lost.jpg"
+    draw_photo(2, (64, 48)).save(photo)
+    sidecar = sidecar_beside(photo)
+    photo.unlink()
+    assert undo(database, sidecar) == ["lost.jpg.xmp deleted"]
+    assert not sidecar.exists()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_untracked_photo_is_restored(database: Database, tmp_path: Path, times: int) -> None:
+    photo = tmp_path / "photo.jpg"
+    draw_photo(3, (64, 48)).save(photo)
+    original = photo.read_bytes()
+    plan = plan_embed(photo, TOWER, lambda _: None, image_digest=None, max_bytes=10**6)
+    prepare(plan.original, plan.data).replace()
+    results = [undo(database, photo) for _ in range(times)]
+    assert results[0] == ["removed from the photo itself; changes by other programs are kept"]
+    assert results[1:] in ([], [["it holds none of our values"]])
+    assert photo.read_bytes() == original

@@ -1,0 +1,140 @@
+"""A folder of plainly coloured photos, a tiny model that knows the colours, and jobs that tag it in this process."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from PIL import Image
+from sqlalchemy import Row, func, select
+from support.artifacts import colour_of, tiny_artifact
+
+from tagger.catalog.registered_models import RegisteredModel, add_model
+from tagger.database.connection import Database
+from tagger.database.tables import Runner, contents, job_items, landmarks, photos, tags
+from tagger.enqueue.inference_options import InferenceOptions
+from tagger.enqueue.scan import Scan, ScanReport
+from tagger.enqueue.selection import select_paths
+from tagger.ledger.failures import FailingPhoto, failing_photos
+from tagger.ledger.jobs import NewJob, create_job, finish_scan
+from tagger.ledger.progress import JobProgress, list_jobs
+from tagger.processing.claimed_chunk import StoredBatch
+from tagger.processing.executor import ChunkExecutor
+from tagger.processing.local_runner import run_job
+from tagger.settings import Settings
+
+EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
+GREY = (128, 128, 128)
+"""No label's colour."""
+
+
+class TaggedFolder:
+    """Draws photos below `folder` and tags them; `looked` counts how many pictures the model was given."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.database = database
+        self.folder = folder / "photos"
+        self.folder.mkdir()
+        tiny_artifact(folder / "tiny.pt")
+        self.model = add_model(database, folder / "tiny.pt")
+        self.settings = Settings(data_folder=folder, device="cpu", batch_size=8, threads=2)
+        self.report = ScanReport()
+        self.stored: list[StoredBatch] = []
+
+    def draw(self, name: str, label: int | None = 0, *, shade: int = 0) -> Path:
+        """A photo in the label's colour; another shade is another picture of the same."""
+        red, green, blue = GREY if label is None else colour_of(label)
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        size = (80 + shade % 7, 60 + shade // 7)
+        Image.new("RGB", size, (red, green, blue)).save(path, quality=90)
+        return path
+
+    def record(
+        self,
+        *paths: Path,
+        model: RegisteredModel | None = None,
+        again: bool = False,
+        top_k: int = 3,
+        threshold: float = 0.5,
+        runner: Runner = Runner.LOCAL,
+        include: Sequence[str] = (),
+    ) -> int:
+        """A job over the folder, or over `paths`, scanned and ready."""
+        model_id = (model or self.model).id
+        new = NewJob(model_id=model_id, top_k=top_k, threshold=threshold, runner=runner, reprocess=again)
+        job = create_job(self.database, new)
+        scan = Scan(
+            self.database, job, InferenceOptions(model_id, top_k, threshold, again), self.settings.roots
+        )
+        self.report = scan.run(select_paths(paths or [self.folder], include))
+        finish_scan(self.database, job)
+        return job
+
+    def run(self, job: int, on_stored: Callable[[StoredBatch], None] = lambda _stored: None) -> JobProgress:
+        lock = threading.Lock()
+
+        def remember(stored: StoredBatch) -> None:
+            with lock:
+                self.stored.append(stored)
+            on_stored(stored)
+
+        self.stored = []
+        run_job(self.database, self.settings, job, remember)
+        return self.progress(job)
+
+    def tag(self, *paths: Path, **how: object) -> dict[str, str]:
+        """Scan and tag; the outcome of each photo by its path below the folder."""
+        job = self.record(*paths, **how)  # type: ignore[arg-type]
+        self.run(job)
+        return self.outcomes(job)
+
+    def executor(self) -> ChunkExecutor:
+        return ChunkExecutor(self.database, self.settings)
+
+    def progress(self, job: int) -> JobProgress:
+        (progress,) = list_jobs(self.database, job)
+        assert progress.total == progress.queued + progress.running + progress.done + progress.cancelled
+        return progress
+
+    def outcomes(self, job: int) -> dict[str, str]:
+        query = (
+            select(photos.c.path, job_items.c.outcome)
+            .join(photos, photos.c.id == job_items.c.photo_id)
+            .where(job_items.c.job_id == job)
+        )
+        with self.database.read() as connection:
+            return {row.path: row.outcome for row in connection.execute(query)}
+
+    @property
+    def results(self) -> list[str]:
+        """What kinds of results the last run stored."""
+        return sorted(type(found.result).__name__ for stored in self.stored for found in stored)
+
+    def tags_of(self, name: str) -> list[tuple[str, int, bool]]:
+        """What is kept of a photo: landmark, rank, accepted."""
+        query = (
+            select(landmarks.c.slug, tags.c.rank, tags.c.accepted)
+            .join(landmarks, landmarks.c.id == tags.c.landmark_id)
+            .join(photos, photos.c.content_id == tags.c.content_id)
+            .where(photos.c.path == name)
+            .order_by(tags.c.rank)
+        )
+        with self.database.read() as connection:
+            return [(row.slug, row.rank, bool(row.accepted)) for row in connection.execute(query)]
+
+    def photo(self, name: str) -> Row:
+        with self.database.read() as connection:
+            return connection.execute(select(photos).where(photos.c.path == name)).one()
+
+    def content(self, name: str) -> Row:
+        joined = contents.join(photos, photos.c.content_id == contents.c.id)
+        with self.database.read() as connection:
+            query = select(contents).select_from(joined).where(photos.c.path == name)
+            return connection.execute(query).one()
+
+    def count(self, table: object) -> int:
+        with self.database.read() as connection:
+            return connection.scalar(select(func.count()).select_from(table)) or 0  # type: ignore[arg-type]
+
+    def failing(self) -> list[FailingPhoto]:
+        return list(failing_photos(self.database))

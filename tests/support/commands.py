@@ -1,0 +1,255 @@
+"""A terminal with its own folder, settings and tiny model: commands run in this process, services as real processes."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import redis
+from PIL import Image
+from sqlalchemy import select, text
+from support.artifacts import LABELS, colour_of, tiny_artifact
+from support.command_line import run_command
+
+from tagger.cli.main import main
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import chunks
+from tagger.ledger.progress import JobProgress, list_jobs
+from tagger.ledger.workers import WorkerStatus, list_workers
+from worker.broker import Broker
+from worker.embedded_redis import embedded_url
+
+BIN = Path(sys.executable).parent
+INJECTED = Path(__file__).parents[1] / "faults" / "injected"
+WORKER_START_S = 60.0
+SERVICES = {"beat", "serve", "up", "worker"}
+"""Commands that install signal handlers, start processes and end on a signal."""
+
+
+class Terminal:
+    """Runs every command in `folder` with the same settings."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        folder.mkdir(parents=True, exist_ok=True)
+        model = folder / "tiny.pt"
+        if not model.exists():
+            tiny_artifact(model)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TAGGER_")}
+        self.environment = {
+            **inherited,
+            "TAGGER_DATA_FOLDER": str(self.data),
+            "TAGGER_MODEL": str(model),
+            "TAGGER_DEVICE": "cpu",
+            "COLUMNS": "120",
+            **(settings or {}),
+        }
+        self.injected: dict[str, str] = {}
+
+    def inject(self, **faults: str | Path) -> None:
+        """Inject faults into processes started from now on: `kill_on_open="kills"` (see faults/injected/sitecustomize.py)."""
+        self.injected |= {f"INJECT_{name.upper()}": str(value) for name, value in faults.items()}
+        self.injected["PYTHONPATH"] = os.pathsep.join(
+            [str(INJECTED), *filter(None, [self.environment.get("PYTHONPATH")])]
+        )
+
+    def run(
+        self, *words: str | bytes | Path, code: int = 0, stdin: bytes = b""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `tagger` with these arguments; fail unless it ends with `code`. Services start as real processes."""
+        if words[0] in SERVICES:
+            return self.run_process(*words, code=code)
+        output = run_command(main, *words, environment=self.environment, folder=self.folder, stdin=stdin)
+        result = subprocess.CompletedProcess(["tagger", *words], output.code, output.text, output.err)
+        return _checked(result, code)
+
+    def run_process(
+        self, *words: str | bytes | Path, code: int = 0, timeout_s: float = 180
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `tagger` as a real process: for servers, environment variables that Python reads, and smoke tests."""
+        result = subprocess.run(
+            [str(BIN / "tagger"), *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        return _checked(result, code)
+
+    def json(self, *words: str | bytes | Path, code: int = 0) -> Any:
+        """Run a command with --json and return its document."""
+        return json.loads(self.run(*words, "--json", code=code).stdout)
+
+    def start(self, *words: str | Path, program: str = "tagger") -> subprocess.Popen[bytes]:
+        """Start a real process that keeps running; its output goes to `log`."""
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [str(BIN / program), *words],
+                cwd=self.folder,
+                env=self.environment | self.injected,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "processes.log"
+
+    @contextmanager
+    def workers(self, count: int = 1, *words: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+        """Start Celery workers and wait until they are ready; stop those that still run with SIGTERM."""
+        processes = [self.start("worker", *words) for _ in range(count)]
+        try:
+            self.wait_until(lambda: len(self.workers_seen()) >= count, timeout_s=WORKER_START_S)
+            yield processes
+        finally:
+            for process in processes:
+                stop(process)
+
+    def jobs(self) -> list[JobProgress]:
+        """All jobs, as `status` shows them."""
+        with self.database() as database:
+            return list_jobs(database)
+
+    def progress(self, job: int) -> JobProgress:
+        """One job, as `status` shows it."""
+        with self.database() as database:
+            return list_jobs(database, job)[0]
+
+    def workers_seen(self) -> list[WorkerStatus]:
+        """Running workers, as `status` shows them."""
+        with self.database() as database:
+            return list_workers(database)
+
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        """The database of the commands."""
+        database = open_database(
+            self.environment.get("TAGGER_DATABASE_URL") or f"sqlite:///{self.data}/tagger.sqlite"
+        )
+        try:
+            yield database
+        finally:
+            database.close()
+
+    @contextmanager
+    def frozen(self, workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+        """Pause the workers (SIGSTOP) inside the context, so that a job does not run ahead of the test."""
+        with self.database() as database:
+            for worker in workers:
+                self.wait_until(partial(_freeze, worker, database), every_s=0.01)
+        try:
+            yield
+        finally:
+            for worker in workers:
+                worker.send_signal(signal.SIGCONT)
+
+    def freeze_with_a_lease(self, worker: subprocess.Popen[bytes], database: Database) -> None:
+        """Pause the worker (SIGSTOP) while it holds the lease of an unfinished chunk."""
+        held = select(chunks.c.job_id).where(
+            chunks.c.worker.startswith(f"tagger-{worker.pid}@"), chunks.c.done.is_(False)
+        )
+
+        def holds() -> bool:
+            with database.read() as connection:
+                return connection.execute(held).first() is not None
+
+        def is_caught() -> bool:
+            if not holds() or not _freeze(worker, database):
+                return False
+            if not holds():  # the chunk was done just before
+                worker.send_signal(signal.SIGCONT)
+                return False
+            return True
+
+        self.wait_until(is_caught, every_s=0.005)
+
+    def wait_until(
+        self, condition: Callable[[], object], timeout_s: float = 120.0, every_s: float = 0.2
+    ) -> None:
+        until = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > until:
+                log = self.log.read_text(errors="replace") if self.log.exists() else ""
+                raise AssertionError(f"the condition did not hold within {timeout_s} s\n{log[-4000:]}")
+            time.sleep(every_s)
+
+    def end_embedded_redis(self) -> None:
+        with suppress(redis.RedisError), Broker(embedded_url(self.data), embedded=True).client() as client:
+            client.shutdown(nosave=True)
+
+
+def _checked(result: subprocess.CompletedProcess[str], code: int) -> subprocess.CompletedProcess[str]:
+    assert result.returncode == code, (
+        f"{result.args} ended with {result.returncode}:\n{result.stdout}{result.stderr}"
+    )
+    return result
+
+
+def stop(process: subprocess.Popen[bytes]) -> int:
+    """Send SIGTERM; return the exit code."""
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    return process.wait(timeout=60)
+
+
+def _freeze(worker: subprocess.Popen[bytes], database: Database) -> bool:
+    """Pause the process, unless it is in a transaction, which would block all other writers."""
+    worker.send_signal(signal.SIGSTOP)
+    if _has_open_transaction(database):
+        worker.send_signal(signal.SIGCONT)
+        return False
+    return True
+
+
+def _has_open_transaction(database: Database) -> bool:
+    """Whether another connection has an open transaction that writes or may write."""
+    if not database.is_sqlite:
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL"
+        with database.read() as connection:
+            return bool(connection.scalar(text(f"{others} AND pid <> pg_backend_pid()")))
+    file = database.redacted_url.removeprefix("sqlite:///")
+    try:
+        with closing(sqlite3.connect(file, timeout=0.2)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return True
+    return False
+
+
+def draw(path: Path, label: int | None = 0, *, size: tuple[int, int] = (120, 90), seed: int = 0) -> Path:
+    """Draw a photo of a label of the tiny model, or of none (None); another seed gives another image."""
+    colour = (128, 128, 128) if label is None else colour_of(label)
+    image = Image.new("RGB", size, colour)
+    for bit in range(24):  # a few pixels that make images distinct, too small to change the prediction
+        shade = (255, 255, 255) if seed >> bit & 1 else (0, 0, 0)
+        image.paste(shade, (bit * 4, 0, bit * 4 + 4, 4))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, quality=90)
+    return path
+
+
+def draw_many(folder: Path, count: int, *, size: tuple[int, int] = (120, 90)) -> None:
+    """Draw distinct photos, of each label in turn and of none."""
+    for seed in range(count):
+        label = seed % (len(LABELS) + 1)
+        draw(
+            folder / f"{seed // 100:02}" / f"{seed:05}.jpg",
+            label if label < len(LABELS) else None,
+            size=size,
+            seed=seed,
+        )

@@ -1,0 +1,184 @@
+"""Draws little landscapes with buildings, for tests and for a demonstration without photos of one's own.
+
+The same seed draws the same picture. As a program: `python tests/support/drawing.py FOLDER COUNT`.
+"""
+
+import argparse
+import random
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+Colour = tuple[int, int, int]
+
+SKIES: tuple[tuple[Colour, Colour], ...] = (
+    ((64, 124, 196), (206, 226, 240)),
+    ((38, 58, 110), (248, 176, 122)),
+    ((120, 150, 180), (226, 226, 220)),
+    ((92, 64, 128), (250, 148, 120)),
+)
+WALLS: tuple[Colour, ...] = (
+    (222, 200, 168),
+    (196, 128, 96),
+    (232, 226, 214),
+    (150, 152, 160),
+    (204, 170, 120),
+)
+MEADOWS: tuple[Colour, ...] = ((92, 128, 70), (130, 142, 84), (70, 104, 84), (188, 168, 118))
+
+
+def draw_photo(seed: int, size: tuple[int, int] = (1200, 800)) -> Image.Image:
+    """One picture: sky, sun, hills, a building, and the noise of a sensor."""
+    chance = random.Random(seed)
+    picture = _sky(chance, size)
+    draw = ImageDraw.Draw(picture)
+    _sun(draw, chance, size)
+    meadow = chance.choice(MEADOWS)
+    for depth in (0.55, 0.62, 0.7):
+        _hills(draw, chance, size, depth, _mixed(meadow, (150, 170, 190), (0.7 - depth) * 4))
+    chance.choice((_tower, _temple, _church, _bridge))(draw, chance, size)
+    _ground(draw, chance, size, meadow)
+    return _photographed(picture, seed)
+
+
+def save_photos(folder: Path, count: int, size: tuple[int, int] = (1200, 800)) -> list[Path]:
+    """Draw `count` different pictures into `folder` as JPEG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"drawn-{seed:04}.jpg" for seed in range(count)]
+    for seed, path in enumerate(paths):
+        draw_photo(seed, size).save(path, quality=88)
+    return paths
+
+
+def _sky(chance: random.Random, size: tuple[int, int]) -> Image.Image:
+    above, below = chance.choice(SKIES)
+    down = np.linspace(0, 1, size[1])[:, None, None] ** 0.8
+    rows = np.array(above) * (1 - down) + np.array(below) * down  # (H, 1, 3)
+    return Image.fromarray(np.broadcast_to(rows, (size[1], size[0], 3)).astype(np.uint8))
+
+
+def _sun(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int]) -> None:
+    x, y, radius = size[0] * chance.uniform(0.1, 0.9), size[1] * chance.uniform(0.08, 0.3), min(size) * 0.05
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(255, 244, 214))
+
+
+def _hills(
+    draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int], depth: float, fill: Colour
+) -> None:
+    phases = [chance.uniform(0, 6.28) for _ in range(3)]
+    across = np.linspace(0, 1, 60)
+    waves = [np.sin(across * 5 * k + phase) / k for k, phase in enumerate(phases, start=1)]
+    heights = (depth + np.sum(waves, axis=0) * 0.05) * size[1]
+    ridge = [(float(x) * size[0], float(y)) for x, y in zip(across, heights, strict=True)]
+    draw.polygon([(0, size[1]), *ridge, (size[0], size[1])], fill=fill)
+
+
+def _tower(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int]) -> None:
+    wall = chance.choice(WALLS)
+    x, width = size[0] * chance.uniform(0.4, 0.6), size[0] * chance.uniform(0.03, 0.06)
+    top, foot = size[1] * chance.uniform(0.12, 0.25), size[1] * 0.84
+    draw.polygon(
+        [(x - width * 2, foot), (x - width, top), (x + width, top), (x + width * 2, foot)], fill=wall
+    )
+    for storey in range(1, 6):
+        y, half = top + (foot - top) * storey / 6, width * (1 + storey / 6)
+        draw.line((x - half, y, x + half, y), fill=_mixed(wall, (40, 36, 40), 0.5), width=_thin(size))
+    draw.line((x, top - size[1] * 0.1, x, top), fill=(60, 60, 70), width=_thin(size))
+
+
+def _temple(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int]) -> None:
+    wall = chance.choice(WALLS)
+    left, right = size[0] * chance.uniform(0.15, 0.3), size[0] * chance.uniform(0.7, 0.85)
+    top, foot = size[1] * chance.uniform(0.4, 0.5), size[1] * 0.84
+    draw.rectangle((left, top, right, foot), fill=_mixed(wall, (50, 44, 48), 0.55))
+    columns = chance.randint(5, 9)
+    for k in range(columns):
+        x = left + (right - left) * (k + 0.5) / columns
+        half = (right - left) / columns * 0.25
+        draw.rectangle((x - half, top, x + half, foot), fill=wall)
+    roof = [
+        (left - size[0] * 0.02, top),
+        ((left + right) / 2, top - size[1] * 0.14),
+        (right + size[0] * 0.02, top),
+    ]
+    draw.polygon(roof, fill=_mixed(wall, (255, 250, 240), 0.3))
+
+
+def _church(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int]) -> None:
+    wall, roof = chance.choice(WALLS), _mixed((120, 60, 50), (70, 90, 90), chance.random())
+    x, nave = size[0] * chance.uniform(0.3, 0.5), size[0] * chance.uniform(0.2, 0.3)
+    eaves, foot, half = size[1] * 0.6, size[1] * 0.84, size[0] * 0.045
+    draw.rectangle((x, eaves, x + nave, foot), fill=wall)
+    draw.polygon(
+        [
+            (x, eaves),
+            (x + nave * 0.1, eaves - size[1] * 0.1),
+            (x + nave, eaves - size[1] * 0.1),
+            (x + nave, eaves),
+        ],
+        fill=roof,
+    )
+    draw.rectangle((x - half, size[1] * 0.35, x + half, foot), fill=_mixed(wall, (255, 255, 255), 0.2))
+    draw.polygon([(x - half, size[1] * 0.35), (x, size[1] * 0.12), (x + half, size[1] * 0.35)], fill=roof)
+    for k in range(4):
+        window = x + half + (nave - half) * (k + 0.5) / 4
+        draw.ellipse(
+            (window - half / 4, size[1] * 0.66, window + half / 4, size[1] * 0.78), fill=(60, 60, 80)
+        )
+
+
+def _bridge(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int]) -> None:
+    wall = chance.choice(WALLS)
+    deck, foot = size[1] * chance.uniform(0.5, 0.6), size[1] * 0.86
+    draw.rectangle((0, deck, size[0], foot), fill=wall)
+    arches = chance.randint(3, 6)
+    for k in range(arches):
+        x, half = size[0] * (k + 0.5) / arches, size[0] / arches * 0.38
+        draw.pieslice(
+            (x - half, deck + size[1] * 0.06, x + half, foot * 2 - deck), 180, 360, fill=(120, 150, 170)
+        )
+    draw.line((0, deck, size[0], deck), fill=_mixed(wall, (40, 40, 40), 0.5), width=_thin(size) * 2)
+
+
+def _ground(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int], meadow: Colour) -> None:
+    draw.rectangle((0, size[1] * 0.84, size[0], size[1]), fill=_mixed(meadow, (30, 40, 20), 0.25))
+    for _ in range(chance.randint(4, 9)):
+        x, y, half = (
+            size[0] * chance.random(),
+            size[1] * chance.uniform(0.8, 0.9),
+            size[1] * chance.uniform(0.03, 0.06),
+        )
+        draw.rectangle((x - half / 8, y, x + half / 8, y + half), fill=(82, 62, 46))
+        draw.ellipse((x - half, y - half * 2, x + half, y + half / 3), fill=_mixed(meadow, (24, 60, 30), 0.6))
+
+
+def _photographed(picture: Image.Image, seed: int) -> Image.Image:
+    """Soften edges and add the grain that makes a JPEG of it as large as a photo's."""
+    soft = picture.filter(ImageFilter.GaussianBlur(min(picture.size) / 900))
+    grain = np.random.default_rng(seed).normal(0, 4, (*soft.size[::-1], 1))
+    return Image.fromarray(np.clip(np.asarray(soft) + grain, 0, 255).astype(np.uint8))
+
+
+def _mixed(one: Colour, other: Colour, share: float) -> Colour:
+    share = min(max(share, 0.0), 1.0)
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return red, green, blue
+
+
+def _thin(size: tuple[int, int]) -> int:
+    return max(1, min(size) // 200)
+
+
+def main() -> None:
+    """Draw as many pictures as asked into a folder."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("count", type=int)
+    asked = parser.parse_args()
+    paths = save_photos(asked.folder, asked.count)
+    print(f"{len(paths)} pictures drawn into {asked.folder}")  # noqa: T201 - it is a program
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""How long faults last: seconds by default, as long as in production with TAGGER_FAULTS=real (`make test-slow`)."""
+
+import os
+from dataclasses import dataclass
+
+REAL_FAULTS = os.environ.get("TAGGER_FAULTS") == "real"
+
+
+@dataclass(frozen=True)
+class FaultDurations:
+    """How long servers are away, paused or locked; `values` sets the workers' own intervals (see faults/injected)."""
+
+    away_s: float
+    frozen_s: float
+    locked_s: float
+    values: str | None
+
+
+REAL_DURATIONS = FaultDurations(away_s=60, frozen_s=25, locked_s=20, values=None)
+SHORT_DURATIONS = FaultDurations(
+    away_s=6,
+    frozen_s=4,
+    locked_s=4,
+    values=(
+        "tagger.ledger.ownership.LEASE_S=5 tagger.ledger.ownership.RENEW_S=1.5 tagger.ledger.dispatch.LOST_AFTER_S=2 "
+        "tagger.database.engine.BUSY_TIMEOUT_S=1 worker.sweeper.SWEEP_S=1"
+    ),
+)

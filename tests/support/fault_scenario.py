@@ -1,0 +1,79 @@
+"""Jobs that workers process while something breaks. At the end, no photo is lost or counted twice."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from support.commands import Terminal, draw_many
+from support.ledger_invariants import job_violations, library_violations
+
+from tagger.database.tables import contents, job_items, tags
+
+PHOTOS = 160
+"""Four chunks, 40 batches: six seconds of work for one slow worker."""
+END_S = 200.0
+
+
+class FaultScenario:
+    """Jobs over one folder of distinct photos, enqueued from one terminal."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
+        self.folder = terminal.folder / "photos"
+        draw_many(self.folder, PHOTOS)
+
+    def enqueue(self, *words: str) -> int:
+        return int(self.terminal.run("enqueue", *words, self.folder).stdout)
+
+    def stored(self, job: int) -> int:
+        """Count the photos of the job that have an outcome."""
+        return self.terminal.progress(job).done
+
+    def wait_for_some(self, job: int, more_than: int = 0) -> None:
+        """Wait until more photos are stored; fail if all are, since the fault would come too late."""
+        self.terminal.wait_until(lambda: self.stored(job) > more_than)
+        assert self.stored(job) < PHOTOS, "the job finished before the fault"
+
+    def assert_complete(self, *jobs: int, within_s: float = END_S) -> None:
+        """Wait for the jobs; check that each photo has one outcome, the same as without a fault."""
+        for job in jobs:
+            self.terminal.wait_until(
+                lambda job=job: self.terminal.progress(job).is_over, within_s, every_s=0.2
+            )
+            ended = self.terminal.progress(job)
+            assert (ended.tagged, ended.unknown) == (PHOTOS * 4 // 5, PHOTOS // 5), ended
+        with self.terminal.database() as database:
+            assert [violation for job in jobs for violation in job_violations(database, job)] == []
+            assert library_violations(database) == []
+            with database.read() as connection:
+                assert len(connection.execute(select(contents.c.id)).all()) == PHOTOS
+
+    def attempts(self, job: int) -> list[int]:
+        """How often each photo's chunk was claimed until the photo was stored, in order of position."""
+        query = select(job_items.c.attempts).where(job_items.c.job_id == job)
+        with self.terminal.database() as database, database.read() as connection:
+            return list(connection.scalars(query.order_by(job_items.c.position)))
+
+    def rows(self) -> list[Any]:
+        """All stored outcomes, contents and tags, to compare before and after."""
+        with self.terminal.database() as database, database.read() as connection:
+            return [
+                row
+                for table in (job_items, contents, tags)
+                for row in connection.execute(select(table).order_by(*table.primary_key.columns))
+            ]
+
+    @property
+    def log(self) -> str:
+        """The workers' log."""
+        return self.terminal.log.read_text(errors="replace")
+
+
+def is_alive(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is None
+
+
+def moved(folder: Path) -> Path:
+    """Rename a folder, as if its disk were unmounted; return the new path."""
+    return folder.rename(folder.with_name(f"{folder.name}-elsewhere"))

@@ -1,0 +1,84 @@
+"""Small photos with metadata blocks, and the checks for every replaced block."""
+
+import io
+import struct
+import zlib
+from dataclasses import replace
+
+from PIL import Image, ImageSequence
+from support.drawing import draw_photo
+
+from tagger.metadata.formats import difference_outside_blocks, read_blocks, replace_blocks
+from tagger.metadata.formats.blocks import Blocks
+from tagger.metadata.splices import apply_splices, inverse_of, undo_splices
+from tagger.photos.digest import digest_photo
+
+IMAGE = draw_photo(2, (96, 64))
+SMALL, LARGE = (
+    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>a</x:xmpmeta>",
+    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>" + b" " * 4001,
+)
+EXIF_NAME, XMP_NAME = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+
+
+def saved(kind: str, image: Image.Image = IMAGE, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def exif_block(text: str = "a camera") -> bytes:
+    block = Image.Exif()
+    block[271] = text
+    block[274] = 6
+    return bytes(block.tobytes()).removeprefix(EXIF_NAME)
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def riff_chunk(kind: bytes, content: bytes) -> bytes:
+    return kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def frames(data: bytes) -> list[bytes]:
+    with Image.open(io.BytesIO(data)) as image:
+        return [frame.convert("RGBA").tobytes() for frame in ImageSequence.Iterator(image)]
+
+
+def written(data: bytes, **new_blocks: bytes | None) -> bytes:
+    """Write the blocks, check that nothing else changed, and return the file."""
+    held = read_blocks(data)
+    blocks = replace(held, **new_blocks)
+    splices = replace_blocks(data, blocks)
+    new = apply_splices(data, splices)
+    assert read_blocks(new) == blocks
+    assert difference_outside_blocks(data, new) is None
+    assert difference_outside_blocks(new, data) is None
+    assert undo_splices(new, inverse_of(data, splices)) == data
+    if blocks.exif == held.exif:
+        assert digest_photo(new) == digest_photo(data)
+    return new
+
+
+def looks_written(data: bytes, **new_blocks: bytes | None) -> bytes:
+    """`written`, and every frame decodes to the same pixels."""
+    new = written(data, **new_blocks)
+    assert frames(new) == frames(data)
+    return new
+
+
+def goes_through_all_sizes(data: bytes) -> None:
+    """Add XMP, keep it, grow it, shrink it and remove it; nothing else changes at any step."""
+    assert replace_blocks(data, read_blocks(data)) == ()
+    with_small = looks_written(data, xmp=SMALL)
+    with_large = looks_written(with_small, xmp=LARGE)
+    again_small = looks_written(with_large, xmp=SMALL)
+    without = looks_written(again_small, xmp=None)
+    assert read_blocks(without) == replace(read_blocks(data), xmp=None)
+    assert replace_blocks(with_small, Blocks(SMALL, read_blocks(data).exif, read_blocks(data).iptc)) == ()

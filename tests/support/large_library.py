@@ -1,0 +1,138 @@
+"""A database of many photos with five tags each, written by SQL alone.
+
+The landmarks are those of the model that ships, a few of them on most photos. Every number comes from the photo's own,
+so two databases of one size are the same.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, create_engine, insert, make_url, select, text
+
+from tagger.catalog.registered_models import resolve_model
+from tagger.database.connection import Database, open_database
+from tagger.database.schema import upgrade_database
+from tagger.database.tables import landmarks, models, roots
+
+ROOT = Path("/library/photos")
+TAGS_PER_PHOTO = 5
+CHUNK = 256
+JOBS = 40
+"""The photos are spread over so many jobs."""
+
+_NUMBERS = {
+    "sqlite": "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :photos) ",
+    "postgresql": "WITH numbers(n) AS (SELECT generate_series(1, CAST(:photos AS bigint))) ",
+}
+_SHUFFLED = "((n * 7919 + 104729) % 1000003)"
+"""A number below a million that looks like chance."""
+_FAME = f"(({_SHUFFLED} % 1000) * ({_SHUFFLED} % 1000) * :landmarks / 1000000)"
+"""Which landmark, from 0: the first ones far more often than the last."""
+_IS_TAGGED = f"({_SHUFFLED} % 10 < 6)"
+_IN_FOLDER = """
+    'y' || CAST(2000 + n % 25 AS text) || '/m' || CAST(10 + (n / 25) % 12 AS text)
+    || '/IMG_' || CAST(10000000 + n AS text) || '.jpg'"""
+
+_FILL = {
+    "contents": f"""
+        INSERT INTO contents (id, digest, width, height, model_id, top_k, threshold, outcome, classified_at)
+        {{numbers}} SELECT n, '1-' || CAST(n AS text), 4000, 3000, 1 + n % 2, 5, 0.5,
+            CASE WHEN {_IS_TAGGED} THEN 'tagged' ELSE 'unknown' END, {{classified_at}}
+        FROM numbers""",
+    # One photo in twenty is a copy of another, one in two hundred was not looked at yet, one in a hundred is gone.
+    "photos": f"""
+        INSERT INTO photos (root_id, path, path_bytes, size_bytes, mtime_ns, taken_at, gone_since, content_id,
+            classified_size_bytes, classified_mtime_ns)
+        {{numbers}} SELECT 1, {_IN_FOLDER}, {{no_bytes}}, 2000000 + n, n, {{taken_at}},
+            CASE WHEN n % 100 = 3 THEN {{classified_at}} END,
+            CASE WHEN n % 200 = 7 THEN NULL WHEN n % 20 = 0 THEN n - 1 ELSE n END,
+            CASE WHEN n % 200 <> 7 THEN 2000000 + n END, CASE WHEN n % 200 <> 7 THEN n END
+        FROM numbers""",
+    "tags": f"""
+        INSERT INTO tags (content_id, rank, landmark_id, score, accepted, model_id)
+        {{numbers}} SELECT n, rank, 1 + ({_FAME} + (rank - 1) * 7) % :landmarks,
+            CASE WHEN rank > 1 THEN 0.1 / rank
+                 WHEN {_IS_TAGGED} THEN 0.5 + 0.5 * ({_SHUFFLED} % 997) / 997.0
+                 ELSE 0.4 * ({_SHUFFLED} % 997) / 997.0 END,
+            CASE WHEN rank = 1 AND {_IS_TAGGED} THEN {{true}} ELSE {{false}} END, 1 + n % 2
+        FROM numbers, (SELECT 1 AS rank UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5) AS ranks
+        WHERE n > 0""",
+    "verdicts": f"""
+        INSERT INTO verdicts (content_id, landmark_id, verdict, given_by, given_at)
+        {{numbers}} SELECT n, 1 + {_FAME} % :landmarks, CASE WHEN n % 2000 = 0 THEN 'rejected' ELSE 'confirmed' END,
+            'ada', {{classified_at}}
+        FROM numbers WHERE n % 1000 = 0""",
+    "jobs": """
+        INSERT INTO jobs (kind, options, model_id, top_k, threshold, reprocess, runner, priority, state, total, created_at,
+            started_at, finished_at)
+        {numbers} SELECT 'tag', '{{}}', 1, 5, 0.5, {false}, 'workers', 'bulk', 'finished', :photos / :jobs, {classified_at},
+            {classified_at}, {classified_at}
+        FROM numbers WHERE n <= :jobs""",
+    "job_items": f"""
+        INSERT INTO job_items (job_id, position, photo_id, outcome, attempts)
+        {{numbers}} SELECT 1 + (n - 1) / (:photos / :jobs), (n - 1) % (:photos / :jobs), n,
+            CASE WHEN {_IS_TAGGED} THEN 'tagged' ELSE 'unknown' END, 1
+        FROM numbers""",
+    "chunks": """
+        INSERT INTO chunks (job_id, chunk, first, last, attempts, done, tagged)
+        {numbers} SELECT 1 + (n - 1) / (:photos / :jobs), ((n - 1) % (:photos / :jobs)) / :chunk,
+            (n - 1) % (:photos / :jobs), least_of, 1, {true}, least_of - (n - 1) % (:photos / :jobs) + 1
+        FROM (SELECT n, CASE WHEN (n - 1) % (:photos / :jobs) + :chunk < :photos / :jobs
+                  THEN (n - 1) % (:photos / :jobs) + :chunk - 1 ELSE :photos / :jobs - 1 END AS least_of FROM numbers) AS each
+        WHERE ((n - 1) % (:photos / :jobs)) % :chunk = 0""",
+}
+
+
+def make_library(url: str, photos: int) -> Database:
+    """An open database at `url` with so many photos (a multiple of the number of jobs), made if it is empty."""
+    upgrade_database(url)
+    database = open_database(url)
+    with database.read() as connection:
+        if connection.scalar(text("SELECT count(*) FROM roots")):
+            return database
+    model = resolve_model(database, None)
+    with database.write() as connection:
+        connection.execute(insert(roots).values(name=ROOT.name, location=str(ROOT), location_bytes=b""))
+        row = connection.execute(select(models).where(models.c.id == model.id)).one()._asdict()
+        connection.execute(insert(models).values(row | {"id": 2, "digest": "older", "name": "older"}))
+        _fill(connection, photos)
+    database.close()
+    _settle(url)
+    return open_database(url)
+
+
+def _fill(connection: Connection, photos: int) -> None:
+    sqlite = connection.dialect.name == "sqlite"
+    classified_at = datetime(2026, 3, 1, tzinfo=UTC)
+    words = {
+        "numbers": _NUMBERS[connection.dialect.name],
+        "true": "1" if sqlite else "true",
+        "false": "0" if sqlite else "false",
+        "no_bytes": "x''" if sqlite else r"'\x'::bytea",
+        "classified_at": "'2026-03-01 00:00:00.000000'"
+        if sqlite
+        else f"timestamptz '{classified_at.isoformat()}'",
+        # A photo every quarter of an hour or so since 2000, in no order; one in nine has no date.
+        "taken_at": (
+            f"CASE WHEN n % 9 > 0 THEN datetime('2000-01-01', {_SHUFFLED} || ' minutes', '0 minutes') || '.000000' END"
+            if sqlite
+            else f"CASE WHEN n % 9 > 0 THEN timestamp '2000-01-01' + {_SHUFFLED} * interval '1 minute' END"
+        ),
+    }
+    known = connection.scalar(select(text("count(*)")).select_from(landmarks))
+    given = {"photos": photos, "landmarks": known, "jobs": JOBS, "chunk": CHUNK}
+    for statement in _FILL.values():
+        wanted = text(statement.format(**words))
+        named = {name: given[name] for name in given if name in wanted._bindparams}
+        connection.execute(wanted, named)
+
+
+def _settle(url: str) -> None:
+    """A server gathers statistics and sweeps by itself after a while, while it is asked; a benchmark waits for neither."""
+    address = make_url(url)
+    if address.get_backend_name() == "postgresql":
+        engine = create_engine(address.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text("VACUUM ANALYZE"))
+            connection.execute(text("CHECKPOINT"))
+        engine.dispose()

@@ -1,0 +1,65 @@
+"""A library with real files and the rows that a model would have stored."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.database.tables import photos
+from tagger.photos import digest_photo
+from tagger.settings import Settings
+
+EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
+
+
+class LibraryPhotos(StoredPhotos):
+    """Photos with files below `root`."""
+
+    def __init__(self, database: Database, settings: Settings, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        super().__init__(database, root, add_model(database, Path(str(settings.model))))
+
+    def file(
+        self,
+        path: str | bytes,
+        *predictions: tuple[str, float, bool],
+        data: bytes | None = None,
+        **known: Any,
+    ) -> int:
+        """A photo with its file and predictions; returns its number."""
+        place = self.root / os.fsdecode(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        data = picture() if data is None else data
+        place.write_bytes(data)
+        return self.number(path, *predictions, **{"digest": digest_photo(data), **self.state(place), **known})
+
+    def number(self, path: str | bytes, *predictions: tuple[str, float, bool], **known: Any) -> int:
+        """A photo without a file; returns its number."""
+        self.photo(path, *predictions, **known)
+        with self.database.read() as connection:
+            return int(connection.execute(photos.select().order_by(photos.c.id.desc())).first().id)  # type: ignore[union-attr]
+
+    @staticmethod
+    def state(place: Path) -> dict[str, int]:
+        status = place.stat()
+        return {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def picture(
+    colour: tuple[int, int, int] = (200, 60, 60), size: tuple[int, int] = (96, 64), kind: str = "JPEG"
+) -> bytes:
+    """A file of one colour."""
+    out = io.BytesIO()
+    Image.new("RGB", size, colour).save(out, kind)
+    return out.getvalue()
+
+
+def decoded(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image

@@ -1,0 +1,63 @@
+"""A real server of the page on a real port, in a thread of the test process, and photos to upload."""
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from support.artifacts import colour_of, tiny_artifact
+
+from tagger.cli.commands.serve import listen, server_for
+from tagger.database.connection import Database
+from tagger.settings import Settings
+from tagger.web.app import create_app
+from tagger.web.http.access import AccessPolicy
+
+LOCAL_URL = "http://127.0.0.1:8080"
+TOKEN = "a-token-for-these-tests"
+GREY = (128, 128, 128)
+"""No label's colour."""
+
+
+def settings_in(folder: Path) -> Settings:
+    """For a page with the tiny model, that takes small photos only; all in the folder."""
+    tiny_artifact(folder / "tiny.pt")
+    return Settings(
+        data_folder=folder / "data",
+        model=str(folder / "tiny.pt"),
+        device="cpu",
+        backend="torchscript",
+        batch_size=16,
+        threads=2,
+        web_upload_bytes=2 * 2**20,
+        max_pixels=4_000_000,
+    )
+
+
+@contextmanager
+def served(settings: Settings, database: Database, token: str | None = None) -> Iterator[int]:
+    """Its port, which was free."""
+    with listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        app = create_app(
+            settings, database, AccessPolicy("127.0.0.1", port, token, settings.web_upload_bytes)
+        )
+        server = server_for(app)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield port
+        finally:
+            app.state.app_state.stopping.set()
+            server.should_exit = True
+            thread.join(30)
+
+
+def photo(label: int | None = 0, *, shade: int = 0, kind: str = "PNG") -> bytes:
+    """A photo in the label's colour, or in no label's; another shade is another picture of the same."""
+    out = io.BytesIO()
+    colour = GREY if label is None else colour_of(label)
+    Image.new("RGB", (80 + shade, 60), colour).save(out, kind)
+    return out.getvalue()

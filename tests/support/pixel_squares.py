@@ -1,0 +1,35 @@
+"""Decoded photos for tests of later stages: `CachedPhotos` drawn by a generator."""
+
+from pathlib import Path
+
+import numpy as np
+
+from trainer.data.folders import LabelledPhoto
+from trainer.data.pixels import CachedPhotos
+from trainer.learning.batches import Augmentation, TrainingSet
+
+
+def noise_squares(count: int, side: int = 32, seed: int = 0) -> CachedPhotos:
+    """`count` squares of soft noise, all different."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 256, (count, side // 8, side // 8, 3), dtype=np.uint8)
+    return CachedPhotos(
+        photos=tuple(LabelledPhoto(Path(f"{number}.jpg"), "label") for number in range(count)),
+        digests=tuple(map(str, range(count))),
+        rows=np.arange(count),
+        pixels=coarse.repeat(8, axis=1).repeat(8, axis=2),
+    )
+
+
+def training_set(
+    targets: list[int], *, batch_size: int = 4, balance: float = 0.5, seed: int = 0
+) -> TrainingSet:
+    return TrainingSet(
+        cached=noise_squares(len(targets)),
+        positions=np.arange(len(targets)),
+        targets=np.array(targets),
+        balance=balance,
+        augmentation=Augmentation(erased_share=0.5),
+        batch_size=batch_size,
+        seed=seed,
+    )

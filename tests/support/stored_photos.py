@@ -1,0 +1,114 @@
+"""A database with known photos and tags, written as rows, for tests of queries."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from tagger.catalog.registered_models import RegisteredModel
+from tagger.database.connection import Database
+from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
+from tagger.photos import path_text
+
+LOOKED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+class StoredPhotos:
+    """Writes photos below one root; `model` is the one that looked, unless a photo says otherwise."""
+
+    def __init__(self, database: Database, root: Path, model: RegisteredModel) -> None:
+        self.database = database
+        self.root = root
+        self.model = model
+        location, location_bytes = path_text(str(root))
+        with database.write() as connection:
+            values = {"name": root.name, "location": location, "location_bytes": location_bytes}
+            self.root_id = connection.execute(insert(roots).values(values).returning(roots.c.id)).scalar_one()
+            self.landmark_ids = {
+                row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))
+            }
+
+    def photo(
+        self,
+        path: str | bytes,
+        *predictions: tuple[str, float, bool],
+        digest: str | None = None,
+        looked: bool = True,
+        model: RegisteredModel | None = None,
+        taken_at: datetime | None = None,
+        **columns: Any,
+    ) -> str:
+        """A photo and its predictions, best first: slug, score, accepted. Returns its absolute path."""
+        text, raw = path_text(os.fsdecode(path))
+        row = {
+            "root_id": self.root_id,
+            "path": text,
+            "path_bytes": raw,
+            "size_bytes": 1000,
+            "mtime_ns": 1,
+            "taken_at": taken_at,
+            **columns,
+        }
+        with self.database.write() as connection:
+            if looked:
+                row["content_id"] = self._content(
+                    connection, digest or f"digest of {text}", predictions, model
+                )
+            connection.execute(insert(photos).values(row))
+        return str(self.root / os.fsdecode(path))
+
+    def verdict(self, digest: str, slug: str, verdict: str) -> None:
+        """A person's word on the picture with that digest."""
+        with self.database.write() as connection:
+            connection.execute(
+                insert(verdicts).values(
+                    content_id=connection.scalar(select(contents.c.id).where(contents.c.digest == digest)),
+                    landmark_id=self.landmark_ids[slug],
+                    verdict=verdict,
+                    given_by="ada",
+                    given_at=LOOKED_AT,
+                )
+            )
+
+    def gone(self, path: str) -> None:
+        with self.database.write() as connection:
+            connection.execute(update(photos).where(photos.c.path == path).values(gone_since=LOOKED_AT))
+
+    def _content(
+        self,
+        connection: Any,
+        digest: str,
+        predictions: tuple[tuple[str, float, bool], ...],
+        model: RegisteredModel | None,
+    ) -> int:
+        known = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
+        if known is not None:
+            return int(known)
+        looked_by = (model or self.model).id
+        values = {
+            "digest": digest,
+            "width": 640,
+            "height": 480,
+            "model_id": looked_by,
+            "top_k": 5,
+            "threshold": 0.5,
+            "outcome": "tagged" if any(accepted for _, _, accepted in predictions) else "unknown",
+            "classified_at": LOOKED_AT,
+        }
+        content_id: int = connection.execute(
+            insert(contents).values(values).returning(contents.c.id)
+        ).scalar_one()
+        for rank, (slug, score, accepted) in enumerate(predictions, start=1):
+            connection.execute(
+                insert(tags).values(
+                    content_id=content_id,
+                    rank=rank,
+                    landmark_id=self.landmark_ids[slug],
+                    score=score,
+                    accepted=accepted,
+                    model_id=looked_by,
+                )
+            )
+        return content_id

@@ -1,0 +1,50 @@
+"""Labelled folders of drawn photos to train on, and a network with random weights."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from support.drawing import draw_photo
+from torchvision import models
+
+TINTS = {"01.Red_House": (200, 40, 40), "Green Tower": (40, 180, 60), "Tòa Xanh": (40, 70, 210)}
+GREY = (128, 128, 128)
+
+
+def draw_world(folder: Path) -> Path:
+    """`landmarks/{train,test}` with three labels and `unknown/` with photos of none of them."""
+    for number, (label, tint) in enumerate(TINTS.items()):
+        _draw(folder / "landmarks" / "train" / label, range(100 * number, 100 * number + 16), tint)
+        _draw(
+            folder / "landmarks" / "test" / label, range(1000 + 100 * number, 1000 + 100 * number + 5), tint
+        )
+    _draw(folder / "unknown" / "deep" / "down", range(2000, 2012), GREY)
+    return folder
+
+
+def save_random_weights(path: Path) -> Path:
+    """MobileNetV2 before any training, it blurs and mixes channels at random, so that the colours of a photo come through to its features."""
+    network = models.mobilenet_v2(weights=None)
+    generator = torch.Generator().manual_seed(0)
+    for module in network.features.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            if module.groups > 1:
+                module.weight.data.fill_(1 / 9)
+            else:
+                deviation = (2 / module.weight[0].numel()) ** 0.5
+                module.weight.data.normal_(0, deviation, generator=generator)
+    state = {
+        name: values for name, values in network.state_dict().items() if not name.startswith("classifier.")
+    }
+    save_file(state, path)
+    return path
+
+
+def _draw(folder: Path, seeds: range, tint: tuple[int, int, int]) -> None:
+    folder.mkdir(parents=True)
+    for seed in seeds:
+        photo = np.asarray(draw_photo(seed, (120, 90)).convert("RGB"), dtype=np.float32)
+        tinted = 0.3 * photo + 0.7 * np.array(tint)
+        Image.fromarray(tinted.astype(np.uint8)).save(folder / f"{seed}.jpg", quality=90)

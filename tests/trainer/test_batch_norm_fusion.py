@@ -1,0 +1,108 @@
+"""Batch norms folded into convolutions: the same features, or an unchanged network."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from trainer.backbones import Backbone, build_network, fuse_batch_norms
+
+SIZE = 32
+
+
+def lived_in(network: nn.Module) -> nn.Module:
+    """With statistics and factors in its batch norms, as after training."""
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values in (module.running_mean, module.bias):
+                values.data.normal_(0, 0.2, generator=generator)
+            for values in (module.running_var, module.weight):
+                values.data.uniform_(0.5, 1.5, generator=generator)
+    return network.eval()
+
+
+def images(size: int = SIZE) -> Tensor:
+    return torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "convention", "features"),
+    [
+        ("mobilenet_v2", "tensorflow", 1280),
+        ("mobilenet_v2", "torchvision", 1280),
+        ("resnet18", "torchvision", 512),
+        ("landmark_cnn", "torchvision", 512),
+    ],
+)
+@torch.no_grad()
+def test_folded_network_gives_the_same_features_and_is_built_again(
+    name: str, convention: str, features: int
+) -> None:
+    backbone = Backbone(name, convention, "none", features)
+    network = lived_in(build_network(backbone))
+    before = {key: values.clone() for key, values in network.state_dict().items()}
+    simpler = fuse_batch_norms(network, SIZE)
+
+    assert simpler is not None
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in simpler.modules())
+    torch.testing.assert_close(simpler(images(64)), network(images(64)), rtol=1e-3, atol=1e-3)
+    assert all(torch.equal(values, before[key]) for key, values in network.state_dict().items())
+
+    again = build_network(Backbone(name, convention, "none", features, folded=True))
+    again.load_state_dict(simpler.state_dict())
+    assert torch.equal(again(images()), simpler(images()))
+
+
+class Reordered(nn.Module):
+    """Its batch norm stands after the convolution, and works before it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, channels, 3)
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.convolution(self.norm(images)).mean(dim=(2, 3))
+        return features
+
+
+class BentBetween(Reordered):
+    """Something that is no layer of its own lies between convolution and batch norm."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.norm(self.convolution(images).relu()).mean(dim=(2, 3))
+        return features
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Reordered(3),
+        Reordered(8),
+        BentBetween(3),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
+        nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)),
+    ],
+    ids=["reordered", "reordered, other width", "bent between", "of the batch", "before", "after a bend"],
+)
+@torch.no_grad()
+def test_batch_norm_that_does_not_belong_to_a_convolution_is_left_alone(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            module.running_mean.fill_(0.7)
+            module.running_var.fill_(3.0)
+    before = network.eval()(images())
+
+    assert fuse_batch_norms(network, SIZE) is None
+    assert torch.equal(network(images()), before)
+
+
+def test_network_without_batch_norms_is_as_it_was() -> None:
+    network = models.squeezenet1_1(weights=None).eval()
+    simpler = fuse_batch_norms(network, SIZE)
+
+    assert simpler is not None
+    with torch.no_grad():
+        assert torch.equal(simpler(images()), network(images()))

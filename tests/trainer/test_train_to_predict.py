@@ -1,0 +1,132 @@
+"""From photos to a model on the command line: train, export, evaluate, predict."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+
+import pytest
+from support.command_line import run_command
+from support.small_world import LABELS, SIZE, draw_small_world
+
+from tagger.cli import main as tagger_cli
+from tagger.inference.artifact import read_manifest
+from trainer.cli import main as trainer_cli
+from trainer.cli.train import _run_log
+from trainer.errors import TensorBoardMissing
+from trainer.export.run import LOG
+from trainer.learning.loop import Epoch, Validation
+from trainer.learning.training import tensorboard_events
+
+CommandText = Callable[..., str]
+WITH_TENSORBOARD = find_spec("tensorboard") is not None
+
+
+@pytest.fixture
+def output_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CommandText:
+    """`output_of(trainer_cli, "train", …)`: the stdout of a command in this process, or its stderr where it ends with `code`."""
+    monkeypatch.setenv("TAGGER_DATA_FOLDER", str(tmp_path / "tagger"))
+
+    def run(program: ModuleType, *words: object, code: int = 0) -> str:
+        output = run_command(program.main, *words)
+        assert output.code == code, output.err
+        return output.err if code else output.text
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[Path]:
+    with TemporaryDirectory() as folder:
+        yield draw_small_world(Path(folder))
+
+
+def words_for(world: Path, run: Path) -> list[object]:
+    where = ["--data", world / "data", "--unknown", world / "unknown", "--out", run]
+    return [*where, "--epochs", 1, "--size", SIZE, "--batch-size", 8, "--device", "cpu"]
+
+
+@pytest.mark.parametrize("recipe", ["scratch", "transfer"])
+def test_trained_model_is_exported_evaluated_and_looks_at_photos(
+    world: Path, output_of: CommandText, recipe: str
+) -> None:
+    run, model = world / recipe / "run", world / recipe / "model.pt"
+    weights = ["--weights", world / "weights.safetensors"] if recipe == "transfer" else []
+    figures = json.loads(output_of(trainer_cli, "train", recipe, *words_for(world, run), *weights, "--json"))
+    assert 0 <= figures["metrics"]["val_top1"] <= 1
+    assert [epoch["number"] for epoch in figures["epochs"]] == [1]
+    assert recipe in figures["training"]["recipe"]
+    assert "epoch 1 of 1: loss " in (run / LOG).read_text()
+
+    output_of(trainer_cli, "export", run, "--out", model)
+    manifest = read_manifest(model)
+    assert (manifest.input.size, manifest.input.fit) == (SIZE, "stretch")
+    assert str(world) not in manifest.model_dump_json()
+
+    words = (
+        "--data",
+        world / "data" / "train",
+        "--distractors",
+        world / "unknown",
+        "--out",
+        world / "report",
+    )
+    assert (
+        json.loads(output_of(trainer_cli, "evaluate", model, *words, "--device", "cpu", "--json"))["photos"]
+        == 16
+    )
+
+    photo = next((world / "data" / "train" / LABELS[0]).iterdir())
+    (looked,) = json.loads(
+        output_of(tagger_cli, "predict", photo, "--model", model, "--device", "cpu", "--json")
+    )
+    assert sorted(tag["label"] for tag in looked["tags"]) == list(LABELS)
+    assert sum(tag["score"] for tag in looked["tags"]) <= 1
+    shutil.rmtree(world / recipe)
+
+
+def test_learning_rates_that_teach_nothing_are_wrong_usage(
+    world: Path, output_of: CommandText, tmp_path: Path
+) -> None:
+    for rate in ("0", "-1", "fast"):
+        words = (*words_for(world, tmp_path / "run"), "--learning-rate", rate)
+        assert "--learning-rate" in output_of(trainer_cli, "train", "scratch", *words, code=2)
+
+
+def test_interrupted_training_prints_how_to_resume(tmp_path: Path) -> None:
+    logging.getLogger("trainer").setLevel(logging.INFO)
+    with pytest.raises(KeyboardInterrupt), _run_log(tmp_path / "run"):
+        raise KeyboardInterrupt
+    assert "repeat the command with --resume to continue" in (tmp_path / "run" / LOG).read_text()
+
+
+@pytest.mark.skipif(WITH_TENSORBOARD, reason="TensorBoard, an extra, is installed")
+def test_tensorboard_that_is_missing_is_named_before_any_work(
+    world: Path, output_of: CommandText, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    said = output_of(
+        trainer_cli, "train", "scratch", *words_for(world, run), "--tensorboard", tmp_path / "events", code=1
+    )
+
+    assert said == f"error: {TensorBoardMissing()}\n"
+    assert "landmark-tagger[tensorboard]" in said
+    assert not (run / "pixels").exists()
+
+
+@pytest.mark.skipif(not WITH_TENSORBOARD, reason="TensorBoard, an extra, is not installed")
+def test_every_epoch_is_logged_to_tensorboard(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with tensorboard_events(tmp_path) as watch:
+        for number in (1, 2):
+            watch(Epoch(number, 3.0 / number, Validation(2.0, 0.5), 0.01, 9.0, 100.0))
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+
+    assert [(event.step, event.value) for event in events.Scalars("loss/training")] == [(1, 3.0), (2, 1.5)]
+    assert [event.value for event in events.Scalars("top-1/validation")] == [0.5, 0.5]

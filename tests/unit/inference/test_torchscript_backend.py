@@ -1,0 +1,74 @@
+"""The TorchScript backend, the reference of all others."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from support.small_network import LABELS, SIZE, small_module
+from support.threads import in_threads
+
+from tagger.inference.backends import Backend
+from tagger.inference.backends.self_test import generated_images
+from tagger.inference.backends.torchscript import TorchScriptBackend
+from tagger.inference.devices import Device
+
+PRECISIONS = (torch.float32, torch.bfloat16)
+
+
+def backend_of(dtype: torch.dtype, at_once: int = 1) -> TorchScriptBackend:
+    return TorchScriptBackend(small_module(), Device("cpu", dtype, 8), SIZE, at_once)
+
+
+def test_it_computes_what_the_module_does() -> None:
+    images = generated_images(SIZE, 5)
+    with torch.inference_mode():
+        expected = small_module()(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    np.testing.assert_allclose(backend_of(torch.float32).forward(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
+def test_scores_are_float32_and_the_same_in_a_batch_of_any_size(dtype: torch.dtype) -> None:
+    backend: Backend = backend_of(dtype)
+    images = generated_images(SIZE, 9)
+    alone = np.concatenate([backend.forward(image[None]) for image in images])
+    assert (alone.dtype, alone.shape) == (np.float32, (9, LABELS))
+    for count in (9, 2, 7, 1, 8):
+        scores = backend.forward(images[:count])
+        np.testing.assert_allclose(scores, alone[:count], atol=1e-5 if dtype is torch.float32 else 0.02)
+
+
+def test_bfloat16_is_near_float32() -> None:
+    images = generated_images(SIZE, 8)
+    near = backend_of(torch.bfloat16).forward(images)
+    assert np.abs(near - backend_of(torch.float32).forward(images)).max() < 0.1
+
+
+def test_a_batch_filled_in_place_is_classified() -> None:
+    backend = backend_of(torch.float32)
+    images = generated_images(SIZE, 4)
+    batch = backend.empty(4)
+    assert (batch.shape, batch.dtype) == ((4, SIZE, SIZE, 3), np.uint8)
+    np.copyto(batch, images)
+    np.testing.assert_array_equal(backend.forward(batch), backend.forward(images))
+
+
+def test_concurrent_threads_get_their_own_scores() -> None:
+    backend = backend_of(torch.float32, at_once=3)
+    images = generated_images(SIZE, 12)
+    expected = backend.forward(images)
+
+    def look(number: int) -> None:
+        for _ in range(20):
+            np.testing.assert_allclose(
+                backend.forward(images[number : number + 3]), expected[number : number + 3], atol=1e-5
+            )
+
+    in_threads([partial(look, number) for number in range(0, 12, 3)])
+
+
+def test_the_backend_works_after_freeing_memory() -> None:
+    backend = backend_of(torch.float32)
+    before = backend.forward(generated_images(SIZE, 2))
+    backend.free_memory()
+    np.testing.assert_array_equal(backend.forward(generated_images(SIZE, 2)), before)

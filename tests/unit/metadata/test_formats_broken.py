@@ -1,0 +1,108 @@
+"""Broken photos are refused, or written without other changes and restored exactly."""
+
+import random
+from contextlib import suppress
+from dataclasses import replace
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.format_photos import EXIF_NAME, IMAGE, LARGE, SMALL, exif_block, saved, segment
+from support.mutations import broken
+from support.odd_photos import small_photos
+
+from tagger.metadata.errors import WriteRefused
+from tagger.metadata.formats import (
+    can_embed,
+    difference_outside_blocks,
+    extended_xmp,
+    read_blocks,
+    replace_blocks,
+)
+from tagger.metadata.splices import apply_splices, inverse_of, undo_splices
+from tagger.photos.digest import digest_photo
+
+FACE = IMAGE.resize((16, 12))
+JPEG = saved("JPEG", FACE, quality=20, exif=EXIF_NAME + exif_block())
+IPTC = segment(
+    0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\x04iptc" + b"8BIM\x04\x25\0\0\0\0\0\x10" + bytes(16)
+)
+PHOTOS = {kind: data for kind, data in small_photos().items() if can_embed(data)} | {
+    "iptc": JPEG[:20] + IPTC + JPEG[20:],
+    "small mpo": saved("MPO", FACE, quality=20, save_all=True, append_images=[FACE.rotate(180)]),
+    "small big tiff": saved("TIFF", FACE, big_tiff=True),
+    "simple webp": saved("WEBP", FACE),
+}
+fuzzing = settings(max_examples=4000, deadline=None, derandomize=True)
+blocks = st.one_of(
+    st.none(), st.sampled_from([SMALL, LARGE, exif_block()]), st.binary(min_size=1, max_size=70_000)
+)
+HEADS = [
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR",
+    b"RIFF\x40\0\0\0WEBPVP8 ",
+    b"II*\0\x08\0\0\0\x02\0",
+    b"MM\0+\0\x08\0\0",
+    JPEG[:-2],
+]
+
+
+def holds(data: bytes, **new_blocks: bytes | None) -> bool:
+    """Write the blocks, and check that nothing else changed; False if the file is refused."""
+    try:
+        held = read_blocks(data)
+        asked = replace(held, **new_blocks)
+        splices = replace_blocks(data, asked)
+    except WriteRefused:
+        return False
+    new = apply_splices(data, splices)
+    assert difference_outside_blocks(data, new) is None
+    assert undo_splices(new, inverse_of(data, splices)) == data
+    assert read_blocks(new) == asked
+    if asked.exif == held.exif:
+        assert digest_photo(new) == digest_photo(data)
+    return True
+
+
+@fuzzing
+@given(kind=st.sampled_from(sorted(PHOTOS)), seed=st.integers(0, 2**32), xmp=blocks)
+def test_broken_photos_accept_xmp_or_are_refused(kind: str, seed: int, xmp: bytes | None) -> None:
+    holds(broken(PHOTOS[kind], list(PHOTOS.values()), random.Random(seed)), xmp=xmp)
+
+
+@settings(fuzzing, max_examples=1500)
+@given(kind=st.sampled_from(sorted(PHOTOS)), seed=st.integers(0, 2**32), xmp=blocks, exif=blocks, iptc=blocks)
+def test_broken_photos_accept_all_blocks_or_are_refused(
+    kind: str, seed: int, xmp: bytes | None, exif: bytes | None, iptc: bytes | None
+) -> None:
+    data = broken(PHOTOS[kind], list(PHOTOS.values()), random.Random(seed))
+    if "jpeg" in kind or "mpo" in kind or kind == "iptc":
+        holds(data, xmp=xmp, exif=exif, iptc=iptc)
+    elif "tiff" not in kind:
+        holds(data, xmp=xmp, exif=exif)
+
+
+@settings(fuzzing, max_examples=2000)
+@given(head=st.sampled_from([b"", *HEADS]), tail=st.binary(max_size=300))
+@example(head=b"II*\0\x08\0\0\0", tail=b"\xff\xff")
+def test_arbitrary_bytes_are_refused_or_written(head: bytes, tail: bytes) -> None:
+    holds(head + tail, xmp=SMALL)
+    difference_outside_blocks(head + tail, tail)
+    difference_outside_blocks(JPEG, head + tail)
+    with suppress(WriteRefused):
+        extended_xmp(head + tail)
+
+
+@settings(fuzzing, max_examples=1500)
+@given(kind=st.sampled_from(sorted(PHOTOS)), at=st.floats(0, 1), byte=st.integers(0, 255), xmp=blocks)
+def test_photos_with_a_wrong_byte_accept_xmp_or_are_refused(
+    kind: str, at: float, byte: int, xmp: bytes
+) -> None:
+    data = bytearray(PHOTOS[kind])
+    data[int(at**3 * (len(data) - 1))] = byte
+    holds(bytes(data), xmp=xmp)
+
+
+def test_valid_photos_are_written() -> None:
+    for data in PHOTOS.values():
+        assert holds(data, xmp=LARGE)
+        holds(data, xmp=None)

@@ -1,0 +1,154 @@
+"""Photos edited by others between our writes: their changes stay, and our values can be removed."""
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.written_folder import WrittenFolder
+
+from tagger.database.connection import Database
+from tagger.metadata.files.replacement import prepare
+from tagger.metadata.formats import read_blocks, replace_blocks
+from tagger.metadata.plans import FilePlan, UndoRecord, plan_embed, plan_sidecar
+from tagger.metadata.splices import apply_splices
+from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
+from tagger.metadata.xmp import has_our_fields
+
+MAX_BYTES = 1 << 24
+TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", None, "Paris", 48.8584, 2.2945, "point")
+ARC = NamedLandmark("arc", "Arc", "France", None, "Paris", 48.8738, 2.295, "point")
+EVERYTHING = make_tag_fields([TOWER, ARC], gps=True, description=True)
+KEYWORDS = ["Subject", "HierarchicalSubject", "TagsList", "XPKeywords", "Keywords"]
+THEIRS = ["my own words", "Mein Turm", "Tokyo", "Europe", "zoo"]
+
+needs_exiftool = pytest.mark.skipif(
+    shutil.which("exiftool") is None, reason="exiftool is not installed: no other program to edit photos with"
+)
+
+
+def nothing_kept(_digest: str) -> UndoRecord | None:
+    return None
+
+
+def planned(photo: Path, tag_fields: TagFields) -> FilePlan:
+    return plan_embed(photo, tag_fields, nothing_kept, image_digest=None, max_bytes=MAX_BYTES)
+
+
+def exiftool(*words: str | Path) -> str:
+    command = ["exiftool", "-q", "-q", "-m", *map(str, words)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def plain(folder: Path) -> Path:
+    path = folder / "photo.jpg"
+    Image.new("RGB", (32, 24), "red").save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def owners(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo with its owner's keywords."""
+    path = plain(tmp_path_factory.mktemp("owners"))
+    exiftool("-overwrite_original", "-IPTC:Keywords=mine", "-XMP-dc:Subject=mine", path)
+    return path
+
+
+@pytest.fixture
+def photo(owners: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copyfile(owners, tmp_path / "photo.jpg"))
+
+
+EDITS = [
+    ["-EXIF:GPSLatitude=10"],
+    ["-XMP:GPSLatitude=10"],
+    ["-XMP:GPSLatitude=48.8584"],
+    ["-EXIF:ImageDescription=my own words"],
+    ["-XMP-dc:Description-de=Mein Turm"],
+    ["-IPTC:Keywords-=Arc"],
+    ["-XPKeywords=Eiffel Tower"],
+    ["-XPKeywords="],
+    ["-LocationShownWorldRegion=Europe"],
+    ["-GPS:all="],
+    ["-IPTC:all="],
+    ["-EXIF:all="],
+    ["-GPSVersionID=2.2.0.0"],
+    ["-GPSMapDatum=Tokyo"],
+    ["-XMP-dc:Subject-=Arc", "-XMP-dc:Subject+=zoo"],
+]
+
+
+@needs_exiftool
+@pytest.mark.parametrize("edit", EDITS, ids=" ".join)
+def test_values_changed_by_others_do_not_prevent_undo(photo: Path, edit: list[str]) -> None:
+    photo.write_bytes(planned(photo, EVERYTHING).data or b"")
+    exiftool("-overwrite_original", *edit, photo)
+    assert planned(photo, EVERYTHING).undo_record is not None
+    photo.write_bytes(planned(photo, TagFields()).data or b"")
+    output = exiftool("-a", "-s", "-XMP:all", "-IPTC:all", "-EXIF:all", photo)
+    assert "landmarkTagger" not in output
+    keyword_lines = [line for line in output.splitlines() if line.split(maxsplit=1)[0] in KEYWORDS]
+    assert not [line for line in keyword_lines if "Eiffel Tower" in line or "Arc" in line]
+    assert [word for word in THEIRS if word in output] == [word for word in THEIRS if word in " ".join(edit)]
+
+
+@needs_exiftool
+def test_position_rewritten_in_other_fractions_is_removed(photo: Path) -> None:
+    photo.write_bytes(planned(photo, EVERYTHING).data or b"")
+    exiftool("-overwrite_original", "-tagsfromfile", "@", "-all:all", "-unsafe", photo)
+    photo.write_bytes(planned(photo, TagFields()).data or b"")
+    assert exiftool("-GPSLatitude", "-GPSLongitude", "-GPSHPositioningError", photo) == ""
+
+
+@pytest.mark.parametrize("nothing", [b"", b"\n"])
+def test_empty_sidecar_is_restored(tmp_path: Path, nothing: bytes) -> None:
+    photo = plain(tmp_path)
+    sidecar = photo.with_name("photo.jpg.xmp")
+    sidecar.write_bytes(nothing)
+    written = plan_sidecar(sidecar, EVERYTHING, nothing_kept, photo_data=photo.read_bytes())
+    prepare(written.original, written.data, photo=photo).replace()
+    back = plan_sidecar(sidecar, TagFields(), lambda _: written.undo_record)
+    assert back.data == nothing
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> WrittenFolder:
+    return WrittenFolder(database, tmp_path)
+
+
+def changed_copy(photo: Path) -> Path:
+    """A copy with a longer keyword of its owner, so that its size is unknown."""
+    copy = photo.with_name("copy.jpg")
+    data = photo.read_bytes()
+    blocks = read_blocks(data)
+    assert blocks.xmp is not None
+    edited = blocks.xmp.replace(b"<rdf:Bag>", b"<rdf:Bag><rdf:li>a word of the owner</rdf:li>", 1)
+    copy.write_bytes(apply_splices(data, replace_blocks(data, replace(blocks, xmp=edited))))
+    return copy
+
+
+def test_changed_copy_is_undone_after_its_original(folder: WrittenFolder) -> None:
+    photo = folder.draw("photo.jpg")
+    folder.tag()
+    folder.write()
+    copy = changed_copy(photo)
+    folder.tag()
+    assert folder.undo(photo) == {"photo.jpg": "written"}
+    assert folder.undo()["copy.jpg"] == "written"
+    output = read_blocks(copy.read_bytes()).xmp
+    assert output is not None
+    assert not has_our_fields(output)
+    assert b"a word of the owner" in output
+    assert folder.undo() == {}
+
+
+def test_undo_removes_leftovers_of_dead_writers(folder: WrittenFolder) -> None:
+    photo = folder.draw("photo.jpg")
+    original = photo.read_bytes()
+    folder.tag()
+    folder.write()
+    (folder.folder / f".tagger-{'0' * 32}.part").write_bytes(original)
+    folder.undo()
+    assert {path.name: path.read_bytes() for path in folder.folder.iterdir()} == {"photo.jpg": original}

@@ -1,0 +1,372 @@
+"""Photos of every format, real and generated: written as by jobs, read back, changed by others, and restored."""
+
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from PIL import ImageCms
+from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from support.exif_blocks import block, blocks, camera_block
+from support.format_photos import IMAGE, chunk, frames, saved, segment
+
+from bench.exiftool_check import Fields, fixed_fields, is_installed, lost_fields, new_warnings, read_fields
+from bench.metadata_round_trip import LANDMARKS
+from tagger.database.tables import Outcome, Target
+from tagger.metadata import xmp
+from tagger.metadata.inspection import photo_fields, xmp_packet
+from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo
+from tagger.metadata.plans import UndoRecord
+from tagger.metadata.tag_fields import TagFields, make_tag_fields
+from tagger.photos import digest_photo
+
+TOWER = LANDMARKS[0]
+ARCH = replace(LANDMARKS[1], slug="arch", score=None)
+BOTH = make_tag_fields((TOWER, ARCH), gps=True, description=True)
+OTHERS = make_tag_fields((ARCH,))
+MAX_BYTES = 2**26
+NO_EXIFTOOL = "exiftool, a second opinion on metadata, is not installed (Debian: libimage-exiftool-perl)"
+
+
+@dataclass
+class WrittenPhoto:
+    """A photo in a folder of its own, with the undo records of its writes."""
+
+    path: Path
+    original: bytes
+    undo_records: dict[str, UndoRecord] = field(default_factory=dict)
+
+    def write(self, tag_fields: TagFields, target: Target = Target.EMBED) -> Outcome:
+        return self._apply(
+            WriteRequest(self.path, None, tag_fields, target, self._written_targets, MAX_BYTES)
+        )
+
+    def undo(self) -> None:
+        self._apply(WriteRequest(self.path, None, TagFields(), None, frozenset(Target), MAX_BYTES))
+
+    @property
+    def data(self) -> bytes:
+        return self.path.read_bytes()
+
+    def problems_after_undo(self) -> Iterator[str]:
+        if self.data != self.original:
+            yield "is not the same"
+        if beside := [file.name for file in self.path.parent.iterdir() if file != self.path]:
+            yield f"is not alone: {beside}"
+
+    @property
+    def _written_targets(self) -> frozenset[Target]:
+        return frozenset(Target) if self.undo_records else frozenset()
+
+    def _apply(self, photo: WriteRequest) -> Outcome:
+        ready = prepare_photo(plan_photo(photo, self.undo_records.get))
+        ready.replace_files()
+        records = [file.undo_record for file in ready.replaced if file.undo_record]
+        self.undo_records |= {record.written_digest: record for record in records}
+        return ready.outcome
+
+
+def new_photo(folder: Path, data: bytes, name: str = "photo") -> WrittenPhoto:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_bytes(data)
+    return WrittenPhoto(path, data)
+
+
+def problems_of(photo: WrittenPhoto) -> Iterator[str]:
+    """The violated requirements for any photo, in words."""
+    outcome = photo.write(BOTH)
+    new = photo.data
+    if outcome is Outcome.REFUSED:
+        if new != photo.original:
+            yield "was refused and changed"
+    else:
+        yield from _embedding_problems(photo.original, new)
+    if photo.write(BOTH) is Outcome.WRITTEN or photo.data != new:
+        yield "changes when it is written again"
+    photo.write(OTHERS)
+    photo.undo()
+    yield from photo.problems_after_undo()
+
+
+def _embedding_problems(original: bytes, new: bytes) -> Iterator[str]:
+    before, after = photo_fields(original), photo_fields(new)
+    if [landmark.slug for landmark in xmp.written_landmarks(xmp_packet(new))] != ["eiffel-tower", "arch"]:
+        yield "does not say which landmarks were written"
+    if not {word.casefold() for word in BOTH.keywords} <= {
+        word.casefold() for word in after["XMP:dc:subject"]
+    }:
+        yield "has not the keywords"
+    if digest_photo(new) != digest_photo(original):
+        yield "is another picture"
+    yield from (f"has another {name}" for name in before if not _is_there(before[name], after.get(name)))
+
+
+def _is_there(was: str | list[str], now: str | list[str] | None) -> bool:
+    if isinstance(was, list):
+        return set(was) - {""} <= set(now or [])
+    return was == now or str(now).startswith(f"{was};") or not was.split("=")[-1].strip()
+
+
+# --- Real photos.
+
+
+@cache
+def real_photos(test_data: Path) -> dict[str, bytes]:
+    found = sorted(path for name in ("exif", "originals") for path in (test_data / name).rglob("*"))
+    files = [path for path in found if path.is_file()]
+    return {f"{number:03}-{path.name}": path.read_bytes() for number, path in enumerate(files)}
+
+
+def test_every_real_photo_is_written_and_undone(test_data: Path, tmp_path: Path) -> None:
+    wrong = []
+    for name, data in real_photos(test_data).items():
+        if data:
+            wrong += [f"{name} {what}" for what in problems_of(new_photo(tmp_path / "one", data, name))]
+            (tmp_path / "one" / name).unlink()
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def written(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the writable real photos, before and after the write."""
+    folder = tmp_path_factory.mktemp("written")
+    for name in ("before", "after"):
+        (folder / name).mkdir()
+    for name, data in real_photos(test_data).items():
+        photo = new_photo(folder / "one", data, name)
+        if data and photo.write(BOTH) is Outcome.WRITTEN:
+            (folder / "before" / name).write_bytes(data)
+            photo.path.rename(folder / "after" / name)
+        shutil.rmtree(folder / "one")
+    return folder
+
+
+def test_exiftool_finds_our_values_and_all_existing_ones(
+    written: Path,
+) -> None:
+    if not is_installed():
+        pytest.skip(NO_EXIFTOOL)
+    before, after = read_fields(written / "before"), read_fields(written / "after")
+    assert before.keys() == after.keys()
+    assert len(before) > 150
+    kinds = {name.partition(":")[0] for fields in before.values() for name in fixed_fields(fields)}
+    assert {"MPImage2", "IFD1", "ICC_Profile", "ICC-header", "Nikon", "Canon", "Sony", "IPTC"} <= kinds
+    for name, fields in before.items():
+        assert (name, lost_fields(fields, after[name]), new_warnings(fields, after[name])) == (name, [], [])
+        assert (name, _keywords_in(after[name]) >= set(BOTH.keywords)) == (name, True)
+
+
+def _keywords_in(fields: Fields) -> set[str]:
+    return {str(keyword) for value in fields["XMP-dc:Subject"] for keyword in value}
+
+
+def test_undo_keeps_changes_by_exiftool(written: Path, tmp_path: Path) -> None:
+    """exiftool edits the originals and the written files; after an undo of the latter, both have equal fields."""
+    if not is_installed():
+        pytest.skip(NO_EXIFTOOL)
+    names = _small(written / "before")
+    for folder, source in (("never", "before"), ("rid", "after")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            shutil.copy(written / source / name, tmp_path / folder)
+        _edit(tmp_path / folder)
+    for name in names:
+        data = (tmp_path / "rid" / name).read_bytes()
+        photo = new_photo(tmp_path / "one", data, name)
+        photo.undo()
+        assert photo.data != data, name
+        (tmp_path / "rid" / name).write_bytes(photo.data)
+        assert [file.name for file in (tmp_path / "one").iterdir()] == [name]
+        photo.path.unlink()
+    never, rid = read_fields(tmp_path / "never"), read_fields(tmp_path / "rid")
+    assert len(never) > 100
+    wrong = {name: _differing(fields, rid[name]) for name, fields in never.items()}
+    assert {name: fields for name, fields in wrong.items() if fields} == {}
+    edited = [name for name in rid if "XMP-xmp:Rating" in rid[name]]
+    assert len(edited) > 100
+
+
+def _differing(one: Fields, other: Fields) -> list[str]:
+    """Fields that differ, except for the offsets that exiftool chose."""
+    names = {*lost_fields(one, other), *lost_fields(other, one)}
+    return sorted(name for name in names if not name.endswith(("Offset", "Offsets", "Start")))
+
+
+def _small(folder: Path) -> list[str]:
+    """Small files only: exiftool rewrites one after the other."""
+    return [file.name for file in sorted(folder.iterdir()) if file.stat().st_size < 100_000]
+
+
+def _edit(folder: Path) -> None:
+    changes = ("-XMP:Rating=4", "-XMP-dc:Creator=Somebody", "-XMP-dc:Subject+=theirs")
+    command = ["exiftool", "-q", "-overwrite_original", *changes, str(folder)]
+    subprocess.run(command, check=False, capture_output=True, timeout=120)
+
+
+# --- Generated photos.
+
+_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+_XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:lr="http://ns.adobe.com/lightroom/1.0/">
+<dc:subject><rdf:Bag>{}</rdf:Bag></dc:subject><lr:hierarchicalSubject><rdf:Bag><rdf:li>People|Oma</rdf:li></rdf:Bag>
+</lr:hierarchicalSubject></rdf:Description></rdf:RDF></x:xmpmeta>"""
+_WORDS = ("Oma", "eiffel tower", "Paris", "Île", "Eiffel Tower")
+words = st.lists(st.sampled_from(_WORDS), max_size=3, unique=True)
+trailers = st.sampled_from(
+    (
+        b"",
+        bytes(64),
+        struct.pack(">I4s4s", 12, b"ftyp", b"mp42") + b"moov" * 9,
+        saved("JPEG", IMAGE.rotate(180)),
+        b"whatever this is",
+    )
+)
+
+
+SHORT_OF_A_ZERO = block({0x0B: (2, 1, b"\0"), 0xC61A: (5, 3, bytes(24))}, exif={0x829A: (5, 1, bytes(8))})
+"""A GPS directory that piexif would write without its end mark, so that 48 degrees follow it."""
+
+
+@dataclass(frozen=True)
+class PhotoContent:
+    """The content of a generated photo; empty for a missing block."""
+
+    exif: bytes
+    xmp: bytes
+    iptc: bytes
+    icc: bytes
+    trailer: bytes
+
+
+@st.composite
+def photo_contents(draw: st.DrawFn) -> PhotoContent:
+    keywords = draw(words)
+    items = "".join(f"<rdf:li>{word}</rdf:li>" for word in keywords)
+    iptc = [*([b"\x1c\x01\x5a\0\3\x1b%G"] if draw(st.booleans()) else []), *map(_dataset, draw(words))]
+    return PhotoContent(
+        exif=draw(st.one_of(st.just(b""), blocks(), st.sampled_from("<>").map(camera_block))),
+        xmp=_XMP.format(items).encode() + b" " * draw(st.sampled_from((0, 2000)))
+        if draw(st.booleans())
+        else b"",
+        iptc=b"".join(iptc) if draw(st.booleans()) else b"",
+        icc=draw(st.sampled_from((b"", _SRGB))),
+        trailer=draw(trailers),
+    )
+
+
+MakePhoto = Callable[[PhotoContent], bytes]
+
+
+def _dataset(word: str) -> bytes:
+    return struct.pack(">BBBH", 0x1C, 2, 25, len(word.encode())) + word.encode()
+
+
+def _jpeg(content: PhotoContent) -> bytes:
+    head = segment(0xE1, b"Exif\0\0" + content.exif) if content.exif else b""
+    head += segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + content.xmp) if content.xmp else b""
+    if content.iptc:
+        resource = b"8BIM\x04\x04\0\0" + len(content.iptc).to_bytes(4, "big") + content.iptc
+        head += segment(0xED, b"Photoshop 3.0\0" + resource + bytes(len(content.iptc) % 2))
+    plain = saved("JPEG", IMAGE, **({"icc_profile": content.icc} if content.icc else {}))
+    return plain[:2] + head + plain[2:] + content.trailer
+
+
+def _png(content: PhotoContent) -> bytes:
+    info = PngInfo()
+    if content.xmp:
+        info.add_itxt("XML:com.adobe.xmp", content.xmp.decode())
+    data = saved("PNG", IMAGE, pnginfo=info, **({"icc_profile": content.icc} if content.icc else {}))
+    block = chunk(b"eXIf", content.exif) if content.exif else b""
+    return data[:33] + block + data[33:] + content.trailer
+
+
+def _webp(content: PhotoContent) -> bytes:
+    named = {"exif": content.exif, "xmp": content.xmp, "icc_profile": content.icc}
+    return saved("WEBP", IMAGE, **{name: value for name, value in named.items() if value}) + content.trailer
+
+
+def _tiff(content: PhotoContent) -> bytes:
+    tags = ImageFileDirectory_v2()
+    tags[271] = "a camera"
+    if content.xmp:
+        tags.tagtype[700], tags[700] = 1, content.xmp
+    if content.iptc:
+        tags.tagtype[33723], tags[33723] = 7, content.iptc
+    return saved("TIFF", IMAGE, tiffinfo=tags, **({"icc_profile": content.icc} if content.icc else {}))
+
+
+@pytest.mark.parametrize("make_photo", [_jpeg, _png, _webp, _tiff], ids=["JPEG", "PNG", "WebP", "TIFF"])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # the folder is emptied by each undo
+)
+@given(content=photo_contents())
+def test_generated_photos_are_written_and_undone(
+    make_photo: MakePhoto, content: PhotoContent, tmp_path: Path
+) -> None:
+    data = make_photo(content)
+    photo = new_photo(tmp_path / "one", data)
+    assert list(problems_of(photo)) == []
+
+
+@pytest.mark.parametrize("make_photo", [_jpeg, _png, _webp, _tiff], ids=["JPEG", "PNG", "WebP", "TIFF"])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=photo_contents())
+def test_generated_photos_keep_their_pixels(
+    make_photo: MakePhoto, content: PhotoContent, tmp_path: Path
+) -> None:
+    photo = new_photo(tmp_path / "one", make_photo(content))
+    photo.write(BOTH)
+    assert frames(photo.data) == frames(photo.original)
+    photo.undo()
+
+
+@pytest.mark.parametrize("make_photo", [_jpeg, _png, _webp, _tiff], ids=["JPEG", "PNG", "WebP", "TIFF"])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=photo_contents())
+@example(content=PhotoContent(exif=SHORT_OF_A_ZERO, xmp=b"", iptc=b"", icc=b"", trailer=b""))
+def test_undo_without_records_uses_the_files_own_xmp(
+    make_photo: MakePhoto, content: PhotoContent, tmp_path: Path
+) -> None:
+    photo = new_photo(tmp_path / "one", make_photo(content))
+    if photo.write(BOTH) is Outcome.REFUSED:
+        photo.undo()
+        return
+    photo.undo_records.clear()
+    photo.undo()
+    assert digest_photo(photo.data) == digest_photo(photo.original)
+    assert photo_fields(photo.data) == photo_fields(photo.original)
+    assert not xmp.has_our_fields(xmp_packet(photo.data))
+
+
+def test_sidecars_of_every_format_are_created_and_deleted(tmp_path: Path) -> None:
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"):
+        photo = new_photo(tmp_path / kind, saved(kind))
+        assert photo.write(BOTH, Target.SIDECAR) is Outcome.WRITTEN
+        assert photo.data == photo.original
+        photo.write(OTHERS, Target.SIDECAR)
+        photo.undo()
+        assert list(photo.problems_after_undo()) == [], kind
+
+
+@pytest.mark.parametrize("head", [b"AgHg\x04\x04\0\0", b"8BIM\x04\x04\x03abc"], ids=["signature", "name"])
+def test_iptc_resource_keeps_its_signature_and_name(tmp_path: Path, head: bytes) -> None:
+    iptc = _dataset("Oma")
+    resource = head + len(iptc).to_bytes(4, "big") + iptc
+    plain = saved("JPEG")
+    data = plain[:2] + segment(0xED, b"Photoshop 3.0\0" + resource) + plain[2:]
+    photo = new_photo(tmp_path / "one", data)
+    photo.write(BOTH)
+    grown = iptc + _dataset("Eiffel Tower")
+    assert head + len(grown).to_bytes(4, "big") + grown in photo.data
+    photo.undo()
+    assert photo.data == data

@@ -1,0 +1,393 @@
+"""Plans of file changes: their base, repeated keywords, and fields that stay empty."""
+
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.exif_blocks import ascii_text, block, windows_text
+from support.format_photos import IMAGE, saved, segment
+
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.inspection import Fields, photo_fields, xmp_fields
+from tagger.metadata.plans import (
+    FilePlan,
+    FindUndoRecord,
+    UndoRecord,
+    check_image,
+    digest_file,
+    plan_embed,
+    plan_sidecar,
+)
+from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
+from tagger.photos import digest_photo
+
+TOWER = NamedLandmark(
+    "eiffel-tower",
+    "Eiffel Tower",
+    "France",
+    city="Paris",
+    latitude=48.8584,
+    longitude=2.2945,
+    extent="point",
+)
+ARCH = replace(TOWER, slug="arch", name="Arc de Triomphe", latitude=48.8738)
+ALL = make_tag_fields((TOWER,), gps=True, description=True)
+OTHERS = make_tag_fields((ARCH,))
+NONE = TagFields()
+MAX_BYTES = 10**6
+GPS = {1: (2, 2, b"N\0"), 2: (5, 3, struct.pack("<6I", 1, 1, 2, 1, 3, 1)), 3: (2, 2, b"E\0")}
+GPS |= {4: (5, 3, struct.pack("<6I", 4, 1, 5, 1, 6, 1))}
+
+
+def no_undo_record(_written: str) -> UndoRecord | None:
+    return None
+
+
+def undo_records_of(*plans: FilePlan) -> FindUndoRecord:
+    records = {plan.undo_record.written_digest: plan.undo_record for plan in plans if plan.undo_record}
+    return records.get
+
+
+def jpeg(*, exif: bytes = b"", packet: str = "", iptc: bytes = b"") -> bytes:
+    """A photo with this content in its blocks."""
+    named = {"exif": b"Exif\0\0" + exif} if exif else {}
+    data = saved("JPEG", IMAGE, **named, **({"xmp": in_xmp(packet)} if packet else {}))
+    resource = b"8BIM\x04\x04\0\0" + len(iptc).to_bytes(4, "big") + iptc + bytes(len(iptc) % 2)
+    return data[:2] + segment(0xED, b"Photoshop 3.0\0" + resource) + data[2:] if iptc else data
+
+
+def in_xmp(inner: str) -> bytes:
+    spaces = (
+        ("dc", "http://purl.org/dc/elements/1.1/"),
+        ("exif", "http://ns.adobe.com/exif/1.0/"),
+        ("rdf", "http://www.w3.org/1999/02/22-rdf-syntax-ns#"),
+        ("digiKam", "http://www.digikam.org/ns/1.0/"),
+    )
+    named = " ".join(f'xmlns:{short}="{long}"' for short, long in spaces)
+    return (
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/" {named}><rdf:RDF><rdf:Description>{inner}</rdf:Description>'
+        "</rdf:RDF></x:xmpmeta>"
+    ).encode()
+
+
+def subject(*keywords: str) -> str:
+    items = "".join(f"<rdf:li>{keyword}</rdf:li>" for keyword in keywords)
+    return f"<dc:subject><rdf:Bag>{items}</rdf:Bag></dc:subject>"
+
+
+def dataset(number: int, text: str) -> bytes:
+    return struct.pack(">BBBH", 0x1C, 2, number, len(text)) + text.encode()
+
+
+def embed(path: Path, tag_fields: TagFields, find_undo_record: FindUndoRecord = no_undo_record) -> FilePlan:
+    return plan_embed(path, tag_fields, find_undo_record, image_digest=None, max_bytes=MAX_BYTES)
+
+
+def photo_in(folder: Path, data: bytes) -> Path:
+    path = folder / "photo.jpg"
+    path.write_bytes(data)
+    return path
+
+
+def embedded(folder: Path, data: bytes, tag_fields: TagFields = ALL) -> Fields:
+    """The photo's fields after the planned write."""
+    return photo_fields(embed(photo_in(folder, data), tag_fields).data or b"")
+
+
+def sidecar(folder: Path, photo: bytes, tag_fields: TagFields = ALL) -> Fields:
+    """The fields of a planned new sidecar."""
+    plan = plan_sidecar(folder / "photo.jpg.xmp", tag_fields, no_undo_record, photo_data=photo)
+    return xmp_fields(plan.data)
+
+
+both = pytest.mark.parametrize("read", [embedded, sidecar], ids=["embedded", "sidecar"])
+ReadFields = Callable[..., Fields]
+
+
+# --- Photos.
+
+
+def test_plans_change_no_files(tmp_path: Path) -> None:
+    path = photo_in(tmp_path, jpeg())
+    plan = embed(path, ALL)
+    plan_sidecar(tmp_path / "photo.jpg.xmp", ALL, no_undo_record, photo_data=jpeg())
+    assert plan.changes
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("photo.jpg", jpeg())]
+
+
+def test_undo_record_restores_the_original_byte_for_byte(tmp_path: Path) -> None:
+    path = photo_in(tmp_path, jpeg(exif=block({0x10F: ascii_text("Maker")}), packet=subject("mine")))
+    written = embed(path, ALL)
+    assert written.undo_record is not None
+    assert written.undo_record.base_digest == digest_file(path.read_bytes())
+    original = path.read_bytes()
+    path.write_bytes(written.data or b"")
+    back = embed(path, NONE, undo_records_of(written))
+    assert (back.data, back.undo_record) == (original, None)
+
+
+def test_repeated_write_changes_nothing(tmp_path: Path) -> None:
+    path = photo_in(tmp_path, jpeg())
+    written = embed(path, ALL)
+    path.write_bytes(written.data or b"")
+    again = embed(path, ALL, undo_records_of(written))
+    assert not again.changes
+    assert again.undo_record == written.undo_record
+
+
+def test_other_tags_are_added_to_the_original(tmp_path: Path) -> None:
+    path = photo_in(tmp_path, jpeg())
+    written = embed(path, ALL)
+    at_once = embed(path, OTHERS).data
+    path.write_bytes(written.data or b"")
+    assert embed(path, OTHERS, undo_records_of(written)).data == at_once
+
+
+def test_undo_keeps_changes_by_others(tmp_path: Path) -> None:
+    path = photo_in(tmp_path, jpeg(packet=subject("mine")))
+    written = embed(path, ALL)
+    path.write_bytes((written.data or b"").replace(b">mine<", b">more<", 1))
+    assert path.read_bytes() != written.data
+    back = embed(path, NONE, undo_records_of(written))
+    assert photo_fields(back.data or b"") == {"XMP:dc:subject": ["more"]}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda record: replace(record, inverse=b"\x01 damaged"),
+        lambda record: replace(record, base_digest=digest_file(b"another")),
+        lambda record: replace(record, inverse=None),
+        lambda _record: None,
+    ],
+    ids=["damaged", "of another base", "without splices", "lost"],
+)
+def test_unusable_undo_record_falls_back_to_the_files_xmp(
+    tmp_path: Path, spoil: Callable[[UndoRecord | None], UndoRecord | None]
+) -> None:
+    path = photo_in(tmp_path, jpeg(packet=subject("mine")))
+    original = photo_fields(path.read_bytes())
+    written = embed(path, ALL)
+    path.write_bytes(written.data or b"")
+    back = embed(path, NONE, lambda _written: spoil(written.undo_record))
+    assert photo_fields(back.data or b"") == original
+
+
+def test_changed_image_is_refused(tmp_path: Path) -> None:
+    data = jpeg()
+    check_image(data, None)
+    check_image(data, digest_photo(data))
+    with pytest.raises(WriteRefused, match="Tag the photo again") as refused:
+        plan_embed(
+            photo_in(tmp_path, data),
+            ALL,
+            no_undo_record,
+            image_digest=digest_photo(b"x"),
+            max_bytes=MAX_BYTES,
+        )
+    assert refused.value.kind is RefusalKind.CHANGED
+
+
+def test_formats_without_metadata_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WriteRefused) as refused:
+        embed(photo_in(tmp_path, saved("GIF")), ALL)
+    assert refused.value.kind is RefusalKind.FORMAT
+
+
+def test_missing_and_too_large_photos_are_reported(tmp_path: Path) -> None:
+    with pytest.raises(WriteFailed) as failed:
+        embed(tmp_path / "gone.jpg", ALL)
+    assert failed.value.kind == "gone"
+    with pytest.raises(WriteRefused) as refused:
+        plan_embed(photo_in(tmp_path, jpeg()), ALL, no_undo_record, image_digest=None, max_bytes=10)
+    assert refused.value.kind is RefusalKind.TOO_LARGE
+
+
+def test_exif_with_maker_note_stays_and_is_noted(tmp_path: Path) -> None:
+    note = block({0x10F: ascii_text("Maker")}, exif={0x927C: (7, 8, b"a maker!")})
+    plan = embed(photo_in(tmp_path, jpeg(exif=note)), ALL)
+    assert ["maker note" in text for text in plan.notes] == [True]
+    assert note in (plan.data or b"")
+    assert "XMP:exif:GPSLatitude" in photo_fields(plan.data or b"")
+
+
+# --- Empty fields.
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        jpeg(exif=block({}, gps=GPS)),
+        jpeg(packet="<exif:GPSLatitude>1,2N</exif:GPSLatitude><exif:GPSLongitude>4,5E</exif:GPSLongitude>"),
+        saved("PNG", exif=block({}, gps=GPS)),
+        saved("WEBP", exif=block({}, gps=GPS)),
+    ],
+    ids=["EXIF", "XMP", "PNG", "WebP"],
+)
+@both
+def test_existing_position_in_any_block_prevents_ours(tmp_path: Path, read: ReadFields, photo: bytes) -> None:
+    before, after = photo_fields(photo), read(tmp_path, photo)
+    assert {name: value for name, value in after.items() if "GPSL" in name} == {
+        name: value for name, value in before.items() if "GPSL" in name and name in after
+    }
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        jpeg(exif=block({0x10E: ascii_text("theirs")})),
+        jpeg(iptc=dataset(120, "theirs")),
+        jpeg(
+            packet='<dc:description><rdf:Alt><rdf:li xml:lang="x-default">theirs</rdf:li></rdf:Alt></dc:description>'
+        ),
+    ],
+    ids=["EXIF", "IPTC", "XMP"],
+)
+@both
+def test_existing_description_in_any_block_prevents_ours(
+    tmp_path: Path, read: ReadFields, photo: bytes
+) -> None:
+    after = read(tmp_path, photo)
+    assert [value for name, value in after.items() if name == "XMP:dc:description"] in (
+        [],
+        ["theirs"],
+    )
+    assert after.get("EXIF:ImageDescription") in (None, "theirs")
+
+
+@both
+def test_position_and_description_are_written_into_empty_fields(tmp_path: Path, read: ReadFields) -> None:
+    blank = jpeg(exif=block({0x10E: ascii_text("    ")}), iptc=dataset(25, "mine"))
+    after = read(tmp_path, blank)
+    assert after["XMP:exif:GPSLatitude"] == "48,51.5040N"
+    assert after["XMP:dc:description"] == "Eiffel Tower, Paris, France"
+    if read is embedded:
+        assert after["EXIF:ImageDescription"] == "Eiffel Tower, Paris, France"
+        assert after["EXIF:GPSLatitude"] == "48.8584000"
+
+
+def test_position_and_description_are_optional(tmp_path: Path) -> None:
+    after = embedded(tmp_path, jpeg(), make_tag_fields((TOWER,)))
+    assert not [name for name in after if "GPSL" in name and "LocationShown" not in name]
+    assert "XMP:dc:description" not in after
+
+
+# --- The owner's keywords.
+
+
+@both
+def test_keywords_of_other_blocks_are_repeated_in_xmp(tmp_path: Path, read: ReadFields) -> None:
+    photo = jpeg(
+        exif=block({0x9C9E: windows_text("Oma;Ferien\0")}), iptc=dataset(25, "Paris") + dataset(25, "Oma")
+    )
+    after = read(tmp_path, photo)
+    assert after["XMP:dc:subject"] == ["Paris", "Oma", "Ferien", "Eiffel Tower"]
+    assert after["XMP:digiKam:TagsList"] == ["Paris", "Oma", "Ferien", "Places/France/Paris/Eiffel Tower"]
+
+
+@both
+def test_xmp_with_keywords_repeats_none(tmp_path: Path, read: ReadFields) -> None:
+    after = read(tmp_path, jpeg(packet=subject("mine"), iptc=dataset(25, "Paris")))
+    assert after["XMP:dc:subject"] == ["mine", "Eiffel Tower"]
+
+
+def test_repeated_keywords_are_removed_with_ours(tmp_path: Path) -> None:
+    path = photo_in(tmp_path, jpeg(iptc=dataset(25, "Paris")))
+    original = photo_fields(path.read_bytes())
+    path.write_bytes(embed(path, ALL).data or b"")
+    assert photo_fields(embed(path, NONE).data or b"") == original
+
+
+# --- Sidecars.
+
+
+def test_new_sidecar_copies_the_photo_and_is_deleted(tmp_path: Path) -> None:
+    photo = jpeg(packet=subject("mine") + "<dc:source>a scan</dc:source>")
+    path = tmp_path / "photo.jpg.xmp"
+    written = plan_sidecar(path, ALL, no_undo_record, photo_data=photo)
+    read = xmp_fields(written.data)
+    assert (read["XMP:dc:subject"], read["XMP:dc:source"]) == (["mine", "Eiffel Tower"], "a scan")
+    assert (
+        written.undo_record and written.undo_record.base_digest,
+        written.undo_record and written.undo_record.inverse,
+    ) == (None, None)
+    path.write_bytes(written.data or b"")
+    assert plan_sidecar(path, NONE, undo_records_of(written)).data is None
+
+
+def test_other_tags_replace_ours_in_our_sidecar(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg.xmp"
+    written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg())
+    at_once = plan_sidecar(path, OTHERS, no_undo_record, photo_data=jpeg())
+    path.write_bytes(written.data or b"")
+    assert plan_sidecar(path, OTHERS, undo_records_of(written), photo_data=jpeg()).data == at_once.data
+    assert not plan_sidecar(path, ALL, undo_records_of(written), photo_data=jpeg()).changes
+
+
+def test_owners_sidecar_is_restored_byte_for_byte(tmp_path: Path) -> None:
+    path = tmp_path / "photo.xmp"
+    path.write_bytes(in_xmp(subject("theirs")))
+    written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg(packet=subject("in the photo")))
+    assert xmp_fields(written.data)["XMP:dc:subject"] == ["theirs", "Eiffel Tower"]
+    path.write_bytes(written.data or b"")
+    assert plan_sidecar(path, NONE, undo_records_of(written)).data == in_xmp(subject("theirs"))
+
+
+def test_sidecar_undo_keeps_changes_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg.xmp"
+    written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg(packet=subject("mine")))
+    path.write_bytes((written.data or b"").replace(b"<rdf:li>mine</rdf:li>", b"<rdf:li>new</rdf:li>"))
+    assert path.read_bytes() != written.data
+    back = plan_sidecar(path, NONE, undo_records_of(written))
+    assert xmp_fields(back.data)["XMP:dc:subject"] == ["new"]
+
+
+def test_owners_sidecar_stays_if_nothing_is_added(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg.xmp"
+    assert plan_sidecar(path, NONE, no_undo_record).data is None
+    path.write_bytes(in_xmp(subject("theirs")))
+    assert not plan_sidecar(path, NONE, no_undo_record).changes
+
+
+def test_unreadable_sidecar_is_refused_and_unreadable_photo_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg.xmp"
+    assert xmp_fields(plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg()[:30]).data)["XMP:dc:subject"]
+    path.write_bytes(b"<x:xmpmeta")
+    with pytest.raises(WriteRefused) as refused:
+        plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg())
+    assert refused.value.kind is RefusalKind.XMP
+
+
+def test_sidecar_of_a_written_photo_copies_the_original(tmp_path: Path) -> None:
+    path = photo_in(tmp_path, jpeg(packet=subject("mine")))
+    written = embed(path, ALL).data or b""
+    beside = plan_sidecar(tmp_path / "photo.jpg.xmp", OTHERS, no_undo_record, photo_data=written)
+    assert xmp_fields(beside.data)["XMP:dc:subject"] == ["mine", "Arc de Triomphe"]
+
+
+def test_photos_of_every_format_are_written_and_restored(tmp_path: Path) -> None:
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+        path = photo_in(tmp_path, saved(kind, Image.new("RGB", (8, 8), "red")))
+        original = path.read_bytes()
+        written = embed(path, ALL)
+        path.write_bytes(written.data or b"")
+        assert embed(path, NONE, undo_records_of(written)).data == original, kind
+
+
+def test_unreadable_iptc_stays_and_xmp_is_written(tmp_path: Path) -> None:
+    one = jpeg(iptc=dataset(25, "holiday"))
+    behind_iptc = 4 + int.from_bytes(one[4:6], "big")
+    data = (
+        one[:behind_iptc]
+        + segment(0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x0c\0\0\0\0\0\0")
+        + one[behind_iptc:]
+    )
+    plan = embed(photo_in(tmp_path, data), ALL)
+    assert plan.data is not None
+    read = photo_fields(plan.data)
+    assert read["IPTC:Keywords"] == ["holiday"]
+    assert read["XMP:dc:subject"] == ["holiday", "Eiffel Tower"]
+    assert any(note.startswith("IPTC is left unchanged") for note in plan.notes)

@@ -1,0 +1,648 @@
+"""Replacing files: attributes stay, and files in use by other programs are refused."""
+
+import fcntl
+import multiprocessing
+import os
+import resource
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.files import originals
+from tagger.metadata.files.replacement import PreparedFile, prepare, read_for_writing, remove_leftovers
+from tagger.metadata.files.temporary_files import temporary_path
+
+OLD, NEW = b"old" * 1000, b"new" * 1500
+LIMIT = 1 << 20
+TIME_NS = 1_111_111_111_123_456_789
+NOBODY = 65534
+ACL = "system.posix_acl_access"
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(OLD)
+    path.chmod(0o640)
+    os.utime(path, ns=(TIME_NS + 7, TIME_NS))
+    return path
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users can access, unlike a test's own."""
+    folder = Path(tempfile.mkdtemp(prefix="replacing-"))
+    folder.chmod(0o755)
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"this user may not mount a small disk: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Act as a user without root's privileges."""
+    if os.geteuid():
+        yield
+        return
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+def only_root() -> None:
+    if os.geteuid():
+        pytest.skip("only root can give files away")
+
+
+def prepared(path: Path, data: bytes | None = NEW, *, photo: Path | None = None) -> PreparedFile:
+    return prepare(read_for_writing(path, max_bytes=LIMIT), data, photo=photo)
+
+
+def write(path: Path, data: bytes | None = NEW, *, photo: Path | None = None) -> None:
+    prepared(path, data, photo=photo).replace()
+
+
+def refused(path: Path, data: bytes | None = NEW) -> RefusalKind:
+    """The kind of refusal; checks that nothing changed and nothing was left."""
+    before = sorted((file.name, file.lstat()) for file in path.parent.iterdir())
+    with pytest.raises(WriteRefused) as caught:
+        write(path, data)
+    assert "." in caught.value.text
+    after = sorted((file.name, file.lstat()) for file in path.parent.iterdir())
+    assert [(name, status.st_ino, status.st_ctime_ns) for name, status in after] == [
+        (name, status.st_ino, status.st_ctime_ns) for name, status in before
+    ]
+    return caught.value.kind
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+def acl(named_user: int) -> bytes:
+    """An access list: the owner and a named user may read and write, others have no access."""
+    entries = [
+        (1, 6, 2**32 - 1),
+        (2, 6, named_user),
+        (4, 4, 2**32 - 1),
+        (16, 6, 2**32 - 1),
+        (32, 0, 2**32 - 1),
+    ]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def set_attribute(path: Path, name: str, value: bytes) -> None:
+    if not hasattr(os, "setxattr"):
+        pytest.skip("extended attributes are not Python's here")
+    try:
+        os.setxattr(path, name, value)
+    except OSError as error:
+        pytest.skip(f"this file system takes no {name}: {error}")
+
+
+# Attributes
+
+
+def test_new_bytes_replace_the_file_without_leftovers(photo: Path, tmp_path: Path) -> None:
+    write(photo)
+    assert photo.read_bytes() == NEW
+    assert names(tmp_path) == {"photo.jpg"}
+
+
+def test_prepare_does_not_change_the_file(photo: Path, tmp_path: Path) -> None:
+    with prepared(photo):
+        assert photo.read_bytes() == OLD
+        assert len(names(tmp_path)) == 2
+        assert all(name == "photo.jpg" or name.startswith(".") for name in names(tmp_path))
+    assert photo.read_bytes() == OLD
+    assert names(tmp_path) == {"photo.jpg"}
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o600, 0o777, 0o664, 0o200])
+def test_permissions_stay(mode: int, photo: Path) -> None:
+    photo.chmod(mode)
+    write(photo)
+    assert photo.stat().st_mode & 0o7777 == mode
+
+
+def test_times_stay_to_the_nanosecond(photo: Path) -> None:
+    write(photo)
+    assert photo.stat().st_mtime_ns == TIME_NS
+    assert photo.stat().st_atime_ns == TIME_NS + 7
+
+
+def test_sidecar_is_newer_after_a_write(photo: Path) -> None:
+    sidecar = photo.with_name("photo.jpg.xmp")
+    sidecar.write_bytes(OLD)
+    os.utime(sidecar, ns=(TIME_NS, TIME_NS))
+    write(sidecar)
+    assert sidecar.stat().st_mtime_ns > TIME_NS
+
+
+def test_owner_and_group_stay_when_root_writes(photo: Path) -> None:
+    only_root()
+    os.chown(photo, 1234, 4321)
+    write(photo)
+    assert (photo.stat().st_uid, photo.stat().st_gid) == (1234, 4321)
+
+
+def test_file_whose_owner_cannot_be_copied_is_refused(open_folder: Path) -> None:
+    only_root()
+    photo = open_folder / "photo.jpg"
+    photo.write_bytes(OLD)
+    photo.chmod(0o666)
+    open_folder.chmod(0o777)
+    with somebody_else():
+        assert refused(photo) is RefusalKind.READ_ONLY
+    assert photo.read_bytes() == OLD
+
+
+def test_extended_attributes_stay(photo: Path) -> None:
+    set_attribute(photo, "user.test", b"\x00kept\xff")
+    set_attribute(photo, "user.empty", b"")
+    write(photo)
+    assert os.getxattr(photo, "user.test") == b"\x00kept\xff"
+    assert os.getxattr(photo, "user.empty") == b""
+
+
+def test_access_lists_stay(photo: Path) -> None:
+    set_attribute(photo, ACL, acl(1234))
+    before = photo.stat().st_mode
+    write(photo)
+    assert os.getxattr(photo, ACL) == acl(1234)
+    assert photo.stat().st_mode == before
+
+
+def test_default_access_lists_of_the_folder_are_removed(photo: Path) -> None:
+    set_attribute(photo.parent, "system.posix_acl_default", acl(1234))
+    write(photo)
+    assert ACL not in os.listxattr(photo)
+    assert photo.stat().st_mode & 0o7777 == 0o640
+
+
+def test_attributes_that_cannot_be_copied_are_refused(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_attribute(photo, "user.test", b"kept")
+
+    def fails(*_args: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "setxattr", fails)
+    assert refused(photo) is RefusalKind.READ_ONLY
+    assert photo.read_bytes() == OLD
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 251 + ".jpg", os.fsdecode(b"\xff\xfe.jpg"), "new\nline.jpg", "ü" * 127]
+)
+def test_any_file_name_works(name: str, tmp_path: Path) -> None:
+    photo = tmp_path / name
+    photo.write_bytes(OLD)
+    write(photo)
+    assert photo.read_bytes() == NEW
+
+
+def test_empty_file_can_be_replaced(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"")
+    write(photo, NEW)
+    write(photo, b"")
+    assert photo.read_bytes() == b""
+
+
+# New and deleted sidecars
+
+
+def test_new_sidecar_has_its_photos_permissions_and_owner(photo: Path) -> None:
+    photo.chmod(0o754)
+    owner = (1234, 4321) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+    os.chown(photo, *owner)
+    sidecar = photo.with_name("photo.jpg.xmp")
+    write(sidecar, photo=photo)
+    assert sidecar.read_bytes() == NEW
+    assert sidecar.stat().st_mode & 0o7777 == 0o644
+    assert (sidecar.stat().st_uid, sidecar.stat().st_gid) == owner
+
+
+def test_sidecar_of_a_write_protected_photo_can_be_deleted(photo: Path) -> None:
+    photo.chmod(0o444)
+    sidecar = photo.with_name("photo.jpg.xmp")
+    write(sidecar, photo=photo)
+    assert sidecar.stat().st_mode & 0o7777 == 0o644
+    write(sidecar, None)
+    assert not sidecar.exists()
+
+
+def test_sidecar_of_another_owners_photo_belongs_to_the_writer(open_folder: Path) -> None:
+    only_root()
+    photo = open_folder / "photo.jpg"
+    photo.write_bytes(OLD)
+    photo.chmod(0o644)
+    open_folder.chmod(0o777)
+    with somebody_else():
+        write(open_folder / "photo.jpg.xmp", photo=photo)
+    assert (open_folder / "photo.jpg.xmp").stat().st_uid == NOBODY
+
+
+def test_sidecar_created_meanwhile_is_not_overwritten(photo: Path) -> None:
+    sidecar = photo.with_name("photo.jpg.xmp")
+    waiting = prepared(sidecar, photo=photo)
+    sidecar.write_bytes(OLD)
+    with pytest.raises(WriteRefused) as caught:
+        waiting.replace()
+    assert caught.value.kind is RefusalKind.CHANGED
+    assert sidecar.read_bytes() == OLD
+
+
+def test_sidecar_is_deleted(photo: Path, tmp_path: Path) -> None:
+    sidecar = photo.with_name("photo.jpg.xmp")
+    sidecar.write_bytes(OLD)
+    write(sidecar, None)
+    assert names(tmp_path) == {"photo.jpg"}
+
+
+def test_changed_sidecar_is_not_deleted(photo: Path) -> None:
+    sidecar = photo.with_name("photo.jpg.xmp")
+    sidecar.write_bytes(OLD)
+    waiting = prepared(sidecar, None)
+    sidecar.write_bytes(NEW)
+    with pytest.raises(WriteRefused):
+        waiting.replace()
+    assert sidecar.read_bytes() == NEW
+
+
+def test_photo_is_never_deleted(photo: Path) -> None:
+    with pytest.raises(ValueError, match="only sidecars"):
+        prepared(photo, None)
+    assert photo.read_bytes() == OLD
+
+
+# Refused files
+
+
+def test_link_is_refused(photo: Path) -> None:
+    link = photo.with_name("link.jpg")
+    link.symlink_to(photo)
+    assert refused(link) is RefusalKind.LINK
+    assert link.is_symlink()
+
+
+def test_hard_links_are_refused(photo: Path) -> None:
+    photo.with_name("other.jpg").hardlink_to(photo)
+    assert refused(photo) is RefusalKind.LINK
+
+
+def test_folder_and_pipe_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    assert refused(tmp_path / "pipe.jpg") is RefusalKind.FORMAT
+    assert refused(tmp_path / "folder.jpg") is RefusalKind.FORMAT
+
+
+def test_write_protected_file_is_refused_even_for_root(photo: Path) -> None:
+    photo.chmod(0o444)
+    assert refused(photo) is RefusalKind.READ_ONLY
+
+
+def test_file_without_write_permission_is_refused(open_folder: Path) -> None:
+    only_root()
+    photo = open_folder / "photo.jpg"
+    photo.write_bytes(OLD)
+    photo.chmod(0o644)
+    open_folder.chmod(0o777)
+    with somebody_else():
+        assert refused(photo) is RefusalKind.READ_ONLY
+
+
+def test_folder_without_write_permission_is_refused(open_folder: Path) -> None:
+    photo = open_folder / "photo.jpg"
+    photo.write_bytes(OLD)
+    photo.chmod(0o666)
+    open_folder.chmod(0o555)
+    with somebody_else():
+        assert refused(photo) is RefusalKind.READ_ONLY
+        assert refused(open_folder / "photo.jpg.xmp") is RefusalKind.READ_ONLY
+
+
+def test_read_only_disk_is_refused(small_disk: Path) -> None:
+    photo = small_disk / "photo.jpg"
+    photo.write_bytes(OLD)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert refused(photo) is RefusalKind.READ_ONLY
+    assert refused(small_disk / "photo.jpg.xmp") is RefusalKind.READ_ONLY
+
+
+def test_immutable_file_is_refused(photo: Path) -> None:
+    chattr = shutil.which("chattr")
+    if not chattr or subprocess.run([chattr, "+i", photo], capture_output=True, check=False).returncode:
+        pytest.skip("files cannot be made immutable here")
+    try:
+        assert refused(photo) is RefusalKind.READ_ONLY
+    finally:
+        subprocess.run([chattr, "-i", photo], check=True)
+
+
+def test_file_over_the_limit_is_refused(photo: Path) -> None:
+    photo.write_bytes(bytes(LIMIT + 1))
+    assert refused(photo) is RefusalKind.TOO_LARGE
+
+
+def test_too_long_sidecar_name_is_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path / ("x" * 251 + ".jpg.xmp")) is RefusalKind.TOO_LARGE
+
+
+def test_missing_file_is_none_and_missing_folder_fails(tmp_path: Path) -> None:
+    assert read_for_writing(tmp_path / "gone.jpg", max_bytes=LIMIT).data is None
+    with pytest.raises(WriteFailed) as caught:
+        write(tmp_path / "gone" / "photo.jpg.xmp")
+    assert caught.value.kind == "gone"
+
+
+# Full disks
+
+
+def full(path: Path, data: bytes) -> None:
+    with pytest.raises(WriteFailed) as caught:
+        write(path, data)
+    assert caught.value.kind == "disk-full"
+
+
+def test_file_size_limit_leaves_the_file_unchanged(photo: Path, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+    try:
+        full(photo, NEW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert photo.read_bytes() == OLD
+    assert names(tmp_path) == {"photo.jpg"}
+
+
+def test_full_disk_leaves_the_file_unchanged(small_disk: Path) -> None:
+    photo = small_disk / "photo.jpg"
+    photo.write_bytes(OLD * 8)
+    full(photo, NEW * 13)
+    assert photo.read_bytes() == OLD * 8
+    assert names(small_disk) == {"photo.jpg"}
+    write(photo)
+    assert photo.read_bytes() == NEW
+
+
+# Concurrent access
+
+
+@pytest.mark.parametrize("when", ["before it is prepared", "before it is replaced"])
+@pytest.mark.parametrize("how", ["written", "exchanged", "touched", "rights", "linked"])
+def test_file_changed_since_it_was_read_is_refused(how: str, when: str, photo: Path, tmp_path: Path) -> None:
+    original = read_for_writing(photo, max_bytes=LIMIT)
+    waiting = prepare(original, NEW) if when == "before it is replaced" else None
+    expected = change(photo, how)
+    with pytest.raises(WriteRefused) as caught:
+        (waiting or prepare(original, NEW)).replace()
+    assert caught.value.kind is RefusalKind.CHANGED
+    assert photo.read_bytes() == expected
+    assert names(tmp_path) <= {"photo.jpg", "other"}
+
+
+def change(photo: Path, how: str) -> bytes:
+    if how == "written":  # as many bytes, and the time put back: only the time of change of status tells
+        photo.write_bytes(OLD[::-1])
+        os.utime(photo, ns=(TIME_NS + 7, TIME_NS))
+    elif how == "exchanged":
+        photo.with_name("other").write_bytes(OLD)
+        photo.with_name("other").replace(photo)
+    elif how == "touched":
+        photo.touch()
+    elif how == "rights":
+        photo.chmod(0o644)
+    else:
+        photo.with_name("other").hardlink_to(photo)
+    return photo.read_bytes()
+
+
+def test_file_deleted_since_it_was_read_is_not_recreated(photo: Path, tmp_path: Path) -> None:
+    waiting = prepared(photo)
+    photo.unlink()
+    with pytest.raises(WriteFailed) as caught:
+        waiting.replace()
+    assert caught.value.kind == "gone"
+    assert names(tmp_path) == set()
+
+
+def test_file_replaced_by_a_link_is_not_followed(photo: Path) -> None:
+    waiting = prepared(photo)
+    photo.rename(photo.with_name("moved.jpg"))
+    photo.symlink_to("moved.jpg")
+    with pytest.raises(WriteRefused) as caught:
+        waiting.replace()
+    assert caught.value.kind is RefusalKind.LINK
+    assert photo.read_bytes() == OLD
+
+
+linux_only = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells who has a file open for writing"
+)
+
+
+@linux_only
+def test_file_open_for_writing_elsewhere_is_refused(photo: Path) -> None:
+    with photo.open("r+b"):
+        assert refused(photo) is RefusalKind.BUSY
+    waiting = prepared(photo)
+    with photo.open("r+b"), pytest.raises(WriteRefused) as caught:
+        waiting.replace()
+    assert caught.value.kind is RefusalKind.BUSY
+    with photo.open("rb"):  # who only reads goes on reading the old one
+        write(photo)
+
+
+@linux_only
+def test_lease_break_does_not_end_this_process(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = fcntl.fcntl
+    met = []
+
+    def leased(descriptor: int, command: int, argument: int = 0) -> int:
+        result = call(descriptor, command, argument)
+        if (command, argument) == (fcntl.F_SETLEASE, fcntl.F_RDLCK):
+            with suppress(BlockingIOError):
+                os.close(os.open(photo, os.O_WRONLY | os.O_NONBLOCK))
+            met.append(call(descriptor, fcntl.F_GETLEASE))
+        return result
+
+    monkeypatch.setattr(fcntl, "fcntl", leased)
+    write(photo)
+    assert met == [fcntl.F_UNLCK, fcntl.F_UNLCK]  # The lease was being broken both times.
+
+
+@linux_only
+def test_share_without_leases_does_not_count_as_writer(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = small_disk / "photo.jpg"
+    photo.write_bytes(OLD)
+    monkeypatch.setattr(originals, "_SHARES", ("tmpfs",))
+    with photo.open("r+b"):
+        write(photo)
+    assert photo.read_bytes() == NEW
+
+
+def test_two_writers_of_one_file_exclude_each_other(photo: Path) -> None:
+    with prepared(photo):
+        assert refused(photo) is RefusalKind.BUSY
+    write(photo)
+
+
+def test_files_of_one_folder_can_be_prepared_together(tmp_path: Path) -> None:
+    photos = [tmp_path / f"{number}.jpg" for number in range(40)]
+    for photo in photos:
+        photo.write_bytes(OLD)
+    for waiting in [prepared(photo) for photo in photos]:
+        waiting.replace()
+    assert {photo.read_bytes() for photo in photos} == {NEW}
+    assert len(names(tmp_path)) == 40
+
+
+def test_replaced_or_discarded_file_is_not_replaced_again(photo: Path) -> None:
+    waiting = prepared(photo)
+    waiting.replace()
+    waiting.discard()
+    with pytest.raises(ValueError, match="before"):
+        waiting.replace()
+
+
+TIMES = 30
+
+
+def count_up(path: Path) -> None:
+    """Increment the number in a file several times; retry when refused."""
+    done = 0
+    while done < TIMES:
+        try:
+            original = read_for_writing(path, max_bytes=LIMIT)
+            number = int((original.data or b"").split()[0])
+            prepare(original, b"%d " % (number + 1) * 5000).replace()
+            done += 1
+        except WriteRefused as refusal:
+            if refusal.kind not in (RefusalKind.BUSY, RefusalKind.CHANGED):
+                raise
+
+
+def test_concurrent_processes_lose_no_update(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"0 " * 5000)
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=count_up, args=(path,)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        assert len(set(path.read_bytes().split())) == 1
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert path.read_bytes().split() == [b"%d" % (3 * TIMES)] * 5000
+    assert names(tmp_path) == {"photo.jpg"}
+
+
+# Leftovers of writers that died
+
+
+def test_leftover_is_replaced_by_the_next_write(photo: Path, tmp_path: Path) -> None:
+    temporary_path(photo).write_bytes(b"half of somethi" * 1000)
+    temporary_path(photo).chmod(0o600)
+    write(photo)
+    assert photo.read_bytes() == NEW
+    assert names(tmp_path) == {"photo.jpg"}
+
+
+def test_another_users_leftover_is_named_in_the_refusal(open_folder: Path) -> None:
+    only_root()
+    sidecar = open_folder / "photo.jpg.xmp"
+    temporary_path(sidecar).write_bytes(b"half of somethi")
+    temporary_path(sidecar).chmod(0o600)
+    open_folder.chmod(0o777)
+    with somebody_else():
+        with pytest.raises(WriteRefused, match=str(temporary_path(sidecar))) as caught:
+            write(sidecar)
+        assert caught.value.kind is RefusalKind.BUSY
+        assert remove_leftovers(open_folder) == 0
+    assert remove_leftovers(open_folder) == 1
+
+
+def test_leftover_link_does_not_harm_its_target(photo: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious.jpg"
+    precious.write_bytes(OLD)
+    temporary_path(photo).hardlink_to(precious)
+    write(photo)
+    assert precious.read_bytes() == OLD
+    assert names(tmp_path) == {"photo.jpg", "precious.jpg"}
+
+
+@pytest.mark.parametrize("what", ["link", "folder", "pipe"])
+def test_other_file_at_the_temporary_name_is_named_in_the_refusal(
+    what: str, photo: Path, tmp_path: Path
+) -> None:
+    in_the_way = temporary_path(photo)
+    precious = tmp_path / "precious.jpg"
+    precious.write_bytes(OLD)
+    {
+        "link": lambda: in_the_way.symlink_to(precious),
+        "folder": in_the_way.mkdir,
+        "pipe": lambda: os.mkfifo(in_the_way),
+    }[what]()
+    with pytest.raises(WriteRefused, match=str(in_the_way)):
+        write(photo)
+    assert remove_leftovers(tmp_path) == 0
+    assert precious.read_bytes() == OLD
+    assert os.path.lexists(in_the_way)
+
+
+def test_only_leftovers_are_removed(photo: Path, tmp_path: Path) -> None:
+    others = {
+        ".tagger-notes.part",
+        ".tagger-" + "0" * 31 + ".part",
+        ".hidden.jpg",
+        "x.part",
+        "." + "a" * 32 + ".part",
+    }
+    for name in others:
+        (tmp_path / name).write_bytes(OLD)
+    for number in range(3):
+        temporary_path(tmp_path / f"{number}.jpg").write_bytes(b"half")
+    with prepared(photo) as waiting:
+        assert remove_leftovers(tmp_path) == 3
+        waiting.replace()
+    assert photo.read_bytes() == NEW
+    assert names(tmp_path) == others | {"photo.jpg"}
+
+
+def test_leftovers_of_a_missing_folder_raise(tmp_path: Path) -> None:
+    with pytest.raises(WriteFailed):
+        remove_leftovers(tmp_path / "gone")

@@ -1,0 +1,237 @@
+"""A writer that is killed, or fails, at every single step: the file is the complete old or new one.
+
+Run as a program, this file is the writer: for each line of JSON it forks a child that writes and stops before a step.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata.files.originals import read_for_writing
+from tagger.metadata.files.replacement import prepare
+from tagger.metadata.files.temporary_files import remove_leftovers, temporary_path
+
+OLD, NEW = b"old" * 1000, b"new" * 1500
+MODE, TIME_NS = 0o640, 1_111_111_111_123_456_789
+LIMIT = 1 << 20
+OS_CALLS = """open close write stat fstat access fchown fchmod utime fsync replace unlink
+posix_fadvise listxattr getxattr setxattr removexattr"""
+STEPS = [
+    *((os, name) for name in re.split(r"\s", OS_CALLS) if hasattr(os, name)),
+    (fcntl, "flock"),
+    (fcntl, "fcntl"),
+]
+"""Every system call of a writer."""
+CASES = {
+    "photo": (OLD, NEW),
+    "new sidecar": (None, NEW),
+    "sidecar": (OLD, NEW),
+    "removed sidecar": (OLD, None),
+}
+
+
+def write(path: Path, data: bytes | None) -> None:
+    photo = path.with_name("photo.jpg")
+    with prepare(read_for_writing(path, max_bytes=LIMIT), data, photo=photo) as prepared:
+        prepared.replace()
+
+
+@contextmanager
+def disturbed(step: int, act: Callable[[str], None]) -> Iterator[None]:
+    """Act before the system call with the number `step`."""
+    calls = count()
+    originals = [(module, name, getattr(module, name)) for module, name in STEPS]
+
+    def wrap(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **options: Any) -> Any:
+            if next(calls) == step:
+                act(name)
+            return call(*args, **options)
+
+        return wrapped
+
+    for module, name, call in originals:
+        setattr(module, name, wrap(name, call))
+    try:
+        # Functions with this argument look it up themselves.
+        os.supports_effective_ids.add(os.access)
+        yield
+    finally:
+        os.supports_effective_ids.discard(os.access)
+        for module, name, call in originals:
+            setattr(module, name, call)
+
+
+def serve() -> None:
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            with disturbed(order["step"], lambda name: os.kill(os.getpid(), signal.SIGKILL)):
+                write(Path(order["path"]), order["data"] and order["data"].encode())
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(code, flush=True)  # noqa: T201 - to the test
+
+
+@pytest.fixture(scope="module")
+def writer() -> Iterator[Callable[[Path, bytes | None, int], int]]:
+    """Writes in a process that is killed before a step; the exit code is 0 after the last step."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+
+        def order(path: Path, data: bytes | None, step: int) -> int:
+            print(
+                json.dumps({"path": str(path), "data": data and data.decode(), "step": step}),
+                file=process.stdin,
+                flush=True,
+            )
+            return int(process.stdout.readline())
+
+        yield order
+        process.stdin.close()
+
+
+def set_up(folder: Path, case: str) -> Path:
+    """Create a folder with a photo, and the file to write in its initial state."""
+    path = folder / ("photo.jpg" if case == "photo" else "photo.jpg.xmp")
+    for old in folder.iterdir():
+        old.unlink()
+    for file in {folder / "photo.jpg", path}:
+        file.write_bytes(OLD)
+        file.chmod(MODE)
+        if hasattr(os, "setxattr"):
+            with suppress(OSError):  # Not every file system has attributes.
+                os.setxattr(file, "user.test", b"kept")
+        os.utime(file, ns=(TIME_NS, TIME_NS))
+    if CASES[case][0] is None:
+        path.unlink()
+    return path
+
+
+def state(path: Path) -> bytes | None:
+    """The file's content, None without a file; checks that permissions and time are unchanged."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    assert status.st_mode & 0o7777 == MODE
+    if path.suffix == ".jpg":
+        assert status.st_mtime_ns == TIME_NS
+    return path.read_bytes()
+
+
+def write_again(path: Path, data: bytes | None) -> None:
+    """The next write succeeds and leaves no other file."""
+    if data is None and not path.exists():
+        remove_leftovers(path.parent)
+    else:
+        write(path, data)
+    assert state(path) == data
+    assert {file.name for file in path.parent.iterdir()} <= {"photo.jpg", "photo.jpg.xmp"}
+
+
+@pytest.mark.parametrize("leftover", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_file_is_complete_after_a_kill_at_any_step(
+    case: str, leftover: bool, tmp_path: Path, writer: Callable[[Path, bytes | None, int], int]
+) -> None:
+    old, new = CASES[case]
+    seen = []
+    for step in count():
+        path = set_up(tmp_path, case)
+        if leftover:
+            temporary_path(path).write_bytes(b"half of somethi")
+        code = writer(path, new, step)
+        assert code in (0, -signal.SIGKILL)
+        seen.append(state(path))
+        assert seen[-1] in (old, new), f"neither old nor new after a death before step {step}"
+        write_again(path, new)
+        if code == 0:
+            break
+    assert len(seen) > 20
+    # The file was the old one up to one step, and the new one from then on.
+    assert seen == [old] * seen.count(old) + [new] * seen.count(new)
+    assert seen.count(new) > 1
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_leftovers_of_killed_writers_are_removed(
+    case: str, tmp_path: Path, writer: Callable[[Path, bytes | None, int], int]
+) -> None:
+    step, cleared, code = 0, 0, -1
+    while code:
+        path = set_up(tmp_path, case)
+        code = writer(path, CASES[case][1], step)
+        now = state(path)
+        cleared += remove_leftovers(tmp_path)
+        assert state(path) == now
+        assert {file.name for file in tmp_path.iterdir()} <= {"photo.jpg", "photo.jpg.xmp"}
+        step += 1
+    assert cleared > 5
+
+
+@pytest.mark.parametrize("trouble", ["ENOSPC", "EIO", "EACCES", "EPERM", "ENOENT", "ESTALE", "EINVAL"])
+@pytest.mark.parametrize("case", CASES)
+def test_any_failing_call_leaves_the_file_complete(case: str, trouble: str, tmp_path: Path) -> None:
+    old, new = CASES[case]
+    troubles = 0
+    for step in count():
+        path = set_up(tmp_path, case)
+        reached: list[str] = []
+        with disturbed(step, partial(fail, reached, getattr(errno, trouble))):
+            try:
+                write(path, new)
+            except (WriteRefused, WriteFailed):
+                troubles += 1
+        if not reached:
+            break
+        assert state(path) in (old, new)
+        write_again(path, new)
+    assert troubles > 5
+
+
+def test_no_failing_call_leaks_a_descriptor(tmp_path: Path) -> None:
+    before = open_descriptors()
+    for step in count():
+        path = set_up(tmp_path, "photo")
+        reached: list[str] = []
+        with disturbed(step, partial(fail, reached, errno.EIO)), suppress(WriteRefused, WriteFailed):
+            write(path, NEW)
+        if not reached:
+            break
+    assert open_descriptors() == before
+
+
+def open_descriptors() -> int:
+    listed = Path("/proc/self/fd")
+    if not listed.is_dir():
+        pytest.skip("this system does not list a process's descriptors")
+    return len(list(listed.iterdir()))
+
+
+def fail(reached: list[str], number: int, name: str) -> None:
+    reached.append(name)
+    if name != "close":  # It is closed all the same, whatever the system says.
+        raise OSError(number, os.strerror(number))
+
+
+if __name__ == "__main__":
+    serve()

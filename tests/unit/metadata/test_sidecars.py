@@ -1,0 +1,96 @@
+"""The paths of a photo's sidecars."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata.files.sidecars import existing_sidecars, is_sidecar_name, sidecar_path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return there(tmp_path, "photo.jpg")
+
+
+def there(folder: Path, name: str) -> Path:
+    (folder / name).write_bytes(b"")
+    return folder / name
+
+
+def test_new_sidecar_appends_a_suffix(photo: Path, tmp_path: Path) -> None:
+    assert sidecar_path(photo) == tmp_path / "photo.jpg.xmp"
+    assert existing_sidecars(photo) == ()
+
+
+@pytest.mark.parametrize("name", ["photo.jpg.xmp", "photo.jpg.XMP", "photo.jpg.Xmp"])
+def test_existing_sidecar_is_found_in_any_case(name: str, photo: Path, tmp_path: Path) -> None:
+    sidecar = there(tmp_path, name)
+    assert existing_sidecars(photo) == (sidecar,)
+    assert sidecar_path(photo) == sidecar
+
+
+@pytest.mark.parametrize("name", ["photo.xmp", "photo.XMP"])
+def test_adobe_sidecar_is_found(name: str, photo: Path, tmp_path: Path) -> None:
+    sidecar = there(tmp_path, name)
+    assert sidecar_path(photo) == sidecar
+    assert existing_sidecars(photo) == (sidecar,)
+
+
+def test_sidecar_with_the_photos_suffix_comes_first(photo: Path, tmp_path: Path) -> None:
+    adobe, ours = there(tmp_path, "photo.xmp"), there(tmp_path, "photo.jpg.xmp")
+    assert sidecar_path(photo) == ours
+    assert existing_sidecars(photo) == (ours, adobe)
+
+
+@pytest.mark.parametrize("other", ["photo.nef", "photo.CR2", "PHOTO.dng", "photo.png", "photo.mov", "photo"])
+def test_sidecar_of_a_raw_file_is_ignored(other: str, photo: Path, tmp_path: Path) -> None:
+    there(tmp_path, other)
+    there(tmp_path, "photo.xmp")
+    assert sidecar_path(photo) == tmp_path / "photo.jpg.xmp"
+    assert existing_sidecars(photo) == ()
+
+
+@pytest.mark.parametrize(
+    "other", ["photo2.nef", "photo.nef.xmp", "other.jpg", "photo.jpg.XMP~", "photo.jpg.bak"]
+)
+def test_files_with_another_stem_are_ignored(other: str, photo: Path, tmp_path: Path) -> None:
+    there(tmp_path, other)
+    adobe = there(tmp_path, "photo.xmp")
+    assert sidecar_path(photo) == adobe
+
+
+def test_folder_with_the_photos_stem_is_ignored(photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo").mkdir()
+    adobe = there(tmp_path, "photo.xmp")
+    assert sidecar_path(photo) == adobe
+
+
+def test_undecodable_names_are_kept(tmp_path: Path) -> None:
+    photo = there(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.jpg"))
+    assert os.fsencode(sidecar_path(photo).name) == b"\xff\xe9t\xe9.jpg.xmp"
+    adobe = there(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.XMP"))
+    assert sidecar_path(photo) == adobe
+
+
+def test_photo_without_suffix_has_one_sidecar(tmp_path: Path) -> None:
+    photo = there(tmp_path, "photo")
+    there(tmp_path, "photo.jpg")
+    sidecar = there(tmp_path, "photo.xmp")
+    assert existing_sidecars(photo) == (sidecar,)
+
+
+def test_unreadable_folder_is_refused(photo: Path) -> None:
+    assert sidecar_path(photo.parent / "gone" / "photo.jpg").name == "photo.jpg.xmp"
+    with pytest.raises(WriteFailed):
+        sidecar_path(photo / "photo.jpg")
+    with pytest.raises(WriteRefused):
+        sidecar_path(photo.with_name("x" * 252 + ".jpg"))
+
+
+@given(st.text(max_size=5), st.text(alphabet="xXmMpP.", min_size=3, max_size=4))
+def test_sidecars_are_recognised_by_their_suffix(stem: str, ending: str) -> None:
+    assert is_sidecar_name(f"{stem}.{ending}") == (ending.lower().endswith(".xmp") or ending.lower() == "xmp")

@@ -1,0 +1,399 @@
+"""Our fields in a packet: which are added, in which form, and their removal."""
+
+import pytest
+
+from tagger.metadata import xmp
+from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields
+
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+DECLARED = " ".join(
+    f'xmlns:{prefix}="{uri}"'
+    for prefix, uri in {
+        "rdf": RDF,
+        "dc": "http://purl.org/dc/elements/1.1/",
+        "lr": "http://ns.adobe.com/lightroom/1.0/",
+        "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
+        "mediapro": "http://ns.iview-multimedia.com/mediapro/1.0/",
+        "exif": "http://ns.adobe.com/exif/1.0/",
+        "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+        "landmarkTagger": "urn:landmark-tagger:xmp:1.0/",
+    }.items()
+)
+EIFFEL = NamedLandmark(
+    *("eiffel-tower", "Eiffel Tower", "France", "Île-de-France", "Paris", 48.8584, 2.2945, "point"),
+    score=0.98765,
+    model="landmarks-61",
+    verdict="confirmed",
+)
+URN = "urn:landmark-tagger:landmark:eiffel-tower"
+TOWER = TagFields(
+    (EIFFEL,),
+    ("Eiffel Tower", "Paris", "France"),
+    (("Places", "France", "Paris", "Eiffel Tower"),),
+    Position(48.8584, -2.2945, 249.2),
+    "Eiffel Tower, Paris",
+)
+
+
+LANGUAGES = (
+    "<Iptc4xmpExt:LocationName><rdf:Alt><rdf:li xml:lang='en'>Eiffel Tower</rdf:li></rdf:Alt>"
+    "</Iptc4xmpExt:LocationName>"
+)
+
+
+def packet(inner: str, attributes: str = "") -> bytes:
+    node = f'<rdf:Description rdf:about="" {attributes}>{inner}</rdf:Description>'
+    return f"<rdf:RDF {DECLARED}>{node}</rdf:RDF>".encode()
+
+
+def listed(field: str, *items: str, kind: str = "Bag") -> str:
+    written = "".join(f"<rdf:li>{item}</rdf:li>" for item in items)
+    return f"<{field}><rdf:{kind}>{written}</rdf:{kind}></{field}>"
+
+
+def properties_after(before: bytes | None, tag_fields: TagFields = TOWER) -> dict[str, xmp.Value]:
+    after = xmp.add(before, tag_fields, sidecar=False)
+    assert xmp.insertion_difference(before, after) is None
+    assert xmp.properties(xmp.remove(after)) == xmp.properties(before)
+    return xmp.properties(after)
+
+
+def test_every_field_has_its_own_form() -> None:
+    properties = properties_after(None)
+    assert properties["dc:subject"] == ["Eiffel Tower", "Paris", "France"]
+    assert properties["lr:hierarchicalSubject"] == ["Places|France|Paris|Eiffel Tower"]
+    assert properties["digiKam:TagsList"] == ["Places/France/Paris/Eiffel Tower"]
+    assert properties["Iptc4xmpExt:LocationShown"] == [
+        {
+            "Iptc4xmpExt:LocationName": {"x-default": "Eiffel Tower"},
+            "Iptc4xmpExt:LocationId": [URN],
+            "Iptc4xmpExt:City": "Paris",
+            "Iptc4xmpExt:ProvinceState": "Île-de-France",
+            "Iptc4xmpExt:CountryName": "France",
+            "exif:GPSLatitude": "48,51.5040N",
+            "exif:GPSLongitude": "2,17.6700E",
+        }
+    ]
+    assert properties["exif:GPSLatitude"] == "48,51.5040N"
+    assert properties["exif:GPSLongitude"] == "2,17.6700W"
+    assert properties["exif:GPSProcessingMethod"] == "landmark-tagger"
+    assert properties["exif:GPSHPositioningError"] == "250/1"
+    assert properties["exif:GPSMapDatum"] == "WGS-84"
+    assert properties["dc:description"] == {"x-default": "Eiffel Tower, Paris"}
+
+
+def test_packet_records_landmarks_and_added_values() -> None:
+    after = xmp.add(None, TOWER, sidecar=True, also_added=[("EXIF:XPKeywords", "Eiffel Tower")])
+    (landmark,) = xmp.written_landmarks(after)
+    assert (landmark.slug, landmark.name, landmark.score) == ("eiffel-tower", "Eiffel Tower", "0.9877")
+    assert (landmark.model, landmark.verdict) == ("landmarks-61", "confirmed")
+    assert xmp.added_values(after) == (
+        ("dc:subject", "Eiffel Tower"),
+        ("dc:subject", "Paris"),
+        ("dc:subject", "France"),
+        ("lr:hierarchicalSubject", "Places|France|Paris|Eiffel Tower"),
+        ("digiKam:TagsList", "Places/France/Paris/Eiffel Tower"),
+        ("Iptc4xmpExt:LocationShown", URN),
+        ("exif:GPSLatitude", "48,51.5040N"),
+        ("exif:GPSLongitude", "2,17.6700W"),
+        ("exif:GPSProcessingMethod", "landmark-tagger"),
+        ("exif:GPSHPositioningError", "250/1"),
+        ("exif:GPSMapDatum", "WGS-84"),
+        ("dc:description", "Eiffel Tower, Paris"),
+        ("EXIF:XPKeywords", "Eiffel Tower"),
+    )
+    assert xmp.properties(after)["landmarkTagger:Sidecar"] == "created"
+
+
+def test_existing_keywords_in_any_spelling_are_not_added() -> None:
+    before = packet(listed("dc:subject", "PARIS", "ours first", "Zu\u0308rich"))
+    after = xmp.add(before, TagFields(keywords=("Paris", "Zürich", "Rome", "rome")), sidecar=False)
+    assert xmp.properties(after)["dc:subject"] == ["PARIS", "ours first", "Zu\u0308rich", "Rome"]
+    assert xmp.added_values(after) == (("dc:subject", "Rome"),)
+
+
+def test_new_list_of_paths_starts_with_the_owners_keywords() -> None:
+    # Programs show the first field that has values, so the owner's would disappear.
+    properties = properties_after(packet(listed("dc:subject", "Anna", "a|b/c")))
+    assert properties["dc:subject"] == ["Anna", "a|b/c", *TOWER.keywords]
+    assert properties["lr:hierarchicalSubject"] == ["Anna", "a¦b/c", "Places|France|Paris|Eiffel Tower"]
+    assert properties["digiKam:TagsList"] == ["Anna", "a¦b\\c", "Places/France/Paris/Eiffel Tower"]
+
+
+def test_owners_paths_are_repeated_in_the_other_field() -> None:
+    owners = listed("lr:hierarchicalSubject", "People|Anna") + listed("dc:subject", "anna", "sun")
+    properties = properties_after(packet(owners))
+    assert properties["lr:hierarchicalSubject"] == ["People|Anna", "Places|France|Paris|Eiffel Tower"]
+    assert properties["digiKam:TagsList"] == ["People/Anna", "sun", "Places/France/Paris/Eiffel Tower"]
+
+
+@pytest.mark.parametrize(
+    ("field", "owners"),
+    [("MicrosoftPhoto:LastKeywordXMP", "People/Anna"), ("mediapro:CatalogSets", "People|Anna")],
+)
+def test_owners_paths_are_repeated_from_any_field(field: str, owners: str) -> None:
+    properties = properties_after(packet(listed(field, owners)))
+    assert properties[field] == [owners]
+    assert properties["lr:hierarchicalSubject"] == ["People|Anna", "Places|France|Paris|Eiffel Tower"]
+    assert properties["digiKam:TagsList"] == ["People/Anna", "Places/France/Paris/Eiffel Tower"]
+
+
+def test_keywords_of_other_blocks_start_new_fields() -> None:
+    after = xmp.add(None, TOWER, sidecar=False, repeated=("Anna", "paris"))
+    properties = xmp.properties(after)
+    assert properties["dc:subject"] == ["Anna", "paris", "Eiffel Tower", "France"]
+    assert properties["digiKam:TagsList"] == ["Anna", "paris", "Places/France/Paris/Eiffel Tower"]
+    assert xmp.insertion_difference(None, after) is None
+    assert xmp.remove(after) is None
+
+
+def test_keywords_of_other_blocks_are_not_added_to_existing_fields() -> None:
+    after = xmp.add(packet(listed("dc:subject", "sun")), TOWER, sidecar=False, repeated=("Anna",))
+    assert xmp.properties(after)["dc:subject"] == ["sun", *TOWER.keywords]
+
+
+def test_no_list_of_paths_is_created_without_our_paths() -> None:
+    after = xmp.add(packet(listed("dc:subject", "sun")), TagFields(keywords=("Rome",)), sidecar=False)
+    assert xmp.added_values(after) == (("dc:subject", "Rome"),)
+
+
+def test_sidecar_from_a_photos_packet_keeps_the_copied_fields() -> None:
+    after = xmp.add(packet(listed("dc:subject", "sun")), TOWER, sidecar=True, created=True)
+    assert xmp.properties(after)["landmarkTagger:Sidecar"] == "created"
+    assert xmp.properties(xmp.remove(after)) == {"dc:subject": ["sun"]}
+    assert xmp.remove(xmp.add(packet(""), TOWER, sidecar=True, created=True)) is None
+
+
+def test_our_fields_are_recognised() -> None:
+    assert xmp.has_our_fields(xmp.add(None, TOWER, sidecar=True))
+    assert not any(map(xmp.has_our_fields, (None, packet(""), b"no XML")))
+
+
+@pytest.mark.parametrize("kind", ["Bag", "Seq"])
+def test_existing_list_keeps_its_kind(kind: str) -> None:
+    after = xmp.add(packet(listed("dc:subject", "a", kind=kind)), TOWER, sidecar=False)
+    assert f"<rdf:{kind}><rdf:li>a</rdf:li><rdf:li>Eiffel Tower</rdf:li>".encode() in after
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        packet("<dc:subject>Paris, France</dc:subject>"),
+        packet("", 'dc:subject="Paris"'),
+        packet(listed("dc:subject", "Paris", kind="Alt")),
+        packet(listed("dc:subject", "Paris") + listed("dc:subject", "Rome")),
+        packet("<dc:subject rdf:parseType='Resource'><dc:subject>Paris</dc:subject></dc:subject>"),
+        packet(listed("dc:subject", "Paris").replace("<dc:subject>", "<dc:subject dc:source='me'>")),
+        packet("<Iptc4xmpExt:LocationShown rdf:parseType='Resource'/>"),
+        packet("<landmarkTagger:Sidecar>created</landmarkTagger:Sidecar>"),
+    ],
+)
+def test_fields_that_cannot_be_extended_are_refused(before: bytes) -> None:
+    with pytest.raises(WriteRefused) as refusal:
+        xmp.add(before, TOWER, sidecar=False)
+    assert refusal.value.kind is RefusalKind.XMP
+
+
+def test_separators_within_names_are_harmless() -> None:
+    properties = properties_after(None, TagFields(paths=(("Places", "A|B/C", "\0", " "),)))
+    assert properties["lr:hierarchicalSubject"] == ["Places|A¦B/C"]
+    assert properties["digiKam:TagsList"] == ["Places/A¦B\\C"]
+
+
+def test_characters_that_xml_cannot_hold_are_removed() -> None:
+    properties = properties_after(
+        None, TagFields(keywords=("a\0b\x1b\ud800\uffff", "<&>'\"]]>", "😀\r\n\t", "\x07", " \n"))
+    )
+    assert properties["dc:subject"] == ["ab", "<&>'\"]]>", "😀\r\n\t"]
+
+
+@pytest.mark.parametrize(
+    "existing",
+    [
+        f"<Iptc4xmpExt:LocationId><rdf:Bag><rdf:li>{URN}</rdf:li></rdf:Bag></Iptc4xmpExt:LocationId>",
+        f"<Iptc4xmpExt:LocationId>{URN}</Iptc4xmpExt:LocationId>",
+        "<Iptc4xmpExt:LocationName>EIFFEL tower</Iptc4xmpExt:LocationName>",
+        "<Iptc4xmpExt:LocationName xml:lang='en'>Eiffel Tower</Iptc4xmpExt:LocationName>",
+        LANGUAGES,
+    ],
+)
+def test_existing_location_is_not_added(existing: str) -> None:
+    item = f"<rdf:li><rdf:Description>{existing}</rdf:Description></rdf:li>"
+    before = packet(f"<Iptc4xmpExt:LocationShown><rdf:Bag>{item}</rdf:Bag></Iptc4xmpExt:LocationShown>")
+    field = "Iptc4xmpExt:LocationShown"
+    assert properties_after(before)[field] == xmp.properties(before)[field]
+
+
+def test_locations_without_a_point_have_no_coordinates() -> None:
+    area = NamedLandmark("old-town", "Old Town", latitude=1.0, longitude=2.0, extent="area")
+    properties = properties_after(None, TagFields((area,)))
+    assert properties["Iptc4xmpExt:LocationShown"] == [
+        {
+            "Iptc4xmpExt:LocationName": {"x-default": "Old Town"},
+            "Iptc4xmpExt:LocationId": ["urn:landmark-tagger:landmark:old-town"],
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    "field", ["Latitude", "Longitude", "MapDatum", "ProcessingMethod", "HPositioningError"]
+)
+def test_position_is_added_only_without_existing_gps_fields(field: str) -> None:
+    before = packet("", f'exif:GPS{field}="x"')
+    properties = properties_after(before)
+    assert {name: value for name, value in properties.items() if name.startswith("exif:")} == {
+        f"exif:GPS{field}": "x"
+    }
+
+
+@pytest.mark.parametrize(
+    ("latitude", "written"), [(0.0, "0,0.0000N"), (-0.5, "0,30.0000S"), (59.99999999, "60,0.0000N")]
+)
+def test_minutes_are_rounded_into_degrees(latitude: float, written: str) -> None:
+    assert properties_after(None, TagFields(position=Position(latitude, 0, 1)))["exif:GPSLatitude"] == written
+
+
+def test_invalid_position_is_not_written() -> None:
+    for latitude in (float("nan"), float("inf"), 91.0):
+        assert "exif:GPSLatitude" not in properties_after(None, TagFields(position=Position(latitude, 0, 1)))
+
+
+def test_description_is_never_replaced() -> None:
+    texts = "<dc:description><rdf:Alt><rdf:li xml:lang='fr'>Ma tour</rdf:li></rdf:Alt></dc:description>"
+    assert properties_after(packet(texts))["dc:description"] == {"fr": "Ma tour"}
+    assert properties_after(packet("", 'dc:description="Mine"'))["dc:description"] == "Mine"
+
+
+def test_empty_description_is_filled_and_emptied_again() -> None:
+    shell = "<dc:description><rdf:Alt><rdf:li xml:lang='x-default'/></rdf:Alt></dc:description>"
+    assert properties_after(packet(shell))["dc:description"] == {"x-default": "Eiffel Tower, Paris"}
+
+
+@pytest.mark.parametrize("item", ["rdf:_1 xml:lang='x-default'", "rdf:li xml:lang='x-default' rdf:value=''"])
+def test_empty_description_in_another_form_stays(item: str) -> None:
+    before = packet(f"<dc:description><rdf:Alt><{item}/></rdf:Alt></dc:description>")
+    assert properties_after(before)["dc:description"] == {"x-default": ""}
+
+
+def test_empty_list_is_emptied_again() -> None:
+    assert properties_after(packet(listed("dc:subject")))["dc:subject"] == list(TOWER.keywords)
+
+
+def test_values_added_by_the_owner_stay_in_order() -> None:
+    after = xmp.add(packet(listed("dc:subject", "a", "b")), TOWER, sidecar=False)
+    edited = after.replace(b"<rdf:li>Paris</rdf:li>", b"<rdf:li>c</rdf:li><rdf:li>Paris</rdf:li>")
+    assert edited != after
+    assert xmp.properties(xmp.remove(edited)) == {"dc:subject": ["a", "b", "c"]}
+
+
+def test_our_packet_stays_while_it_holds_the_owners_values() -> None:
+    after = xmp.add(None, TOWER, sidecar=True)
+    edited = after.replace(b"<rdf:li>Paris</rdf:li>", b"<rdf:li>mine</rdf:li>")
+    remaining = xmp.remove(edited)
+    assert xmp.properties(remaining) == {"dc:subject": ["mine"]}
+    assert remaining is not None
+    assert b"landmark-tagger:xmp" not in remaining
+
+
+def test_empty_packet_of_others_is_kept() -> None:
+    before = packet("")
+    back = xmp.remove(xmp.add(before, TOWER, sidecar=True))
+    assert back is not None
+    assert xmp.properties(back) == {}
+
+
+def test_packet_without_our_values_stays_byte_for_byte() -> None:
+    before = packet(listed("dc:subject", "a")) + b"\0\0"
+    assert xmp.remove(before) == before
+
+
+@pytest.mark.parametrize(
+    ("written", "edited", "remaining"),
+    [
+        # The position of another program stays; our method is removed.
+        (
+            b"48,51.5040N</exif:GPSLatitude>\n   <",
+            b"40,0.0N</exif:GPSLatitude>\n   <",
+            {"Latitude", "Longitude"},
+        ),
+        # Other programs write the same position with other decimals.
+        (b"48,51.5040N</exif:GPSLatitude>\n   <", b"48,51.504000N</exif:GPSLatitude>\n   <", set()),
+    ],
+)
+def test_position_is_removed_only_if_unchanged(written: bytes, edited: bytes, remaining: set[str]) -> None:
+    after = xmp.add(packet(""), TOWER, sidecar=False)
+    assert after.count(written) == 1
+    properties = xmp.properties(xmp.remove(after.replace(written, edited)))
+    assert set(properties) == {f"exif:GPS{name}" for name in remaining}
+
+
+def test_description_is_removed_only_if_unchanged() -> None:
+    after = xmp.add(packet(""), TOWER, sidecar=False)
+    edited = after.replace(b'x-default">Eiffel Tower, Paris<', b'x-default">My tower<')
+    assert edited != after
+    assert xmp.properties(xmp.remove(edited)) == {"dc:description": {"x-default": "My tower"}}
+
+
+def test_location_extended_by_others_stays() -> None:
+    after = xmp.add(packet(""), TOWER, sidecar=False)
+    end = b"</Iptc4xmpExt:City>"
+    edited = after.replace(end, end + b"<Iptc4xmpExt:Sublocation>7e</Iptc4xmpExt:Sublocation>")
+    (place,) = xmp.properties(xmp.remove(edited))["Iptc4xmpExt:LocationShown"]
+    assert isinstance(place, dict)
+    assert place["Iptc4xmpExt:Sublocation"] == "7e"
+
+
+def test_values_are_found_in_forms_of_other_programs() -> None:
+    rewritten = packet(
+        f"<Iptc4xmpExt:LocationShown><rdf:Seq><rdf:li Iptc4xmpExt:LocationId='{URN}'/></rdf:Seq>"
+        "</Iptc4xmpExt:LocationShown>"
+        "<landmarkTagger:Added><rdf:Seq>"
+        "<rdf:li rdf:parseType='Resource'><landmarkTagger:Field>dc:subject</landmarkTagger:Field>"
+        "<landmarkTagger:Value>Paris</landmarkTagger:Value></rdf:li>"
+        "<rdf:li><rdf:Description landmarkTagger:Field='dc:description' landmarkTagger:Value='Tower'/></rdf:li>"
+        f"<rdf:li landmarkTagger:Field='Iptc4xmpExt:LocationShown' landmarkTagger:Value='{URN}'/>"
+        "</rdf:Seq></landmarkTagger:Added>",
+        'dc:subject="Paris" dc:description="Tower" landmarkTagger:Sidecar="created"',
+    )
+    assert xmp.remove(rewritten) is None
+
+
+def test_invalid_records_are_ignored() -> None:
+    nonsense = packet(
+        listed("dc:subject", "Paris", "Paris", "Rome")
+        + "<landmarkTagger:Added><rdf:Bag><rdf:li>dc:subject</rdf:li>"
+        "<rdf:li landmarkTagger:Field='dc:subject'/><rdf:li landmarkTagger:Value='Rome'/>"
+        "<rdf:li landmarkTagger:Field='dc:subject' landmarkTagger:Value='Paris'/>"
+        "<rdf:li landmarkTagger:Field='dc:title' landmarkTagger:Value='Mine'/></rdf:Bag></landmarkTagger:Added>"
+        "<landmarkTagger:Landmarks><rdf:Bag><rdf:li>x</rdf:li></rdf:Bag></landmarkTagger:Landmarks>"
+        "<landmarkTagger:WasEmpty>x</landmarkTagger:WasEmpty>",
+        'dc:title="Mine"',
+    )
+    assert xmp.written_landmarks(nonsense) == ()
+    assert xmp.properties(xmp.remove(nonsense)) == {"dc:title": "Mine", "dc:subject": ["Paris", "Rome"]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (packet("", 'dc:title="a"'), packet("", 'dc:title="b"'), "dc:title was 'a' and would be 'b'"),
+        (packet("", 'dc:title="a"'), packet(""), "dc:title was 'a' and would be absent"),
+        (packet(""), packet("", 'dc:title="a"'), "dc:title was absent and would be 'a'"),
+        (packet(listed("dc:subject", "a", "b")), packet(listed("dc:subject", "b", "a")), "dc:subject was"),
+        (packet(""), b"no XML", "broken"),
+    ],
+)
+def test_proof_names_the_difference(before: bytes, after: bytes, reason: str) -> None:
+    difference = xmp.insertion_difference(before, after)
+    assert difference is not None
+    assert reason in difference
+
+
+def test_extended_xmp_is_checked_for_our_fields() -> None:
+    assert not xmp.conflicts_with_extended(None)
+    assert not xmp.conflicts_with_extended(packet("", 'dc:title="a"'))
+    assert xmp.conflicts_with_extended(packet(listed("dc:subject", "a")))
+    assert xmp.conflicts_with_extended(packet("", 'exif:GPSLatitude="1,2N"'))
+    assert xmp.conflicts_with_extended(packet("", 'landmarkTagger:Other="x"'))
+    assert xmp.conflicts_with_extended(b"no XML")

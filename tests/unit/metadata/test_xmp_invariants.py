@@ -1,0 +1,386 @@
+"""Packets in any form of RDF: existing values stay, ours are removed, and hostile input is refused."""
+
+import copy
+import random
+import re
+from contextlib import suppress
+from dataclasses import replace
+
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+from lxml import etree
+
+from tagger.metadata import xmp
+from tagger.metadata.errors import WriteRefused
+from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields
+
+NAMESPACES = {
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "xmp": "http://ns.adobe.com/xap/1.0/",
+    "exif": "http://ns.adobe.com/exif/1.0/",
+    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+    "lr": "http://ns.adobe.com/lightroom/1.0/",
+    "digiKam": "http://www.digikam.org/ns/1.0/",
+    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    "theirs": "http://example.org/theirs#",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+}
+POOL = ("Eiffel Tower", "eiffel tower", "Tour Eiffel", "Zürich", "Zu\u0308rich", "a|b/c", "<&>'\"", "😀", " ")
+TEXT = st.one_of(
+    st.sampled_from(POOL),
+    st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff"), max_size=8),
+    st.text("ab \t\r\n\x85", max_size=4),
+)
+ANY_TEXT = st.one_of(TEXT, st.text(max_size=6), st.text("\0\x01\x1f\ud800\ufffeab", max_size=5))
+LISTED = ("dc:subject", "lr:hierarchicalSubject", "digiKam:TagsList")
+SIMPLE = ("xmp:Label", "photoshop:City", "exif:GPSLatitude", "exif:GPSMapDatum", "dc:source", "theirs:word")
+OTHER = (
+    "dc:title",
+    "theirs:bag",
+    "theirs:struct",
+    "theirs:deep",
+    "dc:description",
+    "Iptc4xmpExt:LocationShown",
+)
+
+
+def escaped(text: str) -> str:
+    named = {
+        "&": "&amp;",
+        "<": "&lt;",
+        ">": "&gt;",
+        '"': "&quot;",
+        "\r": "&#13;",
+        "\t": "&#9;",
+        "\n": "&#10;",
+    }
+    return "".join(named.get(character, character) for character in text)
+
+
+class Writer:
+    """Writes values in random forms with random prefixes."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.prefixes = {prefix: prefix for prefix in NAMESPACES}
+        if chance.random() < 0.2:
+            self.prefixes = {prefix: f"p{at}" for at, prefix in enumerate(NAMESPACES)} | {"theirs": "theirs"}
+
+    def name(self, name: str) -> str:
+        prefix, _, local = name.partition(":")
+        return f"{self.prefixes.get(prefix, prefix)}:{local}"
+
+    def gap(self) -> str:
+        return self.chance.choice(["", "", "\n  ", " <!-- a comment -->", "<?note?>"])
+
+    def element(self, name: str, value: object) -> str:
+        name = self.name(name)
+        if isinstance(value, str):
+            return f"<{name}>{self.text(value)}</{name}>"
+        if isinstance(value, list):
+            return self.around(name, self.container(self.chance.choice(["Bag", "Seq"]), value))
+        assert isinstance(value, dict)
+        if "rdf:value" in value:
+            return self.qualified(name, dict(value))
+        if value and not any(":" in key for key in value):
+            items = [{"rdf:value": text, "xml:lang": language} for language, text in value.items()]
+            return self.around(name, self.container("Alt", items))
+        return self.structure(name, value)
+
+    def text(self, value: str) -> str:
+        if value and self.chance.random() < 0.1 and "]]>" not in value and "\r" not in value:
+            return f"<![CDATA[{value}]]>"
+        cut = self.chance.randint(0, len(value))
+        return f"{escaped(value[:cut])}{self.chance.choice(['', '', '<!-- c -->'])}{escaped(value[cut:])}"
+
+    def around(self, name: str, inner: str) -> str:
+        return f"<{name}>{self.gap()}{inner}{self.gap()}</{name}>"
+
+    def container(self, kind: str, items: list[object]) -> str:
+        written = "".join(self.gap() + self.element("rdf:li", item) for item in items)
+        return self.around(self.name(f"rdf:{kind}"), written)
+
+    def qualified(self, name: str, value: dict[str, object]) -> str:
+        language = value.get("xml:lang")
+        if set(value) == {"rdf:value", "xml:lang"}:
+            return f'<{name} xml:lang="{language}">{self.text(str(value["rdf:value"]))}</{name}>'
+        return self.structure(name, value)
+
+    def structure(self, name: str, value: dict[str, object]) -> str:
+        form = self.chance.choice(["resource", "node", "attributes"])
+        if form == "attributes" and value and all(isinstance(part, str) for part in value.values()):
+            return f"<{name} {self.attributes(value)}/>"
+        fields = "".join(self.gap() + self.element(*field) for field in value.items())
+        if form == "node":
+            return self.around(name, self.around(self.name("rdf:Description"), fields))
+        opened = f'{name} {self.name("rdf:parseType")}="Resource"'
+        return f"<{opened}>{fields}{self.gap()}</{name}>"
+
+    def attributes(self, fields: dict[str, object]) -> str:
+        return " ".join(f'{self.name(name)}="{escaped(str(text))}"' for name, text in fields.items())
+
+    def node(self, fields: dict[str, object]) -> str:
+        short = {k: v for k, v in fields.items() if isinstance(v, str) and self.chance.random() < 0.5}
+        long = "".join(self.gap() + self.element(k, v) for k, v in fields.items() if k not in short)
+        name = self.name("rdf:Description")
+        return f'<{name} {self.name("rdf:about")}="" {self.attributes(short)}>{long}{self.gap()}</{name}>'
+
+    def packet(self, fields: dict[str, object]) -> bytes:
+        groups: list[dict[str, object]] = [{} for _ in range(self.chance.randint(1, 3))]
+        for name, value in fields.items():
+            self.chance.choice(groups)[name] = value
+        declared = " ".join(f'xmlns:{self.prefixes[p]}="{uri}"' for p, uri in NAMESPACES.items())
+        nodes = "".join(self.gap() + self.node(group) for group in groups)
+        rdf = self.name("rdf:RDF")
+        body = f"{self.gap()}<{rdf} {declared}>{nodes}{self.gap()}</{rdf}>{self.gap()}"
+        if self.chance.random() < 0.7:
+            body = f'<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="some &amp; other">{body}</x:xmpmeta>'
+        return self.wrapped(body)
+
+    def wrapped(self, body: str) -> bytes:
+        wrapper = self.chance.choice(["none", "w", "r", "declared"])
+        if wrapper in "wr":
+            padding = self.chance.choice(["", "\n", " " * 700, ("\n" + " " * 99) * 40])
+            head = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+            body = f"{head}\n{body}{padding}<?xpacket end='{wrapper}'?>"
+        self.text_of_packet = body
+        encoding = self.chance.choice(
+            ["utf-8"] * 4 + ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+        )
+        if wrapper == "declared":
+            body = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>{body}'
+        # Without a byte order mark, the start of the text tells the encoding, even if it is a comment.
+        return body.encode(encoding) + self.chance.choice([b"", b"", b"\0\0\0\0"])
+
+
+def values(name: str) -> st.SearchStrategy[object]:
+    if name in LISTED or name == "theirs:bag":
+        return st.lists(TEXT, max_size=4)
+    if name in ("dc:title", "dc:description"):
+        return st.dictionaries(st.sampled_from(["x-default", "en", "fr"]), TEXT, min_size=1)
+    if name == "Iptc4xmpExt:LocationShown":
+        place = {"Iptc4xmpExt:City": TEXT, "Iptc4xmpExt:LocationName": values("dc:title")}
+        return st.lists(st.fixed_dictionaries(place, optional={"theirs:word": TEXT}), max_size=2)
+    structure = st.fixed_dictionaries({"theirs:a": TEXT, "xmp:b": TEXT})
+    if name == "theirs:struct":
+        return structure
+    qualified = st.fixed_dictionaries({"rdf:value": TEXT, "theirs:kind": TEXT})
+    deep = st.fixed_dictionaries({"theirs:list": st.lists(structure, max_size=2), "theirs:q": qualified})
+    return deep if name == "theirs:deep" else TEXT
+
+
+FIELDS = st.fixed_dictionaries({}, optional={name: values(name) for name in (*LISTED, *SIMPLE, *OTHER)})
+CHANCE = st.integers(0, 2**32).map(random.Random)
+LANDMARK = st.builds(
+    NamedLandmark,
+    slug=st.sampled_from(["eiffel-tower", "big-ben", "ponte-vecchio"]),
+    name=st.one_of(st.sampled_from(POOL), ANY_TEXT),
+    country=st.none() | ANY_TEXT,
+    region=st.none() | ANY_TEXT,
+    city=st.none() | ANY_TEXT,
+    latitude=st.none() | st.floats(-90, 90) | st.just(float("nan")),
+    longitude=st.none() | st.floats(-180, 180),
+    extent=st.sampled_from([None, "point", "area"]),
+    score=st.none() | st.floats(0, 1),
+    model=st.none() | ANY_TEXT,
+    verdict=st.sampled_from([None, "confirmed"]),
+)
+ADDITIONS = st.builds(
+    TagFields,
+    landmarks=st.lists(LANDMARK, max_size=3).map(tuple),
+    keywords=st.lists(st.one_of(st.sampled_from(POOL), ANY_TEXT), max_size=4).map(tuple),
+    paths=st.lists(st.lists(ANY_TEXT, max_size=3).map(tuple), max_size=2).map(tuple),
+    position=st.none() | st.builds(Position, st.floats(-90, 90), st.floats(-180, 180), st.floats(0, 1e6)),
+    description=st.none() | ANY_TEXT,
+)
+REPEATED = st.lists(st.one_of(st.sampled_from(POOL), ANY_TEXT), max_size=3)
+ELSEWHERE = st.lists(st.tuples(st.sampled_from(["EXIF:XPKeywords", "IPTC:Keywords"]), ANY_TEXT), max_size=2)
+TOWER = TagFields(
+    (NamedLandmark("eiffel-tower", "Eiffel Tower", "France", None, "Paris", 48.8584, 2.2945, "point", 0.98),),
+    ("Eiffel Tower",),
+    (("Places", "France", "Paris", "Eiffel Tower"),),
+    Position(48.8584, 2.2945, 250),
+    "The tower",
+)
+STRANGE_ATTRIBUTES = [
+    *(f"{{{NAMESPACES['rdf']}}}{name}" for name in ("parseType", "resource", "value", "about")),
+    *(f"{{{NAMESPACES['dc']}}}{name}" for name in ("subject", "description")),
+    *("{http://www.w3.org/XML/1998/namespace}lang", "parseType"),
+]
+many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@many
+@given(FIELDS, CHANCE)
+def test_every_form_of_rdf_has_the_same_values(fields: dict[str, object], chance: random.Random) -> None:
+    assert xmp.properties(Writer(chance).packet(fields)) == fields
+
+
+@many
+@given(FIELDS, CHANCE, ADDITIONS, ELSEWHERE, REPEATED, st.booleans())
+def test_adding_and_removing_restores_the_packet(
+    fields: dict[str, object],
+    chance: random.Random,
+    tag_fields: TagFields,
+    elsewhere: list[tuple[str, str]],
+    repeated: list[str],
+    sidecar: bool,
+) -> None:
+    writer = Writer(chance)
+    packet = writer.packet(fields)
+    after = xmp.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
+    assert after == xmp.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
+    assert xmp.insertion_difference(packet, after) is None
+    again = xmp.remove(after)
+    assert again is not None
+    assert xmp.properties(again) == fields
+    assert tree(again.decode()) == tree(writer.text_of_packet)
+    assert xmp.remove(again) == again
+    values = xmp.properties(after)
+    for name in LISTED:
+        assert_merged(fields.get(name), values.get(name))
+    for name in fields.keys() - {*LISTED, "dc:description", "Iptc4xmpExt:LocationShown"}:
+        assert values[name] == fields[name]
+
+
+@many
+@given(ADDITIONS, ELSEWHERE, st.booleans())
+def test_our_own_packet_is_created_and_deleted(
+    tag_fields: TagFields, elsewhere: list[tuple[str, str]], sidecar: bool
+) -> None:
+    packet = xmp.add(None, tag_fields, sidecar=sidecar, also_added=elsewhere)
+    assert xmp.insertion_difference(None, packet) is None
+    assert xmp.remove(packet) is None
+    expected = list(dict.fromkeys(map(storable, tag_fields.keywords)))
+    values = xmp.properties(packet).get("dc:subject", [])
+    assert isinstance(values, list)
+    assert set(values) <= set(expected)
+    assert len({str(word).casefold() for word in values}) == len(values)
+
+
+@many
+@given(FIELDS, CHANCE, FIELDS, CHANCE)
+def test_proof_sees_every_other_difference(
+    fields: dict[str, object], chance: random.Random, changed: dict[str, object], other: random.Random
+) -> None:
+    assume(fields != changed)
+    packet, after = (
+        Writer(chance).packet(fields),
+        xmp.add(Writer(other).packet(changed), TOWER, sidecar=False),
+    )
+    assert xmp.insertion_difference(packet, after) is not None
+
+
+@many
+@given(st.one_of(st.binary(max_size=200), st.text("<>/x:rdfRDF='\"&;! ?#\0", max_size=80).map(str.encode)))
+@example(b"<!DOCTYPE a [<!ENTITY b 'c'>]><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>")
+@example(b"")
+def test_garbage_raises_only_refusals(packet: bytes) -> None:
+    assert_survives(packet)
+
+
+@many
+@given(FIELDS, CHANCE)
+def test_damaged_packets_raise_only_refusals(fields: dict[str, object], chance: random.Random) -> None:
+    packet = bytearray(xmp.add(Writer(chance).packet(fields), TOWER, sidecar=True))
+    for _ in range(chance.randint(1, 3)):
+        start = chance.randrange(len(packet))
+        # Swapped tags and texts yield valid XML more often than changed bytes.
+        parts = [bytes(found[0]) for found in re.finditer(rb"<[^>]*>", packet[: start + 3000])]
+        packet[start : start + chance.randint(0, 9)] = chance.choice([b"", b"\0", b"<", *parts])
+    assert_survives(bytes(packet))
+
+
+@many
+@given(FIELDS, CHANCE, st.lists(st.tuples(st.sampled_from([*LISTED, *SIMPLE, *OTHER]), TEXT), max_size=9))
+def test_removal_takes_only_recorded_values(
+    fields: dict[str, object], chance: random.Random, claimed: list[tuple[str, str]]
+) -> None:
+    nothing = replace(TOWER, landmarks=(), keywords=(), paths=(), position=None, description=None)
+    packet = xmp.add(Writer(chance).packet(fields), nothing, sidecar=True, also_added=claimed)
+    remaining = xmp.remove(packet)
+    values = xmp.properties(remaining)
+    for name, value in fields.items():
+        claims = [text for field, text in claimed if field == name]
+        if not claims:
+            assert values[name] == value
+        elif isinstance(value, list):
+            remaining = values.get(name, [])
+            assert isinstance(remaining, list)
+            assert len(value) - len(remaining) <= len(claims)
+            assert all(item in claims for item in value if item not in remaining)
+
+
+@many
+@given(FIELDS, CHANCE)
+def test_unusual_packets_are_refused_or_restored(fields: dict[str, object], chance: random.Random) -> None:
+    strange = strangely(xmp.add(Writer(chance).packet(fields), TOWER, sidecar=True), chance)
+    assert_survives(strange)
+    with suppress(WriteRefused):
+        packet = xmp.remove(strange)
+        after = xmp.add(packet, TOWER, sidecar=False)
+        assert xmp.insertion_difference(packet, after) is None
+        assert xmp.properties(xmp.remove(after)) == xmp.properties(packet)
+
+
+def strangely(packet: bytes, chance: random.Random) -> bytes:
+    """Rename, copy and remove elements and add attributes; the packet stays well-formed."""
+    found = re.search(r"<(x:xmpmeta|\w+:RDF).*</\1>", packet.decode(), re.DOTALL)
+    assert found
+    root = etree.fromstring(found[0])
+    for _ in range(chance.randint(1, 5)):
+        inner = [
+            element for element in root.iterdescendants(etree.Element) if element.getparent() is not root
+        ]
+        if not inner:
+            break
+        one, other = chance.choice(inner), chance.choice(inner)
+        match chance.randrange(5):
+            case 0:
+                one.tag = other.tag
+            case 1:
+                one.set(
+                    chance.choice(STRANGE_ATTRIBUTES), chance.choice(["", "Resource", "x-default", "Paris"])
+                )
+            case 2:
+                one.append(copy.deepcopy(other))
+            case 3:
+                one.text = "Eiffel Tower"
+            case 4:
+                one.getparent().remove(one)
+    return etree.tostring(root)
+
+
+def assert_survives(packet: bytes) -> None:
+    for touch in (xmp.properties, xmp.remove, lambda packet: xmp.add(packet, TOWER, sidecar=False)):
+        with suppress(WriteRefused):
+            touch(packet)
+    assert isinstance(xmp.added_values(packet), tuple)
+    assert isinstance(xmp.written_landmarks(packet), tuple)
+    xmp.insertion_difference(packet, packet)
+    xmp.conflicts_with_extended(packet)
+
+
+def assert_merged(before: object, after: object) -> None:
+    """Existing values are still there, in order, before new ones."""
+    if before is not None:
+        assert isinstance(before, list)
+        assert isinstance(after, list)
+        assert after[: len(before)] == before
+
+
+def storable(text: str) -> str:
+    return re.sub("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text)
+
+
+def tree(packet: str) -> str:
+    """The XML without white space between tags, with forms, comments and prefixes."""
+    found = re.search(r"<(x:xmpmeta|\w+:RDF).*</\1>", packet, re.DOTALL)
+    assert found
+    root = etree.fromstring(found[0], etree.XMLParser(strip_cdata=False))
+    for element in root.iter():
+        if len(element) and not (element.text or "").strip():
+            element.text = None
+        if not (element.tail or "").strip():
+            element.tail = None
+    return etree.tostring(root, encoding="unicode")

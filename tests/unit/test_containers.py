@@ -1,0 +1,279 @@
+"""Containers: the bytes of the image and the metadata beside it."""
+
+import io
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from support.drawing import draw_photo
+
+from tagger.photos import digest_photo
+from tagger.photos.containers import exif_of, orientation_in, read_container
+from tagger.photos.decoder_input import bare_file
+
+PICTURE = draw_photo(2, (160, 120))
+KINDS = ("JPEG", "PNG", "WEBP", "TIFF")
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">sunset</x:xmpmeta>'
+
+
+def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def exif(orientation: int | None = None, text: str = "a camera") -> Image.Exif:
+    block = Image.Exif()
+    block[271] = text
+    if orientation is not None:
+        block[274] = orientation
+    return block
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def riff_chunk(kind: bytes, content: bytes) -> bytes:
+    return kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exif_and_xmp_do_not_change_the_digest(kind: str) -> None:
+    plain = digest_photo(saved(PICTURE, kind))
+    assert digest_photo(saved(PICTURE, kind, exif=exif())) == plain
+    assert digest_photo(saved(PICTURE, kind, exif=exif(1, "another camera" * 50))) == plain
+    if kind == "TIFF":
+        assert digest_photo(saved(PICTURE, kind, tiffinfo={700: XMP, 270: "sunset"})) == plain
+    elif kind != "PNG":
+        assert digest_photo(saved(PICTURE, kind, xmp=XMP)) == plain
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
+        segment(0xED, b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\0"),
+        segment(0xFE, b"a comment"),
+        segment(0xE2, b"MPF\0II*\0\x08\0\0\0"),
+        segment(0xE0, b"JFXX\0\x10") + segment(0xEB, b"JP whatever"),
+    ],
+)
+def test_what_is_written_into_a_jpeg_does_not_change_its_digest(written: bytes) -> None:
+    jpeg = saved(PICTURE, "JPEG")
+    assert digest_photo(jpeg[:2] + written + jpeg[2:]) == digest_photo(jpeg)
+    assert digest_photo(jpeg[:20] + written + jpeg[20:]) == digest_photo(jpeg)
+    assert digest_photo(jpeg[:2] + jpeg[20:]) == digest_photo(jpeg), "without JFIF"
+    assert digest_photo(jpeg + b"a second picture, or a film") == digest_photo(jpeg)
+
+
+def test_what_is_written_into_a_png_does_not_change_its_digest() -> None:
+    png = saved(PICTURE, "PNG")
+    for written in (
+        chunk(b"tEXt", b"Title\0sunset"),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
+        chunk(b"tIME", bytes(7)),
+    ):
+        assert digest_photo(png[:33] + written + png[33:]) == digest_photo(png)
+        assert digest_photo(png[:-12] + written + png[-12:]) == digest_photo(png)
+
+
+def test_what_is_written_into_a_webp_does_not_change_its_digest() -> None:
+    webp = saved(PICTURE, "WEBP")
+    extended = riff_chunk(b"VP8X", b"\x0c\0\0\0" + struct.pack("<I", 159)[:3] + struct.pack("<I", 119)[:3])
+    body = extended + webp[12:] + riff_chunk(b"XMP ", XMP)
+    assert digest_photo(b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body) == digest_photo(webp)
+
+
+def test_tiff_data_may_move_within_its_file() -> None:
+    tiff = saved(PICTURE, "TIFF")
+    moved = saved(PICTURE, "TIFF", tiffinfo={270: "a text that moves everything behind it" * 20})
+    assert read_container(tiff) is not None
+    assert len(moved) > len(tiff)
+    assert digest_photo(moved) == digest_photo(tiff)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_orientation_changes_the_digest(kind: str) -> None:
+    digests = {digest_photo(saved(PICTURE, kind, exif=exif(orientation))) for orientation in range(1, 9)}
+    assert len(digests) == 8
+    assert digest_photo(saved(PICTURE, kind, exif=exif(None))) in digests
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "GIF", "BMP", "AVIF"])
+def test_pixels_change_the_digest(kind: str) -> None:
+    other = PICTURE.copy()
+    other.paste("white", (40, 40, 80, 80))
+    assert digest_photo(saved(PICTURE, kind)) != digest_photo(saved(other, kind))
+    assert digest_photo(saved(PICTURE, kind)).startswith("1-")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_colour_profile_changes_the_digest(kind: str) -> None:
+    profiled = saved(PICTURE, kind, icc_profile=b"a profile" * 20)
+    assert digest_photo(profiled) != digest_photo(saved(PICTURE, kind))
+
+
+def test_what_is_seen_of_a_jpeg_changes_its_digest() -> None:
+    jpeg = saved(PICTURE, "JPEG")
+    quantisation = jpeg.index(b"\xff\xdb") + 10
+    coded = jpeg.index(b"\xff\xda") + 200
+    for at in (quantisation, coded):
+        changed = jpeg[:at] + bytes([jpeg[at] ^ 1]) + jpeg[at + 1 :]
+        assert digest_photo(changed) != digest_photo(jpeg)
+    adobe = segment(0xEE, b"Adobe\0\x64\0\0\0\0\0")
+    assert digest_photo(jpeg[:20] + adobe + jpeg[20:]) != digest_photo(jpeg)
+
+
+def test_palette_and_gamma_of_a_png_change_its_digest() -> None:
+    palette = PICTURE.quantize(8)
+    png = saved(palette, "PNG")
+    at = png.index(b"PLTE") + 4
+    assert digest_photo(png[:at] + b"\0\1\2" + png[at + 3 :]) != digest_photo(png)
+    assert digest_photo(png[:33] + chunk(b"gAMA", bytes([0, 1, 0, 0])) + png[33:]) != digest_photo(png)
+
+
+def test_progressive_and_restarted_scans_are_read_whole() -> None:
+    for options in ({"progressive": True}, {"restart_marker_rows": 1}):
+        jpeg = saved(PICTURE, "JPEG", **options)
+        container = read_container(jpeg)
+        assert container is not None
+        assert sum(len(part) for part in container.parts) > len(jpeg) - 40
+
+
+def test_marker_bytes_inside_metadata_do_not_end_the_picture() -> None:
+    jpeg = saved(PICTURE, "JPEG")
+    thumbnail = segment(0xE1, b"Exif\0\0" + saved(PICTURE.resize((16, 12)), "JPEG"))
+    assert digest_photo(jpeg[:2] + thumbnail + jpeg[2:]) == digest_photo(jpeg)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_orientation_and_exif_are_found(kind: str) -> None:
+    data = saved(PICTURE, kind, exif=exif(6, "Leica"))
+    assert orientation_in(data) == 6
+    assert b"Leica" in (exif_of(data) or b"")
+    assert orientation_in(saved(PICTURE, kind)) == 1
+
+
+def test_first_of_two_exif_blocks_counts() -> None:
+    jpeg = saved(PICTURE, "JPEG")
+    blocks = [segment(0xE1, b"Exif\0\0" + exif(k).tobytes().removeprefix(b"Exif\0\0")) for k in (8, 3)]
+    assert orientation_in(jpeg[:2] + b"".join(blocks) + jpeg[2:]) == 8
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8\xff", b"II*\0", b"RIFF\0\0\0\0WEBP", b"\x89PNG\r\n\x1a\n", b"GIF89a", bytes(100)]
+)
+def test_what_cannot_be_taken_apart_is_known_by_the_whole_file(data: bytes) -> None:
+    assert read_container(data) is None
+    assert digest_photo(data) != digest_photo(data + b"\0")
+
+
+def test_bare_file_ends_where_the_data_was_cut_off() -> None:
+    jpeg = saved(PICTURE, "JPEG", exif=exif(3), comment=b"sunset")
+    bare = bare_file(jpeg[:-500])
+    assert bare is not None
+    assert bare.endswith(b"\xff\xd9")
+    assert b"sunset" not in bare
+    Image.open(io.BytesIO(bare)).load()
+
+
+def test_tiff_that_names_the_same_data_often_is_not_followed() -> None:
+    strips = 2000
+    tags = [(256, 4, 1, 10), (257, 4, 1, strips), (273, 4, strips, 100), (279, 4, strips, 100 + strips * 4)]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    data = (b"II*\0" + struct.pack("<I", 8) + directory).ljust(100, b"\0")
+    data += struct.pack("<I", 8) * strips + struct.pack("<I", 10_000) * strips
+    assert read_container(data) is None
+
+
+def test_directories_in_a_circle_end() -> None:
+    data = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 270, 4, 1, 7, 8)
+    assert read_container(data) is None
+    assert orientation_in(data) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8\xff\xda\0\2" + b"\xff\xfe\0\2" * 400_000,
+        b"\xff\xd8" + b"\xff" * 4_000_000,
+        b"\xff\xd8\xff\xda\0\2" + b"\xff\0" * 2_000_000,
+        b"\x89PNG\r\n\x1a\n" + chunk(b"tEXt", b"") * 400_000,
+        b"RIFF\0\0\0\0WEBP" + riff_chunk(b"VP8 ", b"") * 400_000,
+    ],
+)
+def test_time_does_not_explode(data: bytes) -> None:
+    started = time.perf_counter()
+    digest_photo(data)
+    assert time.perf_counter() - started < 5
+
+
+VICTIMS = [saved(PICTURE.resize((32, 24)), kind, exif=exif(6)) for kind in KINDS] + [
+    saved(PICTURE.resize((32, 24)), "JPEG", progressive=True),
+    saved(PICTURE.resize((32, 24)), "TIFF", compression="tiff_lzw", big_tiff=True),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    victim=st.sampled_from(VICTIMS),
+    changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=12),
+    kept=st.floats(0, 1),
+)
+def test_mutated_files_never_raise(victim: bytes, changes: list[tuple[float, int]], kept: float) -> None:
+    data = bytearray(victim)
+    for where, value in changes:
+        data[int(where * len(data))] = value
+    mutated = bytes(data[: int(len(data) * kept)])
+    assert digest_photo(mutated).startswith("1-")
+    assert orientation_in(mutated) in (None, *range(1, 9))
+    bare_file(mutated)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    head=st.sampled_from(
+        [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF....WEBP", b"II*\0", b"MM\0+\0\x08\0\0"]
+    ),
+    rest=st.binary(max_size=300),
+)
+def test_wild_bytes_never_raise(head: bytes, rest: bytes) -> None:
+    digest_photo(head + rest)
+    bare_file(head + rest)
+
+
+def test_orientation_is_what_pillow_reads(test_data: Path) -> None:
+    """Held against a second opinion on every photo whose EXIF both can read."""
+    agreed = 0
+    for path in sorted((test_data / "exif").rglob("*.jpg")):
+        try:
+            with Image.open(path) as image:
+                image.info.pop("xmp", None)
+                theirs = image.getexif().get(274, 1)
+        except Exception:  # noqa: BLE001 - odd files are the other tests' matter
+            continue
+        agreed += orientation_in(path.read_bytes()) == (theirs if theirs in range(1, 9) else 1)
+    assert agreed > 150
+
+
+def test_camera_files_keep_their_digest_when_stripped(test_data: Path) -> None:
+    for path in sorted((test_data / "originals").glob("*.jpg")):
+        data = path.read_bytes()
+        container = read_container(data)
+        assert container is not None
+        assert exif_of(data)
+        if container.orientation == 1:
+            stripped = bare_file(data)
+            assert stripped is not None
+            assert len(stripped) < len(data)
+            assert digest_photo(stripped) == digest_photo(data)

@@ -1,0 +1,113 @@
+"""Broken photos are decoded or fail alone, with a stable digest. `bench.fuzz` does the same at length."""
+
+import random
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.mutations import broken, pieces_of, with_other_metadata
+from support.odd_photos import small_photos
+
+from bench.fuzz import SHOWN, Asked, Tally, Wrong, _Child, examine, examine_metadata, victims_of
+
+PHOTOS = small_photos()
+seeds = st.integers(0, 2**32)
+kinds = st.sampled_from(sorted(PHOTOS))
+fuzzing = settings(
+    max_examples=600,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # one file, written anew for each example
+)
+
+
+@pytest.mark.parametrize("kind", sorted(PHOTOS))
+def test_unbroken_photos_are_shown(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "photo").write_bytes(PHOTOS[kind])
+    assert examine(tmp_path / "photo") == SHOWN
+
+
+@fuzzing
+@given(kind=kinds, seed=seeds)
+def test_broken_photos_are_shown_or_fail_alone(kind: str, seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(broken(PHOTOS[kind], list(PHOTOS.values()), random.Random(seed)))
+    examine(path)
+
+
+@settings(fuzzing, max_examples=200)
+@given(seed=seeds)
+def test_broken_real_photos_are_shown_or_fail_alone(seed: int, tmp_path: Path, test_data: Path) -> None:
+    chance = random.Random(seed)
+    victims = _real_victims(test_data)
+    path = tmp_path / "photo"
+    path.write_bytes(broken(chance.choice(victims), victims, chance))
+    examine(path)
+
+
+@settings(fuzzing, max_examples=150)
+@given(kind=kinds, seed=seeds)
+def test_metadata_leaves_the_picture_the_same(kind: str, seed: int) -> None:
+    examine_metadata(PHOTOS[kind], random.Random(seed))
+
+
+def test_the_same_seed_breaks_a_photo_in_the_same_way() -> None:
+    for kind, data in PHOTOS.items():
+        assert broken(data, [data], random.Random(kind)) == broken(data, [data], random.Random(kind))
+
+
+def test_pieces_and_metadata_are_found_where_there_are_any() -> None:
+    without_pieces = {kind for kind, data in PHOTOS.items() if not pieces_of(data)}
+    assert without_pieces == {"gif", "gif animated", "bmp", "bmp palette"}
+    dressed = {kind for kind, data in PHOTOS.items() if with_other_metadata(data, random.Random(1))}
+    assert {"jpeg", "mpo", "png", "apng", "webp", "webp animated"} <= dressed
+
+
+@cache
+def _real_victims(folder: Path) -> list[bytes]:
+    return [data for _, data in victims_of([folder / "hostile", folder / "exif"]) if len(data) < 300_000]
+
+
+def test_fuzzing_at_length_counts_every_file(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "bench.fuzz",
+        "--files",
+        "40",
+        "--processes",
+        "2",
+        "--keep",
+        tmp_path / "kept",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| **together** | 40 |" in done.stdout
+    assert not (tmp_path / "kept").exists()
+
+
+def test_photo_that_ends_its_process_is_kept_and_named(tmp_path: Path) -> None:
+    tally = Tally()
+    child = _Child(
+        Asked(folders=[], files=2, seed=7, processes=1, keep=tmp_path / "kept"), tmp_path / "photo"
+    )
+    try:
+        assert child.read(0, tally)
+        before = (tmp_path / "photo").read_bytes()
+        child._process.kill()
+        assert not child.read(1, tally)
+    finally:
+        child.end(tally)
+    (wrong,) = tally.wrong
+    assert wrong == f"crash (code -9): {tmp_path / 'kept' / 'seed-7-000001'}"
+    assert (tmp_path / "kept" / "seed-7-000001").read_bytes() == before
+    assert (tally.files, tally.outcomes["crash (code -9)"]) == (2, 1)
+
+
+def test_anything_but_a_failure_of_the_photo_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(Wrong, match="gone"):
+        examine(tmp_path / "no such photo")

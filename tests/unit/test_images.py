@@ -1,0 +1,459 @@
+"""Decoding: photos give the image that a viewer shows, or fail alone with a reason."""
+
+import io
+import struct
+import tracemalloc
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+from support.drawing import draw_photo
+
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.images import DecodedImage, Resize, decode_photo, formats
+
+RESIZE = Resize(short_side=128, size=112)
+MAX_PIXELS = 50_000_000
+PICTURE = draw_photo(7, (600, 400))
+ORIENTATION = 274
+
+
+def decode(data: bytes, resize: Resize = RESIZE) -> DecodedImage:
+    return decode_photo(data, resize, max_pixels=MAX_PIXELS)
+
+
+def failure(data: bytes, max_pixels: int = MAX_PIXELS) -> FailureKind:
+    with pytest.raises(PhotoFailed) as caught:
+        decode_photo(data, RESIZE, max_pixels=max_pixels)
+    assert caught.value.failure.text.endswith(".")
+    return caught.value.failure.kind
+
+
+def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def exif(orientation: int) -> Image.Exif:
+    block = Image.Exif()
+    block[ORIENTATION] = orientation
+    return block
+
+
+def difference(one: DecodedImage, other: DecodedImage) -> float:
+    return float(np.abs(one.pixels.astype(int) - other.pixels.astype(int)).mean())
+
+
+def middle(image: DecodedImage) -> list[int]:
+    return image.pixels[50:62, 50:62].reshape(-1, 3).mean(axis=0).round().astype(int).tolist()
+
+
+def near(colour: list[int], expected: tuple[int, int, int], tolerance: int = 4) -> bool:
+    return all(abs(a - b) <= tolerance for a, b in zip(colour, expected, strict=True))
+
+
+EXPECTED = decode(saved(PICTURE, "PNG"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {"quality": 95}),
+        ("JPEG", {"quality": 95, "progressive": True}),
+        ("MPO", {"quality": 95}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {"quality": 95}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "jpeg", "quality": 95}),
+        ("BMP", {}),
+        ("AVIF", {"quality": 90}),
+    ],
+)
+def test_every_format_shows_the_same_picture(kind: str, options: dict[str, object]) -> None:
+    image = decode(saved(PICTURE, kind, **options))
+    assert image.pixels.shape == (112, 112, 3)
+    assert image.pixels.dtype == np.uint8
+    assert (image.width, image.height) == (600, 400)
+    assert difference(image, EXPECTED) < 3
+
+
+def test_gif_shows_the_same_picture_in_its_few_colours() -> None:
+    assert difference(decode(saved(PICTURE.quantize(256), "GIF")), EXPECTED) < 6
+
+
+def test_heic_shows_the_same_picture() -> None:
+    heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
+    file = io.BytesIO()
+    heif.from_pillow(PICTURE).save(file, quality=95)
+    assert difference(decode(file.getvalue()), EXPECTED) < 4
+
+
+def test_heic_without_its_extra_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(formats.importlib, "import_module", missing)
+    with pytest.raises(PhotoFailed, match=r"landmark-tagger\[heic\]") as caught:
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    assert caught.value.failure.kind is FailureKind.UNSUPPORTED
+
+
+def test_square_is_the_middle_of_the_scaled_photo() -> None:
+    wide = Image.new("RGB", (900, 300), "red")
+    wide.paste((0, 0, 255), (300, 0, 600, 300))
+    square = decode(saved(wide, "PNG"), Resize(64, 64)).pixels
+    assert (square[:, 1:-1] == (0, 0, 255)).all()
+    assert np.array_equal(square, square[:, ::-1])
+    inner = decode(saved(PICTURE, "PNG"), Resize(128, 64)).pixels
+    outer = decode(saved(PICTURE, "PNG"), Resize(128, 128)).pixels
+    assert np.abs(inner.astype(int) - outer[32:96, 32:96].astype(int)).max() <= 2
+
+
+def test_large_jpeg_decoded_at_a_fraction_looks_like_the_whole() -> None:
+    large = draw_photo(3, (2403, 1605))
+    assert difference(decode(saved(large, "JPEG", quality=95)), decode(saved(large, "PNG"))) < 2
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photo_stands_upright_in_every_orientation(kind: str, orientation: int) -> None:
+    stored_as = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = PICTURE.transpose(stored_as[orientation]) if orientation in stored_as else PICTURE
+    image = decode(saved(stored, kind, exif=exif(orientation)))
+    assert (image.width, image.height) == (600, 400)
+    assert difference(image, EXPECTED) < 3
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 700])
+def test_senseless_orientation_is_upright(orientation: int) -> None:
+    assert difference(decode(saved(PICTURE, "JPEG", quality=95, exif=exif(orientation))), EXPECTED) < 3
+
+
+def test_xmp_does_not_turn_a_photo() -> None:
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    for kind in ("JPEG", "WEBP"):
+        assert decode(saved(PICTURE, kind, xmp=packet)).width == 600
+    tags = {700: packet}
+    assert decode(saved(PICTURE, "TIFF", tiffinfo=tags)).width == 600
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bit_gray_is_scaled_not_clipped(kind: str) -> None:
+    ramp = np.tile(np.linspace(0, 65535, 256), (256, 1)).astype(np.uint16)
+    pixels = decode(saved(Image.fromarray(ramp), kind), Resize(128, 128)).pixels
+    assert near(pixels[64, 64].tolist(), (128, 128, 128))
+    assert pixels[64, 2].max() < 8
+    assert pixels[64, 125].min() > 247
+
+
+def test_sixteen_bit_gray_whose_zero_is_white() -> None:
+    dark = np.full((64, 64), 0xF000, dtype="<u2").tobytes()
+    tags = [
+        (256, 64),
+        (257, 64),
+        (258, 16),
+        (259, 1),
+        (262, 0),
+        (273, 122),
+        (277, 1),
+        (278, 64),
+        (279, len(dark)),
+    ]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    data = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    assert len(data) == 122
+    assert near(middle(decode(data + dark)), (15, 15, 15), 2)
+
+
+@pytest.mark.parametrize(("top", "expected"), [(0.5, 64), (1.0, 128), (4000.0, 128)])
+def test_floating_point_gray_is_scaled_and_survives_nan(top: float, expected: int) -> None:
+    values = np.tile(np.linspace(0, top, 256, dtype=np.float32), (256, 1))
+    values[0, 0] = np.nan
+    pixels = decode(saved(Image.fromarray(values), "TIFF"), Resize(128, 128)).pixels
+    assert abs(int(pixels[64, 64, 0]) - expected) < 4
+
+
+def test_one_bit_and_palette_images_keep_their_colours() -> None:
+    assert middle(decode(saved(Image.new("1", (200, 200), 1), "PNG"))) == [255, 255, 255]
+    palette = Image.new("RGB", (200, 200), (200, 30, 90)).quantize(4)
+    assert near(middle(decode(saved(palette, "PNG"))), (200, 30, 90))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_transparency_is_seen_on_white(kind: str) -> None:
+    glass = Image.new("RGBA", (200, 200), (255, 0, 0, 128))
+    assert near(middle(decode(saved(glass, kind))), (255, 127, 127))
+    nothing = Image.new("RGBA", (200, 200), (0, 0, 0, 0))
+    assert middle(decode(saved(nothing, kind))) == [255, 255, 255]
+
+
+def test_gray_and_palette_transparency_are_seen_on_white() -> None:
+    assert near(middle(decode(saved(Image.new("LA", (200, 200), (0, 128)), "PNG"))), (127, 127, 127))
+    palette = Image.new("P", (200, 200), 0)
+    palette.putpalette([255, 0, 0, 0, 255, 0])
+    assert middle(decode(saved(palette, "PNG", transparency=0))) == [255, 255, 255]
+    assert near(middle(decode(saved(palette, "PNG", transparency=bytes([128, 255])))), (255, 127, 127))
+    assert middle(decode(saved(palette, "GIF", transparency=0))) == [255, 255, 255]
+    keyed = Image.new("RGB", (200, 200), (1, 2, 3))
+    assert middle(decode(saved(keyed, "PNG", transparency=(1, 2, 3)))) == [255, 255, 255]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk_shows_its_colours_and_not_their_negative(kind: str) -> None:
+    assert near(middle(decode(saved(Image.new("CMYK", (200, 200), (0, 255, 255, 0)), kind))), (255, 0, 0))
+    assert near(middle(decode(saved(Image.new("CMYK", (200, 200), (0, 0, 0, 200)), kind))), (55, 55, 55))
+
+
+def test_lab_shows_its_colours() -> None:
+    orange = Image.new("RGB", (200, 200), (230, 120, 40))
+    to_lab = ImageCms.buildTransform(
+        ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
+    )
+    assert near(middle(decode(saved(to_lab.apply(orange), "TIFF"))), (230, 120, 40), 6)
+
+
+TO_XYZ_P3 = np.array([[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.78407]])
+TO_XYZ_SRGB = np.array(
+    [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]]
+)
+
+
+def display_p3_profile() -> bytes:
+    """A profile with Display P3's primaries and a plain gamma of 2.2."""
+
+    def xyz(*values: float) -> bytes:
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in values))
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, 0x0233)
+    columns = {name: xyz(*TO_XYZ_P3[:, k]) for k, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
+    tags = {b"wtpt": xyz(0.9642, 1, 0.8249), **columns, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)}
+    table, body, start = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, value in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(value))
+        body += value
+    header = struct.pack(">I4xI4s4s4s", start + len(body), 0x02100000, b"mntr", b"RGB ", b"XYZ ").ljust(
+        36, b"\0"
+    )
+    header = (header + b"acsp").ljust(68, b"\0") + xyz(0.9642, 1, 0.8249)[8:]
+    return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_wide_colours_become_srgb(kind: str) -> None:
+    numbers = (80, 150, 90)
+    light = np.linalg.inv(TO_XYZ_SRGB) @ TO_XYZ_P3 @ (np.array(numbers) / 255) ** (0x0233 / 256)
+    expected = (1.055 * light ** (1 / 2.4) - 0.055) * 255
+    data = saved(Image.new("RGB", (200, 200), numbers), kind, icc_profile=display_p3_profile())
+    assert np.abs(np.array(middle(decode(data))) - expected).max() < 4
+    assert np.abs(expected - numbers).max() > 8
+
+
+def test_srgb_profile_changes_nothing_and_a_broken_one_is_ignored() -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for profile in (srgb, b"no profile", srgb[:200]):
+        assert np.array_equal(decode(saved(PICTURE, "PNG", icc_profile=profile)).pixels, EXPECTED.pixels)
+
+
+def test_png_gamma_is_applied() -> None:
+    data = saved(Image.new("RGB", (200, 200), (128, 128, 128)), "PNG")
+    chunk = b"gAMA" + struct.pack(">I", 100000)
+    linear = data[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    assert near(middle(decode(linear)), (186, 186, 186))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
+def test_first_of_several_pictures_is_seen(kind: str) -> None:
+    green = Image.new("RGB", (200, 200), (0, 160, 0))
+    data = saved(green, kind, save_all=True, append_images=[Image.new("RGB", (200, 200), (200, 0, 0))])
+    assert near(middle(decode(data)), (0, 160, 0), 5)
+
+
+def test_truncated_jpeg_shows_what_is_there() -> None:
+    for progressive in (False, True):
+        data = saved(PICTURE, "JPEG", quality=90, progressive=progressive)
+        image = decode(data[: len(data) * 2 // 3])
+        assert np.abs(image.pixels[:40].astype(int) - EXPECTED.pixels[:40]).mean() < 12
+    assert difference(decode(data[:-2]), EXPECTED) < 3
+
+
+def test_truncated_before_anything_is_seen_fails() -> None:
+    jpeg = saved(PICTURE, "JPEG", quality=90)
+    assert failure(jpeg[: jpeg.index(b"\xff\xda") + 14]) is FailureKind.TRUNCATED
+    for kind in ("PNG", "TIFF", "GIF", "WEBP", "BMP"):
+        data = saved(PICTURE, kind)
+        assert failure(data[: len(data) // 2]) in (FailureKind.TRUNCATED, FailureKind.CORRUPT)
+
+
+def test_damage_beside_the_picture_does_not_hide_it() -> None:
+    png = saved(PICTURE, "PNG")
+    huge = b"zTXt" + b"Comment\0\0" + zlib.compress(bytes(4_000_000))
+    dressed = (
+        png[:33] + struct.pack(">I", len(huge) - 4) + huge + struct.pack(">I", zlib.crc32(huge)) + png[33:]
+    )
+    assert np.array_equal(decode(dressed).pixels, EXPECTED.pixels)
+    jpeg = saved(PICTURE, "JPEG", quality=95)
+    broken_exif = b"\xff\xe1\x00\x12Exif\0\0MM\x13*\0\0\0\x08"
+    assert difference(decode(jpeg[:2] + broken_exif + b"\0\0" + jpeg[2:]), EXPECTED) < 3
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", FailureKind.EMPTY),
+        (b"Dear diary, today I renamed a text to holiday.jpg", FailureKind.NOT_AN_IMAGE),
+        (b"<html>404</html>", FailureKind.NOT_AN_IMAGE),
+        (bytes(5000), FailureKind.CORRUPT),
+        (b"%PDF-1.7 ...", FailureKind.UNSUPPORTED),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", FailureKind.UNSUPPORTED),
+        (b"\xc5\xd0\xd3\xc6" + bytes(40), FailureKind.UNSUPPORTED),
+        (b"8BPS\0\1" + bytes(40), FailureKind.UNSUPPORTED),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", FailureKind.UNSUPPORTED),
+        (b"\xff\xd8\xff", FailureKind.CORRUPT),
+        (b"\x89PNG\r\n\x1a\n", FailureKind.CORRUPT),
+        (b"GIF89a", FailureKind.CORRUPT),
+        (b"BM", FailureKind.CORRUPT),
+        (b"II*\0", FailureKind.CORRUPT),
+    ],
+)
+def test_what_is_no_photo_fails_with_its_kind(data: bytes, kind: FailureKind) -> None:
+    assert failure(data) in (kind, FailureKind.TRUNCATED)
+
+
+def test_no_pixels_at_all_fail() -> None:
+    assert failure(b"GIF89a\0\0\0\0\0\0\0,\0\0\0\0\0\0\0\0\0\x02\0;") is FailureKind.CORRUPT
+
+
+def png_header(width: int, height: int) -> bytes:
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + chunk
+        + struct.pack(">I", zlib.crc32(chunk))
+        + bytes(12)
+    )
+
+
+def test_too_many_pixels_are_refused_by_the_header() -> None:
+    tracemalloc.start()
+    try:
+        assert failure(png_header(60000, 60000) + b"\0\0\0\x04IDAT") is FailureKind.TOO_MANY_PIXELS
+        for kind in ("JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF"):
+            assert failure(saved(PICTURE, kind), max_pixels=200_000) is FailureKind.TOO_MANY_PIXELS
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_tile_larger_than_the_limit_is_refused() -> None:
+    data = saved(PICTURE.crop((0, 0, 64, 64)), "TIFF", compression="tiff_lzw")
+    tags = (256, 257, 258, 259, 262, 277, 322, 323, 324, 325)
+    values = (64, 64, 8, 5, 1, 1, 65520, 65520, 8, 8)
+    directory = struct.pack("<H", len(tags))
+    for tag, value in zip(tags, values, strict=True):
+        directory += struct.pack("<HHII", tag, 4, 1, value)
+    assert failure(data[:4] + struct.pack("<I", 8) + directory + bytes(40)) is FailureKind.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize("size", [(1, 60000), (60000, 1), (1, 1), (3, 2)])
+def test_extreme_shapes_cost_no_more_than_their_pixels(size: tuple[int, int]) -> None:
+    image = decode(saved(Image.new("RGB", size, (10, 200, 30)), "PNG"), Resize(256, 224))
+    assert image.pixels.shape == (224, 224, 3)
+    assert (image.pixels == (10, 200, 30)).all()
+    assert (image.width, image.height) == size
+
+
+def test_resize_that_cuts_more_than_there_is_makes_no_sense() -> None:
+    with pytest.raises(ValueError, match="short_side"):
+        Resize(short_side=100, size=112)
+
+
+def test_threads_give_the_same_pixels_as_one() -> None:
+    data = [
+        saved(draw_photo(seed, (500, 400)), kind)
+        for seed in range(4)
+        for kind in ("JPEG", "PNG", "TIFF", "WEBP")
+    ]
+    alone = [decode(one).pixels for one in data]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda one: decode(one).pixels, data * 4))
+    assert all(np.array_equal(pixels, alone[k % len(alone)]) for k, pixels in enumerate(together))
+
+
+SHOWN = "shown"
+
+
+def text_of(data: bytes) -> str:
+    """What a person reads of a photo that failed."""
+    try:
+        image = decode(data)
+    except PhotoFailed as failed:
+        return failed.failure.text
+    return SHOWN if image.pixels.shape == (112, 112, 3) else "misshapen\n"
+
+
+SMALL = draw_photo(1, (48, 40))
+VICTIMS = [
+    saved(SMALL, "JPEG", exif=exif(6)),
+    saved(SMALL, "JPEG", progressive=True),
+    saved(SMALL, "PNG", exif=exif(3)),
+    saved(SMALL.quantize(16), "PNG"),
+    saved(SMALL, "WEBP", exif=exif(5)),
+    saved(SMALL, "TIFF", compression="tiff_lzw"),
+    saved(SMALL, "TIFF"),
+    saved(SMALL.quantize(16), "GIF"),
+    saved(SMALL, "BMP"),
+    saved(SMALL, "AVIF"),
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    victim=st.sampled_from(VICTIMS),
+    changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=12),
+    kept=st.floats(0.05, 1),
+)
+def test_mutated_files_decode_or_fail_alone(
+    victim: bytes, changes: list[tuple[float, int]], kept: float
+) -> None:
+    data = bytearray(victim)
+    for where, value in changes:
+        data[int(where * len(data))] = value
+    assert text_of(bytes(data[: int(len(data) * kept)])).isprintable()
+
+
+@pytest.mark.parametrize("folder", ["hostile", "exif"])
+def test_every_odd_file_is_shown_or_fails_with_a_text(test_data: Path, folder: str) -> None:
+    paths = sorted(path for path in (test_data / folder).rglob("*") if path.is_file())
+    assert len(paths) > 200
+
+    with ThreadPoolExecutor(4) as threads:
+        texts = list(threads.map(lambda path: text_of(path.read_bytes()), paths))
+    assert all(text.isprintable() and path.name not in text for text, path in zip(texts, paths, strict=True))
+    assert texts.count(SHOWN) > len(paths) // 2
+
+
+@pytest.mark.parametrize(
+    "pattern", ["exif-orientation-examples/Portrait_*.jpg", "exif-samples/jpg_orientation_landscape_*.jpg"]
+)
+def test_orientation_examples_all_come_out_alike(test_data: Path, pattern: str) -> None:
+    first, *others = [decode(path.read_bytes()) for path in sorted((test_data / "exif").glob(pattern))]
+    assert len(others) > 3
+    for other in others:
+        assert (other.width, other.height) == (first.width, first.height)
+        assert difference(other, first) < 20 < difference(other, EXPECTED)

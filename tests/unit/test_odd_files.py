@@ -1,0 +1,274 @@
+"""Unusual files are decoded as viewers show them, or fail with the kind that docs/reference/failures.md lists."""
+
+import io
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from support.decoding import decode, failed, saved
+from support.drawing import draw_photo
+from support.handmade_images import CMYK, GRAY, LAB, SEE_THROUGH, chunk, png_of, tiff_of
+from support.profiles import gray_profile, ink_profile
+
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.images.decode_errors import failing_alone
+from tagger.metadata.camera import CameraFacts, camera_facts
+from tagger.photos.truncation import ends_early
+
+PICTURE = draw_photo(7, (300, 200))
+BYTES = np.asarray(PICTURE)
+DEEP = BYTES.astype(np.uint16) * 257
+GRAYS = np.asarray(PICTURE.convert("L"))
+DEEP_GRAYS = GRAYS.astype(np.uint16) * 257
+FAILURES = Path(__file__).parents[2] / "docs" / "reference" / "failures.md"
+
+
+def difference(data: bytes, expected: np.ndarray) -> float:
+    return float(np.abs(decode(data).pixels.astype(float) - expected).mean())
+
+
+def with_samples(pixels: np.ndarray, value: int) -> np.ndarray:
+    """One more sample for each pixel, the same for all."""
+    planes = pixels if pixels.ndim == 3 else pixels[..., None]
+    return np.concatenate([planes, np.full((*planes.shape[:2], 1), value, planes.dtype)], axis=-1)
+
+
+COLOURS = decode(saved(PICTURE, "PNG")).pixels.astype(float)
+GRAY_COLOURS = decode(saved(PICTURE.convert("L"), "PNG")).pixels.astype(float)
+
+
+# --- depths and layouts
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (png_of(DEEP), COLOURS),
+        (png_of(with_samples(DEEP, 65535)), COLOURS),
+        (png_of(with_samples(DEEP, 32768)), (COLOURS + 255) / 2),
+        (png_of(DEEP_GRAYS), GRAY_COLOURS),
+        (png_of(with_samples(DEEP_GRAYS, 32768)), (GRAY_COLOURS + 255) / 2),
+        (tiff_of(DEEP), COLOURS),
+        (tiff_of(DEEP.astype(">u2")), COLOURS),
+        (tiff_of(with_samples(DEEP, 32768), tags={338: SEE_THROUGH}), (COLOURS + 255) / 2),
+        (tiff_of(with_samples(DEEP, 0), tags={338: 0}), COLOURS),
+        (tiff_of(BYTES, separate=True), COLOURS),
+        (tiff_of(DEEP, separate=True), COLOURS),
+        (tiff_of(DEEP.astype(">u2"), separate=True), COLOURS),
+        (tiff_of(with_samples(DEEP, 65535), separate=True, tags={338: SEE_THROUGH}), COLOURS),
+        (tiff_of(DEEP_GRAYS.astype(">u2"), GRAY), GRAY_COLOURS),
+        (tiff_of(255 - GRAYS, 0), GRAY_COLOURS),
+        (tiff_of(BYTES, tile=64), COLOURS),
+        (tiff_of(DEEP_GRAYS, GRAY, tile=64), GRAY_COLOURS),
+        (tiff_of((GRAYS / np.float32(255)).astype(np.float32), GRAY), GRAY_COLOURS),
+        (tiff_of(np.asarray(PICTURE.convert("CMYK")).astype(np.uint16) * 257, CMYK), COLOURS),
+    ],
+)
+def test_deep_tiled_and_separate_pixels_look_like_plain_ones(data: bytes, expected: np.ndarray) -> None:
+    assert difference(data, expected) < 1.5
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tiff_of(BYTES.astype(np.float32)),
+        tiff_of(GRAYS.astype(np.float16), GRAY),
+        tiff_of(DEEP, LAB),
+        tiff_of(with_samples(DEEP_GRAYS, 65535), GRAY, tags={338: SEE_THROUGH}),
+        tiff_of(GRAYS.astype(np.uint32) * 2**24, GRAY),
+        tiff_of(np.asarray(PICTURE.convert("CMYK")).astype(np.uint16), CMYK, separate=True),
+    ],
+)
+def test_unsupported_depths_are_reported(data: bytes) -> None:
+    kind, text = failed(data)
+    assert kind is FailureKind.UNSUPPORTED
+    assert "Convert it to JPEG or PNG." in text
+
+
+def test_gray_that_is_transparent_is_seen_on_white_in_every_depth() -> None:
+    black = np.zeros((60, 60), np.uint16)
+    one_bit = saved(Image.new("1", (60, 60)), "PNG")
+    keyed = one_bit[:33] + chunk(b"tRNS", b"\0\0") + one_bit[33:]
+    for data in (png_of(black, tRNS=b"\0\0"), png_of(black.astype(np.uint8), tRNS=b"\0\0"), keyed):
+        assert (decode(data).pixels == 255).all()
+    assert (decode(png_of(black, tRNS=b"\0\1")).pixels == 0).all()
+
+
+# --- colours
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_profile_of_another_kind_of_image_is_ignored(kind: str) -> None:
+    exact = {"quality": 97} if kind == "JPEG" else {}
+    assert difference(saved(PICTURE, kind, icc_profile=gray_profile(), **exact), COLOURS) < 1.5
+    gray = PICTURE.convert("L")
+    assert difference(saved(gray, kind, icc_profile=SRGB, **exact), GRAY_COLOURS) < 1.5
+    assert difference(saved(gray, kind, icc_profile=gray_profile(), **exact), GRAY_COLOURS) < 3
+    if kind != "PNG":
+        assert difference(saved(PICTURE.convert("CMYK"), kind, icc_profile=SRGB, **exact), COLOURS) < 1.5
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_a_profile_determines_ink_colours(kind: str) -> None:
+    cyan = Image.new("CMYK", (200, 200), (255, 0, 0, 0))
+    seen = decode(saved(cyan, kind, icc_profile=ink_profile((65, 40, 60)))).pixels[50, 50].astype(int)
+    assert np.abs(seen - (237, 126, 46)).max() < 4  # the same in sRGB
+    assert (
+        decode(saved(Image.new("CMYK", (200, 200)), kind, icc_profile=ink_profile((0, 0, 0)))).pixels.min()
+        > 250
+    )
+
+
+def test_cmyk_jpeg_without_adobe_marker_is_not_its_negative() -> None:
+    jpeg = saved(PICTURE.convert("CMYK"), "JPEG", quality=97)
+    at = jpeg.index(b"\xff\xeeAdobe"[:2])
+    bare = jpeg[:at] + jpeg[at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big") :]
+    assert b"Adobe" not in bare
+    assert difference(bare, COLOURS) < 1.5
+
+
+# --- orientation
+
+TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("orientation", sorted(TURNED))
+def test_heic_stands_upright_in_every_orientation(orientation: int) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
+    block = Image.Exif()
+    block[274] = orientation
+    file = io.BytesIO()
+    heif.from_pillow(PICTURE.transpose(TURNED[orientation])).save(file, quality=95, exif=block.tobytes())
+    assert b"irot" in file.getvalue() or b"imir" in file.getvalue()
+    image = decode(file.getvalue())
+    assert (image.width, image.height) == PICTURE.size
+    assert difference(file.getvalue(), COLOURS) < 4
+
+
+def test_xmp_does_not_turn_an_avif() -> None:
+    image = decode(saved(PICTURE, "AVIF", xmp=XMP))
+    assert (image.width, image.height) == PICTURE.size
+
+
+def test_broken_exif_hides_no_avif() -> None:
+    block = Image.Exif()
+    block[271], block[274] = "a camera, with a long name", 6
+    avif = saved(PICTURE.transpose(Image.Transpose.ROTATE_90), "AVIF", exif=block)
+    maker = avif.index(b"\x01\x0f\x00\x02")
+    broken = avif[: maker + 2] + struct.pack(">HI", 5, 1) + avif[maker + 8 :]  # a fraction, not a text
+    with pytest.raises(Exception, match="encode"):
+        Image.open(io.BytesIO(broken))
+    assert camera_facts(broken) == CameraFacts()
+    assert difference(broken, COLOURS) < 4
+
+
+def test_several_pictures_in_a_heic_show_the_primary_one() -> None:
+    heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
+    pictures = heif.from_pillow(Image.new("RGB", PICTURE.size, "red"))
+    pictures.add_from_pillow(PICTURE)
+    file = io.BytesIO()
+    pictures.save(file, primary_index=1, quality=95)
+    assert difference(file.getvalue(), COLOURS) < 4
+
+
+# --- cut off, not read, lies
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "jpeg"}),
+        ("GIF", {}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("BMP", {}),
+        ("AVIF", {}),
+    ],
+)
+def test_cut_off_files_are_truncated_and_not_corrupt(
+    kind: str, options: dict[str, object], part: float
+) -> None:
+    whole = saved(PICTURE, kind, **options)
+    assert failed(whole[: int(len(whole) * part)])[0] is FailureKind.TRUNCATED
+    assert not ends_early(whole)
+
+
+def test_cut_off_heic_is_truncated() -> None:
+    heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
+    file = io.BytesIO()
+    heif.from_pillow(PICTURE).save(file)
+    assert failed(file.getvalue()[:-500])[0] is FailureKind.TRUNCATED
+
+
+@pytest.mark.parametrize("frame", [0xC3, 0xC5, 0xC7, 0xCB, 0xCF])
+def test_lossless_and_hierarchical_jpeg_are_not_read(frame: int) -> None:
+    jpeg = saved(PICTURE, "JPEG")
+    at = jpeg.index(b"\xff\xc0")
+    kind, text = failed(jpeg[: at + 1] + bytes([frame]) + jpeg[at + 2 :])
+    assert kind is FailureKind.UNSUPPORTED
+    assert re.search("lossless|hierarchical", text)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "word"),
+    [
+        (b"\n<!DOCTYPE html><title>404</title>", FailureKind.NOT_AN_IMAGE, "web page"),
+        (b"P6\n4 4\n255\n" + bytes(48), FailureKind.UNSUPPORTED, "PNM"),
+        (b"\x01\xda\1\1" + bytes(508), FailureKind.UNSUPPORTED, "SGI"),
+        (b"qoif" + bytes(20), FailureKind.UNSUPPORTED, "QOI"),
+    ],
+)
+def test_what_else_was_saved_under_a_photos_name_is_named(data: bytes, kind: FailureKind, word: str) -> None:
+    assert failed(data)[0] is kind
+    assert word in failed(data)[1]
+
+
+def test_decoder_messages_are_cleaned_and_bare_numbers_dropped() -> None:
+    def text_for(error: Exception) -> str:
+        with pytest.raises(PhotoFailed) as caught, failing_alone(b""):
+            raise error
+        return caught.value.failure.text
+
+    assert "(odd name 'c ')" in text_for(ValueError("odd\nname\t'c\x01'"))
+    assert "24068" not in text_for(ValueError(24068))
+    assert len(text_for(OSError("a " * 500))) < 400
+
+
+# --- what docs/reference/failures.md promises
+
+
+def test_every_kind_of_failure_is_explained_and_no_other() -> None:
+    section = FAILURES.read_text().partition("## Kinds")[2].partition("\n## ")[0]
+    explained = re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE)
+    assert sorted(explained) == sorted(FailureKind)
+    assert len(explained) == len(set(explained))
+
+
+def test_real_files_of_every_odd_kind(test_data: Path) -> None:
+    kinds = {
+        "hostile/libvips/test_test-suite_images_17000x17000.avif": FailureKind.TOO_MANY_PIXELS,
+        "hostile/Pillow/Tests_images_hopper_bad_checksum.msp": FailureKind.UNSUPPORTED,
+        "exif/metadata-extractor-images/tif_BigTIFF_BigTIFFMotorolaLongStrips.tif": FailureKind.UNSUPPORTED,
+        "hostile/sharp/test_fixtures_truncated.png": FailureKind.TRUNCATED,
+        "exif/Piexif/tests_images_notjpeg.jpg": FailureKind.EMPTY,
+    }
+    assert {name: failed((test_data / name).read_bytes())[0] for name in kinds} == kinds

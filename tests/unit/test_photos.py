@@ -1,0 +1,344 @@
+"""Photos on disk: listed once and in order, read within limits, identified by digest."""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagger.errors import FailureKind, PathNotFound, PhotoFailed
+from tagger.photos import (
+    FolderProblem,
+    FoundPhoto,
+    files,
+    find_photo,
+    find_photos,
+    folder_walk,
+    is_photo_name,
+    path_from_json,
+    path_from_text,
+    path_text,
+    path_to_json,
+    printable_path,
+    read_photo,
+)
+
+MAX_BYTES = 1000
+
+
+def write(path: Path, content: bytes = b"pixels") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def names(root: Path, **patterns: tuple[str, ...]) -> list[str]:
+    return [found.path.relative_to(root).as_posix() for found in find_photos(root, **patterns)]
+
+
+def failure(path: Path) -> FailureKind:
+    with pytest.raises(PhotoFailed) as caught:
+        read_photo(path, max_bytes=MAX_BYTES)
+    assert str(path) not in caught.value.failure.text
+    return caught.value.failure.kind
+
+
+def test_photos_of_every_extension_in_any_case_are_found(tmp_path: Path) -> None:
+    for name in (
+        "a.jpg",
+        "b.JPEG",
+        "c.PnG",
+        "d.webp",
+        "e.tif",
+        "f.TIFF",
+        "g.gif",
+        "h.bmp",
+        "i.mpo",
+        "j.avif",
+        "k.jpe",
+        "l.jfif",
+    ):
+        write(tmp_path / name)
+    for name in ("a.txt", "b.jpg.xmp", "c.eps", "d.pdf", "jpg", "e.mp4"):
+        write(tmp_path / name)
+    assert "".join(name[0] for name in names(tmp_path)) == "abcdefghijkl"
+
+
+def test_heic_is_a_photo_where_its_reader_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for installed in (True, False):
+        monkeypatch.setattr(folder_walk, "_reads_heic", lambda installed=installed: installed)
+        assert is_photo_name("a.HEIC") is is_photo_name("a.hif") is installed
+
+
+def test_found_photo_has_absolute_path_size_and_time(tmp_path: Path) -> None:
+    path = write(tmp_path / "a" / "b.jpg", b"12345")
+    os.utime(path, ns=(1_000_000_007, 1_000_000_007))
+    assert list(find_photos(tmp_path)) == [FoundPhoto(path, 5, 1_000_000_007)]
+    assert find_photo(path) == FoundPhoto(path, 5, 1_000_000_007)
+
+
+def test_paths_ascend_as_text_over_the_whole_walk(tmp_path: Path) -> None:
+    for name in (
+        "a.jpg",
+        "a/z.jpg",
+        "a/b/c.jpg",
+        "a b.jpg",
+        "a-b/c.jpg",
+        "a0.jpg",
+        "A/b.jpg",
+        "é.jpg",
+        "𝄞.jpg",
+        "￿.jpg",
+        "b!/x.jpg",
+        "b.jpg",
+    ):
+        write(tmp_path / name)
+    found = names(tmp_path)
+    assert len(found) == 12
+    assert found == sorted(found)
+    assert [name.encode() for name in found] == sorted(name.encode() for name in found)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse names that are not UTF-8")
+def test_names_that_are_not_utf8_are_found_in_the_order_of_their_text(tmp_path: Path) -> None:
+    raw = [b"caf\xe9.jpg", b"caf\xff/\xfe.jpg", "café.jpg".encode(), b"line\nbreak.jpg", b"c.jpg"]
+    for name in raw:
+        write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
+    texts = [path_text(name) for name in names(tmp_path)]
+    assert [text for text, _ in texts] == sorted(text for text, _ in texts)
+    assert {path_from_text(*text) for text in texts} == {os.fsdecode(name) for name in raw}
+    assert ("caf\\xe9.jpg", b"caf\xe9.jpg") in texts
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse names that are not UTF-8")
+def test_two_names_that_read_the_same_are_not_both_yielded(tmp_path: Path) -> None:
+    write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")))
+    write(tmp_path / "\\xff.jpg")
+    kinds = [type(found) for found in find_photos(tmp_path)]
+    assert kinds == [FoundPhoto, FolderProblem]
+
+
+@given(st.binary(min_size=1).filter(lambda raw: b"\0" not in raw))
+def test_path_text_round_trips(raw: bytes) -> None:
+    path = os.fsdecode(raw)
+    text, kept = path_text(path)
+    text.encode()
+    assert path_from_text(text, kept) == path
+    assert kept in (b"", raw)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_path_that_is_utf8_is_its_own_text(path: str) -> None:
+    assert path_text(path) == (path, b"")
+    assert path_to_json(path) == path
+
+
+@given(st.binary(min_size=1).filter(lambda raw: b"\0" not in raw))
+def test_path_json_round_trips_as_valid_unicode(raw: bytes) -> None:
+    path = Path(os.fsdecode(raw))
+    document = json.dumps(path_to_json(path), ensure_ascii=False).encode()
+    assert path_from_json(json.loads(document)) == path
+
+
+def test_path_that_is_not_utf8_has_text_and_bytes_in_json() -> None:
+    assert path_to_json(os.fsdecode(b"/caf\xe9")) == {"text": "/caf\\xe9", "bytes": "2f636166e9"}
+
+
+def test_printable_path_is_one_line() -> None:
+    assert printable_path(os.fsdecode("/é\n".encode() + b"\xff")) == "/é\\n\\xff"
+
+
+def test_hidden_and_system_folders_are_passed_over(tmp_path: Path) -> None:
+    for folder in (".git", ".thumbnails", ".Trash-1000", "@eaDir", "$RECYCLE.BIN", "#recycle", "lost+found"):
+        write(tmp_path / folder / "a.jpg")
+    write(tmp_path / "._a.jpg")
+    write(tmp_path / "a.jpg")
+    assert names(tmp_path) == ["a.jpg"]
+
+
+def test_hidden_folder_named_by_a_person_is_searched(tmp_path: Path) -> None:
+    write(tmp_path / ".private" / "a.jpg")
+    assert names(tmp_path / ".private") == ["a.jpg"]
+
+
+def test_folder_with_the_name_of_a_photo_is_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / "x.jpg" / "a.jpg")
+    assert names(tmp_path) == ["x.jpg/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        ({"exclude": ("*.png",)}, ["a.jpg", "paris/c.jpg", "paris/raw/d.jpg"]),
+        ({"exclude": ("paris",)}, ["a.jpg", "b.PNG"]),
+        ({"exclude": ("raw/",)}, ["a.jpg", "b.PNG", "paris/c.jpg"]),
+        ({"exclude": ("paris/*/d.*",)}, ["a.jpg", "b.PNG", "paris/c.jpg"]),
+        ({"include": ("Paris/*",)}, ["paris/c.jpg", "paris/raw/d.jpg"]),
+        ({"include": ("?.jpg",), "exclude": ("c*",)}, ["a.jpg", "paris/raw/d.jpg"]),
+        ({"include": ("nothing",)}, []),
+    ],
+)
+def test_patterns_let_in_and_keep_out(
+    tmp_path: Path, patterns: dict[str, tuple[str, ...]], expected: list[str]
+) -> None:
+    for name in ("a.jpg", "b.PNG", "paris/c.jpg", "paris/raw/d.jpg"):
+        write(tmp_path / name)
+    assert names(tmp_path, **patterns) == expected
+
+
+def test_link_to_a_photo_elsewhere_is_found_and_one_within_is_not(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    outside = write(tmp_path / "outside.jpg", b"123")
+    write(root / "a.jpg")
+    (root / "b.jpg").symlink_to(outside)
+    (root / "c.jpg").symlink_to("a.jpg")
+    assert list(find_photos(root))[1] == FoundPhoto(root / "b.jpg", 3, outside.stat().st_mtime_ns)
+    assert names(root) == ["a.jpg", "b.jpg"]
+
+
+def test_link_to_where_the_walk_does_not_come_is_found(tmp_path: Path) -> None:
+    write(tmp_path / ".annex" / "objects" / "key.jpg")
+    write(tmp_path / "data" / "no-extension")
+    (tmp_path / "a.jpg").symlink_to(".annex/objects/key.jpg")
+    (tmp_path / "b.jpg").symlink_to("data/no-extension")
+    assert names(tmp_path) == ["a.jpg", "b.jpg"]
+
+
+def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "a.jpg")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "b.jpg").symlink_to("a")
+    assert names(tmp_path) == ["a/a.jpg"]
+
+
+def test_links_that_lead_nowhere_are_found_and_fail_when_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").symlink_to("missing")
+    (tmp_path / "b.jpg").symlink_to("b.jpg")
+    assert list(find_photos(tmp_path)) == [FoundPhoto(tmp_path / name, 0, 0) for name in ("a.jpg", "b.jpg")]
+    assert failure(tmp_path / "a.jpg") is FailureKind.GONE
+    assert failure(tmp_path / "b.jpg") is FailureKind.UNREADABLE
+
+
+def test_pipes_and_sockets_are_problems_and_hold_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    os.mkfifo(tmp_path / "a.jpg")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("b.jpg")
+        found = list(find_photos(tmp_path))
+    assert [(type(problem), problem.path.name) for problem in found] == [
+        (FolderProblem, "a.jpg"),
+        (FolderProblem, "b.jpg"),
+    ]
+    assert failure(tmp_path / "a.jpg") is FailureKind.UNREADABLE
+    assert failure(tmp_path / "b.jpg") is FailureKind.UNREADABLE
+    assert failure(Path("/dev/zero")) is FailureKind.UNREADABLE
+
+
+def refusing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system refuse to list or open `path`, also to root."""
+    scandir, opened = os.scandir, os.open
+
+    def refuse(asked: object) -> None:
+        if Path(str(asked)) == path:
+            raise PermissionError(13, "Permission denied")
+
+    def refusing_scandir(folder: str) -> Iterator[os.DirEntry[str]]:
+        refuse(folder)
+        return scandir(folder)
+
+    def refusing_open(file: str, *args: int) -> int:
+        refuse(file)
+        return opened(file, *args)
+
+    monkeypatch.setattr(os, "scandir", refusing_scandir)
+    monkeypatch.setattr(os, "open", refusing_open)
+
+
+def test_an_unreadable_folder_is_a_problem_and_the_rest_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/a.jpg", "b/b.jpg", "c.jpg"):
+        write(tmp_path / name)
+    refusing(tmp_path / "b", monkeypatch)
+    found = list(find_photos(tmp_path))
+    assert [one.path.relative_to(tmp_path).as_posix() for one in found] == ["a/a.jpg", "b", "c.jpg"]
+    assert isinstance(found[1], FolderProblem)
+    assert "permission denied" in found[1].text
+
+
+def test_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PathNotFound, match="missing"):
+        find_photos(tmp_path / "missing")
+    with pytest.raises(PathNotFound, match=r"missing\.jpg"):
+        find_photo(tmp_path / "missing.jpg")
+
+
+def test_file_that_a_person_named_needs_no_extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "IMG_0001", b"123")
+    monkeypatch.chdir(tmp_path)
+    found = find_photo(Path("IMG_0001"))
+    assert (found.path, found.size_bytes) == (tmp_path / "IMG_0001", 3)
+
+
+def test_deep_folders_are_walked_without_recursion(tmp_path: Path) -> None:
+    depth = 300
+    here = Path.cwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(depth):
+            Path("d").mkdir()
+            os.chdir("d")
+        write(Path("a.jpg"))
+    finally:
+        os.chdir(here)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(250)
+    try:
+        assert names(tmp_path) == ["d/" * depth + "a.jpg"]
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_photo_is_read_with_the_size_and_time_of_its_bytes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jpg", b"12345")
+    photo = read_photo(path, max_bytes=5)
+    assert (photo.data, photo.size_bytes, photo.mtime_ns) == (b"12345", 5, path.stat().st_mtime_ns)
+
+
+def test_what_cannot_be_read_fails_with_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert failure(tmp_path / "gone.jpg") is FailureKind.GONE
+    assert failure(write(tmp_path / "file.jpg") / "below.jpg") is FailureKind.GONE
+    assert failure(write(tmp_path / "empty.jpg", b"")) is FailureKind.EMPTY
+    assert failure(write(tmp_path / "large.jpg", bytes(MAX_BYTES + 1))) is FailureKind.TOO_LARGE
+    assert failure(tmp_path) is FailureKind.UNREADABLE
+    refusing(write(tmp_path / "secret.jpg"), monkeypatch)
+    assert failure(tmp_path / "secret.jpg") is FailureKind.UNREADABLE
+
+
+def test_photo_that_is_still_being_written_is_waited_for_and_then_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.jpg", b"one")
+    stat_of = os.fstat
+    growths = iter(range(2))
+
+    def growing(descriptor: int) -> os.stat_result:
+        known = stat_of(descriptor)
+        if next(growths, None) is not None:
+            with path.open("ab") as file:
+                file.write(b"more")
+        return known
+
+    monkeypatch.setattr(os, "fstat", growing)
+    monkeypatch.setattr(files, "RETRY_PAUSE_S", 0)
+    assert read_photo(path, max_bytes=MAX_BYTES).data == b"onemoremore"
+    growths = iter(range(100))
+    with pytest.raises(PhotoFailed, match="changes while being read"):
+        read_photo(path, max_bytes=MAX_BYTES)

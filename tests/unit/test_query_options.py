@@ -1,0 +1,71 @@
+"""Query options: the same text means the same, and is refused for the same reason, on the command line and in an address."""
+# ruff: noqa: DTZ001 - cameras record no time zone
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import typer
+
+from tagger.cli.options import query_usage
+from tagger.errors import QueryInvalid, QueryOptionInvalid
+from tagger.query.options import Near, PhotoQuery, parse_query
+from tagger.web.http.query_params import QueryParams
+
+VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
+    ({}, PhotoQuery()),
+    ({"near": "48.86,2.29"}, PhotoQuery(near=Near(48.86, 2.29, 10.0))),
+    ({"near": " -90 , 180", "radius_km": 0.0}, PhotoQuery(near=Near(-90.0, 180.0, 0.0))),
+    ({"taken_after": "2024-06-01"}, PhotoQuery(taken_after=datetime(2024, 6, 1))),
+    ({"taken_before": "2024-06-01T18:30"}, PhotoQuery(taken_before=datetime(2024, 6, 1, 18, 30))),
+    ({"landmark": "Eiffel Tower", "any_rank": True}, PhotoQuery(landmark="Eiffel Tower", any_rank=True)),
+    ({"unknown": True, "model": "tiny"}, PhotoQuery(unknown=True, model="tiny")),
+    ({"unknown": True, "any_rank": True}, PhotoQuery(unknown=True, any_rank=True)),
+    ({"min_score": 0.0, "country": "France"}, PhotoQuery(min_score=0.0, country="France")),
+)
+INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
+    ({"near": "paris"}, "near", "'paris' is not a position"),
+    ({"near": "1,2,3"}, "near", "'1,2,3' is not a position"),
+    ({"near": "91,2"}, "near", "'91,2' is not a position"),
+    ({"near": "nan,2"}, "near", "'nan,2' is not a position"),
+    ({"radius_km": 5.0}, "radius_km", "needs a position"),
+    ({"taken_after": "May"}, "taken_after", "'May' is not a date"),
+    ({"taken_before": "2024-05-06T00:00+02:00"}, "taken_before", "Leave out the time zone"),
+    ({"unknown": True, "landmark": "eiffel-tower"}, "unknown", "cannot be combined with a landmark"),
+    ({"unknown": True, "min_score": 0.0}, "unknown", "cannot be combined with a minimum score"),
+    ({"untagged": True, "near": "48,2"}, "untagged", "cannot be combined with a position"),
+    ({"untagged": True, "unknown": True}, "untagged", "cannot be combined with unknown photos"),
+    ({"untagged": True, "any_rank": True}, "untagged", "cannot be combined with any rank"),
+    ({"untagged": True, "model": "tiny"}, "untagged", "cannot be combined with a model"),
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "query"), VALID, ids=lambda value: str(value) if isinstance(value, dict) else ""
+)
+def test_options_become_the_same_query_everywhere(options: dict[str, object], query: PhotoQuery) -> None:
+    assert parse_query(**options) == query  # type: ignore[arg-type]
+    assert QueryParams.of(**options).query == query  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("options", "option", "reason"), INVALID, ids=str)
+def test_invalid_options_are_refused_for_the_same_reason_everywhere(
+    options: dict[str, object], option: str, reason: str
+) -> None:
+    with pytest.raises(QueryOptionInvalid) as refusal:
+        parse_query(**options)  # type: ignore[arg-type]
+    assert refusal.value.values["option"] == option
+    text = str(refusal.value.values["reason"])
+    assert text.startswith(reason)
+    with pytest.raises(typer.BadParameter) as usage, query_usage():
+        parse_query(**options)  # type: ignore[arg-type]
+    assert (usage.value.message, usage.value.param_hint) == (text, "--" + option.replace("_", "-"))
+    with pytest.raises(QueryInvalid, match=option) as answer:
+        QueryParams.of(**options)  # type: ignore[arg-type]
+    assert text in str(answer.value)
+
+
+def test_folders_and_limit_are_part_of_the_query() -> None:
+    folders = [Path("2024"), Path("/photos")]
+    assert parse_query(under=folders, limit=3) == PhotoQuery(under=tuple(folders), limit=3)

@@ -1,0 +1,114 @@
+"""Photos read in a sandbox: the same results as in this process; a crash or hang fails at most one photo."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.images import Resize
+from tagger.photos.source import FolderSource, PhotoSource
+from tagger.pipeline.requests import Limits, local_reader
+from tagger.pipeline.sandbox import SandboxReader
+
+RESIZE = Resize(size=32, short_side=40)
+LIMITS = Limits(readers=1, max_bytes=10**6, max_pixels=10**6, timeout_s=20)
+
+
+def draw(path: Path, shade: int = 90) -> Path:
+    exif = Image.Exif()
+    exif[306] = "2020:01:02 03:04:05"
+    Image.new("RGB", (60, 50), (shade, 10, 200)).save(path, exif=exif)
+    return path
+
+
+def located(path: Path) -> tuple[PhotoSource, str]:
+    return FolderSource(path.parent), path.name
+
+
+def test_the_sandbox_reads_as_this_process_does(tmp_path: Path) -> None:
+    names = ["a.jpg", "b.png", "blank space ü.jpg", os.fsdecode(b"odd-\xff.jpg"), "new\nline.jpg"]
+    here = local_reader(RESIZE, LIMITS)
+    with SandboxReader(RESIZE, LIMITS) as child:
+        for shade, name in enumerate(names):
+            path = draw(tmp_path / name, shade)
+            there, expected = child.open(*located(path)), here(*located(path))
+            assert (there.digest, there.version, there.facts) == (
+                expected.digest,
+                expected.version,
+                expected.facts,
+            )
+            image, own = there.decode(), expected.decode()
+            assert np.array_equal(image.pixels, own.pixels)
+            assert (image.width, image.height) == (own.width, own.height)
+
+
+def test_a_photo_fails_in_the_sandbox_as_in_this_process(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "words.jpg").write_text("no picture")
+    with SandboxReader(RESIZE, LIMITS) as child:
+        for name, kind in (("gone.jpg", FailureKind.GONE), ("empty.jpg", FailureKind.EMPTY)):
+            with pytest.raises(PhotoFailed) as failed:
+                child.open(*located(tmp_path / name))
+            assert failed.value.failure.kind is kind
+        words = child.open(*located(tmp_path / "words.jpg"))
+        with pytest.raises(PhotoFailed) as failed:
+            words.decode()
+        assert failed.value.failure.kind is FailureKind.NOT_AN_IMAGE
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_killed_child_is_restarted(tmp_path: Path, how: signal.Signals) -> None:
+    path = draw(tmp_path / "a.jpg")
+    with SandboxReader(RESIZE, LIMITS) as child:
+        photo = child.open(*located(path))
+        kill(child, how)
+        assert np.array_equal(
+            photo.decode().pixels, local_reader(RESIZE, LIMITS)(*located(path)).decode().pixels
+        )
+        kill(child, how)
+        assert child.open(*located(path)).digest == photo.digest
+
+
+def test_a_photo_that_crashes_two_children_fails_as_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "faults" / "injected"))
+    monkeypatch.setenv("INJECT_KILL_ON_OPEN", "kills")
+    fine, killer = draw(tmp_path / "fine.jpg"), draw(tmp_path / "kills.jpg")
+    with SandboxReader(RESIZE, LIMITS) as child:
+        for _ in range(2):
+            with pytest.raises(PhotoFailed, match="SIGKILL") as failed:
+                child.open(*located(killer))
+            assert failed.value.failure.kind is FailureKind.CRASHED
+            assert child.open(*located(fine)).decode().width == 60
+
+
+def test_the_child_ignores_the_signals_that_stop_its_worker(tmp_path: Path) -> None:
+    path = draw(tmp_path / "a.jpg")
+    with SandboxReader(RESIZE, LIMITS) as child:
+        child.open(*located(path))
+        before = child._process
+        for asked in (signal.SIGTERM, signal.SIGINT):
+            kill(child, asked)
+            child.open(*located(path)).decode()
+        assert child._process is before
+
+
+def kill(child: SandboxReader, how: signal.Signals) -> None:
+    assert child._process is not None
+    os.kill(child._process._process.pid, how)
+
+
+def test_a_hanging_child_is_killed_and_fails_one_photo(tmp_path: Path) -> None:
+    path = draw(tmp_path / "a.jpg")
+    with SandboxReader(RESIZE, Limits(1, 10**6, 10**6, timeout_s=3)) as child:
+        digest = child.open(*located(path)).digest
+        kill(child, signal.SIGSTOP)
+        with pytest.raises(PhotoFailed, match="longer than 3 s") as failed:
+            child.open(*located(path))
+        assert failed.value.failure.kind is FailureKind.TIMED_OUT
+        assert child.open(*located(path)).digest == digest

@@ -1,0 +1,61 @@
+"""Whole photos, decoded at their own size: upright and in sRGB, like the squares that models see."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.decoding import MAX_PIXELS, saved
+from support.drawing import draw_photo
+
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.images import Resize, decode_photo, decode_whole
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_whole_photos_are_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(draw_photo(4, (90, 60)), "PNG", exif=exif)
+    whole = decode_whole(data, max_pixels=MAX_PIXELS)
+
+    assert whole.shape == ((90, 60, 3) if orientation >= 5 else (60, 90, 3))
+    again = decode_photo(saved(Image.fromarray(whole), "PNG"), Resize(60, 60), max_pixels=MAX_PIXELS)
+    straight = decode_photo(data, Resize(60, 60), max_pixels=MAX_PIXELS)
+    assert np.array_equal(again.pixels, straight.pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "1", "I;16"])
+def test_whole_photos_are_rgb(mode: str) -> None:
+    picture = (
+        Image.fromarray(np.full((40, 30), 9000, np.uint16))
+        if mode == "I;16"
+        else draw_photo(5, (30, 40)).convert(mode)
+    )
+    whole = decode_whole(saved(picture, "TIFF"), max_pixels=MAX_PIXELS)
+
+    assert whole.shape == (40, 30, 3)
+    assert whole.dtype == np.uint8
+
+
+def test_a_large_jpeg_is_not_decoded_at_a_fraction() -> None:
+    whole = decode_whole(saved(draw_photo(6, (1200, 800)), "JPEG", quality=90), max_pixels=MAX_PIXELS)
+
+    assert whole.shape == (800, 1200, 3)
+
+
+def test_undecodable_photos_fail_with_their_kind() -> None:
+    with pytest.raises(PhotoFailed) as caught:
+        decode_whole(b"hello", max_pixels=MAX_PIXELS)
+    assert caught.value.failure.kind is FailureKind.NOT_AN_IMAGE
+    with pytest.raises(PhotoFailed):
+        decode_whole(saved(draw_photo(1, (60, 60)), "PNG"), max_pixels=100)
+
+
+def test_a_truncated_photo_shows_its_decodable_part() -> None:
+    data = saved(draw_photo(7, (160, 120)), "JPEG", quality=90)
+    whole = decode_whole(data[: len(data) * 2 // 3], max_pixels=MAX_PIXELS)
+
+    before = np.asarray(Image.open(io.BytesIO(data)))
+    assert whole.shape == before.shape
+    assert np.array_equal(whole[:40], before[:40])

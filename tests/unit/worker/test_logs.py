@@ -1,0 +1,65 @@
+"""The worker's log formats: text or JSON, without paths by default."""
+
+import io
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from worker.logs import JsonLines, TextLines, _Lines
+
+OutputOf = Callable[[_Lines], str]
+
+
+@pytest.fixture
+def output_of() -> OutputOf:
+    """The output of a formatter for one failed photo and one unexpected error whose text contains a path."""
+
+    missing = Path("secret/b.jpg")
+
+    def write(formatter: _Lines) -> str:
+        stream = io.StringIO()
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(formatter)
+        log = logging.getLogger("tagger.test")
+        log.setLevel(logging.INFO)
+        log.handlers, log.propagate = [handler], False
+        log.info("a photo failed", extra={"job": 7, "photo": 12, "kind": "corrupt", "path": "secret/a.jpg"})
+        try:
+            missing.open()
+        except OSError:
+            log.exception("reading failed")
+        return stream.getvalue()
+
+    return write
+
+
+def test_json_lines_are_documents_with_the_fields_of_the_record(output_of: OutputOf) -> None:
+    first, second = (json.loads(line) for line in output_of(JsonLines(paths=False)).splitlines())
+    assert first.pop("time").endswith("+00:00")
+    assert first == {
+        "level": "info",
+        "logger": "tagger.test",
+        "message": "a photo failed",
+        "job": 7,
+        "photo": 12,
+        "kind": "corrupt",
+    }
+    assert second["exception"].splitlines()[-1] == "FileNotFoundError"
+
+
+def test_text_lines_have_the_fields_of_the_record(output_of: OutputOf) -> None:
+    text = output_of(TextLines(paths=False))
+    assert "INFO a photo failed (job 7, photo 12, kind corrupt)" in text
+    assert "ERROR reading failed\n" in text
+    assert "FileNotFoundError" in text
+
+
+@pytest.mark.parametrize("formatter", [TextLines, JsonLines])
+def test_paths_are_logged_only_if_enabled(output_of: OutputOf, formatter: type[_Lines]) -> None:
+    assert "secret" not in output_of(formatter(paths=False))
+    output = output_of(formatter(paths=True))
+    assert "secret/a.jpg" in output
+    assert "No such file or directory: 'secret/b.jpg'" in output

@@ -1,0 +1,54 @@
+"""The order in which a worker reads its queues."""
+
+from kombu.utils.scheduling import cycle_by_name
+
+from worker.celery_config import QUEUES, TRANSPORT_OPTIONS
+from worker.queue_order import IN_A_ROW, InteractiveFirst
+
+INTERACTIVE, BULK = QUEUES.values()
+
+
+def sources_of(order: InteractiveFirst, waiting: dict[str, int], count: int) -> list[str]:
+    """The queues of the next `count` messages. Redis serves the first queue that has one."""
+    sources = []
+    for _ in range(count):
+        queue = next(name for name in order.consume(2) if waiting[name])
+        waiting[queue] -= 1
+        sources.append(order.rotate(queue))
+    return sources
+
+
+def order() -> InteractiveFirst:
+    strategy = cycle_by_name(TRANSPORT_OPTIONS["queue_order_strategy"])()
+    assert isinstance(strategy, InteractiveFirst)
+    strategy.update(QUEUES.values())
+    return strategy
+
+
+def test_bulk_messages_are_read_despite_a_steady_stream_of_interactive_ones() -> None:
+    sources = sources_of(order(), {INTERACTIVE: 100, BULK: 100}, 40)
+    assert sources == ([INTERACTIVE] * IN_A_ROW + [BULK]) * 10
+
+
+def test_interactive_messages_are_read_before_waiting_bulk_ones() -> None:
+    queues = order()
+    waiting = {INTERACTIVE: 0, BULK: 100}
+    assert sources_of(queues, waiting, 5) == [BULK] * 5
+    waiting[INTERACTIVE] = 1
+    assert sources_of(queues, waiting, 2) == [INTERACTIVE, BULK]
+
+
+def test_a_late_bulk_message_is_read_next() -> None:
+    queues = order()
+    waiting = {INTERACTIVE: 100, BULK: 0}
+    assert sources_of(queues, waiting, 10) == [INTERACTIVE] * 10
+    waiting[BULK] = 10
+    assert sources_of(queues, waiting, 5) == [BULK, INTERACTIVE, INTERACTIVE, INTERACTIVE, BULK]
+
+
+def test_a_worker_with_one_queue_reads_only_that() -> None:
+    queues = order()
+    queues.update([BULK])
+    assert queues.consume(1) == [BULK]
+    queues.update([INTERACTIVE])
+    assert sources_of(queues, {INTERACTIVE: 9}, 9) == [INTERACTIVE] * 9

@@ -1,0 +1,88 @@
+"""When the watchdog considers a worker stuck, and when it only waits."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from tagger.processing.activity_monitor import ActivityMonitor
+from worker.watchdog import Watchdog
+
+
+@dataclass
+class Sweeper:
+    """A sweeper whose status the test sets."""
+
+    waiting: int = 0
+    silent_s: float = 0.0
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("tagger.processing.activity_monitor.time", clock)
+    monkeypatch.setattr("worker.watchdog.time", clock)
+    return clock
+
+
+def test_work_without_progress_is_a_problem(clock: Clock) -> None:
+    activity = ActivityMonitor()
+    watchdog = Watchdog(activity, Sweeper(), stall_s=60)
+    with activity.chunk() as beat:
+        clock.now += 59
+        assert watchdog.problem() is None
+        beat()
+        clock.now += 59
+        assert watchdog.problem() is None
+        clock.now += 2
+        assert "the current work has made no progress for 60 s" in (watchdog.problem() or "")
+    assert watchdog.problem() is None
+
+
+def test_messages_that_are_not_received_are_a_problem(clock: Clock) -> None:
+    activity, sweeper = ActivityMonitor(), Sweeper()
+    watchdog = Watchdog(activity, sweeper, stall_s=60)
+    clock.now += 1000  # idle for long, with nothing to do
+    assert watchdog.problem() is None
+    sweeper.waiting = 3
+    assert watchdog.problem() is None
+    clock.now += 61
+    assert "messages are waiting" in (watchdog.problem() or "")
+
+
+def test_messages_that_are_received_slowly_are_no_problem(clock: Clock) -> None:
+    activity = ActivityMonitor()
+    watchdog = Watchdog(activity, Sweeper(waiting=3), stall_s=60)
+    for _ in range(10):
+        assert watchdog.problem() is None
+        clock.now += 40
+        activity.record_message()
+    assert watchdog.problem() is None
+
+
+def test_activity_of_one_chunk_does_not_hide_a_stuck_one(clock: Clock) -> None:
+    activity = ActivityMonitor()
+    watchdog = Watchdog(activity, Sweeper(), stall_s=60)
+    with activity.chunk(), activity.chunk() as beat:
+        for _ in range(7):
+            clock.now += 10
+            beat()
+            activity.record_message()
+        assert "the current work has made no progress" in (watchdog.problem() or "")
+
+
+def test_a_hanging_sweeper_is_a_problem(clock: Clock) -> None:
+    sweeper = Sweeper(silent_s=59)
+    watchdog = Watchdog(ActivityMonitor(), sweeper, stall_s=60)
+    assert watchdog.problem() is None
+    sweeper.silent_s = 61
+    assert watchdog.problem() == "the sweeper has not run for 60 s"

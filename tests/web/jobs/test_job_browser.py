@@ -1,0 +1,296 @@
+"""The pages of jobs in a browser: updated while a worker runs, usable without JavaScript, correct after failures."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from playwright.sync_api import Browser, Error, Page, Route, expect
+from support.browser import DESKTOP, PHONE, Screen, axe_findings, open_page, serving
+from support.commands import Terminal, draw, draw_many
+from support.web_jobs import JobClient
+
+from tagger.settings import Settings
+from tagger.web.pages.job_views import number_text
+
+SCREENS = pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+PHOTOS = 160
+
+
+def start_folder(page: Page, name: str | None = None) -> int:
+    page.goto("/jobs/new")
+    if name:
+        page.get_by_role("link", name=name).click()
+    page.get_by_role("button", name="and its subfolders").click()
+    page.wait_for_url("**/jobs/*")
+    return int(page.url.rsplit("/", 1)[1])
+
+
+def show_placeholders_quietly(page: Page) -> None:
+    """Serve thumbnails with status 200: the browser reports every other status as an error."""
+
+    def respond(route: Route) -> None:
+        with suppress(Error):  # the page was left meanwhile
+            route.fulfill(response=route.fetch(), status=200)
+
+    page.route("**/thumbnail?*", respond)
+
+
+def fits(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+@SCREENS
+def test_a_job_is_followed_paused_resumed_and_retried(
+    browser: Browser,
+    web_settings: Settings,
+    terminal: Terminal,
+    screen: Screen,
+    folder: Path,
+) -> None:
+    draw_many(folder / "<img src=x>", 40)
+    for n in range(2):
+        (folder / f"<img src=x>/<b>broken-{n}.jpg").write_bytes(b"\xff\xd8no photo")
+    with serving(web_settings) as address, open_page(browser, address, screen=screen, base=address) as page:
+        show_placeholders_quietly(page)
+        job = start_folder(page, "<img src=x>")
+        page.goto("/jobs")
+        card = page.locator(f'[data-job="{job}"]')
+        expect(card.locator("[data-field=done]")).to_have_text("0 of 42 photos")
+        expect(page.get_by_text("No worker is running")).to_be_visible()
+        card.get_by_role("button", name="Pause").click()
+        expect(card.locator("[data-field=state]")).to_have_text("paused")
+        expect(page).to_have_url(f"{address}/jobs")
+        assert fits(page)
+        with terminal.workers(1):
+            expect(page.locator("#workers")).to_contain_text("tagger-", timeout=30_000)
+            card.get_by_role("button", name="Resume").click()
+            expect(page.locator("#recent-title")).to_be_visible(timeout=60_000)
+            expect(page.get_by_role("link", name=f"Job {job}")).to_contain_text("2 failed")
+            page.get_by_role("link", name=f"Job {job}").click()
+            expect(page.locator("[data-number=failed]")).to_have_text("2")
+            expect(page.get_by_role("link", name="<b>broken-0.jpg")).to_be_visible()
+            assert screen is DESKTOP or not axe_findings(page)
+            assert fits(page)
+            page.get_by_role("button", name="Retry 2 photos").click()
+            page.wait_for_url(f"**/jobs/{job + 1}")
+            expect(page.locator("[data-field=state]")).to_have_text("finished", timeout=60_000)
+
+
+def test_numbers_change_in_place_while_a_worker_runs(
+    browser: Browser, web_settings: Settings, terminal: Terminal, folder: Path
+) -> None:
+    draw_many(folder, 1200)
+    with serving(web_settings) as address, open_page(browser, address, base=address) as page:
+        job = start_folder(page)
+        page.goto("/jobs")
+        with terminal.workers(1) as workers:
+            terminal.wait_until(lambda: terminal.progress(job).done > 0, every_s=0.01)
+            with terminal.frozen(workers):
+                done = terminal.progress(job).done
+                assert 0 < done < 1200
+                numbers = page.locator(f'[data-job="{job}"]')
+                expect(numbers.locator("[data-field=state]")).to_have_text("running")
+                shown = number_text(terminal.progress(job).done)
+                expect(numbers.locator("[data-field=done]")).to_have_text(
+                    f"{shown} of {number_text(1200)} photos"
+                )
+                assert float(str(numbers.locator("[data-share]").get_attribute("width"))[:-1]) > 0
+            page.goto(f"/jobs/{job}")
+            expect(page.locator("[data-field=state]")).to_have_text("finished", timeout=60_000)
+            expect(page.locator("[data-number=total]")).to_have_text(number_text(1200))
+
+
+@SCREENS
+def test_a_job_is_cancelled_after_confirmation(
+    browser: Browser, web_settings: Settings, screen: Screen, folder: Path
+) -> None:
+    draw_many(folder, 3)
+    with serving(web_settings) as address, open_page(browser, address, screen=screen, base=address) as page:
+        start_folder(page)
+        page.locator("summary", has_text="Cancel").click()
+        page.get_by_role("button", name="permanently").click()
+        expect(page.locator("[data-field=state]")).to_have_text("cancelled")
+        expect(page.locator("[data-field=note]")).to_have_text("by request")
+
+
+@pytest.mark.parametrize(
+    ("screen", "script"),
+    [(PHONE, True), (DESKTOP, True), (PHONE, False)],
+    ids=["phone", "desktop", "phone-no-script"],
+)
+def test_a_schedule_is_added_paused_run_and_removed(
+    browser: Browser, web_settings: Settings, screen: Screen, script: bool, folder: Path
+) -> None:
+    draw_many(folder, 2)
+    with (
+        serving(web_settings) as address,
+        open_page(browser, f"{address}/jobs", screen=screen, base=address, script=script) as page,
+    ):
+        page.get_by_role("link", name="Add a schedule").click()
+        page.get_by_label("Name").fill("every / night")
+        page.get_by_label("First scan").select_option(str(folder))
+        if script:
+            page.get_by_label("How often").select_option("Every hour")
+            expect(page.locator("#due")).to_contain_text("At the start of every hour, next on")
+        page.get_by_role("button", name="Add the schedule").click()
+        card = page.locator(".schedule")
+        expect(card).to_contain_text("every hour" if script else "03:00")
+        card.get_by_role("button", name="Pause").click()
+        expect(card.get_by_text("paused")).to_be_visible()
+        card.get_by_role("button", name="Resume").click()
+        expect(card.get_by_role("button", name="Pause")).to_be_visible()
+        card.get_by_role("button", name="Run now").click()
+        page.wait_for_url("**/jobs/*")
+        done = page.locator("[data-field=done]")
+        while not script and done.inner_text() != "0 of 2 photos":  # not updated while the scan runs
+            page.reload()
+        expect(done).to_have_text("0 of 2 photos")
+        page.goto("/jobs")
+        card.locator("summary").click()
+        card.get_by_role("button", name="Remove").click()
+        expect(page.get_by_text("No schedules yet")).to_be_visible()
+
+
+def test_a_page_reconnects_after_a_lost_connection(
+    browser: Browser, web_settings: Settings, folder: Path
+) -> None:
+    draw_many(folder, 3)
+    with serving(web_settings) as address, open_page(browser, f"{address}/jobs", base=address) as page:
+        lost = page.locator("[data-connection]")
+        expect(page.get_by_text("No jobs yet")).to_be_visible()
+        page.route("**/api/events", lambda route: route.fulfill(status=204))
+        page.reload()
+        expect(lost).to_be_visible()
+        with open_page(browser, address, base=address) as other:
+            job = start_folder(other)
+        page.unroute("**/api/events")
+        expect(page.locator(f'[data-job="{job}"]')).to_be_visible(timeout=20_000)
+        expect(lost).to_be_hidden()
+
+
+def test_a_job_waits_for_a_folder_that_is_not_available(
+    browser: Browser,
+    web_settings: Settings,
+    terminal: Terminal,
+    tmp_path: Path,
+    jobs: JobClient,
+    folder: Path,
+) -> None:
+    draw_many(folder, 12)
+    job = jobs.start(folder)["job"]
+    folder.rename(tmp_path / "unmounted")
+    with (
+        terminal.workers(1),
+        serving(web_settings) as address,
+        open_page(browser, f"{address}/jobs/{job}") as page,
+    ):
+        expect(page.locator("[data-field=state]")).to_have_text("waiting", timeout=60_000)
+        expect(page.locator("[data-field=note]")).to_have_text(
+            "waiting for the folder “photos”, which is unavailable (not mounted?)"
+        )
+        expect(page.locator("[data-number=failed]")).to_have_text("0")
+        (tmp_path / "unmounted").rename(folder)
+        expect(page.locator("[data-field=state]")).to_have_text("finished", timeout=60_000)
+        expect(page.get_by_text("No photo of this job fails now")).to_be_visible()
+
+
+def test_two_browsers_control_one_job(
+    browser: Browser, web_settings: Settings, jobs: JobClient, folder: Path
+) -> None:
+    draw_many(folder, 3)
+    job = jobs.start(folder)["job"]
+    with (
+        serving(web_settings) as address,
+        open_page(browser, f"{address}/jobs/{job}") as one,
+        open_page(browser, f"{address}/jobs") as other,
+    ):
+        one.get_by_role("button", name="Pause").click()
+        expect(other.locator("[data-field=state]")).to_have_text("paused")
+        other.get_by_role("button", name="Resume").click()
+        expect(one.get_by_role("button", name="Pause")).to_be_visible()
+        # Both at the same time: pausing twice has no effect, and the later of two contradicting requests fails.
+        with ThreadPoolExecutor(2) as people:
+            paused = people.map(httpx.post, [f"{address}/api/jobs/{job}/pause"] * 2)
+            assert [response.status_code for response in paused] == [200, 200]
+            expect(one.locator("[data-field=state]")).to_have_text("paused")
+            ended = people.map(
+                httpx.post, [f"{address}/api/jobs/{job}/{what}" for what in ("cancel", "resume")]
+            )
+            cancelled, resumed = [response.status_code for response in ended]
+            assert cancelled == 200
+            assert resumed in {200, 409}
+        for page in (one, other):
+            expect(page.get_by_text("cancelled", exact=True).first).to_be_visible()
+
+
+@contextmanager
+def server(terminal: Terminal, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    process = terminal.start("serve", "--port", str(port))
+    try:
+        terminal.wait_until(lambda: responds(port))
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def responds(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/api/status", timeout=10).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_page_reconnects_after_a_restart_of_the_server(
+    browser: Browser, terminal: Terminal, end: signal.Signals, folder: Path
+) -> None:
+    draw(folder / "a.jpg", 0)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # The browser reports refused connections, so its errors are not checked here.
+    page = browser.new_page()
+    with server(terminal, port) as process:
+        page.goto(f"http://127.0.0.1:{port}/jobs")
+        expect(page.get_by_text("No jobs yet")).to_be_visible()
+        process.send_signal(end)
+        process.wait(60)
+        expect(page.locator("[data-connection]")).to_be_visible()
+        terminal.run("enqueue", "photos")
+    with server(terminal, port):
+        expect(page.locator("[data-connection]")).to_be_hidden(timeout=30_000)
+        expect(page.locator('[data-job="1"] [data-field=done]')).to_have_text("0 of 1 photo")
+        terminal.run("pause", "1")
+        expect(page.locator("[data-field=state]")).to_have_text("paused")
+    page.close()
+
+
+def test_a_killed_worker_disappears_and_the_next_one_finishes_its_job(
+    browser: Browser, web_settings: Settings, terminal: Terminal, jobs: JobClient, folder: Path
+) -> None:
+    draw_many(folder, PHOTOS)
+    terminal.environment["TAGGER_BATCH_SIZE"] = "4"
+    terminal.inject(slow_pass_s="0.1")
+    job = jobs.start(folder)["job"]
+    with serving(web_settings) as address, open_page(browser, f"{address}/jobs", base=address) as page:
+        with terminal.workers(1) as (worker,):
+            terminal.wait_until(lambda: terminal.progress(job).done > 0, every_s=0.01)
+            expect(page.locator("#workers")).to_contain_text(f"tagger-{worker.pid}@")
+            os.kill(worker.pid, signal.SIGKILL)
+            done = terminal.progress(job).done
+        assert 0 < done < PHOTOS
+        expect(page.locator("#workers")).not_to_contain_text(f"tagger-{worker.pid}@", timeout=60_000)
+        expect(page.get_by_text("No worker is running")).to_be_visible()
+        with terminal.workers(1):
+            expect(page.get_by_text("No worker is running")).to_be_hidden(timeout=30_000)
+            page.goto(f"/jobs/{job}")
+            expect(page.locator("[data-field=state]")).to_have_text("finished", timeout=120_000)
+            expect(page.locator("[data-number=total]")).to_have_text(str(PHOTOS))
+            expect(page.locator("[data-number=failed]")).to_have_text("0")

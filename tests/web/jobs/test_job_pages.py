@@ -1,0 +1,181 @@
+"""The pages of jobs as the server renders them; they work without JavaScript."""
+
+import os
+import re
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from support.commands import Terminal, draw, draw_many
+from support.web_jobs import JobClient
+
+from tagger.database.tables import JobState
+from tagger.errors import FailureKind
+from tagger.ledger.progress import JobProgress
+from tagger.metadata.errors import RefusalKind
+from tagger.web.api.folders import folder_key
+from tagger.web.pages.job_failures import FAILURE_TEXTS, REFUSAL_TEXTS
+from tagger.web.pages.job_views import job_view, remaining_text, worker_text
+from tagger.web.pages.jobs import FAILURES_PER_PAGE
+
+FAILURES = 2 * FAILURES_PER_PAGE + 5
+
+
+def test_an_empty_page_suggests_what_to_do(client: TestClient) -> None:
+    page = client.get("/jobs").text
+    assert "No jobs yet" in page
+    assert "Choose a folder" in page
+    assert "tagger worker" in page
+    assert "No schedules yet" in page
+
+
+def test_without_allowed_folders_the_page_explains_how_to_allow_one(client: TestClient) -> None:
+    state = client.app.state.app_state  # type: ignore[attr-defined]
+    state.settings = state.settings.model_copy(update={"web_folders": None})
+    for address in ("/jobs", "/jobs/new"):
+        assert "TAGGER_WEB_FOLDERS" in client.get(address).text
+
+
+def test_invalid_forms_are_refused(client: TestClient) -> None:
+    assert client.post("/jobs/new", data={"folder": "Lw", "write": "none"}).status_code == 403
+    assert client.post("/jobs/backfill", data={"what": "all", "write": "everywhere"}).status_code == 422
+    assert client.post("/jobs/1/explode").status_code == 422
+    assert client.post("/jobs/1/pause").status_code == 404
+    assert client.get("/jobs/12").status_code == 404
+
+
+def test_a_backfill_starts_from_the_form(client: TestClient, folder: Path) -> None:
+    draw_many(folder, 2)
+    started = client.post("/jobs/backfill", data={"what": "untagged", "taken_after": "2020-01-01"})
+    assert started.status_code == 303
+    location = started.headers["location"]
+    assert client.get(location).status_code == 200
+    over = client.post(f"{location}/cancel")
+    assert over.status_code == 409
+    assert "finished already" in over.text
+
+
+def test_a_cancelled_job_has_no_buttons(client: TestClient, jobs: JobClient, folder: Path) -> None:
+    draw_many(folder, 3)
+    job = jobs.start(folder)["job"]
+    assert client.post(f"/jobs/{job}/cancel").status_code == 303
+    page = client.get(f"/jobs/{job}").text
+    assert "by request" in page
+    assert 'data-number="cancelled">3<' in page
+    assert "data-control" not in page
+    assert "No photo of this job fails now" not in page
+    late = client.post(f"/jobs/{job}/resume")
+    assert late.status_code == 409
+    assert "cancelled already" in late.text
+
+
+def test_a_job_shows_its_folders_and_scope(client: TestClient, tmp_path: Path, folder: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/<i>caf\xe9 \xc3\xa9"))
+    draw_many(odd, 1)
+    tagged = client.post("/jobs/new", data={"folder": folder_key(odd)}).headers["location"]
+    assert f"{tmp_path}/photos/&lt;i&gt;caf? é" in client.get(tagged).text.replace("<wbr>", "")
+    client.post("/jobs/backfill", data={"what": "all", "scan": folder_key(odd)})
+    jobs = client.get("/jobs").text.replace("<wbr>", "")
+    assert "Tag &lt;i&gt;caf? é" in jobs
+    assert f"{tmp_path}/photos/&lt;i&gt;caf? é" in jobs
+    assert "All photos, in " in jobs
+    assert "after scanning " in jobs
+
+
+def test_a_job_lists_only_the_failures_of_photos_it_has_processed(
+    client: TestClient, terminal: Terminal, folder: Path
+) -> None:
+    (folder / "none.jpg").touch()
+    (folder / "letter.jpg").write_text("Dear Ada")
+    terminal.run("tag", folder, code=3)
+    first = client.get("/jobs/1").text
+    assert first.count('class="failure-name"') == 2
+    assert "Tag photos" in first
+    assert "not an image" in first
+    assert "These photos will fail again until" in first
+    (folder / "none.jpg").unlink()
+    draw(folder / "none.jpg", 0)
+    terminal.run("tag", folder, code=3)
+    fixed = client.get("/jobs/1").text
+    assert "2 photos failed in this job; 1 of them no longer fails." in fixed
+    again = client.post("/jobs/1/retry", data={"kind": "not-an-image"}).headers["location"]
+    waits = client.get(again).text
+    assert "1 photo of this job has failed since" in waits
+    assert "This job has not yet processed it" in waits
+    assert "failure-name" not in waits
+    client.post(f"{again}/cancel")
+    ended = client.get(again).text
+    assert "This job ended before it processed it" in ended
+    assert "Retry 1 photo" in ended
+
+
+def test_failures_are_shown_page_by_page_each_of_them_once(
+    client: TestClient, jobs: JobClient, folder: Path
+) -> None:
+    for n in range(FAILURES):
+        (folder / f"broken-{n}.jpg").write_bytes(b"\xff\xd8no photo")
+    job = jobs.run(jobs.start(folder)["job"])["job"]
+    assert f"Retry {FAILURES} photos" in client.get(f"/jobs/{job}").text
+    names: list[str] = []
+    pages, address = 0, f"/jobs/{job}"
+    while address:
+        page = client.get(address).text
+        pages += 1
+        names += re.findall(r'class="failure-name"[^>]*>([^<]+)<', page)
+        address = next(iter(re.findall(r'href="([^"]+)" rel="next"', page)), "")
+    assert len(names) == len(set(names)) == FAILURES
+    assert pages == -(-FAILURES // FAILURES_PER_PAGE)
+
+
+def test_a_job_without_photos_is_described_as_such(client: TestClient) -> None:
+    job = client.post("/api/backfills", json={"what": "untagged"}).json()["job"]
+    page = client.get(f"/jobs/{job}").text
+    assert "This job had no photos" in page
+    assert "No photo of this job fails now" not in page
+
+
+def test_every_kind_of_failure_and_refusal_has_a_text() -> None:
+    assert set(FailureKind) <= set(FAILURE_TEXTS)
+    assert set(FailureKind) | set(RefusalKind) == set(REFUSAL_TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "text"), [(0, "idle"), (1, "1 chunk in progress"), (2, "2 chunks in progress")]
+)
+def test_a_worker_is_idle_or_has_chunks_in_progress(chunks: int, text: str) -> None:
+    assert worker_text(chunks) == text
+
+
+def test_a_paused_job_shows_no_rate() -> None:
+    now = datetime.now(UTC)
+    numbers = {field.name: 0 for field in fields(JobProgress)}
+    times = {"created_at": now, "started_at": now, "finished_at": None}
+    running = JobProgress(
+        **numbers
+        | {"kind": "tag", "state": JobState.RUNNING, "runner": "workers", "priority": "bulk"}
+        | {
+            "model": "tiny",
+            "note": None,
+            "total": 9,
+            "queued": 9,
+            "photos_per_second": 8.0,
+            "eta_seconds": 60,
+        }
+        | times
+    )
+    assert job_view(running, {}).live.rate == "8.0 photos/s"
+    assert job_view(replace(running, state=JobState.QUEUED), {}).colour == ""
+    paused = job_view(replace(running, state=JobState.PAUSED), {})
+    assert (paused.live.rate, paused.live.remaining, paused.state_text) == ("", "", "paused")
+    pausing = job_view(replace(running, state=JobState.PAUSED, running=2), {})
+    assert pausing.state_text == "pausing, 2 photos in progress"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1\u202fs"), (89, "89\u202fs"), (91, "2\u202fmin"), (5400, "2\u202fh"), (200_000, "2 days")],
+)
+def test_remaining_time_is_rounded(seconds: float, text: str) -> None:
+    assert remaining_text(seconds) == text

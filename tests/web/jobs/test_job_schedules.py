@@ -1,0 +1,114 @@
+"""Schedules through the API and the form."""
+
+import re
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from support.commands import draw_many
+
+from tagger.enqueue import schedule_runs
+from tagger.enqueue.backfill import fill_backfill
+
+
+def test_a_schedule_is_added_paused_run_and_removed(client: TestClient, folder: Path) -> None:
+    draw_many(folder, 2)
+    name = "every / night <b>"
+    sent = {"name": name, "cron": "0 3 * * *", "zone": "Europe/Paris", "what": "untagged"}
+    made = client.post("/api/schedules", json=sent | {"scan": [str(folder)]})
+    assert made.status_code == 201
+    assert client.get("/api/schedules").json() == [made.json()]
+    assert client.post("/api/schedules", json=sent).status_code == 409
+    assert client.post("/api/schedules", json=sent | {"name": "x", "cron": "soon"}).status_code == 400
+    at = f"/api/schedules/{name.replace('<', '%3C')}"
+    assert client.post(f"{at}/pause").json()["paused"]
+    assert not client.post(f"{at}/resume").json()["paused"]
+    run = client.post(f"{at}/run-now").json()
+    assert client.get(f"/api/jobs/{run['job']}").json()["total"] == 2
+    assert [each["job"] for each in client.get(f"{at}/history").json()] == [run["job"]]
+    assert client.post(f"{at}/run-now").json()["note"]
+    assert client.delete(at).status_code == 204
+    assert client.delete(at).status_code == 404
+
+
+def test_a_run_does_not_wait_for_its_scan(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    draw_many(folder, 2)
+    sent = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged", "scan": [str(folder)]}
+    assert client.post("/api/schedules", json=sent).status_code == 201
+    may_go_on = threading.Event()
+
+    def slow(*given: Any) -> Any:
+        assert may_go_on.wait(60)
+        return fill_backfill(*given)
+
+    monkeypatch.setattr(schedule_runs, "fill_backfill", slow)
+    run = client.post("/api/schedules/nightly/run-now").json()
+    assert client.get(f"/api/jobs/{run['job']}").json()["state"] == "scanning"
+    pressed = client.post("/jobs/schedules/run", data={"name": "nightly"})
+    assert pressed.status_code == 409
+    assert f"job {run['job']} of an earlier run has not finished" in pressed.text
+    may_go_on.set()
+    while (job := client.get(f"/api/jobs/{run['job']}").json())["state"] == "scanning":
+        time.sleep(0.05)
+    assert (job["state"], job["total"]) == ("queued", 2)
+
+
+def test_a_run_whose_server_stops_is_left_to_beat(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    draw_many(folder, 2)
+    sent = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged", "scan": [str(folder)]}
+    client.post("/api/schedules", json=sent)
+    state = client.app.state.app_state  # type: ignore[attr-defined]
+
+    def ended(*given: Any) -> Any:
+        state.stopping.set()
+        return fill_backfill(*given)
+
+    monkeypatch.setattr(schedule_runs, "fill_backfill", ended)
+    response = client.post("/api/schedules/nightly/run-now")
+    assert response.status_code == 503
+    assert "left to `tagger beat`" in response.json()["error"]
+    (late,) = client.get("/api/schedules").json()
+    assert datetime.fromisoformat(late["next_due"]) <= datetime.now(UTC)
+
+
+def test_a_run_that_cannot_start_shows_the_reason(client: TestClient, folder: Path) -> None:
+    draw_many(folder / "in", 2)
+    sent = {"name": "nightly", "cron": "0 3 * * *", "what": "all", "scan": [str(folder / "in")]}
+    assert client.post("/api/schedules", json=sent).status_code == 201
+    (folder / "in").rename(folder / "away")
+    response = client.post("/api/schedules/nightly/run-now")
+    assert response.status_code == 404
+    (run,) = client.get("/api/schedules/nightly/history").json()
+    assert run["note"] == response.json()["error"]
+    assert client.post("/api/schedules/never/run-now").status_code == 404
+    assert client.get("/api/status").json()["jobs"][0]["state"] == "cancelled"
+
+
+def test_an_invalid_schedule_shows_the_form_with_the_typed_values(client: TestClient) -> None:
+    sent = {"name": "<b>nightly", "cron": "every night", "what": "outdated"}
+    response = client.post("/jobs/schedules/new", data=sent)
+    assert response.status_code == 422
+    assert "not a valid cron expression" in response.text
+    assert "&lt;b&gt;nightly" in response.text
+    assert client.post("/jobs/schedules/new", data=sent | {"taken_after": "soon"}).status_code == 422
+
+
+def test_the_form_shows_the_next_due_time(client: TestClient) -> None:
+    assert "At 03:00 every day, next on " in client.get("/jobs/schedules/new").text
+    due = "/jobs/schedules/due"
+    assert "At 03:00 on Monday, next on Monday, " in client.get(due, params={"cron": " 0 3 * * 1 "}).text
+    assert "not a valid cron expression" in client.get(due, params={"cron": "<b>"}).text
+    unknown = client.get(due, params={"cron": "0 3 * * 1", "zone": "Nowhere"})
+    assert "there is no time zone" in unknown.text
+
+
+def test_a_new_schedule_scans_the_only_folder(client: TestClient) -> None:
+    assert re.search(r'<option value="[^"]+" selected>/', client.get("/jobs/schedules/new").text)

@@ -1,0 +1,210 @@
+"""Uploaded photos are classified at once: the documents of `tagger predict --json`, many at a time, nothing stored."""
+
+import io
+import json
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from PIL import Image
+from sqlalchemy import func, select
+from starlette.testclient import TestClient
+from support.artifacts import LABELS
+from support.drawing import draw_photo
+from support.page_server import photo, served
+
+from tagger.cli.output.predictions import print_predictions
+from tagger.database.connection import Database
+from tagger.database.tables import contents, jobs, photos
+from tagger.metrics import BATCH_FILL
+from tagger.settings import Settings
+from tagger.web.api import predict
+
+PNG = {"content-type": "image/png"}
+AT_ONCE = 50
+
+
+def forward_passes() -> float:
+    """How many there were in this process."""
+    (metric,) = BATCH_FILL.collect()
+    return next(sample.value for sample in metric.samples if sample.name.endswith("_count"))
+
+
+def test_photo_sent_as_body_is_named(client: TestClient) -> None:
+    answer = client.post("/api/predict", content=photo(1), headers=PNG)
+    assert answer.status_code == 200
+    seen = answer.json()
+    assert seen["outcome"] == "tagged"
+    assert seen["tags"][0]["landmark"] == LABELS[1].slug
+    assert seen["tags"][0]["accepted"]
+    assert seen["milliseconds"] > 0
+
+
+def test_time_a_photo_took_leaves_out_the_loading_of_the_model(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = client.app.state.app_state  # type: ignore[attr-defined]
+
+    class Clock:
+        """Runs only while the model is loaded: by a thousand seconds."""
+
+        @staticmethod
+        def perf_counter() -> float:
+            return 1000.0 if state.models._models else 0.0
+
+    monkeypatch.setattr(predict, "time", Clock)
+    assert client.post("/api/predict", content=photo(1), headers=PNG).json()["milliseconds"] == 0
+
+
+def test_answer_is_that_of_the_command(
+    client: TestClient, web_settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = web_settings.data_folder / "drawn.jpg"
+    draw_photo(3, (400, 300)).save(file)
+    assert print_predictions([str(file)], web_settings, json=True) == 0
+    (expected,) = json.loads(capsys.readouterr().out)
+    with file.open("rb") as opened:
+        seen = client.post("/api/predict", files={"file": ("drawn.jpg", opened, "image/jpeg")}).json()
+    assert seen.pop("milliseconds") > 0
+    assert seen.pop("path") == "drawn.jpg"
+    del expected["path"]
+    for tag, wanted in zip(seen["tags"], expected["tags"], strict=True):
+        assert tag.pop("score") == pytest.approx(wanted.pop("score"), abs=0.01)
+        assert tag == wanted
+    assert seen["outcome"] == expected["outcome"]
+
+
+def test_photo_in_no_label_is_unknown(client: TestClient) -> None:
+    seen = client.post("/api/predict", content=photo(None), headers=PNG).json()
+    assert seen["outcome"] == "unknown"
+    assert not any(tag["accepted"] for tag in seen["tags"])
+
+
+def test_top_k_and_threshold_are_the_askers(client: TestClient) -> None:
+    seen = client.post("/api/predict?top_k=2&threshold=1", content=photo(0), headers=PNG).json()
+    assert len(seen["tags"]) == 2
+    assert seen["outcome"] == "unknown"
+    assert len(client.post("/api/predict?top_k=100", content=photo(0), headers=PNG).json()["tags"]) == len(
+        LABELS
+    )
+
+
+def test_nothing_is_stored(client: TestClient, web_database: Database) -> None:
+    for _ in range(2):
+        assert client.post("/api/predict", content=photo(0), headers=PNG).status_code == 200
+    with web_database.read() as connection:
+        for table in (photos, contents, jobs):
+            assert connection.scalar(select(func.count()).select_from(table)) == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", "empty"),
+        (b"not an image at all", "not-an-image"),
+        (photo(0)[:120], "truncated"),
+        (photo(0, kind="JPEG")[:400], "truncated"),
+    ],
+)
+def test_a_photo_that_cannot_be_classified_returns_the_reason(
+    client: TestClient, data: bytes, kind: str
+) -> None:
+    answer = client.post("/api/predict", content=data, headers=PNG)
+    assert answer.status_code == 422
+    said = answer.json()
+    assert (said["outcome"], said["kind"]) == ("failed", kind)
+    assert said["text"] == said["error"]
+    assert said["text"]
+
+
+def test_photo_with_too_many_pixels_fails_alone(client: TestClient) -> None:
+    out = io.BytesIO()
+    Image.new("L", (3000, 3000)).save(out, "PNG")  # 9 million in some kilobytes; the settings allow 4
+    answer = client.post("/api/predict", content=out.getvalue(), headers=PNG)
+    assert (answer.status_code, answer.json()["kind"]) == (422, "too-many-pixels")
+    assert client.post("/api/predict", content=photo(0), headers=PNG).status_code == 200
+
+
+def test_a_form_without_a_file_is_refused(client: TestClient) -> None:
+    answer = client.post("/api/predict", data={"file": "text"}, files={})
+    assert answer.status_code == 415
+    answer = client.post(
+        "/api/predict", content=b"--x--\r\n", headers={"content-type": "multipart/form-data; boundary=x"}
+    )
+    assert answer.status_code == 422
+    assert "no file" in answer.json()["error"]
+
+
+def test_upload_that_is_too_large_is_refused_with_what_to_do(
+    client: TestClient, web_settings: Settings
+) -> None:
+    data = bytes(web_settings.web_upload_bytes + 1)
+    for sent in ({"content": data, "headers": PNG}, {"files": {"file": ("a.png", data, "image/png")}}):
+        answer = client.post("/api/predict", **sent)
+        assert answer.status_code == 413
+        assert "TAGGER_WEB_UPLOAD_BYTES" in answer.json()["error"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_full_temporary_folder_is_reported_with_the_remedy(
+    client: TestClient, web_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(web_settings.web_upload_bytes)
+    with monkeypatch.context() as full:
+        full.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("w+b"))  # noqa: SIM115 - its owner closes it
+        for sent in ({"content": data, "headers": PNG}, {"files": {"file": ("a.png", data, "image/png")}}):
+            for address in ("/api/predict", "/"):
+                answer = client.post(address, **sent)
+                assert answer.status_code == 507
+                assert "TMPDIR" in answer.text
+    assert client.post("/api/predict", content=photo(0), headers=PNG).status_code == 200
+
+
+def test_model_that_cannot_be_run_is_not_the_photos_fault(client: TestClient, web_settings: Settings) -> None:
+    (web_settings.data_folder.parent / "tiny.pt").unlink()
+    answer = client.post("/api/predict", content=photo(0), headers=PNG)
+    assert answer.status_code == 503
+    assert "error" in answer.json()
+
+
+def test_fifty_photos_sent_at_once_share_forward_passes_and_all_get_their_own_answer(
+    web_settings: Settings, web_database: Database
+) -> None:
+    shown = [*range(len(LABELS)), None]
+    expected = [shown[number % len(shown)] for number in range(AT_ONCE)]
+    sent = [photo(label, shade=number) for number, label in enumerate(expected)]
+    with (
+        served(web_settings, web_database) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as somebody,
+    ):
+        began = time.perf_counter()
+        somebody.post("/api/predict", content=photo(0, shade=99), headers=PNG, timeout=60)
+        first_s, passes = time.perf_counter() - began, forward_passes()
+        start = threading.Barrier(AT_ONCE)
+
+        def send(data: bytes) -> tuple[httpx.Response, float]:
+            start.wait()
+            began = time.perf_counter()
+            answer = httpx.post(f"http://127.0.0.1:{port}/api/predict", content=data, headers=PNG, timeout=60)
+            return answer, time.perf_counter() - began
+
+        began = time.perf_counter()
+        with ThreadPoolExecutor(AT_ONCE) as senders:
+            answers = list(senders.map(send, sent))
+        together_s = time.perf_counter() - began
+        shared = forward_passes() - passes
+    for (answer, _seconds), label in zip(answers, expected, strict=True):
+        assert answer.status_code == 200, answer.text
+        seen = answer.json()
+        assert seen["outcome"] == ("unknown" if label is None else "tagged")
+        assert label is None or seen["tags"][0]["landmark"] == LABELS[label].slug
+    assert shared < AT_ONCE
+    waits = sorted(seconds for _answer, seconds in answers)
+    print(  # noqa: T201 - shown with -s
+        f"\nfirst photo, with loading the model: {first_s:.2f} s; {AT_ONCE} at once: {together_s:.2f} s "
+        f"({AT_ONCE / together_s:.0f}/s), {shared:.0f} forward passes, median {waits[AT_ONCE // 2]:.2f} s, slowest {waits[-1]:.2f} s"
+    )

@@ -1,0 +1,476 @@
+"""Who may ask for what: this machine's own address without a token, any other with one, and never another site's page."""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+
+import httpx2 as httpx
+import pytest
+from starlette.datastructures import Headers
+from starlette.testclient import TestClient
+from support.page_server import LOCAL_URL, TOKEN, photo
+
+from tagger.web.http import auth
+from tagger.web.http.access import AccessPolicy, is_loopback
+from tagger.web.http.auth import (
+    ATTEMPT_WINDOW_S,
+    MAX_ATTEMPTS,
+    SESSION_S,
+    AttemptLimiter,
+    Authenticator,
+    TooManyAttempts,
+)
+from tagger.web.http.body_limits import SMALL_BYTES
+from tagger.web.http.response_headers import SECURITY_HEADERS
+from tagger.web.http.templates import with_code
+
+PNG = {"content-type": "image/png"}
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+PAGE = {"accept": "text/html"}
+COOKIE = "tagger_session_8080"
+
+
+def sign_in(client: TestClient, token: str = TOKEN, **form: str) -> httpx.Response:
+    return client.post("/sign-in", data={"token": token, **form}, headers={"origin": LOCAL_URL})
+
+
+# --- the address it is asked by
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "LOCALHOST:8080"])
+def test_this_machine_is_answered_by_its_own_names(client: TestClient, host: str) -> None:
+    assert client.get("/api/openapi.json", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8080",
+        "127.0.0.1",
+        "127.0.0.1:80",
+        "localhost.evil.example:8080",
+        "127.0.0.1.nip.io:8080",
+    ],
+)
+def test_name_that_somebody_else_made_lead_here_is_refused(client: TestClient, host: str) -> None:
+    for address in ("/", "/api/openapi.json", "/static/app.css"):
+        answer = client.get(address, headers={"host": host})
+        assert answer.status_code == 421
+        assert "http://127.0.0.1:8080/" in answer.text
+
+
+@pytest.mark.parametrize(
+    "host", ["", "a b", "a/b", "a@b:8080", "[::1", "127.0.0.1:8080:8080", "127.0.0.1:port", "<b>"]
+)
+def test_host_that_is_none_is_refused(client: TestClient, host: str) -> None:
+    answer = client.get("/", headers={"host": host})
+    assert answer.status_code == 400
+    assert "<b>" not in answer.text
+
+
+def test_two_hosts_are_refused(client: TestClient) -> None:
+    answer = client.get("/", headers=[("host", "127.0.0.1:8080"), ("host", "evil.example")])
+    assert answer.status_code == 400
+
+
+def test_port_80_needs_not_be_named() -> None:
+    assert "localhost" in AccessPolicy("127.0.0.1", 80).hosts
+    assert "localhost" not in AccessPolicy("127.0.0.1", 8080).hosts
+
+
+def test_address_of_the_network_needs_a_token() -> None:
+    with pytest.raises(ValueError, match="token"):
+        AccessPolicy("0.0.0.0")
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.2", "example.org", "")))
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
+
+
+def test_with_a_token_any_name_leads_here(client_of: Callable[..., TestClient]) -> None:
+    client = client_of("127.0.0.1", TOKEN)
+    answer = client.get("/api/openapi.json", headers=BEARER | {"host": "photos.example.org"})
+    assert answer.status_code == 200
+
+
+def test_token_is_not_shown_where_objects_are() -> None:
+    assert TOKEN not in repr(AccessPolicy("0.0.0.0", 8080, TOKEN))
+
+
+# --- the token
+
+
+@pytest.mark.parametrize(
+    "address", ["/", "/library", "/api/openapi.json", "/api/predict", "/nothing", "/sign-out"]
+)
+def test_without_a_token_nothing_is_revealed(client_with_token: TestClient, address: str) -> None:
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        answer = client_with_token.request(method, address, headers={"origin": LOCAL_URL})
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_what_a_sign_in_page_needs_is_open(client_with_token: TestClient) -> None:
+    for address in ("/sign-in", "/static/app.css", "/static/app.js"):
+        assert client_with_token.get(address).status_code == 200
+
+
+def test_person_is_led_to_sign_in_and_back(client_with_token: TestClient) -> None:
+    client = client_with_token
+    led = client.get("/library?country=France&q=%C3%A9", headers=PAGE)
+    assert led.status_code == 303
+    page = client.get(led.headers["location"])
+    (back,) = re.findall(r'name="next" value="([^"]*)"', page.text)
+    signed_in = sign_in(client, next=back.replace("&amp;", "&"))
+    assert signed_in.status_code == 303
+    assert signed_in.headers["location"] == "/library?country=France&q=%C3%A9"
+    assert client.get("/api/openapi.json").status_code == 200
+
+
+def test_program_sends_the_token(client_with_token: TestClient) -> None:
+    answer = client_with_token.post("/api/predict", content=photo(0), headers=BEARER | PNG)
+    assert answer.status_code == 200
+    assert (
+        client_with_token.get("/api/openapi.json", headers={"authorization": f"bearer {TOKEN}"}).status_code
+        == 200
+    )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "Bearer",
+        "Bearer ",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        f"Basic {TOKEN}",
+        TOKEN,
+        f"Bearer {TOKEN.upper()}",
+        "Bearer \xe9",
+    ],
+)
+def test_wrong_token_is_no_token(client_with_token: TestClient, given: str) -> None:
+    answer = client_with_token.get("/api/openapi.json", headers={"authorization": given.encode("latin-1")})
+    assert answer.status_code == 401
+
+
+def test_cookie_is_not_the_token_and_out_of_reach_of_scripts_and_other_sites(
+    client_with_token: TestClient,
+) -> None:
+    output = sign_in(client_with_token).headers["set-cookie"]
+    assert TOKEN not in output
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(output.split("; "))
+    assert "Secure" not in output
+
+
+def test_cookie_travels_over_tls_only_where_the_browser_speaks_it(client_with_token: TestClient) -> None:
+    origin = {"origin": "https://127.0.0.1:8080"}
+    output = client_with_token.post("/sign-in", data={"token": TOKEN}, headers=origin).headers["set-cookie"]
+    assert "Secure" in output
+
+
+def test_two_sign_ins_are_two_sessions_and_outlive_a_restart() -> None:
+    auth = Authenticator(TOKEN, cookie=COOKIE)
+    one, other = auth.create_session(), auth.create_session()
+    assert one != other
+    restarted = Authenticator(TOKEN, cookie=COOKIE)
+    changed = Authenticator(TOKEN + "x", cookie=COOKIE)
+    for session in (one, other):
+        headers = Headers({"cookie": f"{COOKIE}={session}"})
+        assert restarted.is_authenticated(headers, "somebody")
+        assert not changed.is_authenticated(headers, "somebody")
+
+
+def test_tampered_and_expired_sessions_are_refused(
+    client_with_token: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(client_with_token)
+    session = client_with_token.cookies[COOKIE]
+    client_with_token.cookies.clear()
+    payload, time_, signature = session.split(".")
+    later = Authenticator(TOKEN, cookie=COOKIE).create_session().split(".")[1][:-1] + "A"
+    tampered = [
+        f"{payload}.{later}.{signature}",
+        f"{payload}x.{time_}.{signature}",
+        f"{payload}.{time_}.{signature[:-1]}",
+        f"{payload}.{time_}.",
+        f"{payload}.{time_}.{signature.swapcase()}",
+        f"{payload}..{signature}",
+        f".{time_}.{signature}",
+        signature,
+        "",
+        "..",
+        "\xff" * 40,
+        "a" * 4000,
+        TOKEN,
+    ]
+    for cookie in tampered:
+        headers = {"cookie": f"{COOKIE}={cookie}".encode("latin-1")}
+        assert client_with_token.get("/api/openapi.json", headers=headers).status_code == 401
+    headers = {"cookie": f"{COOKIE}={session}"}
+    assert client_with_token.get("/api/openapi.json", headers=headers).status_code == 200
+    restarted, now = Authenticator(TOKEN, cookie=COOKIE), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + SESSION_S - 10)
+    assert restarted.is_authenticated(Headers(headers), "somebody")
+    monkeypatch.setattr(time, "time", lambda: now + SESSION_S + 10)
+    assert not restarted.is_authenticated(Headers(headers), "somebody")
+
+
+def test_an_ended_session_stays_ended_however_its_signature_is_written(client_with_token: TestClient) -> None:
+    """Base64 has several texts for the same bytes; each of them has a valid signature."""
+    sign_in(client_with_token)
+    session = client_with_token.cookies[COOKIE]
+    assert client_with_token.post("/sign-out", headers={"origin": LOCAL_URL}).status_code == 303
+    client_with_token.cookies.clear()
+    for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=":
+        headers = {"cookie": f"{COOKIE}={session[:-1]}{last}"}
+        assert client_with_token.get("/api/openapi.json", headers=headers).status_code == 401
+
+
+def test_signing_out_ends_it_in_this_browser_and_for_who_has_its_cookie(
+    client_with_token: TestClient,
+) -> None:
+    sign_in(client_with_token)
+    other = {"cookie": f"{COOKIE}={client_with_token.cookies[COOKIE]}"}
+    client_with_token.cookies.clear()
+    sign_in(client_with_token)
+    copied = {"cookie": f"{COOKIE}={client_with_token.cookies[COOKIE]}"}
+    assert client_with_token.post("/sign-out", headers={"origin": LOCAL_URL}).status_code == 303
+    assert COOKIE not in client_with_token.cookies
+    assert client_with_token.get("/api/openapi.json", headers=copied).status_code == 401
+    assert client_with_token.get("/api/openapi.json", headers=other).status_code == 200
+
+
+def test_so_many_ended_sessions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "MAX_ENDED_SESSIONS", 2)
+    admits = Authenticator(TOKEN, cookie=COOKIE)
+    sessions = [Headers({"cookie": f"{COOKIE}={admits.create_session()}"}) for _ in range(3)]
+    for session in sessions:
+        admits.end_session(session)
+    assert [admits.is_authenticated(session, "somebody") for session in sessions] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "https://evil.example",
+        "javascript:alert(1)",
+        "",
+        "/\t/evil.example",
+        "/a\r\nset-cookie: a=b",
+    ],
+)
+def test_signing_in_leads_nowhere_else(client_with_token: TestClient, address: str) -> None:
+    answer = sign_in(client_with_token, next=address)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    page = client_with_token.get("/sign-in", params={"next": address}).text
+    assert 'name="next" value="/"' in page
+
+
+def test_guessing_is_slow(client_with_token: TestClient) -> None:
+    for _ in range(MAX_ATTEMPTS):
+        assert sign_in(client_with_token, "a-wrong-token-of-16").status_code == 403
+    refused = sign_in(client_with_token)
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"] == str(ATTEMPT_WINDOW_S)
+    assert client_with_token.get("/api/openapi.json", headers=BEARER).status_code == 429
+
+
+def test_guessing_does_not_end_sessions(client_with_token: TestClient) -> None:
+    sign_in(client_with_token)
+    for _ in range(MAX_ATTEMPTS + 1):
+        client_with_token.get("/api/openapi.json", headers={"authorization": "Bearer guessed"})
+    assert client_with_token.get("/api/openapi.json").status_code == 200
+
+
+def test_failures_are_forgotten_and_counted_by_address() -> None:
+    now = [0.0]
+    failures = AttemptLimiter(lambda: now[0])
+    for _ in range(MAX_ATTEMPTS):
+        failures.check("one")
+        failures.record("one")
+    with pytest.raises(TooManyAttempts):
+        failures.check("one")
+    failures.check("another")
+    now[0] = ATTEMPT_WINDOW_S + 1.0
+    failures.check("one")
+
+
+# --- other sites' pages
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:8081"},
+        {"origin": "http://127.0.0.1"},
+        {"origin": "file://127.0.0.1:8080"},
+        {"origin": "http://127.0.0.1:8080.evil.example"},
+        {"origin": "http://user@127.0.0.1:8080"},
+        {"origin": "http://[::1"},
+        {"origin": ""},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "made-up"},
+        {"origin": LOCAL_URL, "sec-fetch-site": "cross-site"},
+        {"referer": "http://evil.example/page"},
+        {"referer": "http://127.0.0.1:8080.evil.example/"},
+        {"referer": "http://evil.example/http://127.0.0.1:8080/"},
+        {"referer": ""},
+    ],
+)
+def test_another_sites_page_changes_nothing(client: TestClient, headers: dict[str, str]) -> None:
+    for address in ("/api/predict", "/anything"):
+        answer = client.post(address, content=photo(0), headers=PNG | headers)
+        assert answer.status_code == 403
+        assert "another site" in answer.text
+
+
+def test_two_origins_are_refused(client: TestClient) -> None:
+    headers = [("content-type", "image/png"), ("origin", LOCAL_URL), ("origin", "http://evil.example")]
+    assert client.post("/api/predict", content=photo(0), headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": LOCAL_URL},
+        {"origin": LOCAL_URL, "sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "none"},
+        {"referer": f"{LOCAL_URL}/jobs?page=2"},
+    ],
+)
+def test_own_page_and_programs_may(client: TestClient, headers: dict[str, str]) -> None:
+    assert client.post("/api/predict", content=photo(0), headers=PNG | headers).status_code == 200
+
+
+def test_other_pages_may_lead_here_and_load_nothing(client: TestClient) -> None:
+    lead = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert client.get("/api/openapi.json", headers=lead).status_code == 200
+    for mode in ("no-cors", "cors", "websocket"):
+        load = {"sec-fetch-site": "cross-site", "sec-fetch-mode": mode}
+        assert client.get("/api/openapi.json", headers=load).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "text/plain", "application/x-www-form-urlencoded", "TEXT/PLAIN; charset=utf-8"]
+)
+def test_what_forms_of_any_page_can_send_is_no_request_of_a_program(
+    client: TestClient, kind: str | None
+) -> None:
+    headers = {} if kind is None else {"content-type": kind}
+    answer = client.post("/api/predict", content=b'{"a": 1}', headers=headers)
+    assert answer.status_code == 415
+    assert "application/json" in answer.json()["error"]
+
+
+# --- how much
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "multipart/form-data; boundary=x"])
+def test_photos_are_accepted_only_at_predict_addresses(client: TestClient, kind: str) -> None:
+    whole = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n%s\r\n--x--\r\n'
+    sent = whole % bytes(SMALL_BYTES)
+    for address in (
+        "/api/verdicts",
+        "/api/jobs",
+        "/api/backfills",
+        "/api/schedules",
+        "/jobs/new",
+        "/sign-out",
+    ):
+        answer = client.post(address, content=sent, headers={"content-type": kind})
+        assert answer.status_code == 413
+
+
+def test_a_stranger_sends_no_photo_to_the_page_to_sign_in(client_with_token: TestClient) -> None:
+    form = {"content-type": "multipart/form-data; boundary=x", "origin": LOCAL_URL}
+    start = b'--x\r\nContent-Disposition: form-data; name="token"; filename="a"\r\n\r\n'
+    for content in (
+        start + bytes(SMALL_BYTES),
+        iter([start, bytes(SMALL_BYTES)]),
+    ):  # its length said, and not
+        assert client_with_token.post("/sign-in", content=content, headers=form).status_code == 413
+
+
+# --- what browsers may do with answers
+
+
+def test_every_answer_has_security_headers(client: TestClient) -> None:
+    client.app.add_api_route("/api/broken", _broken)
+    answers = {
+        client.get("/api/openapi.json"): 200,
+        client.get("/static/app.css"): 200,
+        client.get("/no-such-page"): 404,
+        client.get("/api/no-such-thing"): 404,
+        client.get("/", headers={"host": "evil.example"}): 421,
+        client.post("/api/predict", headers={"origin": "null"}): 403,
+        client.get("/api/broken"): 500,
+        client.options("/api/predict"): 405,
+    }
+    for answer, status in answers.items():
+        assert answer.status_code == status
+        assert SECURITY_HEADERS.items() <= dict(answer.headers).items()
+        assert "access-control-allow-origin" not in answer.headers
+        assert "'unsafe" not in answer.headers["content-security-policy"]
+
+
+def test_answers_are_not_cached_and_files_are_cached_by_digest(client: TestClient) -> None:
+    assert client.get("/api/openapi.json").headers["cache-control"] == "private, no-store"
+    assert client.get("/no-such-page").headers["cache-control"] == "private, no-store"
+    file = client.get("/static/app.css")
+    assert file.headers["cache-control"] == "no-cache"
+    assert client.get("/static/app.css", headers={"if-none-match": file.headers["etag"]}).status_code == 304
+    assert "immutable" in client.get("/static/app.css?v=0123456789abcdef").headers["cache-control"]
+    assert client.get("/static/no-such-file?v=1").headers["cache-control"] == "private, no-store"
+
+
+def _broken() -> None:
+    raise RuntimeError("a secret: /home/somebody/photos")
+
+
+def test_unexpected_errors_are_logged_and_not_shown(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    for address in ("/api/broken", "/broken"):
+        client.app.add_api_route(address, _broken)
+        with caplog.at_level(logging.ERROR):
+            answer = client.get(address, headers=PAGE)
+        assert answer.status_code == 500
+        assert "secret" not in answer.text
+        assert "RuntimeError" not in answer.text
+        assert "a secret" in caplog.text
+        caplog.clear()
+
+
+def test_errors_are_documents_for_programs_and_pages_for_people(client: TestClient) -> None:
+    for_program = client.get("/api/<b>nothing</b>")
+    assert for_program.json() == {"error": "There is no such page. Check the address."}
+    for_person = client.get("/<b>nothing</b>", headers=PAGE)
+    assert for_person.headers["content-type"] == "text/html; charset=utf-8"
+    assert "There is no such page" in for_person.text
+    assert "<b>" not in for_person.text
+
+
+def test_no_answer_leads_to_the_host_that_a_request_names(client_with_token: TestClient) -> None:
+    sign_in(client_with_token)
+    for address in ("/jobs/", "/api/jobs/", "/static", "/sign-in/"):
+        answer = client_with_token.get(address, headers={"host": "evil.example"})
+        assert answer.status_code == 404
+        assert "evil" not in str(answer.headers)
+
+
+def test_commands_in_messages_are_code_and_all_else_is_text() -> None:
+    assert with_code("run `tagger tag <b>`, & go") == "run <code>tagger tag &lt;b&gt;</code>, &amp; go"
+    assert with_code("a lone ` and <b>") == "a lone ` and &lt;b&gt;"
+
+
+def test_parameters_that_are_wrong_are_named(client: TestClient) -> None:
+    answer = client.post("/api/predict?top_k=0", content=photo(0), headers=PNG)
+    assert answer.status_code == 422
+    assert answer.json() == {"error": "top_k: should be greater than or equal to 1."}

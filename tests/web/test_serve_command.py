@@ -1,0 +1,159 @@
+"""`tagger serve` as a person types it: where it is, what it says, and that it ends when asked."""
+
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from support.commands import Terminal
+
+from tagger.cli.commands.serve import access_policy, listen
+from tagger.settings import Settings
+
+ENDS_S = 20
+TOKEN = "sixteen-or-more-letters"
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path / "home")
+
+
+@contextlib.contextmanager
+def serving(terminal: Terminal, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A running `tagger serve` at a free port, and what it said until the page was there."""
+    process = terminal.start("serve", "--port", "0", *words)
+    try:
+        terminal.wait_until(lambda: process.poll() is not None or "Ctrl-C" in terminal.log.read_text())
+        yield process, terminal.log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def port_in(output: str) -> int:
+    (port,) = re.findall(r"http://\S+:(\d+)/", output)
+    return int(port)
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_the_page_is_served_until_sigterm(terminal: Terminal, asked: signal.Signals) -> None:
+    with serving(terminal) as (process, output):
+        assert "the web page is at http://127.0.0.1:" in output
+        assert "token" not in output
+        assert httpx.get(f"http://127.0.0.1:{port_in(output)}/api/openapi.json").status_code == 200
+        process.send_signal(asked)
+        assert process.wait(ENDS_S) == 0
+    assert "Traceback" not in terminal.log.read_text()
+
+
+def test_network_address_tells_the_token_once(terminal: Terminal) -> None:
+    with serving(terminal, "--host", "0.0.0.0", "-q") as (_process, output):
+        (token,) = re.findall(r"token to sign in, valid until the command stops: (\S+)", output)
+        address = f"http://127.0.0.1:{port_in(output)}/api/openapi.json"
+        assert httpx.get(address).status_code == 401
+        assert httpx.get(address, headers={"authorization": f"Bearer {token}"}).status_code == 200
+    assert terminal.log.read_text().count(token) == 1
+
+
+def test_token_of_the_settings_is_not_printed(terminal: Terminal) -> None:
+    terminal.environment["TAGGER_WEB_TOKEN"] = TOKEN
+    with serving(terminal, "--host", "0.0.0.0") as (_process, output):
+        assert TOKEN not in output
+        assert "TAGGER_WEB_TOKEN" in output
+        address = f"http://127.0.0.1:{port_in(output)}/api/openapi.json"
+        assert httpx.get(address, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["short", "with spaces in between", "späte-umlaute-im-wort"])
+def test_token_that_is_none_is_refused_without_being_shown(terminal: Terminal, token: str) -> None:
+    terminal.environment["TAGGER_WEB_TOKEN"] = token
+    output = terminal.run("serve", code=1).stderr
+    assert "TAGGER_WEB_TOKEN" in output
+    assert token not in output
+
+
+def test_a_port_in_use_is_reported_in_one_line(terminal: Terminal) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        output = terminal.run("serve", "--port", port, code=1).stderr
+    assert output.startswith("error: Another program listens at 127.0.0.1, port ")
+    assert output.count("\n") == 1
+
+
+def test_a_foreign_address_is_reported_in_one_line(terminal: Terminal) -> None:
+    output = terminal.run("serve", "--host", "203.0.113.7", "--port", "0", code=1).stderr
+    assert output.startswith("error: The web page cannot be served at 203.0.113.7")
+    assert output.count("\n") == 1
+
+
+def test_a_descriptor_that_is_no_socket_is_reported(terminal: Terminal) -> None:
+    output = terminal.run("serve", "--fd", "99", code=2).stderr
+    assert "99 is not a listening socket" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("host", "needs_token"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)]
+)
+def test_token_is_needed_by_where_the_socket_really_listens(
+    tmp_path: Path, host: str, needs_token: bool
+) -> None:
+    with listen(host, 0) as listener:
+        policy = access_policy(listener, Settings(data_folder=tmp_path))
+        assert (policy.token is not None) is needs_token
+        assert policy.port == listener.getsockname()[1]
+
+
+def test_missing_extra_is_named(terminal: Terminal) -> None:
+    program = "import sys; sys.modules['uvicorn'] = None; sys.argv = ['tagger', 'serve']; from tagger.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=terminal.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "pip install 'landmark-tagger[web]'" in done.stderr
+
+
+STREAMING = """
+import asyncio, sys
+from fastapi.responses import StreamingResponse
+from tagger.cli.commands.serve import listen, server_for
+from tagger.database.connection import open_database
+from tagger.settings import load_settings
+from tagger.web.app import create_app
+from tagger.web.http.access import AccessPolicy
+
+async def events():
+    while True:
+        yield b"data: now\\n\\n"
+        await asyncio.sleep(0.05)
+
+settings = load_settings()
+with listen("127.0.0.1", 0) as listener:
+    port = listener.getsockname()[1]
+    app = create_app(settings, open_database(settings.effective_database_url), AccessPolicy(port=port))
+    app.add_api_route("/api/stream", lambda: StreamingResponse(events(), media_type="text/event-stream"))
+    print(port, flush=True)
+    server_for(app).run(sockets=[listener])
+"""
+
+
+def test_event_streams_come_as_they_are_sent_and_do_not_hold_up_the_end(terminal: Terminal) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STREAMING], env=terminal.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            with httpx.stream("GET", f"http://127.0.0.1:{port}/api/stream", timeout=60) as stream:
+                assert next(stream.iter_bytes()).startswith(b"data: now")
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(ENDS_S) == -signal.SIGTERM
+        finally:
+            process.kill()

@@ -1,0 +1,131 @@
+"""The description of a backbone in a run, the protocol of network sources, and changes to networks: fusion and rounding."""
+
+import copy
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+Convention = Literal["tensorflow", "torchvision", "timm"]
+"""The framework whose conventions a network follows. TensorFlow pads strided convolutions only on the right and bottom."""
+State = dict[str, Tensor]
+"""Tensors by name, as in a network's `state_dict`."""
+HALF_PRECISION_LAYERS = (nn.Conv2d, nn.Linear, nn.MultiheadAttention)
+"""Layers whose weights an artifact stores in half precision. All others, such as batch norms, are stored in full."""
+FUSION_TOLERANCE = 1e-3
+"""The highest relative difference of features after fusion, which changes the order of roundings."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Per channel, the mean to subtract from pixels of 0…255, and the deviation to divide by."""
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+
+TENSORFLOW = Normalisation((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network as recorded in a run, so that it can be built again. The defaults describe TensorFlow's MobileNetV2.
+
+    `weights` is their origin: the digest of a file, or the name of published weights. `features` is F, the number of features.
+    """
+
+    architecture: str
+    convention: Convention
+    weights: str
+    features: int = 1280
+    normalisation: Normalisation = TENSORFLOW
+    folded: bool = False  # batch norms are fused into convolutions
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """A network without its classifier, with random weights, and the facts about its published weights."""
+
+    network: nn.Module  # normalised images (B, 3, H, W) → features (B, F)
+    classifier_prefixes: tuple[str, ...]  # of tensor names in the weights that belong to removed layers
+    normalisation: Normalisation
+    training_size: int  # side of the images that the weights were trained on, in pixels
+
+
+class NetworkSource(Protocol):
+    """A module that builds networks by name; `name` is always one of `network_names`."""
+
+    def network_names(self) -> list[str]: ...
+
+    def build(self, name: str, convention: Convention) -> FeatureNetwork: ...
+
+    def published_state(self, name: str) -> tuple[str, State]:
+        """The name of the published weights, and the weights.
+
+        Raises:
+            WeightsUnavailable: they could not be downloaded.
+        """
+        ...
+
+
+def scale_normalisation(mean: tuple[float, ...], deviation: tuple[float, ...]) -> Normalisation:
+    """Convert published values, which are for pixels of 0…1."""
+    return Normalisation(_times_255(mean), _times_255(deviation))
+
+
+def _times_255(values: tuple[float, ...]) -> tuple[float, float, float]:
+    red, green, blue = (round(255 * value, 4) for value in values)
+    return red, green, blue
+
+
+@torch.no_grad()
+def round_to_half(network: nn.Module) -> None:
+    """Round the weights that an artifact stores in half precision, so that export loses nothing.
+
+    Called before anything is trained on top of a network: measured and shipped weights are the same.
+    """
+    for module in network.modules():
+        if isinstance(module, HALF_PRECISION_LAYERS):
+            for parameter in module.parameters():
+                parameter.copy_(parameter.half())
+
+
+def fuse_batch_norms(network: nn.Module, size: int) -> nn.Module | None:
+    """Return a copy of `network`, in evaluation mode, with batch norms fused into convolutions; None if that is impossible.
+
+    A batch norm with fixed statistics is a factor and an offset per channel, which the preceding convolution can apply.
+    Training is a third faster, small batches do no harm, and rounding to bfloat16 changes less. Pairs are found by their
+    order in the network; the result is checked to give the same features for images of `size` pixels.
+    """
+    fused = fuse_in_place(copy.deepcopy(network).eval())
+    if any(isinstance(module, nn.BatchNorm2d) for module in fused.modules()):
+        return None
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        actual, expected = fused(images), network.eval()(images)
+    return fused if bool((actual - expected).norm() <= FUSION_TOLERANCE * expected.norm()) else None
+
+
+def fuse_in_place(network: nn.Module) -> nn.Module:
+    """Fuse every batch norm that follows a convolution, in place."""
+    previous: tuple[str, nn.Module] | None = None
+    for name, module in list(network.named_children()):
+        if (
+            previous
+            and isinstance(previous[1], nn.Conv2d)
+            and isinstance(module, nn.BatchNorm2d)
+            and _can_fuse(module, previous[1])
+        ):
+            setattr(network, previous[0], fuse_conv_bn_eval(previous[1], module))
+            setattr(network, name, nn.Identity())
+        else:
+            fuse_in_place(module)
+        previous = (name, module)
+    return network
+
+
+def _can_fuse(norm: nn.BatchNorm2d, convolution: nn.Conv2d) -> bool:
+    has_statistics = norm.running_mean is not None  # else it measures each batch
+    return has_statistics and norm.num_features == convolution.out_channels

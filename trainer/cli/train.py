@@ -1,0 +1,207 @@
+"""`trainer train`: one command per recipe."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainer.cli.options import DeviceName, ImageSize, Json
+from trainer.recipes.options import PRECISION
+
+if TYPE_CHECKING:
+    from trainer.export.run import RunRecord
+
+train_app = typer.Typer(
+    help="Train a classifier: `transfer` fine-tunes a pretrained network, `scratch` trains one from random weights.",
+    no_args_is_help=True,
+)
+
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="The folder with train/LABEL/photo.jpg and, optionally, val/. Without val/, a seventh of the photos is held out, near-duplicates together."
+    ),
+]
+Out = Annotated[
+    Path, typer.Option(help="The run folder: checkpoint, learning curves, figures, metrics and log.")
+]
+Unknown = Annotated[
+    Path | None,
+    typer.Option(
+        help="A folder of ordinary photos, at any depth, that show none of the landmarks. Greatly improves rejection."
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder for decoded photos. Runs may share it, and you may delete it. Defaults to the run folder."
+    ),
+]
+BatchSize = Annotated[int, typer.Option(min=2, help="Photos per step. Fewer need less device memory.")]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        min=1e-9,
+        help="The highest learning rate. Defaults to the recipe's. Lower it if training does not converge.",
+    ),
+]
+Device = Annotated[DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device for training.")]
+Seed = Annotated[
+    int, typer.Option(min=0, help="The same seed and photos give the same split and the same model.")
+]
+Precision = Annotated[
+    float,
+    typer.Option(
+        min=0.5,
+        max=0.999,
+        help="The share of accepted landmarks that should be right. Sets the threshold, using validation photos.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Continue after the run's last finished epoch. The result equals that of an uninterrupted run.",
+    ),
+]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option(help="A folder for TensorBoard events. Needs the tensorboard extra."),
+]
+
+
+@train_app.command()
+def transfer(
+    *,
+    data: Data,
+    out: Out,
+    unknown: Unknown = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="The backbone's weights: a safetensors file with torchvision's names (timm's for timm/NAME; TensorFlow weights for mobilenet_v2), or a .pth file of torchvision. Downloaded if omitted."
+        ),
+    ] = None,
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="The pretrained network: a torchvision classification network, or timm/NAME (needs the timm extra)."
+        ),
+    ] = "mobilenet_v2",
+    cache: Cache = None,
+    epochs: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Epochs of fine-tuning. With 0, only a linear layer is trained on the features of the frozen backbone; that takes a minute.",
+        ),
+    ] = 30,
+    size: ImageSize = 224,
+    batch_size: BatchSize = 32,
+    learning_rate: LearningRate = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    precision: Precision = PRECISION,
+    resume: Resume = False,
+    tensorboard: TensorBoard = None,
+    as_json: Json = False,
+) -> None:
+    """Fine-tune a pretrained network. Recommended from 20 photos per label.
+
+    Takes minutes on a GPU, about an hour on two CPU cores.
+
+    Example: trainer train transfer --data landmarks --unknown ordinary --out runs/landmarks
+    """
+    from trainer.learning.training import tensorboard_events
+    from trainer.recipes.options import TransferOptions
+    from trainer.recipes.transfer import train_transfer
+
+    options = TransferOptions(
+        data,
+        unknown,
+        out,
+        cache,
+        epochs,
+        size,
+        batch_size,
+        learning_rate,
+        device,
+        seed,
+        precision,
+        resume,
+        backbone,
+        weights,
+    )
+    with _run_log(out), tensorboard_events(tensorboard) as on_epoch:
+        record = train_transfer(options, on_epoch).record
+    _print_metrics(record, out, as_json=as_json)
+
+
+@train_app.command()
+def scratch(
+    *,
+    data: Data,
+    out: Out,
+    unknown: Unknown = None,
+    cache: Cache = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of training.")] = 100,
+    size: ImageSize = 160,
+    batch_size: BatchSize = 32,
+    learning_rate: LearningRate = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    precision: Precision = PRECISION,
+    resume: Resume = False,
+    tensorboard: TensorBoard = None,
+    as_json: Json = False,
+) -> None:
+    """Train our own convolutional network from random weights.
+
+    Needs a few thousand photos, and an hour or more on a CPU.
+
+    Example: trainer train scratch --data landmarks --out runs/scratch
+    """
+    from trainer.learning.training import tensorboard_events
+    from trainer.recipes.options import RecipeOptions
+    from trainer.recipes.scratch import train_scratch
+
+    options = RecipeOptions(
+        data, unknown, out, cache, epochs, size, batch_size, learning_rate, device, seed, precision, resume
+    )
+    with _run_log(out), tensorboard_events(tensorboard) as on_epoch:
+        record = train_scratch(options, on_epoch).record
+    _print_metrics(record, out, as_json=as_json)
+
+
+@contextmanager
+def _run_log(run: Path) -> Iterator[None]:
+    """Copy log messages to the run's log file."""
+    from trainer.export.run import LOG, create_run_folder
+
+    create_run_folder(run)
+    log = logging.getLogger("trainer")
+    handler = logging.FileHandler(run / LOG, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.info("repeat the command with --resume to continue after the last finished epoch")
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _print_metrics(record: "RunRecord", run: Path, *, as_json: bool) -> None:
+    from trainer.export.run import METRICS
+
+    if as_json:
+        typer.echo((run / METRICS).read_text(), nl=False)
+        return
+    for name, value in record.metrics.items():
+        typer.echo(f"{name}\t{value:.4g}")
+    typer.echo(f"threshold\t{record.threshold:.4g}")

@@ -1,0 +1,222 @@
+"""Verdicts as training data: confirmed photos under their labels, rejected ones as ordinary photos.
+
+Reads the database through `tagger.verdicts.training_export`. Photos are only read and copied.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tagger.inference.artifact import Label
+from tagger.photos import path_text
+from tagger.settings import Settings
+from tagger.verdicts.training_export import LabelledImage, TrainingExport, open_training_export
+from trainer.data.folders import Dataset, image_digest, read_dataset
+from trainer.data.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks
+from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder, require_free_folder, require_space
+from trainer.errors import NoVerdicts, writing_to
+from trainer.progress import photo_progress
+
+UNKNOWN = "unknown"
+
+
+@dataclass
+class Corrections:
+    """The photos of the new folder, and the number of skipped images by reason.
+
+    Reasons: several-confirmed, still-tagged, gone, away, changed (the file now shows another image).
+    """
+
+    copies: list[PhotoCopy] = field(default_factory=list)
+    labels: dict[str, Label] = field(default_factory=dict)
+    confirmed: Counter[str] = field(default_factory=Counter)
+    """Confirmed images by label."""
+    ordinary: int = 0
+    unchanged: int = 0
+    """Confirmed images that are already in the earlier folder under that label."""
+    relabelled: int = 0
+    """Photos of the earlier folder whose label was corrected or rejected."""
+    earlier: int = 0
+    """Photos of the earlier folder in the new one."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    conflicts: list[str] = field(default_factory=list)
+    """One path of each image that was confirmed for several landmarks."""
+    unreadable: list[str] = field(default_factory=list)
+    """Photos of the earlier folder that cannot be read."""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The result of `trainer data from-verdicts` as JSON."""
+        return {
+            "confirmed": self.confirmed.total(),
+            "ordinary": self.ordinary,
+            "labels": len(self.labels),
+            "earlier": self.earlier,
+            "known_already": self.unchanged,
+            "relabelled": self.relabelled,
+            "left_out": dict(self.skipped),
+            "by_label": {path_text(label)[0]: count for label, count in sorted(self.confirmed.items())},
+            "several_confirmed": self.conflicts,
+            "unreadable": self.unreadable,
+        }
+
+
+def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corrections:
+    """Find the photos of all verdicts, and those of an `earlier` training folder. Writes nothing.
+
+    Raises:
+        NoVerdicts: there are no verdicts, or none whose photo can be read.
+        PathNotFound, DatasetEmpty, LandmarksFileInvalid: the earlier folder cannot be used.
+    """
+    with open_training_export(settings) as export:
+        collector = _Collector(export, earlier)
+        images = list(export.images())
+    if not images:
+        raise NoVerdicts(url=export.redacted_url, reason="no tag has been confirmed or rejected")
+    with photo_progress("reading photos with verdicts", len(images)) as advance:
+        for image in images:
+            collector.add(image)
+            advance(1)
+    corrections = collector.finish()
+    if not corrections.confirmed and not corrections.ordinary and not corrections.unchanged:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(corrections.skipped.items()))
+        reason = f"none of {len(images)} images can be used ({reasons})"
+        raise NoVerdicts(url=export.redacted_url, reason=reason)
+    return corrections
+
+
+def write_corrections(corrections: Corrections, out: Path, earlier: Path | None = None) -> None:
+    """Copy the photos to OUT/train/LABEL and OUT/unknown, with a landmarks.csv, all of them or nothing.
+
+    Raises:
+        OutputInsidePhotos, FolderNotEmpty, NotEnoughSpace, OutputUnwritable: with what to do.
+    """
+    require_free_folder(out, earlier)
+    require_space(out, sum(copy.source.stat().st_size for copy in corrections.copies))
+    with new_folder(out) as folder:
+        copy_photos(corrections.copies, folder)
+        with writing_to(out):
+            _write_gazetteer(folder / FILE_NAME, corrections.labels.values())
+
+
+class _Collector:
+    """Collects corrections, based on the photos of an earlier folder."""
+
+    def __init__(self, export: TrainingExport, earlier: Path | None) -> None:
+        self._landmarks = export.landmarks()
+        self._model_labels = export.labels()
+        self._corrections = Corrections()
+        self._earlier: dict[str, list[PhotoCopy]] = {}  # by digest
+        self._label_of: dict[str, str] = {}  # by slug
+        if earlier is not None:
+            self._read_earlier(read_dataset(earlier))
+
+    def _read_earlier(self, dataset: Dataset) -> None:
+        for label in labels_with_landmarks(dataset.labels, dataset.folder):
+            self._corrections.labels[label.label] = label
+            self._label_of[label.slug] = label.label
+        with photo_progress("reading the earlier folder", len(dataset.photos)) as advance:
+            for photo in dataset.photos:
+                digest = image_digest(photo.path)
+                if digest is None:
+                    self._corrections.unreadable.append(dataset.name_of(photo.path))
+                else:
+                    copy = PhotoCopy(photo.path, Path(photo.split or "train", photo.label), digest)
+                    self._earlier.setdefault(digest, []).append(copy)
+                advance(1)
+
+    def add(self, image: LabelledImage) -> None:
+        """Add one image with verdicts, or count why it is skipped."""
+        if len(image.confirmed) > 1:
+            paths = [path_text(path)[0] for path in image.paths[:1]]
+            self._corrections.conflicts += paths or [image.digest]
+            self._corrections.skipped["several-confirmed"] += 1
+        elif image.confirmed:
+            self._add_confirmed(image, image.confirmed[0])
+        elif image.has_unreviewed_tag:
+            self._corrections.skipped["still-tagged"] += 1
+        else:
+            self._add_ordinary(image)
+
+    def finish(self) -> Corrections:
+        """Add the photos of the earlier folder."""
+        for copies in self._earlier.values():
+            self._corrections.copies += copies
+            self._corrections.earlier += len(copies)
+        return self._corrections
+
+    def _add_confirmed(self, image: LabelledImage, slug: str) -> None:
+        label = self._label(slug)
+        if image.digest in self._earlier:
+            self._correct_earlier(image.digest, label)
+        elif source := self._source(image):
+            self._corrections.copies.append(PhotoCopy(source, Path("train", label), image.digest))
+            self._corrections.confirmed[label] += 1
+
+    def _correct_earlier(self, digest: str, label: str) -> None:
+        """Move copies of the image to the confirmed label, within their split."""
+        copies = self._earlier[digest]
+        wrong = [copy for copy in copies if copy.folder.name != label]
+        self._corrections.relabelled += len(wrong)
+        self._corrections.unchanged += not wrong
+        self._earlier[digest] = [
+            PhotoCopy(copy.source, copy.folder.with_name(label), digest) for copy in copies
+        ]
+
+    def _add_ordinary(self, image: LabelledImage) -> None:
+        """Remove the image from its rejected labels. If it has no other label, it is an ordinary photo."""
+        wrong = {self._label_of.get(slug) for slug in image.rejected}
+        copies = self._earlier.pop(image.digest, [])
+        remaining = [copy for copy in copies if copy.folder.name not in wrong]
+        self._corrections.relabelled += len(copies) - len(remaining)
+        if remaining:
+            self._earlier[image.digest] = remaining
+        elif source := self._source(image):
+            self._corrections.copies.append(PhotoCopy(source, Path(UNKNOWN), image.digest))
+            self._corrections.ordinary += 1
+
+    def _source(self, image: LabelledImage) -> Path | None:
+        """A photo that still shows the image. If there is none, the reason is counted."""
+        if image.is_unavailable:
+            self._corrections.skipped["away"] += 1
+            return None
+        digests = {path: image_digest(path) for path in image.paths}
+        for path, digest in digests.items():
+            if digest == image.digest:
+                return path
+        self._corrections.skipped["changed" if any(digests.values()) else "gone"] += 1
+        return None
+
+    def _label(self, slug: str) -> str:
+        """The label in the earlier folder, else the model's, else the slug."""
+        if slug not in self._label_of:
+            candidates = (self._model_labels.get(slug, slug), slug, *(f"{slug}-{n}" for n in range(2, 100)))
+            free = (
+                label
+                for label in candidates
+                if _is_folder_name(label) and label not in self._corrections.labels
+            )
+            label = self._label_of[slug] = next(free)
+            facts = {name: getattr(self._landmarks[slug], name) for name in COLUMNS if name != "label"}
+            self._corrections.labels[label] = Label(label=label, **facts)
+        return self._label_of[slug]
+
+
+def _is_folder_name(label: str) -> bool:
+    return label.isprintable() and label[0] not in ".@" and not set(label) & set('/\\:*?"<>|')
+
+
+def _write_gazetteer(path: Path, labels: Iterable[Label]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_rows(labels))
+
+
+def _rows(labels: Iterable[Label]) -> Iterator[Mapping[str, object]]:
+    for label in sorted(labels, key=lambda label: label.label):
+        if not path_text(label.label)[1]:  # labels that are not UTF-8 cannot be in the file
+            yield label.model_dump()

@@ -1,0 +1,150 @@
+"""Near-duplicates: photos of one scene, which must stay on one side of a split.
+
+Two photos are near-duplicates if their difference hashes (64 bits of "is it brighter to the right?") are close and
+their thumbnails correlate. Hashes alone are not enough: plain skies and towers have close hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from tagger.images import Pixels
+
+
+HASH_ROWS, HASH_COLUMNS = 8, 8
+NEAR_BITS = 10
+"""Hashes are near if at most this many of their 64 bits differ. The usual choice is stricter."""
+THUMBNAIL_SIDE = 16
+ALIKE = 0.9
+"""The lowest correlation of the thumbnails of near-duplicates. Among 4,876 photos of 61 landmarks, 677 pairs had near
+hashes, 503 of them with different labels; 18 pairs also had this correlation, all with equal labels. Scaled, recompressed,
+relit and slightly cropped (2 %) copies pass in 99 % of cases."""
+BLANK = 1.0
+"""The highest standard deviation of a blank image's thumbnail, in grey levels."""
+
+Thumbnail = npt.NDArray[np.uint8]  # (16, 16) grey
+_Array = npt.NDArray[Any]
+_TILE_ROWS, _TILE_COLUMNS = 1024, 4096
+_PAIRS_AT_ONCE = 1 << 14
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A hash and a thumbnail of an image, for comparison with others."""
+
+    difference_hash: int
+    thumbnail: Thumbnail
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the whole image has a single shade, within one grey level."""
+        return bool(self.thumbnail.std() < BLANK)
+
+
+def sketch_of(pixels: Pixels) -> Sketch:
+    """Compute the sketch of an image, uint8 (H, W, 3)."""
+    grey = pixels.mean(axis=2, dtype=np.float32)[None]  # float32 (1, H, W)
+    thumbnail = _pooled(grey, THUMBNAIL_SIDE, THUMBNAIL_SIDE)[0]
+    return Sketch(_hashes(grey)[0], thumbnail.round().astype(np.uint8))
+
+
+def group_near_duplicates(
+    hashes: Sequence[int], thumbnails: Sequence[Thumbnail] | None = None, *, near_bits: int = NEAR_BITS
+) -> list[int]:
+    """The group of each photo, as the position of the group's first photo. Chains of near-duplicates form one group.
+
+    Without `thumbnails`, hashes alone decide. Compares all pairs, block by block: 100,000 photos take less than a minute.
+    """
+    array = np.array(hashes, dtype=np.uint64)
+    flat = np.stack(thumbnails).reshape(len(hashes), -1) if thumbnails else None  # uint8 (N, 256)
+    groups = _Groups(len(hashes))
+    for rows, columns in _near_pairs(array, near_bits):
+        for first in range(0, len(rows), _PAIRS_AT_ONCE):
+            part = slice(first, first + _PAIRS_AT_ONCE)
+            one, other = groups.apart(rows[part], columns[part])
+            if flat is not None:
+                alike = _correlations(flat[one], flat[other]) >= ALIKE
+                one, other = one[alike], other[alike]
+            groups.join(one, other)
+    return [int(root) for root in groups.roots]
+
+
+def _hashes(grey: _Array) -> list[int]:
+    """The difference hashes of grey images, float32 (B, H, W)."""
+    small = _pooled(grey, HASH_ROWS, HASH_COLUMNS + 1)
+    # Smaller differences are rounding errors.
+    brighter = (np.diff(small, axis=2) > 1e-3).reshape(len(grey), -1)  # bool (B, 64)
+    packed = np.packbits(brighter, axis=1)  # uint8 (B, 8)
+    return [int.from_bytes(row.tobytes(), "big") for row in packed]
+
+
+def _pooled(grey: _Array, rows: int, columns: int) -> _Array:
+    """Means over a grid of areas, float32 (B, rows, columns). Areas share edge pixels if the sizes do not divide."""
+    _, height, width = grey.shape
+    pooled: _Array = _areas(height, rows) @ grey @ _areas(width, columns).T
+    return pooled
+
+
+@cache
+def _areas(size: int, bins: int) -> _Array:
+    areas = np.zeros((bins, size), dtype=np.float32)
+    for number in range(bins):
+        first, end = number * size // bins, -(-(number + 1) * size // bins)
+        areas[number, first:end] = 1 / (end - first)
+    return areas
+
+
+def _near_pairs(hashes: _Array, near_bits: int) -> Iterator[tuple[_Array, _Array]]:
+    """Yield positions of near pairs, the smaller first, one tile of the matrix of all pairs at a time."""
+    for top in range(0, len(hashes), _TILE_ROWS):
+        for left in range(top, len(hashes), _TILE_COLUMNS):
+            across = hashes[top : top + _TILE_ROWS, None] ^ hashes[None, left : left + _TILE_COLUMNS]
+            rows, columns = np.nonzero(np.bitwise_count(across) <= near_bits)
+            rows, columns = rows + top, columns + left
+            upper = rows < columns  # each pair once
+            if upper.any():
+                yield rows[upper], columns[upper]
+
+
+def _correlations(one: _Array, other: _Array) -> _Array:
+    correlations: _Array = (_standardised(one) * _standardised(other)).sum(axis=1)
+    return correlations
+
+
+def _standardised(thumbnails: _Array) -> _Array:
+    centred = thumbnails - thumbnails.mean(axis=1, keepdims=True, dtype=np.float32)
+    deviations = centred.std(axis=1)
+    centred[deviations < BLANK] = 1  # blank images are all alike
+    standardised: _Array = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    return standardised
+
+
+class _Groups:
+    """Groups of positions (union-find); the root of a group is its first position."""
+
+    def __init__(self, count: int) -> None:
+        self.roots: _Array = np.arange(count)
+
+    def apart(self, one: _Array, other: _Array) -> tuple[_Array, _Array]:
+        """The pairs that are not in one group yet."""
+        differ = self.roots[one] != self.roots[other]
+        return one[differ], other[differ]
+
+    def join(self, one: _Array, other: _Array) -> None:
+        """Merge the groups of each pair."""
+        while len(one):
+            first = np.minimum(self.roots[one], self.roots[other])
+            second = np.maximum(self.roots[one], self.roots[other])
+            parents = np.arange(len(self.roots))
+            np.minimum.at(parents, second, first)
+            while not np.array_equal(parents, shorter := parents[parents]):
+                parents = shorter
+            self.roots = parents[self.roots]
+            one, other = self.apart(one, other)

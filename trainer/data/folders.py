@@ -1,0 +1,245 @@
+"""Labelled photos in folders, F/{train,val,test}/LABEL/photo.jpg or F/LABEL/photo.jpg: find them and read their facts.
+
+Knows nothing of the landmarks that labels stand for (see gazetteer). Does not import torch.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
+from tagger.images import Resize, decode_photo
+from tagger.images.formats import require_format
+from tagger.inference.devices import core_count
+from tagger.photos import FolderProblem, digest_photo, find_photos, is_photo_name, path_text, read_photo
+from tagger.settings import Settings
+from trainer.data.duplicates import Sketch, sketch_of
+from trainer.errors import DataIncomplete, DatasetEmpty, LabelEmpty
+from trainer.progress import photo_progress
+
+MAX_BYTES: int = Settings.model_fields["max_bytes"].default
+MAX_PIXELS: int = Settings.model_fields["max_pixels"].default
+SPLITS = ("train", "val", "test")
+SKETCH_SIZE = Resize(short_side=64, size=64)
+"""Large enough to compare photos; JPEGs are decoded at an eighth of their size for it."""
+PHOTOS_AHEAD = 64
+
+log = logging.getLogger("trainer")
+
+
+@dataclass(frozen=True)
+class LabelledPhoto:
+    """A photo and its label; None: an ordinary photo."""
+
+    path: Path
+    label: str | None
+
+
+@dataclass(frozen=True)
+class TrainingFolder:
+    """The photos for training. `val` is empty if the folder has no val/; validation photos are then taken from `train`."""
+
+    labels: tuple[str, ...]
+    train: tuple[LabelledPhoto, ...]
+    val: tuple[LabelledPhoto, ...]
+
+
+@dataclass(frozen=True)
+class DatasetPhoto:
+    """A photo of a dataset; `split` is None if the label folders are directly in the dataset's folder."""
+
+    path: Path
+    split: str | None
+    label: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The content of a folder. `splits` is empty if label folders are directly in it; `labels` may have no photos."""
+
+    folder: Path
+    splits: tuple[str, ...]
+    labels: tuple[str, ...]
+    photos: tuple[DatasetPhoto, ...]
+    other_files: tuple[Path, ...]
+    unlabelled: tuple[Path, ...]
+    """Photos outside label folders."""
+    ignored_folders: tuple[Path, ...]
+    """Folders beside the splits."""
+
+    def name_of(self, path: Path) -> str:
+        """The path relative to the folder, for output and JSON."""
+        return path_text(path.relative_to(self.folder).as_posix())[0]
+
+
+@dataclass(frozen=True)
+class PhotoFacts:
+    """Facts about a readable photo. `digest` identifies its image; width and height are those of the upright image."""
+
+    digest: str
+    width: int
+    height: int
+    format: str
+    size_bytes: int
+    sketch: Sketch
+
+
+def read_training_folder(folder: Path) -> TrainingFolder:
+    """Find the labels and photos of `folder`, ordered by label and path.
+
+    Raises:
+        PathNotFound, DataIncomplete, LabelEmpty: with what to change in the folder.
+    """
+    if not folder.is_dir():
+        raise PathNotFound(path=folder)
+    if not (folder / "train").is_dir():
+        raise DataIncomplete(path=folder, reason="it has no folder train/")
+    labels = tuple(entry.name for entry in label_folders(folder / "train"))
+    if len(labels) < 2:
+        raise DataIncomplete(path=folder, reason=f"train/ has {len(labels)} label folders")
+    train = find_labelled_photos(folder / "train")
+    _require_photos(folder / "train", labels, train)
+    val = tuple(photo for photo in find_labelled_photos(folder / "val") if photo.label in labels)
+    return TrainingFolder(labels, train, val)
+
+
+def _require_photos(split: Path, labels: tuple[str, ...], photos: tuple[LabelledPhoto, ...]) -> None:
+    nonempty = {photo.label for photo in photos}
+    for label in labels:
+        if label not in nonempty:
+            raise LabelEmpty(path=split / label)
+
+
+def label_folders(split: Path) -> list[Path]:
+    """The folders directly in `split`, without hidden folders and those of file servers."""
+    if not split.is_dir():
+        return []
+    return sorted(entry for entry in split.iterdir() if entry.is_dir() and entry.name[0] not in ".@")
+
+
+def find_labelled_photos(split: Path) -> tuple[LabelledPhoto, ...]:
+    """Every photo in the label folders of `split`."""
+    return tuple(
+        LabelledPhoto(path, folder.name) for folder in label_folders(split) for path in photo_paths(folder)
+    )
+
+
+def find_ordinary_photos(folder: Path) -> tuple[LabelledPhoto, ...]:
+    """Every photo in `folder`, at any depth, without a label.
+
+    Raises:
+        PathNotFound: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise PathNotFound(path=folder)
+    return tuple(LabelledPhoto(path, None) for path in photo_paths(folder))
+
+
+def photo_paths(folder: Path) -> list[Path]:
+    """The photos in `folder` at any depth, in path order. Logs a warning for each unreadable subfolder."""
+    paths = []
+    for entry in find_photos(folder):
+        if isinstance(entry, FolderProblem):
+            log.warning("skipped: %s (%s)", entry.path, entry.text)
+        else:
+            paths.append(entry.path)
+    return paths
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """List the photos of `folder` by label and path, and all other files. Opens no files.
+
+    Raises:
+        PathNotFound, DatasetEmpty: there are no photos in label folders.
+    """
+    if not folder.is_dir():
+        raise PathNotFound(path=folder)
+    splits = tuple(split for split in SPLITS if (folder / split).is_dir())
+    tops: list[tuple[str | None, Path]] = [(split, folder / split) for split in splits]
+    tops = tops or [(None, folder)]
+    photos = tuple(
+        DatasetPhoto(path, split, label.name)
+        for split, top in tops
+        for label in label_folders(top)
+        for path in photo_paths(label)
+    )
+    if not photos:
+        raise DatasetEmpty(path=folder, reason="none of its folders has photos")
+    labels = [label for _, top in tops for label in label_folders(top)]
+    siblings = [entry for entry in label_folders(folder) if entry.name not in splits] if splits else []
+    return Dataset(
+        folder=folder,
+        splits=splits,
+        labels=tuple(sorted({label.name for label in labels})),
+        photos=photos,
+        other_files=tuple(path for label in labels for path in _other_files(label)),
+        unlabelled=tuple(_photos_in({folder, *(top for _, top in tops)})),
+        ignored_folders=tuple(siblings),
+    )
+
+
+def _other_files(label: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(label):
+        folders[:] = sorted(name for name in folders if name[0] not in ".@")
+        yield from (
+            Path(parent, name) for name in sorted(names) if name[0] != "." and not is_photo_name(name)
+        )
+
+
+def _photos_in(folders: set[Path]) -> Iterator[Path]:
+    for folder in sorted(folders):
+        yield from sorted(
+            entry for entry in folder.iterdir() if entry.is_file() and is_photo_name(entry.name)
+        )
+
+
+def image_digest(path: Path) -> str | None:
+    """The digest of a photo's image, which is independent of its metadata; None if the photo cannot be read."""
+    try:
+        return digest_photo(read_photo(path, max_bytes=MAX_BYTES).data)
+    except PhotoFailed:
+        return None
+
+
+def examine_photos(paths: Sequence[Path]) -> list[PhotoFacts | PhotoFailure]:
+    """The facts about each photo, or why it cannot be read, in order. Decodes in threads and shows progress."""
+    results = []
+    with photo_progress("examining photos", len(paths)) as advance:
+        for result in _examine_in_threads(paths):
+            results.append(result)
+            advance(1)
+    return results
+
+
+def _examine_in_threads(paths: Sequence[Path]) -> Iterator[PhotoFacts | PhotoFailure]:
+    pending: deque[Future[PhotoFacts | PhotoFailure]] = deque()
+    with ThreadPoolExecutor(core_count(), "examine") as pool:
+        try:
+            for path in paths:
+                pending.append(pool.submit(_examine, path))
+                if len(pending) > PHOTOS_AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _examine(path: Path) -> PhotoFacts | PhotoFailure:
+    try:
+        photo = read_photo(path, max_bytes=MAX_BYTES)
+        image = decode_photo(photo.data, SKETCH_SIZE, max_pixels=MAX_PIXELS)
+        return PhotoFacts(
+            digest=digest_photo(photo.data),
+            width=image.width,
+            height=image.height,
+            format=require_format(photo.data).value,
+            size_bytes=photo.size_bytes,
+            sketch=sketch_of(image.pixels),
+        )
+    except PhotoFailed as error:
+        return error.failure

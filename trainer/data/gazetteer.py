@@ -1,0 +1,106 @@
+"""The landmarks that labels stand for: rows of `landmarks.csv`, or names derived from the labels."""
+
+import csv
+import logging
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from blake3 import blake3
+from pydantic import ValidationError
+
+from tagger.inference.artifact import Label
+from trainer.errors import LandmarksFileInvalid
+
+FILE_NAME = "landmarks.csv"
+COLUMNS = ("label", "slug", "name", "country", "region", "city", "latitude", "longitude", "extent")
+
+log = logging.getLogger("trainer")
+
+
+def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, ...]:
+    """Each label with its landmark from `folder`'s landmarks.csv. A label without a row gets a name derived from itself.
+
+    Raises:
+        LandmarksFileInvalid: a row is invalid, or two labels share a slug.
+    """
+    path = folder / FILE_NAME
+    rows = _read_rows(path) if path.is_file() else {}
+    listed = {label: _from_row(path, row) for label, row in rows.items()}
+    slugs = {landmark.slug for landmark in listed.values()}
+    result = []
+    for label in labels:
+        if rows and label not in listed:
+            log.warning("%s has no row for the label %s; using the label as its name", path.name, label)
+        landmark = listed.get(label) or Label(
+            label=label, slug=_free_slug(slug_of(label), slugs), name=name_of(label)
+        )
+        slugs.add(landmark.slug)
+        result.append(landmark)
+    _refuse_shared_slugs(path, result)
+    return tuple(result)
+
+
+def listed_labels(folder: Path) -> tuple[str, ...]:
+    """The labels in `folder`'s landmarks.csv; empty if there is no file.
+
+    Raises:
+        LandmarksFileInvalid: the file cannot be read.
+    """
+    path = folder / FILE_NAME
+    return tuple(_read_rows(path)) if path.is_file() else ()
+
+
+def name_of(label: str) -> str:
+    """A readable name for the label: `16.Eiffel_Tower` → `Eiffel Tower`."""
+    return re.sub(r"^\d+\.", "", label).replace("_", " ").strip() or label
+
+
+def slug_of(label: str) -> str:
+    """An ASCII identifier for the label: `16.Eiffel_Tower` → `eiffel-tower`."""
+    plain = unicodedata.normalize("NFKD", name_of(label)).encode("ascii", "ignore").decode().lower()
+    slug = "-".join(re.findall(r"[a-z0-9]+", plain))
+    return slug or f"label-{blake3(label.encode()).hexdigest()[:8]}"
+
+
+def _free_slug(slug: str, used: set[str]) -> str:
+    number, candidate = 1, slug
+    while candidate in used:
+        number += 1
+        candidate = f"{slug}-{number}"
+    return candidate
+
+
+def _read_rows(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if "label" not in (reader.fieldnames or ()):
+                raise LandmarksFileInvalid(path=path, reason="its first line has no column `label`")
+            return {row["label"]: row for row in reader if row["label"]}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LandmarksFileInvalid(path=path, reason=f"it is not a CSV file in UTF-8 ({error})") from error
+    except OSError as error:
+        raise LandmarksFileInvalid(path=path, reason=error.strerror or str(error)) from error
+
+
+def _from_row(path: Path, row: dict[str, str]) -> Label:
+    label = row["label"]
+    values = {column: row[column] for column in COLUMNS if row.get(column)}
+    try:
+        return Label.model_validate({"slug": slug_of(label), "name": name_of(label), **values})
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"label {label}, column {first['loc'][0]}: {first['msg'].lower()}"
+        raise LandmarksFileInvalid(path=path, reason=reason) from error
+
+
+def _refuse_shared_slugs(path: Path, labels: list[Label]) -> None:
+    labels_by_slug: dict[str, str] = {}
+    for label in labels:
+        other = labels_by_slug.setdefault(label.slug, label.label)
+        if other != label.label:
+            raise LandmarksFileInvalid(
+                path=path, reason=f"{other} and {label.label} share the slug {label.slug}"
+            )

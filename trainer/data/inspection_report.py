@@ -1,0 +1,251 @@
+"""The report of an inspection: report.md, inspection.json, sample sheets, and a summary for the terminal."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tagger.photos import path_text
+from trainer.data.inspection import FEW, DuplicateGroup, Inspection
+from trainer.data.sample_sheet import write_sheets
+from trainer.errors import writing_to
+
+REPORT, DOCUMENT = "report.md", "inspection.json"
+LISTED = 50
+"""The most lines per kind of problem in the report. inspection.json lists all."""
+
+
+def write_inspection(inspection: Inspection, out: Path) -> list[Path]:
+    """Write report.md, inspection.json and the sample sheets to `out`; returns the paths of the sheets.
+
+    Raises:
+        OutputUnwritable: with the reason.
+    """
+    with writing_to(out):
+        out.mkdir(parents=True, exist_ok=True)
+        sheets = write_sheets(inspection, out)
+        text = json.dumps(inspection_document(inspection), indent=1, ensure_ascii=False)
+        (out / DOCUMENT).write_text(text + "\n", encoding="utf-8")
+        (out / REPORT).write_text("\n".join(_report(inspection, sheets)) + "\n", encoding="utf-8")
+    return sheets
+
+
+def inspection_document(inspection: Inspection) -> dict[str, Any]:
+    """The inspection as JSON; paths are relative to the folder."""
+    dataset, sizes, gazetteer = inspection.dataset, inspection.sizes, inspection.gazetteer
+    return {
+        "folder": path_text(dataset.folder.absolute())[0],
+        "splits": list(dataset.splits),
+        "photos": len(inspection.photos),
+        "labels": [
+            {"label": path_text(label)[0], "photos": sum(counts.values()), "splits": _named_splits(counts)}
+            for label, counts in inspection.counts.items()
+        ],
+        "imbalance": inspection.imbalance,
+        "few": {path_text(label)[0]: count for label, count in inspection.few.items()},
+        "sizes": sizes and {"min": sizes.smallest, "median": sizes.median, "max": sizes.largest},
+        "median_bytes": inspection.median_bytes,
+        "formats": inspection.formats,
+        "broken": [
+            {
+                "path": dataset.name_of(entry.photo.path),
+                "kind": entry.failure.kind,
+                "text": entry.failure.text,
+            }
+            for entry in inspection.unreadable
+        ],
+        "blank": [dataset.name_of(photo.path) for photo in inspection.blank],
+        "not_photos": [dataset.name_of(path) for path in dataset.other_files],
+        "outside_labels": [dataset.name_of(path) for path in dataset.unlabelled],
+        "passed_over": [dataset.name_of(path) for path in dataset.ignored_folders],
+        "exact_duplicates": [_group_document(inspection, group) for group in inspection.exact_duplicates],
+        "label_conflicts": [
+            _group_document(inspection, group) for group in inspection.exact_duplicates if group.has_conflict
+        ],
+        "near_duplicates": [_group_document(inspection, group) for group in inspection.near_duplicates],
+        "leaks": {
+            "exact": [
+                _group_document(inspection, group) for group in inspection.exact_duplicates if group.has_leak
+            ],
+            "near": [
+                _group_document(inspection, group) for group in inspection.near_duplicates if group.has_leak
+            ],
+        },
+        "landmarks": gazetteer
+        and {
+            "rows": gazetteer.rows,
+            "without_folder": list(gazetteer.without_folder),
+            "without_row": list(gazetteer.without_row),
+            "problem": gazetteer.problem,
+        },
+    }
+
+
+def inspection_summary(inspection: Inspection) -> dict[str, object]:
+    """The most important counts."""
+    splits = {
+        split: sum(counts[split] for counts in inspection.counts.values())
+        for split in inspection.dataset.splits
+    }
+    return {
+        "photos": len(inspection.photos),
+        "labels": len(inspection.dataset.labels),
+        **splits,
+        "broken": len(inspection.unreadable),
+        "blank": len(inspection.blank),
+        "not_photos": len(inspection.dataset.other_files) + len(inspection.dataset.unlabelled),
+        "exact_duplicates": len(inspection.exact_duplicates),
+        "label_conflicts": sum(group.has_conflict for group in inspection.exact_duplicates),
+        "near_duplicates": len(inspection.near_duplicates),
+        "leaks": sum(group.has_leak for group in (*inspection.exact_duplicates, *inspection.near_duplicates)),
+        "labels_with_few_photos": len(inspection.few),
+    }
+
+
+def _named_splits(counts: dict[str, int]) -> dict[str, int]:
+    return {split: count for split, count in counts.items() if split}
+
+
+def _group_document(inspection: Inspection, group: DuplicateGroup) -> list[dict[str, str | None]]:
+    return [
+        {
+            "path": inspection.dataset.name_of(photo.path),
+            "split": photo.split,
+            "label": path_text(photo.label)[0],
+        }
+        for photo in group.photos
+    ]
+
+
+def _report(inspection: Inspection, sheets: Sequence[Path]) -> Iterator[str]:
+    dataset = inspection.dataset
+    yield f"# {path_text(dataset.folder.absolute().name)[0]}: inspection"
+    yield ""
+    yield f"{len(inspection.photos)} photos of {len(dataset.labels)} labels. {_shape(inspection)}"
+    yield ""
+    yield from (f"![samples of each label]({sheet.name})" for sheet in sheets)
+    yield ""
+    yield from _severe_findings(inspection)
+    yield from _minor_findings(inspection)
+    yield ""
+    yield from _table(inspection)
+
+
+def _shape(inspection: Inspection) -> str:
+    sentences = []
+    if inspection.imbalance is not None:
+        sentences.append(
+            f"The largest label has {inspection.imbalance:.1f} times the photos of the smallest."
+        )
+    if sizes := inspection.sizes:
+        smallest, middle, largest = (f"{w} x {h}" for w, h in (sizes.smallest, sizes.median, sizes.largest))
+        sentences.append(f"Images are {smallest} to {largest} pixels, the median {middle}.")
+    formats = ", ".join(f"{name} {count}" for name, count in inspection.formats.items())
+    sentences.append(f"Formats: {formats or 'none'}; the median file has {inspection.median_bytes} bytes.")
+    return " ".join(sentences)
+
+
+def _severe_findings(inspection: Inspection) -> Iterator[str]:
+    """One section per kind of problem; a kind without problems is one line."""
+    dataset = inspection.dataset
+    groups = (*inspection.exact_duplicates, *inspection.near_duplicates)
+    leaks = [group for group in groups if group.has_leak]
+    yield from _section(
+        "Leaks between splits",
+        "The same scene is in several splits, which makes metrics too good. Remove it from all but one, or split again with `trainer data split`.",
+        (_group_line(inspection, group) for group in leaks),
+    )
+    yield from _section(
+        "Label conflicts",
+        "The same image has several labels. Keep it under the right one.",
+        (_group_line(inspection, group) for group in inspection.exact_duplicates if group.has_conflict),
+    )
+    yield from _section(
+        "Broken photos",
+        "The tagger cannot read them, and training skips them.",
+        (
+            f"`{dataset.name_of(entry.photo.path)}`: {entry.failure.kind}. {entry.failure.text}"
+            for entry in inspection.unreadable
+        ),
+    )
+    yield from _section(
+        "Blank photos",
+        "They have a single shade, so they are useless for training. Remove them.",
+        (f"`{dataset.name_of(photo.path)}`" for photo in inspection.blank),
+    )
+
+
+def _minor_findings(inspection: Inspection) -> Iterator[str]:
+    dataset = inspection.dataset
+    yield from _section(
+        "Labels with few photos",
+        f"They have fewer than {FEW} training photos. Add photos, or remove the label.",
+        (f"{path_text(label)[0]}: {count}" for label, count in inspection.few.items()),
+    )
+    yield from _section(
+        "landmarks.csv",
+        "Labels without a row are named after their folder. Rows without a folder have no effect.",
+        _gazetteer_lines(inspection),
+    )
+    yield from _section(
+        "Ignored files",
+        "They do not have the name of a photo, or are not in a label folder.",
+        (
+            f"`{dataset.name_of(path)}`"
+            for path in (*dataset.other_files, *dataset.unlabelled, *dataset.ignored_folders)
+        ),
+    )
+    yield from _section(
+        "Exact duplicates",
+        "Copies of one image within a split. Training counts them several times, which does little harm.",
+        (_group_line(inspection, group) for group in inspection.exact_duplicates if not group.has_leak),
+    )
+    yield from _section(
+        "Near-duplicates",
+        "Nearly the same image within a split. This is an estimate, so check them.",
+        (_group_line(inspection, group) for group in inspection.near_duplicates if not group.has_leak),
+    )
+
+
+def _section(title: str, meaning: str, lines: Iterable[str]) -> Iterator[str]:
+    entries = list(lines)
+    if not entries:
+        yield f"**{title}:** none."
+        yield ""
+        return
+    yield f"## {title}: {len(entries)}"
+    yield ""
+    yield meaning
+    yield ""
+    yield from (f"- {line}" for line in entries[:LISTED])
+    if len(entries) > LISTED:
+        yield f"- and {len(entries) - LISTED} more, listed in {DOCUMENT}"
+    yield ""
+
+
+def _group_line(inspection: Inspection, group: DuplicateGroup) -> str:
+    shown = [f"`{inspection.dataset.name_of(photo.path)}`" for photo in group.photos[:LISTED]]
+    more = len(group.photos) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _gazetteer_lines(inspection: Inspection) -> Iterator[str]:
+    gazetteer = inspection.gazetteer
+    if gazetteer is None:
+        yield "there is no such file: all labels are named after their folders"
+        return
+    if gazetteer.problem:
+        yield gazetteer.problem
+    yield from (f"no folder for the row {label}" for label in gazetteer.without_folder)
+    yield from (f"no row for the folder {path_text(label)[0]}" for label in gazetteer.without_row)
+
+
+def _table(inspection: Inspection) -> Iterator[str]:
+    splits = inspection.dataset.splits or ("",)
+    yield "## Photos of each label"
+    yield ""
+    yield f"| label | {' | '.join(split or 'photos' for split in splits)} |"
+    yield f"|---|{'---:|' * len(splits)}"
+    for label, counts in inspection.counts.items():
+        cells = " | ".join(str(counts[split]) for split in splits)
+        yield f"| {path_text(label)[0].replace('|', chr(92) + '|')} | {cells} |"

@@ -1,0 +1,159 @@
+"""Create a folder of photos atomically: build it beside its destination, and rename it once it is complete.
+
+Originals are copied or linked, and never moved, changed or removed.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tagger.photos import path_text
+from trainer.errors import (
+    FolderNotEmpty,
+    LinkFailed,
+    NotEnoughSpace,
+    OutputInsidePhotos,
+    OutputUnwritable,
+    writing_to,
+)
+from trainer.progress import photo_progress
+
+_MARK = ".being-made-by-trainer"
+"""A file that marks a folder as left behind by an interrupted command, so that it may be removed."""
+_MARGIN = 1.02
+
+
+@dataclass(frozen=True)
+class PhotoCopy:
+    """A photo and its destination folder, relative to the new folder. `digest` distinguishes photos of the same name."""
+
+    source: Path
+    folder: Path
+    digest: str
+
+
+def require_free_folder(out: Path, photos: Path | None = None) -> None:
+    """Check that `out` is empty or missing, and outside the folder `photos`.
+
+    Raises:
+        OutputInsidePhotos, FolderNotEmpty, OutputUnwritable: with what to do.
+    """
+    if photos is not None:
+        require_outside(out, photos)
+    if os.path.lexists(out) and not out.is_dir():
+        raise OutputUnwritable(path=out, reason="it is a file")
+    if out.is_dir() and any(out.iterdir()):
+        raise FolderNotEmpty(path=out)
+
+
+def require_outside(out: Path, photos: Path) -> None:
+    """Check that `out` is outside the folder `photos`.
+
+    Raises:
+        OutputInsidePhotos: it is inside.
+    """
+    if out.resolve().is_relative_to(photos.resolve()):
+        raise OutputInsidePhotos(path=out, folder=photos)
+
+
+def require_space(out: Path, needed_bytes: int) -> None:
+    """Check that the disk of `out` has enough free space.
+
+    Raises:
+        NotEnoughSpace: with the needed and the free space.
+    """
+    existing = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes * _MARGIN:
+        raise NotEnoughSpace(path=out, needed=_size_text(needed_bytes), free=_size_text(free))
+
+
+def _size_text(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:.1f} GB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.1f} MB"
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder to fill, which becomes `out` at the end of the block; on failure it is removed.
+
+    Also removes what a killed command left behind for the same `out`.
+    """
+    out = out.absolute()
+    partial = out.with_name(f".{out.name}.partial")
+    with writing_to(out):
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(partial)
+        partial.mkdir()
+        (partial / _MARK).touch()
+    try:
+        yield partial
+        with writing_to(out):
+            (partial / _MARK).unlink()
+            if out.is_dir():
+                out.rmdir()
+            partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _remove_leftovers(partial: Path) -> None:
+    if not os.path.lexists(partial):
+        return
+    if not (partial / _MARK).is_file():
+        raise OutputUnwritable(path=partial.parent, reason=f"it already has an entry named {partial.name}")
+    shutil.rmtree(partial)
+
+
+def copy_photos(copies: Iterable[PhotoCopy], root: Path, *, link: bool = False) -> None:
+    """Copy photos, or make hard links, into folders below `root`. Photos of the same name get their digest in the name.
+
+    Raises:
+        LinkFailed, OutputUnwritable: a photo cannot be linked or copied.
+    """
+    targets = _targets(copies)
+    with photo_progress("linking photos" if link else "copying photos", len(targets)) as advance:
+        for source, target in targets:
+            (root / target).parent.mkdir(parents=True, exist_ok=True)
+            if link:
+                _link(source, root / target)
+            else:
+                with writing_to(root / target.parent):
+                    shutil.copy2(source, root / target)
+            advance(1)
+
+
+def _targets(copies: Iterable[PhotoCopy]) -> list[tuple[Path, Path]]:
+    """Each source and its target. Of photos with the same name, the content decides which one keeps it, not the order."""
+    names: set[str] = set()
+    targets = []
+    for copy in sorted(copies, key=lambda copy: (copy.folder, copy.source.name, copy.digest, copy.source)):
+        target = _free_target(copy, names)
+        # Some file systems treat A.jpg and a.jpg as the same name.
+        names.add(path_text(target)[0].casefold())
+        targets.append((copy.source, target))
+    return targets
+
+
+def _free_target(copy: PhotoCopy, names: set[str]) -> Path:
+    target, number = copy.folder / copy.source.name, 1
+    while path_text(target)[0].casefold() in names:
+        digest = copy.digest.rpartition("-")[2][:8]
+        suffix = f"-{number}" if number > 1 else ""
+        target = target.with_name(f"{copy.source.stem}-{digest}{suffix}{copy.source.suffix}")
+        number += 1
+    return target
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError as error:
+        reason = (
+            "it is on another disk" if error.errno == errno.EXDEV else (error.strerror or str(error)).lower()
+        )
+        raise LinkFailed(photo=source, path=target.parent, reason=reason) from error

@@ -1,0 +1,255 @@
+"""Split a folder of labelled photos into train, val and test, and record the split of each photo.
+
+The assignment depends on the photos' content and a seed alone. It proceeds label by label and keeps near-duplicates together.
+"""
+
+import json
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from tagger.errors import PhotoFailure
+from tagger.photos import path_text
+from trainer.data.duplicates import group_near_duplicates
+from trainer.data.folders import SPLITS, Dataset, DatasetPhoto, PhotoFacts, examine_photos, read_dataset
+from trainer.data.gazetteer import FILE_NAME
+from trainer.data.inspection import UnreadablePhoto
+from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder, require_free_folder, require_space
+from trainer.errors import DatasetEmpty, writing_to
+
+RECORD = "split.json"
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The shares of each label's photos for validation and testing; the rest is for training."""
+
+    val: float
+    test: float
+
+    @property
+    def by_split(self) -> dict[str, float]:
+        return {"test": self.test, "val": self.val}
+
+
+@dataclass(frozen=True)
+class Split:
+    """The split of each photo: `photos`, `facts` and `splits` have the same order."""
+
+    dataset: Dataset
+    seed: int
+    shares: Shares
+    photos: tuple[DatasetPhoto, ...]
+    facts: tuple[PhotoFacts, ...]
+    splits: tuple[str, ...]
+    unreadable: tuple[UnreadablePhoto, ...]
+    duplicate_groups: int
+    """Groups of copies and near-duplicates, each of which is in one split."""
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Photos by label and split."""
+        counts = {photo.label: dict.fromkeys(SPLITS, 0) for photo in self.photos}
+        for photo, split in zip(self.photos, self.splits, strict=True):
+            counts[photo.label][split] += 1
+        return counts
+
+    @property
+    def missing(self) -> dict[str, list[str]]:
+        """By split, the labels without a photo in it although its share is above 0."""
+        splits = [split for split, share in asdict(self.shares).items() if share]
+        return {split: [label for label, by in self.counts.items() if not by[split]] for split in splits}
+
+    @property
+    def conflicts(self) -> int:
+        """Images that have more than one label."""
+        labels: dict[str, set[str]] = defaultdict(set)
+        for photo, facts in zip(self.photos, self.facts, strict=True):
+            labels[facts.digest].add(photo.label)
+        return sum(len(names) > 1 for names in labels.values())
+
+
+def plan_split(folder: Path, shares: Shares, *, seed: int) -> Split:
+    """Assign each photo to a split; existing splits of the folder are pooled. Writes nothing.
+
+    Raises:
+        PathNotFound, DatasetEmpty: there are no photos in label folders, or none is readable.
+    """
+    dataset = read_dataset(folder)
+    results = list(zip(dataset.photos, examine_photos([photo.path for photo in dataset.photos]), strict=True))
+    readable = [(photo, result) for photo, result in results if isinstance(result, PhotoFacts)]
+    if not readable:
+        raise DatasetEmpty(path=folder, reason="none of its photos can be read")
+    photos, facts = tuple(photo for photo, _ in readable), tuple(result for _, result in readable)
+    sketches = [entry.sketch for entry in facts]
+    groups = group_near_duplicates(
+        [sketch.difference_hash for sketch in sketches], [sketch.thumbnail for sketch in sketches]
+    )
+    labels, digests = [photo.label for photo in photos], [entry.digest for entry in facts]
+    return Split(
+        dataset=dataset,
+        seed=seed,
+        shares=shares,
+        photos=photos,
+        facts=facts,
+        splits=tuple(assign_splits(labels, groups, digests, shares.by_split, seed=seed)),
+        unreadable=tuple(
+            UnreadablePhoto(photo, result) for photo, result in results if isinstance(result, PhotoFailure)
+        ),
+        duplicate_groups=sum(count > 1 for count in Counter(groups).values()),
+    )
+
+
+def assign_splits(
+    labels: Sequence[str],
+    groups: Sequence[Hashable],
+    digests: Sequence[str],
+    shares: Mapping[str, float],
+    *,
+    seed: int,
+) -> list[str]:
+    """The split of each photo: a key of `shares`, with about that share of each label's photos, or "train" for the rest.
+
+    Photos of one group stay together, whatever their labels. The assignment depends on the photos' content and the seed,
+    not on their names or order. Every label keeps a training photo. Apart from that, a split has at least one photo of each
+    label whose share rounds to one or more, if the groups allow it.
+    """
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for position, group in enumerate(groups):
+        members[group].append(position)
+    ordered = sorted(members.values(), key=lambda positions: _order(positions, digests, seed))
+    assignment = _Assignment(
+        [Counter(labels[position] for position in positions) for positions in ordered], shares
+    )
+    splits = [TRAIN] * len(labels)
+    for positions, split in zip(ordered, assignment.splits, strict=True):
+        for position in positions:
+            splits[position] = split
+    return splits
+
+
+class _Assignment:
+    """Assigns groups, given as counts of photos per label, to splits in their order."""
+
+    def __init__(self, groups: Sequence[Counter[str]], shares: Mapping[str, float]) -> None:
+        self._groups = groups
+        self._remaining: Counter[str] = Counter()
+        for group in groups:
+            self._remaining.update(group)
+        self._targets = {label: _target_counts(count, shares) for label, count in self._remaining.items()}
+        self._counts: dict[str, Counter[str]] = {split: Counter() for split in shares}
+        self.splits = [TRAIN] * len(groups)
+        for number in range(len(groups)):
+            self._assign(number)
+        for split in shares:
+            for label in sorted(self._remaining):
+                if self._targets[label][split] and not self._counts[split][label]:
+                    self._assign_smallest(split, label)
+
+    def _assign(self, number: int) -> None:
+        for split in self._counts:
+            if self._fits(split, self._groups[number]):
+                self._move(split, number)
+                return
+
+    def _fits(self, split: str, group: Counter[str]) -> bool:
+        return self._can_leave_training(group) and all(
+            self._counts[split][label] + count <= self._targets[label][split]
+            for label, count in group.items()
+        )
+
+    def _can_leave_training(self, group: Counter[str]) -> bool:
+        return all(self._remaining[label] > count for label, count in group.items())
+
+    def _assign_smallest(self, split: str, label: str) -> None:
+        """Assign the smallest group with `label`, although it exceeds the share."""
+        candidates = [
+            (group.total(), number)
+            for number, group in enumerate(self._groups)
+            if self.splits[number] == TRAIN and label in group and self._can_leave_training(group)
+        ]
+        if candidates:
+            self._move(split, min(candidates)[1])
+
+    def _move(self, split: str, number: int) -> None:
+        self.splits[number] = split
+        self._counts[split].update(self._groups[number])
+        self._remaining.subtract(self._groups[number])
+
+
+def _target_counts(count: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Photos of a label in each split, rounded, leaving at least one for training."""
+    targets = {split: int(share * count + 0.5) for split, share in shares.items()}
+    while sum(targets.values()) > max(0, count - 1):
+        largest = max(targets, key=lambda split: targets[split])
+        targets[largest] -= 1
+    return targets
+
+
+def _order(positions: list[int], digests: Sequence[str], seed: int) -> str:
+    """A pseudorandom sort key of a group."""
+    return blake3(f"{seed}:{min(digests[position] for position in positions)}".encode()).hexdigest()
+
+
+def write_split(split: Split, out: Path, *, link: bool = False) -> None:
+    """Copy or hard-link the photos to OUT/SPLIT/LABEL with landmarks.csv and split.json, all of them or nothing.
+
+    Raises:
+        OutputInsidePhotos, FolderNotEmpty, NotEnoughSpace, LinkFailed, OutputUnwritable: with what to do.
+    """
+    require_free_folder(out, split.dataset.folder)
+    if not link:
+        require_space(out, sum(facts.size_bytes for facts in split.facts))
+    copies = (
+        PhotoCopy(photo.path, Path(name, photo.label), facts.digest)
+        for photo, facts, name in zip(split.photos, split.facts, split.splits, strict=True)
+    )
+    with new_folder(out) as folder:
+        copy_photos(copies, folder, link=link)
+        with writing_to(out):
+            gazetteer = split.dataset.folder / FILE_NAME
+            if gazetteer.is_file():
+                shutil.copyfile(gazetteer, folder / FILE_NAME)
+            (folder / RECORD).write_text(json.dumps(split_record(split), indent=1) + "\n", encoding="utf-8")
+
+
+def split_record(split: Split) -> dict[str, Any]:
+    """The content of split.json. The same photos, shares and seed give the same bytes on any machine."""
+    splits = {facts.digest: name for facts, name in zip(split.facts, split.splits, strict=True)}
+    return {
+        "format": 1,
+        "seed": split.seed,
+        "shares": asdict(split.shares),
+        "photos": dict(sorted(splits.items())),
+    }
+
+
+def split_document(split: Split) -> dict[str, Any]:
+    """The result of `trainer data split` as JSON."""
+    return {
+        "photos": len(split.photos),
+        "labels": len(split.counts),
+        **{name: split.splits.count(name) for name in SPLITS},
+        "seed": split.seed,
+        "pooled": list(split.dataset.splits),
+        "groups_kept_together": split.duplicate_groups,
+        "label_conflicts": split.conflicts,
+        "by_label": {path_text(label)[0]: counts for label, counts in split.counts.items()},
+        "without": {
+            name: [path_text(label)[0] for label in labels] for name, labels in split.missing.items()
+        },
+        "left_out": [
+            {
+                "path": split.dataset.name_of(entry.photo.path),
+                "kind": entry.failure.kind,
+                "text": entry.failure.text,
+            }
+            for entry in split.unreadable
+        ],
+    }

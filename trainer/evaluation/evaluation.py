@@ -1,0 +1,150 @@
+"""Evaluate a model file on folders of photos."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tagger.errors import PathNotFound
+from tagger.inference.artifact import Manifest, file_digest, read_manifest
+from tagger.inference.devices import Device, choose_device
+from tagger.inference.model import load_model
+from trainer.data.folders import LabelledPhoto, find_labelled_photos, label_folders, photo_paths
+from trainer.errors import EvaluationImpossible
+from trainer.evaluation.metrics import Estimate, Tradeoff, average_precisions, bootstrap, compute_tradeoff
+from trainer.evaluation.recognition import (
+    Mistake,
+    Recognition,
+    Rejection,
+    confident_mistakes,
+    measure_recognition,
+    measure_rejection,
+)
+from trainer.evaluation.robustness import (
+    AlterationResult,
+    DeviceAgreement,
+    compare_devices,
+    measure_alterations,
+    missing_devices,
+    other_devices,
+)
+from trainer.evaluation.scores import PhotoScores, score_photos
+
+log = logging.getLogger("trainer")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures of one artifact on one folder of photos."""
+
+    manifest: Manifest
+    digest: str
+    device: Device
+    photos: int
+    unreadable: int
+    skipped: dict[str, int]  # photos by label that the model lacks
+    recognition: Recognition
+    gap: Estimate
+    tradeoff: Tradeoff
+    rejection: Rejection | None
+    mistakes: tuple[Mistake, ...]
+    false_tags: tuple[Mistake, ...]
+    alterations: tuple[AlterationResult, ...] | None
+    agreements: tuple[DeviceAgreement, ...]
+    missing_devices: tuple[str, ...]
+
+
+def evaluate(
+    artifact: Path, data: Path, distractors: Path | None, *, device: str, altered: bool
+) -> Evaluation:
+    """Evaluate the artifact on `data`/test, or on `data` if it has no such folder, and on distractors.
+
+    Args:
+        artifact: the model file
+        data: the folder of photos of landmarks
+        distractors: a folder of photos that show none of the landmarks
+        device: the device that runs the model
+        altered: whether to evaluate altered photos as well
+
+    Raises:
+        ModelRefused, PathNotFound, EvaluationImpossible: with what to change.
+    """
+    manifest, digest = read_manifest(artifact), file_digest(artifact)
+    photos, skipped = _photos_of(data, manifest)
+    if distractors is not None and not distractors.is_dir():
+        raise PathNotFound(path=distractors)
+    reference = _reference(device)
+    devices = (reference, *other_devices(reference))
+    models = [load_model(artifact, digest, manifest, device) for device in devices]
+
+    landmarks = score_photos([photo.path for photo in photos], models, "scoring test photos")
+    if not landmarks.paths:
+        raise EvaluationImpossible(path=data, reason="none of its photos can be read")
+    targets = _targets(landmarks, photos, manifest)
+    others = score_photos(photo_paths(distractors) if distractors else [], models, "scoring distractors")
+
+    threshold, names = manifest.threshold, [label.name for label in manifest.labels]
+    recognition = measure_recognition(manifest.labels, landmarks.scores[0], targets, threshold)
+    top, correct, other_top = recognition.scores, recognition.correct, others.scores[0].amax(dim=1)
+    none_of_them = torch.full((len(others.paths),), len(names))
+    return Evaluation(
+        manifest=manifest,
+        digest=digest,
+        device=reference,
+        photos=len(targets),
+        unreadable=len(photos) - len(targets),
+        skipped=skipped,
+        recognition=recognition,
+        gap=bootstrap(average_precisions, (top, correct), (other_top,)),
+        tradeoff=compute_tradeoff(top, correct, other_top),
+        rejection=measure_rejection(top, other_top, _folders(others, distractors), threshold),
+        mistakes=confident_mistakes(names, landmarks.paths, landmarks.scores[0], targets),
+        false_tags=confident_mistakes(
+            names, others.paths, others.scores[0], none_of_them, least_score=threshold
+        ),
+        alterations=measure_alterations(models[0], landmarks.paths, targets, correct) if altered else None,
+        agreements=compare_devices(devices, landmarks.scores, others.scores, targets, threshold),
+        missing_devices=missing_devices(),
+    )
+
+
+def _reference(device: str) -> Device:
+    """The chosen device in full precision."""
+    chosen = choose_device(device, None)
+    return Device(chosen.kind, torch.float32, chosen.batch_size)
+
+
+def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dict[str, int]]:
+    """The photos with labels of the model, and the number of other photos by label."""
+    if not data.is_dir():
+        raise PathNotFound(path=data)
+    folder = data / "test" if (data / "test").is_dir() else data
+    model_labels = {label.label for label in manifest.labels}
+    photos, skipped = [], dict[str, int]()
+    for photo in find_labelled_photos(folder):
+        if photo.label in model_labels:
+            photos.append(photo)
+        else:
+            skipped[photo.label or ""] = skipped.get(photo.label or "", 0) + 1
+    for label, count in skipped.items():
+        log.warning("the model has no label %s: its photos are skipped (%d)", label, count)
+    if not photos:
+        names = ", ".join(entry.name for entry in label_folders(folder)[:3]) or "none"
+        raise EvaluationImpossible(
+            path=data, reason=f"no label folder matches a label of the model (folders: {names})"
+        )
+    return photos, skipped
+
+
+def _targets(scores: PhotoScores, photos: list[LabelledPhoto], manifest: Manifest) -> Tensor:
+    """The right label of each photo, int64 (N,)."""
+    positions = {label.label: position for position, label in enumerate(manifest.labels)}
+    return torch.tensor([positions[photos[row].label or ""] for row in scores.rows])
+
+
+def _folders(scores: PhotoScores, root: Path | None) -> list[str]:
+    """The folder directly in `root` of each distractor; `.` for those directly in `root`."""
+    parts = [path.relative_to(root).parts if root else () for path in scores.paths]
+    return [first if rest else "." for first, *rest in parts]

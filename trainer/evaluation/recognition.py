@@ -1,0 +1,209 @@
+"""The accuracy of a model: on photos of its landmarks, on distractors, which show none of them, and its worst mistakes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tagger.inference.artifact import Label
+from trainer.evaluation.metrics import (
+    Estimate,
+    ReliabilityBin,
+    adaptive_calibration_errors,
+    aurocs,
+    bootstrap,
+    calibration_errors,
+    confusion_counts,
+    estimate_share,
+    false_positive_rates_at,
+    in_top_k,
+    macro_accuracies,
+    reliability,
+    widen,
+    wilson_interval,
+)
+
+RECALL = 0.95
+MOST_MISTAKES = 24
+"""The mistakes that fit on one sheet."""
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """Figures on the photos of one label; `taken_for` is the landmark most often predicted by mistake."""
+
+    label: str
+    name: str
+    photos: int
+    right: int
+    accepted_right: int
+    top1: Estimate
+    tagged_rightly: Estimate
+    taken_for: str | None
+    taken_for_photos: int
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Figures on photos of landmarks, and the data they are computed from."""
+
+    top1: Estimate
+    top3: Estimate
+    top5: Estimate
+    macro_top1: Estimate  # the mean over labels
+    ece: Estimate
+    adaptive_ece: Estimate
+    accepted: Estimate  # share with an accepted label
+    accepted_right: Estimate  # share with the right label accepted
+    precision: Estimate  # share of the accepted labels that are right
+    bins: tuple[ReliabilityBin, ...]
+    confusion: Tensor  # int64 (L, L), right label by predicted
+    per_label: tuple[LabelResult, ...]
+    scores: Tensor  # float32 (N,), the highest score of each photo
+    predicted: Tensor  # int64 (N,), its label
+    targets: Tensor  # int64 (N,), the right label
+
+    @property
+    def correct(self) -> Tensor:
+        """Whether each photo's first prediction is right, bool (N,)."""
+        return self.predicted == self.targets
+
+
+@dataclass(frozen=True)
+class DistractorResult:
+    """Figures on photos that show none of the landmarks, by their highest score."""
+
+    photos: int
+    auroc: Estimate
+    fpr_at_95_recall: Estimate
+    false_tags: Estimate  # share with a tag at the threshold
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Figures on all distractors, and by the top-level folder they are in (`.` if in none)."""
+
+    overall: DistractorResult
+    by_folder: dict[str, DistractorResult]
+    scores: Tensor  # float32 (M,), the highest score of each
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A photo with a wrong first prediction. `shown` is None if it shows none of the landmarks."""
+
+    path: Path
+    shown: str | None
+    predicted: str
+    score: float
+
+
+def measure_recognition(
+    labels: Sequence[Label], scores: Tensor, targets: Tensor, threshold: float
+) -> Recognition:
+    """Compare scores, float32 (N, L), with the right labels, int64 (N,)."""
+    top, predicted = scores.max(dim=1)
+    correct, accepted = predicted == targets, top >= threshold
+    return Recognition(
+        top1=estimate_share(correct),
+        top3=estimate_share(in_top_k(scores, targets, 3)),
+        top5=estimate_share(in_top_k(scores, targets, 5)),
+        macro_top1=bootstrap(partial(macro_accuracies, labels=len(labels)), (correct, targets)),
+        ece=bootstrap(calibration_errors, (top, correct)),
+        adaptive_ece=bootstrap(adaptive_calibration_errors, (top, correct)),
+        accepted=estimate_share(accepted),
+        accepted_right=estimate_share(accepted & correct),
+        precision=estimate_share(correct[accepted]),
+        bins=reliability(top, correct),
+        confusion=confusion_counts(predicted, targets, len(labels)),
+        per_label=_per_label(labels, predicted, targets, accepted),
+        scores=top,
+        predicted=predicted,
+        targets=targets,
+    )
+
+
+def _per_label(
+    labels: Sequence[Label], predicted: Tensor, targets: Tensor, accepted: Tensor
+) -> tuple[LabelResult, ...]:
+    mistakes = confusion_counts(predicted, targets, len(labels)).fill_diagonal_(0)
+    results = []
+    for position, label in enumerate(labels):
+        photos = targets == position
+        right, tagged = predicted[photos] == position, accepted[photos]
+        most = int(mistakes[position].max())
+        results.append(
+            LabelResult(
+                label=label.label,
+                name=label.name,
+                photos=len(right),
+                right=int(right.sum()),
+                accepted_right=int((right & tagged).sum()),
+                top1=estimate_share(right),
+                tagged_rightly=estimate_share(right & tagged),
+                taken_for=labels[int(mistakes[position].argmax())].name if most else None,
+                taken_for_photos=most,
+            )
+        )
+    return tuple(results)
+
+
+def measure_rejection(
+    landmark_scores: Tensor, scores: Tensor, folders: Sequence[str], threshold: float
+) -> Rejection | None:
+    """Compare the highest scores of landmark photos and of distractors; None if there are no distractors.
+
+    Args:
+        landmark_scores: float32 (N,)
+        scores: float32 (M,), of the distractors
+        folders: the folder of each distractor
+        threshold: the score from which a label is accepted
+    """
+    if not len(scores):
+        return None
+    by_folder = {}
+    for name in sorted(set(folders)):
+        is_inside = torch.tensor([folder == name for folder in folders])
+        by_folder[name] = _measure_distractors(landmark_scores, scores[is_inside], threshold)
+    return Rejection(_measure_distractors(landmark_scores, scores, threshold), by_folder, scores)
+
+
+def _measure_distractors(landmark_scores: Tensor, scores: Tensor, threshold: float) -> DistractorResult:
+    rate = bootstrap(partial(false_positive_rates_at, RECALL), (landmark_scores,), (scores,))
+    return DistractorResult(
+        photos=len(scores),
+        auroc=bootstrap(aurocs, (landmark_scores,), (scores,)),
+        # With few distractors and no false positive, no resample has one either.
+        fpr_at_95_recall=widen(rate, wilson_interval(rate.value, len(scores))),
+        false_tags=estimate_share(scores >= threshold),
+    )
+
+
+def confident_mistakes(
+    names: Sequence[str], paths: Sequence[Path], scores: Tensor, targets: Tensor, *, least_score: float = 0.0
+) -> tuple[Mistake, ...]:
+    """The mistakes with the highest scores, in descending order.
+
+    Args:
+        names: the names of the labels
+        paths: the photos
+        scores: float32 (N, L)
+        targets: int64 (N,); L if a photo shows none of the landmarks
+        least_score: predictions with lower scores are not mistakes
+    """
+    top, predicted = scores.max(dim=1)
+    wrong = (predicted != targets) & (top >= least_score)
+    count = min(MOST_MISTAKES, int(wrong.sum()))
+    order = top.masked_fill(~wrong, -1).argsort(descending=True, stable=True)[:count]
+    return tuple(
+        Mistake(
+            path=paths[row],
+            shown=names[int(targets[row])] if int(targets[row]) < len(names) else None,
+            predicted=names[int(predicted[row])],
+            score=top[row].item(),
+        )
+        for row in order.tolist()
+    )

@@ -1,0 +1,201 @@
+"""The robustness of a model: to photos altered by other programs, and to other devices and number formats.
+
+An alteration maps a photo's bytes to bytes. It starts from the whole photo, upright and in sRGB, and its result is a complete file,
+so that the tagger's own preprocessing follows.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tagger.images import decode_whole
+from tagger.inference.devices import CPU_BATCH, GPU_BATCH, Device, available_kinds
+from tagger.inference.model import Model
+from trainer.data.folders import MAX_PIXELS
+from trainer.evaluation.metrics import Estimate, bootstrap, estimate_share
+from trainer.evaluation.scores import score_photos
+
+CROP = 0.7
+QUALITY = 40
+JPEG_SIDE = 65_500
+"""The most pixels per side of a JPEG."""
+_BATCHES = {"cpu": CPU_BATCH, "cuda": GPU_BATCH}
+
+
+@dataclass(frozen=True)
+class Alteration:
+    """An alteration of photos: a name for JSON, a description for reports, and the function."""
+
+    name: str
+    description: str
+    apply: Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True)
+class AlterationResult:
+    """The top-1 on the same photos after an alteration."""
+
+    name: str
+    description: str
+    photos: int
+    top1: Estimate
+    difference: Estimate  # to the unaltered photos, as a share
+
+
+@dataclass(frozen=True)
+class DeviceAgreement:
+    """The agreement of scores on a device, in a number format, with those of the reference."""
+
+    device: str
+    number_format: str
+    top1: Estimate  # of the photos of landmarks
+    same_name: Estimate  # share of those with the same first prediction
+    same_outcome: Estimate  # share of all photos with the same accepted label, or none in both
+    largest_difference: float  # of any score of any photo
+
+
+def measure_alterations(
+    model: Model, paths: Sequence[Path], targets: Tensor, correct: Tensor
+) -> tuple[AlterationResult, ...]:
+    """Score the photos after each alteration.
+
+    Args:
+        model: the model that scored the unaltered photos
+        paths: the photos
+        targets: int64 (N,), the right labels
+        correct: bool (N,), whether the first prediction on the unaltered photo is right
+    """
+    return tuple(_measure(alteration, model, paths, targets, correct) for alteration in ALTERATIONS)
+
+
+def _measure(
+    alteration: Alteration, model: Model, paths: Sequence[Path], targets: Tensor, correct: Tensor
+) -> AlterationResult:
+    results = score_photos(paths, [model], f"scoring photos {alteration.description}", alter=alteration.apply)
+    rows = torch.tensor(results.rows)
+    right = results.scores[0].argmax(dim=1) == targets[rows]
+    difference = bootstrap(_mean, (right.double() - correct[rows].double(),))
+    return AlterationResult(
+        alteration.name, alteration.description, len(rows), estimate_share(right), difference
+    )
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.mean(dim=1)
+
+
+def squash(data: bytes) -> bytes:
+    """Resize to a square of the shorter side, which changes the proportions."""
+    image = _decode(data)
+    return _encode(_resize(image, min(image.size), min(image.size)))
+
+
+def halve(data: bytes) -> bytes:
+    """Halve both sides."""
+    image = _decode(data)
+    return _encode(_resize(image, max(1, image.width // 2), max(1, image.height // 2)))
+
+
+def crop(data: bytes) -> bytes:
+    """Crop to the middle 70 % of both sides."""
+    image = _decode(data)
+    left, top = image.width * (1 - CROP) / 2, image.height * (1 - CROP) / 2
+    box = (round(left), round(top), round(image.width - left), round(image.height - top))
+    return _encode(image.crop((*box[:2], max(box[2], box[0] + 1), max(box[3], box[1] + 1))))
+
+
+def compress(data: bytes) -> bytes:
+    """Save as JPEG of quality 40, with colours at half the resolution."""
+    image, file = _decode(data), io.BytesIO()
+    image.thumbnail((JPEG_SIDE, JPEG_SIDE))
+    image.save(file, "JPEG", quality=QUALITY, subsampling="4:2:0")
+    return file.getvalue()
+
+
+ALTERATIONS = (
+    Alteration("square", "squashed to a square", squash),
+    Alteration("half", "at half the size", halve),
+    Alteration("cropped", "cropped to the middle 70 %", crop),
+    Alteration("jpeg40", "saved as JPEG of quality 40", compress),
+)
+
+
+def _decode(data: bytes) -> Image.Image:
+    return Image.fromarray(decode_whole(data, max_pixels=MAX_PIXELS))
+
+
+def _resize(image: Image.Image, width: int, height: int) -> Image.Image:
+    return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _encode(image: Image.Image) -> bytes:
+    """Encode without loss."""
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def other_devices(reference: Device) -> list[Device]:
+    """Every device of this machine in float32 and in bfloat16, without the reference."""
+    return [
+        Device(kind, dtype, batch_size)
+        for kind, batch_size in _BATCHES.items()
+        if kind in available_kinds()
+        for dtype in (torch.float32, torch.bfloat16)
+        if (kind, dtype) != (reference.kind, reference.dtype)
+    ]
+
+
+def missing_devices() -> tuple[str, ...]:
+    """The devices that this machine lacks."""
+    return tuple(kind for kind in _BATCHES if kind not in available_kinds())
+
+
+def compare_devices(
+    devices: Sequence[Device],
+    landmarks: Sequence[Tensor],
+    distractors: Sequence[Tensor],
+    targets: Tensor,
+    threshold: float,
+) -> tuple[DeviceAgreement, ...]:
+    """Compare each device's scores with those of the first, the reference.
+
+    Args:
+        devices: the reference first
+        landmarks: by device, the scores of photos of landmarks, float32 (N, L)
+        distractors: by device, the scores of distractors, float32 (M, L)
+        targets: int64 (N,)
+        threshold: the score from which a label is accepted
+    """
+    expected, expected_all = landmarks[0], torch.cat([landmarks[0], distractors[0]])
+    agreements = []
+    for device, scores, other_scores in zip(devices[1:], landmarks[1:], distractors[1:], strict=True):
+        all_scores = torch.cat([scores, other_scores])
+        same_outcome = _outcomes(all_scores, threshold) == _outcomes(expected_all, threshold)
+        agreements.append(
+            DeviceAgreement(
+                device=device.kind,
+                number_format=format_name(device),
+                top1=estimate_share(scores.argmax(dim=1) == targets),
+                same_name=estimate_share(scores.argmax(dim=1) == expected.argmax(dim=1)),
+                same_outcome=estimate_share(same_outcome),
+                largest_difference=(all_scores - expected_all).abs().max().item(),
+            )
+        )
+    return tuple(agreements)
+
+
+def format_name(device: Device) -> str:
+    """The number format without torch's prefix: `bfloat16`."""
+    return str(device.dtype).removeprefix("torch.")
+
+
+def _outcomes(scores: Tensor, threshold: float) -> Tensor:
+    """The accepted label of each photo, or -1 for none; int64 (N,)."""
+    top, predicted = scores.max(dim=1)
+    return torch.where(top >= threshold, predicted, -1)

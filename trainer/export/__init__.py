@@ -1,0 +1,1 @@
+"""From a trained network to the exported file: calibration, the run on disk, and the artifact."""

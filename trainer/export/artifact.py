@@ -1,0 +1,213 @@
+"""Export a run to the artifact that the tagger loads: store it in half precision, and compare it with the training model.
+
+Only `write_program` and `read_program` know the format in which a model leaves the trainer.
+"""
+
+import copy
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tagger.inference.artifact import MANIFEST_NAME, Manifest, file_digest, load_module, save_artifact
+from tagger.inference.devices import Device, available_kinds, choose_device
+from tagger.inference.model import load_model
+from trainer.backbones import HALF_PRECISION_LAYERS
+from trainer.data.pixels import decode_batches
+from trainer.errors import ExportDisagrees, ExportImpossible, NotARun, RunUnfinished, RunUnusable, writing_to
+from trainer.export.run import LOG, RECORD, Run, RunRecord, load_run
+from trainer.learning.classifier import Classifier
+from trainer.progress import photo_progress
+
+BATCH_SIZE = 8
+FULL = "cpu_float32"
+
+Program = Callable[[Tensor], Tensor]
+"""uint8 (B, 3, H, W) → float32 (B, L), like the training model, for any batch size."""
+
+
+@dataclass
+class ExportAgreement:
+    """The agreement of the exported model with the training model, on one device in one precision."""
+
+    photos: int = 0
+    same_top1: int = 0
+    max_difference: float = 0.0  # of any score of any photo
+
+    def __str__(self) -> str:
+        return f"same top-1 on {self.same_top1} of {self.photos}, scores differ by at most {self.max_difference:.1e}"
+
+    def add(self, expected: Tensor, actual: Tensor) -> None:
+        """Add a batch of scores, float32 (B, L)."""
+        self.photos += len(expected)
+        self.same_top1 += int((expected.argmax(dim=1) == actual.argmax(dim=1)).sum())
+        self.max_difference = max(self.max_difference, (expected - actual).abs().max().item())
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A written artifact, and its agreement by device and precision; None: this machine cannot measure it."""
+
+    path: Path
+    digest: str
+    size_bytes: int
+    manifest: Manifest
+    agreement: dict[str, ExportAgreement | None]
+
+    @property
+    def photos_compared(self) -> int:
+        full = self.agreement[FULL]
+        return full.photos if full else 0
+
+
+def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
+    """Export the run in `folder` to `out`, if both models have the same top-1 on every validation photo.
+
+    Raises:
+        NotARun, RunUnfinished, RunUnusable, ExportImpossible, ExportDisagrees, OutputUnwritable: with the reason.
+    """
+    _require_run(folder)
+    run = load_run(folder)
+    manifest = _manifest(run.record, name or out.stem)
+    unchecked = out.with_name(f".{out.name}.unchecked")
+    try:
+        with writing_to(out):
+            write_program(_to_half(run.classifier), manifest, unchecked)
+        agreement = _compare(folder, run, unchecked, manifest)
+        _require_agreement(agreement, run, out)
+        with writing_to(out):
+            unchecked.replace(out)
+    finally:
+        unchecked.unlink(missing_ok=True)
+    return ExportResult(out, file_digest(out), out.stat().st_size, manifest, agreement)
+
+
+def _require_run(folder: Path) -> None:
+    """Check that `folder` is a finished run, without loading or running anything."""
+    if folder.is_file():
+        raise NotARun(path=folder, reason=_describe_file(folder))
+    if not folder.is_dir():
+        raise NotARun(path=folder, reason="there is no such folder")
+    if not (folder / RECORD).is_file():
+        if (folder / LOG).is_file():
+            raise RunUnfinished(path=folder)
+        raise NotARun(path=folder, reason="the folder has no run")
+
+
+def _describe_file(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return "it is a file"
+    if any(name.endswith(f"/extra/{MANIFEST_NAME}") for name in names):
+        return "it is already an exported model"
+    if any("/code/" in name for name in names):
+        return "it is a TorchScript file without labels or training information"
+    return "it is a weights file, which has no labels"
+
+
+def _manifest(record: RunRecord, name: str) -> Manifest:
+    return Manifest(
+        name=name,
+        created_at=datetime.now(UTC).replace(microsecond=0),
+        labels=record.labels,
+        input=record.input,
+        threshold=record.threshold,
+        threshold_reason=record.threshold_reason,
+        calibration={"method": "fitted on validation photos"} | asdict(record.score_rule),
+        training=record.training,
+        metrics=record.metrics,
+        versions=record.versions,
+    )
+
+
+def _to_half(classifier: Classifier) -> Classifier:
+    """A copy with the weights that training rounded to half precision stored as such, which loses nothing."""
+    stored = copy.deepcopy(classifier)
+    for module in stored.modules():
+        if isinstance(module, HALF_PRECISION_LAYERS):
+            module.half()
+    return stored
+
+
+def write_program(classifier: Classifier, manifest: Manifest, path: Path) -> None:
+    """Compile the model to a program that needs none of this code, currently TorchScript, and write it with its manifest.
+
+    A replacement, such as torch.export, must keep three things: a forward as in `Program`, for any batch size; weights
+    that are not frozen, since precision, layout and freezing are chosen where the model runs; and the manifest in the
+    file, readable without torch. `tagger.inference.artifact` reads both and must change with it.
+
+    Raises:
+        ExportImpossible: the format does not support the network.
+    """
+    try:
+        with without_deprecations():
+            module = torch.jit.script(classifier.eval())
+    except RuntimeError as error:
+        raise ExportImpossible(reason=str(error).strip().splitlines()[0]) from error
+    save_artifact(module, manifest, path)
+
+
+def read_program(path: Path) -> Program:
+    """Load a program that `write_program` wrote, on the CPU in full precision."""
+    with without_deprecations():
+        module: Program = load_module(path, file_digest(path)).float().eval()
+    return module
+
+
+@contextmanager
+def without_deprecations() -> Iterator[None]:
+    """Suppress the deprecation warnings of TorchScript, which has no removal date."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+        yield
+
+
+def _compare(folder: Path, run: Run, exported: Path, manifest: Manifest) -> dict[str, ExportAgreement | None]:
+    """Compare both models on every validation photo, the exported one in every precision the tagger may use here."""
+    programs = {FULL: read_program(exported), **_tagger_programs(exported, manifest)}
+    agreement = {name: ExportAgreement() for name in programs}
+    paths = [path for name in run.record.validation_photos if (path := Path(name)).is_file()]
+    with photo_progress("comparing on validation photos", len(paths)) as advance, torch.inference_mode():
+        for batch in decode_batches(paths, run.record.input.resize, BATCH_SIZE):
+            expected = run.classifier(batch.images)
+            for name, program in programs.items():
+                agreement[name].add(expected, program(batch.images))
+            advance(len(batch.positions))
+    if agreement[FULL].photos == 0:
+        reason = "none of its validation photos can be read, so the export cannot be checked"
+        raise RunUnusable(path=folder, reason=reason)
+    return {**agreement, **({} if "cuda" in available_kinds() else {"cuda_bfloat16": None})}
+
+
+def _tagger_programs(exported: Path, manifest: Manifest) -> dict[str, Program]:
+    """The exported model as the tagger runs it: on the CPU in bfloat16, and on CUDA if available."""
+    devices = [Device("cpu", torch.bfloat16, BATCH_SIZE)]
+    if "cuda" in available_kinds():
+        devices.append(choose_device("cuda", BATCH_SIZE))
+    return {
+        f"{device.kind}_{str(device.dtype).removeprefix('torch.')}": _tagger_program(
+            exported, manifest, device
+        )
+        for device in devices
+    }
+
+
+def _tagger_program(exported: Path, manifest: Manifest, device: Device) -> Program:
+    model = load_model(exported, file_digest(exported), manifest, device)
+    return lambda images: torch.from_numpy(model.scores(list(images.permute(0, 2, 3, 1).numpy())))
+
+
+def _require_agreement(agreement: dict[str, ExportAgreement | None], run: Run, out: Path) -> None:
+    full = agreement[FULL]
+    if full is not None and full.same_top1 < full.photos:
+        versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
+        different = full.photos - full.same_top1
+        raise ExportDisagrees(count=different, total=full.photos, path=out, versions=versions)

@@ -1,0 +1,214 @@
+"""From a trained network to a finished run: calibrate and measure it on the validation photos, and write the run."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tagger.inference.artifact import InputRule
+from tagger.inference.devices import Device
+from trainer.backbones import Backbone, fuse_batch_norms, round_to_half
+from trainer.data.preparation import TrainingData
+from trainer.errors import writing_to
+from trainer.evaluation.metrics import (
+    auroc,
+    expected_calibration_error,
+    false_positive_rate_at,
+    reliability,
+    top_k_accuracy,
+)
+from trainer.export.run import CURVES, Run, RunRecord, program_versions, save_run
+from trainer.learning.classifier import (
+    Classifier,
+    Distance,
+    Encoder,
+    ScoreRule,
+    feature_space,
+    fit_score_rule,
+)
+from trainer.learning.head import features_from_cache, features_from_files
+from trainer.learning.loop import Epoch
+from trainer.report import write_validation_report
+from trainer.report.drawings import draw_curves
+
+LEAST_THRESHOLD = 0.05
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """The encoder and linear layer that a recipe trained, with the figures of its epochs and its settings."""
+
+    backbone: Backbone
+    encoder: Encoder
+    head: nn.Linear
+    history: tuple[Epoch, ...]
+    recipe: str
+    settings: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The chosen threshold and its effect on the validation photos, with the weights of `choose_threshold`."""
+
+    value: float
+    precision: float
+    accepted: float  # share of landmark photos whose right label is accepted
+    false_tags: float  # share of ordinary photos with an accepted label; 0 without ordinary photos
+    reason: str
+
+
+def complete_run(
+    data: TrainingData,
+    model: TrainedClassifier,
+    rule: InputRule,
+    device: Device,
+    out: Path,
+    *,
+    precision: float,
+) -> Run:
+    """Calibrate and measure the model, and write the run to `out`.
+
+    Args:
+        data: the photos
+        model: the result of a recipe
+        rule: how photos are resized for the model
+        device: where to compute
+        out: the run folder
+        precision: the share of accepted labels that should be right, 0…1
+
+    Raises:
+        ValidationPhotosMissing, OutputUnwritable: with what to do.
+    """
+    backbone, encoder = _fuse(model, rule.size)
+    head = model.head.eval().requires_grad_(requires_grad=False)
+    round_to_half(encoder)
+    round_to_half(head)
+    paths = data.validation_paths()
+    features = features_from_files(encoder, paths, rule.resize, device.kind)
+    targets = torch.from_numpy(data.targets[data.validation])
+    classifier = _calibrate(data, encoder, head, features, rule.size, device)
+    scores = classifier.scores_of(features)  # float32 (N, L)
+    threshold, metrics = measure(scores, targets, precision)
+    record = RunRecord(
+        labels=data.labels,
+        input=rule,
+        backbone=backbone,
+        background=head.out_features > len(data.labels),
+        score_rule=ScoreRule(classifier.temperature, classifier.slope, classifier.reach),
+        space_dimensions=classifier.distance.centres.shape[1],
+        threshold=threshold.value,
+        threshold_reason=threshold.reason,
+        training={"recipe": model.recipe, "backbone": asdict(backbone)} | data.provenance() | model.settings,
+        metrics=metrics,
+        versions=program_versions(),
+        epochs=model.history,
+        validation_photos=data.validation_names(),
+    )
+    run = Run(record, classifier)
+    with writing_to(out):
+        save_run(out, run)
+        draw_curves(record.epochs, out / CURVES)
+    write_validation_report(out, data.labels, scores, targets, paths)
+    return run
+
+
+def _fuse(model: TrainedClassifier, size: int) -> tuple[Backbone, Encoder]:
+    """Fuse batch norms where possible, so that the shipped model computes no more than necessary."""
+    encoder = model.encoder.eval().requires_grad_(requires_grad=False)
+    fused = None if model.backbone.folded else fuse_batch_norms(encoder.network, size)
+    if fused is None:
+        return model.backbone, encoder
+    backbone = replace(model.backbone, folded=True)
+    return backbone, Encoder(backbone, fused)
+
+
+@torch.no_grad()
+def _calibrate(
+    data: TrainingData, encoder: Encoder, head: nn.Linear, features: Tensor, size: int, device: Device
+) -> Classifier:
+    """Build the classifier and fit its score rule on the validation photos, whose `features` are float32 (N, F)."""
+    labels = len(data.labels)
+    training_features = features_from_cache(encoder, data.cached, data.training.tolist(), size, device.kind)
+    space = feature_space(training_features, torch.from_numpy(data.targets[data.training]), labels)
+    distance = Distance(space)
+    targets = torch.from_numpy(data.targets[data.validation])
+    rule = fit_score_rule(head(features), distance(features), targets, labels)
+    return Classifier(encoder, head, distance, labels=labels, rule=rule).eval()
+
+
+def measure(scores: Tensor, targets: Tensor, precision: float) -> tuple[Threshold, dict[str, float]]:
+    """Choose the threshold and compute the metrics of the validation photos.
+
+    Args:
+        scores: float32 (N, L), as the exported model will return them
+        targets: int64 (N,); L: none of them
+        precision: the share of accepted labels that should be right, 0…1
+    """
+    landmarks = targets < scores.shape[1]
+    landmark_scores, labels = scores[landmarks], targets[landmarks]
+    top, predicted = landmark_scores.max(dim=1)
+    correct = predicted == labels
+    ordinary = scores[~landmarks].amax(dim=1)
+    threshold = choose_threshold(top, correct, ordinary, precision=precision)
+    metrics = {
+        "val_photos": float(len(labels)),
+        "val_top1": top_k_accuracy(landmark_scores, labels, 1),
+        "val_top3": top_k_accuracy(landmark_scores, labels, 3),
+        "val_top5": top_k_accuracy(landmark_scores, labels, 5),
+        "val_ece": expected_calibration_error(reliability(top, correct)),
+        "val_precision_at_threshold": threshold.precision,
+        "val_accepted_rightly": threshold.accepted,
+    }
+    if len(ordinary):
+        metrics |= {
+            "val_ordinary_photos": float(len(ordinary)),
+            "val_auroc": auroc(top, ordinary),
+            "val_fpr_at_95_recall": false_positive_rate_at(0.95, top, ordinary),
+            "val_false_tags_at_threshold": threshold.false_tags,
+        }
+    return threshold, metrics
+
+
+def choose_threshold(top: Tensor, correct: Tensor, ordinary: Tensor, *, precision: float) -> Threshold:
+    """Choose the lowest threshold at which accepted labels are right in `precision` of the photos.
+
+    Ordinary photos, if there are any, are weighted as half of all photos, because most folders are not collections of landmarks.
+
+    Args:
+        top: float (N,), the highest score of each landmark photo
+        correct: bool (N,), whether that score is of the right label
+        ordinary: float (M,), the highest score of each ordinary photo
+        precision: the share to reach, 0…1
+    """
+    scale = len(top) / len(ordinary) if len(ordinary) else 0.0
+    candidates = torch.cat([top, ordinary]).sort().values  # ascending
+    right = torch.stack([(correct & (top >= c)).sum() for c in candidates]).double()
+    wrong = torch.stack([(~correct & (top >= c)).sum() + scale * (ordinary >= c).sum() for c in candidates])
+    precisions = right / (right + wrong).clamp(min=1e-12)  # float64 (C,)
+    value = max(_lowest(candidates, precisions, precision), LEAST_THRESHOLD)
+    return _threshold(value, top, correct, ordinary, precision)
+
+
+def _lowest(candidates: Tensor, precisions: Tensor, precision: float) -> float:
+    sufficient = precisions >= precision
+    index = int(sufficient.long().argmax()) if bool(sufficient.any()) else int(precisions.argmax())
+    below = candidates[index - 1] if index else candidates[index] * 0
+    # Halfway to the next lower score, and rounded, so that rounding errors elsewhere change no outcome.
+    return round(float((candidates[index] + below) / 2), 4)
+
+
+def _threshold(value: float, top: Tensor, correct: Tensor, ordinary: Tensor, precision: float) -> Threshold:
+    right = int((correct & (top >= value)).sum())
+    wrong = int((~correct & (top >= value)).sum())
+    false = int((ordinary >= value).sum())
+    scale = len(top) / len(ordinary) if len(ordinary) else 0.0
+    actual = right / max(right + wrong + scale * false, 1e-12)
+    false_share = false / len(ordinary) if len(ordinary) else 0.0
+    reason = (
+        f"lowest score with at least {precision:.0%} of accepted labels right on {len(top)} validation photos of landmarks"
+        + (f" and {len(ordinary)} ordinary photos, weighted as half of all" if len(ordinary) else "")
+        + f": {actual:.1%} right, {right / len(top):.1%} of landmark photos accepted rightly"
+        + (f", {false_share:.1%} of ordinary photos accepted falsely" if len(ordinary) else "")
+    )
+    return Threshold(value, actual, right / len(top), false_share, reason)

@@ -1,0 +1,119 @@
+"""A run on disk: the trained model with its labels, settings and metrics. Nothing is pickled.
+
+`run.json` and `weights.safetensors` in `checkpoint/` are the model. `metrics.json`, `curves.png` and `train.log` are for the user.
+`features.safetensors` is a cache and may be deleted.
+"""
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from tagger.inference.artifact import InputRule, Label
+from trainer.backbones import Backbone, build_network
+from trainer.errors import RunUnusable, writing_to
+from trainer.learning.classifier import Classifier, Distance, Encoder, FeatureSpace, ScoreRule
+from trainer.learning.loop import Epoch
+
+RECORD = Path("checkpoint", "run.json")
+WEIGHTS = Path("checkpoint", "weights.safetensors")
+FEATURES = Path("features.safetensors")
+METRICS = Path("metrics.json")
+CURVES = Path("curves.png")
+LOG = Path("train.log")
+
+
+class RunRecord(BaseModel):
+    """The description of a run. `validation_photos` are paths on this machine, which are never exported."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[2] = 2
+    labels: tuple[Label, ...]
+    input: InputRule
+    backbone: Backbone
+    background: bool
+    score_rule: ScoreRule
+    space_dimensions: int
+    threshold: float
+    threshold_reason: str
+    training: dict[str, object]
+    metrics: dict[str, float]
+    versions: dict[str, str]
+    epochs: tuple[Epoch, ...]
+    validation_photos: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its record and its model, in evaluation mode and full precision."""
+
+    record: RunRecord
+    classifier: Classifier
+
+
+def create_run_folder(folder: Path) -> None:
+    """Create the run folder and check that it can be written to, before any work.
+
+    Raises:
+        OutputUnwritable: with the reason.
+    """
+    with writing_to(folder):
+        (folder / RECORD).parent.mkdir(parents=True, exist_ok=True)
+        (folder / LOG).open("a").close()
+
+
+def save_run(folder: Path, run: Run) -> None:
+    """Write the checkpoint and the metrics. The record is written last, so an incomplete checkpoint is never loaded."""
+    (folder / RECORD).unlink(missing_ok=True)
+    save_file(
+        {name: values.contiguous() for name, values in run.classifier.state_dict().items()}, folder / WEIGHTS
+    )
+    document = run.record.model_dump(mode="json")
+    figures = {"metrics": document["metrics"], "training": document["training"], "epochs": document["epochs"]}
+    (folder / METRICS).write_text(json.dumps(figures, indent=1) + "\n")
+    (folder / RECORD).write_text(json.dumps(document, indent=1) + "\n")
+
+
+def load_run(folder: Path) -> Run:
+    """Load the record and the model of a run.
+
+    Raises:
+        RunUnusable: `folder` has no finished run, or the run is damaged.
+    """
+    try:
+        record = RunRecord.model_validate_json((folder / RECORD).read_bytes())
+        classifier = build_classifier(record)
+        classifier.load_state_dict(load_file(folder / WEIGHTS))
+    except FileNotFoundError as error:
+        raise RunUnusable(path=folder, reason="it has no finished run") from error
+    except (OSError, ValidationError, SafetensorError, RuntimeError) as error:
+        raise RunUnusable(
+            path=folder, reason=f"its checkpoint is damaged ({str(error).splitlines()[0]})"
+        ) from error
+    return Run(record, classifier)
+
+
+def build_classifier(record: RunRecord) -> Classifier:
+    """Build the model that `record` describes, without its weights."""
+    encoder = Encoder(record.backbone, build_network(record.backbone))
+    labels, features = len(record.labels), record.backbone.features
+    head = nn.Linear(features, labels + record.background)
+    space = FeatureSpace(
+        offset=torch.zeros(features),
+        directions=torch.zeros(features, record.space_dimensions),
+        centres=torch.zeros(labels, record.space_dimensions),
+    )
+    return Classifier(encoder, head, Distance(space), labels=labels, rule=record.score_rule).eval()
+
+
+def program_versions() -> dict[str, str]:
+    """The versions of the packages that affect what a model computes."""
+    return {name: version(name) for name in ("landmark-tagger", "torch", "torchvision", "pillow", "numpy")}

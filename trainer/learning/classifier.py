@@ -1,0 +1,216 @@
+"""The classifier: pixels → features → calibrated scores, with rejection of photos that show none of the landmarks.
+
+The head's probabilities and the distance of a photo's features from those of the training photos detect different kinds of
+unknown photos, so scores are the product of both. Modules have plain attributes and buffers only, so that TorchScript can compile
+them. They compute in the precision of their parameters.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainer.backbones import Backbone
+
+DIMENSIONS = 64
+SHRINKAGE = 0.3
+"""The share of the mean variance that is added to every variance. A few photos do not determine 1280 dimensions."""
+STEEPNESS, EXTENT = 4.0, 3.0
+"""At three times the typical distance from the nearest landmark, scores are halved; at twice the distance they keep 98 %.
+
+Chosen on 635 photos of 12 landmarks that were left out of training. At 87 % of landmark photos tagged rightly, this removes a quarter
+of the false tags.
+"""
+TEMPERATURES = torch.logspace(-1.3, 1, 461, dtype=torch.float64)
+"""The candidates. The loss has a single minimum, and steps of 1/90 are finer than photos can resolve."""
+SUM_LIMIT = 1 - 1e-6
+"""Scores are scaled by this factor, so that rounding never takes their sum above 1."""
+LEAST_PROBABILITY = 1e-9
+LEAST_VARIANCE_SHARE = 1e-6
+"""Smaller variances within labels, relative to the overall variance, are rounding errors."""
+LEAST_DISTANCE = 1e-3
+
+
+class Encoder(nn.Module):
+    """A backbone with its normalisation: uint8 images → features."""
+
+    mean: Tensor  # (1, 3, 1, 1)
+    deviation: Tensor  # (1, 3, 1, 1)
+
+    def __init__(self, backbone: Backbone, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        normalisation = backbone.normalisation
+        self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(normalisation.deviation).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) → features (B, F)."""
+        pixels = (images.to(self.mean.dtype) - self.mean) / self.deviation
+        features: Tensor = self.network(pixels)
+        return features
+
+
+class TrainingNetwork(nn.Module):
+    """The network during training: images → logits."""
+
+    def __init__(self, encoder: Encoder, head: nn.Linear, *, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 or float (B, 3, H, W) of 0…255 → logits (B, C)."""
+        logits: Tensor = self.head(self.dropout(self.encoder(images)))
+        return logits
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """The directions in which features of different labels differ most, and the centre of each label.
+
+    Features of one label have variance 1 in each direction. `offset` is subtracted from features first: float32 (F,).
+    `directions`: float32 (F, D). `centres`: float32 (L, D).
+    """
+
+    offset: Tensor
+    directions: Tensor
+    centres: Tensor
+
+
+@dataclass(frozen=True)
+class ScoreRule:
+    """score of label l = softmax(logits / temperature)[l] · sigmoid(slope · (reach - distance)).
+
+    `distance` is the distance of the photo's features from the nearest label's centre in the feature space.
+    """
+
+    temperature: float
+    slope: float
+    reach: float
+
+
+class Distance(nn.Module):
+    """The distance of features from the nearest label's centre in a feature space."""
+
+    offset: Tensor  # (F,)
+    directions: Tensor  # (F, D)
+    centres: Tensor  # (L, D)
+
+    def __init__(self, space: FeatureSpace) -> None:
+        super().__init__()
+        self.register_buffer("offset", space.offset)
+        self.register_buffer("directions", space.directions)
+        self.register_buffer("centres", space.centres)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) → float32 (B,)."""
+        projected = (features.float() - self.offset.float()) @ self.directions.float()  # (B, D)
+        differences = projected[:, None] - self.centres.float()[None]  # (B, L, D)
+        return differences.square().sum(dim=2).amin(dim=1).sqrt()
+
+
+class Classifier(nn.Module):
+    """Encoder, linear head and score rule. A head output after `labels` is "none of them" and is not returned."""
+
+    labels: Final[int]
+    temperature: Final[float]
+    slope: Final[float]
+    reach: Final[float]
+    sum_limit: Final[float]
+
+    def __init__(
+        self, encoder: Encoder, head: nn.Linear, distance: Distance, *, labels: int, rule: ScoreRule
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.distance = distance
+        self.labels = labels
+        self.temperature = rule.temperature
+        self.slope = rule.slope
+        self.reach = rule.reach
+        self.sum_limit = SUM_LIMIT
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) → calibrated scores, float32 (B, L); each row's sum is at most 1."""
+        return self.scores_of(self.encoder(images))
+
+    def scores_of(self, features: Tensor) -> Tensor:
+        """Features (B, F) of the encoder → scores, as defined by `ScoreRule`."""
+        logits = self.head(features).float()  # (B, L), or (B, L + 1) with ordinary photos
+        near = torch.sigmoid(self.slope * (self.reach - self.distance(features)))  # (B,)
+        scores = torch.softmax(logits / self.temperature, dim=1)
+        return scores[:, : self.labels] * near[:, None] * self.sum_limit
+
+
+def feature_space(features: Tensor, targets: Tensor, labels: int) -> FeatureSpace:
+    """Compute the feature space by linear discriminant analysis with a shrunken covariance.
+
+    Distances in it are Mahalanobis distances (Lee et al., 2018, arXiv:1807.03888) without the least informative directions.
+
+    Args:
+        features: float32 (N, F), of the training photos
+        targets: int64 (N,); L or more means "none of the labels"
+        labels: L
+    """
+    landmarks = targets < labels
+    features, targets = features[landmarks].double(), targets[landmarks]
+    centres = torch.stack([features[targets == label].mean(dim=0) for label in range(labels)])  # (L, F)
+    deviations = features - centres[targets]
+    offset = features.mean(dim=0)
+    covariance = deviations.T @ deviations / len(features)  # (F, F)
+    variance = _mean_variance(covariance.diagonal().mean().item(), (features - offset).square().mean().item())
+    covariance += SHRINKAGE * variance * torch.eye(len(covariance))
+    variances, axes = torch.linalg.eigh(covariance)
+    whitening = axes / variances.sqrt()  # (F, F): features of one label vary by 1 in each direction
+    _, _, principal = torch.linalg.svd((features - offset) @ whitening, full_matrices=False)
+    directions = whitening @ principal[:DIMENSIONS].T  # (F, D)
+    return FeatureSpace(offset.float(), directions.float(), ((centres - offset) @ directions).float())
+
+
+def _mean_variance(within: float, overall: float) -> float:
+    """The mean variance within labels, or the overall one if no label has two different photos."""
+    if within > LEAST_VARIANCE_SHARE * overall:
+        return within
+    return overall or 1.0
+
+
+def fit_score_rule(logits: Tensor, distances: Tensor, targets: Tensor, labels: int) -> ScoreRule:
+    """Fit the score rule on validation photos; the temperature maximises the likelihood of the right answers.
+
+    Slope and reach follow from the typical distance of landmark photos. They are not fitted, because the only
+    other photos are ordinary ones like those in training, which the head already recognises; the distance is for all others.
+
+    Args:
+        logits: float (N, C), C = L, or L + 1 with ordinary photos
+        distances: float (N,)
+        targets: int64 (N,); L: none of them
+        labels: L
+    """
+    logits, distances = logits.double(), distances.double()
+    typical = max(distances[targets < labels].median().item(), LEAST_DISTANCE)
+    slope, reach = STEEPNESS / typical, EXTENT * typical
+    losses = [
+        _log_loss(scores_of(logits, distances, labels, temperature, slope, reach), targets, labels)
+        for temperature in TEMPERATURES
+    ]
+    return ScoreRule(float(TEMPERATURES[int(torch.stack(losses).argmin())]), slope, reach)
+
+
+def scores_of(
+    logits: Tensor, distances: Tensor, labels: int, temperature: Tensor, slope: float, reach: float
+) -> Tensor:
+    """Scores as defined by `ScoreRule`, float (N, L), scaled by `SUM_LIMIT`."""
+    near = torch.sigmoid(slope * (reach - distances))
+    return torch.softmax(logits / temperature, dim=1)[:, :labels] * near[:, None] * SUM_LIMIT
+
+
+def _log_loss(scores: Tensor, targets: Tensor, labels: int) -> Tensor:
+    """The mean negative log probability of the right answers."""
+    none_of_them = 1 - scores.sum(dim=1, keepdim=True)
+    probabilities = torch.cat([scores, none_of_them], dim=1).clamp(min=LEAST_PROBABILITY)
+    return functional.nll_loss(probabilities.log(), targets.clamp(max=labels))

@@ -1,0 +1,294 @@
+"""An evaluation in Markdown: the most important figures, a summary in words, and all details."""
+
+from collections.abc import Iterator, Sequence
+
+from trainer.evaluation import Evaluation
+from trainer.evaluation.metrics import RESAMPLES, SEED, SHOWN_PRECISIONS, Estimate, Tradeoff, lowest_threshold
+from trainer.evaluation.recognition import DistractorResult, LabelResult, Rejection
+from trainer.evaluation.robustness import format_name
+
+CONFUSION, RELIABILITY, SCORES = "confusion.png", "reliability.png", "scores.png"
+TRADEOFF, MISTAKES, FALSE_TAGS = "thresholds.png", "mistakes.png", "false-tags.png"
+_WORST = 3
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """The whole report."""
+    parts = [
+        f"# {evaluation.manifest.name}: evaluation",
+        _headline(evaluation),
+        "## Summary\n\n" + "\n".join(f"- {sentence}" for sentence in _summary(evaluation)),
+        _calibration(evaluation),
+        _rejection(evaluation.rejection) if evaluation.rejection else "",
+        _thresholds(evaluation.tradeoff, distractors=evaluation.rejection is not None),
+        _alterations(evaluation),
+        _agreements(evaluation),
+        _mistakes(evaluation),
+        _landmarks(evaluation),
+        f"## Confusion\n\nRows are the landmarks in the photos, columns the predictions, and numbers the mistakes.\n\n![Confusion]({CONFUSION})",
+        _method(evaluation),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table. Vertical bars in cells are escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _percent(estimate: Estimate) -> str:
+    low, high = 100 * estimate.interval.low, 100 * estimate.interval.high
+    return f"{_share(estimate.value)} [{low:.1f}, {high:.1f}]"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _number(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} [{estimate.interval.low:.3f}, {estimate.interval.high:.3f}]"
+
+
+def _points(estimate: Estimate) -> str:
+    low, high = 100 * estimate.interval.low, 100 * estimate.interval.high
+    return f"{100 * estimate.value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _headline(evaluation: Evaluation) -> str:
+    recognition, rejection = evaluation.recognition, evaluation.rejection
+    rows = [
+        ("top-1: the first prediction is right", _percent(recognition.top1)),
+        ("top-3", _percent(recognition.top3)),
+        ("top-5", _percent(recognition.top5)),
+        ("top-1, mean over landmarks", _percent(recognition.macro_top1)),
+        ("expected calibration error, 15 bins of equal width", _percent(recognition.ece)),
+        (f"GAP (µAP){', including distractors' if rejection else ''}", _number(evaluation.gap)),
+        ("landmark photos with the right tag", _percent(recognition.accepted_right)),
+        ("landmark photos with a tag", _percent(recognition.accepted)),
+        ("tags of landmark photos that are right", _percent(recognition.precision)),
+    ]
+    if rejection:
+        rows += [
+            ("distractors with a false tag", _percent(rejection.overall.false_tags)),
+            ("AUROC, landmarks against distractors", _number(rejection.overall.auroc)),
+            ("FPR at 95 % recall of landmark photos", _percent(rejection.overall.fpr_at_95_recall)),
+        ]
+    return (
+        f"Model digest `{evaluation.digest}`, {len(evaluation.manifest.labels)} labels, on {_photo_counts(evaluation)}. "
+        f"Tags are predictions with a score of at least the model's threshold, {evaluation.manifest.threshold:.4g}. "
+        "Brackets are 95 % intervals.\n\n" + table(("figure", "value"), rows)
+    )
+
+
+def _photo_counts(evaluation: Evaluation) -> str:
+    text = f"{evaluation.photos} photos of landmarks"
+    if evaluation.rejection:
+        text += f" and {evaluation.rejection.overall.photos} distractors, which show none of the landmarks"
+    if evaluation.unreadable:
+        text += f" ({evaluation.unreadable} could not be read)"
+    if evaluation.skipped:
+        text += f" ({sum(evaluation.skipped.values())} skipped, because the model lacks their labels)"
+    return text
+
+
+def _summary(evaluation: Evaluation) -> Iterator[str]:
+    """The figures in sentences, the most important first."""
+    recognition = evaluation.recognition
+    yield f"The first prediction is right for {_of_100(recognition.top1)} of 100 photos of these landmarks."
+    wrong = recognition.accepted.value - recognition.accepted_right.value
+    yield (
+        f"At its threshold, the model tags {_of_100(recognition.accepted_right)} of 100 such photos rightly and {_about(wrong)} wrongly, "
+        f"and leaves {_about(1 - recognition.accepted.value)} without a tag."
+    )
+    if evaluation.rejection:
+        yield from _rejection_summary(evaluation.rejection)
+    yield _calibration_summary(evaluation)
+    yield from _weakest_landmarks(evaluation)
+    yield from _worst_alteration(evaluation)
+    yield from _half_precision(evaluation)
+
+
+def _of_100(estimate: Estimate) -> str:
+    low, high = 100 * estimate.interval.low, 100 * estimate.interval.high
+    return f"{_about(estimate.value)} (between {low:.0f} and {high:.0f})"
+
+
+def _about(share: float) -> str:
+    return f"about {100 * share:.0f}" if share == 0 or share >= 0.005 else "fewer than 1"
+
+
+def _rejection_summary(rejection: Rejection) -> Iterator[str]:
+    yield f"Of 100 photos that show none of them, {_of_100(rejection.overall.false_tags)} get a false tag."
+    name, worst = max(rejection.by_folder.items(), key=lambda item: item[1].false_tags.value)
+    if worst.false_tags.value > rejection.overall.false_tags.value + 0.01:
+        yield f"False tags are most frequent in `{name}`: {_of_100(worst.false_tags)} of 100 photos."
+
+
+def _calibration_summary(evaluation: Evaluation) -> str:
+    recognition = evaluation.recognition
+    points = 100 * (recognition.scores.double().mean().item() - recognition.top1.value)
+    if abs(points) < 1:
+        return "On average, scores match the share of right predictions."
+    direction = "higher" if points > 0 else "lower"
+    return f"On average, scores are {abs(points):.0f} points {direction} than the share of right predictions."
+
+
+def _weakest_landmarks(evaluation: Evaluation) -> Iterator[str]:
+    imperfect = [result for result in evaluation.recognition.per_label if result.right < result.photos]
+    worst = sorted(imperfect, key=lambda result: (result.top1.value, -result.photos))[:_WORST]
+    if worst:
+        names = ", ".join(f"{result.name} ({result.right} of {result.photos} right)" for result in worst)
+        yield f"The weakest landmarks: {names}."
+
+
+def _worst_alteration(evaluation: Evaluation) -> Iterator[str]:
+    if not evaluation.alterations:
+        return
+    worst = min(evaluation.alterations, key=lambda result: result.difference.value)
+    if worst.difference.interval.high < 0:
+        yield f"Photos {worst.description} lose the most: {100 * worst.difference.value:+.1f} points of top-1."
+    else:
+        yield "No alteration makes a difference that is significant on these photos."
+
+
+def _half_precision(evaluation: Evaluation) -> Iterator[str]:
+    for agreement in evaluation.agreements:
+        if agreement.number_format == "bfloat16" and agreement.device == evaluation.device.kind:
+            yield (
+                f"In bfloat16, which is used if the device supports it, {100 * agreement.same_name.value:.1f} % of the first predictions "
+                "are the same as in full precision."
+            )
+
+
+def _calibration(evaluation: Evaluation) -> str:
+    recognition = evaluation.recognition
+    return (
+        "## Calibration\n\n"
+        f"The expected calibration error is {_percent(recognition.ece)}; with bins of equally many photos it is {_percent(recognition.adaptive_ece)}. "
+        "Below the diagonal, scores are too high.\n\n"
+        f"![Reliability]({RELIABILITY})"
+    )
+
+
+def _rejection(rejection: Rejection) -> str:
+    rows = [_rejection_row("all", rejection.overall)]
+    rows += [_rejection_row(f"`{name}`", result) for name, result in rejection.by_folder.items()]
+    head = ("distractors", "photos", "AUROC", "FPR at 95 % recall", "with a false tag")
+    return f"## Photos that show none of the landmarks\n\n{table(head, rows)}\n\n![Scores]({SCORES})"
+
+
+def _rejection_row(name: str, result: DistractorResult) -> tuple[str, ...]:
+    rate, false_tags = _percent(result.fpr_at_95_recall), _percent(result.false_tags)
+    return name, str(result.photos), _number(result.auroc), rate, false_tags
+
+
+def _thresholds(tradeoff: Tradeoff, *, distractors: bool) -> str:
+    rows = [_threshold_row(precision, tradeoff) for precision in SHOWN_PRECISIONS]
+    head = ["accepted labels that are right", "lowest threshold", "landmark photos with the right tag"]
+    weights = ""
+    if distractors:
+        head.append("distractors with a false tag")
+        weights = " Distractors are weighted as half of all photos, whatever their number."
+    return (
+        "## Other thresholds\n\n"
+        "Do not choose a threshold from this table: all figures above would then be too good. Choose on validation photos instead."
+        f"{weights}\n\n"
+        f"{table(head, [row[: len(head)] for row in rows])}\n\n![Thresholds]({TRADEOFF})"
+    )
+
+
+def _threshold_row(precision: float, tradeoff: Tradeoff) -> tuple[str, ...]:
+    target, point = f"{100 * precision:.0f} %", lowest_threshold(precision, tradeoff)
+    if point is None:
+        return target, "not reached", "", ""
+    return target, f"{point.threshold:.4f}", _share(point.tagged_rightly), _share(point.false_tags)
+
+
+def _alterations(evaluation: Evaluation) -> str:
+    if evaluation.alterations is None:
+        return ""
+    rows = [("unaltered", str(evaluation.photos), _percent(evaluation.recognition.top1), "")]
+    rows += [
+        (result.description, str(result.photos), _percent(result.top1), _points(result.difference))
+        for result in evaluation.alterations
+    ]
+    head = ("photos", "number", "top-1", "difference in points")
+    return "## Altered photos\n\n" + table(head, rows)
+
+
+def _agreements(evaluation: Evaluation) -> str:
+    reference = evaluation.device
+    rows = [
+        (
+            f"{agreement.device}, {agreement.number_format}",
+            _percent(agreement.top1),
+            _percent(agreement.same_name),
+            _percent(agreement.same_outcome),
+            f"{agreement.largest_difference:.2g}",
+        )
+        for agreement in evaluation.agreements
+    ]
+    rows += [
+        (name, f"not measured: no {name.upper()} device", "", "", "") for name in evaluation.missing_devices
+    ]
+    scope = ", of landmark photos and distractors" if evaluation.rejection else ""
+    head = (
+        "device, format",
+        "top-1",
+        "same first prediction",
+        "same outcome",
+        "largest difference of a score",
+    )
+    return (
+        "## Other devices and number formats\n\n"
+        f"All other figures are computed on {reference.kind} in {format_name(reference)}. This table has the same photos on other devices. "
+        f"An outcome is the accepted label or none{scope}.\n\n" + table(head, rows)
+    )
+
+
+def _mistakes(evaluation: Evaluation) -> str:
+    text = "## Most confident mistakes\n\n"
+    if evaluation.mistakes:
+        text += f"Landmark photos with a wrong first prediction, the highest scores first.\n\n![Mistakes]({MISTAKES})"
+    else:
+        text += "The first prediction is right for every landmark photo."
+    if evaluation.false_tags:
+        text += f"\n\nDistractors with a false tag, the highest scores first.\n\n![False tags]({FALSE_TAGS})"
+    return text
+
+
+def _landmarks(evaluation: Evaluation) -> str:
+    recognition = evaluation.recognition
+    results = [result for result in recognition.per_label if result.photos]
+    ordered = sorted(results, key=lambda result: (result.top1.value, result.label))
+    head = ("landmark", "photos", "right", "right, %", "right tag", "most often taken for")
+    absent = len(recognition.per_label) - len(results)
+    return (
+        "## Landmarks\n\n"
+        f"The highest share of mistakes first. With few photos, intervals are wide. "
+        f"Mean over the {len(results)} landmarks with photos: {_percent(recognition.macro_top1)}."
+        + (f" {absent} labels of the model have no photo here." if absent else "")
+        + "\n\n"
+        + table(head, [_landmark_row(result) for result in ordered])
+    )
+
+
+def _landmark_row(result: LabelResult) -> tuple[str, ...]:
+    taken_for = f"{result.taken_for} ({result.taken_for_photos})" if result.taken_for else ""
+    right, tagged = str(result.right), str(result.accepted_right)
+    return result.name, str(result.photos), right, _percent(result.top1), tagged, taken_for
+
+
+def _method(evaluation: Evaluation) -> str:
+    reference = f"{evaluation.device.kind} in {format_name(evaluation.device)}"
+    return f"""## Method
+
+- Intervals of shares are Wilson's score intervals. Those of the mean over landmarks, calibration errors, GAP, AUROC, FPR and
+  differences are percentile bootstraps: photos are drawn with replacement {RESAMPLES} times (seed {SEED}), landmark photos
+  and distractors separately. The interval of FPR is widened to Wilson's if that is wider.
+- Intervals cover the random choice of these photos, not their difference from your own photos.
+- Each change to a model that is based on test photos makes later figures too good. This report cannot tell how often that
+  has happened.
+- Photos are decoded as the tagger decodes them. The model runs on {reference}. `metrics.json` has every figure with its
+  interval."""

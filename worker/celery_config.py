@@ -1,0 +1,63 @@
+"""The settings of Celery and its Redis transport, each with its reason."""
+
+from tagger.database.tables import Priority
+from worker.messages import TICK_NAME
+
+VISIBILITY_TIMEOUT_S = 600
+"""When Redis redelivers the messages of a dead worker. The sweeper is faster; this is a fallback."""
+
+TICK_S = 20.0
+"""How often beat sends a tick."""
+
+QUEUES = {priority: f"tagger.{priority}" for priority in Priority}
+"""One queue per priority. worker.queue_order decides which one a worker reads next."""
+
+TRANSPORT_OPTIONS: dict[str, object] = {
+    "visibility_timeout": VISIBILITY_TIMEOUT_S,
+    # Check for messages of dead workers every few seconds.
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    # Notice a dead connection within seconds.
+    "health_check_interval": 5,
+    "socket_keepalive": True,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 3,
+    "retry_on_timeout": True,
+    # Interactive before bulk, except for every fourth message.
+    "queue_order_strategy": "worker.queue_order:InteractiveFirst",
+}
+
+CELERY_SETTINGS: dict[str, object] = {
+    # A message is acknowledged after its photos are stored.
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    # A worker takes only the messages that it processes, and leaves the rest to others.
+    "worker_prefetch_multiplier": 1,
+    # Results are in SQL.
+    "task_ignore_result": True,
+    "broker_connection_retry_on_startup": True,
+    # With the threads pool, this option stops consuming after a reconnect.
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    # The default pool forks after CUDA was initialised; solo hangs after a flush of Redis.
+    "worker_pool": "threads",
+    # The next chunk is read while the last batches of the current one are stored.
+    "worker_concurrency": 2,
+    # Messages are JSON only: nothing is unpickled.
+    "accept_content": ["json"],
+    "task_serializer": "json",
+    "result_accept_content": ["json"],
+    # The workers are listed in SQL.
+    "worker_send_task_events": False,
+    "worker_enable_remote_control": True,
+    # A tick that no worker takes before the next one is dropped.
+    "beat_schedule": {
+        "tick": {
+            "task": TICK_NAME,
+            "schedule": TICK_S,
+            "options": {"queue": QUEUES[Priority.INTERACTIVE], "expires": TICK_S},
+        }
+    },
+    # In memory: SQL records the runs. The default scheduler writes a file to the current folder.
+    "beat_scheduler": "celery.beat:Scheduler",
+    "broker_transport_options": TRANSPORT_OPTIONS,
+}

@@ -1,0 +1,79 @@
+"""The worker's start and stop: handlers of Celery's signals. Importing this module connects them."""
+
+import logging
+import os
+import threading
+from typing import Any
+
+from celery import signals
+from prometheus_client import start_http_server
+
+from tagger.errors import SettingsInvalid, TaggerError
+from tagger.settings import load_settings
+from worker.engine import current_engine, make_engine, stop_engine
+from worker.logs import set_up_logging
+
+log = logging.getLogger(__name__)
+
+STOP_S = 50.0
+"""Less than the minute after which supervisors usually kill."""
+
+
+@signals.setup_logging.connect
+def _on_setup_logging(loglevel: int, **_: Any) -> None:
+    settings = load_settings()
+    set_up_logging(settings.log_format, loglevel, paths=settings.log_paths)
+
+
+@signals.worker_init.connect
+def _on_init(sender: Any, **_: Any) -> None:
+    """Make the engine before the worker takes its first message."""
+    try:
+        settings = load_settings()
+        if settings.metrics_port is not None:
+            _serve_metrics(settings.metrics_host, settings.metrics_port)
+        make_engine(sender.app, settings, sender.hostname)
+    except TaggerError as error:
+        log.critical("%s", error)
+        raise SystemExit(1) from error
+
+
+def _serve_metrics(host: str, port: int) -> None:
+    try:
+        start_http_server(port, addr=host)
+    except OSError as error:
+        raise SettingsInvalid(reason=f"metrics_port: {host}:{port}: {error.strerror or error}") from error
+
+
+@signals.worker_ready.connect
+def _on_ready(**_: Any) -> None:
+    """Start the engine's threads. Earlier, SIGTERM would kill the worker before Celery's handlers are installed."""
+    current_engine().start()
+
+
+@signals.worker_shutting_down.connect
+def _on_shutting_down(**_: Any) -> None:
+    """On the first SIGTERM, store the current batch and release the rest, so that the pool drains at once."""
+    current_engine().executor.stop.set()
+    exit_within_limit(os.EX_OK)
+
+
+@signals.worker_shutdown.connect
+def _on_shutdown(**_: Any) -> None:
+    stop_engine()
+
+
+def exit_within_limit(code: int) -> None:
+    """Exit with `code` if the worker has not stopped after STOP_S, since a read or a database may hang.
+
+    The leases expire, and other workers take the chunks over.
+    """
+
+    def force_exit() -> None:
+        log.error("The worker did not stop within %.0f s; exiting without the rest", STOP_S)
+        logging.shutdown()
+        os._exit(code)
+
+    timer = threading.Timer(STOP_S, force_exit)
+    timer.daemon = True
+    timer.start()
