@@ -1,6 +1,7 @@
 """Untrusted archives: extracted files, skipped files, and archives refused as a whole."""
 
 import stat
+import struct
 import tempfile
 import zipfile
 from contextlib import suppress
@@ -141,6 +142,15 @@ def test_a_part_of_an_archive_is_refused(tmp_path: Path, share: float) -> None:
 @pytest.mark.parametrize("content", [b"<html>not found</html>", bytes(1000)])
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     refused(tmp_path, content, "not a zip file")
+
+
+@pytest.mark.parametrize("offset", [0x7FFFFFFF, 0xFFFFFFFE])
+@pytest.mark.parametrize("field", ["of the directory", "of the entry"])
+def test_an_offset_outside_the_file_is_damage(tmp_path: Path, field: str, offset: int) -> None:
+    content = bytearray(zip_of({"train/A/a.jpg": PHOTO}))
+    position = len(content) - 6 if field == "of the directory" else content.index(b"PK\1\2") + 42
+    struct.pack_into("<I", content, position, offset)
+    refused(tmp_path, bytes(content), "damaged|not a zip file")
 
 
 names = st.text(st.sampled_from("aA/.\\:~ \0\n\x7fé💥_-"), min_size=1, max_size=12).map(

@@ -5,6 +5,7 @@ suspicious (paths outside the folder, links, encryption, bombs) is refused befor
 its checksum.
 """
 
+import errno
 import json
 import stat
 import zipfile
@@ -37,6 +38,15 @@ _OTHER_FILES = {"landmarks.csv"}
 _JUNK_FOLDERS = {"__macosx"}
 _ENCRYPTED = 0x1
 _PART_BYTES = 1 << 20
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 
 
 class ArchiveUnsound(Exception):
@@ -114,8 +124,12 @@ def unpack_photos(archive: Path, folder: Path, *, check_space: Callable[[int], N
                 for entry in entries:
                     _unpack(file, entry, folder)
                     advance(1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except _DAMAGE as error:
         raise ArchiveUnsound(f"the archive is damaged ({str(error).rstrip('.')})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a seek to a place before the file's start or past what a file can have
+            raise
+        raise ArchiveUnsound("the archive is damaged (an entry is outside the file)") from error
     return len(entries)
 
 
