@@ -188,7 +188,10 @@ def test_tampered_and_expired_sessions_are_refused(
     session = client_with_token.cookies[COOKIE]
     client_with_token.cookies.clear()
     payload, time_, signature = session.split(".")
-    later = Authenticator(TOKEN, cookie=COOKIE).create_session().split(".")[1][:-1] + "A"
+    with monkeypatch.context() as clock:
+        a_minute_later = time.time() + 60
+        clock.setattr(time, "time", lambda: a_minute_later)
+        later = Authenticator(TOKEN, cookie=COOKIE).create_session().split(".")[1]
     tampered = [
         f"{payload}.{later}.{signature}",
         f"{payload}x.{time_}.{signature}",
