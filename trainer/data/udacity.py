@@ -127,7 +127,7 @@ def unpack_photos(archive: Path, folder: Path, *, check_space: Callable[[int], N
     except _DAMAGE as error:
         raise ArchiveUnsound(f"the archive is damaged ({str(error).rstrip('.')})") from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a seek to a place before the file's start or past what a file can have
+        if error.errno != errno.EINVAL:  # EINVAL: zipfile looked for an entry outside the file
             raise
         raise ArchiveUnsound("the archive is damaged (an entry is outside the file)") from error
     return len(entries)
