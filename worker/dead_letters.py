@@ -4,7 +4,7 @@ import json
 
 import redis
 
-DEAD_LETTERS = "tagger.refused"
+DEAD_LETTERS = "tagger.dead-letters"
 """The key of the list. Operators read and delete it."""
 
 

@@ -294,14 +294,14 @@ def test_a_redis_that_drops_or_refuses_messages_is_reported(
         assert not client.exists(ABSENT_LIST)
 
 
-def test_refused_messages_are_counted_with_how_to_see_and_clear_them(
+def test_dead_letters_are_counted_with_how_to_see_and_clear_them(
     tagger_with_redis: CommandRunner, redis_server: RedisServer
 ) -> None:
     with redis_server.client() as client:
         store_dead_letter(client, {"version": 2}, "version: should be 1")
-    refused = checked(tagger_with_redis, code=0)["dead letters"]
-    assert "version: should be 1" in refused["found"]
-    assert f"redis-cli -u {redis_server.url} del tagger.refused" in refused["remedy"]
+    dead_letters = checked(tagger_with_redis, code=0)["dead letters"]
+    assert "version: should be 1" in dead_letters["found"]
+    assert f"redis-cli -u {redis_server.url} del tagger.dead-letters" in dead_letters["remedy"]
 
 
 def test_lost_messages_and_messages_of_another_database_are_reported(

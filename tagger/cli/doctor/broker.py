@@ -50,7 +50,7 @@ class RedisChecks:
                 yield self._check_eviction(facts)
                 yield self._check_persistence(facts)
                 yield self._check_room(client, facts)
-                yield self._check_refused(client)
+                yield self._check_dead_letters(client)
                 yield from self._check_messages(client, database)
         except (redis.RedisError, OSError) as error:
             yield self._away(str(error).rstrip("."))
@@ -113,7 +113,7 @@ class RedisChecks:
             return note("redis memory", f"it is nearly full: {room}", more)
         return ok("redis memory", f"it accepts messages; {room}")
 
-    def _check_refused(self, client: redis.Redis) -> Finding:
+    def _check_dead_letters(self, client: redis.Redis) -> Finding:
         count = _length(client, DEAD_LETTERS)
         if not count:
             return ok("dead letters", "none")
