@@ -28,7 +28,7 @@ class WriteMode(StrEnum):
     EMBED = "embed"
 
 
-class WriteRefused(HTTPException):
+class WriteNotAllowed(HTTPException):
     """The server does not allow jobs of the page to write there."""
 
     def __init__(self, mode: WriteMode) -> None:
@@ -48,10 +48,10 @@ def write_modes(settings: Settings) -> tuple[WriteMode, ...]:
 
 def check_write(settings: Settings, options: MetadataOptions | None) -> None:
     """Raises:
-    WriteRefused: the server does not allow the mode.
+    WriteNotAllowed: the server does not allow the mode.
     """
     if options is not None and (mode := WriteMode(options.to)) not in write_modes(settings):
-        raise WriteRefused(mode)
+        raise WriteNotAllowed(mode)
 
 
 def check_backfill(settings: Settings, database: Database, backfill: Backfill) -> None:
@@ -59,7 +59,7 @@ def check_backfill(settings: Settings, database: Database, backfill: Backfill) -
 
     Raises:
         FolderRefused: `TAGGER_WEB_FOLDERS` is set, and the backfill includes other folders.
-        WriteRefused: as in `check_write`.
+        WriteNotAllowed: as in `check_write`.
     """
     check_write(settings, backfill.write)
     allowed = allowed_folders(settings, database)
