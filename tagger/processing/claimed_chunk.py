@@ -37,7 +37,7 @@ class ChunkEnd(Enum):
 
 
 @dataclass(frozen=True)
-class StoredPhoto:
+class StoredOutcome:
     """A photo whose outcome was just stored, and the result it follows from."""
 
     item: OpenItem
@@ -45,7 +45,7 @@ class StoredPhoto:
     result: Result | MetadataOutcome
 
 
-StoredBatch = Sequence[StoredPhoto]
+StoredBatch = Sequence[StoredOutcome]
 """The photos of one transaction."""
 
 

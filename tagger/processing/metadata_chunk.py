@@ -23,7 +23,7 @@ from tagger.metadata.files.temporary_files import remove_leftovers
 from tagger.metadata.photo_writer import PreparedPhoto, describe_result, plan_and_prepare
 from tagger.metadata.plans import FindUndoRecord, UndoRecord
 from tagger.pipeline.results import MetadataOutcome
-from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredPhoto
+from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredOutcome
 from tagger.processing.metadata_results import PhotoResult, intended_writes, record_results
 from tagger.processing.photo_tags import PhotoTags, load_photo_tags
 from tagger.processing.storage import OpenItem, open_items
@@ -208,7 +208,7 @@ class MetadataChunkWriter:
         self._chunk.with_retry(store)
         self._chunk.report(
             [
-                StoredPhoto(result.item, outcome, MetadataOutcome(result.text))
+                StoredOutcome(result.item, outcome, MetadataOutcome(result.text))
                 for result, outcome in zip(results, outcomes, strict=True)
             ]
         )

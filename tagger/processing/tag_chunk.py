@@ -20,7 +20,7 @@ from tagger.photos import path_from_text
 from tagger.pipeline.requests import Reader, Request, RequestResult
 from tagger.pipeline.results import Failed
 from tagger.pipeline.sandbox import SandboxReader
-from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredPhoto
+from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredOutcome
 from tagger.processing.model_cache import LoadedModel
 from tagger.processing.storage import ItemResult, OpenItem, is_classified, open_items, store_results
 
@@ -242,7 +242,7 @@ class _ChunkResults:
                 stored = chunk.with_retry(
                     lambda: store_results(chunk.database, chunk.claim, results, self._loaded.landmark_ids)
                 )
-            chunk.report([StoredPhoto(result.item, outcome, result.result) for result, outcome in stored])
+            chunk.report([StoredOutcome(result.item, outcome, result.result) for result, outcome in stored])
 
     def _add_all(self, results: Sequence[RequestResult]) -> None:
         for request, result in results:

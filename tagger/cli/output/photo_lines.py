@@ -21,7 +21,7 @@ from tagger.ledger.jobs import job_kind, job_model_id
 from tagger.ledger.progress import list_jobs
 from tagger.photos import path_from_text
 from tagger.pipeline.results import Classified, MetadataOutcome, Result
-from tagger.processing.claimed_chunk import StoredBatch, StoredPhoto
+from tagger.processing.claimed_chunk import StoredBatch, StoredOutcome
 from tagger.settings import Settings
 
 
@@ -66,7 +66,7 @@ class StoredPrinter:
             self._lines = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    def _line(self, stored: StoredPhoto) -> str:
+    def _line(self, stored: StoredOutcome) -> str:
         root = self._root(stored.item.root_id)
         name = path_from_text(stored.item.path, stored.item.path_bytes)
         path = os.path.join(root.folder, name) if root else name  # noqa: PTH118 - a Path for each line costs more than the line
