@@ -27,7 +27,7 @@ from trainer.backbones import load_backbone, scratch_backbone
 from trainer.data.preparation import TrainingData, prepare
 from trainer.learning.batches import Augmentation, Batch, MixOptions, TrainingSet
 from trainer.learning.classifier import Encoder, TrainingNetwork
-from trainer.learning.loop import LoopCallbacks, Schedule, TrainingState, Validation, fit
+from trainer.learning.loop import LoopCallbacks, TrainingSchedule, TrainingState, Validation, fit
 from trainer.learning.training import keep_freed_memory
 
 BATCH_SIZE = 32
@@ -105,7 +105,7 @@ def cpu_ms(
     device: Device,
 ) -> float:
     """Return the CPU milliseconds per photo of this process and its children."""
-    schedule = Schedule(
+    schedule = TrainingSchedule(
         (size,), BATCH_SIZE, warm_up=0, average_decay=0.99, clip=5.0, mixing=MixOptions(), seed=0
     )
     optimiser = torch.optim.AdamW([{"params": list(trainee.parameters()), "highest_rate": 1e-5}], lr=1e-5)

@@ -15,7 +15,7 @@ from trainer.learning.batches import MixOptions
 from trainer.learning.loop import (
     Epoch,
     LoopCallbacks,
-    Schedule,
+    TrainingSchedule,
     TrainingState,
     Validation,
     fit,
@@ -52,7 +52,7 @@ class Greedy(Small):
         raise torch.OutOfMemoryError("out of memory")
 
 
-def schedule(epochs: int = 2, **others: object) -> Schedule:
+def schedule(epochs: int = 2, **others: object) -> TrainingSchedule:
     settings: dict[str, object] = {
         "sizes": (32,) * epochs,
         "batch_size": 4,
@@ -62,7 +62,7 @@ def schedule(epochs: int = 2, **others: object) -> Schedule:
         "mixing": MixOptions(),
         "seed": 0,
     }
-    return Schedule(**(settings | others))
+    return TrainingSchedule(**(settings | others))
 
 
 def learner(network: nn.Module | None = None) -> TrainingState[nn.Module]:
@@ -74,7 +74,7 @@ def learner(network: nn.Module | None = None) -> TrainingState[nn.Module]:
 
 def train(
     pupil: TrainingState[nn.Module],
-    plan: Schedule,
+    plan: TrainingSchedule,
     *,
     checkpoint: Path | None = None,
     validation: float = 1.0,

@@ -27,7 +27,7 @@ CHECK_EVERY = 10
 
 
 @dataclass(frozen=True)
-class Schedule:
+class TrainingSchedule:
     """Sizes, rates and regularisation. Learning rates rise for `warm_up` epochs, then fall to zero along a cosine.
 
     `sizes` has the side of the views for every epoch, in pixels. `average_decay` is the decay of the moving average of the weights
@@ -126,7 +126,9 @@ class LoopCallbacks:
     on_epoch: Callable[[Epoch], None]
 
 
-def fit(state: TrainingState[Network], callbacks: LoopCallbacks, schedule: Schedule, device: Device) -> None:
+def fit(
+    state: TrainingState[Network], callbacks: LoopCallbacks, schedule: TrainingSchedule, device: Device
+) -> None:
     """Train from the epoch after `state.history` to the end of the schedule.
 
     The network maps float images (B, 3, H, W) of 0…255 to logits (B, C).
@@ -159,7 +161,11 @@ def fit(state: TrainingState[Network], callbacks: LoopCallbacks, schedule: Sched
 
 
 def _epoch(
-    state: TrainingState[Network], callbacks: LoopCallbacks, schedule: Schedule, device: Device, number: int
+    state: TrainingState[Network],
+    callbacks: LoopCallbacks,
+    schedule: TrainingSchedule,
+    device: Device,
+    number: int,
 ) -> float:
     torch.manual_seed(schedule.seed * 1_000_003 + number)  # for dropout
     generator = np.random.default_rng((schedule.seed, number, 1))
@@ -188,7 +194,7 @@ def _step(
     state: TrainingState[Network],
     images: Tensor,
     probabilities: Tensor,
-    schedule: Schedule,
+    schedule: TrainingSchedule,
     device: Device,
     scaler: GradScaler,
 ) -> Tensor:

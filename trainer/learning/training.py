@@ -27,7 +27,15 @@ from trainer.errors import CheckpointUnusable, TensorBoardMissing, writing_to
 from trainer.evaluation.metrics import top_k_accuracy
 from trainer.learning.batches import Augmentation, TrainingSet
 from trainer.learning.classifier import TrainingNetwork
-from trainer.learning.loop import Epoch, LoopCallbacks, Network, Schedule, TrainingState, Validation, fit
+from trainer.learning.loop import (
+    Epoch,
+    LoopCallbacks,
+    Network,
+    TrainingSchedule,
+    TrainingState,
+    Validation,
+    fit,
+)
 from trainer.progress import training_progress
 
 VALIDATION_BATCH = 32
@@ -47,7 +55,7 @@ class TrainingPlan:
 
     augmentation: Augmentation
     balance: float
-    schedule: Schedule
+    schedule: TrainingSchedule
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import Run, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.classifier import Encoder, TrainingNetwork
-from trainer.learning.loop import Epoch, Schedule, TrainingState, growing_sizes
+from trainer.learning.loop import Epoch, TrainingSchedule, TrainingState, growing_sizes
 from trainer.learning.training import TrainingPlan, train_network
 from trainer.recipes.options import RecipeOptions
 
@@ -95,7 +95,7 @@ def _plan(options: RecipeOptions) -> TrainingPlan:
     return TrainingPlan(
         augmentation=Augmentation(least_area=0.25, erased_share=0.25),
         balance=BALANCE,
-        schedule=Schedule(
+        schedule=TrainingSchedule(
             sizes=growing_sizes(options.epochs, options.size, SIZES),
             batch_size=options.batch_size,
             warm_up=min(3.0, options.epochs / 10),

@@ -19,7 +19,7 @@ from trainer.export.run import FEATURES, Run, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.classifier import Encoder, TrainingNetwork
 from trainer.learning.head import PLAIN, VIEWS, FeatureSet, fit_head, view_features
-from trainer.learning.loop import Epoch, Schedule, TrainingState, growing_sizes
+from trainer.learning.loop import Epoch, TrainingSchedule, TrainingState, growing_sizes
 from trainer.learning.training import TrainingPlan, train_network
 from trainer.recipes.options import TransferOptions
 
@@ -147,7 +147,7 @@ def _plan(options: TransferOptions) -> TrainingPlan:
     return TrainingPlan(
         augmentation=Augmentation(),
         balance=BALANCE,
-        schedule=Schedule(
+        schedule=TrainingSchedule(
             sizes=growing_sizes(options.epochs, options.size, SIZES),
             batch_size=options.batch_size,
             warm_up=min(1.0, options.epochs / 10),
