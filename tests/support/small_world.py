@@ -7,7 +7,7 @@ import torch
 from support.scenes import draw_label
 from support.training_photos import save_random_weights
 
-from trainer.export.run import Run
+from trainer.export.run import FinishedRun
 from trainer.learning.loop import Epoch
 from trainer.recipes.options import RecipeOptions, TransferOptions
 from trainer.recipes.scratch import train_scratch
@@ -52,7 +52,7 @@ def transfer_options(world: Path, out: Path, epochs: int = 2, **others: object) 
     return replace(transfer, **others)
 
 
-def train(options: RecipeOptions, watch: object = None) -> Run:
+def train(options: RecipeOptions, watch: object = None) -> FinishedRun:
     """The recipe that the options are for."""
     tell = watch if callable(watch) else _ignore
     if isinstance(options, TransferOptions):
@@ -60,7 +60,7 @@ def train(options: RecipeOptions, watch: object = None) -> Run:
     return train_scratch(options, tell)
 
 
-def require_same(one: Run, other: Run) -> None:
+def require_same(one: FinishedRun, other: FinishedRun) -> None:
     """All but the time it took is the same, to the last bit."""
     ours, theirs = one.classifier.state_dict(), other.classifier.state_dict()
     assert ours.keys() == theirs.keys()
@@ -69,7 +69,7 @@ def require_same(one: Run, other: Run) -> None:
     assert _untimed(one) == _untimed(other)
 
 
-def _untimed(run: Run) -> dict[str, object]:
+def _untimed(run: FinishedRun) -> dict[str, object]:
     epochs = tuple(replace(epoch, seconds=0, images_per_second=0) for epoch in run.record.epochs)
     return run.record.model_copy(update={"epochs": epochs}).model_dump()
 

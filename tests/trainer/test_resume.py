@@ -15,7 +15,7 @@ from support.scenes import draw_scene
 from support.small_world import SIZE, draw_small_world, require_same, scratch_options, train, transfer_options
 
 from trainer.errors import CheckpointUnusable, ValidationPhotosMissing
-from trainer.export.run import RECORD, Run, load_run
+from trainer.export.run import RECORD, FinishedRun, load_run
 from trainer.learning.loop import Epoch
 from trainer.learning.training import CHECKPOINT
 from trainer.recipes.options import RecipeOptions
@@ -35,7 +35,7 @@ def out() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(world: Path) -> Run:
+def unbroken(world: Path) -> FinishedRun:
     """A run of `trainer train scratch` that nothing happened to."""
     return train(scratch_options(world, world / "unbroken"))
 
@@ -56,7 +56,7 @@ def break_off(options: RecipeOptions, after: int = 1) -> None:
         train(options, interrupt)
 
 
-def test_killed_run_ends_as_an_unbroken_one(world: Path, unbroken: Run, out: Path) -> None:
+def test_killed_run_ends_as_an_unbroken_one(world: Path, unbroken: FinishedRun, out: Path) -> None:
     words = ("--data", world / "data", "--unknown", world / "unknown", "--cache", world / "pixels")
     words += ("--out", out, "--epochs", 2, "--size", SIZE, "--batch-size", 8, "--seed", 3, "--device", "cpu")
     command = [sys.executable, "-c", "from trainer.cli.main import main; main()", "train", "scratch"]
@@ -85,7 +85,9 @@ def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, broken_off
     require_same(resumed, train(transfer_options(world, out)))
 
 
-def test_resuming_a_finished_run_trains_no_more_and_gives_it_again(world: Path, unbroken: Run) -> None:
+def test_resuming_a_finished_run_trains_no_more_and_gives_it_again(
+    world: Path, unbroken: FinishedRun
+) -> None:
     seen: list[Epoch] = []
     again = train(scratch_options(world, world / "unbroken", resume=True), seen.append)
 

@@ -84,8 +84,8 @@ ANSWERS: dict[str, tuple[Any, Asking]] = {
     ),
     "a schedule": (schemas.Schedule, lambda client, _: client.post("/api/schedules", json=NIGHTLY)),
     "schedules": (list[schemas.Schedule], lambda client, _: client.get("/api/schedules")),
-    "a run": (schemas.Run, lambda client, _: client.post("/api/schedules/nightly/run-now")),
-    "runs": (list[schemas.Run], lambda client, _: client.get("/api/schedules/nightly/history")),
+    "a run": (schemas.ScheduleRun, lambda client, _: client.post("/api/schedules/nightly/run-now")),
+    "runs": (list[schemas.ScheduleRun], lambda client, _: client.get("/api/schedules/nightly/history")),
     "what is not there": (Problem, lambda client, _: client.get("/api/photos/99")),
     "a value that means nothing": (Problem, lambda client, _: client.get("/api/photos?min_score=2")),
 }

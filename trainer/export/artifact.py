@@ -21,7 +21,7 @@ from tagger.inference.model import load_model
 from trainer.backbones import HALF_PRECISION_LAYERS
 from trainer.data.pixels import decode_batches
 from trainer.errors import ExportDisagrees, ExportImpossible, NotARun, RunUnfinished, RunUnusable, writing_to
-from trainer.export.run import LOG, RECORD, Run, RunRecord, load_run
+from trainer.export.run import LOG, RECORD, FinishedRun, RunRecord, load_run
 from trainer.learning.classifier import Classifier
 from trainer.progress import photo_progress
 
@@ -170,7 +170,9 @@ def without_deprecations() -> Iterator[None]:
         yield
 
 
-def _compare(folder: Path, run: Run, exported: Path, manifest: Manifest) -> dict[str, ExportAgreement | None]:
+def _compare(
+    folder: Path, run: FinishedRun, exported: Path, manifest: Manifest
+) -> dict[str, ExportAgreement | None]:
     """Compare both models on every validation photo, the exported one in every precision the tagger may use here."""
     programs = {FULL: read_program(exported), **_tagger_programs(exported, manifest)}
     agreement = {name: ExportAgreement() for name in programs}
@@ -205,7 +207,7 @@ def _tagger_program(exported: Path, manifest: Manifest, device: Device) -> Progr
     return lambda images: torch.from_numpy(model.scores(list(images.permute(0, 2, 3, 1).numpy())))
 
 
-def _require_agreement(agreement: dict[str, ExportAgreement | None], run: Run, out: Path) -> None:
+def _require_agreement(agreement: dict[str, ExportAgreement | None], run: FinishedRun, out: Path) -> None:
     full = agreement[FULL]
     if full is not None and full.same_top1 < full.photos:
         versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())

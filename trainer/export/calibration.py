@@ -18,7 +18,7 @@ from trainer.evaluation.metrics import (
     reliability,
     top_k_accuracy,
 )
-from trainer.export.run import CURVES, Run, RunRecord, program_versions, save_run
+from trainer.export.run import CURVES, FinishedRun, RunRecord, program_versions, save_run
 from trainer.learning.classifier import (
     Classifier,
     Distance,
@@ -66,7 +66,7 @@ def complete_run(
     out: Path,
     *,
     precision: float,
-) -> Run:
+) -> FinishedRun:
     """Calibrate and measure the model, and write the run to `out`.
 
     Args:
@@ -105,7 +105,7 @@ def complete_run(
         epochs=model.history,
         validation_photos=data.validation_names(),
     )
-    run = Run(record, classifier)
+    run = FinishedRun(record, classifier)
     with writing_to(out):
         save_run(out, run)
         draw_curves(record.epochs, out / CURVES)

@@ -52,7 +52,7 @@ class RunRecord(BaseModel):
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A finished run: its record and its model, in evaluation mode and full precision."""
 
     record: RunRecord
@@ -70,7 +70,7 @@ def create_run_folder(folder: Path) -> None:
         (folder / LOG).open("a").close()
 
 
-def save_run(folder: Path, run: Run) -> None:
+def save_run(folder: Path, run: FinishedRun) -> None:
     """Write the checkpoint and the metrics. The record is written last, so an incomplete checkpoint is never loaded."""
     (folder / RECORD).unlink(missing_ok=True)
     save_file(
@@ -82,7 +82,7 @@ def save_run(folder: Path, run: Run) -> None:
     (folder / RECORD).write_text(json.dumps(document, indent=1) + "\n")
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path) -> FinishedRun:
     """Load the record and the model of a run.
 
     Raises:
@@ -98,7 +98,7 @@ def load_run(folder: Path) -> Run:
         raise RunUnusable(
             path=folder, reason=f"its checkpoint is damaged ({str(error).splitlines()[0]})"
         ) from error
-    return Run(record, classifier)
+    return FinishedRun(record, classifier)
 
 
 def build_classifier(record: RunRecord) -> Classifier:

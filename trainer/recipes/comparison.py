@@ -35,7 +35,7 @@ from trainer.errors import (
 )
 from trainer.evaluation.metrics import Interval, wilson_interval
 from trainer.export.artifact import export_run
-from trainer.export.run import Run, program_versions
+from trainer.export.run import FinishedRun, program_versions
 from trainer.progress import photo_progress
 from trainer.recipes.options import PIXELS, PRECISION, TransferOptions
 from trainer.recipes.transfer import HEAD_EPOCHS, train_transfer
@@ -219,7 +219,7 @@ def _transfer_options(backbone: str, options: ComparisonOptions) -> TransferOpti
     )
 
 
-def _trial(run: Run, fingerprint: str, size_bytes: int) -> Trial:
+def _trial(run: FinishedRun, fingerprint: str, size_bytes: int) -> Trial:
     record = run.record
     return Trial(
         fingerprint=fingerprint,

@@ -16,7 +16,7 @@ from tagger.inference.devices import choose_device
 from trainer.backbones import scratch_backbone
 from trainer.data.preparation import prepare
 from trainer.export.calibration import TrainedClassifier, complete_run
-from trainer.export.run import Run, create_run_folder
+from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.classifier import Encoder, TrainingNetwork
 from trainer.learning.loop import Epoch, TrainingSchedule, TrainingState, growing_sizes
@@ -31,7 +31,7 @@ SIZES = ((0.6, 0.6), (0.92, 0.8), (1.0, 1.0))
 """(share of the epochs, share of the input side): the size of the views during training."""
 
 
-def train_scratch(options: RecipeOptions, on_epoch: Callable[[Epoch], None]) -> Run:
+def train_scratch(options: RecipeOptions, on_epoch: Callable[[Epoch], None]) -> FinishedRun:
     """Train, calibrate and measure a classifier, and write the run.
 
     Args:

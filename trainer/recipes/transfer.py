@@ -15,7 +15,7 @@ from tagger.inference.devices import Device, choose_device
 from trainer.backbones import Backbone, load_backbone
 from trainer.data.preparation import TrainingData, prepare
 from trainer.export.calibration import TrainedClassifier, complete_run
-from trainer.export.run import FEATURES, Run, create_run_folder
+from trainer.export.run import FEATURES, FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.classifier import Encoder, TrainingNetwork
 from trainer.learning.head import PLAIN, VIEWS, FeatureSet, fit_head, view_features
@@ -40,7 +40,7 @@ apparent size ("FixRes", Touvron et al., 2019). Smaller views are also faster.
 """
 
 
-def train_transfer(options: TransferOptions, on_epoch: Callable[[Epoch], None]) -> Run:
+def train_transfer(options: TransferOptions, on_epoch: Callable[[Epoch], None]) -> FinishedRun:
     """Train, calibrate and measure a classifier, and write the run.
 
     Args:

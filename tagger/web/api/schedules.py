@@ -74,7 +74,7 @@ def add_schedule(state: AppState, body: ScheduleRequest) -> service.Schedule:
     )
 
 
-@router.get("/{name:path}/history", response_model=list[schemas.Run])
+@router.get("/{name:path}/history", response_model=list[schemas.ScheduleRun])
 def history(
     state: State, name: Name, limit: Annotated[int, Query(ge=1, le=1000)] = 20
 ) -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ def resume(state: State, name: Name) -> dict[str, Any]:
     return _set_paused(state, name, paused=False)
 
 
-@router.post("/{name:path}/run-now", response_model=schemas.Run)
+@router.post("/{name:path}/run-now", response_model=schemas.ScheduleRun)
 def run_now(starter: Starter, name: Name) -> dict[str, Any]:
     """Run a schedule now, in addition to its due times; `job` is null if an earlier run has not finished."""
     return run_document(starter.run_now(name))

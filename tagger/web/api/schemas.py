@@ -248,7 +248,7 @@ class Schedule:
 
 
 @dataclass
-class Run:
+class ScheduleRun:
     """A run of a schedule; `job` is null if none was started, and `note` says why."""
 
     due_at: datetime
