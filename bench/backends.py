@@ -101,7 +101,7 @@ def _load(variant: Variant, model: Path, size: int, at_once: int = 1, threads: i
     import torch
 
     from tagger.inference.artifact import file_digest, load_module
-    from tagger.inference.backends.self_test import BackendSelector
+    from tagger.inference.backends.selection import BackendSelector
     from tagger.inference.devices import Device
 
     def load() -> torch.jit.ScriptModule:

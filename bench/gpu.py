@@ -33,7 +33,7 @@ from bench.report import median, note, print_heading, print_table, spread
 from tagger.images import decode_photo
 from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
 from tagger.inference.artifact import file_digest, read_manifest
-from tagger.inference.backends.decoder_self_test import load_decoder
+from tagger.inference.backends.decoder_selection import load_decoder
 from tagger.inference.backends.protocol import BackendOptions, Decoder
 from tagger.inference.devices import Device, choose_device, core_count, passes_at_once, quiet_threads
 from tagger.inference.model import Model, load_fastest_model
@@ -63,7 +63,7 @@ def main() -> None:
     print_heading(
         "Decoding on a GPU" if args.device == "cuda" else "Decoding on a GPU: the same code on a CPU"
     )
-    print(f"- {bench.described}; the self-test chose to decode JPEGs on the {bench.chosen}\n")
+    print(f"- {bench.described}; the selection chose to decode JPEGs on the {bench.chosen}\n")
     measurements = bench.measurements()
     rows = [
         _row(name, measurement, files, args.rounds, measurements[measurement])
@@ -137,7 +137,7 @@ class _Bench:
     def of(cls, kind: str, made: Path) -> "_Bench":
         device = choose_device(kind, None)
         options = BackendOptions(
-            None, passes_at_once(device, None), None, made / "self-tests.json", gpu_jpeg=True
+            None, passes_at_once(device, None), None, made / "backend-selections.json", gpu_jpeg=True
         )
         model = load_fastest_model(SHIPPED, file_digest(SHIPPED), read_manifest(SHIPPED), device, options)
         chosen = "CPU" if model.decoder is None else "device"

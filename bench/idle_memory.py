@@ -1,4 +1,4 @@
-"""The memory of an idle CPU worker, step by step: imports, the self-test, loading the model, releasing memory.
+"""The memory of an idle CPU worker, step by step: imports, backend selection, loading the model, releasing memory.
 
     python -m bench.idle_memory [--backend auto|torchscript|openvino]
 
@@ -43,8 +43,8 @@ def main() -> None:
         lambda: [import_module(name) for name in ("tagger.processing.executor", "worker.engine")],
     )
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
-        model = _ModelSteps(backend, Path(folder) / "self-tests.json")
-        step("load the model with a self-test", model.load)
+        model = _ModelSteps(backend, Path(folder) / "backend-selections.json")
+        step("load the model with backend selection", model.load)
         step("load it again by the stored choice", model.load)
         step(f"classify {PASSES} batches", model.classify)
         step("release memory", model.release)

@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 SHIPPED = Path(__file__).parent.parent / "tagger" / "shipped" / "landmarks.pt"
 CACHE_FOLDER = Path("build") / "limits"
-"""The folder of the self-test's cache."""
+"""The folder of the selection's cache."""
 MAX_BYTES, MAX_PIXELS = 512 * 2**20, 250_000_000
 
 
@@ -89,10 +89,10 @@ def load(path: Path, batch_size: int | None, cache_folder: Path) -> "Model":
     from tagger.inference.backends.protocol import BackendOptions
     from tagger.inference.devices import choose_device, passes_at_once
     from tagger.inference.model import load_fastest_model
-    from tagger.processing.model_cache import SELF_TESTS_NAME
+    from tagger.processing.model_cache import SELECTIONS_NAME
 
     device = choose_device("cpu", batch_size)
-    options = BackendOptions(None, passes_at_once(device, None), batch_size, cache_folder / SELF_TESTS_NAME)
+    options = BackendOptions(None, passes_at_once(device, None), batch_size, cache_folder / SELECTIONS_NAME)
     return load_fastest_model(path, file_digest(path), read_manifest(path), device, options)
 
 

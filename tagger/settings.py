@@ -63,11 +63,11 @@ class Settings(BaseSettings):
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
     """Lowest score of an accepted tag. Default: the threshold of the model."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Images in one forward pass. Default: the fastest size in a self-test."""
+    """Images in one forward pass. Default: the fastest size on this machine."""
     backend: Literal["auto", "torchscript", "openvino"] = "auto"
-    """Library that runs the model. `auto` takes the fastest in a self-test; `torchscript` gives the same scores on every machine."""
+    """Library that runs the model. `auto` selects the fastest on this machine; `torchscript` gives the same scores on every machine."""
     gpu_jpeg: bool = False
-    """Whether a GPU decodes JPEGs where a self-test finds it faster than the CPU. Experimental: not yet tested on a GPU."""
+    """Whether a GPU decodes JPEGs if it is faster than the CPU. Experimental: not yet tested on a GPU."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """Reader threads, and parallel forward passes on a CPU. Default: the number of cores available to the process."""
     max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20

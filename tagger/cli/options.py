@@ -54,7 +54,7 @@ BatchSize = Annotated[
     typer.Option(
         "--batch-size",
         min=1,
-        help="Images in one forward pass. (env: TAGGER_BATCH_SIZE, default: the fastest in a self-test)",
+        help="Images in one forward pass. (env: TAGGER_BATCH_SIZE, default: the fastest on this machine)",
     ),
 ]
 Again = Annotated[

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from tagger.images import Pixels
     from tagger.inference.backends.protocol import BackendChoice, BackendOptions
-    from tagger.inference.backends.self_test import BackendSelector
-    from tagger.inference.backends.self_test_cache import SelfTestCache
+    from tagger.inference.backends.selection import BackendSelector
+    from tagger.inference.backends.selection_cache import SelectionCache
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def load_model(
 def load_fastest_model(
     path: Path, digest: str, manifest: Manifest, device: Device, options: BackendOptions
 ) -> Model:
-    """Load an artifact into the backend that is fastest on this machine: the cached choice, else that of a self-test.
+    """Load an artifact into the backend that is fastest on this machine: the one selected at an earlier start, else the one that a measurement selects.
 
     Raises:
         ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
@@ -141,21 +141,21 @@ def load_fastest_model(
     """
     import torch
 
-    from tagger.inference.backends.decoder_self_test import choose_decoder
-    from tagger.inference.backends.self_test import BackendSelector
+    from tagger.inference.backends.decoder_selection import choose_decoder
+    from tagger.inference.backends.selection import BackendSelector
 
     if device.kind == "cpu":
         # One pass per core, each on one thread, so that no pass waits for the threads of another.
         torch.set_num_threads(1)
     resize = manifest.input.resize
     selector = BackendSelector(lambda: load_module(path, digest), device, resize.size, options.at_once)
-    cache = _self_test_cache(digest, device, options)
+    cache = _selection_cache(digest, device, options)
     choice = cache.choice
     if choice is not None and (model := _load_choice(choice, selector, manifest, device)) is not None:
         return model
     trial = selector.choose(options.backend, options.batch_size)
     decoder = choose_decoder(device, resize) if options.gpu_jpeg else None
-    if math.isfinite(trial.cost_ms):  # else the self-test failed; it may succeed at the next start
+    if math.isfinite(trial.cost_ms):  # else the selection failed; it may succeed at the next start
         cache.store(replace(trial.choice, decodes_jpegs=decoder is not None))
     model = Model(trial.backend, manifest, trial.batch_size, decoder)
     model.free_memory()  # also that of the backend that was not chosen
@@ -163,26 +163,26 @@ def load_fastest_model(
 
 
 def cached_choice(digest: str, device: Device, options: BackendOptions) -> BackendChoice | None:
-    """The choice of an earlier self-test; None if there was none."""
-    return _self_test_cache(digest, device, options).choice
+    """The backend selected at an earlier start; None if there was none."""
+    return _selection_cache(digest, device, options).choice
 
 
-def _self_test_cache(digest: str, device: Device, options: BackendOptions) -> SelfTestCache:
-    from tagger.inference.backends.self_test_cache import CacheKey, SelfTestCache
+def _selection_cache(digest: str, device: Device, options: BackendOptions) -> SelectionCache:
+    from tagger.inference.backends.selection_cache import CacheKey, SelectionCache
 
-    return SelfTestCache(options.cache_file, CacheKey.of(digest, device, options))
+    return SelectionCache(options.cache_file, CacheKey.of(digest, device, options))
 
 
 def _load_choice(
     choice: BackendChoice, selector: BackendSelector, manifest: Manifest, device: Device
 ) -> Model | None:
     """None if the backend does not run any more."""
-    from tagger.inference.backends.decoder_self_test import load_decoder
+    from tagger.inference.backends.decoder_selection import load_decoder
 
     try:
         backend = selector.load(choice.backend)
     except SettingsInvalid as error:
-        log.warning("the backend chosen by an earlier self-test does not run: %s", error.__cause__ or error)
+        log.warning("the backend selected at an earlier start does not run: %s", error.__cause__ or error)
         return None
     decoder = load_decoder(device, manifest.input.resize) if choice.decodes_jpegs else None
     return _warm_up(Model(backend, manifest, choice.batch_size, decoder))

@@ -13,7 +13,7 @@ from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Limits
 from tagger.settings import Settings
 
-SELF_TESTS_NAME = "self-tests.json"
+SELECTIONS_NAME = "backend-selections.json"
 """The file in the data folder that stores which backend is fastest for each model."""
 
 
@@ -70,6 +70,6 @@ def backend_options(device: Device, settings: Settings) -> BackendOptions:
         backend=None if settings.backend == "auto" else settings.backend,
         at_once=passes_at_once(device, settings.threads),
         batch_size=settings.batch_size,
-        cache_file=settings.data_folder / SELF_TESTS_NAME,
+        cache_file=settings.data_folder / SELECTIONS_NAME,
         gpu_jpeg=settings.gpu_jpeg,
     )

@@ -80,11 +80,11 @@ def _check_scores(model: RegisteredModel, settings: Settings) -> Finding:
 
 
 def _backend(model: RegisteredModel, settings: Settings) -> str:
-    """Describe the backend and batch size that an earlier self-test chose."""
+    """Describe the backend and batch size that were selected for the model."""
     device = choose_device(settings.device, settings.batch_size)
     choice = cached_choice(model.digest, device, backend_options(device, settings))
     if choice is None:
-        return "a self-test selects its backend when photos are first tagged"
+        return "its backend is selected when photos are first tagged"
     return f"runs on {choice.backend} in batches of {choice.batch_size}"
 
 

@@ -1,7 +1,7 @@
 """What runs a network's forward passes: the artifact's own TorchScript, or an engine that computes the same scores.
 
 TorchScript is the reference. Other backends are converted from it on the machine where they run, and are chosen only
-if a self-test shows that they agree with it and are clearly faster (see self_test).
+if a measurement shows that they agree with it and are clearly faster (see selection).
 """
 
 from tagger.inference.backends.protocol import Backend, Images, Scores

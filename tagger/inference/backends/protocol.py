@@ -55,7 +55,7 @@ class Decoder(Protocol):
 class BackendOptions:
     """How to run a model.
 
-    `backend`, `batch_size`: None leaves the choice to the self-test, whose result is stored in `cache_file`.
+    `backend`, `batch_size`: None leaves the choice to the backend selection, whose result is stored in `cache_file`.
     `at_once`: forward passes at a time. `gpu_jpeg`: let a GPU decode JPEGs if that is faster (experimental).
     """
 
@@ -68,7 +68,7 @@ class BackendOptions:
 
 @dataclass(frozen=True)
 class BackendChoice:
-    """What the self-test chose: a backend, its batch size, and whether the device decodes JPEGs."""
+    """What was selected: a backend, its batch size, and whether the device decodes JPEGs."""
 
     backend: BackendName
     batch_size: Annotated[int, Field(ge=1, le=4096)]

@@ -1,4 +1,4 @@
-"""Plain JPEGs decoded with a GPU's steps on a CPU: pixels, broken files, and the self-test."""
+"""Plain JPEGs decoded with a GPU's steps on a CPU: pixels, broken files, and the selection of a decoder."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from tagger.images import Pixels, Resize, decode_photo
 from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
 from tagger.inference.artifact import file_digest
 from tagger.inference.backends import device_jpeg
-from tagger.inference.backends.decoder_self_test import (
+from tagger.inference.backends.decoder_selection import (
     MAX_DIFFERENCE_LEVELS,
     DecoderComparison,
     camera_photos,
@@ -25,7 +25,7 @@ from tagger.inference.backends.decoder_self_test import (
 )
 from tagger.inference.backends.device_jpeg import JpegDecoder
 from tagger.inference.backends.protocol import BackendChoice, BackendOptions
-from tagger.inference.backends.self_test_cache import CacheKey, SelfTestCache
+from tagger.inference.backends.selection_cache import CacheKey, SelectionCache
 from tagger.inference.devices import Device
 from tagger.inference.model import load_fastest_model
 
@@ -133,20 +133,22 @@ def drawn() -> list[bytes]:
     return camera_photos((800, 600))[:4]
 
 
-def test_self_test_compares_with_the_cpu(drawn: list[bytes]) -> None:
+def test_decoder_selection_compares_with_the_cpu(drawn: list[bytes]) -> None:
     compared = compare(JpegDecoder("cpu", STRETCH), STRETCH, drawn)
     assert compared.speedup > 0
     assert compared.difference_levels < MAX_DIFFERENCE_LEVELS / 2
 
 
 @pytest.mark.parametrize("alter", [with_red_for_blue, with_sides_exchanged])
-def test_self_test_detects_wrong_pixels(alter: Callable[[Pixels], Pixels], drawn: list[bytes]) -> None:
+def test_decoder_selection_detects_wrong_pixels(
+    alter: Callable[[Pixels], Pixels], drawn: list[bytes]
+) -> None:
     compared = compare(Altered(alter), STRETCH, drawn)
     assert compared.difference_levels > 3 * MAX_DIFFERENCE_LEVELS
     assert not replace(compared, speedup=100.0).is_better
 
 
-def test_self_test_refuses_a_decoder_that_decodes_nothing(drawn: list[bytes]) -> None:
+def test_decoder_selection_refuses_a_decoder_that_decodes_nothing(drawn: list[bytes]) -> None:
     with pytest.raises(ValueError, match="0 of 4 JPEGs"):
         compare(Altered(lambda _: None), STRETCH, drawn)
 
@@ -183,11 +185,11 @@ def test_the_order_of_a_batch_is_kept(tmp_path: Path) -> None:
         assert apart(image, decode_photo(data, CROP, max_pixels=MAX_PIXELS).pixels) < NEAR
 
 
-def test_a_cached_decoder_is_loaded_without_a_self_test(tmp_path: Path) -> None:
+def test_a_cached_decoder_is_loaded_without_a_new_selection(tmp_path: Path) -> None:
     manifest = tiny_artifact(tmp_path / "tiny.pt")
     device, digest = Device("cpu", torch.float32, 4), file_digest(tmp_path / "tiny.pt")
-    how = BackendOptions("torchscript", 1, 4, tmp_path / "self-tests.json")
-    found = SelfTestCache(how.cache_file, CacheKey.of(digest, device, how))
+    how = BackendOptions("torchscript", 1, 4, tmp_path / "backend-selections.json")
+    found = SelectionCache(how.cache_file, CacheKey.of(digest, device, how))
     assert load_fastest_model(tmp_path / "tiny.pt", digest, manifest, device, how).decoder is None
     assert found.choice == BackendChoice("torchscript", 4, decodes_jpegs=False)
     found.store(BackendChoice("torchscript", 4, decodes_jpegs=True))
@@ -203,7 +205,7 @@ def test_a_cached_choice_without_a_decoder_is_read(tmp_path: Path) -> None:
         "digest", Device("cpu", torch.float32, 4), BackendOptions(None, 1, None, tmp_path)
     )
     kept = {str(circumstances): {"backend": "torchscript", "batch_size": 4}}
-    (tmp_path / "self-tests.json").write_text(json.dumps(kept))
-    assert SelfTestCache(tmp_path / "self-tests.json", circumstances).choice == BackendChoice(
+    (tmp_path / "backend-selections.json").write_text(json.dumps(kept))
+    assert SelectionCache(tmp_path / "backend-selections.json", circumstances).choice == BackendChoice(
         "torchscript", 4
     )

@@ -19,7 +19,7 @@ from support.threads import in_threads
 from tagger.errors import SettingsInvalid
 from tagger.inference.backends import Backend
 from tagger.inference.backends.openvino import OpenVinoBackend
-from tagger.inference.backends.self_test import MAX_DISTANCE, BackendSelector, generated_images
+from tagger.inference.backends.selection import MAX_DISTANCE, BackendSelector, generated_images
 from tagger.inference.backends.torchscript import TorchScriptBackend
 from tagger.inference.devices import Device
 from tagger.metrics import stage_timer
@@ -55,7 +55,7 @@ def test_real_photos_get_the_scores_of_torchscript(test_data: Path) -> None:
     np.testing.assert_allclose(scores, expected, rtol=0, atol=SAME)
 
 
-def test_bfloat16_is_within_the_distance_of_the_self_test() -> None:
+def test_bfloat16_is_within_the_distance_of_the_selection() -> None:
     device = Device("cpu", torch.bfloat16, 8)
     images = generated_images(SIZE, 8)
     scores = OpenVinoBackend(small_module(), device, SIZE, at_once=1).forward(images)
@@ -142,7 +142,7 @@ sys.addaudithook(lambda event, args: told.append(event) if event in WATCHED else
 import torch
 from tagger.inference.artifact import file_digest, load_module
 from tagger.inference.devices import Device
-from tagger.inference.backends.self_test import generated_images
+from tagger.inference.backends.selection import generated_images
 from tagger.inference.backends.openvino import OpenVinoBackend
 
 path = Path(sys.argv[1])
@@ -207,7 +207,7 @@ def without_openvino(tmp_path: Path) -> Terminal:
 def test_torchscript_tags_photos_without_openvino(without_openvino: Terminal) -> None:
     done = without_openvino.run_process("tag", "photos")
     assert "tower.jpg: Eiffel Tower" in done.stdout
-    (choice,) = json.loads((without_openvino.data / "self-tests.json").read_text()).values()
+    (choice,) = json.loads((without_openvino.data / "backend-selections.json").read_text()).values()
     assert choice["backend"] == "torchscript"
     without_openvino.environment["TAGGER_BACKEND"] = "openvino"
     refused = without_openvino.run_process("tag", "photos", "--again", code=1)

@@ -9,7 +9,7 @@ from support.small_network import LABELS, SIZE, small_module
 from support.threads import in_threads
 
 from tagger.inference.backends import Backend
-from tagger.inference.backends.self_test import generated_images
+from tagger.inference.backends.selection import generated_images
 from tagger.inference.backends.torchscript import TorchScriptBackend
 from tagger.inference.devices import Device
 

@@ -1,4 +1,4 @@
-"""Stores what the self-test chose in a file, so that later starts need no self-test. The file may be deleted at any time."""
+"""Stores the selected backends in a file, so that later starts need not measure them again. The file may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ENGINES = ("torch", "torchvision", "openvino")
 
 @dataclass(frozen=True)
 class CacheKey:
-    """Everything that may change the result of the self-test."""
+    """Everything that may change the result of the selection."""
 
     model: str
     device: str
@@ -61,7 +61,7 @@ class CacheKey:
         return json.dumps(asdict(self))
 
 
-class SelfTestCache:
+class SelectionCache:
     """One entry of a cache file."""
 
     def __init__(self, file: Path, key: CacheKey) -> None:
@@ -86,7 +86,7 @@ class SelfTestCache:
             partial.write_text(json.dumps(entries, indent=1))
             partial.replace(self._file)
         except OSError as error:
-            log.info("the result of the self-test cannot be stored: %s", error)
+            log.info("the result of the selection cannot be stored: %s", error)
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
 

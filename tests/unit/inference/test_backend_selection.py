@@ -1,4 +1,4 @@
-"""The self-test, with fake backends that are slow, wrong or broken, and with the real ones."""
+"""Backend selection, with fake backends that are slow, wrong or broken, and with the real ones."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from tagger.errors import SettingsInvalid
 from tagger.inference.backends import Images, Scores
 from tagger.inference.backends.openvino import OpenVinoBackend
 from tagger.inference.backends.protocol import Backend, BackendChoice, BackendName
-from tagger.inference.backends.self_test import CPU_BATCHES, GPU_BATCHES, BackendSelector, generated_images
+from tagger.inference.backends.selection import CPU_BATCHES, GPU_BATCHES, BackendSelector, generated_images
 from tagger.inference.backends.torchscript import TorchScriptBackend
 from tagger.inference.devices import Device
 
@@ -169,7 +169,7 @@ def test_out_of_memory_ends_the_search_for_a_batch_size(error: Callable[[], Exce
 
 
 @pytest.mark.parametrize("name", [None, "torchscript"])
-def test_a_model_too_large_for_the_self_test_gets_the_default_batch_size(
+def test_a_model_too_large_for_the_selection_gets_the_default_batch_size(
     name: BackendName | None,
 ) -> None:
     backend = FakeBackend("torchscript", most=2)
@@ -177,10 +177,10 @@ def test_a_model_too_large_for_the_self_test_gets_the_default_batch_size(
     assert (tested.backend, tested.batch_size) == (backend, CPU.batch_size)
 
 
-def test_a_model_that_fails_in_the_self_test_is_still_used(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_that_fails_in_the_selection_is_still_used(caplog: pytest.LogCaptureFixture) -> None:
     tested = FakeSelector(FakeBackend("torchscript", fails), fast()).choose(None, 16)
     assert (tested.backend.name, tested.batch_size) == ("torchscript", 16)
-    assert "the model fails on the self-test's images: an operation it does not know" in caplog.text
+    assert "the model fails on the generated images: an operation it does not know" in caplog.text
 
 
 def test_a_configured_backend_is_used_without_comparison() -> None:

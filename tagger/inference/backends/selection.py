@@ -1,4 +1,4 @@
-"""The self-test: chooses the backend and the batch size that are fastest for a model on this machine.
+"""Selects the backend and the batch size that are fastest for a model on this machine.
 
 TorchScript is the reference. Another backend is chosen if it distributes its scores over the labels as TorchScript does
 (within MAX_DISTANCE) and is faster by MIN_SPEEDUP.
@@ -75,7 +75,7 @@ class BackendSelector:
         try:
             reference = self._measure(backend, batch_sizes)
         except Exception as error:  # noqa: BLE001 - photos may still pass where the test images fail
-            log.warning("the model fails on the self-test's images: %s", error)
+            log.warning("the model fails on the generated images: %s", error)
             return BackendTrial(backend, batch_size or self._device.batch_size, math.inf)
         best = reference
         for other in self._alternatives() if name is None else []:

@@ -1,4 +1,4 @@
-"""The cache of the self-test: later starts need none, other keys have their own, and no file content does harm."""
+"""The cache of the backend selection: later starts need none, other keys have their own, and no file content does harm."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from support.artifacts import SIZE, tiny_artifact
 from tagger.inference.artifact import file_digest, read_manifest
 from tagger.inference.backends import openvino
 from tagger.inference.backends.protocol import BackendChoice, BackendOptions
-from tagger.inference.backends.self_test_cache import MAX_ENTRIES, CacheKey, SelfTestCache
+from tagger.inference.backends.selection_cache import MAX_ENTRIES, CacheKey, SelectionCache
 from tagger.inference.devices import Device
 from tagger.inference.model import Model, load_fastest_model
 
@@ -37,14 +37,14 @@ CHOICE = BackendChoice("torchscript", 16)
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "self-tests.json"
+    return tmp_path / "data" / "backend-selections.json"
 
 
 class Starts:
-    """Starts on one machine. `made` counts their self-tests, each of which compares OpenVINO with TorchScript."""
+    """Starts on one machine. `made` counts their selections, each of which compares OpenVINO with TorchScript."""
 
     def __init__(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-        self.cache_file = folder / "self-tests.json"
+        self.cache_file = folder / "backend-selections.json"
         self._artifact = folder / "tiny.pt"
         self._log = caplog
         tiny_artifact(self._artifact)
@@ -110,9 +110,9 @@ def test_other_models_devices_and_options_are_tested_again(starts: Starts) -> No
     ids=lambda changed: next(iter(changed)),
 )
 def test_a_choice_is_cached_per_key(file: Path, changed: dict[str, object]) -> None:
-    SelfTestCache(file, KEY).store(CHOICE)
-    assert SelfTestCache(file, KEY).choice == CHOICE
-    assert SelfTestCache(file, replace(KEY, **changed)).choice is None  # type: ignore[arg-type]
+    SelectionCache(file, KEY).store(CHOICE)
+    assert SelectionCache(file, KEY).choice == CHOICE
+    assert SelectionCache(file, replace(KEY, **changed)).choice is None  # type: ignore[arg-type]
 
 
 def test_the_key_names_the_installed_engines() -> None:
@@ -137,7 +137,7 @@ def test_the_key_names_the_installed_engines() -> None:
 def test_an_unreadable_cache_file_is_replaced(file: Path, content: bytes) -> None:
     file.parent.mkdir()
     file.write_bytes(content)
-    cache = SelfTestCache(file, KEY)
+    cache = SelectionCache(file, KEY)
     assert cache.choice is None
     cache.store(CHOICE)
     assert cache.choice == CHOICE
@@ -165,10 +165,10 @@ def test_an_unreadable_cache_file_is_replaced(file: Path, content: bytes) -> Non
 def test_an_invalid_choice_is_ignored(file: Path, choice: object) -> None:
     file.parent.mkdir()
     file.write_text(json.dumps({str(KEY): choice}))
-    assert SelfTestCache(file, KEY).choice is None
+    assert SelectionCache(file, KEY).choice is None
 
 
-def test_an_invalid_choice_causes_a_new_self_test(starts: Starts) -> None:
+def test_an_invalid_choice_causes_a_new_selection(starts: Starts) -> None:
     starts.start()
     kept = json.loads(starts.cache_file.read_text())
     (key,) = kept
@@ -182,11 +182,11 @@ def test_an_invalid_choice_causes_a_new_self_test(starts: Starts) -> None:
 
 def test_only_the_newest_entries_are_kept(file: Path) -> None:
     for number in range(MAX_ENTRIES + 10):
-        SelfTestCache(file, replace(KEY, at_once=number)).store(BackendChoice("torchscript", number + 1))
+        SelectionCache(file, replace(KEY, at_once=number)).store(BackendChoice("torchscript", number + 1))
     assert len(json.loads(file.read_text())) == MAX_ENTRIES
-    assert SelfTestCache(file, replace(KEY, at_once=9)).choice is None
+    assert SelectionCache(file, replace(KEY, at_once=9)).choice is None
     for number in (10, MAX_ENTRIES + 9):
-        assert SelfTestCache(file, replace(KEY, at_once=number)).choice == BackendChoice(
+        assert SelectionCache(file, replace(KEY, at_once=number)).choice == BackendChoice(
             "torchscript", number + 1
         )
 
@@ -194,13 +194,13 @@ def test_only_the_newest_entries_are_kept(file: Path) -> None:
 def test_storing_an_entry_again_drops_no_other(file: Path) -> None:
     for _ in range(3):
         for number in range(3):
-            SelfTestCache(file, replace(KEY, at_once=number)).store(CHOICE)
+            SelectionCache(file, replace(KEY, at_once=number)).store(CHOICE)
     assert len(json.loads(file.read_text())) == 3
 
 
 @pytest.mark.parametrize("in_the_way", ["file where the folder should be", "folder where the file should be"])
 def test_an_unwritable_cache_does_not_stop_the_start(starts: Starts, tmp_path: Path, in_the_way: str) -> None:
-    starts.cache_file = tmp_path / "elsewhere" / "self-tests.json"
+    starts.cache_file = tmp_path / "elsewhere" / "backend-selections.json"
     if in_the_way.startswith("file"):
         starts.cache_file.parent.touch()
     else:
@@ -208,20 +208,20 @@ def test_an_unwritable_cache_does_not_stop_the_start(starts: Starts, tmp_path: P
     for _ in range(2):
         starts.start()
     assert starts.made == 2
-    assert [*starts.cache_file.parent.glob("self-tests.json?*")] == []
+    assert [*starts.cache_file.parent.glob("backend-selections.json?*")] == []
 
 
 WRITES = """
 import sys
 from pathlib import Path
 from tagger.inference.backends.protocol import BackendChoice
-from tagger.inference.backends.self_test_cache import CacheKey, SelfTestCache
+from tagger.inference.backends.selection_cache import CacheKey, SelectionCache
 
 file, model = Path(sys.argv[1]), sys.argv[2]
 sys.stdin.read()
 for number in range(300):
     circumstances = CacheKey(model, "cpu", "torch.float32", "a processor", None, number, None, False, ("torch 2",))
-    SelfTestCache(file, circumstances).store(BackendChoice("torchscript", 16))
+    SelectionCache(file, circumstances).store(BackendChoice("torchscript", 16))
 """
 
 
@@ -241,20 +241,20 @@ def test_concurrent_writers_leave_a_valid_file(file: Path) -> None:
     assert [each.name for each in file.parent.iterdir()] == [file.name]
 
 
-def test_a_failed_self_test_is_not_cached(starts: Starts, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_selection_is_not_cached(starts: Starts, caplog: pytest.LogCaptureFixture) -> None:
     """The next start may have more memory."""
     starts.replace_model(most_in_memory=0)
     for _ in range(2):
         caplog.clear()
         starts.start()
-        assert "the model fails on the self-test's images" in caplog.text
+        assert "the model fails on the generated images" in caplog.text
     assert not starts.cache_file.exists()
 
 
-def test_a_choice_that_cannot_be_loaded_causes_a_new_self_test(
+def test_a_choice_that_cannot_be_loaded_causes_a_new_selection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, cache_file = tmp_path / "tiny.pt", tmp_path / "self-tests.json"
+    path, cache_file = tmp_path / "tiny.pt", tmp_path / "backend-selections.json"
     tiny_artifact(path)
     digest = file_digest(path)
     key = str(CacheKey.of(digest, CPU, BackendOptions(None, 1, 4, cache_file)))

@@ -1,4 +1,4 @@
-"""The self-test of JPEG decoding on a GPU (experimental): whether the GPU is faster than the CPU, with the same pixels.
+"""Selects the decoder of JPEGs (experimental): the GPU, if it is faster than the CPU and gives the same pixels.
 
 Runs only if TAGGER_GPU_JPEG is set. If the GPU is slower, differs, or fails in any way, the CPU decodes.
 """
@@ -17,7 +17,7 @@ from PIL import Image
 
 from tagger.images import decode_photo
 from tagger.images.plain_jpeg import MOST_PIXELS, plain_jpeg
-from tagger.inference.backends.self_test import MIN_SPEEDUP, generated_images
+from tagger.inference.backends.selection import MIN_SPEEDUP, generated_images
 from tagger.inference.devices import core_count
 
 if TYPE_CHECKING:
