@@ -1,4 +1,4 @@
-"""Generate docs/reference/cli.md and docs/reference/settings.md from the code. Run it with `make reference`."""
+"""Generate cli.md, settings.md and tables.md in docs/reference from the code. Run it with `make reference`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import inspect
 import typing
 from collections.abc import Iterator
 from enum import Enum
+from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
+from sqlalchemy import Column, Index, Table, UniqueConstraint, types
+from sqlalchemy.dialects import postgresql
 
 from tagger.cli.main import app as tagger_app
+from tagger.database.tables import UtcDateTime, metadata, views
 from tagger.settings import Settings
 from trainer.cli.main import app as trainer_app
 
@@ -40,13 +44,33 @@ takes precedence over the environment, and the environment over the file.
 | variable | type | default | meaning |
 |---|---|---|---|
 """
+TABLES_INTRODUCTION = f"""# Tables
 
+{HEADER}
+
+Other programs may read these tables. Paths are relative to their root, so a library can move. The view
+`effective_tags` is what most queries need. Times in `real` columns are seconds since 1970 by the database clock.
+
+A time in UTC is a timestamp with time zone on PostgreSQL, and text like `2026-05-01 12:00:00.000000` on SQLite.
+
+Example queries: [Search tags](../how-to/search.md#in-sql). Kinds of failure: [Failures](failures.md).
+"""
 
 VALUE_NAMES = {int: "N", float: "X", Path: "PATH"}
+COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
+    (UtcDateTime, "time in UTC"),
+    (types.DateTime, "time"),
+    (types.Integer, "integer"),
+    (types.Float, "real"),
+    (types.Boolean, "boolean"),
+    (types.JSON, "JSON"),
+    (types.LargeBinary, "bytes"),
+    (types.Text, "text"),
+)
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write all pages."""
     for path, text in pages().items():
         path.write_text(text)
 
@@ -57,6 +81,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "cli.md": CLI_INTRODUCTION + "".join(sections),
         REFERENCE / "settings.md": SETTINGS_INTRODUCTION + "".join(_setting_rows()),
+        REFERENCE / "tables.md": TABLES_INTRODUCTION + "".join(_tables()),
     }
 
 
@@ -142,6 +167,46 @@ def _setting_default(field: FieldInfo) -> str:
     if field.default_factory is not None or field.default is None:
         return "see meaning"
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
+def _tables() -> Iterator[str]:
+    """A section for each table, views first."""
+    for table in (*views.tables.values(), *metadata.tables.values()):
+        yield f"\n## {table.name}\n\n{table.info['doc']}{_keys(table)}\n\n| column | type | meaning |\n|---|---|---|\n"
+        for (type_name, meaning), columns in groupby(table.columns, _column_cells):
+            names = ", ".join(f"`{column.name}`" for column in columns)
+            yield f"| {names} | {_cell(type_name)} | {_cell(meaning)} |\n"
+
+
+def _column_cells(column: Column[Any]) -> tuple[str, str]:
+    """The type and the meaning of a column. Neighbouring columns with the same two share a row."""
+    type_name = next(name for kind, name in COLUMN_TYPES if isinstance(column.type, kind))
+    references = "".join(f" → `{key.target_fullname}`" for key in column.foreign_keys)
+    return type_name + (" or null" if column.nullable else ""), f"{column.doc}{references}"
+
+
+def _keys(table: Table) -> str:
+    """The primary key, unique constraints and indexes of a table: the columns that make a query fast."""
+    unique = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+    keys = {
+        "Primary key": [_column_names(table.primary_key)] if table.primary_key.columns else [],
+        "Unique": sorted(_column_names(each) for each in unique),
+        "Indexes": sorted(_column_names(index) + _condition(index) for index in table.indexes),
+    }
+    return "".join(f" {title}: {'; '.join(names)}." for title, names in keys.items() if names)
+
+
+def _column_names(key: Any) -> str:
+    return ", ".join(f"`{column.name}`" for column in key.columns)
+
+
+def _condition(index: Index) -> str:
+    """The rows that a partial index covers."""
+    condition = index.dialect_options["postgresql"]["where"]
+    if condition is None:
+        return ""
+    sql = condition.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+    return f" where `{sql}`".replace(f"{index.table.name}.", "").replace("\n", "")
 
 
 def _cell(text: str) -> str:

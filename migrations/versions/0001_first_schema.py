@@ -77,7 +77,6 @@ def _create_catalog() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_roots")),
         sa.UniqueConstraint("location", "location_bytes", name=op.f("uq_roots_location_location_bytes")),
         sa.UniqueConstraint("name", name=op.f("uq_roots_name")),
-        comment="The outermost scanned folders. Settings can map a root to another folder on each machine.",
     )
     op.create_table(
         "landmarks",
@@ -98,7 +97,7 @@ def _create_catalog() -> None:
         sa.Column("id", ID, nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("file", sa.Text(), nullable=True, comment="null: the model shipped with the package"),
+        sa.Column("file", sa.Text(), nullable=True),
         sa.Column("manifest", sa.JSON(), nullable=False),
         sa.Column("registered_at", TIME, nullable=False),
         sa.Column("in_use", sa.Boolean(), nullable=False),
@@ -109,7 +108,7 @@ def _create_catalog() -> None:
     op.create_table(
         "model_labels",
         sa.Column("model_id", ID, nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False, comment="index in the model's scores"),
+        sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("label", sa.Text(), nullable=False),
         sa.Column("landmark_id", ID, nullable=False),
         sa.ForeignKeyConstraint(["landmark_id"], ["landmarks.id"], name=op.f("fk_model_labels_landmark_id")),
@@ -128,17 +127,14 @@ def _create_photos() -> None:
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("width", sa.Integer(), nullable=True),
         sa.Column("height", sa.Integer(), nullable=True),
-        sa.Column("model_id", ID, nullable=True, comment="the model that classified it last; null: none"),
+        sa.Column("model_id", ID, nullable=True),
         sa.Column("top_k", sa.Integer(), nullable=True),
         sa.Column("threshold", sa.Float(), nullable=True),
-        sa.Column(
-            "outcome", sa.Text(), nullable=True, comment="tagged or unknown, from the last classification"
-        ),
+        sa.Column("outcome", sa.Text(), nullable=True),
         sa.Column("classified_at", TIME, nullable=True),
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f("fk_contents_model_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_contents")),
         sa.UniqueConstraint("digest", name=op.f("uq_contents_digest")),
-        comment="One row per image. Copies of a photo share it, and with it tags and verdicts.",
     )
     op.create_index(op.f("ix_contents_model_id"), "contents", ["model_id"])
     op.create_index(op.f("ix_contents_outcome_id"), "contents", ["outcome", "id"])
@@ -146,16 +142,15 @@ def _create_photos() -> None:
         "photos",
         sa.Column("id", ID, nullable=False),
         sa.Column("root_id", ID, nullable=False),
-        sa.Column("path", PATH, nullable=False, comment="relative to the root, with / as separator"),
+        sa.Column("path", PATH, nullable=False),
         sa.Column(
             "path_bytes",
             sa.LargeBinary(),
             nullable=False,
-            comment="the exact bytes if the path is not UTF-8, else empty",
         ),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("mtime_ns", sa.BigInteger(), nullable=False),
-        sa.Column("taken_at", sa.DateTime(), nullable=True, comment="the camera's local time"),
+        sa.Column("taken_at", sa.DateTime(), nullable=True),
         sa.Column("latitude", sa.Float(), nullable=True),
         sa.Column("longitude", sa.Float(), nullable=True),
         sa.Column("gone_since", TIME, nullable=True),
@@ -164,17 +159,13 @@ def _create_photos() -> None:
             "classified_size_bytes",
             sa.BigInteger(),
             nullable=True,
-            comment="size of the file when it was classified",
         ),
         sa.Column(
             "classified_mtime_ns",
             sa.BigInteger(),
             nullable=True,
-            comment="modification time of the file when it was classified",
         ),
-        sa.Column(
-            "failure_kind", sa.Text(), nullable=True, comment="why it cannot be classified; null: no failure"
-        ),
+        sa.Column("failure_kind", sa.Text(), nullable=True),
         sa.Column("failure_text", sa.Text(), nullable=True),
         sa.Column("failure_job_id", ID, nullable=True),
         sa.Column("failure_attempts", sa.Integer(), nullable=True),
@@ -209,7 +200,6 @@ def _create_photos() -> None:
         sa.ForeignKeyConstraint(["landmark_id"], ["landmarks.id"], name=op.f("fk_tags_landmark_id")),
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f("fk_tags_model_id")),
         sa.PrimaryKeyConstraint("content_id", "rank", name=op.f("pk_tags")),
-        comment="The top-k of the last classification. The view effective_tags applies the verdicts.",
         sqlite_with_rowid=False,
     )
     op.create_index(
@@ -245,7 +235,6 @@ def _create_jobs() -> None:
         sa.Column("created_at", TIME, nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_ledgers_only_one")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ledgers")),
-        comment="One row: the id in every message, so that a worker with another database refuses it.",
     )
     op.create_table(
         "jobs",
@@ -259,12 +248,11 @@ def _create_jobs() -> None:
             "reprocess",
             sa.Boolean(),
             nullable=False,
-            comment="classify photos again that this model has classified",
         ),
         sa.Column("runner", sa.Text(), nullable=False),
         sa.Column("priority", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("note", sa.Text(), nullable=True, comment="why the job waits or ended early, in words"),
+        sa.Column("note", sa.Text(), nullable=True),
         sa.Column("parent_id", ID, nullable=True),
         sa.Column("total", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", TIME, nullable=False),
@@ -274,13 +262,11 @@ def _create_jobs() -> None:
             "owner",
             sa.Text(),
             nullable=True,
-            comment="host/pid of the process that scans or runs it; null: workers run it",
         ),
         sa.Column(
             "owner_lease_until",
             sa.Float(),
             nullable=True,
-            comment="end of the owner's lease, seconds since 1970",
         ),
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f("fk_jobs_model_id")),
         sa.ForeignKeyConstraint(["parent_id"], ["jobs.id"], name=op.f("fk_jobs_parent_id")),
@@ -297,10 +283,10 @@ def _create_jobs() -> None:
     op.create_table(
         "job_items",
         sa.Column("job_id", ID, nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False, comment="0, 1, 2, … without gaps"),
+        sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("photo_id", ID, nullable=True),
-        sa.Column("outcome", sa.Text(), nullable=True, comment="null: open"),
-        sa.Column("reason", sa.Text(), nullable=True, comment="why it was skipped, or the kind of failure"),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("error_text", sa.Text(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(
@@ -324,18 +310,15 @@ def _create_jobs() -> None:
         sa.Column("first", sa.Integer(), nullable=False),
         sa.Column("last", sa.Integer(), nullable=False),
         sa.Column("token", sa.Text(), nullable=True),
-        sa.Column("claimed_at", sa.Float(), nullable=True, comment="seconds since 1970, database clock"),
+        sa.Column("claimed_at", sa.Float(), nullable=True),
         sa.Column(
             "lease_until",
             sa.Float(),
             nullable=True,
-            comment="seconds since 1970, database clock; null: not claimed",
         ),
         sa.Column("worker", sa.Text(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
-        sa.Column(
-            "sent_at", sa.Float(), nullable=True, comment="when its message was sent to Redis; null: not sent"
-        ),
+        sa.Column("sent_at", sa.Float(), nullable=True),
         sa.Column("done", sa.Boolean(), server_default="0", nullable=False),
         sa.Column("tagged", sa.Integer(), server_default="0", nullable=False),
         sa.Column("unknown", sa.Integer(), server_default="0", nullable=False),
@@ -347,7 +330,6 @@ def _create_jobs() -> None:
         sa.Column("cancelled", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_chunks_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "chunk", name=op.f("pk_chunks")),
-        comment="Items first..last of a job, sent as one message. A job's counts are sums over its chunks.",
     )
     op.create_index(
         "ix_chunks_open", "chunks", ["job_id", "chunk"], postgresql_where=IS_OPEN, sqlite_where=IS_OPEN
@@ -357,9 +339,8 @@ def _create_jobs() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("device", sa.Text(), nullable=False),
         sa.Column("started_at", TIME, nullable=False),
-        sa.Column("heartbeat_at", sa.Float(), nullable=False, comment="seconds since 1970, database clock"),
+        sa.Column("heartbeat_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_workers")),
-        comment="Workers and their last heartbeat.",
     )
     op.create_table(
         "metadata_writes",
@@ -370,34 +351,26 @@ def _create_jobs() -> None:
             "image_digest",
             sa.Text(),
             nullable=False,
-            comment="contents.digest of the photo when it was written",
         ),
         sa.Column("target", sa.Text(), nullable=False),
-        sa.Column(
-            "file", sa.Text(), nullable=False, comment="name of the written file, in the photo's folder"
-        ),
-        sa.Column(
-            "written_digest", sa.Text(), nullable=False, comment="BLAKE3 of the whole file after the write"
-        ),
+        sa.Column("file", sa.Text(), nullable=False),
+        sa.Column("written_digest", sa.Text(), nullable=False),
         sa.Column(
             "base_digest",
             sa.Text(),
             nullable=True,
-            comment="BLAKE3 of the file without our additions; null: there was no file",
         ),
         sa.Column(
             "undo",
             sa.LargeBinary(),
             nullable=True,
-            comment="the replaced bytes and their offsets; null: there was no file",
         ),
-        sa.Column("landmarks", sa.JSON(), nullable=False, comment="slugs of the written landmarks"),
+        sa.Column("landmarks", sa.JSON(), nullable=False),
         sa.Column("written_at", TIME, nullable=False),
         sa.Column(
             "complete",
             sa.Boolean(),
             nullable=False,
-            comment="false: the write began; the file's digest shows whether it was done",
         ),
         sa.ForeignKeyConstraint(
             ["job_id"], ["jobs.id"], name=op.f("fk_metadata_writes_job_id"), ondelete="SET NULL"
@@ -407,7 +380,6 @@ def _create_jobs() -> None:
         ),
         sa.CheckConstraint("target IN ('sidecar', 'embed')", name=op.f("ck_metadata_writes_target")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_metadata_writes")),
-        comment="Files that this program wrote, with what undoes each write exactly.",
     )
     op.create_index(op.f("ix_metadata_writes_image_digest"), "metadata_writes", ["image_digest"])
     op.create_index(op.f("ix_metadata_writes_job_id"), "metadata_writes", ["job_id"])
@@ -421,11 +393,9 @@ def _create_schedules() -> None:
         sa.Column("id", ID, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("cron", sa.Text(), nullable=False),
-        sa.Column("time_zone", sa.Text(), nullable=False, comment="time zone of the cron expression"),
-        sa.Column("selection", sa.Text(), nullable=False, comment="untagged, outdated, failed or all"),
-        sa.Column(
-            "options", sa.JSON(), nullable=False, comment="filters of the photos, and folders to scan first"
-        ),
+        sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.Column("selection", sa.Text(), nullable=False),
+        sa.Column("options", sa.JSON(), nullable=False),
         sa.Column("priority", sa.Text(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
@@ -440,8 +410,8 @@ def _create_schedules() -> None:
         sa.Column("schedule_id", ID, nullable=False),
         sa.Column("due_at", TIME, nullable=False),
         sa.Column("started_at", TIME, nullable=False),
-        sa.Column("job_id", ID, nullable=True, comment="null: the run was not started"),
-        sa.Column("note", sa.Text(), nullable=True, comment="why the run was not started or failed"),
+        sa.Column("job_id", ID, nullable=True),
+        sa.Column("note", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["job_id"], ["jobs.id"], name=op.f("fk_schedule_runs_job_id"), ondelete="SET NULL"
         ),
@@ -449,7 +419,6 @@ def _create_schedules() -> None:
             ["schedule_id"], ["schedules.id"], name=op.f("fk_schedule_runs_schedule_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("schedule_id", "due_at", name=op.f("pk_schedule_runs")),
-        comment="One row per run. Its key lets only one process start a due run.",
     )
 
 

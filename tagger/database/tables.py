@@ -1,5 +1,7 @@
 """The SQL tables. Users query them directly, so they hold plain values under plain names.
 
+The reference of the tables, docs/reference/tables.md, is generated from `doc` of each column and of each table's `info`.
+
 Photos and their tags: roots → photos → contents → tags and verdicts, landmarks, models.
 Work: jobs → job_items and chunks. This module defines tables only; the rules for writing them are in ledger and catalog.
 """
@@ -28,9 +30,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     and_,
-    column,
     or_,
-    table,
     true,
 )
 
@@ -43,6 +43,10 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+views = MetaData()
+"""The views: a migration creates them, `metadata.create_all` does not."""
 
 
 class Outcome(StrEnum):
@@ -130,112 +134,139 @@ def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({literals})", name=column)
 
 
-def _ref(column: str, **options: Any) -> ForeignKey:
+def _listed(values: type[StrEnum]) -> str:
+    """`tag`, `retry` or `undo`: the values of a column for its `doc`."""
+    *others, last = (f"`{value}`" for value in values)
+    return f"{', '.join(others)} or {last}"
+
+
+def _ref(column: str | Column[Any], **options: Any) -> ForeignKey:
     return ForeignKey(column, **options)
 
-
-ledgers = Table(
-    "ledgers",
-    metadata,
-    Column("id", Integer, CheckConstraint("id = 1", name="only_one"), primary_key=True),
-    Column("ledger_id", Text, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
-    comment="One row: the id in every message, so that a worker with another database refuses it.",
-)
 
 roots = Table(
     "roots",
     metadata,
-    Column("id", _Id, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("location", _PathText, nullable=False),
-    Column("location_bytes", LargeBinary, nullable=False),
+    Column("id", _Id, primary_key=True, doc="primary key"),
+    Column("name", Text, nullable=False, unique=True, doc="name of the root in settings and messages"),
+    Column("location", _PathText, nullable=False, doc="absolute path of the folder"),
+    Column(
+        "location_bytes",
+        LargeBinary,
+        nullable=False,
+        doc="exact bytes of the path if it is not UTF-8, else empty",
+    ),
     UniqueConstraint("location", "location_bytes"),
-    comment="The outermost scanned folders. Settings can map a root to another folder on each machine.",
+    info={
+        "doc": "An outermost folder that was enqueued. Settings can map it to another folder on each machine."
+    },
 )
 
 models = Table(
     "models",
     metadata,
-    Column("id", _Id, primary_key=True),
-    Column("digest", Text, nullable=False, unique=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("file", Text, comment="null: the model shipped with the package"),
-    Column("manifest", JSON, nullable=False),
-    Column("registered_at", UtcDateTime, nullable=False),
-    Column("in_use", Boolean, nullable=False),
+    Column("id", _Id, primary_key=True, doc="primary key"),
+    Column("digest", Text, nullable=False, unique=True, doc="BLAKE3 digest of the model file"),
+    Column("name", Text, nullable=False, unique=True, doc="name of the model in commands and settings"),
+    Column("file", Text, doc="path of the model file; null: the model shipped with the package"),
+    Column(
+        "manifest",
+        JSON,
+        nullable=False,
+        doc="the file's description of the model: labels, input size, default threshold, metrics",
+    ),
+    Column("registered_at", UtcDateTime, nullable=False, doc="when the model was registered"),
+    Column("in_use", Boolean, nullable=False, doc="whether new jobs use it by default"),
+    info={"doc": "A registered model."},
 )
 
 landmarks = Table(
     "landmarks",
     metadata,
-    Column("id", _Id, primary_key=True),
-    Column("slug", Text, nullable=False, unique=True),
-    Column("name", Text, nullable=False),
-    Column("country", Text),
-    Column("region", Text),
-    Column("city", Text),
-    Column("latitude", Float),
-    Column("longitude", Float),
-    Column("extent", Text),
+    Column("id", _Id, primary_key=True, doc="primary key"),
+    Column("slug", Text, nullable=False, unique=True, doc="identifier that never changes, like `alai-minar`"),
+    Column("name", Text, nullable=False, doc="name in the model's language"),
+    Column("country", Text, doc="country"),
+    Column("region", Text, doc="region or state"),
+    Column("city", Text, doc="city"),
+    Column("latitude", Float, doc="degrees (WGS 84), south is negative"),
+    Column("longitude", Float, doc="degrees (WGS 84), west is negative"),
+    Column("extent", Text, doc="shape on the map: `point`, `line`, `area` or `multi` (several points)"),
+    info={"doc": "A landmark that a model or a user named."},
 )
 
 model_labels = Table(
     "model_labels",
     metadata,
-    Column("model_id", _Id, _ref("models.id", ondelete="CASCADE"), nullable=False),
-    Column("position", Integer, nullable=False, comment="index in the model's scores"),
-    Column("label", Text, nullable=False),
-    Column("landmark_id", _Id, _ref("landmarks.id"), nullable=False),
+    Column("model_id", _Id, _ref("models.id", ondelete="CASCADE"), nullable=False, doc="the model"),
+    Column("position", Integer, nullable=False, doc="index of the label in the model's scores"),
+    Column("label", Text, nullable=False, doc="name of the label in the model"),
+    Column("landmark_id", _Id, _ref("landmarks.id"), nullable=False, doc="the landmark"),
     PrimaryKeyConstraint("model_id", "position"),
     UniqueConstraint("model_id", "landmark_id"),
+    info={"doc": "A label of a model and the landmark that it stands for."},
 )
 
 contents = Table(
     "contents",
     metadata,
-    Column("id", _Id, primary_key=True),
-    Column("digest", Text, nullable=False, unique=True),
-    Column("width", Integer),
-    Column("height", Integer),
-    Column("model_id", _Id, _ref("models.id"), comment="the model that classified it last; null: none"),
-    Column("top_k", Integer),
-    Column("threshold", Float),
-    Column("outcome", Text, comment="tagged or unknown, from the last classification"),
-    Column("classified_at", UtcDateTime),
+    Column("id", _Id, primary_key=True, doc="primary key"),
+    Column(
+        "digest",
+        Text,
+        nullable=False,
+        unique=True,
+        doc="digest of the image data and orientation, without other metadata",
+    ),
+    Column("width", Integer, doc="size in pixels, as displayed"),
+    Column("height", Integer, doc="size in pixels, as displayed"),
+    Column(
+        "model_id", _Id, _ref("models.id"), doc="the model that classified it last; null: never classified"
+    ),
+    Column("top_k", Integer, doc="largest number of tags in that classification"),
+    Column("threshold", Float, doc="lowest score of an accepted tag in that classification"),
+    Column("outcome", Text, doc="`tagged` or `unknown`, from that classification"),
+    Column("classified_at", UtcDateTime, doc="when it was classified last"),
     Index(None, "model_id"),
     Index(None, "outcome", "id"),
-    comment="One row per image. Copies of a photo share it, and with it tags and verdicts.",
+    info={"doc": "An image, known by its digest. Copies of a photo share it, and with it tags and verdicts."},
 )
 
 photos = Table(
     "photos",
     metadata,
-    Column("id", _Id, primary_key=True),
-    Column("root_id", _Id, _ref("roots.id"), nullable=False),
-    Column("path", _PathText, nullable=False, comment="relative to the root, with / as separator"),
+    Column("id", _Id, primary_key=True, doc="primary key"),
+    Column("root_id", _Id, _ref("roots.id"), nullable=False, doc="the root"),
+    Column("path", _PathText, nullable=False, doc="path relative to the root, with `/` as separator"),
     Column(
         "path_bytes",
         LargeBinary,
         nullable=False,
-        comment="the exact bytes if the path is not UTF-8, else empty",
+        doc="exact bytes of the path if it is not UTF-8, else empty",
     ),
-    Column("size_bytes", BigInteger, nullable=False),
-    Column("mtime_ns", BigInteger, nullable=False),
-    Column("taken_at", DateTime, comment="the camera's local time"),
-    Column("latitude", Float),
-    Column("longitude", Float),
-    Column("gone_since", UtcDateTime),
-    Column("content_id", _Id, _ref("contents.id")),
-    Column("classified_size_bytes", BigInteger, comment="size of the file when it was classified"),
-    Column("classified_mtime_ns", BigInteger, comment="modification time of the file when it was classified"),
-    Column("failure_kind", Text, comment="why it cannot be classified; null: no failure"),
-    Column("failure_text", Text),
-    Column("failure_job_id", _Id),
-    Column("failure_attempts", Integer),
+    Column("size_bytes", BigInteger, nullable=False, doc="size of the file"),
+    Column(
+        "mtime_ns", BigInteger, nullable=False, doc="modification time of the file, nanoseconds since 1970"
+    ),
+    Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
+    Column("latitude", Float, doc="the camera's GPS position, degrees"),
+    Column("longitude", Float, doc="the camera's GPS position, degrees"),
+    Column("gone_since", UtcDateTime, doc="since when the file is missing; null: it exists"),
+    Column("content_id", _Id, _ref("contents.id"), doc="the image in the file; null: not read yet"),
+    Column("classified_size_bytes", BigInteger, doc="size of the file when it was classified"),
+    Column("classified_mtime_ns", BigInteger, doc="modification time of the file when it was classified"),
+    Column(
+        "failure_kind",
+        Text,
+        doc="kind of failure: why it cannot be classified; null: no failure",
+    ),
+    Column("failure_text", Text, doc="the failure in words, with a remedy"),
+    Column("failure_job_id", _Id, doc="the job that failed last"),
+    Column("failure_attempts", Integer, doc="number of failed attempts since the last success"),
     UniqueConstraint("root_id", "path", "path_bytes"),
     Index(None, "content_id", "gone_since"),
     Index(None, "taken_at"),
+    info={"doc": "A photo: a file below a root."},
 )
 Index(
     "ix_photos_failing",
@@ -265,16 +296,18 @@ NO_FAILURE: dict[str, None] = dict.fromkeys(
 tags = Table(
     "tags",
     metadata,
-    Column("content_id", _Id, _ref("contents.id", ondelete="CASCADE"), nullable=False),
-    Column("rank", Integer, nullable=False),
-    Column("landmark_id", _Id, _ref("landmarks.id"), nullable=False),
-    Column("score", Float, nullable=False),
-    Column("accepted", Boolean, nullable=False),
-    Column("model_id", _Id, _ref("models.id"), nullable=False),
+    Column("content_id", _Id, _ref("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
+    Column("rank", Integer, nullable=False, doc="1 for the highest score, 2 for the next, …"),
+    Column("landmark_id", _Id, _ref("landmarks.id"), nullable=False, doc="the landmark"),
+    Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
+    Column("accepted", Boolean, nullable=False, doc="whether the score reaches the threshold"),
+    Column("model_id", _Id, _ref("models.id"), nullable=False, doc="the model that classified the image"),
     PrimaryKeyConstraint("content_id", "rank"),
     Index(None, "landmark_id", "content_id", "accepted"),
     sqlite_with_rowid=False,
-    comment="The top-k of the last classification. The view effective_tags applies the verdicts.",
+    info={
+        "doc": "A landmark among the best predictions for an image, from its last classification. The view `effective_tags` applies the verdicts."
+    },
 )
 
 _ACCEPTED = tags.c.accepted == true()
@@ -289,79 +322,142 @@ Index(
 verdicts = Table(
     "verdicts",
     metadata,
-    Column("content_id", _Id, _ref("contents.id"), nullable=False),
-    Column("landmark_id", _Id, _ref("landmarks.id"), nullable=False),
+    Column("content_id", _Id, _ref("contents.id"), nullable=False, doc="the image"),
+    Column("landmark_id", _Id, _ref("landmarks.id"), nullable=False, doc="the landmark"),
     Column(
         "verdict",
         Text,
         CheckConstraint("verdict IN ('confirmed', 'rejected')", name="verdict"),
         nullable=False,
+        doc="`confirmed` or `rejected`",
     ),
-    Column("given_by", Text),
-    Column("given_at", UtcDateTime, nullable=False),
+    Column("given_by", Text, doc="name of the person"),
+    Column("given_at", UtcDateTime, nullable=False, doc="when the verdict was given"),
     PrimaryKeyConstraint("content_id", "landmark_id"),
     Index(None, "landmark_id", "content_id"),
+    info={
+        "doc": "A person's decision about a landmark on an image. It applies to every copy and to later models."
+    },
+)
+
+ledgers = Table(
+    "ledgers",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="only_one"), primary_key=True, doc="always 1"),
+    Column("ledger_id", Text, nullable=False, doc="random id of this database"),
+    Column("created_at", UtcDateTime, nullable=False, doc="when the database was created"),
+    info={
+        "doc": "The database's identity, in a single row. Messages carry its id, so that a worker of another database refuses them."
+    },
 )
 
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", _Id, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("options", JSON, nullable=False),
-    Column("model_id", _Id, _ref("models.id"), nullable=False),
-    Column("top_k", Integer, nullable=False),
-    Column("threshold", Float, nullable=False),
+    Column("id", _Id, primary_key=True, doc="number of the job in commands"),
+    Column("kind", Text, nullable=False, doc=_listed(JobKind)),
     Column(
-        "reprocess", Boolean, nullable=False, comment="classify photos again that this model has classified"
+        "options", JSON, nullable=False, doc="options of its kind, such as paths, filters and metadata fields"
     ),
-    Column("runner", Text, _one_of("runner", Runner), nullable=False),
-    Column("priority", Text, _one_of("priority", Priority), nullable=False),
-    Column("state", Text, _one_of("state", JobState), nullable=False),
-    Column("note", Text, comment="why the job waits or ended early, in words"),
-    Column("parent_id", _Id, _ref("jobs.id")),
-    Column("total", Integer, nullable=False, server_default="0"),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("started_at", UtcDateTime),
-    Column("finished_at", UtcDateTime),
-    Column("owner", Text, comment="host/pid of the process that scans or runs it; null: workers run it"),
-    Column("owner_lease_until", Float, comment="end of the owner's lease, seconds since 1970"),
+    Column("model_id", _Id, _ref("models.id"), nullable=False, doc="the model that classifies the photos"),
+    Column("top_k", Integer, nullable=False, doc="number of predictions to store for each photo"),
+    Column("threshold", Float, nullable=False, doc="lowest score of an accepted tag"),
+    Column(
+        "reprocess",
+        Boolean,
+        nullable=False,
+        doc="whether photos are classified again that this model has classified",
+    ),
+    Column("runner", Text, _one_of("runner", Runner), nullable=False, doc=_listed(Runner)),
+    Column("priority", Text, _one_of("priority", Priority), nullable=False, doc=_listed(Priority)),
+    Column("state", Text, _one_of("state", JobState), nullable=False, doc=_listed(JobState)),
+    Column("note", Text, doc="why the job waits or ended early, in words"),
+    Column(
+        "parent_id",
+        _Id,
+        _ref("jobs.id"),
+        doc="the job whose failed photos it retries or whose tags it writes",
+    ),
+    Column(
+        "total",
+        Integer,
+        nullable=False,
+        server_default="0",
+        doc="number of items; grows while the job is scanning",
+    ),
+    Column("created_at", UtcDateTime, nullable=False, doc="when the job was created"),
+    Column("started_at", UtcDateTime, doc="when its first chunk was claimed"),
+    Column("finished_at", UtcDateTime, doc="when it finished or was cancelled"),
+    Column("owner", Text, doc="process that scans or runs it, as host/pid; null: workers run it"),
+    Column("owner_lease_until", Float, doc="end of the owner's lease, in seconds since 1970"),
     Index(None, "state"),
     Index(None, "parent_id"),
+    info={"doc": "A job: one request over many photos."},
 )
 
 job_items = Table(
     "job_items",
     metadata,
-    Column("job_id", _Id, _ref("jobs.id", ondelete="CASCADE"), nullable=False),
-    Column("position", Integer, nullable=False, comment="0, 1, 2, … without gaps"),
-    Column("photo_id", _Id, _ref("photos.id", ondelete="SET NULL")),
-    Column("outcome", Text, _one_of("outcome", Outcome), comment="null: open"),
-    Column("reason", Text, comment="why it was skipped, or the kind of failure"),
-    Column("error_text", Text),
-    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("job_id", _Id, _ref("jobs.id", ondelete="CASCADE"), nullable=False, doc="the job"),
+    Column("position", Integer, nullable=False, doc="0, 1, 2, … without gaps"),
+    Column(
+        "photo_id",
+        _Id,
+        _ref("photos.id", ondelete="SET NULL"),
+        doc="the photo; null: removed from the database",
+    ),
+    Column("outcome", Text, _one_of("outcome", Outcome), doc=f"{_listed(Outcome)}; null: open"),
+    Column("reason", Text, doc="why it was skipped, or the kind of failure or refusal"),
+    Column("error_text", Text, doc="the failure or refusal in words"),
+    Column(
+        "attempts",
+        Integer,
+        nullable=False,
+        server_default="0",
+        doc="how often a worker tried to process it",
+    ),
     PrimaryKeyConstraint("job_id", "position"),
     Index(None, "photo_id"),
     sqlite_with_rowid=False,
+    info={"doc": "One photo of a job."},
 )
 
 chunks = Table(
     "chunks",
     metadata,
-    Column("job_id", _Id, _ref("jobs.id", ondelete="CASCADE"), nullable=False),
-    Column("chunk", Integer, nullable=False),
-    Column("first", Integer, nullable=False),
-    Column("last", Integer, nullable=False),
-    Column("token", Text),
-    Column("claimed_at", Float, comment="seconds since 1970, database clock"),
-    Column("lease_until", Float, comment="seconds since 1970, database clock; null: not claimed"),
-    Column("worker", Text),
-    Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("sent_at", Float, comment="when its message was sent to Redis; null: not sent"),
-    Column("done", Boolean, nullable=False, server_default="0"),
-    *(Column(outcome.value, Integer, nullable=False, server_default="0") for outcome in Outcome),
+    Column("job_id", _Id, _ref("jobs.id", ondelete="CASCADE"), nullable=False, doc="the job"),
+    Column("chunk", Integer, nullable=False, doc="number of the chunk in the job"),
+    Column("first", Integer, nullable=False, doc="positions of its first and last item"),
+    Column("last", Integer, nullable=False, doc="positions of its first and last item"),
+    Column("token", Text, doc="secret of the current claim; only its holder stores outcomes"),
+    Column("claimed_at", Float, doc="when it was claimed last, in seconds since 1970"),
+    Column(
+        "lease_until", Float, doc="end of the claim unless renewed, in seconds since 1970; null: not claimed"
+    ),
+    Column("worker", Text, doc="the worker that holds the claim; null: not claimed"),
+    Column(
+        "attempts",
+        Integer,
+        nullable=False,
+        server_default="0",
+        doc="number of claims, without those given back",
+    ),
+    Column("sent_at", Float, doc="when its message was sent to Redis, in seconds since 1970; null: not sent"),
+    Column("done", Boolean, nullable=False, server_default="0", doc="whether all its items have an outcome"),
+    *(
+        Column(
+            outcome.value,
+            Integer,
+            nullable=False,
+            server_default="0",
+            doc="number of items with this outcome",
+        )
+        for outcome in Outcome
+    ),
     PrimaryKeyConstraint("job_id", "chunk"),
-    comment="Items first..last of a job, sent as one message. A job's counts are sums over its chunks.",
+    info={
+        "doc": "A range of a job's items, processed by one worker at a time. A job's counts are sums over its chunks."
+    },
 )
 Index(
     "ix_chunks_open",
@@ -374,76 +470,103 @@ Index(
 metadata_writes = Table(
     "metadata_writes",
     metadata,
-    Column("id", _Id, primary_key=True),
-    Column("photo_id", _Id, _ref("photos.id", ondelete="SET NULL")),
-    Column("job_id", _Id, _ref("jobs.id", ondelete="SET NULL")),
-    Column("image_digest", Text, nullable=False, comment="contents.digest of the photo when it was written"),
-    Column("target", Text, _one_of("target", Target), nullable=False),
-    Column("file", Text, nullable=False, comment="name of the written file, in the photo's folder"),
-    Column("written_digest", Text, nullable=False, comment="BLAKE3 of the whole file after the write"),
-    Column("base_digest", Text, comment="BLAKE3 of the file without our additions; null: there was no file"),
-    Column("undo", LargeBinary, comment="the replaced bytes and their offsets; null: there was no file"),
-    Column("landmarks", JSON, nullable=False, comment="slugs of the written landmarks"),
-    Column("written_at", UtcDateTime, nullable=False),
+    Column("id", _Id, primary_key=True, doc="primary key"),
+    Column(
+        "photo_id",
+        _Id,
+        _ref("photos.id", ondelete="SET NULL"),
+        doc="the photo; null: removed from the database",
+    ),
+    Column(
+        "job_id",
+        _Id,
+        _ref("jobs.id", ondelete="SET NULL"),
+        doc="the job that wrote it; null: removed from the database",
+    ),
+    Column("image_digest", Text, nullable=False, doc="`contents.digest` of the photo when it was written"),
+    Column(
+        "target",
+        Text,
+        _one_of("target", Target),
+        nullable=False,
+        doc="`sidecar` (a file beside the photo) or `embed` (the photo itself)",
+    ),
+    Column("file", Text, nullable=False, doc="name of the written file, in the photo's folder"),
+    Column("written_digest", Text, nullable=False, doc="BLAKE3 digest of the whole file after the write"),
+    Column(
+        "base_digest", Text, doc="BLAKE3 digest of the file without the written tags; null: there was no file"
+    ),
+    Column("undo", LargeBinary, doc="the replaced bytes and their offsets; null: there was no file"),
+    Column("landmarks", JSON, nullable=False, doc="slugs of the written landmarks"),
+    Column("written_at", UtcDateTime, nullable=False, doc="when the file was written"),
     Column(
         "complete",
         Boolean,
         nullable=False,
-        comment="false: the write began; the file's digest shows whether it was done",
+        doc="false: the write began; the file's digest shows whether it was done",
     ),
     Index(None, "photo_id"),
     Index(None, "image_digest"),
     Index(None, "written_digest"),
     Index(None, "job_id"),
-    comment="Files that this program wrote, with what undoes each write exactly.",
+    info={"doc": "A file into which tags were written, with what undoes the write exactly."},
 )
 
 workers = Table(
     "workers",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("device", Text, nullable=False),
-    Column("started_at", UtcDateTime, nullable=False),
-    Column("heartbeat_at", Float, nullable=False, comment="seconds since 1970, database clock"),
-    comment="Workers and their last heartbeat.",
+    Column("name", Text, primary_key=True, doc="name of the worker"),
+    Column("device", Text, nullable=False, doc="device that runs the model"),
+    Column("started_at", UtcDateTime, nullable=False, doc="when the worker started"),
+    Column("heartbeat_at", Float, nullable=False, doc="last sign of life, in seconds since 1970"),
+    info={"doc": "A worker that has not been shut down."},
 )
 
 schedules = Table(
     "schedules",
     metadata,
-    Column("id", _Id, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("cron", Text, nullable=False),
-    Column("time_zone", Text, nullable=False, comment="time zone of the cron expression"),
-    Column("selection", Text, nullable=False, comment="untagged, outdated, failed or all"),
-    Column("options", JSON, nullable=False, comment="filters of the photos, and folders to scan first"),
-    Column("priority", Text, _one_of("priority", Priority), nullable=False),
-    Column("paused", Boolean, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("next_due", UtcDateTime, nullable=False),
+    Column("id", _Id, primary_key=True, doc="primary key"),
+    Column("name", Text, nullable=False, unique=True, doc="name of the schedule in commands"),
+    Column("cron", Text, nullable=False, doc="when it runs, as a cron expression"),
+    Column("time_zone", Text, nullable=False, doc="time zone of the cron expression"),
+    Column("selection", Text, nullable=False, doc="which photos: `untagged`, `outdated`, `failed` or `all`"),
+    Column("options", JSON, nullable=False, doc="filters of the photos, and folders to scan first"),
+    Column("priority", Text, _one_of("priority", Priority), nullable=False, doc=_listed(Priority)),
+    Column("paused", Boolean, nullable=False, doc="whether it is paused"),
+    Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
+    Column("next_due", UtcDateTime, nullable=False, doc="when it runs next"),
     Index(None, "next_due"),
+    info={"doc": "A backfill that runs at set times."},
 )
 
 schedule_runs = Table(
     "schedule_runs",
     metadata,
-    Column("schedule_id", _Id, _ref("schedules.id", ondelete="CASCADE"), nullable=False),
-    Column("due_at", UtcDateTime, nullable=False),
-    Column("started_at", UtcDateTime, nullable=False),
-    Column("job_id", _Id, _ref("jobs.id", ondelete="SET NULL"), comment="null: the run was not started"),
-    Column("note", Text, comment="why the run was not started or failed"),
+    Column("schedule_id", _Id, _ref("schedules.id", ondelete="CASCADE"), nullable=False, doc="the schedule"),
+    Column("due_at", UtcDateTime, nullable=False, doc="when the run was due"),
+    Column("started_at", UtcDateTime, nullable=False, doc="when it was started"),
+    Column("job_id", _Id, _ref("jobs.id", ondelete="SET NULL"), doc="the job; null: the run was not started"),
+    Column("note", Text, doc="why the run was not started or failed"),
     PrimaryKeyConstraint("schedule_id", "due_at"),
-    comment="One row per run. Its key lets only one process start a due run.",
+    info={"doc": "A run of a schedule. The primary key lets only one process start a due run."},
 )
 
-effective_tags = table(
+effective_tags = Table(
     "effective_tags",
-    column("content_id", _Id),
-    column("landmark_id", _Id),
-    column("rank", Integer),
-    column("score", Float),
-    column("model_id", _Id),
-    column("verdict", Text),
-    column("accepted", Boolean),
+    views,
+    Column("content_id", _Id, _ref(contents.c.id), nullable=False, doc="the image"),
+    Column("landmark_id", _Id, _ref(landmarks.c.id), nullable=False, doc="the landmark"),
+    Column("rank", Integer, doc="rank of the tag; null: confirmed although the model has no such tag"),
+    Column("score", Float, doc="score of the tag; null like the rank"),
+    Column("model_id", _Id, _ref(models.c.id), doc="the model of the tag; null like the rank"),
+    Column("verdict", Text, doc="`confirmed` or `rejected`; null: no verdict"),
+    Column(
+        "accepted",
+        Boolean,
+        nullable=False,
+        doc="true if confirmed, false if rejected, else whether the score reaches the threshold",
+    ),
+    info={
+        "doc": "A landmark of an image. This view joins tags with verdicts: a rejected tag is never accepted, a confirmed one always."
+    },
 )
-"""A view that joins tags and verdicts: a rejected tag is never accepted, a confirmed one always."""
