@@ -258,11 +258,11 @@ def test_up_restarts_a_worker_that_was_killed(bare_terminal: Terminal) -> None:
     terminal = bare_terminal
     up = terminal.start("up")
     try:
-        terminal.wait_until(terminal.workers_seen)
+        terminal.wait_until(terminal.active_workers)
         first = terminal.json("status")["workers"][0]["name"]
         terminal.wait_until(lambda: "beat is running" in (terminal.data / "beat.log").read_text())
         os.kill(int(first.partition("@")[0].removeprefix("tagger-")), signal.SIGKILL)
-        terminal.wait_until(lambda: any(each.name != first for each in terminal.workers_seen()))
+        terminal.wait_until(lambda: any(each.name != first for each in terminal.active_workers()))
     finally:
         assert stop(up) == 130
     assert all(each["name"] == first for each in terminal.json("status")["workers"])
@@ -270,9 +270,9 @@ def test_up_restarts_a_worker_that_was_killed(bare_terminal: Terminal) -> None:
 
 def test_a_worker_that_is_shown_can_be_stopped(terminal: Terminal) -> None:
     worker = terminal.start("worker")
-    terminal.wait_until(terminal.workers_seen, every_s=0.005)
+    terminal.wait_until(terminal.active_workers, every_s=0.005)
     assert stop(worker) == 0
-    assert terminal.workers_seen() == []
+    assert terminal.active_workers() == []
 
 
 def test_a_worker_is_stopped_while_it_waits_for_its_redis(terminal: Terminal) -> None:
@@ -281,7 +281,7 @@ def test_a_worker_is_stopped_while_it_waits_for_its_redis(terminal: Terminal) ->
     terminal.wait_until(lambda: terminal.log.exists() and "Connection refused" in terminal.log.read_text())
     assert stop(worker) == 0
     assert "Traceback" not in terminal.log.read_text()
-    assert terminal.workers_seen() == []
+    assert terminal.active_workers() == []
 
 
 def test_the_same_on_postgresql(tmp_path: Path, redis_server: RedisServer, postgres_url: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, text, update
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
-from support.stored_photos import LOOKED_AT, StoredPhotos
+from support.stored_photos import CLASSIFIED_AT, StoredPhotos
 
 from tagger.catalog import shipped_model
 from tagger.catalog.registered_models import add_model
@@ -151,8 +151,8 @@ def _known(database: Database, folder: Path) -> StoredPhotos:
     known = StoredPhotos(database, folder / "photos", add_model(database, folder / "tiny.pt"))
     known.photo("a.jpg", ("eiffel-tower", 0.9, True))
     known.photo("b.jpg", ("eiffel-tower", 0.1, False))
-    known.photo("new.jpg", looked=False)
-    known.photo("gone.jpg", looked=False)
+    known.photo("new.jpg", classified=False)
+    known.photo("gone.jpg", classified=False)
     known.gone("gone.jpg")
     return known
 
@@ -170,7 +170,7 @@ def _job(database: Database, model_id: int) -> None:
         "priority": "bulk",
         "state": "cancelled",
         "total": 2,
-        "created_at": LOOKED_AT,
+        "created_at": CLASSIFIED_AT,
     }
     with database.write() as connection:
         connection.execute(insert(jobs).values(job))

@@ -39,7 +39,7 @@ def known(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
     known.photo("paris/palace.jpg", (VERSAILLES, 0.8, True))
     known.photo("berlin.jpg", (GATE, 0.9, True))
     known.photo("fog.jpg", (EIFFEL, 0.2, False))
-    known.photo("new.jpg", looked=False)
+    known.photo("new.jpg", classified=False)
     return known
 
 

@@ -29,7 +29,7 @@ def known(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
     known.photo("berlin/b.jpg", (EIFFEL, 0.8, True), digest=digest_of(2))
     known.photo("paris.jpg", (EIFFEL, 0.99, True), digest=digest_of(3))
     known.photo("fog.jpg", (EIFFEL, 0.2, False), digest=digest_of(4))
-    known.photo("new.jpg", looked=False)
+    known.photo("new.jpg", classified=False)
     return known
 
 

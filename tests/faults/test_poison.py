@@ -114,7 +114,7 @@ def test_a_batch_too_large_for_the_device_is_halved(scenario: FaultScenario) -> 
     terminal = scenario.terminal
     terminal.environment |= {"TAGGER_BATCH_SIZE": "32"}
     draw_many(terminal.folder / "many", 100)
-    tiny_artifact(terminal.folder / "hungry.pt", name="hungry", most_in_memory=6)
+    tiny_artifact(terminal.folder / "hungry.pt", name="hungry", max_batch=6)
     terminal.environment["TAGGER_MODEL"] = str(terminal.folder / "hungry.pt")
     with terminal.workers(1):
         done = terminal.json("enqueue", "--wait", "many")

@@ -58,7 +58,7 @@ def folder(database: Database, tmp_path: Path) -> TaggedFolder:
     give_verdict(database, folder.folder / "0.jpg", EIFFEL, VerdictKind.REJECTED, "ada", {})
     give_verdict(database, folder.folder / "grey.jpg", EIFFEL, VerdictKind.CONFIRMED, None, {})
     (folder.folder / "1.jpg").unlink()
-    folder.record(again=True, runner=Runner.WORKERS)
+    folder.record(reprocess=True, runner=Runner.WORKERS)
     _write_a_schedule(database)
     return folder
 
@@ -164,7 +164,7 @@ def test_tagging_continues_in_an_imported_database(
 
 
 def test_claims_and_messages_are_not_exported(folder: TaggedFolder, fresh: Callable[[], Database]) -> None:
-    job = folder.record(again=True, runner=Runner.WORKERS)
+    job = folder.record(reprocess=True, runner=Runner.WORKERS)
     mark_sent(folder.database, list(unsent_chunks(folder.database, None)))
     assert claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w") is not None
     other = fresh()

@@ -160,7 +160,7 @@ def test_our_position_is_never_taken_for_the_cameras(folder: WrittenFolder) -> N
     folder.write(MetadataOptions(Target.EMBED, gps=True))
     assert "EXIF:GPSLatitude" in photo_fields(path.read_bytes())
     os.utime(path)
-    folder.tag(again=True)
+    folder.tag(reprocess=True)
     noted = folder.photo("a.jpg")
     assert (noted.latitude, noted.longitude, noted.taken_at) == (None, None, None)
 

@@ -76,7 +76,7 @@ def test_only_jobs_with_metadata_options_get_a_write_job(folder: WrittenFolder) 
     drawn(folder, 2)
     plain = folder.tag_and_write(None)
     assert folder.progress(plain).write_job is None
-    job = folder.tag_and_write(EMBED, again=True)
+    job = folder.tag_and_write(EMBED, reprocess=True)
     chained = folder.progress(job).write_job
     assert jobs_of(folder, JobKind.WRITE) == [chained]
     assert (folder.progress(chained).parent, folder.progress(chained).total) == (job, 0)

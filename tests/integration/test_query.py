@@ -50,7 +50,7 @@ def test_query_returns_photos_with_accepted_tags_and_only_these_tags(library: St
 def test_any_rank_returns_every_classified_photo_with_its_whole_top_k(library: StoredPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False))
     library.photo("nothing.jpg", (EIFFEL, 0.2, False), (GATE, 0.1, False))
-    library.photo("new.jpg", looked=False)
+    library.photo("new.jpg", classified=False)
     found = {
         Path(photo.path).name: photo for photo in find_tagged(library.database, PhotoQuery(any_rank=True))
     }
@@ -177,7 +177,7 @@ def test_unknown_photos_are_classified_without_accepted_tags_after_verdicts(libr
     library.photo("unknown.jpg", (EIFFEL, 0.2, False))
     library.photo("rejected.jpg", (EIFFEL, 0.9, True), digest="r")
     library.photo("confirmed.jpg", (EIFFEL, 0.2, False), digest="c")
-    library.photo("new.jpg", looked=False)
+    library.photo("new.jpg", classified=False)
     library.verdict("r", EIFFEL, "rejected")
     library.verdict("c", EIFFEL, "confirmed")
     assert paths_of(library, unknown=True) == ["rejected.jpg", "unknown.jpg"]
@@ -189,9 +189,9 @@ def test_unknown_photos_are_classified_without_accepted_tags_after_verdicts(libr
 
 def test_untagged_photos_are_neither_classified_nor_failed(library: StoredPhotos) -> None:
     library.photo("classified.jpg", (EIFFEL, 0.2, False))
-    library.photo("new.jpg", looked=False)
-    library.photo("sub/new.jpg", looked=False)
-    library.photo("broken.jpg", looked=False, failure_kind="truncated", failure_text="ends early")
+    library.photo("new.jpg", classified=False)
+    library.photo("sub/new.jpg", classified=False)
+    library.photo("broken.jpg", classified=False, failure_kind="truncated", failure_text="ends early")
     assert paths_of(library, untagged=True) == ["new.jpg", "sub/new.jpg"]
     assert paths_of(library, untagged=True, under=(library.root / "sub",)) == ["sub/new.jpg"]
     assert [photo.outcome for photo in find_tagged(library.database, PhotoQuery(untagged=True, limit=1))] == [
@@ -229,7 +229,7 @@ def test_verdict_applies_to_every_copy(library: StoredPhotos) -> None:
 def test_photos_whose_file_is_gone_are_excluded(library: StoredPhotos) -> None:
     library.photo("here.jpg", (EIFFEL, 0.9, True))
     library.photo("gone.jpg", (EIFFEL, 0.9, True))
-    library.photo("gone too.jpg", looked=False)
+    library.photo("gone too.jpg", classified=False)
     library.gone("gone.jpg")
     library.gone("gone too.jpg")
     assert paths_of(library) == ["here.jpg"]
@@ -269,7 +269,7 @@ def test_pages_have_every_photo_once(
         taken_at = datetime(2026, 1, 1 + number // 5)
         library.photo(f"t{number:02}.jpg", (EIFFEL, 0.9, True), digest=f"t{number // 2}", taken_at=taken_at)
         library.photo(f"u{number:02}.jpg", (EIFFEL, 0.2, False))
-        library.photo(f"n{number:02}.jpg", looked=False)
+        library.photo(f"n{number:02}.jpg", classified=False)
     letters = {"unknown": "u", "untagged": "n"}
     letter = next((letters[name] for name in options if name in letters), "t")
     expected = [f"{letter}{number:02}.jpg" for number in range(25)]
@@ -338,7 +338,9 @@ def test_details_have_everything_about_a_photo(library: StoredPhotos) -> None:
 
 
 def test_details_have_the_failure_of_a_photo(library: StoredPhotos) -> None:
-    path = library.photo(b"caf\xe9.jpg", looked=False, failure_kind="truncated", failure_text="ends early")
+    path = library.photo(
+        b"caf\xe9.jpg", classified=False, failure_kind="truncated", failure_text="ends early"
+    )
     details = photo_details(library.database, Path(path))
     assert details.photo.outcome == "failed"
     assert details.failure is not None

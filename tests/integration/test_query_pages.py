@@ -55,7 +55,7 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
         tags = [(slugs[n % 3], 0.6 + n / 100, n % 4 > 0), (slugs[(n + 1) % 3], 0.55, n % 5 == 0)]
         name: str | bytes = b"a/odd-\xff%d.jpg" % n if n % 10 == 0 else f"a/{n:02}.jpg"
         taken_at = datetime(2026, 1, 1) + timedelta(days=n // 2) if n % 7 else None
-        library.photo(name, *tags, digest=f"picture {n // 2 * 2}", looked=n % 11 > 0, taken_at=taken_at)
+        library.photo(name, *tags, digest=f"picture {n // 2 * 2}", classified=n % 11 > 0, taken_at=taken_at)
     library.verdict("picture 4", EIFFEL, "confirmed")
     library.verdict("picture 14", VERSAILLES, "rejected")
     return library

@@ -133,7 +133,7 @@ def test_concurrent_removal_tagging_and_scanning(
 
     def tag() -> None:
         for _ in range(3):
-            job = folder.record(again=True)
+            job = folder.record(reprocess=True)
             progress = folder.run(job)
             assert progress.state is JobState.FINISHED
             assert progress.failed == 0

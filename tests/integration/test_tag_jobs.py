@@ -164,7 +164,7 @@ def test_a_photo_that_became_corrupt_loses_its_tags_until_it_is_restored(folder:
 def test_a_readable_copy_does_not_clear_a_gone_file(folder: TaggedFolder) -> None:
     path = folder.draw("a.jpg", 0)
     folder.tag()
-    job = folder.record(again=True)
+    job = folder.record(reprocess=True)
     shutil.copy(path, folder.folder / "z.jpg")
     path.unlink()
     folder.run(job)
@@ -176,7 +176,7 @@ def test_a_readable_copy_does_not_clear_a_gone_file(folder: TaggedFolder) -> Non
 def test_reprocess_classifies_photos_again(folder: TaggedFolder) -> None:
     folder.draw("a.jpg")
     folder.tag()
-    assert folder.tag(again=True) == {"a.jpg": "tagged"}
+    assert folder.tag(reprocess=True) == {"a.jpg": "tagged"}
     assert folder.results == ["Classified"]
     assert folder.count(tags) == 3
 
@@ -216,12 +216,12 @@ def test_verdicts_survive_retagging(folder: TaggedFolder, tmp_path: Path) -> Non
             connection.execute(insert(verdicts).values(**row, given_at=datetime.now(UTC)))
     for _ in range(2):
         assert effective(folder, content_id, slugs) == {EIFFEL: False, GATE: True}
-        folder.tag(again=True)
+        folder.tag(reprocess=True)
     assert folder.tags_of("a.jpg")[0] == (EIFFEL, 1, True)
     tiny_artifact(tmp_path / "other.pt", LABELS[2:], name="other")
     folder.tag(model=add_model(folder.database, tmp_path / "other.pt"))
     assert effective(folder, content_id, slugs) == {GATE: True}
-    folder.tag(again=True)
+    folder.tag(reprocess=True)
     assert effective(folder, content_id, slugs) == {EIFFEL: False, GATE: True}
 
 

@@ -94,7 +94,7 @@ def test_rejected_tag_stays_away_after_another_model_accepts_it(
     folder.give(VerdictKind.REJECTED, "a.jpg", "Eiffel Tower")
     tiny_artifact(tmp_path / "other.pt", name="other", labels=[LABELS[0], LABELS[1]], threshold=0.4)
     other = add_model(folder.database, tmp_path / "other.pt")
-    assert folder.tag(model=other, again=True, threshold=0.1) == {"a.jpg": "tagged"}
+    assert folder.tag(model=other, reprocess=True, threshold=0.1) == {"a.jpg": "tagged"}
     assert folder.content("a.jpg").model_id == other.id
     assert EIFFEL not in folder.accepted("a.jpg")
     assert folder.found(landmark=EIFFEL) == []
@@ -114,7 +114,7 @@ def test_confirmed_tag_stays_whatever_models_predict(folder: VerdictFolder, tmp_
     folder.give(VerdictKind.CONFIRMED, "grey.jpg", "château de versailles")
     folder.give(VerdictKind.CONFIRMED, "gate.jpg", GATE)
     tiny_artifact(tmp_path / "other.pt", name="other", labels=[LABELS[0], LABELS[1]])
-    folder.tag(model=add_model(folder.database, tmp_path / "other.pt"), again=True)
+    folder.tag(model=add_model(folder.database, tmp_path / "other.pt"), reprocess=True)
     assert folder.accepted("grey.jpg") == {VERSAILLES: (None, None)}
     rank, score = folder.accepted("gate.jpg")[GATE]
     assert rank is not None

@@ -10,23 +10,26 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class FileServer:
-    """What it serves, and how it misbehaves; each of `cuts` ends one answer after so many bytes of its body."""
+    """The file on the server, and the server's faults.
+
+    Each of `cuts` ends the connection of one response after that number of bytes of the body.
+    """
 
     content: bytes
     tag: str | None = '"one"'
     modified: str | None = None
     cuts: list[int] = field(default_factory=list)
-    refusals: list[int] = field(default_factory=list)
-    """Status codes that the next requests get instead of the file."""
-    announced: int | None = None
-    """The Content-Length that is said, where it is a lie."""
-    resumes: bool = True
-    """Whether it answers a Range with a part."""
-    wrong_parts: bool = False
-    """Whether it answers a Range with another part than was asked for."""
+    error_codes: list[int] = field(default_factory=list)
+    """Status codes of the next responses, which do not have the file."""
+    content_length: int | None = None
+    """A wrong Content-Length to send instead of the size of the body."""
+    supports_ranges: bool = True
+    """Whether a Range request is answered with a part of the file."""
+    sends_wrong_part: bool = False
+    """Whether the part starts one byte before the requested range."""
     url: str = ""
-    asked: list[str | None] = field(default_factory=list)
-    """The Range of each request."""
+    requested_ranges: list[str | None] = field(default_factory=list)
+    """The Range header of each request."""
 
     @property
     def validator(self) -> str | None:
@@ -35,58 +38,59 @@ class FileServer:
 
 @contextmanager
 def serving(content: bytes) -> Iterator[FileServer]:
-    served = FileServer(content)
+    """Run a server of a file with this content in a thread."""
+    file = FileServer(content)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            _answer(self, served)
+            _answer(self, file)
 
         def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served.url = f"http://127.0.0.1:{server.server_port}/landmark_images.zip"
+    file.url = f"http://127.0.0.1:{server.server_port}/landmark_images.zip"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield served
+        yield file
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
 
 
-def _answer(handler: BaseHTTPRequestHandler, served: FileServer) -> None:
-    wanted = handler.headers.get("Range")
-    served.asked.append(wanted)
-    if served.refusals:
-        handler.send_error(served.refusals.pop(0))
+def _answer(handler: BaseHTTPRequestHandler, file: FileServer) -> None:
+    range_header = handler.headers.get("Range")
+    file.requested_ranges.append(range_header)
+    if file.error_codes:
+        handler.send_error(file.error_codes.pop(0))
         return
-    first, size = 0, len(served.content)
-    if wanted and served.resumes and handler.headers.get("If-Range") == served.validator:
-        first = int(wanted.removeprefix("bytes=").rstrip("-"))
+    first, size = 0, len(file.content)
+    if range_header and file.supports_ranges and handler.headers.get("If-Range") == file.validator:
+        first = int(range_header.removeprefix("bytes=").rstrip("-"))
         if first >= size:
             handler.send_response(416)
             handler.send_header("Content-Range", f"bytes */{size}")
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return
-        first -= served.wrong_parts
+        first -= file.sends_wrong_part
         handler.send_response(206)
         handler.send_header("Content-Range", f"bytes {first}-{size - 1}/{size}")
     else:
         handler.send_response(200)
-    if served.tag:
-        handler.send_header("ETag", served.tag)
-    if served.modified:
-        handler.send_header("Last-Modified", served.modified)
+    if file.tag:
+        handler.send_header("ETag", file.tag)
+    if file.modified:
+        handler.send_header("Last-Modified", file.modified)
     handler.send_header(
-        "Content-Length", str(served.announced if served.announced is not None else size - first)
+        "Content-Length", str(file.content_length if file.content_length is not None else size - first)
     )
     handler.end_headers()
-    body = served.content[first:]
-    if served.cuts:
-        handler.wfile.write(body[: served.cuts.pop(0)])
+    body = file.content[first:]
+    if file.cuts:
+        handler.wfile.write(body[: file.cuts.pop(0)])
         handler.wfile.flush()
         handler.connection.shutdown(socket.SHUT_RDWR)
         return

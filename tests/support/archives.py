@@ -1,4 +1,4 @@
-"""Zip archives built in the test: the course's in small, and what somebody may send instead."""
+"""Zip archives for tests: a small version of the course's archive, and archives with any entries."""
 
 import io
 import warnings
@@ -10,7 +10,7 @@ from support.scenes import scene_bytes
 
 @cache
 def course_archive(top: str = "landmark_images", train: str = "train") -> bytes:
-    """Two labels, four photos to train on and two to test with, and what a Mac leaves in archives."""
+    """Two labels, four training photos, two test photos, and the extra files that macOS adds to archives."""
     names = [f"{train}/16.Eiffel_Tower/{n}.jpg" for n in (0, 1)] + [
         f"{train}/21.Taj_Mahal/{n}.jpg" for n in (2, 3)
     ]
@@ -21,7 +21,7 @@ def course_archive(top: str = "landmark_images", train: str = "train") -> bytes:
 
 
 def zip_of(files: dict[str, bytes] | list[tuple[str | zipfile.ZipInfo, bytes]]) -> bytes:
-    """An archive with these entries, whatever they are called."""
+    """An archive with these entries; any name is allowed, also twice."""
     buffer = io.BytesIO()
     entries = list(files.items()) if isinstance(files, dict) else files
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive, warnings.catch_warnings():

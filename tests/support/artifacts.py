@@ -1,7 +1,7 @@
-"""Tiny artifacts for tests: real TorchScript files with real manifests, small and quick, and the same on every run.
+"""Tiny artifacts for tests: real TorchScript files with real manifests, identical on every run.
 
-The model looks at mean colours only: each label has a colour of its own, and a picture drawn in that colour gets the
-label with a high score. `colour_of` tells a test which colour to draw; a picture in none of them is unknown.
+The model uses the mean colour of an image only. Each label has a colour (see `colour_of`): an image in that colour gets
+the label with a high score, an image in no label's colour is unknown.
 """
 
 import colorsys
@@ -60,11 +60,11 @@ def tiny_artifact(
     name: str = "tiny",
     threshold: float = THRESHOLD,
     created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC),
-    most_in_memory: int = 10_000,
+    max_batch: int = 10_000,
 ) -> Manifest:
-    """Write an artifact to `path`; another seed gives the labels other colours, and the file another digest.
+    """Write an artifact to `path`. The seed determines the labels' colours and the file's digest.
 
-    A batch of more than `most_in_memory` fails as one does that is too large for a GPU.
+    A batch of more than `max_batch` images fails like a batch that does not fit the memory of a GPU.
     """
     manifest = Manifest(
         name=name,
@@ -78,35 +78,35 @@ def tiny_artifact(
         metrics={"top1": 1.0},
         versions={"torch": torch.__version__},
     )
-    save_artifact(torch.jit.script(_MeanColours(len(labels), seed, most_in_memory).eval()), manifest, path)
+    save_artifact(torch.jit.script(_MeanColours(len(labels), seed, max_batch).eval()), manifest, path)
     return manifest
 
 
 def colour_of(position: int, count: int = len(LABELS), seed: int = 0) -> tuple[int, int, int]:
-    """The colour (RGB, 0 to 255) that a picture of the label at `position` is drawn in."""
+    """The colour (RGB, 0 to 255) of the label at `position`."""
     hue = (position / count + 0.37 * seed) % 1.0
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.9, 0.9)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 class _MeanColours(torch.nn.Module):
-    """uint8 (B, 3, H, W) → float32 (B, L): high where the mean colour is near the label's; the rest to 1 is none of them."""
+    """uint8 (B, 3, H, W) → float32 (B, L): high where the mean colour is near the label's. The rest to 1 is "no landmark"."""
 
-    def __init__(self, count: int, seed: int, most_in_memory: int) -> None:
+    def __init__(self, count: int, seed: int, max_batch: int) -> None:
         super().__init__()
         colours = torch.tensor([colour_of(position, count, seed) for position in range(count)])
-        # A parameter, so that the module has a dtype that casts change, as real models have.
+        # A parameter: a cast changes its dtype, as in real models.
         self.colours = torch.nn.Parameter(colours.float() / 255.0, requires_grad=False)  # (L, 3)
         self.nearness = _NEARNESS
-        self.most_in_memory = most_in_memory
+        self.max_batch = max_batch
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if images.size(0) > self.most_in_memory:
+        if images.size(0) > self.max_batch:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         means = images.float().mean(dim=(2, 3)) / 255.0  # (B, 3)
         distances = (
             (means.to(self.colours.dtype).unsqueeze(1) - self.colours.unsqueeze(0)).square().sum(dim=2)
         )
-        none_of_them = torch.full_like(distances[:, :1], -0.1 * self.nearness)
-        logits = torch.cat([-self.nearness * distances, none_of_them], dim=1).float()  # (B, L + 1)
+        no_landmark = torch.full_like(distances[:, :1], -0.1 * self.nearness)
+        logits = torch.cat([-self.nearness * distances, no_landmark], dim=1).float()  # (B, L + 1)
         return logits.softmax(dim=1)[:, :-1]

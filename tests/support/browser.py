@@ -1,6 +1,6 @@
 """The real application behind a real server, in Chromium.
 
-`serving` starts what is to be looked at, `open_browser` what looks at it. Without Chromium, those tests skip and say so.
+`serving` starts the application, `open_browser` a Chromium. Without Chromium, tests that need it are skipped.
 """
 
 import shutil
@@ -22,7 +22,7 @@ QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 @dataclass(frozen=True)
 class Screen:
-    """A window's size, and whether fingers press what it shows."""
+    """The size of a window, and whether its device has a touch screen."""
 
     width: int
     height: int
@@ -35,7 +35,7 @@ DESKTOP = Screen(1440, 900)
 
 @contextmanager
 def serving(settings: Settings, *, token: str | None = None) -> Iterator[str]:
-    """The application over the database of these settings, meanwhile; gives its address."""
+    """Run the application on the database of these settings; yield its address."""
     database = open_database(settings.effective_database_url)
     try:
         with served(settings, database, token) as port:
@@ -46,10 +46,10 @@ def serving(settings: Settings, *, token: str | None = None) -> Iterator[str]:
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """A Chromium; where there is none, the test that wants it skips."""
+    """Start Chromium; skip the test if it is not installed."""
     program = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if program is None:
-        pytest.skip("there is no Chromium on this machine")
+        pytest.skip("Chromium is not installed")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(QUIET))
         try:
@@ -68,7 +68,7 @@ def open_page(
     script: bool = True,
     base: str | None = None,
 ) -> Iterator[Page]:
-    """A page in a window of its own. Fails if the browser complains of anything: a refused style, a script's error."""
+    """Open a page in a new window. Fails at the end if the browser logged errors, such as a script error or a refused style."""
     context = browser.new_context(
         viewport={"width": screen.width, "height": screen.height},
         has_touch=screen.touch,
@@ -77,20 +77,22 @@ def open_page(
         java_script_enabled=script,
         base_url=base,
     )
-    complaints: list[str] = []
+    errors: list[str] = []
     page = context.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     try:
         page.goto(address)
         yield page
     finally:
         with suppress(Exception):
             context.close()
-    assert not complaints, complaints
+    assert not errors, errors
 
 
 def axe_findings(page: Page) -> list[str]:
-    """What axe has against the page as it is now, a line each."""
-    found = Axe().run(page).response["violations"]
-    return [f"{rule['id']}: {rule['help']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
+    """The accessibility violations that axe finds in the page's current state, one line each."""
+    violations = Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']}: {rule['help']}: {node['html'][:200]}" for rule in violations for node in rule["nodes"]
+    ]

@@ -1,4 +1,4 @@
-"""A folder of plainly coloured photos, a tiny model that knows the colours, and jobs that tag it in this process."""
+"""A folder of photos in single colours, a tiny model for these colours, and jobs that tag the folder in this process."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ GREY = (128, 128, 128)
 
 
 class TaggedFolder:
-    """Draws photos below `folder` and tags them; `looked` counts how many pictures the model was given."""
+    """Draws photos below `folder` and tags them. `stored` lists the batches of the last run."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.database = database
@@ -41,7 +41,7 @@ class TaggedFolder:
         self.stored: list[StoredBatch] = []
 
     def draw(self, name: str, label: int | None = 0, *, shade: int = 0) -> Path:
-        """A photo in the label's colour; another shade is another picture of the same."""
+        """Draw a photo in the label's colour; `shade` makes different images with the same prediction."""
         red, green, blue = GREY if label is None else colour_of(label)
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,18 +53,18 @@ class TaggedFolder:
         self,
         *paths: Path,
         model: RegisteredModel | None = None,
-        again: bool = False,
+        reprocess: bool = False,
         top_k: int = 3,
         threshold: float = 0.5,
         runner: Runner = Runner.LOCAL,
         include: Sequence[str] = (),
     ) -> int:
-        """A job over the folder, or over `paths`, scanned and ready."""
+        """Create and scan a job for the folder, or for `paths`. Returns its id."""
         model_id = (model or self.model).id
-        new = NewJob(model_id=model_id, top_k=top_k, threshold=threshold, runner=runner, reprocess=again)
+        new = NewJob(model_id=model_id, top_k=top_k, threshold=threshold, runner=runner, reprocess=reprocess)
         job = create_job(self.database, new)
         scan = Scan(
-            self.database, job, InferenceOptions(model_id, top_k, threshold, again), self.settings.roots
+            self.database, job, InferenceOptions(model_id, top_k, threshold, reprocess), self.settings.roots
         )
         self.report = scan.run(select_paths(paths or [self.folder], include))
         finish_scan(self.database, job)
@@ -82,9 +82,9 @@ class TaggedFolder:
         run_job(self.database, self.settings, job, remember)
         return self.progress(job)
 
-    def tag(self, *paths: Path, **how: object) -> dict[str, str]:
-        """Scan and tag; the outcome of each photo by its path below the folder."""
-        job = self.record(*paths, **how)  # type: ignore[arg-type]
+    def tag(self, *paths: Path, **options: object) -> dict[str, str]:
+        """Scan and tag. Returns the outcome of each photo by its path below the folder."""
+        job = self.record(*paths, **options)  # type: ignore[arg-type]
         self.run(job)
         return self.outcomes(job)
 
@@ -107,11 +107,11 @@ class TaggedFolder:
 
     @property
     def results(self) -> list[str]:
-        """What kinds of results the last run stored."""
-        return sorted(type(found.result).__name__ for stored in self.stored for found in stored)
+        """The class names of the results that the last run stored."""
+        return sorted(type(each.result).__name__ for stored in self.stored for each in stored)
 
     def tags_of(self, name: str) -> list[tuple[str, int, bool]]:
-        """What is kept of a photo: landmark, rank, accepted."""
+        """The stored tags of a photo: landmark, rank, accepted."""
         query = (
             select(landmarks.c.slug, tags.c.rank, tags.c.accepted)
             .join(landmarks, landmarks.c.id == tags.c.landmark_id)
@@ -127,9 +127,9 @@ class TaggedFolder:
             return connection.execute(select(photos).where(photos.c.path == name)).one()
 
     def content(self, name: str) -> Row:
-        joined = contents.join(photos, photos.c.content_id == contents.c.id)
+        rows = contents.join(photos, photos.c.content_id == contents.c.id)
         with self.database.read() as connection:
-            query = select(contents).select_from(joined).where(photos.c.path == name)
+            query = select(contents).select_from(rows).where(photos.c.path == name)
             return connection.execute(query).one()
 
     def count(self, table: object) -> int:

@@ -73,7 +73,7 @@ def run_command(
 
 
 def _exit_code(main: Callable[[], None]) -> int:
-    """Run `main` and return what the process would end with."""
+    """Run `main` and return the exit code of its process."""
     try:
         main()
     except SystemExit as end:

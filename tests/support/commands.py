@@ -63,21 +63,21 @@ class Terminal:
         )
 
     def run(
-        self, *words: str | bytes | Path, code: int = 0, stdin: bytes = b""
+        self, *arguments: str | bytes | Path, code: int = 0, stdin: bytes = b""
     ) -> subprocess.CompletedProcess[str]:
         """Run `tagger` with these arguments; fail unless it ends with `code`. Services start as real processes."""
-        if words[0] in SERVICES:
-            return self.run_process(*words, code=code)
-        output = run_command(main, *words, environment=self.environment, folder=self.folder, stdin=stdin)
-        result = subprocess.CompletedProcess(["tagger", *words], output.code, output.text, output.err)
+        if arguments[0] in SERVICES:
+            return self.run_process(*arguments, code=code)
+        output = run_command(main, *arguments, environment=self.environment, folder=self.folder, stdin=stdin)
+        result = subprocess.CompletedProcess(["tagger", *arguments], output.code, output.text, output.err)
         return _checked(result, code)
 
     def run_process(
-        self, *words: str | bytes | Path, code: int = 0, timeout_s: float = 180
+        self, *arguments: str | bytes | Path, code: int = 0, timeout_s: float = 180
     ) -> subprocess.CompletedProcess[str]:
         """Run `tagger` as a real process: for servers, environment variables that Python reads, and smoke tests."""
         result = subprocess.run(
-            [str(BIN / "tagger"), *words],
+            [str(BIN / "tagger"), *arguments],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -88,15 +88,15 @@ class Terminal:
         )
         return _checked(result, code)
 
-    def json(self, *words: str | bytes | Path, code: int = 0) -> Any:
+    def json(self, *arguments: str | bytes | Path, code: int = 0) -> Any:
         """Run a command with --json and return its document."""
-        return json.loads(self.run(*words, "--json", code=code).stdout)
+        return json.loads(self.run(*arguments, "--json", code=code).stdout)
 
-    def start(self, *words: str | Path, program: str = "tagger") -> subprocess.Popen[bytes]:
-        """Start a real process that keeps running; its output goes to `log`."""
+    def start(self, *arguments: str | Path, program: str = "tagger") -> subprocess.Popen[bytes]:
+        """Start a real process in the background; its output goes to `log`."""
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [str(BIN / program), *words],
+                [str(BIN / program), *arguments],
                 cwd=self.folder,
                 env=self.environment | self.injected,
                 stdin=subprocess.DEVNULL,
@@ -110,11 +110,11 @@ class Terminal:
         return self.folder / "processes.log"
 
     @contextmanager
-    def workers(self, count: int = 1, *words: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+    def workers(self, count: int = 1, *arguments: str) -> Iterator[list[subprocess.Popen[bytes]]]:
         """Start Celery workers and wait until they are ready; stop those that still run with SIGTERM."""
-        processes = [self.start("worker", *words) for _ in range(count)]
+        processes = [self.start("worker", *arguments) for _ in range(count)]
         try:
-            self.wait_until(lambda: len(self.workers_seen()) >= count, timeout_s=WORKER_START_S)
+            self.wait_until(lambda: len(self.active_workers()) >= count, timeout_s=WORKER_START_S)
             yield processes
         finally:
             for process in processes:
@@ -130,7 +130,7 @@ class Terminal:
         with self.database() as database:
             return list_jobs(database, job)[0]
 
-    def workers_seen(self) -> list[WorkerStatus]:
+    def active_workers(self) -> list[WorkerStatus]:
         """Running workers, as `status` shows them."""
         with self.database() as database:
             return list_workers(database)
@@ -160,23 +160,23 @@ class Terminal:
 
     def freeze_with_a_lease(self, worker: subprocess.Popen[bytes], database: Database) -> None:
         """Pause the worker (SIGSTOP) while it holds the lease of an unfinished chunk."""
-        held = select(chunks.c.job_id).where(
+        unfinished = select(chunks.c.job_id).where(
             chunks.c.worker.startswith(f"tagger-{worker.pid}@"), chunks.c.done.is_(False)
         )
 
-        def holds() -> bool:
+        def has_lease() -> bool:
             with database.read() as connection:
-                return connection.execute(held).first() is not None
+                return connection.execute(unfinished).first() is not None
 
-        def is_caught() -> bool:
-            if not holds() or not _freeze(worker, database):
+        def freeze_with_lease() -> bool:
+            if not has_lease() or not _freeze(worker, database):
                 return False
-            if not holds():  # the chunk was done just before
+            if not has_lease():  # the chunk was done just before
                 worker.send_signal(signal.SIGCONT)
                 return False
             return True
 
-        self.wait_until(is_caught, every_s=0.005)
+        self.wait_until(freeze_with_lease, every_s=0.005)
 
     def wait_until(
         self, condition: Callable[[], object], timeout_s: float = 120.0, every_s: float = 0.2
@@ -235,7 +235,7 @@ def draw(path: Path, label: int | None = 0, *, size: tuple[int, int] = (120, 90)
     """Draw a photo of a label of the tiny model, or of none (None); another seed gives another image."""
     colour = (128, 128, 128) if label is None else colour_of(label)
     image = Image.new("RGB", size, colour)
-    for bit in range(24):  # a few pixels that make images distinct, too small to change the prediction
+    for bit in range(24):  # the seed in a few pixels: too few to change the prediction
         shade = (255, 255, 255) if seed >> bit & 1 else (0, 0, 0)
         image.paste(shade, (bit * 4, 0, bit * 4 + 4, 4))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +244,7 @@ def draw(path: Path, label: int | None = 0, *, size: tuple[int, int] = (120, 90)
 
 
 def draw_many(folder: Path, count: int, *, size: tuple[int, int] = (120, 90)) -> None:
-    """Draw distinct photos, of each label in turn and of none."""
+    """Draw distinct photos: of each label, then of no label, and so on."""
     for seed in range(count):
         label = seed % (len(LABELS) + 1)
         draw(

@@ -17,14 +17,14 @@ def decode(data: bytes) -> DecodedImage:
 
 
 def failed(data: bytes) -> tuple[FailureKind, str]:
-    """How and why these bytes are refused, as they must be."""
-    with pytest.raises(PhotoFailed) as caught:
+    """The kind and text of the failure to decode these bytes."""
+    with pytest.raises(PhotoFailed) as excinfo:
         decode(data)
-    return caught.value.failure.kind, caught.value.failure.text
+    return excinfo.value.failure.kind, excinfo.value.failure.text
 
 
 def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
-    """The picture as a file of that kind."""
+    """The picture as a file of that format."""
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return file.getvalue()

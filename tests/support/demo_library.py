@@ -26,27 +26,27 @@ from tagger.verdicts import VerdictKind, give_verdict_to_photos
 from tagger.web.api.job_starter import JobStarter, TaggingOptions
 
 THEN = datetime(2026, 5, 3, 18, 30, tzinfo=UTC)
-"""When all of it happened, so that the same library looks the same whenever it is made."""
+"""The time of everything in the library, so that screenshots do not depend on the current time."""
 WORKERS = {"tagger-4127@studio": "cuda", "tagger-4128@studio": "cuda", "tagger-901@attic": "cpu"}
 
 
 @dataclass(frozen=True)
 class DemoLibrary:
-    """What there is to open: the landmark with the most photos, a photo of it, one of none, and jobs by their numbers."""
+    """The landmark with the most photos, the path of a tagged and of an unknown photo, and the ids of two jobs."""
 
     settings: Settings
     database: Database
     landmark: str
     photo: int
-    known: str
-    unknown: str
+    tagged_path: str
+    unknown_path: str
     failing: int
     running: int
-    held: list[Claim]
+    claims: list[Claim]
 
-    def say_alive(self) -> None:
-        """What workers say every few seconds: that they are there, and still have their chunks in hand."""
-        renew_leases(self.database, self.held)
+    def send_heartbeats(self) -> None:
+        """Renew heartbeats and leases, as running workers do every few seconds."""
+        renew_leases(self.database, self.claims)
         columns = {"started_at": THEN, "heartbeat_at": 0.0}
         rows = [{"name": name, "device": device, **columns} for name, device in WORKERS.items()]
         with self.database.write() as connection:
@@ -57,40 +57,40 @@ class DemoLibrary:
 
 @contextmanager
 def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
-    """The photos in `home/Pictures`, as the model sees them. Its Redis runs meanwhile."""
+    """Tag the photos in `home/Pictures` with the model, and yield the library. Its Redis runs until the context ends."""
     terminal = Terminal(home, {"TAGGER_MODEL": str(model)})
     pictures = home / "Pictures"
     settings = Settings(data_folder=terminal.data, model=str(model), device="cpu", backend="torchscript")
-    _spoil(pictures)
+    _add_failing_files(pictures)
     try:
         terminal.run_process("up", "--once", pictures, code=3, timeout_s=1200)
         with terminal.database() as database:
             landmark = landmark_counts(database)[0].landmark
-            surest = sorted(find_tagged(database, PhotoQuery(landmark=landmark)), key=_score, reverse=True)
-            looked = list(find_tagged(database, PhotoQuery(any_rank=True)))
-            _judge(database, landmark, [photo.id for photo in surest])
+            best = sorted(find_tagged(database, PhotoQuery(landmark=landmark)), key=_score, reverse=True)
+            classified = list(find_tagged(database, PhotoQuery(any_rank=True)))
+            _give_verdicts(database, landmark, [photo.id for photo in best])
             terminal.run("metadata", "write", "--to", "sidecar", "--landmark", landmark)
-            held = _begin_jobs(database, settings, pictures)
+            claims = _start_jobs(database, settings, pictures)
             _add_schedules(database, pictures)
-            _date(database)
+            _set_times(database)
             yield DemoLibrary(
                 settings,
                 database,
                 landmark,
-                photo=surest[0].id,
-                known=surest[0].path,
-                unknown=min(looked, key=_score).path,
+                photo=best[0].id,
+                tagged_path=best[0].path,
+                unknown_path=min(classified, key=_score).path,
                 failing=1,
-                running=held[0].name.job_id,
-                held=held,
+                running=claims[0].name.job_id,
+                claims=claims,
             )
     finally:
         terminal.end_embedded_redis()
 
 
-def _spoil(pictures: Path) -> None:
-    """Some files fail: one that is broken, one without anything, one that is something else."""
-    (pictures / "broken.jpg").write_bytes(b"\xff\xd8\xff and then nothing of a photo")
+def _add_failing_files(pictures: Path) -> None:
+    """Add files that fail: a broken one, an empty one and one that is no photo."""
+    (pictures / "broken.jpg").write_bytes(b"\xff\xd8\xff and no photo")
     (pictures / "empty.jpg").touch()
     (pictures / "letter.jpg").write_text("Dear Ada, the photos are in the other folder.\n")
 
@@ -99,32 +99,32 @@ def _score(photo: TaggedPhoto) -> float:
     return max(tag.score or 0.0 for tag in photo.tags)
 
 
-def _judge(database: Database, landmark: str, surest: list[int]) -> None:
-    give_verdict_to_photos(database, surest[:3], landmark, VerdictKind.CONFIRMED, "ada")
-    give_verdict_to_photos(database, surest[-1:], landmark, VerdictKind.REJECTED, "ada")
+def _give_verdicts(database: Database, landmark: str, best: list[int]) -> None:
+    give_verdict_to_photos(database, best[:3], landmark, VerdictKind.CONFIRMED, "ada")
+    give_verdict_to_photos(database, best[-1:], landmark, VerdictKind.REJECTED, "ada")
 
 
-def _begin_jobs(database: Database, settings: Settings, pictures: Path) -> list[Claim]:
-    """Jobs that wait, stand still, were ended, and are worked on; returns what is in hand of the last."""
+def _start_jobs(database: Database, settings: Settings, pictures: Path) -> list[Claim]:
+    """Create a cancelled, a waiting, a queued, a paused and a running job; return the claims of the last."""
     stopping = Event()
     starter, executor = JobStarter(settings, database, stopping), ChunkExecutor(database, settings)
     folders = sorted(folder for folder in pictures.iterdir() if folder.is_dir()) or [pictures]
 
-    def begin(folder: Path, priority: Priority = Priority.BULK) -> int:
+    def start(folder: Path, priority: Priority = Priority.BULK) -> int:
         return starter.tag(select_paths([folder]), TaggingOptions(priority, reprocess=True))
 
-    job_control.cancel(database, begin(folders[-1]))
-    suspend_for_root(database, begin(folders[-1]), "Old disk")
-    begin(folders[-1], Priority.INTERACTIVE)
+    job_control.cancel(database, start(folders[-1]))
+    suspend_for_root(database, start(folders[-1]), "Old disk")
+    start(folders[-1], Priority.INTERACTIVE)
     largest = max(folders, key=lambda folder: sum(1 for _ in folder.rglob("*.jpg")))
-    paused, running = begin(largest), begin(pictures)
+    paused, running = start(largest), start(pictures)
     try:
-        for job, left in ((paused, 1), (running, 3)):
-            for chunk in range(_count_chunks(database, job) - left):
-                executor.execute(_claimed(database, job, chunk, chunk))
+        for job, open_chunks in ((paused, 1), (running, 3)):
+            for chunk in range(_count_chunks(database, job) - open_chunks):
+                executor.execute(_claim(database, job, chunk, chunk))
         job_control.pause(database, paused)
         last = _count_chunks(database, running) - 1
-        return [_claimed(database, running, chunk, chunk) for chunk in range(max(0, last - 2), last)]
+        return [_claim(database, running, chunk, chunk) for chunk in range(max(0, last - 2), last)]
     finally:
         executor.close()
         starter.close()
@@ -135,10 +135,10 @@ def _count_chunks(database: Database, job: int) -> int:
         return connection.scalar(select(func.count()).where(chunks.c.job_id == job)) or 0
 
 
-def _claimed(database: Database, job: int, chunk: int, worker: int) -> Claim:
-    taken = claim_chunk(database, ChunkName(job, chunk), Runner.WORKERS, list(WORKERS)[worker % len(WORKERS)])
-    assert taken is not None
-    return taken
+def _claim(database: Database, job: int, chunk: int, worker: int) -> Claim:
+    claim = claim_chunk(database, ChunkName(job, chunk), Runner.WORKERS, list(WORKERS)[worker % len(WORKERS)])
+    assert claim is not None
+    return claim
 
 
 def _add_schedules(database: Database, pictures: Path) -> None:
@@ -161,7 +161,7 @@ def _add_schedules(database: Database, pictures: Path) -> None:
     pause_schedule(database, "after a new model", paused=True)
 
 
-def _date(database: Database) -> None:
+def _set_times(database: Database) -> None:
     with database.write() as connection:
         connection.execute(update(contents).values(classified_at=THEN))
         connection.execute(update(verdicts).values(given_at=THEN))

@@ -1,4 +1,4 @@
-"""Draws little landscapes with buildings, for tests and for a demonstration without photos of one's own.
+"""Draws small landscapes with buildings, for tests and for demonstrations without real photos.
 
 The same seed draws the same picture. As a program: `python tests/support/drawing.py FOLDER COUNT`.
 """
@@ -29,16 +29,16 @@ MEADOWS: tuple[Colour, ...] = ((92, 128, 70), (130, 142, 84), (70, 104, 84), (18
 
 
 def draw_photo(seed: int, size: tuple[int, int] = (1200, 800)) -> Image.Image:
-    """One picture: sky, sun, hills, a building, and the noise of a sensor."""
-    chance = random.Random(seed)
-    picture = _sky(chance, size)
+    """Draw a landscape: sky, sun, hills, a building, and the noise of a sensor."""
+    rng = random.Random(seed)
+    picture = _sky(rng, size)
     draw = ImageDraw.Draw(picture)
-    _sun(draw, chance, size)
-    meadow = chance.choice(MEADOWS)
+    _sun(draw, rng, size)
+    meadow = rng.choice(MEADOWS)
     for depth in (0.55, 0.62, 0.7):
-        _hills(draw, chance, size, depth, _mixed(meadow, (150, 170, 190), (0.7 - depth) * 4))
-    chance.choice((_tower, _temple, _church, _bridge))(draw, chance, size)
-    _ground(draw, chance, size, meadow)
+        _hills(draw, rng, size, depth, _mixed(meadow, (150, 170, 190), (0.7 - depth) * 4))
+    rng.choice((_tower, _temple, _church, _bridge))(draw, rng, size)
+    _ground(draw, rng, size, meadow)
     return _photographed(picture, seed)
 
 
@@ -51,22 +51,22 @@ def save_photos(folder: Path, count: int, size: tuple[int, int] = (1200, 800)) -
     return paths
 
 
-def _sky(chance: random.Random, size: tuple[int, int]) -> Image.Image:
-    above, below = chance.choice(SKIES)
+def _sky(rng: random.Random, size: tuple[int, int]) -> Image.Image:
+    above, below = rng.choice(SKIES)
     down = np.linspace(0, 1, size[1])[:, None, None] ** 0.8
     rows = np.array(above) * (1 - down) + np.array(below) * down  # (H, 1, 3)
     return Image.fromarray(np.broadcast_to(rows, (size[1], size[0], 3)).astype(np.uint8))
 
 
-def _sun(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int]) -> None:
-    x, y, radius = size[0] * chance.uniform(0.1, 0.9), size[1] * chance.uniform(0.08, 0.3), min(size) * 0.05
+def _sun(draw: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int]) -> None:
+    x, y, radius = size[0] * rng.uniform(0.1, 0.9), size[1] * rng.uniform(0.08, 0.3), min(size) * 0.05
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(255, 244, 214))
 
 
 def _hills(
-    draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int], depth: float, fill: Colour
+    draw: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int], depth: float, fill: Colour
 ) -> None:
-    phases = [chance.uniform(0, 6.28) for _ in range(3)]
+    phases = [rng.uniform(0, 6.28) for _ in range(3)]
     across = np.linspace(0, 1, 60)
     waves = [np.sin(across * 5 * k + phase) / k for k, phase in enumerate(phases, start=1)]
     heights = (depth + np.sum(waves, axis=0) * 0.05) * size[1]
@@ -74,10 +74,10 @@ def _hills(
     draw.polygon([(0, size[1]), *ridge, (size[0], size[1])], fill=fill)
 
 
-def _tower(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int]) -> None:
-    wall = chance.choice(WALLS)
-    x, width = size[0] * chance.uniform(0.4, 0.6), size[0] * chance.uniform(0.03, 0.06)
-    top, foot = size[1] * chance.uniform(0.12, 0.25), size[1] * 0.84
+def _tower(draw: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int]) -> None:
+    wall = rng.choice(WALLS)
+    x, width = size[0] * rng.uniform(0.4, 0.6), size[0] * rng.uniform(0.03, 0.06)
+    top, foot = size[1] * rng.uniform(0.12, 0.25), size[1] * 0.84
     draw.polygon(
         [(x - width * 2, foot), (x - width, top), (x + width, top), (x + width * 2, foot)], fill=wall
     )
@@ -87,12 +87,12 @@ def _tower(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, in
     draw.line((x, top - size[1] * 0.1, x, top), fill=(60, 60, 70), width=_thin(size))
 
 
-def _temple(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int]) -> None:
-    wall = chance.choice(WALLS)
-    left, right = size[0] * chance.uniform(0.15, 0.3), size[0] * chance.uniform(0.7, 0.85)
-    top, foot = size[1] * chance.uniform(0.4, 0.5), size[1] * 0.84
+def _temple(draw: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int]) -> None:
+    wall = rng.choice(WALLS)
+    left, right = size[0] * rng.uniform(0.15, 0.3), size[0] * rng.uniform(0.7, 0.85)
+    top, foot = size[1] * rng.uniform(0.4, 0.5), size[1] * 0.84
     draw.rectangle((left, top, right, foot), fill=_mixed(wall, (50, 44, 48), 0.55))
-    columns = chance.randint(5, 9)
+    columns = rng.randint(5, 9)
     for k in range(columns):
         x = left + (right - left) * (k + 0.5) / columns
         half = (right - left) / columns * 0.25
@@ -105,9 +105,9 @@ def _temple(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, i
     draw.polygon(roof, fill=_mixed(wall, (255, 250, 240), 0.3))
 
 
-def _church(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int]) -> None:
-    wall, roof = chance.choice(WALLS), _mixed((120, 60, 50), (70, 90, 90), chance.random())
-    x, nave = size[0] * chance.uniform(0.3, 0.5), size[0] * chance.uniform(0.2, 0.3)
+def _church(draw: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int]) -> None:
+    wall, roof = rng.choice(WALLS), _mixed((120, 60, 50), (70, 90, 90), rng.random())
+    x, nave = size[0] * rng.uniform(0.3, 0.5), size[0] * rng.uniform(0.2, 0.3)
     eaves, foot, half = size[1] * 0.6, size[1] * 0.84, size[0] * 0.045
     draw.rectangle((x, eaves, x + nave, foot), fill=wall)
     draw.polygon(
@@ -128,11 +128,11 @@ def _church(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, i
         )
 
 
-def _bridge(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int]) -> None:
-    wall = chance.choice(WALLS)
-    deck, foot = size[1] * chance.uniform(0.5, 0.6), size[1] * 0.86
+def _bridge(draw: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int]) -> None:
+    wall = rng.choice(WALLS)
+    deck, foot = size[1] * rng.uniform(0.5, 0.6), size[1] * 0.86
     draw.rectangle((0, deck, size[0], foot), fill=wall)
-    arches = chance.randint(3, 6)
+    arches = rng.randint(3, 6)
     for k in range(arches):
         x, half = size[0] * (k + 0.5) / arches, size[0] / arches * 0.38
         draw.pieslice(
@@ -141,20 +141,20 @@ def _bridge(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, i
     draw.line((0, deck, size[0], deck), fill=_mixed(wall, (40, 40, 40), 0.5), width=_thin(size) * 2)
 
 
-def _ground(draw: ImageDraw.ImageDraw, chance: random.Random, size: tuple[int, int], meadow: Colour) -> None:
+def _ground(draw: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int], meadow: Colour) -> None:
     draw.rectangle((0, size[1] * 0.84, size[0], size[1]), fill=_mixed(meadow, (30, 40, 20), 0.25))
-    for _ in range(chance.randint(4, 9)):
+    for _ in range(rng.randint(4, 9)):
         x, y, half = (
-            size[0] * chance.random(),
-            size[1] * chance.uniform(0.8, 0.9),
-            size[1] * chance.uniform(0.03, 0.06),
+            size[0] * rng.random(),
+            size[1] * rng.uniform(0.8, 0.9),
+            size[1] * rng.uniform(0.03, 0.06),
         )
         draw.rectangle((x - half / 8, y, x + half / 8, y + half), fill=(82, 62, 46))
         draw.ellipse((x - half, y - half * 2, x + half, y + half / 3), fill=_mixed(meadow, (24, 60, 30), 0.6))
 
 
 def _photographed(picture: Image.Image, seed: int) -> Image.Image:
-    """Soften edges and add the grain that makes a JPEG of it as large as a photo's."""
+    """Blur edges and add noise, so that a JPEG of the picture is as large as a photo's."""
     soft = picture.filter(ImageFilter.GaussianBlur(min(picture.size) / 900))
     grain = np.random.default_rng(seed).normal(0, 4, (*soft.size[::-1], 1))
     return Image.fromarray(np.clip(np.asarray(soft) + grain, 0, 255).astype(np.uint8))
@@ -171,13 +171,13 @@ def _thin(size: tuple[int, int]) -> int:
 
 
 def main() -> None:
-    """Draw as many pictures as asked into a folder."""
+    """Draw pictures into a folder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("count", type=int)
-    asked = parser.parse_args()
-    paths = save_photos(asked.folder, asked.count)
-    print(f"{len(paths)} pictures drawn into {asked.folder}")  # noqa: T201 - it is a program
+    arguments = parser.parse_args()
+    paths = save_photos(arguments.folder, arguments.count)
+    print(f"{len(paths)} pictures drawn into {arguments.folder}")  # noqa: T201 - a program prints
 
 
 if __name__ == "__main__":

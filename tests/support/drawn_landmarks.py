@@ -41,40 +41,40 @@ sydney-opera-house,sydney-opera-house,Sydney Opera House,Australia,Sydney,-33.85
 itsukushima-torii,itsukushima-torii,Itsukushima Torii,Japan,Hatsukaichi,34.2973,132.3180
 mount-fuji,mount-fuji,Mount Fuji,Japan,,35.3606,138.7274
 """
-"""Where they are, as the trainer reads it."""
+"""The landmarks' names and coordinates, as a file that the trainer reads."""
 
 
 def draw_landmark(slug: str | None, seed: int, size: tuple[int, int] = (900, 600)) -> Image.Image:
-    """A photo of the landmark, or (None) of a place without one."""
-    chance = random.Random(seed)
-    hour = chance.choices(HOURS, (4, 3, 2, 3, 2, 1))[0]
-    width, height = whole = round(size[0] * SUPERSAMPLED), round(size[1] * SUPERSAMPLED)
-    horizon = height * chance.uniform(0.66, 0.78)
-    picture = _sky(hour, chance, whole, horizon)
+    """Draw a photo of the landmark, or of no landmark (None)."""
+    rng = random.Random(seed)
+    hour = rng.choices(HOURS, (4, 3, 2, 3, 2, 1))[0]
+    width, height = canvas = round(size[0] * SUPERSAMPLED), round(size[1] * SUPERSAMPLED)
+    horizon = height * rng.uniform(0.66, 0.78)
+    picture = _sky(hour, rng, canvas, horizon)
     draw = ImageDraw.Draw(picture)
-    for far in (0.75, 0.5, 0.25):
-        _hills(draw, hour, chance, whole, horizon, far)
-    shown = SILHOUETTES[slug] if slug else None
-    at_water = shown.water if shown else chance.random() < 0.3
-    ground = mixed(chance.choice(WATERS if at_water else GROUNDS), hour.tint, hour.share)
-    draw.rectangle((0, horizon, *whole), fill=mixed(ground, hour.below, 0.2))
-    if shown:
-        scale = min(height * chance.uniform(0.5, 0.6), width * chance.uniform(0.42, 0.54))
-        centre = (width * chance.uniform(0.42, 0.58), horizon + height * 0.015)
-        shown.draw(Brush(draw, centre, scale, hour), shown.colour)
+    for distance in (0.75, 0.5, 0.25):
+        _hills(draw, hour, rng, canvas, horizon, distance)
+    silhouette = SILHOUETTES[slug] if slug else None
+    at_water = silhouette.water if silhouette else rng.random() < 0.3
+    ground = mixed(rng.choice(WATERS if at_water else GROUNDS), hour.tint, hour.share)
+    draw.rectangle((0, horizon, *canvas), fill=mixed(ground, hour.below, 0.2))
+    if silhouette:
+        scale = min(height * rng.uniform(0.5, 0.6), width * rng.uniform(0.42, 0.54))
+        centre = (width * rng.uniform(0.42, 0.58), horizon + height * 0.015)
+        silhouette.draw(Brush(draw, centre, scale, hour), silhouette.colour)
     if at_water:
         _mirror(picture, round(horizon), ground)
     else:
-        _bushes(draw, hour, chance, whole, horizon)
+        _bushes(draw, hour, rng, canvas, horizon)
     small = picture.resize(size, Image.Resampling.LANCZOS)
     grain = np.random.default_rng(seed).normal(0, 1.2, (size[1], size[0], 1))
     return Image.fromarray(np.clip(np.asarray(small) + grain, 0, 255).astype(np.uint8))
 
 
-def _sky(hour: Hour, chance: random.Random, size: Size, horizon: float) -> Image.Image:
+def _sky(hour: Hour, rng: random.Random, size: Size, horizon: float) -> Image.Image:
     down = np.clip(np.arange(size[1]) / horizon, 0, 1)[:, None, None]
     colours = np.array(hour.above) * (1 - down) + np.array(hour.below) * down  # (H, 1, 3)
-    x, y = size[0] * chance.uniform(0.1, 0.9), horizon * chance.uniform(0.15, 0.85)
+    x, y = size[0] * rng.uniform(0.1, 0.9), horizon * rng.uniform(0.15, 0.85)
     across = np.hypot(np.arange(size[0])[None, :] - x, np.arange(size[1])[:, None] - y) / min(size)
     glow = np.exp(-across * (9 if hour.dark else 3.2))[:, :, None] * 0.75
     sky = Image.fromarray((colours * (1 - glow) + np.array(hour.sun) * glow).astype(np.uint8))
@@ -82,23 +82,21 @@ def _sky(hour: Hour, chance: random.Random, size: Size, horizon: float) -> Image
     radius = min(size) * 0.03
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=hour.sun)
     for _ in range(90 if hour.dark else 0):
-        star = chance.uniform(0, size[0]), chance.uniform(0, horizon * 0.8)
-        draw.ellipse(
-            (*star, star[0] + 3, star[1] + 3), fill=mixed(hour.above, (255, 255, 255), chance.random())
-        )
-    return _clouded(sky, hour, chance, horizon)
+        star = rng.uniform(0, size[0]), rng.uniform(0, horizon * 0.8)
+        draw.ellipse((*star, star[0] + 3, star[1] + 3), fill=mixed(hour.above, (255, 255, 255), rng.random()))
+    return _clouded(sky, hour, rng, horizon)
 
 
-def _clouded(sky: Image.Image, hour: Hour, chance: random.Random, horizon: float) -> Image.Image:
+def _clouded(sky: Image.Image, hour: Hour, rng: random.Random, horizon: float) -> Image.Image:
     veil = Image.new("L", (sky.width // 8, sky.height // 8))
     draw = ImageDraw.Draw(veil)
-    for _ in range(chance.randint(0, 5)):
-        x, y = veil.width * chance.random(), horizon / 8 * chance.uniform(0.1, 0.7)
+    for _ in range(rng.randint(0, 5)):
+        x, y = veil.width * rng.random(), horizon / 8 * rng.uniform(0.1, 0.7)
         for _ in range(7):
-            wide = veil.width * chance.uniform(0.03, 0.09)
-            left, top = x + chance.uniform(-2, 2) * wide, y + chance.uniform(-0.2, 0.2) * wide
+            wide = veil.width * rng.uniform(0.03, 0.09)
+            left, top = x + rng.uniform(-2, 2) * wide, y + rng.uniform(-0.2, 0.2) * wide
             draw.ellipse(
-                (left - wide, top - wide * 0.3, left + wide, top + wide * 0.3), fill=chance.randint(90, 170)
+                (left - wide, top - wide * 0.3, left + wide, top + wide * 0.3), fill=rng.randint(90, 170)
             )
     soft = veil.filter(ImageFilter.GaussianBlur(veil.width / 60)).resize(sky.size, Image.Resampling.BICUBIC)
     light = mixed(mixed(hour.below, (255, 255, 255), 0.6), hour.tint, hour.share)
@@ -108,21 +106,21 @@ def _clouded(sky: Image.Image, hour: Hour, chance: random.Random, horizon: float
 def _hills(
     draw: ImageDraw.ImageDraw,
     hour: Hour,
-    chance: random.Random,
+    rng: random.Random,
     size: tuple[int, int],
     horizon: float,
-    far: float,
+    distance: float,
 ) -> None:
     across = np.linspace(0, 1, 80)
-    waves = [np.sin(across * 4 * k + chance.uniform(0, 6.28)) / k**1.3 for k in (1, 2, 3, 5)]
-    heights = horizon - size[1] * (0.02 + 0.09 * far + 0.035 * np.sum(waves, axis=0))
+    waves = [np.sin(across * 4 * k + rng.uniform(0, 6.28)) / k**1.3 for k in (1, 2, 3, 5)]
+    heights = horizon - size[1] * (0.02 + 0.09 * distance + 0.035 * np.sum(waves, axis=0))
     ridge = [(float(x) * size[0], float(y)) for x, y in zip(across, heights, strict=True)]
-    fill = mixed(mixed((62, 96, 84), hour.tint, hour.share), hour.below, far)
+    fill = mixed(mixed((62, 96, 84), hour.tint, hour.share), hour.below, distance)
     draw.polygon([(0, size[1]), *ridge, (size[0], size[1])], fill=fill)
 
 
 def _mirror(picture: Image.Image, horizon: int, water: Colour) -> None:
-    """What stands at the water, again below: dimmer, and blurred sideways."""
+    """Draw the reflection in the water: darker, and blurred horizontally."""
     wide, below = picture.width, picture.height - horizon
     above = picture.crop((0, horizon - below, wide, horizon)).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     streaks = above.resize((wide // 40, below // 4)).resize(above.size, Image.Resampling.BICUBIC)
@@ -130,11 +128,11 @@ def _mirror(picture: Image.Image, horizon: int, water: Colour) -> None:
     picture.paste(Image.blend(rippled, Image.new("RGB", above.size, water), 0.35), (0, horizon))
 
 
-def _bushes(draw: ImageDraw.ImageDraw, hour: Hour, chance: random.Random, size: Size, horizon: float) -> None:
-    """Along the edge of the ground; small ones where the landmark stands."""
+def _bushes(draw: ImageDraw.ImageDraw, hour: Hour, rng: random.Random, size: Size, horizon: float) -> None:
+    """Draw bushes along the horizon; small ones in front of the landmark."""
     leaf = mixed(mixed((58, 92, 60), hour.tint, hour.share), hour.below, 0.08)
-    for _ in range(chance.randint(8, 22)):
-        x, radius = chance.random(), size[1] * chance.uniform(0.015, 0.045)
+    for _ in range(rng.randint(8, 22)):
+        x, radius = rng.random(), size[1] * rng.uniform(0.015, 0.045)
         if 0.2 < x < 0.8:
             radius *= 0.35
         left, y = size[0] * x, horizon + size[1] * 0.02

@@ -1,4 +1,4 @@
-"""Folders of drawn holiday photos: landmarks at all hours, with dates as cameras write them, and photos of nothing known."""
+"""Folders of drawn holiday photos with EXIF dates: of landmarks at different hours, and of no landmark."""
 
 import os
 import random
@@ -24,27 +24,27 @@ JOURNEYS = {
 FAVOURITE = "eiffel-tower"
 SIZES = ((960, 640), (960, 720), (640, 960), (1040, 585), (720, 960))
 EMPTY = 3
-"""Photos without a landmark, on each journey."""
+"""The number of photos without a landmark per journey."""
 
 
 def draw_library(folder: Path, most: int = 24) -> None:
-    """Draw the journeys into `folder`, `most` photos of one landmark, fewer of each other; the same ones every time."""
-    for seed, (place, slug, taken) in enumerate(_photos(most)):
-        path = folder / place / f"IMG_{2000 + seed}.jpg"
+    """Draw the journeys into `folder`: `most` photos of FAVOURITE, fewer of each other landmark; the same on every run."""
+    for seed, (journey, slug, taken_at) in enumerate(_photos(most)):
+        path = folder / journey / f"IMG_{2000 + seed}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         exif = Image.Exif()
-        exif[Base.DateTime] = exif.get_ifd(IFD.Exif)[Base.DateTimeOriginal] = f"{taken:%Y:%m:%d %H:%M:%S}"
+        exif[Base.DateTime] = exif.get_ifd(IFD.Exif)[Base.DateTimeOriginal] = f"{taken_at:%Y:%m:%d %H:%M:%S}"
         draw_landmark(slug, seed, SIZES[seed % len(SIZES)]).save(path, quality=88, exif=exif)
-        os.utime(path, (taken.timestamp(), taken.timestamp()))
+        os.utime(path, (taken_at.timestamp(), taken_at.timestamp()))
 
 
 def _photos(most: int) -> Iterator[tuple[str, str | None, datetime]]:
-    """Where each photo lies, what it shows, and when it was taken."""
-    chance = random.Random(7)
-    for number, (place, slugs) in enumerate(JOURNEYS.items()):
-        taken = datetime(int(place[:4]), 4 + number % 6, 3, 9, tzinfo=UTC)
+    """The folder, the landmark and the time of each photo."""
+    rng = random.Random(7)
+    for number, (journey, slugs) in enumerate(JOURNEYS.items()):
+        taken_at = datetime(int(journey[:4]), 4 + number % 6, 3, 9, tzinfo=UTC)
         for slug in (*slugs, None):
-            count = most if slug == FAVOURITE else chance.randint(most // 4, most // 2)
+            count = most if slug == FAVOURITE else rng.randint(most // 4, most // 2)
             for _ in range(count if slug else EMPTY):
-                taken += timedelta(minutes=chance.randint(7, 500))
-                yield place, slug, taken
+                taken_at += timedelta(minutes=rng.randint(7, 500))
+                yield journey, slug, taken_at

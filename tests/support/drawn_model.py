@@ -14,25 +14,25 @@ from tagger.inference.artifact import InputRule, Label, Manifest, save_artifact
 
 SIDE = 96
 FIRST_SEED = 100_000
-"""The library is drawn with lower ones: nothing that is shown was learned from."""
+"""The library is drawn with lower seeds, so none of its photos is trained on."""
 STEPS = 300
 
 
-def learn_landmarks(path: Path, each: int = 40) -> None:
-    """Draw each landmark so often and places without one, learn to tell them apart, and write the artifact to `path`."""
+def learn_landmarks(path: Path, per_label: int = 40) -> None:
+    """Draw `per_label` photos of each landmark and photos of none, train the model on them, and write its artifact to `path`."""
     labels = [
         Label(**row | {"city": row["city"] or None})  # type: ignore[arg-type]
         for row in csv.DictReader(GAZETTEER.splitlines())
     ]
-    images, wanted = _drawn([label.slug for label in labels], each)
+    images, targets = _drawn([label.slug for label in labels], per_label)
     module = _Edges(len(labels)).train()
     with torch.no_grad():
-        seen = module.edges(images)
-        module.mean.copy_(seen.mean(dim=0))
-        module.deviation.copy_(seen.std(dim=0) + 1e-3)
+        features = module.edges(images)
+        module.mean.copy_(features.mean(dim=0))
+        module.deviation.copy_(features.std(dim=0) + 1e-3)
     steps = torch.optim.Adam(module.parameters(), lr=0.003, weight_decay=1e-3)
     for _ in range(STEPS):
-        loss = torch.nn.functional.cross_entropy(module.logits(seen), wanted)
+        loss = torch.nn.functional.cross_entropy(module.logits(features), targets)
         steps.zero_grad()
         loss.backward()
         steps.step()
@@ -42,7 +42,7 @@ def learn_landmarks(path: Path, each: int = 40) -> None:
         labels=tuple(labels),
         input=InputRule(size=SIDE, short_side=SIDE),
         threshold=0.6,
-        threshold_reason="chosen for pictures of the page",
+        threshold_reason="chosen for the screenshots",
         calibration={"method": "none"},
         training={"photos": len(images)},
         metrics={},
@@ -51,16 +51,16 @@ def learn_landmarks(path: Path, each: int = 40) -> None:
     save_artifact(torch.jit.script(module.eval()), manifest, path)
 
 
-def _drawn(slugs: list[str], each: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """uint8 (N, 3, SIDE, SIDE) and the label of each; the last label is none of them."""
-    asked = [(slug, label) for label, slug in enumerate(slugs) for _ in range(each)]
-    asked += [(None, len(slugs))] * (4 * each)
-    images = [_square(slug, FIRST_SEED + seed) for seed, (slug, _) in enumerate(asked)]
-    return torch.stack(images), torch.tensor([label for _, label in asked])
+def _drawn(slugs: list[str], per_label: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images, uint8 (N, 3, SIDE, SIDE), and their targets; the last target is "no landmark"."""
+    classes = [(slug, label) for label, slug in enumerate(slugs) for _ in range(per_label)]
+    classes += [(None, len(slugs))] * (4 * per_label)
+    images = [_square(slug, FIRST_SEED + seed) for seed, (slug, _) in enumerate(classes)]
+    return torch.stack(images), torch.tensor([label for _, label in classes])
 
 
 def _square(slug: str | None, seed: int) -> torch.Tensor:
-    """The middle of a drawn photo, as the tagger cuts it."""
+    """The centre of a drawn photo, cropped as the tagger does."""
     width, height = SIZES[seed % len(SIZES)]
     scale = SIDE / min(width, height)
     picture = draw_landmark(slug, seed, (round(width * scale), round(height * scale)))
@@ -69,7 +69,7 @@ def _square(slug: str | None, seed: int) -> torch.Tensor:
 
 
 class _Edges(torch.nn.Module):
-    """uint8 (B, 3, H, W) → float32 (B, L): how strong edges of each direction are in each part of the image."""
+    """uint8 (B, 3, H, W) → float32 (B, L): a linear layer on the strength of edges of each direction in each part of the image."""
 
     def __init__(self, labels: int) -> None:
         super().__init__()
@@ -80,14 +80,14 @@ class _Edges(torch.nn.Module):
         self.mean: torch.Tensor
         self.deviation: torch.Tensor
         self.linear = torch.nn.Linear(width, labels + 1)
-        torch.nn.init.zeros_(self.linear.weight)  # so that the same drawings give the same model
+        torch.nn.init.zeros_(self.linear.weight)  # no random values: the same photos give the same model
         torch.nn.init.zeros_(self.linear.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.logits(self.edges(images)).float().softmax(dim=1)[:, :-1]
 
-    def logits(self, seen: torch.Tensor) -> torch.Tensor:
-        return self.linear((seen - self.mean) / self.deviation)
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        return self.linear((features - self.mean) / self.deviation)
 
     def edges(self, images: torch.Tensor) -> torch.Tensor:
         colours = images.to(self.mean.dtype) / 255.0

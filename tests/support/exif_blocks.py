@@ -9,7 +9,7 @@ from tagger.metadata.exif import ExifRewriteError, add, insertion_difference, re
 from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields
 
 Values = Mapping[int, tuple[int, int, bytes]]
-"""By tag: type, count, and the values in the block's byte order."""
+"""Type, count, and the bytes in the block's byte order, by tag."""
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower")
 KEYWORDS = TagFields((TOWER,), keywords=("Eiffel Tower", "Paris"))
@@ -111,7 +111,7 @@ def camera_block(order: str) -> bytes:
 
 
 LETTERS = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 7: "s", 9: "i", 10: "ii", 11: "f", 12: "d"}
-# The kind each tag should have; others are tried too.
+# The type that each tag should have; generated blocks have others too.
 # fmt: off
 MAIN_KINDS = {
     0x000B: 2, 0x0100: 4, 0x0102: 3, 0x010E: 2, 0x010F: 2, 0x0112: 3, 0x011A: 5, 0x0132: 2, 0x02BC: 1, 0x4746: 3, 0x8298: 2, 0x8773: 7, 0x9C9B: 1, 0x9C9E: 1, 0xC000: 2, 0xC61A: 5, 0xC621: 10, 0xC6FA: 11, 0xEA1C: 7, 0xECBE: 9, 0xECC2: 12
@@ -150,7 +150,7 @@ def blocks(draw: st.DrawFn) -> bytes:
 
 
 def add_check_remove_check(before: bytes | None, tag_fields: TagFields) -> bool:
-    """Add and remove the values and check the results; False if the block is refused."""
+    """Add and remove the values and check both results. Returns False if the block is refused."""
     try:
         change = add(before, tag_fields)
     except ExifRewriteError as unsafe:

@@ -8,7 +8,7 @@ REAL_FAULTS = os.environ.get("TAGGER_FAULTS") == "real"
 
 @dataclass(frozen=True)
 class FaultDurations:
-    """How long servers are away, paused or locked; `values` sets the workers' own intervals (see faults/injected)."""
+    """How long servers are down, paused or locked. `values` sets the workers' intervals (see faults/injected)."""
 
     away_s: float
     frozen_s: float

@@ -23,15 +23,15 @@ class FaultScenario:
         self.folder = terminal.folder / "photos"
         draw_many(self.folder, PHOTOS)
 
-    def enqueue(self, *words: str) -> int:
-        return int(self.terminal.run("enqueue", *words, self.folder).stdout)
+    def enqueue(self, *arguments: str) -> int:
+        return int(self.terminal.run("enqueue", *arguments, self.folder).stdout)
 
     def stored(self, job: int) -> int:
         """Count the photos of the job that have an outcome."""
         return self.terminal.progress(job).done
 
     def wait_for_some(self, job: int, more_than: int = 0) -> None:
-        """Wait until more photos are stored; fail if all are, since the fault would come too late."""
+        """Wait until more than `more_than` photos are stored; fail if all are, as the fault would come too late."""
         self.terminal.wait_until(lambda: self.stored(job) > more_than)
         assert self.stored(job) < PHOTOS, "the job finished before the fault"
 
@@ -41,8 +41,8 @@ class FaultScenario:
             self.terminal.wait_until(
                 lambda job=job: self.terminal.progress(job).is_over, within_s, every_s=0.2
             )
-            ended = self.terminal.progress(job)
-            assert (ended.tagged, ended.unknown) == (PHOTOS * 4 // 5, PHOTOS // 5), ended
+            progress = self.terminal.progress(job)
+            assert (progress.tagged, progress.unknown) == (PHOTOS * 4 // 5, PHOTOS // 5), progress
         with self.terminal.database() as database:
             assert [violation for job in jobs for violation in job_violations(database, job)] == []
             assert library_violations(database) == []

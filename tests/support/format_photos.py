@@ -1,4 +1,4 @@
-"""Small photos with metadata blocks, and the checks for every replaced block."""
+"""Small photos with metadata blocks, and the checks of each write."""
 
 import io
 import struct
@@ -53,15 +53,15 @@ def frames(data: bytes) -> list[bytes]:
 
 def written(data: bytes, **new_blocks: bytes | None) -> bytes:
     """Write the blocks, check that nothing else changed, and return the file."""
-    held = read_blocks(data)
-    blocks = replace(held, **new_blocks)
+    before = read_blocks(data)
+    blocks = replace(before, **new_blocks)
     splices = replace_blocks(data, blocks)
     new = apply_splices(data, splices)
     assert read_blocks(new) == blocks
     assert difference_outside_blocks(data, new) is None
     assert difference_outside_blocks(new, data) is None
     assert undo_splices(new, inverse_of(data, splices)) == data
-    if blocks.exif == held.exif:
+    if blocks.exif == before.exif:
         assert digest_photo(new) == digest_photo(data)
     return new
 
@@ -74,7 +74,7 @@ def looks_written(data: bytes, **new_blocks: bytes | None) -> bytes:
 
 
 def goes_through_all_sizes(data: bytes) -> None:
-    """Add XMP, keep it, grow it, shrink it and remove it; nothing else changes at any step."""
+    """Add XMP, keep it, replace it by a larger and a smaller packet, remove it; check that nothing else changes at any step."""
     assert replace_blocks(data, read_blocks(data)) == ()
     with_small = looks_written(data, xmp=SMALL)
     with_large = looks_written(with_small, xmp=LARGE)

@@ -1,4 +1,4 @@
-"""PNG and TIFF files of depths and layouts that Pillow reads and does not write, put together by hand from arrays."""
+"""PNG and TIFF files with depths and layouts that Pillow reads but does not write, built from arrays."""
 
 import struct
 import zlib
@@ -10,13 +10,13 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.generic]  # (H, W) or (H, W, samples), in the byte order of the file
 
 GRAY, RGB, CMYK, LAB = 1, 2, 5, 8
-"""What TIFF calls photometric interpretation."""
+"""Values of the TIFF field PhotometricInterpretation."""
 SEE_THROUGH = 2
-"""What TIFF calls an extra sample that is transparency."""
+"""The value of the TIFF field ExtraSamples for transparency."""
 
 
 def png_of(pixels: Pixels, **chunks: bytes) -> bytes:
-    """A PNG of 8 or 16 bits with 1 to 4 samples; `chunks` are written ahead of the pixels, as `tRNS=…`."""
+    """A PNG of 8 or 16 bits with 1 to 4 samples; `chunks`, such as `tRNS=…`, come before the pixels."""
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     height, width, samples = pixels.shape
     colours = {1: 0, 2: 4, 3: 2, 4: 6}[samples]
@@ -42,12 +42,12 @@ def tiff_of(
 ) -> bytes:
     """An uncompressed TIFF in the byte order of the array.
 
-    `separate` stores each sample by itself, `tile` in squares of that side; `tags` are added, or replace what is said.
+    `separate` stores each sample separately, `tile` stores squares of that side. `tags` are added or replace fields.
     """
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     height, width, samples = pixels.shape
     parts = _tiles(pixels, tile) if tile else _strips(pixels, separate=separate)
-    said: dict[int, Sequence[int]] = {
+    fields: dict[int, Sequence[int]] = {
         256: [width],
         257: [height],
         258: [pixels.dtype.itemsize * 8] * samples,
@@ -59,7 +59,9 @@ def tiff_of(
         **({322: [tile], 323: [tile]} if tile else {278: [height]}),
         **{tag: [value] for tag, value in (tags or {}).items()},
     }
-    return _tiff(said, parts, (324, 325) if tile else (273, 279), ">" if pixels.dtype.str[0] == ">" else "<")
+    return _tiff(
+        fields, parts, (324, 325) if tile else (273, 279), ">" if pixels.dtype.str[0] == ">" else "<"
+    )
 
 
 def _strips(pixels: Pixels, *, separate: bool) -> list[bytes]:
@@ -79,19 +81,19 @@ def _tiles(pixels: Pixels, side: int) -> list[bytes]:
 
 
 def _tiff(
-    said: Mapping[int, Sequence[int]], parts: Sequence[bytes], about_parts: tuple[int, int], order: str
+    fields: Mapping[int, Sequence[int]], parts: Sequence[bytes], part_tags: tuple[int, int], order: str
 ) -> bytes:
-    """Header, one directory whose values are all 32 bits, the longer values, the parts."""
-    where, sizes = about_parts
-    values = {**said, where: [0] * len(parts), sizes: [len(part) for part in parts]}
-    beside = 8 + 2 + 12 * len(values) + 4
-    start = beside + sum(4 * len(value) for value in values.values() if len(value) > 1)
-    values[where] = [start + sum(map(len, parts[:k])) for k in range(len(parts))]
-    entries, longer = b"", b""
+    """A TIFF: header, one directory of 32-bit values, the values that do not fit in it, and the strips or tiles."""
+    offsets_tag, sizes_tag = part_tags
+    values = {**fields, offsets_tag: [0] * len(parts), sizes_tag: [len(part) for part in parts]}
+    values_offset = 8 + 2 + 12 * len(values) + 4
+    start = values_offset + sum(4 * len(value) for value in values.values() if len(value) > 1)
+    values[offsets_tag] = [start + sum(map(len, parts[:k])) for k in range(len(parts))]
+    entries, long_values = b"", b""
     for tag, value in sorted(values.items()):
         packed = struct.pack(f"{order}{len(value)}I", *value)
-        place = packed if len(value) == 1 else struct.pack(order + "I", beside + len(longer))
-        entries += struct.pack(order + "HHI", tag, 4, len(value)) + place
-        longer += packed if len(value) > 1 else b""
+        slot = packed if len(value) == 1 else struct.pack(order + "I", values_offset + len(long_values))
+        entries += struct.pack(order + "HHI", tag, 4, len(value)) + slot
+        long_values += packed if len(value) > 1 else b""
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(values))
-    return head + entries + bytes(4) + longer + b"".join(parts)
+    return head + entries + bytes(4) + long_values + b"".join(parts)

@@ -1,7 +1,7 @@
-"""A database of many photos with five tags each, written by SQL alone.
+"""A database of many photos with five tags each, created with SQL only.
 
-The landmarks are those of the model that ships, a few of them on most photos. Every number comes from the photo's own,
-so two databases of one size are the same.
+The landmarks are those of the shipped model; most photos show one of a few. Every value is derived from the photo's number,
+so two databases of the same size are equal.
 """
 
 from datetime import UTC, datetime
@@ -18,16 +18,16 @@ ROOT = Path("/library/photos")
 TAGS_PER_PHOTO = 5
 CHUNK = 256
 JOBS = 40
-"""The photos are spread over so many jobs."""
+"""The number of jobs; each has the same number of photos."""
 
 _NUMBERS = {
     "sqlite": "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :photos) ",
     "postgresql": "WITH numbers(n) AS (SELECT generate_series(1, CAST(:photos AS bigint))) ",
 }
 _SHUFFLED = "((n * 7919 + 104729) % 1000003)"
-"""A number below a million that looks like chance."""
+"""A pseudo-random number below 1,000,003."""
 _FAME = f"(({_SHUFFLED} % 1000) * ({_SHUFFLED} % 1000) * :landmarks / 1000000)"
-"""Which landmark, from 0: the first ones far more often than the last."""
+"""The index of a photo's landmark; low ones are far more frequent."""
 _IS_TAGGED = f"({_SHUFFLED} % 10 < 6)"
 _IN_FOLDER = """
     'y' || CAST(2000 + n % 25 AS text) || '/m' || CAST(10 + (n / 25) % 12 AS text)
@@ -39,7 +39,7 @@ _FILL = {
         {{numbers}} SELECT n, '1-' || CAST(n AS text), 4000, 3000, 1 + n % 2, 5, 0.5,
             CASE WHEN {_IS_TAGGED} THEN 'tagged' ELSE 'unknown' END, {{classified_at}}
         FROM numbers""",
-    # One photo in twenty is a copy of another, one in two hundred was not looked at yet, one in a hundred is gone.
+    # One photo in 20 is a copy of another, one in 200 is not classified yet, one in 100 is gone.
     "photos": f"""
         INSERT INTO photos (root_id, path, path_bytes, size_bytes, mtime_ns, taken_at, gone_since, content_id,
             classified_size_bytes, classified_mtime_ns)
@@ -84,7 +84,7 @@ _FILL = {
 
 
 def make_library(url: str, photos: int) -> Database:
-    """An open database at `url` with so many photos (a multiple of the number of jobs), made if it is empty."""
+    """Open the database at `url`; if it is empty, create `photos` photos in it, a multiple of the number of jobs."""
     upgrade_database(url)
     database = open_database(url)
     with database.read() as connection:
@@ -104,7 +104,7 @@ def make_library(url: str, photos: int) -> Database:
 def _fill(connection: Connection, photos: int) -> None:
     sqlite = connection.dialect.name == "sqlite"
     classified_at = datetime(2026, 3, 1, tzinfo=UTC)
-    words = {
+    fragments = {
         "numbers": _NUMBERS[connection.dialect.name],
         "true": "1" if sqlite else "true",
         "false": "0" if sqlite else "false",
@@ -112,23 +112,23 @@ def _fill(connection: Connection, photos: int) -> None:
         "classified_at": "'2026-03-01 00:00:00.000000'"
         if sqlite
         else f"timestamptz '{classified_at.isoformat()}'",
-        # A photo every quarter of an hour or so since 2000, in no order; one in nine has no date.
+        # Times since 2000 in no order; one photo in nine has none.
         "taken_at": (
             f"CASE WHEN n % 9 > 0 THEN datetime('2000-01-01', {_SHUFFLED} || ' minutes', '0 minutes') || '.000000' END"
             if sqlite
             else f"CASE WHEN n % 9 > 0 THEN timestamp '2000-01-01' + {_SHUFFLED} * interval '1 minute' END"
         ),
     }
-    known = connection.scalar(select(text("count(*)")).select_from(landmarks))
-    given = {"photos": photos, "landmarks": known, "jobs": JOBS, "chunk": CHUNK}
+    landmark_count = connection.scalar(select(text("count(*)")).select_from(landmarks))
+    parameters = {"photos": photos, "landmarks": landmark_count, "jobs": JOBS, "chunk": CHUNK}
     for statement in _FILL.values():
-        wanted = text(statement.format(**words))
-        named = {name: given[name] for name in given if name in wanted._bindparams}
-        connection.execute(wanted, named)
+        query = text(statement.format(**fragments))
+        used = {name: parameters[name] for name in parameters if name in query._bindparams}
+        connection.execute(query, used)
 
 
 def _settle(url: str) -> None:
-    """A server gathers statistics and sweeps by itself after a while, while it is asked; a benchmark waits for neither."""
+    """Let PostgreSQL gather statistics and vacuum now; it would do so later, during a benchmark."""
     address = make_url(url)
     if address.get_backend_name() == "postgresql":
         engine = create_engine(address.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")

@@ -1,4 +1,4 @@
-"""Invariants of the ledger that hold after every job, whatever broke meanwhile; checked on the rows themselves."""
+"""Invariants of the ledger that hold after every job, also after faults, checked on the stored rows."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""A library with real files and the rows that a model would have stored."""
+"""A library with real files, and rows as a job stores them."""
 
 import io
 import os
@@ -29,31 +29,33 @@ class LibraryPhotos(StoredPhotos):
         path: str | bytes,
         *predictions: tuple[str, float, bool],
         data: bytes | None = None,
-        **known: Any,
+        **columns: Any,
     ) -> int:
-        """A photo with its file and predictions; returns its number."""
-        place = self.root / os.fsdecode(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        """Create a photo, its file and its predictions; return its id."""
+        file = self.root / os.fsdecode(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
         data = picture() if data is None else data
-        place.write_bytes(data)
-        return self.number(path, *predictions, **{"digest": digest_photo(data), **self.state(place), **known})
+        file.write_bytes(data)
+        return self.number(
+            path, *predictions, **{"digest": digest_photo(data), **self.state(file), **columns}
+        )
 
-    def number(self, path: str | bytes, *predictions: tuple[str, float, bool], **known: Any) -> int:
-        """A photo without a file; returns its number."""
-        self.photo(path, *predictions, **known)
+    def number(self, path: str | bytes, *predictions: tuple[str, float, bool], **columns: Any) -> int:
+        """Create a photo without a file; return its id."""
+        self.photo(path, *predictions, **columns)
         with self.database.read() as connection:
             return int(connection.execute(photos.select().order_by(photos.c.id.desc())).first().id)  # type: ignore[union-attr]
 
     @staticmethod
-    def state(place: Path) -> dict[str, int]:
-        status = place.stat()
+    def state(file: Path) -> dict[str, int]:
+        status = file.stat()
         return {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def picture(
     colour: tuple[int, int, int] = (200, 60, 60), size: tuple[int, int] = (96, 64), kind: str = "JPEG"
 ) -> bytes:
-    """A file of one colour."""
+    """An image file in a single colour."""
     out = io.BytesIO()
     Image.new("RGB", size, colour).save(out, kind)
     return out.getvalue()

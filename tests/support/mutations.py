@@ -1,6 +1,6 @@
-"""Ways in which photo files break: bits flip, ends are missing, lengths lie, parts come twice, metadata is nonsense.
+"""Random damage to photo files: flipped bits, missing ends, wrong lengths, repeated parts, invalid metadata.
 
-The same chance breaks the same file in the same way. Knows how containers are laid out and nothing of who reads them.
+The same random state damages a file in the same way. Knows the layout of containers, but no reader.
 """
 
 import random
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a file with its length written in front: at `length_at`, in `width` bytes, `order` as in `int.to_bytes`."""
+    """A part of a file. Its length is stored at `length_at` in `width` bytes; `order` is as in `int.to_bytes`."""
 
     start: int
     end: int
@@ -21,24 +21,24 @@ class Piece:
     order: str
 
 
-def broken(data: bytes, others: Sequence[bytes], chance: random.Random) -> bytes:
-    """The file after one to four of the things that happen to files."""
-    for _ in range(chance.choice((1, 1, 1, 2, 2, 3, 4))):
+def broken(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
+    """The file with one to four random kinds of damage."""
+    for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4))):
         if data:
-            data = chance.choice(_WAYS)(data, others, chance)
-    # Decoders stop at a wrong checksum, and what lies behind is to be reached too.
-    return _with_checksums(data) if data.startswith(_PNG) and chance.random() < 0.8 else data
+            data = rng.choice(_WAYS)(data, others, rng)
+    # Decoders stop at a wrong checksum; correct ones let them reach the damage behind it.
+    return _with_checksums(data) if data.startswith(_PNG) and rng.random() < 0.8 else data
 
 
-def with_other_metadata(data: bytes, chance: random.Random) -> bytes | None:
-    """The same picture with something written beside it; None for containers that no writer here knows."""
-    text = bytes(chance.choices(range(256), k=chance.randrange(1, 200)))
+def with_other_metadata(data: bytes, rng: random.Random) -> bytes | None:
+    """The same image with added metadata; None for a container that this module cannot write."""
+    text = bytes(rng.choices(range(256), k=rng.randrange(1, 200)))
     if data.startswith(b"\xff\xd8\xff"):
-        kind, head = chance.choice(((0xE1, _XMP_HEAD), (0xED, b"Photoshop 3.0\0"), (0xFE, b""), (0xE5, b"")))
+        kind, head = rng.choice(((0xE1, _XMP_HEAD), (0xED, b"Photoshop 3.0\0"), (0xFE, b""), (0xE5, b"")))
         return data[:2] + struct.pack(">BBH", 0xFF, kind, len(head + text) + 2) + head + text + data[2:]
     if data.startswith(_PNG):
-        at = chance.choice((33, data.rfind(b"IEND") - 4))
-        return data[:at] + _chunk(chance.choice((b"tEXt", b"tIME", b"prVt")), text) + data[at:]
+        at = rng.choice((33, data.rfind(b"IEND") - 4))
+        return data[:at] + _chunk(rng.choice((b"tEXt", b"tIME", b"prVt")), text) + data[at:]
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         chunk = struct.pack("<4sI", b"XMP ", len(text)) + text + bytes(len(text) % 2)
         body = data[8:] + bytes(len(data) % 2) + chunk
@@ -47,7 +47,7 @@ def with_other_metadata(data: bytes, chance: random.Random) -> bytes | None:
 
 
 def pieces_of(data: bytes) -> list[Piece]:
-    """The segments, chunks, boxes or tags of a file, as far as they can be followed."""
+    """The segments, chunks, boxes or tags of a file, up to the first that is invalid."""
     walk = _jpeg if data.startswith(b"\xff\xd8") else _png if data.startswith(_PNG) else None
     if walk is None and data[:4] == b"RIFF":
         walk = _riff
@@ -92,105 +92,103 @@ _SIZES = (
 )
 
 
-def _flip_bits(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
+def _flip_bits(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
     changed = bytearray(data)
-    for _ in range(chance.choice((1, 1, 2, 8, 64))):
-        changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+    for _ in range(rng.choice((1, 1, 2, 8, 64))):
+        changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
     return bytes(changed)
 
 
-def _flip_in_front(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
-    return _flip_bits(data[:512], (), chance) + data[512:]
+def _flip_in_front(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
+    return _flip_bits(data[:512], (), rng) + data[512:]
 
 
-def _set_bytes(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
-    at, length = chance.randrange(len(data)), chance.choice((1, 2, 4, 16, 300))
-    value = chance.choice((bytes(length), b"\xff" * length, chance.randbytes(length)))
+def _set_bytes(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
+    at, length = rng.randrange(len(data)), rng.choice((1, 2, 4, 16, 300))
+    value = rng.choice((bytes(length), b"\xff" * length, rng.randbytes(length)))
     return data[:at] + value + data[at + length :]
 
 
-def _truncate(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
-    return data[
-        : chance.choice((chance.randrange(len(data)), chance.randrange(min(len(data), 700)), len(data) - 1))
-    ]
+def _truncate(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
+    return data[: rng.choice((rng.randrange(len(data)), rng.randrange(min(len(data), 700)), len(data) - 1))]
 
 
-def _insert(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
-    at = chance.randrange(len(data))
-    return data[:at] + chance.randbytes(chance.choice((1, 2, 3, 50, 5000))) + data[at:]
+def _insert(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
+    at = rng.randrange(len(data))
+    return data[:at] + rng.randbytes(rng.choice((1, 2, 3, 50, 5000))) + data[at:]
 
 
-def _delete(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
-    at = chance.randrange(len(data))
-    return data[:at] + data[at + chance.choice((1, 2, 4, 100, 4096)) :]
+def _delete(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
+    at = rng.randrange(len(data))
+    return data[:at] + data[at + rng.choice((1, 2, 4, 100, 4096)) :]
 
 
-def _repeat(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
-    at, length = chance.randrange(len(data)), chance.choice((2, 12, 100, 4096))
-    return data[:at] + data[at : at + length] * chance.choice((2, 3, 50)) + data[at + length :]
+def _repeat(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
+    at, length = rng.randrange(len(data)), rng.choice((2, 12, 100, 4096))
+    return data[:at] + data[at : at + length] * rng.choice((2, 3, 50)) + data[at + length :]
 
 
-def _splice(data: bytes, others: Sequence[bytes], chance: random.Random) -> bytes:
-    other = chance.choice(others) if others else data
-    return data[: chance.randrange(len(data))] + other[chance.randrange(len(other) or 1) :]
+def _splice(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
+    other = rng.choice(others) if others else data
+    return data[: rng.randrange(len(data))] + other[rng.randrange(len(other) or 1) :]
 
 
-def _garbage_behind(data: bytes, others: Sequence[bytes], chance: random.Random) -> bytes:
-    tails = (bytes(1000), chance.randbytes(1000), b"\xff" * 1000, chance.choice(others) if others else data)
-    return data + chance.choice(tails)
+def _garbage_behind(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
+    tails = (bytes(1000), rng.randbytes(1000), b"\xff" * 1000, rng.choice(others) if others else data)
+    return data + rng.choice(tails)
 
 
-def _lie_about_length(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
+def _lie_about_length(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
     pieces = pieces_of(data)
     if not pieces:
-        return _odd_number(data, (), chance)
-    piece = chance.choice(pieces)
+        return _odd_number(data, (), rng)
+    piece = rng.choice(pieces)
     at, width = piece.length_at, piece.width
-    known = int.from_bytes(data[at : at + width], piece.order)  # type: ignore[arg-type]
-    lie = chance.choice((*_ODD_NUMBERS, known + 1, known - 1, known * 2, known // 2)) % 256**width
-    return data[:at] + lie.to_bytes(width, piece.order) + data[at + width :]  # type: ignore[arg-type]
+    length = int.from_bytes(data[at : at + width], piece.order)  # type: ignore[arg-type]
+    wrong_length = rng.choice((*_ODD_NUMBERS, length + 1, length - 1, length * 2, length // 2)) % 256**width
+    return data[:at] + wrong_length.to_bytes(width, piece.order) + data[at + width :]  # type: ignore[arg-type]
 
 
-def _piece_twice(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
+def _piece_twice(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
     pieces = pieces_of(data)
     if not pieces:
-        return _repeat(data, (), chance)
-    piece, place = chance.choice(pieces), chance.choice(pieces)
+        return _repeat(data, (), rng)
+    piece, target = rng.choice(pieces), rng.choice(pieces)
     return (
-        data[: place.start] + data[piece.start : piece.end] * chance.choice((1, 1, 30)) + data[place.start :]
+        data[: target.start] + data[piece.start : piece.end] * rng.choice((1, 1, 30)) + data[target.start :]
     )
 
 
-def _piece_missing(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
+def _piece_missing(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
     pieces = pieces_of(data)
     if not pieces:
-        return _delete(data, (), chance)
-    piece = chance.choice(pieces)
+        return _delete(data, (), rng)
+    piece = rng.choice(pieces)
     return data[: piece.start] + data[piece.end :]
 
 
-def _odd_number(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
-    at, width = chance.randrange(len(data)), chance.choice((1, 2, 4))
-    number = chance.choice(_ODD_NUMBERS) % 256**width
-    return data[:at] + number.to_bytes(width, chance.choice(("big", "little"))) + data[at + width :]
+def _odd_number(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
+    at, width = rng.randrange(len(data)), rng.choice((1, 2, 4))
+    number = rng.choice(_ODD_NUMBERS) % 256**width
+    return data[:at] + number.to_bytes(width, rng.choice(("big", "little"))) + data[at + width :]
 
 
-def _near(data: bytes, marks: Sequence[bytes], reach: int, chance: random.Random) -> bytes:
-    """Something wrong just behind one of the marks that are in the file."""
-    found = [at for mark in marks if (at := data.find(mark)) >= 0]
-    if not found:
-        return _flip_in_front(data, (), chance)
-    at = chance.choice(found)
-    way = chance.choice((_flip_bits, _odd_number, _set_bytes))
-    return data[:at] + way(data[at : at + reach], (), chance)[:reach].ljust(reach, b"\0") + data[at + reach :]
+def _near(data: bytes, marks: Sequence[bytes], reach: int, rng: random.Random) -> bytes:
+    """Damage the bytes after one of the marks that the file contains."""
+    offsets = [at for mark in marks if (at := data.find(mark)) >= 0]
+    if not offsets:
+        return _flip_in_front(data, (), rng)
+    at = rng.choice(offsets)
+    damage = rng.choice((_flip_bits, _odd_number, _set_bytes))
+    return data[:at] + damage(data[at : at + reach], (), rng)[:reach].ljust(reach, b"\0") + data[at + reach :]
 
 
-def _nonsense_in_metadata(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
-    return _near(data, _METADATA, chance.choice((20, 60, 400)), chance)
+def _nonsense_in_metadata(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
+    return _near(data, _METADATA, rng.choice((20, 60, 400)), rng)
 
 
-def _nonsense_in_sizes(data: bytes, _others: Sequence[bytes], chance: random.Random) -> bytes:
-    return _near(data, _SIZES, 24, chance)
+def _nonsense_in_sizes(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
+    return _near(data, _SIZES, 24, rng)
 
 
 _WAYS: tuple[Callable[[bytes, Sequence[bytes], random.Random], bytes], ...] = (
@@ -269,6 +267,6 @@ def _with_checksums(data: bytes) -> bytes:
     changed = bytearray(data)
     for piece in pieces_of(data):
         if piece.end <= len(data):
-            right = struct.pack(">I", zlib.crc32(data[piece.start + 4 : piece.end - 4]))
-            changed[piece.end - 4 : piece.end] = right
+            checksum = struct.pack(">I", zlib.crc32(data[piece.start + 4 : piece.end - 4]))
+            changed[piece.end - 4 : piece.end] = checksum
     return bytes(changed)

@@ -14,7 +14,7 @@ _XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="
 
 
 def small_photos() -> dict[str, bytes]:
-    """Each kind's name and a photo of it; HEIC where its reader is installed."""
+    """A photo of each kind by the kind's name; HEIC only if its reader is installed."""
     return _jpeg() | _png() | _tiff() | _others() | (_heic() if _reads_heic() else {})
 
 

@@ -1,4 +1,4 @@
-"""A real server of the page on a real port, in a thread of the test process, and photos to upload."""
+"""A real server of the web page on a real port, in a thread of the test process, and photos to upload."""
 
 import io
 import threading
@@ -22,7 +22,7 @@ GREY = (128, 128, 128)
 
 
 def settings_in(folder: Path) -> Settings:
-    """For a page with the tiny model, that takes small photos only; all in the folder."""
+    """Settings for a web page with the tiny model and low limits; all its files are in the folder."""
     tiny_artifact(folder / "tiny.pt")
     return Settings(
         data_folder=folder / "data",
@@ -38,7 +38,7 @@ def settings_in(folder: Path) -> Settings:
 
 @contextmanager
 def served(settings: Settings, database: Database, token: str | None = None) -> Iterator[int]:
-    """Its port, which was free."""
+    """Run the server on a free port; yield the port."""
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         app = create_app(
@@ -56,7 +56,7 @@ def served(settings: Settings, database: Database, token: str | None = None) -> 
 
 
 def photo(label: int | None = 0, *, shade: int = 0, kind: str = "PNG") -> bytes:
-    """A photo in the label's colour, or in no label's; another shade is another picture of the same."""
+    """A photo in the label's colour, or in grey; `shade` makes different images with the same prediction."""
     out = io.BytesIO()
     colour = GREY if label is None else colour_of(label)
     Image.new("RGB", (80 + shade, 60), colour).save(out, kind)

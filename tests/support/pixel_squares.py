@@ -10,7 +10,7 @@ from trainer.learning.batches import Augmentation, TrainingSet
 
 
 def noise_squares(count: int, side: int = 32, seed: int = 0) -> CachedPhotos:
-    """`count` squares of soft noise, all different."""
+    """`count` different squares of coarse noise."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (count, side // 8, side // 8, 3), dtype=np.uint8)
     return CachedPhotos(

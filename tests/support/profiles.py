@@ -1,4 +1,4 @@
-"""Colour profiles put together by hand, for images that say what their numbers mean."""
+"""Minimal colour profiles for images that embed one."""
 
 import itertools
 import struct
@@ -7,13 +7,13 @@ WHITE = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
 
 
 def gray_profile() -> bytes:
-    """For gray images, of a plain gamma of 2.2."""
+    """A profile for gray images with a gamma of 2.2."""
     curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, 0x0233)
     return _profile(b"mntr", b"GRAY", b"XYZ ", {b"wtpt": WHITE, b"kTRC": curve})
 
 
 def ink_profile(cyan: tuple[int, int, int]) -> bytes:
-    """For CMYK, of a strange press: cyan ink alone gives the colour named in L*a*b*, all other ink is black."""
+    """A CMYK profile of an imaginary press: only cyan gives the colour `cyan` (L*a*b*), every other combination of inks black."""
     identity = struct.pack(">9i", *(65536 if k % 4 == 0 else 0 for k in range(9)))
     straight = bytes(range(256))
     inks = itertools.product((0, 1), repeat=4)

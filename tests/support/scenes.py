@@ -1,4 +1,4 @@
-"""Images that do not resemble each other, and folders of them."""
+"""Images without near-duplicates among them, and folders of them."""
 
 import io
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def scene(seed: int, size: tuple[int, int] = (96, 72)) -> Image.Image:
-    """Coloured clouds; another seed gives others, the same seed in another size a near-duplicate."""
+    """Coloured clouds. The same seed in another size gives a near-duplicate."""
     patches = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(patches).resize(size, Image.Resampling.BICUBIC)
 
@@ -32,7 +32,7 @@ def scene_bytes(seed: int) -> bytes:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder` with its content."""
+    """The content of every file below `folder`, by its relative path."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }

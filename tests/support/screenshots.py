@@ -1,7 +1,7 @@
 """Screenshots of every view of the page, for docs/reference/page.md: `make screenshots`.
 
-The library that they show is drawn by the program. With --photos it is a folder of one's own, as the model that ships
-sees it; those pictures are to be looked at, not to be published, and go to a folder outside the repository.
+They show a library that this program draws. With --photos they show your own folder, tagged by the shipped model; such
+screenshots are not for publication and go to a folder outside the repository.
 """
 
 import argparse
@@ -25,11 +25,11 @@ from support.drawn_model import learn_landmarks
 from tagger.catalog.shipped_model import shipped_file
 
 REPOSITORY = Path(__file__).parents[2]
-TOUR = REPOSITORY / "docs" / "reference" / "page.md"
+PAGE_REFERENCE = REPOSITORY / "docs" / "reference" / "page.md"
 PICTURES = REPOSITORY / "docs" / "images" / "page"
 TOKEN = "shown-to-nobody-at-all"
 SCREENS = {"": DESKTOP, "-phone": PHONE}
-SEEN = """() => document.fonts.status === "loaded" && [...document.images].every((image) => {
+IMAGES_LOADED = """() => document.fonts.status === "loaded" && [...document.images].every((image) => {
   const box = image.getBoundingClientRect();
   return image.complete || box.bottom < 0 || box.top > innerHeight || !box.width;
 })"""
@@ -37,9 +37,9 @@ SEEN = """() => document.fonts.status === "loaded" && [...document.images].every
 
 @dataclass(frozen=True)
 class View:
-    """What is opened, what is done there, and whether it is pictured at night too.
+    """The address to open, what to do there, and whether to take a screenshot with dark colours too.
 
-    `failing`: requests that are answered with an error's status, as they should be; the browser would complain of them.
+    `failing`: requests whose error status is expected; the browser would log it as an error.
     """
 
     address: str
@@ -86,8 +86,8 @@ def _open_folder(page: Page, _library: DemoLibrary) -> None:
 
 VIEWS = {
     "try": View("/", dark=True),
-    "try-named": View("/", lambda page, library: _try(page, library.known), dark=True),
-    "try-unknown": View("/", lambda page, library: _try(page, library.unknown)),
+    "try-named": View("/", lambda page, library: _try(page, library.tagged_path), dark=True),
+    "try-unknown": View("/", lambda page, library: _try(page, library.unknown_path)),
     "library": View("/library", dark=True),
     "landmark": View("/landmarks/{landmark}"),
     "photos": View("/photos?min_score=0.9", _open_filters),
@@ -108,33 +108,33 @@ VIEWS = {
 }
 
 
-PICTURED = {
-    f"{name}{ending}": (view, ending)
+SCREENSHOTS = {
+    f"{name}{suffix}": (view, suffix)
     for name, view in VIEWS.items()
-    for ending in (*SCREENS, *(("-dark",) if view.dark else ()))
+    for suffix in (*SCREENS, *(("-dark",) if view.dark else ()))
 }
-"""All pictures there are, by their names."""
+"""All screenshots: view and suffix by name."""
 
 
-def toured() -> list[str]:
-    """The names of those that the tour shows."""
-    return re.findall(r"\(\.\./images/page/([a-z-]+)\.webp\)", TOUR.read_text())
+def documented_names() -> list[str]:
+    """The names of the screenshots that docs/reference/page.md shows."""
+    return re.findall(r"\(\.\./images/page/([a-z-]+)\.webp\)", PAGE_REFERENCE.read_text())
 
 
-def take(browser: Browser, library: DemoLibrary, out: Path, wanted: Sequence[str]) -> None:
-    """Take those pictures, as WebP."""
+def take_screenshots(browser: Browser, library: DemoLibrary, out: Path, names: Sequence[str]) -> None:
+    """Take these screenshots as WebP."""
     out.mkdir(parents=True, exist_ok=True)
     with serving(library.settings) as address, serving(library.settings, token=TOKEN) as closed:
         _wait_for_covers(browser, address)
-        for name in wanted:
-            view, ending = PICTURED[name]
-            library.say_alive()
-            with _opened(browser, closed if view.token else address, view, library, ending) as page:
-                _picture(page, out / f"{name}.webp")
+        for name in names:
+            view, suffix = SCREENSHOTS[name]
+            library.send_heartbeats()
+            with _opened_view(browser, closed if view.token else address, view, library, suffix) as page:
+                _save_screenshot(page, out / f"{name}.webp")
 
 
 def _wait_for_covers(browser: Browser, address: str) -> None:
-    """A server chooses them when it is first asked for the library."""
+    """Wait until the library has its cover photos, which the server selects at the first request."""
     with open_page(browser, f"{address}/library") as page:
         while not page.locator(".cover img").count():
             page.wait_for_timeout(200)
@@ -142,11 +142,13 @@ def _wait_for_covers(browser: Browser, address: str) -> None:
 
 
 @contextmanager
-def _opened(browser: Browser, address: str, view: View, library: DemoLibrary, ending: str) -> Iterator[Page]:
-    screen = SCREENS.get(ending, DESKTOP)
-    with open_page(browser, "about:blank", screen=screen, dark=ending == "-dark", base=address) as page:
+def _opened_view(
+    browser: Browser, address: str, view: View, library: DemoLibrary, suffix: str
+) -> Iterator[Page]:
+    screen = SCREENS.get(suffix, DESKTOP)
+    with open_page(browser, "about:blank", screen=screen, dark=suffix == "-dark", base=address) as page:
         if view.failing:
-            page.route(view.failing, _quietly)
+            page.route(view.failing, _answer_without_error)
         page.goto(view.address.format_map(vars(library)))
         page.wait_for_load_state("load")
         view.act(page, library)
@@ -154,46 +156,50 @@ def _opened(browser: Browser, address: str, view: View, library: DemoLibrary, en
         page.unroute_all(behavior="ignoreErrors")
 
 
-def _quietly(route: Route) -> None:
-    given = route.fetch()
-    route.fulfill(body=given.body(), content_type=given.headers["content-type"])
+def _answer_without_error(route: Route) -> None:
+    response = route.fetch()
+    route.fulfill(body=response.body(), content_type=response.headers["content-type"])
 
 
-def _picture(page: Page, path: Path) -> None:
-    page.wait_for_function(SEEN)
-    taken = path.with_suffix(".png")
-    page.screenshot(path=taken, animations="disabled", caret="hide")
-    with Image.open(taken) as image:
+def _save_screenshot(page: Page, path: Path) -> None:
+    page.wait_for_function(IMAGES_LOADED)
+    png = path.with_suffix(".png")
+    page.screenshot(path=png, animations="disabled", caret="hide")
+    with Image.open(png) as image:
         image.convert("RGB").save(path, quality=80, method=6)
-    taken.unlink()
+    png.unlink()
 
 
 def main() -> None:
-    """Take pictures of every view of the page."""
+    """Take screenshots of every view of the web page."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--out", type=Path, default=PICTURES, help="where the pictures go")
-    parser.add_argument("--photos", type=Path, help="a folder of photos to show instead")
-    parser.add_argument("--only", nargs="+", choices=PICTURED, metavar="NAME", help="these pictures alone")
-    asked = parser.parse_args()
-    if asked.photos and REPOSITORY in (asked.out.resolve(), *asked.out.resolve().parents):
-        parser.error("pictures of your own photos stay out of the repository: say where with --out")
-    wanted = asked.only or ([*PICTURED] if asked.photos else toured())
+    parser.add_argument("--out", type=Path, default=PICTURES, help="folder of the screenshots")
+    parser.add_argument("--photos", type=Path, help="folder of your own photos to show instead")
+    parser.add_argument(
+        "--only", nargs="+", choices=SCREENSHOTS, metavar="NAME", help="take only these screenshots"
+    )
+    arguments = parser.parse_args()
+    if arguments.photos and REPOSITORY in (arguments.out.resolve(), *arguments.out.resolve().parents):
+        parser.error(
+            "screenshots of your own photos stay out of the repository; name another folder with --out"
+        )
+    names = arguments.only or ([*SCREENSHOTS] if arguments.photos else documented_names())
     home = Path(tempfile.gettempdir()) / "landmarks"
     if home.exists():
-        parser.error(f"{home} is there: a library of another run, or of one that was cut off; remove it then")
+        parser.error(f"{home} exists: another run is using it, or was interrupted; in that case remove it")
     home.mkdir(mode=0o700)
     try:
-        model = _fill(home, asked.photos)
+        model = _fill(home, arguments.photos)
         with demo_library(home, model) as library, open_browser() as browser:
-            take(browser, library, asked.out, wanted)
-    except pytest.skip.Exception as nothing:
-        sys.exit(str(nothing))
+            take_screenshots(browser, library, arguments.out, names)
+    except pytest.skip.Exception as skipped:
+        sys.exit(str(skipped))
     finally:
         shutil.rmtree(home)
 
 
 def _fill(home: Path, photos: Path | None) -> Path:
-    """Photos into `home/Pictures`; returns the model that knows them."""
+    """Copy or draw photos into `home/Pictures`; return the model for them."""
     if photos:
         shutil.copytree(photos, home / "Pictures")
         return shipped_file()

@@ -1,4 +1,4 @@
-"""The model that ships with the package, and real photos for it."""
+"""The shipped model, and real photos for it."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def shipped_size() -> int:
 
 
 def decoded_photos(test_data: Path, count: int) -> Images:
-    """So many of the test photos, spread over all landmarks, as the model takes them: uint8 (B, H, W, 3)."""
+    """`count` of the test photos, evenly from all landmarks, decoded for the model: uint8 (B, H, W, 3)."""
     photos = sorted((test_data / "landmarks" / "test").rglob("*.jpg"))
     resize = read_manifest(ARTIFACT).input.resize
     chosen = photos[:: len(photos) // count][:count]

@@ -1,4 +1,4 @@
-"""Silhouettes of famous landmarks, drawn with a few strokes in the light of an hour."""
+"""Simple silhouettes of famous landmarks in the light of a time of day."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ LIGHT = (255, 255, 255)
 
 @dataclass(frozen=True)
 class Hour:
-    """The sky from top to horizon, what everything is tinted with and how much, and the sun."""
+    """The colours of a time of day: the sky at the top and at the horizon, the tint of everything and its share, the sun."""
 
     above: Colour
     below: Colour
@@ -28,7 +28,7 @@ class Hour:
 
 
 class Brush:
-    """Draws a landmark in its own measures: x from -1 to 1, y from 0 on the ground to 1."""
+    """Draws in the coordinates of a landmark: x from -1 to 1, y from 0 (the ground) to 1."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, centre: Point, scale: float, hour: Hour) -> None:
         self._draw, self._centre, self._scale, self.hour = draw, centre, scale, hour
@@ -73,7 +73,7 @@ def mixed(one: Colour, other: Colour, share: float) -> Colour:
     return red, green, blue
 
 
-# ---------- what is drawn ----------
+# --- Landmarks.
 
 
 def lattice_tower(brush: Brush, colour: Colour) -> None:
@@ -299,7 +299,7 @@ def peak(brush: Brush, colour: Colour) -> None:
 
 @dataclass(frozen=True)
 class Silhouette:
-    """How a landmark is drawn, and whether it stands at the water."""
+    """The function and colour that draw a landmark, and whether water is in front of it."""
 
     draw: Callable[[Brush, Colour], None]
     colour: Colour

@@ -10,31 +10,31 @@ SIZE = 48
 
 
 class SmallNetwork(nn.Module):
-    """uint8 (B, 3, H, W) → float32 (B, LABELS); another seed is another network."""
+    """uint8 (B, 3, H, W) → float32 (B, LABELS), with random weights from the seed."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
-        drawn = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         self.first = nn.Conv2d(3, 16, 3, stride=2)
         self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
         self.single = nn.Conv2d(16, 16, 1, groups=16)
         self.last = nn.Linear(16, LABELS + 1)
         for parameter in self.parameters():
-            parameter.data = torch.randn(parameter.shape, generator=drawn) * (
+            parameter.data = torch.randn(parameter.shape, generator=generator) * (
                 0.5 if parameter.dim() > 1 else 0.1
             )
-        self.last.weight.data *= 8  # else every picture would look alike to it
+        self.last.weight.data *= 8  # otherwise all images would have nearly the same scores
 
     def forward(self, images: Tensor) -> Tensor:
-        seen = images.to(self.first.weight.dtype) / 255.0 - 0.5
-        seen = torch.relu(self.first(seen))
-        seen = torch.relu(self.single(self.depthwise(seen)))
-        logits = self.last(seen.mean(dim=(2, 3)))
+        features = images.to(self.first.weight.dtype) / 255.0 - 0.5
+        features = torch.relu(self.first(features))
+        features = torch.relu(self.single(self.depthwise(features)))
+        logits = self.last(features.mean(dim=(2, 3)))
         return logits.float().softmax(dim=1)[:, :-1]
 
 
 def small_module(seed: int = 0) -> torch.jit.ScriptModule:
-    """The network as an artifact has it, loaded from a file: it shares no compiled code with other tests of the process."""
+    """The network as TorchScript, loaded from a file so that it shares no compiled code with other tests."""
     artifact = io.BytesIO()
     torch.jit.save(torch.jit.script(SmallNetwork(seed).eval()), artifact)
     artifact.seek(0)

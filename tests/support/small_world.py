@@ -1,4 +1,4 @@
-"""A data set that trains in a second: two labels of tiny scenes, some ordinary ones, both recipes with few epochs."""
+"""A data set that trains in a second, with two labels of tiny photos and ordinary photos, and options of both recipes for it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ LABELS = ("Arch", "Bridge")
 
 
 def draw_small_world(folder: Path, photos: int = 8) -> Path:
-    """`data/train/LABEL` for two labels, `unknown/`, and `weights.safetensors` for MobileNetV2."""
+    """Draw `data/train/LABEL` for two labels and `unknown/`, and save `weights.safetensors` for MobileNetV2."""
     for number, label in enumerate(LABELS):
         draw_label(folder / "data" / "train" / label, range(100 * number, 100 * number + photos))
     draw_label(folder / "unknown", range(900, 905))
@@ -26,12 +26,12 @@ def draw_small_world(folder: Path, photos: int = 8) -> Path:
     return folder
 
 
-def scratch_options(world: Path, out: Path, epochs: int = 2, **others: object) -> RecipeOptions:
+def scratch_options(folder: Path, out: Path, epochs: int = 2, **others: object) -> RecipeOptions:
     options = RecipeOptions(
-        data=world / "data",
-        unknown=world / "unknown",
+        data=folder / "data",
+        unknown=folder / "unknown",
         out=out,
-        cache=world / "pixels",
+        cache=folder / "pixels",
         epochs=epochs,
         size=SIZE,
         batch_size=8,
@@ -44,24 +44,24 @@ def scratch_options(world: Path, out: Path, epochs: int = 2, **others: object) -
     return replace(options, **others)
 
 
-def transfer_options(world: Path, out: Path, epochs: int = 2, **others: object) -> TransferOptions:
-    options = scratch_options(world, out, epochs)
+def transfer_options(folder: Path, out: Path, epochs: int = 2, **others: object) -> TransferOptions:
+    options = scratch_options(folder, out, epochs)
     transfer = TransferOptions(
-        **vars(options), backbone="mobilenet_v2", weights=world / "weights.safetensors"
+        **vars(options), backbone="mobilenet_v2", weights=folder / "weights.safetensors"
     )
     return replace(transfer, **others)
 
 
-def train(options: RecipeOptions, watch: object = None) -> FinishedRun:
-    """The recipe that the options are for."""
-    tell = watch if callable(watch) else _ignore
+def train(options: RecipeOptions, callback: object = None) -> FinishedRun:
+    """Train with the recipe of these options."""
+    on_epoch = callback if callable(callback) else _ignore
     if isinstance(options, TransferOptions):
-        return train_transfer(options, tell)
-    return train_scratch(options, tell)
+        return train_transfer(options, on_epoch)
+    return train_scratch(options, on_epoch)
 
 
 def require_same(one: FinishedRun, other: FinishedRun) -> None:
-    """All but the time it took is the same, to the last bit."""
+    """Check that the runs are equal to the last bit, except for their durations."""
     ours, theirs = one.classifier.state_dict(), other.classifier.state_dict()
     assert ours.keys() == theirs.keys()
     differing = [name for name in ours if not torch.equal(ours[name], theirs[name])]

@@ -1,4 +1,4 @@
-"""A database with known photos and tags, written as rows, for tests of queries."""
+"""Photos and tags inserted as rows, for tests of queries."""
 
 import os
 from datetime import UTC, datetime
@@ -12,11 +12,11 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
 from tagger.photos import path_text
 
-LOOKED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+CLASSIFIED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 class StoredPhotos:
-    """Writes photos below one root; `model` is the one that looked, unless a photo says otherwise."""
+    """Inserts photos of one root. `model` is the default for the model that classified a photo."""
 
     def __init__(self, database: Database, root: Path, model: RegisteredModel) -> None:
         self.database = database
@@ -35,12 +35,12 @@ class StoredPhotos:
         path: str | bytes,
         *predictions: tuple[str, float, bool],
         digest: str | None = None,
-        looked: bool = True,
+        classified: bool = True,
         model: RegisteredModel | None = None,
         taken_at: datetime | None = None,
         **columns: Any,
     ) -> str:
-        """A photo and its predictions, best first: slug, score, accepted. Returns its absolute path."""
+        """Insert a photo with its predictions, best first: slug, score, accepted. Returns its absolute path."""
         text, raw = path_text(os.fsdecode(path))
         row = {
             "root_id": self.root_id,
@@ -52,7 +52,7 @@ class StoredPhotos:
             **columns,
         }
         with self.database.write() as connection:
-            if looked:
+            if classified:
                 row["content_id"] = self._content(
                     connection, digest or f"digest of {text}", predictions, model
                 )
@@ -60,7 +60,7 @@ class StoredPhotos:
         return str(self.root / os.fsdecode(path))
 
     def verdict(self, digest: str, slug: str, verdict: str) -> None:
-        """A person's word on the picture with that digest."""
+        """Insert a person's verdict on the image with this digest."""
         with self.database.write() as connection:
             connection.execute(
                 insert(verdicts).values(
@@ -68,13 +68,13 @@ class StoredPhotos:
                     landmark_id=self.landmark_ids[slug],
                     verdict=verdict,
                     given_by="ada",
-                    given_at=LOOKED_AT,
+                    given_at=CLASSIFIED_AT,
                 )
             )
 
     def gone(self, path: str) -> None:
         with self.database.write() as connection:
-            connection.execute(update(photos).where(photos.c.path == path).values(gone_since=LOOKED_AT))
+            connection.execute(update(photos).where(photos.c.path == path).values(gone_since=CLASSIFIED_AT))
 
     def _content(
         self,
@@ -83,19 +83,19 @@ class StoredPhotos:
         predictions: tuple[tuple[str, float, bool], ...],
         model: RegisteredModel | None,
     ) -> int:
-        known = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
-        if known is not None:
-            return int(known)
-        looked_by = (model or self.model).id
+        existing = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
+        if existing is not None:
+            return int(existing)
+        model_id = (model or self.model).id
         values = {
             "digest": digest,
             "width": 640,
             "height": 480,
-            "model_id": looked_by,
+            "model_id": model_id,
             "top_k": 5,
             "threshold": 0.5,
             "outcome": "tagged" if any(accepted for _, _, accepted in predictions) else "unknown",
-            "classified_at": LOOKED_AT,
+            "classified_at": CLASSIFIED_AT,
         }
         content_id: int = connection.execute(
             insert(contents).values(values).returning(contents.c.id)
@@ -108,7 +108,7 @@ class StoredPhotos:
                     landmark_id=self.landmark_ids[slug],
                     score=score,
                     accepted=accepted,
-                    model_id=looked_by,
+                    model_id=model_id,
                 )
             )
         return content_id

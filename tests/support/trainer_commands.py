@@ -1,4 +1,4 @@
-"""`trainer` commands in this process, and one that is interrupted with Ctrl-C at a real terminal."""
+"""`trainer` commands in this process, and in a real terminal with Ctrl-C."""
 
 import os
 import signal
@@ -13,16 +13,22 @@ NO_NETWORK = {"https_proxy": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
 """Downloads fail: nothing listens on that port."""
 
 
-def run_trainer(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_trainer(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `trainer` with these arguments and additional environment variables."""
-    output = run_command(main, *words, environment=os.environ | environment)
-    return subprocess.CompletedProcess(["trainer", *words], output.code, output.text, output.err)
+    output = run_command(main, *arguments, environment=os.environ | environment)
+    return subprocess.CompletedProcess(["trainer", *arguments], output.code, output.text, output.err)
 
 
-def interrupt_at(text: str, *words: object) -> CommandOutput:
+def interrupt_at(text: str, *arguments: object) -> CommandOutput:
     """Run `trainer data` in a pseudo-terminal and press Ctrl-C once the terminal shows `text`."""
     parent, child = os.openpty()
-    command = [sys.executable, "-c", "from trainer.cli.main import main; main()", "data", *map(str, words)]
+    command = [
+        sys.executable,
+        "-c",
+        "from trainer.cli.main import main; main()",
+        "data",
+        *map(str, arguments),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=child, start_new_session=True)
     os.close(child)
     screen = b""

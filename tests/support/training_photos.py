@@ -14,7 +14,7 @@ GREY = (128, 128, 128)
 
 
 def draw_world(folder: Path) -> Path:
-    """`landmarks/{train,test}` with three labels and `unknown/` with photos of none of them."""
+    """Draw `landmarks/{train,test}` with three labels, and `unknown/` with photos of no landmark."""
     for number, (label, tint) in enumerate(TINTS.items()):
         _draw(folder / "landmarks" / "train" / label, range(100 * number, 100 * number + 16), tint)
         _draw(
@@ -25,7 +25,7 @@ def draw_world(folder: Path) -> Path:
 
 
 def save_random_weights(path: Path) -> Path:
-    """MobileNetV2 before any training, it blurs and mixes channels at random, so that the colours of a photo come through to its features."""
+    """Save weights of MobileNetV2 that blur and mix channels at random: its features depend on the colours of a photo."""
     network = models.mobilenet_v2(weights=None)
     generator = torch.Generator().manual_seed(0)
     for module in network.features.modules():

@@ -1,4 +1,4 @@
-"""Jobs of the page in tests: started through the API, run in this process instead of by a worker."""
+"""Jobs that tests start through the API and run in this process instead of in a worker."""
 
 from dataclasses import dataclass
 from pathlib import Path

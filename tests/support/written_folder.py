@@ -1,4 +1,4 @@
-"""A folder whose photos are tagged, written and restored in this process, with the outcome of each."""
+"""A folder whose photos are tagged, written and restored in this process."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,11 +29,11 @@ from tagger.verdicts import VerdictKind, give_verdict
 EMBED, SIDECAR = MetadataOptions(Target.EMBED), MetadataOptions(Target.SIDECAR)
 
 MOST_CHUNKS = 8
-"""More than a job of a test has."""
+"""No test has a job with more chunks."""
 
 
 class WrittenFolder(TaggedFolder):
-    """`written` holds the path below the folder, the outcome and the reason of each photo of the last run."""
+    """A tagged folder with jobs that write metadata and undo the writes."""
 
     def tag_and_write(
         self,
@@ -41,10 +41,10 @@ class WrittenFolder(TaggedFolder):
         *,
         runner: Runner = Runner.LOCAL,
         model: RegisteredModel | None = None,
-        again: bool = False,
+        reprocess: bool = False,
     ) -> int:
-        """A job over the folder whose tags are to be written; it is run, what is chained to it is not."""
-        job = self.record_to_write(options, runner=runner, model=model, again=again)
+        """Run a job that tags the folder and requests a write job, which is not run. Returns its id."""
+        job = self.record_to_write(options, runner=runner, model=model, reprocess=reprocess)
         if runner is Runner.LOCAL:
             self.run(job)
         else:
@@ -57,40 +57,40 @@ class WrittenFolder(TaggedFolder):
         *,
         runner: Runner = Runner.LOCAL,
         model: RegisteredModel | None = None,
-        again: bool = False,
+        reprocess: bool = False,
     ) -> int:
         model_id = (model or self.model).id
         options = options.to_job_options() if options else {}
         new = NewJob(
-            model_id=model_id, top_k=3, threshold=0.5, runner=runner, reprocess=again, options=options
+            model_id=model_id, top_k=3, threshold=0.5, runner=runner, reprocess=reprocess, options=options
         )
         job = create_job(self.database, new)
-        scan = Scan(self.database, job, InferenceOptions(model_id, 3, 0.5, again), self.settings.roots)
+        scan = Scan(self.database, job, InferenceOptions(model_id, 3, 0.5, reprocess), self.settings.roots)
         scan.run(select_paths([self.folder], ()))
         finish_scan(self.database, job)
         return job
 
     def chained(self, job: int) -> int:
-        """The number of the job that writes the tags of this one; its photos are chosen here."""
+        """Select the photos of the job that writes the tags of this one; return its id."""
         chained = self.progress(job).write_job
         assert chained is not None
         select_parent_photos(self.database, chained)
         return chained
 
     def work(self, job: int) -> list[ChunkEnd]:
-        """Go through a workers' job as one worker does; how each of its chunks ended."""
+        """Process all chunks of a job for workers; return how each ended."""
         executor = self.executor()
         claims = (
             claim_chunk(self.database, ChunkName(job, number), Runner.WORKERS, "w")
             for number in range(MOST_CHUNKS)
         )
         try:
-            return [executor.execute(claimed) for claimed in claims if claimed is not None]
+            return [executor.execute(claim) for claim in claims if claim is not None]
         finally:
             executor.close()
 
     def write(self, options: MetadataOptions = EMBED, query: PhotoQuery | None = None) -> dict[str, str]:
-        """The outcome of each photo, by its path below the folder."""
+        """Run a job; return the outcome of each photo by its path below the folder."""
         job = create_write_job(
             self.database, self._new(JobKind.WRITE, options), query or PhotoQuery(), self.settings.roots
         )
@@ -98,17 +98,17 @@ class WrittenFolder(TaggedFolder):
         return self.outcomes(job)
 
     def create_write_job_for_workers(self, options: MetadataOptions = EMBED) -> int:
-        """A job for workers that writes what is tagged, chosen but not begun."""
+        """Create a job for workers that writes all tags, with its photos selected. Returns its id."""
         new = self._new(JobKind.WRITE, options, Runner.WORKERS)
         return create_write_job(self.database, new, PhotoQuery(), self.settings.roots)
 
     def create_undo_job_for_workers(self) -> int:
-        """A job for workers that takes everything back, chosen but not begun."""
+        """Create a job for workers that undoes all writes, with its photos selected. Returns its id."""
         conditions = written_photo_conditions(self.database, None, (), self.settings.roots)
         return create_undo_job(self.database, self._new(JobKind.UNDO, None, Runner.WORKERS), conditions)
 
     def undo(self, *paths: Path, job: int | None = None) -> dict[str, str]:
-        """The outcome of each photo, by its path below the folder."""
+        """Run a job; return the outcome of each photo by its path below the folder."""
         conditions = written_photo_conditions(self.database, job, paths, self.settings.roots)
         new = self._new(JobKind.UNDO, None)
         undo_job = create_undo_job(
@@ -128,7 +128,7 @@ class WrittenFolder(TaggedFolder):
         )
 
     def reasons(self, job: int) -> Mapping[str, tuple[str, str | None, str | None]]:
-        """Of each photo of a job: outcome, reason, text."""
+        """The outcome, reason and text of each photo of a job, by path."""
         query = (
             select(photos.c.path, job_items)
             .join(photos, photos.c.id == job_items.c.photo_id)
@@ -146,9 +146,9 @@ class WrittenFolder(TaggedFolder):
         assert number is not None
         return self.progress(number)
 
-    def judge(self, name: str, slug: str, word: VerdictKind) -> None:
-        """A person's word on a photo."""
-        give_verdict(self.database, self.folder / name, slug, word, None, self.settings.roots)
+    def judge(self, name: str, slug: str, kind: VerdictKind) -> None:
+        """Give a verdict on a photo."""
+        give_verdict(self.database, self.folder / name, slug, kind, None, self.settings.roots)
 
     @property
     def undo_rows(self) -> list[Row]:

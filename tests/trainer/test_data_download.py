@@ -43,26 +43,32 @@ def interrupt(server: FileServer, file: Path, after: int = 100_000) -> None:
         DownloadFailed, match=r"Received data is kept; to continue, run the same command again"
     ):
         download(server.url, file, waits_s=())
-    server.asked.clear()
+    server.requested_ranges.clear()
 
 
 def test_a_cut_connection_is_resumed_where_it_stopped(server: FileServer, file: Path) -> None:
     server.cuts = [100_000, 50_000, 0, 1]
     assert fetch(server, file) == CONTENT
-    assert server.asked == [None, "bytes=100000-", "bytes=150000-", "bytes=150000-", "bytes=150001-"]
+    assert server.requested_ranges == [
+        None,
+        "bytes=100000-",
+        "bytes=150000-",
+        "bytes=150000-",
+        "bytes=150001-",
+    ]
 
 
 def test_repeating_the_command_resumes_the_download(server: FileServer, file: Path) -> None:
     interrupt(server, file)
     assert fetch(server, file) == CONTENT
-    assert server.asked == ["bytes=100000-"]
+    assert server.requested_ranges == ["bytes=100000-"]
 
 
 def test_without_a_tag_the_date_tells_whether_it_is_the_same(server: FileServer, file: Path) -> None:
     server.tag, server.modified = None, "Wed, 01 Jan 2020 00:00:00 GMT"
     interrupt(server, file)
     assert fetch(server, file) == CONTENT
-    assert server.asked == ["bytes=100000-"]
+    assert server.requested_ranges == ["bytes=100000-"]
 
 
 @pytest.mark.parametrize("tag", [None, 'W/"weak"'])
@@ -72,7 +78,7 @@ def test_a_file_without_validator_is_downloaded_again(
     server.tag = tag
     interrupt(server, file)
     assert fetch(server, file) == CONTENT
-    assert server.asked == [None]
+    assert server.requested_ranges == [None]
 
 
 def test_a_file_that_changed_on_the_server_is_downloaded_again(server: FileServer, file: Path) -> None:
@@ -83,15 +89,15 @@ def test_a_file_that_changed_on_the_server_is_downloaded_again(server: FileServe
 
 def test_a_server_that_resumes_nothing_sends_all_of_it(server: FileServer, file: Path) -> None:
     interrupt(server, file)
-    server.resumes = False
+    server.supports_ranges = False
     assert fetch(server, file) == CONTENT
 
 
 def test_a_wrong_part_is_not_taken(server: FileServer, file: Path) -> None:
     interrupt(server, file)
-    server.wrong_parts = True
+    server.sends_wrong_part = True
     assert fetch(server, file) == CONTENT
-    assert server.asked == ["bytes=100000-", None]
+    assert server.requested_ranges == ["bytes=100000-", None]
 
 
 def test_a_file_that_was_complete_is_only_given_its_name(server: FileServer, file: Path) -> None:
@@ -109,27 +115,27 @@ def test_more_than_the_server_has_is_thrown_away(server: FileServer, file: Path)
 
 
 def test_trouble_that_passes_is_waited_out(server: FileServer, file: Path) -> None:
-    server.refusals = [503, 500, 429]
+    server.error_codes = [503, 500, 429]
     assert fetch(server, file) == CONTENT
 
 
 def test_trouble_that_does_not_pass_ends_it(server: FileServer, file: Path) -> None:
-    server.refusals = [503] * 20
+    server.error_codes = [503] * 20
     with pytest.raises(DownloadFailed, match="503"):
         fetch(server, file)
-    assert len(server.refusals) == 20 - 1 - len(AT_ONCE)
+    assert len(server.error_codes) == 20 - 1 - len(AT_ONCE)
 
 
 @pytest.mark.parametrize("status", [404, 403, 410])
 def test_a_missing_file_is_not_requested_again(server: FileServer, file: Path, status: int) -> None:
-    server.refusals = [status] * 3
+    server.error_codes = [status] * 3
     with pytest.raises(DownloadFailed, match=rf"{status}.*--url"):
         fetch(server, file)
-    assert len(server.asked) == 1
+    assert len(server.requested_ranges) == 1
 
 
 def test_a_length_that_is_never_reached_ends_it(server: FileServer, file: Path) -> None:
-    server.announced, server.resumes = len(CONTENT) + 5, False
+    server.content_length, server.supports_ranges = len(CONTENT) + 5, False
     with pytest.raises(DownloadFailed, match=rf"ended after {len(CONTENT)} of {len(CONTENT) + 5} bytes"):
         fetch(server, file)
 
@@ -165,7 +171,7 @@ def test_the_archive_is_fetched_and_laid_out_once(data: CommandRunner, tmp_path:
         assert again.code == 0
         assert "the folder is already complete; nothing was downloaded" in again.err
         assert "fetched\tFalse\n" in again.text
-        assert len(server.asked) == 1
+        assert len(server.requested_ranges) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
     made = tree(tmp_path / "set")
     assert "train/16.Eiffel_Tower/0.jpg" in made
@@ -207,7 +213,7 @@ def test_a_folder_with_something_in_it_is_left_alone(data: CommandRunner, tmp_pa
 
 def test_room_is_made_sure_of_before_anything_comes(tmp_path: Path) -> None:
     with serving(CONTENT) as server:
-        server.announced = 2**60
+        server.content_length = 2**60
         with pytest.raises(NotEnoughSpace, match="not enough disk space"):
             fetch_udacity(tmp_path / "set", server.url)
     assert list(tmp_path.iterdir()) == []

@@ -215,7 +215,7 @@ def test_which_photos_are_chosen_by_one_field_and_named_by_their_option(
 ) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     library.photo("b.jpg", (EIFFEL, 0.2, False))
-    library.photo("c.jpg", looked=False)
+    library.photo("c.jpg", classified=False)
     sent = client.get("/photos", params={"which": which, "country": ""})
     assert (sent.status_code, sent.headers["location"]) == (303, address)
     page = client.get(address).text

@@ -29,7 +29,7 @@ def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> L
     made = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
     made.file(b"caf\xe9.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), taken_at=datetime(2026, 1, 2, 3, 4))  # noqa: DTZ001 - cameras know no time zone
     made.file("other.jpg", (GATE, 0.2, False), data=photo(1, kind="JPEG"))
-    made.photo("new.jpg", looked=False)
+    made.photo("new.jpg", classified=False)
     return made
 
 

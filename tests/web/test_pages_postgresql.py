@@ -51,7 +51,7 @@ def fill(database: Database, settings: Settings, root: Path) -> None:
         taken_at = FIRST + timedelta(days=n // 2) if n % 7 else None
         looked = n % 11 > 0
         library.file(
-            name, *said, digest=f"picture {n // 2 * 2}", looked=looked, taken_at=taken_at,
+            name, *said, digest=f"picture {n // 2 * 2}", classified=looked, taken_at=taken_at,
             data=picture((n, 90, 90)), mtime_ns=n, size_bytes=1000,
         )  # fmt: skip
     library.verdict("picture 4", EIFFEL, "confirmed")

@@ -75,7 +75,7 @@ def test_a_query_has_the_options_of_the_command(
     library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2))
     library.photo("b.jpg", (GATE, 0.8, True))
     library.photo("c.jpg", (GATE, 0.2, False))
-    library.photo("d.jpg", looked=False)
+    library.photo("d.jpg", classified=False)
     answer = client.get("/api/photos", params=options)
     assert [Path(photo["path"]).name for photo in answer.json()["photos"]] == found
 
@@ -182,7 +182,7 @@ def test_a_name_cannot_write_headers(client: TestClient, library: LibraryPhotos)
 
 
 def test_what_is_no_image_is_never_sent(client: TestClient, library: LibraryPhotos) -> None:
-    number = library.file("a.jpg", looked=False, data=b"<html><script>alert(1)</script></html>")
+    number = library.file("a.jpg", classified=False, data=b"<html><script>alert(1)</script></html>")
     answer = client.get(f"/api/photos/{number}/image")
     assert (answer.status_code, answer.json()["kind"]) == (422, "not-an-image")
     assert "web page" in answer.json()["error"]

@@ -97,7 +97,7 @@ def test_copies_share_a_thumbnail(client: TestClient, library: LibraryPhotos) ->
 def test_unclassified_photos_have_thumbnails_and_edited_ones_get_new_ones(
     client: TestClient, library: LibraryPhotos
 ) -> None:
-    unread = library.file("new.jpg", looked=False)
+    unread = library.file("new.jpg", classified=False)
     assert client.get(f"/api/photos/{unread}/thumbnail").status_code == 200
     edited = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture((0, 200, 0)))
     copy = library.file("copy.jpg", (EIFFEL, 0.9, True), data=picture((0, 200, 0)))
@@ -120,7 +120,7 @@ def test_unclassified_photos_have_thumbnails_and_edited_ones_get_new_ones(
 def test_an_undecodable_photo_has_a_reason_and_a_placeholder(
     client: TestClient, library: LibraryPhotos, data: bytes, status: int, kind: str
 ) -> None:
-    number = library.file("a.jpg", looked=False, data=data)
+    number = library.file("a.jpg", classified=False, data=data)
     output = client.get(f"/api/photos/{number}/thumbnail")
     assert (output.status_code, output.json()["kind"]) == (status, kind)
     assert output.json()["error"].endswith(".")
@@ -143,11 +143,11 @@ def test_real_photos_of_all_kinds_have_thumbnails_and_hostile_ones_end_nothing(
         path for path in (test_data / "hostile").rglob("*") if path.is_file() and path.stat().st_size < 2**20
     )
     for n, path in enumerate(real):
-        number = library.file(f"real-{n}.jpg", looked=False, data=path.read_bytes())
+        number = library.file(f"real-{n}.jpg", classified=False, data=path.read_bytes())
         answer = client.get(f"/api/photos/{number}/thumbnail")
         assert answer.status_code in {200, 422}  # the test's limit of pixels is low
     for n, path in enumerate(hostile[::12]):
-        number = library.file(f"hostile-{n}.jpg", looked=False, data=path.read_bytes() or b"\0")
+        number = library.file(f"hostile-{n}.jpg", classified=False, data=path.read_bytes() or b"\0")
         for what in ("thumbnail", "image"):
             assert client.get(f"/api/photos/{number}/{what}").status_code in {200, 404, 422}, path
 
@@ -158,7 +158,7 @@ def test_real_photos_of_all_kinds_have_thumbnails_and_hostile_ones_end_nothing(
 def test_a_file_that_cannot_be_decoded_is_tried_once(
     web_database: Database, web_settings: Settings, library: LibraryPhotos, tmp_path: Path
 ) -> None:
-    number = library.file("a.jpg", looked=False, data=b"\xff\xd8\xff" + b"\0" * 500)
+    number = library.file("a.jpg", classified=False, data=b"\xff\xd8\xff" + b"\0" * 500)
     thumbnails = Thumbnails(tmp_path / "cache", web_settings)
     photo = stored_photo(web_database, number, {})
     with pytest.raises(PhotoUnavailable) as first:

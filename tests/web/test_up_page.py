@@ -44,7 +44,7 @@ def up(terminal: Terminal, *words: str, ends_by: signal.Signals = signal.SIGTERM
         process.wait()
     with pytest.raises(httpx.ConnectError):
         is_there(address)
-    assert terminal.workers_seen() == []
+    assert terminal.active_workers() == []
     assert "Traceback" not in terminal.log.read_text() + (terminal.data / "page.log").read_text()
 
 
@@ -69,7 +69,7 @@ def test_the_page_is_up_from_its_message_to_the_end_and_restarted_after_a_kill(
 ) -> None:
     with up(terminal, "--port", "0", ends_by=asked) as address:
         assert is_there(address)  # however early: who asks while it starts is answered when it has
-        terminal.wait_until(terminal.workers_seen)
+        terminal.wait_until(terminal.active_workers)
         killed = page_process(terminal)
         os.kill(killed, signal.SIGKILL)
         assert is_there(address)  # who asks meanwhile waits, and is not turned away
@@ -111,7 +111,7 @@ def test_without_the_web_extra_the_rest_runs_and_one_line_names_it(terminal: Ter
             [sys.executable, "-c", WITHOUT_EXTRA], env=terminal.environment, stderr=log
         )
     try:
-        terminal.wait_until(terminal.workers_seen)
+        terminal.wait_until(terminal.active_workers)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(ENDS_S)
@@ -134,4 +134,4 @@ def test_up_continues_without_a_page_that_does_not_start(terminal: Terminal, tmp
         )
         with pytest.raises(httpx.ConnectError):
             is_there(address)
-        assert len(terminal.workers_seen()) == 1
+        assert len(terminal.active_workers()) == 1

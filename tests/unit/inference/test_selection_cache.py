@@ -50,8 +50,8 @@ class Starts:
         tiny_artifact(self._artifact)
         caplog.set_level(logging.INFO, logger="tagger")
 
-    def replace_model(self, *, seed: int = 0, most_in_memory: int = 10_000) -> None:
-        tiny_artifact(self._artifact, seed=seed, most_in_memory=most_in_memory)
+    def replace_model(self, *, seed: int = 0, max_batch: int = 10_000) -> None:
+        tiny_artifact(self._artifact, seed=seed, max_batch=max_batch)
 
     def start(self, device: Device = CPU, *, at_once: int = 1, batch_size: int | None = 4) -> Model:
         how = BackendOptions(backend=None, at_once=at_once, batch_size=batch_size, cache_file=self.cache_file)
@@ -243,7 +243,7 @@ def test_concurrent_writers_leave_a_valid_file(file: Path) -> None:
 
 def test_a_failed_selection_is_not_cached(starts: Starts, caplog: pytest.LogCaptureFixture) -> None:
     """The next start may have more memory."""
-    starts.replace_model(most_in_memory=0)
+    starts.replace_model(max_batch=0)
     for _ in range(2):
         caplog.clear()
         starts.start()
