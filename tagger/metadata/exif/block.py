@@ -1,6 +1,6 @@
 """Parsing EXIF blocks into tags that compare independently of byte order and layout.
 
-Strict where `tagger.photos.tiff` is lenient: a block is rejected if any part of it cannot be read. The result proves
+Strict where `tagger.photos.tiff` is lenient: a block is rejected if any part of it cannot be read. It is used to verify
 that a rewritten block lost nothing, so this module shares no code with the library that writes blocks.
 """
 

@@ -40,7 +40,7 @@ _HEADER = b"Exif\0\0"
 
 
 def rewrite_block(block: ParsedBlock, tags: Tags) -> bytes:
-    """Write the block with these tags, and prove that it holds them and nothing else.
+    """Write the block with these tags, and verify that it holds them and nothing else.
 
     Raises:
         ExifRewriteError: the block cannot be rewritten without risk.

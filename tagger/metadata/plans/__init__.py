@@ -1,4 +1,4 @@
-"""Plans of file changes: the new bytes of a photo or sidecar, computed and proven before anything is written.
+"""Plans of file changes: the new bytes of a photo or sidecar, computed and verified before anything is written.
 
 The base of a file is the file without any of our values. If nobody changed the file since we wrote it, the base is the
 original, restored exactly from the undo record. Otherwise it is the file with our values removed. New values are always

@@ -7,7 +7,7 @@ from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import read_blocks, replace_blocks
 from tagger.metadata.formats.blocks import Blocks
 from tagger.metadata.plans.file_plan import FindUndoRecord, digest_file
-from tagger.metadata.plans.proof import prove_removal, refuse_difference
+from tagger.metadata.plans.verification import refuse_difference, verify_removal
 from tagger.metadata.splices import apply_splices, undo_splices
 
 
@@ -68,7 +68,7 @@ def remove_our_values(data: bytes, blocks: Blocks) -> bytes:
         iptc.remove(blocks.iptc, added) if blocks.iptc else blocks.iptc,
     )
     base = apply_splices(data, replace_blocks(data, remaining))
-    prove_removal(data, base, blocks, remaining)
+    verify_removal(data, base, blocks, remaining)
     return base
 
 

@@ -13,7 +13,7 @@ from tagger.metadata.formats.blocks import Blocks
 from tagger.metadata.plans.base import base_of_photo, restored_original
 from tagger.metadata.plans.existing_values import existing_keywords, without_occupied_fields
 from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord, digest_file
-from tagger.metadata.plans.proof import prove_insertion
+from tagger.metadata.plans.verification import verify_insertion
 from tagger.metadata.splices import apply_splices, inverse_of
 from tagger.metadata.tag_fields import TagFields
 from tagger.photos.digest import digest_photo
@@ -86,7 +86,7 @@ def _embed(base: bytes, tag_fields: TagFields) -> tuple[bytes, bytes, tuple[str,
     new_blocks = Blocks(packet, exif_change.block, datasets)
     splices = replace_blocks(base, new_blocks)
     new = apply_splices(base, splices)
-    prove_insertion(base, new, blocks, new_blocks)
+    verify_insertion(base, new, blocks, new_blocks)
     return new, inverse_of(base, splices), (*exif_notes, *iptc_notes)
 
 

@@ -13,7 +13,7 @@ from tagger.metadata.formats.heif import read_heif_blocks
 from tagger.metadata.plans.base import base_of_photo, base_of_sidecar, remove_our_values, restored_original
 from tagger.metadata.plans.existing_values import existing_keywords, without_occupied_fields
 from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord, digest_file
-from tagger.metadata.plans.proof import refuse_difference
+from tagger.metadata.plans.verification import refuse_difference
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.metadata.tag_fields import TagFields
 

@@ -1,6 +1,6 @@
 """The properties of a packet as plain values, independent of the RDF form they are written in.
 
-They are shown to people, and they prove that only our values change: packets with different meaning differ here.
+They are shown to people, and they show whether only our values change: packets with different meaning differ here.
 """
 
 from collections.abc import Iterable, Iterator

@@ -384,7 +384,7 @@ def test_invalid_records_are_ignored() -> None:
         (packet(""), b"no XML", "broken"),
     ],
 )
-def test_proof_names_the_difference(before: bytes, after: bytes, reason: str) -> None:
+def test_insertion_difference_names_what_differs(before: bytes, after: bytes, reason: str) -> None:
     difference = xmp.insertion_difference(before, after)
     assert difference is not None
     assert reason in difference

@@ -260,7 +260,7 @@ def test_our_own_packet_is_created_and_deleted(
 
 @many
 @given(FIELDS, CHANCE, FIELDS, CHANCE)
-def test_proof_sees_every_other_difference(
+def test_every_other_difference_is_found(
     fields: dict[str, object], chance: random.Random, changed: dict[str, object], other: random.Random
 ) -> None:
     assume(fields != changed)

@@ -1,6 +1,6 @@
-"""Proof that a removal took only our values from a packet, which other programs may have changed since we wrote it.
+"""Differences between two packets beyond the values we removed. Other programs may have changed the packet since we wrote it.
 
-They may have changed our values, too, so values that `Added` names can be missing; `insertion_proof` requires them.
+They may have changed our values, too, so values that `Added` names can be missing; `insertion_differences` requires them.
 Compares the properties of both packets, and shares no code with removal.
 """
 

@@ -1,4 +1,4 @@
-"""Proof that a plan changes our values only: both files are parsed anew and compared block by block."""
+"""Verifies that a plan changes our values only: both files are parsed anew and compared block by block."""
 
 from collections.abc import Iterable
 
@@ -11,8 +11,8 @@ from tagger.photos.digest import digest_photo
 _OTHER_BLOCKS = "the blocks are not the ones that were meant to be written"
 
 
-def prove_insertion(base: bytes, new: bytes, base_blocks: Blocks, new_blocks: Blocks) -> None:
-    """Prove that `new` is `base` with our values added, and that both hold these blocks.
+def verify_insertion(base: bytes, new: bytes, base_blocks: Blocks, new_blocks: Blocks) -> None:
+    """Verify that `new` is `base` with our values added, and that both hold these blocks.
 
     Raises:
         WriteRefused: something else differs.
@@ -31,8 +31,8 @@ def prove_insertion(base: bytes, new: bytes, base_blocks: Blocks, new_blocks: Bl
     )
 
 
-def prove_removal(data: bytes, base: bytes, data_blocks: Blocks, base_blocks: Blocks) -> None:
-    """Prove that `base` is `data`, which others may have changed, without our values.
+def verify_removal(data: bytes, base: bytes, data_blocks: Blocks, base_blocks: Blocks) -> None:
+    """Verify that `base` is `data`, which others may have changed, without our values.
 
     Raises:
         WriteRefused: something else differs.

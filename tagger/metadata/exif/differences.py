@@ -1,4 +1,4 @@
-"""Proof that only our values differ between two EXIF blocks. Both are parsed without piexif, which writes them."""
+"""Differences between two EXIF blocks beyond our values; a write must cause none. Both are parsed without piexif, which writes them."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Proof that two packets differ in our values only, required before a file is written.
+"""Differences between two packets beyond the values we added; there must be none before a file is written.
 
 Compares the properties of both packets, and shares no code with insertion and removal.
 """
