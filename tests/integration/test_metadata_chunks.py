@@ -29,7 +29,7 @@ from tagger.metadata.splices import apply_splices
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.metadata.xmp import has_our_fields
 from tagger.processing import metadata_chunk as writing_chunk
-from tagger.processing.untracked import preview_untracked, undo_untracked
+from tagger.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
 from tagger.query import PhotoQuery
 from tagger.verdicts import VerdictKind
 
@@ -493,8 +493,8 @@ def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
     folder.write()
     for path in paths:
         forget_path(folder.database, path, folder.settings.roots)
-    (first,) = preview_untracked(folder.database, folder.settings, [paths[0]])
-    assert "removed from" in undo_untracked(folder.database, first)
+    (first,) = preview_unlogged_undo(folder.database, folder.settings, [paths[0]])
+    assert "removed from" in undo_unlogged(folder.database, first)
     assert paths[0].read_bytes() == before["a.jpg"]
     folder.tag()
     folder.undo()
@@ -507,8 +507,8 @@ def test_undo_without_records_removes_our_values(folder: WrittenFolder) -> None:
     folder.write()
     with folder.database.write() as connection:
         connection.execute(delete(metadata_writes))
-    (previewed,) = preview_untracked(folder.database, folder.settings, [path])
-    undo_untracked(folder.database, previewed)
+    (previewed,) = preview_unlogged_undo(folder.database, folder.settings, [path])
+    undo_unlogged(folder.database, previewed)
     assert keywords(path) == ["holiday"]
     assert not has_our_fields(read_blocks(path.read_bytes()).xmp)
 

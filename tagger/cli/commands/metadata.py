@@ -242,19 +242,19 @@ class _MetadataAction:
             photo_id_pages,
             written_photo_conditions,
         )
-        from tagger.processing.untracked import preview_untracked
+        from tagger.processing.unlogged_undo import preview_unlogged_undo
 
         self._check_targets(paths)
-        tracked = written_photo_conditions(self._database, self._job, paths, self._settings.roots)
+        logged = written_photo_conditions(self._database, self._job, paths, self._settings.roots)
         # Files without a record in this database, such as copies, are undone by the record inside the file.
-        untracked = preview_untracked(self._database, self._settings, paths if self._job is None else ())
+        unlogged = preview_unlogged_undo(self._database, self._settings, paths if self._job is None else ())
         if dry_run:
-            previews = chain(untracked, self._previews(photo_id_pages(self._database, tracked)))
+            previews = chain(unlogged, self._previews(photo_id_pages(self._database, logged)))
             print_differences(previews, json=self._json)
             return
-        count = self._undo_untracked(untracked)
-        if next(photo_id_pages(self._database, tracked), None) is not None:
-            self._process(create_undo_job(self._database, self._new_job(), tracked))
+        count = self._undo_unlogged(unlogged)
+        if next(photo_id_pages(self._database, logged), None) is not None:
+            self._process(create_undo_job(self._database, self._new_job(), logged))
             return
         if self._json:
             write_json({"job": None, "total": count})
@@ -275,13 +275,13 @@ class _MetadataAction:
             if not path.exists() and not is_stored(self._database, path, self._settings.roots):
                 raise PathNotFound(path=path)
 
-    def _undo_untracked(self, previews: Iterable[MetadataPreview]) -> int:
-        from tagger.processing.untracked import undo_untracked
+    def _undo_unlogged(self, previews: Iterable[MetadataPreview]) -> int:
+        from tagger.processing.unlogged_undo import undo_unlogged
 
         count = 0
         for preview in previews:
             typer.echo(
-                f"{printable(str(preview.path))}: {undo_untracked(self._database, preview)}", err=self._json
+                f"{printable(str(preview.path))}: {undo_unlogged(self._database, preview)}", err=self._json
             )
             count += 1
         return count

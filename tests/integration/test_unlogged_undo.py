@@ -10,14 +10,14 @@ from tagger.database.connection import Database
 from tagger.metadata.files.replacement import prepare
 from tagger.metadata.plans import plan_embed, plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
-from tagger.processing.untracked import preview_untracked, undo_untracked
+from tagger.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
 from tagger.settings import Settings
 
 TOWER = make_tag_fields([NamedLandmark("eiffel-tower", "Eiffel Tower")])
 
 
 def undo(database: Database, *paths: Path) -> list[str]:
-    return [undo_untracked(database, each) for each in preview_untracked(database, Settings(), paths)]
+    return [undo_unlogged(database, each) for each in preview_unlogged_undo(database, Settings(), paths)]
 
 
 def sidecar_beside(photo: Path) -> Path:
@@ -54,7 +54,7 @@ def test_sidecar_without_photo_is_deleted(database: Database, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_untracked_photo_is_restored(database: Database, tmp_path: Path, times: int) -> None:
+def test_unlogged_photo_is_restored(database: Database, tmp_path: Path, times: int) -> None:
     photo = tmp_path / "photo.jpg"
     draw_photo(3, (64, 48)).save(photo)
     original = photo.read_bytes()

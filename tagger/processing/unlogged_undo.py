@@ -29,12 +29,12 @@ from tagger.query.details import find_photo_id
 from tagger.settings import Settings
 
 
-def preview_untracked(
+def preview_unlogged_undo(
     database: Database, settings: Settings, paths: Iterable[Path]
 ) -> Iterator[MetadataPreview]:
     """Preview an undo in each of these files that no job would process. Folders are left to jobs."""
     for path in paths:
-        if path.is_file() and not _is_tracked(database, path, settings.roots):
+        if path.is_file() and not _is_logged(database, path, settings.roots):
             try:
                 plan = _plan_undo(path, undo_record_finder(database, None), settings.max_bytes)
                 yield MetadataPreview(path, plan)
@@ -42,7 +42,7 @@ def preview_untracked(
                 yield MetadataPreview(path, None, problem)
 
 
-def undo_untracked(database: Database, preview: MetadataPreview) -> str:
+def undo_unlogged(database: Database, preview: MetadataPreview) -> str:
     """Carry out a previewed undo; return the result in words."""
     if preview.plan is None:
         return f"unchanged: {preview.problem}"
@@ -79,7 +79,7 @@ def _may_hold_our_values(path: Path, max_bytes: int) -> bool:
         return True
 
 
-def _is_tracked(database: Database, path: Path, root_paths: RootPaths) -> bool:
+def _is_logged(database: Database, path: Path, root_paths: RootPaths) -> bool:
     try:
         with database.read() as connection:
             photo_id = find_photo_id(connection, path, root_paths)
