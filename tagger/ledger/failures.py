@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, exists, func, select
 
 from tagger.database.connection import Database
 from tagger.database.tables import Outcome, job_items, photos
@@ -29,10 +29,14 @@ class FailingPhoto:
 
 @dataclass(frozen=True)
 class FailureFilter:
-    """Selects failing photos: those of a job, of some kinds. By default all."""
+    """Selects failing photos: those of a job, of some kinds. By default all.
+
+    `is_processed`: only photos that the job has processed, not those that fail since an earlier job.
+    """
 
     job_id: int | None = None
     kinds: tuple[FailureKind, ...] = ()
+    is_processed: bool = False
 
 
 def failure_conditions(failures: FailureFilter) -> list[ColumnElement[bool]]:
@@ -43,18 +47,23 @@ def failure_conditions(failures: FailureFilter) -> list[ColumnElement[bool]]:
     if failures.job_id is not None:
         in_job = exists().where(job_items.c.photo_id == photos.c.id, job_items.c.job_id == failures.job_id)
         conditions.append(in_job)
+        if failures.is_processed:
+            conditions.append(~_is_pending(failures.job_id))
     return conditions
 
 
 def failing_photos(
-    database: Database, failures: FailureFilter | None = None, after: int = 0
+    database: Database,
+    failures: FailureFilter | None = None,
+    after: int = 0,
+    page_size: int = FAILURES_PAGE,
 ) -> Iterator[FailingPhoto]:
-    """Yield every matching photo after the position `after`, in pages by key."""
+    """Yield every matching photo after the position `after`. Reads pages by key."""
     conditions = failure_conditions(failures or FailureFilter())
     while True:
         query = select(photos).where(*conditions, photos.c.id > after)
         with database.read() as connection:
-            rows = connection.execute(query.order_by(photos.c.id).limit(FAILURES_PAGE)).all()
+            rows = connection.execute(query.order_by(photos.c.id).limit(page_size)).all()
         for row in rows:
             yield FailingPhoto(
                 row.id,
@@ -67,9 +76,21 @@ def failing_photos(
                 row.failure_attempts,
                 row.failure_job_id,
             )
-        if len(rows) < FAILURES_PAGE:
+        if len(rows) < page_size:
             return
         after = rows[-1].id
+
+
+def pending_failures(database: Database, job: int) -> tuple[int, int | None]:
+    """Count the photos that fail since earlier jobs and that this job has not processed.
+
+    Returns the count and the earlier job; None for the job if there are several.
+    """
+    since = photos.c.failure_job_id
+    query = select(func.count(), func.min(since), func.max(since))
+    with database.read() as connection:
+        row = connection.execute(query.where(*failure_conditions(FailureFilter()), _is_pending(job))).one()
+    return row[0], row[1] if row[1] == row[2] else None
 
 
 def unwritten_photos(
@@ -102,3 +123,12 @@ def unwritten_photos(
         if len(rows) < FAILURES_PAGE:
             return
         after = rows[-1].position
+
+
+def _is_pending(job: int) -> ColumnElement[bool]:
+    """The job has no outcome for the photo, or was cancelled before it."""
+    return exists().where(
+        job_items.c.photo_id == photos.c.id,
+        job_items.c.job_id == job,
+        func.coalesce(job_items.c.outcome, Outcome.CANCELLED) == Outcome.CANCELLED,
+    )

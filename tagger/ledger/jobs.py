@@ -3,11 +3,12 @@
 Knows nothing of how items are added (see items), processed (see chunks) or sent to workers (see dispatch).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, case, exists, func, insert, or_, select, update
 
 from tagger.database.connection import Database
 from tagger.database.statements import db_now
@@ -106,6 +107,33 @@ def has_write_option(database: Database, job_id: int) -> bool:
     with database.read() as connection:
         job = connection.execute(select(jobs.c.kind, jobs.c.options).where(jobs.c.id == job_id)).one()
     return WRITE in job.options and job.kind not in METADATA_KINDS
+
+
+def job_options(database: Database, job_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Return the options of these jobs, by job."""
+    query = select(jobs.c.id, jobs.c.options).where(jobs.c.id.in_(tuple(job_ids)))
+    with database.read() as connection:
+        return {row.id: row.options for row in connection.execute(query)}
+
+
+def count_open_jobs(database: Database) -> int:
+    """Return how many jobs are neither finished nor cancelled."""
+    with database.read() as connection:
+        return connection.scalar(select(func.count()).where(jobs.c.state.in_(OPEN_STATES))) or 0
+
+
+def open_job_of_photo(database: Database, photo_id: int) -> int | None:
+    """Return the newest open job that has yet to classify the photo."""
+    query = (
+        select(jobs.c.id)
+        .join(job_items, job_items.c.job_id == jobs.c.id)
+        .where(job_items.c.photo_id == photo_id, job_items.c.outcome.is_(None))
+        .where(jobs.c.state.in_(OPEN_STATES), jobs.c.kind.not_in(METADATA_KINDS))
+        .order_by(jobs.c.id.desc())
+        .limit(1)
+    )
+    with database.read() as connection:
+        return connection.scalar(query)
 
 
 def finish_if_done(connection: Connection, job_id: int) -> None:

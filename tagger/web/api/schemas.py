@@ -214,7 +214,7 @@ class CountedBackfill:
 
 
 @dataclass
-class FailedPhoto:
+class FailingPhoto:
     """A photo that fails, and why. `photo` is its number."""
 
     photo: int
@@ -229,7 +229,7 @@ class FailedPhoto:
 class FailurePage:
     """A page of failures; `next` is null on the last page."""
 
-    failures: list[FailedPhoto]
+    failures: list[FailingPhoto]
     next: int | None
 
 

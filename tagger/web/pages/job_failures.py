@@ -9,8 +9,13 @@ from tagger.database.connection import Database
 from tagger.database.tables import METADATA_KINDS, JobState
 from tagger.enqueue.retry import count_failures
 from tagger.errors import FailureKind
-from tagger.ledger.failures import FailingPhoto, FailureFilter, unwritten_photos
-from tagger.ledger.job_lookups import failed_photos, pending_failures
+from tagger.ledger.failures import (
+    FailingPhoto,
+    FailureFilter,
+    failing_photos,
+    pending_failures,
+    unwritten_photos,
+)
 from tagger.ledger.progress import JobProgress
 from tagger.metadata.errors import RefusalKind
 from tagger.web.pages.tiles import thumbnail_address
@@ -106,17 +111,15 @@ def _page(views: Sequence[tuple[int, FailureView]], limit: int) -> tuple[Sequenc
 def _failure_views(
     database: Database, job: JobProgress, limit: int, after: int
 ) -> Sequence[tuple[int, FailureView]]:
-    photos = failed_photos(database, job.job, limit + 1, after, is_over=job.is_over)
-    return [
-        (photo.id, _view(photo.id, photo.path, FAILURE_TEXTS[photo.kind], photo.text, photo.attempts))
-        for photo in photos
-    ]
+    failures = FailureFilter(job.job, is_processed=not job.is_over)
+    photos = islice(failing_photos(database, failures, after, page_size=limit + 1), limit + 1)
+    return [(photo.position, _view(photo, FAILURE_TEXTS[photo.kind])) for photo in photos]
 
 
 def _refusal_view(photo: FailingPhoto) -> FailureView:
-    kind = REFUSAL_TEXTS.get(photo.kind, photo.kind)
-    return _view(photo.photo_id, photo.path, kind, photo.text, photo.attempts)
+    return _view(photo, REFUSAL_TEXTS.get(photo.kind, photo.kind))
 
 
-def _view(photo: int, path: str, kind: str, text: str, attempts: int) -> FailureView:
-    return FailureView(photo, PurePath(path).name, kind, text, attempts, thumbnail_address(photo, None, 256))
+def _view(photo: FailingPhoto, kind: str) -> FailureView:
+    name, image = PurePath(photo.path).name, thumbnail_address(photo.photo_id, None, 256)
+    return FailureView(photo.photo_id, name, kind, photo.text, photo.attempts, image)

@@ -19,7 +19,7 @@ from tagger.enqueue.cron import explain_cron
 from tagger.enqueue.schedules import Schedule, list_schedules
 from tagger.errors import FailureKind, TaggerError
 from tagger.ledger import job_control
-from tagger.ledger.job_lookups import job_options
+from tagger.ledger.jobs import job_options
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.web.api.folders import allowed_folders

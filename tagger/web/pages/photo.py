@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.catalog.landmarks import find_landmark
 from tagger.errors import LandmarkAmbiguous, LandmarkNotFound
-from tagger.ledger.job_lookups import open_job_of_photo
+from tagger.ledger.jobs import open_job_of_photo
 from tagger.query import find_neighbours, photo_details_by_id
 from tagger.query.stored_photos import stored_photo
 from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
