@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 RESTART_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
 EARLY_EXIT_S = 20.0
 """A process that exits sooner than this, several times in a row, is not restarted again."""
-STOP_GRACE_S = 60.0
+CHILD_STOP_TIMEOUT_S = 60.0
 REDIS_CHECK_S = 5.0
 
 
@@ -105,7 +105,7 @@ class _Process:
 
     def wait(self) -> None:
         try:
-            self._child.wait(STOP_GRACE_S)
+            self._child.wait(CHILD_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()

@@ -30,7 +30,7 @@ BUSY_PAUSE_S = 0.5
 """Pause before checking again whether another worker is done with the same photos."""
 STOP_CHECK_S = 1.0
 """How often a chunk that waits for results checks whether it has to stop."""
-STOP_GRACE_S = 20.0
+READS_STOP_TIMEOUT_S = 20.0
 """How long a chunk that has to stop waits for reads in progress; it releases the other photos at once."""
 STORE_PHOTOS = 128
 """Photos per transaction. If the worker is killed, the photos not yet stored are classified again."""
@@ -151,7 +151,7 @@ class _ChunkTagger:
         while self._results.pending:
             if self._must_stop():
                 self._withdraw()
-                deadline = deadline or time.monotonic() + STOP_GRACE_S
+                deadline = deadline or time.monotonic() + READS_STOP_TIMEOUT_S
                 if time.monotonic() > deadline:
                     unread = len(self._results.pending)
                     log.warning("job %d chunk %d: %d reads do not end", *self._chunk.numbers, unread)
