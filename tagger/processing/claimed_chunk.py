@@ -1,6 +1,6 @@
 """A chunk that this process has claimed: its lease, its photos' roots, and retries of database work.
 
-Shared by everything that processes chunks: tag_chunk and metadata_chunk.
+Shared by everything that processes chunks: classification_chunk and metadata_chunk.
 """
 
 import logging

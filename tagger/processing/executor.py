@@ -1,6 +1,6 @@
 """Executes claimed chunks; used by workers and by `tagger tag`. Knows nothing of Celery.
 
-A chunk goes through the pipeline of its model (see tag_chunk) or through the metadata writer (see metadata_chunk).
+A chunk goes through the pipeline of its model (see classification_chunk) or through the metadata writer (see metadata_chunk).
 """
 
 import logging
@@ -17,10 +17,10 @@ from tagger.ledger.leases import LeaseRenewer
 from tagger.metrics import RETRIES
 from tagger.processing.activity_monitor import ActivityMonitor
 from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
+from tagger.processing.classification_chunk import classify_chunk, needs_isolation
 from tagger.processing.metadata_chunk import MetadataChunkWriter
 from tagger.processing.model_cache import ModelCache
 from tagger.processing.shared_exclusive_lock import SharedExclusiveLock
-from tagger.processing.tag_chunk import needs_isolation, tag_chunk
 from tagger.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class ChunkExecutor:
     def execute(
         self, claim: Claim, on_stored: Callable[[StoredBatch], None] = lambda _photos: None
     ) -> ChunkEnd:
-        """Tag the photos of a claimed chunk, or write their metadata, and store the outcomes.
+        """Classify the photos of a claimed chunk, or write their metadata, and store the outcomes.
 
         Raises:
             ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused: the model cannot be run; the chunk is released.
@@ -86,7 +86,7 @@ class ChunkExecutor:
             RETRIES.inc()
         if chunk.claim.kind in METADATA_KINDS:
             return MetadataChunkWriter(chunk).run()
-        return tag_chunk(chunk, self.models.get(chunk.claim.model_id))
+        return classify_chunk(chunk, self.models.get(chunk.claim.model_id))
 
     def _release(self, claim: Claim) -> None:
         try:

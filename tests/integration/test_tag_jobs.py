@@ -33,13 +33,15 @@ from tagger.ledger.chunks import ChunkName, claim_chunk, claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job
 from tagger.pipeline.reader_pool import ReaderPool
-from tagger.processing import tag_chunk
+from tagger.processing import classification_chunk
 from tagger.processing.claimed_chunk import ChunkEnd, StoredBatch
 
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
-    monkeypatch.setattr(tag_chunk, "STORE_PHOTOS", 8)  # several transactions for the few photos of a test
+    monkeypatch.setattr(
+        classification_chunk, "STORE_PHOTOS", 8
+    )  # several transactions for the few photos of a test
     return TaggedFolder(database, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Tags the photos of one claimed chunk: open items → pipeline → results → SQL.
+"""Classifies the photos of one claimed chunk: open items → pipeline → results → SQL.
 
 Knows nothing of how chunks are claimed, leases renewed or models loaded (see executor).
 """
@@ -50,14 +50,14 @@ _UNREACHABLE_KINDS = {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.TIME
 """Failures that an unmounted root causes too."""
 
 
-def tag_chunk(chunk: ClaimedChunk, loaded: LoadedModel) -> ChunkEnd:
+def classify_chunk(chunk: ClaimedChunk, loaded: LoadedModel) -> ChunkEnd:
     """Classify the chunk's open items and store the results until none is open or the chunk has to be released.
 
     Raises:
         LeaseLost: another worker took over the chunk.
         ModelFailed, ReadsTimedOut: no photo can be classified any more.
     """
-    return _ChunkTagger(chunk, loaded).run()
+    return _ChunkClassifier(chunk, loaded).run()
 
 
 def needs_isolation(claim: Claim) -> bool:
@@ -65,7 +65,7 @@ def needs_isolation(claim: Claim) -> bool:
     return claim.attempts > SHARED_ATTEMPTS
 
 
-class _ChunkTagger:
+class _ChunkClassifier:
     """Submits the photos of one chunk to the pipeline."""
 
     def __init__(self, chunk: ClaimedChunk, loaded: LoadedModel) -> None:
@@ -85,9 +85,9 @@ class _ChunkTagger:
             free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
             self._results.is_root_unavailable = False
             if needs_isolation(self._chunk.claim):
-                self._tag_in_isolation(free, roots)
+                self._classify_in_isolation(free, roots)
             else:
-                self._tag(free, roots)
+                self._classify(free, roots)
             if self._chunk.stop.is_set():
                 return ChunkEnd.RELEASED
             self._chunk.check_lease()
@@ -95,7 +95,7 @@ class _ChunkTagger:
                 self._chunk.stop.wait(BUSY_PAUSE_S)
         return ChunkEnd.DONE
 
-    def _tag(
+    def _classify(
         self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None = None
     ) -> None:
         """Submit photos and store the results until all are stored or the chunk has to stop."""
@@ -110,7 +110,7 @@ class _ChunkTagger:
             self._withdraw()
             self._results.pending.clear()
 
-    def _tag_in_isolation(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
+    def _classify_in_isolation(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
         """Read each photo in a sandbox and store its result before the next: the chunk has killed workers."""
         log.warning("job %d chunk %d is processed one photo at a time", *self._chunk.numbers)
         with SandboxReader(self._loaded.model.manifest.input.resize, self._loaded.limits) as sandbox:
@@ -122,7 +122,7 @@ class _ChunkTagger:
                     self._results.store()
                     continue
                 with self._death_count(item):
-                    self._tag([item], roots, sandbox.open)
+                    self._classify([item], roots, sandbox.open)
 
     @contextmanager
     def _death_count(self, item: OpenItem) -> Iterator[None]:
