@@ -9,7 +9,7 @@ from datetime import datetime
 
 from tagger.metadata.formats.heif import read_heif_blocks
 from tagger.photos.containers import exif_of
-from tagger.photos.tiff import Directory, TiffBlock, open_tiff
+from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff
 
 DERIVED = b"ASCII\0\0\0landmark-tagger"
 """The GPSProcessingMethod of a landmark's position that this program wrote."""
@@ -62,18 +62,18 @@ _LATITUDE = _Axis(1, 2, b"NS", 90)
 _LONGITUDE = _Axis(3, 4, b"EW", 180)
 
 
-def _child_directory(block: TiffBlock, main: Directory, pointer: int) -> Directory | None:
-    offsets = block.integers(main.entries.get(pointer))
+def _child_directory(block: TiffBlock, main: TiffDirectory, pointer: int) -> TiffDirectory | None:
+    offsets = block.integers(main.tags.get(pointer))
     return block.directory(offsets[0]) if len(offsets) == 1 else None
 
 
-def _taken_at(main: Directory, exif: Directory | None) -> datetime | None:
+def _taken_at(main: TiffDirectory, exif: TiffDirectory | None) -> datetime | None:
     """The time of capture, else of digitisation, else of the last change, which is the only time that some phones write."""
-    exif_entries = exif.entries if exif else {}
+    exif_tags = exif.tags if exif else {}
     for entry in (
-        exif_entries.get(_DATE_TIME_ORIGINAL),
-        exif_entries.get(_DATE_TIME_DIGITIZED),
-        main.entries.get(_DATE_TIME),
+        exif_tags.get(_DATE_TIME_ORIGINAL),
+        exif_tags.get(_DATE_TIME_DIGITIZED),
+        main.tags.get(_DATE_TIME),
     ):
         taken_at = _time(bytes(entry.raw[:_TIME_BYTES])) if entry else None
         if taken_at:
@@ -92,12 +92,12 @@ def _time(raw: bytes) -> datetime | None:
         return None
 
 
-def _is_derived(gps: Directory | None) -> bool:
-    method = gps.entries.get(_PROCESSING_METHOD) if gps else None
+def _is_derived(gps: TiffDirectory | None) -> bool:
+    method = gps.tags.get(_PROCESSING_METHOD) if gps else None
     return method is not None and bytes(method.raw[: len(DERIVED)]) == DERIVED
 
 
-def _position(block: TiffBlock, gps: Directory | None) -> tuple[float, float] | tuple[None, None]:
+def _position(block: TiffBlock, gps: TiffDirectory | None) -> tuple[float, float] | tuple[None, None]:
     latitude = _degrees(block, gps, _LATITUDE) if gps else None
     longitude = _degrees(block, gps, _LONGITUDE) if gps else None
     # Cameras without a GPS fix write zeros. There is no landmark at exactly 0, 0, which is in the Gulf of Guinea.
@@ -106,11 +106,11 @@ def _position(block: TiffBlock, gps: Directory | None) -> tuple[float, float] | 
     return latitude, longitude
 
 
-def _degrees(block: TiffBlock, gps: Directory, axis: _Axis) -> float | None:
+def _degrees(block: TiffBlock, gps: TiffDirectory, axis: _Axis) -> float | None:
     """Degrees, minutes and seconds with their hemisphere as decimal degrees; None without a valid hemisphere."""
-    ref = gps.entries.get(axis.ref_tag)
+    ref = gps.tags.get(axis.ref_tag)
     hemisphere = bytes(ref.raw[:1]).upper() if ref else b""
-    parts = block.fractions(gps.entries.get(axis.tag))
+    parts = block.fractions(gps.tags.get(axis.tag))
     if not hemisphere or hemisphere not in axis.refs or not 1 <= len(parts) <= 3 or parts[0][1] == 0:
         return None
     degrees = 0.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tagger.photos.formats import PNG_SIGNATURE, PhotoFormat, detect_format
 from tagger.photos.jpeg import SEGMENT_LIMIT, Part, jpeg_exif, jpeg_parts
-from tagger.photos.tiff import Directory, TiffBlock, open_tiff, orientation_of
+from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff, orientation_of
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _tiff_parts(data: bytes) -> tuple[Part, ...] | None:
         if pixels is None:
             return None
         for tag in _TIFF_IMAGE:
-            if entry := directory.entries.get(tag):
+            if entry := directory.tags.get(tag):
                 parts += (struct.pack("<HHQ", tag, entry.kind, entry.count), entry.raw)
         parts += pixels
         # Overlapping tags and strips could make a small file as expensive as a large one.
@@ -177,9 +177,9 @@ def _tiff_parts(data: bytes) -> tuple[Part, ...] | None:
     return tuple(parts) if len(parts) > 1 else None
 
 
-def _tiff_pixels(block: TiffBlock, directory: Directory) -> list[Part] | None:
+def _tiff_pixels(block: TiffBlock, directory: TiffDirectory) -> list[Part] | None:
     """The strips or tiles, each after its length; None if they are missing or lie outside the file."""
-    read = {tag: block.integers(directory.entries.get(tag)) for tag in (259, 273, 279, 324, 325)}
+    read = {tag: block.integers(directory.tags.get(tag)) for tag in (259, 273, 279, 324, 325)}
     offsets = read[_TIFF_STRIPS] or read[_TIFF_TILES]
     sizes = read[_TIFF_STRIP_SIZES] or read[_TIFF_TILE_SIZES]
     if not offsets or len(offsets) != len(sizes) or read[259] == (_TIFF_OLD_JPEG,):

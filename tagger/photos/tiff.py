@@ -39,7 +39,7 @@ INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17
 
 
 @dataclass(frozen=True)
-class Entry:
+class TiffTag:
     """The stored values of one tag. A view, because thousands of tags may refer to the same bytes."""
 
     kind: int
@@ -48,10 +48,10 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Directory:
+class TiffDirectory:
     """The tags of one directory by number, and the offset of the next directory (0: none)."""
 
-    entries: Mapping[int, Entry]
+    tags: Mapping[int, TiffTag]
     following: int
 
 
@@ -64,7 +64,7 @@ class TiffBlock:
     big: bool
     first: int
 
-    def directory(self, offset: int) -> Directory | None:
+    def directory(self, offset: int) -> TiffDirectory | None:
         """Read the directory at `offset`; None if it lies outside the block. Tags whose values lie outside are absent."""
         counting, entry, slot = ("Q", "HHQ", 8) if self.big else ("H", "HHI", 4)
         count_size, head_size = struct.calcsize("<" + counting), struct.calcsize("<" + entry)
@@ -76,15 +76,15 @@ class TiffBlock:
         if count > _ENTRY_LIMIT or end > len(self.data):
             return None
         head = struct.Struct(self.order + entry)
-        entries = {}
+        tags = {}
         for at in range(start, end, step):
             tag, kind, length = head.unpack_from(self.data, at)
             raw = self._values(at + head_size, slot, VALUE_SIZES.get(kind, 0) * length)
             if raw:
-                entries[tag] = Entry(kind, length, raw)
-        return Directory(entries, self._offset(end, slot))
+                tags[tag] = TiffTag(kind, length, raw)
+        return TiffDirectory(tags, self._offset(end, slot))
 
-    def directories(self) -> Iterator[Directory]:
+    def directories(self) -> Iterator[TiffDirectory]:
         """Yield the chain of directories until one cannot be read or repeats."""
         seen: set[int] = set()
         offset = self.first
@@ -96,13 +96,13 @@ class TiffBlock:
             yield found
             offset = found.following
 
-    def integers(self, entry: Entry | None) -> tuple[int, ...]:
+    def integers(self, entry: TiffTag | None) -> tuple[int, ...]:
         """The values of a tag of any whole-number type; none for other types, or more than a photo has."""
         if entry is None or entry.kind not in INTEGERS or entry.count > _COUNT_LIMIT:
             return ()
         return struct.unpack(f"{self.order}{entry.count}{INTEGERS[entry.kind]}", entry.raw)
 
-    def fractions(self, entry: Entry | None) -> tuple[tuple[int, int], ...]:
+    def fractions(self, entry: TiffTag | None) -> tuple[tuple[int, int], ...]:
         """The numerators and denominators of a rational tag; none for other types, or more than a photo has."""
         if entry is None or entry.kind not in (5, 10) or entry.count > _COUNT_LIMIT:
             return ()
@@ -138,5 +138,5 @@ def orientation_of(block: TiffBlock | None) -> int:
     directory = block.directory(block.first) if block else None
     if block is None or directory is None:
         return 1
-    values = block.integers(directory.entries.get(ORIENTATION))
+    values = block.integers(directory.tags.get(ORIENTATION))
     return values[0] if len(values) == 1 and 1 <= values[0] <= 8 else 1

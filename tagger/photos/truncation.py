@@ -42,6 +42,6 @@ def _tiff_ends_early(data: bytes) -> bool:
     directory = block.directory(block.first)
     if directory is None:
         return block.first + 2 > len(data)
-    starts = block.integers(directory.entries.get(273)) or block.integers(directory.entries.get(324))
-    sizes = block.integers(directory.entries.get(279)) or block.integers(directory.entries.get(325))
+    starts = block.integers(directory.tags.get(273)) or block.integers(directory.tags.get(324))
+    sizes = block.integers(directory.tags.get(279)) or block.integers(directory.tags.get(325))
     return any(start + size > len(data) for start, size in zip(starts, sizes, strict=False))

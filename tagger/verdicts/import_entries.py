@@ -21,7 +21,7 @@ _DIGEST = re.compile(r"\d+-[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Entry:
+class VerdictEntry:
     """A verdict about an image, by digest, and a landmark, by slug. `path` is a photo of it in the other database."""
 
     digest: str
@@ -32,7 +32,7 @@ class Entry:
     path: str | None
 
 
-def read_entries(source: IO[bytes], name: str) -> Iterator[Entry]:
+def read_entries(source: IO[bytes], name: str) -> Iterator[VerdictEntry]:
     """Yield the verdicts in a file. `name` is its name in error messages.
 
     Raises:
@@ -104,7 +104,7 @@ def _decode(decoder: json.JSONDecoder, buffer: str, position: int) -> tuple[obje
         return None
 
 
-def _entry(document: object) -> Entry:
+def _entry(document: object) -> VerdictEntry:
     if not isinstance(document, dict):
         raise _EntryInvalid("it is not a JSON object")
     digest, landmark = document.get("digest"), document.get("landmark")
@@ -117,7 +117,9 @@ def _entry(document: object) -> Entry:
     by, path = document.get("by"), document.get("path")
     if not (isinstance(by, str | None) and isinstance(path, str | None)):
         raise _EntryInvalid("by and path must be text or null")
-    return Entry(digest, landmark, VerdictKind(document["verdict"]), by, _time(document.get("at")), path)
+    return VerdictEntry(
+        digest, landmark, VerdictKind(document["verdict"]), by, _time(document.get("at")), path
+    )
 
 
 def _time(text: object) -> datetime:

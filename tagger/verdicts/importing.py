@@ -11,7 +11,7 @@ from tagger.catalog.landmarks import all_landmarks
 from tagger.database.connection import Database
 from tagger.database.statements import insert_missing
 from tagger.database.tables import contents
-from tagger.verdicts.import_entries import Entry
+from tagger.verdicts.import_entries import VerdictEntry
 from tagger.verdicts.store import (
     NewVerdict,
     VerdictKind,
@@ -44,7 +44,7 @@ class ImportedVerdicts:
 
 
 def import_verdicts(
-    database: Database, entries: Iterable[Entry], *, dry_run: bool = False
+    database: Database, entries: Iterable[VerdictEntry], *, dry_run: bool = False
 ) -> ImportedVerdicts:
     """Store the verdicts, one transaction per page. Importing the same verdicts again changes nothing."""
     report = ImportedVerdicts()
@@ -75,7 +75,7 @@ def import_verdicts(
 
 
 def _content_ids(
-    connection: Connection, page: Sequence[Entry], report: ImportedVerdicts, *, add: bool
+    connection: Connection, page: Sequence[VerdictEntry], report: ImportedVerdicts, *, add: bool
 ) -> dict[str, int]:
     """Ids of the images of a page, by digest; unknown images are counted, and get rows with `add`."""
     digests = {entry.digest for entry in page}

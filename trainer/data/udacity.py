@@ -65,7 +65,7 @@ class UdacityFolder:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArchiveEntry:
     """An archive entry and its path below the folder."""
 
     info: zipfile.ZipInfo
@@ -133,7 +133,7 @@ def unpack_photos(archive: Path, folder: Path, *, check_space: Callable[[int], N
     return len(entries)
 
 
-def photo_entries(infos: list[zipfile.ZipInfo]) -> list[Entry]:
+def photo_entries(infos: list[zipfile.ZipInfo]) -> list[ArchiveEntry]:
     """The photos (and landmarks.csv) among an archive's entries; other files are skipped.
 
     Raises:
@@ -149,7 +149,7 @@ def photo_entries(infos: list[zipfile.ZipInfo]) -> list[Entry]:
         if str(path).casefold() in names:
             raise ArchiveUnsound(f"it has two entries called {_quoted(info)}")
         names.add(str(path).casefold())
-        entries.append(Entry(info, path))
+        entries.append(ArchiveEntry(info, path))
     _check_sizes(entries)
     return entries
 
@@ -174,7 +174,7 @@ def _is_junk(path: PurePosixPath) -> bool:
     return hidden or not (is_photo_name(path.name) or path.name in _OTHER_FILES)
 
 
-def _check_sizes(entries: list[Entry]) -> None:
+def _check_sizes(entries: list[ArchiveEntry]) -> None:
     size = sum(entry.info.file_size for entry in entries)
     packed = sum(entry.info.compress_size for entry in entries)
     if size > MOST_BYTES:
@@ -185,7 +185,7 @@ def _check_sizes(entries: list[Entry]) -> None:
         )
 
 
-def _without_common_folder(entries: list[Entry]) -> list[Entry]:
+def _without_common_folder(entries: list[ArchiveEntry]) -> list[ArchiveEntry]:
     """Remove a top folder that holds everything: `landmark_images/train/…` becomes `train/…`."""
     tops = {entry.path.parts[0] for entry in entries}
     if (
@@ -194,10 +194,10 @@ def _without_common_folder(entries: list[Entry]) -> list[Entry]:
         or tops <= {"train", "val", "test"}
     ):
         return entries
-    return [Entry(entry.info, PurePosixPath(*entry.path.parts[1:])) for entry in entries]
+    return [ArchiveEntry(entry.info, PurePosixPath(*entry.path.parts[1:])) for entry in entries]
 
 
-def _unpack(archive: zipfile.ZipFile, entry: Entry, folder: Path) -> None:
+def _unpack(archive: zipfile.ZipFile, entry: ArchiveEntry, folder: Path) -> None:
     """Write one file. zipfile limits it to the declared size and verifies the checksum at its end."""
     target = folder / entry.path
     with archive.open(entry.info) as packed:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from tagger.photos.tiff import Directory, TiffBlock, open_tiff
+from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff
 
 BLOCK_LIMIT = 65_527
 """The room of a JPEG segment without marker, length and "Exif\\0\\0"."""
@@ -150,7 +150,7 @@ class _BlockReader:
             self._tiff.order, self._tags, self._thumbnail, self._entry_offsets, self._has_unreferenced_bytes()
         )
 
-    def _read_directory(self, name: str, offset: int) -> Directory:
+    def _read_directory(self, name: str, offset: int) -> TiffDirectory:
         directory = self._tiff.directory(offset)
         if directory is None:
             raise _broken(f"its directory {name} lies outside of it")
@@ -162,8 +162,8 @@ class _BlockReader:
             self._read_tag(directory, (name, tag), at, value_at)
         return directory
 
-    def _read_tag(self, directory: Directory, key: TagKey, at: int, value_at: int) -> None:
-        entry = directory.entries.get(key[1])
+    def _read_tag(self, directory: TiffDirectory, key: TagKey, at: int, value_at: int) -> None:
+        entry = directory.tags.get(key[1])
         if entry is None or key in self._entry_offsets:
             problem = "appears twice" if entry else "is cut off, empty or of an unknown type"
             raise _broken(f"{tag_label(key)} {problem}")

@@ -3,7 +3,7 @@
 from tagger.metadata.camera import exif_position
 from tagger.metadata.exif.block import BLOCK_LIMIT, EXIF, GPS, MAIN, POINTERS
 from tagger.metadata.exif.values import LATITUDE, LONGITUDE
-from tagger.photos.tiff import ORIENTATION, Directory, TiffBlock, open_tiff
+from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, open_tiff
 
 
 def read(block: bytes | None) -> dict[str, str]:
@@ -14,7 +14,7 @@ def read(block: bytes | None) -> dict[str, str]:
     directories = _directories(tiff)
     values = {}
     for (directory, tag), (name, encoding) in _NAMES.items():
-        entry = directories[directory].entries.get(tag) if directory in directories else None
+        entry = directories[directory].tags.get(tag) if directory in directories else None
         values[name] = _text(bytes(entry.raw[:BLOCK_LIMIT]), encoding) if entry else ""
     values["EXIF:Orientation"] = _orientation(tiff, directories)
     latitude, longitude = exif_position(tiff)
@@ -27,7 +27,7 @@ def has_position(block: bytes | None) -> bool:
     """Whether the block has a latitude or longitude, even zeros: the field is taken then."""
     tiff = open_tiff(block or b"")
     gps = _directories(tiff).get(GPS) if tiff else None
-    return gps is not None and any(tag in gps.entries for tag in (LATITUDE, LONGITUDE))
+    return gps is not None and any(tag in gps.tags for tag in (LATITUDE, LONGITUDE))
 
 
 _NAMES = {
@@ -55,20 +55,20 @@ _ORIENTATIONS = (
 )
 
 
-def _directories(tiff: TiffBlock) -> dict[str, Directory]:
+def _directories(tiff: TiffBlock) -> dict[str, TiffDirectory]:
     """The directories that can be read."""
     main = tiff.directory(tiff.first)
     directories = {MAIN: main} if main else {}
     for (parent, tag), name in POINTERS.items():
-        offsets = tiff.integers(directories[parent].entries.get(tag)) if parent in directories else ()
+        offsets = tiff.integers(directories[parent].tags.get(tag)) if parent in directories else ()
         directory = tiff.directory(offsets[0]) if len(offsets) == 1 else None
         if directory:
             directories[name] = directory
     return directories
 
 
-def _orientation(tiff: TiffBlock, directories: dict[str, Directory]) -> str:
-    values = tiff.integers(directories[MAIN].entries.get(ORIENTATION)) if MAIN in directories else ()
+def _orientation(tiff: TiffBlock, directories: dict[str, TiffDirectory]) -> str:
+    values = tiff.integers(directories[MAIN].tags.get(ORIENTATION)) if MAIN in directories else ()
     return _ORIENTATIONS[values[0] - 1] if len(values) == 1 and 1 <= values[0] <= len(_ORIENTATIONS) else ""
 
 

@@ -6,7 +6,7 @@ to it.
 
 from collections.abc import Iterator
 
-from tagger.photos.tiff import Directory, TiffBlock, open_tiff
+from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff
 
 _XMP = 700
 _POINTERS = (0x014A, 0x8769, 0x8825, 0xA005)
@@ -78,14 +78,11 @@ def _directories_difference(old: TiffBlock, new: TiffBlock) -> str | None:
                 None if old_directory is new_directory else f"the number of TIFF directories, after {number}"
             )
         ignored = {_XMP} if number == 0 else set()
-        tags = old_directory.entries.keys() - ignored
-        if (
-            old_directory.following != new_directory.following
-            or tags != new_directory.entries.keys() - ignored
-        ):
+        tags = old_directory.tags.keys() - ignored
+        if old_directory.following != new_directory.following or tags != new_directory.tags.keys() - ignored:
             return f"the tags of TIFF directory {number}"
         for tag in tags:
-            old_value, new_value = old_directory.entries[tag], new_directory.entries[tag]
+            old_value, new_value = old_directory.tags[tag], new_directory.tags[tag]
             budget -= len(old_value.raw)
             if budget < 0:
                 return "more values than the TIFF has bytes"
@@ -96,7 +93,7 @@ def _directories_difference(old: TiffBlock, new: TiffBlock) -> str | None:
     return None
 
 
-def _directories(block: TiffBlock) -> Iterator[Directory | None]:
+def _directories(block: TiffBlock) -> Iterator[TiffDirectory | None]:
     """Each directory that can be reached from the first, then None without end."""
     pending, visited = [block.first], set[int]()
     while pending and len(visited) < _DIRECTORY_LIMIT:
@@ -106,7 +103,7 @@ def _directories(block: TiffBlock) -> Iterator[Directory | None]:
         if directory:
             yield directory
             for pointer in _POINTERS:
-                pending += block.integers(directory.entries.get(pointer))[:_DIRECTORY_LIMIT]
+                pending += block.integers(directory.tags.get(pointer))[:_DIRECTORY_LIMIT]
             pending.append(directory.following)
     while True:
         yield None

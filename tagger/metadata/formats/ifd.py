@@ -18,7 +18,7 @@ _POINTERS = (_WITHIN_IMAGES, 0x8769, 0x8825, 0xA005)
 
 
 @dataclass(frozen=True)
-class Header:
+class TiffHeader:
     """The byte order of a TIFF file or block, and the offset of its first directory."""
 
     order: str
@@ -53,8 +53,8 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One entry at offset `at`. Its value has `size` bytes and starts at `start`, which may lie outside of the file."""
+class IfdEntry:
+    """An entry of a directory at offset `at`. Its value has `size` bytes and starts at `start`, which may lie outside of the file."""
 
     tag: int
     kind: int
@@ -65,54 +65,54 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Directory:
-    """The entries of a directory in their order, and the offset of the next directory (0: none)."""
+class Ifd:
+    """An image file directory: its entries in their order, and the offset of the next directory (0: none)."""
 
     at: int
-    entries: tuple[Entry, ...]
+    entries: tuple[IfdEntry, ...]
     next_offset: int
 
-    def entry(self, tag: int) -> Entry | None:
+    def entry(self, tag: int) -> IfdEntry | None:
         """The first entry with this tag."""
         return next((entry for entry in self.entries if entry.tag == tag), None)
 
 
-def read_header(data: bytes) -> Header | None:
+def read_header(data: bytes) -> TiffHeader | None:
     """The header of a TIFF or BigTIFF file, an EXIF block or an MPF block."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 8:
         return None
     version, first = struct.unpack_from(order + "HI", data, 2)
     if version == 42:
-        return Header(order, big=False, first=first)
+        return TiffHeader(order, big=False, first=first)
     if data[2:8] == struct.pack(order + "HHH", 43, 8, 0) and len(data) >= 16:
-        return Header(order, big=True, first=struct.unpack_from(order + "Q", data, 8)[0])
+        return TiffHeader(order, big=True, first=struct.unpack_from(order + "Q", data, 8)[0])
     return None
 
 
-def read_directory(data: bytes, header: Header, at: int) -> Directory | None:
+def read_directory(data: bytes, header: TiffHeader, at: int) -> Ifd | None:
     """The directory at offset `at`; None if it is not completely inside of the block."""
     span = _entries_span(data, header, at)
     if span is None:
         return None
     entries = tuple(_read_entry(data, header, entry) for entry in range(*span, header.entry_bytes))
-    return Directory(at, entries, _number(data, header, span[1]))
+    return Ifd(at, entries, _number(data, header, span[1]))
 
 
-def next_directory_offset(data: bytes, header: Header, at: int) -> int:
+def next_directory_offset(data: bytes, header: TiffHeader, at: int) -> int:
     """The offset of the directory after the one at `at` (0: none), without reading its entries."""
     span = _entries_span(data, header, at)
     return _number(data, header, span[1]) if span else 0
 
 
-def directory_end(data: bytes, header: Header, at: int) -> int:
+def directory_end(data: bytes, header: TiffHeader, at: int) -> int:
     """The end of the directory at `at`, even if it lies past the end of the file."""
     start = at + len(header.packed_length(0))
     count = int.from_bytes(data[at:start], "little" if header.order == "<" else "big")
     return start + count * header.entry_bytes + header.slot
 
 
-def directories(data: bytes, header: Header) -> Iterator[Directory]:
+def directories(data: bytes, header: TiffHeader) -> Iterator[Ifd]:
     """All directories that can be reached from the header, each once.
 
     No directory follows EXIF, GPS and interoperability. Some writers, piexif among them, omit the zero that marks this,
@@ -132,12 +132,12 @@ def directories(data: bytes, header: Header) -> Iterator[Directory]:
             pending.append((directory.next_offset, in_chain))
 
 
-def child_offsets(data: bytes, header: Header, directory: Directory) -> list[int]:
+def child_offsets(data: bytes, header: TiffHeader, directory: Ifd) -> list[int]:
     """The offsets of the directories that the tags of this one point to."""
     return [at for tag in _POINTERS for at in integers(data, header, directory.entry(tag))[:_DIRECTORY_LIMIT]]
 
 
-def integers(data: bytes, header: Header, entry: Entry | None) -> tuple[int, ...]:
+def integers(data: bytes, header: TiffHeader, entry: IfdEntry | None) -> tuple[int, ...]:
     """The values of an integer entry; empty if they have another type or lie outside of the block."""
     if entry is None or entry.kind not in INTEGERS or entry.count > _INTEGER_LIMIT:
         return ()
@@ -146,7 +146,7 @@ def integers(data: bytes, header: Header, entry: Entry | None) -> tuple[int, ...
     return struct.unpack_from(f"{header.order}{entry.count}{INTEGERS[entry.kind]}", data, entry.start)
 
 
-def _entries_span(data: bytes, header: Header, at: int) -> tuple[int, int] | None:
+def _entries_span(data: bytes, header: TiffHeader, at: int) -> tuple[int, int] | None:
     """The start and end of a directory's entries."""
     count_format = struct.Struct(header.order + ("Q" if header.big else "H"))
     if not 0 < at <= len(data) - count_format.size:
@@ -157,15 +157,15 @@ def _entries_span(data: bytes, header: Header, at: int) -> tuple[int, int] | Non
     return (start, end) if count <= _ENTRY_LIMIT and end + header.slot <= len(data) else None
 
 
-def _read_entry(data: bytes, header: Header, at: int) -> Entry:
+def _read_entry(data: bytes, header: TiffHeader, at: int) -> IfdEntry:
     tag, kind = struct.unpack_from(header.order + "HH", data, at)
     count = _number(data, header, at + 4)
     size = VALUE_SIZES.get(kind, 0) * count
     inline_at = at + 4 + header.slot
-    return Entry(
+    return IfdEntry(
         tag, kind, count, at, inline_at if size <= header.slot else _number(data, header, inline_at), size
     )
 
 
-def _number(data: bytes, header: Header, at: int) -> int:
+def _number(data: bytes, header: TiffHeader, at: int) -> int:
     return int.from_bytes(data[at : at + header.slot], "little" if header.order == "<" else "big")

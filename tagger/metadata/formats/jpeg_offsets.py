@@ -8,9 +8,9 @@ import struct
 from collections.abc import Iterator
 
 from tagger.metadata.formats.ifd import (
-    Directory,
-    Entry,
-    Header,
+    Ifd,
+    IfdEntry,
+    TiffHeader,
     child_offsets,
     directories,
     integers,
@@ -52,7 +52,7 @@ def require_movable(jpeg: Jpeg, index: Index | None) -> None:
         _require_notes_movable(jpeg, index, base, notes)
 
 
-def _require_notes_movable(jpeg: Jpeg, index: Index | None, base: int, notes: list[Entry]) -> None:
+def _require_notes_movable(jpeg: Jpeg, index: Index | None, base: int, notes: list[IfdEntry]) -> None:
     images = index.images if index else ()
     if not is_movable(_unindexed(jpeg, index)):
         raise fixed_offsets("It holds data after the image that the camera's maker notes may point to")
@@ -74,7 +74,7 @@ def _unindexed(jpeg: Jpeg, index: Index | None) -> bytes:
     return tail if not between.strip(b"\0") else between + tail
 
 
-def _points_outside(block: bytes, header: Header, directory: Directory, reach: int) -> bool:
+def _points_outside(block: bytes, header: TiffHeader, directory: Ifd, reach: int) -> bool:
     """Whether the directory refers to data after the block and inside of the file. Data past the file's end is lost already."""
     spans = [(entry.start, entry.size) for entry in directory.entries]
     spans += [(at, 1) for at in child_offsets(block, header, directory)]
@@ -85,7 +85,7 @@ def _points_outside(block: bytes, header: Header, directory: Directory, reach: i
     return any(size and start + size > len(block) and start < reach for start, size in spans)
 
 
-def _note_points_after_image(jpeg: Jpeg, base: int, note: Entry) -> bool:
+def _note_points_after_image(jpeg: Jpeg, base: int, note: IfdEntry) -> bool:
     """Whether the maker note, parsed as a TIFF directory as most are, has a value after the image."""
     return any(
         jpeg.end <= start + origin < len(jpeg.data)
@@ -99,16 +99,16 @@ def _note_offsets(data: bytes, start: int, end: int) -> Iterator[int]:
     note = b"\0" + data[start:end]
     for at in _MAKER_HEADER_BYTES:
         for order in "<>":
-            directory = read_directory(note, Header(order, big=False, first=at + 1), at + 1)
+            directory = read_directory(note, TiffHeader(order, big=False, first=at + 1), at + 1)
             if directory and len(directory.entries) <= _MAKER_ENTRY_LIMIT and _is_plausible(directory):
                 yield from (entry.start for entry in directory.entries if entry.size > 4)
 
 
-def _is_plausible(directory: Directory) -> bool:
+def _is_plausible(directory: Ifd) -> bool:
     return all(entry.size or entry.count == 0 for entry in directory.entries)
 
 
-def _note_holds_offset(jpeg: Jpeg, base: int, note: Entry, image_start: int) -> bool:
+def _note_holds_offset(jpeg: Jpeg, base: int, note: IfdEntry, image_start: int) -> bool:
     """Whether the maker note contains the offset of an image, counted from any likely origin."""
     end = base + note.start + note.size
     return any(

@@ -7,7 +7,7 @@ the first image changes with every byte inserted into it.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tagger.metadata.formats.ifd import Header, read_directory, read_header
+from tagger.metadata.formats.ifd import TiffHeader, read_directory, read_header
 from tagger.metadata.formats.jpeg_segments import APP2, MPF, Jpeg
 from tagger.metadata.formats.refusals import fixed_offsets
 from tagger.metadata.splices import Splice
@@ -36,7 +36,7 @@ class IndexedImage:
 class Index:
     """`base` is the offset that all offsets count from. `images` are the images after the first."""
 
-    header: Header
+    header: TiffHeader
     base: int
     first: IndexedImage | None
     images: tuple[IndexedImage, ...]
@@ -93,7 +93,7 @@ def offset_patches(jpeg: Jpeg, index: Index, shift: Callable[[int], int]) -> lis
     return [splice for splice in splices if jpeg.data[splice.start : splice.end] != splice.replacement]
 
 
-def _image(jpeg: Jpeg, header: Header, base: int, entry_at: int) -> IndexedImage:
+def _image(jpeg: Jpeg, header: TiffHeader, base: int, entry_at: int) -> IndexedImage:
     size, offset = (
         int.from_bytes(
             jpeg.data[entry_at + at : entry_at + at + 4], "little" if header.order == "<" else "big"

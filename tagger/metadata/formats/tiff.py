@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from tagger.metadata.formats.blocks import Blocks
 from tagger.metadata.formats.ifd import (
-    Directory,
-    Entry,
-    Header,
+    Ifd,
+    IfdEntry,
+    TiffHeader,
     child_offsets,
     directories,
     directory_end,
@@ -41,11 +41,11 @@ _DIRECTORY_ROOM = 65_536
 @dataclass(frozen=True)
 class _Tiff:
     data: bytes
-    header: Header
-    main: Directory
+    header: TiffHeader
+    main: Ifd
 
     @property
-    def xmp(self) -> Entry | None:
+    def xmp(self) -> IfdEntry | None:
         return self.main.entry(_XMP)
 
 
@@ -136,7 +136,7 @@ def _is_raw(tiff: _Tiff) -> bool:
     return any(_is_sensor_data(tiff, directory) for directory in directories(tiff.data, tiff.header))
 
 
-def _is_sensor_data(tiff: _Tiff, directory: Directory) -> bool:
+def _is_sensor_data(tiff: _Tiff, directory: Ifd) -> bool:
     photometric = integers(tiff.data, tiff.header, directory.entry(_PHOTOMETRIC))
     compression = integers(tiff.data, tiff.header, directory.entry(_COMPRESSION))
     return not _SENSOR_DATA.isdisjoint(photometric) or not _RAW_CODINGS.isdisjoint(compression)

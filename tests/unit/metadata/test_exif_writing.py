@@ -56,7 +56,7 @@ def test_rewritten_block_has_sorted_entries() -> None:
     tiff = open_tiff(data or b"")
     assert tiff is not None
     for directory in tiff.directories():
-        assert list(directory.entries) == sorted(directory.entries)
+        assert list(directory.tags) == sorted(directory.tags)
 
 
 def test_photo_without_exif_gets_a_block_of_our_values() -> None:
@@ -144,16 +144,16 @@ def test_positions_are_exact_to_a_centimetre(where: tuple[float, float]) -> None
     assert tiff is not None
     main = tiff.directory(tiff.first)
     assert main is not None
-    gps = tiff.directory(tiff.integers(main.entries[0x8825])[0])
+    gps = tiff.directory(tiff.integers(main.tags[0x8825])[0])
     assert gps is not None
     for tag, degrees_expected in zip((2, 4), where, strict=True):
-        parts = tiff.fractions(gps.entries[tag])
+        parts = tiff.fractions(gps.tags[tag])
         degrees = sum(top / bottom / unit for (top, bottom), unit in zip(parts, (1, 60, 3600), strict=True))
         assert abs(degrees - abs(degrees_expected)) < 1e-7
         assert all(top / bottom < 60 for top, bottom in parts[1:])
-    assert tiff.fractions(gps.entries[31]) == ((1234, 100),)
-    assert bytes(gps.entries[27].raw) == b"ASCII\0\0\0landmark-tagger"
-    assert bytes(gps.entries[18].raw) == b"WGS-84\0"
+    assert tiff.fractions(gps.tags[31]) == ((1234, 100),)
+    assert bytes(gps.tags[27].raw) == b"ASCII\0\0\0landmark-tagger"
+    assert bytes(gps.tags[18].raw) == b"WGS-84\0"
 
 
 @pytest.mark.parametrize(
