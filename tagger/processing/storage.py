@@ -19,6 +19,9 @@ from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Result, Unchanged
 
+FORGOTTEN = "removed with `tagger forget`"
+"""The reason of a skipped item whose photo is no longer in the database."""
+
 
 @dataclass(frozen=True)
 class OpenItem:
@@ -75,9 +78,7 @@ def open_items(database: Database, claim: Claim) -> list[OpenItem]:
     )
     with database.read() as connection:
         rows = connection.execute(query).all()
-    forgotten = [
-        ItemOutcome(row.position, Outcome.SKIPPED, "forgotten meanwhile") for row in rows if row.id is None
-    ]
+    forgotten = [ItemOutcome(row.position, Outcome.SKIPPED, FORGOTTEN) for row in rows if row.id is None]
     if forgotten:
         with database.write() as connection:
             store_outcomes(connection, claim, forgotten)
@@ -158,7 +159,7 @@ def _content_ids(connection: Connection, results: Iterable[ItemResult]) -> dict[
     new = sorted({v.digest for v in values if isinstance(v, Classified | Failed) and v.digest is not None})
     insert_missing(connection, contents, [{"digest": digest} for digest in new])
     digests = {*new, *(v.digest for v in values if isinstance(v, AlreadyClassified))}
-    # Locked until the transaction ends, so that no content is forgotten meanwhile.
+    # Locked until the transaction ends, so that no content is deleted before the commit.
     query = (
         select(contents.c.digest, contents.c.id)
         .where(contents.c.digest.in_(digests))
