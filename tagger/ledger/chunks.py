@@ -243,7 +243,7 @@ def count_crashes(database: Database, claim: Claim, position: int, by: int) -> N
         job_items.c.position == position,
         job_items.c.outcome.is_(None),
     )
-    # A negative `by` takes a count back, even after the lease was lost: the worker did not die.
+    # A negative `by` subtracts a count, even after the lease was lost: the worker did not die.
     allowed = exists().where(*_holds(claim)) if by > 0 else job_items.c.attempts > 0
     with database.write() as connection:
         connection.execute(update(job_items).where(*item, allowed).values(attempts=job_items.c.attempts + by))

@@ -126,7 +126,7 @@ class _ChunkClassifier:
 
     @contextmanager
     def _death_count(self, item: OpenItem) -> Iterator[None]:
-        """Count a death before and take it back after: the count stays only if this process dies."""
+        """Count a death before and subtract it after: the count stays only if this process dies."""
         chunk = self._chunk
         chunk.with_retry(lambda: count_crashes(chunk.database, chunk.claim, item.position, +1))
         try:
@@ -159,7 +159,7 @@ class _ChunkClassifier:
             self._results.receive(wait=True)
 
     def _withdraw(self) -> None:
-        """Take back the photos that no reader has started on."""
+        """Withdraw the photos that no reader has started on."""
         for request in self._loaded.pipeline.withdraw(self._results):
             del self._results.pending[request]
 

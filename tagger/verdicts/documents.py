@@ -13,11 +13,11 @@ VERDICT_COLUMNS = ("path", "landmark", "name", "verdict", "by", "at", "digest")
 
 
 def verdict_result_document(
-    path: Path, result: VerdictResult, kind: VerdictKind, *, undo: bool, dry_run: bool
+    path: Path, result: VerdictResult, kind: VerdictKind, *, withdraw: bool, dry_run: bool
 ) -> dict[str, Any]:
-    """A verdict given to one photo, or withdrawn with `undo`. `verdict` is the verdict afterwards, or without `dry_run`."""
-    changed = result.before is kind if undo else result.before is not kind
-    after = (None if changed else result.before) if undo else kind
+    """A verdict given to one photo, or withdrawn with `withdraw`. `verdict` is the verdict afterwards, or without `dry_run`."""
+    changed = result.before is kind if withdraw else result.before is not kind
+    after = (None if changed else result.before) if withdraw else kind
     return {
         "path": str(path),
         "digest": result.digest,

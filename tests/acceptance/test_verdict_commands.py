@@ -60,10 +60,10 @@ def test_a_verdict_is_given_and_withdrawn(tagger: CommandRunner, known: StoredPh
     assert [(given["verdict"], given["given_by"]) for given in shown["verdicts"]] == [("confirmed", "Ada")]
     assert (
         "nothing to withdraw; it is confirmed"
-        in tagger("reject", "--undo", "photos/berlin/a.jpg", EIFFEL).text
+        in tagger("reject", "--withdraw", "photos/berlin/a.jpg", EIFFEL).text
     )
-    assert "no longer confirmed" in tagger("confirm", "--undo", "photos/berlin/a.jpg", EIFFEL).text
-    again = tagger("confirm", "--undo", "photos/berlin/a.jpg", EIFFEL, "--json").json
+    assert "no longer confirmed" in tagger("confirm", "--withdraw", "photos/berlin/a.jpg", EIFFEL).text
+    again = tagger("confirm", "--withdraw", "photos/berlin/a.jpg", EIFFEL, "--json").json
     assert (again["verdict"], again["changed"]) == (None, False)
     assert tagger("verdicts", "list", "--json").json == []
 
@@ -80,7 +80,7 @@ def test_a_dry_run_gives_no_word(tagger: CommandRunner, known: StoredPhotos) -> 
     assert tagger("reject", "--all-of-query", "--landmark", EIFFEL, "--dry-run").code == 0
     assert tagger("verdicts", "list", "--json").json == []
     tagger("reject", "photos/paris.jpg", EIFFEL)
-    assert "would be" in tagger("reject", "photos/paris.jpg", EIFFEL, "--undo", "--dry-run").text
+    assert "would be" in tagger("reject", "photos/paris.jpg", EIFFEL, "--withdraw", "--dry-run").text
     assert len(tagger("verdicts", "list", "--json").json) == 1
 
 
@@ -92,7 +92,7 @@ def test_a_verdict_on_every_match_of_a_query(tagger: CommandRunner, known: Store
     output = tagger("reject", "--all-of-query", *query)
     assert output.text == "3 tags of 3 photos rejected; 1 of them had the opposite verdict\n"
     assert found(tagger) == ["paris.jpg"]
-    assert tagger("reject", "--all-of-query", "--undo", *query, "--json").json["taken_back"] == 2
+    assert tagger("reject", "--all-of-query", "--withdraw", *query, "--json").json["withdrawn"] == 2
     assert found(tagger, *query) == ["a.jpg", "b.jpg", "copy.jpg"]
     assert (
         tagger("confirm", "--all-of-query", "--landmark", EIFFEL, "--any-rank").text
@@ -111,8 +111,8 @@ def test_a_verdict_on_every_match_of_a_query(tagger: CommandRunner, known: Store
         ["--all-of-query"],
         ["--all-of-query", "--any-rank"],
         ["--all-of-query", "--any-rank", "--under", "photos"],
-        ["--all-of-query", "--undo", "--landmark", EIFFEL, "--min-score", "0.5"],
-        ["--all-of-query", "--undo", "--landmark", EIFFEL, "--model", "tiny"],
+        ["--all-of-query", "--withdraw", "--landmark", EIFFEL, "--min-score", "0.5"],
+        ["--all-of-query", "--withdraw", "--landmark", EIFFEL, "--model", "tiny"],
         ["--all-of-query", "--taken-after", "yesterday"],
     ],
     ids=" ".join,
@@ -139,7 +139,7 @@ def test_what_contradicts_itself_is_wrong_usage(
 def test_photos_without_verdict_are_reported_with_the_remedy(
     tagger: CommandRunner, known: StoredPhotos, words: list[str], remedy: str
 ) -> None:
-    for more in ([], ["--undo"]):
+    for more in ([], ["--withdraw"]):
         output = tagger("confirm", *words, *more)
         assert (output.code, output.out, output.err.count("\n")) == (1, b"", 1)
         assert remedy in output.err
@@ -201,7 +201,7 @@ def test_a_file_that_is_not_sound_changes_nothing(
 ) -> None:
     tagger("reject", "photos/paris.jpg", EIFFEL)
     tagger("verdicts", "export", "v.json")
-    tagger("reject", "--undo", "photos/paris.jpg", EIFFEL)
+    tagger("reject", "--withdraw", "photos/paris.jpg", EIFFEL)
     sound = (tmp_path / "v.json").read_text()
     (tmp_path / "v.json").write_text(sound.rstrip("]\n") + ",\n {}]")
     output = tagger("verdicts", "import", "v.json")

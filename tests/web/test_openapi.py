@@ -43,7 +43,7 @@ ANSWERS: dict[str, tuple[Any, Asking]] = {
     "a photo nobody looked at": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/3")),
     "models": (list[schemas.Model], lambda client, _: client.get("/api/models")),
     "a word": (schemas.VerdictResult, lambda client, _: client.post("/api/photos/1/verdicts", json=WORD)),
-    "a word taken back": (
+    "a withdrawn verdict": (
         schemas.VerdictResult,
         lambda client, _: client.request("DELETE", "/api/photos/1/verdicts", json=WORD),
     ),
@@ -58,7 +58,7 @@ ANSWERS: dict[str, tuple[Any, Asking]] = {
             "/api/verdicts", json={"verdict": "rejected", "query": {"landmark": EIFFEL}}
         ),
     ),
-    "words taken back": (
+    "withdrawn verdicts": (
         schemas.WithdrawnVerdicts,
         lambda client, _: client.request("DELETE", "/api/verdicts", json=WORD | {"photos": [1]}),
     ),

@@ -82,7 +82,7 @@ def test_a_form_gives_a_verdict_and_withdraws_it(client: TestClient, library: Li
     page = client.get("/photos/1").text
     assert 'data-state="rejected"' in page
     assert "by web " in page
-    client.post("/photos/1/verdict", data={**form, "undo": "1"})
+    client.post("/photos/1/verdict", data={**form, "withdraw": "1"})
     assert 'data-state="rejected"' not in client.get("/photos/1").text
 
 

@@ -92,7 +92,7 @@ def test_many_photos_get_a_verdict_and_report_the_previous_one(
         numbers[2]: None,
     }
     back = {"photos": numbers, "landmark": EIFFEL, "verdict": "rejected"}
-    assert delete(client, "/api/verdicts", back).json()["taken_back"] == 3
+    assert delete(client, "/api/verdicts", back).json()["withdrawn"] == 3
     assert all(verdicts_of(client, number) == {} for number in numbers)
 
 
@@ -104,7 +104,7 @@ def test_all_that_a_query_finds_gets_a_word(client: TestClient, library: Library
     assert answer == {"verdict": "confirmed", "photos": 1, "tags": 1, "replaced": 0, "dry_run": False}
     assert verdicts_of(client, eiffel) == {EIFFEL: "confirmed"}
     assert verdicts_of(client, gate) == {}
-    assert delete(client, "/api/verdicts", output).json()["taken_back"] == 1
+    assert delete(client, "/api/verdicts", output).json()["withdrawn"] == 1
 
 
 @pytest.mark.parametrize(

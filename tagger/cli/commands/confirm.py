@@ -89,9 +89,11 @@ def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None
             typer.Option("--any-rank", help="With --landmark: include predictions that were not accepted."),
         ] = False,
         by: Author = None,
-        undo: Annotated[
+        withdraw: Annotated[
             bool,
-            typer.Option("--undo", help="Withdraw the verdict. The predictions of the model apply again."),
+            typer.Option(
+                "--withdraw", help="Withdraw the verdict. The predictions of the model apply again."
+            ),
         ] = False,
         dry_run: DryRun = False,
         json: Json = False,
@@ -112,9 +114,11 @@ def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None
                 model=model,
                 any_rank=any_rank,
             )
-        action = _VerdictAction(VerdictKind(kind), by or _login_name(), undo=undo, dry_run=dry_run, json=json)
+        action = _VerdictAction(
+            VerdictKind(kind), by or _login_name(), withdraw=withdraw, dry_run=dry_run, json=json
+        )
         if all_of_query:
-            _check_query(query, photo, undo=undo)
+            _check_query(query, photo, withdraw=withdraw)
             action.apply_to_query(query)
             return
         if query != PhotoQuery():
@@ -132,7 +136,7 @@ confirm = _verdict_command("confirm", "confirmed", CONFIRM_HELP)
 reject = _verdict_command("reject", "rejected", REJECT_HELP)
 
 
-def _check_query(query: PhotoQuery, photo: Path | None, *, undo: bool) -> None:
+def _check_query(query: PhotoQuery, photo: Path | None, *, withdraw: bool) -> None:
     from tagger.query import PhotoQuery
 
     if photo is not None:
@@ -150,24 +154,26 @@ def _check_query(query: PhotoQuery, photo: Path | None, *, undo: bool) -> None:
         "--any-rank": query.any_rank,
     }
     for option, is_set in prediction_options.items():
-        if undo and is_set:
-            text = "with --undo, select verdicts by landmark, position, folder and date"
+        if withdraw and is_set:
+            text = "with --withdraw, select verdicts by landmark, position, folder and date"
             raise typer.BadParameter(text, param_hint=option)
 
 
 class _VerdictAction:
-    """Gives a kind of verdict, or withdraws it with `undo`, and prints the result."""
+    """Gives a kind of verdict, or withdraws it with `withdraw`, and prints the result."""
 
-    def __init__(self, kind: VerdictKind, by: str | None, *, undo: bool, dry_run: bool, json: bool) -> None:
+    def __init__(
+        self, kind: VerdictKind, by: str | None, *, withdraw: bool, dry_run: bool, json: bool
+    ) -> None:
         self._kind, self._by = kind, by
-        self._undo, self._dry_run, self._json = undo, dry_run, json
+        self._withdraw, self._dry_run, self._json = withdraw, dry_run, json
 
     def apply_to_photo(self, photo: Path, landmark: str) -> None:
         from tagger.verdicts import give_verdict, withdraw_verdict
         from tagger.verdicts.documents import verdict_result_document
 
         settings, database = open_session()
-        if self._undo:
+        if self._withdraw:
             result = withdraw_verdict(
                 database, photo, landmark, self._kind, settings.roots, dry_run=self._dry_run
             )
@@ -179,17 +185,17 @@ class _VerdictAction:
             typer.echo(self._result_line(photo, result))
             return
         document: dict[str, Any] = verdict_result_document(
-            photo.absolute(), result, self._kind, undo=self._undo, dry_run=self._dry_run
+            photo.absolute(), result, self._kind, withdraw=self._withdraw, dry_run=self._dry_run
         )
         write_json(document)
 
     def _result_line(self, photo: Path, result: VerdictResult) -> str:
         subject = f"{printable(str(photo))}: {result.landmark.name}"
-        if self._undo and result.before is not self._kind:
+        if self._withdraw and result.before is not self._kind:
             other = f"; it is {result.before}" if result.before else ""
             return f"{subject} is not {self._kind}, so there is nothing to withdraw{other}"
         would = "would be " if self._dry_run else ""
-        verb = f"no longer {self._kind}" if self._undo else f"{self._kind}"
+        verb = f"no longer {self._kind}" if self._withdraw else f"{self._kind}"
         before = f" (was {result.before})" if result.before not in {None, self._kind} else ""
         copies = f", in {result.photos} copies of the photo" if result.photos > 1 else ""
         return f"{subject} {would}{verb}{before}{copies}"
@@ -199,10 +205,10 @@ class _VerdictAction:
 
         settings, database = open_session()
         document: dict[str, Any]
-        if self._undo:
+        if self._withdraw:
             verdicts = VerdictFilter(kind=self._kind, photos=query)
             count = withdraw_verdicts(database, verdicts, settings.roots, dry_run=self._dry_run)
-            document = {"taken_back": count}
+            document = {"withdrawn": count}
             text = f"{count_of(count, 'verdict')} {self._would('withdrawn')}"
         else:
             result = give_verdict_by_query(

@@ -171,7 +171,7 @@ class WithdrawnVerdicts:
     """How many verdicts were withdrawn."""
 
     verdict: str
-    taken_back: int
+    withdrawn: int
     dry_run: bool
 
 

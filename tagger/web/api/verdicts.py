@@ -142,7 +142,7 @@ def give(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> dict
     path = stored_photo(database, photo_id, roots).path
     by = body.by or default_person()
     result = give_verdict(database, photo_id, body.landmark, body.verdict, by, roots, dry_run=body.dry_run)
-    return verdict_result_document(path, result, body.verdict, undo=False, dry_run=body.dry_run)
+    return verdict_result_document(path, result, body.verdict, withdraw=False, dry_run=body.dry_run)
 
 
 @router.delete("/photos/{photo_id}/verdicts", response_model=schemas.VerdictResult)
@@ -151,7 +151,7 @@ def withdraw(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> 
     database, roots = state.database, state.settings.roots
     path = stored_photo(database, photo_id, roots).path
     result = withdraw_verdict(database, photo_id, body.landmark, body.verdict, roots, dry_run=body.dry_run)
-    return verdict_result_document(path, result, body.verdict, undo=True, dry_run=body.dry_run)
+    return verdict_result_document(path, result, body.verdict, withdraw=True, dry_run=body.dry_run)
 
 
 @router.post("/verdicts", response_model=schemas.QueryVerdictResult | schemas.PhotosVerdictResult)
@@ -181,7 +181,7 @@ def withdraw_many(state: State, body: VerdictsRequest) -> dict[str, Any]:
         count = withdraw_verdict_from_photos(
             state.database, body.photos or [], body.landmark or "", body.verdict, dry_run=body.dry_run
         )
-    return {"verdict": body.verdict, "taken_back": count, "dry_run": body.dry_run}
+    return {"verdict": body.verdict, "withdrawn": count, "dry_run": body.dry_run}
 
 
 def default_person() -> str:
@@ -193,7 +193,7 @@ def default_person() -> str:
 
 
 def _give_to_photos(state: State, body: VerdictsRequest, by: str) -> dict[str, Any]:
-    """Return the counts, and for undoing the verdict `before` of each photo that changed."""
+    """Return the counts, and the verdict `before` of each photo that changed."""
     result = give_verdict_to_photos(
         state.database, body.photos or [], body.landmark or "", body.verdict, by, dry_run=body.dry_run
     )

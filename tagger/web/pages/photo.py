@@ -59,14 +59,14 @@ def give(
     within: Within = "",
     landmark: Annotated[str, Form(max_length=1000), ONE_LINE] = "",
     verdict: Annotated[VerdictKind, Form()] = VerdictKind.CONFIRMED,
-    undo: Annotated[bool, Form()] = False,
+    withdraw: Annotated[bool, Form()] = False,
     instead: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Give or withdraw (`undo`) a verdict, then show the photo again. `instead` rejects the landmarks that only the model accepted."""
+    """Give or withdraw (`withdraw`) a verdict, then show the photo again. `instead` rejects the landmarks that only the model accepted."""
     database, roots = state.database, state.settings.roots
     grid_params = _grid_params(params, within)
     try:
-        if undo:
+        if withdraw:
             withdraw_verdict(database, photo_id, landmark, verdict, roots)
         else:
             result = give_verdict(database, photo_id, landmark, verdict, default_person(), roots)

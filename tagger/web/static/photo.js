@@ -63,15 +63,15 @@ async function send(photo, method, landmark, verdict) {
   return document_;
 }
 
-/** Gives a verdict, or with `undo` withdraws it. Returns `reverse`, the request that undoes it, and a text. */
+/** Gives a verdict, or with `withdraw` withdraws it. Returns `reverse`, the request that undoes it, and a text. */
 async function give(request) {
-  const { photo, landmark, name, verdict, undo: isUndo } = request;
-  if (!isUndo) show(landmark, verdict);
+  const { photo, landmark, name, verdict, withdraw: isWithdrawal } = request;
+  if (!isWithdrawal) show(landmark, verdict);
   isStale = true;
   try {
-    const { changed, before, name: fullName } = await send(photo, isUndo ? "DELETE" : "POST", landmark, verdict);
-    const reverse = { ...request, undo: !isUndo && !before, verdict: (!isUndo && before) || verdict };
-    return { changed, reverse, text: isUndo ? `${fullName}: verdict withdrawn` : `${fullName} ${verdict}` };
+    const { changed, before, name: fullName } = await send(photo, isWithdrawal ? "DELETE" : "POST", landmark, verdict);
+    const reverse = { ...request, withdraw: !isWithdrawal && !before, verdict: (!isWithdrawal && before) || verdict };
+    return { changed, reverse, text: isWithdrawal ? `${fullName}: verdict withdrawn` : `${fullName} ${verdict}` };
   } catch (error) {
     toast(`${name} was not changed: ${error.message}`, { tone: "bad" });
     announcement.textContent = `${name} was not changed`;
@@ -99,7 +99,7 @@ function announceResults(results) {
   announcement.textContent = results.map(({ value }) => value.text).join(", ");
 }
 
-const requestOf = ({ dataset: { landmark, name } }, verdict, isUndo = false) => ({ landmark, name, verdict, undo: isUndo });
+const requestOf = ({ dataset: { landmark, name } }, verdict, isWithdrawal = false) => ({ landmark, name, verdict, withdraw: isWithdrawal });
 
 function giveSelected(verdict) {
   const row = current();
@@ -220,7 +220,7 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   // A click refers to the photo that is shown now, even if the action runs later.
   const photo = number();
-  const request = requestOf(form.closest("[data-landmark]"), form.dataset.verdict, "undo" in form.dataset);
+  const request = requestOf(form.closest("[data-landmark]"), form.dataset.verdict, "withdraw" in form.dataset);
   enqueue(() => giveAll([request], photo));
 });
 
@@ -236,7 +236,7 @@ function openNaming() {
     selected = landmark;
     enqueue(() => {
       const rejections = isInstead ? others.filter((other) => isRejected(other, landmark)) : [];
-      return giveAll([{ landmark, name, verdict: "confirmed", undo: false }, ...rejections], photo);
+      return giveAll([{ landmark, name, verdict: "confirmed", withdraw: false }, ...rejections], photo);
     });
   };
   selectLandmark(onSelect, others.map(({ name }) => name));
