@@ -70,7 +70,7 @@ class _JobPoller:
         self._database = database
         self._rates = JobRates()
         self._worker_at = time.monotonic()
-        self._is_away = False
+        self._is_unavailable = False
 
     @property
     def seconds_without_worker(self) -> float:
@@ -86,9 +86,9 @@ class _JobPoller:
         except DatabaseError as error:
             if not is_transient(error):
                 raise
-            self._warn_away(line)
+            self._warn_unavailable(line)
             return None
-        self._is_away = False
+        self._is_unavailable = False
         rate = self._rates.photos_per_second(progress, time.monotonic())
         line.show(f"job {job} {progress.state}", progress.done, progress.total, rate)
         return progress
@@ -101,12 +101,12 @@ class _JobPoller:
             self._worker_at = time.monotonic()
         return list_jobs(self._database, job)[0]
 
-    def _warn_away(self, line: ProgressLine) -> None:
+    def _warn_unavailable(self, line: ProgressLine) -> None:
         self._worker_at = time.monotonic()  # without the database, the time without a worker is unknown
-        if not self._is_away:
+        if not self._is_unavailable:
             with line.cleared():
                 console.warning("the database does not answer; trying again until it does")
-        self._is_away = True
+        self._is_unavailable = True
 
 
 def print_end(database: Database, job: int, *, json: bool) -> int:

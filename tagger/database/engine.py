@@ -23,7 +23,7 @@ _POSTGRESQL_TIMEOUTS = {
     "keepalives_idle": 20,
     "keepalives_interval": 5,
 }
-"""libpq's limits on a silent server, in s, ms, s, s: a frozen or disconnected server counts as away."""
+"""libpq's limits on a silent server, in s, ms, s, s: a frozen or disconnected server counts as unavailable."""
 
 
 def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:

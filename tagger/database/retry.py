@@ -20,7 +20,7 @@ STOPPING_RETRY_S = 10.0
 
 
 def is_transient(error: SQLAlchemyError) -> bool:
-    """True if waiting can help: the server is away, SQLite is locked, or the connection pool is exhausted."""
+    """True if waiting can help: the server is unavailable, SQLite is locked, or the connection pool is exhausted."""
     return isinstance(error, OperationalError | PoolTimeout) or getattr(
         error, "connection_invalidated", False
     )

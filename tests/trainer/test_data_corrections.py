@@ -109,7 +109,7 @@ def test_an_unavailable_folder_is_reported(data: CommandRunner, people: People, 
     shutil.move(people.folder, tmp_path / "elsewhere")
     output = data("from-verdicts", "--out", tmp_path / "set")
     assert output.code == 1
-    assert "none of 3 images can be used (3 away)" in output.err
+    assert "none of 3 images can be used (3 unavailable)" in output.err
     assert not (tmp_path / "set").exists()
 
 

@@ -195,9 +195,9 @@ def test_a_missing_file_and_an_unavailable_root_differ(client: TestClient, libra
     gone = client.get(f"/api/photos/{number}/image")
     assert (gone.status_code, gone.json()["kind"]) == (404, "gone")
     library.root.rename(library.root.with_name("elsewhere"))
-    away = client.get(f"/api/photos/{number}/image")
-    assert (away.status_code, away.json()["kind"]) == (404, "away")
-    assert "Mount the disk" in away.json()["error"]
+    unavailable = client.get(f"/api/photos/{number}/image")
+    assert (unavailable.status_code, unavailable.json()["kind"]) == (404, "unavailable")
+    assert "Mount the disk" in unavailable.json()["error"]
 
 
 def test_a_link_that_took_a_photos_place_is_not_followed(

@@ -210,7 +210,7 @@ _REASONS = {
     "several-confirmed": "several landmarks are confirmed; reject all but one: %s",
     "still-tagged": "one landmark is rejected and another has no verdict; confirm or reject that one",
     "gone": "the photo no longer exists",
-    "away": "the folder is unavailable; mount its disk or share and run this again",
+    "unavailable": "the folder is unavailable; mount its disk or share and run this again",
     "changed": "the file now shows something else; tag it again",
 }
 

@@ -27,7 +27,7 @@ UNKNOWN = "unknown"
 class Corrections:
     """The photos of the new folder, and the number of skipped images by reason.
 
-    Reasons: several-confirmed, still-tagged, gone, away, changed (the file now shows another image).
+    Reasons: several-confirmed, still-tagged, gone, unavailable, changed (the file now shows another image).
     """
 
     copies: list[PhotoCopy] = field(default_factory=list)
@@ -181,7 +181,7 @@ class _Collector:
     def _source(self, image: LabelledImage) -> Path | None:
         """A photo that still shows the image. If there is none, the reason is counted."""
         if image.is_unavailable:
-            self._corrections.skipped["away"] += 1
+            self._corrections.skipped["unavailable"] += 1
             return None
         digests = {path: image_digest(path) for path in image.paths}
         for path, digest in digests.items():

@@ -53,7 +53,7 @@ class RedisChecks:
                 yield self._check_dead_letters(client)
                 yield from self._check_messages(client, database)
         except (redis.RedisError, OSError) as error:
-            yield self._away(str(error).rstrip("."))
+            yield self._unavailable(str(error).rstrip("."))
         except ValueError:  # invalid URL; the error may contain part of a password
             yield wrong(
                 "redis", "TAGGER_REDIS_URL is not a URL", "export TAGGER_REDIS_URL=redis://HOST:6379/0"
@@ -63,7 +63,7 @@ class RedisChecks:
         name = "the embedded Redis" if self._broker.embedded else self._broker.redacted_url
         return ok("redis", f"{name} answers in {answer_ms:.1f} ms, version {facts['redis_version']}")
 
-    def _away(self, reason: str) -> Finding:
+    def _unavailable(self, reason: str) -> Finding:
         if not self._broker.embedded:
             found = f"Redis at {self._broker.redacted_url} does not answer: {reason}"
             return wrong(

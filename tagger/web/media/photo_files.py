@@ -51,7 +51,7 @@ def open_stored(photo: StoredPhoto) -> OpenFile:
     """
     if check_mount(photo.root) is not MountState.FILLED:
         text = f"The folder {photo.root} is not available. Mount the disk or share it is on and try again."
-        raise PhotoUnavailable(404, "away", text)
+        raise PhotoUnavailable(404, "unavailable", text)
     try:
         file = _open(photo.path)
     except (FileNotFoundError, NotADirectoryError):
