@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.copies import photos_in
 from bench.limits import MAX_BYTES, MAX_PIXELS, SHIPPED
-from bench.report import median, note, print_heading, print_table, spread
+from bench.photos import photos_in
+from bench.report import note, print_heading, print_table, value_range
 from tagger.inference.devices import core_count
 
 if TYPE_CHECKING:
@@ -158,8 +159,8 @@ def _print_passes(model: Path, size: int, images: "Images", rounds: int) -> None
             backend = _load(VARIANTS[2], model, size, at_once, threads)
             _rate(backend, images[: 4 * BATCH])
             rates.setdefault(title, []).append(_rate(backend, images[: 32 * BATCH]))
-    names = ("concurrent forward passes of TorchScript", "photos/s", "least to greatest")
-    print_table(names, [(title, median(each), spread(each)) for title, each in rates.items()])
+    names = ("concurrent forward passes of TorchScript", "photos/s", "range")
+    print_table(names, [(title, median(each), value_range(each)) for title, each in rates.items()])
 
 
 def _rate(backend: "Backend", images: "Images") -> float:

@@ -1,10 +1,10 @@
-"""The tagger and what people would write instead, over the same photos with the same weights.
+"""Compares the tagger with other designs over the same photos with the same model.
 
     python -m bench.compare --data FOLDER [--sets originals,landmarks,mix] [--photos N] [--rounds 3]
-    python -m bench.compare FOLDER… [--peers tag,worker,celery] [--out build/compare]
+    python -m bench.compare FOLDER… [--programs tag,worker,celery] [--out build/compare]
 
-Prints Markdown, and writes it with a chart and all figures into a folder. `docs/how-to/benchmark.md` says what each program
-is and how to read what is printed; the peers are in `bench/peers`.
+Prints a report in Markdown, and writes it with a chart and all values to a folder. `docs/how-to/benchmark.md` describes the
+programs and the report; the other designs are in `bench/peers`.
 """
 
 import argparse
@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.comparison.measurement import Measured, Task, reference, remember
-from bench.comparison.photo_sets import SETS, PhotoSet, made_set, own_set, warm_up_photos
-from bench.comparison.programs import PROGRAMS, TORCHSCRIPT, Program
+from bench.comparison.markdown import INTRODUCTION, progress_line, results_markdown
+from bench.comparison.measurement import Measurement, Workload, cache_self_tests, reference_tags
+from bench.comparison.photo_sets import SETS, PhotoSet, folder_set, prepared_set, warm_up_photos
+from bench.comparison.programs import PROGRAMS, TORCHSCRIPT, Program, find_program
 from bench.comparison.results import Results
-from bench.comparison.stored import Wanted
-from bench.comparison.text import WHAT_IS_MEASURED, rounds_note, text_of
+from bench.comparison.stored_tags import ExpectedTags
 from bench.limits import SHIPPED, Steps, mean_steps
+from bench.options import names_of
 from bench.peers import TOP_K
 from bench.processes import plain_environment, run
 from bench.report import heading, note
@@ -33,120 +34,101 @@ OUT = Path("build") / "compare"
 
 
 def main() -> None:
-    """Compare the tagger with what people would write instead."""
-    asked = _arguments()
-    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as remembered:
+    """Compare the tagger with other designs."""
+    args = _arguments()
+    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
+        data_folder = Path(name)
         for settings in ({}, TORCHSCRIPT):
-            remember(asked.model, warm_up_photos(asked.cache), Path(remembered), **settings)
-        _compare_all(asked, Path(remembered))
+            cache_self_tests(args.model, warm_up_photos(args.cache), data_folder, **settings)
+        report = [heading("Comparison"), INTRODUCTION]
+        print("\n".join(report), flush=True)
+        results = []
+        for photo_set in _photo_sets(args):
+            results.append(compare(photo_set, args, data_folder))
+            report.append(results_markdown(results[-1]))
+            print(report[-1], flush=True)
+            write_report(args.out, "\n".join(report), results)
+    note(f"written: {', '.join(str(file) for file in sorted(args.out.iterdir()))}")
 
 
-def _compare_all(asked: argparse.Namespace, remembered: Path) -> None:
-    report = [heading("The tagger and its peers"), WHAT_IS_MEASURED]
-    print("\n".join(report), flush=True)
-    results = []
-    for photo_set in _sets(asked):
-        results.append(compare(photo_set, asked, remembered))
-        report.append(text_of(results[-1]))
-        print(report[-1], flush=True)
-        write(asked.out, "\n".join(report), results)
-    note(f"written: {', '.join(str(file) for file in sorted(asked.out.iterdir()))}")
-
-
-def compare(photo_set: PhotoSet, asked: argparse.Namespace, remembered: Path) -> Results:
-    """Run every program over a set of photos, in turn, so many rounds."""
+def compare(photo_set: PhotoSet, args: argparse.Namespace, data_folder: Path) -> Results:
+    """Run every program over a set of photos in each round."""
     photos = photo_set.photos
-    labels = len(read_manifest(asked.model).labels)
-    wanted = Wanted(photos, min(TOP_K, labels))
-    task = Task(asked.model, remembered, warm_up_photos(asked.cache), photo_set.folder, wanted)
-    note(f"{photo_set.name}: {len(photos)} photos; once without measuring, to know what they show")
-    firsts = reference(task)
-    rounds: dict[str, list[Measured]] = {each.name: [] for each in asked.peers}
-    alone: list[Steps] = []
-    together: list[Steps] = []
-    for number in range(asked.rounds):
-        note(f"{photo_set.name}: round {number + 1} of {asked.rounds}")
-        alone.append(_steps(task, at_once=1))
-        together.append(_steps(task, at_once=core_count()))
-        for each in _turned(asked.peers, number):
-            rounds[each.name].append(each.measure(task))
-            note(rounds_note(each.name, rounds[each.name][-1]))
-    return Results(photo_set, len(photos), rounds, alone, together, firsts)
+    expected = ExpectedTags(photos, min(TOP_K, len(read_manifest(args.model).labels)))
+    workload = Workload(args.model, data_folder, warm_up_photos(args.cache), photo_set.folder, expected)
+    note(f"{photo_set.name}: {len(photos)} photos; computing the reference tags")
+    reference = reference_tags(workload)
+    rounds: dict[str, list[Measurement]] = {program.name: [] for program in args.programs}
+    single: list[Steps] = []
+    parallel: list[Steps] = []
+    for number in range(args.rounds):
+        note(f"{photo_set.name}: round {number + 1} of {args.rounds}")
+        single.append(_measure_steps(workload, processes=1))
+        parallel.append(_measure_steps(workload, processes=core_count()))
+        for program in _rotated(args.programs, number):
+            measurement = program.measure(workload)
+            rounds[program.name].append(measurement)
+            note(progress_line(program.name, measurement))
+    return Results(photo_set, len(photos), rounds, single, parallel, reference)
 
 
-def write(folder: Path, report: str, results: Sequence[Results]) -> None:
-    """The report, its figures and its chart; the chart where matplotlib is installed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(report)
-    figures = [each.as_json() for each in results]
-    (folder / "report.json").write_text(json.dumps(figures, indent=1))
+def write_report(folder: Path, report: str, results: Sequence[Results]) -> None:
+    """Write the report, its values as JSON and its chart."""
     from bench.comparison.chart import draw_chart
 
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.md").write_text(report)
+    (folder / "report.json").write_text(json.dumps([each.as_json() for each in results], indent=1))
     draw_chart(results, folder / "chart.png")
 
 
-def _sets(asked: argparse.Namespace) -> list[PhotoSet]:
-    own = [own_set(folder, asked.photos, asked.cache) for folder in asked.folders]
-    made = (
-        [made_set(name, asked.data, asked.photos, asked.cache) for name in asked.sets] if asked.data else []
-    )
-    if not own + made:
-        raise SystemExit(
-            "there are no photos: name folders, or --data with a folder that has originals in it"
-        )
-    return own + made
+def _photo_sets(args: argparse.Namespace) -> list[PhotoSet]:
+    sets = [folder_set(folder, args.photos, args.cache) for folder in args.folders]
+    if args.data:
+        sets += [prepared_set(name, args.data, args.photos, args.cache) for name in args.sets]
+    if not sets:
+        raise SystemExit("name folders with photos, or --data with a folder that contains originals")
+    return sets
 
 
-def _turned(programs: Sequence[Program], number: int) -> list[Program]:
-    """Another begins in each round, so that none always follows the same one."""
+def _rotated(programs: Sequence[Program], number: int) -> list[Program]:
+    """Let each round start with another program, so that none always follows the same one."""
     first = number % len(programs)
     return [*programs[first:], *programs[:first]]
 
 
-def _steps(task: Task, at_once: int) -> Steps:
-    """What each step costs in `at_once` processes that go through the photos at the same time; the mean of them."""
-    command: list[str | Path] = [sys.executable, "-m", "bench.limits", task.photos, "--json", "--rounds", "1"]
-    command += ["--photos", str(task.count), "--model", task.model, "--cache-folder", task.remembered]
-    with ThreadPoolExecutor(at_once) as pool:
-        done = list(pool.map(lambda _: run(command, plain_environment()).checked().out, range(at_once)))
-    return mean_steps([Steps(**json.loads(out)[0]) for out in done])
+def _measure_steps(workload: Workload, processes: int) -> Steps:
+    """Measure the steps in so many concurrent processes; return the mean."""
+    command: list[str | Path] = [sys.executable, "-m", "bench.limits", workload.photos, "--json"]
+    command += ["--rounds", "1", "--photos", str(workload.count), "--model", workload.model]
+    command += ["--cache-folder", workload.data_folder]
+    with ThreadPoolExecutor(processes) as pool:
+        outputs = list(pool.map(lambda _: run(command, plain_environment()).checked().out, range(processes)))
+    return mean_steps([Steps(**json.loads(output)[0]) for output in outputs])
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description=main.__doc__)
-    parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER", help="photos of your own")
-    parser.add_argument(
-        "--data", type=Path, help="a folder with originals and landmarks/test, to make the sets of"
-    )
-    parser.add_argument("--sets", type=_set_names, default=list(SETS), help=f"[{','.join(SETS)}]")
-    parser.add_argument("--photos", type=int, help="at most so many of each set, rounded up to batches of 32")
+    parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER", help="folders with photos")
+    parser.add_argument("--data", type=Path, help="a folder with originals and landmarks/test for --sets")
+    parser.add_argument("--sets", type=names_of("set", SETS), default=list(SETS), help=f"[{','.join(SETS)}]")
+    parser.add_argument("--photos", type=int, help="photos per set at most, rounded up to batches of 32")
     parser.add_argument("--rounds", type=int, default=3, help="[3]")
-    default = [each for each in PROGRAMS if not each.optional]
-    names = ",".join(each.name for each in PROGRAMS)
-    parser.add_argument("--peers", type=_programs, default=default, help=f"of {names} [all but the last]")
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="an artifact [the one that ships]")
-    parser.add_argument("--cache", type=Path, default=CACHE, help=f"where made photos are kept [{CACHE}]")
-    parser.add_argument("--out", type=Path, default=OUT, help=f"where the report goes [{OUT}]")
-    asked = parser.parse_args()
-    asked.model = asked.model.absolute()
-    return asked
-
-
-def _set_names(text: str) -> list[str]:
-    return _known(text, list(SETS), "set")
+    names = [program.name for program in PROGRAMS]
+    default = [program for program in PROGRAMS if not program.optional]
+    parser.add_argument(
+        "--programs", type=_programs, default=default, help=f"of {','.join(names)} [all but the last]"
+    )
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="a model file [the one of the package]")
+    parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of prepared photos [{CACHE}]")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"folder of the report [{OUT}]")
+    args = parser.parse_args()
+    args.model = args.model.absolute()
+    return args
 
 
 def _programs(text: str) -> list[Program]:
-    wanted = _known(text, [each.name for each in PROGRAMS], "program")
-    return [each for each in PROGRAMS if each.name in wanted]
-
-
-def _known(text: str, names: Sequence[str], what: str) -> list[str]:
-    wanted = text.split(",")
-    for name in wanted:
-        if name not in names:
-            raise argparse.ArgumentTypeError(f"there is no {what} {name!r}; there are {', '.join(names)}")
-    return wanted
+    return [find_program(name) for name in names_of("program", [each.name for each in PROGRAMS])(text)]
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from PIL import Image
 
-from bench.copies import photos_in
-from bench.report import median, note, print_heading, print_table
+from bench.photos import photos_in
+from bench.report import note, print_heading, print_table
 
 SIZES = ((640, 480), (1600, 1200), (4000, 3000))
 FORMATS = {"JPEG": {"quality": 90}, "PNG": {"compress_level": 1}, "WEBP": {"quality": 90, "method": 0}}

@@ -280,7 +280,7 @@ class _Child:
 def _report(tally: Tally, wall_s: float) -> None:
     print(f"{tally.files} files in {wall_s:.0f} s.\n")
     print_table(
-        ("outcome", "files"), [*sorted(tally.outcomes.items()), ("**together**", tally.outcomes.total())]
+        ("outcome", "files"), [*sorted(tally.outcomes.items()), ("**total**", tally.outcomes.total())]
     )
     print_table(("slowest", "seconds"), [(name, seconds) for seconds, name in reversed(tally.slowest)])
     rows = [

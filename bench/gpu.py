@@ -19,17 +19,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
-from bench.copies import photos_in
 from bench.peers.loader import Photos
 from bench.peers.network import load as load_plain
+from bench.photos import photos_in
 from bench.processes import resident_mib
-from bench.report import median, note, print_heading, print_table, spread
+from bench.report import note, print_heading, print_table, value_range
 from tagger.images import decode_photo
 from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
 from tagger.inference.artifact import file_digest, read_manifest
@@ -70,7 +71,7 @@ def main() -> None:
         for name, files in sets.items()
         for measurement in measurements
     ]
-    print_table(("photos/s", "median", "least to greatest"), rows)
+    print_table(("photos/s", "median", "range"), rows)
     camera = next(iter(sets.values()))
     print_table(
         ("batches decoded", "GPU MiB in use", "of it torch's", "process MiB"),
@@ -121,7 +122,7 @@ def _row(
         start = time.monotonic()
         go_over(files)
         rates.append(len(files) / (time.monotonic() - start))
-    return f"{name}: {measurement}", median(rates[1:]), spread(rates[1:])
+    return f"{name}: {measurement}", median(rates[1:]), value_range(rates[1:])
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
-from bench.copies import photos_in
-from bench.report import median, note, print_heading, print_table
+from bench.photos import photos_in
+from bench.report import note, print_heading, print_table
 
 if TYPE_CHECKING:
     from tagger.images import Pixels

@@ -10,10 +10,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from bench.copies import photos_in
-from bench.processes import TAGGER, resident_mib, run, tagger_environment
+from bench.photos import photos_in
+from bench.process_tree import resident_mib
+from bench.processes import TAGGER, run, tagger_environment
 from bench.report import note, print_heading, print_table
-from bench.workers import opened_database, running_worker, wait_until_finished, wait_until_ready
+from bench.workers import running_worker, wait_until_finished, wait_until_ready, worker_database
 
 ROWS = 10
 
@@ -26,30 +27,30 @@ def main() -> None:
     args = parser.parse_args()
     per_round = len(photos_in(args.folder))
     print_heading("A worker's memory")
-    measured = measure(args.folder, -(-args.photos // per_round))
-    step = max(1, len(measured) // ROWS)
-    shown = sorted({*range(0, len(measured), step), len(measured) - 1})
+    sizes_mib = measure(args.folder, -(-args.photos // per_round))
+    step = max(1, len(sizes_mib) // ROWS)
+    shown = sorted({*range(0, len(sizes_mib), step), len(sizes_mib) - 1})
     print_table(
         ("photos classified", "resident MiB"),
-        [((number + 1) * per_round, measured[number]) for number in shown],
+        [((number + 1) * per_round, sizes_mib[number]) for number in shown],
     )
-    print(f"From the end of the first round to the end of the last: {measured[-1] - measured[0]:+.0f} MiB.")
+    print(f"From the end of the first round to the end of the last: {sizes_mib[-1] - sizes_mib[0]:+.0f} MiB.")
 
 
 def measure(folder: Path, rounds: int) -> list[float]:
     """Return the worker's resident MiB after each round."""
-    measured = []
-    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as made:
-        data = Path(made)
+    sizes_mib = []
+    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
+        data = Path(name)
         environment = tagger_environment(data)
-        with running_worker(data, environment) as process, opened_database(data) as database:
+        with running_worker(data, environment) as process, worker_database(data) as database:
             wait_until_ready(process, database)
             for number in range(rounds):
                 enqueued = run([*TAGGER, "enqueue", "--again", folder], environment).checked()
                 wait_until_finished(process, database, int(enqueued.out))
-                measured.append(resident_mib(process.pid))
-                note(f"round {number + 1} of {rounds}: {measured[-1]:.0f} MiB")
-    return measured
+                sizes_mib.append(resident_mib(process.pid))
+                note(f"round {number + 1} of {rounds}: {sizes_mib[-1]:.0f} MiB")
+    return sizes_mib
 
 
 if __name__ == "__main__":

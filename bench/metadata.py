@@ -13,11 +13,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 
 from bench.exiftool_check import fixed_fields, is_installed, lost_fields, new_warnings, read_fields
 from bench.metadata_round_trip import PLAN, PREPARE, REPLACE, STEPS, UNDO, Copies, RoundTrip, run_round_trip
 from bench.outcomes import files_in
-from bench.report import median, note, print_heading, print_table
+from bench.report import note, print_heading, print_table
 
 AIM = 0.9
 """The share of decodable JPEGs that should be embedded. It is printed twice, with truncated files and without."""
@@ -34,18 +35,18 @@ def main() -> None:
         metavar="N",
         help="run the command over N drawn photos, and kill it several times",
     )
-    arguments = parser.parse_args()
-    if not arguments.folders and arguments.scale is None:
+    args = parser.parse_args()
+    if not args.folders and args.scale is None:
         parser.error("name a folder with photos, or --scale N")
-    for folder in arguments.folders:
+    for folder in args.folders:
         if not folder.is_dir():
             parser.error(f"there is no folder {folder}")
     print_heading("Metadata")
-    problems = [problem for folder in arguments.folders for problem in check_folder(folder, arguments.files)]
-    if arguments.scale is not None:
+    problems = [problem for folder in args.folders for problem in check_folder(folder, args.files)]
+    if args.scale is not None:
         from bench.metadata_at_scale import run_at_scale
 
-        problems += run_at_scale(arguments.scale)
+        problems += run_at_scale(args.scale)
     for problem in problems:
         print(f"- **problem**: {problem}")
     raise SystemExit(1 if problems else 0)

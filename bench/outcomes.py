@@ -24,46 +24,46 @@ def main() -> None:
     """Tag every file of the folders, of whatever format, and print the outcomes."""
     parser = argparse.ArgumentParser(prog="python -m bench.outcomes", description=main.__doc__)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     print_heading("Outcomes")
-    problems = [problem for folder in arguments.folders for problem in examine(folder)]
+    problems = [problem for folder in args.folders for problem in examine(folder)]
     for problem in problems:
-        print(f"- **wrong**: {problem}")
+        print(f"- **problem**: {problem}")
     raise SystemExit(1 if problems else 0)
 
 
 def examine(folder: Path) -> list[str]:
-    """Tag a folder's files, print the table, and return what is wrong."""
+    """Tag a folder's files, print the table, and return the problems."""
     files = files_in(folder)
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as data:
         environment = tagger_environment(Path(data))
-        tagged = run([*TAGGER, "tag", "--json", *files], environment)
-        if tagged.code not in {DONE, SOME_PHOTOS_FAILED}:
-            return [f"{folder.name}: the command ended with code {tagged.code}: {tagged.err[-500:]}"]
-        job = json.loads(tagged.out)
+        finished = run([*TAGGER, "tag", "--json", *files], environment)
+        if finished.code not in {DONE, SOME_PHOTOS_FAILED}:
+            return [f"{folder.name}: the command ended with code {finished.code}: {finished.err[-500:]}"]
+        job = json.loads(finished.out)
         outcomes = _outcomes(environment)
-    _print(folder, files, outcomes, tagged)
+    _print(folder, files, outcomes, finished)
     return [f"{folder.name}: {problem}" for problem in _problems(files, outcomes, job)]
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Return everything below a folder that is not itself a folder, as absolute paths."""
+    """Return all files below a folder, as absolute paths."""
     # Links are not resolved: a link counts as a file of its own, as it does for the command.
-    below = folder.resolve().rglob("*")
-    return sorted(file for file in below if file.is_symlink() or not file.is_dir())
+    entries = folder.resolve().rglob("*")
+    return sorted(file for file in entries if file.is_symlink() or not file.is_dir())
 
 
 def _outcomes(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return path and outcome of every photo in the database, as `query` and `failures` list them."""
     classified = _run_json(environment, "query", "--any-rank")
-    failing = _run_json(environment, "failures")
+    failed = _run_json(environment, "failures")
     return [(photo["path"], photo["outcome"]) for photo in classified] + [
-        (photo["path"], f"failed: {photo['kind']}") for photo in failing
+        (photo["path"], f"failed: {photo['kind']}") for photo in failed
     ]
 
 
-def _run_json(environment: Mapping[str, str], *arguments: str) -> list[Any]:
-    rows: list[Any] = json.loads(run([*TAGGER, *arguments, "--json"], environment).checked().out)
+def _run_json(environment: Mapping[str, str], *args: str) -> list[Any]:
+    rows: list[Any] = json.loads(run([*TAGGER, *args, "--json"], environment).checked().out)
     return rows
 
 
@@ -83,14 +83,14 @@ def _problems(
     return problems
 
 
-def _print(folder: Path, files: list[Path], outcomes: Iterable[tuple[str, str]], tagged: Finished) -> None:
+def _print(folder: Path, files: list[Path], outcomes: Iterable[tuple[str, str]], finished: Finished) -> None:
     size_mib = sum(file.stat().st_size for file in files if file.is_file()) / 2**20
     print(f"### {folder.name}: {len(files)} files, {size_mib:.0f} MiB\n")
     counts = Counter(outcome for _, outcome in outcomes)
-    print_table(("outcome", "files"), [*sorted(counts.items()), ("**together**", counts.total())])
-    usage = tagged.usage
+    print_table(("outcome", "files"), [*sorted(counts.items()), ("**total**", counts.total())])
+    usage = finished.usage
     print(
-        f"`tagger tag` ended with code {tagged.code}; {usage.wall_s:.1f} s, {usage.cpu_s:.1f} s of CPU, "
+        f"`tagger tag` ended with code {finished.code}; {usage.wall_s:.1f} s, {usage.cpu_s:.1f} s of CPU, "
         f"at most {usage.peak_mib:.0f} MiB.\n",
         flush=True,
     )

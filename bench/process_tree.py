@@ -1,40 +1,39 @@
-"""CPU time and memory of a running program with all its processes, read from /proc (Linux).
+"""CPU time and memory of a running program, all its processes included (Linux).
 
-Processes in a session of their own, such as the worker's embedded Redis, are not counted.
+Processes in other sessions, such as the worker's embedded Redis, are not counted.
 """
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-SAMPLED_EVERY_S = 1.0
+import psutil
+
+SAMPLE_INTERVAL_S = 1.0
 """The kernel walks all pages to count shared memory once. More frequent samples would slow the measured program."""
-_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True)
-class _Process:
-    """`cpu_ticks` includes those of children that have ended and were waited for."""
-
-    pid: int
-    parent: int
-    session: int
-    cpu_ticks: int
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time so far of a process and of those it started, ended ones included."""
-    return sum(process.cpu_ticks for process in _tree(pid)) / _TICKS
+    """Return the CPU time so far of a process and its descendants, including those that have ended."""
+    # cpu_times() includes the children that have ended and were waited for.
+    return _sum(pid, lambda process: sum(process.cpu_times()[:4]))
 
 
 def memory_mib(pid: int) -> float:
-    """Return the memory in MiB of a process and those it started. Shared pages are divided among their users."""
-    return sum(_proportional_kib(process.pid) for process in _tree(pid)) / 1024
+    """Return the memory of a process and its descendants. Shared pages are divided among their users."""
+    return _sum(pid, lambda process: process.memory_full_info().pss) / 2**20
+
+
+def resident_mib(pid: int) -> float:
+    """Return the resident set of one process.
+
+    Raises:
+        psutil.NoSuchProcess: it has ended.
+    """
+    return float(psutil.Process(pid).memory_info().rss / 2**20)
 
 
 class PeakMemory:
@@ -59,41 +58,29 @@ class PeakMemory:
     def _sample(self) -> None:
         ended = False
         while not ended:
-            ended = self._ended.wait(SAMPLED_EVERY_S)
+            ended = self._ended.wait(SAMPLE_INTERVAL_S)
             self.mib = max(self.mib, sum(memory_mib(pid) for pid in self._pids))
 
 
-def _tree(root: int) -> list[_Process]:
-    everything = {process.pid: process for process in _processes()}
-    if root not in everything:
+def _sum(pid: int, measure: Callable[[psutil.Process], float]) -> float:
+    total = 0.0
+    for process in _processes(pid):
+        with suppress(psutil.Error):  # it has ended since
+            total += measure(process)
+    return total
+
+
+def _processes(pid: int) -> list[psutil.Process]:
+    """Return the process and its descendants in the same session; none if it has ended."""
+    try:
+        root = psutil.Process(pid)
+        session = os.getsid(pid)
+        return [root, *(child for child in root.children(recursive=True) if _session(child) == session)]
+    except (psutil.NoSuchProcess, ProcessLookupError):
         return []
-    tree, session = [everything[root]], everything[root].session
-    for process in tree:  # grows in the loop
-        tree += (
-            child for child in everything.values() if child.parent == process.pid and child.session == session
-        )
-    return tree
 
 
-def _processes() -> Iterator[_Process]:
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            with _may_have_ended():
-                # The name, in parentheses, may contain any character; the fields after it are numbers.
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                ticks = sum(int(field) for field in fields[11:15])
-                yield _Process(int(folder.name), int(fields[1]), int(fields[3]), ticks)
-
-
-def _proportional_kib(pid: int) -> int:
-    with _may_have_ended():
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    return 0
-
-
-@contextmanager
-def _may_have_ended() -> Iterator[None]:
-    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-        yield
+def _session(process: psutil.Process) -> int | None:
+    with suppress(ProcessLookupError):
+        return os.getsid(process.pid)
+    return None

@@ -1,4 +1,4 @@
-"""Programs run and measured as their operating system counts them: wall time, CPU time, peak memory.
+"""Runs programs and measures their wall time, CPU time and peak memory.
 
 Imports nothing heavy: a process starts with its parent's peak memory, so this one stays small.
 """
@@ -36,13 +36,13 @@ class Finished:
     out: str
     err: str
 
-    def checked(self, *good: int) -> "Finished":
-        """Return itself if the exit code is one of `good` (0 by default).
+    def checked(self, *allowed_codes: int) -> "Finished":
+        """Return itself if the exit code is one of `allowed_codes` (0 by default).
 
         Raises:
             SystemExit: it has another exit code. The message ends with its error output.
         """
-        if self.code not in (good or (0,)):
+        if self.code not in (allowed_codes or (0,)):
             raise SystemExit(f"a command ended with code {self.code}:\n{self.err[-2000:]}")
         return self
 
@@ -56,7 +56,7 @@ def run(
     the sampled sum of all processes.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        began = time.monotonic()
+        start = time.monotonic()
         process = subprocess.Popen(
             [str(word) for word in command],
             env=environment,
@@ -65,11 +65,11 @@ def run(
             stderr=err,
         )
         with PeakMemory(process.pid) if with_children else nullcontext() as sampled:
-            _, status, used = os.wait4(process.pid, 0)
-            wall_s = time.monotonic() - began
+            _, status, rusage = os.wait4(process.pid, 0)
+            wall_s = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-        peak_mib = sampled.mib if sampled else used.ru_maxrss * _maxrss_unit() / 2**20
-        usage = Usage(wall_s, used.ru_utime + used.ru_stime, peak_mib)
+        peak_mib = sampled.mib if sampled else rusage.ru_maxrss / 1024
+        usage = Usage(wall_s, rusage.ru_utime + rusage.ru_stime, peak_mib)
         texts = []
         for file in (out, err):
             file.seek(0)
@@ -78,10 +78,9 @@ def run(
 
 
 def tagger_environment(data_folder: Path, **settings: str) -> dict[str, str]:
-    """Return the environment of a first use of the tagger, with only these settings."""
-    inherited = plain_environment()
+    """Return the environment of the tagger's first start with a data folder, with only these settings."""
     variables = {f"TAGGER_{name.upper()}": value for name, value in settings.items()}
-    return inherited | {"TAGGER_DATA_FOLDER": str(data_folder)} | variables
+    return plain_environment() | {"TAGGER_DATA_FOLDER": str(data_folder)} | variables
 
 
 def plain_environment() -> dict[str, str]:
@@ -90,15 +89,5 @@ def plain_environment() -> dict[str, str]:
     PYTHONDONTWRITEBYTECODE is removed too: where it is set, as in many containers, every start would compile torch and
     all other modules again, and the measurement would include that.
     """
-    left_out = ("TAGGER_", "PYTHONDONTWRITEBYTECODE")
-    return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-
-
-def resident_mib(pid: int) -> float:
-    """Return the current resident set of a running process, in MiB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _maxrss_unit() -> int:
-    return 1 if sys.platform == "darwin" else 1024
+    excluded = ("TAGGER_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(excluded)}

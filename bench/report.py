@@ -1,8 +1,7 @@
-"""What every report begins with, and how its tables look."""
+"""The heading and the Markdown tables of a report."""
 
 import os
 import platform
-import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -15,12 +14,12 @@ PACKAGES = ("landmark-tagger", "torch", "torchvision", "pillow", "sqlalchemy", "
 
 
 def print_heading(title: str) -> None:
-    """Print the title, the command, and when and where it ran."""
+    """Print the heading."""
     print(heading(title), flush=True)
 
 
 def heading(title: str) -> str:
-    """The title, the command, and when and where it ran, in Markdown: figures without these mean nothing."""
+    """Return the title, the command, and when and where it ran, in Markdown."""
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     lines = (
@@ -28,34 +27,30 @@ def heading(title: str) -> str:
         f"- {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}, load averages at the start: {load}",
         f"- {processor_name()}, {core_count()} cores, {_memory_gib():.0f} GiB; {platform.platform(terse=True)}",
         f"- Python {platform.python_version()}, {versions}",
-        f"- `python -m {_program()}` with {_shown_arguments()}\n",
+        f"- `python -m {_program()}` with {_arguments()}\n",
     )
     return "\n".join(lines)
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a Markdown table; the first column is text, the others are numbers."""
+    """Print a table."""
     print(table(names, rows), flush=True)
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table and an empty line; the first column is text, the others are numbers."""
+    """Return a Markdown table and an empty line; the first column is text, the others are numbers."""
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" + "--:|" * (len(names) - 1)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
 def note(text: str) -> None:
-    """Say on stderr how far it is."""
+    """Print a message about the progress to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
-def median(values: Iterable[float]) -> float:
-    return statistics.median(values)
-
-
-def spread(values: Sequence[float]) -> str:
-    """The least and the greatest, which say how far to trust a median of few rounds."""
+def value_range(values: Sequence[float]) -> str:
+    """Return minimum and maximum, which show how reliable a median of few rounds is."""
     return f"{_cell(min(values))} to {_cell(max(values))}"
 
 
@@ -64,13 +59,14 @@ def _memory_gib() -> float:
 
 
 def _program() -> str:
-    return f"bench.{Path(sys.argv[0]).stem}"
+    program = Path(sys.argv[0])
+    return f"bench.{program.parent.name if program.stem == '__main__' else program.stem}"
 
 
-def _shown_arguments() -> str:
-    # Folders by their last part: where photos lie on somebody's machine says nothing.
-    shown = [Path(word).name if os.sep in word and "://" not in word else word for word in sys.argv[1:]]
-    return f"`{' '.join(shown)}`" if shown else "no arguments"
+def _arguments() -> str:
+    """Return the arguments with folders shortened to their names, which keeps private paths out of reports."""
+    words = [Path(word).name if os.sep in word and "://" not in word else word for word in sys.argv[1:]]
+    return f"`{' '.join(words)}`" if words else "no arguments"
 
 
 def _cell(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Measure how long a worker takes to be ready, and how long `tagger predict` and `tagger --help` take.
+"""Measures how long a worker takes to be ready, and how long `tagger predict` and `tagger --help` take.
 
     python -m bench.start [PHOTO] [--rounds 5]
 
@@ -16,11 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 
+from bench.photos import draw_image
 from bench.process_tree import cpu_seconds
 from bench.processes import TAGGER, plain_environment, run, tagger_environment
-from bench.report import median, note, print_heading, print_table, spread
-from bench.workers import embedded_redis_ended, opened_database, worker_process
+from bench.report import note, print_heading, print_table, value_range
+from bench.workers import embedded_redis_stopped, worker_database, worker_process
 from tagger.database.connection import Database
 from tagger.ledger.workers import list_workers
 
@@ -28,7 +30,7 @@ POLL_S = 0.01
 READY_TIMEOUT_S = 120.0
 IMPORT_TORCH, IMPORT_TYPER = "`import torch`", "`import typer`"
 WORKER, PREDICT, HELP = "worker ready", "`tagger predict one.jpg`", "`tagger --help`"
-GOALS = ((WORKER, IMPORT_TORCH, 2), (PREDICT, IMPORT_TORCH, 2), (HELP, IMPORT_TYPER, 4))
+TARGETS = ((WORKER, IMPORT_TORCH, 2), (PREDICT, IMPORT_TORCH, 2), (HELP, IMPORT_TYPER, 4))
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,21 @@ class Start:
 def main() -> None:
     """Compare the time of starts with that of the imports they need."""
     parser = argparse.ArgumentParser(prog="python -m bench.start", description=main.__doc__)
-    parser.add_argument("photo", type=Path, nargs="?", help="[a drawn one]")
+    parser.add_argument("photo", type=Path, nargs="?", help="[a drawn photo]")
     parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     print_heading("Starting")
-    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
-        starts = measure(arguments.photo or _drawn(Path(folder)), Path(folder), arguments.rounds)
+    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
+        folder = Path(name)
+        draw_image(0, (1600, 1200)).save(folder / "drawn.jpg")
+        starts = measure(args.photo or folder / "drawn.jpg", folder, args.rounds)
     _print(starts)
 
 
 def measure(photo: Path, folder: Path, rounds: int) -> dict[str, list[Start]]:
     """Return the times of each start in each round, without the first round, which fills caches."""
     environment = tagger_environment(folder)
-    with embedded_redis_ended(folder):
+    with embedded_redis_stopped(folder):
         programs: dict[str, Callable[[], Start]] = {
             IMPORT_TORCH: partial(_command, [sys.executable, "-c", "import torch"], plain_environment()),
             IMPORT_TYPER: partial(_command, [sys.executable, "-c", "import typer"], plain_environment()),
@@ -64,7 +68,7 @@ def measure(photo: Path, folder: Path, rounds: int) -> dict[str, list[Start]]:
         }
         starts: dict[str, list[Start]] = {name: [] for name in programs}
         for number in range(rounds + 1):
-            note(f"round {number} of {rounds}" if number else "once without measuring")
+            note(f"round {number} of {rounds}" if number else "warm-up")
             for name, program in programs.items():
                 starts[name].append(program())
     return {name: each[1:] for name, each in starts.items()}
@@ -76,46 +80,38 @@ def _command(words: Sequence[str | Path], environment: Mapping[str, str]) -> Sta
 
 
 def _worker(folder: Path, environment: dict[str, str]) -> Start:
-    began = time.monotonic()
+    start = time.monotonic()
     with worker_process(folder, environment) as process:
         # Before the first start there is no database: this process or the worker creates it.
-        with opened_database(folder) as database:
+        with worker_database(folder) as database:
             _wait_until_ready(process, database)
-        return Start(time.monotonic() - began, cpu_seconds(process.pid))
+        return Start(time.monotonic() - start, cpu_seconds(process.pid))
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], database: Database) -> None:
-    until = time.monotonic() + READY_TIMEOUT_S
+    deadline = time.monotonic() + READY_TIMEOUT_S
     while not any(worker.name.startswith(f"tagger-{process.pid}@") for worker in list_workers(database)):
-        if process.poll() is not None or time.monotonic() > until:
+        if process.poll() is not None or time.monotonic() > deadline:
             raise SystemExit("the worker did not start")
         time.sleep(POLL_S)
 
 
-def _drawn(folder: Path) -> Path:
-    from PIL import Image
-
-    photo = folder / "one.jpg"
-    Image.effect_mandelbrot((1600, 1200), (-2.0, -1.5, 1.0, 1.5), 50).convert("RGB").save(photo)
-    return photo
-
-
 def _print(starts: Mapping[str, Sequence[Start]]) -> None:
-    names = ("", "wall s", "least to greatest", "CPU s", "least to greatest")
+    names = ("", "wall s", "range", "CPU s", "range")
     rows = []
     for name, each in starts.items():
         wall, cpu = [start.wall_s for start in each], [start.cpu_s for start in each]
-        rows.append([name, median(wall), spread(wall), median(cpu), spread(cpu)])
+        rows.append([name, median(wall), value_range(wall), median(cpu), value_range(cpu)])
     print_table(names, rows)
-    print_table(("", "wall", "CPU", "goal: at most"), [_ratio(starts, *goal) for goal in GOALS])
-    print("Medians; ratios are the medians of what they were in each round.\n", flush=True)
+    print_table(("", "wall", "CPU", "target: at most"), [_ratio(starts, *target) for target in TARGETS])
+    print("Medians of the rounds; ratios are medians of each round's ratio.\n", flush=True)
 
 
-def _ratio(starts: Mapping[str, Sequence[Start]], name: str, against: str, goal: int) -> list[object]:
-    pairs = list(zip(starts[name], starts[against], strict=True))
-    wall = median(mine.wall_s / its.wall_s for mine, its in pairs)
-    cpu = median(mine.cpu_s / its.cpu_s for mine, its in pairs)
-    return [f"{name} ÷ {against}", f"{wall:.2f}", f"{cpu:.2f}", goal]
+def _ratio(starts: Mapping[str, Sequence[Start]], name: str, baseline: str, target: int) -> list[object]:
+    pairs = list(zip(starts[name], starts[baseline], strict=True))
+    wall = median(start.wall_s / other.wall_s for start, other in pairs)
+    cpu = median(start.cpu_s / other.cpu_s for start, other in pairs)
+    return [f"{name} ÷ {baseline}", f"{wall:.2f}", f"{cpu:.2f}", target]
 
 
 if __name__ == "__main__":

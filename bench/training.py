@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice, product
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from bench.report import median, note, print_heading, print_table
+from bench.report import note, print_heading, print_table
 from tagger.inference.devices import Device, choose_device
 from trainer.backbones import load_backbone, scratch_backbone
 from trainer.data.preparation import TrainingData, prepare
@@ -37,22 +38,22 @@ WAYS = ("compute", "ours", "loader")
 
 def main() -> None:
     """Time steps of training, fed in three ways."""
-    arguments = _arguments()
+    args = _arguments()
     print_heading("Training")
     keep_freed_memory()
     device = choose_device("auto", None)
     networks = {"landmark_cnn": scratch_backbone}
-    if arguments.weights:
-        networks["mobilenet_v2"] = lambda: load_backbone("mobilenet_v2", arguments.weights, arguments.size)
+    if args.weights:
+        networks["mobilenet_v2"] = lambda: load_backbone("mobilenet_v2", args.weights, args.size)
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(arguments.photos, None, Path(folder), size=arguments.size, seed=0)
+        prepared = prepare(args.photos, None, Path(folder), size=args.size, seed=0)
         costs: dict[tuple[str, str], list[float]] = {}
-        for number, name, way in product(range(arguments.rounds), networks, WAYS):
+        for number, name, way in product(range(args.rounds), networks, WAYS):
             backbone, network = networks[name]()
             head = nn.Linear(backbone.features, prepared.classes)
             trainee = TrainingNetwork(Encoder(backbone, network), head, dropout=0.2)
-            feed = feeds(way, prepared, arguments.photos, arguments.size)
-            cost = cpu_ms(trainee, feed, arguments.batches, arguments.size, device)
+            feed = feeds(way, prepared, args.photos, args.size)
+            cost = cpu_ms(trainee, feed, args.batches, args.size, device)
             costs.setdefault((name, way), []).append(cost)
             note(f"round {number + 1}, {name}, {way}: {cost:.1f} ms of CPU a photo")
     rows = []

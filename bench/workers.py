@@ -1,10 +1,10 @@
-"""Real Celery workers of the tagger, an embedded Redis and a database, all of their own, measured over one job."""
+"""Real Celery workers of the tagger with an embedded Redis and a new database, measured over one job."""
 
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,33 +24,34 @@ POLL_S = 0.1
 
 @dataclass(frozen=True)
 class WorkerRun:
-    """One job. `going_s` is from its first claim to its end, CPU seconds are the workers' from its enqueueing to its end.
+    """The measurements of one job.
 
-    `sending_cpu_s` is what the command that recorded the job used, and Redis meanwhile.
+    `processing_s` is the time from the job's first claim to its end. `cpu_s` is the workers' CPU time, `enqueue_cpu_s` that of
+    the command that enqueued the job and of Redis.
     """
 
     photos: int
-    going_s: float
+    processing_s: float
     cpu_s: float
-    sending_cpu_s: float
+    enqueue_cpu_s: float
     peak_mib: float
 
 
 def run_workers(data: Path, model: Path, warm_up: Path, folder: Path, count: int) -> WorkerRun:
-    """Start workers, give them a job to get warm, and measure them over the next, until it is finished."""
+    """Start workers, let them process the warm-up photos, and measure them over the folder's photos."""
     environment = tagger_environment(data, model=str(model), device="cpu")
     with ExitStack() as stack:
         workers = [stack.enter_context(running_worker(data, environment))]
-        database = stack.enter_context(opened_database(data))
-        wait_until_ready(workers[0], database)  # the first makes the database and starts Redis
+        database = stack.enter_context(worker_database(data))
+        wait_until_ready(workers[0], database)  # the first creates the database and starts Redis
         workers += [stack.enter_context(worker_process(data, environment)) for _ in range(count - 1)]
         wait_until_ready(workers[-1], database, count)
         client = stack.enter_context(Broker(embedded_url(data), embedded=True).client())
-        run_job(warm_up, environment, workers, database)
-        return _measured(folder, environment, workers, database, client)
+        _run_job(warm_up, environment, workers[0], database)
+        return _measure(folder, environment, workers, database, client)
 
 
-def _measured(
+def _measure(
     folder: Path,
     environment: dict[str, str],
     workers: Sequence[subprocess.Popen[bytes]],
@@ -58,47 +59,44 @@ def _measured(
     client: redis.Redis,
 ) -> WorkerRun:
     pids = [worker.pid for worker in workers]
-    before, redis_before = sum(map(cpu_seconds, pids)), redis_cpu_seconds(client)
+    cpu_before_s, redis_before_s = sum(map(cpu_seconds, pids)), redis_cpu_seconds(client)
     with PeakMemory(*pids) as peak:
-        job, enqueueing_cpu_s = run_job(folder, environment, workers, database)
+        job, command_cpu_s = _run_job(folder, environment, workers[0], database)
     if job.started_at is None or job.finished_at is None:
-        raise SystemExit("the job ended without having begun; was the folder empty?")
+        raise SystemExit(f"the job did not start; {folder} may have no photos")
     return WorkerRun(
         photos=job.total,
-        going_s=(job.finished_at - job.started_at).total_seconds(),
-        cpu_s=sum(map(cpu_seconds, pids)) - before,
-        sending_cpu_s=enqueueing_cpu_s + redis_cpu_seconds(client) - redis_before,
+        processing_s=(job.finished_at - job.started_at).total_seconds(),
+        cpu_s=sum(map(cpu_seconds, pids)) - cpu_before_s,
+        enqueue_cpu_s=command_cpu_s + redis_cpu_seconds(client) - redis_before_s,
         peak_mib=peak.mib,
     )
 
 
-def run_job(
-    folder: Path,
-    environment: dict[str, str],
-    workers: Sequence[subprocess.Popen[bytes]],
-    database: Database,
+def _run_job(
+    folder: Path, environment: dict[str, str], worker: subprocess.Popen[bytes], database: Database
 ) -> tuple[JobProgress, float]:
-    """Enqueue a folder and wait for the job's end; what it came to, and the CPU seconds of the command."""
-    enqueued = run([*TAGGER, "enqueue", folder], environment).checked()
-    return wait_until_finished(workers[0], database, int(enqueued.out)), enqueued.usage.cpu_s
+    """Enqueue a folder and wait for the job's end; return the job and the command's CPU seconds."""
+    enqueue = run([*TAGGER, "enqueue", folder], environment).checked()
+    return wait_until_finished(worker, database, int(enqueue.out)), enqueue.usage.cpu_s
 
 
 def redis_cpu_seconds(client: redis.Redis) -> float:
-    """CPU time of a Redis so far."""
-    used = client.info("cpu")
-    return float(used["used_cpu_user"] + used["used_cpu_sys"])
+    """Return the CPU time of a Redis server so far."""
+    info = client.info("cpu")
+    return float(info["used_cpu_user"] + info["used_cpu_sys"])
 
 
 @contextmanager
 def running_worker(data: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process; its embedded Redis is ended with it."""
-    with embedded_redis_ended(data), worker_process(data, environment) as process:
+    """Run a worker process; stop it and its embedded Redis at the end."""
+    with embedded_redis_stopped(data), worker_process(data, environment) as process:
         yield process
 
 
 @contextmanager
 def worker_process(data: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process, ended with SIGTERM."""
+    """Run a worker process; stop it with SIGTERM at the end."""
     with (data / "worker.log").open("ab") as log:
         process = subprocess.Popen(
             [*TAGGER, "worker"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -111,8 +109,8 @@ def worker_process(data: Path, environment: dict[str, str]) -> Iterator[subproce
 
 
 @contextmanager
-def embedded_redis_ended(data: Path) -> Iterator[None]:
-    """Afterwards no embedded Redis of this data folder goes on."""
+def embedded_redis_stopped(data: Path) -> Iterator[None]:
+    """Stop the data folder's embedded Redis at the end."""
     try:
         yield
     finally:
@@ -120,28 +118,23 @@ def embedded_redis_ended(data: Path) -> Iterator[None]:
             client.shutdown(nosave=True)
 
 
-@contextmanager
-def opened_database(data: Path) -> Iterator[Database]:
-    """The worker's database."""
-    database = open_database(f"sqlite:///{data / 'tagger.sqlite'}")
-    try:
-        yield database
-    finally:
-        database.close()
+def worker_database(data: Path) -> closing[Database]:
+    """Open the database of a data folder."""
+    return closing(open_database(f"sqlite:///{data / 'tagger.sqlite'}"))
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], database: Database, count: int = 1) -> None:
-    """Until so many say in the database that they are there, which they do after their model is loaded."""
-    until = time.monotonic() + READY_TIMEOUT_S
+    """Wait until so many workers are in the database, where they register once their model is loaded."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
     while len(list_workers(database)) < count:
-        if process.poll() is not None or time.monotonic() > until:
+        if process.poll() is not None or time.monotonic() > deadline:
             raise SystemExit("the worker did not start")
         time.sleep(POLL_S)
     time.sleep(1.0)  # Celery subscribes to its queues just after
 
 
 def wait_until_finished(process: subprocess.Popen[bytes], database: Database, job: int) -> JobProgress:
-    """Until the job is over, as long as the worker lives."""
+    """Wait until the job is over, as long as the worker runs."""
     while not (progress := list_jobs(database, job)[0]).is_over:
         if process.poll() is not None:
             raise SystemExit("the worker ended before the job")

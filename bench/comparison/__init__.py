@@ -1,1 +1,1 @@
-"""What `bench.compare` is made of: sets of photos, the programs, measuring one of them, and saying what came out."""
+"""The parts of `bench.compare`: photo sets, programs, the measurement of one program, and the report."""

@@ -1,7 +1,7 @@
-"""One program over one set of photos, with its start left out: CPU time of all its processes, time, memory.
+"""Measures one program over one set of photos: CPU time of all its processes, throughput, memory. Start-up is excluded.
 
-A command is run twice, over the warm-up photos and over those and the set, and the difference is the set's. Workers
-are started and given the warm-up photos first, and measured while they go through the set.
+A command runs twice, over the warm-up photos and over these and the set; the difference is the set's cost. Workers process
+the warm-up photos before the measurement begins.
 """
 
 import shutil
@@ -15,134 +15,135 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.comparison.stored import BY_PEER, BY_TAGGER, Wanted, count_stored, first_tags
+from bench.comparison.stored_tags import (
+    PEER_QUERY,
+    TAGGER_QUERY,
+    ExpectedTags,
+    count_stored,
+    read_top_tags,
+)
 from bench.peers import BROKER, DATABASE, MODEL
 from bench.process_tree import PeakMemory, cpu_seconds
 from bench.processes import TAGGER, Usage, plain_environment, run, tagger_environment
 from bench.workers import redis_cpu_seconds, run_workers
 from tests.support.servers import RedisServer
 
-REPOSITORY = Path(__file__).parent.parent.parent
-PEER_DATABASE = "peer.sqlite"
+REPOSITORY = Path(__file__).parents[2]
+PEER_DATABASE, TAGGER_DATABASE = "peer.sqlite", "tagger.sqlite"
 POLL_S = 0.1
-STALLED_S = 120.0
-LEAST = 0.001
-"""What is too quick for a clock, or less than its noise: ratios want more than nothing."""
+STALL_TIMEOUT_S = 120.0
+MIN_COST = 0.001
+"""The lower limit of a cost: a difference within the clock's noise may be zero or less, and ratios need a positive number."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a program is to do: look at `photos`, a folder, with `model`, after `warm_up`.
-
-    `remembered` holds what the tagger found out about this machine when it first ran here.
-    """
+class Workload:
+    """The model and the photos of one measurement. `data_folder` contains the cached self-tests of this machine."""
 
     model: Path
-    remembered: Path
+    data_folder: Path
     warm_up: Path
     photos: Path
-    wanted: Wanted
+    expected: ExpectedTags
 
     @property
     def count(self) -> int:
-        return len(self.wanted.photos)
+        return len(self.expected.photos)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One run. None: there is no such thing, as a worker is up before and a command sends nothing.
+class Measurement:
+    """One run of a program.
 
-    A rate is None where another program disturbed the start so much that nothing is left without it.
-
-    `cpu_ms` and `rate` (photos per second) leave the start out, `start_s` is it. `sending_cpu_s`: the command that
-    sent the photos to workers, and Redis meanwhile. `firsts`: the slug of each photo's best tag.
+    `cpu_ms` per photo and `rate` (photos/s) exclude start-up. `rate` is None if start-up took longer than the whole run,
+    which other load may cause. `start_s` is for commands only. `enqueue_cpu_s`, for workers only, is the CPU time of the
+    command that enqueued the photos and of Redis. `top_tags` has the slug of each photo's best tag.
     """
 
     cpu_ms: float
     rate: float | None
     peak_mib: float
-    firsts: Mapping[str, str]
+    top_tags: Mapping[str, str]
     start_s: float | None = None
-    sending_cpu_s: float | None = None
+    enqueue_cpu_s: float | None = None
 
 
-def tag(**settings: str) -> Callable[[Task], Measured]:
-    """`tagger tag`, with settings that are not the usual ones."""
+def measure_tag(**settings: str) -> Callable[[Workload], Measurement]:
+    """`tagger tag` with these settings."""
 
-    def measure(task: Task) -> Measured:
-        def run_it(folder: Path, paths: Sequence[Path]) -> Usage:
-            shutil.copytree(task.remembered, folder, dirs_exist_ok=True)
-            return _run_tag(task.model, folder, paths, settings)
+    def measure(workload: Workload) -> Measurement:
+        def run_tag(folder: Path, paths: Sequence[Path]) -> Usage:
+            shutil.copytree(workload.data_folder, folder, dirs_exist_ok=True)
+            return _run_tag(workload.model, folder, paths, settings)
 
-        return _command(task, run_it, BY_TAGGER, "tagger.sqlite", "`tagger tag`")
+        return _measure_command(workload, run_tag, TAGGER_QUERY, TAGGER_DATABASE, "`tagger tag`")
 
     return measure
 
 
-def remember(model: Path, warm_up: Path, folder: Path, **settings: str) -> None:
-    """Let the tagger find out what runs the model best here, and keep that in a folder, without the database."""
-    _run_tag(model, folder, [warm_up], settings)
-    for file in folder.glob("*.sqlite*"):
+def cache_self_tests(model: Path, warm_up: Path, data_folder: Path, **settings: str) -> None:
+    """Let the tagger choose the fastest backend of this machine and cache the choice; the database is deleted."""
+    _run_tag(model, data_folder, [warm_up], settings)
+    for file in data_folder.glob("*.sqlite*"):
         file.unlink()
 
 
-def reference(task: Task) -> dict[str, str]:
-    """The best tag of each photo, as found with photos decoded whole and float32; not measured."""
-    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
-        _run_peer(("bench.peers.loader",), task.model, Path(folder), [task.photos])
-        return first_tags(Path(folder) / PEER_DATABASE, BY_PEER, task.wanted, "bench.peers.loader")
+def reference_tags(workload: Workload) -> dict[str, str]:
+    """The best tag of each photo, decoded at full size and computed in float32."""
+    with _temporary_folder() as folder:
+        _run_script(["bench.peers.loader"], workload.model, folder, [workload.photos])
+        return read_top_tags(folder / PEER_DATABASE, PEER_QUERY, workload.expected, "bench.peers.loader")
 
 
-def peer_command(*words: str) -> Callable[[Task], Measured]:
-    """A peer that is a command: MODEL DATABASE PATH… are put behind the words."""
+def measure_script(module: str, *options: str) -> Callable[[Workload], Measurement]:
+    """A peer that is a command with the arguments MODEL DATABASE PATH…."""
 
-    def measure(task: Task) -> Measured:
-        def run_it(folder: Path, paths: Sequence[Path]) -> Usage:
-            command: list[str | Path] = [
-                sys.executable,
-                "-m",
-                *words,
-                task.model,
-                folder / PEER_DATABASE,
-                *paths,
-            ]
-            return run(command, _peer_environment(), with_children=True).checked().usage
+    def measure(workload: Workload) -> Measurement:
+        def run_script(folder: Path, paths: Sequence[Path]) -> Usage:
+            return _run_script([module, *options], workload.model, folder, paths)
 
-        return _command(task, run_it, BY_PEER, PEER_DATABASE, " ".join(words))
+        return _measure_command(workload, run_script, PEER_QUERY, PEER_DATABASE, " ".join([module, *options]))
 
     return measure
 
 
-def workers(count: int) -> Callable[[Task], Measured]:
+def measure_workers(count: int) -> Callable[[Workload], Measurement]:
     """Celery workers of the tagger."""
 
-    def measure(task: Task) -> Measured:
-        with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
-            shutil.copytree(task.remembered, name, dirs_exist_ok=True)
-            done = run_workers(Path(name), task.model, task.warm_up, task.photos, count)
-            firsts = first_tags(Path(name) / "tagger.sqlite", BY_TAGGER, task.wanted, "`tagger worker`")
-        return Measured(
-            cpu_ms=max(1000 * done.cpu_s / done.photos, LEAST),
-            rate=done.photos / max(done.going_s, LEAST),
-            peak_mib=done.peak_mib,
-            firsts=firsts,
-            sending_cpu_s=done.sending_cpu_s,
+    def measure(workload: Workload) -> Measurement:
+        with _temporary_folder() as folder:
+            shutil.copytree(workload.data_folder, folder, dirs_exist_ok=True)
+            job = run_workers(folder, workload.model, workload.warm_up, workload.photos, count)
+            database = folder / TAGGER_DATABASE
+            top_tags = read_top_tags(database, TAGGER_QUERY, workload.expected, "`tagger worker`")
+        return Measurement(
+            cpu_ms=max(1000 * job.cpu_s / job.photos, MIN_COST),
+            rate=job.photos / max(job.processing_s, MIN_COST),
+            peak_mib=job.peak_mib,
+            top_tags=top_tags,
+            enqueue_cpu_s=job.enqueue_cpu_s,
         )
 
     return measure
 
 
-def celery_peer(app: str) -> Callable[[Task], Measured]:
-    """A peer that is a Celery app: a worker with Celery's own pool of processes, one for each core."""
+def measure_celery_app(app: str) -> Callable[[Workload], Measurement]:
+    """A peer that is a Celery app, in a worker with a prefork pool of one process per core."""
 
-    def measure(task: Task) -> Measured:
-        with RedisServer() as server, tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
-            database = Path(name) / PEER_DATABASE
-            settings = {BROKER: server.url, MODEL: str(task.model), DATABASE: str(database)}
-            with _celery_worker(app, Path(name) / "worker.log", settings) as process:
-                return _measured(process, server, database, task, app)
+    def measure(workload: Workload) -> Measurement:
+        with RedisServer() as server, _temporary_folder() as folder:
+            database = folder / PEER_DATABASE
+            settings = {BROKER: server.url, MODEL: str(workload.model), DATABASE: str(database)}
+            with _celery_worker(app, folder / "worker.log", settings) as worker:
+                return _measure_worker(worker, server, database, workload, app)
 
     return measure
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
+        yield Path(name)
 
 
 def _run_tag(model: Path, folder: Path, paths: Sequence[Path], settings: Mapping[str, str]) -> Usage:
@@ -150,105 +151,100 @@ def _run_tag(model: Path, folder: Path, paths: Sequence[Path], settings: Mapping
     return run([*TAGGER, "tag", *paths], environment, with_children=True).checked(0, 3).usage
 
 
-def _run_peer(words: Sequence[str], model: Path, folder: Path, paths: Sequence[Path]) -> Usage:
+def _run_script(words: Sequence[str], model: Path, folder: Path, paths: Sequence[Path]) -> Usage:
     command: list[str | Path] = [sys.executable, "-m", *words, model, folder / PEER_DATABASE, *paths]
     return run(command, _peer_environment(), with_children=True).checked().usage
 
 
-def _command(
-    task: Task, run_it: Callable[[Path, Sequence[Path]], Usage], query: str, database: str, name: str
-) -> Measured:
-    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
-        start = run_it(Path(folder), [task.warm_up])
-    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
-        whole = run_it(Path(folder), [task.warm_up, task.photos])
-        firsts = first_tags(Path(folder) / database, query, task.wanted, name)
-    return Measured(
-        cpu_ms=max(1000 * (whole.cpu_s - start.cpu_s) / task.count, LEAST),
-        rate=task.count / (whole.wall_s - start.wall_s) if whole.wall_s > start.wall_s else None,
-        peak_mib=whole.peak_mib,
-        firsts=firsts,
+def _measure_command(
+    workload: Workload,
+    run_command: Callable[[Path, Sequence[Path]], Usage],
+    query: str,
+    database: str,
+    program: str,
+) -> Measurement:
+    with _temporary_folder() as folder:
+        start = run_command(folder, [workload.warm_up])
+    with _temporary_folder() as folder:
+        total = run_command(folder, [workload.warm_up, workload.photos])
+        top_tags = read_top_tags(folder / database, query, workload.expected, program)
+    return Measurement(
+        cpu_ms=max(1000 * (total.cpu_s - start.cpu_s) / workload.count, MIN_COST),
+        rate=workload.count / (total.wall_s - start.wall_s) if total.wall_s > start.wall_s else None,
+        peak_mib=total.peak_mib,
+        top_tags=top_tags,
         start_s=start.wall_s,
     )
 
 
-def _measured(
-    process: subprocess.Popen[bytes], server: RedisServer, database: Path, task: Task, app: str
-) -> Measured:
-    _send(server, task.warm_up)
-    warm, _ = _wait_until_stored(process, database, _photos_in(task.warm_up))
-    with server.client() as client, PeakMemory(process.pid) as peak:
-        before, redis_before = cpu_seconds(process.pid), redis_cpu_seconds(client)
-        began, sending_cpu_s = _send(server, task.photos)
-        _, ended = _wait_until_stored(process, database, warm + task.count)
-        cpu_s = cpu_seconds(process.pid) - before
-        sending_cpu_s += redis_cpu_seconds(client) - redis_before
-    return Measured(
-        cpu_ms=max(1000 * cpu_s / task.count, LEAST),
-        rate=task.count / max(ended - began, LEAST),
+def _measure_worker(
+    worker: subprocess.Popen[bytes], server: RedisServer, database: Path, workload: Workload, app: str
+) -> Measurement:
+    _send(server, workload.warm_up)
+    warm_up_count = sum(1 for _ in workload.warm_up.iterdir())
+    _wait_until_stored(worker, database, warm_up_count)
+    with server.client() as client, PeakMemory(worker.pid) as peak:
+        cpu_before_s, redis_before_s = cpu_seconds(worker.pid), redis_cpu_seconds(client)
+        start, send_cpu_s = _send(server, workload.photos)
+        end = _wait_until_stored(worker, database, warm_up_count + workload.count)
+        cpu_s = cpu_seconds(worker.pid) - cpu_before_s
+        redis_cpu_s = redis_cpu_seconds(client) - redis_before_s
+    return Measurement(
+        cpu_ms=max(1000 * cpu_s / workload.count, MIN_COST),
+        rate=workload.count / max(end - start, MIN_COST),
         peak_mib=peak.mib,
-        firsts=first_tags(database, BY_PEER, task.wanted, app),
-        sending_cpu_s=sending_cpu_s,
+        top_tags=read_top_tags(database, PEER_QUERY, workload.expected, app),
+        enqueue_cpu_s=send_cpu_s + redis_cpu_s,
     )
 
 
 def _send(server: RedisServer, folder: Path) -> tuple[float, float]:
-    """When the first message was sent, and the CPU seconds that sending took."""
-    sent = run([sys.executable, "-m", "bench.peers.send", server.url, folder], _peer_environment()).checked()
-    return float(sent.out), sent.usage.cpu_s
+    """Send the photos; return the time of the first message, and the CPU seconds of the command."""
+    command = [sys.executable, "-m", "bench.peers.send", server.url, folder]
+    finished = run(command, _peer_environment()).checked()
+    return float(finished.out), finished.usage.cpu_s
 
 
-def _wait_until_stored(process: subprocess.Popen[bytes], database: Path, count: int) -> tuple[int, float]:
-    """Until so many photos are stored; how many are, and when the last was."""
+def _wait_until_stored(worker: subprocess.Popen[bytes], database: Path, count: int) -> float:
+    """Wait until `count` photos are stored; return the time of the last.
+
+    Raises:
+        SystemExit: the worker has ended, or stores no further photos.
+    """
     stored, last = count_stored(database)
-    progressed = time.monotonic()
+    last_change = time.monotonic()
     while stored < count:
         time.sleep(POLL_S)
         before = stored
         stored, last = count_stored(database)
         if stored > before:
-            progressed = time.monotonic()
-        if process.poll() is not None or time.monotonic() - progressed > STALLED_S:
-            said = (database.parent / "worker.log").read_text(errors="replace")[-2000:]
-            raise SystemExit(f"a Celery peer stored {stored} of {count} photos and no more:\n{said}")
-    return stored, last
+            last_change = time.monotonic()
+        if worker.poll() is not None or time.monotonic() - last_change > STALL_TIMEOUT_S:
+            log = (database.parent / "worker.log").read_text(errors="replace")[-2000:]
+            raise SystemExit(f"a Celery peer stopped after {stored} of {count} photos:\n{log}")
+    return last
 
 
 @contextmanager
 def _celery_worker(app: str, log: Path, settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    command = [
-        sys.executable,
-        "-m",
-        "celery",
-        "-A",
-        app,
-        "worker",
-        "--pool",
-        "prefork",
-        "--loglevel",
-        "WARNING",
-    ]
-    with log.open("wb") as words:
+    command = ["celery", "-A", app, "worker", "--pool", "prefork", "--loglevel", "WARNING"]
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", *command],
             cwd=REPOSITORY,
             env={**_peer_environment(), **settings},
             stdin=subprocess.DEVNULL,
-            stdout=words,
-            stderr=words,
+            stdout=output,
+            stderr=output,
         )
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)  # Celery's children end with it
+        process.send_signal(signal.SIGTERM)  # the pool's processes end with it
         process.wait(timeout=60)
 
 
 def _peer_environment() -> dict[str, str]:
-    # OpenMP's threads sleep while they wait, as they do in the tagger. No documentation tells people so, and by default
-    # they spin: half of DataLoader's CPU time would be that, and the more, the busier the machine is.
+    # OpenMP's threads sleep while they wait, as in the tagger. By default they spin: half of DataLoader's CPU time would be
+    # spinning, and more on a busy machine.
     return plain_environment() | {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE"}
-
-
-def _photos_in(folder: Path) -> int:
-    return sum(1 for _ in folder.iterdir())

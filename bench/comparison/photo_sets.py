@@ -1,28 +1,31 @@
-"""The photos that all programs get: three sets of different sizes, or folders of one's own, kept in a cache."""
+"""The photos that all programs process: sets prepared from test data, or a user's folders. Prepared sets are cached."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from bench.copies import EXTENSIONS, copies_of, photos_in, some_of
+from bench.photos import draw_image, evenly_spread, photos_in, save_resized
 
 BATCH = 32
-"""Sets are multiples of it: a peer that waits for a batch to fill would wait at the end, and be measured waiting."""
+"""The number of photos in a set is a multiple of it: a program that waits for full batches would wait at the end."""
 WARM_UP_PHOTOS = 2 * BATCH
-"""TorchScript optimises a network in its first two runs, also where each is a batch."""
+"""TorchScript optimises a network in its first two runs, also with batches."""
+COPY_QUALITY = 95
+COPY_STEP_PX = 8
+"""How much more each further copy is cropped: one block of a JPEG, so that all of its data differs."""
 MIX_SIZES = ((640, 480), (1600, 1200), (4000, 3000))
-MIX_QUALITY = 90
 MIX_STEP = 0.012
-"""How much more of the border each further picture of one photo leaves away, so that no two have the same pixels."""
+"""The share of the border that each further copy of a photo lacks, so that no two have the same pixels."""
 
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """A folder of photos, and what it is called in the report."""
+    """A folder of photos and its name in the report."""
 
     name: str
     folder: Path
@@ -37,24 +40,28 @@ class PhotoSet:
         return sum(photo.stat().st_size for photo in photos) / len(photos) / 1e6
 
 
-def own_set(folder: Path, count: int | None, cache: Path) -> PhotoSet:
-    """`count` of a folder's photos, evenly spread, byte for byte; None, or too many: all whole batches of them."""
-    there = len(photos_in(folder))
-    whole = min(_whole_batches(count or there), there // BATCH * BATCH) or there
-    return PhotoSet(
-        folder.resolve().name, folder.resolve() if whole == there else some_of(folder, whole, cache)
-    )
+def folder_set(folder: Path, count: int | None, cache: Path) -> PhotoSet:
+    """Return `count` of a folder's photos, evenly spread; as many whole batches as there are if count is None."""
+    photos = photos_in(folder)
+    selected = min(_whole_batches(count or len(photos)), len(photos) // BATCH * BATCH) or len(photos)
+    folder = folder.resolve()
+    if selected == len(photos):
+        return PhotoSet(folder.name, folder)
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]  # separates folders of the same name
+    name = f"{folder.name}-{digest}-{selected}"
+    return PhotoSet(folder.name, _cached(cache / name, lambda made: _copy_files(photos, selected, made)))
 
 
-def made_set(name: str, data: Path, count: int | None, cache: Path) -> PhotoSet:
-    """One of SETS, of a folder that has `originals` and `landmarks/test`; None: as many as are enough to measure."""
-    make, enough = SETS[name]
-    return PhotoSet(name, make(data, _whole_batches(min(count or enough, enough)), cache))
+def prepared_set(name: str, data: Path, count: int | None, cache: Path) -> PhotoSet:
+    """Return one of SETS, prepared from `data`, which contains `originals` and `landmarks/test`."""
+    create, default_count = SETS[name]
+    selected = _whole_batches(min(count or default_count, default_count))
+    return PhotoSet(name, create(data, selected, cache))
 
 
 def warm_up_photos(cache: Path) -> Path:
-    """A folder of small pictures that every program looks at before it is measured."""
-    return _once(cache / f"warm-up-{WARM_UP_PHOTOS}", _draw_warm_up)
+    """Return a folder of small drawn photos that every program processes before it is measured."""
+    return _cached(cache / f"warm-up-{WARM_UP_PHOTOS}", _draw_warm_up)
 
 
 def _whole_batches(count: int) -> int:
@@ -62,59 +69,58 @@ def _whole_batches(count: int) -> int:
 
 
 def _originals(data: Path, count: int, cache: Path) -> Path:
-    folder = data / "originals"
-    copies = -(-count // len(_photos(folder)))
-    return some_of(copies_of(folder, copies, cache), count, cache)
+    photos = photos_in(data / "originals")
+    return _cached(cache / f"originals-{count}", lambda folder: _copy_cropped(photos, count, folder))
 
 
 def _landmarks(data: Path, count: int, cache: Path) -> Path:
-    return own_set(data / "landmarks" / "test", count, cache).folder
+    return folder_set(data / "landmarks" / "test", count, cache).folder
 
 
 def _mix(data: Path, count: int, cache: Path) -> Path:
-    photos = _photos(data / "originals")
-    return _once(cache / f"mix-{count}", lambda folder: _make_mix(photos, count, folder))
+    photos = photos_in(data / "originals")
+    return _cached(cache / f"mix-{count}", lambda folder: _make_mix(photos, count, folder))
+
+
+def _copy_files(photos: Sequence[Path], count: int, folder: Path) -> None:
+    for number, photo in enumerate(evenly_spread(photos, count)):
+        shutil.copy(photo, folder / f"{number:05}-{photo.name}")
+
+
+def _copy_cropped(photos: Sequence[Path], count: int, folder: Path) -> None:
+    for number in range(count):
+        copy, index = divmod(number, len(photos))
+        with Image.open(photos[index]) as photo:
+            exif = photo.info.get("exif", b"")
+            crop_px = copy * COPY_STEP_PX
+            cropped = photo.convert("RGB").crop((crop_px, crop_px, photo.width, photo.height))
+        cropped.save(folder / f"{number:05}.jpg", quality=COPY_QUALITY, exif=exif)
 
 
 def _make_mix(photos: Sequence[Path], count: int, folder: Path) -> None:
     for number in range(count):
-        turn, place = divmod(number, len(MIX_SIZES))
-        round_, which = divmod(turn, len(photos))
-        with Image.open(photos[which]) as photo:
-            facts = photo.info.get("exif", b"")
-            border = round(min(photo.size) * MIX_STEP * round_)
-            inner = photo.convert("RGB").crop((border, border, photo.width - border, photo.height - border))
-        made = ImageOps.fit(inner, MIX_SIZES[place], Image.Resampling.LANCZOS)
-        made.save(folder / f"{number:05}-{photos[which].stem}.jpg", quality=MIX_QUALITY, exif=facts)
+        photo_number, size_index = divmod(number, len(MIX_SIZES))
+        copy, index = divmod(photo_number, len(photos))
+        save_resized(photos[index], folder / f"{number:05}.jpg", MIX_SIZES[size_index], MIX_STEP * copy)
 
 
 def _draw_warm_up(folder: Path) -> None:
     for number in range(WARM_UP_PHOTOS):
-        extent = (-2.0, -1.5, 1.0 + number / 100, 1.5)
-        picture = Image.effect_mandelbrot((320, 240), extent, 50).convert("RGB")
-        picture.save(folder / f"{number:02}.jpg", quality=MIX_QUALITY)
+        draw_image(number, (320, 240)).save(folder / f"{number:02}.jpg")
 
 
-def _photos(folder: Path) -> list[Path]:
+def _cached(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """Return the folder; if it is missing, fill a temporary folder and rename it, so that it is always complete."""
+    folder = folder.absolute()
     if not folder.is_dir():
-        raise SystemExit(
-            f"there is no folder {folder}; --data names one with originals and landmarks/test in it"
-        )
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in EXTENSIONS)
-
-
-def _once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """A folder that is made whole or not at all, and used again."""
-    made = folder.absolute()
-    if not made.is_dir():
-        partial = made.with_name(f"{made.name}.{os.getpid()}")
+        partial = folder.with_name(f"{folder.name}.{os.getpid()}")
         partial.mkdir(parents=True)
         try:
-            make(partial)
-            partial.rename(made)
+            fill(partial)
+            partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return made
+    return folder
 
 
 SETS: dict[str, tuple[Callable[[Path, int, Path], Path], int]] = {
@@ -122,4 +128,4 @@ SETS: dict[str, tuple[Callable[[Path, int, Path], Path], int]] = {
     "landmarks": (_landmarks, 832),
     "mix": (_mix, 288),
 }
-"""How each is made, and how many photos are enough: a job and a start have costs of their own, which differ by a tenth of a second."""
+"""The function that creates each set, and the number of photos: enough that start-up, which varies by 0.1 s, is negligible."""

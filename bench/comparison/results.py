@@ -1,28 +1,28 @@
-"""What came out for one set of photos: every round of every program, medians, and ratios within a round."""
+"""The results for one set of photos: all rounds of every program, medians, and ratios within a round."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 
-from bench.comparison.measurement import Measured
+from bench.comparison.measurement import Measurement
 from bench.comparison.photo_sets import PhotoSet
-from bench.comparison.stored import share_alike
+from bench.comparison.stored_tags import top1_agreement
 from bench.limits import Steps
-from bench.report import median
 
 
 @dataclass(frozen=True)
 class Results:
-    """`rounds` of each program by its name; `reference` names the best tag of each photo.
+    """`rounds` has the measurements by program name; `reference` has the expected best tag of each photo.
 
-    The steps of a photo `alone`, with nothing else on the machine, and `together`, a process on each core: cores that
-    work at the same time share caches and memory, and are slower for it.
+    The steps were measured in one process and with one process per core (`parallel`): busy cores share caches and memory,
+    which slows them down.
     """
 
     photo_set: PhotoSet
     photos: int
-    rounds: Mapping[str, Sequence[Measured]]
-    alone: Sequence[Steps]
-    together: Sequence[Steps]
+    rounds: Mapping[str, Sequence[Measurement]]
+    single: Sequence[Steps]
+    parallel: Sequence[Steps]
     reference: Mapping[str, str]
 
     def cpu_ms(self, name: str) -> float:
@@ -32,67 +32,53 @@ class Results:
         rates = [each.rate for each in self.rounds[name] if each.rate is not None]
         return median(rates) if rates else None
 
-    def same_first(self, name: str) -> float:
-        """The least share of any round."""
-        return min(share_alike(each.firsts, self.reference) for each in self.rounds[name])
+    def min_agreement(self, name: str) -> float:
+        """Return the lowest share of photos, of all rounds, whose best tag is the reference's."""
+        return min(top1_agreement(each.top_tags, self.reference) for each in self.rounds[name])
 
     @property
     def limit_ms(self) -> float:
-        return median(each.limit for each in self.together)
+        return median(steps.limit for steps in self.parallel)
 
-    def limit_share(self, name: str) -> float:
-        """The limit over what the program costs: 1 is as cheap as the steps that keep all cores busy."""
-        return self._share(self.together, name)
-
-    def limit_share_alone(self, name: str) -> float:
-        """The same with the steps as cheap as on a machine that does nothing else."""
-        return self._share(self.alone, name)
-
-    def _share(self, steps: Sequence[Steps], name: str) -> float:
+    def limit_share(self, name: str, steps: Sequence[Steps]) -> float:
+        """Return the limit divided by the program's cost: 1 means that it costs no more than the steps."""
         pairs = zip(steps, self.rounds[name], strict=True)
-        return median(each.limit / program.cpu_ms for each, program in pairs)
+        return median(limit.limit / program.cpu_ms for limit, program in pairs)
 
-    def times(self, name: str, other: str) -> float:
-        """How many times the other's CPU time this program uses, the median of what it was in each round."""
+    def cpu_ratio(self, name: str, other: str) -> float:
+        """Return this program's CPU time divided by the other's; the median of the rounds' ratios."""
         pairs = zip(self.rounds[name], self.rounds[other], strict=True)
-        return median(mine.cpu_ms / its.cpu_ms for mine, its in pairs)
+        return median(program.cpu_ms / baseline.cpu_ms for program, baseline in pairs)
 
-    def times_as_fast(self, name: str, other: str) -> float:
-        """How many times the other's photos/s this program's are; of workers, whose rates are always known."""
+    def speedup(self, name: str, other: str) -> float:
+        """Return this program's photos/s divided by the other's; for workers, whose rates are never None."""
         pairs = zip(self.rounds[name], self.rounds[other], strict=True)
-        return median((mine.rate or 0.0) / (its.rate or 1.0) for mine, its in pairs)
+        return median((program.rate or 0.0) / (baseline.rate or 1.0) for program, baseline in pairs)
 
     def has(self, *names: str) -> bool:
         return all(name in self.rounds for name in names)
 
     def as_json(self) -> dict[str, object]:
-        """All of it but the photos' names."""
+        """Return everything except the photos' names."""
         return {
             "set": self.photo_set.name,
             "photos": self.photos,
             "mean_mb": self.photo_set.mean_mb,
             "limit_ms": self.limit_ms,
-            "steps_together": [asdict(each) for each in self.together],
-            "steps_alone": [asdict(each) for each in self.alone],
-            "programs": {
-                name: {
-                    "cpu_ms": self.cpu_ms(name),
-                    "photos_per_s": self.rate(name),
-                    "limit_share": self.limit_share(name),
-                    "limit_share_alone": self.limit_share_alone(name),
-                    "same_first_tag": self.same_first(name),
-                    "rounds": [_figures(each) for each in rounds],
-                }
-                for name, rounds in self.rounds.items()
-            },
+            "steps_parallel": [asdict(each) for each in self.parallel],
+            "steps_single": [asdict(each) for each in self.single],
+            "programs": {name: self._program_json(name) for name in self.rounds},
         }
 
-
-def _figures(measured: Measured) -> dict[str, float | None]:
-    return {
-        "cpu_ms": measured.cpu_ms,
-        "photos_per_s": measured.rate,
-        "peak_mib": measured.peak_mib,
-        "start_s": measured.start_s,
-        "sending_cpu_s": measured.sending_cpu_s,
-    }
+    def _program_json(self, name: str) -> dict[str, object]:
+        rounds = [asdict(each) for each in self.rounds[name]]
+        for each in rounds:
+            del each["top_tags"]
+        return {
+            "cpu_ms": self.cpu_ms(name),
+            "rate": self.rate(name),
+            "limit_share": self.limit_share(name, self.parallel),
+            "limit_share_single": self.limit_share(name, self.single),
+            "same_top1": self.min_agreement(name),
+            "rounds": rounds,
+        }

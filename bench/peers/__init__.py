@@ -1,11 +1,10 @@
-"""What people would write instead: programs that tag a folder of photos, each as its own documentation teaches.
+"""Other designs of a photo tagger, each written as the documentation of its libraries teaches.
 
-All run the artifact that the tagger runs and store the top 5 of every photo in SQLite, by SQLAlchemy. None turns a
-photo upright, knows a picture again, goes on where it stopped, or survives a photo that cannot be opened: those are
-the tagger's extras, which cost the peers nothing.
+All use the tagger's artifact and store the five best tags of each photo in SQLite with SQLAlchemy. Unlike the tagger, they do
+not apply the orientation, recognise copies of an image, resume an interrupted run, or survive a photo that cannot be opened.
 """
 
 BROKER, MODEL, DATABASE = "PEER_BROKER", "PEER_MODEL", "PEER_DATABASE"
-"""The environment variables that tell a Celery peer where these are."""
+"""The environment variables that configure a Celery app."""
 TOP_K = 5
-"""How many tags of each photo every program stores."""
+"""The number of tags that every program stores for each photo."""

@@ -1,4 +1,4 @@
-"""What both Celery peers share: where the broker, the network and the database are, and a network in every child."""
+"""The configuration of both Celery apps, and what each child process of the pool loads."""
 
 import os
 from dataclasses import dataclass
@@ -9,36 +9,31 @@ from sqlalchemy import Engine
 from torchvision import transforms
 
 from bench.peers import BROKER, DATABASE, MODEL
-from bench.peers.network import Network, cores, load, transform_of
+from bench.peers.network import Network, load_network, make_transform
 from bench.peers.store import open_store
 
-CHILD_START_S = 60.0
-"""Celery ends a child that is not up after 4 s; loading a network may take longer on a busy machine."""
+CHILD_START_TIMEOUT_S = 60.0
+"""Celery's default is 4 s; loading a network may take longer on a busy machine."""
 
 
 @dataclass(frozen=True)
-class Tools:
-    """What a child of the pool keeps from task to task."""
+class ChildState:
+    """What a child process keeps from task to task."""
 
     network: Network
     transform: transforms.Compose
     engine: Engine
 
 
-def load_tools() -> Tools:
-    """Loaded in each child by itself: neither torch's threads nor a database's connection survive a fork.
+def load_child_state() -> ChildState:
+    """Load the network and connect to the database; neither torch's threads nor a connection survive a fork.
 
-    Each child gets its share of the cores, or their threads would wait for each other:
+    The pool has one process per core, so each uses one thread:
     https://docs.pytorch.org/docs/stable/notes/multiprocessing.html#avoid-cpu-oversubscription
     """
-    torch.set_num_threads(max(1, cores() // children()))
-    network = load(Path(os.environ[MODEL]))
-    return Tools(network, transform_of(network.rule), open_store(Path(os.environ[DATABASE])))
-
-
-def children() -> int:
-    """As many as there are cores, which is Celery's default."""
-    return cores()
+    torch.set_num_threads(1)
+    network = load_network(Path(os.environ[MODEL]))
+    return ChildState(network, make_transform(network.input_rule), open_store(Path(os.environ[DATABASE])))
 
 
 def broker_url() -> str:

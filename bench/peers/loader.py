@@ -1,13 +1,12 @@
-"""PyTorch's own way to go over many files: a DataLoader whose processes decode, and a loop that runs the network.
+"""PyTorch's way to process many files: the processes of a DataLoader decode, and a loop runs the network.
 
     python -m bench.peers.loader MODEL.pt DATABASE FOLDER-OR-PHOTO… [--scaled] [--frozen]
 
-https://docs.pytorch.org/docs/stable/data.html#multi-process-data-loading: as many processes as cores, batches of 32,
-no pinned memory, which is for GPUs; each batch is stored in one transaction. The options add what the tagger also does,
-to tell which of it brings how much:
+Follows https://docs.pytorch.org/docs/stable/data.html#multi-process-data-loading: one process per core, batches of 32, no pinned
+memory, which is for GPUs. Each batch is stored in one transaction. The options add optimisations that the tagger also has:
 
---scaled: the JPEG decoder gives smaller images (Pillow's Image.draft).
---frozen: the network frozen in bfloat16 and channels_last, where the processor computes in bfloat16:
+--scaled: the JPEG decoder returns smaller images (Pillow's Image.draft).
+--frozen: the network is frozen in bfloat16 and channels_last, if the processor supports bfloat16:
 https://docs.pytorch.org/tutorials/recipes/recipes/tuning_guide.html,
 https://docs.pytorch.org/docs/stable/generated/torch.jit.freeze.html
 """
@@ -22,19 +21,19 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from bench.peers.network import Network, cores, load, open_photo, photos, transform_of
-from bench.peers.store import open_store, store
+from bench.peers.network import Network, cores, expand_folders, load_network, make_transform, open_photo
+from bench.peers.store import open_store, store_tags
 
 BATCH_SIZE = 32
 
 
-class Photos(Dataset[tuple[torch.Tensor, str]]):
-    """Photos, decoded when they are asked for, and their paths."""
+class PhotoDataset(Dataset[tuple[torch.Tensor, str]]):
+    """Photos, decoded on access, and their paths."""
 
-    def __init__(self, paths: Sequence[Path], rule: dict[str, Any], *, scaled: bool) -> None:
+    def __init__(self, paths: Sequence[Path], input_rule: dict[str, Any], *, scaled: bool) -> None:
         self._paths = paths
-        self._transform = transform_of(rule)
-        self._draft_px = max(rule["short_side"], rule["size"]) if scaled else 0
+        self._transform = make_transform(input_rule)
+        self._draft_px = max(input_rule["short_side"], input_rule["size"]) if scaled else 0
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -50,17 +49,17 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("database", type=Path)
     parser.add_argument("paths", type=Path, nargs="+")
-    parser.add_argument("--scaled", action="store_true", help="decode JPEGs at a fraction of their size")
+    parser.add_argument("--scaled", action="store_true", help="decode JPEGs at reduced size")
     parser.add_argument("--frozen", action="store_true", help="freeze the network, in bfloat16")
-    asked = parser.parse_args()
-    network, engine = load(asked.model), open_store(asked.database)
-    if asked.frozen:
+    args = parser.parse_args()
+    network, engine = load_network(args.model), open_store(args.database)
+    if args.frozen:
         network = _frozen(network)
-    seen = Photos(list(photos(asked.paths)), network.rule, scaled=asked.scaled)
-    for images, paths in DataLoader(seen, BATCH_SIZE, num_workers=cores()):
-        if asked.frozen:
+    photos = PhotoDataset(list(expand_folders(args.paths)), network.input_rule, scaled=args.scaled)
+    for images, paths in DataLoader(photos, BATCH_SIZE, num_workers=cores()):
+        if args.frozen:
             images = images.contiguous(memory_format=torch.channels_last)  # noqa: PLW2901
-        store(engine, zip(paths, network.best(images), strict=True))
+        store_tags(engine, zip(paths, network.predict(images), strict=True))
 
 
 def _frozen(network: Network) -> Network:

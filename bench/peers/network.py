@@ -1,7 +1,7 @@
-"""The artifact as torchvision's and PyTorch's documentation would have anybody use it: load, transform, forward, top k.
+"""The artifact used as the documentation of PyTorch and torchvision teaches: load, transform, forward, top k.
 
-https://docs.pytorch.org/vision/stable/transforms.html; the network takes uint8 and normalises inside, so a transform
-ends with PILToTensor where others would have ToTensor and Normalize.
+Follows https://docs.pytorch.org/vision/stable/transforms.html. The network takes uint8 and normalises inside, so a transform
+ends with PILToTensor instead of ToTensor and Normalize.
 """
 
 import json
@@ -16,34 +16,33 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from bench.copies import EXTENSIONS
 from bench.peers import TOP_K
+from bench.photos import photos_in
 
-Best = list[tuple[str, float]]  # slug and score, best first
+Predictions = list[tuple[str, float]]  # slug and score, best first
 
 
 @dataclass(frozen=True)
 class Network:
-    """A loaded network, what its labels are called, and how it wants its images."""
+    """A loaded network, the slugs of its labels, and the rule for its input."""
 
     module: torch.jit.ScriptModule
     slugs: list[str]
-    rule: dict[str, Any]
+    input_rule: dict[str, Any]
 
-    def best(self, images: torch.Tensor) -> list[Best]:
-        """The top k of each image of a batch, uint8 (B, 3, H, W)."""
+    def predict(self, images: torch.Tensor) -> list[Predictions]:
+        """Return the top k of each image of a batch, uint8 (B, 3, H, W)."""
         with torch.inference_mode():
             scores = self.module(images).float()  # (B, L)
-        best = scores.topk(min(TOP_K, len(self.slugs)), dim=1)
-        rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        top = scores.topk(min(TOP_K, len(self.slugs)), dim=1)
         return [
             [(self.slugs[position], score) for position, score in zip(positions, values, strict=True)]
-            for positions, values in rows
+            for positions, values in zip(top.indices.tolist(), top.values.tolist(), strict=True)
         ]
 
 
-def load(path: Path) -> Network:
-    """The network in float32, as stored, and what the file says of itself."""
+def load_network(path: Path) -> Network:
+    """Load the network in float32, with the labels and the input rule of its manifest."""
     extra = {"manifest.json": ""}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
@@ -52,19 +51,23 @@ def load(path: Path) -> Network:
     return Network(module, [label["slug"] for label in manifest["labels"]], manifest["input"])
 
 
-def transform_of(rule: dict[str, Any]) -> transforms.Compose:
-    """The network's input rule in torchvision's words."""
-    size = rule["size"]
-    if rule["fit"] == "stretch":
+def make_transform(input_rule: dict[str, Any]) -> transforms.Compose:
+    """Return the transform of torchvision that follows the network's input rule."""
+    size = input_rule["size"]
+    if input_rule["fit"] == "stretch":
         return transforms.Compose([transforms.Resize((size, size)), transforms.PILToTensor()])
-    steps = [transforms.Resize(rule["short_side"]), transforms.CenterCrop(size), transforms.PILToTensor()]
+    steps = [
+        transforms.Resize(input_rule["short_side"]),
+        transforms.CenterCrop(size),
+        transforms.PILToTensor(),
+    ]
     return transforms.Compose(steps)
 
 
 def open_photo(path: str | Path, transform: transforms.Compose, draft_px: int = 0) -> torch.Tensor:
-    """A photo as the network wants it, uint8 (3, H, W).
+    """Return the network's input, uint8 (3, H, W).
 
-    With `draft_px` the JPEG decoder may give a smaller image whose sides are at least as long:
+    With `draft_px` the JPEG decoder may return a smaller image whose sides have at least this length:
     https://pillow.readthedocs.io/en/stable/reference/Image.html#PIL.Image.Image.draft
     """
     with Image.open(path) as photo:
@@ -74,15 +77,15 @@ def open_photo(path: str | Path, transform: transforms.Compose, draft_px: int = 
     return image
 
 
-def photos(paths: Iterable[Path]) -> Iterator[Path]:
-    """The photos named, and those in the folders named, in order."""
+def expand_folders(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the photos among the paths and those in the folders."""
     for path in paths:
         if path.is_dir():
-            yield from (file for file in sorted(path.rglob("*")) if file.suffix.lower() in EXTENSIONS)
+            yield from photos_in(path)
         else:
             yield path
 
 
 def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,8 +1,8 @@
-"""Sends one message for each photo to a Celery peer; prints when it began.
+"""Sends one message per photo to a Celery app, and prints the time at which it started.
 
-    python -m bench.peers.send BROKER FOLDER…
+    python -m bench.peers.send BROKER FOLDER
 
-https://docs.celeryq.dev/en/stable/userguide/calling.html, by the task's name, so that torch need not be imported.
+Sends by the task's name, as https://docs.celeryq.dev/en/stable/userguide/calling.html describes, which avoids importing torch.
 """
 
 import argparse
@@ -11,21 +11,19 @@ from pathlib import Path
 
 from celery import Celery
 
-from bench.copies import EXTENSIONS
+from bench.photos import photos_in
 
 
 def main() -> None:
-    """Send a message for each photo in folders."""
+    """Send a message for each photo of a folder."""
     parser = argparse.ArgumentParser(prog="python -m bench.peers.send", description=main.__doc__)
     parser.add_argument("broker")
-    parser.add_argument("folders", type=Path, nargs="+")
-    asked = parser.parse_args()
-    app = Celery(broker=asked.broker)
+    parser.add_argument("folder", type=Path)
+    args = parser.parse_args()
+    app = Celery(broker=args.broker)
     print(time.time(), flush=True)
-    for folder in asked.folders:
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in EXTENSIONS:
-                app.send_task("tag", (str(path),))
+    for path in photos_in(args.folder):
+        app.send_task("tag", (str(path),))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Where peers keep what they found: photos and their tags in SQLite, as SQLAlchemy's ORM quick start teaches.
+"""The peers' database: photos and their tags in SQLite.
 
-https://docs.sqlalchemy.org/en/20/orm/quickstart.html; write-ahead logging, so that several processes get along:
-https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#foreign-key-support shows how a pragma is set.
+Follows SQLAlchemy's ORM quick start, https://docs.sqlalchemy.org/en/20/orm/quickstart.html. Several processes write, so it uses
+write-ahead logging; pragmas are set as in https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#foreign-key-support.
 """
 
 import time
@@ -36,23 +36,23 @@ class Tag(Base):
 
 
 def open_store(path: Path) -> Engine:
-    """The database, made if it is not there."""
+    """Open the database; create it if it does not exist."""
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": LOCK_TIMEOUT_S})
     event.listen(engine, "connect", _set_pragmas)
     Base.metadata.create_all(engine)
     return engine
 
 
-def store(engine: Engine, found: Iterable[tuple[str, Sequence[tuple[str, float]]]]) -> None:
-    """Keep the tags of photos (path, then slug and score, best first), in one transaction."""
+def store_tags(engine: Engine, predictions: Iterable[tuple[str, Sequence[tuple[str, float]]]]) -> None:
+    """Store photos (path, then slug and score of each tag, best first) in one transaction."""
     now = time.time()
     with Session(engine) as session:
-        session.add_all(Photo(path=path, tagged_at=now, tags=_tags(best)) for path, best in found)
+        session.add_all(Photo(path=path, tagged_at=now, tags=_tags(scores)) for path, scores in predictions)
         session.commit()
 
 
-def _tags(best: Sequence[tuple[str, float]]) -> list[Tag]:
-    return [Tag(rank=rank, slug=slug, score=score) for rank, (slug, score) in enumerate(best, start=1)]
+def _tags(scores: Sequence[tuple[str, float]]) -> list[Tag]:
+    return [Tag(rank=rank, slug=slug, score=score) for rank, (slug, score) in enumerate(scores, start=1)]
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

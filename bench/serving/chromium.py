@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bench.report import median, note, spread
+from bench.report import note, value_range
 from bench.serving.library import Library
 from bench.serving.server import Server
 from bench.serving.views import started, until_counted
@@ -27,7 +28,7 @@ FRAMES_A_SCREEN = 12
 """Five screens a second, where a second has sixty frames: as fast as one looks."""
 LONG_MS = 50.0
 STILL_FRAMES = 180
-PAINT_TITLES = ("first contentful paint", "ms", "least to greatest")
+PAINT_TITLES = ("first contentful paint", "ms", "range")
 SCROLL_TITLES = (
     "",
     "screens",
@@ -108,7 +109,7 @@ class Seen:
     scrolled: list[Scrolled]
 
     def paint_rows(self) -> list[list[object]]:
-        return [[address, median(each), spread(each)] for address, each in self.paints.items()]
+        return [[address, median(each), value_range(each)] for address, each in self.paints.items()]
 
     def as_json(self) -> dict[str, object]:
         return {

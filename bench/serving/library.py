@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from sqlalchemy import Row, bindparam, select, update
 
-from bench.copies import photos_in
+from bench.photos import photos_in
 from bench.processes import tagger_environment
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photos

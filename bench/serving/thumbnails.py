@@ -4,8 +4,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from statistics import median
 
-from bench.report import median, note, spread
+from bench.report import note, value_range
 from bench.serving.library import SMALL, Library
 from bench.serving.server import Server
 from bench.serving.views import started
@@ -13,7 +14,7 @@ from bench.serving.views import started
 CONNECTIONS = 6
 """So many a browser opens to one address."""
 MOST = 200
-TITLES = ("thumbnails", "photos", "a second", "least to greatest", "CPU ms each", "KiB each")
+TITLES = ("thumbnails", "photos", "a second", "range", "CPU ms each", "KiB each")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Thumbnails:
     def row(self) -> list[object]:
         rates = [each.rate for each in self.rounds]
         cpu_ms, kib = median(each.cpu_ms for each in self.rounds), median(each.kib for each in self.rounds)
-        return [self.name, self.photos, median(rates), spread(rates), cpu_ms, kib]
+        return [self.name, self.photos, median(rates), value_range(rates), cpu_ms, kib]
 
     def as_json(self) -> dict[str, object]:
         return {"name": self.name, "photos": self.photos, "rounds": [asdict(each) for each in self.rounds]}

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 from bench.processes import TAGGER, run
-from bench.report import median, note, spread
+from bench.report import note, value_range
 from bench.serving.library import Library
 from bench.serving.server import Server, serving
 from tagger.database.connection import open_database
@@ -17,7 +18,7 @@ from tagger.ledger.progress import list_jobs
 
 FIRST_JOB = 1
 ONE_BY_ONE, AT_ONCE, TAG = "one after the other", "all at once", "`tagger tag`"
-TITLES = ("", "photos/s", "least to greatest", "CPU ms/photo", "slowest answer ms")
+TITLES = ("", "photos/s", "range", "CPU ms/photo", "slowest answer ms")
 
 
 @dataclass(frozen=True)
@@ -127,4 +128,8 @@ def _summary(rounds: Sequence[Sent]) -> list[object]:
     rates = [each.rate for each in rounds]
     cpu_ms = [each.cpu_ms for each in rounds if each.cpu_ms is not None]
     waited_ms = [each.slowest_s * 1000 for each in rounds if each.slowest_s is not None]
-    return [median(rates), spread(rates), *(median(each) if each else "-" for each in (cpu_ms, waited_ms))]
+    return [
+        median(rates),
+        value_range(rates),
+        *(median(each) if each else "-" for each in (cpu_ms, waited_ms)),
+    ]

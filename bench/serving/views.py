@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from urllib.parse import urlencode
 
-from bench.report import median, note
+from bench.report import note
 from bench.serving.library import Library
 from bench.serving.server import Answer, Server, serving
 from tagger.database.connection import open_database

@@ -5,10 +5,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from sqlalchemy import func, select
 
-from bench.report import median, print_table
+from bench.report import print_table
 from bench.soak.stage import BATCH_SIZE, Feeder, Stage
 from bench.soak.watch import Recovery, Watch
 from tagger.database.connection import Database
@@ -94,9 +95,7 @@ def print_account(stage: Stage, account: Account, wrong: Sequence[str]) -> None:
     print(
         f"{account.seconds / 60:.1f} minutes on {where}: {len(jobs)} jobs, {account.feeder.drawn} photos, {items} items.\n"
     )
-    print_table(
-        ("fault", "times"), [*sorted(account.struck.items()), ("**together**", account.struck.total())]
-    )
+    print_table(("fault", "times"), [*sorted(account.struck.items()), ("**total**", account.struck.total())])
     _print_recoveries(account.watch.recoveries)
     _print_workers(stage)
     _print_sums(stage, account, jobs)
@@ -175,4 +174,4 @@ def _print_sums(stage: Stage, account: Account, jobs: Sequence[JobProgress]) -> 
     print(
         f"- `enqueue` that could not record anything, as the database was away or the model was wrong: {refused}\n"
     )
-    print_table(("outcome", "items"), [*sums.items(), ("**together**", sums.total())])
+    print_table(("outcome", "items"), [*sums.items(), ("**total**", sums.total())])

@@ -1,0 +1,52 @@
+"""Photos for benchmarks: those of a folder, resized ones, and drawn ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+QUALITY = 90
+_SQUARE_PX = 40
+_NOISE = 4.0
+"""Makes a JPEG of coloured squares as large as that of a photo."""
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """Return the photos of a folder that all compared programs can read.
+
+    Raises:
+        SystemExit: there are none.
+    """
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in EXTENSIONS)
+    if not files:
+        raise SystemExit(f"there are no photos in {folder}")
+    return files
+
+
+def evenly_spread(files: Sequence[Path], count: int | None) -> Sequence[Path]:
+    """Return `count` of the files, evenly spread; all of them if count is None or larger."""
+    if count is None or count >= len(files):
+        return files
+    return [files[position * len(files) // count] for position in range(count)]
+
+
+def save_resized(source: Path, target: Path, size: tuple[int, int], crop: float) -> None:
+    """Save a photo as a JPEG of `size` with its EXIF data. `crop` is the share of each border to cut off first."""
+    with Image.open(source) as photo:
+        exif = photo.info.get("exif", b"")
+        border = round(min(photo.size) * crop)
+        cropped = photo.convert("RGB").crop((border, border, photo.width - border, photo.height - border))
+    resized = ImageOps.fit(cropped, size, Image.Resampling.LANCZOS)
+    resized.save(target, "JPEG", quality=QUALITY, exif=exif)
+
+
+def draw_image(seed: int, size: tuple[int, int]) -> Image.Image:
+    """Draw coloured squares with noise; every seed gives other pixels."""
+    width, height = size
+    rng = np.random.default_rng(seed)
+    colours = rng.integers(0, 256, (-(-height // _SQUARE_PX), -(-width // _SQUARE_PX), 3))
+    squares = colours.repeat(_SQUARE_PX, axis=0).repeat(_SQUARE_PX, axis=1)[:height, :width]
+    noise = rng.normal(0, _NOISE, (height, width, 1))
+    return Image.fromarray(np.clip(squares + noise, 0, 255).astype(np.uint8))
