@@ -1,6 +1,6 @@
-"""What the tagger is compared with, and how: programs that anybody can run, each printing Markdown to stdout.
+"""Benchmarks that anyone can run; each prints Markdown to stdout.
 
-None of them asserts a time. `bench.compare` is the one to begin with; `docs/how-to/benchmark.md` says which there are and how
-to read them, `docs/explanation/performance.md` what they printed, where and when. `bench.soak` compares nothing: it breaks what it
-can and checks that no photo is lost.
+`bench.compare` compares the tagger with other designs. docs/how-to/benchmark.md lists all benchmarks and explains their reports;
+docs/explanation/performance.md has results. `bench.soak` and `bench.fuzz` measure nothing: they inject faults and check that no
+photo is lost.
 """

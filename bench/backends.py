@@ -1,5 +1,5 @@
-"""Compares backends: accuracy, difference from float32, and CPU time; batch sizes; and one forward pass on all cores with one
-on each core.
+"""Compares backends by accuracy, difference from float32 and CPU time, with several batch sizes; and one forward pass on all cores
+with one per core.
 
     python -m bench.backends FOLDER [--rounds 5]
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.limits import MAX_BYTES, MAX_PIXELS, SHIPPED
+from bench.models import MAX_BYTES, MAX_PIXELS, SHIPPED
 from bench.photos import photos_in
 from bench.report import note, print_heading, print_table, value_range
 from tagger.inference.devices import core_count
@@ -53,8 +53,6 @@ VARIANTS = (
     Variant("openvino", "float32"),
     Variant("openvino", "bfloat16"),
 )
-
-
 FASTEST = (VARIANTS[2], VARIANTS[4])
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 
@@ -70,20 +68,20 @@ def main() -> None:
     from tagger.inference.artifact import read_manifest
 
     manifest = read_manifest(args.model)
-    images, right = _decoded(args.folder, manifest)
+    images, label_positions = _decode(args.folder, manifest)
     backends = {variant: _load(variant, args.model, manifest.input.size) for variant in VARIANTS}
     scores = {variant: _scores(backend, images) for variant, backend in backends.items()}
     costs = _costs(backends, images, args.rounds)
     print_heading("Backends")
-    rows = [_row(variant, scores, costs, right, manifest.threshold) for variant in VARIANTS]
-    names = ("", "CPU ms/photo", "as fast", "top-1", "same top-1", "same outcome", "largest difference")
+    rows = [_row(variant, scores, costs, label_positions, manifest.threshold) for variant in VARIANTS]
+    names = ("", "CPU ms/photo", "speedup", "top-1", "same top-1", "same outcome", "largest difference")
     print_table(names, rows)
     print(f"{len(images)} photos, batches of {BATCH}, one thread; medians of {args.rounds} rounds.\n")
     _print_batch_sizes({variant: backends[variant] for variant in FASTEST}, images, args.rounds)
     _print_passes(args.model, manifest.input.size, images, args.rounds)
 
 
-def _decoded(folder: Path, manifest: "Manifest") -> tuple["Images", "np.ndarray"]:
+def _decode(folder: Path, manifest: "Manifest") -> tuple["Images", "np.ndarray"]:
     """Return the photos of the model's labels, uint8 (N, size, size, 3), and the position of each photo's label."""
     from tagger.images import decode_photo
     from tagger.photos import read_photo
@@ -122,14 +120,14 @@ def _scores(backend: "Backend", images: "Images") -> "Scores":
 
 def _costs(backends: dict[Variant, "Backend"], images: "Images", rounds: int) -> dict[Variant, float]:
     """CPU milliseconds per photo. The variants alternate in each round."""
-    some = images[: 16 * BATCH]
+    sample = images[: 16 * BATCH]
     costs: dict[Variant, list[float]] = {variant: [] for variant in backends}
     for number in range(rounds):
         note(f"round {number + 1} of {rounds}")
         for variant, backend in backends.items():
             start = time.process_time()
-            _scores(backend, some)
-            costs[variant].append((time.process_time() - start) / len(some) * 1000)
+            _scores(backend, sample)
+            costs[variant].append((time.process_time() - start) / len(sample) * 1000)
     return {variant: median(each) for variant, each in costs.items()}
 
 
@@ -155,11 +153,11 @@ def _print_passes(model: Path, size: int, images: "Images", rounds: int) -> None
     cores = core_count()
     rates: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for title, at_once, threads in (("one on all cores", 1, cores), ("one on each", cores, 1)):
+        for title, at_once, threads in (("one pass on all cores", 1, cores), ("one pass per core", cores, 1)):
             backend = _load(VARIANTS[2], model, size, at_once, threads)
             _rate(backend, images[: 4 * BATCH])
             rates.setdefault(title, []).append(_rate(backend, images[: 32 * BATCH]))
-    names = ("concurrent forward passes of TorchScript", "photos/s", "range")
+    names = ("forward passes of TorchScript", "photos/s", "range")
     print_table(names, [(title, median(each), value_range(each)) for title, each in rates.items()])
 
 
@@ -175,24 +173,24 @@ def _row(
     variant: Variant,
     scores: dict[Variant, "Scores"],
     costs: dict[Variant, float],
-    right: "np.ndarray",
+    label_positions: "np.ndarray",
     threshold: float,
 ) -> Sequence[object]:
-    mine, true = scores[variant], scores[REFERENCE]
-    accepted = (mine.max(axis=1) >= threshold) == (true.max(axis=1) >= threshold)
+    own, reference = scores[variant], scores[REFERENCE]
+    same_outcome = (own.max(axis=1) >= threshold) == (reference.max(axis=1) >= threshold)
     return [
         variant.title,
         costs[variant],
         f"{costs[REFERENCE] / costs[variant]:.2f} x",
-        _percent(mine.argmax(axis=1) == right),
-        _percent(mine.argmax(axis=1) == true.argmax(axis=1)),
-        _percent(accepted),
-        f"{np.abs(mine - true).max():.3f}",
+        _percent(own.argmax(axis=1) == label_positions),
+        _percent(own.argmax(axis=1) == reference.argmax(axis=1)),
+        _percent(same_outcome),
+        f"{np.abs(own - reference).max():.3f}",
     ]
 
 
-def _percent(alike: "np.ndarray") -> str:
-    return f"{100 * alike.mean():.1f} %"
+def _percent(matches: "np.ndarray") -> str:
+    return f"{100 * matches.mean():.1f} %"
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.comparison.markdown import INTRODUCTION, progress_line, results_markdown
-from bench.comparison.measurement import Measurement, Workload, cache_self_tests, reference_tags
+from bench.comparison.measurement import Measurement, Workload, cache_backend_selection, reference_tags
 from bench.comparison.photo_sets import SETS, PhotoSet, folder_set, prepared_set, warm_up_photos
 from bench.comparison.programs import PROGRAMS, TORCHSCRIPT, Program, find_program
 from bench.comparison.results import Results
 from bench.comparison.stored_tags import ExpectedTags
-from bench.limits import SHIPPED, Steps, mean_steps
+from bench.limits import Steps, mean_steps
+from bench.models import SHIPPED
 from bench.options import names_of
 from bench.peers import TOP_K
 from bench.processes import plain_environment, run
@@ -39,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
         data_folder = Path(name)
         for settings in ({}, TORCHSCRIPT):
-            cache_self_tests(args.model, warm_up_photos(args.cache), data_folder, **settings)
+            cache_backend_selection(args.model, warm_up_photos(args.cache), data_folder, **settings)
         report = [heading("Comparison"), INTRODUCTION]
         print("\n".join(report), flush=True)
         results = []

@@ -9,16 +9,15 @@ OpenCV if they are installed (this project does not depend on them), the latter 
 
 import argparse
 import io
-import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 from PIL import Image
 
-from bench.photos import photos_in
+from bench.limits import cpu_ms_per_input
+from bench.photos import evenly_spread, photos_in
 from bench.report import note, print_heading, print_table
 
 SIZES = ((640, 480), (1600, 1200), (4000, 3000))
@@ -40,7 +39,7 @@ def main() -> None:
     rows = []
     for title, photos, decoders in _cases(args.folder):
         note(title)
-        costs = {name: _cost_ms(decode, photos, args.rounds) for name, decode in decoders.items()}
+        costs = {name: cpu_ms_per_input(decode, photos, args.rounds) for name, decode in decoders.items()}
         names = names or list(costs)
         rows.append((title, *(costs.get(name, "-") for name in names)))
     print_table(("CPU ms/photo", *names), rows)
@@ -48,20 +47,19 @@ def main() -> None:
 
 
 def _cases(folder: Path) -> Iterator[tuple[str, list[bytes], dict[str, Decode]]]:
-    files = photos_in(folder)
-    sample = files[:: max(1, len(files) // PHOTOS)][:PHOTOS]
+    sample = evenly_spread(photos_in(folder), PHOTOS)
     for kind, options in FORMATS.items():
         for size in SIZES:
-            photos = [_saved(file, size, kind, options) for file in sample]
+            photos = [_encoded(file, size, kind, options) for file in sample]
             yield f"{kind} {size[0]} x {size[1]}", photos, _decoders(kind)
 
 
-def _saved(file: Path, size: tuple[int, int], kind: str, options: dict[str, int]) -> bytes:
+def _encoded(file: Path, size: tuple[int, int], kind: str, options: dict[str, int]) -> bytes:
     with Image.open(file) as photo:
         scaled = photo.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    saved = io.BytesIO()
-    scaled.save(saved, kind, **options)
-    return saved.getvalue()
+    output = io.BytesIO()
+    scaled.save(output, kind, **options)
+    return output.getvalue()
 
 
 def _decoders(kind: str) -> dict[str, Decode]:
@@ -85,7 +83,7 @@ def _ours() -> Decode:
 
 
 def _pillow(data: bytes) -> object:
-    return _fitted(Image.open(io.BytesIO(data)).convert("RGB"))
+    return _resized(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
 def _torchvision() -> Decode:
@@ -96,7 +94,7 @@ def _torchvision() -> Decode:
 
     def decode(data: bytes) -> object:
         pixels = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
-        return _fitted(Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()))
+        return _resized(Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()))
 
     return decode
 
@@ -105,15 +103,16 @@ def _opencv(*, scaled: bool) -> Decode:
     import cv2
 
     cv2.setNumThreads(1)
-    ways = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
-    ways[8] = cv2.IMREAD_REDUCED_COLOR_8
+    flags = {1: cv2.IMREAD_COLOR}
+    if scaled:
+        flags |= {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
     def decode(data: bytes) -> object:
         with Image.open(io.BytesIO(data)) as header:
-            least = min(header.size)
-        by = max(by for by in ways if by == 1 or (scaled and least / by >= SIDE * 15 / 16))
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), ways[by])
-        return _fitted(Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)))
+            short_side = min(header.size)
+        divisor = max(each for each in flags if each == 1 or short_side / each >= SIDE * 15 / 16)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags[divisor])
+        return _resized(Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)))
 
     return decode
 
@@ -121,24 +120,14 @@ def _opencv(*, scaled: bool) -> Decode:
 def _simplejpeg() -> Decode:
     import simplejpeg
 
-    least = SIDE * 15 // 16
-    return lambda data: _fitted(
-        Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", min_height=least, min_width=least))
+    min_side = SIDE * 15 // 16
+    return lambda data: _resized(
+        Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", min_height=min_side, min_width=min_side))
     )
 
 
-def _fitted(image: Image.Image) -> object:
+def _resized(image: Image.Image) -> object:
     return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0))
-
-
-def _cost_ms(decode: Decode, photos: list[bytes], rounds: int) -> float:
-    costs = []
-    for _ in range(rounds):
-        start = time.process_time()
-        for data in photos:
-            decode(data)
-        costs.append((time.process_time() - start) / len(photos) * 1000)
-    return median(costs)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python -m bench.gpu FOLDER [--photos 512] [--rounds 3] [--batches 500]
 
-Two sets are made of the folder's photos: 12 megapixels, as from a camera, and 500 pixels wide, as on a web page. A plain PyTorch
-program classifies the same photos for comparison: a DataLoader whose processes decode at a fraction, and the network on the
-device. The last table is a soak test: the device decodes the same batches again and again, and memory should not grow.
+Two sets are prepared from the folder's photos: 12 megapixels, as from a camera, and 500 pixels wide, as on a web page. For
+comparison, a plain PyTorch program classifies the same photos: a DataLoader decodes them at reduced size, and the network runs on
+the device. The last table is a soak test: the device decodes the same batches again and again, and memory should not grow.
 
 Without a GPU it ends with code 2. `--device cpu` runs the same code on a CPU, to test the benchmark itself.
 """
@@ -17,37 +17,34 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
-from bench.peers.loader import Photos
-from bench.peers.network import load as load_plain
-from bench.photos import photos_in
-from bench.processes import resident_mib
+from bench.models import MAX_BYTES, MAX_PIXELS, SHIPPED, load_model
+from bench.peers.loader import PhotoDataset
+from bench.peers.network import load_network
+from bench.photos import photos_in, save_resized
+from bench.process_tree import resident_mib
 from bench.report import note, print_heading, print_table, value_range
 from tagger.images import decode_photo
 from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
-from tagger.inference.artifact import file_digest, read_manifest
 from tagger.inference.backends.decoder_selection import load_decoder
-from tagger.inference.backends.protocol import BackendOptions, Decoder
-from tagger.inference.devices import Device, choose_device, core_count, passes_at_once, quiet_threads
-from tagger.inference.model import Model, load_fastest_model
+from tagger.inference.backends.protocol import Decoder
+from tagger.inference.devices import Device, choose_device, core_count, quiet_threads
+from tagger.inference.model import Model
 from tagger.photos.source import FolderSource
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Limits, Request, RequestResult
 
-SHIPPED = Path(__file__).parent.parent / "tagger" / "shipped" / "landmarks.pt"
-MADE = Path("build") / "gpu"
-MAX_BYTES, MAX_PIXELS = 512 * 2**20, 250_000_000
+CACHE = Path("build") / "gpu"
 SIZES = {"12 megapixels": (4000, 3000), "500 pixels": (500, 375)}
 STEP = 0.004
-"""The share of the border that each further copy of a photo leaves out, so that no two have the same pixels."""
+"""The share of the border that each further copy of a photo lacks, so that no two have the same pixels."""
 LOADER_BATCH, SOAK_BATCH, SOAK_ROWS = 32, 32, 10
 NO_GPU = 2
 
@@ -60,11 +57,11 @@ def main() -> None:
         raise SystemExit(NO_GPU)
     quiet_threads()
     sets = {name: _photo_set(args, name, size) for name, size in SIZES.items()}
-    bench = _Bench.of(args.device, args.made)
+    bench = _Bench.load(args.device, args.cache)
     print_heading(
         "Decoding on a GPU" if args.device == "cuda" else "Decoding on a GPU: the same code on a CPU"
     )
-    print(f"- {bench.described}; the selection chose to decode JPEGs on the {bench.chosen}\n")
+    print(f"- {bench.description}; the backend selection decodes JPEGs on the {bench.selected}\n")
     measurements = bench.measurements()
     rows = [
         _row(name, measurement, files, args.rounds, measurements[measurement])
@@ -74,7 +71,7 @@ def main() -> None:
     print_table(("photos/s", "median", "range"), rows)
     camera = next(iter(sets.values()))
     print_table(
-        ("batches decoded", "GPU MiB in use", "of it torch's", "process MiB"),
+        ("batches decoded", "GPU MiB in use", "torch's part", "process MiB"),
         bench.soak(camera, args.batches),
     )
 
@@ -86,41 +83,38 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, default=500, help="batches of the soak test [500]")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--made", type=Path, default=MADE, help="folder of the sets [build/gpu]")
+    parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of prepared photos [{CACHE}]")
     return parser.parse_args()
 
 
 def _photo_set(args: argparse.Namespace, name: str, size: tuple[int, int]) -> list[Path]:
     """JPEGs of that size, made once."""
     sources = photos_in(args.folder)
-    folder = args.made / name.replace(" ", "-")
+    folder = args.cache / name.replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{number:05}.jpg" for number in range(args.photos)]
     missing = [(number, file) for number, file in enumerate(files) if not file.exists()]
-    note(f"{name}: {len(missing)} photos to make")
-    with ThreadPoolExecutor(core_count()) as cores:
-        list(cores.map(lambda each: _make(sources, each[0], each[1], size), missing))
+    note(f"{name}: {len(missing)} photos to prepare")
+    with ThreadPoolExecutor(core_count()) as pool:
+        list(pool.map(lambda each: _make(sources, each[0], each[1], size), missing))
     return files
 
 
 def _make(sources: Sequence[Path], number: int, file: Path, size: tuple[int, int]) -> None:
-    round_, which = divmod(number, len(sources))
-    with Image.open(sources[which]) as photo:
-        border = round(min(photo.size) * STEP * round_)
-        inner = photo.convert("RGB").crop((border, border, photo.width - border, photo.height - border))
+    copy, index = divmod(number, len(sources))
     partial = file.with_suffix(".partial")
-    ImageOps.fit(inner, size, Image.Resampling.BICUBIC).save(partial, "JPEG", quality=90)
+    save_resized(sources[index], partial, size, STEP * copy)
     partial.rename(file)
 
 
 def _row(
-    name: str, measurement: str, files: Sequence[Path], rounds: int, go_over: Callable[[Sequence[Path]], None]
+    name: str, measurement: str, files: Sequence[Path], rounds: int, process: Callable[[Sequence[Path]], None]
 ) -> tuple[object, ...]:
     rates = []
     for number in range(rounds + 1):  # the first warms up: caches, processes, the device
         note(f"{name}, {measurement}: round {number} of {rounds}")
         start = time.monotonic()
-        go_over(files)
+        process(files)
         rates.append(len(files) / (time.monotonic() - start))
     return f"{name}: {measurement}", median(rates[1:]), value_range(rates[1:])
 
@@ -132,20 +126,17 @@ class _Bench:
     device: Device
     model: Model
     decoder: Decoder
-    chosen: str
+    selected: str
 
     @classmethod
-    def of(cls, kind: str, made: Path) -> "_Bench":
+    def load(cls, kind: str, cache: Path) -> "_Bench":
         device = choose_device(kind, None)
-        options = BackendOptions(
-            None, passes_at_once(device, None), None, made / "backend-selections.json", gpu_jpeg=True
-        )
-        model = load_fastest_model(SHIPPED, file_digest(SHIPPED), read_manifest(SHIPPED), device, options)
-        chosen = "CPU" if model.decoder is None else "device"
-        return cls(device, model, load_decoder(device, model.manifest.input.resize), chosen)
+        model = load_model(SHIPPED, cache, kind=kind, gpu_jpeg=True)
+        selected = "CPU" if model.decoder is None else "device"
+        return cls(device, model, load_decoder(device, model.manifest.input.resize), selected)
 
     @property
-    def described(self) -> str:
+    def description(self) -> str:
         name = torch.cuda.get_device_name() if self.device.kind == "cuda" else "no GPU"
         return f"{name}; {self.model.backend_name}, batches of {self.model.batch_size}"
 
@@ -162,29 +153,29 @@ class _Bench:
 
     def soak(self, files: Sequence[Path], batches: int) -> list[tuple[object, ...]]:
         """Memory after one batch and at regular intervals."""
-        photos = list(itertools.islice(itertools.cycle(_plain(files)), SOAK_BATCH))
+        photos = list(itertools.islice(itertools.cycle(map(_read_plain, files[:SOAK_BATCH])), SOAK_BATCH))
         rows: list[tuple[object, ...]] = []
-        shown = {1, batches, *range(0, batches, max(1, batches // SOAK_ROWS))}
+        reported = {1, batches, *range(0, batches, max(1, batches // SOAK_ROWS))}
         for number in range(1, batches + 1):
             images = [image for image in self.decoder.decode(photos) if image is not None]
             self.model.scores(images)
-            if number in shown:
+            if number in reported:
                 rows.append((number, *_memory_mib(self.device)))
         return rows
 
     def _end_to_end(self, files: Sequence[Path], decoder: Decoder | None) -> None:
         self.model.decoder = decoder
         pipeline = Pipeline(self.model, Limits(core_count(), MAX_BYTES, MAX_PIXELS))
-        sink = _Counting(len(files))
+        sink = _CountingSink(len(files))
         for file in files:
             pipeline.submit(Request(FolderSource(file.parent), file.name, sink))
         sink.finished.wait()
         pipeline.close()
 
     def _decode_on_device(self, files: Sequence[Path]) -> None:
-        with ThreadPoolExecutor(core_count()) as cores:
+        with ThreadPoolExecutor(core_count()) as pool:
             batch: list[PlainJpeg] = []
-            for photo in cores.map(_read_plain, files):
+            for photo in pool.map(_read_plain, files):
                 batch.append(photo)
                 if len(batch) == SOAK_BATCH:
                     self.decoder.decode(batch)
@@ -197,29 +188,24 @@ class _Bench:
         def decode(file: Path) -> None:
             decode_photo(file.read_bytes(), resize, max_pixels=MAX_PIXELS)
 
-        with ThreadPoolExecutor(core_count()) as cores:
-            list(cores.map(decode, files))
+        with ThreadPoolExecutor(core_count()) as pool:
+            list(pool.map(decode, files))
 
     def _model_alone(self, files: Sequence[Path]) -> None:
         size = self.model.manifest.input.size
         noise = np.random.default_rng(0).integers(0, 255, (size, size, 3), dtype=np.uint8)
-        full = self.model.batch_size
-        counts = [min(full, len(files) - done) for done in range(0, len(files), full)]
-        with ThreadPoolExecutor(self.model.at_once) as passes:
-            list(passes.map(lambda count: self.model.scores([noise] * count), counts))
+        batch_size = self.model.batch_size
+        counts = [min(batch_size, len(files) - first) for first in range(0, len(files), batch_size)]
+        with ThreadPoolExecutor(self.model.at_once) as pool:
+            list(pool.map(lambda count: self.model.scores([noise] * count), counts))
 
     def _data_loader(self, files: Sequence[Path]) -> None:
-        plain = load_plain(SHIPPED)
-        module = plain.module.to(device=self.device.kind, dtype=self.device.dtype)
-        network = replace(plain, module=module)
-        photos = Photos(files, network.rule, scaled=True)
+        network = load_network(SHIPPED)
+        network.module.to(device=self.device.kind, dtype=self.device.dtype)
+        photos = PhotoDataset(files, network.input_rule, scaled=True)
         pinned = self.device.kind == "cuda"
         for images, _ in DataLoader(photos, LOADER_BATCH, num_workers=core_count(), pin_memory=pinned):
-            network.best(images.to(self.device.kind, non_blocking=True))
-
-
-def _plain(files: Sequence[Path]) -> list[PlainJpeg]:
-    return [_read_plain(file) for file in files[:SOAK_BATCH]]
+            network.predict(images.to(self.device.kind, non_blocking=True))
 
 
 def _read_plain(file: Path) -> PlainJpeg:
@@ -239,24 +225,24 @@ def _memory_mib(device: Device) -> tuple[object, object, float]:
     return (total - free) / 2**20, torch.cuda.memory_reserved() / 2**20, resident_mib(os.getpid())
 
 
-class _Counting:
+class _CountingSink:
     """A sink that only counts results."""
 
     top_k = 5
     threshold = 0.5
 
     def __init__(self, expected: int) -> None:
-        self._left = expected
+        self._remaining = expected
         self._lock = threading.Lock()
         self.finished = threading.Event()
 
     def is_classified(self, digest: str) -> bool:  # noqa: ARG002 - the pipeline's protocol
         return False
 
-    def deliver(self, answers: "Sequence[RequestResult]") -> None:
+    def deliver(self, results: "Sequence[RequestResult]") -> None:
         with self._lock:
-            self._left -= len(answers)
-            if not self._left:
+            self._remaining -= len(results)
+            if not self._remaining:
                 self.finished.set()
 
     def fail(self, error: Exception) -> None:

@@ -11,11 +11,15 @@ import tempfile
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.limits import SHIPPED
+from bench.models import SHIPPED, load_model
 from bench.report import print_heading, print_table
+
+if TYPE_CHECKING:
+    from tagger.inference.model import Model
 
 SMAPS = Path("/proc/self/smaps_rollup")
 PASSES = 4
@@ -42,14 +46,19 @@ def main() -> None:
         "import tagger, worker",
         lambda: [import_module(name) for name in ("tagger.processing.executor", "worker.engine")],
     )
+    models: list[Model] = []
+
+    def load() -> None:
+        models.clear()
+        models.append(load_model(SHIPPED, Path(folder), backend=None if backend == "auto" else backend))
+
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
-        model = _ModelSteps(backend, Path(folder) / "backend-selections.json")
-        step("load the model with backend selection", model.load)
-        step("load it again by the stored choice", model.load)
-        step(f"classify {PASSES} batches", model.classify)
-        step("release memory", model.release)
+        step("load the model with backend selection", load)
+        step("load it again with the cached selection", load)
+        step(f"classify {PASSES} batches", lambda: _classify(models[0]))
+        step("release memory", models[0].free_memory)
     print_heading(
-        f"An idle worker's memory: torch {import_module('torch').__version__}, {model.backend_name}"
+        f"An idle worker's memory: torch {import_module('torch').__version__}, {models[0].backend_name}"
     )
     print_table(("after", "RSS MiB", "PSS MiB", "RSS added"), rows)
 
@@ -68,37 +77,11 @@ def _import_torch() -> None:
     import_module("torch")
 
 
-class _ModelSteps:
-    """The shipped model on a CPU."""
-
-    def __init__(self, backend: str, cache_file: Path) -> None:
-        self._backend = backend
-        self._cache_file = cache_file
-        self.backend_name = ""
-
-    def load(self) -> None:
-        from tagger.inference.artifact import file_digest, read_manifest
-        from tagger.inference.backends.protocol import BackendOptions
-        from tagger.inference.devices import choose_device, passes_at_once
-        from tagger.inference.model import load_fastest_model
-
-        device = choose_device("cpu", None)
-        name = None if self._backend == "auto" else self._backend
-        options = BackendOptions(name, passes_at_once(device, None), None, self._cache_file)  # type: ignore[arg-type]
-        self._model = None
-        self._model = load_fastest_model(
-            SHIPPED, file_digest(SHIPPED), read_manifest(SHIPPED), device, options
-        )
-        self.backend_name = self._model.backend_name
-
-    def classify(self) -> None:
-        size = self._model.manifest.input.size
-        blank = np.zeros((size, size, 3), dtype=np.uint8)
-        for _ in range(PASSES):
-            self._model.predict([blank] * self._model.batch_size)
-
-    def release(self) -> None:
-        self._model.free_memory()
+def _classify(model: "Model") -> None:
+    size = model.manifest.input.size
+    blank = np.zeros((size, size, 3), dtype=np.uint8)
+    for _ in range(PASSES):
+        model.predict([blank] * model.batch_size)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
-from bench.photos import photos_in
+from bench.models import MAX_BYTES, MAX_PIXELS, SHIPPED, load_model
+from bench.photos import evenly_spread, photos_in
 from bench.report import note, print_heading, print_table
 
 if TYPE_CHECKING:
@@ -26,10 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-SHIPPED = Path(__file__).parent.parent / "tagger" / "shipped" / "landmarks.pt"
 CACHE_FOLDER = Path("build") / "limits"
-"""The folder of the selection's cache."""
-MAX_BYTES, MAX_PIXELS = 512 * 2**20, 250_000_000
+"""The folder of the cached backend selection."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class Steps:
         return self.read + self.digest + self.camera_facts + self.decode + self.model
 
 
-def mean_steps(measured: Sequence[Steps]) -> Steps:
+def mean_steps(processes: Sequence[Steps]) -> Steps:
     """Return the mean of each step over processes that ran concurrently."""
-    costs = [asdict(steps) for steps in measured]
+    costs = [asdict(steps) for steps in processes]
     return Steps(**{name: sum(each[name] for each in costs) / len(costs) for name in costs[0]})
 
 
@@ -57,14 +56,14 @@ def main() -> None:
     """Measure reading, digest, camera facts, decoding and the model separately."""
     args = _arguments()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    model = load(args.model, args.batch_size, args.cache_folder)
-    measured = {folder: measure(folder, args.photos, model, args.rounds) for folder in args.folders}
+    model = load_model(args.model, args.cache_folder, batch_size=args.batch_size)
+    steps_by_folder = {folder: measure(folder, args.photos, model, args.rounds) for folder in args.folders}
     if args.json:
-        print(json.dumps([asdict(steps) for steps in measured.values()]))
+        print(json.dumps([asdict(steps) for steps in steps_by_folder.values()]))
         return
     print_heading("CPU time by step")
     names = ("CPU ms/photo", "read", "digest", "camera facts", "decode", "model", "**limit**")
-    rows = [(folder.name, *asdict(steps).values(), steps.limit) for folder, steps in measured.items()]
+    rows = [(folder.name, *asdict(steps).values(), steps.limit) for folder, steps in steps_by_folder.items()]
     print_table(names, rows)
     print(
         f"Medians of {args.rounds} rounds; {model.backend_name}, batches of {model.batch_size}, one thread.\n",
@@ -84,48 +83,36 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(path: Path, batch_size: int | None, cache_folder: Path) -> "Model":
-    """Load the model as the tagger does on a CPU: each forward pass on one thread."""
-    from tagger.inference.artifact import file_digest, read_manifest
-    from tagger.inference.backends.protocol import BackendOptions
-    from tagger.inference.devices import choose_device, passes_at_once
-    from tagger.inference.model import load_fastest_model
-    from tagger.processing.model_cache import SELECTIONS_NAME
-
-    device = choose_device("cpu", batch_size)
-    options = BackendOptions(None, passes_at_once(device, None), batch_size, cache_folder / SELECTIONS_NAME)
-    return load_fastest_model(path, file_digest(path), read_manifest(path), device, options)
-
-
 def measure(folder: Path, count: int, model: "Model", rounds: int) -> Steps:
     """Measure each step on `count` photos of a folder; medians of the rounds."""
     from tagger.images import decode_photo
     from tagger.metadata.camera import camera_facts
     from tagger.photos import digest_photo, read_photo
 
-    files = photos_in(folder)
-    files = files[:: max(1, len(files) // count)][:count]
+    files = evenly_spread(photos_in(folder), count)
     note(f"{folder.name}: {len(files)} photos, step by step")
     resize = model.manifest.input.resize
     photos = [read_photo(file, max_bytes=MAX_BYTES).data for file in files]
     images = [decode_photo(photo, resize, max_pixels=MAX_PIXELS).pixels for photo in photos]
     batches = _batches(images, model.batch_size)
     return Steps(
-        read=_cost_ms(lambda file: read_photo(file, max_bytes=MAX_BYTES), files, rounds),
-        digest=_cost_ms(digest_photo, photos, rounds),
-        camera_facts=_cost_ms(camera_facts, photos, rounds),
-        decode=_cost_ms(lambda photo: decode_photo(photo, resize, max_pixels=MAX_PIXELS), photos, rounds),
-        model=_cost_ms(model.scores, batches, rounds) * len(batches) / len(images),
+        read=cpu_ms_per_input(lambda file: read_photo(file, max_bytes=MAX_BYTES), files, rounds),
+        digest=cpu_ms_per_input(digest_photo, photos, rounds),
+        camera_facts=cpu_ms_per_input(camera_facts, photos, rounds),
+        decode=cpu_ms_per_input(
+            lambda photo: decode_photo(photo, resize, max_pixels=MAX_PIXELS), photos, rounds
+        ),
+        model=cpu_ms_per_input(model.scores, batches, rounds) * len(batches) / len(images),
     )
 
 
-def _cost_ms(step: Callable[[T], R], inputs: Sequence[T], rounds: int) -> float:
-    """CPU milliseconds per input, the median of the rounds."""
+def cpu_ms_per_input(step: Callable[[T], R], inputs: Sequence[T], rounds: int) -> float:
+    """Return the CPU milliseconds per input, the median of the rounds."""
     costs = []
     for _ in range(rounds):
         start = time.process_time()
-        for each in inputs:
-            step(each)
+        for value in inputs:
+            step(value)
         costs.append((time.process_time() - start) * 1000 / len(inputs))
     return median(costs)
 

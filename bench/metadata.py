@@ -18,9 +18,10 @@ from statistics import median
 from bench.exiftool_check import fixed_fields, is_installed, lost_fields, new_warnings, read_fields
 from bench.metadata_round_trip import PLAN, PREPARE, REPLACE, STEPS, UNDO, Copies, RoundTrip, run_round_trip
 from bench.outcomes import files_in
+from bench.photos import evenly_spread
 from bench.report import note, print_heading, print_table
 
-AIM = 0.9
+TARGET = 0.9
 """The share of decodable JPEGs that should be embedded. It is printed twice, with truncated files and without."""
 
 
@@ -55,7 +56,7 @@ def main() -> None:
 def check_folder(folder: Path, count: int | None) -> list[str]:
     """Run a round trip for each file of a folder, print the results, and return the problems."""
     files = [file for file in files_in(folder) if file.is_file() and not file.is_symlink()]
-    selected = _spread(files, count)
+    selected = evenly_spread(files, count)
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder_name:
         copies = Copies.create_in(Path(folder_name))
         results = {}
@@ -64,19 +65,13 @@ def check_folder(folder: Path, count: int | None) -> list[str]:
             results[name] = run_round_trip(file, name, copies)
             if position % 100 == 99:
                 note(f"{folder.name}: {position + 1} of {len(selected)}")
-        compared = _check_with_exiftool(results, copies)
-    _print(folder, list(results.values()), compared)
+        field_count = _check_with_exiftool(results, copies)
+    _print(folder, list(results.values()), field_count)
     return [
         f"{folder.name}/{result.name}: {problem}"
         for result in results.values()
         for problem in result.problems
     ]
-
-
-def _spread(files: Sequence[Path], count: int | None) -> Sequence[Path]:
-    if count is None or count >= len(files):
-        return files
-    return [files[position * len(files) // count] for position in range(count)]
 
 
 def _check_with_exiftool(results: dict[str, RoundTrip], copies: Copies) -> int:
@@ -92,7 +87,7 @@ def _check_with_exiftool(results: dict[str, RoundTrip], copies: Copies) -> int:
     return sum(len(fixed_fields(fields)) for fields in before.values())
 
 
-def _print(folder: Path, results: Sequence[RoundTrip], compared: int) -> None:
+def _print(folder: Path, results: Sequence[RoundTrip], field_count: int) -> None:
     print(
         f"### {folder.name}: {len(results)} files, {sum(result.size_bytes for result in results) / 2**20:.0f} MiB\n"
     )
@@ -103,7 +98,7 @@ def _print(folder: Path, results: Sequence[RoundTrip], compared: int) -> None:
     _print_counts("blocks left unchanged", [text for result in results for text in result.notes])
     _print_undo_records([result for result in results if result.embedded])
     _print_times(results)
-    _print_checks(results, compared)
+    _print_checks(results, field_count)
 
 
 def _print_outcomes(results: Sequence[RoundTrip]) -> None:
@@ -120,7 +115,7 @@ def _print_outcomes(results: Sequence[RoundTrip]) -> None:
     for name, group in list(groups.items())[2:]:
         if group:
             share = sum(result.embedded for result in group) / len(group)
-            print(f"Of the {name}, {share:.1%} were embedded (aim: {AIM:.0%}).\n")
+            print(f"Of the {name}, {share:.1%} were embedded (target: {TARGET:.0%}).\n")
 
 
 def _print_counts(title: str, texts: Iterable[str]) -> None:
@@ -166,10 +161,10 @@ def _rate(embedded: Sequence[RoundTrip]) -> float:
     return len(embedded) / sum(result.step_times[UNDO].wall_s for result in embedded)
 
 
-def _print_checks(results: Sequence[RoundTrip], compared: int) -> None:
+def _print_checks(results: Sequence[RoundTrip], field_count: int) -> None:
     problems = [text for result in results for text in result.problems]
     rows = [
-        ("owner's fields compared by exiftool", compared if is_installed() else "not installed"),
+        ("owner's fields compared by exiftool", field_count if is_installed() else "not installed"),
         ("of these lost or changed", _count_prefix(problems, "exiftool finds")),
         ("new warnings of exiftool", _count_prefix(problems, "exiftool warns")),
         ("photos decoded before and after", sum(result.is_decodable for result in results)),

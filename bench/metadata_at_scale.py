@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -32,26 +31,26 @@ def run_at_scale(count: int) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
         note(f"drawing {count} photos")
         library = make_library(Path(folder), count)
-        print(f"### {count} drawn photos through the command\n")
-        return [*_measured(library), *_killed_and_resumed(library)]
+        print(f"### {count} drawn photos\n")
+        return [*_measure(library), *_kill_and_resume(library)]
 
 
-def _measured(library: Library) -> list[str]:
+def _measure(library: Library) -> list[str]:
     count = len(library.photos)
     before = library.database_bytes()
     write = run([*TAGGER, *WRITE], library.environment).checked()
     growth = library.database_bytes() - before
-    with closing(library.opened()) as database, database.read() as connection:
+    with library.opened() as database, database.read() as connection:
         undo_bytes = connection.scalar(select(func.sum(func.length(metadata_writes.c.undo)))) or 0
     rewrite = run([*TAGGER, *WRITE], library.environment).checked()
     problems = _problems_after_write(library)
     undo = run([*TAGGER, *UNDO], library.environment).checked()
     print_table(
-        ("the command, with its start", "files/s", "CPU ms/file", "peak MiB"),
+        ("command", "files/s", "CPU ms/file", "peak MiB"),
         [_row("write", write, count), _row("write again", rewrite, count), _row("undo", undo, count)],
     )
     print(
-        f"The database grew by {growth / count:.0f} bytes per file, {undo_bytes / count:.0f} of them for the undo.\n"
+        f"The database grew by {growth / count:.0f} bytes per file, {undo_bytes / count:.0f} of them for undo records.\n"
     )
     return problems + _problems_after_undo(library)
 
@@ -61,17 +60,17 @@ def _row(name: str, finished: Finished, count: int) -> tuple[str, float, float, 
     return name, count / usage.wall_s, 1000 * usage.cpu_s / count, usage.peak_mib
 
 
-def _killed_and_resumed(library: Library) -> list[str]:
+def _kill_and_resume(library: Library) -> list[str]:
     count, interrupted = len(library.photos), 0
-    with closing(library.opened()) as database:
-        earlier = max(job.job for job in list_jobs(database))
+    with library.opened() as database:
+        last_job = max(job.job for job in list_jobs(database))
         for kill in range(1, KILLS + 1):
-            done = _kill_at(library, lambda: _written(database, earlier), kill * count // (KILLS + 1))
+            done = _kill_at(library, lambda: _written(database, last_job), kill * count // (KILLS + 1))
             interrupted += done < count
             note(f"killed after {done} of {count} photos were stored as written")
         leftovers = sum(1 for _ in library.folder.rglob("*.part"))
         finished = run([*TAGGER, *WRITE], library.environment).checked()
-        uncounted = count - _written(database, earlier)
+        uncounted = count - _written(database, last_job)
     print(
         f"Killed {interrupted} times during the work with SIGKILL, which left {leftovers} hidden files. The same command "
         f"then finished in {finished.usage.wall_s:.1f} s. It found {uncounted} written photos that no job had stored.\n"
@@ -93,10 +92,10 @@ def _kill_at(library: Library, written: Callable[[], int], count: int) -> int:
     return written()
 
 
-def _written(database: Database, earlier: int) -> int:
-    """The number of photos that jobs after `earlier` stored as written."""
+def _written(database: Database, last_job: int) -> int:
+    """The number of photos that jobs after `last_job` stored as written."""
     query = select(func.count(job_items.c.photo_id.distinct())).where(
-        job_items.c.outcome == Outcome.WRITTEN, job_items.c.job_id > earlier
+        job_items.c.outcome == Outcome.WRITTEN, job_items.c.job_id > last_job
     )
     with database.read() as connection:
         return connection.scalar(query) or 0
@@ -107,7 +106,7 @@ def _problems_after_write(library: Library) -> list[str]:
     problems = [
         f"{photo.path} {problem}" for photo in library.photos for problem in _photo_problems(library, photo)
     ]
-    with closing(library.opened()) as database, database.read() as connection:
+    with library.opened() as database, database.read() as connection:
         rows = connection.execute(select(metadata_writes.c.photo_id, metadata_writes.c.complete)).all()
     row_counts = Counter(row.photo_id for row in rows)
     problems += [f"photo {photo} has {count} rows" for photo, count in row_counts.items() if count != 1]
@@ -120,7 +119,7 @@ def _problems_after_write(library: Library) -> list[str]:
 def _photo_problems(library: Library, photo: DrawnPhoto) -> Iterator[str]:
     data = library.bytes_of(photo)
     packet = read_blocks(data).xmp
-    if digest_photo(data) != photo.picture:
+    if digest_photo(data) != photo.image_digest:
         yield "has another image"
     names = [landmark.name for landmark in written_landmarks(packet)]
     keywords = properties(packet).get("dc:subject", [])
@@ -131,7 +130,7 @@ def _photo_problems(library: Library, photo: DrawnPhoto) -> Iterator[str]:
 
 def _problems_after_undo(library: Library) -> list[str]:
     problems = [f"{photo.path} is not the same after undo" for photo in library.changed()]
-    with closing(library.opened()) as database, database.read() as connection:
+    with library.opened() as database, database.read() as connection:
         row_count = connection.scalar(select(func.count()).select_from(metadata_writes))
     if row_count:
         problems.append(f"{row_count} rows remain after undo")

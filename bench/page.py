@@ -1,99 +1,110 @@
-"""The web page over a large library: how soon it answers, what it costs, and how it feels.
+"""Measures the web page of a large library: response times, CPU time and memory, uploads, thumbnails, and a browser.
 
     python -m bench.page [FOLDER] [--photos 100000] [--parts views,uploads,thumbnails,browser] [--rounds 5]
 
-Makes a SQLite database of so many photos (see many_photos), the first of them with real files, and asks a real `tagger serve`.
-FOLDER has photos to upload, drawn ones are if it is not given. Prints Markdown, and writes it with all figures into a folder.
+Creates a SQLite database with so many photos (see tests/support/large_library.py), the first of them with real files, and sends
+requests to a real `tagger serve`. Photos to upload come from FOLDER, or are drawn. Prints Markdown, and writes it with all values
+to a folder.
 """
 
 import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.limits import SHIPPED
+from bench.models import SHIPPED
+from bench.options import names_of
 from bench.report import heading, note, table
 from bench.serving import chromium, thumbnails, uploads, views
-from bench.serving.library import Library, make_library, photos_to_send
+from bench.serving.library import Library, make_library, prepare_uploads
 from tests.support.large_library import JOBS
 
 OUT = Path("build") / "page"
-Part = tuple[str, object]
-"""What came out, as Markdown and as figures."""
+Section = tuple[str, object]
+"""The results of a part as Markdown and as JSON."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of the measurements."""
+
+    rounds: int
+    screens: int
+    uploads: Sequence[Path]
+    settings: dict[str, str]
 
 
 def main() -> None:
     """Measure the web page over a large library."""
-    asked = _arguments()
+    args = _arguments()
     report = [heading("The page")]
     print(report[0], flush=True)
-    figures: dict[str, object] = {"photos": asked.photos}
+    values: dict[str, object] = {"photos": args.photos}
+    settings = {"model": str(args.model.absolute()), "device": "cpu"}
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
-        asked.files_sent = photos_to_send(asked.folder, asked.uploads, Path(name) / "sent")
-        library = _library(asked, Path(name))
-        for part in asked.parts:
-            text, figures[part] = PARTS[part](library, asked)
+        files = prepare_uploads(args.folder, args.uploads, Path(name) / "uploads")
+        note(f"creating {args.photos} photos, {args.files} of them with files")
+        start = time.monotonic()
+        library = make_library(Path(name), args.photos, args.files, files)
+        note(f"created in {time.monotonic() - start:.0f} s")
+        options = Options(args.rounds, args.screens, files, settings)
+        for part in args.parts:
+            text, values[part] = PARTS[part](library, options)
             report.append(text)
             print(text, flush=True)
-            _write(asked.out, report, figures)
-    note(f"written: {', '.join(str(file) for file in sorted(asked.out.iterdir()))}")
+            _write(args.out, report, values)
+    note(f"written: {', '.join(str(file) for file in sorted(args.out.iterdir()))}")
 
 
-def _library(asked: argparse.Namespace, folder: Path) -> Library:
-    note(f"making {asked.photos} photos, {asked.files} of them with files")
-    began = time.monotonic()
-    library = make_library(folder, asked.photos, asked.files, asked.files_sent)
-    note(f"made in {time.monotonic() - began:.0f} s")
-    return library
-
-
-def _views(library: Library, asked: argparse.Namespace) -> Part:
-    timed = views.measure_views(library, views.views_of(library), asked.rounds, asked.settings)
-    export = views.measure_export(library, asked.settings)
+def _views(library: Library, options: Options) -> Section:
+    timings = views.measure_views(library, views.views_of(library), options.rounds, options.settings)
+    export = views.measure_export(library, options.settings)
     text = [
         f"### {library.photos} photos: {len(library.counts)} landmarks\n",
-        table(views.TITLES, [each.row() for each in timed]),
-        f"Cold: the first answer of a server of its own. Warm: medians of {asked.rounds} rounds, all views in turn.\n",
-        "The quickest round is held against the target: others use this machine.\n",
-        table(views.EXPORT_TITLES, [export.row()]),
+        table(views.VIEW_COLUMNS, [each.row() for each in timings]),
+        f"Cold: the first response of a new server. Warm: medians of {options.rounds} rounds over all views.\n",
+        "The minimum is compared with the target, because other load on the machine slows some rounds down.\n",
+        table(views.EXPORT_COLUMNS, [export.row()]),
     ]
-    return "\n".join(text), {"views": [each.as_json() for each in timed], "export": export.as_json()}
+    return "\n".join(text), {"views": [each.as_json() for each in timings], "export": export.as_json()}
 
 
-def _uploads(library: Library, asked: argparse.Namespace) -> Part:
-    sent = uploads.measure_uploads(library, asked.files_sent, asked.rounds, asked.settings)
-    answers = sent.photos * asked.rounds
+def _uploads(library: Library, options: Options) -> Section:
+    result = uploads.measure_uploads(library, options.uploads, options.rounds, options.settings)
+    count = result.photos * options.rounds
     text = [
-        f"### {sent.photos} photos sent to be looked at\n",
-        table(uploads.TITLES, sent.rows()),
-        f"{answers - sent.different} of {answers} answers to photos sent at once are those to the same photos sent alone.\n",
-        f"The server took {sent.peak_mib:.0f} MiB at most.\n",
+        f"### {result.photos} uploaded photos\n",
+        table(uploads.COLUMNS, result.rows()),
+        f"{count - result.differences} of {count} concurrent predictions equal the sequential ones.\n",
+        f"The server's peak memory was {result.peak_mib:.0f} MiB.\n",
     ]
-    return "\n".join(text), sent.as_json()
+    return "\n".join(text), result.as_json()
 
 
-def _thumbnails(library: Library, asked: argparse.Namespace) -> Part:
-    found = thumbnails.measure_thumbnails(library, asked.rounds, asked.settings)
-    text = f"### Thumbnails, {thumbnails.CONNECTIONS} asked for at a time\n\n"
-    return text + table(thumbnails.TITLES, [each.row() for each in found]), [each.as_json() for each in found]
+def _thumbnails(library: Library, options: Options) -> Section:
+    results = thumbnails.measure_thumbnails(library, options.rounds, options.settings)
+    text = f"### Thumbnails, {thumbnails.CONNECTIONS} requests at a time\n\n"
+    text += table(thumbnails.COLUMNS, [each.row() for each in results])
+    return text, [each.as_json() for each in results]
 
 
-def _browser(library: Library, asked: argparse.Namespace) -> Part:
-    if missing := chromium.why_not():
-        return f"### In Chromium\n\nNot measured: {missing}.\n", None
-    seen = chromium.measure_browser(library, asked.rounds, asked.screens, asked.settings)
-    window = "{width} by {height}".format(**chromium.WINDOW)
+def _browser(library: Library, options: Options) -> Section:
+    if missing := chromium.missing_requirement():
+        return f"### Chromium\n\nNot measured: {missing}.\n", None
+    timing = chromium.measure_browser(library, options.rounds, options.screens, options.settings)
+    window = "{width} x {height}".format(**chromium.WINDOW)
     text = [
-        f"### In Chromium {seen.version}, {window}\n",
-        table(chromium.PAINT_TITLES, seen.paint_rows()),
-        table(chromium.SCROLL_TITLES, [each.row() for each in seen.scrolled]),
+        f"### Chromium {timing.version}, {window}\n",
+        table(chromium.PAINT_COLUMNS, timing.paint_rows()),
+        table(chromium.SCROLL_COLUMNS, [each.row() for each in timing.scrolling]),
     ]
-    return "\n".join(text), seen.as_json()
+    return "\n".join(text), timing.as_json()
 
 
-PARTS: dict[str, Callable[[Library, argparse.Namespace], Part]] = {
+PARTS: dict[str, Callable[[Library, Options], Section]] = {
     "views": _views,
     "uploads": _uploads,
     "thumbnails": _thumbnails,
@@ -101,10 +112,10 @@ PARTS: dict[str, Callable[[Library, argparse.Namespace], Part]] = {
 }
 
 
-def _write(folder: Path, report: list[str], figures: dict[str, object]) -> None:
+def _write(folder: Path, report: list[str], values: dict[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.md").write_text("\n".join(report))
-    (folder / "report.json").write_text(json.dumps(figures, indent=1))
+    (folder / "report.json").write_text(json.dumps(values, indent=1))
 
 
 def _arguments() -> argparse.Namespace:
@@ -113,25 +124,18 @@ def _arguments() -> argparse.Namespace:
         "folder", type=Path, nargs="?", metavar="FOLDER", help="photos to upload [drawn ones]"
     )
     parser.add_argument("--photos", type=int, default=100_000, help=f"a multiple of {JOBS} [100000]")
-    parser.add_argument("--files", type=int, default=10_000, help="the first so many have real files [10000]")
-    parser.add_argument("--uploads", type=int, default=50, help="photos sent at once [50]")
-    parser.add_argument("--screens", type=int, default=200, help="so far the grid is scrolled [200]")
+    parser.add_argument("--files", type=int, default=10_000, help="photos with real files [10000]")
+    parser.add_argument("--uploads", type=int, default=50, help="photos to upload [50]")
+    parser.add_argument("--screens", type=int, default=200, help="screens to scroll [200]")
     parser.add_argument("--rounds", type=int, default=5, help="[5]")
-    parser.add_argument("--parts", type=_part_names, default=list(PARTS), help=f"[{','.join(PARTS)}]")
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="an artifact [the one that ships]")
-    parser.add_argument("--out", type=Path, default=OUT, help=f"where the report goes [{OUT}]")
-    asked = parser.parse_args()
-    if asked.photos % JOBS:
-        parser.error(f"--photos: take a multiple of {JOBS}")
-    asked.settings = {"model": str(asked.model.absolute()), "device": "cpu"}
-    return asked
-
-
-def _part_names(text: str) -> list[str]:
-    names = text.split(",")
-    if unknown := [name for name in names if name not in PARTS]:
-        raise argparse.ArgumentTypeError(f"there is no part {unknown[0]!r}; there are: {', '.join(PARTS)}")
-    return names
+    parts = names_of("part", PARTS)
+    parser.add_argument("--parts", type=parts, default=list(PARTS), help=f"[{','.join(PARTS)}]")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="a model file [the one of the package]")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"folder of the report [{OUT}]")
+    args = parser.parse_args()
+    if args.photos % JOBS:
+        parser.error(f"--photos: use a multiple of {JOBS}")
+    return args
 
 
 if __name__ == "__main__":

@@ -1,25 +1,25 @@
-"""How long questions take in a database of many photos.
+"""Measures queries in a database of many photos.
 
-    python -m bench.queries [--photos 200000] [--postgres | --database-url URL | --keep FOLDER] [--rounds 20] [--whole]
+    python -m bench.queries [--photos 200000] [--postgres | --database-url URL | --keep FOLDER] [--rounds 20] [--all-photos]
 
-Makes a database of so many photos with five tags each (see many_photos) and asks it in this process: each filter of
-`tagger query` with --limit 100 and other values every round, the first row of each format without a limit, `landmarks`
-and `status`. `--whole` also writes every photo in each format with the real command, and prints its peak memory.
+Creates a database with so many photos and five tags each (see tests/support/large_library.py) and queries it in this process:
+each filter of `tagger query` with --limit 100 and other values in each round, the first row of each format without a limit, and
+the queries of `landmarks` and `status`. `--all-photos` also runs the real command without a limit in each format, and prints its
+peak memory.
 """
 
 import argparse
 import io
 import random
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterable
+from contextlib import closing, redirect_stdout, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import create_engine, text
-
+from bench.options import add_database_options, database_url
 from bench.processes import TAGGER, run, tagger_environment
 from bench.report import note, print_heading, print_table
 from tagger.catalog.landmarks import Landmark, all_landmarks
@@ -30,74 +30,56 @@ from tagger.ledger.progress import list_jobs
 from tagger.ledger.workers import list_workers
 from tagger.query import Near, PhotoQuery, find_tagged, landmark_counts
 from tests.support.large_library import JOBS, ROOT, make_library
-from tests.support.servers import PostgresServer
 
 LIMIT = 100
 TRIES = 3
 FILTER_TARGET_MS = 50.0
 FIRST_ROW_TARGET_MS = 200.0
-STREAMED = (Format.NDJSON, Format.JSON, Format.CSV, Format.PATHS, Format.GEOJSON)
+STREAMED_FORMATS = (Format.NDJSON, Format.JSON, Format.CSV, Format.PATHS, Format.GEOJSON)
 FIRST_TAKEN = datetime(2000, 1, 1)  # noqa: DTZ001 - cameras know no time zone
 
 
 def main() -> None:
-    """Time questions in a database of many photos."""
+    """Measure queries in a database of many photos."""
     parser = argparse.ArgumentParser(prog="python -m bench.queries", description=main.__doc__)
     parser.add_argument("--photos", type=int, default=200_000, help=f"a multiple of {JOBS}")
     parser.add_argument("--rounds", type=int, default=20)
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--postgres", action="store_true", help="a PostgreSQL server of its own")
-    where.add_argument("--database-url", help="an empty database, or one that this has filled before")
-    where.add_argument("--keep", type=Path, help="keep the SQLite file in this folder for the next time")
-    parser.add_argument("--whole", action="store_true", help="also write every photo in each format")
-    asked = parser.parse_args()
-    if asked.photos % JOBS:
-        parser.error(f"--photos: take a multiple of {JOBS}")
-    print_heading("Asking")
-    with _url(asked) as url:
-        note("making the photos, where they are not there yet")
-        began = time.monotonic()
-        database = make_library(url, asked.photos)
-        note(f"made in {time.monotonic() - began:.0f} s")
-        print_filters(database, asked.rounds)
-        print_first_rows(database, asked.rounds)
-        print_overviews(database)
-        database.close()
-        if asked.whole:
-            print_whole(url)
+    group = add_database_options(parser)
+    group.add_argument("--keep", type=Path, help="keep the SQLite file in this folder for the next run")
+    parser.add_argument("--all-photos", action="store_true", help="also print all photos in each format")
+    args = parser.parse_args()
+    if args.photos % JOBS:
+        parser.error(f"--photos: use a multiple of {JOBS}")
+    print_heading("Queries")
+    with (
+        tempfile.TemporaryDirectory(prefix="tagger-bench-") as name,
+        database_url(args, (args.keep or Path(name)) / f"{args.photos}.sqlite") as url,
+    ):
+        note("creating the photos, unless they exist")
+        start = time.monotonic()
+        with closing(make_library(url, args.photos)) as database:
+            note(f"created in {time.monotonic() - start:.0f} s")
+            print_filters(database, args.rounds)
+            print_first_rows(database, args.rounds)
+            print_overviews(database)
+        if args.all_photos:
+            print_all_photos(url)
 
 
-@contextmanager
-def _url(asked: argparse.Namespace) -> Iterator[str]:
-    if asked.database_url:
-        yield asked.database_url
-        return
-    if asked.postgres:
-        with PostgresServer() as server:
-            engine = create_engine(server.url, isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection:
-                connection.execute(text("CREATE DATABASE photos"))
-            engine.dispose()
-            yield server.url.replace("/postgres?", "/photos?")
-        return
-    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
-        yield f"sqlite:///{(asked.keep or Path(folder)).absolute()}/{asked.photos}.sqlite"
-
-
-def filters(places: list[Landmark], chance: random.Random) -> dict[str, PhotoQuery]:
-    """One query of each kind, with values by chance."""
-    place = chance.choice(places)
-    there = chance.choice([each for each in places if each.latitude is not None])
-    near = Near(there.latitude or 0.0, there.longitude or 0.0, chance.choice((5.0, 50.0, 500.0)))
-    country = chance.choice([each.country for each in places if each.country])
-    after = FIRST_TAKEN + timedelta(minutes=chance.randrange(1_000_000))
-    before = after + timedelta(days=chance.choice((1, 30, 365)))
-    year = ROOT / f"y{chance.randrange(2000, 2025)}"
-    folder = chance.choice((ROOT, year, year / f"m{chance.randrange(10, 22)}"))
-    score = chance.choice((0.5, 0.7, 0.9, 0.95, 0.99))
+def filters(landmarks: list[Landmark], rng: random.Random) -> dict[str, PhotoQuery]:
+    """Return one query of each kind with random values."""
+    landmark = rng.choice(landmarks)
+    centre = rng.choice([each for each in landmarks if each.latitude is not None])
+    near = Near(centre.latitude or 0.0, centre.longitude or 0.0, rng.choice((5.0, 50.0, 500.0)))
+    country = rng.choice([each.country for each in landmarks if each.country])
+    after = FIRST_TAKEN + timedelta(minutes=rng.randrange(1_000_000))
+    before = after + timedelta(days=rng.choice((1, 30, 365)))
+    year = ROOT / f"y{rng.randrange(2000, 2025)}"
+    folder = rng.choice((ROOT, year, year / f"m{rng.randrange(10, 22)}"))
+    score = rng.choice((0.5, 0.7, 0.9, 0.95, 0.99))
     queries = {
         "(no filter)": PhotoQuery(),
-        "--landmark": PhotoQuery(landmark=place.slug),
+        "--landmark": PhotoQuery(landmark=landmark.slug),
         "--country": PhotoQuery(country=country),
         "--near": PhotoQuery(near=near),
         "--min-score": PhotoQuery(min_score=score),
@@ -110,61 +92,63 @@ def filters(places: list[Landmark], chance: random.Random) -> dict[str, PhotoQue
         "--untagged": PhotoQuery(untagged=True),
         "--model": PhotoQuery(model="older"),
         "--any-rank": PhotoQuery(any_rank=True),
-        "--landmark --any-rank": PhotoQuery(landmark=place.slug, any_rank=True),
-        "--landmark --min-score": PhotoQuery(landmark=place.slug, min_score=score),
-        "--landmark --under": PhotoQuery(landmark=place.slug, under=(year,)),
-        "--landmark --taken-…": PhotoQuery(landmark=place.slug, taken_after=after, taken_before=before),
+        "--landmark --any-rank": PhotoQuery(landmark=landmark.slug, any_rank=True),
+        "--landmark --min-score": PhotoQuery(landmark=landmark.slug, min_score=score),
+        "--landmark --under": PhotoQuery(landmark=landmark.slug, under=(year,)),
+        "--landmark --taken-…": PhotoQuery(landmark=landmark.slug, taken_after=after, taken_before=before),
         "--country --taken-…": PhotoQuery(country=country, taken_after=after, taken_before=before),
         "--unknown --under": PhotoQuery(unknown=True, under=(folder,)),
         "--untagged --under": PhotoQuery(untagged=True, under=(folder,)),
     }
-    return {name: _limited(query) for name, query in queries.items()}
-
-
-def _limited(query: PhotoQuery) -> PhotoQuery:
-    return PhotoQuery(**{**vars(query), "limit": LIMIT})
+    return {name: replace(query, limit=LIMIT) for name, query in queries.items()}
 
 
 def print_filters(database: Database, rounds: int) -> None:
-    """The 95th percentile of each filter."""
+    """Print the times of each filter."""
     with database.read() as connection:
-        places = all_landmarks(connection)
-    chance = random.Random(0)
+        landmarks = all_landmarks(connection)
+    rng = random.Random(0)
     times: dict[str, list[float]] = {}
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for _ in range(rounds):
-        for name, query in filters(places, chance).items():
-            took_ms, count = min(_timed(lambda query=query: _answers(database, query)) for _ in range(TRIES))
-            times.setdefault(name, []).append(took_ms)
-            found[name] = max(found.get(name, 0), count)
+        for name, query in filters(landmarks, rng).items():
+            query_ms, count = min(_timed(lambda query=query: _count(database, query)) for _ in range(TRIES))
+            times.setdefault(name, []).append(query_ms)
+            counts[name] = max(counts.get(name, 0), count)
     rows = (
-        [name, *_summary(each), found[name], _verdict(each, FILTER_TARGET_MS)] for name, each in times.items()
+        [name, *_summary(each), counts[name], _is_within(each, FILTER_TARGET_MS)]
+        for name, each in times.items()
     )
-    titles = ("median ms", "95 % ms", "most ms", "photos, at most", "within 50 ms")
-    print_table(("`tagger query … --limit 100`", *titles), rows)
+    columns = ("median ms", "95th percentile ms", "maximum ms", "maximum photos", "within 50 ms")
+    print_table(("`tagger query … --limit 100`", *columns), rows)
     print(
-        f"Each query was asked {TRIES} times, and the quickest counts: others use this machine.\n", flush=True
+        f"Each time is the minimum of {TRIES} runs, because other load on the machine slows some down.\n",
+        flush=True,
     )
 
 
-def _answers(database: Database, query: PhotoQuery) -> int:
+def _count(database: Database, query: PhotoQuery) -> int:
     return sum(1 for _ in find_tagged(database, query))
 
 
 def print_first_rows(database: Database, rounds: int) -> None:
-    """How long until the first row of everything is written."""
+    """Print the time until the first row of all photos is written."""
     times = {
-        written_as: [min(_first_row_ms(database, written_as) for _ in range(TRIES)) for _ in range(rounds)]
-        for written_as in STREAMED
+        output_format: [
+            min(_first_row_ms(database, output_format) for _ in range(TRIES)) for _ in range(rounds)
+        ]
+        for output_format in STREAMED_FORMATS
     }
     rows = (
-        [f"`{name}`", *_summary(each), _verdict(each, FIRST_ROW_TARGET_MS)] for name, each in times.items()
+        [f"`{name}`", *_summary(each), _is_within(each, FIRST_ROW_TARGET_MS)] for name, each in times.items()
     )
-    print_table(("first row of all photos", "median ms", "95 % ms", "most ms", "within 200 ms"), rows)
+    print_table(
+        ("first row of all photos", "median ms", "95th percentile ms", "maximum ms", "within 200 ms"), rows
+    )
 
 
 def print_overviews(database: Database) -> None:
-    """Commands that count everything."""
+    """Print the times of commands that count all photos."""
     jobs_ms, jobs = _timed(lambda: len(list_jobs(database)) + len(list_workers(database)))
     counts_ms, counts = _timed(lambda: len(landmark_counts(database)))
     country_ms, in_country = _timed(lambda: len(landmark_counts(database, "France")))
@@ -176,11 +160,11 @@ def print_overviews(database: Database) -> None:
     print_table(("", "ms", "rows"), rows)
 
 
-def print_whole(url: str) -> None:
-    """Every photo in each format, by the real command."""
+def print_all_photos(url: str) -> None:
+    """Print the cost of `tagger query` over all photos in each format."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
-        for written_as in STREAMED:
+        for output_format in STREAMED_FORMATS:
             command = [
                 "sh",
                 "-c",
@@ -190,45 +174,47 @@ def print_whole(url: str) -> None:
                 *TAGGER,
                 "query",
                 "--format",
-                written_as,
+                output_format,
             ]
-            done = run(command, tagger_environment(Path(folder), database_url=url)).checked()
+            finished = run(command, tagger_environment(Path(folder), database_url=url)).checked()
             rows.append(
-                [f"`{written_as}`", done.usage.wall_s, int(done.out) / 2**20, round(done.usage.peak_mib)]
+                [
+                    f"`{output_format}`",
+                    finished.usage.wall_s,
+                    int(finished.out) / 2**20,
+                    round(finished.usage.peak_mib),
+                ]
             )
     print_table(("all photos", "s", "MiB written", "peak MiB"), rows)
 
 
-class _Seen(Exception):
-    """The first row was written."""
+class _FirstRowWritten(Exception):
+    """Ends the output."""
 
 
-class _FirstRow(io.RawIOBase):
-    """Takes what is written until there is a row: what comes after the opening of the document."""
+class _FirstRowDetector(io.RawIOBase):
+    """Raises once a row is written; the opening of the document is no row."""
 
     def writelines(self, parts: Iterable[bytes]) -> None:  # type: ignore[override]
         for part in parts:
             if b"IMG_" in part:
-                raise _Seen
+                raise _FirstRowWritten
 
 
-def _first_row_ms(database: Database, written_as: Format) -> float:
+def _first_row_ms(database: Database, output_format: Format) -> float:
     class Out(io.StringIO):
-        buffer = _FirstRow()
+        buffer = _FirstRowDetector()
 
-    began = time.perf_counter()
-    try:
-        with redirect_stdout(Out()):
-            write_photos(find_tagged(database, PhotoQuery()), written_as)
-    except _Seen:
-        pass
-    return (time.perf_counter() - began) * 1000
+    start = time.perf_counter()
+    with suppress(_FirstRowWritten), redirect_stdout(Out()):
+        write_photos(find_tagged(database, PhotoQuery()), output_format)
+    return (time.perf_counter() - start) * 1000
 
 
-def _timed(work: Callable[[], int]) -> tuple[float, int]:
-    began = time.perf_counter()
-    count = work()
-    return (time.perf_counter() - began) * 1000, count
+def _timed(query: Callable[[], int]) -> tuple[float, int]:
+    start = time.perf_counter()
+    count = query()
+    return (time.perf_counter() - start) * 1000, count
 
 
 def _summary(times: list[float]) -> tuple[float, float, float]:
@@ -236,9 +222,9 @@ def _summary(times: list[float]) -> tuple[float, float, float]:
     return ordered[len(ordered) // 2], ordered[int(0.95 * (len(ordered) - 1))], ordered[-1]
 
 
-def _verdict(times: list[float], target: float) -> str:
+def _is_within(times: list[float], target: float) -> str:
     return "yes" if _summary(times)[1] <= target else "**no**"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

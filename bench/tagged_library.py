@@ -1,19 +1,18 @@
-"""Drawn photos in a folder, and a database in which each of them is tagged: as if a model had classified them."""
+"""A library of drawn photos with tags in the database, as a model would have stored them."""
 
-import io
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from blake3 import blake3
 from PIL import Image
 from sqlalchemy import insert, select
 
+from bench.photos import QUALITY, draw_image
 from bench.processes import tagger_environment
 from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import Database, open_database
@@ -31,17 +30,17 @@ _XMP = f"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3
 
 @dataclass(frozen=True)
 class DrawnPhoto:
-    """Digests of the file and of its picture, by which both are known again. `path` is relative to the library."""
+    """`path` is relative to the library's folder; the digests are those of the file and of its image data."""
 
     path: str
     file_digest: str
-    picture: str
+    image_digest: str
     has_xmp: bool
 
 
 @dataclass(frozen=True)
 class Library:
-    """`data` is the tagger's data folder, `folder` where the photos are."""
+    """`data` is the tagger's data folder, `folder` that of the photos."""
 
     data: Path
     folder: Path
@@ -51,11 +50,11 @@ class Library:
     def environment(self) -> dict[str, str]:
         return tagger_environment(self.data)
 
-    def opened(self) -> Database:
-        return open_database(f"sqlite:///{self._file}")
+    def opened(self) -> closing[Database]:
+        return closing(open_database(self.url))
 
     def database_bytes(self) -> int:
-        """With what was still in the log."""
+        """Return the size of the database, including what the write-ahead log contained."""
         with closing(sqlite3.connect(self._file)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return self._file.stat().st_size
@@ -64,8 +63,12 @@ class Library:
         return (self.folder / photo.path).read_bytes()
 
     def changed(self) -> list[DrawnPhoto]:
-        """Photos whose files are not what they were at the beginning."""
-        return [photo for photo in self.photos if digest_file(self.bytes_of(photo)) != photo.file_digest]
+        """Return the photos whose files differ from the drawn ones."""
+        return [photo for photo in self.photos if _file_digest(self.bytes_of(photo)) != photo.file_digest]
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self._file}"
 
     @property
     def _file(self) -> Path:
@@ -73,48 +76,44 @@ class Library:
 
 
 def make_library(data: Path, count: int) -> Library:
-    """So many photos, all of different pictures with EXIF; every other one has XMP with a keyword of its owner."""
+    """Draw so many different photos with EXIF data; every other one has XMP with the owner's keyword."""
     folder = data / "photos"
-    library = Library(data, folder, tuple(_drawn(folder, number) for number in range(count)))
-    upgrade_database(f"sqlite:///{data / 'tagger.sqlite'}")
-    with closing(library.opened()) as database:
-        _record(database, library)
+    library = Library(data, folder, tuple(_draw(folder, number) for number in range(count)))
+    upgrade_database(library.url)
+    with library.opened() as database:
+        _store(database, library)
     return library
 
 
-def digest_file(data: bytes) -> str:
+def _file_digest(data: bytes) -> str:
     return blake3(data).hexdigest()
 
 
-def _drawn(folder: Path, number: int) -> DrawnPhoto:
+def _draw(folder: Path, number: int) -> DrawnPhoto:
     path = f"{number // PER_FOLDER:04}/{number:07}.jpg"
     file = folder / path
     file.parent.mkdir(parents=True, exist_ok=True)
-    xmp = number % 2 == 1
-    data = _photo(number, xmp=xmp)
-    file.write_bytes(data)
-    return DrawnPhoto(path, digest_file(data), digest_photo(data), xmp)
-
-
-def _photo(number: int, *, xmp: bool) -> bytes:
-    width, height = _SIZE
-    pixels = np.random.default_rng(number).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
-    picture = Image.fromarray(pixels.repeat(8, axis=0).repeat(8, axis=1))
+    has_xmp = number % 2 == 1
     exif = Image.Exif()
     exif[271], exif[306] = "a camera", "2019:07:14 21:58:03"
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=85, exif=exif, **({"xmp": _XMP} if xmp else {}))
-    return file.getvalue()
+    draw_image(number, _SIZE).save(file, quality=QUALITY, exif=exif, **({"xmp": _XMP} if has_xmp else {}))
+    data = file.read_bytes()
+    return DrawnPhoto(path, _file_digest(data), digest_photo(data), has_xmp)
 
 
-def _record(database: Database, library: Library) -> None:
+def _store(database: Database, library: Library) -> None:
     model = resolve_model(database, None)
     classified = {"model_id": model.id, "top_k": 5, "threshold": 0.5, "classified_at": datetime.now(UTC)}
     with database.write() as connection:
         root = {"name": "photos", "location": str(library.folder.resolve()), "location_bytes": b""}
         root_id = connection.execute(insert(roots).values(root).returning(roots.c.id)).scalar_one()
-        known = connection.scalars(select(landmarks.c.id).order_by(landmarks.c.id)).all()
-        connection.execute(insert(contents), _numbered(map(_content(classified), library.photos)))
+        landmark_ids = connection.scalars(select(landmarks.c.id).order_by(landmarks.c.id)).all()
+        size = dict(zip(("width", "height"), _SIZE, strict=True))
+        content_rows = (
+            {"digest": photo.image_digest, "outcome": Outcome.TAGGED, **size, **classified}
+            for photo in library.photos
+        )
+        connection.execute(insert(contents), _numbered(content_rows))
         connection.execute(insert(photos), _numbered(_photo_rows(library, root_id)))
         connection.execute(
             insert(tags),
@@ -122,7 +121,7 @@ def _record(database: Database, library: Library) -> None:
                 {
                     "content_id": number + 1,
                     "rank": 1,
-                    "landmark_id": known[number % len(known)],
+                    "landmark_id": landmark_ids[number % len(landmark_ids)],
                     "score": 0.9,
                     "accepted": True,
                     "model_id": model.id,
@@ -130,11 +129,6 @@ def _record(database: Database, library: Library) -> None:
                 for number in range(len(library.photos))
             ],
         )
-
-
-def _content(classified: Mapping[str, Any]) -> Any:
-    size = dict(zip(("width", "height"), _SIZE, strict=True))
-    return lambda photo: {"digest": photo.picture, "outcome": Outcome.TAGGED, **size, **classified}
 
 
 def _photo_rows(library: Library, root_id: int) -> Iterable[dict[str, Any]]:

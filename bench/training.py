@@ -1,11 +1,10 @@
-"""Compare an epoch of training with the network's own cost, and with the data loading of torchvision's tutorial.
+"""Compares an epoch of training with the network's own cost, and with the data loading of torchvision's tutorial.
 
     python -m bench.training LANDMARKS [--weights FILE] [--size 192] [--batches 12] [--rounds 3]
 
-LANDMARKS contains train/LABEL/photo.jpg. Each round measures three ways to feed the scratch network and, with weights,
-the transfer network. compute: the same batch in every step; ours: the training loop with cached pixels; loader: the same
-steps fed by a DataLoader that decodes each photo in every epoch, as in torchvision's tutorial. The measure is CPU seconds,
-which other work on the machine disturbs least.
+LANDMARKS contains train/LABEL/photo.jpg. Each round measures the scratch network and, with weights, the transfer network with
+three sources of batches. compute: the same batch in every step; trainer: the trainer's cached pixels; loader: a DataLoader that
+decodes each photo in every epoch, as in torchvision's tutorial. The measure is CPU time, which other load changes least.
 """
 
 import argparse
@@ -33,11 +32,11 @@ from trainer.learning.training import keep_freed_memory
 
 BATCH_SIZE = 32
 WORKERS = 2
-WAYS = ("compute", "ours", "loader")
+SOURCES = ("compute", "trainer", "loader")
 
 
 def main() -> None:
-    """Time steps of training, fed in three ways."""
+    """Measure training steps with three sources of batches."""
     args = _arguments()
     print_heading("Training")
     keep_freed_memory()
@@ -46,46 +45,48 @@ def main() -> None:
     if args.weights:
         networks["mobilenet_v2"] = lambda: load_backbone("mobilenet_v2", args.weights, args.size)
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(args.photos, None, Path(folder), size=args.size, seed=0)
+        data = prepare(args.photos, None, Path(folder), size=args.size, seed=0)
         costs: dict[tuple[str, str], list[float]] = {}
-        for number, name, way in product(range(args.rounds), networks, WAYS):
+        for number, name, source in product(range(args.rounds), networks, SOURCES):
             backbone, network = networks[name]()
-            head = nn.Linear(backbone.features, prepared.classes)
-            trainee = TrainingNetwork(Encoder(backbone, network), head, dropout=0.2)
-            feed = feeds(way, prepared, args.photos, args.size)
-            cost = cpu_ms(trainee, feed, args.batches, args.size, device)
-            costs.setdefault((name, way), []).append(cost)
-            note(f"round {number + 1}, {name}, {way}: {cost:.1f} ms of CPU a photo")
+            head = nn.Linear(backbone.features, data.classes)
+            training_network = TrainingNetwork(Encoder(backbone, network), head, dropout=0.2)
+            epoch = batch_source(source, data, args.photos, args.size)
+            cost = cpu_ms(training_network, epoch, args.batches, args.size, device)
+            costs.setdefault((name, source), []).append(cost)
+            note(f"round {number + 1}, {name}, {source}: {cost:.1f} CPU ms/photo")
     rows = []
     for name in networks:
         compute = median(costs[name, "compute"])
-        for way in WAYS:
-            cost_ms = median(costs[name, way])
-            rows.append((f"{name}, {way}", f"{cost_ms:.1f}", f"{compute / cost_ms:.2f}"))
-    print_table(("network, fed by", "CPU ms a photo", "compute ÷ it"), rows)
+        for source in SOURCES:
+            cost_ms = median(costs[name, source])
+            rows.append((f"{name}, {source}", f"{cost_ms:.1f}", f"{compute / cost_ms:.2f}"))
+    print_table(("network, source of batches", "CPU ms/photo", "compute ÷ source"), rows)
 
 
-def feeds(way: str, prepared: TrainingData, photos: Path, size: int) -> Callable[[int, int], Iterator[Batch]]:
+def batch_source(
+    source: str, data: TrainingData, photos: Path, size: int
+) -> Callable[[int, int], Iterator[Batch]]:
     """Return the function that makes the batches of an epoch, for `trainer.learning.loop.LoopCallbacks`."""
     training_set = TrainingSet(
-        prepared.cached,
-        prepared.training,
-        prepared.targets[prepared.training],
+        data.cached,
+        data.training,
+        data.targets[data.training],
         0.5,
         Augmentation(),
         BATCH_SIZE,
         seed=0,
     )
-    if way == "ours":
+    if source == "trainer":
         return training_set.epoch
-    if way == "compute":
+    if source == "compute":
         batch = next(iter(training_set.epoch(1, size)))
         return lambda _number, _size: iter([batch] * training_set.steps)
-    return lambda _number, size: _loaded(photos, size)
+    return lambda _number, size: _load_batches(photos, size)
 
 
-def _loaded(photos: Path, size: int) -> Iterator[Batch]:
-    """Load as https://pytorch.org/tutorials/beginner/transfer_learning_tutorial.html does, with the jitter of our views."""
+def _load_batches(photos: Path, size: int) -> Iterator[Batch]:
+    """Load as https://pytorch.org/tutorials/beginner/transfer_learning_tutorial.html does, with the colour jitter of the trainer."""
     steps = [
         transforms.RandomResizedCrop(size, scale=(0.3, 1.0)),
         transforms.RandomHorizontalFlip(),
@@ -99,8 +100,8 @@ def _loaded(photos: Path, size: int) -> Iterator[Batch]:
 
 
 def cpu_ms(
-    trainee: TrainingNetwork,
-    feed: Callable[[int, int], Iterator[Batch]],
+    training_network: TrainingNetwork,
+    epoch: Callable[[int, int], Iterator[Batch]],
     batches: int,
     size: int,
     device: Device,
@@ -109,18 +110,20 @@ def cpu_ms(
     schedule = TrainingSchedule(
         (size,), BATCH_SIZE, warm_up=0, average_decay=0.99, clip=5.0, mixing=MixOptions(), seed=0
     )
-    optimiser = torch.optim.AdamW([{"params": list(trainee.parameters()), "highest_rate": 1e-5}], lr=1e-5)
-    work = LoopCallbacks(
-        batches=lambda number, size: islice(feed(number, size), batches),
+    optimiser = torch.optim.AdamW(
+        [{"params": list(training_network.parameters()), "highest_rate": 1e-5}], lr=1e-5
+    )
+    callbacks = LoopCallbacks(
+        batches=lambda number, size: islice(epoch(number, size), batches),
         steps=batches,
-        classes=trainee.head.out_features,
+        classes=training_network.head.out_features,
         validate=lambda _network: Validation(0.0, 0.0),
         on_step=lambda _count, _loss: None,
         on_epoch=lambda _epoch: None,
     )
-    began = _cpu_seconds()
-    fit(TrainingState(trainee, optimiser), work, schedule, device)
-    return 1000 * (_cpu_seconds() - began) / (batches * BATCH_SIZE)
+    start = _cpu_seconds()
+    fit(TrainingState(training_network, optimiser), callbacks, schedule, device)
+    return 1000 * (_cpu_seconds() - start) / (batches * BATCH_SIZE)
 
 
 def _cpu_seconds() -> float:

@@ -38,7 +38,7 @@ MIN_COST = 0.001
 
 @dataclass(frozen=True)
 class Workload:
-    """The model and the photos of one measurement. `data_folder` contains the cached self-tests of this machine."""
+    """The model and the photos of one measurement. `data_folder` contains the cached backend selections of this machine."""
 
     model: Path
     data_folder: Path
@@ -81,7 +81,7 @@ def measure_tag(**settings: str) -> Callable[[Workload], Measurement]:
     return measure
 
 
-def cache_self_tests(model: Path, warm_up: Path, data_folder: Path, **settings: str) -> None:
+def cache_backend_selection(model: Path, warm_up: Path, data_folder: Path, **settings: str) -> None:
     """Let the tagger choose the fastest backend of this machine and cache the choice; the database is deleted."""
     _run_tag(model, data_folder, [warm_up], settings)
     for file in data_folder.glob("*.sqlite*"):

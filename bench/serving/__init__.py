@@ -1,1 +1,1 @@
-"""What `bench.page` is made of: a large library, a real `tagger serve`, and what is measured of it."""
+"""The parts of `bench.page`: a large library, a real `tagger serve`, and the measurements."""

@@ -1,7 +1,7 @@
-"""What people see of it: a real Chromium, how soon something is painted, and a grid scrolled through.
+"""The page in a real Chromium: first contentful paint, and scrolling through a grid of photos.
 
-A frame longer than 50 ms is one that is felt. How many of them the machine makes by itself is measured beside it: the same
-page, standing still.
+Users notice frames longer than 50 ms. For comparison, the same page is measured without scrolling, because other load on the
+machine also causes long frames.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bench.report import note, value_range
 from bench.serving.library import Library
 from bench.serving.server import Server
-from bench.serving.views import started, until_counted
+from bench.serving.views import request_complete
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage")
 WINDOW = {"width": 1440, "height": 900}
-PAINTED = ("/library", "/photos")
-SCROLLED = "/photos"
-FRAMES_A_SCREEN = 12
-"""Five screens a second, where a second has sixty frames: as fast as one looks."""
-LONG_MS = 50.0
-STILL_FRAMES = 180
-PAINT_TITLES = ("first contentful paint", "ms", "range")
-SCROLL_TITLES = (
+PAINT_PATHS = ("/library", "/photos")
+SCROLL_PATH = "/photos"
+FRAMES_PER_SCREEN = 12
+"""Five screens per second at sixty frames per second."""
+LONG_FRAME_MS = 50.0
+IDLE_FRAMES = 180
+PAINT_COLUMNS = ("first contentful paint", "ms", "range")
+SCROLL_COLUMNS = (
     "",
     "screens",
     "s",
     "frames",
-    f"longer than {LONG_MS:.0f} ms",
-    "% of time in them",
+    f"longer than {LONG_FRAME_MS:.0f} ms",
+    "% of time in long frames",
     "longest ms",
-    "without a photo to show",
-    "nodes at first",
-    "nodes at most",
+    "frames waiting for photos",
+    "nodes at the start",
+    "maximum nodes",
     "nodes at the end",
     "JS heap MiB at the end",
 )
@@ -51,76 +51,81 @@ _PAINT = """async () => {
         await new Promise(requestAnimationFrame);
     }
 }"""
-_SCROLL = """async ([screens, framesAScreen, stillFrames]) => {
+_SCROLL = """async ([screens, framesPerScreen, idleFrames]) => {
     const nodes = () => document.getElementsByTagName("*").length;
-    const [first, goal, frames] = [nodes(), screens * innerHeight, []];
-    let [stuck, most, last] = [0, first, await new Promise(requestAnimationFrame)];
-    const began = last;
-    while (screens ? scrollY < goal && last - began < 1000 * (screens + 60) : frames.length < stillFrames) {
+    const [first, target, frames] = [nodes(), screens * innerHeight, []];
+    let [waiting, most, last] = [0, first, await new Promise(requestAnimationFrame)];
+    const start = last;
+    while (screens ? scrollY < target && last - start < 1000 * (screens + 60) : frames.length < idleFrames) {
         const before = scrollY;
         if (screens) {
-            scrollBy({ top: innerHeight / framesAScreen, behavior: "instant" });
-            if (scrollY === before) stuck++;
+            scrollBy({ top: innerHeight / framesPerScreen, behavior: "instant" });
+            if (scrollY === before) waiting++;
         }
         const now = await new Promise(requestAnimationFrame);
         frames.push(now - last);
         last = now;
         most = Math.max(most, nodes());
     }
-    return { screens: scrollY / innerHeight, frames, stuck, first, most, end: nodes() };
+    return { screens: scrollY / innerHeight, frames, waiting, first, most, end: nodes() };
 }"""
 
 
 @dataclass(frozen=True)
-class Scrolled:
-    """A page scrolled through, or left alone. `stuck`: frames in which it was at its end, waiting for more photos."""
+class Scrolling:
+    """A page during scrolling or without it. `waiting`: frames at the end of the page, while more photos were loading."""
 
     name: str
     screens: float
     frames_ms: list[float]
-    stuck: int
-    first_nodes: int
-    most_nodes: int
+    waiting: int
+    start_nodes: int
+    max_nodes: int
     end_nodes: int
     heap_mib: float
 
     def row(self) -> list[object]:
-        long_ms = [each for each in self.frames_ms if each > LONG_MS]
+        long_frames_ms = [frame_ms for frame_ms in self.frames_ms if frame_ms > LONG_FRAME_MS]
         total_ms = sum(self.frames_ms)
-        nodes = (self.first_nodes, self.most_nodes, self.end_nodes)
-        times = (total_ms / 1000, len(self.frames_ms), len(long_ms), 100 * sum(long_ms) / total_ms)
+        nodes = (self.start_nodes, self.max_nodes, self.end_nodes)
+        times = (
+            total_ms / 1000,
+            len(self.frames_ms),
+            len(long_frames_ms),
+            100 * sum(long_frames_ms) / total_ms,
+        )
         return [
             self.name,
             round(self.screens),
             *times,
             max(self.frames_ms),
-            self.stuck,
+            self.waiting,
             *nodes,
             self.heap_mib,
         ]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """`paints` are milliseconds by address, of each round."""
+class BrowserTiming:
+    """`paints_ms` has the first contentful paint of each round by path."""
 
     version: str
-    paints: Mapping[str, list[float]]
-    scrolled: list[Scrolled]
+    paints_ms: Mapping[str, list[float]]
+    scrolling: list[Scrolling]
 
     def paint_rows(self) -> list[list[object]]:
-        return [[address, median(each), value_range(each)] for address, each in self.paints.items()]
+        return [[path, median(times), value_range(times)] for path, times in self.paints_ms.items()]
 
     def as_json(self) -> dict[str, object]:
         return {
             "version": self.version,
-            "first_contentful_paint_ms": dict(self.paints),
-            "scrolled": [asdict(each) for each in self.scrolled],
+            "first_contentful_paint_ms": dict(self.paints_ms),
+            "scrolling": [asdict(each) for each in self.scrolling],
         }
 
 
-def why_not() -> str | None:
-    """What is missing to look at the page with; None: nothing."""
+def missing_requirement() -> str | None:
+    """Return what is missing to run a browser; None if nothing is."""
     try:
         import playwright.sync_api  # noqa: F401
     except ImportError:
@@ -128,44 +133,44 @@ def why_not() -> str | None:
     return None if _program() else "there is no Chromium on this machine"
 
 
-def measure_browser(library: Library, rounds: int, screens: int, settings: dict[str, str]) -> Seen:
-    """Paints with nothing in the browser's cache; a grid whose thumbnails have to be made, then the same again."""
-    with started(library, settings) as server, _browser() as browser:
-        paints: dict[str, list[float]] = {address: [] for address in PAINTED}
-        for address in PAINTED:
-            until_counted(server, address)
+def measure_browser(library: Library, rounds: int, screens: int, settings: dict[str, str]) -> BrowserTiming:
+    """Measure paints with an empty browser cache, and a grid whose thumbnails are created first and cached then."""
+    with library.new_server(settings) as server, _browser() as browser:
+        for path in PAINT_PATHS:
+            request_complete(server, path)
+        paints_ms: dict[str, list[float]] = {path: [] for path in PAINT_PATHS}
         for number in range(rounds):
             note(f"first paints: round {number + 1} of {rounds}")
-            for address, each in paints.items():
-                with _page(browser, server, address) as page:
-                    each.append(page.evaluate(_PAINT))
-        scrolled = []
+            for path, times in paints_ms.items():
+                with _page(browser, server, path) as page:
+                    times.append(page.evaluate(_PAINT))
+        scrolling = []
         for name, count in (
-            ("standing still", 0),
-            ("thumbnails made", screens),
-            ("thumbnails there", screens),
+            ("without scrolling", 0),
+            ("thumbnails created", screens),
+            ("thumbnails cached", screens),
         ):
             note(f"a grid, {name}")
-            with _page(browser, server, SCROLLED) as page:
-                scrolled.append(_scrolled(page, name, count))
-        return Seen(browser.version, paints, scrolled)
+            with _page(browser, server, SCROLL_PATH) as page:
+                scrolling.append(_scroll(page, name, count))
+        return BrowserTiming(browser.version, paints_ms, scrolling)
 
 
-def _scrolled(page: "Page", name: str, screens: int) -> Scrolled:
-    asking = page.context.new_cdp_session(page)
+def _scroll(page: "Page", name: str, screens: int) -> Scrolling:
+    session = page.context.new_cdp_session(page)
     page.wait_for_load_state("networkidle")
-    came = page.evaluate(_SCROLL, [screens, FRAMES_A_SCREEN, STILL_FRAMES])
+    result = page.evaluate(_SCROLL, [screens, FRAMES_PER_SCREEN, IDLE_FRAMES])
     page.wait_for_load_state("networkidle")
-    asking.send("HeapProfiler.collectGarbage")
-    heap = asking.send("Runtime.getHeapUsage")
-    return Scrolled(
+    session.send("HeapProfiler.collectGarbage")
+    heap = session.send("Runtime.getHeapUsage")
+    return Scrolling(
         name=name,
-        screens=came["screens"],
-        frames_ms=came["frames"],
-        stuck=came["stuck"],
-        first_nodes=came["first"],
-        most_nodes=came["most"],
-        end_nodes=came["end"],
+        screens=result["screens"],
+        frames_ms=result["frames"],
+        waiting=result["waiting"],
+        start_nodes=result["first"],
+        max_nodes=result["most"],
+        end_nodes=result["end"],
         heap_mib=heap["usedSize"] / 2**20,
     )
 
@@ -183,13 +188,13 @@ def _browser() -> Iterator["Browser"]:
 
 
 @contextmanager
-def _page(browser: "Browser", server: Server, address: str) -> Iterator["Page"]:
-    """In a window of its own, with an empty cache."""
+def _page(browser: "Browser", server: Server, path: str) -> Iterator["Page"]:
+    """Open a page in a new window with an empty cache."""
     window: Any = dict(WINDOW)
-    context = browser.new_context(viewport=window, base_url=server.address)
+    context = browser.new_context(viewport=window, base_url=server.url)
     try:
         page = context.new_page()
-        page.goto(address)
+        page.goto(path)
         yield page
     finally:
         context.close()

@@ -1,4 +1,4 @@
-"""A real `tagger serve` in a process of its own, asked as programs ask it, and what it costs."""
+"""A real `tagger serve` process, HTTP requests to it, and its CPU time and memory."""
 
 import http.client
 import signal
@@ -13,96 +13,100 @@ from bench.process_tree import cpu_seconds
 from bench.processes import TAGGER
 
 START_TIMEOUT_S = 120.0
-ANSWER_TIMEOUT_S = 600.0
+RESPONSE_TIMEOUT_S = 600.0
 POLL_S = 0.02
-_SAYS_WHERE = "the web page is at "
+_URL_MESSAGE = "the web page is at "
 _BLOCK_BYTES = 2**18
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came, and when: seconds from the connection to the first byte, and to the last."""
+class Response:
+    """A response body, and the seconds from the connection to its first byte and to its last."""
 
-    first_s: float
-    whole_s: float
+    first_byte_s: float
+    total_s: float
     body: bytes
 
 
 @dataclass(frozen=True)
 class Server:
-    """`ready_s` is from the command to the first answer it could have given."""
+    """`start_s` is the time from the command until the server listens."""
 
     process: subprocess.Popen[bytes]
     port: int
-    ready_s: float
+    start_s: float
 
     @property
-    def address(self) -> str:
+    def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Response:
         """Raises:
-        SystemExit: it answers anything but 200.
+        SystemExit: the status is not 200.
         """
-        return self._ask("GET", path, None)
+        return self._request("GET", path, None)
 
-    def post(self, path: str, body: bytes) -> Answer:
-        """The same, with a body."""
-        return self._ask("POST", path, body)
+    def post(self, path: str, body: bytes) -> Response:
+        """Raises:
+        SystemExit: the status is not 200.
+        """
+        return self._request("POST", path, body)
 
     def cpu_s(self) -> float:
-        """CPU time of the process so far, of threads that ended too; finer than /proc counts it."""
-        # The number that clock_getcpuclockid(3) gives for a process, which Python does not have.
+        """Return the CPU time of the process, including ended threads, more precisely than /proc."""
+        # The clock id that clock_getcpuclockid(3), which Python lacks, returns for a process.
         return time.clock_gettime((~self.process.pid << 3) | 2)
 
-    def cpu_of_all_s(self) -> float:
-        """The same with the processes that decode for it, by /proc's hundredths of a second."""
+    def cpu_s_with_children(self) -> float:
+        """Return the CPU time of the process and its decoder processes, to a hundredth of a second."""
         return cpu_seconds(self.process.pid)
 
     def peak_mib(self) -> float:
-        """The most that the process had in memory so far."""
+        """Return the peak resident memory of the process."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
-        began = time.perf_counter()
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_TIMEOUT_S)) as asking:
-            asking.request(method, path, body, {"Content-Type": "application/octet-stream"} if body else {})
-            answer = asking.getresponse()
-            first_s = time.perf_counter() - began
-            said = b"".join(iter(lambda: answer.read(_BLOCK_BYTES), b""))
-            whole_s = time.perf_counter() - began
-        if answer.status != http.client.OK:
-            raise SystemExit(f"{method} {path} was answered with {answer.status}: {said[:500]!r}")
-        return Answer(first_s, whole_s, said)
+    def _request(self, method: str, path: str, body: bytes | None) -> Response:
+        headers = {"Content-Type": "application/octet-stream"} if body else {}
+        start = time.perf_counter()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=RESPONSE_TIMEOUT_S)
+        with closing(connection):
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            first_byte_s = time.perf_counter() - start
+            content = b"".join(iter(lambda: response.read(_BLOCK_BYTES), b""))
+            total_s = time.perf_counter() - start
+        if response.status != http.client.OK:
+            raise SystemExit(f"{method} {path} returned {response.status}: {content[:500]!r}")
+        return Response(first_byte_s, total_s, content)
 
 
 @contextmanager
-def serving(environment: Mapping[str, str], data: Path) -> Iterator[Server]:
-    """`tagger serve` as a user starts it, ended with SIGTERM."""
+def running_server(environment: Mapping[str, str], data: Path) -> Iterator[Server]:
+    """Start `tagger serve` as a user does; stop it with SIGTERM at the end."""
     data.mkdir(parents=True, exist_ok=True)
     log = data / "serve.log"
-    began = time.monotonic()
-    with log.open("wb") as said:
+    start = time.monotonic()
+    with log.open("wb") as output:
         process = subprocess.Popen(
             [*TAGGER, "serve", "--port", "0"],
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
         )
     try:
-        yield Server(process, _port(process, log), time.monotonic() - began)
+        yield Server(process, _wait_for_port(process, log), time.monotonic() - start)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
 
 
-def _port(process: subprocess.Popen[bytes], log: Path) -> int:
-    until = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < until and process.poll() is None:
-        _, found, rest = log.read_text(errors="replace").partition(_SAYS_WHERE)
-        if found and "\n" in rest:
+def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        _, message, rest = log.read_text(errors="replace").partition(_URL_MESSAGE)
+        if message and "\n" in rest:
             return int(rest.partition("\n")[0].split()[0].rstrip("/;").rpartition(":")[2])
         time.sleep(POLL_S)
-    raise SystemExit(f"the page is not served:\n{log.read_text(errors='replace')[-2000:]}")
+    raise SystemExit(f"`tagger serve` did not start:\n{log.read_text(errors='replace')[-2000:]}")

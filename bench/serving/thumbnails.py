@@ -1,4 +1,4 @@
-"""Thumbnails as a browser asks for them, a few at a time: made for the first time, and out of the cache."""
+"""Thumbnails, requested a few at a time as browsers do: created for the first time, and served from the cache."""
 
 import time
 from collections.abc import Sequence
@@ -9,17 +9,16 @@ from statistics import median
 from bench.report import note, value_range
 from bench.serving.library import SMALL, Library
 from bench.serving.server import Server
-from bench.serving.views import started
 
 CONNECTIONS = 6
-"""So many a browser opens to one address."""
-MOST = 200
-TITLES = ("thumbnails", "photos", "a second", "range", "CPU ms each", "KiB each")
+"""The number of connections that browsers open to one server."""
+MAX_THUMBNAILS = 200
+COLUMNS = ("thumbnails", "photos", "thumbnails/s", "range", "CPU ms each", "KiB each")
 
 
 @dataclass(frozen=True)
-class Made:
-    """One round: thumbnails a second, CPU time of one with the processes that decode, and its size."""
+class Round:
+    """Thumbnails per second, and CPU time and size of each. CPU time includes the decoder processes."""
 
     rate: float
     cpu_ms: float
@@ -30,7 +29,7 @@ class Made:
 class Thumbnails:
     name: str
     photos: int
-    rounds: list[Made]
+    rounds: list[Round]
 
     def row(self) -> list[object]:
         rates = [each.rate for each in self.rounds]
@@ -38,36 +37,37 @@ class Thumbnails:
         return [self.name, self.photos, median(rates), value_range(rates), cpu_ms, kib]
 
     def as_json(self) -> dict[str, object]:
-        return {"name": self.name, "photos": self.photos, "rounds": [asdict(each) for each in self.rounds]}
+        return asdict(self)
 
 
 def measure_thumbnails(library: Library, rounds: int, settings: dict[str, str]) -> list[Thumbnails]:
-    """Each round with a cache of its own."""
-    asked = {
-        "of the uploads' photos": library.large[:MOST],
-        f"of {SMALL[0]} by {SMALL[1]}": library.small[:-CONNECTIONS][:MOST],
+    """Measure all rounds, each with an empty cache."""
+    photo_ids = {
+        "of large photos": library.large[:MAX_THUMBNAILS],
+        f"of photos of {SMALL[0]} x {SMALL[1]}": library.small[:-CONNECTIONS][:MAX_THUMBNAILS],
     }
-    found = [
-        Thumbnails(f"{how}, {what}", len(numbers), [])
-        for what, numbers in asked.items()
-        for how in ("made", "served")
+    results = [
+        Thumbnails(f"{action}, {name}", len(ids), [])
+        for name, ids in photo_ids.items()
+        for action in ("created", "served")
     ]
     for number in range(rounds):
         note(f"thumbnails: round {number + 1} of {rounds}")
-        with started(library, settings) as server:
-            _all(server, library.small[-CONNECTIONS:])  # the processes that decode are there then
-            for made, served, numbers in zip(found[::2], found[1::2], asked.values(), strict=True):
-                made.rounds.append(_all(server, numbers))
-                served.rounds.append(_all(server, numbers))
-    return found
+        with library.new_server(settings) as server:
+            _request_all(server, library.small[-CONNECTIONS:])  # starts the decoder processes
+            for created, served, ids in zip(results[::2], results[1::2], photo_ids.values(), strict=True):
+                created.rounds.append(_request_all(server, ids))
+                served.rounds.append(_request_all(server, ids))
+    return results
 
 
-def _all(server: Server, numbers: Sequence[int]) -> Made:
-    cpu_s, began = server.cpu_of_all_s(), time.perf_counter()
-    with ThreadPoolExecutor(CONNECTIONS) as browser:
-        got = list(
-            browser.map(lambda number: server.get(f"/api/photos/{number}/thumbnail?size=256"), numbers)
+def _request_all(server: Server, ids: Sequence[int]) -> Round:
+    cpu_before_s, start = server.cpu_s_with_children(), time.perf_counter()
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        responses = list(
+            pool.map(lambda photo_id: server.get(f"/api/photos/{photo_id}/thumbnail?size=256"), ids)
         )
-    took_s = time.perf_counter() - began
-    cpu_ms = (server.cpu_of_all_s() - cpu_s) * 1000 / len(numbers)
-    return Made(len(numbers) / took_s, cpu_ms, sum(len(answer.body) for answer in got) / len(got) / 1024)
+    wall_s = time.perf_counter() - start
+    cpu_ms = (server.cpu_s_with_children() - cpu_before_s) * 1000 / len(ids)
+    kib = sum(len(response.body) for response in responses) / len(responses) / 1024
+    return Round(len(ids) / wall_s, cpu_ms, kib)

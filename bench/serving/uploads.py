@@ -1,9 +1,10 @@
-"""Photos sent to be looked at: one after the other, all at once, and the same by `tagger tag`, which is the limit."""
+"""Photos uploaded for predictions: one after another, concurrently, and for comparison tagged by `tagger tag`."""
 
 import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -12,18 +13,21 @@ from tempfile import TemporaryDirectory
 from bench.processes import TAGGER, run
 from bench.report import note, value_range
 from bench.serving.library import Library
-from bench.serving.server import Server, serving
+from bench.serving.server import Server, running_server
 from tagger.database.connection import open_database
 from tagger.ledger.progress import list_jobs
 
 FIRST_JOB = 1
-ONE_BY_ONE, AT_ONCE, TAG = "one after the other", "all at once", "`tagger tag`"
-TITLES = ("", "photos/s", "range", "CPU ms/photo", "slowest answer ms")
+SEQUENTIAL, CONCURRENT, TAG = "one after another", "concurrently", "`tagger tag`"
+COLUMNS = ("", "photos/s", "range", "CPU ms/photo", "slowest response ms")
+
+Prediction = tuple[float, object]
+"""The seconds until the response, and the photo's outcome and tags."""
 
 
 @dataclass(frozen=True)
-class Sent:
-    """One round of one way. `slowest_s` is the longest anybody waited, `cpu_ms` the server's; None: there is no server."""
+class Round:
+    """`cpu_ms` is the server's, `slowest_s` the longest response time; None for `tagger tag`."""
 
     rate: float
     cpu_ms: float | None = None
@@ -32,104 +36,91 @@ class Sent:
 
 @dataclass(frozen=True)
 class Uploads:
-    """`different`: answers to photos sent at once that are not those to the same photos sent alone."""
+    """`differences` counts concurrent predictions that differ from the sequential ones."""
 
     photos: int
-    ways: dict[str, list[Sent]]
-    different: int
+    modes: dict[str, list[Round]]
+    differences: int
     peak_mib: float
 
     def rows(self) -> list[list[object]]:
-        return [[name, *_summary(rounds)] for name, rounds in self.ways.items()]
+        return [[name, *_summary(rounds)] for name, rounds in self.modes.items()]
 
     def as_json(self) -> dict[str, object]:
-        ways = {name: [asdict(each) for each in rounds] for name, rounds in self.ways.items()}
-        return {
-            "photos": self.photos,
-            "different": self.different,
-            "peak_mib": self.peak_mib,
-            "ways": ways,
-        }
+        return asdict(self)
 
 
 def measure_uploads(
     library: Library, files: Sequence[Path], rounds: int, settings: dict[str, str]
 ) -> Uploads:
-    """All ways in turn, by one server; its model is loaded and warm before."""
+    """Measure all modes in each round, with one server whose model is loaded and warm."""
     photos = [file.read_bytes() for file in files]
-    ways: dict[str, list[Sent]] = {name: [] for name in (ONE_BY_ONE, AT_ONCE, TAG)}
-    different = 0
+    modes: dict[str, list[Round]] = {name: [] for name in (SEQUENTIAL, CONCURRENT, TAG)}
+    differences = 0
     with TemporaryDirectory(prefix="tagger-bench-") as name:
         data = Path(name)
-        with serving(library.environment(data, **settings), data) as server:
+        with running_server(library.environment(data, **settings), data) as server:
             note("loading the model")
-            _at_once(server, photos)
+            _upload_concurrently(server, photos)
             for number in range(rounds):
                 note(f"{len(photos)} uploads: round {number + 1} of {rounds}")
-                alone = _sent(ways[ONE_BY_ONE], server, photos, _one_by_one)
-                together = _sent(ways[AT_ONCE], server, photos, _at_once)
-                different += sum(one != other for one, other in zip(alone, together, strict=True))
-                ways[TAG].append(_tagged(library, files, data, number, settings))
-            return Uploads(len(photos), ways, different, server.peak_mib())
+                sequential = _measure(modes[SEQUENTIAL], server, photos, _upload_sequentially)
+                concurrent = _measure(modes[CONCURRENT], server, photos, _upload_concurrently)
+                differences += sum(one != other for one, other in zip(sequential, concurrent, strict=True))
+                modes[TAG].append(_measure_tag(library, files, data, number, settings))
+            return Uploads(len(photos), modes, differences, server.peak_mib())
 
 
-Classified = tuple[float, object]
-"""How long an answer took, and what it says of the photo."""
-
-
-def _sent(
-    rounds: list[Sent],
+def _measure(
+    rounds: list[Round],
     server: Server,
     photos: Sequence[bytes],
-    way: Callable[[Server, Sequence[bytes]], list[Classified]],
+    upload: Callable[[Server, Sequence[bytes]], list[Prediction]],
 ) -> list[object]:
-    """What the answers say; how long it took is noted."""
-    cpu_s, began = server.cpu_of_all_s(), time.perf_counter()
-    looked = way(server, photos)
-    took_s = time.perf_counter() - began
-    cpu_ms = (server.cpu_of_all_s() - cpu_s) * 1000 / len(photos)
-    rounds.append(Sent(len(photos) / took_s, cpu_ms, max(waited_s for waited_s, _ in looked)))
-    return [document for _, document in looked]
+    """Upload the photos, append the round, and return each photo's outcome and tags."""
+    cpu_before_s, start = server.cpu_s_with_children(), time.perf_counter()
+    predictions = upload(server, photos)
+    wall_s = time.perf_counter() - start
+    cpu_ms = (server.cpu_s_with_children() - cpu_before_s) * 1000 / len(photos)
+    rounds.append(Round(len(photos) / wall_s, cpu_ms, max(response_s for response_s, _ in predictions)))
+    return [result for _, result in predictions]
 
 
-def _one_by_one(server: Server, photos: Sequence[bytes]) -> list[Classified]:
-    return [_look(server, photo) for photo in photos]
+def _upload_sequentially(server: Server, photos: Sequence[bytes]) -> list[Prediction]:
+    return [_predict(server, photo) for photo in photos]
 
 
-def _at_once(server: Server, photos: Sequence[bytes]) -> list[Classified]:
-    with ThreadPoolExecutor(len(photos)) as people:
-        return list(people.map(lambda photo: _look(server, photo), photos))
+def _upload_concurrently(server: Server, photos: Sequence[bytes]) -> list[Prediction]:
+    with ThreadPoolExecutor(len(photos)) as pool:
+        return list(pool.map(lambda photo: _predict(server, photo), photos))
 
 
-def _look(server: Server, photo: bytes) -> Classified:
-    answer = server.post("/api/predict", photo)
-    document = json.loads(answer.body)
-    return answer.whole_s, (document["outcome"], document["tags"])
+def _predict(server: Server, photo: bytes) -> Prediction:
+    response = server.post("/api/predict", photo)
+    document = json.loads(response.body)
+    return response.total_s, (document["outcome"], document["tags"])
 
 
-def _tagged(
+def _measure_tag(
     library: Library, files: Sequence[Path], data: Path, number: int, settings: dict[str, str]
-) -> Sent:
-    """By the job's own time, which begins when the model is loaded. What the start costs hides the CPU time of so few photos."""
+) -> Round:
+    """Measure the job's own time, which excludes start-up. The CPU time of so few photos would be mostly start-up."""
     url = f"sqlite:///{data / f'tagged-{number}.sqlite'}"
     environment = library.environment(data, **settings) | {"TAGGER_DATABASE_URL": url}
     run([*TAGGER, "tag", files[0].parent], environment).checked(0, 3)
-    database = open_database(url)
-    try:
+    with closing(open_database(url)) as database:
         job = list_jobs(database, FIRST_JOB)[0]
-    finally:
-        database.close()
     if job.started_at is None or job.finished_at is None or job.total != len(files):
-        raise SystemExit("`tagger tag` did not look at the photos that were sent")
-    return Sent(len(files) / (job.finished_at - job.started_at).total_seconds())
+        raise SystemExit("`tagger tag` did not process the uploaded photos")
+    return Round(len(files) / (job.finished_at - job.started_at).total_seconds())
 
 
-def _summary(rounds: Sequence[Sent]) -> list[object]:
+def _summary(rounds: Sequence[Round]) -> list[object]:
     rates = [each.rate for each in rounds]
     cpu_ms = [each.cpu_ms for each in rounds if each.cpu_ms is not None]
-    waited_ms = [each.slowest_s * 1000 for each in rounds if each.slowest_s is not None]
+    slowest_ms = [each.slowest_s * 1000 for each in rounds if each.slowest_s is not None]
     return [
         median(rates),
         value_range(rates),
-        *(median(each) if each else "-" for each in (cpu_ms, waited_ms)),
+        *(median(values) if values else "-" for values in (cpu_ms, slowest_ms)),
     ]

@@ -1,200 +1,108 @@
-"""Each view of the page, and of the API: as a server's first answer, and again and again."""
+"""Each view of the page and of the API: as the first response of a new server, and repeatedly."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from urllib.parse import urlencode
 
 from bench.report import note
 from bench.serving.library import Library
-from bench.serving.server import Answer, Server, serving
-from tagger.database.connection import open_database
+from bench.serving.server import Response, Server
 from tagger.query import PhotoQuery, find_tagged_page
 from tagger.query.cursors import encode_cursor
 
 TARGET_MS = 300.0
-COUNTING = (b"Photos are being counted", b"Covers are being chosen")
-"""A page that says one of these asks for itself again after a second, until it has the numbers."""
-ASKED_AGAIN_S = 1.0
+INCOMPLETE = (b"Photos are being counted", b"Covers are being chosen")
+"""A page with one of these texts reloads after a second, until it has its numbers."""
+RELOAD_S = 1.0
+PAGE_SIZE = 1000
+VIEW_COLUMNS = (
+    "view",
+    "cold: first byte ms",
+    "total ms",
+    "complete ms",
+    "warm: first byte ms",
+    "total ms",
+    "minimum ms",
+    "maximum ms",
+    "CPU ms",
+    "KiB",
+    "peak MiB",
+    f"minimum within {TARGET_MS:.0f} ms",
+)
+EXPORT_COLUMNS = ("export", "rows", "first byte ms", "s", "rows/s", "CPU s", "peak MiB")
 
 
 @dataclass(frozen=True)
 class View:
     name: str
-    address: str
+    path: str
 
 
 @dataclass
-class Timed:
-    """A view's times. `counted_s`: from the first request until the page has all its numbers."""
+class ViewTiming:
+    """The responses of a view. `complete_s` is the time until the page has all its numbers."""
 
     view: View
-    cold: Answer
-    counted_s: float
+    cold: Response
+    complete_s: float
     peak_mib: float
-    ready_s: float
-    warm: list[Answer] = field(default_factory=list)
+    server_start_s: float
+    warm: list[Response] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
 
     @property
     def warm_ms(self) -> list[float]:
-        return [answer.whole_s * 1000 for answer in self.warm]
+        return [response.total_s * 1000 for response in self.warm]
 
     def row(self) -> list[object]:
-        first_ms = median(answer.first_s * 1000 for answer in self.warm)
-        cold = (self.cold.first_s * 1000, self.cold.whole_s * 1000, self.counted_s * 1000)
-        warm = (first_ms, median(self.warm_ms), min(self.warm_ms), max(self.warm_ms), median(self.cpu_ms))
+        first_byte_ms = median(response.first_byte_s * 1000 for response in self.warm)
+        cold = (self.cold.first_byte_s * 1000, self.cold.total_s * 1000, self.complete_s * 1000)
+        warm = (
+            first_byte_ms,
+            median(self.warm_ms),
+            min(self.warm_ms),
+            max(self.warm_ms),
+            median(self.cpu_ms),
+        )
         size = (len(self.cold.body) / 1024, round(self.peak_mib))
         return [self.view.name, *cold, *warm, *size, "yes" if min(self.warm_ms) <= TARGET_MS else "**no**"]
 
     def as_json(self) -> dict[str, object]:
         return {
             "name": self.view.name,
-            "cold_first_ms": self.cold.first_s * 1000,
-            "cold_ms": self.cold.whole_s * 1000,
-            "cold_counted_ms": self.counted_s * 1000,
-            "warm_first_ms": [answer.first_s * 1000 for answer in self.warm],
+            "cold_first_byte_ms": self.cold.first_byte_s * 1000,
+            "cold_ms": self.cold.total_s * 1000,
+            "cold_complete_ms": self.complete_s * 1000,
+            "warm_first_byte_ms": [response.first_byte_s * 1000 for response in self.warm],
             "warm_ms": self.warm_ms,
             "warm_cpu_ms": self.cpu_ms,
             "bytes": len(self.cold.body),
             "peak_mib": self.peak_mib,
-            "ready_s": self.ready_s,
+            "server_start_s": self.server_start_s,
         }
 
 
-TITLES = (
-    "view",
-    "cold: first byte ms",
-    "whole ms",
-    "counted ms",
-    "warm: first byte ms",
-    "whole ms",
-    "least ms",
-    "most ms",
-    "CPU ms",
-    "KiB",
-    "peak MiB",
-    f"least within {TARGET_MS:.0f} ms",
-)
-
-
-def measure_views(
-    library: Library, views: Sequence[View], rounds: int, settings: dict[str, str]
-) -> list[Timed]:
-    """Cold, each view from a server of its own; warm, all of them in turn from one server."""
-    timed = []
-    for number, view in enumerate(views, start=1):
-        note(f"view {number} of {len(views)}, cold: {view.name}")
-        with started(library, settings) as server:
-            cold, counted_s = until_counted(server, view.address)
-            timed.append(Timed(view, cold, counted_s, server.peak_mib(), server.ready_s))
-    with started(library, settings) as server:
-        for view in views:
-            until_counted(server, view.address)
-        for number in range(rounds):
-            note(f"all views, warm: round {number + 1} of {rounds}")
-            for each in timed:
-                before_s = server.cpu_s()
-                each.warm.append(server.get(each.view.address))
-                each.cpu_ms.append((server.cpu_s() - before_s) * 1000)
-    return timed
-
-
-@contextmanager
-def started(library: Library, settings: dict[str, str]) -> Iterator[Server]:
-    """A server that nobody has asked anything, with nothing in its data folder."""
-    with TemporaryDirectory(prefix="tagger-bench-") as data:
-        environment = library.environment(Path(data), **settings)
-        with serving(environment, Path(data)) as server:
-            yield server
-
-
-def until_counted(server: Server, address: str) -> tuple[Answer, float]:
-    """The first answer, and when an answer was complete."""
-    began = time.perf_counter()
-    first = answer = server.get(address)
-    while any(words in answer.body for words in COUNTING):
-        time.sleep(ASKED_AGAIN_S)
-        answer = server.get(address)
-    return first, time.perf_counter() - began
-
-
-def views_of(library: Library) -> list[View]:
-    """What there is to look at in this library."""
-    most, country = library.counts[0].landmark, next(each.country for each in library.counts if each.country)
-    after, middle = _deep_page(library)
-    cursor = {"after": after}
-    month = {"taken_after": "2001-03-01", "taken_before": "2001-04-01"}
-    folder = {"under": str(library.root / "y2010" / "m15")}
-    return [
-        View("/", "/"),
-        View("/library", "/library"),
-        View("/library, one country", f"/library?{urlencode({'country': country})}"),
-        View("/map", "/map"),
-        View("/search", "/search?q=tower"),
-        View("/unknown", "/unknown"),
-        View("/photos", "/photos"),
-        View("/photos, all looked at", "/photos?any_rank=1"),
-        View("/photos, amid", f"/photos?{urlencode(cursor)}"),
-        View("/landmarks/…, the most photos", f"/landmarks/{most}"),
-        View("/landmarks/…, the fewest", f"/landmarks/{library.counts[-1].landmark}"),
-        View("/photos, a country", f"/photos?{urlencode({'country': country})}"),
-        View("/photos, a month", f"/photos?{urlencode(month)}"),
-        View("/photos, a folder", f"/photos?{urlencode(folder)}"),
-        View("/photos, a month of a landmark", f"/photos?{urlencode({**month, 'landmark': most})}"),
-        View("/photos, never looked at", "/photos?untagged=1"),
-        View("/photos/…, amid", f"/photos/{middle}"),
-        View("/photos/…, with its neighbours", f"/photos/{middle}?{urlencode({'within': 1, **cursor})}"),
-        View("/jobs", "/jobs"),
-        View("/api/photos", "/api/photos"),
-        View("/api/photos, amid", f"/api/photos?{urlencode(cursor)}"),
-        View("/api/landmarks", "/api/landmarks"),
-    ]
-
-
-def _deep_page(library: Library) -> tuple[str, int]:
-    """The cursor of a page in the middle of all photos, and the first photo in it."""
-    note("going to the middle, page by page")
-    database, query = open_database(library.url), PhotoQuery()
-    try:
-        page = find_tagged_page(database, query, None, None, _page(library))
-        while page.next and page.photos[-1].id < library.photos // 2:
-            page = find_tagged_page(database, query, None, page.next, _page(library))
-        if page.next is None:
-            raise SystemExit("there are too few photos for a page in the middle; take more with --photos")
-        following = find_tagged_page(database, query, None, page.next, 1)
-    finally:
-        database.close()
-    return encode_cursor(page.next, query), following.photos[0].id
-
-
-def _page(library: Library) -> int:
-    return min(1000, library.photos // 10)
-
-
 @dataclass(frozen=True)
-class Export:
-    """All photos as CSV."""
+class ExportTiming:
+    """The export of all photos as CSV."""
 
-    answer: Answer
+    response: Response
     cpu_s: float
     peak_mib: float
 
     @property
     def rows(self) -> int:
-        return self.answer.body.count(b"\n") - 1
+        return self.response.body.count(b"\n") - 1
 
     def row(self) -> list[object]:
         return [
             "/api/photos.csv",
             self.rows,
-            self.answer.first_s * 1000,
-            self.answer.whole_s,
-            self.rows / self.answer.whole_s,
+            self.response.first_byte_s * 1000,
+            self.response.total_s,
+            self.rows / self.response.total_s,
             self.cpu_s,
             round(self.peak_mib),
         ]
@@ -202,20 +110,97 @@ class Export:
     def as_json(self) -> dict[str, object]:
         return {
             "rows": self.rows,
-            "first_ms": self.answer.first_s * 1000,
-            "s": self.answer.whole_s,
+            "first_byte_ms": self.response.first_byte_s * 1000,
+            "s": self.response.total_s,
             "cpu_s": self.cpu_s,
             "peak_mib": self.peak_mib,
         }
 
 
-EXPORT_TITLES = ("export", "rows", "first byte ms", "s", "rows/s", "CPU s", "peak MiB")
+def measure_views(
+    library: Library, views: Sequence[View], rounds: int, settings: dict[str, str]
+) -> list[ViewTiming]:
+    """Measure each view cold, with a new server for each, and warm, all views in each round with one server."""
+    timings = []
+    for number, view in enumerate(views, start=1):
+        note(f"view {number} of {len(views)}, cold: {view.name}")
+        with library.new_server(settings) as server:
+            cold, complete_s = request_complete(server, view.path)
+            timings.append(ViewTiming(view, cold, complete_s, server.peak_mib(), server.start_s))
+    with library.new_server(settings) as server:
+        for view in views:
+            request_complete(server, view.path)
+        for number in range(rounds):
+            note(f"all views, warm: round {number + 1} of {rounds}")
+            for timing in timings:
+                cpu_before_s = server.cpu_s()
+                timing.warm.append(server.get(timing.view.path))
+                timing.cpu_ms.append((server.cpu_s() - cpu_before_s) * 1000)
+    return timings
 
 
-def measure_export(library: Library, settings: dict[str, str]) -> Export:
-    """The whole export, by a server that did nothing before."""
-    note("everything as CSV")
-    with started(library, settings) as server:
-        before_s = server.cpu_s()
-        answer = server.get("/api/photos.csv")
-        return Export(answer, server.cpu_s() - before_s, server.peak_mib())
+def measure_export(library: Library, settings: dict[str, str]) -> ExportTiming:
+    """Measure the export with a new server."""
+    note("exporting all photos as CSV")
+    with library.new_server(settings) as server:
+        cpu_before_s = server.cpu_s()
+        response = server.get("/api/photos.csv")
+        return ExportTiming(response, server.cpu_s() - cpu_before_s, server.peak_mib())
+
+
+def request_complete(server: Server, path: str) -> tuple[Response, float]:
+    """Request a view until it has its numbers; return the first response, and the seconds until the complete one."""
+    start = time.perf_counter()
+    first = response = server.get(path)
+    while any(text in response.body for text in INCOMPLETE):
+        time.sleep(RELOAD_S)
+        response = server.get(path)
+    return first, time.perf_counter() - start
+
+
+def views_of(library: Library) -> list[View]:
+    """Return the views of this library."""
+    landmark = library.counts[0].landmark
+    country = {"country": next(each.country for each in library.counts if each.country)}
+    cursor, photo_id = _middle_page(library)
+    after = {"after": cursor}
+    month = {"taken_after": "2001-03-01", "taken_before": "2001-04-01"}
+    folder = {"under": str(library.root / "y2010" / "m15")}
+    return [
+        View("/", "/"),
+        View("/library", "/library"),
+        View("/library, a country", f"/library?{urlencode(country)}"),
+        View("/map", "/map"),
+        View("/search", "/search?q=tower"),
+        View("/unknown", "/unknown"),
+        View("/photos", "/photos"),
+        View("/photos, all classified", "/photos?any_rank=1"),
+        View("/photos, a middle page", f"/photos?{urlencode(after)}"),
+        View("/landmarks/…, the most photos", f"/landmarks/{landmark}"),
+        View("/landmarks/…, the fewest photos", f"/landmarks/{library.counts[-1].landmark}"),
+        View("/photos, a country", f"/photos?{urlencode(country)}"),
+        View("/photos, a month", f"/photos?{urlencode(month)}"),
+        View("/photos, a folder", f"/photos?{urlencode(folder)}"),
+        View("/photos, a month of a landmark", f"/photos?{urlencode({**month, 'landmark': landmark})}"),
+        View("/photos, untagged", "/photos?untagged=1"),
+        View("/photos/…", f"/photos/{photo_id}"),
+        View("/photos/…, with neighbours", f"/photos/{photo_id}?{urlencode({'within': 1, **after})}"),
+        View("/jobs", "/jobs"),
+        View("/api/photos", "/api/photos"),
+        View("/api/photos, a middle page", f"/api/photos?{urlencode(after)}"),
+        View("/api/landmarks", "/api/landmarks"),
+    ]
+
+
+def _middle_page(library: Library) -> tuple[str, int]:
+    """Return the cursor of a page in the middle of all photos, and its first photo."""
+    note("reading the first half of the photos to get a cursor")
+    query, size = PhotoQuery(), min(PAGE_SIZE, library.photos // 10)
+    with library.opened() as database:
+        page = find_tagged_page(database, query, None, None, size)
+        while page.next and page.photos[-1].id < library.photos // 2:
+            page = find_tagged_page(database, query, None, page.next, size)
+        if page.next is None:
+            raise SystemExit("there are too few photos for a page in the middle; increase --photos")
+        following = find_tagged_page(database, query, None, page.next, 1)
+    return encode_cursor(page.next, query), following.photos[0].id

@@ -1,1 +1,1 @@
-"""The parts of `python -m bench.soak`: what is run, how it is broken, what is measured meanwhile."""
+"""The parts of `python -m bench.soak`: the system under test, the faults, the measurement of recoveries, and the report."""

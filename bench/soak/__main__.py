@@ -1,10 +1,10 @@
-"""Workers at work while everything around them breaks, for as long as one likes; then the sums are checked.
+"""Runs workers while faults are injected, then checks that no photo was lost or stored twice.
 
     python -m bench.soak [--minutes 20] [--seed N] [--postgres] [--workers 2] [--photos N]
 
-A real redis-server, a real database and real workers, which are started again when they die; jobs are enqueued all the
-time. Faults strike in turn, in an order drawn by the seed. In the end every photo must have exactly one outcome and
-none may have failed; otherwise this ends with code 1. Ctrl-C ends it early, and still checks.
+Starts a real Redis, a real database and real workers, restarts workers that end, and enqueues jobs all the time. The seed
+determines the order of the faults. At the end every photo must have exactly one outcome, and none may have failed; otherwise the
+exit code is 1. Ctrl-C stops the faults early; the checks still run.
 """
 
 import argparse
@@ -18,104 +18,104 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.report import note, print_heading
-from bench.soak.account import Account, print_account, wrongs
-from bench.soak.faults import Breaker, kinds_for, strike_in_turn
-from bench.soak.stage import Feeder, Stage, staged
-from bench.soak.watch import Watch
+from bench.soak.faults import FaultContext, faults_for, inject_faults
+from bench.soak.recovery import RecoveryMonitor
+from bench.soak.report import SoakRun, find_violations, print_report
+from bench.soak.system import JobProducer, System, running_system
 from tagger.ledger.progress import list_jobs
 from tagger.ledger.workers import list_workers
 
 READY_TIMEOUT_S = 120.0
-SETTLE_TIMEOUT_S = 600.0
-"""Within this all jobs have to be over, once nothing is broken any more."""
+JOBS_TIMEOUT_S = 600.0
+"""All jobs must be over this long after the last fault."""
 LOG = Path("build") / "soak-workers.log"
 
 
 def main() -> None:
-    """Break everything around the workers, again and again, and check that no photo is lost or counted twice."""
+    """Inject faults into a running system, and check that no photo is lost or stored twice."""
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=main.__doc__)
-    parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--seed", type=int, default=0, help="the order of faults and jobs [0]")
-    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL of its own, not on SQLite")
+    parser.add_argument("--minutes", type=float, default=20.0, help="[20]")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of faults and jobs [0]")
+    parser.add_argument(
+        "--postgres", action="store_true", help="use a temporary PostgreSQL server, not SQLite"
+    )
     parser.add_argument("--workers", type=int, default=2, help="[2]")
     parser.add_argument("--photos", type=int, default=600, help="in the first folder [600]")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     print_heading("Soak")
-    with staged(postgres=asked.postgres, workers=asked.workers) as stage:
-        account = soak(stage, asked.minutes * 60, asked.photos, asked.seed)
+    with running_system(postgres=args.postgres, workers=args.workers) as system:
+        soak = run_soak(system, args.minutes * 60, args.photos, args.seed)
         LOG.parent.mkdir(exist_ok=True)
-        shutil.copy(stage.log, LOG)
-        wrong = wrongs(stage, account)
-        print_account(stage, account, wrong)
-    note(f"what the workers said is in {LOG}")
-    raise SystemExit(1 if wrong else 0)
+        shutil.copy(system.log, LOG)
+        violations = find_violations(system, soak)
+        print_report(system, soak, violations)
+    note(f"the workers' log is {LOG}")
+    raise SystemExit(1 if violations else 0)
 
 
-def soak(stage: Stage, seconds: float, photos: int, seed: int) -> Account:
-    """Work and break for so long, then let everything come to its end."""
-    feeder = Feeder(stage, photos, random.Random(seed))
-    watch = Watch(stage.database)
-    account = Account(feeder, watch, Counter(dict.fromkeys(kinds_for(stage), 0)))
-    stage.workers.start()
+def run_soak(system: System, seconds: float, photos: int, seed: int) -> SoakRun:
+    """Inject faults for so long, then wait until all jobs are over."""
+    producer = JobProducer(system, photos, random.Random(seed))
+    monitor = RecoveryMonitor(system.database)
+    soak = SoakRun(producer, monitor, Counter(dict.fromkeys(faults_for(system), 0)))
+    system.supervisor.start()
+    monitor.start()
     try:
-        _wait_until_ready(stage)
-        watch.start()
+        _wait_until_ready(system)
         with suppress(KeyboardInterrupt):
-            _break(stage, account, seconds, random.Random(seed))
-        stage.ending.set()
+            _inject_faults(system, soak, seconds, random.Random(seed))
         with suppress(KeyboardInterrupt):
-            _settle(stage)
+            _wait_for_jobs(system)
     finally:
-        stage.ending.set()
-        account.last_codes = stage.workers.stop()
-        watch.stop()
-    account.seconds = time.monotonic() - account.began
-    return account
+        system.stopping.set()
+        soak.exit_codes = system.supervisor.stop()
+        monitor.stop()
+    soak.duration_s = time.monotonic() - soak.started
+    return soak
 
 
-def _break(stage: Stage, account: Account, seconds: float, chance: random.Random) -> None:
-    breaker = Breaker(stage, account.watch, chance)
+def _inject_faults(system: System, soak: SoakRun, seconds: float, rng: random.Random) -> None:
+    context = FaultContext(system, soak.monitor, rng)
     until = time.monotonic() + seconds
 
-    def strike() -> None:
-        for name in strike_in_turn(breaker, until):
-            account.struck[name] += 1
-            note(f"{time.monotonic() - account.began:6.0f} s  {name}")
+    def inject() -> None:
+        for name in inject_faults(context, until):
+            soak.fault_counts[name] += 1
+            note(f"{time.monotonic() - soak.started:6.0f} s  {name}")
 
     threads = [
-        threading.Thread(target=_noting_trouble, args=(account, work))
-        for work in (account.feeder.run, strike)
+        threading.Thread(target=_record_errors, args=(soak, target)) for target in (soak.producer.run, inject)
     ]
     for thread in threads:
         thread.start()
     try:
-        # Not by joining: a ^C is heard at once only where the main thread waits for an event.
-        stage.ending.wait(seconds)
+        # Not join: Ctrl-C interrupts an event's wait at once.
+        system.stopping.wait(seconds)
     finally:
-        stage.ending.set()  # whatever is broken is mended before it is left
+        system.stopping.set()
         for thread in threads:
-            thread.join()
+            thread.join()  # a fault in progress is repaired first
 
 
-def _noting_trouble(account: Account, work: Callable[[], None]) -> None:
+def _record_errors(soak: SoakRun, target: Callable[[], None]) -> None:
     try:
-        work()
-    except Exception as error:  # noqa: BLE001 - a soak that no longer breaks anything must not pass for a good one
-        account.troubles.append(f"the soak itself failed: {type(error).__name__}: {error}")
+        target()
+    except Exception as error:  # noqa: BLE001 - a soak whose own thread fails must not pass
+        soak.errors.append(f"the soak itself failed: {type(error).__name__}: {error}")
 
 
-def _settle(stage: Stage) -> None:
-    note("nothing is broken any more; waiting for all jobs to end")
-    until = time.monotonic() + SETTLE_TIMEOUT_S
-    while any(not job.is_over for job in list_jobs(stage.database)) and time.monotonic() < until:
+def _wait_for_jobs(system: System) -> None:
+    note("no more faults; waiting until all jobs are over")
+    deadline = time.monotonic() + JOBS_TIMEOUT_S
+    while any(not job.is_over for job in list_jobs(system.database)) and time.monotonic() < deadline:
         time.sleep(1.0)
 
 
-def _wait_until_ready(stage: Stage) -> None:
-    until = time.monotonic() + READY_TIMEOUT_S
-    while not list_workers(stage.database):
-        if time.monotonic() > until:
-            raise SystemExit(f"no worker started:\n{stage.log.read_text()[-2000:]}")
+def _wait_until_ready(system: System) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not list_workers(system.database):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"no worker started:\n{system.log.read_text()[-2000:]}")
         time.sleep(0.2)
 
 

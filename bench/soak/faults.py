@@ -1,4 +1,4 @@
-"""The kinds of faults, and the order they strike in: random by a seed, and in turn, so that none is forgotten."""
+"""The kinds of faults. They are injected in rounds of random order, so that each kind occurs."""
 
 import random
 import signal
@@ -10,196 +10,197 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from bench.soak.stage import Stage
-from bench.soak.supervisor import Life
-from bench.soak.watch import Watch
+from bench.soak.recovery import RecoveryMonitor
+from bench.soak.supervisor import WorkerProcess
+from bench.soak.system import System
 from tagger.database.tables import JobState, chunks, jobs
 from tests.support.servers import PostgresServer
 from worker.celery_app import make_app
 from worker.messages import TASK_NAME, ChunkMessage
 
-QUIET_S = (5.0, 18.0)
-"""The least and the longest time between two faults."""
-FROZEN_WORKER_S = 55.0
+INTERVAL_S = (5.0, 18.0)
+"""The minimum and maximum time between two faults."""
+WORKER_FREEZE_S = 55.0
 """Longer than a lease and a sweep."""
-FROZEN_REDIS_S = 25.0
-AWAY_S = 30.0
-LOCKED_S = 20.0
-FOLDER_AWAY_S = 15.0
-MODEL_WRONG_S = 12.0
-BUSY_WITHIN_S = 20.0
+REDIS_FREEZE_S = 25.0
+SERVER_OUTAGE_S = 30.0
+DATABASE_LOCK_S = 20.0
+FOLDER_OUTAGE_S = 15.0
+INVALID_MODEL_S = 12.0
+BUSY_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
-class Breaker:
-    """What faults work on; they wait by `pause`, so that a soak that ends early ends them early."""
+class FaultContext:
+    """What faults work on. They wait with `pause`, which ends when the system stops."""
 
-    stage: Stage
-    watch: Watch
-    chance: random.Random
+    system: System
+    monitor: RecoveryMonitor
+    rng: random.Random
 
     def pause(self, seconds: float) -> None:
-        self.stage.ending.wait(seconds)
+        self.system.stopping.wait(seconds)
 
-    def some_worker(self) -> Life | None:
-        """One that has photos in hand, if one comes to have some."""
-        until = time.monotonic() + BUSY_WITHIN_S
-        while not (busy := self._busy()) and time.monotonic() < until:
+    def choose_worker(self) -> WorkerProcess | None:
+        """Wait for a worker with a claimed chunk; after BUSY_TIMEOUT_S choose any running one."""
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while not (busy := self._busy_workers()) and time.monotonic() < deadline:
             self.pause(0.1)
-        alive = busy or self.stage.workers.alive()
-        return self.chance.choice(alive) if alive else None
+        candidates = busy or self.system.supervisor.running()
+        return self.rng.choice(candidates) if candidates else None
 
-    def _busy(self) -> list[Life]:
-        return [life for life in self.stage.workers.alive() if self.watch.in_hand([life])]
+    @property
+    def postgres(self) -> PostgresServer:
+        assert self.system.postgres is not None
+        return self.system.postgres
+
+    def _busy_workers(self) -> list[WorkerProcess]:
+        return [worker for worker in self.system.supervisor.running() if self.monitor.is_busy(worker)]
 
 
-Fault = Callable[[Breaker], None]
+Fault = Callable[[FaultContext], None]
 
 
-def strike_in_turn(breaker: Breaker, until: float) -> Iterator[str]:
-    """Strike until the time has come, in an order of its own each round; yields the name of each fault that struck."""
-    kinds = kinds_for(breaker.stage)
+def inject_faults(context: FaultContext, until: float) -> Iterator[str]:
+    """Inject faults until the given time; yield the name of each."""
+    faults = faults_for(context.system)
     while True:
-        for name in breaker.chance.sample(sorted(kinds), len(kinds)):
-            breaker.pause(breaker.chance.uniform(*QUIET_S))
-            if breaker.stage.ending.is_set() or time.monotonic() > until:
+        for name in context.rng.sample(sorted(faults), len(faults)):
+            context.pause(context.rng.uniform(*INTERVAL_S))
+            if context.system.stopping.is_set() or time.monotonic() > until:
                 return
-            kinds[name](breaker)
+            faults[name](context)
             yield name
 
 
-def kinds_for(stage: Stage) -> dict[str, Fault]:
-    """The faults by name: those of this stage's database among them."""
-    return _EVERYWHERE | (_ON_SQLITE if stage.postgres is None else _ON_POSTGRES)
+def faults_for(system: System) -> dict[str, Fault]:
+    """Return the faults by name, with those of the system's database."""
+    return _FAULTS | (_SQLITE_FAULTS if system.postgres is None else _POSTGRES_FAULTS)
 
 
-def worker_killed(breaker: Breaker) -> None:
-    if life := breaker.some_worker():
-        breaker.watch.killed("one worker", [life])
+def kill_worker(context: FaultContext) -> None:
+    if worker := context.choose_worker():
+        context.monitor.kill("one worker", [worker])
 
 
-def all_workers_killed(breaker: Breaker) -> None:
-    breaker.some_worker()  # waits until there is work to be lost
-    breaker.watch.killed("every worker", breaker.stage.workers.alive())
+def kill_all_workers(context: FaultContext) -> None:
+    context.choose_worker()  # waits until a worker is busy
+    context.monitor.kill("all workers", context.system.supervisor.running())
 
 
-def worker_stopped(breaker: Breaker) -> None:
-    if life := breaker.some_worker():
-        life.process.send_signal(signal.SIGTERM)
+def stop_worker(context: FaultContext) -> None:
+    if worker := context.choose_worker():
+        worker.process.send_signal(signal.SIGTERM)
 
 
-def worker_frozen(breaker: Breaker) -> None:
-    if life := breaker.some_worker():
-        breaker.watch.freezes += 1
-        life.process.send_signal(signal.SIGSTOP)
-        breaker.pause(FROZEN_WORKER_S)
-        life.process.send_signal(signal.SIGCONT)
+def freeze_worker(context: FaultContext) -> None:
+    if worker := context.choose_worker():
+        context.monitor.freezes += 1
+        worker.process.send_signal(signal.SIGSTOP)
+        context.pause(WORKER_FREEZE_S)
+        worker.process.send_signal(signal.SIGCONT)
 
 
-def redis_killed(breaker: Breaker) -> None:
-    breaker.stage.redis.kill()
-    breaker.stage.redis.start()
+def kill_redis(context: FaultContext) -> None:
+    context.system.redis.kill()
+    context.system.redis.start()
 
 
-def redis_forgetful(breaker: Breaker) -> None:
-    breaker.stage.redis.kill_and_erase()
-    breaker.stage.redis.start()
+def kill_and_erase_redis(context: FaultContext) -> None:
+    context.system.redis.kill_and_erase()
+    context.system.redis.start()
 
 
-def redis_flushed(breaker: Breaker) -> None:
-    breaker.stage.redis.flush()
+def flush_redis(context: FaultContext) -> None:
+    context.system.redis.flush()
 
 
-def redis_away(breaker: Breaker) -> None:
-    breaker.stage.redis.stop()
-    breaker.pause(AWAY_S)
-    breaker.stage.redis.start()
+def stop_redis(context: FaultContext) -> None:
+    context.system.redis.stop()
+    context.pause(SERVER_OUTAGE_S)
+    context.system.redis.start()
 
 
-def redis_frozen(breaker: Breaker) -> None:
-    breaker.stage.redis.pause()
-    breaker.pause(FROZEN_REDIS_S)
-    breaker.stage.redis.resume()
+def freeze_redis(context: FaultContext) -> None:
+    context.system.redis.pause()
+    context.pause(REDIS_FREEZE_S)
+    context.system.redis.resume()
 
 
-def messages_twice(breaker: Breaker) -> None:
-    """The messages of everything that is not over come once more, also of chunks in hand or done."""
-    stage = breaker.stage
+def repeat_messages(context: FaultContext) -> None:
+    """Send the messages of all running jobs again, also those of claimed and finished chunks."""
+    system = context.system
     query = select(chunks.c.job_id, chunks.c.chunk).join(jobs, jobs.c.id == chunks.c.job_id)
-    with stage.database.read() as connection:
+    with system.database.read() as connection:
         rows = connection.execute(query.where(jobs.c.state == JobState.RUNNING)).all()
-    app = make_app(stage.redis.url)
+    app = make_app(system.redis.url)
     for row in rows:
-        message = ChunkMessage(ledger=stage.database.ledger_id, job=row.job_id, chunk=row.chunk)
+        message = ChunkMessage(ledger=system.database.ledger_id, job=row.job_id, chunk=row.chunk)
         app.send_task(TASK_NAME, args=[message.body()], queue="tagger.bulk")
     app.close()
 
 
-def folder_away(breaker: Breaker) -> None:
-    with breaker.stage.photos_in_use:
-        away = breaker.stage.photos.rename(breaker.stage.folder / "unmounted")
-        breaker.pause(FOLDER_AWAY_S)
-        away.rename(breaker.stage.photos)
+def unmount_folder(context: FaultContext) -> None:
+    system = context.system
+    with system.photos_lock:
+        unmounted = system.photos.rename(system.folder / "unmounted")
+        context.pause(FOLDER_OUTAGE_S)
+        unmounted.rename(system.photos)
 
 
-def model_replaced(breaker: Breaker) -> None:
-    """Whoever starts meanwhile refuses; the others go on with what they have loaded."""
-    right = breaker.stage.model.read_bytes()
-    wrong = breaker.stage.folder / "wrong.pt"
-    wrong.write_bytes(b"no model")
-    wrong.replace(breaker.stage.model)
-    worker_killed(breaker)
-    breaker.pause(MODEL_WRONG_S)
-    wrong.write_bytes(right)
-    wrong.replace(breaker.stage.model)
+def replace_model(context: FaultContext) -> None:
+    """Replace the model file by an invalid one: running workers keep their model, new ones do not start."""
+    model = context.system.model
+    valid = model.read_bytes()
+    replacement = context.system.folder / "replacement.pt"
+    replacement.write_bytes(b"invalid")
+    replacement.replace(model)
+    kill_worker(context)
+    context.pause(INVALID_MODEL_S)
+    replacement.write_bytes(valid)
+    replacement.replace(model)
 
 
-def sqlite_locked(breaker: Breaker) -> None:
-    with closing(sqlite3.connect(breaker.stage.folder / "tagger.sqlite", timeout=60)) as connection:
+def lock_sqlite(context: FaultContext) -> None:
+    with closing(sqlite3.connect(context.system.folder / "tagger.sqlite", timeout=60)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        breaker.pause(LOCKED_S)
+        context.pause(DATABASE_LOCK_S)
         connection.rollback()
 
 
-def postgres_restarted(breaker: Breaker) -> None:
-    _postgres(breaker).stop()
-    _postgres(breaker).start()
+def restart_postgres(context: FaultContext) -> None:
+    context.postgres.stop()
+    context.postgres.start()
 
 
-def postgres_crashed(breaker: Breaker) -> None:
-    _postgres(breaker).kill()
-    _postgres(breaker).start()
+def kill_postgres(context: FaultContext) -> None:
+    context.postgres.kill()
+    context.postgres.start()
 
 
-def postgres_away(breaker: Breaker) -> None:
-    _postgres(breaker).stop()
-    breaker.pause(AWAY_S)
-    _postgres(breaker).start()
+def stop_postgres(context: FaultContext) -> None:
+    context.postgres.stop()
+    context.pause(SERVER_OUTAGE_S)
+    context.postgres.start()
 
 
-def _postgres(breaker: Breaker) -> PostgresServer:
-    if breaker.stage.postgres is None:
-        raise RuntimeError("this stage has no PostgreSQL")
-    return breaker.stage.postgres
-
-
-_EVERYWHERE: dict[str, Fault] = {
-    "a worker killed": worker_killed,
-    "every worker killed": all_workers_killed,
-    "a worker told to stop": worker_stopped,
-    "a worker frozen beyond its lease": worker_frozen,
-    "Redis killed, back with what it held": redis_killed,
-    "Redis killed, back without its files": redis_forgetful,
-    "Redis flushed": redis_flushed,
-    "Redis away": redis_away,
-    "Redis frozen": redis_frozen,
-    "messages sent twice": messages_twice,
-    "the folder of photos away": folder_away,
-    "the model file replaced and a worker killed": model_replaced,
+_FAULTS: dict[str, Fault] = {
+    "worker killed": kill_worker,
+    "all workers killed": kill_all_workers,
+    "worker stopped with SIGTERM": stop_worker,
+    "worker frozen for longer than its lease": freeze_worker,
+    "Redis killed": kill_redis,
+    "Redis killed and its files deleted": kill_and_erase_redis,
+    "Redis flushed": flush_redis,
+    "Redis stopped for a while": stop_redis,
+    "Redis frozen": freeze_redis,
+    "messages sent twice": repeat_messages,
+    "photo folder unmounted": unmount_folder,
+    "model file replaced and a worker killed": replace_model,
 }
-_ON_SQLITE: dict[str, Fault] = {"SQLite locked by another process": sqlite_locked}
-_ON_POSTGRES: dict[str, Fault] = {
-    "PostgreSQL restarted": postgres_restarted,
-    "PostgreSQL crashed": postgres_crashed,
-    "PostgreSQL away": postgres_away,
+_SQLITE_FAULTS: dict[str, Fault] = {"SQLite locked by another process": lock_sqlite}
+_POSTGRES_FAULTS: dict[str, Fault] = {
+    "PostgreSQL restarted": restart_postgres,
+    "PostgreSQL killed": kill_postgres,
+    "PostgreSQL stopped for a while": stop_postgres,
 }

@@ -1,4 +1,4 @@
-"""Keeps worker processes running, as systemd or Kubernetes would, and remembers how each of them lived."""
+"""Keeps worker processes running, as systemd or Kubernetes would, and records the memory of each."""
 
 import signal
 import subprocess
@@ -9,78 +9,80 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
+from bench.process_tree import resident_mib
 from bench.processes import TAGGER
 
 POLL_S = 0.5
-RESTART_PAUSE_S = 1.0
-SETTLED_S = 10.0
-"""How long a worker lives before its memory is that of a worker at work."""
+RESTART_DELAY_S = 1.0
+WARM_UP_S = 10.0
+"""After this time a worker's memory no longer grows because of its start."""
 STOP_TIMEOUT_S = 60.0
 
 
 @dataclass
-class Life:
-    """One worker process from its start to its end; memory in MiB, 0 where it did not live to be asked."""
+class WorkerProcess:
+    """One worker process from its start to its end. Memory is 0 if the process ended before it was sampled."""
 
     process: subprocess.Popen[bytes]
-    began: float = field(default_factory=time.monotonic)
-    lived_s: float = 0.0
-    settled_mib: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    lifetime_s: float = 0.0
+    warm_mib: float = 0.0
     last_mib: float = 0.0
 
     @property
-    def name(self) -> str:
-        """How its name in the ledger begins."""
+    def name_prefix(self) -> str:
+        """The beginning of the worker's name in the ledger."""
         return f"tagger-{self.process.pid}@"
 
-    def look(self) -> None:
-        """Ask how it is."""
-        mib = resident_mib(self.process.pid)
-        if mib:
-            self.lived_s, self.last_mib = time.monotonic() - self.began, mib
-            if not self.settled_mib and self.lived_s > SETTLED_S:
-                self.settled_mib = mib
+    def sample_memory(self) -> None:
+        with suppress(psutil.NoSuchProcess):
+            self.last_mib = resident_mib(self.process.pid)
+            self.lifetime_s = time.monotonic() - self.started
+            if not self.warm_mib and self.lifetime_s > WARM_UP_S:
+                self.warm_mib = self.last_mib
 
 
 class Supervisor:
-    """Runs `count` workers in this environment from `start` to `stop`."""
+    """Runs `count` workers from `start` to `stop`."""
 
     def __init__(self, count: int, environment: Mapping[str, str], log: Path) -> None:
         self._count = count
         self._environment = environment
         self._log = log
-        self._ended = threading.Event()
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
-        self.lives: list[Life] = []
+        self.workers: list[WorkerProcess] = []
 
     def start(self) -> None:
         for _ in range(self._count):
-            self._launch()
+            self._start_worker()
         self._thread.start()
 
-    def alive(self) -> list[Life]:
-        """The workers that run now, oldest first."""
-        return [life for life in list(self.lives) if life.process.poll() is None]
+    def running(self) -> list[WorkerProcess]:
+        """Return the running workers, oldest first."""
+        return [worker for worker in list(self.workers) if worker.process.poll() is None]
 
     def stop(self) -> list[int]:
-        """End all with SIGTERM; returns their exit codes."""
-        self._ended.set()
+        """Stop all workers with SIGTERM; return their exit codes."""
+        self._stop.set()
         self._thread.join()
-        last = self.alive()
-        for life in last:
+        running = self.running()
+        for worker in running:
             with suppress(ProcessLookupError):
-                life.process.send_signal(signal.SIGTERM)
-        return [_exit_code(life.process) for life in last]
+                worker.process.send_signal(signal.SIGTERM)
+        return [_exit_code(worker.process) for worker in running]
 
     def _run(self) -> None:
-        while not self._ended.wait(POLL_S):
-            alive = self.alive()
-            for life in alive:
-                life.look()
-            if len(alive) < self._count and not self._ended.wait(RESTART_PAUSE_S):
-                self._launch()
+        while not self._stop.wait(POLL_S):
+            running = self.running()
+            for worker in running:
+                worker.sample_memory()
+            if len(running) < self._count and not self._stop.wait(RESTART_DELAY_S):
+                self._start_worker()
 
-    def _launch(self) -> None:
+    def _start_worker(self) -> None:
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 [*TAGGER, "worker"],
@@ -88,18 +90,9 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # a ^C ends the soak, and the soak its workers
+                start_new_session=True,  # Ctrl-C reaches only the soak, which stops its workers
             )
-        self.lives.append(Life(process))
-
-
-def resident_mib(pid: int) -> float:
-    """Memory of a process that is in use now; 0 where it is no more."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-    return 0.0
+        self.workers.append(WorkerProcess(process))
 
 
 def _exit_code(process: subprocess.Popen[bytes]) -> int:

@@ -12,10 +12,11 @@ from support.command_line import CommandOutput, run_command
 from support.commands import draw, draw_many
 from support.drawing import save_photos
 
-from bench import copies, metadata_round_trip, outcomes
-from bench.comparison.photo_sets import BATCH, MIX_SIZES, _make_mix, own_set
-from bench.comparison.stored import BY_PEER, Wanted, first_tags, share_alike
-from bench.peers.store import open_store, store
+from bench import metadata_round_trip, outcomes
+from bench.comparison.photo_sets import BATCH, COPY_STEP_PX, MIX_SIZES, _copy_cropped, _make_mix, folder_set
+from bench.comparison.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags, top1_agreement
+from bench.peers.store import open_store, store_tags
+from bench.photos import evenly_spread
 from bench.process_tree import PeakMemory, cpu_seconds
 from bench.serving import library, views
 from tagger.metadata.files.replacement import PreparedFile
@@ -23,7 +24,7 @@ from tagger.photos import digest_photo
 
 MODULES = sorted(
     path.stem
-    for path in Path(copies.__file__).parent.glob("*.py")
+    for path in Path(outcomes.__file__).parent.glob("*.py")
     if "ArgumentParser(" in path.read_text() and 'if __name__ == "__main__"' in path.read_text()
 )
 MODULES += ["soak.__main__"]
@@ -40,7 +41,7 @@ def test_help_names_the_module_and_its_purpose(module: str) -> None:
     assert f"python -m bench.{module.removesuffix('.__main__')}" in output.text
 
 
-def test_queries_asks_each_filter_of_photos_that_it_made(tmp_path: Path) -> None:
+def test_queries_times_each_filter_on_a_new_and_on_a_kept_database(tmp_path: Path) -> None:
     for first in (True, False):
         output = _run("queries", "--photos", "400", "--rounds", "1", "--keep", tmp_path)
         assert output.code == 0, output.err
@@ -55,39 +56,42 @@ def test_outcomes_finds_files_with_no_outcome_or_two() -> None:
     assert problems == ["'/c' has no outcome", "'/b' has 2 outcomes"]
 
 
-def test_copies_are_pictures_of_their_own(tmp_path: Path) -> None:
-    save_photos(tmp_path / "few", 2, (320, 240))
-    made = copies.photos_in(copies.copies_of(tmp_path / "few", 8, tmp_path / "cache"))
-    assert len({digest_photo(copy.read_bytes()) for copy in made}) == len(made) == 16
-    with Image.open(made[7]) as most_cropped:
-        assert most_cropped.size == (320 - 7 * 8, 240 - 7 * 8)
+def test_cropped_copies_have_different_image_data(tmp_path: Path) -> None:
+    originals = save_photos(tmp_path / "originals", 2, (320, 240))
+    (tmp_path / "copies").mkdir()
+    _copy_cropped(originals, 16, tmp_path / "copies")
+    copies = sorted((tmp_path / "copies").iterdir())
+    assert len({digest_photo(copy.read_bytes()) for copy in copies}) == len(copies) == 16
+    with Image.open(copies[-1]) as last:
+        assert last.size == (320 - 7 * COPY_STEP_PX, 240 - 7 * COPY_STEP_PX)
 
 
-def test_some_of_a_folder_are_spread_over_it(tmp_path: Path) -> None:
-    draw_many(tmp_path / "many", 32)
-    some = copies.photos_in(copies.some_of(tmp_path / "many", 16, tmp_path / "cache"))
-    assert [photo.stem.partition("-")[2] for photo in some] == [f"{seed:05}" for seed in range(0, 32, 2)]
+def test_a_selection_of_files_is_evenly_spread() -> None:
+    files = [Path(f"{number:02}.jpg") for number in range(32)]
+    assert evenly_spread(files, 16) == files[::2]
+    assert evenly_spread(files, 33) == evenly_spread(files, None) == files
 
 
-def test_a_peer_that_stores_fewer_photos_is_not_compared(tmp_path: Path) -> None:
-    engine = open_store(tmp_path / "peer.sqlite")
-    store(engine, [("/a.jpg", [("hill", 0.9), ("gate", 0.1)]), ("/b.jpg", [("gate", 0.8)])])
+def test_a_program_that_stores_fewer_photos_or_tags_is_not_compared(tmp_path: Path) -> None:
+    database = tmp_path / "peer.sqlite"
+    engine = open_store(database)
+    store_tags(engine, [("/a.jpg", [("hill", 0.9), ("gate", 0.1)]), ("/b.jpg", [("gate", 0.8)])])
     engine.dispose()
-    three = Wanted([Path("/a.jpg"), Path("/b.jpg"), Path("/c.jpg")], 2)
-    with pytest.raises(SystemExit, match=r"a peer stored 2 of 3 photos, and not /c.jpg: it did less"):
-        first_tags(tmp_path / "peer.sqlite", BY_PEER, three, "a peer")
-    with pytest.raises(SystemExit, match=r"a peer stored 1 tags of /b.jpg, and all have to store 2"):
-        first_tags(tmp_path / "peer.sqlite", BY_PEER, Wanted(three.photos[:2], 2), "a peer")
-    firsts = first_tags(tmp_path / "peer.sqlite", BY_PEER, Wanted(three.photos[:1], 2), "a peer")
-    assert firsts == {"/a.jpg": "hill"}
+    photos = [Path("/a.jpg"), Path("/b.jpg"), Path("/c.jpg")]
+    with pytest.raises(SystemExit, match=r"a peer stored 2 of 3 photos; /c.jpg is missing"):
+        read_top_tags(database, PEER_QUERY, ExpectedTags(photos, 2), "a peer")
+    with pytest.raises(SystemExit, match=r"a peer stored 1 tags of /b.jpg instead of 2"):
+        read_top_tags(database, PEER_QUERY, ExpectedTags(photos[:2], 2), "a peer")
+    top_tags = read_top_tags(database, PEER_QUERY, ExpectedTags(photos[:1], 2), "a peer")
+    assert top_tags == {"/a.jpg": "hill"}
 
 
-def test_share_alike_counts_photos_with_the_references_best_tag() -> None:
+def test_top1_agreement_is_the_share_of_photos_with_the_references_best_tag() -> None:
     reference = {"/a.jpg": "hill", "/b.jpg": "gate", "/c.jpg": "gate", "/d.jpg": "gate"}
-    assert share_alike({**reference, "/b.jpg": "hill"}, reference) == 0.75
+    assert top1_agreement({**reference, "/b.jpg": "hill"}, reference) == 0.75
 
 
-def test_cpu_time_of_children_counts_and_of_what_was_detached_does_not() -> None:
+def test_cpu_time_includes_children_but_not_other_sessions() -> None:
     burn = "import time\nwhile time.process_time() < 0.3: pass\n"
     script = f"""
 import subprocess, sys
@@ -126,11 +130,10 @@ def test_mixed_photos_are_of_three_sizes_and_all_different(tmp_path: Path) -> No
             assert opened.size == size
 
 
-def test_a_set_of_ones_own_is_cut_to_whole_batches(tmp_path: Path) -> None:
-    for seed in range(2 * BATCH + 3):
-        draw(tmp_path / "own" / f"{seed:03}.jpg", seed=seed)
-    assert len(own_set(tmp_path / "own", None, tmp_path / "cache").photos) == 2 * BATCH
-    assert len(own_set(tmp_path / "own", 20, tmp_path / "cache").photos) == BATCH
+def test_the_set_of_a_folder_has_whole_batches(tmp_path: Path) -> None:
+    draw_many(tmp_path / "photos", 2 * BATCH + 3)
+    assert len(folder_set(tmp_path / "photos", None, tmp_path / "cache").photos) == 2 * BATCH
+    assert len(folder_set(tmp_path / "photos", 20, tmp_path / "cache").photos) == BATCH
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -163,7 +166,7 @@ def test_every_file_is_counted_once_and_left_as_it_was(odd: Path) -> None:
         "| sidecar: format | 1 | 0 | 0 | 0 |",
         "| sidecar: structure | 1 | 1 | 1 | 0 |",
         "| **total** | 5 | 3 | 3 | 2 |",
-        "Of the JPEGs that decode completely, 100.0% were embedded (aim: 90%).",
+        "Of the JPEGs that decode completely, 100.0% were embedded (target: 90%).",
         "| sidecars created | 2 |",
         "| not the same bytes after undo | 0 |",
     ):
@@ -198,9 +201,9 @@ def test_what_does_not_come_back_is_wrong(tmp_path: Path, monkeypatch: pytest.Mo
     assert "not the same after undo" in result.problems
 
 
-def test_every_view_has_an_answer(tmp_path: Path) -> None:
-    made = library.make_library(tmp_path, 400, 80, [draw(tmp_path / "own.jpg")])
-    with views.started(made, {"device": "cpu"}) as server:
+def test_every_view_has_a_response(tmp_path: Path) -> None:
+    made = library.make_library(tmp_path, 400, 80, [draw(tmp_path / "large.jpg")])
+    with made.new_server({"device": "cpu"}) as server:
         for view in views.views_of(made):
-            answer, _ = views.until_counted(server, view.address)
-            assert len(answer.body) > 1000, view.name
+            response, _ = views.request_complete(server, view.path)
+            assert len(response.body) > 1000, view.name

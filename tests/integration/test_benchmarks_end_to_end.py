@@ -17,13 +17,13 @@ from support.drawing import save_photos
 from support.large_library import make_library
 
 from bench import page
-from bench.comparison.measurement import Task
+from bench.comparison.measurement import Workload
 from bench.comparison.photo_sets import BATCH, warm_up_photos
-from bench.comparison.programs import program
-from bench.comparison.stored import BY_PEER, Wanted, first_tags
-from bench.copies import photos_in
+from bench.comparison.programs import find_program
+from bench.comparison.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags
+from bench.photos import photos_in
 from bench.serving import views
-from bench.serving.chromium import why_not
+from bench.serving.chromium import missing_requirement
 from tagger.query import PhotoQuery, find_tagged
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ PHOTOS = 400
 ALL_VIEWS = views.views_of
 UPLOADS = 16
 NODES = 1500
-"""A screen of photos, one above and one below, and the page around them: far fewer than the library has."""
+"""The grid keeps three screens of photos in the document: far fewer than the library has."""
 
 
 def _run(
@@ -51,7 +51,7 @@ def _run(
     )
 
 
-def test_outcomes_counts_every_file_once_whatever_it_is(tmp_path: Path) -> None:
+def test_outcomes_counts_every_file_once(tmp_path: Path) -> None:
     photos = save_photos(tmp_path / "odd", 3, (120, 90))
     (tmp_path / "odd" / "copy of the first.jpg").write_bytes(photos[0].read_bytes())
     (tmp_path / "odd" / "notes.txt").write_text("no photo")
@@ -61,58 +61,58 @@ def test_outcomes_counts_every_file_once_whatever_it_is(tmp_path: Path) -> None:
     assert "### odd: 6 files" in done.stdout
     assert "| failed: not-an-image | 1 |" in done.stdout
     assert "| failed: empty | 1 |" in done.stdout
-    assert "| **together** | 6 |" in done.stdout
+    assert "| **total** | 6 |" in done.stdout
 
 
 @pytest.fixture
-def task(tmp_path: Path) -> Task:
-    """A batch of pictures that the tiny model tells apart."""
+def workload(tmp_path: Path) -> Workload:
+    """One batch of drawn photos that the tiny model distinguishes."""
     tiny_artifact(tmp_path / "tiny.pt")
     draw_many(tmp_path / "photos", BATCH)
-    wanted = Wanted(photos_in(tmp_path / "photos"), TAGS)
-    (tmp_path / "remembered").mkdir()
-    return Task(
-        tmp_path / "tiny.pt", tmp_path / "remembered", warm_up_photos(tmp_path), tmp_path / "photos", wanted
+    expected = ExpectedTags(photos_in(tmp_path / "photos"), TAGS)
+    (tmp_path / "data").mkdir()
+    return Workload(
+        tmp_path / "tiny.pt", tmp_path / "data", warm_up_photos(tmp_path), tmp_path / "photos", expected
     )
 
 
 @pytest.mark.parametrize("name", ["celery", "celery-batches", "workers"])
-def test_workers_store_all_photos_and_name_what_is_drawn(task: Task, name: str) -> None:
-    measured = program(name).measure(task)
-    _assert_named_as_drawn(measured.firsts, task)
-    assert measured.sending_cpu_s
-    assert measured.peak_mib > 100
+def test_workers_store_all_photos_with_the_drawn_landmark(workload: Workload, name: str) -> None:
+    measurement = find_program(name).measure(workload)
+    _assert_drawn_landmarks(measurement.top_tags, workload)
+    assert measurement.enqueue_cpu_s
+    assert measurement.peak_mib > 100
 
 
-def _assert_named_as_drawn(firsts: Mapping[str, str], task: Task) -> None:
-    """Every fifth picture shows nothing that the model knows."""
-    for number, photo in enumerate(task.wanted.photos):
+def _assert_drawn_landmarks(top_tags: Mapping[str, str], workload: Workload) -> None:
+    """Every fifth photo shows no landmark of the model."""
+    for number, photo in enumerate(workload.expected.photos):
         if number % (TAGS + 1) < TAGS:
-            assert firsts[str(photo)] == LABELS[number % (TAGS + 1)].slug
+            assert top_tags[str(photo)] == LABELS[number % (TAGS + 1)].slug
 
 
-def test_compare_prints_and_writes_what_programs_cost(task: Task, tmp_path: Path) -> None:
-    words = ("--peers", "tag", "--rounds", "1", "--model", task.model, "--cache", tmp_path)
-    command = [sys.executable, "-m", "bench.compare", task.photos, *words, "--out", tmp_path / "out"]
+def test_compare_prints_and_writes_the_costs_of_programs(workload: Workload, tmp_path: Path) -> None:
+    words = ("--programs", "tag", "--rounds", "1", "--model", workload.model, "--cache", tmp_path)
+    command = [sys.executable, "-m", "bench.compare", workload.photos, *words, "--out", tmp_path / "out"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.endswith("100.0 % |")]
     assert [row[0] for row in rows] == ["| `tagger tag`"]
     assert "### photos: 32 photos" in done.stdout
     assert (tmp_path / "out" / "report.md").read_text() in done.stdout + "\n"
-    [figures] = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert figures["limit_ms"] > 0
-    assert set(figures["programs"]) == {"tag"}
+    [values] = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert values["limit_ms"] > 0
+    assert set(values["programs"]) == {"tag"}
     with Image.open(tmp_path / "out" / "chart.png") as chart:
         assert min(chart.size) > 200
 
 
 @pytest.mark.parametrize("words", [("plain",), ("loader", "--scaled", "--frozen")])
-def test_peers_that_are_commands_store_all_photos_and_name_what_is_drawn(
-    task: Task, tmp_path: Path, words: Sequence[str]
+def test_scripts_store_all_photos_with_the_drawn_landmark(
+    workload: Workload, tmp_path: Path, words: Sequence[str]
 ) -> None:
     name, *options = words
-    command = [f"bench.peers.{name}", task.model, tmp_path / "peer.sqlite", task.photos, *options]
+    command = [f"bench.peers.{name}", workload.model, tmp_path / "peer.sqlite", workload.photos, *options]
     done = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=REPOSITORY,
@@ -122,12 +122,12 @@ def test_peers_that_are_commands_store_all_photos_and_name_what_is_drawn(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    _assert_named_as_drawn(first_tags(tmp_path / "peer.sqlite", BY_PEER, task.wanted, name), task)
+    top_tags = read_top_tags(tmp_path / "peer.sqlite", PEER_QUERY, workload.expected, name)
+    _assert_drawn_landmarks(top_tags, workload)
 
 
-def test_every_way_is_measured_and_memory_is_shown(tmp_path: Path) -> None:
+def test_gpu_measures_each_part_and_the_memory(tmp_path: Path) -> None:
     save_photos(tmp_path / "drawn", 16, (320, 240))
-    made = tmp_path / "made"
     done = _run(
         "gpu",
         tmp_path / "drawn",
@@ -139,8 +139,8 @@ def test_every_way_is_measured_and_memory_is_shown(tmp_path: Path) -> None:
         "1",
         "--batches",
         "1",
-        "--made",
-        made,
+        "--cache",
+        tmp_path / "cache",
     )
     assert done.returncode == 0, done.stderr
     rates = [
@@ -151,7 +151,7 @@ def test_every_way_is_measured_and_memory_is_shown(tmp_path: Path) -> None:
     assert "| 1 | - | - | " in done.stdout
 
 
-def test_a_killed_benchmark_ends_with_every_photo_written_and_undone() -> None:
+def test_killed_metadata_commands_end_with_every_photo_written_and_undone() -> None:
     done = _run("metadata", "--scale", "120")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "### 120 drawn photos" in done.stdout
@@ -159,7 +159,7 @@ def test_a_killed_benchmark_ends_with_every_photo_written_and_undone() -> None:
     assert "problem" not in done.stdout
 
 
-def _words(folder: Path, parts: str) -> list[str | Path]:
+def _page_arguments(folder: Path, parts: str) -> list[str | Path]:
     tiny_artifact(folder / "tiny.pt")
     draw_many(folder / "photos", UPLOADS)
     small = ("--photos", str(PHOTOS), "--files", "80", "--uploads", str(UPLOADS), "--rounds", "1")
@@ -170,57 +170,57 @@ def _words(folder: Path, parts: str) -> list[str | Path]:
 def _run_page(
     folder: Path, parts: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    done = _run("page", *_words(folder, parts), environment=environment)
+    done = _run("page", *_page_arguments(folder, parts), environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "out" / "report.md").read_text() in done.stdout
     return done
 
 
-def _figures(folder: Path) -> Any:
+def _report_json(folder: Path) -> Any:
     return json.loads((folder / "out" / "report.json").read_text())
 
 
-def test_views_are_timed_and_the_export_has_a_row_for_each_tag(
+def test_page_measures_views_and_an_export_with_a_row_for_each_tag(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # A server is started for each view: all of them are asked below, from one.
+    # Each view starts a server, so this test measures only some; another test requests all of them.
     monkeypatch.setattr(views, "views_of", lambda library: ALL_VIEWS(library)[::8])
-    monkeypatch.setattr(sys, "argv", ["bench.page", *map(str, _words(tmp_path, "views"))])
+    monkeypatch.setattr(sys, "argv", ["bench.page", *map(str, _page_arguments(tmp_path, "views"))])
     page.main()
     output = capsys.readouterr().out
     with closing(make_library(f"sqlite:///{tmp_path / 'same.sqlite'}", PHOTOS)) as database:
         tags = sum(len(photo.tags) for photo in find_tagged(database, PhotoQuery()))
-    figures = _figures(tmp_path)["views"]
-    assert figures["export"]["rows"] == tags > 100
-    for view in figures["views"]:
+    values = _report_json(tmp_path)["views"]
+    assert values["export"]["rows"] == tags > 100
+    for view in values["views"]:
         assert f"| {view['name']} |" in output
         assert len(view["warm_ms"]) == 1
         assert view["bytes"] > 1000, view["name"]
 
 
-def test_uploads_are_answered_alike_and_thumbnails_are_made_of_their_photos(tmp_path: Path) -> None:
+def test_page_measures_uploads_and_thumbnails(tmp_path: Path) -> None:
     output = _run_page(tmp_path, "uploads,thumbnails").stdout
-    figures = _figures(tmp_path)
-    assert f"{UPLOADS} of {UPLOADS} answers to photos sent at once are those" in output
-    assert [len(rounds) for rounds in figures["uploads"]["ways"].values()] == [1, 1, 1]
-    made, served, *_of_small_ones = figures["thumbnails"]
-    assert made["photos"] > UPLOADS / 2  # some of the photos are gone, some are copies
-    assert served["rounds"][0]["kib"] == made["rounds"][0]["kib"] > 0
+    values = _report_json(tmp_path)
+    assert f"{UPLOADS} of {UPLOADS} concurrent predictions equal the sequential ones" in output
+    assert [len(rounds) for rounds in values["uploads"]["modes"].values()] == [1, 1, 1]
+    created, served, *_of_small_photos = values["thumbnails"]
+    assert created["photos"] > UPLOADS / 2  # some of the photos are gone, some are copies
+    assert served["rounds"][0]["kib"] == created["rounds"][0]["kib"] > 0
 
 
-@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
-def test_a_grid_is_scrolled_and_what_is_in_the_document_is_counted(tmp_path: Path) -> None:
+@pytest.mark.skipif(missing_requirement() is not None, reason=str(missing_requirement()))
+def test_page_scrolls_a_grid_and_counts_its_nodes(tmp_path: Path) -> None:
     _run_page(tmp_path, "browser")
-    figures = _figures(tmp_path)["browser"]
-    assert all(each > 0 for rounds in figures["first_contentful_paint_ms"].values() for each in rounds)
-    still, *scrolled = figures["scrolled"]
-    assert still["screens"] == 0
-    for each in scrolled:
+    values = _report_json(tmp_path)["browser"]
+    assert all(each > 0 for rounds in values["first_contentful_paint_ms"].values() for each in rounds)
+    idle, *scrolling = values["scrolling"]
+    assert idle["screens"] == 0
+    for each in scrolling:
         assert each["screens"] >= 4
-        assert still["first_nodes"] < each["most_nodes"] < NODES
+        assert idle["start_nodes"] < each["max_nodes"] < NODES
 
 
-def test_without_chromium_the_rest_is_measured(tmp_path: Path) -> None:
+def test_page_without_chromium_measures_the_rest(tmp_path: Path) -> None:
     output = _run_page(tmp_path, "browser", {**os.environ, "PATH": str(tmp_path)}).stdout
     assert "Not measured: there is no Chromium on this machine." in output
-    assert _figures(tmp_path)["browser"] is None
+    assert _report_json(tmp_path)["browser"] is None

@@ -86,7 +86,7 @@ def test_fuzzing_at_length_counts_every_file(tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "| **together** | 40 |" in done.stdout
+    assert "| **total** | 40 |" in done.stdout
     assert not (tmp_path / "kept").exists()
 
 

@@ -1,0 +1,33 @@
+"""The model that the package ships, and loading a model as the tagger does. Imports torch only when a model is loaded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tagger.inference.backends.protocol import BackendName
+    from tagger.inference.model import Model
+
+SHIPPED = Path(__file__).parents[1] / "tagger" / "shipped" / "landmarks.pt"
+MAX_BYTES, MAX_PIXELS = 512 * 2**20, 250_000_000
+
+
+def load_model(
+    path: Path,
+    cache_folder: Path,
+    *,
+    kind: str = "cpu",
+    batch_size: int | None = None,
+    backend: "BackendName | None" = None,
+    gpu_jpeg: bool = False,
+) -> "Model":
+    """Load a model on a kind of device; the selection of its backend is cached in the folder."""
+    from tagger.inference.artifact import file_digest, read_manifest
+    from tagger.inference.backends.protocol import BackendOptions
+    from tagger.inference.devices import choose_device, passes_at_once
+    from tagger.inference.model import load_fastest_model
+    from tagger.processing.model_cache import SELECTIONS_NAME
+
+    device = choose_device(kind, batch_size)
+    cache_file = cache_folder / SELECTIONS_NAME
+    options = BackendOptions(backend, passes_at_once(device, None), batch_size, cache_file, gpu_jpeg)
+    return load_fastest_model(path, file_digest(path), read_manifest(path), device, options)
