@@ -1,16 +1,17 @@
-"""Broken photos by the thousand through everything that reads them: what the tagger makes of each, and at what cost.
+"""Corrupts thousands of photos and reads them: each must be decoded or fail alone.
 
     python -m bench.fuzz [FOLDER…] --files 20000 --seed 1
 
-Breaks small drawn photos of every format, and the files of the folders, each in its own way that the seed decides.
-Child processes read them, so that a photo that takes its process down is seen; what went wrong is kept in `--keep`,
-and `python -m bench.fuzz --again FILE` reads such a file once more. Ends with code 1 where a process crashed, a file
-took more than 20 s of a processor, or anything but a photo's own failure came out.
+Corrupts small drawn photos of every format and the files of the folders; the seed determines how. Child processes read them, so
+that a crash is noticed. Files that cause a violation are kept in the folder `--keep`; `python -m bench.fuzz --again FILE` reads one
+of them again. The exit code is 1 if a process crashed, a file took more than 20 s of CPU time, or anything except a failure of the
+photo occurred.
 """
 
 import argparse
 import json
 import os
+import queue
 import random
 import select
 import subprocess
@@ -27,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.outcomes import files_in
-from bench.process_tree import cpu_seconds
+from bench.process_tree import cpu_seconds, resident_mib
 from bench.report import note, print_heading, print_table
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import Pixels, Resize, decode_photo
@@ -36,77 +37,89 @@ from tagger.photos import digest_photo, read_photo
 from tests.support.mutations import broken, with_other_metadata
 from tests.support.odd_photos import small_photos
 
-HANG_S = 20.0
-"""Of a processor's time, for one file."""
-SLEEP_S = 300.0
-"""Of any time, so that waiting for ever is seen too."""
-START_S = 60.0
-LARGEST_VICTIM_BYTES = 2 * 2**20
+CPU_TIMEOUT_S = 20.0
+"""For one file."""
+WALL_TIMEOUT_S = 300.0
+"""For one file, because a deadlock uses no CPU time."""
+START_CPU_TIMEOUT_S = 60.0
+MAX_SAMPLE_BYTES = 2 * 2**20
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 50_000_000
+MAX_TEXT = 400
 RESIZE = Resize(short_side=256, size=224)
-SHOWN = "shown"
+DECODED = "decoded"
 WARM_UP_FILES = 300
-SLOWEST = 10
+SLOWEST_FILES = 10
 METADATA_SHARE = 0.1
-"""Of how many files the unbroken original is also read with other metadata."""
+"""The share of files whose unchanged original is also read with other metadata."""
 
 
-class Wrong(Exception):
-    """Reading a photo did something that no photo may make it do."""
+class Violation(Exception):
+    """Reading a photo had an effect that no photo may have."""
 
 
 def examine(path: Path) -> str:
-    """All that reading does, on one file: `shown`, or the kind of its failure.
+    """Read a file completely; return `decoded` or the kind of its failure.
 
     Raises:
-        Wrong: the digest differs from itself, a failure that blames the program, or a senseless text.
+        Violation: the digest is not stable, a failure is not the photo's, or a text is not readable.
     """
     try:
         data = read_photo(path, max_bytes=MAX_BYTES).data
         _check_facts(data)
         image = decode_photo(data, RESIZE, max_pixels=MAX_PIXELS)
     except PhotoFailed as failed:
-        return _kind(failed)
+        return _checked_kind(failed)
     if image.pixels.shape != (RESIZE.size, RESIZE.size, 3) or min(image.width, image.height) < 1:
-        raise Wrong(f"pixels of shape {image.pixels.shape} for {image.width} x {image.height}")
-    return SHOWN
+        raise Violation(f"pixels of shape {image.pixels.shape} for {image.width} x {image.height}")
+    return DECODED
 
 
-def examine_metadata(data: bytes, chance: random.Random) -> None:
-    """A picture that can be shown stays the same picture when something is written beside it.
+def examine_metadata(data: bytes, rng: random.Random) -> None:
+    """Check that other metadata changes neither the digest nor the pixels.
 
     Raises:
-        Wrong: it does not.
+        Violation: it changes one of them.
     """
-    dressed = with_other_metadata(data, chance)
+    changed = with_other_metadata(data, rng)
     try:
-        shown = _pixels(data)
+        pixels = _pixels(data)
     except PhotoFailed:
         return
-    if dressed is None:
+    if changed is None:
         return
-    if digest_photo(dressed) != digest_photo(data):
-        raise Wrong("metadata changed the digest")
-    if not np.array_equal(_pixels(dressed), shown):
-        raise Wrong("metadata changed the pixels")
+    if digest_photo(changed) != digest_photo(data):
+        raise Violation("metadata changed the digest")
+    if not np.array_equal(_pixels(changed), pixels):
+        raise Violation("metadata changed the pixels")
+
+
+def load_samples(folders: Iterable[Path]) -> list[tuple[str, bytes]]:
+    """Return names and data of the photos to corrupt: about as many drawn ones as files of the folders."""
+    drawn = sorted(small_photos().items())
+    files = [
+        (f"{path.parent.name}/{path.name}", path.read_bytes())
+        for folder in folders
+        for path in files_in(folder)
+        if path.is_file() and 0 < path.stat().st_size <= MAX_SAMPLE_BYTES
+    ]
+    return drawn * max(1, len(files) // len(drawn)) + files
 
 
 def _check_facts(data: bytes) -> None:
-    digest = digest_photo(data)
-    if digest != digest_photo(bytes(bytearray(data))):
-        raise Wrong("two digests of the same bytes differ")
+    if digest_photo(data) != digest_photo(bytes(bytearray(data))):
+        raise Violation("two digests of the same bytes differ")
     facts = camera_facts(data)
     if abs(facts.latitude or 0) > 90 or abs(facts.longitude or 0) > 180:
-        raise Wrong(f"a position that is none: {facts}")
+        raise Violation(f"an impossible position: {facts}")
 
 
-def _kind(failed: PhotoFailed) -> str:
+def _checked_kind(failed: PhotoFailed) -> str:
     kind, text = failed.failure.kind, failed.failure.text
     if kind in (FailureKind.INTERNAL, FailureKind.GONE, FailureKind.UNREADABLE):
-        raise Wrong(f"{kind}: {text}")
-    if not text.isprintable() or not text.endswith(".") or len(text) > 400:
-        raise Wrong(f"a text that nobody can read: {text!r}")
+        raise Violation(f"{kind}: {text}")
+    if not text.isprintable() or not text.endswith(".") or len(text) > MAX_TEXT:
+        raise Violation(f"an unreadable text: {text!r}")
     return str(kind)
 
 
@@ -114,36 +127,22 @@ def _pixels(data: bytes) -> Pixels:
     return decode_photo(data, RESIZE, max_pixels=MAX_PIXELS).pixels
 
 
-# --- the parent: hands out numbers, and watches
-
-
 @dataclass
-class Tally:
-    """What became of the files so far, of all children together."""
+class Results:
+    """The results of all child processes."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     slowest: list[tuple[float, str]] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-    memory: list[list[float]] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    memory_mib: list[list[float]] = field(default_factory=list)
+    """Of each process, after each file."""
     files: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Numbers:
-    """Numbers of files, each handed out once."""
-
-    def __init__(self, count: int) -> None:
-        self._left = iter(range(count))
-        self._lock = threading.Lock()
-
-    def next(self) -> int | None:
-        with self._lock:
-            return next(self._left, None)
-
-
 @dataclass(frozen=True)
-class Asked:
-    """What was asked for on the command line."""
+class Options:
+    """The options of the command line."""
 
     folders: Sequence[Path]
     files: int
@@ -153,194 +152,180 @@ class Asked:
 
 
 def main() -> None:
-    """Break photos in many ways and read them all."""
+    """Corrupt photos and read them."""
     parser = argparse.ArgumentParser(prog="python -m bench.fuzz", description=main.__doc__)
     parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER")
-    parser.add_argument("--files", type=int, default=20_000, help="how many to break (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="decides how (%(default)s)")
-    parser.add_argument("--processes", type=int, default=2, help="that read them (%(default)s)")
-    parser.add_argument(
-        "--keep", type=Path, default=Path("build/fuzz"), help="for what goes wrong (%(default)s)"
-    )
-    parser.add_argument("--again", type=Path, help="read one file once more, and nothing else")
+    parser.add_argument("--files", type=int, default=20_000, help="files to corrupt [%(default)s]")
+    parser.add_argument("--seed", type=int, default=1, help="[%(default)s]")
+    parser.add_argument("--processes", type=int, default=2, help="child processes [%(default)s]")
+    keep = Path("build") / "fuzz"
+    parser.add_argument("--keep", type=Path, default=keep, help="folder for violations [%(default)s]")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="only read this file again")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.again:
-        print(examine(asked.again))
-    elif asked.child:
-        _serve(asked.folders, asked.seed)
+    args = parser.parse_args()
+    if args.again:
+        print(examine(args.again))
+    elif args.child:
+        _run_child(args.folders, args.seed)
     else:
-        raise SystemExit(
-            _fuzz(Asked(asked.folders, asked.files, asked.seed, max(1, asked.processes), asked.keep))
-        )
+        options = Options(args.folders, args.files, args.seed, max(1, args.processes), args.keep)
+        raise SystemExit(_fuzz(options))
 
 
-def _fuzz(asked: Asked) -> int:
+def _fuzz(options: Options) -> int:
     print_heading("Fuzzing")
-    tally, numbers = Tally(), Numbers(asked.files)
-    began = time.monotonic()
-    threads = [threading.Thread(target=_watch, args=(asked, numbers, tally)) for _ in range(asked.processes)]
+    results, numbers = Results(), queue.SimpleQueue[int]()
+    for number in range(options.files):
+        numbers.put(number)
+    start = time.monotonic()
+    threads = [
+        threading.Thread(target=_run_children, args=(options, numbers, results))
+        for _ in range(options.processes)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    _report(tally, time.monotonic() - began)
-    return 1 if tally.wrong or tally.files < asked.files else 0
+    _print_results(results, time.monotonic() - start)
+    return 1 if results.violations or results.files < options.files else 0
 
 
-def _watch(asked: Asked, numbers: Numbers, tally: Tally) -> None:
-    """Have one child read until there are no more numbers; start another where one crashed or hung."""
+def _run_children(options: Options, numbers: "queue.SimpleQueue[int]", results: Results) -> None:
+    """Let a child process read files until no number is left; replace it if it crashes or hangs."""
     with tempfile.TemporaryDirectory(prefix="tagger-fuzz-") as folder:
-        child: _Child | None = None
-        while (number := numbers.next()) is not None:
-            child = child or _Child(asked, Path(folder) / "photo")
-            if not child.read(number, tally):
-                child.end(tally)
-                child = None
+        child: ChildProcess | None = None
+        with suppress(queue.Empty):
+            while True:
+                number = numbers.get_nowait()
+                child = child or ChildProcess(options, Path(folder) / "photo")
+                if not child.read(number, results):
+                    child.stop(results)
+                    child = None
         if child:
-            child.end(tally)
+            child.stop(results)
 
 
-class _Child:
-    """One process that breaks and reads the photos whose numbers it is told."""
+class ChildProcess:
+    """A process that corrupts and reads the samples whose numbers it receives."""
 
-    def __init__(self, asked: Asked, place: Path) -> None:
-        self._asked, self._place = asked, place
-        self.memory: list[float] = []
-        command = [
-            sys.executable,
-            "-m",
-            "bench.fuzz",
-            "--child",
-            "--seed",
-            str(asked.seed),
-            *map(str, asked.folders),
-        ]
+    def __init__(self, options: Options, file: Path) -> None:
+        self._options, self._file = options, file
+        self._memory_mib: list[float] = []
+        command = ["-m", "bench.fuzz", "--child", "--seed", str(options.seed), *map(str, options.folders)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+            [sys.executable, *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
         )
 
-    def end(self, tally: Tally) -> None:
-        """End the process, if it has not ended by itself, and leave its figures."""
+    def kill(self) -> None:
         self._process.kill()
+
+    def stop(self, results: Results) -> None:
+        """Kill the process if it is running, and add its memory to the results."""
+        self.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
                 stream.close()
-        with tally.lock:
-            tally.memory.append(self.memory)
+        with results.lock:
+            results.memory_mib.append(self._memory_mib)
 
-    def read(self, number: int, tally: Tally) -> bool:
-        """Have one photo read; whether the child can go on."""
+    def read(self, number: int, results: Results) -> bool:
+        """Let the process read one file; return whether it can continue."""
         assert self._process.stdin
         assert self._process.stdout
-        with suppress(BrokenPipeError):  # it has crashed: that shows in its answer
-            self._process.stdin.write(f"{number} {self._place}\n".encode())
-        answered = self._answers()
-        line = self._process.stdout.readline() if answered else b""
-        with tally.lock:
-            tally.files += 1
-            if tally.files % 2000 == 0:
-                note(f"{tally.files} files, {len(tally.wrong)} wrong")
+        with suppress(BrokenPipeError):  # after a crash, readline returns nothing
+            self._process.stdin.write(f"{number} {self._file}\n".encode())
+        finished = self._wait()
+        line = self._process.stdout.readline() if finished else b""
+        with results.lock:
+            results.files += 1
+            if results.files % 2000 == 0:
+                note(f"{results.files} files, {len(results.violations)} violations")
             if not line:
-                what = f"crash (code {self._process.wait()})" if answered else "hang"
-                tally.outcomes[what] += 1
-                tally.wrong.append(f"{what}: {self._kept(number)}")
+                outcome = f"crash (code {self._process.wait()})" if finished else "hang"
+                results.outcomes[outcome] += 1
+                results.violations.append(f"{outcome}: {self._keep_file(number)}")
                 return False
-            self._note(json.loads(line), number, tally)
+            self._add(json.loads(line), number, results)
         return True
 
-    def _answers(self) -> bool:
-        """Wait for an answer, or for the end; false if it works on one file for too long, or sleeps."""
-        began, began_cpu_s = time.monotonic(), cpu_seconds(self._process.pid)
-        start_s = START_S if not self.memory else 0.0
+    def _wait(self) -> bool:
+        """Wait for a line or the process's end; return False after a timeout."""
+        start, start_cpu_s = time.monotonic(), cpu_seconds(self._process.pid)
+        cpu_timeout_s = CPU_TIMEOUT_S if self._memory_mib else CPU_TIMEOUT_S + START_CPU_TIMEOUT_S
         while not select.select([self._process.stdout], [], [], 0.5)[0]:
-            if cpu_seconds(self._process.pid) - began_cpu_s > HANG_S + start_s:
+            if cpu_seconds(self._process.pid) - start_cpu_s > cpu_timeout_s:
                 return False
-            if time.monotonic() - began > SLEEP_S:
+            if time.monotonic() - start > WALL_TIMEOUT_S:
                 return False
         return True
 
-    def _note(self, document: dict[str, object], number: int, tally: Tally) -> None:
-        self.memory.append(float(str(document["memory_mib"])))
-        tally.outcomes[str(document["outcome"])] += 1
-        tally.slowest = sorted([*tally.slowest, (float(str(document["seconds"])), str(document["name"]))])[
-            -SLOWEST:
-        ]
-        if document["wrong"]:
-            tally.wrong.append(f"{document['wrong']}: {self._kept(number)}, from {document['name']}")
+    def _add(self, document: dict[str, str], number: int, results: Results) -> None:
+        self._memory_mib.append(float(document["memory_mib"]))
+        results.outcomes[document["outcome"]] += 1
+        durations = [*results.slowest, (float(document["seconds"]), document["name"])]
+        results.slowest = sorted(durations)[-SLOWEST_FILES:]
+        if document["violation"]:
+            results.violations.append(
+                f"{document['violation']}: {self._keep_file(number)}, from {document['name']}"
+            )
 
-    def _kept(self, number: int) -> str:
-        self._asked.keep.mkdir(parents=True, exist_ok=True)
-        kept = self._asked.keep / f"seed-{self._asked.seed}-{number:06}"
-        kept.write_bytes(self._place.read_bytes() if self._place.exists() else b"")
-        return str(kept)
+    def _keep_file(self, number: int) -> Path:
+        self._options.keep.mkdir(parents=True, exist_ok=True)
+        file = self._options.keep / f"seed-{self._options.seed}-{number:06}"
+        file.write_bytes(self._file.read_bytes() if self._file.exists() else b"")
+        return file
 
 
-def _report(tally: Tally, wall_s: float) -> None:
-    print(f"{tally.files} files in {wall_s:.0f} s.\n")
-    print_table(
-        ("outcome", "files"), [*sorted(tally.outcomes.items()), ("**total**", tally.outcomes.total())]
-    )
-    print_table(("slowest", "seconds"), [(name, seconds) for seconds, name in reversed(tally.slowest)])
+def _print_results(results: Results, wall_s: float) -> None:
+    print(f"{results.files} files in {wall_s:.0f} s.\n")
+    outcomes = results.outcomes
+    print_table(("outcome", "files"), [*sorted(outcomes.items()), ("**total**", outcomes.total())])
+    print_table(("slowest", "seconds"), [(name, seconds) for seconds, name in reversed(results.slowest)])
     rows = [
-        (f"process {k}", seen[min(WARM_UP_FILES, len(seen) - 1)], max(seen), seen[-1], len(seen))
-        for k, seen in enumerate(tally.memory, start=1)
-        if seen
+        (f"process {number}", sizes[min(WARM_UP_FILES, len(sizes) - 1)], max(sizes), sizes[-1], len(sizes))
+        for number, sizes in enumerate(results.memory_mib, start=1)
+        if sizes
     ]
-    print_table(("resident MiB", f"after {WARM_UP_FILES} files", "most", "at the end", "files"), rows)
-    for wrong in tally.wrong:
-        print(f"- **wrong**: {wrong}")
+    print_table(("resident MiB", f"after {WARM_UP_FILES} files", "maximum", "at the end", "files"), rows)
+    for violation in results.violations:
+        print(f"- **problem**: {violation}")
 
 
-# --- the child
-
-
-def _serve(folders: Iterable[Path], seed: int) -> None:
-    victims = victims_of(folders)
+def _run_child(folders: Iterable[Path], seed: int) -> None:
+    """Corrupt and read a sample for each line `NUMBER FILE` on stdin; print the result as JSON."""
+    samples = load_samples(folders)
     for line in sys.stdin:
-        number, _, place = line.rstrip("\n").partition(" ")
-        chance = random.Random(f"{seed} {number}")
-        name, data = chance.choice(victims)
-        path = Path(place)
-        path.write_bytes(broken(data, [other for _, other in victims], chance))
-        began = time.perf_counter()
-        outcome, wrong = _outcome(path, data, chance)
+        number, _, file = line.rstrip("\n").partition(" ")
+        rng = random.Random(f"{seed} {number}")
+        name, data = rng.choice(samples)
+        path = Path(file)
+        path.write_bytes(broken(data, [other for _, other in samples], rng))
+        start = time.perf_counter()
+        outcome, violation = _outcome(path, data, rng)
         document = {
             "name": f"{name} ({number})",
             "outcome": outcome,
-            "wrong": wrong,
-            "seconds": time.perf_counter() - began,
-            "memory_mib": _resident_mib(),
+            "violation": violation,
+            "seconds": time.perf_counter() - start,
+            "memory_mib": resident_mib(os.getpid()),
         }
         print(json.dumps(document), flush=True)
 
 
-def _outcome(path: Path, whole: bytes, chance: random.Random) -> tuple[str, str]:
+def _outcome(path: Path, original: bytes, rng: random.Random) -> tuple[str, str]:
+    """Return the outcome, and the violation or an empty text."""
     try:
         outcome = examine(path)
-        if chance.random() < METADATA_SHARE:
-            examine_metadata(whole, chance)
-    except Exception as error:  # noqa: BLE001 - that nothing else comes out is what is asked here
+        if rng.random() < METADATA_SHARE:
+            examine_metadata(original, rng)
+    except Exception as error:  # noqa: BLE001 - any exception is a violation
         return type(error).__name__, f"{type(error).__name__}: {error}"[:300]
     return outcome, ""
-
-
-def victims_of(folders: Iterable[Path]) -> list[tuple[str, bytes]]:
-    """What is to be broken: the drawn photos, as often as the files of the folders together, and those."""
-    drawn = sorted(small_photos().items())
-    found = [
-        (f"{path.parent.name}/{path.name}", path.read_bytes())
-        for folder in folders
-        for path in files_in(folder)
-        if path.is_file() and 0 < path.stat().st_size <= LARGEST_VICTIM_BYTES
-    ]
-    return drawn * max(1, len(found) // len(drawn)) + found
-
-
-def _resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 if __name__ == "__main__":

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from support.mutations import broken, pieces_of, with_other_metadata
 from support.odd_photos import small_photos
 
-from bench.fuzz import SHOWN, Asked, Tally, Wrong, _Child, examine, examine_metadata, victims_of
+from bench.fuzz import (
+    DECODED,
+    ChildProcess,
+    Options,
+    Results,
+    Violation,
+    examine,
+    examine_metadata,
+    load_samples,
+)
 
 PHOTOS = small_photos()
 seeds = st.integers(0, 2**32)
@@ -28,7 +37,7 @@ fuzzing = settings(
 @pytest.mark.parametrize("kind", sorted(PHOTOS))
 def test_unbroken_photos_are_shown(kind: str, tmp_path: Path) -> None:
     (tmp_path / "photo").write_bytes(PHOTOS[kind])
-    assert examine(tmp_path / "photo") == SHOWN
+    assert examine(tmp_path / "photo") == DECODED
 
 
 @fuzzing
@@ -43,9 +52,9 @@ def test_broken_photos_are_shown_or_fail_alone(kind: str, seed: int, tmp_path: P
 @given(seed=seeds)
 def test_broken_real_photos_are_shown_or_fail_alone(seed: int, tmp_path: Path, test_data: Path) -> None:
     chance = random.Random(seed)
-    victims = _real_victims(test_data)
+    samples = _real_samples(test_data)
     path = tmp_path / "photo"
-    path.write_bytes(broken(chance.choice(victims), victims, chance))
+    path.write_bytes(broken(chance.choice(samples), samples, chance))
     examine(path)
 
 
@@ -68,8 +77,8 @@ def test_pieces_and_metadata_are_found_where_there_are_any() -> None:
 
 
 @cache
-def _real_victims(folder: Path) -> list[bytes]:
-    return [data for _, data in victims_of([folder / "hostile", folder / "exif"]) if len(data) < 300_000]
+def _real_samples(folder: Path) -> list[bytes]:
+    return [data for _, data in load_samples([folder / "hostile", folder / "exif"]) if len(data) < 300_000]
 
 
 def test_fuzzing_at_length_counts_every_file(tmp_path: Path) -> None:
@@ -91,23 +100,21 @@ def test_fuzzing_at_length_counts_every_file(tmp_path: Path) -> None:
 
 
 def test_photo_that_ends_its_process_is_kept_and_named(tmp_path: Path) -> None:
-    tally = Tally()
-    child = _Child(
-        Asked(folders=[], files=2, seed=7, processes=1, keep=tmp_path / "kept"), tmp_path / "photo"
-    )
+    results = Results()
+    options = Options(folders=[], files=2, seed=7, processes=1, keep=tmp_path / "kept")
+    child = ChildProcess(options, tmp_path / "photo")
     try:
-        assert child.read(0, tally)
+        assert child.read(0, results)
         before = (tmp_path / "photo").read_bytes()
-        child._process.kill()
-        assert not child.read(1, tally)
+        child.kill()
+        assert not child.read(1, results)
     finally:
-        child.end(tally)
-    (wrong,) = tally.wrong
-    assert wrong == f"crash (code -9): {tmp_path / 'kept' / 'seed-7-000001'}"
+        child.stop(results)
+    assert results.violations == [f"crash (code -9): {tmp_path / 'kept' / 'seed-7-000001'}"]
     assert (tmp_path / "kept" / "seed-7-000001").read_bytes() == before
-    assert (tally.files, tally.outcomes["crash (code -9)"]) == (2, 1)
+    assert (results.files, results.outcomes["crash (code -9)"]) == (2, 1)
 
 
 def test_anything_but_a_failure_of_the_photo_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(Wrong, match="gone"):
+    with pytest.raises(Violation, match="gone"):
         examine(tmp_path / "no such photo")
