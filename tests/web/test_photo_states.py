@@ -87,7 +87,7 @@ def test_a_failed_photo_shows_the_reason(client: TestClient, folder: WrittenFold
 
 def test_a_photo_on_an_unavailable_disk_accepts_verdicts(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
-    assert "unavailable" not in client.get(f"/photos/{number}").text
+    assert "is not available" not in client.get(f"/photos/{number}").text
     shutil.move(library.root, library.root.with_name("elsewhere"))
     page = client.get(f"/photos/{number}").text
     assert f"The folder {library.root} is not available. Mount the disk" in page
