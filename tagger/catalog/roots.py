@@ -24,8 +24,8 @@ from sqlalchemy import (
 
 from tagger.database.tables import photos, roots
 from tagger.photos import path_from_text, path_text
-from tagger.photos.mounts import MountState, check_mount
-from tagger.photos.source import FolderSource, PhotoSource
+from tagger.photos.mounts import MountState
+from tagger.photos.source import PhotoSource, open_source
 
 MOVE_PAGE = 1000
 
@@ -44,7 +44,7 @@ class Root:
     @property
     def source(self) -> PhotoSource:
         """The source that reads the photos of this root."""
-        return FolderSource(self.folder)
+        return open_source(str(self.folder))
 
     def path_of(self, path: str, path_bytes: bytes) -> Path:
         """The absolute path of a photo in this root, from the photo's columns `path` and `path_bytes`."""
@@ -151,7 +151,7 @@ def is_unavailable(connection: Connection, root: Root, folder: Path | None = Non
 
     It is missing, does not answer, or is empty although photos are stored in it.
     """
-    mount = check_mount(folder or root.folder)
+    mount = (open_source(str(folder)) if folder else root.source).mount_state()
     if mount is not MountState.EMPTY:
         return mount is not MountState.FILLED
     stored = exists().where(photos_below(root, folder or root.folder), photos.c.gone_since.is_(None))

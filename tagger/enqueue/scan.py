@@ -48,7 +48,7 @@ from tagger.photos import (
     path_text,
     printable_path,
 )
-from tagger.photos.source import FolderSource, PhotoSource
+from tagger.photos.source import PhotoSource, open_source
 
 PAGE = 1000
 LONGEST_PATH_BYTES = 2000
@@ -100,7 +100,7 @@ class Scan:
         """
         with job_heartbeat(self._database, self._job_id):
             for folder in selection.folders:
-                self._scan_source(FolderSource(folder), selection, on_progress)
+                self._scan_source(open_source(str(folder)), selection, on_progress)
             for parent, files in groupby(sorted(selection.files, key=_parent), key=_parent):
                 while page := [find_photo(file) for file in islice(files, PAGE)]:
                     self._record(Path(parent), page)
@@ -141,7 +141,7 @@ class Scan:
 
     def _mark_gone(self, root: Root, folder: Path, page: "_Page") -> None:
         """Mark stored photos that the scan did not find, if the files do not exist: patterns and unreadable folders hide some."""
-        source = FolderSource(root.folder)
+        source = root.source
         found = {_key(root.folder, photo) for photo in page.photos}
         for rows in present_photos(self._database, root, _covered(root, folder, page), PAGE):
             missing = [row for row in rows if (row.path, row.path_bytes) not in found]
@@ -169,7 +169,7 @@ def preview_scan(
     in_folders = (
         (folder, entry)
         for folder in selection.folders
-        for entry in FolderSource(folder).photos(include=selection.include, exclude=selection.exclude)
+        for entry in open_source(str(folder)).photos(include=selection.include, exclude=selection.exclude)
         if isinstance(entry, FoundPhoto)
     )
     found = skipped = 0

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photos
+from tagger.photos.mounts import MountState, check_mount
 
 
 class PhotoSource(Protocol):
@@ -15,7 +16,11 @@ class PhotoSource(Protocol):
 
     @property
     def location(self) -> str:
-        """The address with which `open_source` opens the source in another process."""
+        """The address with which `open_source` opens the source, in this process or another."""
+        ...
+
+    def mount_state(self) -> MountState:
+        """Check whether the source responds, and whether it has any content."""
         ...
 
     def photos(
@@ -51,6 +56,9 @@ class FolderSource:
     def location(self) -> str:
         return str(self.folder)
 
+    def mount_state(self) -> MountState:
+        return check_mount(self.folder)
+
     def photos(
         self, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
     ) -> Iterator[FoundPhoto | FolderProblem]:
@@ -73,5 +81,5 @@ class FolderSource:
 
 
 def open_source(location: str) -> PhotoSource:
-    """Open the source at a `PhotoSource.location`."""
+    """Open the source at a `PhotoSource.location`: the only place that knows the kinds of sources."""
     return FolderSource(Path(location))

@@ -12,7 +12,7 @@ from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.enqueue.retry import count_failures
 from tagger.errors import FailureKind
 from tagger.ledger.failures import FailureFilter
-from tagger.photos.mounts import MountState, check_mount
+from tagger.photos.mounts import MountState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,7 +75,7 @@ def _check_root_setting(root_paths: RootPaths, names: Sequence[str]) -> Iterator
 
 def _find_root_problems(database: Database, roots: Sequence[Root]) -> list[Finding]:
     with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
-        mounts = list(pool.map(check_mount, (root.folder for root in roots)))
+        mounts = list(pool.map(lambda root: root.source.mount_state(), roots))
     findings = (_check_root(database, root, mount) for root, mount in zip(roots, mounts, strict=True))
     return [finding for finding in findings if finding is not None]
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
@@ -21,7 +20,7 @@ from tagger.catalog.registered_models import RegisteredModel
 from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
 from tagger.inference.predictions import Prediction
 from tagger.photos import PhotoBytes
-from tagger.photos.source import FolderSource
+from tagger.photos.source import open_source
 from tagger.pipeline import requests as pipeline_requests
 from tagger.pipeline.requests import OpenPhoto, RequestResult, open_bytes
 from tagger.pipeline.results import Classified, Failed
@@ -70,7 +69,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     507: {"model": Problem, "description": "The disk of the server's temporary folder is full."},
     503: {"model": Problem, "description": "No model is available; the text says what to do."},
 }
-_UPLOAD_SOURCE, _UPLOAD_PATH = FolderSource(Path("-")), "-"
+_UPLOAD_SOURCE, _UPLOAD_PATH = open_source("-"), "-"
 _submit_limiter = CapacityLimiter(2)
 """Threads that wait for the model to load or the pipeline to accept a photo: few, so that pages have the others."""
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.images import DecodedImage, Resize
-from tagger.photos.source import FolderSource
+from tagger.photos.source import open_source
 from tagger.pipeline.requests import Limits
 from tagger.pipeline.sandbox import SandboxReader
 from tagger.query.stored_photos import StoredPhoto
@@ -161,7 +161,7 @@ class _Decoders:
             PhotoFailed: the photo cannot be read or decoded.
         """
         with self._reader() as child:
-            photo = child.open(FolderSource(path.parent), path.name)
+            photo = child.open(open_source(str(path.parent)), path.name)
             return photo.digest, photo.decode()
 
     def close(self) -> None:
