@@ -12,6 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from sqlalchemy.engine import make_url
+from support.empty_databases import create_sqlite_database
 from support.servers import RedisServer, postgres_server
 
 from tagger.database.connection import Database, open_database
@@ -85,7 +86,7 @@ def postgres_url(postgres_maintenance_url: str, postgres_template: str) -> Itera
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a migrated database for this test: SQLite, then PostgreSQL."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'database' / 'tagger.sqlite'}"
+        return create_sqlite_database(tmp_path / "database" / "tagger.sqlite")
     return str(request.getfixturevalue("postgres_url"))
 
 

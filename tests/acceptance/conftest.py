@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner, run_command
+from support.empty_databases import create_sqlite_database
 from support.servers import RedisServer
 
 from tagger.cli.main import main
@@ -25,7 +26,8 @@ def sqlite_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def sqlite_database(sqlite_url: str) -> Iterator[Database]:
+def sqlite_database(sqlite_url: str, tmp_path: Path) -> Iterator[Database]:
+    create_sqlite_database(tmp_path / "data" / "tagger.sqlite")
     opened = open_database(sqlite_url)
     yield opened
     opened.close()

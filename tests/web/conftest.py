@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 from support.browser import open_browser
+from support.empty_databases import create_sqlite_database
 from support.page_server import LOCAL_URL, TOKEN, settings_in
 
 from tagger.database.connection import Database, open_database
@@ -30,7 +31,7 @@ def web_settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def web_database(web_settings: Settings) -> Iterator[Database]:
-    opened = open_database(web_settings.effective_database_url)
+    opened = open_database(create_sqlite_database(web_settings.data_folder / "tagger.sqlite"))
     yield opened
     opened.close()
 

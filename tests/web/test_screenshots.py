@@ -25,7 +25,7 @@ def test_the_pictures_that_are_kept_are_those_of_the_tour() -> None:
 
 def test_pictures_are_taken_of_a_drawn_library(browser: Browser, tmp_path: Path) -> None:
     draw_library(tmp_path / "Pictures", most=6)
-    learn_landmarks(tmp_path / "drawn.pt", each=8)
+    learn_landmarks(tmp_path / "drawn.pt", per_label=8)
     wanted = ["library-phone", "jobs-phone"]
     with demo_library(tmp_path, tmp_path / "drawn.pt") as library:
         take_screenshots(browser, library, tmp_path / "out", wanted)

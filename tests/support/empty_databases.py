@@ -1,0 +1,32 @@
+"""SQLite databases with the current schema, copied from one that each test process migrates once.
+
+Migrating a new file takes about 50 ms of processor time; copying it takes one.
+"""
+
+import sqlite3
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+from tagger.database.connection import open_database
+
+
+def create_sqlite_database(file: Path) -> str:
+    """Create an empty database with the current schema; return its URL. Each one is a ledger of its own."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(_migrated_database())
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("UPDATE ledgers SET ledger_id = ?", (str(uuid4()),))
+    return f"sqlite:///{file}"
+
+
+@cache
+def _migrated_database() -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "template.sqlite"
+        open_database(f"sqlite:///{file}").close()
+        assert not file.with_name("template.sqlite-wal").exists()
+        return file.read_bytes()
