@@ -97,8 +97,12 @@ def write_table(
 
 
 def printable(text: str) -> str:
-    """Escape control characters and undecodable bytes."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    """Escape control characters, and bytes that are not UTF-8, as in the notes of jobs."""
+    if text.isprintable():
+        return text
+    from tagger.photos import printable_path
+
+    return printable_path(text)
 
 
 def write_parts(parts: Iterable[bytes]) -> None:

@@ -11,6 +11,7 @@ from tagger.database.tables import METADATA_KINDS, JobKind, JobState, Priority, 
 from tagger.enqueue.backfill import Backfill, backfill_from_options
 from tagger.enqueue.tag_jobs import tag_job_paths
 from tagger.ledger.progress import JobProgress
+from tagger.photos import printable_path
 from tagger.web.api.status import Status
 from tagger.web.http.number_format import percent, share
 
@@ -173,10 +174,10 @@ def backfill_text(backfill: Backfill) -> str:
     """Describe a backfill."""
     parts = [SCOPE_TEXTS[backfill.scope]]
     parts += [f"of {backfill.landmark}"] if backfill.landmark else []
-    parts += [f"in {_printable(folder)}" for folder in backfill.under]
+    parts += [f"in {printable_path(folder)}" for folder in backfill.under]
     parts += [f"taken from {backfill.taken_after:%Y-%m-%d}"] if backfill.taken_after else []
     parts += [f"taken before {backfill.taken_before:%Y-%m-%d}"] if backfill.taken_before else []
-    parts += [f"after scanning {_printable(folder)}" for folder in backfill.scan]
+    parts += [f"after scanning {printable_path(folder)}" for folder in backfill.scan]
     parts += [f"tags written to {backfill.write.to}"] if backfill.write else []
     return ", ".join(parts)
 
@@ -196,17 +197,13 @@ def _about(options: Mapping[str, Any]) -> str:
 
 
 def _folders(options: Mapping[str, Any]) -> list[str]:
-    return [_printable(path) for path in tag_job_paths(options)]
+    return [printable_path(path) for path in tag_job_paths(options)]
 
 
 def _shortened(folders: Iterable[str]) -> str:
     names = tuple(folders)
     more = len(names) - MAX_FOLDERS
     return ", ".join(names[:MAX_FOLDERS]) + (f" and {more} more" if more > 0 else "")
-
-
-def _printable(folder: object) -> str:
-    return str(folder).encode(errors="replace").decode()
 
 
 def _live_fields(job: JobProgress) -> LiveFields:
