@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,7 +13,8 @@ from starlette.exceptions import HTTPException
 
 from tagger.database.tables import Priority
 from tagger.enqueue.backfill import BackfillScope
-from tagger.errors import TaggerError
+from tagger.errors import QueryOptionInvalid, TaggerError
+from tagger.query.options import parse_date
 from tagger.web.api.folders import (
     AllowedFolders,
     allowed_folders,
@@ -77,13 +77,13 @@ class BackfillForm(BaseModel):
         """Return the fields of `BackfillRequest`.
 
         Raises:
-            HTTPException: a date is invalid.
+            QueryOptionInvalid: a date is invalid.
         """
         return {
             "what": self.what,
             "landmark": self.landmark.strip() or None,
-            "taken_after": _parse_date(self.taken_after),
-            "taken_before": _parse_date(self.taken_before),
+            "taken_after": parse_date(self.taken_after.strip() or None, "taken_after"),
+            "taken_before": parse_date(self.taken_before.strip() or None, "taken_before"),
             "scan": [{"key": self.scan}] if self.scan else [],
             "write": self.write,
             "priority": self.priority,
@@ -119,6 +119,8 @@ def start_backfill(
     try:
         body = validate(BackfillRequest, form.request_values())
         job = starter.backfill(body.backfill(state), body.priority)
+    except QueryOptionInvalid as error:
+        return _render(request, state, "", str(error), HTTPStatus.UNPROCESSABLE_ENTITY, form.model_dump())
     except TaggerError as error:
         return _render(request, state, "", str(error), HTTPStatus.CONFLICT, form.model_dump())
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
@@ -186,11 +188,3 @@ def _render(
 
 def _choice(folder: Path, *, is_whole: bool = False) -> FolderChoice:
     return FolderChoice(folder_key(folder), str(folder) if is_whole else folder.name, str(folder))
-
-
-def _parse_date(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text) if text.strip() else None
-    except ValueError:
-        message = f"{text[:50]!r} is not a date; write it like 2024-06-01."
-        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, message) from None

@@ -41,6 +41,9 @@ def test_without_allowed_folders_the_page_explains_how_to_allow_one(client: Test
 def test_invalid_forms_are_refused(client: TestClient) -> None:
     assert client.post("/jobs/new", data={"folder": "Lw", "write": "none"}).status_code == 403
     assert client.post("/jobs/backfill", data={"what": "all", "write": "everywhere"}).status_code == 422
+    undated = client.post("/jobs/backfill", data={"what": "all", "taken_after": "soon"})
+    assert undated.status_code == 422
+    assert "is not a date. Write it like 2024-06-01" in undated.text
     assert client.post("/jobs/1/explode").status_code == 422
     assert client.post("/jobs/1/pause").status_code == 404
     assert client.get("/jobs/12").status_code == 404
