@@ -13,7 +13,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.errors import DatabaseError
 from tagger.database.retry import with_retry
 from tagger.database.tables import Runner
-from tagger.enqueue.metadata_selection import select_adopted_jobs
+from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.enqueue.schedule_runs import RunInterrupted, run_due_schedules
 from tagger.inference.devices import choose_device
 from tagger.ledger.chunks import Claim, claim_chunk

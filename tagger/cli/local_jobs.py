@@ -43,7 +43,7 @@ def finish_local_job(database: Database, job: int, *, json: bool) -> int:
 
 def run_chained_write(database: Database, settings: Settings, job: int, *, lines: bool) -> int:
     """Run the metadata job that is chained to `job`, if there is one; returns the exit code."""
-    from tagger.enqueue.metadata_selection import select_parent_photos
+    from tagger.enqueue.metadata_jobs import select_parent_photos
     from tagger.ledger.progress import list_jobs
 
     chained = list_jobs(database, job)[0].write_job

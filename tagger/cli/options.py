@@ -127,6 +127,7 @@ Description = Annotated[
     typer.Option("--description", help="Write a description too, to photos without one."),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job ends, and show its progress.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of photos.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what the command would do, and change nothing.")
 ]
@@ -163,15 +164,13 @@ def parse_priority(name: str) -> Priority:
     return Priority(name)
 
 
-def parse_metadata_options(
-    to: str, *, gps: bool, description: bool, option: str = "--write"
-) -> MetadataOptions | None:
-    """Return what to write to metadata; None for `none`. `option` is the option that holds `to`, for messages."""
+def parse_metadata_options(to: str, *, gps: bool, description: bool) -> MetadataOptions | None:
+    """Return what --write, --gps and --description write to metadata; None for `none`."""
     from tagger.database.tables import Target
     from tagger.enqueue.metadata_options import MetadataOptions
 
     if to not in {"none", *Target}:
-        raise typer.BadParameter("use none, sidecar or embed", param_hint=option)
+        raise typer.BadParameter("use none, sidecar or embed", param_hint="--write")
     if to == "none" and (gps or description):
         hint = "--gps" if gps else "--description"
         raise typer.BadParameter("it needs --write sidecar or --write embed", param_hint=hint)

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, false, func, or_, 
 from tagger.catalog.landmarks import find_landmark
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.tables import UNTAGGED, JobKind, Priority, Runner, contents, effective_tags, photos
+from tagger.database.tables import UNTAGGED, JobKind, Priority, contents, effective_tags, photos
 from tagger.enqueue.inference_options import inference_options
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.scan import ProgressCallback, Scan, ScanReport
@@ -72,16 +72,8 @@ def count_photos(database: Database, backfill: Backfill, model_id: int, root_pat
 def backfill_job(database: Database, settings: Settings, backfill: Backfill, priority: Priority) -> NewJob:
     """The job of a backfill, with the model and options of new jobs."""
     inference = inference_options(database, settings, reprocess=backfill.scope is BackfillScope.ALL)
-    return NewJob(
-        model_id=inference.model_id,
-        top_k=inference.top_k,
-        threshold=inference.threshold,
-        reprocess=inference.reprocess,
-        runner=Runner.WORKERS,
-        priority=priority,
-        kind=JobKind.BACKFILL,
-        options={"what": backfill.scope, **backfill_options(backfill)},
-    )
+    options = {"what": backfill.scope, **backfill_options(backfill)}
+    return inference.new_job(JobKind.BACKFILL, priority, options=options)
 
 
 def record_backfill(

@@ -1,9 +1,12 @@
 """The inference options of a job: the model, how many predictions it stores per photo, and its threshold."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import Database
+from tagger.database.tables import JobKind, Priority, Runner
+from tagger.ledger.jobs import NewJob
 from tagger.settings import Settings
 
 
@@ -15,6 +18,26 @@ class InferenceOptions:
     top_k: int
     threshold: float
     reprocess: bool
+
+    def new_job(
+        self,
+        kind: JobKind,
+        priority: Priority,
+        *,
+        runner: Runner = Runner.WORKERS,
+        options: dict[str, Any] | None = None,
+    ) -> NewJob:
+        """A job with these inference options."""
+        return NewJob(
+            model_id=self.model_id,
+            top_k=self.top_k,
+            threshold=self.threshold,
+            reprocess=self.reprocess,
+            runner=runner,
+            priority=priority,
+            kind=kind,
+            options=options,
+        )
 
 
 def inference_options(database: Database, settings: Settings, *, reprocess: bool = False) -> InferenceOptions:

@@ -1,20 +1,14 @@
-"""Selecting the photos of a job that writes metadata, or undoes writes: by parent job, by query, or by earlier writes."""
+"""Selecting the photos of a job that writes metadata, or undoes writes: by query, or by earlier writes. Records nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, false, or_, select
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.tables import Outcome, contents, job_items, jobs, metadata_writes, photos, verdicts
-from tagger.enqueue.scan import ProgressCallback
-from tagger.errors import ScanInterrupted
-from tagger.ledger.items import NewItem, append_items, fill_job, lock_scan
-from tagger.ledger.jobs import NewJob, claim_unfilled_job, create_job, finish_scan
-from tagger.ledger.ownership import job_heartbeat
+from tagger.database.tables import Outcome, contents, metadata_writes, photos, verdicts
 from tagger.query import PhotoQuery, TaggedPhoto, find_tagged
 from tagger.query.filters import path_ranges
 
@@ -26,90 +20,16 @@ _own_writes = metadata_writes.alias("own_writes")
 _other_photos = photos.alias("other_photos")
 
 
-def select_adopted_jobs(database: Database) -> list[int]:
-    """Select the photos of chained jobs that no process is filling; return these jobs' ids."""
-    job_ids = []
-    while (job_id := claim_unfilled_job(database)) is not None:
-        with suppress(ScanInterrupted):  # the job was cancelled; the others are still to be filled
-            select_parent_photos(database, job_id)
-            job_ids.append(job_id)
-    return job_ids
-
-
-def select_parent_photos(database: Database, job_id: int) -> None:
-    """Fill a chained job with the photos of its parent that have something to write or to remove.
-
-    Items that an earlier process added before it died are kept.
-    """
-    with database.read() as connection:
-        parent = connection.scalar(select(jobs.c.parent_id).where(jobs.c.id == job_id))
-        # Pages are in id order, although the photos of one page are ordered by root.
-        last_id = connection.scalar(
-            select(func.max(job_items.c.photo_id)).where(job_items.c.job_id == job_id)
-        )
-    in_parent = (
-        select(job_items.c.photo_id)
-        .where(
-            job_items.c.job_id == parent,
-            job_items.c.photo_id == photos.c.id,
-            job_items.c.outcome.in_((Outcome.TAGGED, Outcome.UNKNOWN, Outcome.SKIPPED)),
-        )
-        .exists()
-    )
-    with job_heartbeat(database, job_id):
-        fill_job(
-            database,
-            job_id,
-            (in_parent, photos.c.gone_since.is_(None), _has_values_to_write_or_remove()),
-            photos.outerjoin(contents, contents.c.id == photos.c.content_id),
-            after=last_id or 0,
-        )
-    finish_scan(database, job_id)
-
-
-def create_write_job(
-    database: Database,
-    new: NewJob,
-    query: PhotoQuery,
-    root_paths: RootPaths,
-    on_progress: ProgressCallback = lambda _count: None,
-) -> int:
-    """Create a job for the photos that a query finds; return its id.
-
-    If the query does not filter by tags, the job includes photos that were written before and have no tag now.
-
-    Raises:
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: the query has an unknown name.
-    """
-    found = find_tagged(database, query, root_paths)  # resolves names before the job is created
-    job_id = create_job(database, new)
-    with job_heartbeat(database, job_id):
-        count = 0
-        for page in _id_pages(found):
-            _append(database, job_id, page)
-            count += len(page)
-            on_progress(count)
-        if not has_tag_conditions(query):
-            fill_job(
-                database,
-                job_id,
-                (*_written_before(database, query, root_paths), ~_in_job(job_id)),
-                on_progress=lambda more: on_progress(count + more),
-            )
-    finish_scan(database, job_id)
-    return job_id
-
-
 def selected_photo_pages(
     database: Database, query: PhotoQuery, root_paths: RootPaths
 ) -> Iterator[Sequence[int]]:
-    """The ids of the photos that `create_write_job` selects, in pages. Keeps all ids in memory, a few bytes each."""
+    """The ids of the photos that `record_write_job` selects, in pages. Keeps all ids in memory, a few bytes each."""
     yielded: set[int] = set()
-    for found in _id_pages(find_tagged(database, query, root_paths)):
+    for found in found_id_pages(find_tagged(database, query, root_paths)):
         yielded.update(found)
         yield found
     if not has_tag_conditions(query):
-        conditions = tuple(_written_before(database, query, root_paths))
+        conditions = tuple(written_before(database, query, root_paths))
         for page in photo_id_pages(database, conditions):
             yield [photo_id for photo_id in page if photo_id not in yielded]
 
@@ -127,20 +47,6 @@ def photo_id_pages(database: Database, conditions: Sequence[ColumnElement[bool]]
         last_id = page[-1]
 
 
-def create_undo_job(
-    database: Database,
-    new: NewJob,
-    conditions: Sequence[ColumnElement[bool]],
-    on_progress: ProgressCallback = lambda _count: None,
-) -> int:
-    """Create a job that undoes writes in the photos that meet the conditions; return its id."""
-    job_id = create_job(database, new)
-    with job_heartbeat(database, job_id):
-        fill_job(database, job_id, conditions, on_progress=on_progress)
-    finish_scan(database, job_id)
-    return job_id
-
-
 def written_photo_conditions(
     database: Database, job: int | None, paths: Iterable[Path], root_paths: RootPaths
 ) -> tuple[ColumnElement[bool], ...]:
@@ -156,13 +62,15 @@ def has_tag_conditions(query: PhotoQuery) -> bool:
     return any(condition is not None for condition in conditions)
 
 
-def _id_pages(found: Iterable[TaggedPhoto]) -> Iterator[list[int]]:
+def found_id_pages(found: Iterable[TaggedPhoto]) -> Iterator[list[int]]:
+    """The ids of the photos that a query found, in pages."""
     ids = (photo.id for photo in found)
     while page := list(islice(ids, PAGE)):
         yield page
 
 
-def _has_values_to_write_or_remove() -> ColumnElement[bool]:
+def has_values_to_write_or_remove() -> ColumnElement[bool]:
+    """The condition for photos with accepted tags, or that were written before."""
     confirmed = exists().where(
         verdicts.c.content_id == photos.c.content_id, verdicts.c.verdict == "confirmed"
     )
@@ -189,9 +97,10 @@ def _was_written(job: int | None = None) -> ColumnElement[bool]:
     return same_image.where(metadata_writes.c.job_id == job, own).exists()
 
 
-def _written_before(
+def written_before(
     database: Database, query: PhotoQuery, root_paths: RootPaths
 ) -> Iterator[ColumnElement[bool]]:
+    """The conditions for photos that were written before and match the query's folders and dates."""
     yield _was_written()
     yield photos.c.gone_since.is_(None)
     if query.under:
@@ -206,22 +115,3 @@ def _under(database: Database, paths: Iterable[Path], root_paths: RootPaths) -> 
     with database.read() as connection:
         ranges = path_ranges(connection, paths, root_paths)
     return or_(false(), *(path_range.condition for path_range in ranges))
-
-
-def _in_job(job_id: int) -> ColumnElement[bool]:
-    return exists().where(job_items.c.job_id == job_id, job_items.c.photo_id == photos.c.id)
-
-
-def _append(database: Database, job_id: int, photo_ids: Sequence[int]) -> None:
-    """Add the photos that still exist, ordered by root."""
-    with database.write() as connection:
-        lock_scan(connection, job_id)
-        existing = (
-            select(photos.c.id)
-            .where(photos.c.id.in_(photo_ids))
-            .order_by(photos.c.root_id, photos.c.id)
-            .with_for_update(read=True, key_share=True)
-        )
-        append_items(
-            connection, job_id, [NewItem(photo, skipped=False) for photo in connection.scalars(existing)]
-        )

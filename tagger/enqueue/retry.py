@@ -34,15 +34,7 @@ def count_failures(database: Database, failures: FailureFilter) -> dict[str, int
 
 def retry_all_job(database: Database, settings: Settings, priority: Priority) -> NewJob:
     """A retry of all failures, with the model and options of new jobs."""
-    inference = inference_options(database, settings)
-    return NewJob(
-        model_id=inference.model_id,
-        top_k=inference.top_k,
-        threshold=inference.threshold,
-        runner=Runner.WORKERS,
-        priority=priority,
-        kind=JobKind.RETRY,
-    )
+    return inference_options(database, settings).new_job(JobKind.RETRY, priority)
 
 
 def retry_job(database: Database, job_id: int, priority: Priority) -> NewJob:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.tables import Priority, Runner
+from tagger.database.tables import JobKind, Priority, Runner
 from tagger.enqueue.inference_options import InferenceOptions, inference_options
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.scan import ProgressCallback, Scan, ScanReport
@@ -43,15 +43,8 @@ def tag_job(
     check_roots(database, selection, settings.roots)
     inference = inference_options(database, settings, reprocess=reprocess)
     paths = [path_to_json(path) for path in (*selection.folders, *selection.files)]
-    return NewJob(
-        model_id=inference.model_id,
-        top_k=inference.top_k,
-        threshold=inference.threshold,
-        reprocess=inference.reprocess,
-        runner=runner,
-        priority=priority,
-        options={PATHS: paths[:MOST_PATHS], **(write.to_job_options() if write else {})},
-    )
+    options = {PATHS: paths[:MOST_PATHS], **(write.to_job_options() if write else {})}
+    return inference.new_job(JobKind.TAG, priority, runner=runner, options=options)
 
 
 def record_tag_job(

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from tagger.database.connection import Database
 from tagger.database.tables import Runner, chunks
-from tagger.enqueue.metadata_selection import select_adopted_jobs
+from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.processing.executor import ChunkExecutor
 from tagger.settings import Settings

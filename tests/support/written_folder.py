@@ -10,13 +10,9 @@ from support.colour_folders import TaggedFolder
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.database.tables import JobKind, Runner, Target, job_items, metadata_writes, photos
 from tagger.enqueue.inference_options import InferenceOptions
+from tagger.enqueue.metadata_jobs import record_undo_job, record_write_job, select_parent_photos
 from tagger.enqueue.metadata_options import UNDO_JOB, MetadataOptions
-from tagger.enqueue.metadata_selection import (
-    create_undo_job,
-    create_write_job,
-    select_parent_photos,
-    written_photo_conditions,
-)
+from tagger.enqueue.metadata_selection import written_photo_conditions
 from tagger.enqueue.scan import Scan
 from tagger.enqueue.selection import select_paths
 from tagger.ledger.chunks import ChunkName, claim_chunk
@@ -91,7 +87,7 @@ class WrittenFolder(TaggedFolder):
 
     def write(self, options: MetadataOptions = EMBED, query: PhotoQuery | None = None) -> dict[str, str]:
         """Run a job; return the outcome of each photo by its path below the folder."""
-        job = create_write_job(
+        job = record_write_job(
             self.database, self._new(JobKind.WRITE, options), query or PhotoQuery(), self.settings.roots
         )
         self.run(job)
@@ -100,18 +96,18 @@ class WrittenFolder(TaggedFolder):
     def create_write_job_for_workers(self, options: MetadataOptions = EMBED) -> int:
         """Create a job for workers that writes all tags, with its photos selected. Returns its id."""
         new = self._new(JobKind.WRITE, options, Runner.WORKERS)
-        return create_write_job(self.database, new, PhotoQuery(), self.settings.roots)
+        return record_write_job(self.database, new, PhotoQuery(), self.settings.roots)
 
     def create_undo_job_for_workers(self) -> int:
         """Create a job for workers that undoes all writes, with its photos selected. Returns its id."""
         conditions = written_photo_conditions(self.database, None, (), self.settings.roots)
-        return create_undo_job(self.database, self._new(JobKind.UNDO, None, Runner.WORKERS), conditions)
+        return record_undo_job(self.database, self._new(JobKind.UNDO, None, Runner.WORKERS), conditions)
 
     def undo(self, *paths: Path, job: int | None = None) -> dict[str, str]:
         """Run a job; return the outcome of each photo by its path below the folder."""
         conditions = written_photo_conditions(self.database, job, paths, self.settings.roots)
         new = self._new(JobKind.UNDO, None)
-        undo_job = create_undo_job(
+        undo_job = record_undo_job(
             self.database, replace(new, options={UNDO_JOB: job}) if job is not None else new, conditions
         )
         self.run(undo_job)

@@ -4,44 +4,33 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tagger.cli.job_submission import finish_submission, send_messages
 from tagger.cli.local_jobs import finish_local_job, run_local_job
 from tagger.cli.options import (
-    ClassifiedBy,
-    Country,
     Description,
     DryRun,
     Gps,
     Json,
-    LandmarkName,
-    MinScore,
-    NearPosition,
+    Limit,
     PriorityName,
-    RadiusKm,
-    TakenAfter,
-    TakenBefore,
-    Under,
     Wait,
-    parse_metadata_options,
     parse_priority,
-    query_usage,
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.metadata_diff import print_differences
 from tagger.cli.output.progress import ProgressLine
+from tagger.cli.query_options import QueryOptions, with_query_options
 from tagger.cli.session import load_settings, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tagger.database.tables import JobKind
     from tagger.enqueue.metadata_options import MetadataOptions
-    from tagger.ledger.jobs import NewJob
     from tagger.processing.metadata_preview import MetadataPreview
     from tagger.query import PhotoQuery
 
@@ -82,6 +71,7 @@ def show(
 
 
 @metadata_app.command("write")
+@with_query_options
 def write(
     paths: Annotated[
         list[Path] | None,
@@ -98,16 +88,8 @@ def write(
     ],
     gps: Gps = False,
     description: Description = False,
-    landmark: LandmarkName = None,
-    country: Country = None,
-    near: NearPosition = None,
-    radius_km: RadiusKm = None,
-    min_score: MinScore = None,
-    under: Under = None,
-    taken_after: TakenAfter = None,
-    taken_before: TakenBefore = None,
-    model: ClassifiedBy = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of photos.")] = None,
+    query_options: QueryOptions,
+    limit: Limit = None,
     enqueue: Enqueue = False,
     wait: Wait = False,
     priority: PriorityName = "bulk",
@@ -125,33 +107,19 @@ def write(
 
     tagger metadata write ~/Pictures/Paris --to embed
     """
-    from tagger.database.tables import JobKind
-    from tagger.query import parse_query
+    from tagger.database.tables import Target
+    from tagger.enqueue.metadata_options import MetadataOptions
 
-    if to not in {"sidecar", "embed"}:
+    if to not in set(Target):
         raise typer.BadParameter("use sidecar or embed", param_hint="--to")
-    metadata = parse_metadata_options(to, gps=gps, description=description, option="--to")
+    metadata = MetadataOptions(Target(to), gps=gps, description=description)
     _check_options(enqueue=enqueue, wait=wait, dry_run=dry_run)
-    with query_usage():
-        query = parse_query(
-            landmark=landmark,
-            country=country,
-            near=near,
-            radius_km=radius_km,
-            min_score=min_score,
-            under=(*(paths or ()), *(under or ())),
-            taken_after=taken_after,
-            taken_before=taken_before,
-            model=model,
-            limit=limit,
-        )
-    action = _MetadataAction(
-        JobKind.WRITE, metadata, enqueue=enqueue, wait=wait, priority=priority, json=json
-    )
+    query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
+    action = _MetadataAction(enqueue=enqueue, wait=wait, priority=priority, json=json)
     if dry_run:
-        action.preview_write(query)
+        action.preview_write(query, metadata)
         return
-    action.write(query)
+    action.write(query, metadata)
 
 
 @metadata_app.command("undo")
@@ -178,16 +146,12 @@ def undo(
 
     tagger metadata undo --job 7
     """
-    from tagger.database.tables import JobKind
-
     if not paths and job is None and not everything:
         raise typer.BadParameter("name photos or folders, or use --job JOB or --all", param_hint="PATH")
     if everything and (paths or job is not None):
         raise typer.BadParameter("it cannot be combined with PATH or --job", param_hint="--all")
     _check_options(enqueue=enqueue, wait=wait, dry_run=dry_run)
-    action = _MetadataAction(
-        JobKind.UNDO, None, job=job, enqueue=enqueue, wait=wait, priority=priority, json=json
-    )
+    action = _MetadataAction(enqueue=enqueue, wait=wait, priority=priority, json=json, job=job)
     action.undo(tuple(paths or ()), dry_run=dry_run)
 
 
@@ -203,33 +167,37 @@ class _MetadataAction:
 
     def __init__(
         self,
-        kind: JobKind,
-        metadata: MetadataOptions | None,
         *,
-        job: int | None = None,
         enqueue: bool,
         wait: bool,
         priority: str,
         json: bool,
+        job: int | None = None,
     ) -> None:
-        self._kind, self._metadata, self._job = kind, metadata, job
-        self._priority = parse_priority(priority)
+        from tagger.database.tables import Priority, Runner
+
+        self._job = job
         self._enqueue, self._wait, self._json = enqueue, wait, json
+        workers_priority = parse_priority(priority)
+        self._runner, self._priority = (
+            (Runner.WORKERS, workers_priority) if enqueue else (Runner.LOCAL, Priority.INTERACTIVE)
+        )
         self._settings, self._database = open_session(settle_jobs=True)
 
-    def preview_write(self, query: PhotoQuery) -> None:
+    def preview_write(self, query: PhotoQuery, metadata: MetadataOptions) -> None:
         from tagger.enqueue.metadata_selection import selected_photo_pages
 
         pages = selected_photo_pages(self._database, query, self._settings.roots)
-        print_differences(self._previews(pages), json=self._json)
+        print_differences(self._previews(pages, metadata), json=self._json)
 
-    def write(self, query: PhotoQuery) -> None:
-        from tagger.enqueue.metadata_selection import create_write_job
+    def write(self, query: PhotoQuery, metadata: MetadataOptions) -> None:
+        from tagger.enqueue.metadata_jobs import record_write_job, write_job
 
+        new = write_job(self._database, self._settings, metadata, self._runner, self._priority)
         with ProgressLine("photos") as line:
-            job = create_write_job(
+            job = record_write_job(
                 self._database,
-                self._new_job(),
+                new,
                 query,
                 self._settings.roots,
                 lambda count: line.show("photos", count, None),
@@ -237,11 +205,8 @@ class _MetadataAction:
         self._process(job)
 
     def undo(self, paths: tuple[Path, ...], *, dry_run: bool) -> None:
-        from tagger.enqueue.metadata_selection import (
-            create_undo_job,
-            photo_id_pages,
-            written_photo_conditions,
-        )
+        from tagger.enqueue.metadata_jobs import record_undo_job, undo_job
+        from tagger.enqueue.metadata_selection import photo_id_pages, written_photo_conditions
         from tagger.processing.unlogged_undo import preview_unlogged_undo
 
         self._check_targets(paths)
@@ -254,7 +219,8 @@ class _MetadataAction:
             return
         count = self._undo_unlogged(unlogged)
         if next(photo_id_pages(self._database, logged), None) is not None:
-            self._process(create_undo_job(self._database, self._new_job(), logged))
+            new = undo_job(self._database, self._settings, self._job, self._runner, self._priority)
+            self._process(record_undo_job(self._database, new, logged))
             return
         if self._json:
             write_json({"job": None, "total": count})
@@ -286,11 +252,14 @@ class _MetadataAction:
             count += 1
         return count
 
-    def _previews(self, pages: Iterable[Sequence[int]]) -> Iterator[MetadataPreview]:
+    def _previews(
+        self, pages: Iterable[Sequence[int]], metadata: MetadataOptions | None = None
+    ) -> Iterator[MetadataPreview]:
+        """Preview a write, or without `metadata` an undo."""
         from tagger.processing.metadata_preview import preview_photos
 
         for page in pages:
-            yield from preview_photos(self._database, self._settings, page, self._metadata, self._job)
+            yield from preview_photos(self._database, self._settings, page, metadata, self._job)
 
     def _process(self, job: int) -> None:
         """Run the job in this process, or send it to the workers; exits the command."""
@@ -302,26 +271,3 @@ class _MetadataAction:
             return
         run_local_job(self._database, self._settings, job, lines=not self._json)
         raise typer.Exit(finish_local_job(self._database, job, json=self._json))
-
-    def _new_job(self) -> NewJob:
-        from tagger.database.tables import Priority, Runner
-        from tagger.enqueue.inference_options import inference_options
-        from tagger.ledger.jobs import NewJob
-
-        inference = inference_options(self._database, self._settings)
-        return NewJob(
-            model_id=inference.model_id,
-            top_k=inference.top_k,
-            threshold=inference.threshold,
-            runner=Runner.WORKERS if self._enqueue else Runner.LOCAL,
-            priority=self._priority if self._enqueue else Priority.INTERACTIVE,
-            kind=self._kind,
-            options=self._job_options(),
-        )
-
-    def _job_options(self) -> dict[str, Any]:
-        from tagger.enqueue.metadata_options import UNDO_JOB
-
-        if self._metadata:
-            return self._metadata.to_job_options()
-        return {UNDO_JOB: self._job} if self._job else {}

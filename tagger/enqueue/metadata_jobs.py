@@ -1,0 +1,160 @@
+"""Jobs that write metadata, or undo writes: recording them, and adding their photos (see metadata_selection)."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from sqlalchemy import ColumnElement, exists, func, select
+
+from tagger.catalog.roots import RootPaths
+from tagger.database.connection import Database
+from tagger.database.tables import JobKind, Outcome, Priority, Runner, contents, job_items, jobs, photos
+from tagger.enqueue.inference_options import inference_options
+from tagger.enqueue.metadata_options import UNDO_JOB, MetadataOptions
+from tagger.enqueue.metadata_selection import (
+    found_id_pages,
+    has_tag_conditions,
+    has_values_to_write_or_remove,
+    written_before,
+)
+from tagger.enqueue.scan import ProgressCallback
+from tagger.errors import ScanInterrupted
+from tagger.ledger.items import NewItem, append_items, fill_job, lock_scan
+from tagger.ledger.jobs import NewJob, claim_unfilled_job, create_job, finish_scan
+from tagger.ledger.ownership import job_heartbeat
+from tagger.query import PhotoQuery, find_tagged
+from tagger.settings import Settings
+
+
+def write_job(
+    database: Database, settings: Settings, metadata: MetadataOptions, runner: Runner, priority: Priority
+) -> NewJob:
+    """A job that writes tags to metadata; nothing is recorded.
+
+    Raises:
+        ModelNotFound, ModelNotSelected: there is no model.
+    """
+    options = metadata.to_job_options()
+    return inference_options(database, settings).new_job(
+        JobKind.WRITE, priority, runner=runner, options=options
+    )
+
+
+def undo_job(
+    database: Database, settings: Settings, job: int | None, runner: Runner, priority: Priority
+) -> NewJob:
+    """A job that undoes the writes of `job`, or of all jobs; nothing is recorded.
+
+    Raises:
+        ModelNotFound, ModelNotSelected: there is no model.
+    """
+    options = {} if job is None else {UNDO_JOB: job}
+    return inference_options(database, settings).new_job(
+        JobKind.UNDO, priority, runner=runner, options=options
+    )
+
+
+def record_write_job(
+    database: Database,
+    new: NewJob,
+    query: PhotoQuery,
+    root_paths: RootPaths,
+    on_progress: ProgressCallback = lambda _count: None,
+) -> int:
+    """Create a job for the photos that a query finds; return its id.
+
+    If the query does not filter by tags, the job includes photos that were written before and have no tag now.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: the query has an unknown name.
+    """
+    found = find_tagged(database, query, root_paths)  # resolves names before the job is created
+    job_id = create_job(database, new)
+    with job_heartbeat(database, job_id):
+        count = 0
+        for page in found_id_pages(found):
+            _append(database, job_id, page)
+            count += len(page)
+            on_progress(count)
+        if not has_tag_conditions(query):
+            fill_job(
+                database,
+                job_id,
+                (*written_before(database, query, root_paths), ~_in_job(job_id)),
+                on_progress=lambda more: on_progress(count + more),
+            )
+    finish_scan(database, job_id)
+    return job_id
+
+
+def record_undo_job(
+    database: Database,
+    new: NewJob,
+    conditions: Sequence[ColumnElement[bool]],
+    on_progress: ProgressCallback = lambda _count: None,
+) -> int:
+    """Create a job that undoes writes in the photos that meet the conditions; return its id."""
+    job_id = create_job(database, new)
+    with job_heartbeat(database, job_id):
+        fill_job(database, job_id, conditions, on_progress=on_progress)
+    finish_scan(database, job_id)
+    return job_id
+
+
+def select_adopted_jobs(database: Database) -> list[int]:
+    """Select the photos of chained jobs that no process is filling; return these jobs' ids."""
+    job_ids = []
+    while (job_id := claim_unfilled_job(database)) is not None:
+        with suppress(ScanInterrupted):  # the job was cancelled; the others are still to be filled
+            select_parent_photos(database, job_id)
+            job_ids.append(job_id)
+    return job_ids
+
+
+def select_parent_photos(database: Database, job_id: int) -> None:
+    """Fill a chained job with the photos of its parent that have something to write or to remove.
+
+    Items that an earlier process added before it died are kept.
+    """
+    with database.read() as connection:
+        parent = connection.scalar(select(jobs.c.parent_id).where(jobs.c.id == job_id))
+        # Pages are in id order, although the photos of one page are ordered by root.
+        last_id = connection.scalar(
+            select(func.max(job_items.c.photo_id)).where(job_items.c.job_id == job_id)
+        )
+    in_parent = (
+        select(job_items.c.photo_id)
+        .where(
+            job_items.c.job_id == parent,
+            job_items.c.photo_id == photos.c.id,
+            job_items.c.outcome.in_((Outcome.TAGGED, Outcome.UNKNOWN, Outcome.SKIPPED)),
+        )
+        .exists()
+    )
+    with job_heartbeat(database, job_id):
+        fill_job(
+            database,
+            job_id,
+            (in_parent, photos.c.gone_since.is_(None), has_values_to_write_or_remove()),
+            photos.outerjoin(contents, contents.c.id == photos.c.content_id),
+            after=last_id or 0,
+        )
+    finish_scan(database, job_id)
+
+
+def _in_job(job_id: int) -> ColumnElement[bool]:
+    return exists().where(job_items.c.job_id == job_id, job_items.c.photo_id == photos.c.id)
+
+
+def _append(database: Database, job_id: int, photo_ids: Sequence[int]) -> None:
+    """Add the photos that still exist, ordered by root."""
+    with database.write() as connection:
+        lock_scan(connection, job_id)
+        existing = (
+            select(photos.c.id)
+            .where(photos.c.id.in_(photo_ids))
+            .order_by(photos.c.root_id, photos.c.id)
+            .with_for_update(read=True, key_share=True)
+        )
+        append_items(
+            connection, job_id, [NewItem(photo, skipped=False) for photo in connection.scalars(existing)]
+        )
