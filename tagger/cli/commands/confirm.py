@@ -9,21 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tagger.cli.options import (
-    ClassifiedBy,
-    Country,
     DryRun,
     Json,
-    LandmarkName,
-    MinScore,
-    NearPosition,
-    RadiusKm,
-    TakenAfter,
-    TakenBefore,
-    Under,
-    query_usage,
 )
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
+from tagger.cli.query_options import QueryOptions, with_query_options
 from tagger.cli.session import open_session
 
 if TYPE_CHECKING:
@@ -61,11 +52,12 @@ REJECT_HELP = """Reject a landmark for a photo. No model can give the photo this
 def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None]:
     """Return the command that gives verdicts of `kind`. Both commands have the same options."""
 
+    @with_query_options
     def command(
         photo: Annotated[
             Path | None, typer.Argument(help="A photo. The file may be deleted already.", metavar="PHOTO")
         ] = None,
-        landmark: Annotated[
+        landmark_name: Annotated[
             str | None,
             typer.Argument(help="A landmark, by slug or name. Case does not matter.", metavar="LANDMARK"),
         ] = None,
@@ -75,15 +67,8 @@ def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None
                 "--all-of-query", help="Apply the verdict to every tag that the query options find."
             ),
         ] = False,
-        query_landmark: LandmarkName = None,
-        country: Country = None,
-        near: NearPosition = None,
-        radius_km: RadiusKm = None,
-        min_score: MinScore = None,
-        under: Under = None,
-        taken_after: TakenAfter = None,
-        taken_before: TakenBefore = None,
-        model: ClassifiedBy = None,
+        *,
+        query_options: QueryOptions,
         any_rank: Annotated[
             bool,
             typer.Option("--any-rank", help="With --landmark: include predictions that were not accepted."),
@@ -98,22 +83,10 @@ def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None
         dry_run: DryRun = False,
         json: Json = False,
     ) -> None:
-        from tagger.query import PhotoQuery, parse_query
+        from tagger.query import PhotoQuery
         from tagger.verdicts import VerdictKind
 
-        with query_usage():
-            query = parse_query(
-                landmark=query_landmark,
-                country=country,
-                near=near,
-                radius_km=radius_km,
-                min_score=min_score,
-                under=under or (),
-                taken_after=taken_after,
-                taken_before=taken_before,
-                model=model,
-                any_rank=any_rank,
-            )
+        query = query_options.parse(any_rank=any_rank)
         action = _VerdictAction(
             VerdictKind(kind), by or _login_name(), withdraw=withdraw, dry_run=dry_run, json=json
         )
@@ -123,10 +96,10 @@ def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None
             return
         if query != PhotoQuery():
             raise typer.BadParameter("query options need it", param_hint="--all-of-query")
-        if photo is None or landmark is None:
+        if photo is None or landmark_name is None:
             text = "name both, or use --all-of-query with query options"
             raise typer.BadParameter(text, param_hint="PHOTO LANDMARK")
-        action.apply_to_photo(photo, landmark)
+        action.apply_to_photo(photo, landmark_name)
 
     command.__name__, command.__doc__ = name, help_text
     return command

@@ -8,37 +8,23 @@ from typing import Annotated
 import typer
 
 from tagger.cli.options import (
-    ClassifiedBy,
     Country,
     FormatName,
     Json,
-    LandmarkName,
-    MinScore,
-    NearPosition,
+    Limit,
     Print0,
-    RadiusKm,
-    TakenAfter,
-    TakenBefore,
-    Under,
     parse_format,
-    query_usage,
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.photo_details import print_details
+from tagger.cli.query_options import QueryOptions, with_query_options
 from tagger.cli.session import open_session
 
 
+@with_query_options
 def query(
-    landmark: LandmarkName = None,
-    country: Country = None,
-    near: NearPosition = None,
-    radius_km: RadiusKm = None,
-    min_score: MinScore = None,
-    under: Under = None,
-    taken_after: TakenAfter = None,
-    taken_before: TakenBefore = None,
-    model: ClassifiedBy = None,
+    query_options: QueryOptions,
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Photos that are classified and have no accepted tag.")
     ] = False,
@@ -52,7 +38,7 @@ def query(
     any_rank: Annotated[
         bool, typer.Option("--any-rank", help="All classified photos, with all their tags, accepted or not.")
     ] = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of photos.")] = None,
+    limit: Limit = None,
     format_: FormatName = None,
     json: Json = False,
     print0: Print0 = False,
@@ -70,24 +56,9 @@ def query(
     tagger query --near 48.86,2.29 --radius-km 5 -0 | xargs -0 cp -t paris/
     """
     from tagger.cli.output.photos import write_photos
-    from tagger.query import find_tagged, parse_query
+    from tagger.query import find_tagged
 
-    with query_usage():
-        photo_query = parse_query(
-            landmark=landmark,
-            country=country,
-            near=near,
-            radius_km=radius_km,
-            min_score=min_score,
-            under=under or (),
-            taken_after=taken_after,
-            taken_before=taken_before,
-            model=model,
-            unknown=unknown,
-            untagged=untagged,
-            any_rank=any_rank,
-            limit=limit,
-        )
+    photo_query = query_options.parse(unknown=unknown, untagged=untagged, any_rank=any_rank, limit=limit)
     output_format = parse_format(format_, json=json, print0=print0)
     settings, database = open_session()
     photos = find_tagged(database, photo_query, settings.roots)
