@@ -8,30 +8,30 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery import signals
-from celery.bin.celery import celery
 from celery.platforms import SecurityWarning
+from celery.utils.nodenames import host_format
 
-import worker.tasks  # noqa: F401 - registers the tasks and the signal handlers
 from worker.app import app
 from worker.engine import current_engine
 
 
 def run_worker(queues: Sequence[str], log_level: str) -> None:
     """Run until stopped, then exit with the worker's exit code."""
-    # The app is passed, not named: Celery would first look for a name in the current folder, and import what is there.
-    celery.params[0].default = app
     # The warning is about unpickling as root. These workers accept JSON only.
     warnings.simplefilter("ignore", SecurityWarning)
     signals.worker_ready.connect(_on_ready)
-    celery.main(
-        [
-            *("--quiet", "worker", "--queues", ",".join(queues)),
-            *("--loglevel", log_level, "--hostname", f"tagger-{os.getpid()}@%h"),
-            # Workers see each other in SQL.
-            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
-        ],
-        prog_name="celery",
+    program = app.Worker(
+        hostname=host_format(f"tagger-{os.getpid()}@%h"),
+        queues=queues,
+        loglevel=log_level,
+        quiet=True,
+        # Workers see each other in SQL.
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
     )
+    program.start()
+    sys.exit(program.exitcode)
 
 
 def _on_ready(**_: Any) -> None:
