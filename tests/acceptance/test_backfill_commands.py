@@ -44,8 +44,7 @@ def test_a_new_model_makes_the_rest_outdated_and_old_tags_stay_until_then(termin
     job = terminal.run("backfill", "outdated", "--landmark", "Eiffel Tower").stdout.strip()
     before = terminal.json("query", "--landmark", "eiffel-tower")
     assert {tag["model"] for photo in before for tag in photo["tags"]} == {"tiny"}
-    with terminal.workers(1):
-        terminal.wait_until(lambda: terminal.progress(int(job)).is_over)
+    terminal.process_job(int(job))
     after = terminal.json("query", "--landmark", "eiffel-tower")
     assert {photo["path"] for photo in after} == {photo["path"] for photo in before}
     assert {tag["model"] for photo in after for tag in photo["tags"]} == {"next"}
@@ -92,7 +91,7 @@ def test_clocks_tick_and_one_of_them_makes_the_run(terminal: Terminal) -> None:
         connection.execute(update(schedules).values(next_due=past))
     clocks = [terminal.start("beat"), terminal.start("-A", "worker.app", "beat", program="celery")]
     try:
-        with terminal.workers(2):
+        with terminal.workers(1):
             terminal.wait_until(terminal.jobs)
             terminal.wait_until(lambda: terminal.progress(1).is_over)
             terminal.wait_until(lambda: terminal.json("status")["queues"]["interactive"] == 0)

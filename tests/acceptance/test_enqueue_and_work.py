@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 from support.artifacts import tiny_artifact
-from support.commands import BIN, Terminal, draw, draw_many, stop
+from support.commands import Terminal, draw, draw_many, stop
 from support.servers import RedisServer
 
 from tagger.database.tables import contents
@@ -78,13 +77,15 @@ def test_without_redis_the_job_is_recorded_and_runs_later(terminal: Terminal) ->
         terminal.wait_until(lambda: terminal.progress(1).is_over)
 
 
-def test_waiting_without_a_worker_gives_up_and_keeps_the_job(terminal: Terminal) -> None:
+def test_waiting_without_a_worker_gives_up_and_keeps_the_job(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
+    monkeypatch.setattr("tagger.cli.follow.NO_WORKER_S", 2.0)
     done = terminal.run("enqueue", "--wait", "photos", code=1)
-    assert "no worker has been running for 30 s. Job 1 stays" in done.stderr
+    assert "no worker has been running for 2 s. Job 1 stays" in done.stderr
     assert terminal.json("status", "1")["state"] == "queued"
-    with terminal.workers(1):
-        terminal.wait_until(lambda: terminal.progress(1).is_over)
+    terminal.process_job(1)
     assert terminal.json("status", "1")["tagged"] == 1
 
 
@@ -112,8 +113,7 @@ def test_a_worker_exits_with_0_on_sigterm_and_stores_its_results(terminal: Termi
         assert progress.running == 0
         assert progress.done < 160
         assert progress.queued == 160 - progress.done
-    with terminal.workers(1):
-        terminal.wait_until(lambda: terminal.progress(job).is_over)
+    terminal.process_job(job)
     assert (terminal.progress(job).failed, terminal.progress(job).done) == (0, 160)
 
 
@@ -127,8 +127,8 @@ def test_a_worker_on_another_database_refuses_and_loses_no_message(
     assert process.wait(timeout=90) != 0
     assert "messages of another database" in other.log.read_text()
     assert terminal.json("status")["queues"]["bulk"] == 1
-    with terminal.workers(1):
-        terminal.wait_until(lambda: terminal.progress(int(job)).is_over)
+    terminal.process_job(int(job))
+    assert terminal.progress(int(job)).is_over
 
 
 def test_a_message_of_an_unknown_version_becomes_a_dead_letter(
@@ -163,8 +163,7 @@ def test_photos_that_change_or_vanish_after_enqueue_have_their_own_outcome(termi
     job = terminal.run("enqueue", "photos").stdout.strip()
     draw(folder / "changes.jpg", 1, seed=4)
     (folder / "vanishes.jpg").unlink()
-    with terminal.workers(1):
-        terminal.wait_until(lambda: terminal.progress(int(job)).is_over)
+    terminal.process_job(int(job))
     assert terminal.json("status", job)["tagged"] == 2
     (failure,) = terminal.json("failures")
     assert (Path(failure["path"]).name, failure["kind"]) == ("vanishes.jpg", "gone")
@@ -174,43 +173,19 @@ def test_photos_that_change_or_vanish_after_enqueue_have_their_own_outcome(termi
     assert terminal.json("failures") == []
 
 
-def test_a_job_waits_for_an_unavailable_root_and_continues(terminal: Terminal) -> None:
-    folder = terminal.folder / "photos"
-    draw_many(folder, 20)
-    job = terminal.run("enqueue", "photos").stdout.strip()
-    folder.rename(terminal.folder / "unmounted")
-    with terminal.workers(1):
-        terminal.wait_until(lambda: terminal.progress(int(job)).state == "waiting")
-        waiting = terminal.json("status", job)
-        assert waiting["state"] == "waiting"
-        assert "photos" in waiting["note"]
-        assert (waiting["queued"], waiting["failed"]) == (20, 0)
-        (terminal.folder / "unmounted").rename(folder)
-        terminal.wait_until(lambda: terminal.progress(int(job)).is_over)
-    assert terminal.json("status", job)["failed"] == 0
-
-
-def test_up_once_runs_everything_and_prints_a_summary(bare_terminal: Terminal) -> None:
+def test_up_once_runs_everything_and_imports_nothing_from_the_current_folder(bare_terminal: Terminal) -> None:
     terminal = bare_terminal
     draw_many(terminal.folder / "photos", 25)
+    planted = "from pathlib import Path\nPath(__file__).with_suffix('.was-run').touch()\n"
+    for name in ("redis.py", "celery.py", "fcntl.py", "worker/__init__.py", "tagger/__init__.py"):
+        (terminal.folder / name).parent.mkdir(exist_ok=True)
+        (terminal.folder / name).write_text(planted)
     done = terminal.run("up", "--once", "photos")
     assert "25 photos: 20 tagged, 5 unknown" in done.stderr
     assert "5  Eiffel Tower (France)" in done.stdout
     assert "tagger query --landmark" in done.stdout
     assert "tagger.sqlite" in done.stdout
     assert terminal.json("status")["workers"] == []
-
-
-def test_nothing_is_imported_from_the_folder_a_command_is_typed_in(bare_terminal: Terminal) -> None:
-    terminal = bare_terminal
-    draw(terminal.folder / "a.jpg", 0)
-    planted = "from pathlib import Path\nPath(__file__).with_suffix('.was-run').touch()\n"
-    for name in ("redis.py", "celery.py", "fcntl.py", "worker/__init__.py", "tagger/__init__.py"):
-        (terminal.folder / name).parent.mkdir(exist_ok=True)
-        (terminal.folder / name).write_text(planted)
-    # From the very start of Python, which `run` would leave out.
-    command = [str(BIN / "tagger"), "up", "--once", "a.jpg"]
-    subprocess.run(command, cwd=terminal.folder, env=terminal.environment, capture_output=True, check=True)
     assert list(terminal.folder.rglob("*.was-run")) == []
 
 
@@ -288,7 +263,7 @@ def test_the_same_on_postgresql(tmp_path: Path, redis_server: RedisServer, postg
     settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_DATABASE_URL": postgres_url}
     terminal = Terminal(tmp_path / "terminal", settings)
     draw_many(terminal.folder / "photos", 100)
-    with terminal.workers(2):
+    with terminal.workers(1):
         assert terminal.json("enqueue", "--wait", "photos")["tagged"] == 80
     assert len(terminal.json("query", "--country", "France")) == 40
     with terminal.database() as database, database.read() as connection:

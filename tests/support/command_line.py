@@ -56,7 +56,7 @@ def run_command(
 ) -> CommandOutput:
     """Run a console script's `main` with these arguments; by default in the current environment and folder."""
     with ExitStack() as stack:
-        stack.enter_context(_environment(environment))
+        stack.enter_context(environment_of(environment))
         stack.enter_context(_folder(folder))
         stack.enter_context(_arguments(main, arguments))
         stack.enter_context(_log_handlers())
@@ -85,7 +85,8 @@ def _exit_code(main: Callable[[], None]) -> int:
 
 
 @contextmanager
-def _environment(environment: Mapping[str, str] | None) -> Iterator[None]:
+def environment_of(environment: Mapping[str, str] | None) -> Iterator[None]:
+    """Replace the environment variables of this process inside the context; None keeps them."""
     before = dict(os.environ)
     try:
         if environment is not None:

@@ -17,13 +17,15 @@ import redis
 from PIL import Image
 from sqlalchemy import select, text
 from support.artifacts import LABELS, colour_of, tiny_artifact
-from support.command_line import run_command
+from support.command_line import environment_of, run_command
+from support.job_runs import process_job
 
 from tagger.cli.main import main
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import chunks
 from tagger.ledger.progress import JobProgress, list_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
+from tagger.settings import load_settings
 from worker.broker import Broker
 from worker.embedded_redis import embedded_url
 
@@ -87,6 +89,11 @@ class Terminal:
             check=False,
         )
         return _checked(result, code)
+
+    def process_job(self, job: int) -> None:
+        """Process all chunks of a job in this process: for tests of results, which need no worker process."""
+        with environment_of(self.environment), self.database() as database:
+            process_job(database, load_settings(), job)
 
     def json(self, *arguments: str | bytes | Path, code: int = 0) -> Any:
         """Run a command with --json and return its document."""

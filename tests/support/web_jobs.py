@@ -4,14 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
 from starlette.testclient import TestClient
+from support.job_runs import process_job
 
 from tagger.database.connection import Database
-from tagger.database.tables import Runner, chunks
-from tagger.enqueue.metadata_jobs import select_adopted_jobs
-from tagger.ledger.chunks import ChunkName, claim_chunk
-from tagger.processing.executor import ChunkExecutor
 from tagger.settings import Settings
 
 
@@ -36,20 +32,7 @@ class JobClient:
 
     def run(self, job: int) -> dict[str, Any]:
         """Process all chunks of the job, as a worker does, and return the finished job."""
-        select_adopted_jobs(self.database)
-        executor = ChunkExecutor(self.database, self.settings)
-        try:
-            for chunk in self._chunks(job):
-                claim = claim_chunk(self.database, ChunkName(job, chunk), Runner.WORKERS, "worker")
-                assert claim is not None
-                executor.execute(claim)
-        finally:
-            executor.close()
+        process_job(self.database, self.settings, job)
         document = self.get(job)
         assert document["state"] == "finished", document
         return document
-
-    def _chunks(self, job: int) -> list[int]:
-        query = select(chunks.c.chunk).where(chunks.c.job_id == job, chunks.c.done.is_(False))
-        with self.database.read() as connection:
-            return list(connection.scalars(query.order_by(chunks.c.chunk)))
