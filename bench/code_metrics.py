@@ -1,10 +1,9 @@
-"""The size and shape of the code: modules, functions, names, imports.
+"""Prints the size and shape of the code: modules, functions, names, imports.
 
-    python -m bench.code_metrics [FOLDER]
-
-FOLDER is a checkout of this project; the default is the current one.
+python -m bench.code_metrics [FOLDER]
 """
 
+import argparse
 import ast
 import re
 import statistics
@@ -18,13 +17,13 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def modules_of(folder: Path, *roots: str) -> dict[str, Path]:
-    """Every module below the roots by its dotted name."""
-    found = {}
+    """Return the modules below the roots by their dotted names."""
+    modules = {}
     for root in roots:
         for path in sorted((folder / root).rglob("*.py")):
             name = ".".join(path.relative_to(folder).with_suffix("").parts)
-            found[name.removesuffix(".__init__")] = path
-    return found
+            modules[name.removesuffix(".__init__")] = path
+    return modules
 
 
 def line_count(paths: list[Path]) -> int:
@@ -32,7 +31,7 @@ def line_count(paths: list[Path]) -> int:
 
 
 def imports_of(name: str, path: Path, modules: dict[str, Path]) -> set[str]:
-    """The project's modules that a module imports, also inside functions."""
+    """Return the project's modules that a module imports, including imports inside functions."""
     imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -45,7 +44,7 @@ def imports_of(name: str, path: Path, modules: dict[str, Path]) -> set[str]:
 
 
 def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Strongly connected components of more than one module (Tarjan)."""
+    """Return the strongly connected components of more than one module (Tarjan's algorithm)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -74,7 +73,7 @@ def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def names_in(name: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """The kind and name of the module, its classes, and its functions' parameters and local variables."""
+    """Yield kind and name of the module, its classes, parameters and variables."""
     yield "modules", name.rsplit(".", 1)[-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
@@ -85,7 +84,13 @@ def names_in(name: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
             yield "variables", node.id
 
 
-def print_metrics(folder: Path) -> None:
+def main() -> None:
+    """Print the size and shape of the code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.code_metrics", description=main.__doc__)
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path(), help="a checkout [the current folder]"
+    )
+    folder = parser.parse_args().folder
     sys.setrecursionlimit(10_000)
     modules = modules_of(folder, *PRODUCT)
     trees = {name: ast.parse(path.read_text()) for name, path in modules.items()}
@@ -105,12 +110,12 @@ def print_metrics(folder: Path) -> None:
             participles[kind] += bool(PARTICIPLE.search(text))
     graph = {name: imports_of(name, path, modules) for name, path in modules.items()}
     longest = max(lengths, key=lambda name: lengths[name])
-    loose = [
+    top_level = [
         name
         for name in modules
         if name.count(".") == 1 and name not in packages and name.startswith("tagger.")
     ]
-    print(f"loose modules in tagger/      {len(loose)}")
+    print(f"top-level modules of tagger   {len(top_level)}")
     print(f"modules / packages            {len(lengths)} / {len(packages)}")
     print(f"  of trainer                  {sum(name.startswith('trainer') for name in lengths)}")
     print(
@@ -129,4 +134,4 @@ def print_metrics(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    print_metrics(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
+    main()

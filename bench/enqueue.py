@@ -80,23 +80,23 @@ def measure(folder: Path, environment: Mapping[str, str], url: str) -> None:
     # The first command registers the model, which is not part of the measurement.
     run([*TAGGER, "model", "list"], environment).checked()
     runs = []
-    for words in (
+    for arguments in (
         ("backfill", "untagged", "--scan", folder),
         ("enqueue", folder),
         ("backfill", "untagged"),
         ("backfill", "all"),
     ):
-        note(f"tagger {' '.join(map(str, words))}")
-        runs.append(_record(words, environment, url))
+        note(f"tagger {' '.join(map(str, arguments))}")
+        runs.append(_record(arguments, environment, url))
     _print_runs(runs)
     _print_dry_run(environment)
     _print_status(environment, url)
 
 
-def _record(words: Sequence[str | Path], environment: Mapping[str, str], url: str) -> EnqueueRun:
-    name = " ".join("FOLDER" if isinstance(word, Path) else word for word in words)
+def _record(arguments: Sequence[str | Path], environment: Mapping[str, str], url: str) -> EnqueueRun:
+    name = " ".join("FOLDER" if isinstance(each, Path) else each for each in arguments)
     with RedisServer() as server:
-        command = run([*TAGGER, *words, "--json"], {**environment, "TAGGER_REDIS_URL": server.url})
+        command = run([*TAGGER, *arguments, "--json"], {**environment, "TAGGER_REDIS_URL": server.url})
         job = json.loads(command.checked().out)["job"]
         broker = find_broker(load_settings(redis_url=server.url), start=False)
         with closing(open_database(url)) as database:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 
 from bench.models import SHIPPED, load_model
 from bench.report import print_heading, print_table
@@ -21,7 +22,6 @@ from bench.report import print_heading, print_table
 if TYPE_CHECKING:
     from tagger.inference.model import Model
 
-SMAPS = Path("/proc/self/smaps_rollup")
 PASSES = 4
 
 
@@ -30,13 +30,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.idle_memory", description=main.__doc__)
     parser.add_argument("--backend", choices=("auto", "torchscript", "openvino"), default="auto")
     backend = parser.parse_args().backend
-    rows: list[tuple[object, ...]] = []
+    rows: list[tuple[str, float, float, float]] = []
 
     def step(name: str, action: Callable[[], object]) -> None:
-        before_mib = rows[-1][1] if rows else 0
+        before_mib = rows[-1][1] if rows else 0.0
         action()
-        rss_mib, pss_mib = memory_mib()
-        rows.append((name, rss_mib, pss_mib, rss_mib - before_mib))  # type: ignore[operator]
+        memory = psutil.Process().memory_full_info()
+        rss_mib, pss_mib = memory.rss / 2**20, memory.pss / 2**20
+        rows.append((name, rss_mib, pss_mib, rss_mib - before_mib))
 
     step("Python, numpy", lambda: None)
     step("import celery, redis", lambda: [import_module(name) for name in ("celery", "redis")])
@@ -61,13 +62,6 @@ def main() -> None:
         f"An idle worker's memory: torch {import_module('torch').__version__}, {models[0].backend_name}"
     )
     print_table(("after", "RSS MiB", "PSS MiB", "RSS added"), rows)
-
-
-def memory_mib() -> tuple[float, float]:
-    """RSS and PSS of this process."""
-    lines = (line.split() for line in SMAPS.read_text().splitlines()[1:])
-    sizes = {fields[0]: int(fields[1]) / 1024 for fields in lines}
-    return sizes["Rss:"], sizes["Pss:"]
 
 
 def _import_torch() -> None:

@@ -1,4 +1,4 @@
-"""Run `tagger tag` on every file of a folder, each named on the command line, and count the outcomes.
+"""Runs `tagger tag` on every file of a folder, each named on the command line, and counts the outcomes.
 
     python -m bench.outcomes FOLDER…
 

@@ -5,7 +5,7 @@
 Creates a database with so many photos and five tags each (see tests/support/large_library.py) and queries it in this process:
 each filter of `tagger query` with --limit 100 and other values in each round, the first row of each format without a limit, and
 the queries of `landmarks` and `status`. `--all-photos` also runs the real command without a limit in each format, and prints its
-peak memory.
+peak memory. A database from an earlier run with as many photos is used again.
 """
 
 import argparse

@@ -74,8 +74,8 @@ def measure(photo: Path, folder: Path, rounds: int) -> dict[str, list[Start]]:
     return {name: each[1:] for name, each in starts.items()}
 
 
-def _command(words: Sequence[str | Path], environment: Mapping[str, str]) -> Start:
-    usage = run(words, environment).checked().usage
+def _command(command: Sequence[str | Path], environment: Mapping[str, str]) -> Start:
+    usage = run(command, environment).checked().usage
     return Start(usage.wall_s, usage.cpu_s)
 
 

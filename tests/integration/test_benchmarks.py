@@ -12,33 +12,32 @@ from support.command_line import CommandOutput, run_command
 from support.commands import draw, draw_many
 from support.drawing import save_photos
 
-from bench import metadata_round_trip, outcomes
-from bench.comparison.photo_sets import BATCH, COPY_STEP_PX, MIX_SIZES, _copy_cropped, _make_mix, folder_set
-from bench.comparison.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags, top1_agreement
+from bench import outcomes
+from bench.compare.photo_sets import BATCH, COPY_STEP_PX, MIX_SIZES, _copy_cropped, _make_mix, folder_set
+from bench.compare.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags, top1_agreement
+from bench.metadata import round_trip
+from bench.page import library, views
 from bench.peers.store import open_store, store_tags
 from bench.photos import evenly_spread
 from bench.process_tree import PeakMemory, cpu_seconds
-from bench.serving import library, views
 from tagger.metadata.files.replacement import PreparedFile
 from tagger.photos import digest_photo
 
-MODULES = sorted(
-    path.stem
-    for path in Path(outcomes.__file__).parent.glob("*.py")
-    if "ArgumentParser(" in path.read_text() and 'if __name__ == "__main__"' in path.read_text()
-)
-MODULES += ["soak.__main__"]
+BENCH = Path(outcomes.__file__).parent
+PACKAGES = sorted(path.parent.name for path in BENCH.glob("*/__main__.py"))
+SCRIPTS = sorted(path.stem for path in BENCH.glob("*.py") if "ArgumentParser(prog=" in path.read_text())
 
 
-def _run(module: str, *words: str | Path) -> CommandOutput:
-    return run_command(importlib.import_module(f"bench.{module}").main, *words)
+def _run(name: str, *words: str | Path) -> CommandOutput:
+    module = f"bench.{name}.__main__" if name in PACKAGES else f"bench.{name}"
+    return run_command(importlib.import_module(module).main, *words)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_help_names_the_module_and_its_purpose(module: str) -> None:
-    output = _run(module, "--help")
+@pytest.mark.parametrize("name", PACKAGES + SCRIPTS)
+def test_help_names_the_program_and_its_purpose(name: str) -> None:
+    output = _run(name, "--help")
     assert output.code == 0, output.err
-    assert f"python -m bench.{module.removesuffix('.__main__')}" in output.text
+    assert f"python -m bench.{name}" in output.text
 
 
 def test_queries_times_each_filter_on_a_new_and_on_a_kept_database(tmp_path: Path) -> None:
@@ -194,9 +193,7 @@ def test_what_does_not_come_back_is_wrong(tmp_path: Path, monkeypatch: pytest.Mo
         prepared.path.write_bytes(prepared.path.read_bytes()[:-9])
 
     monkeypatch.setattr(PreparedFile, "replace", spoil)
-    result = metadata_round_trip.run_round_trip(
-        source, "photo.jpg", metadata_round_trip.Copies.create_in(tmp_path / "copies")
-    )
+    result = round_trip.run_round_trip(source, "photo.jpg", round_trip.Copies.create_in(tmp_path / "copies"))
     assert result.embedded
     assert "not the same after undo" in result.problems
 

@@ -16,14 +16,14 @@ from support.commands import draw_many
 from support.drawing import save_photos
 from support.large_library import make_library
 
-from bench import page
-from bench.comparison.measurement import Workload
-from bench.comparison.photo_sets import BATCH, warm_up_photos
-from bench.comparison.programs import find_program
-from bench.comparison.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags
+from bench.compare.measurement import Workload
+from bench.compare.photo_sets import BATCH, warm_up_photos
+from bench.compare.programs import find_program
+from bench.compare.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags
+from bench.page import __main__ as page
+from bench.page import views
+from bench.page.chromium import missing_requirement
 from bench.photos import photos_in
-from bench.serving import views
-from bench.serving.chromium import missing_requirement
 from tagger.query import PhotoQuery, find_tagged
 
 pytestmark = pytest.mark.slow

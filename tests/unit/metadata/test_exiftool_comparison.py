@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.exiftool_check import Fields, lost_fields, new_warnings
+from bench.metadata.exiftool import Fields, lost_fields, new_warnings
 
 BEFORE: Fields = {
     "IFD0:Make": ["Maker"],

@@ -17,8 +17,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from support.exif_blocks import block, blocks, camera_block
 from support.format_photos import IMAGE, chunk, frames, saved, segment
 
-from bench.exiftool_check import Fields, fixed_fields, is_installed, lost_fields, new_warnings, read_fields
-from bench.metadata_round_trip import LANDMARKS
+from bench.metadata.exiftool import Fields, fixed_fields, is_installed, lost_fields, new_warnings, read_fields
+from bench.metadata.round_trip import LANDMARKS
 from tagger.database.tables import Outcome, Target
 from tagger.metadata import xmp
 from tagger.metadata.inspection import photo_fields, xmp_packet

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from bench.comparison.programs import PROGRAMS, TAG, TAG_TORCHSCRIPT, WORKER, WORKERS
-from bench.comparison.results import Results
+from bench.compare.programs import PROGRAMS, TAG, TAG_TORCHSCRIPT, WORKER, WORKERS
+from bench.compare.results import Results
 from trainer.report.drawings import BLUE, GREY, figure_axes
 
 TAGGER_PROGRAMS = (TAG, TAG_TORCHSCRIPT, WORKER, WORKERS)

@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from bench.page.library import Library
+from bench.page.server import Server, running_server
 from bench.processes import TAGGER, run
 from bench.report import note, value_range
-from bench.serving.library import Library
-from bench.serving.server import Server, running_server
 from tagger.database.connection import open_database
 from tagger.ledger.progress import list_jobs
 

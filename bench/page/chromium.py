@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from bench.page.library import Library
+from bench.page.server import Server
+from bench.page.views import request_complete
 from bench.report import note, value_range
-from bench.serving.library import Library
-from bench.serving.server import Server
-from bench.serving.views import request_complete
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from statistics import median
 
+from bench.page.library import SMALL, Library
+from bench.page.server import Server
 from bench.report import note, value_range
-from bench.serving.library import SMALL, Library
-from bench.serving.server import Server
 
 CONNECTIONS = 6
 """The number of connections that browsers open to one server."""

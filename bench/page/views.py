@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from urllib.parse import urlencode
 
+from bench.page.library import Library
+from bench.page.server import Response, Server
 from bench.report import note
-from bench.serving.library import Library
-from bench.serving.server import Response, Server
 from tagger.query import PhotoQuery, find_tagged_page
 from tagger.query.cursors import encode_cursor
 

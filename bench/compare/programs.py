@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.comparison.measurement import (
+from bench.compare.measurement import (
     Measurement,
     Workload,
     measure_celery_app,

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from statistics import median
 
-from bench.comparison.measurement import Measurement
-from bench.comparison.photo_sets import WARM_UP_PHOTOS
-from bench.comparison.programs import PROGRAMS, REFERENCE, STEPS, TAG, WORKER, WORKERS, find_program
-from bench.comparison.results import Results
+from bench.compare.measurement import Measurement
+from bench.compare.photo_sets import WARM_UP_PHOTOS
+from bench.compare.programs import PROGRAMS, REFERENCE, STEPS, TAG, WORKER, WORKERS, find_program
+from bench.compare.results import Results
 from bench.limits import Steps
 from bench.report import table, value_range
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from bench.models import SHIPPED
 from bench.options import names_of
+from bench.page import chromium, thumbnails, uploads, views
+from bench.page.library import Library, make_library, prepare_uploads
 from bench.report import heading, note, table
-from bench.serving import chromium, thumbnails, uploads, views
-from bench.serving.library import Library, make_library, prepare_uploads
 from tests.support.large_library import JOBS
 
 OUT = Path("build") / "page"

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.comparison.stored_tags import (
+from bench.compare.stored_tags import (
     PEER_QUERY,
     TAGGER_QUERY,
     ExpectedTags,
@@ -151,8 +151,8 @@ def _run_tag(model: Path, folder: Path, paths: Sequence[Path], settings: Mapping
     return run([*TAGGER, "tag", *paths], environment, with_children=True).checked(0, 3).usage
 
 
-def _run_script(words: Sequence[str], model: Path, folder: Path, paths: Sequence[Path]) -> Usage:
-    command: list[str | Path] = [sys.executable, "-m", *words, model, folder / PEER_DATABASE, *paths]
+def _run_script(arguments: Sequence[str], model: Path, folder: Path, paths: Sequence[Path]) -> Usage:
+    command: list[str | Path] = [sys.executable, "-m", *arguments, model, folder / PEER_DATABASE, *paths]
     return run(command, _peer_environment(), with_children=True).checked().usage
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
-from bench.comparison.measurement import Measurement
-from bench.comparison.photo_sets import PhotoSet
-from bench.comparison.stored_tags import top1_agreement
+from bench.compare.measurement import Measurement
+from bench.compare.photo_sets import PhotoSet
+from bench.compare.stored_tags import top1_agreement
 from bench.limits import Steps
 
 

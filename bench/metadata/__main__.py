@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
-from bench.exiftool_check import fixed_fields, is_installed, lost_fields, new_warnings, read_fields
-from bench.metadata_round_trip import PLAN, PREPARE, REPLACE, STEPS, UNDO, Copies, RoundTrip, run_round_trip
+from bench.metadata.exiftool import fixed_fields, is_installed, lost_fields, new_warnings, read_fields
+from bench.metadata.round_trip import PLAN, PREPARE, REPLACE, STEPS, UNDO, Copies, RoundTrip, run_round_trip
 from bench.outcomes import files_in
 from bench.photos import evenly_spread
 from bench.report import note, print_heading, print_table
@@ -45,9 +45,9 @@ def main() -> None:
     print_heading("Metadata")
     problems = [problem for folder in args.folders for problem in check_folder(folder, args.files)]
     if args.scale is not None:
-        from bench.metadata_at_scale import run_at_scale
+        from bench.metadata.commands import run_commands
 
-        problems += run_at_scale(args.scale)
+        problems += run_commands(args.scale)
     for problem in problems:
         print(f"- **problem**: {problem}")
     raise SystemExit(1 if problems else 0)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from bench.metadata.library import OWNERS_KEYWORD, DrawnPhoto, Library, make_library
 from bench.processes import TAGGER, Finished, run
 from bench.report import note, print_table
-from bench.tagged_library import OWNERS_KEYWORD, DrawnPhoto, Library, make_library
 from tagger.database.connection import Database
 from tagger.database.tables import Outcome, job_items, metadata_writes
 from tagger.ledger.progress import list_jobs
@@ -26,7 +26,7 @@ WRITE = ("metadata", "write", "--to", "embed", "--gps", "--description")
 UNDO = ("metadata", "undo", "--all")
 
 
-def run_at_scale(count: int) -> list[str]:
+def run_commands(count: int) -> list[str]:
     """Write and undo; then repeat it, killing the command several times. Print the cost, and return the problems."""
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
         note(f"drawing {count} photos")

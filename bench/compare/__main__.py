@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.comparison.markdown import INTRODUCTION, progress_line, results_markdown
-from bench.comparison.measurement import Measurement, Workload, cache_backend_selection, reference_tags
-from bench.comparison.photo_sets import SETS, PhotoSet, folder_set, prepared_set, warm_up_photos
-from bench.comparison.programs import PROGRAMS, TORCHSCRIPT, Program, find_program
-from bench.comparison.results import Results
-from bench.comparison.stored_tags import ExpectedTags
+from bench.compare.markdown import INTRODUCTION, progress_line, results_markdown
+from bench.compare.measurement import Measurement, Workload, cache_backend_selection, reference_tags
+from bench.compare.photo_sets import SETS, PhotoSet, folder_set, prepared_set, warm_up_photos
+from bench.compare.programs import PROGRAMS, TORCHSCRIPT, Program, find_program
+from bench.compare.results import Results
+from bench.compare.stored_tags import ExpectedTags
 from bench.limits import Steps, mean_steps
 from bench.models import SHIPPED
 from bench.options import names_of
@@ -75,7 +75,7 @@ def compare(photo_set: PhotoSet, args: argparse.Namespace, data_folder: Path) ->
 
 def write_report(folder: Path, report: str, results: Sequence[Results]) -> None:
     """Write the report, its values as JSON and its chart."""
-    from bench.comparison.chart import draw_chart
+    from bench.compare.chart import draw_chart
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.md").write_text(report)

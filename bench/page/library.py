@@ -15,9 +15,9 @@ from typing import Any
 from PIL import Image
 from sqlalchemy import Row, bindparam, select, update
 
+from bench.page.server import Server, running_server
 from bench.photos import QUALITY, draw_image, evenly_spread, photos_in
 from bench.processes import tagger_environment
-from bench.serving.server import Server, running_server
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import contents, photos
 from tagger.photos import digest_photo
