@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import (
     DryRun,
     Json,
 )
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
-from tagger.cli.query_options import QueryOptions, with_query_options
 from tagger.cli.session import open_session
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ REJECT_HELP = """Reject a landmark for a photo. No model can give the photo this
 def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None]:
     """Return the command that gives verdicts of `kind`. Both commands have the same options."""
 
-    @with_query_options
+    @with_option_groups
     def command(
         photo: Annotated[
             Path | None, typer.Argument(help="A photo. The file may be deleted already.", metavar="PHOTO")

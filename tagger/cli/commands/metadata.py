@@ -10,6 +10,7 @@ import typer
 
 from tagger.cli.job_submission import finish_submission, send_messages
 from tagger.cli.local_jobs import finish_local_job, run_local_job
+from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import (
     Description,
     DryRun,
@@ -24,7 +25,6 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.metadata_diff import print_differences
 from tagger.cli.output.progress import ProgressLine
-from tagger.cli.query_options import QueryOptions, with_query_options
 from tagger.cli.session import load_settings, open_session
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def show(
 
 
 @metadata_app.command("write")
-@with_query_options
+@with_option_groups
 def write(
     paths: Annotated[
         list[Path] | None,

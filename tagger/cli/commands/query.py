@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import (
     Country,
     FormatName,
@@ -18,11 +19,10 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.photo_details import print_details
-from tagger.cli.query_options import QueryOptions, with_query_options
 from tagger.cli.session import open_session
 
 
-@with_query_options
+@with_option_groups
 def query(
     query_options: QueryOptions,
     unknown: Annotated[

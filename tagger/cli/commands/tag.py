@@ -14,15 +14,11 @@ from tagger.cli.job_submission import (
     submit_tag_job,
 )
 from tagger.cli.local_jobs import finish_local_job, run_chained_write, run_local_job
+from tagger.cli.option_groups import TagCommandOptions, with_option_groups
 from tagger.cli.options import (
-    Again,
     BatchSize,
-    Description,
     DeviceName,
     DryRun,
-    Exclude,
-    Gps,
-    Include,
     Json,
     ModelName,
     Paths,
@@ -30,8 +26,6 @@ from tagger.cli.options import (
     Threshold,
     TopK,
     Wait,
-    WriteTo,
-    parse_metadata_options,
     parse_priority,
 )
 from tagger.cli.output import console
@@ -40,19 +34,12 @@ from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
 
 
+@with_option_groups
 def tag(
     paths: Paths,
-    top_k: TopK = None,
-    threshold: Threshold = None,
-    model: ModelName = None,
+    options: TagCommandOptions,
     device: DeviceName = None,
     batch_size: BatchSize = None,
-    again: Again = False,
-    write: WriteTo = "none",
-    gps: Gps = False,
-    description: Description = False,
-    include: Include = None,
-    exclude: Exclude = None,
     dry_run: DryRun = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Print the processor time of each stage.")
@@ -68,21 +55,18 @@ def tag(
     Example: tagger tag ~/Pictures, then: tagger landmarks
     """
     from tagger.database.tables import Priority, Runner
-    from tagger.enqueue.selection import select_paths
     from tagger.ledger.progress import list_jobs
 
-    metadata = parse_metadata_options(write, gps=gps, description=description)
-    settings = load_settings(
-        top_k=top_k, threshold=threshold, model=model, device=device, batch_size=batch_size
-    )
-    selection = select_paths(paths, include or (), exclude or ())
+    metadata = options.metadata()
+    settings = options.settings(device=device, batch_size=batch_size)
+    selection = options.selection(paths)
     if dry_run:
-        print_plan(settings, selection, reprocess=again, write=metadata)
+        print_plan(settings, selection, reprocess=options.again, write=metadata)
         return
     session = open_session(settings, settle_jobs=True)
     database = session.database
     job = create_tag_job(
-        session, selection, Runner.LOCAL, Priority.INTERACTIVE, reprocess=again, write=metadata
+        session, selection, Runner.LOCAL, Priority.INTERACTIVE, reprocess=options.again, write=metadata
     )
     times = run_local_job(database, settings, job, lines=not json)
     if profile and times is not None:
@@ -115,18 +99,11 @@ def predict(
     raise typer.Exit(console.SOME_PHOTOS_FAILED if failed else console.DONE)
 
 
+@with_option_groups
 def enqueue(
     paths: Paths,
+    options: TagCommandOptions,
     priority: PriorityName = "bulk",
-    top_k: TopK = None,
-    threshold: Threshold = None,
-    model: ModelName = None,
-    again: Again = False,
-    write: WriteTo = "none",
-    gps: Gps = False,
-    description: Description = False,
-    include: Include = None,
-    exclude: Exclude = None,
     wait: Wait = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -138,17 +115,15 @@ def enqueue(
 
     Example: tagger enqueue ~/Pictures --wait (while tagger worker runs in another terminal)
     """
-    from tagger.enqueue.selection import select_paths
-
-    job_priority = parse_priority(priority)
-    metadata = parse_metadata_options(write, gps=gps, description=description)
-    settings = load_settings(top_k=top_k, threshold=threshold, model=model)
-    selection = select_paths(paths, include or (), exclude or ())
+    job_priority, metadata = parse_priority(priority), options.metadata()
+    settings, selection = options.settings(), options.selection(paths)
     if dry_run:
-        print_plan(settings, selection, reprocess=again, write=metadata)
+        print_plan(settings, selection, reprocess=options.again, write=metadata)
         return
     session = open_session(settings, settle_jobs=True)
-    job = submit_tag_job(session, selection, job_priority, reprocess=again, write=metadata, start_redis=wait)
+    job = submit_tag_job(
+        session, selection, job_priority, reprocess=options.again, write=metadata, start_redis=wait
+    )
     finish_submission(session.database, job, wait=wait, json=json)
 
 
