@@ -6,7 +6,7 @@ import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,9 +16,26 @@ from trainer.cli.data import data_app
 from trainer.cli.options import DeviceName, ImageSize, Json, print_results
 from trainer.cli.train import train_app
 
+if TYPE_CHECKING:
+    from trainer.evaluation import Evaluation
+
 FAILED, INTERRUPTED = 1, 130
 SOME_FAILED = 3
 """The exit code of `trainer compare` if some backbones failed."""
+
+BackboneNames = Annotated[
+    str,
+    typer.Option(
+        help="Comma-separated networks: torchvision classification networks, or timm/NAME for timm's."
+    ),
+]
+WeightsFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=FILE",
+        help="The weights file of a backbone. Repeat the option for several. Other weights are downloaded.",
+    ),
+]
 
 app = typer.Typer(
     name="trainer",
@@ -168,8 +185,12 @@ def evaluate(
     if as_json:
         print_results(evaluation_document(evaluation), as_json=True)
         return
+    print_results(_evaluation_figures(evaluation) | {"report": str(out / REPORT)}, as_json=False)
+
+
+def _evaluation_figures(evaluation: "Evaluation") -> dict[str, object]:
     recognition = evaluation.recognition
-    document = {
+    figures: dict[str, object] = {
         "photos": evaluation.photos,
         "top1": recognition.top1.value,
         "top3": recognition.top3.value,
@@ -181,8 +202,8 @@ def evaluate(
     }
     if evaluation.rejection:
         overall = evaluation.rejection.overall
-        document |= {"auroc": overall.auroc.value, "false_tags": overall.false_tags.value}
-    print_results(document | {"report": str(out / REPORT)}, as_json=False)
+        figures |= {"auroc": overall.auroc.value, "false_tags": overall.false_tags.value}
+    return figures
 
 
 @app.command()
@@ -191,12 +212,7 @@ def compare(
     data: Annotated[
         Path, typer.Option(help="The folder with train/LABEL/photo.jpg, as for `trainer train`.")
     ],
-    backbones: Annotated[
-        str,
-        typer.Option(
-            help="Comma-separated networks: torchvision classification networks, or timm/NAME for timm's."
-        ),
-    ],
+    backbones: BackboneNames,
     out: Annotated[
         Path,
         typer.Option(
@@ -207,13 +223,7 @@ def compare(
         Path | None,
         typer.Option(help="A folder of ordinary photos that show none of the landmarks, for training."),
     ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=FILE",
-            help="The weights file of a backbone. Repeat the option for several. Other weights are downloaded.",
-        ),
-    ] = None,
+    weights: WeightsFiles = None,
     size: ImageSize = 224,
     device: Annotated[
         DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device for training and for speed.")

@@ -58,25 +58,29 @@ def inspection_document(inspection: Inspection) -> dict[str, Any]:
         "not_photos": [dataset.name_of(path) for path in dataset.other_files],
         "outside_labels": [dataset.name_of(path) for path in dataset.unlabelled],
         "passed_over": [dataset.name_of(path) for path in dataset.ignored_folders],
-        "exact_duplicates": [_group_document(inspection, group) for group in inspection.exact_duplicates],
-        "label_conflicts": [
-            _group_document(inspection, group) for group in inspection.exact_duplicates if group.has_conflict
-        ],
-        "near_duplicates": [_group_document(inspection, group) for group in inspection.near_duplicates],
-        "leaks": {
-            "exact": [
-                _group_document(inspection, group) for group in inspection.exact_duplicates if group.has_leak
-            ],
-            "near": [
-                _group_document(inspection, group) for group in inspection.near_duplicates if group.has_leak
-            ],
-        },
+        **_duplicates_document(inspection),
         "landmarks": gazetteer
         and {
             "rows": gazetteer.rows,
             "without_folder": list(gazetteer.without_folder),
             "without_row": list(gazetteer.without_row),
             "problem": gazetteer.problem,
+        },
+    }
+
+
+def _duplicates_document(inspection: Inspection) -> dict[str, Any]:
+    def documents(groups: Iterable[DuplicateGroup]) -> list[list[dict[str, str | None]]]:
+        return [_group_document(inspection, group) for group in groups]
+
+    exact, near = inspection.exact_duplicates, inspection.near_duplicates
+    return {
+        "exact_duplicates": documents(exact),
+        "label_conflicts": documents(group for group in exact if group.has_conflict),
+        "near_duplicates": documents(near),
+        "leaks": {
+            "exact": documents(group for group in exact if group.has_leak),
+            "near": documents(group for group in near if group.has_leak),
         },
     }
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from tagger.errors import PathNotFound
 from tagger.inference.artifact import Manifest, file_digest, read_manifest
 from tagger.inference.devices import Device, choose_device
-from tagger.inference.model import load_model
+from tagger.inference.model import Model, load_model
 from trainer.data.folders import LabelledPhoto, find_labelled_photos, label_folders, photo_paths
 from trainer.errors import EvaluationImpossible
 from trainer.evaluation.metrics import Estimate, Tradeoff, average_precisions, bootstrap, compute_tradeoff
@@ -61,34 +61,24 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate the artifact on `data`/test, or on `data` if it has no such folder, and on distractors.
 
-    Args:
-        artifact: the model file
-        data: the folder of photos of landmarks
-        distractors: a folder of photos that show none of the landmarks
-        device: the device that runs the model
-        altered: whether to evaluate altered photos as well
+    `distractors` is a folder of photos that show none of the landmarks. `altered`: also evaluate altered photos.
 
     Raises:
         ModelRefused, PathNotFound, EvaluationImpossible: with what to change.
     """
     manifest, digest = read_manifest(artifact), file_digest(artifact)
     photos, skipped = _photos_of(data, manifest)
-    if distractors is not None and not distractors.is_dir():
-        raise PathNotFound(path=distractors)
+    distractor_paths = _distractor_paths(distractors)
     reference = _reference(device)
     devices = (reference, *other_devices(reference))
     models = [load_model(artifact, digest, manifest, device) for device in devices]
-
-    landmarks = score_photos([photo.path for photo in photos], models, "scoring test photos")
-    if not landmarks.paths:
-        raise EvaluationImpossible(path=data, reason="none of its photos can be read")
+    landmarks = _score_landmarks(photos, models, data)
     targets = _targets(landmarks, photos, manifest)
-    others = score_photos(photo_paths(distractors) if distractors else [], models, "scoring distractors")
+    others = score_photos(distractor_paths, models, "scoring distractors")
 
-    threshold, names = manifest.threshold, [label.name for label in manifest.labels]
+    threshold = manifest.threshold
     recognition = measure_recognition(manifest.labels, landmarks.scores[0], targets, threshold)
     top, correct, other_top = recognition.scores, recognition.correct, others.scores[0].amax(dim=1)
-    none_of_them = torch.full((len(others.paths),), len(names))
     return Evaluation(
         manifest=manifest,
         digest=digest,
@@ -100,14 +90,19 @@ def evaluate(
         gap=bootstrap(average_precisions, (top, correct), (other_top,)),
         tradeoff=compute_tradeoff(top, correct, other_top),
         rejection=measure_rejection(top, other_top, _folders(others, distractors), threshold),
-        mistakes=confident_mistakes(names, landmarks.paths, landmarks.scores[0], targets),
-        false_tags=confident_mistakes(
-            names, others.paths, others.scores[0], none_of_them, least_score=threshold
-        ),
+        mistakes=confident_mistakes(_names(manifest), landmarks.paths, landmarks.scores[0], targets),
+        false_tags=_false_tags(others, manifest),
         alterations=measure_alterations(models[0], landmarks.paths, targets, correct) if altered else None,
         agreements=compare_devices(devices, landmarks.scores, others.scores, targets, threshold),
         missing_devices=missing_devices(),
     )
+
+
+def _score_landmarks(photos: list[LabelledPhoto], models: list[Model], data: Path) -> PhotoScores:
+    scores = score_photos([photo.path for photo in photos], models, "scoring test photos")
+    if not scores.paths:
+        raise EvaluationImpossible(path=data, reason="none of its photos can be read")
+    return scores
 
 
 def _reference(device: str) -> Device:
@@ -136,6 +131,27 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
             path=data, reason=f"no label folder matches a label of the model (folders: {names})"
         )
     return photos, skipped
+
+
+def _distractor_paths(folder: Path | None) -> list[Path]:
+    if folder is None:
+        return []
+    if not folder.is_dir():
+        raise PathNotFound(path=folder)
+    return photo_paths(folder)
+
+
+def _names(manifest: Manifest) -> list[str]:
+    return [label.name for label in manifest.labels]
+
+
+def _false_tags(distractors: PhotoScores, manifest: Manifest) -> tuple[Mistake, ...]:
+    """The most confident accepted labels of photos that show no landmark."""
+    names = _names(manifest)
+    none_of_them = torch.full((len(distractors.paths),), len(names))
+    return confident_mistakes(
+        names, distractors.paths, distractors.scores[0], none_of_them, least_score=manifest.threshold
+    )
 
 
 def _targets(scores: PhotoScores, photos: list[LabelledPhoto], manifest: Manifest) -> Tensor:

@@ -90,27 +90,39 @@ def complete_run(
     classifier = _calibrate(data, encoder, head, features, rule.size, device)
     scores = classifier.scores_of(features)  # float32 (N, L)
     threshold, metrics = measure(scores, targets, precision)
-    record = RunRecord(
-        labels=data.labels,
-        input=rule,
-        backbone=backbone,
-        background=head.out_features > len(data.labels),
-        score_rule=ScoreRule(classifier.temperature, classifier.slope, classifier.reach),
-        space_dimensions=classifier.distance.centres.shape[1],
-        threshold=threshold.value,
-        threshold_reason=threshold.reason,
-        training={"recipe": model.recipe, "backbone": asdict(backbone)} | data.provenance() | model.settings,
-        metrics=metrics,
-        versions=program_versions(),
-        epochs=model.history,
-        validation_photos=data.validation_names(),
-    )
+    record = _record(data, replace(model, backbone=backbone), rule, classifier, threshold, metrics)
     run = FinishedRun(record, classifier)
     with writing_to(out):
         save_run(out, run)
         draw_curves(record.epochs, out / CURVES)
     write_validation_report(out, data.labels, scores, targets, paths)
     return run
+
+
+def _record(
+    data: TrainingData,
+    model: TrainedClassifier,
+    rule: InputRule,
+    classifier: Classifier,
+    threshold: Threshold,
+    metrics: dict[str, float],
+) -> RunRecord:
+    training = {"recipe": model.recipe, "backbone": asdict(model.backbone)}
+    return RunRecord(
+        labels=data.labels,
+        input=rule,
+        backbone=model.backbone,
+        background=model.head.out_features > len(data.labels),
+        score_rule=ScoreRule(classifier.temperature, classifier.slope, classifier.reach),
+        space_dimensions=classifier.distance.centres.shape[1],
+        threshold=threshold.value,
+        threshold_reason=threshold.reason,
+        training=training | data.provenance() | model.settings,
+        metrics=metrics,
+        versions=program_versions(),
+        epochs=model.history,
+        validation_photos=data.validation_names(),
+    )
 
 
 def _fuse(model: TrainedClassifier, size: int) -> tuple[Backbone, Encoder]:

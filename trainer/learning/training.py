@@ -77,17 +77,10 @@ def train_network(
     resume: bool,
     on_epoch: Callable[[Epoch], None],
 ) -> TrainingResult:
-    """Train the network, and write a checkpoint after every epoch.
+    """Train the network, float images (B, 3, H, W) of 0…255 → logits (B, C); write a checkpoint to `out` after every epoch.
 
-    Args:
-        data: the photos
-        state: the network, float images (B, 3, H, W) of 0…255 → logits (B, C), and its optimiser
-        plan: how to train
-        device: where to train
-        out: the run folder
-        settings: further settings that must stay the same to resume the run
-        resume: continue from the run's checkpoint, if there is one
-        on_epoch: called after every epoch
+    `settings` are further settings that must stay the same to resume the run. `resume`: continue from the run's
+    checkpoint, if there is one.
 
     Raises:
         CheckpointUnusable, TrainingDiverged, DeviceMemoryExhausted, OutputUnwritable: with what to change.
@@ -96,25 +89,19 @@ def train_network(
     schedule = plan.schedule
     photos = _training_set(data, plan)
     settings = settings | {"plan": asdict(plan), "photos": data.provenance()["digest"]}
-    if resume and (out / CHECKPOINT).exists():
-        resume_checkpoint(out / CHECKPOINT, state, settings)
+    checkpoint = out / CHECKPOINT
+    if resume and checkpoint.exists():
+        resume_checkpoint(checkpoint, state, settings)
         log.info("resuming after epoch %d of %d", len(state.history), schedule.epochs)
 
     def finish_epoch(epoch: Epoch) -> None:
-        save_checkpoint(out / CHECKPOINT, state, settings)
+        save_checkpoint(checkpoint, state, settings)
         bar.end_epoch()
         _log_epoch(epoch, schedule.epochs)
         on_epoch(epoch)
 
     with training_progress(len(state.history), schedule.epochs, photos.steps * schedule.batch_size) as bar:
-        callbacks = LoopCallbacks(
-            batches=photos.epoch,
-            steps=photos.steps,
-            classes=data.classes,
-            validate=lambda network: _validate(network, data, schedule.sizes[-1], device),
-            on_step=bar.advance,
-            on_epoch=finish_epoch,
-        )
+        callbacks = _callbacks(data, photos, schedule.sizes[-1], device, bar.advance, finish_epoch)
         fit(state, callbacks, schedule, device)
     return TrainingResult(state.average.cpu(), tuple(state.history))
 
@@ -128,6 +115,24 @@ def _training_set(data: TrainingData, plan: TrainingPlan) -> TrainingSet:
         plan.augmentation,
         plan.schedule.batch_size,
         plan.schedule.seed,
+    )
+
+
+def _callbacks(
+    data: TrainingData,
+    photos: TrainingSet,
+    size: int,
+    device: Device,
+    on_step: Callable[[int, float], None],
+    on_epoch: Callable[[Epoch], None],
+) -> LoopCallbacks:
+    return LoopCallbacks(
+        batches=photos.epoch,
+        steps=photos.steps,
+        classes=data.classes,
+        validate=lambda network: _validate(network, data, size, device),
+        on_step=on_step,
+        on_epoch=on_epoch,
     )
 
 

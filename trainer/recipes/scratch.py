@@ -32,11 +32,7 @@ SIZES = ((0.6, 0.6), (0.92, 0.8), (1.0, 1.0))
 
 
 def train_scratch(options: RecipeOptions, on_epoch: Callable[[Epoch], None]) -> FinishedRun:
-    """Train, calibrate and measure a classifier, and write the run.
-
-    Args:
-        options: what the user chose
-        on_epoch: called after every epoch
+    """Train, calibrate and measure a classifier, and write the run. `on_epoch` is called after every epoch.
 
     Raises:
         TaggerError: with what to change in the data or the options.
