@@ -166,9 +166,9 @@ class Screen:
 
     def read_until(self, expected: bytes) -> None:
         """Until that has been written since the last call."""
-        start = len(self.written)
+        start, deadline = len(self.written), time.monotonic() + WAIT_S
         while expected not in self.written[start:]:
-            ready, _, _ = select([self._ours], [], [], WAIT_S)
+            ready, _, _ = select([self._ours], [], [], max(0.0, deadline - time.monotonic()))
             assert ready, f"{expected!r} was not written: {self.written!r}"
             self.written += os.read(self._ours, 65536)
 
