@@ -28,6 +28,7 @@ from tagger.inference.devices import core_count
 if TYPE_CHECKING:
     from tagger.inference.artifact import Manifest
     from tagger.inference.backends import Backend, Images, Scores
+    from tagger.inference.backends.protocol import BackendName
 
 BATCH = 8
 
@@ -36,7 +37,7 @@ BATCH = 8
 class Variant:
     """A backend and a precision. `nearest`: each weight is rounded by itself."""
 
-    backend: str
+    backend: "BackendName"
     precision: str
     nearest: bool = False
 

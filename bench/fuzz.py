@@ -255,6 +255,7 @@ class ChildProcess:
 
     def _wait(self) -> bool:
         """Wait for a line or the process's end; return False after a timeout."""
+        assert self._process.stdout
         start, start_cpu_s = time.monotonic(), cpu_seconds(self._process.pid)
         cpu_timeout_s = CPU_TIMEOUT_S if self._memory_mib else CPU_TIMEOUT_S + START_CPU_TIMEOUT_S
         while not select.select([self._process.stdout], [], [], 0.5)[0]:

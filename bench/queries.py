@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing, redirect_stdout, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from bench.options import add_database_options, database_url
@@ -112,7 +113,7 @@ def print_filters(database: Database, rounds: int) -> None:
     counts: dict[str, int] = {}
     for _ in range(rounds):
         for name, query in filters(landmarks, rng).items():
-            query_ms, count = min(_timed(lambda query=query: _count(database, query)) for _ in range(TRIES))
+            query_ms, count = min(_timed(partial(_count, database, query)) for _ in range(TRIES))
             times.setdefault(name, []).append(query_ms)
             counts[name] = max(counts.get(name, 0), count)
     rows = (

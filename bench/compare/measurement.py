@@ -200,7 +200,7 @@ def _measure_worker(
 
 def _send(server: RedisServer, folder: Path) -> tuple[float, float]:
     """Send the photos; return the time of the first message, and the CPU seconds of the command."""
-    command = [sys.executable, "-m", "bench.peers.send", server.url, folder]
+    command: list[str | Path] = [sys.executable, "-m", "bench.peers.send", server.url, folder]
     finished = run(command, _peer_environment()).checked()
     return float(finished.out), finished.usage.cpu_s
 

@@ -96,7 +96,8 @@ def _draw(folder: Path, number: int) -> DrawnPhoto:
     has_xmp = number % 2 == 1
     exif = Image.Exif()
     exif[271], exif[306] = "a camera", "2019:07:14 21:58:03"
-    draw_image(number, _SIZE).save(file, quality=QUALITY, exif=exif, **({"xmp": _XMP} if has_xmp else {}))
+    metadata: dict[str, Any] = {"exif": exif, "xmp": _XMP} if has_xmp else {"exif": exif}
+    draw_image(number, _SIZE).save(file, quality=QUALITY, **metadata)
     data = file.read_bytes()
     return DrawnPhoto(path, _file_digest(data), digest_photo(data), has_xmp)
 

@@ -95,8 +95,14 @@ def _write_files(database: Database, root: Path, count: int, large_photos: list[
         ).all()
     values = [_write_file(row, root / row.path, large_photos) for row in rows]
     originals = [each for each in values if each["photo"] == each["content"]]
-    states = {f"{prefix}{name}": bindparam(name) for prefix in ("", "classified_") for name in _FILE_STATE}
-    image = {"digest": bindparam("image"), "width": bindparam("wide"), "height": bindparam("high")}
+    states: dict[str, Any] = {
+        f"{prefix}{name}": bindparam(name) for prefix in ("", "classified_") for name in _FILE_STATE
+    }
+    image: dict[str, Any] = {
+        "digest": bindparam("image"),
+        "width": bindparam("wide"),
+        "height": bindparam("high"),
+    }
     with database.write() as connection:
         connection.execute(update(photos).where(photos.c.id == bindparam("photo")).values(states), values)
         connection.execute(
