@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from sqlalchemy import ColumnElement, Connection, exists, func, select, true
 
@@ -24,6 +25,20 @@ class LandmarkCount:
     longitude: float | None
     photos: int
 
+    @classmethod
+    def of(cls, landmark: Landmark, photos: int) -> Self:
+        """The count of a landmark."""
+        return cls(
+            landmark=landmark.slug,
+            name=landmark.name,
+            country=landmark.country,
+            region=landmark.region,
+            city=landmark.city,
+            latitude=landmark.latitude,
+            longitude=landmark.longitude,
+            photos=photos,
+        )
+
 
 def landmark_counts(
     database: Database, country: str | None = None, *, job: int | None = None, include_empty: bool = False
@@ -41,22 +56,9 @@ def landmark_counts(
         )
         landmark_ids = None if country is None else [landmark.id for landmark in landmarks]
         numbers = _photos_by_landmark(connection, landmark_ids, job)
-    counts = (_count(landmark, numbers.get(landmark.id, 0)) for landmark in landmarks)
+    counts = (LandmarkCount.of(landmark, numbers.get(landmark.id, 0)) for landmark in landmarks)
     selected = (count for count in counts if count.photos or include_empty)
     return sorted(selected, key=lambda count: (-count.photos, count.landmark))
-
-
-def _count(landmark: Landmark, number: int) -> LandmarkCount:
-    return LandmarkCount(
-        landmark=landmark.slug,
-        name=landmark.name,
-        country=landmark.country,
-        region=landmark.region,
-        city=landmark.city,
-        latitude=landmark.latitude,
-        longitude=landmark.longitude,
-        photos=number,
-    )
 
 
 def _photos_by_landmark(

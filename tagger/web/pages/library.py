@@ -97,19 +97,8 @@ def _uncounted(database: Database) -> list[LandmarkCount]:
     """Return all landmarks by name, for the time until their photos are counted."""
     with database.read() as connection:
         landmarks = all_landmarks(connection)
-    return [
-        LandmarkCount(
-            landmark.slug,
-            landmark.name,
-            landmark.country,
-            landmark.region,
-            landmark.city,
-            landmark.latitude,
-            landmark.longitude,
-            0,
-        )
-        for landmark in sorted(landmarks, key=lambda landmark: normalize_name(landmark.name))
-    ]
+    by_name = sorted(landmarks, key=lambda landmark: normalize_name(landmark.name))
+    return [LandmarkCount.of(landmark, 0) for landmark in by_name]
 
 
 def _filter(counts: Sequence[LandmarkCount], country: str, typed: str) -> list[LandmarkCount]:
