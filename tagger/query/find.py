@@ -22,6 +22,7 @@ from tagger.query.index_scan import (
     ContentScan,
     IndexScan,
     Key,
+    PageRequest,
     PhotoScan,
     ScanPage,
     landmark_scan,
@@ -167,7 +168,7 @@ class Search:
         rows = min(PAGE, max(SMALLEST_PAGE, limit * 5 // 4))
         while True:
             with self.database.read() as connection:
-                page = scan.page(connection, conditions, after, rows, backwards=backwards)
+                page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
                 photos_by_row = self._matches(connection, page, scan.landmark_id)
             matches = [
                 (photo, ScanPosition(begin.plan, begin.scan, scan.key(row))) for row, photo in photos_by_row

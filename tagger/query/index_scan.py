@@ -29,16 +29,8 @@ class IndexScan(Protocol):
     @property
     def landmark_id(self) -> int | None: ...
 
-    def page(
-        self,
-        connection: Connection,
-        conditions: Sequence[Condition],
-        after: Key | None,
-        rows: int,
-        *,
-        backwards: bool,
-    ) -> "ScanPage":
-        """About `rows` photos after the key `after`; with `backwards`, those before it, the nearest first."""
+    def page(self, connection: Connection, request: "PageRequest") -> "ScanPage":
+        """Read a page of photos."""
         ...
 
     def key(self, row: Row[Any]) -> Key:
@@ -56,6 +48,24 @@ class IndexScan(Protocol):
     def accepts(self, key: Key) -> bool:
         """Whether `key` has the form of this scan's keys."""
         ...
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """About `rows` photos that meet the conditions, after the key `after`; with `backwards`, those before it, the nearest first."""
+
+    conditions: Sequence[Condition]
+    after: Key | None
+    rows: int
+    backwards: bool
+
+    def select(self, order: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        """The statement for photos from the key on, in this order."""
+        query = select_photos().where(*self.conditions)
+        if self.after is not None:
+            key, bound = tuple_(*order), tuple_(*self.after)
+            query = query.where(key < bound if self.backwards else key > bound)
+        return query.order_by(*(column.desc() if self.backwards else column for column in order))
 
 
 @dataclass(frozen=True)
@@ -90,21 +100,14 @@ class ContentScan:
     sources: tuple[ContentSource, ...]
     landmark_id: int | None = None
 
-    def page(
-        self,
-        connection: Connection,
-        conditions: Sequence[Condition],
-        after: Key | None,
-        rows: int,
-        *,
-        backwards: bool,
-    ) -> ScanPage:
-        block = None if after is None else after[0]
-        ids, next_block = self._content_ids(connection, block, rows, backwards=backwards)
+    def page(self, connection: Connection, request: PageRequest) -> ScanPage:
+        block = None if request.after is None else request.after[0]
+        ids, next_block = self._content_ids(connection, block, request.rows, backwards=request.backwards)
         order = (photos.c.content_id // BLOCK, photos.c.id)
-        query = select_photos().where(photos.c.content_id.in_(ids), *conditions)
-        found = connection.execute(_ordered(query, order, after, backwards=backwards)).all() if ids else ()
-        return ScanPage(found, None if next_block is None else (next_block, _LAST_ID if backwards else 0))
+        query = request.select(order).where(photos.c.content_id.in_(ids))
+        found = connection.execute(query).all() if ids else ()
+        first_id = _LAST_ID if request.backwards else 0
+        return ScanPage(found, None if next_block is None else (next_block, first_id))
 
     def key(self, row: Row[Any]) -> Key:
         return row.content_id // BLOCK, row.id
@@ -154,18 +157,10 @@ class PhotoScan:
     conditions: tuple[Condition, ...] = ()
     landmark_id: None = None
 
-    def page(
-        self,
-        connection: Connection,
-        conditions: Sequence[Condition],
-        after: Key | None,
-        rows: int,
-        *,
-        backwards: bool,
-    ) -> ScanPage:
-        query = select_photos().where(*self.conditions, *conditions).limit(rows)
-        found = connection.execute(_ordered(query, self.keys, after, backwards=backwards)).all()
-        return ScanPage(found, self.key(found[-1]) if len(found) == rows else None)
+    def page(self, connection: Connection, request: PageRequest) -> ScanPage:
+        query = request.select(self.keys).where(*self.conditions).limit(request.rows)
+        found = connection.execute(query).all()
+        return ScanPage(found, self.key(found[-1]) if len(found) == request.rows else None)
 
     def key(self, row: Row[Any]) -> Key:
         return tuple(getattr(row, key.key or "") for key in self.keys)
@@ -245,15 +240,6 @@ def _compile_unchanged(element: off_index, compiler: SQLCompiler, **options: Any
 @compiles(off_index, "sqlite")
 def _compile_with_plus(element: off_index, compiler: SQLCompiler, **options: Any) -> str:
     return "+" + compiler.process(next(iter(element.clauses)), **options)
-
-
-def _ordered(
-    query: Select[Any], order: Sequence[ColumnElement[Any]], after: Key | None, *, backwards: bool
-) -> Select[Any]:
-    if after is not None:
-        key, bound = tuple_(*order), tuple_(*after)
-        query = query.where(key < bound if backwards else key > bound)
-    return query.order_by(*(column.desc() if backwards else column for column in order))
 
 
 def _count(connection: Connection, query: Select[Any], limit: int) -> int:
