@@ -116,10 +116,10 @@ def print_plan(
     """Print how many photos a tagging job would classify, without recording it."""
     from tagger.enqueue.inference_options import inference_options
     from tagger.enqueue.scan import preview_scan
-    from tagger.enqueue.selection import check_roots
+    from tagger.enqueue.selection import require_available_roots
 
     database = open_session(settings, settle_jobs=True).database
-    check_roots(database, selection, settings.roots)
+    require_available_roots(database, selection, settings.roots)
     options = inference_options(database, settings, reprocess=reprocess)
     total, classified = preview_scan(database, selection, options, settings.roots)
     skipped = f", {classified} skipped as classified already" if classified else ""

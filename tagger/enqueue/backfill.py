@@ -19,7 +19,7 @@ from tagger.database.tables import UNTAGGED, JobKind, Priority, contents, effect
 from tagger.enqueue.inference_options import inference_options
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.scan import ProgressCallback, Scan, ScanReport
-from tagger.enqueue.selection import Selection, check_roots, select_paths
+from tagger.enqueue.selection import Selection, require_available_roots, select_paths
 from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan
 from tagger.ledger.ownership import job_heartbeat
@@ -103,7 +103,7 @@ def validate_backfill(database: Database, backfill: Backfill, root_paths: RootPa
         PathNotFound, RootUnavailable, LandmarkNotFound, LandmarkAmbiguous: as `record_backfill`.
     """
     selection = select_paths(backfill.scan)
-    check_roots(database, selection, root_paths)
+    require_available_roots(database, selection, root_paths)
     if backfill.landmark is not None:
         with database.read() as connection:
             find_landmark(connection, backfill.landmark)

@@ -103,7 +103,7 @@ def is_changed(row: Row[Any], photo: FoundPhoto) -> bool:
     return not same_file or row.gone_since is not None
 
 
-def is_classified(row: Row[Any], photo: FoundPhoto, inference: InferenceOptions) -> bool:
+def can_skip(row: Row[Any], photo: FoundPhoto, inference: InferenceOptions) -> bool:
     """Whether the file was classified with the same options before, so that the job skips it."""
     same_file = (row.classified_size_bytes, row.classified_mtime_ns) == (photo.size_bytes, photo.mtime_ns)
     options = (inference.model_id, inference.top_k, inference.threshold)

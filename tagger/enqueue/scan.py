@@ -29,9 +29,9 @@ from tagger.database.tables import NO_FAILURE, photos
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.enqueue.photo_rows import (
     PathKey,
+    can_skip,
     insert_photos,
     is_changed,
-    is_classified,
     photo_rows,
     present_photos,
     update_photos,
@@ -130,7 +130,7 @@ class Scan:
             update_photos(connection, ((rows[key].id, found[key]) for key in changed))
             if self._inference is not None:
                 items = [
-                    NewItem(rows[key].id, skipped=is_classified(rows[key], photo, self._inference))
+                    NewItem(rows[key].id, skipped=can_skip(rows[key], photo, self._inference))
                     for key, photo in found.items()
                 ]
                 append_items(connection, self._job_id, items)
@@ -193,7 +193,7 @@ def _count_classified(
             return 0
         found = {_key(root.folder, photo): photo for photo in page}
         rows = photo_rows(connection, root, found)
-        return sum(is_classified(row, found[key], inference) for key, row in rows.items() if key in found)
+        return sum(can_skip(row, found[key], inference) for key, row in rows.items() if key in found)
 
 
 @dataclass(frozen=True)

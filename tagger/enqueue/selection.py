@@ -41,7 +41,7 @@ def select_paths(
     return Selection(tuple(sorted(outermost)), tuple(sorted(single)), tuple(include), tuple(exclude))
 
 
-def check_roots(database: Database, selection: Selection, root_paths: RootPaths) -> None:
+def require_available_roots(database: Database, selection: Selection, root_paths: RootPaths) -> None:
     """Check, before anything is recorded, that the disks of all folders are mounted.
 
     Raises:

@@ -10,7 +10,7 @@ from tagger.database.tables import JobKind, Priority, Runner
 from tagger.enqueue.inference_options import InferenceOptions, inference_options
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.scan import ProgressCallback, Scan, ScanReport
-from tagger.enqueue.selection import Selection, check_roots
+from tagger.enqueue.selection import Selection, require_available_roots
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.ownership import job_heartbeat
 from tagger.photos import path_from_json, path_to_json
@@ -40,7 +40,7 @@ def tag_job(
         RootUnavailable: the disk of a folder is not mounted.
         ModelNotFound, ModelNotSelected: there is no model to tag with.
     """
-    check_roots(database, selection, settings.roots)
+    require_available_roots(database, selection, settings.roots)
     inference = inference_options(database, settings, reprocess=reprocess)
     paths = [path_to_json(path) for path in (*selection.folders, *selection.files)]
     options = {PATHS: paths[:MOST_PATHS], **(write.to_job_options() if write else {})}

@@ -15,7 +15,7 @@ from tagger.database.tables import job_items, photos, roots
 from tagger.enqueue import scan
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.enqueue.scan import Scan, ScanReport
-from tagger.enqueue.selection import check_roots, select_paths
+from tagger.enqueue.selection import require_available_roots, select_paths
 from tagger.errors import PathNotFound, RootUnavailable, ScanInterrupted
 from tagger.ledger.jobs import cancel_job, finish_scan
 from tagger.photos import path_from_text
@@ -220,7 +220,7 @@ def test_empty_or_missing_root_marks_nothing_as_gone(folder: Folder) -> None:
     folder.scan()
     path.unlink()
     with pytest.raises(RootUnavailable, match="the database has 1 photos"):
-        check_roots(folder.ledger.database, select_paths([folder.path]), {})
+        require_available_roots(folder.ledger.database, select_paths([folder.path]), {})
     with pytest.raises(RootUnavailable):
         folder.scan()
     folder.path.rmdir()
@@ -235,7 +235,7 @@ def test_empty_mount_point_inside_a_root_marks_nothing_as_gone(folder: Folder) -
     folder.scan()
     path.unlink()
     with pytest.raises(RootUnavailable, match="share is empty or missing, but the database has 1 photos"):
-        check_roots(folder.ledger.database, select_paths([path.parent]), {})
+        require_available_roots(folder.ledger.database, select_paths([path.parent]), {})
     assert folder.here(gone=True) == set()
 
 

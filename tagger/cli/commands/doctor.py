@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, unquote
 
 import typer
 
-from tagger.cli.doctor.findings import CheckGroup, State, redact
+from tagger.cli.doctor.findings import CheckGroup, State, without_secrets
 from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
@@ -55,7 +55,7 @@ def run_checks() -> Iterator[Finding]:
         return
     secrets = _secrets(settings)
     for finding in _run_groups(settings):
-        yield redact(secrets, finding)
+        yield without_secrets(finding, secrets)
 
 
 def _run_groups(settings: Settings) -> Iterator[Finding]:

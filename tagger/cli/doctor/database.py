@@ -50,7 +50,7 @@ class DatabaseChecks:
         if schema is not None:
             yield self._check_schema(schema, revision)
         if self._file is not None and self._file.exists():
-            yield from check_model_file(self._file)
+            yield from check_database_file(self._file)
         elif self.database is not None and is_read_only(self.database):
             found = f"{self._shown} is read-only: it is a standby, or configured as read-only"
             yield wrong("database lock", found, "set TAGGER_DATABASE_URL to the primary server")
@@ -88,7 +88,7 @@ class DatabaseChecks:
         return f"ls -l {self._file}; if the file is not a database, restore a backup"
 
 
-def check_model_file(file: Path) -> Iterator[Finding]:
+def check_database_file(file: Path) -> Iterator[Finding]:
     """Check the disk, the integrity and the lock of an SQLite file."""
     yield _check_disk(file)
     result = quick_check(file)

@@ -77,7 +77,7 @@ class CheckGroup:
             self._findings.append(wrong(self._name, f"the check failed: {reason[0]}", remedy))
 
 
-def redact(secrets: Iterable[str], finding: Finding) -> Finding:
+def without_secrets(finding: Finding, secrets: Iterable[str]) -> Finding:
     """Replace passwords in the finding, in case an error of a server or driver contains one."""
     for secret in secrets:
         finding = replace(

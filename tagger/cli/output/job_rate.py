@@ -38,7 +38,7 @@ def seconds_left(job: JobProgress, photos_per_second: float) -> float | None:
     return (job.queued + job.running) / photos_per_second if photos_per_second and not job.is_over else None
 
 
-def duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """`5 s`, `2 min 05 s` or `1 h 05 min`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tagger.cli.output.job_rate import duration
+from tagger.cli.output.job_rate import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ def job_lines(progress: JobProgress) -> list[str]:
     """Everything about one job: its counts, model, runner, related jobs and note."""
     remainder = ""
     if not progress.is_over:
-        eta = f", about {duration(progress.eta_seconds)} left" if progress.eta_seconds else ""
+        eta = f", about {duration_text(progress.eta_seconds)} left" if progress.eta_seconds else ""
         remainder = f"; {progress.running} running, {progress.queued} queued{eta}"
     lines = [
         job_summary(progress) + remainder,
@@ -92,7 +92,7 @@ def _aligned(column: int, cell: str, width: int) -> str:
 def _cells(job: JobProgress) -> list[str]:
     numbers = (job.total, job.done, job.tagged, job.unknown, job.skipped, job.failed)
     rate = f"{job.photos_per_second:.1f}" if job.photos_per_second else "-"
-    eta = duration(job.eta_seconds) if job.eta_seconds and job.running else "-"
+    eta = duration_text(job.eta_seconds) if job.eta_seconds and job.running else "-"
     return [str(job.job), job.state, *map(str, numbers), rate, eta]
 
 

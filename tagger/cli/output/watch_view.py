@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len, set_cell_size
 
 from tagger.cli.output.formats import printable
-from tagger.cli.output.job_rate import duration, seconds_left
+from tagger.cli.output.job_rate import duration_text, seconds_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ def job_line(job: JobProgress, rate: float) -> str:
     left_s = seconds_left(job, rate)
     done = f"job {job.job} {job.state}: {job.total - job.queued - job.running} of {job.total} photos"
     speed = f", {rate:.1f} photos/s" if rate else ""
-    return done + speed + (f", about {duration(left_s)} left" if left_s else "")
+    return done + speed + (f", about {duration_text(left_s)} left" if left_s else "")
 
 
 def _title(view: View) -> str:
@@ -90,7 +90,7 @@ def _job_row(job: JobProgress, rate: float, bar: int) -> str:
     filled = "█" * int(share * bar)
     left_s = seconds_left(job, rate)
     shown_rate = f"{rate:.1f}" if rate else "-"
-    shown_left = duration(left_s) if left_s else "-"
+    shown_left = duration_text(left_s) if left_s else "-"
     return (
         f"{job.job:>5} {job.state:9} {filled:░<{bar}} {int(share * 100):>3}% "
         f"{f'{done}/{job.total}':>17} {shown_rate:>8} {shown_left:>12}"
