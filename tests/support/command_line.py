@@ -21,6 +21,7 @@ from typing import IO, Any
 
 import torch
 
+from tagger.cli.output import console
 from tagger.inference.devices import core_count
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -60,6 +61,7 @@ def run_command(
         stack.enter_context(_folder(folder))
         stack.enter_context(_arguments(main, arguments))
         stack.enter_context(_log_handlers())
+        stack.enter_context(_verbosity())
         stack.enter_context(_signal_handlers())
         stack.enter_context(_torch_threads())
         files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
@@ -133,6 +135,15 @@ def _log_handlers() -> Iterator[None]:
         for log, handlers, level, propagate in before:
             log.handlers, log.propagate = handlers, propagate
             log.setLevel(level)
+
+
+@contextmanager
+def _verbosity() -> Iterator[None]:
+    before = console.verbosity.level
+    try:
+        yield
+    finally:
+        console.verbosity.level = before
 
 
 @contextmanager
