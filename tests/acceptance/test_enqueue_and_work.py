@@ -186,6 +186,8 @@ def test_up_once_runs_everything_and_imports_nothing_from_the_current_folder(bar
     assert "tagger query --landmark" in done.stdout
     assert "tagger.sqlite" in done.stdout
     assert terminal.json("status")["workers"] == []
+    assert "web page" not in done.stderr
+    assert not (terminal.data / "page.log").exists()
     assert list(terminal.folder.rglob("*.was-run")) == []
 
 

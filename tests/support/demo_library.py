@@ -1,4 +1,4 @@
-"""A demonstration library: photos tagged by a worker, verdicts, and jobs in every state."""
+"""A demonstration library: tagged photos, verdicts, and jobs in every state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ from tagger.database.tables import Priority, Runner, chunks, contents, jobs, ver
 from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.schedules import add_schedule, pause_schedule
 from tagger.enqueue.selection import select_paths
+from tagger.enqueue.tag_jobs import record_tag_job, tag_job
 from tagger.ledger import job_control
 from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, renew_leases
 from tagger.ledger.jobs import suspend_for_root
@@ -63,8 +64,8 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
     settings = Settings(data_folder=terminal.data, model=str(model), device="cpu", backend="torchscript")
     _add_failing_files(pictures)
     try:
-        terminal.run_process("up", "--once", pictures, code=3, timeout_s=1200)
         with terminal.database() as database:
+            failing = _tag(database, settings, pictures)
             landmark = landmark_counts(database)[0].landmark
             best = sorted(find_tagged(database, PhotoQuery(landmark=landmark)), key=_score, reverse=True)
             classified = list(find_tagged(database, PhotoQuery(any_rank=True)))
@@ -80,12 +81,26 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
                 photo=best[0].id,
                 tagged_path=best[0].path,
                 unknown_path=min(classified, key=_score).path,
-                failing=1,
+                failing=failing,
                 running=claims[0].name.job_id,
                 claims=claims,
             )
     finally:
         terminal.end_embedded_redis()
+
+
+def _tag(database: Database, settings: Settings, pictures: Path) -> int:
+    """Tag all photos as workers do, in this process; return the job."""
+    selection = select_paths([pictures])
+    new = tag_job(database, settings, selection, runner=Runner.WORKERS, priority=Priority.BULK)
+    job, _report = record_tag_job(database, new, selection, settings.roots)
+    executor = ChunkExecutor(database, settings)
+    try:
+        for chunk in range(_count_chunks(database, job)):
+            executor.execute(_claim(database, job, chunk, chunk))
+    finally:
+        executor.close()
+    return job
 
 
 def _add_failing_files(pictures: Path) -> None:

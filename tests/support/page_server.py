@@ -37,9 +37,9 @@ def settings_in(folder: Path) -> Settings:
 
 
 @contextmanager
-def served(settings: Settings, database: Database, token: str | None = None) -> Iterator[int]:
-    """Run the server on a free port; yield the port."""
-    with listen("127.0.0.1", 0) as listener:
+def served(settings: Settings, database: Database, token: str | None = None, port: int = 0) -> Iterator[int]:
+    """Run the server on this port, by default a free one; yield the port."""
+    with listen("127.0.0.1", port) as listener:
         port = listener.getsockname()[1]
         app = create_app(
             settings, database, AccessPolicy("127.0.0.1", port, token, settings.web_upload_bytes)

@@ -34,19 +34,19 @@ CUT_OFF = """() => [...document.querySelectorAll(".card, .cover, .page-head, dd,
 
 @pytest.fixture
 def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    made = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
     for n, name in enumerate(NAMES):
-        data = picture((40 * n, 120, 200 - 30 * n), (600, 400))
-        made.file(LONG.encode() + b"/" + name, (EIFFEL, 0.9, True), (GATE, 0.05, False), data=data)
-    made.file(b"unknown/" + NAMES[0], (EIFFEL, 0.1, False), data=picture((1, 2, 3)))
+        data = picture((40 * n, 120, 200 - 30 * n), (300, 200))
+        library.file(LONG.encode() + b"/" + name, (EIFFEL, 0.9, True), (GATE, 0.05, False), data=data)
+    library.file(b"unknown/" + NAMES[0], (EIFFEL, 0.1, False), data=picture((1, 2, 3)))
     with web_database.write() as connection:
         for slug, name in ((EIFFEL, MARKUP + LONG), (GATE, "\u202eetag\u202c " + MARKUP)):
             words = {"name": name, "city": LONG, "country": MARKUP + LONG}
             connection.execute(update(landmarks).where(landmarks.c.slug == slug).values(words))
-    return made
+    return library
 
 
-def is_text_and_fits(page: Page, path: str) -> None:
+def assert_text_fits(page: Page, path: str) -> None:
     assert page.locator("img[src=x]").count() == 0, path
     assert page.title() != "run", path
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
@@ -54,7 +54,9 @@ def is_text_and_fits(page: Page, path: str) -> None:
     assert page.evaluate(CUT_OFF) == [], path
 
 
-@pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize(
+    "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
+)
 def test_odd_names_are_text_and_make_nothing_wider(
     browser: Browser, library: LibraryPhotos, web_settings: Settings, screen: Screen
 ) -> None:
@@ -67,11 +69,11 @@ def test_odd_names_are_text_and_make_nothing_wider(
             page.wait_for_load_state("networkidle")
             if path == "/map":
                 page.locator("details.map-country").first.evaluate("(each) => (each.open = true)")
-            is_text_and_fits(page, path)
+            assert_text_fits(page, path)
         page.keyboard.press("n")
         page.get_by_label("Landmark, city or country").fill("break")
         page.locator("[data-results] button").first.wait_for()
-        is_text_and_fits(page, "the dialog")
+        assert_text_fits(page, "the dialog")
 
 
 def test_a_name_with_script_syntax_is_text(
@@ -82,10 +84,10 @@ def test_a_name_with_script_syntax_is_text(
         output = page.locator("#announcement")
         output.filter(has_text="rejected").wait_for(state="attached")
         assert MARKUP in (output.text_content() or "")
-        is_text_and_fits(page, "a word")
+        assert_text_fits(page, "a word")
         page.goto(f"{address}/landmarks/{EIFFEL}")
         page.get_by_role("button", name="Select").click()
         page.locator("[data-grid] > li").first.click()
         page.get_by_role("button", name="Reject 1").click()
         page.locator(".toast").first.wait_for()
-        is_text_and_fits(page, "a selection")
+        assert_text_fits(page, "a selection")

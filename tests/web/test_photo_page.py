@@ -17,20 +17,20 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents
 from tagger.settings import Settings
 
-SCROLLED_TO_500 = """() => {
+SCROLLED_TO_150 = """() => {
   scrollTo(0, document.documentElement.scrollHeight);
-  return Number(document.querySelector("[data-grid] > li")?.getAttribute("aria-posinset")) > 500;
+  return Number(document.querySelector("[data-grid] > li")?.getAttribute("aria-posinset")) > 150;
 }"""
 STATE = f'#landmarks [data-landmark="{EIFFEL}"]'
 
 
 @pytest.fixture
 def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    made = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
     for n in range(4):
-        data = picture((60 * n, 120, 200 - 40 * n), (1200, 800))
-        made.file(f"photo-{n}.jpg", (EIFFEL, 0.8, True), (GATE, 0.1, False), data=data)
-    return made
+        data = picture((60 * n, 120, 200 - 40 * n), (300, 200))
+        library.file(f"photo-{n}.jpg", (EIFFEL, 0.8, True), (GATE, 0.1, False), data=data)
+    return library
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
 
 
 @pytest.fixture
-def many_in(web_settings: Settings, tmp_path: Path) -> Settings:
-    """A library of two thousand photos, whose files are away."""
+def large_library(web_settings: Settings, tmp_path: Path) -> Settings:
+    """The settings of a library of 600 photos without files."""
     url = f"sqlite:///{tmp_path / 'many.sqlite'}"
-    make_library(url, 2000).close()
+    make_library(url, 600).close()
     return web_settings.model_copy(update={"database_url": url, "model": None})
 
 
-# ---------- as it comes from the server ----------
+# ---------- rendered by the server ----------
 
 
 def test_the_page_shows_the_known_facts(client: TestClient, library: LibraryPhotos) -> None:
@@ -160,17 +160,17 @@ def test_neighbours_stay_after_a_verdict_removes_the_photo_from_the_query(
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
 def test_every_photo_of_a_large_grid_leads_to_those_beside_it(
-    browser: Browser, many_in: Settings, script: bool
+    browser: Browser, large_library: Settings, script: bool
 ) -> None:
     with (
-        serving(many_in) as url,
+        serving(large_library) as url,
         open_page(browser, "about:blank", script=script, base=url) as page,
     ):
         page.goto("/photos?any_rank=1")
         if script:
-            page.wait_for_function(SCROLLED_TO_500)
+            page.wait_for_function(SCROLLED_TO_150)
         else:
-            for _ in range(3):
+            for _ in range(2):
                 page.get_by_role("link", name="Next page").click()
         tiles = page.locator("[data-grid] > li")
         shown = [tiles.nth(n).get_attribute("data-photo") for n in (10, 11, 12)]
@@ -312,7 +312,7 @@ def test_another_landmark_is_named_in_a_dialog(browser: Browser, address: str) -
 
 def test_naming_another_landmark_is_one_undo_step(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1") as page:
-        pressed(page, "2", "r", "c", "n")
+        press_at_once(page, "2", "r", "c", "n")
         expect(page.locator("#naming").get_by_label("Instead of Eiffel Tower")).to_be_checked()
         page.get_by_label("Landmark, city or country").fill("versailles")
         page.keyboard.press("Enter")
@@ -358,8 +358,8 @@ def test_arrows_go_to_the_photos_beside_and_history_goes_back(browser: Browser, 
         expect(page.locator("[data-grid]")).to_be_visible()
 
 
-def pressed(page: Page, *keys: str, then: str = "") -> None:
-    """All within one moment, as the quickest hand could not."""
+def press_at_once(page: Page, *keys: str, then: str = "") -> None:
+    """Press the keys in one task of the browser, without time between them."""
     page.evaluate(
         f"""(keys) => {{
           for (const key of keys) document.body.dispatchEvent(new KeyboardEvent("keydown", {{ key, bubbles: true }}));
@@ -370,13 +370,13 @@ def pressed(page: Page, *keys: str, then: str = "") -> None:
 
 
 def verdicts(page: Page, address: str, photo: int) -> dict[str, str]:
-    known = page.request.get(f"{address}/api/photos/{photo}").json()["verdicts"]
-    return {each["landmark"]: each["verdict"] for each in known}
+    document = page.request.get(f"{address}/api/photos/{photo}").json()
+    return {each["landmark"]: each["verdict"] for each in document["verdicts"]}
 
 
 def test_fast_verdicts_apply_to_their_photos(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1?landmark={EIFFEL}") as page:
-        pressed(page, "c", "ArrowRight", "r", "ArrowRight", "2", "c", "ArrowRight", "r", "c")
+        press_at_once(page, "c", "ArrowRight", "r", "ArrowRight", "2", "c", "ArrowRight", "r", "c")
         page.wait_for_url("**/photos/4?**")
         expect(page.locator("#announcement")).to_have_text("Eiffel Tower confirmed")
         output = [verdicts(page, address, photo) for photo in range(1, 5)]
@@ -391,7 +391,7 @@ def test_fast_verdicts_apply_to_their_photos(browser: Browser, address: str) -> 
 
 def test_a_verdict_given_while_leaving_is_not_lost(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1") as page:
-        pressed(page, "r", "2", "c", then="location.reload()")
+        press_at_once(page, "r", "2", "c", then="location.reload()")
         page.wait_for_function("() => performance.getEntriesByType('navigation')[0].type === 'reload'")
         page.wait_for_function(
             """async () => (await (await fetch("/api/photos/1")).json()).verdicts.length === 2"""
@@ -400,10 +400,10 @@ def test_a_verdict_given_while_leaving_is_not_lost(browser: Browser, address: st
 
 
 def test_actions_queued_after_a_failed_verdict_are_dropped(browser: Browser, address: str) -> None:
-    page = browser.new_page()  # it complains of what failed
+    page = browser.new_page()  # the browser logs failed requests as errors
     page.goto(f"{address}/photos/1?landmark={EIFFEL}")
     page.route("**/verdicts", lambda route: route.abort())
-    pressed(page, "c", "ArrowRight", "r")
+    press_at_once(page, "c", "ArrowRight", "r")
     expect(page.locator(".toast").first).to_contain_text("Eiffel Tower was not changed")
     state(page, "accepted")
     page.unroute("**/verdicts")
@@ -416,7 +416,7 @@ def test_actions_queued_after_a_failed_verdict_are_dropped(browser: Browser, add
 def test_a_click_applies_to_the_visible_photo(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1?landmark={EIFFEL}") as page:
         click = f"""document.querySelector('{STATE} [data-verdict="rejected"] button').click()"""
-        pressed(page, "ArrowRight", then=click)
+        press_at_once(page, "ArrowRight", then=click)
         page.wait_for_url("**/photos/2?**")
         expect(page.locator("#announcement")).to_have_text("Eiffel Tower rejected")
         assert (verdicts(page, address, 1), verdicts(page, address, 2)) == ({EIFFEL: "rejected"}, {})
@@ -451,6 +451,6 @@ def test_axe_finds_nothing_in_what_was_rejected(browser: Browser, address: str) 
     with open_page(browser, f"{address}/photos/2?landmark={EIFFEL}", screen=PHONE, dark=True) as page:
         page.keyboard.press("r")
         state(page, "rejected")
-        page.wait_for_timeout(600)  # what fades in has no contrast yet
+        page.wait_for_timeout(600)  # fading elements reach their contrast
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE.width

@@ -1,4 +1,4 @@
-"""`tagger serve` as a person types it: where it is, what it says, and that it ends when asked."""
+"""`tagger serve`: its address, its token, its errors, and its end after a signal."""
 
 import contextlib
 import re
@@ -11,9 +11,11 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from support.command_line import run_command
 from support.commands import Terminal
 
 from tagger.cli.commands.serve import access_policy, listen
+from tagger.cli.main import main
 from tagger.settings import Settings
 
 ENDS_S = 20
@@ -26,9 +28,9 @@ def terminal(tmp_path: Path) -> Terminal:
 
 
 @contextlib.contextmanager
-def serving(terminal: Terminal, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A running `tagger serve` at a free port, and what it said until the page was there."""
-    process = terminal.start("serve", "--port", "0", *words)
+def serving(terminal: Terminal, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Start `tagger serve` at a free port; yield the process and its output until the page was there."""
+    process = terminal.start("serve", "--port", "0", *arguments)
     try:
         terminal.wait_until(lambda: process.poll() is not None or "Ctrl-C" in terminal.log.read_text())
         yield process, terminal.log.read_text()
@@ -42,24 +44,33 @@ def port_in(output: str) -> int:
     return int(port)
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
-def test_the_page_is_served_until_sigterm(terminal: Terminal, asked: signal.Signals) -> None:
+def run_refused(terminal: Terminal, *arguments: str, code: int = 1) -> str:
+    """Run a command in this process that ends with this exit code before it serves; return its stderr."""
+    output = run_command(main, *arguments, environment=terminal.environment, folder=terminal.folder)
+    assert output.code == code, output.err
+    return output.err
+
+
+def test_the_page_is_served_until_sigterm(terminal: Terminal) -> None:
     with serving(terminal) as (process, output):
         assert "the web page is at http://127.0.0.1:" in output
         assert "token" not in output
         assert httpx.get(f"http://127.0.0.1:{port_in(output)}/api/openapi.json").status_code == 200
-        process.send_signal(asked)
+        process.terminate()
         assert process.wait(ENDS_S) == 0
     assert "Traceback" not in terminal.log.read_text()
 
 
-def test_network_address_tells_the_token_once(terminal: Terminal) -> None:
-    with serving(terminal, "--host", "0.0.0.0", "-q") as (_process, output):
+def test_network_address_prints_the_token_once_and_serves_until_ctrl_c(terminal: Terminal) -> None:
+    with serving(terminal, "--host", "0.0.0.0", "-q") as (process, output):
         (token,) = re.findall(r"token to sign in, valid until the command stops: (\S+)", output)
         address = f"http://127.0.0.1:{port_in(output)}/api/openapi.json"
         assert httpx.get(address).status_code == 401
         assert httpx.get(address, headers={"authorization": f"Bearer {token}"}).status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(ENDS_S) == 0
     assert terminal.log.read_text().count(token) == 1
+    assert "Traceback" not in terminal.log.read_text()
 
 
 def test_token_of_the_settings_is_not_printed(terminal: Terminal) -> None:
@@ -72,30 +83,30 @@ def test_token_of_the_settings_is_not_printed(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("token", ["short", "with spaces in between", "späte-umlaute-im-wort"])
-def test_token_that_is_none_is_refused_without_being_shown(terminal: Terminal, token: str) -> None:
+def test_an_invalid_token_is_refused_and_not_printed(terminal: Terminal, token: str) -> None:
     terminal.environment["TAGGER_WEB_TOKEN"] = token
-    output = terminal.run("serve", code=1).stderr
+    output = run_refused(terminal, "serve")
     assert "TAGGER_WEB_TOKEN" in output
     assert token not in output
 
 
 def test_a_port_in_use_is_reported_in_one_line(terminal: Terminal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        port = str(other.getsockname()[1])
-        output = terminal.run("serve", "--port", port, code=1).stderr
+        output = run_refused(terminal, "serve", "--port", str(other.getsockname()[1]))
     assert output.startswith("error: Another program listens at 127.0.0.1, port ")
     assert output.count("\n") == 1
 
 
 def test_a_foreign_address_is_reported_in_one_line(terminal: Terminal) -> None:
-    output = terminal.run("serve", "--host", "203.0.113.7", "--port", "0", code=1).stderr
+    output = run_refused(terminal, "serve", "--host", "203.0.113.7", "--port", "0")
     assert output.startswith("error: The web page cannot be served at 203.0.113.7")
     assert output.count("\n") == 1
 
 
-def test_a_descriptor_that_is_no_socket_is_reported(terminal: Terminal) -> None:
-    output = terminal.run("serve", "--fd", "99", code=2).stderr
-    assert "99 is not a listening socket" in output
+def test_a_descriptor_that_is_no_socket_is_reported(terminal: Terminal, tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        output = run_refused(terminal, "serve", "--fd", str(file.fileno()), code=2)
+        assert f"{file.fileno()} is not a listening socket" in output
     assert "Traceback" not in output
 
 
@@ -113,11 +124,11 @@ def test_token_is_needed_by_where_the_socket_really_listens(
 
 def test_missing_extra_is_named(terminal: Terminal) -> None:
     program = "import sys; sys.modules['uvicorn'] = None; sys.argv = ['tagger', 'serve']; from tagger.cli.main import main; main()"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], env=terminal.environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1
-    assert "pip install 'landmark-tagger[web]'" in done.stderr
+    assert process.returncode == 1
+    assert "pip install 'landmark-tagger[web]'" in process.stderr
 
 
 STREAMING = """

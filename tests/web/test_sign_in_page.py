@@ -10,7 +10,9 @@ from support.page_server import TOKEN
 from tagger.settings import Settings
 
 
-@pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize(
+    "screen", [PHONE, pytest.param(DESKTOP, marks=pytest.mark.slow)], ids=["phone", "desktop"]
+)
 def test_signing_in_leads_to_the_requested_page(
     web_settings: Settings, browser: Browser, screen: Screen, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Trying a photo: what the page shows with and without script, in every way a photo gets there."""
+"""Trying a photo: chosen, dropped and pasted photos, with and without JavaScript."""
 
 import re
 from collections.abc import Iterator
@@ -9,29 +9,29 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 from support.artifacts import colour_of
 from support.browser import PHONE, axe_findings, open_page, serving
-from support.page_server import photo
+from support.page_server import photo, settings_in
 
 from tagger.settings import Settings
 from tagger.web.http.number_format import duration, percent, share, size
 from tagger.web.pages.presenters import ScoreBar, UploadPrediction, UploadResult
 
-PIECE = {"hx-request": "true"}
+HTMX_REQUEST = {"hx-request": "true"}
 
-DRAWN = """([colour, name]) => {
+DRAG_DATA = """([colour, name]) => {
   const canvas = Object.assign(document.createElement("canvas"), { width: 80, height: 60 });
   const pen = canvas.getContext("2d");
   pen.fillStyle = `rgb(${colour.join(" ")})`;
   pen.fillRect(0, 0, 80, 60);
   const bytes = Uint8Array.from(atob(canvas.toDataURL("image/png").split(",")[1]), (c) => c.charCodeAt(0));
-  const carried = new DataTransfer();
-  carried.items.add(new File([bytes], name, { type: "image/png" }));
-  return carried;
+  const data = new DataTransfer();
+  data.items.add(new File([bytes], name, { type: "image/png" }));
+  return data;
 }"""
-PASTED = """(carried) => document.dispatchEvent(
-  new ClipboardEvent("paste", { clipboardData: carried, bubbles: true, cancelable: true }))"""
+PASTE = """(data) => document.dispatchEvent(
+  new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }))"""
 
 
-# ---------- as it comes from the server ----------
+# ---------- rendered by the server ----------
 
 
 def test_the_page_shows_the_landmarks_of_the_model(client: TestClient) -> None:
@@ -42,7 +42,7 @@ def test_the_page_shows_the_landmarks_of_the_model(client: TestClient) -> None:
     assert page.text.count('class="map-dot"') == 3  # one label has no place
 
 
-def test_what_the_camera_takes_is_no_field_of_the_form(client: TestClient) -> None:
+def test_the_camera_input_is_no_field_of_the_form(client: TestClient) -> None:
     page = client.get("/").text
     camera = re.search(r"<input[^>]*capture[^>]*>", page)
     assert camera is not None
@@ -50,34 +50,34 @@ def test_what_the_camera_takes_is_no_field_of_the_form(client: TestClient) -> No
     assert "required" not in camera[0]
 
 
-def test_a_form_without_script_gets_the_whole_page_with_the_answer(client: TestClient) -> None:
+def test_a_form_without_script_gets_the_whole_page_with_the_result(client: TestClient) -> None:
     page = client.post("/", files={"photo": ("tower.png", photo())})
     assert page.status_code == 200
     assert "<!doctype html>" in page.text
-    for words in ("tower.png", "Eiffel Tower", "Paris, France", "None of them", "48.858° N, 2.295° E"):
-        assert words in page.text
+    for text in ("tower.png", "Eiffel Tower", "Paris, France", "None of them", "48.858° N, 2.295° E"):
+        assert text in page.text
 
 
-def test_a_script_gets_the_answer_alone(client: TestClient) -> None:
-    piece = client.post("/", files={"photo": ("tower.png", photo())}, headers=PIECE)
-    assert piece.text.lstrip().startswith('<div class="result-body" data-result')
-    assert 'data-announcement="tower.png: Eiffel Tower, ' in piece.text
-    assert piece.text.count("Accepted: ") == 1
+def test_a_script_gets_the_result_alone(client: TestClient) -> None:
+    fragment = client.post("/", files={"photo": ("tower.png", photo())}, headers=HTMX_REQUEST)
+    assert fragment.text.lstrip().startswith('<div class="result-body" data-result')
+    assert 'data-announcement="tower.png: Eiffel Tower, ' in fragment.text
+    assert fragment.text.count("Accepted: ") == 1
 
 
 def test_a_photo_without_a_known_landmark_is_none_of_them(client: TestClient) -> None:
-    piece = client.post("/", files={"photo": ("field.png", photo(None))}, headers=PIECE)
-    assert '<h2 class="result-name">None of them</h2>' in piece.text
-    assert "none of the landmarks" in piece.text
-    assert "map-pin" not in piece.text
+    fragment = client.post("/", files={"photo": ("field.png", photo(None))}, headers=HTMX_REQUEST)
+    assert '<h2 class="result-name">None of them</h2>' in fragment.text
+    assert "none of the landmarks" in fragment.text
+    assert "map-pin" not in fragment.text
 
 
 @pytest.mark.parametrize(("data", "words"), [(b"", "0 bytes"), (b"no photo", "not an image")])
-def test_what_is_no_photo_is_answered_with_the_reason(client: TestClient, data: bytes, words: str) -> None:
-    piece = client.post("/", files={"photo": ("odd.png", data)}, headers=PIECE)
-    assert piece.status_code == 422
-    assert "This photo could not be processed" in piece.text
-    assert words in piece.text
+def test_the_reason_is_shown_for_a_file_that_is_no_photo(client: TestClient, data: bytes, words: str) -> None:
+    fragment = client.post("/", files={"photo": ("odd.png", data)}, headers=HTMX_REQUEST)
+    assert fragment.status_code == 422
+    assert "This photo could not be processed" in fragment.text
+    assert words in fragment.text
 
 
 def test_a_photos_name_is_text_whatever_it_is(client: TestClient) -> None:
@@ -93,10 +93,10 @@ def test_trying_stores_nothing(client: TestClient, web_settings: Settings) -> No
     assert client.get("/").text.count("tower.png") == 0
 
 
-# ---------- what is made of scores ----------
+# ---------- scores and numbers ----------
 
 
-def found(scores: list[float], none_of_them: float, threshold: float = 0.5) -> UploadPrediction:
+def prediction(scores: list[float], none_of_them: float, threshold: float = 0.5) -> UploadPrediction:
     bars = tuple(
         ScoreBar(f"Landmark {n}", "", s, s >= threshold, None) for n, s in enumerate(scores, start=1)
     )
@@ -104,19 +104,19 @@ def found(scores: list[float], none_of_them: float, threshold: float = 0.5) -> U
 
 
 def test_a_landmark_below_the_threshold_is_a_guess_and_not_named() -> None:
-    unsure = found([0.45, 0.2], none_of_them=0.35)
+    unsure = prediction([0.45, 0.2], none_of_them=0.35)
     assert unsure.accepted is None
     assert unsure.guess is unsure.bars[0]
     assert UploadResult("a.jpg", unsure).announcement == "a.jpg: perhaps Landmark 1, 45\u202f%"
 
 
-def test_where_none_of_them_is_likelier_nothing_is_guessed() -> None:
-    assert found([0.3], none_of_them=0.7).guess is None
-    assert found([], none_of_them=1.0).guess is None
+def test_nothing_is_guessed_if_none_of_them_is_likelier() -> None:
+    assert prediction([0.3], none_of_them=0.7).guess is None
+    assert prediction([], none_of_them=1.0).guess is None
 
 
-def test_what_is_named_is_no_guess() -> None:
-    sure = found([0.9], none_of_them=0.1)
+def test_an_accepted_landmark_is_no_guess() -> None:
+    sure = prediction([0.9], none_of_them=0.1)
     assert sure.accepted is sure.bars[0]
     assert sure.guess is None
 
@@ -132,7 +132,7 @@ def test_what_is_named_is_no_guess() -> None:
         (1.0, "100 %"),
     ],
 )
-def test_what_is_neither_nothing_nor_everything_is_not_written_as_such(part: float, words: str) -> None:
+def test_only_0_and_1_are_written_as_0_and_100_percent(part: float, words: str) -> None:
     assert percent(part).replace("\u202f", " ") == words
 
 
@@ -149,9 +149,10 @@ def test_figures_are_short() -> None:
 # ---------- in a browser ----------
 
 
-@pytest.fixture
-def address(web_settings: Settings) -> Iterator[str]:
-    with serving(web_settings) as url:
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One server for all tests: trying a photo stores nothing."""
+    with serving(settings_in(tmp_path_factory.mktemp("served"))) as url:
         yield url
 
 
@@ -173,16 +174,16 @@ def test_selected_photos_are_classified_in_turn(browser: Browser, address: str) 
 def test_a_photo_can_be_dropped_anywhere_and_pasted(browser: Browser, address: str) -> None:
     with open_page(browser, address) as page:
         for name in ("dropped.png", "pasted.png"):
-            carried = page.evaluate_handle(DRAWN, [list(colour_of(0)), name])
+            data = page.evaluate_handle(DRAG_DATA, [list(colour_of(0)), name])
             if name == "dropped.png":
-                page.dispatch_event("h1", "drop", {"dataTransfer": carried})
+                page.dispatch_event("h1", "drop", {"dataTransfer": data})
             else:
-                page.evaluate(PASTED, carried)
+                page.evaluate(PASTE, data)
             expect(page.locator("#announcement")).to_contain_text(f"{name}: Eiffel Tower", timeout=60_000)
 
 
 def test_failures_are_shown_beside_the_others(browser: Browser, address: str) -> None:
-    # The browser writes an answer of 422 into its console, so its complaints are not asked for here.
+    # The browser logs a response with status 422 as an error, so its errors are not checked here.
     page = browser.new_page()
     page.goto(address)
     choose(page, ("odd.png", b"no photo"), ("tower.png", photo()))
@@ -208,7 +209,7 @@ def test_a_stopped_server_is_reported(browser: Browser, address: str) -> None:
 
 def test_the_keyboard_alone_reaches_the_chooser(browser: Browser, address: str) -> None:
     with open_page(browser, address) as page:
-        # From here on Chromium opens no window of its own; asked for later, the key may be quicker.
+        # From now on Chromium opens no file dialog of its own.
         page.on("filechooser", lambda _chooser: None)
         page.keyboard.press("Tab")
         expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
@@ -219,10 +220,10 @@ def test_the_keyboard_alone_reaches_the_chooser(browser: Browser, address: str) 
             page.keyboard.press("Space")
 
 
-def test_axe_finds_nothing_in_answers_of_both_kinds(browser: Browser, address: str) -> None:
+def test_axe_finds_nothing_in_results_of_both_kinds(browser: Browser, address: str) -> None:
     with open_page(browser, address, screen=PHONE, dark=True) as page:
         choose(page, ("tower.png", photo()), ("field.png", photo(None)))
-        page.wait_for_timeout(600)  # what fades in has no contrast yet
+        page.wait_for_timeout(600)  # fading elements reach their contrast
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE.width
 
