@@ -36,6 +36,19 @@ def web_database(web_settings: Settings) -> Iterator[Database]:
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def thumbnail_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("thumbnails")
+
+
+@pytest.fixture
+def shared_thumbnails(web_settings: Settings, thumbnail_folder: Path) -> None:
+    """Let the server use the thumbnails of earlier tests: it starts processes to create them."""
+    folder = web_settings.data_folder / "web-cache" / "thumbnails"
+    folder.parent.mkdir(parents=True)
+    folder.symlink_to(thumbnail_folder)
+
+
 @pytest.fixture
 def client_of(web_settings: Settings, web_database: Database) -> Iterator[Callable[..., TestClient]]:
     """Create a client of an application that is served at an address: `client_of()`, `client_of("0.0.0.0", TOKEN)`."""

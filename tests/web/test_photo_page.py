@@ -22,6 +22,7 @@ SCROLLED_TO_150 = """() => {
   return Number(document.querySelector("[data-grid] > li")?.getAttribute("aria-posinset")) > 150;
 }"""
 STATE = f'#landmarks [data-landmark="{EIFFEL}"]'
+pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 
 
 @pytest.fixture

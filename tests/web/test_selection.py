@@ -12,14 +12,16 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from tagger.database.connection import Database
 from tagger.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("shared_thumbnails")
+
 
 @pytest.fixture
 def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    made = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
     for n in range(8):
         data = picture((30 * n, 120, 200 - 20 * n))
-        made.file(f"photo-{n}.jpg", (EIFFEL, 0.8, True), (GATE, 0.1, False), data=data)
-    return made
+        library.file(f"photo-{n}.jpg", (EIFFEL, 0.8, True), (GATE, 0.1, False), data=data)
+    return library
 
 
 @pytest.fixture
@@ -28,13 +30,13 @@ def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
         yield url
 
 
-def selecting(page: Page) -> None:
+def start_selecting(page: Page) -> None:
     page.get_by_role("button", name="Select").click()
 
 
 def test_a_range_is_rejected_and_undone(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        selecting(page)
+        start_selecting(page)
         tiles = page.locator("[data-grid] > li")
         tiles.nth(0).click()
         tiles.nth(2).click(modifiers=["Shift"])
@@ -46,7 +48,7 @@ def test_a_range_is_rejected_and_undone(browser: Browser, address: str) -> None:
         expect(page.locator(".landmark-head")).to_contain_text("5 photos")
         expect(page.locator("[data-removed]").get_by_role("checkbox", name="rejected")).to_have_count(3)
         assert axe_findings(page) == []
-        page.get_by_role("button", name="Undo").click()  # of which there is one
+        page.get_by_role("button", name="Undo").click()
         expect(page.locator("#toasts")).to_contain_text("Undone on 3 photos")
         expect(page.locator(".landmark-head")).to_contain_text("8 photos")
         expect(page.locator("[data-mark]")).to_have_count(0)
@@ -57,7 +59,7 @@ def test_a_range_is_rejected_and_undone(browser: Browser, address: str) -> None:
 
 def test_photos_of_a_query_are_selected_for_its_landmark_alone(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos?landmark={EIFFEL}&min_score=0.5") as page:
-        selecting(page)
+        start_selecting(page)
         page.locator("[data-grid] > li").first.click()
         expect(page.locator('.action-bar [role="status"]')).to_have_text("1 photo selected")
 
@@ -68,7 +70,7 @@ def test_many_unknown_photos_are_named_at_once(
     for n in range(3):
         library.file(f"unknown-{n}.jpg", (GATE, 0.1, False), data=picture((n, 9, 9)))
     with open_page(browser, f"{address}/unknown") as page:
-        selecting(page)
+        start_selecting(page)
         tiles = page.locator("[data-grid] > li")
         tiles.nth(0).click()
         tiles.nth(1).click()
@@ -89,7 +91,7 @@ def test_many_unknown_photos_are_named_at_once(
 
 def test_the_keyboard_chooses_a_range(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        selecting(page)
+        start_selecting(page)
         page.locator("[data-grid] > li a").nth(1).focus()
         page.keyboard.press("Space")
         for _ in range(3):
@@ -103,8 +105,8 @@ def test_the_keyboard_chooses_a_range(browser: Browser, address: str) -> None:
 
 
 @contextmanager
-def held(page: Page, tile: Locator) -> Iterator[None]:
-    """A finger on the tile, lifted at the end."""
+def finger_on(page: Page, tile: Locator) -> Iterator[None]:
+    """Touch the tile until the context ends."""
     box = tile.bounding_box()
     assert box is not None
     point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
@@ -123,10 +125,10 @@ def test_on_a_phone_fingers_choose_reject_and_undo(
         expect(bar).to_contain_text("Tap photos. Long-press to select a range.")
         tiles = page.locator("[data-grid] > li")
         tiles.nth(1).tap()
-        with held(page, tiles.nth(6)):
+        with finger_on(page, tiles.nth(6)):
             expect(bar).to_contain_text("6 photos selected")
         tiles.nth(3).tap()
-        expect(bar).to_contain_text("5 photos selected")  # and lifting the finger chose nothing
+        expect(bar).to_contain_text("5 photos selected")  # lifting the finger selected nothing
         boxes = [
             bar.get_by_role("button", name=name).bounding_box() for name in ("Confirm 5", "Reject 5", "Done")
         ]
@@ -135,17 +137,17 @@ def test_on_a_phone_fingers_choose_reject_and_undo(
             assert box["height"] >= 44
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= PHONE.width
-        assert boxes[0]["y"] == boxes[1]["y"]  # side by side, as wide  # type: ignore[index]
+        assert boxes[0]["y"] == boxes[1]["y"]  # type: ignore[index]
         assert boxes[0]["width"] == boxes[1]["width"]  # type: ignore[index]
         assert axe_findings(page) == []
         bar.get_by_role("button", name="Reject 5").tap()
         expect(page.locator("#toasts")).to_contain_text("5 photos rejected")
-        known = page.request.get(f"{address}/api/photos?landmark={EIFFEL}").json()["photos"]
-        assert [photo["id"] for photo in known] == [1, 4, 8]
+        photos = page.request.get(f"{address}/api/photos?landmark={EIFFEL}").json()["photos"]
+        assert [photo["id"] for photo in photos] == [1, 4, 8]
         page.get_by_role("button", name="Undo").tap()
         expect(page.locator("#toasts")).to_contain_text("Undone on 5 photos")
-        known = page.request.get(f"{address}/api/photos?landmark={EIFFEL}").json()["photos"]
-        assert len(known) == 8
+        photos = page.request.get(f"{address}/api/photos?landmark={EIFFEL}").json()["photos"]
+        assert len(photos) == 8
         bar.get_by_role("button", name="Done").tap()
         tiles.nth(0).tap()
         page.wait_for_url("**/photos/1?**")
@@ -153,7 +155,7 @@ def test_on_a_phone_fingers_choose_reject_and_undo(
 
 def test_the_keyboard_chooses_and_photos_remember_their_query(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        selecting(page)
+        start_selecting(page)
         page.locator("[data-grid] > li a").nth(1).focus()
         page.keyboard.press("Space")
         expect(page.locator(".action-bar")).to_contain_text("1 photo selected")
@@ -165,9 +167,9 @@ def test_the_keyboard_chooses_and_photos_remember_their_query(browser: Browser, 
 def test_more_than_fifty_need_a_confirmation(browser: Browser, address: str, library: LibraryPhotos) -> None:
     for n in range(52):
         library.number(f"more-{n}.jpg", (EIFFEL, 0.9, True))
-    page = browser.new_page(viewport={"width": 1440, "height": 2000})  # photos without files complain
+    page = browser.new_page(viewport={"width": 1440, "height": 2000})  # missing files are logged as errors
     page.goto(f"{address}/landmarks/{EIFFEL}")
-    selecting(page)
+    start_selecting(page)
     tiles = page.locator("[data-grid] > li")
     expect(tiles).to_have_count(60)
     tiles.nth(0).click()
