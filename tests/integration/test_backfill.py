@@ -1,4 +1,4 @@
-"""Backfills select the right photos, keep old results until there are new ones, and are recorded in pages."""
+"""Backfills select the right photos, keep old results until new ones are stored, and are recorded in pages."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def settings(folder: TaggedFolder) -> Settings:
 
 
 def job_photos(folder: TaggedFolder, settings: Settings, backfill: Backfill) -> set[str]:
-    """The photos of a backfill's job; their number is that of `count_photos`."""
+    """The photos of a backfill's job. Checks that `count_photos` has the same number."""
     new = backfill_job(folder.database, settings, backfill, Priority.BULK)
     counted = count_photos(folder.database, backfill, new.model_id, {})
     job, _ = record_backfill(folder.database, backfill, new, {})
@@ -45,7 +45,7 @@ def test_each_scope_selects_its_photos(folder: TaggedFolder, settings: Settings)
     folder.draw("fresh.jpg", 1)
     (folder.folder / "broken.jpg").write_bytes(b"not a picture")
     folder.tag()
-    folder.record()  # finds what is new without looking at it
+    folder.record()  # a scan does not read new photos
     folder.draw("new.jpg", 2)
     folder.record()
     assert job_photos(folder, settings, Backfill(BackfillScope.UNTAGGED)) == {"new.jpg"}
@@ -98,12 +98,12 @@ def test_photos_fulfil_all_conditions(folder: TaggedFolder, settings: Settings, 
     folder.tag()
     with database.write() as connection:
         for year, name in ((2019, "x/a.jpg"), (2020, "x/b.jpg"), (2021, "y/a.jpg")):
-            taken = (
+            statement = (
                 update(photos)
                 .where(photos.c.path == name)
                 .values(taken_at=datetime.fromisoformat(f"{year}-05-01"))
             )
-            connection.execute(taken)
+            connection.execute(statement)
     everything = BackfillScope.ALL
     assert job_photos(folder, settings, Backfill(everything, under=(folder.folder / "x",))) == {
         "x/a.jpg",

@@ -30,12 +30,6 @@ def ledger(database: Database) -> LedgerBuilder:
     return LedgerBuilder(database)
 
 
-def claim_one(ledger: LedgerBuilder, job: int, chunk: int = 0) -> Claim:
-    claim = claim_chunk(ledger.database, ChunkName(job, chunk), Runner.WORKERS, "w")
-    assert claim is not None
-    return claim
-
-
 def test_one_of_many_concurrent_claims_succeeds(ledger: LedgerBuilder) -> None:
     for _ in range(5):
         job = ledger.job(5)
@@ -90,12 +84,12 @@ def test_an_unknown_chunk_or_job_cannot_be_claimed(ledger: LedgerBuilder) -> Non
 
 def test_a_worker_stores_nothing_after_its_expired_lease_was_claimed(ledger: LedgerBuilder) -> None:
     job = ledger.job(20)
-    first = claim_one(ledger, job)
+    first = ledger.claim(job)
     ledger.store(first, Outcome.TAGGED, count=5)
     ledger.expire(job)
     assert release_expired(ledger.database) == 1
     assert ledger.progress(job).running == 0
-    second = claim_one(ledger, job)
+    second = ledger.claim(job)
     assert second.attempts == 2
     before = rows(ledger, job)
     with pytest.raises(LeaseLost):
@@ -121,26 +115,26 @@ def rows(ledger: LedgerBuilder, job: int) -> list[tuple]:
 
 def test_an_expired_lease_can_be_claimed_without_a_sweeper(ledger: LedgerBuilder) -> None:
     job = ledger.job(5)
-    first = claim_one(ledger, job)
+    first = ledger.claim(job)
     ledger.expire(job)
-    claim_one(ledger, job)
+    ledger.claim(job)
     with pytest.raises(LeaseLost):
         ledger.store(first, Outcome.TAGGED)
 
 
 def test_releasing_a_chunk_counts_no_attempt(ledger: LedgerBuilder) -> None:
     job = ledger.job(20)
-    claim = claim_one(ledger, job)
+    claim = ledger.claim(job)
     ledger.store(claim, Outcome.TAGGED, count=4)
     release_chunk(ledger.database, claim)
     progress = ledger.progress(job)
     assert (progress.tagged, progress.queued, progress.running) == (4, 16, 0)
-    assert claim_one(ledger, job).attempts == 1
+    assert ledger.claim(job).attempts == 1
 
 
 def test_outcomes_stored_twice_count_once(ledger: LedgerBuilder) -> None:
     job = ledger.job(20)
-    claim = claim_one(ledger, job)
+    claim = ledger.claim(job)
     ledger.store(claim, Outcome.TAGGED, count=8)
     ledger.store(claim, Outcome.UNKNOWN, count=10)
     with ledger.database.write() as connection:
@@ -153,7 +147,7 @@ def test_outcomes_stored_twice_count_once(ledger: LedgerBuilder) -> None:
 
 
 def test_renewal_returns_the_lost_claims(ledger: LedgerBuilder) -> None:
-    active, cancelled, done = (claim_one(ledger, ledger.job(5)) for _ in range(3))
+    active, cancelled, done = (ledger.claim(ledger.job(5)) for _ in range(3))
     with ledger.database.write() as connection:
         cancel_job(connection, cancelled.name.job_id, "by request")
     ledger.store(done, Outcome.TAGGED)
@@ -164,7 +158,7 @@ def test_renewal_returns_the_lost_claims(ledger: LedgerBuilder) -> None:
 
 def test_a_claimed_chunk_is_finished_after_its_job_was_suspended(ledger: LedgerBuilder) -> None:
     job = ledger.job(64)
-    claim = claim_one(ledger, job)
+    claim = ledger.claim(job)
     suspend_for_root(ledger.database, job, "share")
     assert renew_leases(ledger.database, [claim]) == []
     ledger.store(claim, Outcome.TAGGED)
@@ -176,8 +170,8 @@ def test_a_claimed_chunk_is_finished_after_its_job_was_suspended(ledger: LedgerB
 def test_the_later_claim_waits_for_photos_of_the_earlier_one(ledger: LedgerBuilder) -> None:
     shared = ledger.photos(10)
     one, two = ledger.job(0, photo_ids=shared[:6]), ledger.job(0, photo_ids=shared[3:])
-    later_job_first = claim_one(ledger, two)
-    later = claim_one(ledger, one)
+    later_job_first = ledger.claim(two)
+    later = ledger.claim(one)
     assert photos_claimed_earlier(ledger.database, later_job_first) == set()
     assert photos_claimed_earlier(ledger.database, later) & set(shared[:6]) == set(shared[3:6])
     ledger.store(later_job_first, Outcome.TAGGED, count=1)
@@ -188,7 +182,7 @@ def test_the_later_claim_waits_for_photos_of_the_earlier_one(ledger: LedgerBuild
 
 def test_simultaneous_claims_do_not_wait_for_each_other(ledger: LedgerBuilder) -> None:
     shared = ledger.photos(4)
-    claims = [claim_one(ledger, ledger.job(0, photo_ids=shared)) for _ in range(3)]
+    claims = [ledger.claim(ledger.job(0, photo_ids=shared)) for _ in range(3)]
     with ledger.database.write() as connection:
         connection.execute(update(chunks).values(claimed_at=1000.0))
     simultaneous = [Claim(**{**vars(claim), "claimed_at": 1000.0}) for claim in claims]
@@ -198,6 +192,6 @@ def test_simultaneous_claims_do_not_wait_for_each_other(ledger: LedgerBuilder) -
 
 def test_claims_do_not_wait_for_jobs_of_another_model(ledger: LedgerBuilder) -> None:
     shared = ledger.photos(4)
-    claim_one(ledger, ledger.job(0, photo_ids=shared))
-    claim = claim_one(ledger, ledger.job(0, photo_ids=shared))
+    ledger.claim(ledger.job(0, photo_ids=shared))
+    claim = ledger.claim(ledger.job(0, photo_ids=shared))
     assert photos_claimed_earlier(ledger.database, Claim(**{**vars(claim), "model_id": 999})) == set()

@@ -65,8 +65,7 @@ def test_a_message_is_sent_once_and_again_after_its_chunk_was_released(ledger: L
     job = ledger.job(5)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
     assert names(ledger) == []
-    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
-    assert claim is not None
+    claim = ledger.claim(job)
     release_chunk(ledger.database, claim)
     assert names(ledger) == [(job, 0)]
     mark_sent(ledger.database, unsent_chunks(ledger.database))
@@ -159,8 +158,7 @@ def test_a_suspended_job_lists_its_roots_and_is_resumed(ledger: LedgerBuilder) -
         share = connection.execute(insert(roots).values(row).returning(roots.c.id)).scalar_one()
     job = ledger.job(0, photo_ids=[*ledger.photos(32), *ledger.photos(40, root_id=share)])
     other = ledger.job(5)
-    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
-    assert claim is not None
+    claim = ledger.claim(job)
     mark_sent(ledger.database, unsent_chunks(ledger.database))
     suspend_for_root(ledger.database, job, "share")
     assert {job: set(root_ids) for job, root_ids in roots_of_suspended_jobs(ledger.database).items()} == {

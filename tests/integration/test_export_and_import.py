@@ -46,7 +46,7 @@ ODD = os.fsdecode(b"caf\xe9 \n.jpg")
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path) -> TaggedFolder:
-    """Photos of every kind: tagged, unknown, failing, copies, odd names, away; verdicts; jobs done and open; a schedule."""
+    """A folder with photos in every state, verdicts, a finished and an open job, and a schedule."""
     folder = TaggedFolder(database, tmp_path)
     for number in range(3):
         folder.draw(f"{number}.jpg", number, shade=number)
@@ -59,11 +59,11 @@ def folder(database: Database, tmp_path: Path) -> TaggedFolder:
     give_verdict(database, folder.folder / "grey.jpg", EIFFEL, VerdictKind.CONFIRMED, None, {})
     (folder.folder / "1.jpg").unlink()
     folder.record(reprocess=True, runner=Runner.WORKERS)
-    _write_a_schedule(database)
+    _insert_schedule(database)
     return folder
 
 
-def _write_a_schedule(database: Database) -> None:
+def _insert_schedule(database: Database) -> None:
     row = {
         "name": "nightly",
         "cron": "0 3 * * *",
@@ -80,17 +80,15 @@ def _write_a_schedule(database: Database) -> None:
         connection.execute(
             insert(schedule_runs).values(schedule_id=schedule, due_at=NOW, started_at=NOW, job_id=1)
         )
-        written = {"photo_id": 1, "job_id": 1, "image_digest": "1-p", "target": "embed", "file": "a.jpg"}
+        write = {"photo_id": 1, "job_id": 1, "image_digest": "1-p", "target": "embed", "file": "a.jpg"}
         digests = {"written_digest": "w", "base_digest": "b", "undo": b"\x00\xff", "landmarks": ["a"]}
-        connection.execute(
-            insert(metadata_writes).values(**written, **digests, written_at=NOW, complete=True)
-        )
+        connection.execute(insert(metadata_writes).values(**write, **digests, written_at=NOW, complete=True))
         connection.execute(insert(workers).values(name="w", device="cpu", started_at=NOW, heartbeat_at=1.0))
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Callable[[], Database]]:
-    """Makes empty SQLite databases."""
+def new_database(tmp_path: Path) -> Iterator[Callable[[], Database]]:
+    """Creates empty SQLite databases."""
     opened: list[Database] = []
 
     def make() -> Database:
@@ -128,31 +126,31 @@ def rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
 
 def test_every_row_is_the_same_after_a_round_trip_through_the_other_database(
     folder: TaggedFolder,
-    fresh: Callable[[], Database],
+    new_database: Callable[[], Database],
     empty_postgres_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(exporter, "PAGE", 2)
     monkeypatch.setattr(export_reader, "PAGE", 3)
     upgrade_database(empty_postgres_url)
-    there, back = open_database(empty_postgres_url), fresh()
+    other, restored = open_database(empty_postgres_url), new_database()
     before = rows(folder.database)
-    assert all(before.values()), "every table has rows, so that each is tried"
-    report = imported(there, exported(folder.database))
-    assert {name: len(found) for name, found in before.items()} == report.rows
-    imported(back, exported(there))
-    assert rows(there) == rows(back) == before
-    for database in (there, back):
+    assert all(before.values()), "every table must have rows"
+    report = imported(other, exported(folder.database))
+    assert {name: len(table_rows) for name, table_rows in before.items()} == report.rows
+    imported(restored, exported(other))
+    assert rows(other) == rows(restored) == before
+    for database in (other, restored):
         assert list(check_database(database)) == []
-    there.close()
+    other.close()
 
 
 def test_tagging_continues_in_an_imported_database(
-    folder: TaggedFolder, fresh: Callable[[], Database], empty_postgres_url: str
+    folder: TaggedFolder, new_database: Callable[[], Database], empty_postgres_url: str
 ) -> None:
     upgrade_database(empty_postgres_url)
     content = exported(folder.database)
-    for database in (open_database(empty_postgres_url), fresh()):
+    for database in (open_database(empty_postgres_url), new_database()):
         imported(database, content)
         folder.database = database
         folder.draw("new.jpg", 2, shade=20)
@@ -163,11 +161,13 @@ def test_tagging_continues_in_an_imported_database(
         database.close()
 
 
-def test_claims_and_messages_are_not_exported(folder: TaggedFolder, fresh: Callable[[], Database]) -> None:
+def test_claims_and_messages_are_not_exported(
+    folder: TaggedFolder, new_database: Callable[[], Database]
+) -> None:
     job = folder.record(reprocess=True, runner=Runner.WORKERS)
     mark_sent(folder.database, list(unsent_chunks(folder.database, None)))
     assert claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w") is not None
-    other = fresh()
+    other = new_database()
     imported(other, exported(folder.database))
     with other.read() as connection:
         chunk = connection.execute(select(chunks).where(chunks.c.job_id == job)).one()
@@ -193,10 +193,10 @@ class WritingFile(io.BytesIO):
 
 
 def test_an_export_is_a_snapshot(
-    folder: TaggedFolder, fresh: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+    folder: TaggedFolder, new_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporter, "PAGE", 2)
-    before, out, other = rows(folder.database), WritingFile(folder.database), fresh()
+    before, out, other = rows(folder.database), WritingFile(folder.database), new_database()
     export_database(folder.database, out, "1.2.3")
     assert len(rows(folder.database)["contents"]) > 2 * len(before["contents"])
     imported(other, out.getvalue())
@@ -204,9 +204,9 @@ def test_an_export_is_a_snapshot(
 
 
 def test_the_ledger_id_is_imported_unless_a_new_one_is_requested(
-    folder: TaggedFolder, fresh: Callable[[], Database]
+    folder: TaggedFolder, new_database: Callable[[], Database]
 ) -> None:
-    content, moved, copied = exported(folder.database), fresh(), fresh()
+    content, moved, copied = exported(folder.database), new_database(), new_database()
     assert imported(moved, content).ledger == folder.database.ledger_id
     new = imported(copied, content, new_ledger=True).ledger
     for database, ledger in ((moved, folder.database.ledger_id), (copied, new)):
@@ -215,8 +215,8 @@ def test_the_ledger_id_is_imported_unless_a_new_one_is_requested(
     assert new not in {folder.database.ledger_id, copied.ledger_id}
 
 
-def test_a_database_with_rows_is_refused(folder: TaggedFolder, fresh: Callable[[], Database]) -> None:
-    content, other = exported(folder.database), fresh()
+def test_a_database_with_rows_is_refused(folder: TaggedFolder, new_database: Callable[[], Database]) -> None:
+    content, other = exported(folder.database), new_database()
     imported(other, content)
     for dry_run in (True, False):
         with pytest.raises(DatabaseNotEmpty, match="7 photos"):
@@ -224,16 +224,16 @@ def test_a_database_with_rows_is_refused(folder: TaggedFolder, fresh: Callable[[
 
 
 def test_a_database_with_only_the_shipped_model_is_empty(
-    folder: TaggedFolder, fresh: Callable[[], Database]
+    folder: TaggedFolder, new_database: Callable[[], Database]
 ) -> None:
-    content, other = exported(folder.database), fresh()
+    content, other = exported(folder.database), new_database()
     row = {"digest": "d", "name": "shipped", "manifest": {}, "registered_at": NOW, "in_use": False}
     with other.write() as connection:
         connection.execute(insert(models).values(row))
         connection.execute(insert(landmarks).values(slug="s", name="S"))
     imported(other, content)
     assert rows(other) == rows(folder.database)
-    third = fresh()
+    third = new_database()
     with third.write() as connection:
         connection.execute(insert(models).values(row | {"file": "/mine.pt"}))
     with pytest.raises(DatabaseNotEmpty, match="1 models"):
@@ -241,9 +241,9 @@ def test_a_database_with_only_the_shipped_model_is_empty(
 
 
 def test_a_dry_run_checks_the_whole_file_and_writes_nothing(
-    folder: TaggedFolder, fresh: Callable[[], Database]
+    folder: TaggedFolder, new_database: Callable[[], Database]
 ) -> None:
-    content, other = exported(folder.database), fresh()
+    content, other = exported(folder.database), new_database()
     empty = rows(other)
     assert imported(other, content, dry_run=True).rows["photos"] == 7
     with pytest.raises(ImportRefused, match="it ends early"):
@@ -251,8 +251,8 @@ def test_a_dry_run_checks_the_whole_file_and_writes_nothing(
     assert rows(other) == empty
 
 
-def _changed(content: bytes, table: str, **values: object) -> bytes:
-    """The file with other values in the first row of a table, and a matching checksum."""
+def _with_values(content: bytes, table: str, **values: object) -> bytes:
+    """The file with these values in the first row of a table, and a correct checksum."""
     lines = content.splitlines(keepends=True)
     index = next(i for i, line in enumerate(lines) if line.startswith(b'{"table":"%s"' % table.encode()))
     document = json.loads(lines[index])
@@ -281,23 +281,23 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         lambda c: c.replace(b'"table":"photos"', b'"table":"pictures"'),
         "is not a row",
     ),
-    "an unknown column": (lambda c: _changed(c, "photos", more=1), "is not a row"),
-    "text in a date column": (lambda c: _changed(c, "photos", taken_at="noon"), "is not a row"),
-    "invalid base64": (lambda c: _changed(c, "photos", path_bytes="*"), "is not a row"),
+    "an unknown column": (lambda c: _with_values(c, "photos", more=1), "is not a row"),
+    "text in a date column": (lambda c: _with_values(c, "photos", taken_at="noon"), "is not a row"),
+    "invalid base64": (lambda c: _with_values(c, "photos", path_bytes="*"), "is not a row"),
     "a missing content": (
-        lambda c: _changed(c, "photos", content_id=999),
+        lambda c: _with_values(c, "photos", content_id=999),
         "refers to a missing row",
     ),
-    "a duplicate row": (lambda c: _changed(c, "tags", content_id=2, rank=1), "is duplicated"),
-    "an invalid state": (lambda c: _changed(c, "jobs", state="dancing"), "near line"),
+    "a duplicate row": (lambda c: _with_values(c, "tags", content_id=2, rank=1), "is duplicated"),
+    "an invalid state": (lambda c: _with_values(c, "jobs", state="dancing"), "near line"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_file_is_refused_and_imports_nothing(
-    damage: str, database: Database, tmp_path: Path, fresh: Callable[[], Database]
+    damage: str, database: Database, tmp_path: Path, new_database: Callable[[], Database]
 ) -> None:
-    folder = TaggedFolder(fresh(), tmp_path)
+    folder = TaggedFolder(new_database(), tmp_path)
     for number in range(3):
         folder.draw(f"{number}.jpg", number, shade=number)
     folder.tag()

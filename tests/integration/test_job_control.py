@@ -13,7 +13,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import JobState, Outcome, Runner, chunks, job_items
 from tagger.errors import JobFinished, JobNotFound, JobNotPausable, LeaseLost
 from tagger.ledger import job_control
-from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, claim_next_chunk
+from tagger.ledger.chunks import ChunkName, claim_chunk, claim_next_chunk
 from tagger.ledger.dispatch import mark_sent, release_expired, resume_suspended_jobs, unsent_chunks
 from tagger.ledger.jobs import finish_scan, suspend_for_root
 from tagger.ledger.progress import list_jobs, list_recent_jobs
@@ -29,12 +29,6 @@ def ledger(database: Database) -> LedgerBuilder:
     return LedgerBuilder(database)
 
 
-def claim_one(ledger: LedgerBuilder, job: int, number: int = 0) -> Claim:
-    claim = claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, "w")
-    assert claim is not None
-    return claim
-
-
 def attempts(ledger: LedgerBuilder, job: int) -> list[int]:
     query = select(chunks.c.attempts).where(chunks.c.job_id == job).order_by(chunks.c.chunk)
     with ledger.database.read() as connection:
@@ -43,7 +37,7 @@ def attempts(ledger: LedgerBuilder, job: int) -> list[int]:
 
 def test_pausing_stores_the_current_batch_and_releases_the_chunk(ledger: LedgerBuilder) -> None:
     job = ledger.job(32)
-    claim = claim_one(ledger, job)
+    claim = ledger.claim(job)
     job_control.pause(ledger.database, job)
     ledger.store(claim, Outcome.TAGGED, count=10)
     progress = ledger.progress(job)
@@ -73,7 +67,7 @@ def test_the_messages_of_a_resumed_job_are_sent_again(ledger: LedgerBuilder) -> 
 
 def test_a_job_paused_in_its_last_batch_is_finished(ledger: LedgerBuilder) -> None:
     job = ledger.job(32)
-    claim = claim_one(ledger, job)
+    claim = ledger.claim(job)
     job_control.pause(ledger.database, job)
     ledger.store(claim, Outcome.TAGGED)
     assert ledger.progress(job).state is JobState.FINISHED
@@ -96,7 +90,7 @@ def test_a_job_resumed_during_its_scan_ends_after_it(ledger: LedgerBuilder) -> N
     ledger.append(job, ledger.photos(5))
     job_control.pause(ledger.database, job)
     job_control.resume(ledger.database, job)
-    ledger.store(claim_one(ledger, job), Outcome.TAGGED)
+    ledger.store(ledger.claim(job), Outcome.TAGGED)
     assert ledger.progress(job).state is JobState.SCANNING
     finish_scan(ledger.database, job)
     assert ledger.progress(job).state is JobState.FINISHED
@@ -130,13 +124,13 @@ def test_the_chunk_of_a_dead_worker_is_processed_after_its_job_was_resumed(
     ledger: LedgerBuilder,
 ) -> None:
     job = ledger.job(5)
-    claim_one(ledger, job)
+    ledger.claim(job)
     job_control.pause(ledger.database, job)
     ledger.expire(job)
     release_expired(ledger.database)
     assert ledger.progress(job).running == 0
     job_control.resume(ledger.database, job)
-    ledger.store(claim_one(ledger, job), Outcome.TAGGED)
+    ledger.store(ledger.claim(job), Outcome.TAGGED)
     assert ledger.progress(job).state is JobState.FINISHED
 
 
@@ -241,7 +235,7 @@ def test_a_pause_does_not_count_as_a_crash_of_a_photo(database: Database, tmp_pa
 def test_recent_jobs_are_the_newest_and_all_open_ones(ledger: LedgerBuilder) -> None:
     first_open = ledger.job(5)
     finished = [ledger.job(0) for _ in range(3)]
-    claim_one(ledger, first_open)
+    ledger.claim(first_open)
     recent, older = list_recent_jobs(ledger.database, 2)
     assert [job.job for job in recent] == [finished[2], finished[1], first_open]
     assert older == 1

@@ -66,15 +66,13 @@ def test_chunks_are_processed_during_the_scan_and_the_job_ends_after_it(
 ) -> None:
     job = ledger.scanning()
     ledger.append(job, ledger.photos(10))
-    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
-    assert claim is not None
+    claim = ledger.claim(job)
     ledger.store(claim, Outcome.TAGGED)
     assert ledger.progress(job).state is JobState.SCANNING
     ledger.append(job, ledger.photos(5))
     finish_scan(ledger.database, job)
     assert ledger.progress(job).state is JobState.RUNNING
-    claim = claim_chunk(ledger.database, ChunkName(job, 1), Runner.WORKERS, "w")
-    assert claim is not None
+    claim = ledger.claim(job, 1)
     ledger.store(claim, Outcome.UNKNOWN)
     progress = ledger.progress(job)
     assert (progress.state, progress.tagged, progress.unknown) == (JobState.FINISHED, 10, 5)
@@ -85,8 +83,7 @@ def test_a_job_resumed_during_its_scan_does_not_end_before_it(ledger: LedgerBuil
     ledger.append(job, ledger.photos(10))
     suspend_for_root(ledger.database, job, "share")
     resume_suspended_jobs(ledger.database, [job])
-    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
-    assert claim is not None
+    claim = ledger.claim(job)
     ledger.store(claim, Outcome.TAGGED)
     assert not ledger.progress(job).is_over
     ledger.append(job, ledger.photos(1))
@@ -97,8 +94,7 @@ def test_a_job_resumed_during_its_scan_does_not_end_before_it(ledger: LedgerBuil
 def test_a_cancelled_job_keeps_its_outcomes_and_accepts_no_photos(ledger: LedgerBuilder) -> None:
     job = ledger.scanning()
     ledger.append(job, ledger.photos(40))
-    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
-    assert claim is not None
+    claim = ledger.claim(job)
     ledger.store(claim, Outcome.FAILED, count=3)
     cancel(ledger.database, job)
     progress = ledger.progress(job)
@@ -113,8 +109,7 @@ def test_a_cancelled_job_keeps_its_outcomes_and_accepts_no_photos(ledger: Ledger
 
 def test_cancelling_a_finished_job_changes_nothing(ledger: LedgerBuilder) -> None:
     job = ledger.job(3)
-    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
-    assert claim is not None
+    claim = ledger.claim(job)
     ledger.store(claim, Outcome.TAGGED)
     before = ledger.progress(job)
     cancel(ledger.database, job)
@@ -232,9 +227,9 @@ def test_a_dead_owner_on_this_machine_is_recovered_at_once(ledger: LedgerBuilder
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    dead = f"{process_name().rpartition('/')[0]}/{child}"
+    dead_owner = f"{process_name().rpartition('/')[0]}/{child}"
     with ledger.database.write() as connection:
-        connection.execute(update(jobs).where(jobs.c.id == job).values(owner=dead))
+        connection.execute(update(jobs).where(jobs.c.id == job).values(owner=dead_owner))
     recover_stale_jobs(ledger.database)
     assert ledger.progress(job).state is JobState.CANCELLED
 
@@ -247,8 +242,7 @@ def test_the_items_of_an_interrupted_scan_are_queued(ledger: LedgerBuilder) -> N
     progress = ledger.progress(job)
     assert (progress.state, progress.queued) == (JobState.QUEUED, 10)
     assert "interrupted" in (progress.note or "")
-    claim = claim_chunk(ledger.database, ChunkName(job, 0), Runner.WORKERS, "w")
-    assert claim is not None
+    claim = ledger.claim(job)
     ledger.store(claim, Outcome.TAGGED)
     assert ledger.progress(job).state is JobState.FINISHED
 
@@ -338,18 +332,18 @@ def test_item_counts_add_up_after_any_steps(sqlite_ledger: LedgerBuilder, steps:
 def take_step(
     ledger: LedgerBuilder, job: int, claims: list[Claim], step: str, number: int, count: int, outcome: Outcome
 ) -> None:
-    own = claims[number % len(claims)] if claims else None
+    selected = claims[number % len(claims)] if claims else None
     match step:
         case "claim":
             if claim := claim_chunk(ledger.database, ChunkName(job, number), Runner.WORKERS, "w"):
                 claims.append(claim)
-        case "store" | "late" if own:
+        case "store" | "late" if selected:
             try:
-                ledger.store(own, outcome, first=own.first + number, count=count)
+                ledger.store(selected, outcome, first=selected.first + number, count=count)
             except LeaseLost:
-                claims.remove(own)
-        case "release" if own:
-            release_chunk(ledger.database, own)
+                claims.remove(selected)
+        case "release" if selected:
+            release_chunk(ledger.database, selected)
         case "expire":
             ledger.expire(job)
         case "return":

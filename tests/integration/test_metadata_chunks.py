@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -47,32 +46,23 @@ def folder(database: Database, tmp_path: Path) -> WrittenFolder:
     return WrittenFolder(database, tmp_path)
 
 
-def owned(folder: WrittenFolder, name: str, label: int | None = 0, *, more: str = "") -> Path:
-    """A photo with a keyword of its owner."""
+def draw_with_keyword(folder: WrittenFolder, name: str, label: int | None = 0, *, more: str = "") -> Path:
+    """Draw a photo with a keyword of its owner."""
     path = folder.draw(name, label, shade=sum(name.encode()) % 40)
-    with_xmp = Image.open(path)
-    with_xmp.save(path, quality=90, xmp=(OWNERS % more).encode())
+    image = Image.open(path)
+    image.save(path, quality=90, xmp=(OWNERS % more).encode())
     return path
-
-
-def state(folder: WrittenFolder) -> Mapping[str, bytes]:
-    """The content of every file below the folder."""
-    return {
-        str(path.relative_to(folder.folder)): path.read_bytes()
-        for path in sorted(folder.folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def keywords(path: Path) -> list[str]:
     data = path.read_bytes()
     fields = xmp_fields(data) if path.suffix == ".xmp" else photo_fields(data)
-    found = fields.get("XMP:dc:subject", [])
-    return found if isinstance(found, list) else [found]
+    keywords_found = fields.get("XMP:dc:subject", [])
+    return keywords_found if isinstance(keywords_found, list) else [keywords_found]
 
 
-def edited(path: Path, keyword: str) -> None:
-    """Another program adds a keyword and keeps everything else."""
+def add_keyword(path: Path, keyword: str) -> None:
+    """Add a keyword, as another program does, and keep everything else."""
     data = path.read_bytes()
     blocks = read_blocks(data)
     assert blocks.xmp is not None
@@ -82,12 +72,12 @@ def edited(path: Path, keyword: str) -> None:
     path.write_bytes(apply_splices(data, splices))
 
 
-def exiftool(path: Path, keyword: str) -> None:
-    """The same by exiftool, which rewrites the XMP in its own form."""
+def add_keyword_with_exiftool(path: Path, keyword: str) -> None:
+    """Add a keyword with exiftool, which rewrites the XMP in its own form."""
     if shutil.which("exiftool") is None:
         pytest.skip("exiftool is not installed")
-    words = ["exiftool", "-q", "-overwrite_original", f"-XMP-dc:Subject+={keyword}", str(path)]
-    subprocess.run(words, check=True)
+    command = ["exiftool", "-q", "-overwrite_original", f"-XMP-dc:Subject+={keyword}", str(path)]
+    subprocess.run(command, check=True)
 
 
 # --- Selection and outcomes.
@@ -95,15 +85,15 @@ def exiftool(path: Path, keyword: str) -> None:
 
 def test_tags_are_written_without_other_changes(folder: WrittenFolder) -> None:
     folder.draw("a.jpg", 0)
-    owned(folder, "mine.jpg", 1)
+    draw_with_keyword(folder, "mine.jpg", 1)
     for kind in ("png", "webp", "tif"):
         folder.draw(f"sub/{kind}.{kind}", 1)
     folder.draw("grey.jpg", None)
     (folder.folder / "broken.jpg").write_bytes(b"no picture")
-    before = state(folder)
+    before = folder.files()
     folder.tag()
     assert set(folder.write().values()) == {"written"}
-    after = state(folder)
+    after = folder.files()
     changed = {name for name, data in after.items() if data != before.get(name)}
     assert changed == {"a.jpg", "mine.jpg", "sub/png.png", "sub/webp.webp", "sub/tif.tif"}
     assert after.keys() == before.keys()
@@ -113,17 +103,17 @@ def test_tags_are_written_without_other_changes(folder: WrittenFolder) -> None:
 
 
 def test_repeated_write_changes_no_byte(folder: WrittenFolder) -> None:
-    owned(folder, "a.jpg")
+    draw_with_keyword(folder, "a.jpg")
     folder.draw("b.jpg", 1)
     folder.tag()
     folder.write(SIDECAR)
     folder.write()
-    before = state(folder)
-    noted = [(folder.folder / name).stat().st_ino for name in before]
+    before = folder.files()
+    inodes = [(folder.folder / name).stat().st_ino for name in before]
     for options in (EMBED, SIDECAR, EMBED):
         assert set(folder.write(options).values()) == {"unchanged"}
-    assert state(folder) == before
-    assert [(folder.folder / name).stat().st_ino for name in before] == noted
+    assert folder.files() == before
+    assert [(folder.folder / name).stat().st_ino for name in before] == inodes
     assert len(folder.undo_rows) == 4
 
 
@@ -144,9 +134,9 @@ def test_scan_after_a_write_classifies_nothing(folder: WrittenFolder) -> None:
     folder.draw("b.jpg", 1)
     folder.tag()
     folder.write(MetadataOptions(Target.EMBED, gps=True, description=True))
-    noted = folder.photo("a.jpg")
-    assert (noted.classified_size_bytes, noted.size_bytes) == (path.stat().st_size,) * 2
-    assert (noted.classified_mtime_ns, noted.mtime_ns) == (path.stat().st_mtime_ns,) * 2
+    row = folder.photo("a.jpg")
+    assert (row.classified_size_bytes, row.size_bytes) == (path.stat().st_size,) * 2
+    assert (row.classified_mtime_ns, row.mtime_ns) == (path.stat().st_mtime_ns,) * 2
     assert folder.tag() == {"a.jpg": "skipped", "b.jpg": "skipped"}
     assert folder.results == []
     folder.undo()
@@ -161,8 +151,8 @@ def test_our_position_is_never_taken_for_the_cameras(folder: WrittenFolder) -> N
     assert "EXIF:GPSLatitude" in photo_fields(path.read_bytes())
     os.utime(path)
     folder.tag(reprocess=True)
-    noted = folder.photo("a.jpg")
-    assert (noted.latitude, noted.longitude, noted.taken_at) == (None, None, None)
+    row = folder.photo("a.jpg")
+    assert (row.latitude, row.longitude, row.taken_at) == (None, None, None)
 
 
 def test_refused_embedding_becomes_a_sidecar_with_a_reason(folder: WrittenFolder) -> None:
@@ -174,25 +164,25 @@ def test_refused_embedding_becomes_a_sidecar_with_a_reason(folder: WrittenFolder
     elsewhere = folder.folder.parent / "elsewhere.jpg"
     (folder.folder / "turned-link.jpg").rename(elsewhere)
     (folder.folder / "turned-link.jpg").symlink_to(elsewhere)
-    before = state(folder)
+    before = folder.files()
     assert set(folder.write().values()) == {"refused"}
-    ended = folder.reasons(folder.latest().job)
-    assert {name: reason for name, (_, reason, _) in ended.items()} == {
+    reasons = folder.reasons(folder.latest().job)
+    assert {name: reason for name, (_, reason, _) in reasons.items()} == {
         "moving.gif": "format",
         "protected.jpg": "read-only",
         "two-names.jpg": "link",
         "turned-link.jpg": "link",
     }
-    after = state(folder)
+    after = folder.files()
     assert {name: after[name] for name in before} == before
     assert after.keys() - before.keys() == {f"{name}.xmp" for name in before}
-    for name, (_, _, text) in ended.items():
+    for name, (_, _, text) in reasons.items():
         assert f"{name}.xmp" in (text or "")
         assert keywords(folder.folder / f"{name}.xmp") == [GATE_NAME if name == "moving.gif" else EIFFEL_NAME]
     assert set(folder.write().values()) == {"refused"}
-    assert state(folder) == after
+    assert folder.files() == after
     folder.undo()
-    assert state(folder) == before
+    assert folder.files() == before
     assert (folder.folder / "turned-link.jpg").is_symlink()
 
 
@@ -201,7 +191,7 @@ def test_photo_with_a_changed_image_gets_no_sidecar(folder: WrittenFolder) -> No
     folder.draw("b.jpg", 0, shade=1)
     folder.tag()
     folder.draw("a.jpg", 1, shade=9)
-    before = state(folder)
+    before = folder.files()
     assert folder.write(SIDECAR) == {"a.jpg": "refused", "b.jpg": "written"}
     assert folder.write() == {"a.jpg": "refused", "b.jpg": "written"}
     assert folder.reasons(folder.latest().job)["a.jpg"][1] == "changed"
@@ -216,17 +206,17 @@ def test_failing_photo_fails_alone(folder: WrittenFolder, monkeypatch: pytest.Mo
     folder.draw("gone.jpg", 0, shade=3)
     folder.tag()
     job = folder.create_write_job_for_workers()
-    before = state(folder)
+    before = folder.files()
     (folder.folder / "gone.jpg").unlink()
     forget_path(folder.database, folder.folder / "forgotten.jpg", folder.settings.roots)
-    real = photo_writer.prepare_photo
+    original = photo_writer.prepare_photo
 
     def prepare_photo(plan: object) -> object:
         if plan.request.path.name == "full.jpg":  # type: ignore[attr-defined]
             with monkeypatch.context() as full:
                 full.setattr("tagger.metadata.files.replacement.write_whole", no_space)
-                return real(plan)  # type: ignore[arg-type]
-        return real(plan)  # type: ignore[arg-type]
+                return original(plan)  # type: ignore[arg-type]
+        return original(plan)  # type: ignore[arg-type]
 
     def no_space(_descriptor: int, _data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -234,17 +224,17 @@ def test_failing_photo_fails_alone(folder: WrittenFolder, monkeypatch: pytest.Mo
     monkeypatch.setattr(photo_writer, "prepare_photo", prepare_photo)
     monkeypatch.setattr(writing_chunk, "THREADS", 1)
     folder.work(job)
-    ended = folder.reasons(job)
-    assert {name: outcome for name, (outcome, _, _) in ended.items()} == {
+    reasons = folder.reasons(job)
+    assert {name: outcome for name, (outcome, _, _) in reasons.items()} == {
         "a.jpg": "written",
         "full.jpg": "failed",
         "gone.jpg": "failed",
     }
-    assert (ended["gone.jpg"][1], ended["full.jpg"][1]) == ("gone", "disk-full")
+    assert (reasons["gone.jpg"][1], reasons["full.jpg"][1]) == ("gone", "disk-full")
     progress = folder.progress(job)
     assert (progress.written, progress.failed, progress.skipped) == (1, 2, 1)
-    assert {**before, "a.jpg": b""}.keys() - state(folder).keys() == {"gone.jpg"}
-    assert state(folder)["full.jpg"] == before["full.jpg"]
+    assert {**before, "a.jpg": b""}.keys() - folder.files().keys() == {"gone.jpg"}
+    assert folder.files()["full.jpg"] == before["full.jpg"]
 
 
 # --- Verdicts and other models.
@@ -253,9 +243,9 @@ def test_failing_photo_fails_alone(folder: WrittenFolder, monkeypatch: pytest.Mo
 def test_rejected_tag_is_removed_and_confirmed_tag_added(
     folder: WrittenFolder,
 ) -> None:
-    path = owned(folder, "a.jpg")
+    path = draw_with_keyword(folder, "a.jpg")
     folder.draw("b.jpg", 0, shade=1)
-    before = state(folder)
+    before = folder.files()
     folder.tag()
     folder.write(SIDECAR)
     folder.write()
@@ -269,7 +259,7 @@ def test_rejected_tag_is_removed_and_confirmed_tag_added(
     assert path.read_bytes() == before["a.jpg"]
     assert not path.with_name("a.jpg.xmp").exists()
     folder.undo()
-    assert state(folder) == before
+    assert folder.files() == before
 
 
 def test_confirmed_tag_without_score_is_written(folder: WrittenFolder) -> None:
@@ -282,8 +272,8 @@ def test_confirmed_tag_without_score_is_written(folder: WrittenFolder) -> None:
 
 
 def test_another_models_tags_replace_only_ours(folder: WrittenFolder, tmp_path: Path) -> None:
-    path = owned(folder, "a.jpg")
-    before = state(folder)
+    path = draw_with_keyword(folder, "a.jpg")
+    before = folder.files()
     folder.tag()
     folder.write()
     renamed = [
@@ -295,7 +285,7 @@ def test_another_models_tags_replace_only_ours(folder: WrittenFolder, tmp_path: 
     assert folder.write() == {"a.jpg": "written"}
     assert keywords(path) == ["holiday", f"New {EIFFEL_NAME}"]
     folder.undo()
-    assert state(folder) == before
+    assert folder.files() == before
 
 
 # --- Positions and descriptions.
@@ -307,7 +297,7 @@ def test_position_is_written_only_on_request_into_empty_fields(folder: WrittenFo
     block = Image.Exif()
     block.get_ifd(0x8825).update({1: "N", 2: (1.0, 2.0, 3.0), 3: "E", 4: (4.0, 5.0, 6.0)})
     Image.open(located).save(located, quality=90, exif=block)
-    before = state(folder)
+    before = folder.files()
     folder.tag()
     folder.write()
     assert "EXIF:GPSLatitude" not in photo_fields(plain.read_bytes())
@@ -315,13 +305,13 @@ def test_position_is_written_only_on_request_into_empty_fields(folder: WrittenFo
     fields = photo_fields(plain.read_bytes())
     assert float(str(fields["EXIF:GPSLatitude"])) == pytest.approx(48.8584, abs=1e-5)
     assert fields["XMP:exif:GPSProcessingMethod"] == "landmark-tagger"
-    theirs = photo_fields(located.read_bytes())
-    assert float(str(theirs["EXIF:GPSLatitude"])) == pytest.approx(1.0341667, abs=1e-5)
-    assert "XMP:exif:GPSLatitude" not in theirs
+    unchanged_fields = photo_fields(located.read_bytes())
+    assert float(str(unchanged_fields["EXIF:GPSLatitude"])) == pytest.approx(1.0341667, abs=1e-5)
+    assert "XMP:exif:GPSLatitude" not in unchanged_fields
     assert set(folder.write().values()) <= {"written", "unchanged"}  # no longer requested, so it is removed
     assert "EXIF:GPSLatitude" not in photo_fields(plain.read_bytes())
     folder.undo()
-    assert state(folder) == before
+    assert folder.files() == before
 
 
 @pytest.mark.parametrize("extent", ["area", "line", "multi", None])
@@ -336,14 +326,14 @@ def test_landmark_that_is_not_a_point_writes_no_position(folder: WrittenFolder, 
 
 
 def test_description_is_written_into_empty_fields(folder: WrittenFolder) -> None:
-    empty, full = owned(folder, "a.jpg"), owned(folder, "b.jpg", more=DESCRIBED)
-    before = state(folder)
+    empty, full = draw_with_keyword(folder, "a.jpg"), draw_with_keyword(folder, "b.jpg", more=DESCRIBED)
+    before = folder.files()
     folder.tag()
     folder.write(MetadataOptions(Target.EMBED, description=True))
     assert photo_fields(empty.read_bytes())["XMP:dc:description"] == "Eiffel Tower, Paris, France"
     assert photo_fields(full.read_bytes())["XMP:dc:description"] == "My aunt"
     folder.undo()
-    assert state(folder) == before
+    assert folder.files() == before
 
 
 # --- Undo.
@@ -351,30 +341,30 @@ def test_description_is_written_into_empty_fields(folder: WrittenFolder) -> None
 
 def test_undo_by_job_by_path_and_of_everything(folder: WrittenFolder) -> None:
     for name in ("one/a.jpg", "one/b.jpg", "two/c.jpg"):
-        owned(folder, name)
-    before = state(folder)
+        draw_with_keyword(folder, name)
+    before = folder.files()
     folder.tag()
     folder.write(query=PhotoQuery(under=(folder.folder / "one",)))
     job = folder.latest().job
     folder.write(query=PhotoQuery(under=(folder.folder / "two",)))
-    written = state(folder)
+    written = folder.files()
     assert folder.undo(folder.folder / "one" / "a.jpg") == {"one/a.jpg": "written"}
     assert folder.undo(job=job) == {"one/b.jpg": "written"}
-    assert state(folder) == {**before, "two/c.jpg": written["two/c.jpg"]}
+    assert folder.files() == {**before, "two/c.jpg": written["two/c.jpg"]}
     assert folder.undo() == {"two/c.jpg": "written"}
-    assert state(folder) == before
+    assert folder.files() == before
     assert folder.undo() == {}
     assert folder.undo_rows == []
 
 
-@pytest.mark.parametrize("edit", [edited, exiftool])
+@pytest.mark.parametrize("edit", [add_keyword, add_keyword_with_exiftool])
 @pytest.mark.parametrize("target", [Target.EMBED, Target.SIDECAR])
 def test_undo_keeps_values_of_other_programs(folder: WrittenFolder, edit: object, target: Target) -> None:
-    path = owned(folder, "a.jpg")
+    path = draw_with_keyword(folder, "a.jpg")
     folder.tag()
     folder.write(MetadataOptions(target))
     file = path if target is Target.EMBED else path.with_name("a.jpg.xmp")
-    if target is Target.SIDECAR and edit is edited:
+    if target is Target.SIDECAR and edit is add_keyword:
         file.write_bytes(file.read_bytes().replace(b"</rdf:Bag>", b"<rdf:li>ours</rdf:li></rdf:Bag>", 1))
     else:
         edit(file, "ours")  # type: ignore[operator]
@@ -390,21 +380,21 @@ def test_undo_keeps_values_of_other_programs(folder: WrittenFolder, edit: object
 
 def test_owners_sidecars_are_updated_and_restored(folder: WrittenFolder) -> None:
     for name in ("a.jpg", "b.jpg"):
-        owned(folder, name)
+        draw_with_keyword(folder, name)
     (folder.folder / "a.jpg.xmp").write_text(OWNERS % DESCRIBED)
     (folder.folder / "b.xmp").write_text(OWNERS % "")
-    before = state(folder)
+    before = folder.files()
     folder.tag()
     folder.write()
-    assert state(folder).keys() == before.keys()
+    assert folder.files().keys() == before.keys()
     for name in ("a.jpg.xmp", "b.xmp"):
         assert keywords(folder.folder / name) == ["holiday", EIFFEL_NAME]
     folder.undo()
-    assert state(folder) == before
+    assert folder.files() == before
 
 
 def test_moved_photo_is_restored_exactly(folder: WrittenFolder) -> None:
-    path = owned(folder, "a.jpg")
+    path = draw_with_keyword(folder, "a.jpg")
     original = path.read_bytes()
     folder.tag()
     folder.write()
@@ -413,7 +403,7 @@ def test_moved_photo_is_restored_exactly(folder: WrittenFolder) -> None:
     folder.tag()
     assert folder.write() == {"moved/b.jpg": "unchanged"}
     assert folder.undo() == {"moved/b.jpg": "written"}
-    assert state(folder) == {"moved/b.jpg": original}
+    assert folder.files() == {"moved/b.jpg": original}
     assert folder.undo_rows == []
 
 
@@ -421,7 +411,7 @@ def test_copies_of_a_written_photo_are_restored_exactly(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writing_chunk, "BATCH", 1)  # each in a transaction of its own
-    path = owned(folder, "a.jpg")
+    path = draw_with_keyword(folder, "a.jpg")
     original = path.read_bytes()
     folder.tag()
     folder.write()
@@ -431,14 +421,14 @@ def test_copies_of_a_written_photo_are_restored_exactly(
     path.unlink()
     folder.tag()
     folder.undo()
-    assert state(folder) == {f"{name}.jpg": original for name in "bcd"}
+    assert folder.files() == {f"{name}.jpg": original for name in "bcd"}
     assert folder.undo_rows == []
 
 
 def test_copy_is_restored_after_its_original(
     folder: WrittenFolder,
 ) -> None:
-    path = owned(folder, "a.jpg")
+    path = draw_with_keyword(folder, "a.jpg")
     original = path.read_bytes()
     folder.tag()
     folder.write()
@@ -446,12 +436,12 @@ def test_copy_is_restored_after_its_original(
     folder.tag()
     assert folder.undo(path) == {"a.jpg": "written"}
     assert folder.undo() == {"a.jpg": "unchanged", "b.jpg": "written"}
-    assert state(folder) == {"a.jpg": original, "b.jpg": original}
+    assert folder.files() == {"a.jpg": original, "b.jpg": original}
     assert folder.undo() == {}
 
 
 def test_undo_of_a_job_ignores_other_jobs_copies(folder: WrittenFolder) -> None:
-    path = owned(folder, "one/a.jpg")
+    path = draw_with_keyword(folder, "one/a.jpg")
     original = path.read_bytes()
     for name in ("two", "three"):
         (folder.folder / name).mkdir()
@@ -460,20 +450,20 @@ def test_undo_of_a_job_ignores_other_jobs_copies(folder: WrittenFolder) -> None:
     folder.write(query=PhotoQuery(under=(folder.folder / "one",)))
     job = folder.latest().job
     folder.write(query=PhotoQuery(under=(folder.folder / "two",)))
-    written = state(folder)
+    written = folder.files()
     assert folder.undo(job=job)["one/a.jpg"] == "written"
-    assert state(folder) == {**written, "one/a.jpg": original}
+    assert folder.files() == {**written, "one/a.jpg": original}
     path.rename(folder.folder / "one" / "moved.jpg")
     (folder.folder / "two" / "a.jpg").rename(folder.folder / "two" / "moved.jpg")
     folder.tag()
     assert folder.undo(job=folder.undo_rows[0].job_id)["two/moved.jpg"] == "written"
-    assert set(state(folder).values()) == {original}
+    assert set(folder.files().values()) == {original}
 
 
 def test_copied_and_deleted_sidecars_are_undone(folder: WrittenFolder) -> None:
     for name in ("a.jpg", "b.jpg"):
-        owned(folder, name)
-    before = state(folder)
+        draw_with_keyword(folder, name)
+    before = folder.files()
     folder.tag()
     folder.write(SIDECAR)
     for name in ("a.jpg", "a.jpg.xmp"):
@@ -481,13 +471,13 @@ def test_copied_and_deleted_sidecars_are_undone(folder: WrittenFolder) -> None:
     (folder.folder / "b.jpg.xmp").unlink()
     folder.tag()
     assert folder.undo() == {"a.jpg": "written", "b.jpg": "unchanged", "copy-of-a.jpg": "written"}
-    assert state(folder) == {**before, "copy-of-a.jpg": before["a.jpg"]}
+    assert folder.files() == {**before, "copy-of-a.jpg": before["a.jpg"]}
     assert folder.undo_rows == []
 
 
 def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
-    paths = [owned(folder, name) for name in ("a.jpg", "b.jpg")]
-    before = state(folder)
+    paths = [draw_with_keyword(folder, name) for name in ("a.jpg", "b.jpg")]
+    before = folder.files()
     folder.tag()
     folder.write(SIDECAR)
     folder.write()
@@ -498,11 +488,11 @@ def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
     assert paths[0].read_bytes() == before["a.jpg"]
     folder.tag()
     folder.undo()
-    assert state(folder) == before
+    assert folder.files() == before
 
 
 def test_undo_without_records_removes_our_values(folder: WrittenFolder) -> None:
-    path = owned(folder, "a.jpg")
+    path = draw_with_keyword(folder, "a.jpg")
     folder.tag()
     folder.write()
     with folder.database.write() as connection:
@@ -515,17 +505,17 @@ def test_undo_without_records_removes_our_values(folder: WrittenFolder) -> None:
 
 def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder: WrittenFolder) -> None:
     path = folder.draw("a.jpg")
-    before = state(folder)
+    before = folder.files()
     folder.tag()
     folder.write(SIDECAR)
     options = MetadataOptions(Target.EMBED, gps=True, description=True)
     assert folder.write(options) == {"a.jpg": "written"}
-    beside = path.with_name("a.jpg.xmp").read_bytes()
-    assert xmp_fields(beside)["XMP:dc:description"] == "Eiffel Tower, Paris, France"
+    sidecar = path.with_name("a.jpg.xmp").read_bytes()
+    assert xmp_fields(sidecar)["XMP:dc:description"] == "Eiffel Tower, Paris, France"
     assert folder.write(options) == {"a.jpg": "unchanged"}
-    assert path.with_name("a.jpg.xmp").read_bytes() == beside
+    assert path.with_name("a.jpg.xmp").read_bytes() == sidecar
     folder.undo()
-    assert state(folder) == before
+    assert folder.files() == before
 
 
 def test_undo_of_a_job_keeps_another_jobs_writes(folder: WrittenFolder) -> None:

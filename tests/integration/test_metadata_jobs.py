@@ -36,19 +36,14 @@ from tagger.processing.claimed_chunk import ChunkEnd
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WrittenFolder:
-    monkeypatch.setattr(writing_chunk, "BATCH", 4)  # several transactions for the few photos of a test
+    monkeypatch.setattr(writing_chunk, "BATCH", 4)  # several transactions even for few photos
     return WrittenFolder(database, tmp_path)
 
 
-def state(folder: WrittenFolder) -> dict[str, bytes]:
-    """The content of every file below the folder, hidden ones included."""
-    return {path.name: path.read_bytes() for path in folder.folder.rglob("*") if path.is_file()}
-
-
-def drawn(folder: WrittenFolder, count: int) -> dict[str, bytes]:
+def draw_photos(folder: WrittenFolder, count: int) -> dict[str, bytes]:
     for number in range(count):
         folder.draw(f"{number:02}.jpg", number % 2, shade=number)
-    return state(folder)
+    return folder.files()
 
 
 def jobs_of(folder: WrittenFolder, kind: JobKind) -> list[int]:
@@ -61,11 +56,11 @@ def items_of(folder: WrittenFolder, job: int) -> list[int]:
         return list(connection.scalars(select(job_items.c.photo_id).where(job_items.c.job_id == job)))
 
 
-def take_over(folder: WrittenFolder, job: int) -> None:
-    """Let the leases of the job's chunks expire, and return the chunks."""
+def expire_leases(folder: WrittenFolder, job: int) -> None:
+    """Expire the leases of the job's chunks and release the chunks."""
     with folder.database.write() as connection:
-        held = (chunks.c.job_id == job, chunks.c.lease_until.is_not(None))
-        connection.execute(update(chunks).where(*held).values(lease_until=0.0))
+        leased = (chunks.c.job_id == job, chunks.c.lease_until.is_not(None))
+        connection.execute(update(chunks).where(*leased).values(lease_until=0.0))
     release_expired(folder.database)
 
 
@@ -73,7 +68,7 @@ def take_over(folder: WrittenFolder, job: int) -> None:
 
 
 def test_only_jobs_with_metadata_options_get_a_write_job(folder: WrittenFolder) -> None:
-    drawn(folder, 2)
+    draw_photos(folder, 2)
     plain = folder.tag_and_write(None)
     assert folder.progress(plain).write_job is None
     job = folder.tag_and_write(EMBED, reprocess=True)
@@ -82,15 +77,15 @@ def test_only_jobs_with_metadata_options_get_a_write_job(folder: WrittenFolder) 
     assert (folder.progress(chained).parent, folder.progress(chained).total) == (job, 0)
     folder.chained(job)
     folder.run(chained)
-    ended = folder.progress(chained)
-    assert (ended.state, ended.written, ended.write_job) == (JobState.FINISHED, 2, None)
+    progress = folder.progress(chained)
+    assert (progress.state, progress.written, progress.write_job) == (JobState.FINISHED, 2, None)
     assert jobs_of(folder, JobKind.WRITE) == [chained]
 
 
 def test_photos_classified_before_are_written(
     folder: WrittenFolder,
 ) -> None:
-    drawn(folder, 3)
+    draw_photos(folder, 3)
     folder.tag()
     job = folder.record_to_write(SIDECAR)
     assert folder.progress(job).state is JobState.FINISHED
@@ -99,7 +94,7 @@ def test_photos_classified_before_are_written(
 
 
 def test_cancelled_job_gets_no_write_job(folder: WrittenFolder) -> None:
-    drawn(folder, 2)
+    draw_photos(folder, 2)
     job = folder.record_to_write(EMBED)
     with folder.database.write() as connection:
         cancel_job(connection, job, "by request")
@@ -108,10 +103,10 @@ def test_cancelled_job_gets_no_write_job(folder: WrittenFolder) -> None:
 
 def test_retry_keeps_the_metadata_options(folder: WrittenFolder) -> None:
     path = folder.draw("a.jpg", 0)
-    good = path.read_bytes()
+    original = path.read_bytes()
     path.write_bytes(b"no picture yet")
     job = folder.tag_and_write(SIDECAR, runner=Runner.WORKERS)
-    path.write_bytes(good)
+    path.write_bytes(original)
     retry = record_retry(folder.database, retry_job(folder.database, job, Priority.BULK), FailureFilter(job))
     folder.work(retry)
     assert folder.outcomes(retry) == {"a.jpg": "tagged"}
@@ -155,14 +150,14 @@ def test_photo_without_tags_loses_our_values(folder: WrittenFolder, tmp_path: Pa
     assert folder.outcomes(job) == {"a.jpg": "unknown"}
     folder.run(chained := folder.chained(job))
     assert folder.outcomes(chained) == {"a.jpg": "written"}
-    assert state(folder) == {"a.jpg": original}
+    assert folder.files() == {"a.jpg": original}
 
 
 # --- Adopted by workers.
 
 
 def test_chained_jobs_are_adopted_once(folder: WrittenFolder) -> None:
-    drawn(folder, 6)
+    draw_photos(folder, 6)
     folder.tag()
     for _ in range(4):
         folder.record_to_write(EMBED, runner=Runner.WORKERS)
@@ -178,24 +173,24 @@ def test_chained_jobs_are_adopted_once(folder: WrittenFolder) -> None:
 
 def test_selection_continues_after_a_crash(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(items, "PAGE", 2)
-    drawn(folder, 7)
+    draw_photos(folder, 7)
     folder.tag()
     folder.record_to_write(EMBED, runner=Runner.WORKERS)
     (job,) = jobs_of(folder, JobKind.WRITE)
-    real, pages = items._add_page, []
+    original, pages = items._add_page, []
 
-    def die_at_the_third(*args: object) -> object:
+    def interrupt_third_page(*args: object) -> object:
         pages.append(args)
         if len(pages) == 3:
             raise KeyboardInterrupt
-        return real(*args)  # type: ignore[arg-type]
+        return original(*args)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as dying:
-        dying.setattr(items, "_add_page", die_at_the_third)
+    with monkeypatch.context() as patch:
+        patch.setattr(items, "_add_page", interrupt_third_page)
         with pytest.raises(KeyboardInterrupt):
             select_adopted_jobs(folder.database)
     assert len(items_of(folder, job)) == 4
-    assert select_adopted_jobs(folder.database) == []  # as far as anybody knows, it is being chosen
+    assert select_adopted_jobs(folder.database) == []  # another process may still be selecting its photos
     with folder.database.write() as connection:
         connection.execute(
             update(jobs).where(jobs.c.id == job).values(owner="elsewhere/1", owner_lease_until=0.0)
@@ -210,17 +205,17 @@ def test_selection_continues_after_a_crash(folder: WrittenFolder, monkeypatch: p
 def test_job_cancelled_during_selection_does_not_block_others(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn(folder, 3)
+    draw_photos(folder, 3)
     folder.tag()
     for _ in range(2):
         folder.record_to_write(EMBED, runner=Runner.WORKERS)
     first, second = jobs_of(folder, JobKind.WRITE)
-    real = items._add_page
+    original = items._add_page
 
     def cancel_first(connection: object, job_id: int, *args: object) -> object:
         if job_id == first:
             cancel_job(connection, job_id, "by request")  # type: ignore[arg-type]
-        return real(connection, job_id, *args)  # type: ignore[arg-type]
+        return original(connection, job_id, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(items, "_add_page", cancel_first)
     assert select_adopted_jobs(folder.database) == [second]
@@ -228,7 +223,7 @@ def test_job_cancelled_during_selection_does_not_block_others(
 
 
 def test_job_with_an_owner_is_not_adopted(folder: WrittenFolder) -> None:
-    drawn(folder, 1)
+    draw_photos(folder, 1)
     folder.tag()
     folder.record_to_write(EMBED, runner=Runner.WORKERS)
     (job,) = jobs_of(folder, JobKind.WRITE)
@@ -241,21 +236,21 @@ def test_job_with_an_owner_is_not_adopted(folder: WrittenFolder) -> None:
 # --- Interrupted.
 
 
-def interrupted(
+def call_around_replacement(
     monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None], *, before: bool
 ) -> None:
-    """Act before or after the photo `number` is replaced."""
-    real = PreparedPhoto.replace_files
+    """Call `act` before or after the photo `number` is replaced."""
+    original = PreparedPhoto.replace_files
     count = iter(range(10**6))
     lock = threading.Lock()
 
     def replace_files(ready: PreparedPhoto) -> None:
         with lock:
-            is_it = next(count) == number
-        if is_it and before:
+            is_selected = next(count) == number
+        if is_selected and before:
             act()
-        real(ready)
-        if is_it and not before:
+        original(ready)
+        if is_selected and not before:
             act()
 
     monkeypatch.setattr(PreparedPhoto, "replace_files", replace_files)
@@ -265,84 +260,84 @@ def interrupted(
 def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, options: MetadataOptions
 ) -> None:
-    before = drawn(folder, 10)
+    before = draw_photos(folder, 10)
     folder.tag()
     job = folder.create_write_job_for_workers(options)
-    with monkeypatch.context() as once:
-        interrupted(once, 6, lambda: take_over(folder, job), before=False)
+    with monkeypatch.context() as patch:
+        call_around_replacement(patch, 6, lambda: expire_leases(folder, job), before=False)
         assert folder.work(job) == [ChunkEnd.LOST]
     assert folder.progress(job).written == 4
-    after = state(folder)
+    after = folder.files()
     assert sum(after[name] != before.get(name) for name in after) == 8
     assert folder.work(job) == [ChunkEnd.DONE]
     assert set(folder.outcomes(job).values()) == {"written"}
     assert folder.progress(job).written == 10
     assert len(folder.undo_rows) == 10
     assert all(row.complete for row in folder.undo_rows)
-    ended = state(folder)
-    assert all(ended[name] == data for name, data in after.items() if data != before.get(name))
+    final = folder.files()
+    assert all(final[name] == data for name, data in after.items() if data != before.get(name))
     folder.undo()
-    assert (state(folder), folder.undo_rows) == (before, [])
+    assert (folder.files(), folder.undo_rows) == (before, [])
 
 
 @pytest.mark.parametrize("number", [0, 3, 5])
 def test_crash_before_replacement_is_recovered_by_the_next_claim(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    before = drawn(folder, 10)
+    before = draw_photos(folder, 10)
     folder.tag()
     job = folder.create_write_job_for_workers()
 
-    def die() -> None:
+    def lose_lease() -> None:
         raise LeaseLost(job=job, chunk=0)
 
-    with monkeypatch.context() as once:
-        interrupted(once, number, die, before=True)
+    with monkeypatch.context() as patch:
+        call_around_replacement(patch, number, lose_lease, before=True)
         assert folder.work(job) == [ChunkEnd.LOST]
-    assert state(folder).keys() == before.keys()
+    assert folder.files().keys() == before.keys()
     assert any(not row.complete for row in folder.undo_rows)
-    take_over(folder, job)
+    expire_leases(folder, job)
     assert folder.work(job) == [ChunkEnd.DONE]
     assert set(folder.outcomes(job).values()) == {"written"}
     assert len(folder.undo_rows) == 10
     folder.undo()
-    assert (state(folder), folder.undo_rows) == (before, [])
+    assert (folder.files(), folder.undo_rows) == (before, [])
 
 
 def test_interrupted_undo_is_completed_by_the_next_claim(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = drawn(folder, 10)
+    before = draw_photos(folder, 10)
     folder.tag()
     folder.write(SIDECAR)
     folder.write()
     job = folder.create_undo_job_for_workers()
-    with monkeypatch.context() as once:
-        interrupted(once, 6, lambda: take_over(folder, job), before=False)
+    with monkeypatch.context() as patch:
+        call_around_replacement(patch, 6, lambda: expire_leases(folder, job), before=False)
         assert folder.work(job) == [ChunkEnd.LOST]
     assert folder.work(job) == [ChunkEnd.DONE]
     assert set(folder.outcomes(job).values()) == {"written"}
-    assert (state(folder), folder.undo_rows) == (before, [])
+    assert (folder.files(), folder.undo_rows) == (before, [])
 
 
 def test_lost_lease_before_intents_replaces_nothing(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = drawn(folder, 6)
+    before = draw_photos(folder, 6)
     folder.tag()
     job = folder.create_write_job_for_workers()
-    real = photo_writer.prepare_photo
+    original = photo_writer.prepare_photo
     once = threading.Lock()
 
     def prepare_photo(plan: object) -> object:
         if once.acquire(blocking=False):
-            take_over(folder, job)
-        return real(plan)  # type: ignore[arg-type]
+            expire_leases(folder, job)
+        return original(plan)  # type: ignore[arg-type]
 
     with monkeypatch.context() as slow:
         slow.setattr(photo_writer, "prepare_photo", prepare_photo)
         assert folder.work(job) == [ChunkEnd.LOST]
-    assert state(folder) == before
+    assert folder.files() == before
     assert folder.undo_rows == []
     folder.work(job)
     assert folder.progress(job).written == 6
@@ -351,41 +346,41 @@ def test_lost_lease_before_intents_replaces_nothing(
 def test_paused_job_continues_and_reports_every_photo(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = drawn(folder, 12)
+    before = draw_photos(folder, 12)
     folder.tag()
     job = folder.create_write_job_for_workers()
-    with monkeypatch.context() as once:
-        interrupted(once, 5, lambda: pause(folder.database, job), before=True)
+    with monkeypatch.context() as patch:
+        call_around_replacement(patch, 5, lambda: pause(folder.database, job), before=True)
         assert folder.work(job) == [ChunkEnd.LOST]
     assert folder.progress(job).written == 8
-    assert sum(data != before[name] for name, data in state(folder).items()) == 8
+    assert sum(data != before[name] for name, data in folder.files().items()) == 8
     resume(folder.database, job)
     assert folder.work(job) == [ChunkEnd.DONE]
     assert set(folder.outcomes(job).values()) == {"written"}
     folder.undo()
-    assert state(folder) == before
+    assert folder.files() == before
 
 
 def test_stop_releases_the_remaining_photos(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = drawn(folder, 12)
+    before = draw_photos(folder, 12)
     folder.tag()
     job = folder.create_write_job_for_workers()
     claimed = claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w")
     assert claimed is not None
     executor = folder.executor()
-    with monkeypatch.context() as once:
-        interrupted(once, 5, executor.stop.set, before=True)
+    with monkeypatch.context() as patch:
+        call_around_replacement(patch, 5, executor.stop.set, before=True)
         assert executor.execute(claimed) is ChunkEnd.RELEASED
     executor.close()
     progress = folder.progress(job)
     assert (progress.written, progress.queued, progress.running) == (8, 4, 0)
-    assert state(folder).keys() == before.keys()
+    assert folder.files().keys() == before.keys()
     folder.work(job)
     assert set(folder.outcomes(job).values()) == {"written"}
 
 
 def test_job_waits_for_an_unavailable_root(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = drawn(folder, 6)
+    before = draw_photos(folder, 6)
     folder.tag()
     job = folder.create_write_job_for_workers()
     elsewhere = folder.folder.rename(folder.folder.with_name("unmounted"))
@@ -397,16 +392,16 @@ def test_job_waits_for_an_unavailable_root(folder: WrittenFolder, monkeypatch: p
     assert folder.work(job) == [ChunkEnd.DONE]
     assert folder.progress(job).written == 6
     folder.undo()
-    assert state(folder) == before
+    assert folder.files() == before
 
 
 def test_missing_folder_does_not_block_a_reclaimed_chunk(folder: WrittenFolder) -> None:
-    drawn(folder, 2)
+    draw_photos(folder, 2)
     folder.draw("deep/down/a.jpg", 0, shade=9)
     folder.tag()
     job = folder.create_write_job_for_workers()
     assert claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "dies") is not None
-    take_over(folder, job)
+    expire_leases(folder, job)
     shutil.rmtree(folder.folder / "deep")
     assert folder.work(job) == [ChunkEnd.DONE]
     assert {name: (outcome, reason) for name, (outcome, reason, _) in folder.reasons(job).items()} == {
@@ -420,7 +415,7 @@ def test_missing_folder_does_not_block_a_reclaimed_chunk(folder: WrittenFolder) 
 def test_leftover_of_a_dead_writer_is_removed_without_a_write(
     folder: WrittenFolder, options: MetadataOptions
 ) -> None:
-    before = drawn(folder, 3)
+    before = draw_photos(folder, 3)
     folder.tag()
     folder.write(options)
     for name in before:
@@ -429,25 +424,25 @@ def test_leftover_of_a_dead_writer_is_removed_without_a_write(
         )
     (folder.folder / ".tagger-of-somebody-else.part").write_bytes(b"not ours")
     assert set(folder.write(options).values()) == {"unchanged"}
-    assert [name for name in state(folder) if name.startswith(".")] == [".tagger-of-somebody-else.part"]
+    assert [name for name in folder.files() if name.startswith(".")] == [".tagger-of-somebody-else.part"]
 
 
 def test_concurrent_jobs_leave_complete_files(folder: WrittenFolder) -> None:
-    before = drawn(folder, 24)
+    before = draw_photos(folder, 24)
     folder.tag()
-    working = [folder.create_write_job_for_workers(options) for options in (EMBED, SIDECAR, EMBED, SIDECAR)]
-    in_threads([partial(folder.work, job) for job in working])
-    for job in working:
-        ended = folder.progress(job)
-        assert (ended.state, ended.total) == (JobState.FINISHED, 24)
+    job_ids = [folder.create_write_job_for_workers(options) for options in (EMBED, SIDECAR, EMBED, SIDECAR)]
+    in_threads([partial(folder.work, job) for job in job_ids])
+    for job in job_ids:
+        progress = folder.progress(job)
+        assert (progress.state, progress.total) == (JobState.FINISHED, 24)
         assert set(folder.outcomes(job).values()) <= {"written", "unchanged", "refused"}
         assert {reason for _, reason, _ in folder.reasons(job).values()} <= {None, "busy", "changed"}
-    settled = folder.write(SIDECAR), folder.write()
-    assert [set(each.values()) <= {"unchanged", "written"} for each in settled] == [True, True]
-    assert not [name for name in state(folder) if name.startswith(".")]
+    outcomes = folder.write(SIDECAR), folder.write()
+    assert [set(each.values()) <= {"unchanged", "written"} for each in outcomes] == [True, True]
+    assert not [name for name in folder.files() if name.startswith(".")]
     with folder.database.read() as connection:
         assert (
             connection.scalar(select(func.count()).select_from(chunks).where(chunks.c.done.is_(False))) == 0
         )
     folder.undo()
-    assert (state(folder), folder.undo_rows) == (before, [])
+    assert (folder.files(), folder.undo_rows) == (before, [])

@@ -92,7 +92,7 @@ def test_many_threads_query_while_others_write(database: Database) -> None:
     add(database, *(f"expected {number}" for number in range(50)))
     expected = {number: read(database, ID, {"digest": f"expected {number}"}) for number in range(50)}
 
-    def ask(first: int) -> None:
+    def query_repeatedly(first: int) -> None:
         for number in range(first, first + 150):
             assert database.fetch_first(query, {"digest": f"expected {number % 50}"}) == expected[number % 50]
             assert database.fetch_first(query, {"digest": f"unknown {number}"}) is None
@@ -102,7 +102,7 @@ def test_many_threads_query_while_others_write(database: Database) -> None:
             add(database, f"new {number}")
             assert database.fetch_first(query, {"digest": f"new {number}"}) is not None
 
-    in_threads([*(partial(ask, first) for first in range(8)), write])
+    in_threads([*(partial(query_repeatedly, first) for first in range(8)), write])
 
 
 def test_a_query_can_run_on_several_databases(tmp_path: Path, postgres_url: str) -> None:

@@ -27,9 +27,9 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
 
 def paths_of(library: StoredPhotos, **options: object) -> list[str]:
     """The sorted paths, relative to the root, of the photos that match; each is returned once."""
-    found = [photo.path for photo in find_tagged(library.database, PhotoQuery(**options))]  # type: ignore[arg-type]
-    assert len(set(found)) == len(found)
-    return sorted(os.path.relpath(path, library.root) for path in found)
+    matches = [photo.path for photo in find_tagged(library.database, PhotoQuery(**options))]  # type: ignore[arg-type]
+    assert len(set(matches)) == len(matches)
+    return sorted(os.path.relpath(path, library.root) for path in matches)
 
 
 def test_query_returns_photos_with_accepted_tags_and_only_these_tags(library: StoredPhotos) -> None:
@@ -51,14 +51,14 @@ def test_any_rank_returns_every_classified_photo_with_its_whole_top_k(library: S
     library.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False))
     library.photo("nothing.jpg", (EIFFEL, 0.2, False), (GATE, 0.1, False))
     library.photo("new.jpg", classified=False)
-    found = {
+    by_name = {
         Path(photo.path).name: photo for photo in find_tagged(library.database, PhotoQuery(any_rank=True))
     }
-    assert {name: photo.outcome for name, photo in found.items()} == {
+    assert {name: photo.outcome for name, photo in by_name.items()} == {
         "a.jpg": "tagged",
         "nothing.jpg": "unknown",
     }
-    assert [tag.rank for tag in found["nothing.jpg"].tags] == [1, 2]
+    assert [tag.rank for tag in by_name["nothing.jpg"].tags] == [1, 2]
     assert paths_of(library, any_rank=True, landmark=GATE) == ["a.jpg", "nothing.jpg"]
     assert paths_of(library, any_rank=True, landmark=VERSAILLES) == []
     assert paths_of(library, any_rank=True, min_score=0.5) == ["a.jpg"]
@@ -105,7 +105,7 @@ def test_near_is_measured_along_the_ground(library: StoredPhotos) -> None:
     library.photo("eiffel.jpg", (EIFFEL, 0.9, True))
     library.photo("versailles.jpg", (VERSAILLES, 0.9, True))  # 14 km from the Eiffel Tower
     library.photo("gate.jpg", (GATE, 0.9, True))
-    library.photo("hill.jpg", ("nameless-hill", 0.9, True))  # nobody knows where it is
+    library.photo("hill.jpg", ("nameless-hill", 0.9, True))  # has no coordinates
     assert paths_of(library, near=Near(48.8584, 2.2945, 10.0)) == ["eiffel.jpg"]
     assert paths_of(library, near=Near(48.8584, 2.2945, 15.0)) == ["eiffel.jpg", "versailles.jpg"]
     assert paths_of(library, near=Near(48.8584, 2.2945 - 360, 15.0)) == ["eiffel.jpg", "versailles.jpg"]
@@ -147,8 +147,8 @@ def test_under_excludes_folders_whose_name_starts_alike(library: StoredPhotos) -
 def test_settings_map_a_root_to_its_folder_on_this_machine(library: StoredPhotos) -> None:
     library.photo("italy/a.jpg", (EIFFEL, 0.9, True))
     mounted = {"photos": Path("/mnt/library")}
-    found = list(find_tagged(library.database, PhotoQuery(under=(Path("/mnt/library/italy"),)), mounted))
-    assert [photo.path for photo in found] == ["/mnt/library/italy/a.jpg"]
+    matches = list(find_tagged(library.database, PhotoQuery(under=(Path("/mnt/library/italy"),)), mounted))
+    assert [photo.path for photo in matches] == ["/mnt/library/italy/a.jpg"]
 
 
 def test_taken_after_is_inclusive_and_taken_before_is_not(library: StoredPhotos) -> None:
@@ -181,9 +181,9 @@ def test_unknown_photos_are_classified_without_accepted_tags_after_verdicts(libr
     library.verdict("r", EIFFEL, "rejected")
     library.verdict("c", EIFFEL, "confirmed")
     assert paths_of(library, unknown=True) == ["rejected.jpg", "unknown.jpg"]
-    found = list(find_tagged(library.database, PhotoQuery(unknown=True)))
-    assert {photo.outcome for photo in found} == {"unknown"}
-    assert [photo.tags for photo in found] == [(), ()]
+    matches = list(find_tagged(library.database, PhotoQuery(unknown=True)))
+    assert {photo.outcome for photo in matches} == {"unknown"}
+    assert [photo.tags for photo in matches] == [(), ()]
     assert all(photo.tags for photo in find_tagged(library.database, PhotoQuery(unknown=True, any_rank=True)))
 
 
@@ -241,8 +241,8 @@ def test_unusual_names_are_returned_byte_for_byte(library: StoredPhotos) -> None
     names = [b"caf\xe9/a.jpg", b"line\nbreak.jpg", "naïve 写真.jpg".encode(), b"tab\t.jpg"]
     for name in names:
         library.photo(name, (EIFFEL, 0.9, True))
-    found = [os.fsencode(photo.path) for photo in find_tagged(library.database, PhotoQuery())]
-    assert sorted(found) == sorted(os.fsencode(library.root) + b"/" + name for name in names)
+    raw_paths = [os.fsencode(photo.path) for photo in find_tagged(library.database, PhotoQuery())]
+    assert sorted(raw_paths) == sorted(os.fsencode(library.root) + b"/" + name for name in names)
     assert paths_of(library, under=(library.root / os.fsdecode(b"caf\xe9"),)) == [
         os.fsdecode(b"caf\xe9/a.jpg")
     ]
@@ -276,9 +276,11 @@ def test_pages_have_every_photo_once(
     if options == {"any_rank": True}:
         expected += [f"u{number:02}.jpg" for number in range(25)]
     monkeypatch.setattr(find, "PAGE", 4)
-    asks = {name: (library.root,) if name == "under" else value for name, value in options.items()}
-    assert paths_of(library, **asks) == expected
-    assert len(list(find_tagged(library.database, PhotoQuery(**asks, limit=7)))) == 7  # type: ignore[arg-type]
+    options_with_paths = {
+        name: (library.root,) if name == "under" else value for name, value in options.items()
+    }
+    assert paths_of(library, **options_with_paths) == expected
+    assert len(list(find_tagged(library.database, PhotoQuery(**options_with_paths, limit=7)))) == 7  # type: ignore[arg-type]
 
 
 def test_narrow_and_wide_filters_return_the_same_photos(
@@ -297,10 +299,10 @@ def test_narrow_and_wide_filters_return_the_same_photos(
 def test_reader_that_stops_early_holds_no_connection(library: StoredPhotos) -> None:
     for number in range(3):
         library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
-    found = find_tagged(library.database, PhotoQuery())
-    next(found)
+    matches = find_tagged(library.database, PhotoQuery())
+    next(matches)
     library.photo("while reading.jpg", (EIFFEL, 0.9, True))
-    assert len(list(found)) == 2
+    assert len(list(matches)) == 2
 
 
 def test_landmark_counts_include_verdicts(library: StoredPhotos) -> None:
@@ -316,10 +318,10 @@ def test_landmark_counts_include_verdicts(library: StoredPhotos) -> None:
     assert counts == {EIFFEL: 2, GATE: 1, VERSAILLES: 1}
     french = [count.landmark for count in landmark_counts(library.database, "france")]
     assert french == [EIFFEL, VERSAILLES]
-    known_ones = {
+    classified_paths = {
         count.landmark: count.photos for count in landmark_counts(library.database, include_empty=True)
     }
-    assert known_ones["nameless-hill"] == 0
+    assert classified_paths["nameless-hill"] == 0
 
 
 def test_details_have_everything_about_a_photo(library: StoredPhotos) -> None:

@@ -126,13 +126,13 @@ def test_photo_that_stops_matching_after_a_verdict_keeps_its_neighbours(library:
         photo = whole[len(whole) // 2]
         for tag in photo.tags:
             library.verdict(photo.digest or "", tag.landmark, "rejected")
-        left = [photo.id for photo in find_tagged(library.database, query)]
-        assert photo.id not in left
-        gone = {photo.id for photo in whole} - set(left)  # its copies too
+        remaining = [photo.id for photo in find_tagged(library.database, query)]
+        assert photo.id not in remaining
+        deleted = {photo.id for photo in whole} - set(remaining)  # its copies too
         order = [photo.id for photo in whole]
         at = order.index(photo.id)
-        before = next((number for number in reversed(order[:at]) if number not in gone), None)
-        after = next((number for number in order[at:] if number not in gone), None)
+        before = next((number for number in reversed(order[:at]) if number not in deleted), None)
+        after = next((number for number in order[at:] if number not in deleted), None)
         assert find_neighbours(library.database, query, None, photo.id) == Neighbours(before, after)
 
 

@@ -81,9 +81,18 @@ def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(ledger: FailureLedge
     new = retry_job(ledger.database, job, Priority.INTERACTIVE)
     retry = record_retry(ledger.database, new, FailureFilter(job))
     with ledger.database.read() as connection:
-        old, made = connection.execute(select(jobs).order_by(jobs.c.id)).all()
-    assert (made.model_id, made.top_k, made.threshold) == (old.model_id, old.top_k, old.threshold)
-    assert (made.parent_id, made.kind, made.priority, made.reprocess) == (job, "retry", "interactive", False)
+        first_row, retry_row = connection.execute(select(jobs).order_by(jobs.c.id)).all()
+    assert (retry_row.model_id, retry_row.top_k, retry_row.threshold) == (
+        first_row.model_id,
+        first_row.top_k,
+        first_row.threshold,
+    )
+    assert (retry_row.parent_id, retry_row.kind, retry_row.priority, retry_row.reprocess) == (
+        job,
+        "retry",
+        "interactive",
+        False,
+    )
     assert ledger.progress(retry).parent == job
 
 
@@ -98,9 +107,9 @@ def test_retry_is_recorded_in_pages_and_chunks_have_one_root(
     monkeypatch.setattr(items, "PAGE", 50)
     others = [ledger.another_root(name) for name in ("a", "b")]
     expected = [photo for n in range(40) for photo in ledger.failing(3, root_id=[None, *others][n % 3])]
-    told: list[int] = []
-    job = record_retry(ledger.database, ledger.new(), FailureFilter(), told.append)
-    assert told == [50, 100, 120]
+    progress_counts: list[int] = []
+    job = record_retry(ledger.database, ledger.new(), FailureFilter(), progress_counts.append)
+    assert progress_counts == [50, 100, 120]
     assert sorted(ledger.items(job)) == expected
     assert ledger.progress(job).queued == 120
     inside = job_items.c.position.between(chunks.c.first, chunks.c.last)
@@ -161,15 +170,15 @@ def test_failed_photos_are_read_again_and_lose_their_failure(database: Database,
     progress = folder.run(retry)
     assert (progress.total, progress.tagged, progress.failed) == (2, 1, 1)
     assert folder.tags_of("a.jpg")[0] == ("eiffel-tower", 1, True)
-    (left,) = folder.failing()
-    assert (left.path, left.attempts, left.job) == ("b.jpg", 2, retry)
+    (failure,) = folder.failing()
+    assert (failure.path, failure.attempts, failure.job) == ("b.jpg", 2, retry)
 
 
 def _plan(database: Database, query: object) -> str:
     explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
     with database.write() as connection:
         connection.execute(text("ANALYZE"))
-        if not database.is_sqlite:  # a table that fits a page is read whole, whatever index there is
+        if not database.is_sqlite:  # PostgreSQL reads a small table without an index
             connection.execute(text("SET LOCAL enable_seqscan = off"))
         compiled = query.compile(connection, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
         return "\n".join(str(row) for row in connection.execute(text(explain + str(compiled))).all())

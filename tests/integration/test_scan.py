@@ -22,7 +22,7 @@ from tagger.photos import path_from_text
 
 
 class Folder:
-    """Files with the names of photos, and scans of them."""
+    """Creates files with the names of photos, and scans them."""
 
     def __init__(self, ledger: LedgerBuilder, path: Path) -> None:
         self.ledger = ledger
@@ -38,9 +38,9 @@ class Folder:
 
     def scan(self, *paths: Path, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> ScanReport:
         self.job = self.ledger.scanning()
-        look = InferenceOptions(self.ledger.model_id, 5, 0.5, reprocess=False)
+        options = InferenceOptions(self.ledger.model_id, 5, 0.5, reprocess=False)
         selection = select_paths(paths or [self.path], include, exclude)
-        report = Scan(self.ledger.database, self.job, look, {}).run(selection)
+        report = Scan(self.ledger.database, self.job, options, {}).run(selection)
         finish_scan(self.ledger.database, self.job)
         return report
 
@@ -49,8 +49,8 @@ class Folder:
         assert self.ledger.progress(self.job).total == report.found
         return report.found, report.new, report.changed, report.gone
 
-    def here(self, *, gone: bool = False) -> set[str]:
-        """The absolute paths of the photos that are present, or of those that are gone."""
+    def stored_paths(self, *, gone: bool = False) -> set[str]:
+        """The stored absolute paths of the photos that are present, or of those that are gone."""
         locations = select(roots.c.id, roots.c.location, roots.c.location_bytes)
         with self.ledger.database.read() as connection:
             folders = {
@@ -83,9 +83,9 @@ def test_photos_are_new_once(folder: Folder) -> None:
 
 
 def test_file_with_a_new_size_or_time_is_changed(folder: Folder) -> None:
-    path, touched = folder.file("a.jpg"), folder.file("b.jpg")
+    resized, touched = folder.file("a.jpg"), folder.file("b.jpg")
     folder.scan()
-    path.write_bytes(b"longer")
+    resized.write_bytes(b"longer")
     os.utime(touched, ns=(1, 1))
     assert folder.counts() == (2, 0, 2, 0)
     assert folder.counts() == (2, 0, 0, 0)
@@ -98,11 +98,11 @@ def test_deleted_file_is_marked_as_gone_until_it_is_back(folder: Folder) -> None
     path.unlink()
     path.parent.rmdir()
     assert folder.counts() == (1, 0, 0, 1)
-    assert folder.here(gone=True) == {str(path)}
+    assert folder.stored_paths(gone=True) == {str(path)}
     assert folder.counts() == (1, 0, 0, 0)
     folder.file("b/b.jpg")
     assert folder.counts() == (2, 0, 1, 0)
-    assert folder.here(gone=True) == set()
+    assert folder.stored_paths(gone=True) == set()
 
 
 def test_moved_file_is_gone_and_new(folder: Folder) -> None:
@@ -139,7 +139,7 @@ def test_scan_is_the_same_for_every_page_size(
     for number, path in enumerate(paths[::2], start=1):
         path.unlink()
         assert folder.counts() == (len(NAMES) - number, 0, 0, 1)
-    assert folder.here(gone=True) == {str(path) for path in paths[::2]}
+    assert folder.stored_paths(gone=True) == {str(path) for path in paths[::2]}
 
 
 def test_names_with_newlines_or_not_utf8_are_unchanged(folder: Folder, small_pages: None) -> None:
@@ -153,7 +153,7 @@ def test_names_with_newlines_or_not_utf8_are_unchanged(folder: Folder, small_pag
     ]
     paths = {str(folder.file(name)) for name in odd}
     assert folder.counts() == (6, 6, 0, 0)
-    assert folder.here() == paths
+    assert folder.stored_paths() == paths
     assert folder.counts() == (6, 0, 0, 0)
     (folder.path / os.fsdecode(b"dir\xfe/in.jpg")).unlink()
     assert folder.counts() == (5, 0, 0, 1)
@@ -163,7 +163,7 @@ def test_names_with_the_same_text_are_distinct(folder: Folder, small_pages: None
     literal, odd = folder.file("x\\xff.jpg"), folder.file(b"x\xff.jpg")
     folder.scan(literal)
     folder.scan(odd)
-    assert folder.here() == {str(literal), str(odd)}
+    assert folder.stored_paths() == {str(literal), str(odd)}
     for name in ("x.jpg", "y.jpg", "z.jpg"):
         folder.file(name)
     report = folder.scan()
@@ -171,7 +171,7 @@ def test_names_with_the_same_text_are_distinct(folder: Folder, small_pages: None
     assert [problem.path.name for problem in report.problems]
     odd.unlink()
     folder.scan()
-    assert folder.here(gone=True) == {str(odd)}
+    assert folder.stored_paths(gone=True) == {str(odd)}
 
 
 def test_patterns_and_unreadable_folders_mark_nothing_as_gone(folder: Folder, small_pages: None) -> None:
@@ -180,7 +180,7 @@ def test_patterns_and_unreadable_folders_mark_nothing_as_gone(folder: Folder, sm
     folder.scan()
     assert folder.counts(include=("*.png",)) == (2, 0, 0, 0)
     assert folder.counts(exclude=("b", "d/*")) == (2, 0, 0, 0)
-    assert folder.here(gone=True) == set()
+    assert folder.stored_paths(gone=True) == set()
     (folder.path / "b" / "b.jpg").unlink()
     assert folder.counts(include=("*.png",)) == (2, 0, 0, 1)
 
@@ -202,17 +202,17 @@ def test_scan_of_a_folder_inside_a_root_leaves_the_rest_alone(folder: Folder, sm
     (folder.path / "a" / "2.jpg").unlink()
     (folder.path / "a0.jpg").unlink()
     assert folder.counts(folder.path / "a") == (2, 0, 0, 1)
-    assert folder.here(gone=True) == {str(folder.path / "a" / "2.jpg")}
+    assert folder.stored_paths(gone=True) == {str(folder.path / "a" / "2.jpg")}
     folder.file("a/b/c/5.jpg")
     assert folder.counts(folder.path / "a" / "b") == (2, 1, 0, 0)
     assert folder.counts() == (5, 0, 0, 1)
 
 
 def test_single_files_may_have_any_extension(folder: Folder, small_pages: None) -> None:
-    named = [folder.file(f"{letter}/{number}.dat") for letter in "ab" for number in range(5)]
+    files = [folder.file(f"{letter}/{number}.dat") for letter in "ab" for number in range(5)]
     folder.file("a/other.jpg")
-    assert folder.counts(*named) == (10, 10, 0, 0)
-    assert folder.counts(*named, *named[:3]) == (10, 0, 0, 0)
+    assert folder.counts(*files) == (10, 10, 0, 0)
+    assert folder.counts(*files, *files[:3]) == (10, 0, 0, 0)
 
 
 def test_empty_or_missing_root_marks_nothing_as_gone(folder: Folder) -> None:
@@ -226,7 +226,7 @@ def test_empty_or_missing_root_marks_nothing_as_gone(folder: Folder) -> None:
     folder.path.rmdir()
     with pytest.raises(PathNotFound):
         folder.scan()
-    assert folder.here(gone=True) == set()
+    assert folder.stored_paths(gone=True) == set()
 
 
 def test_empty_mount_point_inside_a_root_marks_nothing_as_gone(folder: Folder) -> None:
@@ -236,7 +236,7 @@ def test_empty_mount_point_inside_a_root_marks_nothing_as_gone(folder: Folder) -
     path.unlink()
     with pytest.raises(RootUnavailable, match="share is empty or missing, but the database has 1 photos"):
         require_available_roots(folder.ledger.database, select_paths([path.parent]), {})
-    assert folder.here(gone=True) == set()
+    assert folder.stored_paths(gone=True) == set()
 
 
 def test_root_unmounted_during_the_scan_marks_nothing_as_gone(folder: Folder, small_pages: None) -> None:
@@ -244,7 +244,7 @@ def test_root_unmounted_during_the_scan_marks_nothing_as_gone(folder: Folder, sm
         folder.file(f"{number}.jpg")
     folder.scan()
     job = folder.ledger.scanning()
-    look = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
+    options = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
 
     def unmount(_count: int) -> None:
         folder.path.rename(folder.path.with_name("elsewhere"))
@@ -252,8 +252,8 @@ def test_root_unmounted_during_the_scan_marks_nothing_as_gone(folder: Folder, sm
 
     (folder.path / "8.jpg").unlink()
     with pytest.raises(RootUnavailable):
-        Scan(folder.ledger.database, job, look, {}).run(select_paths([folder.path]), unmount)
-    assert folder.here(gone=True) == set()
+        Scan(folder.ledger.database, job, options, {}).run(select_paths([folder.path]), unmount)
+    assert folder.stored_paths(gone=True) == set()
 
 
 def test_scan_of_a_cancelled_job_stops(folder: Folder, small_pages: None) -> None:
@@ -265,9 +265,9 @@ def test_scan_of_a_cancelled_job_stops(folder: Folder, small_pages: None) -> Non
         with folder.ledger.database.write() as connection:
             cancel_job(connection, job, "by request")
 
-    look = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
+    options = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
     with pytest.raises(ScanInterrupted):
-        Scan(folder.ledger.database, job, look, {}).run(select_paths([folder.path]), cancel)
+        Scan(folder.ledger.database, job, options, {}).run(select_paths([folder.path]), cancel)
     assert folder.ledger.progress(job).cancelled == 3
 
 
@@ -275,24 +275,24 @@ def test_concurrent_scans_of_one_folder_record_every_photo_once(folder: Folder, 
     for number in range(40):
         folder.file(f"{number % 4}/{number:02}.jpg")
     url = folder.ledger.database._engine.url.render_as_string(hide_password=False)
-    own = [open_database(url) for _ in range(3)]
-    found: dict[int, int] = {}
+    databases = [open_database(url) for _ in range(3)]
+    counts_by_job: dict[int, int] = {}
 
     def run(number: int) -> None:
         job = folder.ledger.scanning()
-        look = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
+        options = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
         path = folder.path if number else folder.path / "1"
-        found[job] = Scan(own[number], job, look, {}).run(select_paths([path])).found
+        counts_by_job[job] = Scan(databases[number], job, options, {}).run(select_paths([path])).found
 
     in_threads([lambda number=number: run(number) for number in range(3)])
-    for database in own:
+    for database in databases:
         database.close()
-    assert sorted(found.values()) == [10, 40, 40]
-    assert len(folder.here()) == 40
+    assert sorted(counts_by_job.values()) == [10, 40, 40]
+    assert len(folder.stored_paths()) == 40
     with folder.ledger.database.read() as connection:
         assert len(connection.execute(select(photos.c.id)).all()) == 40
         assert connection.scalars(select(roots.c.location).where(roots.c.location.endswith("photos"))).all()
-        for job, count in found.items():
+        for job, count in counts_by_job.items():
             ids = connection.scalars(select(job_items.c.photo_id).where(job_items.c.job_id == job)).all()
             assert len(set(ids)) == len(ids) == count
 
@@ -302,7 +302,7 @@ def test_parent_scanned_concurrently_with_its_child_absorbs_it(folder: Folder, s
         folder.file(f"child/{number:02}.jpg")
     folder.file("top.jpg")
     job = folder.ledger.scanning()
-    look = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
+    options = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
     parents: list[tuple[int, int, int, int]] = []
 
     def scan_the_parent_too(_count: int) -> None:
@@ -310,10 +310,10 @@ def test_parent_scanned_concurrently_with_its_child_absorbs_it(folder: Folder, s
             parents.append(folder.counts())
 
     child = select_paths([folder.path / "child"])
-    report = Scan(folder.ledger.database, job, look, {}).run(child, scan_the_parent_too)
+    report = Scan(folder.ledger.database, job, options, {}).run(child, scan_the_parent_too)
     assert parents[0][0] == 13
     assert (report.found, report.gone) == (12, 0)
-    assert len(folder.here()) == 13
+    assert len(folder.stored_paths()) == 13
     with folder.ledger.database.read() as connection:
         assert connection.scalars(select(roots.c.name)).all().count("child") == 0
 
@@ -355,7 +355,7 @@ def test_table_follows_the_folder_whatever_is_in_it(
             report = folder.scan()
             on_disk = {str(path) for path in folder.path.rglob("*.jpg")}
             hidden = {str(problem.path) for problem in report.problems}
-            present = {path for path in folder.here() if path.startswith(str(folder.path))}
+            present = {path for path in folder.stored_paths() if path.startswith(str(folder.path))}
             assert present >= {
                 path for path in on_disk if not any(path.startswith(prefix) for prefix in hidden)
             }

@@ -1,4 +1,4 @@
-"""Schedules are due at the right times, and each run starts once, however many processes ask."""
+"""Schedules are due at the right times, and each run starts once, also with several processes."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,7 +47,7 @@ def count(database: Database, table: object) -> int:
         return connection.scalar(select(func.count()).select_from(table)) or 0  # type: ignore[arg-type]
 
 
-def when(text: str) -> datetime:
+def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
@@ -55,19 +55,19 @@ def when(text: str) -> datetime:
     ("cron", "after", "expected"),
     [
         ("0 3 * * *", "2026-06-01T12:00+02:00", "2026-06-02T03:00+02:00"),
-        ("30 2 * * *", "2026-03-28T12:00+01:00", "2026-03-29T03:00+02:00"),  # left out: right after
-        ("30 2 * * *", "2026-10-24T12:00+02:00", "2026-10-25T02:30+02:00"),  # twice: the first
-        ("30 2 * * *", "2026-10-25T02:30+02:00", "2026-10-26T02:30+01:00"),  # and not again
+        ("30 2 * * *", "2026-03-28T12:00+01:00", "2026-03-29T03:00+02:00"),  # 02:30 does not exist
+        ("30 2 * * *", "2026-10-24T12:00+02:00", "2026-10-25T02:30+02:00"),  # the first of two
+        ("30 2 * * *", "2026-10-25T02:30+02:00", "2026-10-26T02:30+01:00"),  # not the second
         ("0 9 * * 1-5", "2026-11-20T10:00+01:00", "2026-11-23T09:00+01:00"),
         ("0 0 29 2 *", "2026-06-01T12:00+02:00", "2028-02-29T00:00+01:00"),
     ],
 )
 def test_due_times_follow_the_time_zone_and_daylight_saving(cron: str, after: str, expected: str) -> None:
-    assert next_due(cron, "Europe/Berlin", when(after)) == when(expected)
+    assert next_due(cron, "Europe/Berlin", utc(after)) == utc(expected)
 
 
 def test_latest_due_time_may_be_the_current_minute() -> None:
-    at_three = when("2026-06-01T03:00+02:00")
+    at_three = utc("2026-06-01T03:00+02:00")
     for seconds in (0, 59):
         assert latest_due("0 3 * * *", "Europe/Berlin", at_three + timedelta(seconds=seconds)) == at_three
     before = latest_due("0 3 * * *", "Europe/Berlin", at_three - timedelta(seconds=1))
@@ -141,9 +141,9 @@ def test_missed_runs_are_made_up_for_once(settings: Settings, database: Database
 def test_one_of_several_concurrent_processes_starts_the_run(settings: Settings, database: Database) -> None:
     add(database, cron="0 0 1 1 *")
     make_due(database)
-    made: list[ScheduleRun] = []
-    in_threads([lambda: made.extend(run_due_schedules(database, settings))] * 6)
-    assert len(made) == count(database, jobs) == count(database, schedule_runs) == 1
+    runs: list[ScheduleRun] = []
+    in_threads([lambda: runs.extend(run_due_schedules(database, settings))] * 6)
+    assert len(runs) == count(database, jobs) == count(database, schedule_runs) == 1
 
 
 def test_schedule_does_not_start_before_its_last_job_has_finished(
@@ -181,11 +181,11 @@ def test_run_of_an_unavailable_folder_is_noted_and_other_schedules_run(
     add(database, backfill=Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,)))
     add_schedule(database, "plain", MINUTELY, Backfill(BackfillScope.ALL), Priority.BULK, "UTC")
     make_due(database)
-    (made,) = run_due_schedules(database, settings)
-    assert made.job is not None
+    (run,) = run_due_schedules(database, settings)
+    assert run.job is not None
     assert "Schedule often could not run" in caplog.text
-    (noted,) = list_runs(database, "often", 9)
-    assert (noted.state, "no photo was marked as gone" in (noted.note or "")) == ("cancelled", True)
+    (failed_run,) = list_runs(database, "often", 9)
+    assert (failed_run.state, "no photo was marked as gone" in (failed_run.note or "")) == ("cancelled", True)
     with pytest.raises(RootUnavailable):
         run_now(database, settings, "often")
 

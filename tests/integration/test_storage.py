@@ -1,4 +1,4 @@
-"""Storing results, also concurrently."""
+"""Storing results concurrently."""
 
 import threading
 
@@ -7,8 +7,7 @@ from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.tables import Runner, contents, photos
-from tagger.ledger.chunks import ChunkName, claim_chunk
+from tagger.database.tables import contents, photos
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import AlreadyClassified
@@ -17,9 +16,9 @@ from tagger.processing.storage import ItemResult, open_items, store_results
 
 def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out(database: Database) -> None:
     ledger = LedgerBuilder(database)
-    looked = {"model_id": ledger.model_id, "top_k": 5, "threshold": 0.5, "outcome": "tagged"}
+    classification = {"model_id": ledger.model_id, "top_k": 5, "threshold": 0.5, "outcome": "tagged"}
     with database.write() as connection:
-        content = insert(contents).values(digest="1-c", **looked).returning(contents.c.id)
+        content = insert(contents).values(digest="1-c", **classification).returning(contents.c.id)
         content_id = connection.execute(content).scalar_one()
     ids = ledger.photos(64)
     for _ in range(10):
@@ -27,15 +26,15 @@ def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out
             failing = {"content_id": content_id, "failure_kind": "corrupt", "failure_text": "x"}
             connection.execute(update(photos).values(**failing, failure_attempts=1))
         job = ledger.job(0, photo_ids=ids)
-        together = threading.Barrier(2)
+        barrier = threading.Barrier(2)
 
-        def store(number: int, job: int = job, together: threading.Barrier = together) -> None:
-            claimed = claim_chunk(database, ChunkName(job, number), Runner.WORKERS, "w")
-            assert claimed is not None
-            known = AlreadyClassified("1-c", PhotoVersion(1, 1), CameraFacts())
-            found = [ItemResult(item, known) for item in open_items(database, claimed)]
-            together.wait()
-            store_results(database, claimed, found[:-1], ())  # the end of a chunk would lock the job first
+        def store(number: int, job: int = job, barrier: threading.Barrier = barrier) -> None:
+            claimed = ledger.claim(job, number)
+            result = AlreadyClassified("1-c", PhotoVersion(1, 1), CameraFacts())
+            results = [ItemResult(item, result) for item in open_items(database, claimed)]
+            barrier.wait()
+            # Not the last item, as finishing a chunk locks the job first.
+            store_results(database, claimed, results[:-1], ())
 
         in_threads([lambda: store(0), lambda: store(1)])
         assert ledger.progress(job).skipped == 62

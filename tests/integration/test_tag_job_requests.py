@@ -78,7 +78,7 @@ def test_tag_job_stores_a_path_that_is_not_utf8_as_plain_json(
     selection = select_paths([odd])
     job, _ = record_tag_job(folder.database, local_job(folder, settings, selection), selection, {})
     options = stored_options(folder.database, job)
-    json.dumps(options, ensure_ascii=False).encode()  # raises where a name is half a character
+    json.dumps(options, ensure_ascii=False).encode()  # raises if a name is not UTF-8
     assert options == {"paths": [{"text": str(folder.folder) + "/caf\\xe9", "bytes": os.fsencode(odd).hex()}]}
     assert tag_job_paths(options) == [odd]
 

@@ -39,9 +39,8 @@ from tagger.processing.claimed_chunk import ChunkEnd, StoredBatch
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
-    monkeypatch.setattr(
-        classification_chunk, "STORE_PHOTOS", 8
-    )  # several transactions for the few photos of a test
+    # Several transactions even for few photos.
+    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 8)
     return TaggedFolder(database, tmp_path)
 
 
@@ -87,11 +86,11 @@ def test_copies_in_the_pipeline_are_decoded_once(
     folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = []
-    real = ReaderPool._decode
+    original = ReaderPool._decode
     monkeypatch.setattr(
         ReaderPool,
         "_decode",
-        lambda self, reading, photo: (decoded.append(reading), real(self, reading, photo)),
+        lambda self, reading, photo: (decoded.append(reading), original(self, reading, photo)),
     )
     monkeypatch.setattr("tagger.pipeline.buffers.LINGER_S", 0.5)
     first = folder.draw("a.jpg")
@@ -150,14 +149,14 @@ def test_a_changed_image_is_classified_and_loses_the_old_tags(folder: TaggedFold
 
 def test_a_photo_that_became_corrupt_loses_its_tags_until_it_is_restored(folder: TaggedFolder) -> None:
     path = folder.draw("a.jpg", 0)
-    good = path.read_bytes()
+    original = path.read_bytes()
     folder.tag()
     path.write_bytes(b"\xff\xd8garbage")
     assert folder.tag() == {"a.jpg": "failed"}
     assert folder.tags_of("a.jpg") == []
     assert [photo.path for photo in folder.failing()] == ["a.jpg"]
     assert folder.tag() == {"a.jpg": "failed"}
-    path.write_bytes(good)
+    path.write_bytes(original)
     assert folder.tag() == {"a.jpg": "tagged"}
     assert folder.tags_of("a.jpg")[0] == (EIFFEL, 1, True)
     assert folder.failing() == []
@@ -183,16 +182,16 @@ def test_reprocess_classifies_photos_again(folder: TaggedFolder) -> None:
     assert folder.count(tags) == 3
 
 
-@pytest.mark.parametrize("how", [{"top_k": 2}, {"threshold": 0.1 + 0.2}])
-def test_another_top_k_or_threshold_classifies_again(folder: TaggedFolder, how: dict) -> None:
+@pytest.mark.parametrize("options", [{"top_k": 2}, {"threshold": 0.1 + 0.2}])
+def test_another_top_k_or_threshold_classifies_again(folder: TaggedFolder, options: dict) -> None:
     folder.draw("a.jpg")
     folder.tag()
-    assert folder.tag(**how) == {"a.jpg": "tagged"}
+    assert folder.tag(**options) == {"a.jpg": "tagged"}
     assert folder.results == ["Classified"]
     shutil.copy(folder.folder / "a.jpg", folder.folder / "b.jpg")
-    assert folder.tag(**how) == {"a.jpg": "skipped", "b.jpg": "tagged"}
+    assert folder.tag(**options) == {"a.jpg": "skipped", "b.jpg": "tagged"}
     assert folder.results == ["AlreadyClassified"]
-    assert folder.count(tags) == how.get("top_k", 3)
+    assert folder.count(tags) == options.get("top_k", 3)
 
 
 def test_another_models_tags_replace_the_old_ones_whole(folder: TaggedFolder, tmp_path: Path) -> None:
@@ -202,8 +201,8 @@ def test_another_models_tags_replace_the_old_ones_whole(folder: TaggedFolder, tm
     other = add_model(folder.database, tmp_path / "other.pt")
     assert folder.tag(model=other) in ({"a.jpg": "tagged"}, {"a.jpg": "unknown"})
     with folder.database.read() as connection:
-        kept = connection.execute(select(tags.c.model_id, tags.c.rank).order_by(tags.c.rank)).all()
-    assert [tuple(row) for row in kept] == [(other.id, 1), (other.id, 2)]
+        rows = connection.execute(select(tags.c.model_id, tags.c.rank).order_by(tags.c.rank)).all()
+    assert [tuple(row) for row in rows] == [(other.id, 1), (other.id, 2)]
     assert folder.tag(model=other) == {"a.jpg": "skipped"}
 
 
@@ -217,21 +216,21 @@ def test_verdicts_survive_retagging(folder: TaggedFolder, tmp_path: Path) -> Non
             row = {"content_id": content_id, "landmark_id": slugs[slug], "verdict": verdict}
             connection.execute(insert(verdicts).values(**row, given_at=datetime.now(UTC)))
     for _ in range(2):
-        assert effective(folder, content_id, slugs) == {EIFFEL: False, GATE: True}
+        assert effective_tags_of(folder, content_id, slugs) == {EIFFEL: False, GATE: True}
         folder.tag(reprocess=True)
     assert folder.tags_of("a.jpg")[0] == (EIFFEL, 1, True)
     tiny_artifact(tmp_path / "other.pt", LABELS[2:], name="other")
     folder.tag(model=add_model(folder.database, tmp_path / "other.pt"))
-    assert effective(folder, content_id, slugs) == {GATE: True}
+    assert effective_tags_of(folder, content_id, slugs) == {GATE: True}
     folder.tag(reprocess=True)
-    assert effective(folder, content_id, slugs) == {EIFFEL: False, GATE: True}
+    assert effective_tags_of(folder, content_id, slugs) == {EIFFEL: False, GATE: True}
 
 
-def effective(folder: TaggedFolder, content_id: int, slugs: dict[str, int]) -> dict[str, bool]:
+def effective_tags_of(folder: TaggedFolder, content_id: int, slugs: dict[str, int]) -> dict[str, bool]:
     query = select(effective_tags).where(effective_tags.c.content_id == content_id)
     with folder.database.read() as connection:
-        found = {row.landmark_id: bool(row.accepted) for row in connection.execute(query)}
-    return {slug: found[slugs[slug]] for slug in (EIFFEL, GATE) if slugs[slug] in found}
+        accepted = {row.landmark_id: bool(row.accepted) for row in connection.execute(query)}
+    return {slug: accepted[slugs[slug]] for slug in (EIFFEL, GATE) if slugs[slug] in accepted}
 
 
 def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder: TaggedFolder) -> None:
@@ -281,8 +280,8 @@ def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, 
     claimed = claim_next_chunk(folder.database, job, "w")
     assert claimed is not None
     executor = folder.executor()
-    work_on = executor.models.get(claimed.model_id).pipeline
-    submit = work_on.submit
+    pipeline = executor.models.get(claimed.model_id).pipeline
+    submit = pipeline.submit
 
     def submit_after_unmount(request: object, give_up: object) -> bool:
         for place in places:
@@ -290,7 +289,7 @@ def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, 
                 shutil.rmtree(place)
         return submit(request, give_up)  # type: ignore[arg-type]
 
-    work_on.submit = submit_after_unmount  # type: ignore[method-assign, assignment]
+    pipeline.submit = submit_after_unmount  # type: ignore[method-assign, assignment]
     assert executor.execute(claimed) is ChunkEnd.WAITING
     executor.close()
     assert folder.progress(job).queued == 4
@@ -318,8 +317,8 @@ def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedF
     assert progress.running == 0
     assert 0 < progress.tagged < 128
     with folder.database.read() as connection:
-        left = connection.execute(select(chunks).where(chunks.c.done.is_(False))).all()
-    assert {(row.token, row.attempts) for row in left} == {(None, 0)}
+        open_chunks = connection.execute(select(chunks).where(chunks.c.done.is_(False))).all()
+    assert {(row.token, row.attempts) for row in open_chunks} == {(None, 0)}
     executor = folder.executor()
     for number in numbers:
         if claimed := claim_chunk(folder.database, ChunkName(job, number), Runner.WORKERS, "w"):
@@ -338,12 +337,12 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
     assert claimed is not None
     executor = folder.executor()
 
-    def take_over(_stored: StoredBatch) -> None:
+    def expire_lease(_stored: StoredBatch) -> None:
         with folder.database.write() as connection:
             connection.execute(update(chunks).where(chunks.c.chunk == 0).values(lease_until=0.0))
         release_expired(folder.database)
 
-    assert executor.execute(claimed, take_over) is ChunkEnd.LOST
+    assert executor.execute(claimed, expire_lease) is ChunkEnd.LOST
     again = [claim_chunk(folder.database, ChunkName(job, number), Runner.WORKERS, "w") for number in (0, 1)]
     for each in again:
         assert each is not None
@@ -367,7 +366,7 @@ def test_a_job_cancelled_in_mid_run_ends_quietly(folder: TaggedFolder) -> None:
 
 
 class _Raises(torch.nn.Module):
-    """Fails whenever a picture is bright; the warm-up's are black."""
+    """Fails on bright images; those of the warm-up are black."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if bool((images.float().max() > 200.0).item()):
@@ -376,7 +375,7 @@ class _Raises(torch.nn.Module):
 
 
 class _NotNumbers(torch.nn.Module):
-    """No number for grey pictures, like a model whose precision overflows on some."""
+    """Returns NaN for grey images, like a model whose precision overflows for some inputs."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         means = images.float().mean(dim=(2, 3))

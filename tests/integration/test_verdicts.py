@@ -47,7 +47,7 @@ class VerdictFolder(TaggedFolder):
     def withdraw(self, kind: VerdictKind, name: str, landmark: str) -> None:
         withdraw_verdict(self.database, self.folder / name, landmark, kind, {})
 
-    def found(self, **options: object) -> list[str]:
+    def photo_names(self, **options: object) -> list[str]:
         query = PhotoQuery(**options)  # type: ignore[arg-type]
         return sorted(Path(photo.path).name for photo in find_tagged(self.database, query))
 
@@ -97,8 +97,8 @@ def test_rejected_tag_stays_away_after_another_model_accepts_it(
     assert folder.tag(model=other, reprocess=True, threshold=0.1) == {"a.jpg": "tagged"}
     assert folder.content("a.jpg").model_id == other.id
     assert EIFFEL not in folder.accepted("a.jpg")
-    assert folder.found(landmark=EIFFEL) == []
-    assert folder.found(landmark=EIFFEL, any_rank=True) == []
+    assert folder.photo_names(landmark=EIFFEL) == []
+    assert folder.photo_names(landmark=EIFFEL, any_rank=True) == []
     assert EIFFEL not in {count.landmark for count in landmark_counts(folder.database)}
     details = photo_details(folder.database, folder.folder / "a.jpg")
     assert not any(tag.accepted for tag in details.photo.tags if tag.landmark == EIFFEL)
@@ -119,8 +119,8 @@ def test_confirmed_tag_stays_whatever_models_predict(folder: VerdictFolder, tmp_
     rank, score = folder.accepted("gate.jpg")[GATE]
     assert rank is not None
     assert score is not None
-    assert folder.found(landmark=VERSAILLES, min_score=0.99) == ["grey.jpg"]
-    assert folder.found(unknown=True) == []
+    assert folder.photo_names(landmark=VERSAILLES, min_score=0.99) == ["grey.jpg"]
+    assert folder.photo_names(unknown=True) == []
     assert folder.outcomes(job)["grey.jpg"] == "unknown"
     assert folder.progress(job).unknown == 1
 
@@ -131,14 +131,14 @@ def test_verdict_belongs_to_the_image_and_survives_its_photos(folder: VerdictFol
     folder.tag()
     folder.give(VerdictKind.REJECTED, "a.jpg", EIFFEL)
     folder.give(VerdictKind.CONFIRMED, "copy.jpg", GATE)
-    assert folder.found(landmark=EIFFEL) == []
-    assert folder.found(landmark=GATE) == ["a.jpg", "copy.jpg"]
+    assert folder.photo_names(landmark=EIFFEL) == []
+    assert folder.photo_names(landmark=GATE) == ["a.jpg", "copy.jpg"]
     forget_path(folder.database, folder.folder, {})
     assert folder.verdicts() == [(None, EIFFEL, "rejected"), (None, GATE, "confirmed")]
     path.rename(folder.folder / "moved.jpg")
     folder.tag()
-    assert folder.found(landmark=GATE) == ["copy.jpg", "moved.jpg"]
-    assert folder.found(landmark=EIFFEL) == []
+    assert folder.photo_names(landmark=GATE) == ["copy.jpg", "moved.jpg"]
+    assert folder.photo_names(landmark=EIFFEL) == []
 
 
 def test_second_verdict_replaces_the_first_and_can_be_withdrawn(folder: VerdictFolder) -> None:
@@ -150,10 +150,10 @@ def test_second_verdict_replaces_the_first_and_can_be_withdrawn(folder: VerdictF
     folder.withdraw(VerdictKind.REJECTED, "a.jpg", EIFFEL)
     assert folder.verdicts() == [("a.jpg", EIFFEL, "confirmed")]
     folder.give(VerdictKind.REJECTED, "a.jpg", EIFFEL)
-    assert folder.found() == []
+    assert folder.photo_names() == []
     folder.withdraw(VerdictKind.REJECTED, "a.jpg", EIFFEL)
     assert folder.verdicts() == []
-    assert folder.found() == ["a.jpg"]
+    assert folder.photo_names() == ["a.jpg"]
 
 
 def test_image_with_a_verdict_alone_is_deleted_with_it(folder: VerdictFolder) -> None:
@@ -184,8 +184,8 @@ def test_photo_must_be_stored_and_classified(folder: VerdictFolder) -> None:
 
 
 @pytest.fixture
-def filled(folder: VerdictFolder, monkeypatch: pytest.MonkeyPatch) -> VerdictFolder:
-    """Six images of two landmarks in two folders; one of them twice, one grey. Pages of two."""
+def tagged_folder(folder: VerdictFolder, monkeypatch: pytest.MonkeyPatch) -> VerdictFolder:
+    """Seven images in two folders: six of two landmarks, one of them with a copy, and a grey one. Pages have two rows."""
     for number in range(3):
         folder.draw(f"berlin/{number}.jpg", 0, shade=number)
         folder.draw(f"paris/{number}.jpg", number % 2, shade=10 + number)
@@ -199,65 +199,75 @@ def filled(folder: VerdictFolder, monkeypatch: pytest.MonkeyPatch) -> VerdictFol
     return folder
 
 
-def test_verdict_is_given_to_all_photos_of_a_query(filled: VerdictFolder) -> None:
-    in_berlin = PhotoQuery(landmark=EIFFEL, under=(filled.folder / "berlin",))
-    planned = give_verdict_by_query(filled.database, in_berlin, VerdictKind.REJECTED, "ada", {}, dry_run=True)
-    assert filled.verdicts() == []
-    done = give_verdict_by_query(filled.database, in_berlin, VerdictKind.REJECTED, "ada", {})
+def test_verdict_is_given_to_all_photos_of_a_query(tagged_folder: VerdictFolder) -> None:
+    in_berlin = PhotoQuery(landmark=EIFFEL, under=(tagged_folder.folder / "berlin",))
+    planned = give_verdict_by_query(
+        tagged_folder.database, in_berlin, VerdictKind.REJECTED, "ada", {}, dry_run=True
+    )
+    assert tagged_folder.verdicts() == []
+    done = give_verdict_by_query(tagged_folder.database, in_berlin, VerdictKind.REJECTED, "ada", {})
     assert planned == done == QueryVerdictResult(photos=4, tags=4, replaced=0)
-    assert len(filled.verdicts()) == 3
-    assert filled.found(landmark=EIFFEL) == ["0.jpg", "2.jpg"]
+    assert len(tagged_folder.verdicts()) == 3
+    assert tagged_folder.photo_names(landmark=EIFFEL) == ["0.jpg", "2.jpg"]
     assert (
-        give_verdict_by_query(filled.database, in_berlin, VerdictKind.REJECTED, "ada", {})
+        give_verdict_by_query(tagged_folder.database, in_berlin, VerdictKind.REJECTED, "ada", {})
         == QueryVerdictResult()
     )
 
 
-def test_without_a_landmark_the_verdict_is_given_to_every_matching_tag(filled: VerdictFolder) -> None:
-    filled.give(VerdictKind.CONFIRMED, "paris/1.jpg", GATE)
-    filled.give(VerdictKind.CONFIRMED, "paris/0.jpg", GATE)
-    in_paris = PhotoQuery(under=(filled.folder / "paris",))
-    done = give_verdict_by_query(filled.database, in_paris, VerdictKind.REJECTED, "ada", {})
+def test_without_a_landmark_the_verdict_is_given_to_every_matching_tag(tagged_folder: VerdictFolder) -> None:
+    tagged_folder.give(VerdictKind.CONFIRMED, "paris/1.jpg", GATE)
+    tagged_folder.give(VerdictKind.CONFIRMED, "paris/0.jpg", GATE)
+    in_paris = PhotoQuery(under=(tagged_folder.folder / "paris",))
+    done = give_verdict_by_query(tagged_folder.database, in_paris, VerdictKind.REJECTED, "ada", {})
     assert done == QueryVerdictResult(photos=3, tags=4, replaced=2)
-    assert filled.found(under=(filled.folder / "paris",)) == []
+    assert tagged_folder.photo_names(under=(tagged_folder.folder / "paris",)) == []
 
 
-def test_landmark_below_the_threshold_can_be_confirmed_by_query(filled: VerdictFolder) -> None:
-    query = PhotoQuery(landmark=GATE, any_rank=True, under=(filled.folder / "berlin",))
-    done = give_verdict_by_query(filled.database, query, VerdictKind.CONFIRMED, "ada", {})
-    assert {landmark for _, landmark, _ in filled.verdicts()} == {GATE}
-    assert filled.found(landmark=GATE, under=(filled.folder / "berlin",)) == filled.found(
-        landmark=GATE, any_rank=True, under=(filled.folder / "berlin",)
-    )
+def test_landmark_below_the_threshold_can_be_confirmed_by_query(tagged_folder: VerdictFolder) -> None:
+    query = PhotoQuery(landmark=GATE, any_rank=True, under=(tagged_folder.folder / "berlin",))
+    done = give_verdict_by_query(tagged_folder.database, query, VerdictKind.CONFIRMED, "ada", {})
+    assert {landmark for _, landmark, _ in tagged_folder.verdicts()} == {GATE}
+    assert tagged_folder.photo_names(
+        landmark=GATE, under=(tagged_folder.folder / "berlin",)
+    ) == tagged_folder.photo_names(landmark=GATE, any_rank=True, under=(tagged_folder.folder / "berlin",))
     assert done.photos == done.tags == 5
 
 
-def test_verdicts_are_listed_and_withdrawn_by_landmark_folder_person_and_kind(filled: VerdictFolder) -> None:
-    for query in (PhotoQuery(under=(filled.folder / "berlin",)), PhotoQuery(landmark=GATE)):
-        give_verdict_by_query(filled.database, query, VerdictKind.REJECTED, "ada", {})
+def test_verdicts_are_listed_and_withdrawn_by_landmark_folder_person_and_kind(
+    tagged_folder: VerdictFolder,
+) -> None:
+    for query in (PhotoQuery(under=(tagged_folder.folder / "berlin",)), PhotoQuery(landmark=GATE)):
+        give_verdict_by_query(tagged_folder.database, query, VerdictKind.REJECTED, "ada", {})
     give_verdict(
-        filled.database, filled.folder / "berlin" / "grey.jpg", GATE, VerdictKind.CONFIRMED, "bob", {}
+        tagged_folder.database,
+        tagged_folder.folder / "berlin" / "grey.jpg",
+        GATE,
+        VerdictKind.CONFIRMED,
+        "bob",
+        {},
     )
-    assert len(filled.verdicts()) == 5
+    assert len(tagged_folder.verdicts()) == 5
 
     def listed_by(**options: Any) -> list[str]:
         return [
             Path(verdict.path or "").name
-            for verdict in list_verdicts(filled.database, VerdictFilter(**options))
+            for verdict in list_verdicts(tagged_folder.database, VerdictFilter(**options))
         ]
 
     assert listed_by(by="bob") == ["grey.jpg"]
     assert listed_by(kind=VerdictKind.CONFIRMED) == ["grey.jpg"]
     assert len(listed_by(photos=PhotoQuery(landmark=GATE))) == 2
-    assert listed_by(photos=PhotoQuery(landmark=GATE, under=(filled.folder / "paris",))) == ["1.jpg"]
+    assert listed_by(photos=PhotoQuery(landmark=GATE, under=(tagged_folder.folder / "paris",))) == ["1.jpg"]
     assert len(listed_by(photos=PhotoQuery(country="France"))) == 3
     in_berlin = VerdictFilter(
-        kind=VerdictKind.REJECTED, photos=PhotoQuery(landmark=EIFFEL, under=(filled.folder / "berlin",))
+        kind=VerdictKind.REJECTED,
+        photos=PhotoQuery(landmark=EIFFEL, under=(tagged_folder.folder / "berlin",)),
     )
-    assert withdraw_verdicts(filled.database, in_berlin, {}, dry_run=True) == 3
-    assert withdraw_verdicts(filled.database, in_berlin, {}) == 3
-    assert len(filled.verdicts()) == 2
-    assert filled.found(landmark=EIFFEL, under=(filled.folder / "berlin",)) == [
+    assert withdraw_verdicts(tagged_folder.database, in_berlin, {}, dry_run=True) == 3
+    assert withdraw_verdicts(tagged_folder.database, in_berlin, {}) == 3
+    assert len(tagged_folder.verdicts()) == 2
+    assert tagged_folder.photo_names(landmark=EIFFEL, under=(tagged_folder.folder / "berlin",)) == [
         "0.jpg",
         "1.jpg",
         "2.jpg",
@@ -270,23 +280,27 @@ def _set_time(folder: VerdictFolder, at: datetime) -> None:
         connection.execute(update(verdicts).values(given_at=at))
 
 
-def test_newer_verdict_of_two_databases_wins(filled: VerdictFolder) -> None:
-    give_verdict_by_query(filled.database, PhotoQuery(landmark=EIFFEL), VerdictKind.REJECTED, "ada", {})
-    _set_time(filled, MONDAY)
-    same = filled.exported()
+def test_newer_verdict_of_two_databases_wins(tagged_folder: VerdictFolder) -> None:
+    give_verdict_by_query(
+        tagged_folder.database, PhotoQuery(landmark=EIFFEL), VerdictKind.REJECTED, "ada", {}
+    )
+    _set_time(tagged_folder, MONDAY)
+    same = tagged_folder.exported()
     assert len(same) == 5
-    assert filled.import_(same) == ImportedVerdicts(unchanged=5)
+    assert tagged_folder.import_(same) == ImportedVerdicts(unchanged=5)
     other = [{**verdict, "verdict": "confirmed", "by": "bob"} for verdict in same]
     older = [{**verdict, "at": (MONDAY - timedelta(hours=1)).isoformat()} for verdict in other]
-    assert filled.import_(older) == ImportedVerdicts(older=5)
-    assert filled.exported() == same
+    assert tagged_folder.import_(older) == ImportedVerdicts(older=5)
+    assert tagged_folder.exported() == same
     newer = [{**verdict, "at": (MONDAY + timedelta(hours=1)).isoformat()} for verdict in other]
-    assert filled.import_(newer, dry_run=True) == ImportedVerdicts(replaced=5)
-    assert filled.exported() == same
-    assert filled.import_(newer) == ImportedVerdicts(replaced=5)
-    assert {(verdict["verdict"], verdict["by"]) for verdict in filled.exported()} == {("confirmed", "bob")}
-    assert filled.import_([*older, *newer, *same]).unchanged == 5
-    assert filled.exported() == newer
+    assert tagged_folder.import_(newer, dry_run=True) == ImportedVerdicts(replaced=5)
+    assert tagged_folder.exported() == same
+    assert tagged_folder.import_(newer) == ImportedVerdicts(replaced=5)
+    assert {(verdict["verdict"], verdict["by"]) for verdict in tagged_folder.exported()} == {
+        ("confirmed", "bob")
+    }
+    assert tagged_folder.import_([*older, *newer, *same]).unchanged == 5
+    assert tagged_folder.exported() == newer
 
 
 def test_verdict_on_an_unknown_image_applies_once_the_photo_is_added(folder: VerdictFolder) -> None:
@@ -303,7 +317,7 @@ def test_verdict_on_an_unknown_image_applies_once_the_photo_is_added(folder: Ver
         assert done.unknown_paths == [str(folder.folder / "a.jpg")]
         assert folder.count(contents) == (0 if dry_run else 1)
     assert folder.tag() == {"a.jpg": "tagged"}
-    assert folder.found(landmark=EIFFEL) == []
+    assert folder.photo_names(landmark=EIFFEL) == []
 
 
 def test_verdict_on_an_unknown_landmark_is_reported_and_ignored(folder: VerdictFolder) -> None:

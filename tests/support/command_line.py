@@ -115,7 +115,7 @@ def _arguments(main: Callable[[], None], arguments: tuple[object, ...]) -> Itera
     before = sys.argv
     sys.argv = [
         main.__module__.partition(".")[0],
-        *(os.fsdecode(word) if isinstance(word, bytes) else str(word) for word in arguments),
+        *(os.fsdecode(argument) if isinstance(argument, bytes) else str(argument) for argument in arguments),
     ]
     try:
         yield

@@ -125,14 +125,14 @@ GPS_KINDS = {0: 1, 1: 2, 2: 5, 3: 2, 4: 5, 18: 2, 27: 7, 29: 2, 31: 5}
 
 @st.composite
 def values(draw: st.DrawFn, order: str, kinds: Mapping[int, int]) -> Values:
-    made = {}
+    entries = {}
     for tag in draw(st.lists(st.sampled_from(sorted(kinds)), max_size=6, unique=True)):
         odd = draw(st.integers(0, 40)) == 0
         kind, count = draw(st.sampled_from(sorted(LETTERS))) if odd else kinds[tag], draw(st.integers(1, 5))
         size = struct.calcsize("<" + LETTERS[kind]) * count
         raw = draw(st.binary(min_size=size, max_size=size))
-        made[tag] = (kind, count, raw[:-1] + b"\0" if kind == 2 else raw)
-    return made
+        entries[tag] = (kind, count, raw[:-1] + b"\0" if kind == 2 else raw)
+    return entries
 
 
 @st.composite

@@ -1,13 +1,14 @@
 """Small photos with metadata blocks, and the checks of each write."""
 
 import io
-import struct
-import zlib
 from dataclasses import replace
 
+import pytest
 from PIL import Image, ImageSequence
+from support.containers import encode_image
 from support.drawing import draw_photo
 
+from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import difference_outside_blocks, read_blocks, replace_blocks
 from tagger.metadata.formats.blocks import Blocks
 from tagger.metadata.splices import apply_splices, inverse_of, undo_splices
@@ -21,10 +22,9 @@ SMALL, LARGE = (
 EXIF_NAME, XMP_NAME = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
-def saved(kind: str, image: Image.Image = IMAGE, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
+def encode_photo(kind: str, image: Image.Image = IMAGE, **options: object) -> bytes:
+    """The image as a file of this format; `options` are those of `Image.save`."""
+    return encode_image(image, kind, **options)
 
 
 def exif_block(text: str = "a camera") -> bytes:
@@ -34,24 +34,12 @@ def exif_block(text: str = "a camera") -> bytes:
     return bytes(block.tobytes()).removeprefix(EXIF_NAME)
 
 
-def segment(marker: int, content: bytes) -> bytes:
-    return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def riff_chunk(kind: bytes, content: bytes) -> bytes:
-    return kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
-
-
 def frames(data: bytes) -> list[bytes]:
     with Image.open(io.BytesIO(data)) as image:
         return [frame.convert("RGBA").tobytes() for frame in ImageSequence.Iterator(image)]
 
 
-def written(data: bytes, **new_blocks: bytes | None) -> bytes:
+def write_and_check(data: bytes, **new_blocks: bytes | None) -> bytes:
     """Write the blocks, check that nothing else changed, and return the file."""
     before = read_blocks(data)
     blocks = replace(before, **new_blocks)
@@ -66,19 +54,26 @@ def written(data: bytes, **new_blocks: bytes | None) -> bytes:
     return new
 
 
-def looks_written(data: bytes, **new_blocks: bytes | None) -> bytes:
-    """`written`, and every frame decodes to the same pixels."""
-    new = written(data, **new_blocks)
+def refusal(data: bytes, new_blocks: Blocks) -> RefusalKind:
+    """The kind of the refusal to write these blocks."""
+    with pytest.raises(WriteRefused) as excinfo:
+        replace_blocks(data, new_blocks)
+    return excinfo.value.kind
+
+
+def write_and_check_pixels(data: bytes, **new_blocks: bytes | None) -> bytes:
+    """Like `write_and_check`; also checks that every frame decodes to the same pixels."""
+    new = write_and_check(data, **new_blocks)
     assert frames(new) == frames(data)
     return new
 
 
-def goes_through_all_sizes(data: bytes) -> None:
+def check_all_sizes(data: bytes) -> None:
     """Add XMP, keep it, replace it by a larger and a smaller packet, remove it; check that nothing else changes at any step."""
     assert replace_blocks(data, read_blocks(data)) == ()
-    with_small = looks_written(data, xmp=SMALL)
-    with_large = looks_written(with_small, xmp=LARGE)
-    again_small = looks_written(with_large, xmp=SMALL)
-    without = looks_written(again_small, xmp=None)
+    with_small = write_and_check_pixels(data, xmp=SMALL)
+    with_large = write_and_check_pixels(with_small, xmp=LARGE)
+    again_small = write_and_check_pixels(with_large, xmp=SMALL)
+    without = write_and_check_pixels(again_small, xmp=None)
     assert read_blocks(without) == replace(read_blocks(data), xmp=None)
     assert replace_blocks(with_small, Blocks(SMALL, read_blocks(data).exif, read_blocks(data).iptc)) == ()

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .containers import png_chunk
+
 Pixels = npt.NDArray[np.generic]  # (H, W) or (H, W, samples), in the byte order of the file
 
 GRAY, RGB, CMYK, LAB = 1, 2, 5, 8
@@ -24,12 +26,7 @@ def png_of(pixels: Pixels, **chunks: bytes) -> bytes:
     rows = pixels.astype(pixels.dtype.newbyteorder(">")).reshape(height, -1)
     lines = b"".join(b"\0" + row.tobytes() for row in rows)
     parts = {"IHDR": header, **chunks, "IDAT": zlib.compress(lines), "IEND": b""}
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind.encode(), part) for kind, part in parts.items())
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    """A chunk of a PNG, with its length and checksum."""
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind.encode(), part) for kind, part in parts.items())
 
 
 def tiff_of(

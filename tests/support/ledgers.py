@@ -6,7 +6,7 @@ from sqlalchemy import func, insert, select, update
 
 from tagger.database.connection import Database
 from tagger.database.tables import Outcome, Priority, Runner, chunks, job_items, jobs, models, photos, roots
-from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
+from tagger.ledger.chunks import ChunkName, Claim, ItemOutcome, claim_chunk, store_outcomes
 from tagger.ledger.items import NewItem, append_items
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.progress import JobProgress, list_jobs
@@ -61,6 +61,12 @@ class LedgerBuilder:
         self.append(job, photo_ids or self.photos(count))
         finish_scan(self.database, job)
         return job
+
+    def claim(self, job: int, chunk: int = 0) -> Claim:
+        """Claim a free chunk of a job for a worker."""
+        claim = claim_chunk(self.database, ChunkName(job, chunk), Runner.WORKERS, "w")
+        assert claim is not None
+        return claim
 
     def store(self, claim: Claim, outcome: Outcome, first: int | None = None, count: int = 10**6) -> None:
         """Store the outcome of all items of the chunk, or of `count` items from `first` on."""

@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from .containers import png_chunk, riff_chunk
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -38,9 +40,9 @@ def with_other_metadata(data: bytes, rng: random.Random) -> bytes | None:
         return data[:2] + struct.pack(">BBH", 0xFF, kind, len(head + text) + 2) + head + text + data[2:]
     if data.startswith(_PNG):
         at = rng.choice((33, data.rfind(b"IEND") - 4))
-        return data[:at] + _chunk(rng.choice((b"tEXt", b"tIME", b"prVt")), text) + data[at:]
+        return data[:at] + png_chunk(rng.choice((b"tEXt", b"tIME", b"prVt")), text) + data[at:]
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        chunk = struct.pack("<4sI", b"XMP ", len(text)) + text + bytes(len(text) % 2)
+        chunk = riff_chunk(b"XMP ", text)
         body = data[8:] + bytes(len(data) % 2) + chunk
         return b"RIFF" + struct.pack("<I", len(body)) + body
     return None
@@ -257,10 +259,6 @@ def _tiff(data: bytes) -> Iterator[Piece]:
     for entry in range(at + 2, at + 2 + 12 * min(count, _PIECES_LIMIT), 12):
         yield Piece(entry, entry + 12, entry + 4, 4, order)
         yield Piece(entry, entry + 12, entry + 8, 4, order)
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def _with_checksums(data: bytes) -> bytes:

@@ -62,9 +62,9 @@ def train(options: RecipeOptions, callback: object = None) -> FinishedRun:
 
 def require_same(one: FinishedRun, other: FinishedRun) -> None:
     """Check that the runs are equal to the last bit, except for their durations."""
-    ours, theirs = one.classifier.state_dict(), other.classifier.state_dict()
-    assert ours.keys() == theirs.keys()
-    differing = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    state, other_state = one.classifier.state_dict(), other.classifier.state_dict()
+    assert state.keys() == other_state.keys()
+    differing = [name for name in state if not torch.equal(state[name], other_state[name])]
     assert not differing
     assert _untimed(one) == _untimed(other)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Row, select
 from support.colour_folders import TaggedFolder
+from support.scenes import tree
 
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.database.tables import JobKind, Runner, Target, job_items, metadata_writes, photos
@@ -122,6 +123,10 @@ class WrittenFolder(TaggedFolder):
             kind=kind,
             options=options.to_job_options() if options else {},
         )
+
+    def files(self) -> dict[str, bytes]:
+        """The content of every file below the folder, also hidden ones."""
+        return tree(self.folder)
 
     def reasons(self, job: int) -> Mapping[str, tuple[str, str | None, str | None]]:
         """The outcome, reason and text of each photo of a job, by path."""

@@ -22,7 +22,7 @@ def module_threads() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def threads(module_threads: None) -> None:
-    """The same for each test, as models that an earlier test loaded change the number."""
+    """The same number of threads for each test: loading a model changes it."""
     torch.set_num_threads(core_count())
 
 

@@ -20,7 +20,7 @@ SHARES = st.sampled_from([0.0, 0.5, 1.0])
 @given(
     side=st.sampled_from([32, 33, 96]),
     size=st.sampled_from([32, 64]),
-    how=st.builds(
+    options=st.builds(
         Augmentation,
         least_area=st.floats(0.01, 1.0),
         distortion=st.floats(1.0, 4.0),
@@ -33,15 +33,15 @@ SHARES = st.sampled_from([0.0, 0.5, 1.0])
     seed=st.integers(0, 2**63 - 1),
 )
 def test_view_has_its_shape_and_comes_again_from_the_same_chance(
-    side: int, size: int, how: Augmentation, seed: int
+    side: int, size: int, options: Augmentation, seed: int
 ) -> None:
     photo = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
     before = photo.copy()
-    view = augment(photo, size, how, np.random.default_rng(seed))
+    view = augment(photo, size, options, np.random.default_rng(seed))
 
     assert view.shape == (size, size, 3)
     assert view.dtype == np.uint8
-    assert np.array_equal(view, augment(photo, size, how, np.random.default_rng(seed)))
+    assert np.array_equal(view, augment(photo, size, options, np.random.default_rng(seed)))
     assert np.array_equal(photo, before)
 
 
@@ -59,11 +59,11 @@ def test_kept_photos_that_cannot_be_written_to_are_fine() -> None:
 
 @pytest.mark.parametrize("share", ["coarse_share", "jpeg_share", "grey_share", "erased_share"])
 def test_each_alteration_shows(share: str) -> None:
-    how = Augmentation(**{**vars(NOTHING), share: 1.0})
+    options = Augmentation(**{**vars(NOTHING), share: 1.0})
     plain = (PHOTO, PHOTO[:, ::-1])
 
     for seed in range(5):
-        changed = view(how, seed)
+        changed = view(options, seed)
         assert not any(np.array_equal(changed, one) for one in plain)
     if share == "grey_share":
         assert np.ptp(changed.astype(int), axis=2).max() <= 1
@@ -73,12 +73,12 @@ def test_smaller_least_area_shows_smaller_parts() -> None:
     gradient = np.broadcast_to(np.arange(0, 256, 2, dtype=np.uint8)[None, :, None], (128, 128, 3)).copy()
 
     def extent(least_area: float) -> float:
-        how = Augmentation(**{**vars(NOTHING), "least_area": least_area})
-        seen = [augment(gradient, 32, how, np.random.default_rng(seed)) for seed in range(40)]
-        return float(np.mean([np.ptp(one.astype(int)) for one in seen]))
+        options = Augmentation(**{**vars(NOTHING), "least_area": least_area})
+        views = [augment(gradient, 32, options, np.random.default_rng(seed)) for seed in range(40)]
+        return float(np.mean([np.ptp(one.astype(int)) for one in views]))
 
     assert extent(0.05) < extent(0.5) < extent(1.0)
 
 
-def view(how: Augmentation, seed: int) -> Pixels:
-    return augment(PHOTO, 64, how, np.random.default_rng(seed))
+def view(options: Augmentation, seed: int) -> Pixels:
+    return augment(PHOTO, 64, options, np.random.default_rng(seed))

@@ -51,7 +51,7 @@ def test_a_network_of_each_family_gives_features_learns_and_can_be_exported(name
     with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
         assert encoder(images).shape == (2, features)
         torch.testing.assert_close(scripted(images), classifier(images))
-    with torch.inference_mode():  # what is frozen is inlined by the executor that optimises
+    with torch.inference_mode():  # the optimising executor inlines a frozen module
         frozen = torch.jit.freeze(scripted.to(torch.bfloat16))
         assert frozen(images).dtype == torch.float32
 
@@ -174,7 +174,7 @@ def test_without_a_network_timm_reports_it(tmp_path: Path) -> None:
 
 def test_without_the_extra_one_line_names_the_package(tmp_path: Path) -> None:
     program = (
-        "import sys; sys.modules['timm'] = None\n"  # as if it were not installed
+        "import sys; sys.modules['timm'] = None\n"  # as if timm were not installed
         "from trainer.backbones import load_backbone; load_backbone('timm/resnet18', None, 64)"
     )
     done = _python(program, tmp_path)

@@ -10,8 +10,8 @@ from trainer.backbones import Backbone, build_network, fuse_batch_norms
 SIZE = 32
 
 
-def lived_in(network: nn.Module) -> nn.Module:
-    """With statistics and factors in its batch norms, as after training."""
+def with_random_statistics(network: nn.Module) -> nn.Module:
+    """Set random statistics and factors in the batch norms, as after training."""
     generator = torch.Generator().manual_seed(1)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -40,22 +40,22 @@ def test_folded_network_gives_the_same_features_and_is_built_again(
     name: str, convention: str, features: int
 ) -> None:
     backbone = Backbone(name, convention, "none", features)
-    network = lived_in(build_network(backbone))
+    network = with_random_statistics(build_network(backbone))
     before = {key: values.clone() for key, values in network.state_dict().items()}
-    simpler = fuse_batch_norms(network, SIZE)
+    folded = fuse_batch_norms(network, SIZE)
 
-    assert simpler is not None
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in simpler.modules())
-    torch.testing.assert_close(simpler(images(64)), network(images(64)), rtol=1e-3, atol=1e-3)
+    assert folded is not None
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    torch.testing.assert_close(folded(images(64)), network(images(64)), rtol=1e-3, atol=1e-3)
     assert all(torch.equal(values, before[key]) for key, values in network.state_dict().items())
 
-    again = build_network(Backbone(name, convention, "none", features, folded=True))
-    again.load_state_dict(simpler.state_dict())
-    assert torch.equal(again(images()), simpler(images()))
+    rebuilt = build_network(Backbone(name, convention, "none", features, folded=True))
+    rebuilt.load_state_dict(folded.state_dict())
+    assert torch.equal(rebuilt(images()), folded(images()))
 
 
 class Reordered(nn.Module):
-    """Its batch norm stands after the convolution, and works before it."""
+    """Defines its batch norm after the convolution, but applies it before."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,8 +67,8 @@ class Reordered(nn.Module):
         return features
 
 
-class BentBetween(Reordered):
-    """Something that is no layer of its own lies between convolution and batch norm."""
+class ActivationBetween(Reordered):
+    """Applies an activation that is no module between convolution and batch norm."""
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.norm(self.convolution(images).relu()).mean(dim=(2, 3))
@@ -80,12 +80,19 @@ class BentBetween(Reordered):
     [
         Reordered(3),
         Reordered(8),
-        BentBetween(3),
+        ActivationBetween(3),
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
         nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)),
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)),
     ],
-    ids=["reordered", "reordered, other width", "bent between", "of the batch", "before", "after a bend"],
+    ids=[
+        "reordered",
+        "reordered, other width",
+        "activation between",
+        "statistics of the batch",
+        "before",
+        "after an activation",
+    ],
 )
 @torch.no_grad()
 def test_batch_norm_that_does_not_belong_to_a_convolution_is_left_alone(network: nn.Module) -> None:
@@ -101,8 +108,8 @@ def test_batch_norm_that_does_not_belong_to_a_convolution_is_left_alone(network:
 
 def test_network_without_batch_norms_is_as_it_was() -> None:
     network = models.squeezenet1_1(weights=None).eval()
-    simpler = fuse_batch_norms(network, SIZE)
+    folded = fuse_batch_norms(network, SIZE)
 
-    assert simpler is not None
+    assert folded is not None
     with torch.no_grad():
-        assert torch.equal(simpler(images()), network(images()))
+        assert torch.equal(folded(images()), network(images()))

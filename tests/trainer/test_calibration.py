@@ -18,7 +18,7 @@ def test_threshold_is_the_least_that_reaches_the_precision() -> None:
 
 def test_ordinary_photos_count_as_half_of_all() -> None:
     top, correct = torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([True] * 4)
-    ordinary = torch.tensor([0.65, 0.1])  # each counts as two
+    ordinary = torch.tensor([0.65, 0.1])  # each is weighted like two photos
     # From 0.6: 4 right against 2 wrong; from 0.7: none wrong.
     assert choose_threshold(top, correct, ordinary, precision=0.66).value == pytest.approx(0.35)
     threshold = choose_threshold(top, correct, ordinary, precision=0.95)

@@ -1,4 +1,4 @@
-"""`trainer compare` as a person types it: the table, the drawing, the choice; who fails, fails alone; nothing is done twice."""
+"""`trainer compare`: the table, the chart and the choice. A failing backbone fails alone, finished ones are not trained again."""
 
 import json
 import subprocess
@@ -22,16 +22,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compared(world: Path) -> dict[str, object]:
-    """What the first comparison printed: two that can be compared, one that cannot."""
+def comparison(world: Path) -> dict[str, object]:
+    """The output of the first comparison, of two backbones and one that cannot be downloaded."""
     done = _compare(world)
     assert done.returncode == 3, done.stderr
     figures: dict[str, object] = json.loads(done.stdout)
     return figures
 
 
-def test_every_backbone_has_a_row_with_figures_or_a_reason(compared: dict[str, object], world: Path) -> None:
-    first, second, third = compared["backbones"]  # type: ignore[misc]  # of JSON
+def test_every_backbone_has_a_row_with_figures_or_a_reason(
+    comparison: dict[str, object], world: Path
+) -> None:
+    first, second, third = comparison["backbones"]  # type: ignore[misc]  # of JSON
 
     for row, features in ((first, 1280), (second, 512)):
         assert row["features"] == features
@@ -44,32 +46,32 @@ def test_every_backbone_has_a_row_with_figures_or_a_reason(compared: dict[str, o
     assert first["size_bytes"] > second["size_bytes"] > 1_000_000
     assert third["backbone"] == "resnet18"
     assert "could not be downloaded" in third["reason"]
-    assert compared["chosen"] in {"mobilenet_v2", "squeezenet1_1"}
-    assert compared == json.loads((world / "comparison" / "comparison.json").read_text())
+    assert comparison["chosen"] in {"mobilenet_v2", "squeezenet1_1"}
+    assert comparison == json.loads((world / "comparison" / "comparison.json").read_text())
 
 
-def test_a_table_and_a_drawing_are_written(compared: dict[str, object], world: Path) -> None:
+def test_a_table_and_a_drawing_are_written(comparison: dict[str, object], world: Path) -> None:
     table = (world / "comparison" / "comparison.md").read_text()
 
-    assert str(compared["sentence"]) in table
+    assert str(comparison["sentence"]) in table
     assert "| squeezenet1_1 | " in table
     assert "resnet18 was not compared: " in table
     assert (world / "comparison" / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_finished_backbone_is_not_done_again(compared: dict[str, object], world: Path) -> None:
+def test_a_finished_backbone_is_not_done_again(comparison: dict[str, object], world: Path) -> None:
     again = _compare(world)
 
     assert again.returncode == 3
     for name in ("mobilenet_v2", "squeezenet1_1"):
         assert f"{name}: reusing the results" in again.stderr
-    assert again.stderr.count("training a linear layer") == 1  # that of the one that failed
-    before, after = compared["backbones"], json.loads(again.stdout)["backbones"]
+    assert again.stderr.count("training a linear layer") == 1  # only the backbone that failed
+    before, after = comparison["backbones"], json.loads(again.stdout)["backbones"]
     for one, other in zip(before, after, strict=True):  # type: ignore[call-overload]
         assert _without_speed(one) == _without_speed(other)
 
 
-def test_other_photos_are_compared_again(compared: dict[str, object], world: Path) -> None:
+def test_other_photos_are_compared_again(comparison: dict[str, object], world: Path) -> None:
     photo = next((world / "landmarks" / "train" / "Green Tower").glob("*.jpg"))
     photo.rename(photo.with_name("renamed.jpg"))
     done = _compare(world, "squeezenet1_1")
@@ -79,13 +81,13 @@ def test_other_photos_are_compared_again(compared: dict[str, object], world: Pat
 
 
 def test_impossible_options_are_refused_before_any_work(world: Path, tmp_path: Path) -> None:
-    words = ("compare", "--data", world / "landmarks", "--out", tmp_path / "out", "--backbones")
-    unknown = run_trainer(*words, "mobilenet_v2,mobilenet_v22")
+    arguments = ("compare", "--data", world / "landmarks", "--out", tmp_path / "out", "--backbones")
+    unknown = run_trainer(*arguments, "mobilenet_v2,mobilenet_v22")
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "There is no backbone mobilenet_v22." in unknown.stderr
     assert not (tmp_path / "out").exists()
-    assert run_trainer(*words, "resnet18", "--weights", "resnet50=x").returncode == 2
-    assert run_trainer(*words, " , ").returncode == 2
+    assert run_trainer(*arguments, "resnet18", "--weights", "resnet50=x").returncode == 2
+    assert run_trainer(*arguments, " , ").returncode == 2
 
 
 def test_where_not_one_can_be_compared_it_could_not_be_done(world: Path, tmp_path: Path) -> None:
@@ -100,19 +102,19 @@ def test_where_not_one_can_be_compared_it_could_not_be_done(world: Path, tmp_pat
 
 
 def test_of_those_as_good_as_the_best_the_fastest_is_chosen() -> None:
-    tried = {"large": _tried(0.95), "small": _tried(0.94), "tiny": _tried(0.90)}
+    trials = {"large": _trial(0.95), "small": _trial(0.94), "tiny": _trial(0.90)}
     speeds = {"large": Speed(10, 9), "small": Speed(50, 40), "tiny": Speed(200, 90)}
-    choice = recommend(tried, speeds)
+    choice = recommend(trials, speeds)
 
     assert choice.backbone == "small"
     assert "the best, large with 95.0%" in choice.sentence
     assert "fastest of the 2" in choice.sentence
-    alone = recommend({"large": tried["large"]}, speeds)
+    alone = recommend({"large": trials["large"]}, speeds)
     assert alone.backbone == "large"
     assert "the only backbone that could be compared" in alone.sentence
 
 
-def _tried(top1: float) -> Trial:
+def _trial(top1: float) -> Trial:
     return Trial(
         fingerprint="",
         weights="",

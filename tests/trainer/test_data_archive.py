@@ -26,15 +26,15 @@ def unpack(tmp_path: Path, content: bytes) -> dict[str, bytes]:
     return tree(tmp_path / "out")
 
 
-def refused(tmp_path: Path, content: bytes, reason: str) -> None:
+def assert_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     with pytest.raises(ArchiveUnsound, match=reason):
         unpack(tmp_path, content)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive.zip", "out"]
 
 
 def test_photos_come_out_below_the_one_folder_that_holds_all(tmp_path: Path) -> None:
-    found = unpack(tmp_path, course_archive())
-    assert sorted(found) == [
+    files = unpack(tmp_path, course_archive())
+    assert sorted(files) == [
         "test/16.Eiffel_Tower/4.jpg",
         "test/21.Taj_Mahal/5.jpg",
         "train/16.Eiffel_Tower/0.jpg",
@@ -75,7 +75,7 @@ def test_only_photos_and_the_gazetteer_come_out(tmp_path: Path) -> None:
     ],
 )
 def test_a_name_that_leads_elsewhere_refuses_the_whole_archive(tmp_path: Path, name: str) -> None:
-    refused(
+    assert_refused(
         tmp_path,
         zip_of([("train/A/good.jpg", PHOTO), (zipfile.ZipInfo(name), PHOTO)]),
         "is outside|not a portable",
@@ -87,15 +87,15 @@ def test_a_name_that_leads_elsewhere_refuses_the_whole_archive(tmp_path: Path, n
 def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
     link = zipfile.ZipInfo("train/A/link.jpg")
     link.create_system, link.external_attr = 3, (kind | 0o777) << 16
-    refused(tmp_path, zip_of([(link, b"/etc/passwd")]), "is a link or device")
+    assert_refused(tmp_path, zip_of([(link, b"/etc/passwd")]), "is a link or device")
 
 
 def test_two_entries_of_one_name_are_refused_in_any_case(tmp_path: Path) -> None:
-    refused(tmp_path, zip_of([("train/A/a.jpg", PHOTO), ("train/a/A.JPG", PHOTO)]), "two entries")
+    assert_refused(tmp_path, zip_of([("train/A/a.jpg", PHOTO), ("train/a/A.JPG", PHOTO)]), "two entries")
 
 
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
-    refused(
+    assert_refused(
         tmp_path, zip_of({"train/A/bomb.jpg": bytes(10_000_000)}), "times its size, which photos never do"
     )
     assert tree(tmp_path / "out") == {}
@@ -103,18 +103,18 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
 
 def test_more_than_is_reasonable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udacity, "MOST_ENTRIES", 5)
-    refused(tmp_path, course_archive(), "entries, more than 5")
+    assert_refused(tmp_path, course_archive(), "entries, more than 5")
 
 
 def test_more_bytes_than_is_reasonable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udacity, "MOST_BYTES", 1000)
-    refused(tmp_path, course_archive(), "would unpack to")
+    assert_refused(tmp_path, course_archive(), "would unpack to")
 
 
 def test_a_false_size_extracts_no_more_than_declared(tmp_path: Path) -> None:
     content = zip_of({"train/A/a.jpg": bytes(range(200)) * 50})
     true, output = (10_000).to_bytes(4, "little"), (500).to_bytes(4, "little")
-    refused(tmp_path, content.replace(true, output), "the archive is damaged")
+    assert_refused(tmp_path, content.replace(true, output), "the archive is damaged")
     assert sum(map(len, tree(tmp_path / "out").values())) <= 500
 
 
@@ -122,7 +122,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
     content = bytearray(zip_of({"train/A/a.jpg": PHOTO}))
     for mark, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         content[content.index(mark) + flags] |= 1
-    refused(tmp_path, bytes(content), "is encrypted")
+    assert_refused(tmp_path, bytes(content), "is encrypted")
 
 
 def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
@@ -130,18 +130,18 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
     stored.compress_type = zipfile.ZIP_STORED
     content = bytearray(zip_of([(stored, PHOTO)]))
     content[content.index(PHOTO) + 50] ^= 1
-    refused(tmp_path, bytes(content), "the archive is damaged .*CRC")
+    assert_refused(tmp_path, bytes(content), "the archive is damaged .*CRC")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_part_of_an_archive_is_refused(tmp_path: Path, share: float) -> None:
     content = course_archive()
-    refused(tmp_path, content[: int(share * len(content))], "the archive is damaged")
+    assert_refused(tmp_path, content[: int(share * len(content))], "the archive is damaged")
 
 
 @pytest.mark.parametrize("content", [b"<html>not found</html>", bytes(1000)])
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
-    refused(tmp_path, content, "not a zip file")
+    assert_refused(tmp_path, content, "not a zip file")
 
 
 @pytest.mark.parametrize("offset", [0x7FFFFFFF, 0xFFFFFFFE])
@@ -150,7 +150,7 @@ def test_an_offset_outside_the_file_is_damage(tmp_path: Path, field: str, offset
     content = bytearray(zip_of({"train/A/a.jpg": PHOTO}))
     position = len(content) - 6 if field == "of the directory" else content.index(b"PK\1\2") + 42
     struct.pack_into("<I", content, position, offset)
-    refused(tmp_path, bytes(content), "damaged|not a zip file")
+    assert_refused(tmp_path, bytes(content), "damaged|not a zip file")
 
 
 names = st.text(st.sampled_from("aA/.\\:~ \0\n\x7fé💥_-"), min_size=1, max_size=12).map(

@@ -1,4 +1,4 @@
-"""`trainer data from-verdicts`: people's words as a folder to train on, with and without an earlier one."""
+"""`trainer data from-verdicts`: a training folder from people's verdicts, with and without an earlier folder."""
 
 import csv
 import shutil
@@ -20,59 +20,63 @@ EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versa
 EIFFEL_LABEL, GATE_LABEL = "00.Eiffel_Tower", "01.Brandenburg_Gate"
 
 
-class People:
-    """Photos on disk that a model tagged, and what people say of them."""
+class TaggedPhotos:
+    """Photos on disk, with the tags of a model and people's verdicts."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.folder = folder / "photos"
         tiny_artifact(folder / "tiny.pt")
         model = add_model(database, folder / "tiny.pt")
         use_model(database, model.name)
-        self.known = StoredPhotos(database, self.folder, model)
+        self.library = StoredPhotos(database, self.folder, model)
 
-    def photo(self, name: str, seed: int, *tags: tuple[str, float, bool], **words: str) -> Path:
-        """A photo with the model's tags; `words` are verdicts by landmark, underscores for hyphens."""
+    def photo(self, name: str, seed: int, *tags: tuple[str, float, bool], **verdicts: str) -> Path:
+        """A photo with the model's tags; `verdicts` are named by landmark, with underscores for hyphens."""
         path = draw_scene(self.folder / name, seed)
         digest = digest_photo(path.read_bytes())
-        self.known.photo(name, *tags, digest=digest)
-        for slug, verdict in words.items():
-            self.known.verdict(digest, slug.replace("_", "-"), verdict)
+        self.library.photo(name, *tags, digest=digest)
+        for slug, verdict in verdicts.items():
+            self.library.verdict(digest, slug.replace("_", "-"), verdict)
         return path
 
 
 @pytest.fixture
-def people(database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> People:
+def tagged_photos(
+    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> TaggedPhotos:
     monkeypatch.setenv("TAGGER_DATABASE_URL", database_url)
     monkeypatch.delenv("TAGGER_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
-    return People(database, tmp_path)
+    return TaggedPhotos(database, tmp_path)
 
 
-def judge(people: People) -> None:
-    people.photo("a.jpg", 1, (EIFFEL, 0.9, True), eiffel_tower="confirmed")
-    people.photo("deep/a.jpg", 2, (EIFFEL, 0.3, False), brandenburg_gate="confirmed", eiffel_tower="rejected")
-    people.photo("b.jpg", 3, (GATE, 0.9, True), brandenburg_gate="rejected")
-    people.photo("c.jpg", 4, (GATE, 0.8, True))
+def give_verdicts(tagged_photos: TaggedPhotos) -> None:
+    tagged_photos.photo("a.jpg", 1, (EIFFEL, 0.9, True), eiffel_tower="confirmed")
+    tagged_photos.photo(
+        "deep/a.jpg", 2, (EIFFEL, 0.3, False), brandenburg_gate="confirmed", eiffel_tower="rejected"
+    )
+    tagged_photos.photo("b.jpg", 3, (GATE, 0.9, True), brandenburg_gate="rejected")
+    tagged_photos.photo("c.jpg", 4, (GATE, 0.8, True))
 
 
 def test_confirmed_photos_are_labelled_and_rejected_ones_ordinary(
-    data: CommandRunner, people: People, tmp_path: Path
+    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:
-    judge(people)
-    before = tree(people.folder)
+    give_verdicts(tagged_photos)
+    before = tree(tagged_photos.folder)
     output = data("from-verdicts", "--out", tmp_path / "set", "--json")
 
     assert output.code == 0, output.err
     assert (output.json["confirmed"], output.json["ordinary"], output.json["left_out"]) == (2, 1, {})
     assert output.json["by_label"] == {EIFFEL_LABEL: 1, GATE_LABEL: 1}
-    made = tree(tmp_path / "set")
-    made.pop("landmarks.csv")
-    assert made == {
+    files = tree(tmp_path / "set")
+    files.pop("landmarks.csv")
+    assert files == {
         f"train/{EIFFEL_LABEL}/a.jpg": before["a.jpg"],
         f"train/{GATE_LABEL}/a.jpg": before["deep/a.jpg"],
         "unknown/b.jpg": before["b.jpg"],
     }
-    assert tree(people.folder) == before
+    assert tree(tagged_photos.folder) == before
     assert read_training_folder(tmp_path / "set").labels == (EIFFEL_LABEL, GATE_LABEL)
     eiffel, gate = labels_with_landmarks([EIFFEL_LABEL, GATE_LABEL], tmp_path / "set")
     assert (eiffel.slug, eiffel.city, eiffel.latitude, eiffel.extent) == (EIFFEL, "Paris", 48.8584, "point")
@@ -80,15 +84,15 @@ def test_confirmed_photos_are_labelled_and_rejected_ones_ordinary(
 
 
 def test_unusable_photos_are_left_out_and_counted(
-    data: CommandRunner, people: People, tmp_path: Path
+    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:
-    judge(people)
-    twice = people.photo("twice.jpg", 5, eiffel_tower="confirmed", brandenburg_gate="confirmed")
-    people.photo("half.jpg", 6, (EIFFEL, 0.6, True), (GATE, 0.5, True), eiffel_tower="rejected")
-    people.photo("deleted.jpg", 7, eiffel_tower="confirmed").unlink()
-    people.photo("forgotten.jpg", 8, eiffel_tower="confirmed")
-    people.known.gone("forgotten.jpg")
-    draw_scene(people.photo("edited.jpg", 9, eiffel_tower="confirmed"), 99)
+    give_verdicts(tagged_photos)
+    twice = tagged_photos.photo("twice.jpg", 5, eiffel_tower="confirmed", brandenburg_gate="confirmed")
+    tagged_photos.photo("half.jpg", 6, (EIFFEL, 0.6, True), (GATE, 0.5, True), eiffel_tower="rejected")
+    tagged_photos.photo("deleted.jpg", 7, eiffel_tower="confirmed").unlink()
+    tagged_photos.photo("forgotten.jpg", 8, eiffel_tower="confirmed")
+    tagged_photos.library.gone("forgotten.jpg")
+    draw_scene(tagged_photos.photo("edited.jpg", 9, eiffel_tower="confirmed"), 99)
     output = data("from-verdicts", "--out", tmp_path / "set", "--json")
 
     assert output.code == 0, output.err
@@ -104,9 +108,11 @@ def test_unusable_photos_are_left_out_and_counted(
         assert text in output.err
 
 
-def test_an_unavailable_folder_is_reported(data: CommandRunner, people: People, tmp_path: Path) -> None:
-    judge(people)
-    shutil.move(people.folder, tmp_path / "elsewhere")
+def test_an_unavailable_folder_is_reported(
+    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
+) -> None:
+    give_verdicts(tagged_photos)
+    shutil.move(tagged_photos.folder, tmp_path / "elsewhere")
     output = data("from-verdicts", "--out", tmp_path / "set")
     assert output.code == 1
     assert "none of 3 images can be used (3 unavailable)" in output.err
@@ -114,44 +120,46 @@ def test_an_unavailable_folder_is_reported(data: CommandRunner, people: People, 
 
 
 def test_a_picture_is_taken_once_from_whichever_copy_is_there(
-    data: CommandRunner, people: People, tmp_path: Path
+    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:
-    judge(people)
-    shutil.copy(people.folder / "a.jpg", people.folder / "copy.jpg")
-    people.known.photo("copy.jpg", digest=digest_photo((people.folder / "copy.jpg").read_bytes()))
-    (people.folder / "a.jpg").unlink()
+    give_verdicts(tagged_photos)
+    shutil.copy(tagged_photos.folder / "a.jpg", tagged_photos.folder / "copy.jpg")
+    tagged_photos.library.photo(
+        "copy.jpg", digest=digest_photo((tagged_photos.folder / "copy.jpg").read_bytes())
+    )
+    (tagged_photos.folder / "a.jpg").unlink()
     assert data("from-verdicts", "--out", tmp_path / "set").code == 0
     assert [path.name for path in (tmp_path / "set" / "train" / EIFFEL_LABEL).iterdir()] == ["copy.jpg"]
 
 
 def test_an_earlier_folder_is_copied_with_verdicts_applied(
-    data: CommandRunner, people: People, tmp_path: Path
+    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:
-    judge(people)
+    give_verdicts(tagged_photos)
     earlier = tmp_path / "earlier"
     for number in range(10, 14):
         draw_scene(earlier / "train" / "Eiffel" / f"{number}.jpg", number)
     draw_scene(earlier / "train" / "Mill" / "20.jpg", 20)
     draw_scene(earlier / "test" / "Mill" / "21.jpg", 21)
-    shutil.copy(people.folder / "a.jpg", earlier / "train" / "Eiffel" / "known.jpg")
-    shutil.copy(people.folder / "deep" / "a.jpg", earlier / "test" / "Mill" / "wrong.jpg")
+    shutil.copy(tagged_photos.folder / "a.jpg", earlier / "train" / "Eiffel" / "known.jpg")
+    shutil.copy(tagged_photos.folder / "deep" / "a.jpg", earlier / "test" / "Mill" / "wrong.jpg")
     (earlier / "train" / "Mill" / "broken.jpg").touch()
     (earlier / "landmarks.csv").write_text("label,slug,name\nEiffel,eiffel-tower,La Tour\n", encoding="utf-8")
     before = tree(earlier)
     output = data("from-verdicts", "--with", earlier, "--out", tmp_path / "set", "--json")
 
     assert output.code == 0, output.err
-    wanted = {"confirmed": 0, "ordinary": 1, "earlier": 8, "known_already": 1, "relabelled": 1}
-    assert {name: output.json[name] for name in wanted} == wanted
+    expected = {"confirmed": 0, "ordinary": 1, "earlier": 8, "known_already": 1, "relabelled": 1}
+    assert {name: output.json[name] for name in expected} == expected
     assert "1 earlier photos cannot be read and are skipped: train/Mill/broken.jpg" in output.err
-    made = tree(tmp_path / "set")
-    rows = list(csv.DictReader(made.pop("landmarks.csv").decode().splitlines()))
+    files = tree(tmp_path / "set")
+    rows = list(csv.DictReader(files.pop("landmarks.csv").decode().splitlines()))
     assert [(row["label"], row["slug"], row["name"]) for row in rows] == [
         (GATE_LABEL, GATE, "Brandenburg Gate"),
         ("Eiffel", EIFFEL, "La Tour"),
         ("Mill", "mill", "Mill"),
     ]
-    assert sorted(made) == [
+    assert sorted(files) == [
         f"test/{GATE_LABEL}/wrong.jpg",
         "test/Mill/21.jpg",
         *(f"train/Eiffel/{number}.jpg" for number in range(10, 14)),
@@ -163,13 +171,13 @@ def test_an_earlier_folder_is_copied_with_verdicts_applied(
 
 
 def test_a_rejected_photo_leaves_the_label_it_was_under(
-    data: CommandRunner, people: People, tmp_path: Path
+    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:
-    judge(people)
+    give_verdicts(tagged_photos)
     earlier = tmp_path / "earlier"
     draw_scene(earlier / "train" / "Mill" / "20.jpg", 20)
     (earlier / "train" / "Gate").mkdir()
-    shutil.copy(people.folder / "b.jpg", earlier / "train" / "Gate" / "b.jpg")
+    shutil.copy(tagged_photos.folder / "b.jpg", earlier / "train" / "Gate" / "b.jpg")
     (earlier / "landmarks.csv").write_text("label,slug\nGate,brandenburg-gate\n")
     done = data("from-verdicts", "--with", earlier, "--out", tmp_path / "set", "--json").json
 
@@ -179,9 +187,9 @@ def test_a_rejected_photo_leaves_the_label_it_was_under(
 
 
 def test_a_dry_run_writes_nothing_and_nothing_is_written_over(
-    data: CommandRunner, people: People, tmp_path: Path
+    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:
-    judge(people)
+    give_verdicts(tagged_photos)
     planned = data("from-verdicts", "--out", tmp_path / "set", "--dry-run", "--json").json
     assert not (tmp_path / "set").exists()
     assert data("from-verdicts", "--out", tmp_path / "set", "--json").json == planned | {"dry_run": False}
@@ -191,9 +199,9 @@ def test_a_dry_run_writes_nothing_and_nothing_is_written_over(
 
 
 def test_without_verdicts_the_command_says_how_to_start(
-    data: CommandRunner, people: People, tmp_path: Path
+    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:
-    people.photo("a.jpg", 1, (EIFFEL, 0.9, True))
+    tagged_photos.photo("a.jpg", 1, (EIFFEL, 0.9, True))
     output = data("from-verdicts", "--out", tmp_path / "set")
     assert (output.code, output.text) == (1, "")
     assert "no tag has been confirmed or rejected" in output.err
@@ -201,12 +209,14 @@ def test_without_verdicts_the_command_says_how_to_start(
     assert data("from-verdicts").code == 2
 
 
-def test_more_pictures_than_a_page_are_all_found(data: CommandRunner, people: People, tmp_path: Path) -> None:
+def test_more_pictures_than_a_page_are_all_found(
+    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
+) -> None:
     for number in range(260):
-        path = people.folder / f"{number}.jpg"
+        path = tagged_photos.folder / f"{number}.jpg"
         draw_scene(path, number, (16, 16))
         digest = digest_photo(path.read_bytes())
-        people.known.photo(path.name, digest=digest)
-        people.known.verdict(digest, EIFFEL if number % 2 else GATE, "confirmed")
+        tagged_photos.library.photo(path.name, digest=digest)
+        tagged_photos.library.verdict(digest, EIFFEL if number % 2 else GATE, "confirmed")
     done = data("from-verdicts", "--out", tmp_path / "set", "--json").json
     assert done["by_label"] == {EIFFEL_LABEL: 130, GATE_LABEL: 130}

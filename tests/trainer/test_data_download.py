@@ -1,4 +1,4 @@
-"""`trainer data download` against a real server that cuts, changes, refuses and lies."""
+"""`trainer data download` from a real server with interrupted connections, changed files, errors and wrong headers."""
 
 import json
 from pathlib import Path
@@ -21,8 +21,8 @@ AT_ONCE = (0.0, 0.0, 0.0)
 
 @pytest.fixture
 def server() -> Any:
-    with serving(CONTENT) as served:
-        yield served
+    with serving(CONTENT) as server:
+        yield server
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def fetch(server: FileServer, file: Path) -> bytes:
 
 
 def interrupt(server: FileServer, file: Path, after: int = 100_000) -> None:
-    """A download that ended when so much was there."""
+    """Start a download whose connection ends after `after` bytes."""
     server.cuts = [after, 0]
     with pytest.raises(
         DownloadFailed, match=r"Received data is kept; to continue, run the same command again"
@@ -141,8 +141,8 @@ def test_a_length_that_is_never_reached_ends_it(server: FileServer, file: Path) 
 
 
 def test_a_refused_connection_is_reported(file: Path) -> None:
-    with serving(b"") as gone:
-        url = gone.url
+    with serving(b"") as closed_server:
+        url = closed_server.url
     with pytest.raises(DownloadFailed, match="refused"):
         download(url, file, waits_s=AT_ONCE)
 
@@ -153,13 +153,13 @@ def test_other_addresses_are_refused(file: Path, url: str) -> None:
         download(url, file)
 
 
-# --- The course's archive, as a command.
+# --- The command for the course's archive.
 
 
 def test_the_archive_is_fetched_and_laid_out_once(data: CommandRunner, tmp_path: Path) -> None:
     with serving(course_archive()) as server:
-        words = ("download", "udacity", "--out", tmp_path / "set", "--url", server.url)
-        output = data(*words, "--json")
+        arguments = ("download", "udacity", "--out", tmp_path / "set", "--url", server.url)
+        output = data(*arguments, "--json")
         assert output.code == 0, output.err
         assert {name: output.json[name] for name in ("train", "test", "labels", "fetched")} == {
             "train": 4,
@@ -167,16 +167,16 @@ def test_the_archive_is_fetched_and_laid_out_once(data: CommandRunner, tmp_path:
             "labels": 2,
             "fetched": True,
         }
-        again = data(*words)
+        again = data(*arguments)
         assert again.code == 0
         assert "the folder is already complete; nothing was downloaded" in again.err
         assert "fetched\tFalse\n" in again.text
         assert len(server.requested_ranges) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
-    made = tree(tmp_path / "set")
-    assert "train/16.Eiffel_Tower/0.jpg" in made
-    assert not [path for path in made if "MACOSX" in path or "DS_Store" in path]
-    assert json.loads(made["source.json"])["size_bytes"] == len(course_archive())
+    files = tree(tmp_path / "set")
+    assert "train/16.Eiffel_Tower/0.jpg" in files
+    assert not [path for path in files if "MACOSX" in path or "DS_Store" in path]
+    assert json.loads(files["source.json"])["size_bytes"] == len(course_archive())
     eiffel, raceway = labels_with_landmarks(["16.Eiffel_Tower", "22.Moscow_Raceway"], tmp_path / "set")
     assert (eiffel.slug, eiffel.country, raceway.slug) == ("eiffel-tower", "France", "moscow-raceway")
 

@@ -1,4 +1,4 @@
-"""`trainer data inspect`: what it finds in a folder where everything is wrong once, and what it leaves behind."""
+"""`trainer data inspect`: its findings in a folder with one flaw of each kind, and the files it writes."""
 
 import json
 import os
@@ -19,8 +19,8 @@ from trainer.data.sample_sheet import LABELS_PER_SHEET, write_sheets
 
 
 @pytest.fixture
-def messy(tmp_path: Path) -> Path:
-    """Two good labels, and one of everything that goes wrong."""
+def flawed(tmp_path: Path) -> Path:
+    """A training folder with two good labels and one flaw of each kind."""
     folder = tmp_path / "set"
     draw_label(folder / "train" / "Tower", range(22))
     draw_label(folder / "train" / "Bridge", range(100, 121))
@@ -44,52 +44,52 @@ def messy(tmp_path: Path) -> Path:
     return folder
 
 
-def test_everything_that_is_wrong_is_found(data: CommandRunner, messy: Path, tmp_path: Path) -> None:
-    before = tree(messy)
-    output = data("inspect", messy, "--out", tmp_path / "report", "--json")
+def test_everything_that_is_wrong_is_found(data: CommandRunner, flawed: Path, tmp_path: Path) -> None:
+    before = tree(flawed)
+    output = data("inspect", flawed, "--out", tmp_path / "report", "--json")
 
     assert output.code == 0, output.err
-    found = output.json
-    assert found == json.loads((tmp_path / "report" / "inspection.json").read_text(encoding="utf-8"))
-    assert found["splits"] == ["train", "test"]
-    assert {each["label"]: each["splits"] for each in found["labels"]} == {
+    report = output.json
+    assert report == json.loads((tmp_path / "report" / "inspection.json").read_text(encoding="utf-8"))
+    assert report["splits"] == ["train", "test"]
+    assert {each["label"]: each["splits"] for each in report["labels"]} == {
         "Bridge": {"train": 24, "test": 0},
         "Empty": {"train": 0, "test": 0},
         "Hill": {"train": 0, "test": 2},
         "Tower": {"train": 22, "test": 5},
     }
-    assert found["photos"] == 53
-    assert {each["path"]: each["kind"] for each in found["broken"]} == {
+    assert report["photos"] == 53
+    assert {each["path"]: each["kind"] for each in report["broken"]} == {
         "train/Tower/cut.jpg": "truncated",
         "train/Tower/page.png": "not-an-image",
     }
-    assert all(each["text"].endswith(".") for each in found["broken"])
-    assert found["not_photos"] == ["train/Tower/notes.txt"]
-    assert found["outside_labels"] == ["train/stray.jpg"]
-    assert found["passed_over"] == ["other"]
-    assert found["blank"] == ["train/Bridge/black.jpg"]
-    assert paths(found["exact_duplicates"]) == [
+    assert all(each["text"].endswith(".") for each in report["broken"])
+    assert report["not_photos"] == ["train/Tower/notes.txt"]
+    assert report["outside_labels"] == ["train/stray.jpg"]
+    assert report["passed_over"] == ["other"]
+    assert report["blank"] == ["train/Bridge/black.jpg"]
+    assert paths(report["exact_duplicates"]) == [
         ["train/Bridge/same.jpg", "train/Tower/2.jpg"],
         ["test/Tower/copy of 3.jpg", "train/Tower/3.jpg"],
     ]
-    assert paths(found["label_conflicts"]) == [["train/Bridge/same.jpg", "train/Tower/2.jpg"]]
-    assert paths(found["leaks"]["exact"]) == [["test/Tower/copy of 3.jpg", "train/Tower/3.jpg"]]
-    assert paths(found["leaks"]["near"]) == [["test/Tower/near 4.jpg", "train/Tower/4.jpg"]]
-    assert ["train/Bridge/100.jpg", "train/Bridge/near 100.jpg"] in paths(found["near_duplicates"])
-    assert found["landmarks"] == {
+    assert paths(report["label_conflicts"]) == [["train/Bridge/same.jpg", "train/Tower/2.jpg"]]
+    assert paths(report["leaks"]["exact"]) == [["test/Tower/copy of 3.jpg", "train/Tower/3.jpg"]]
+    assert paths(report["leaks"]["near"]) == [["test/Tower/near 4.jpg", "train/Tower/4.jpg"]]
+    assert ["train/Bridge/100.jpg", "train/Bridge/near 100.jpg"] in paths(report["near_duplicates"])
+    assert report["landmarks"] == {
         "rows": 3,
         "without_folder": ["Castle"],
         "without_row": ["Empty", "Hill"],
         "problem": None,
     }
-    assert found["few"] == {"Empty": 0, "Hill": 0}
-    assert found["sizes"] == {"min": [50, 40], "median": [96, 72], "max": [160, 120]}
-    assert found["formats"] == {"JPEG": 53}
-    assert tree(messy) == before
+    assert report["few"] == {"Empty": 0, "Hill": 0}
+    assert report["sizes"] == {"min": [50, 40], "median": [96, 72], "max": [160, 120]}
+    assert report["formats"] == {"JPEG": 53}
+    assert tree(flawed) == before
 
 
-def test_the_report_suggests_remedies(data: CommandRunner, messy: Path, tmp_path: Path) -> None:
-    output = data("inspect", messy, "--out", tmp_path / "report")
+def test_the_report_suggests_remedies(data: CommandRunner, flawed: Path, tmp_path: Path) -> None:
+    output = data("inspect", flawed, "--out", tmp_path / "report")
 
     assert "leaks\t2\n" in output.text
     assert f"report\t{tmp_path / 'report' / 'report.md'}\n" in output.text
@@ -110,19 +110,19 @@ def test_the_report_suggests_remedies(data: CommandRunner, messy: Path, tmp_path
 def test_label_folders_may_lie_in_the_folder_itself(data: CommandRunner, tmp_path: Path) -> None:
     draw_label(tmp_path / "set" / "Tòa Xanh", range(20))
     draw_label(tmp_path / "set" / "B|ridge", range(40, 45))
-    found = data("inspect", tmp_path / "set", "--out", tmp_path / "report", "--json").json
+    report = data("inspect", tmp_path / "set", "--out", tmp_path / "report", "--json").json
 
-    assert found["splits"] == []
-    assert {each["label"]: each["photos"] for each in found["labels"]} == {"Tòa Xanh": 20, "B|ridge": 5}
-    assert (found["imbalance"], found["few"], found["landmarks"]) == (4.0, {"B|ridge": 5}, None)
+    assert report["splits"] == []
+    assert {each["label"]: each["photos"] for each in report["labels"]} == {"Tòa Xanh": 20, "B|ridge": 5}
+    assert (report["imbalance"], report["few"], report["landmarks"]) == (4.0, {"B|ridge": 5}, None)
 
 
 def test_a_gazetteer_that_cannot_be_used_is_a_finding(data: CommandRunner, tmp_path: Path) -> None:
     draw_label(tmp_path / "set" / "A", range(3))
     (tmp_path / "set" / "landmarks.csv").write_text("label,latitude\nA,north\n")
-    found = data("inspect", tmp_path / "set", "--out", tmp_path / "report", "--json").json
+    report = data("inspect", tmp_path / "set", "--out", tmp_path / "report", "--json").json
 
-    assert "label A, column latitude" in found["landmarks"]["problem"]
+    assert "label A, column latitude" in report["landmarks"]["problem"]
 
 
 def test_the_report_goes_where_the_person_is_and_never_among_the_photos(
@@ -165,23 +165,33 @@ def test_many_labels_fill_several_sheets_with_a_row_each(tmp_path: Path) -> None
         assert sheet.width > 3 * 800
 
 
-def test_inspecting_imports_no_torch(messy: Path, tmp_path: Path) -> None:
+def test_inspecting_imports_no_torch(flawed: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from trainer.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     )
-    os.mkfifo(messy / "train" / "Tower" / "pipe.jpg")  # is no reason to wait
-    words = [sys.executable, "-c", program, "data", "inspect", messy, "--out", tmp_path / "report", "-q"]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    os.mkfifo(flawed / "train" / "Tower" / "pipe.jpg")  # must not block
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        "data",
+        "inspect",
+        flawed,
+        "--out",
+        tmp_path / "report",
+        "-q",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert done.stdout.endswith("False\n")
     assert "skipped: " in done.stderr
     assert "pipe.jpg" in done.stderr
 
 
-def test_a_person_sees_progress_and_may_interrupt_it(messy: Path, tmp_path: Path) -> None:
+def test_a_person_sees_progress_and_may_interrupt_it(flawed: Path, tmp_path: Path) -> None:
     for number in range(1000, 9000):
-        (messy / "train" / "Tower" / f"{number}.jpg").hardlink_to(messy / "train" / "Tower" / "1.jpg")
-    output = interrupt_at("examining photos", "inspect", messy, "--out", tmp_path / "report")
+        (flawed / "train" / "Tower" / f"{number}.jpg").hardlink_to(flawed / "train" / "Tower" / "1.jpg")
+    output = interrupt_at("examining photos", "inspect", flawed, "--out", tmp_path / "report")
 
     assert output.code == 130
     assert "Traceback" not in output.err

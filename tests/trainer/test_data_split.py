@@ -1,4 +1,4 @@
-"""`trainer data split`: shares, groups, reproducibility, and photos that nobody touches."""
+"""`trainer data split`: shares, groups, reproducibility, and unchanged source photos."""
 
 import json
 import random
@@ -19,7 +19,7 @@ SHARES = {"test": 0.2, "val": 0.2}
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
 
 groupings = st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=6), min_size=1, max_size=40)
-"""Groups of photos that belong together, each a list of their labels."""
+"""Groups of photos that stay together; each is a list of the photos' labels."""
 
 
 @EXAMPLES
@@ -30,12 +30,12 @@ def test_groups_stay_together_and_every_label_keeps_a_photo(
     labels, groups, digests = flattened(grouping)
     splits = assign_splits(labels, groups, digests, {"test": test, "val": val}, seed=seed)
 
-    together: dict[int, set[str]] = defaultdict(set)
+    splits_by_group: dict[int, set[str]] = defaultdict(set)
     for group, split in zip(groups, splits, strict=True):
-        together[group].add(split)
-    assert all(len(found) == 1 for found in together.values())
-    learned = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
-    assert learned == set(labels)
+        splits_by_group[group].add(split)
+    assert all(len(splits_of_group) == 1 for splits_of_group in splits_by_group.values())
+    training_labels = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
+    assert training_labels == set(labels)
 
 
 @EXAMPLES
@@ -47,33 +47,33 @@ def test_no_split_gets_more_than_its_share_and_a_group(grouping: list[list[str]]
     largest = max(map(len, grouping))
     totals = Counter(labels)
     for split, share in SHARES.items():
-        taken = Counter(label for label, where in zip(labels, splits, strict=True) if where == split)
+        counts = Counter(label for label, where in zip(labels, splits, strict=True) if where == split)
         for label, count in totals.items():
-            # Each label may have had to fill its share with one group, which may hold any of the others.
-            assert taken[label] <= share * count + 0.5 + largest * len(totals)
+            # Each label may exceed its share by one group, which may have photos of any other label.
+            assert counts[label] <= share * count + 0.5 + largest * len(totals)
 
 
 @EXAMPLES
 @given(st.integers(1, 200), st.integers(0, 3))
 def test_shares_are_exact_where_no_photos_belong_together(count: int, seed: int) -> None:
     labels, groups, digests = flattened([["a"]] * count)
-    found = Counter(assign_splits(labels, groups, digests, SHARES, seed=seed))
+    counts = Counter(assign_splits(labels, groups, digests, SHARES, seed=seed))
 
-    wanted = int(0.2 * count + 0.5)
-    if 2 * wanted < count:
-        assert (found["test"], found["val"]) == (wanted, wanted)
-    assert found["train"] >= 1
+    expected = int(0.2 * count + 0.5)
+    if 2 * expected < count:
+        assert (counts["test"], counts["val"]) == (expected, expected)
+    assert counts["train"] >= 1
 
 
 @EXAMPLES
 @given(groupings, st.randoms(use_true_random=False))
 def test_the_order_of_photos_and_the_names_of_groups_do_not_matter(
-    grouping: list[list[str]], chance: random.Random
+    grouping: list[list[str]], rng: random.Random
 ) -> None:
     labels, groups, digests = flattened(grouping)
     splits = assign_splits(labels, groups, digests, SHARES, seed=7)
     order = list(range(len(labels)))
-    chance.shuffle(order)
+    rng.shuffle(order)
     shuffled = assign_splits(
         [labels[number] for number in order],
         [-groups[number] for number in order],
@@ -138,16 +138,16 @@ def test_photos_are_copied_into_the_splits_with_a_record(
     assert "too few scenes for a photo in val/: Hill" in output.err
     assert [each["path"] for each in done["left_out"]] == ["Bridge/broken.jpg"]
     assert "1 photos cannot be read" in output.err
-    made = tree(tmp_path / "set")
-    assert made.pop("landmarks.csv") == before["landmarks.csv"]
-    record = json.loads(made.pop("split.json"))
+    files = tree(tmp_path / "set")
+    assert files.pop("landmarks.csv") == before["landmarks.csv"]
+    record = json.loads(files.pop("split.json"))
     assert (record["seed"], record["shares"]) == (0, {"val": 0.2, "test": 0.2})
-    assert Counter(record["photos"].values()) == Counter(path.split("/")[0] for path in made)
-    assert sorted(made.values()) == sorted(
+    assert Counter(record["photos"].values()) == Counter(path.split("/")[0] for path in files)
+    assert sorted(files.values()) == sorted(
         content for path, content in before.items() if path not in {"Bridge/broken.jpg", "landmarks.csv"}
     )
-    homes = {path.split("/")[-1]: path.split("/")[0] for path in made if "/Tower/" in path}
-    assert homes["5.jpg"] == homes["again.jpg"]
+    split_of_name = {path.split("/")[-1]: path.split("/")[0] for path in files if "/Tower/" in path}
+    assert split_of_name["5.jpg"] == split_of_name["again.jpg"]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -231,13 +231,13 @@ def test_an_interrupted_or_killed_split_leaves_nothing_half_made(data: CommandRu
     assert output.code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["many"]
 
-    left_behind = tmp_path / ".set.partial" / "train"  # what a killed command leaves
-    left_behind.mkdir(parents=True)
-    (left_behind.parent / ".being-made-by-trainer").touch()
-    (left_behind / "old.jpg").touch()
+    leftover = tmp_path / ".set.partial" / "train"  # left by a killed command
+    leftover.mkdir(parents=True)
+    (leftover.parent / ".being-made-by-trainer").touch()
+    (leftover / "old.jpg").touch()
     draw_label(tmp_path / "photos" / "A", range(4))
     assert data("split", tmp_path / "photos", "--out", tmp_path / "set").code == 0
-    assert not left_behind.parent.exists()
+    assert not leftover.parent.exists()
     assert not list((tmp_path / "set").rglob("old.jpg"))
 
 

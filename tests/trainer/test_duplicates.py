@@ -52,8 +52,8 @@ def test_blank_images_are_known_and_all_alike() -> None:
 
 
 def test_groups_of_many_photos_are_those_that_comparing_one_by_one_gives() -> None:
-    chance = np.random.default_rng(0)
-    hashes = [int(number) for number in chance.integers(0, 2**63, 5000)]
+    generator = np.random.default_rng(0)
+    hashes = [int(number) for number in generator.integers(0, 2**63, 5000)]
     for position in range(0, 5000, 7):
         hashes[position] = hashes[(position * 31) % 5000] ^ (1 << position % 64)
     groups = group_near_duplicates(hashes)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.decoding import saved
+from support.containers import encode_image
 from support.drawing import draw_photo
 
 from tagger.errors import PhotoFailed
@@ -18,7 +18,7 @@ PIXELS = 1_000_000
 
 
 def test_squashed_cropped_and_half_photos_have_the_sizes_they_should() -> None:
-    data = saved(draw_photo(1, (300, 200)), "JPEG", quality=92)
+    data = encode_image(draw_photo(1, (300, 200)), "JPEG", quality=92)
 
     assert _opened(squash(data)).size == (200, 200)
     assert _opened(halve(data)).size == (150, 100)
@@ -30,13 +30,13 @@ def test_the_crop_is_the_middle_unchanged() -> None:
     picture = draw_photo(2, (200, 100))
     middle = np.asarray(picture)[15:85, 30:170]
 
-    assert np.array_equal(np.asarray(_opened(crop(saved(picture, "PNG")))), middle)
+    assert np.array_equal(np.asarray(_opened(crop(encode_image(picture, "PNG")))), middle)
 
 
 def test_squashing_keeps_the_whole_photo_and_not_only_its_middle() -> None:
     left_half_red = Image.new("RGB", (300, 100), "white")
     left_half_red.paste((200, 0, 0), (0, 0, 150, 100))
-    pixels = np.asarray(_opened(squash(saved(left_half_red, "PNG"))))
+    pixels = np.asarray(_opened(squash(encode_image(left_half_red, "PNG"))))
 
     assert (pixels[:, 0] == (200, 0, 0)).all()
     assert (pixels[:, -1] == 255).all()
@@ -45,8 +45,8 @@ def test_squashing_keeps_the_whole_photo_and_not_only_its_middle() -> None:
 
 def test_the_recompressed_photo_is_a_jpeg_of_low_quality() -> None:
     picture = draw_photo(3, (320, 240))
-    data = compress(saved(picture, "PNG"))
-    reference = _opened(saved(picture, "JPEG", quality=40, subsampling="4:2:0"))
+    data = compress(encode_image(picture, "PNG"))
+    reference = _opened(encode_image(picture, "JPEG", quality=40, subsampling="4:2:0"))
 
     image = _opened(data)
     assert image.format == "JPEG"
@@ -60,10 +60,10 @@ def test_altered_photos_are_upright_and_go_through_the_one_preprocessing(
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    lying = draw_photo(4, (160, 120))
-    data = saved(lying, "PNG", exif=exif)
+    rotated = draw_photo(4, (160, 120))
+    data = encode_image(rotated, "PNG", exif=exif)
     (tmp_path / "photo.png").write_bytes(data)
-    upright = saved(lying.transpose(Image.Transpose.ROTATE_270), "PNG")
+    upright = encode_image(rotated.transpose(Image.Transpose.ROTATE_270), "PNG")
 
     assert alteration.apply(data) == alteration.apply(upright)
     resize = Resize(64, 64)
@@ -75,20 +75,20 @@ def test_altered_photos_are_upright_and_go_through_the_one_preprocessing(
 @pytest.mark.parametrize("alteration", ALTERATIONS, ids=lambda alteration: alteration.name)
 @pytest.mark.parametrize("size", [(1, 1), (2, 900), (900, 1)])
 def test_tiny_and_narrow_photos_are_altered_too(alteration: Alteration, size: tuple[int, int]) -> None:
-    data = saved(Image.new("RGB", size, "green"), "PNG")
+    data = encode_image(Image.new("RGB", size, "green"), "PNG")
 
     assert decode_photo(alteration.apply(data), Resize(32, 32), max_pixels=PIXELS).pixels.shape == (32, 32, 3)
 
 
 def test_a_photo_too_long_for_jpeg_is_saved_shorter() -> None:
-    data = saved(Image.new("L", (70_000, 3), 90), "PNG")
+    data = encode_image(Image.new("L", (70_000, 3), 90), "PNG")
 
     assert _opened(compress(data)).size == (65_500, 3)
 
 
 def test_a_photo_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff no photo")
-    (tmp_path / "b.jpg").write_bytes(saved(draw_photo(5, (90, 60)), "JPEG"))
+    (tmp_path / "b.jpg").write_bytes(encode_image(draw_photo(5, (90, 60)), "JPEG"))
     (batch,) = decode_batches([tmp_path / "a.jpg", tmp_path / "b.jpg"], Resize(32, 32), 8, alter=squash)
 
     assert batch.positions == (1,)

@@ -66,14 +66,14 @@ def test_bootstrap_gives_the_same_interval_every_time() -> None:
 
 def test_bootstrap_draws_what_belongs_to_one_photo_together_and_groups_apart() -> None:
     numbers = torch.arange(30.0)
-    seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    calls: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def figure(one: Tensor, twice: Tensor, other: Tensor) -> Tensor:
-        seen.append((one, twice, other))
+        calls.append((one, twice, other))
         return one.mean(dim=1)
 
     bootstrap(figure, (numbers, 2 * numbers), (100 + torch.arange(7.0),))
-    resampled, twice, other = seen[0]
+    resampled, twice, other = calls[0]
     assert resampled.shape == (metrics.RESAMPLES, 30)
     assert torch.equal(twice, 2 * resampled)
     assert other.shape == (metrics.RESAMPLES, 7)
@@ -82,25 +82,25 @@ def test_bootstrap_draws_what_belongs_to_one_photo_together_and_groups_apart() -
 
 
 def test_bootstrap_of_very_many_photos_comes_in_blocks() -> None:
-    most = 0
+    largest = 0
 
     def figure(values: Tensor) -> Tensor:
-        nonlocal most
-        most = max(most, values.numel())
+        nonlocal largest
+        largest = max(largest, values.numel())
         return values[:, 0]
 
     bootstrap(figure, (torch.rand(30_000),))
-    assert most <= 4_000_000
+    assert largest <= 4_000_000
 
 
 def test_bootstrap_does_without_distractors() -> None:
-    right, targets = torch.tensor([True, False, True]), torch.tensor([0, 1, 1])
+    correct, targets = torch.tensor([True, False, True]), torch.tensor([0, 1, 1])
 
     def figure(correct: Tensor, labels: Tensor, none: Tensor) -> Tensor:
         assert none.shape[1] == 0
         return partial(macro_accuracies, labels=2)(correct, labels)
 
-    assert bootstrap(figure, (right, targets), (torch.empty(0),)).value == 0.75
+    assert bootstrap(figure, (correct, targets), (torch.empty(0),)).value == 0.75
 
 
 def test_an_interval_can_be_widened_to_another() -> None:

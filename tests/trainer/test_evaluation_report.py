@@ -1,4 +1,4 @@
-"""The whole report of a tiny model, on photos drawn here: it recognises next to nothing, which is what makes mistakes."""
+"""The whole report of a tiny model on drawn photos, most of which it does not recognise, so that there are mistakes."""
 
 import json
 from dataclasses import replace
@@ -38,7 +38,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn photos under labels of the model, and drawn distractors in folders."""
+    """Drawn photos in folders of the model's labels, and drawn distractors."""
     folder = tmp_path_factory.mktemp("drawn")
     for number, label in enumerate(LABELS[:3]):
         for path in save_photos(folder / "data" / "test" / label.label, 2 + number, (240, 180)):
@@ -79,7 +79,7 @@ def test_figures_are_those_of_the_scores(evaluation: Evaluation, artifact: Path,
 def test_distractors_are_counted_folder_by_folder(evaluation: Evaluation) -> None:
     rejection = evaluation_document(evaluation)["rejection"]
 
-    assert rejection["photos"] == 4  # the broken one is left out
+    assert rejection["photos"] == 4  # without the broken photo
     assert {name: folder["photos"] for name, folder in rejection["by_folder"].items()} == {"sheds": 3, ".": 1}
     for folder in (rejection, *rejection["by_folder"].values()):
         assert folder.keys() >= {
@@ -111,8 +111,8 @@ def test_half_precision_is_compared_with_full(evaluation: Evaluation) -> None:
 
 
 def test_report_has_every_figure_and_every_drawing(evaluation: Evaluation, tmp_path: Path) -> None:
-    seen = replace(evaluation, false_tags=evaluation.mistakes[:2])
-    write_report(seen, tmp_path / "new" / "report")
+    with_false_tags = replace(evaluation, false_tags=evaluation.mistakes[:2])
+    write_report(with_false_tags, tmp_path / "new" / "report")
     text = (tmp_path / "new" / "report" / "report.md").read_text("utf-8")
 
     for name in DRAWINGS:
@@ -198,12 +198,12 @@ def test_hundreds_of_labels_fit_on_a_confusion_matrix(tmp_path: Path) -> None:
     assert (tmp_path / "c.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("is_correct", [True, False])
 @pytest.mark.parametrize("score", [0.0, 0.5, 1.0])
 def test_drawings_of_a_single_photo_or_of_equal_scores_complain_about_nothing(
-    right: bool, score: float, tmp_path: Path
+    is_correct: bool, score: float, tmp_path: Path
 ) -> None:
-    top, correct = torch.tensor([score]), torch.tensor([right])
+    top, correct = torch.tensor([score]), torch.tensor([is_correct])
     draw_scores(top, torch.tensor([score] * 3), 0.5, tmp_path / "scores.png")
     draw_scores(torch.ones(15), torch.zeros(12), 0.5, tmp_path / "scores.png")
     draw_reliability(reliability(top, correct), 0.5, tmp_path / "reliability.png")

@@ -1,4 +1,4 @@
-"""What each threshold would do, against counting photo by photo."""
+"""The figures of each threshold, compared with counting photo by photo."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from trainer.evaluation.metrics import compute_tradeoff, lowest_threshold
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
-SCORE = st.integers(0, 20).map(lambda twentieth: twentieth / 20)
+SCORE = st.integers(0, 20).map(lambda number: number / 20)
 
 
 @EXAMPLES
@@ -18,30 +18,30 @@ SCORE = st.integers(0, 20).map(lambda twentieth: twentieth / 20)
     st.sampled_from([0.5, 0.9, 0.99]),
 )
 def test_thresholds_do_what_counting_says(
-    names: list[tuple[float, bool]], distractors: list[float], precision: float
+    predictions: list[tuple[float, bool]], distractors: list[float], precision: float
 ) -> None:
     tradeoff = compute_tradeoff(
-        torch.tensor([score for score, _ in names]),
-        torch.tensor([right for _, right in names]),
+        torch.tensor([score for score, _ in predictions]),
+        torch.tensor([correct for _, correct in predictions]),
         torch.tensor(distractors),
     )
-    weight = len(names) / len(distractors) if distractors else 0
-    reaching = []
+    weight = len(predictions) / len(distractors) if distractors else 0
+    precise_enough = []
     for at, threshold in enumerate(tradeoff.thresholds.tolist()):
-        right = sum(score >= threshold - 1e-6 for score, correct in names if correct)
-        wrong = sum(score >= threshold - 1e-6 for score, correct in names if not correct)
-        false = sum(score >= threshold - 1e-6 for score in distractors)
-        expected = right / (right + wrong + weight * false)
+        correct_count = sum(score >= threshold - 1e-6 for score, correct in predictions if correct)
+        wrong_count = sum(score >= threshold - 1e-6 for score, correct in predictions if not correct)
+        false_count = sum(score >= threshold - 1e-6 for score in distractors)
+        expected = correct_count / (correct_count + wrong_count + weight * false_count)
         assert tradeoff.precision[at].item() == pytest.approx(expected)
-        assert tradeoff.tagged_rightly[at].item() == pytest.approx(right / len(names))
-        assert tradeoff.false_tags[at].item() == pytest.approx(false / max(1, len(distractors)))
+        assert tradeoff.tagged_rightly[at].item() == pytest.approx(correct_count / len(predictions))
+        assert tradeoff.false_tags[at].item() == pytest.approx(false_count / max(1, len(distractors)))
         if expected >= precision + 1e-9:
-            reaching.append(threshold)
+            precise_enough.append(threshold)
 
     point = lowest_threshold(precision, tradeoff)
-    if reaching:
+    if precise_enough:
         assert point is not None
-        assert point.threshold <= min(reaching) + 1e-9
+        assert point.threshold <= min(precise_enough) + 1e-9
         assert point.precision >= precision
 
 

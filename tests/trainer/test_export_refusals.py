@@ -1,4 +1,4 @@
-"""`trainer export` takes runs and nothing else, and says how far the exported model agrees with the training model."""
+"""`trainer export` refuses everything but runs, and reports the agreement of the exported with the training model."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from trainer.export.run import load_run
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A world with a finished run in it."""
+    """A folder with training photos and a finished run."""
     folder = draw_world(tmp_path_factory.mktemp("exported"))
     weights = save_random_weights(folder / "weights.safetensors")
     done = run_trainer(

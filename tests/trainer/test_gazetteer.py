@@ -42,16 +42,16 @@ def test_landmarks_file_supplies_what_it_knows(tmp_path: Path) -> None:
         "label,slug,name,country,latitude,longitude,extent,confidence",
         "03.Arc,arch-of-orange,Arch of Orange,France,44.142,4.8047,point,sure",
     )
-    known, unknown = labels_with_landmarks(["03.Arc", "04.Other_Place"], tmp_path)
+    listed, unlisted = labels_with_landmarks(["03.Arc", "04.Other_Place"], tmp_path)
 
-    assert (known.slug, known.name, known.country, known.city) == (
+    assert (listed.slug, listed.name, listed.country, listed.city) == (
         "arch-of-orange",
         "Arch of Orange",
         "France",
         None,
     )
-    assert (known.latitude, known.longitude, known.extent) == (44.142, 4.8047, "point")
-    assert (unknown.slug, unknown.name, unknown.country) == ("other-place", "Other Place", None)
+    assert (listed.latitude, listed.longitude, listed.extent) == (44.142, 4.8047, "point")
+    assert (unlisted.slug, unlisted.name, unlisted.country) == ("other-place", "Other Place", None)
 
 
 def test_a_label_that_names_itself_gives_way_to_a_slug_of_the_file(tmp_path: Path) -> None:

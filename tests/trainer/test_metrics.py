@@ -26,7 +26,7 @@ from trainer.evaluation.metrics import (
 )
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
-TIED = st.integers(0, 20).map(lambda twentieth: float(torch.tensor(twentieth / 20)))  # as scores are: float32
+TIED = st.integers(0, 20).map(lambda number: float(torch.tensor(number / 20)))  # as scores are: float32
 LOOSE = st.floats(0, 1, width=32)
 SCORE = TIED | LOOSE
 SOME = st.lists(SCORE, min_size=1, max_size=30)
@@ -50,8 +50,8 @@ def test_confusion_has_right_labels_in_rows_and_predictions_in_columns() -> None
 @EXAMPLES
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=40))
 def test_macro_accuracy_is_the_mean_over_labels_that_have_photos(photos: list[tuple[bool, int]]) -> None:
-    by_label = [[right for right, label in photos if label == each] for each in range(5)]
-    expected = [sum(rights) / len(rights) for rights in by_label if rights]
+    by_label = [[is_correct for is_correct, label in photos if label == each] for each in range(5)]
+    expected = [sum(values) / len(values) for values in by_label if values]
     correct, targets = (torch.tensor(values)[None] for values in zip(*photos, strict=True))
 
     assert macro_accuracies(correct, targets, 5).item() == pytest.approx(sum(expected) / len(expected))
@@ -76,7 +76,7 @@ def test_false_positive_rate_is_at_the_highest_cut_that_keeps_the_recall(
     assert false_positive_rate_at(recall, _scores(positives), _scores(negatives)) == pytest.approx(expected)
 
 
-def test_calibration_error_is_the_distance_between_sureness_and_accuracy() -> None:
+def test_calibration_error_is_the_distance_between_confidence_and_accuracy() -> None:
     confidence = torch.tensor([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
     correct = torch.tensor([True, True, True, False, True, False])
     bins = reliability(confidence, correct, bins=10)
@@ -89,13 +89,15 @@ def test_calibration_error_is_the_distance_between_sureness_and_accuracy() -> No
 
 @EXAMPLES
 @given(NAMED)
-def test_calibration_error_has_fifteen_stretches_of_equal_width(names: list[tuple[float, bool]]) -> None:
-    confidence, correct = _named(names)
-    stretches: dict[int, list[tuple[float, bool]]] = {}
-    for score, right in zip(confidence.tolist(), correct.tolist(), strict=True):
-        # In single precision, as the scores are: elsewhere a score on an edge falls to the other side.
-        stretches.setdefault(min(14, int((torch.tensor(score) * 15).item())), []).append((score, right))
-    expected = sum(_gap(stretch) for stretch in stretches.values()) / len(names)
+def test_calibration_error_has_fifteen_bins_of_equal_width(
+    predictions: list[tuple[float, bool]],
+) -> None:
+    confidence, correct = _tensors(predictions)
+    bins: dict[int, list[tuple[float, bool]]] = {}
+    for score, is_correct in zip(confidence.tolist(), correct.tolist(), strict=True):
+        # In float32, like the scores; in float64 a score on an edge may fall into the other bin.
+        bins.setdefault(min(14, int((torch.tensor(score) * 15).item())), []).append((score, is_correct))
+    expected = sum(_gap(bin_predictions) for bin_predictions in bins.values()) / len(predictions)
 
     assert calibration_errors(confidence[None], correct[None]).item() == pytest.approx(expected, abs=1e-6)
     assert expected_calibration_error(reliability(confidence, correct)) == pytest.approx(expected, abs=1e-6)
@@ -103,17 +105,17 @@ def test_calibration_error_has_fifteen_stretches_of_equal_width(names: list[tupl
 
 @EXAMPLES
 @given(NAMED)
-def test_adaptive_calibration_error_has_equally_many_photos_in_each_stretch(
-    names: list[tuple[float, bool]],
+def test_adaptive_calibration_error_has_equally_many_photos_in_each_bin(
+    predictions: list[tuple[float, bool]],
 ) -> None:
-    confidence, correct = _named(names)
+    confidence, correct = _tensors(predictions)
     ordered = sorted(zip(confidence.tolist(), correct.tolist(), strict=True), key=lambda name: name[0])
     sizes = [len(ordered) // 15 + (k < len(ordered) % 15) for k in range(15)]
     starts = [sum(sizes[:k]) for k in range(15)]
     gaps = [_gap(ordered[start : start + size]) for start, size in zip(starts, sizes, strict=True)]
     measured = adaptive_calibration_errors(confidence[None], correct[None]).item()
 
-    assert measured == pytest.approx(sum(gaps) / len(names), abs=1e-6)
+    assert measured == pytest.approx(sum(gaps) / len(predictions), abs=1e-6)
 
 
 def test_average_precision_of_a_list_computed_by_hand() -> None:
@@ -121,7 +123,7 @@ def test_average_precision_of_a_list_computed_by_hand() -> None:
     correct = torch.tensor([True, False, True, True])
     distractors = torch.tensor([0.7])
 
-    # right, wrong, distractor, right, right: 1/1, 2/4 and 3/5 where they are right, over four photos of landmarks
+    # By score: right, wrong, distractor, right, right. Precisions at the right ones, over four photos of landmarks.
     expected = (1 + 2 / 4 + 3 / 5) / 4
     assert average_precisions(confidence[None], correct[None], distractors[None]).item() == pytest.approx(
         expected
@@ -134,19 +136,19 @@ def test_average_precision_of_a_list_computed_by_hand() -> None:
 @EXAMPLES
 @given(NAMED, st.lists(SCORE, max_size=15))
 def test_average_precision_is_the_mean_precision_down_to_each_right_name(
-    names: list[tuple[float, bool]], distractors: list[float]
+    predictions: list[tuple[float, bool]], distractors: list[float]
 ) -> None:
-    confidence, correct = _named(names)
+    confidence, correct = _tensors(predictions)
     ranked = [*zip(confidence.tolist(), correct.tolist(), strict=True)]
     ranked += [(score, False) for score in _scores(distractors).tolist()]
-    ranked.sort(key=lambda name: (-name[0], name[1]))  # wrong ones first among equally sure ones
+    ranked.sort(key=lambda each: (-each[0], each[1]))  # of equal scores, wrong ones first
     total = 0.0
-    for place, (_, right) in enumerate(ranked, start=1):
-        if right:
+    for place, (_, is_correct) in enumerate(ranked, start=1):
+        if is_correct:
             total += sum(each for _, each in ranked[:place]) / place
     measured = average_precisions(confidence[None], correct[None], _scores(distractors)[None]).item()
 
-    assert measured == pytest.approx(total / len(names))
+    assert measured == pytest.approx(total / len(predictions))
 
 
 Rows = Callable[..., Tensor]
@@ -178,13 +180,15 @@ def test_rows_are_figures_of_their_own(figure: Rows, groups: int) -> None:
         )
 
 
-def _gap(stretch: list[tuple[float, bool]]) -> float:
-    return abs(math.fsum(score - right for score, right in stretch))
+def _gap(bin_predictions: list[tuple[float, bool]]) -> float:
+    return abs(math.fsum(score - is_correct for score, is_correct in bin_predictions))
 
 
 def _scores(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)
 
 
-def _named(names: list[tuple[float, bool]]) -> tuple[Tensor, Tensor]:
-    return _scores([score for score, _ in names]), torch.tensor([right for _, right in names])
+def _tensors(predictions: list[tuple[float, bool]]) -> tuple[Tensor, Tensor]:
+    return _scores([score for score, _ in predictions]), torch.tensor(
+        [is_correct for _, is_correct in predictions]
+    )

@@ -19,53 +19,57 @@ from trainer.learning.batches import MixOptions, mix
 def test_answers_sum_to_one_and_images_stay_in_range(
     targets: list[int], shares: tuple[float, float], smoothing: float, seed: int
 ) -> None:
-    how = MixOptions(*shares, smoothing)
-    images, wanted = mix_photos(targets, how, seed)
+    options = MixOptions(*shares, smoothing)
+    images, mixed_targets = mix_photos(targets, options, seed)
 
     assert images.shape == (len(targets), 3, 32, 32)
-    assert images.dtype == wanted.dtype == torch.float32
-    assert wanted.shape == (len(targets), 5)
-    torch.testing.assert_close(wanted.sum(dim=1), torch.ones(len(targets)))
-    assert bool((wanted >= 0).all())
+    assert images.dtype == mixed_targets.dtype == torch.float32
+    assert mixed_targets.shape == (len(targets), 5)
+    torch.testing.assert_close(mixed_targets.sum(dim=1), torch.ones(len(targets)))
+    assert bool((mixed_targets >= 0).all())
     assert 0 <= images.min() <= images.max() <= 255
-    again, answers = mix_photos(targets, how, seed)
-    assert torch.equal(images, again)
-    assert torch.equal(wanted, answers)
+    same_images, same_targets = mix_photos(targets, options, seed)
+    assert torch.equal(images, same_images)
+    assert torch.equal(mixed_targets, same_targets)
 
 
 def test_without_mixing_photos_are_as_they_were_and_answers_smoothed() -> None:
-    images, wanted = mix_photos([1, 0], MixOptions(0.0, 0.0, 0.1), 0)
+    images, mixed_targets = mix_photos([1, 0], MixOptions(0.0, 0.0, 0.1), 0)
 
     assert torch.equal(images, photos(2))
-    torch.testing.assert_close(wanted[0], torch.tensor([0.02, 0.92, 0.02, 0.02, 0.02]))
+    torch.testing.assert_close(mixed_targets[0], torch.tensor([0.02, 0.92, 0.02, 0.02, 0.02]))
 
 
 def test_a_photo_that_is_alone_in_its_batch_is_mixed_with_itself() -> None:
-    for how in (MixOptions(1.0, 0.0, 0.0), MixOptions(0.0, 1.0, 0.0)):
+    for options in (MixOptions(1.0, 0.0, 0.0), MixOptions(0.0, 1.0, 0.0)):
         for seed in range(5):
-            images, wanted = mix_photos([3], how, seed)
+            images, mixed_targets = mix_photos([3], options, seed)
             torch.testing.assert_close(images, photos(1))
-            torch.testing.assert_close(wanted, torch.eye(5)[3:4])
+            torch.testing.assert_close(mixed_targets, torch.eye(5)[3:4])
 
 
 def test_blended_photos_and_answers_have_the_same_parts() -> None:
     for seed in range(10):
-        images, wanted = mix_photos([0, 1], MixOptions(1.0, 0.0, 0.0), seed)
+        images, mixed_targets = mix_photos([0, 1], MixOptions(1.0, 0.0, 0.0), seed)
         one, other = photos(2)
-        torch.testing.assert_close(images[0], wanted[0, 0] * one + wanted[0, 1] * other, atol=0.01, rtol=1e-4)
+        torch.testing.assert_close(
+            images[0], mixed_targets[0, 0] * one + mixed_targets[0, 1] * other, atol=0.01, rtol=1e-4
+        )
 
 
 def test_answers_of_patched_photos_are_the_areas() -> None:
     for seed in range(20):
         black_and_white = torch.stack([torch.zeros(3, 32, 32), torch.full((3, 32, 32), 255.0)])
         generator = np.random.default_rng(seed)
-        images, wanted = mix(black_and_white, torch.tensor([0, 1]), 5, MixOptions(0.0, 1.0, 0.0), generator)
+        images, mixed_targets = mix(
+            black_and_white, torch.tensor([0, 1]), 5, MixOptions(0.0, 1.0, 0.0), generator
+        )
         white = (images == 255).float().mean(dim=(1, 2, 3))
-        torch.testing.assert_close(wanted[:, 1], white)
+        torch.testing.assert_close(mixed_targets[:, 1], white)
 
 
-def mix_photos(targets: list[int], how: MixOptions, seed: int) -> tuple[Tensor, Tensor]:
-    return mix(photos(len(targets)), torch.tensor(targets), 5, how, np.random.default_rng(seed))
+def mix_photos(targets: list[int], options: MixOptions, seed: int) -> tuple[Tensor, Tensor]:
+    return mix(photos(len(targets)), torch.tensor(targets), 5, options, np.random.default_rng(seed))
 
 
 def photos(count: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The cache of decoded photos: found by image digest, never confused, whatever happened to the files."""
+"""The cache of decoded photos: entries are found by image digest and stay correct after any damage to the files."""
 
 import json
 import logging
@@ -38,11 +38,11 @@ def labelled(path: Path) -> LabelledPhoto:
     return LabelledPhoto(path, "label")
 
 
-def require_right(kept: CachedPhotos, photos: Sequence[LabelledPhoto], side: int = SIDE) -> None:
-    """Every photo is there, with its own pixels."""
-    assert list(kept.photos) == list(photos)
+def assert_cached(cached: CachedPhotos, photos: Sequence[LabelledPhoto], side: int = SIDE) -> None:
+    """Check that every photo is cached with its own pixels."""
+    assert list(cached.photos) == list(photos)
     for position, photo in enumerate(photos):
-        assert np.array_equal(kept.image(position), decoded(photo, side))
+        assert np.array_equal(cached.image(position), decoded(photo, side))
 
 
 def decoded(photo: LabelledPhoto, side: int) -> Pixels:
@@ -50,15 +50,15 @@ def decoded(photo: LabelledPhoto, side: int) -> Pixels:
     return decode_photo(photo.path.read_bytes(), resize, max_pixels=MAX_PIXELS).pixels
 
 
-def reads(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was said of photos that had to be decoded, since this was last asked."""
+def decoding_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The log messages about decoded photos since the last call."""
     output = [record.getMessage() for record in caplog.records if record.getMessage().startswith("decoding ")]
     caplog.clear()
     return [text.partition(" into ")[0] for text in output]
 
 
 @pytest.fixture(autouse=True)
-def _listening(caplog: pytest.LogCaptureFixture) -> None:
+def _record_log(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("trainer").propagate = True
     caplog.set_level(logging.INFO, "trainer")
 
@@ -66,8 +66,8 @@ def _listening(caplog: pytest.LogCaptureFixture) -> None:
 def test_renamed_and_copied_photos_cost_no_decoding(
     photos: list[LabelledPhoto], cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    require_right(cache_photos(photos, SIDE, cache), photos)
-    assert reads(caplog) == ["decoding 5 photos"]
+    assert_cached(cache_photos(photos, SIDE, cache), photos)
+    assert decoding_messages(caplog) == ["decoding 5 photos"]
 
     moved = [
         labelled(photos[0].path.rename(tmp_path / "new name.jpg")),
@@ -75,19 +75,19 @@ def test_renamed_and_copied_photos_cost_no_decoding(
         *photos[1:],
         labelled(draw_scene(tmp_path / "new.jpg", 99)),
     ]
-    require_right(cache_photos(moved, SIDE, cache), moved)
-    assert reads(caplog) == ["decoding 1 photos"]
-    require_right(cache_photos(moved[::-1], SIDE, cache), moved[::-1])
-    assert reads(caplog) == []
+    assert_cached(cache_photos(moved, SIDE, cache), moved)
+    assert decoding_messages(caplog) == ["decoding 1 photos"]
+    assert_cached(cache_photos(moved[::-1], SIDE, cache), moved[::-1])
+    assert decoding_messages(caplog) == []
 
 
 def test_photos_of_one_picture_share_a_row(tmp_path: Path, cache: Path) -> None:
     first = draw_scene(tmp_path / "one.jpg", 1)
     copies = [labelled(first), labelled(Path(shutil.copy(first, tmp_path / "two.jpg")))]
-    kept = cache_photos(copies, SIDE, cache)
+    cached = cache_photos(copies, SIDE, cache)
 
-    require_right(kept, copies)
-    assert kept.rows.tolist() == [0, 0]
+    assert_cached(cached, copies)
+    assert cached.rows.tolist() == [0, 0]
     assert (cache / SQUARES).stat().st_size == 3 * SIDE * SIDE
 
 
@@ -97,9 +97,9 @@ def test_unreadable_photos_are_left_out_with_a_warning(
     (tmp_path / "text.jpg").write_text("hello")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
     bad = [labelled(tmp_path / name) for name in ("text.jpg", "broken.jpg", "gone.jpg")]
-    kept = cache_photos([bad[0], *photos, *bad[1:]], SIDE, cache)
+    cached = cache_photos([bad[0], *photos, *bad[1:]], SIDE, cache)
 
-    require_right(kept, photos)
+    assert_cached(cached, photos)
     for name in ("text.jpg", "broken.jpg", "gone.jpg"):
         assert any("skipped" in text and name in text for text in caplog.messages)
     assert "3 could not be read" in caplog.messages[-1]
@@ -115,11 +115,11 @@ def test_interrupted_reading_resumes(
 ) -> None:
     cache_photos(photos[:3], SIDE, cache)
     with (cache / SQUARES).open("ab") as file:
-        file.write(b"half a square that nobody has noted")
-    reads(caplog)
+        file.write(b"half a square without an entry")
+    decoding_messages(caplog)
 
-    require_right(cache_photos(photos, SIDE, cache), photos)
-    assert reads(caplog) == ["decoding 2 photos"]
+    assert_cached(cache_photos(photos, SIDE, cache), photos)
+    assert decoding_messages(caplog) == ["decoding 2 photos"]
 
 
 @pytest.mark.parametrize(
@@ -141,21 +141,21 @@ def test_an_invalid_list_is_rebuilt(photos: list[LabelledPhoto], cache: Path, li
     cache_photos(photos, SIDE, cache)
     (cache / LIST).write_bytes(listed)
 
-    require_right(cache_photos(photos, SIDE, cache), photos)
-    require_right(cache_photos(photos[::-1], SIDE, cache), photos[::-1])
+    assert_cached(cache_photos(photos, SIDE, cache), photos)
+    assert_cached(cache_photos(photos[::-1], SIDE, cache), photos[::-1])
 
 
-@pytest.mark.parametrize("left", [0, 1, 3 * SIDE * SIDE, 3 * SIDE * SIDE * 3 - 1])
+@pytest.mark.parametrize("remaining_bytes", [0, 1, 3 * SIDE * SIDE, 3 * SIDE * SIDE * 3 - 1])
 def test_truncated_squares_are_rebuilt(
-    photos: list[LabelledPhoto], cache: Path, left: int, caplog: pytest.LogCaptureFixture
+    photos: list[LabelledPhoto], cache: Path, remaining_bytes: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache_photos(photos, SIDE, cache)
     with (cache / SQUARES).open("ab") as file:
-        file.truncate(left)
-    reads(caplog)
+        file.truncate(remaining_bytes)
+    decoding_messages(caplog)
 
-    require_right(cache_photos(photos, SIDE, cache), photos)
-    assert reads(caplog) == [f"decoding {5 - left // (3 * SIDE * SIDE)} photos"]
+    assert_cached(cache_photos(photos, SIDE, cache), photos)
+    assert decoding_messages(caplog) == [f"decoding {5 - remaining_bytes // (3 * SIDE * SIDE)} photos"]
 
 
 @pytest.mark.parametrize("name", [SQUARES, LIST])
@@ -163,7 +163,7 @@ def test_a_missing_half_is_rebuilt(photos: list[LabelledPhoto], cache: Path, nam
     cache_photos(photos, SIDE, cache)
     (cache / name).unlink()
 
-    require_right(cache_photos(photos, SIDE, cache), photos)
+    assert_cached(cache_photos(photos, SIDE, cache), photos)
 
 
 def test_list_never_names_squares_that_are_being_written_over(
@@ -172,24 +172,24 @@ def test_list_never_names_squares_that_are_being_written_over(
     cache_photos(photos, SIDE, cache)
     with (cache / SQUARES).open("ab") as file:
         file.truncate(0)
-    ended_while_writing(keep_photos_words(cache, photos[3:]), limit_bytes=3 * SIDE * SIDE)
+    cache_with_file_limit(cache_arguments(cache, photos[3:]), limit_bytes=3 * SIDE * SIDE)
 
-    require_right(cache_photos(photos, SIDE, cache), photos)
+    assert_cached(cache_photos(photos, SIDE, cache), photos)
 
 
 def test_every_side_has_squares_of_its_own(photos: list[LabelledPhoto], cache: Path) -> None:
     for side in (32, 64, 32):
-        require_right(cache_photos(photos, side, cache), photos, side)
+        assert_cached(cache_photos(photos, side, cache), photos, side)
 
 
 def test_a_run_keeps_its_pixels_while_another_rebuilds_the_file(
     photos: list[LabelledPhoto], cache: Path
 ) -> None:
-    kept = cache_photos(photos, SIDE, cache)
+    cached = cache_photos(photos, SIDE, cache)
     (cache / LIST).write_text("garbage")
     cache_photos(photos[:1], SIDE, cache)
 
-    require_right(kept, photos)
+    assert_cached(cached, photos)
 
 
 def test_runs_that_share_a_cache_at_the_same_time_do_not_disturb_each_other(
@@ -197,18 +197,18 @@ def test_runs_that_share_a_cache_at_the_same_time_do_not_disturb_each_other(
 ) -> None:
     photos = [labelled(draw_scene(tmp_path / "photos" / f"{seed}.png", seed)) for seed in range(24)]
     parts = [photos[:16], photos[8:], photos[::-1], photos[::2]]
-    kept: dict[int, CachedPhotos] = {}
+    results: dict[int, CachedPhotos] = {}
 
-    def keep(number: int) -> None:
-        kept[number] = cache_photos(parts[number], SIDE, cache)
+    def cache_part(number: int) -> None:
+        results[number] = cache_photos(parts[number], SIDE, cache)
 
-    threads = [threading.Thread(target=keep, args=(number,)) for number in range(len(parts))]
+    threads = [threading.Thread(target=cache_part, args=(number,)) for number in range(len(parts))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     for number, part in enumerate(parts):
-        require_right(kept[number], part)
+        assert_cached(results[number], part)
     assert (cache / SQUARES).stat().st_size == 24 * 3 * SIDE * SIDE
     assert len(json.loads((cache / LIST).read_text())) == 24
 
@@ -216,11 +216,11 @@ def test_runs_that_share_a_cache_at_the_same_time_do_not_disturb_each_other(
 def test_a_full_disk_is_reported_and_written_pixels_are_reused(
     photos: list[LabelledPhoto], cache: Path
 ) -> None:
-    output = ended_while_writing(keep_photos_words(cache, photos), limit_bytes=4000)
+    output = cache_with_file_limit(cache_arguments(cache, photos), limit_bytes=4000)
 
     assert "OutputUnwritable: Cannot write to" in output
     assert "File too large" in output
-    require_right(cache_photos(photos, SIDE, cache), photos)
+    assert_cached(cache_photos(photos, SIDE, cache), photos)
 
 
 def test_a_folder_that_cannot_be_created_is_reported(photos: list[LabelledPhoto], tmp_path: Path) -> None:
@@ -239,22 +239,22 @@ def test_panorama_is_kept_whole(tmp_path: Path, cache: Path) -> None:
     assert image[:, 4:].max() == 0
 
 
-def keep_photos_words(cache: Path, photos: Sequence[LabelledPhoto]) -> list[str]:
+def cache_arguments(cache: Path, photos: Sequence[LabelledPhoto]) -> list[str]:
     return [str(cache), *(str(photo.path) for photo in photos)]
 
 
-def ended_while_writing(words: list[str], limit_bytes: int) -> str:
-    """Keep photos in a process that may write files of so many bytes only; what it says at its end."""
+def cache_with_file_limit(arguments: list[str], limit_bytes: int) -> str:
+    """Cache photos in a process whose files are limited to `limit_bytes`; return its stderr."""
     program = (
         "import sys; from pathlib import Path; from trainer.data.folders import LabelledPhoto; from trainer.data.pixels import cache_photos;"
-        f"cache_photos([LabelledPhoto(Path(word), 'label') for word in sys.argv[2:]], {SIDE}, Path(sys.argv[1]))"
+        f"cache_photos([LabelledPhoto(Path(path), 'label') for path in sys.argv[2:]], {SIDE}, Path(sys.argv[1]))"
     )
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
 
     done = subprocess.run(
-        [sys.executable, "-B", "-c", program, *words],
+        [sys.executable, "-B", "-c", program, *arguments],
         capture_output=True,
         text=True,
         check=False,

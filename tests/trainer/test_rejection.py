@@ -20,7 +20,7 @@ LABELS, FEATURES = 4, 20
 
 
 class World:
-    """Labels lie at points of the feature space, photos around them; ordinary photos lie `off` them all."""
+    """A feature space with photos around one point per label. Ordinary photos are around a point at distance `off` from zero."""
 
     def __init__(self, *, apart: float = 4.0, off: float = 8.0, features: int = FEATURES) -> None:
         self.generator = torch.Generator().manual_seed(0)
@@ -31,20 +31,20 @@ class World:
         return torch.randn(*shape, generator=self.generator)
 
     def photos(self, per_label: int, ordinary: int = 0) -> tuple[Tensor, Tensor]:
-        """Features and targets."""
+        """The features and targets of random photos."""
         targets = torch.arange(LABELS).repeat_interleave(per_label)
-        known = self.places[targets] + self.noise(len(targets), self.places.shape[1])
+        at_labels = self.places[targets] + self.noise(len(targets), self.places.shape[1])
         others = self.ordinary_place + self.noise(ordinary, self.places.shape[1])
-        return torch.cat([known, others]), torch.cat([targets, torch.full((ordinary,), LABELS)])
+        return torch.cat([at_labels, others]), torch.cat([targets, torch.full((ordinary,), LABELS)])
 
     def logits(self, features: Tensor) -> Tensor:
-        """Of the labels and the background, three times as sure as is right."""
+        """Logits of the labels and the background, three times too confident."""
         places = torch.cat([self.places, self.ordinary_place[None]])
         return -1.5 * torch.cdist(features, places).square()
 
 
-class Fitted:
-    """A rule for that world, from so many photos to learn from and to validate on."""
+class FittedRule:
+    """A score rule fitted to a world, from numbers of training, validation and ordinary photos."""
 
     def __init__(self, world: World, *, learned: int, validated: int, ordinary: int) -> None:
         self.world = world
@@ -62,8 +62,8 @@ def scored(logits: Tensor, distances: Tensor, rule: ScoreRule) -> Tensor:
     return scores_of(logits, distances, LABELS, *numbers)
 
 
-def require_sane(fitted: Fitted) -> None:
-    """Finite, sure of what it knows, and less and less sure the farther a photo is off."""
+def assert_plausible(fitted: FittedRule) -> None:
+    """Check that scores are finite, high at the labels, and low far away from them."""
     rule = fitted.rule
     assert all(0 < value < 1e6 for value in (rule.temperature, rule.slope, rule.reach))
     scores = fitted.scores(fitted.world.places)
@@ -98,44 +98,44 @@ def test_scores_are_chances_that_never_sum_to_more_than_one(
 
 
 def test_rule_tells_photos_of_landmarks_from_others_that_lie_apart() -> None:
-    fitted = Fitted(World(), learned=20, validated=10, ordinary=30)
-    require_sane(fitted)
+    fitted = FittedRule(World(), learned=20, validated=10, ordinary=30)
+    assert_plausible(fitted)
 
     features, targets = fitted.world.photos(30, 60)
     scores = fitted.scores(features)
-    known = targets < LABELS
-    assert bool((scores[known].argmax(dim=1) == targets[known]).all())
-    assert (scores[known].amax(dim=1) > 0.5).float().mean() > 0.95
-    assert (scores[~known].amax(dim=1) < 0.5).float().mean() > 0.95
+    is_landmark = targets < LABELS
+    assert bool((scores[is_landmark].argmax(dim=1) == targets[is_landmark]).all())
+    assert (scores[is_landmark].amax(dim=1) > 0.5).float().mean() > 0.95
+    assert (scores[~is_landmark].amax(dim=1) < 0.5).float().mean() > 0.95
 
 
 def test_rule_that_was_fitted_is_calibrated() -> None:
     world = World(apart=0.4, off=1.5)
-    fitted = Fitted(world, learned=60, validated=150, ordinary=150)
+    fitted = FittedRule(world, learned=60, validated=150, ordinary=150)
     features, targets = world.photos(300, 300)
-    top, named = fitted.scores(features).max(dim=1)
-    overconfident = torch.softmax(world.logits(features), dim=1)[:, :LABELS].max(dim=1).values
+    top, labels = fitted.scores(features).max(dim=1)
+    uncalibrated = torch.softmax(world.logits(features), dim=1)[:, :LABELS].max(dim=1).values
 
-    error = expected_calibration_error(reliability(top, named == targets))
+    error = expected_calibration_error(reliability(top, labels == targets))
     assert error < 0.06
-    assert error < 0.5 * expected_calibration_error(reliability(overconfident, named == targets))
+    assert error < 0.5 * expected_calibration_error(reliability(uncalibrated, labels == targets))
 
 
 @pytest.mark.parametrize("ordinary", [0, 1, 2, 3])
 def test_few_ordinary_photos_or_none_give_a_sane_rule(ordinary: int) -> None:
-    require_sane(Fitted(World(), learned=20, validated=5, ordinary=ordinary))
+    assert_plausible(FittedRule(World(), learned=20, validated=5, ordinary=ordinary))
 
 
 @pytest.mark.parametrize("ordinary", [1, 3])
 def test_few_ordinary_photos_among_the_landmarks_keep_rejection(ordinary: int) -> None:
-    fitted = Fitted(World(off=0.0), learned=20, validated=5, ordinary=ordinary)
+    fitted = FittedRule(World(off=0.0), learned=20, validated=5, ordinary=ordinary)
 
     assert fitted.scores(fitted.world.places + 1e4).sum(dim=1).max() < 0.1
 
 
 @pytest.mark.parametrize("ordinary", [0, 3])
 def test_one_photo_of_each_label_is_enough_for_a_sane_rule(ordinary: int) -> None:
-    require_sane(Fitted(World(), learned=1, validated=1, ordinary=ordinary))
+    assert_plausible(FittedRule(World(), learned=1, validated=1, ordinary=ordinary))
 
 
 def test_a_label_may_have_one_photo_beside_labels_with_many() -> None:
@@ -155,38 +155,41 @@ def test_a_label_may_have_one_photo_beside_labels_with_many() -> None:
 )
 def test_space_has_as_many_directions_as_there_can_be(features: int, per_label: int, dimensions: int) -> None:
     world = World(features=features)
-    seen, targets = world.photos(per_label, ordinary=3)
-    space = feature_space(seen, targets, LABELS)
+    photos, targets = world.photos(per_label, ordinary=3)
+    space = feature_space(photos, targets, LABELS)
 
     assert space.directions.shape == (features, dimensions)
     assert space.centres.shape == (LABELS, dimensions)
-    distances = Distance(space)(torch.cat([seen, world.places + 50]))
+    distances = Distance(space)(torch.cat([photos, world.places + 50]))
     assert bool(distances.isfinite().all())
-    assert distances[-LABELS:].min() > distances[: len(seen) - 3].max()
+    assert distances[-LABELS:].min() > distances[: len(photos) - 3].max()
 
 
 def test_photos_of_one_label_vary_by_one_in_each_direction() -> None:
     world = World(features=8)
-    seen, targets = world.photos(2000)
-    space = feature_space(seen, targets, LABELS)
-    placed = (seen - space.offset) @ space.directions - space.centres[targets]
+    features, targets = world.photos(2000)
+    space = feature_space(features, targets, LABELS)
+    offsets = (features - space.offset) @ space.directions - space.centres[targets]
 
-    shrunken = (1 / 1.3) ** 0.5  # the covariance is shrunken towards a larger one
-    torch.testing.assert_close(placed.std(dim=0), torch.full((8,), shrunken), atol=0.05, rtol=0)
+    expected_deviation = (1 / 1.3) ** 0.5  # shrinkage towards a larger covariance
+    torch.testing.assert_close(offsets.std(dim=0), torch.full((8,), expected_deviation), atol=0.05, rtol=0)
 
 
 def test_features_that_are_all_the_same_give_finite_scores() -> None:
-    seen = torch.ones(8, 5)
+    features = torch.ones(8, 5)
     targets = torch.arange(8) % LABELS
-    distance = Distance(feature_space(seen, targets, LABELS))
-    rule = fit_score_rule(torch.zeros(8, LABELS), distance(seen), targets, LABELS)
+    distance = Distance(feature_space(features, targets, LABELS))
+    rule = fit_score_rule(torch.zeros(8, LABELS), distance(features), targets, LABELS)
 
-    assert bool(scored(torch.zeros(8, LABELS), distance(seen), rule).isfinite().all())
+    assert bool(scored(torch.zeros(8, LABELS), distance(features), rule).isfinite().all())
 
 
 def test_ordinary_photos_do_not_shape_the_space() -> None:
     world = World()
-    seen, targets = world.photos(5, ordinary=7)
-    with_them, without = feature_space(seen, targets, LABELS), feature_space(seen[:-7], targets[:-7], LABELS)
+    features, targets = world.photos(5, ordinary=7)
+    with_ordinary, without = (
+        feature_space(features, targets, LABELS),
+        feature_space(features[:-7], targets[:-7], LABELS),
+    )
 
-    assert torch.equal(with_them.centres, without.centres)
+    assert torch.equal(with_ordinary.centres, without.centres)

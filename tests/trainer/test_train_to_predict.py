@@ -28,11 +28,11 @@ WITH_TENSORBOARD = find_spec("tensorboard") is not None
 
 @pytest.fixture
 def output_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CommandText:
-    """`output_of(trainer_cli, "train", …)`: the stdout of a command in this process, or its stderr where it ends with `code`."""
+    """`output_of(trainer_cli, "train", …)`: the stdout of a command in this process, or its stderr if it ends with another exit code than 0."""
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(tmp_path / "tagger"))
 
-    def run(program: ModuleType, *words: object, code: int = 0) -> str:
-        output = run_command(program.main, *words)
+    def run(program: ModuleType, *arguments: object, code: int = 0) -> str:
+        output = run_command(program.main, *arguments)
         assert output.code == code, output.err
         return output.err if code else output.text
 
@@ -45,9 +45,9 @@ def world() -> Iterator[Path]:
         yield draw_small_world(Path(folder))
 
 
-def words_for(world: Path, run: Path) -> list[object]:
-    where = ["--data", world / "data", "--unknown", world / "unknown", "--out", run]
-    return [*where, "--epochs", 1, "--size", SIZE, "--batch-size", 8, "--device", "cpu"]
+def training_options(world: Path, run: Path) -> list[object]:
+    paths = ["--data", world / "data", "--unknown", world / "unknown", "--out", run]
+    return [*paths, "--epochs", 1, "--size", SIZE, "--batch-size", 8, "--device", "cpu"]
 
 
 @pytest.mark.parametrize("recipe", ["scratch", "transfer"])
@@ -56,7 +56,9 @@ def test_trained_model_is_exported_evaluated_and_looks_at_photos(
 ) -> None:
     run, model = world / recipe / "run", world / recipe / "model.pt"
     weights = ["--weights", world / "weights.safetensors"] if recipe == "transfer" else []
-    figures = json.loads(output_of(trainer_cli, "train", recipe, *words_for(world, run), *weights, "--json"))
+    figures = json.loads(
+        output_of(trainer_cli, "train", recipe, *training_options(world, run), *weights, "--json")
+    )
     assert 0 <= figures["metrics"]["val_top1"] <= 1
     assert [epoch["number"] for epoch in figures["epochs"]] == [1]
     assert recipe in figures["training"]["recipe"]
@@ -67,7 +69,7 @@ def test_trained_model_is_exported_evaluated_and_looks_at_photos(
     assert (manifest.input.size, manifest.input.fit) == (SIZE, "stretch")
     assert str(world) not in manifest.model_dump_json()
 
-    words = (
+    arguments = (
         "--data",
         world / "data" / "train",
         "--distractors",
@@ -76,16 +78,18 @@ def test_trained_model_is_exported_evaluated_and_looks_at_photos(
         world / "report",
     )
     assert (
-        json.loads(output_of(trainer_cli, "evaluate", model, *words, "--device", "cpu", "--json"))["photos"]
+        json.loads(output_of(trainer_cli, "evaluate", model, *arguments, "--device", "cpu", "--json"))[
+            "photos"
+        ]
         == 16
     )
 
     photo = next((world / "data" / "train" / LABELS[0]).iterdir())
-    (looked,) = json.loads(
+    (prediction,) = json.loads(
         output_of(tagger_cli, "predict", photo, "--model", model, "--device", "cpu", "--json")
     )
-    assert sorted(tag["label"] for tag in looked["tags"]) == list(LABELS)
-    assert sum(tag["score"] for tag in looked["tags"]) <= 1
+    assert sorted(tag["label"] for tag in prediction["tags"]) == list(LABELS)
+    assert sum(tag["score"] for tag in prediction["tags"]) <= 1
     shutil.rmtree(world / recipe)
 
 
@@ -93,8 +97,8 @@ def test_learning_rates_that_teach_nothing_are_wrong_usage(
     world: Path, output_of: CommandText, tmp_path: Path
 ) -> None:
     for rate in ("0", "-1", "fast"):
-        words = (*words_for(world, tmp_path / "run"), "--learning-rate", rate)
-        assert "--learning-rate" in output_of(trainer_cli, "train", "scratch", *words, code=2)
+        arguments = (*training_options(world, tmp_path / "run"), "--learning-rate", rate)
+        assert "--learning-rate" in output_of(trainer_cli, "train", "scratch", *arguments, code=2)
 
 
 def test_interrupted_training_prints_how_to_resume(tmp_path: Path) -> None:
@@ -109,12 +113,18 @@ def test_tensorboard_that_is_missing_is_named_before_any_work(
     world: Path, output_of: CommandText, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    said = output_of(
-        trainer_cli, "train", "scratch", *words_for(world, run), "--tensorboard", tmp_path / "events", code=1
+    output = output_of(
+        trainer_cli,
+        "train",
+        "scratch",
+        *training_options(world, run),
+        "--tensorboard",
+        tmp_path / "events",
+        code=1,
     )
 
-    assert said == f"error: {TensorBoardMissing()}\n"
-    assert "landmark-tagger[tensorboard]" in said
+    assert output == f"error: {TensorBoardMissing()}\n"
+    assert "landmark-tagger[tensorboard]" in output
     assert not (run / "pixels").exists()
 
 

@@ -28,12 +28,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(world: Path) -> Path:
-    """A world in which somebody has typed `trainer train` and `trainer export`."""
+    """A folder in which `trainer train` and `trainer export` have run."""
     (world / "landmarks" / "train" / "Green Tower" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
     (world / "landmarks" / "landmarks.csv").write_text(
         "label,slug,name,country,latitude,longitude,extent\n01.Red_House,red-house,The Red House,France,48.5,2.5,point\n"
     )
-    words = (
+    arguments = (
         *(
             "train",
             "transfer",
@@ -56,7 +56,7 @@ def trained(world: Path) -> Path:
             "--json",
         ),
     )
-    done = run_trainer(*words)
+    done = run_trainer(*arguments)
     assert done.returncode == 0, done.stderr
     assert "broken.jpg" in done.stderr
     assert "1 could not be read" in done.stderr
@@ -87,12 +87,14 @@ def test_exported_and_training_model_agree_on_every_photo(trained: Path) -> None
     with torch.inference_mode():
         exported = load_module(trained / "model.pt", file_digest(trained / "model.pt")).float().eval()
         photos = sorted((trained / "landmarks").rglob("*[0-9].jpg"))
-        for batch in decode_batches(photos, run.record.input.resize, 7):  # a batch size that neither has seen
-            ours, theirs = run.classifier(batch.images), exported(batch.images)
-            assert torch.equal(ours.argmax(dim=1), theirs.argmax(dim=1))
-            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
-            assert theirs.dtype == torch.float32
-            assert bool((theirs.sum(dim=1) <= 1).all())
+        for batch in decode_batches(
+            photos, run.record.input.resize, 7
+        ):  # another batch size than in training and export
+            run_scores, artifact_scores = run.classifier(batch.images), exported(batch.images)
+            assert torch.equal(run_scores.argmax(dim=1), artifact_scores.argmax(dim=1))
+            torch.testing.assert_close(run_scores, artifact_scores, atol=1e-4, rtol=0)
+            assert artifact_scores.dtype == torch.float32
+            assert bool((artifact_scores.sum(dim=1) <= 1).all())
 
 
 def test_the_manifest_describes_the_model(trained: Path) -> None:
@@ -124,7 +126,7 @@ def test_evaluation_reports_figures_and_drawings(
     shutil.copytree(
         tmp_path / "photos" / "test" / "Green Tower", tmp_path / "photos" / "test" / "Yellow Door"
     )
-    words = (
+    arguments = (
         "--data",
         tmp_path / "photos",
         "--distractors",
@@ -132,7 +134,7 @@ def test_evaluation_reports_figures_and_drawings(
         "--out",
         tmp_path / "report",
     )
-    output = trainer("evaluate", trained / "model.pt", *words, "--json")
+    output = trainer("evaluate", trained / "model.pt", *arguments, "--json")
 
     assert output.code == 0, output.err
     assert "no label Yellow Door: its photos are skipped (5)" in output.err
@@ -171,7 +173,7 @@ def test_training_again_in_the_same_folder_reuses_features_and_gives_the_same_mo
     )
 
     assert output.code == 0, output.err
-    assert "decoding 1 photos" in output.err  # the broken one
+    assert "decoding 1 photos" in output.err  # the broken photo
     assert "computing features" not in output.err
     before, after = load_run(trained / "run"), load_run(tmp_path / "run")
     assert before.record == after.record
@@ -182,32 +184,34 @@ def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: CommandRun
     def train(data: Path, weights: Path = world / "weights.safetensors") -> CommandOutput:
         return trainer("train", "transfer", "--data", data, "--out", tmp_path / "run", "--weights", weights)
 
-    def refused(output: CommandOutput, *texts: str) -> None:
+    def assert_refused(output: CommandOutput, *texts: str) -> None:
         assert output.code == 1
         assert output.text == ""
         *_, last = output.err.splitlines()
         assert last.startswith("error: ")
         assert all(text in last for text in texts), last
 
-    refused(train(tmp_path / "nowhere"), "There is no file or folder at")
+    assert_refused(train(tmp_path / "nowhere"), "There is no file or folder at")
     data = tmp_path / "data"
     data.mkdir()
-    refused(train(data), "no folder train/", "train/LABEL/photo.jpg")
+    assert_refused(train(data), "no folder train/", "train/LABEL/photo.jpg")
     (data / "train" / "One").mkdir(parents=True)
-    refused(train(data), "at least two labels")
+    assert_refused(train(data), "at least two labels")
     (data / "train" / "Two").mkdir()
-    refused(train(data), "The label folder", "One", "has no readable photo")
+    assert_refused(train(data), "The label folder", "One", "has no readable photo")
     (tmp_path / "text.safetensors").write_text("hello")
-    refused(train(world / "landmarks", tmp_path / "text.safetensors"), "it is not a weights file")
-    refused(
+    assert_refused(train(world / "landmarks", tmp_path / "text.safetensors"), "it is not a weights file")
+    assert_refused(
         trainer("export", tmp_path / "run", "--out", tmp_path / "m.pt"), "is not finished", "trainer train"
     )
-    refused(trainer("evaluate", tmp_path / "m.pt", "--data", data, "--out", tmp_path / "r"), "cannot be used")
+    assert_refused(
+        trainer("evaluate", tmp_path / "m.pt", "--data", data, "--out", tmp_path / "r"), "cannot be used"
+    )
 
 
 def test_weights_of_another_network_are_refused(world: Path, trainer: CommandRunner, tmp_path: Path) -> None:
-    words = ("--data", world / "landmarks", "--out", tmp_path, "--weights", world / "weights.safetensors")
-    output = trainer("train", "transfer", *words, "--backbone", "resnet18")
+    arguments = ("--data", world / "landmarks", "--out", tmp_path, "--weights", world / "weights.safetensors")
+    output = trainer("train", "transfer", *arguments, "--backbone", "resnet18")
 
     assert output.code == 1
     assert "for the backbone resnet18" in output.err
@@ -235,8 +239,8 @@ def test_wrong_usage_exits_with_2_and_help_teaches(trainer: CommandRunner) -> No
 
 
 def test_help_and_wrong_usage_do_not_import_torch() -> None:
-    for words in (["--help"], ["train", "transfer", "--help"], ["train", "transfer", "--bogus"]):
-        program = f"import sys, trainer.cli.main\nsys.argv[1:] = {words!r}\ntry: trainer.cli.main.main()\nfinally: assert 'torch' not in sys.modules"
+    for arguments in (["--help"], ["train", "transfer", "--help"], ["train", "transfer", "--bogus"]):
+        program = f"import sys, trainer.cli.main\nsys.argv[1:] = {arguments!r}\ntry: trainer.cli.main.main()\nfinally: assert 'torch' not in sys.modules"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert "AssertionError" not in done.stderr
-        assert done.returncode == (2 if "--bogus" in words else 0)
+        assert done.returncode == (2 if "--bogus" in arguments else 0)

@@ -27,26 +27,26 @@ CPU = Device("cpu", torch.float32, 4)
 TARGETS = [0, 1, 1, 0, 1, 0, 0, 1]
 
 
-class Small(nn.Module):
-    """Images of 0…255 → logits of two classes; `poisoned` answers with no number from that step on."""
+class SmallNetwork(nn.Module):
+    """Images of 0…255 → logits of two classes; NaN from step `nan_from_step` on."""
 
-    def __init__(self, poisoned: int | None = None) -> None:
+    def __init__(self, nan_from_step: int | None = None) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(3, 4, 3, stride=8)
         self.norm = nn.BatchNorm2d(4)
         self.dropout = nn.Dropout(0.3)
         self.linear = nn.Linear(4, 2)
-        self.poisoned, self.steps = poisoned, 0
+        self.nan_from_step, self.steps = nan_from_step, 0
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.norm(self.convolution(images / 255)).mean(dim=(2, 3))
         logits: Tensor = self.linear(self.dropout(features))
         self.steps += self.training
-        return logits / 0 if self.poisoned and self.steps >= self.poisoned else logits
+        return logits / 0 if self.nan_from_step and self.steps >= self.nan_from_step else logits
 
 
-class Greedy(Small):
-    """Asks for more memory than there is."""
+class OutOfMemoryNetwork(SmallNetwork):
+    """Fails as if the device had too little memory."""
 
     def forward(self, images: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("out of memory")
@@ -67,28 +67,28 @@ def schedule(epochs: int = 2, **others: object) -> TrainingSchedule:
 
 def learner(network: nn.Module | None = None) -> TrainingState[nn.Module]:
     torch.manual_seed(7)
-    network = network or Small()
+    network = network or SmallNetwork()
     optimiser = torch.optim.AdamW([{"params": list(network.parameters()), "highest_rate": 0.01}], lr=0.01)
     return TrainingState(network, optimiser)
 
 
 def train(
-    pupil: TrainingState[nn.Module],
+    state: TrainingState[nn.Module],
     plan: TrainingSchedule,
     *,
     checkpoint: Path | None = None,
     validation: float = 1.0,
 ) -> list[Epoch]:
-    """The epochs that ended; after each a checkpoint is written, if asked for."""
-    ended: list[Epoch] = []
+    """Train and return the epochs; with `checkpoint`, write one after each epoch."""
+    finished: list[Epoch] = []
 
     def on_epoch(epoch: Epoch) -> None:
-        ended.append(epoch)
+        finished.append(epoch)
         if checkpoint:
-            save_checkpoint(checkpoint, pupil, {})
+            save_checkpoint(checkpoint, state, {})
 
     photos = training_set(TARGETS, seed=plan.seed)
-    work = LoopCallbacks(
+    callbacks = LoopCallbacks(
         batches=photos.epoch,
         steps=photos.steps,
         classes=2,
@@ -96,8 +96,8 @@ def train(
         on_step=lambda _images, _loss: None,
         on_epoch=on_epoch,
     )
-    fit(pupil, work, plan, CPU)
-    return ended
+    fit(state, callbacks, plan, CPU)
+    return finished
 
 
 def weights(network: nn.Module) -> Tensor:
@@ -118,8 +118,8 @@ def test_rates_rise_along_the_warm_up_and_fall_to_zero_along_a_cosine() -> None:
 
 
 def test_optimiser_learns_at_the_rates_of_the_schedule() -> None:
-    pupil, plan = learner(), schedule(epochs=3)
-    rates = [epoch.learning_rate for epoch in train(pupil, plan)]
+    state, plan = learner(), schedule(epochs=3)
+    rates = [epoch.learning_rate for epoch in train(state, plan)]
 
     assert rates == pytest.approx([0.01 * plan.rate(done) for done in (0.5, 1.5, 2.5)])
 
@@ -142,48 +142,48 @@ def test_sizes_grow_in_whole_strides_to_the_final_size(
 
 
 def test_views_have_the_sizes_of_the_schedule() -> None:
-    seen: list[int] = []
+    sizes: list[int] = []
 
-    class Watching(Small):
+    class SizeRecorder(SmallNetwork):
         def forward(self, images: Tensor) -> Tensor:
-            seen.append(images.shape[2])
+            sizes.append(images.shape[2])
             return super().forward(images)
 
-    train(learner(Watching()), schedule(sizes=(32, 64)))
+    train(learner(SizeRecorder()), schedule(sizes=(32, 64)))
 
-    assert seen == [32, 32, 64, 64]
+    assert sizes == [32, 32, 64, 64]
 
 
 def test_average_follows_the_network_slower_and_slower() -> None:
-    class Recording(Small):
-        """Remembers a layer's weights before each step."""
+    class WeightRecorder(SmallNetwork):
+        """Records a layer's weights before each step."""
 
         def forward(self, images: Tensor) -> Tensor:
             before.append(self.linear.weight.detach().clone())
             return super().forward(images)
 
     before: list[Tensor] = []
-    pupil = learner(Recording())
-    train(pupil, schedule(epochs=4))
-    after = [*before[1:], pupil.network.get_parameter("linear.weight").detach()]
+    state = learner(WeightRecorder())
+    train(state, schedule(epochs=4))
+    after = [*before[1:], state.network.get_parameter("linear.weight").detach()]
 
     expected = before[0]
     for step, now in enumerate(after):
         keep = min(0.9, (1 + step) / (10 + step))
         expected = keep * expected + (1 - keep) * now
-    average = pupil.average.get_parameter("linear.weight")
+    average = state.average.get_parameter("linear.weight")
     torch.testing.assert_close(average, expected)
     assert not torch.equal(average, after[-1])
     assert not average.requires_grad
-    assert pupil.average.get_buffer("norm.num_batches_tracked") == len(after) == 8
-    assert bool((pupil.average.get_buffer("norm.running_mean") != 0).all())
+    assert state.average.get_buffer("norm.num_batches_tracked") == len(after) == 8
+    assert bool((state.average.get_buffer("norm.running_mean") != 0).all())
 
 
 def test_same_seed_gives_the_same_weights_and_another_others() -> None:
     def trained(seed: int) -> Tensor:
-        pupil = learner()
-        train(pupil, schedule(seed=seed))
-        return weights(pupil.average)
+        state = learner()
+        train(state, schedule(seed=seed))
+        return weights(state.average)
 
     assert torch.equal(trained(0), trained(0))
     assert not torch.equal(trained(0), trained(1))
@@ -191,16 +191,16 @@ def test_same_seed_gives_the_same_weights_and_another_others() -> None:
 
 def test_loss_that_is_no_number_ends_training_with_the_last_checkpoint_whole(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint"
-    pupil = learner(Small(poisoned=4))
+    state = learner(SmallNetwork(nan_from_step=4))
     with pytest.raises(TrainingDiverged, match=r"epoch 2, at step 2\b.*--resume.*--learning-rate"):
-        train(pupil, schedule(epochs=3), checkpoint=checkpoint)
+        train(state, schedule(epochs=3), checkpoint=checkpoint)
 
-    again = learner()
-    resume_checkpoint(checkpoint, again, {})
-    assert [epoch.number for epoch in again.history] == [1]
-    assert weights(again.network).isfinite().all()
-    assert [epoch.number for epoch in train(again, schedule(epochs=3))] == [2, 3]
-    assert weights(again.average).isfinite().all()
+    resumed = learner()
+    resume_checkpoint(checkpoint, resumed, {})
+    assert [epoch.number for epoch in resumed.history] == [1]
+    assert weights(resumed.network).isfinite().all()
+    assert [epoch.number for epoch in train(resumed, schedule(epochs=3))] == [2, 3]
+    assert weights(resumed.average).isfinite().all()
 
 
 def test_weights_that_are_no_numbers_after_the_last_step_are_no_checkpoint(tmp_path: Path) -> None:
@@ -209,9 +209,9 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_no_checkpoint(tmp_p
     assert not (tmp_path / "checkpoint").exists()
 
 
-@pytest.mark.parametrize(("batch_size", "advised"), [(32, 16), (5, 2), (2, 2)])
-def test_out_of_memory_suggests_a_smaller_batch(batch_size: int, advised: int) -> None:
-    with pytest.raises(DeviceMemoryExhausted) as caught:
-        train(learner(Greedy()), schedule(batch_size=batch_size))
-    assert f"(cpu) is too small for batches of {batch_size} photos" in str(caught.value)
-    assert f"--batch-size {advised}," in str(caught.value)
+@pytest.mark.parametrize(("batch_size", "suggested"), [(32, 16), (5, 2), (2, 2)])
+def test_out_of_memory_suggests_a_smaller_batch(batch_size: int, suggested: int) -> None:
+    with pytest.raises(DeviceMemoryExhausted) as excinfo:
+        train(learner(OutOfMemoryNetwork()), schedule(batch_size=batch_size))
+    assert f"(cpu) is too small for batches of {batch_size} photos" in str(excinfo.value)
+    assert f"--batch-size {suggested}," in str(excinfo.value)

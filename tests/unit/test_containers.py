@@ -1,15 +1,15 @@
-"""Containers: the bytes of the image and the metadata beside it."""
+"""Containers: the bytes of the image, and the metadata."""
 
 import io
 import struct
 import time
-import zlib
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.containers import encode_image, jpeg_segment, png_chunk, riff_chunk
 from support.drawing import draw_photo
 
 from tagger.photos import digest_photo
@@ -21,12 +21,6 @@ KINDS = ("JPEG", "PNG", "WEBP", "TIFF")
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">sunset</x:xmpmeta>'
 
 
-def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return file.getvalue()
-
-
 def exif(orientation: int | None = None, text: str = "a camera") -> Image.Exif:
     block = Image.Exif()
     block[271] = text
@@ -35,41 +29,29 @@ def exif(orientation: int | None = None, text: str = "a camera") -> Image.Exif:
     return block
 
 
-def segment(marker: int, content: bytes) -> bytes:
-    return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def riff_chunk(kind: bytes, content: bytes) -> bytes:
-    return kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_exif_and_xmp_do_not_change_the_digest(kind: str) -> None:
-    plain = digest_photo(saved(PICTURE, kind))
-    assert digest_photo(saved(PICTURE, kind, exif=exif())) == plain
-    assert digest_photo(saved(PICTURE, kind, exif=exif(1, "another camera" * 50))) == plain
+    plain = digest_photo(encode_image(PICTURE, kind))
+    assert digest_photo(encode_image(PICTURE, kind, exif=exif())) == plain
+    assert digest_photo(encode_image(PICTURE, kind, exif=exif(1, "another camera" * 50))) == plain
     if kind == "TIFF":
-        assert digest_photo(saved(PICTURE, kind, tiffinfo={700: XMP, 270: "sunset"})) == plain
+        assert digest_photo(encode_image(PICTURE, kind, tiffinfo={700: XMP, 270: "sunset"})) == plain
     elif kind != "PNG":
-        assert digest_photo(saved(PICTURE, kind, xmp=XMP)) == plain
+        assert digest_photo(encode_image(PICTURE, kind, xmp=XMP)) == plain
 
 
 @pytest.mark.parametrize(
     "written",
     [
-        segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
-        segment(0xED, b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\0"),
-        segment(0xFE, b"a comment"),
-        segment(0xE2, b"MPF\0II*\0\x08\0\0\0"),
-        segment(0xE0, b"JFXX\0\x10") + segment(0xEB, b"JP whatever"),
+        jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
+        jpeg_segment(0xED, b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\0"),
+        jpeg_segment(0xFE, b"a comment"),
+        jpeg_segment(0xE2, b"MPF\0II*\0\x08\0\0\0"),
+        jpeg_segment(0xE0, b"JFXX\0\x10") + jpeg_segment(0xEB, b"JP whatever"),
     ],
 )
 def test_what_is_written_into_a_jpeg_does_not_change_its_digest(written: bytes) -> None:
-    jpeg = saved(PICTURE, "JPEG")
+    jpeg = encode_image(PICTURE, "JPEG")
     assert digest_photo(jpeg[:2] + written + jpeg[2:]) == digest_photo(jpeg)
     assert digest_photo(jpeg[:20] + written + jpeg[20:]) == digest_photo(jpeg)
     assert digest_photo(jpeg[:2] + jpeg[20:]) == digest_photo(jpeg), "without JFIF"
@@ -77,26 +59,26 @@ def test_what_is_written_into_a_jpeg_does_not_change_its_digest(written: bytes) 
 
 
 def test_what_is_written_into_a_png_does_not_change_its_digest() -> None:
-    png = saved(PICTURE, "PNG")
+    png = encode_image(PICTURE, "PNG")
     for written in (
-        chunk(b"tEXt", b"Title\0sunset"),
-        chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
-        chunk(b"tIME", bytes(7)),
+        png_chunk(b"tEXt", b"Title\0sunset"),
+        png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
+        png_chunk(b"tIME", bytes(7)),
     ):
         assert digest_photo(png[:33] + written + png[33:]) == digest_photo(png)
         assert digest_photo(png[:-12] + written + png[-12:]) == digest_photo(png)
 
 
 def test_what_is_written_into_a_webp_does_not_change_its_digest() -> None:
-    webp = saved(PICTURE, "WEBP")
+    webp = encode_image(PICTURE, "WEBP")
     extended = riff_chunk(b"VP8X", b"\x0c\0\0\0" + struct.pack("<I", 159)[:3] + struct.pack("<I", 119)[:3])
     body = extended + webp[12:] + riff_chunk(b"XMP ", XMP)
     assert digest_photo(b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body) == digest_photo(webp)
 
 
 def test_tiff_data_may_move_within_its_file() -> None:
-    tiff = saved(PICTURE, "TIFF")
-    moved = saved(PICTURE, "TIFF", tiffinfo={270: "a text that moves everything behind it" * 20})
+    tiff = encode_image(PICTURE, "TIFF")
+    moved = encode_image(PICTURE, "TIFF", tiffinfo={270: "a text that moves everything behind it" * 20})
     assert read_container(tiff) is not None
     assert len(moved) > len(tiff)
     assert digest_photo(moved) == digest_photo(tiff)
@@ -104,69 +86,71 @@ def test_tiff_data_may_move_within_its_file() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_orientation_changes_the_digest(kind: str) -> None:
-    digests = {digest_photo(saved(PICTURE, kind, exif=exif(orientation))) for orientation in range(1, 9)}
+    digests = {
+        digest_photo(encode_image(PICTURE, kind, exif=exif(orientation))) for orientation in range(1, 9)
+    }
     assert len(digests) == 8
-    assert digest_photo(saved(PICTURE, kind, exif=exif(None))) in digests
+    assert digest_photo(encode_image(PICTURE, kind, exif=exif(None))) in digests
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "GIF", "BMP", "AVIF"])
 def test_pixels_change_the_digest(kind: str) -> None:
     other = PICTURE.copy()
     other.paste("white", (40, 40, 80, 80))
-    assert digest_photo(saved(PICTURE, kind)) != digest_photo(saved(other, kind))
-    assert digest_photo(saved(PICTURE, kind)).startswith("1-")
+    assert digest_photo(encode_image(PICTURE, kind)) != digest_photo(encode_image(other, kind))
+    assert digest_photo(encode_image(PICTURE, kind)).startswith("1-")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_colour_profile_changes_the_digest(kind: str) -> None:
-    profiled = saved(PICTURE, kind, icc_profile=b"a profile" * 20)
-    assert digest_photo(profiled) != digest_photo(saved(PICTURE, kind))
+    profiled = encode_image(PICTURE, kind, icc_profile=b"a profile" * 20)
+    assert digest_photo(profiled) != digest_photo(encode_image(PICTURE, kind))
 
 
 def test_what_is_seen_of_a_jpeg_changes_its_digest() -> None:
-    jpeg = saved(PICTURE, "JPEG")
+    jpeg = encode_image(PICTURE, "JPEG")
     quantisation = jpeg.index(b"\xff\xdb") + 10
     coded = jpeg.index(b"\xff\xda") + 200
     for at in (quantisation, coded):
         changed = jpeg[:at] + bytes([jpeg[at] ^ 1]) + jpeg[at + 1 :]
         assert digest_photo(changed) != digest_photo(jpeg)
-    adobe = segment(0xEE, b"Adobe\0\x64\0\0\0\0\0")
+    adobe = jpeg_segment(0xEE, b"Adobe\0\x64\0\0\0\0\0")
     assert digest_photo(jpeg[:20] + adobe + jpeg[20:]) != digest_photo(jpeg)
 
 
 def test_palette_and_gamma_of_a_png_change_its_digest() -> None:
     palette = PICTURE.quantize(8)
-    png = saved(palette, "PNG")
+    png = encode_image(palette, "PNG")
     at = png.index(b"PLTE") + 4
     assert digest_photo(png[:at] + b"\0\1\2" + png[at + 3 :]) != digest_photo(png)
-    assert digest_photo(png[:33] + chunk(b"gAMA", bytes([0, 1, 0, 0])) + png[33:]) != digest_photo(png)
+    assert digest_photo(png[:33] + png_chunk(b"gAMA", bytes([0, 1, 0, 0])) + png[33:]) != digest_photo(png)
 
 
 def test_progressive_and_restarted_scans_are_read_whole() -> None:
     for options in ({"progressive": True}, {"restart_marker_rows": 1}):
-        jpeg = saved(PICTURE, "JPEG", **options)
+        jpeg = encode_image(PICTURE, "JPEG", **options)
         container = read_container(jpeg)
         assert container is not None
         assert sum(len(part) for part in container.parts) > len(jpeg) - 40
 
 
 def test_marker_bytes_inside_metadata_do_not_end_the_picture() -> None:
-    jpeg = saved(PICTURE, "JPEG")
-    thumbnail = segment(0xE1, b"Exif\0\0" + saved(PICTURE.resize((16, 12)), "JPEG"))
+    jpeg = encode_image(PICTURE, "JPEG")
+    thumbnail = jpeg_segment(0xE1, b"Exif\0\0" + encode_image(PICTURE.resize((16, 12)), "JPEG"))
     assert digest_photo(jpeg[:2] + thumbnail + jpeg[2:]) == digest_photo(jpeg)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_orientation_and_exif_are_found(kind: str) -> None:
-    data = saved(PICTURE, kind, exif=exif(6, "Leica"))
+    data = encode_image(PICTURE, kind, exif=exif(6, "Leica"))
     assert orientation_in(data) == 6
     assert b"Leica" in (exif_of(data) or b"")
-    assert orientation_in(saved(PICTURE, kind)) == 1
+    assert orientation_in(encode_image(PICTURE, kind)) == 1
 
 
 def test_first_of_two_exif_blocks_counts() -> None:
-    jpeg = saved(PICTURE, "JPEG")
-    blocks = [segment(0xE1, b"Exif\0\0" + exif(k).tobytes().removeprefix(b"Exif\0\0")) for k in (8, 3)]
+    jpeg = encode_image(PICTURE, "JPEG")
+    blocks = [jpeg_segment(0xE1, b"Exif\0\0" + exif(k).tobytes().removeprefix(b"Exif\0\0")) for k in (8, 3)]
     assert orientation_in(jpeg[:2] + b"".join(blocks) + jpeg[2:]) == 8
 
 
@@ -179,7 +163,7 @@ def test_what_cannot_be_taken_apart_is_known_by_the_whole_file(data: bytes) -> N
 
 
 def test_bare_file_ends_where_the_data_was_cut_off() -> None:
-    jpeg = saved(PICTURE, "JPEG", exif=exif(3), comment=b"sunset")
+    jpeg = encode_image(PICTURE, "JPEG", exif=exif(3), comment=b"sunset")
     bare = bare_file(jpeg[:-500])
     assert bare is not None
     assert bare.endswith(b"\xff\xd9")
@@ -208,7 +192,7 @@ def test_directories_in_a_circle_end() -> None:
         b"\xff\xd8\xff\xda\0\2" + b"\xff\xfe\0\2" * 400_000,
         b"\xff\xd8" + b"\xff" * 4_000_000,
         b"\xff\xd8\xff\xda\0\2" + b"\xff\0" * 2_000_000,
-        b"\x89PNG\r\n\x1a\n" + chunk(b"tEXt", b"") * 400_000,
+        b"\x89PNG\r\n\x1a\n" + png_chunk(b"tEXt", b"") * 400_000,
         b"RIFF\0\0\0\0WEBP" + riff_chunk(b"VP8 ", b"") * 400_000,
     ],
 )
@@ -218,9 +202,9 @@ def test_time_does_not_explode(data: bytes) -> None:
     assert time.perf_counter() - started < 5
 
 
-VICTIMS = [saved(PICTURE.resize((32, 24)), kind, exif=exif(6)) for kind in KINDS] + [
-    saved(PICTURE.resize((32, 24)), "JPEG", progressive=True),
-    saved(PICTURE.resize((32, 24)), "TIFF", compression="tiff_lzw", big_tiff=True),
+VICTIMS = [encode_image(PICTURE.resize((32, 24)), kind, exif=exif(6)) for kind in KINDS] + [
+    encode_image(PICTURE.resize((32, 24)), "JPEG", progressive=True),
+    encode_image(PICTURE.resize((32, 24)), "TIFF", compression="tiff_lzw", big_tiff=True),
 ]
 
 
@@ -228,13 +212,15 @@ VICTIMS = [saved(PICTURE.resize((32, 24)), kind, exif=exif(6)) for kind in KINDS
 @given(
     victim=st.sampled_from(VICTIMS),
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=12),
-    kept=st.floats(0, 1),
+    kept_share=st.floats(0, 1),
 )
-def test_mutated_files_never_raise(victim: bytes, changes: list[tuple[float, int]], kept: float) -> None:
+def test_mutated_files_never_raise(
+    victim: bytes, changes: list[tuple[float, int]], kept_share: float
+) -> None:
     data = bytearray(victim)
     for where, value in changes:
         data[int(where * len(data))] = value
-    mutated = bytes(data[: int(len(data) * kept)])
+    mutated = bytes(data[: int(len(data) * kept_share)])
     assert digest_photo(mutated).startswith("1-")
     assert orientation_in(mutated) in (None, *range(1, 9))
     bare_file(mutated)
@@ -253,17 +239,17 @@ def test_wild_bytes_never_raise(head: bytes, rest: bytes) -> None:
 
 
 def test_orientation_is_what_pillow_reads(test_data: Path) -> None:
-    """Held against a second opinion on every photo whose EXIF both can read."""
-    agreed = 0
+    """Compared with Pillow on every photo whose EXIF both can read."""
+    agreements = 0
     for path in sorted((test_data / "exif").rglob("*.jpg")):
         try:
             with Image.open(path) as image:
                 image.info.pop("xmp", None)
-                theirs = image.getexif().get(274, 1)
-        except Exception:  # noqa: BLE001 - odd files are the other tests' matter
+                by_pillow = image.getexif().get(274, 1)
+        except Exception:  # noqa: BLE001 - Pillow cannot read this file
             continue
-        agreed += orientation_in(path.read_bytes()) == (theirs if theirs in range(1, 9) else 1)
-    assert agreed > 150
+        agreements += orientation_in(path.read_bytes()) == (by_pillow if by_pillow in range(1, 9) else 1)
+    assert agreements > 150
 
 
 def test_camera_files_keep_their_digest_when_stripped(test_data: Path) -> None:

@@ -1,4 +1,4 @@
-"""Broken photos are decoded or fail alone, with a stable digest. `bench.fuzz` does the same at length."""
+"""Broken photos are decoded or fail alone, with a stable digest. `bench.fuzz` runs the same checks for longer."""
 
 import random
 import subprocess
@@ -30,7 +30,7 @@ fuzzing = settings(
     max_examples=600,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # one file, written anew for each example
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example overwrites the file
 )
 
 
@@ -51,10 +51,10 @@ def test_broken_photos_are_shown_or_fail_alone(kind: str, seed: int, tmp_path: P
 @settings(fuzzing, max_examples=200)
 @given(seed=seeds)
 def test_broken_real_photos_are_shown_or_fail_alone(seed: int, tmp_path: Path, test_data: Path) -> None:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     samples = _real_samples(test_data)
     path = tmp_path / "photo"
-    path.write_bytes(broken(chance.choice(samples), samples, chance))
+    path.write_bytes(broken(rng.choice(samples), samples, rng))
     examine(path)
 
 
@@ -72,8 +72,8 @@ def test_the_same_seed_breaks_a_photo_in_the_same_way() -> None:
 def test_pieces_and_metadata_are_found_where_there_are_any() -> None:
     without_pieces = {kind for kind, data in PHOTOS.items() if not pieces_of(data)}
     assert without_pieces == {"gif", "gif animated", "bmp", "bmp palette"}
-    dressed = {kind for kind, data in PHOTOS.items() if with_other_metadata(data, random.Random(1))}
-    assert {"jpeg", "mpo", "png", "apng", "webp", "webp animated"} <= dressed
+    with_metadata = {kind for kind, data in PHOTOS.items() if with_other_metadata(data, random.Random(1))}
+    assert {"jpeg", "mpo", "png", "apng", "webp", "webp animated"} <= with_metadata
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What images cost: small files that would take much time or memory take little, and large ones share the budget there is."""
+"""Time and memory of images: small malicious files need little of either, large images share a memory budget."""
 
 import io
 import struct
@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from support.decoding import MAX_PIXELS, decode, failed, saved
+from support.containers import encode_image, png_chunk
+from support.decoding import MAX_PIXELS, decode, decode_failure
 from support.drawing import draw_photo
-from support.handmade_images import chunk
 
 from tagger.errors import FailureKind
 from tagger.images import memory, resize
@@ -42,10 +42,10 @@ def test_sizes_in_boxes_are_checked_against_the_limit(boxes: str) -> None:
         heif.from_pillow(PICTURE).save(file)
         data = file.getvalue()
     else:
-        data = saved(PICTURE, boxes)
+        data = encode_image(PICTURE, boxes)
     at = data.index(b"ispe") + 8
     huge = data[:at] + struct.pack(">II", 40_000, 40_000) + data[at + 8 :]
-    assert failed(huge)[0] is FailureKind.TOO_MANY_PIXELS
+    assert decode_failure(huge)[0] is FailureKind.TOO_MANY_PIXELS
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_sizes_in_boxes_are_checked_against_the_limit(boxes: str) -> None:
 def test_the_decoder_gets_little_of_a_jpeg_without_an_image(filler: bytes) -> None:
     data = b"\xff\xd8\xff\xc8" + filler * 500_000
     assert len(readable_file(data) or b"") < 100_000
-    assert failed(data)[0] in (FailureKind.CORRUPT, FailureKind.TRUNCATED)
+    assert decode_failure(data)[0] in (FailureKind.CORRUPT, FailureKind.TRUNCATED)
 
 
 def test_the_decoder_gets_a_jpeg_without_metadata() -> None:
-    jpeg = saved(PICTURE, "JPEG", icc_profile=SRGB, comment=b"sunset" * 1000)
+    jpeg = encode_image(PICTURE, "JPEG", icc_profile=SRGB, comment=b"sunset" * 1000)
     readable = readable_file(jpeg)
     assert readable is not None
     assert b"sunset" not in readable
@@ -76,24 +76,24 @@ def test_the_decoder_gets_a_jpeg_without_metadata() -> None:
 
 
 def test_a_png_with_too_many_chunks_is_refused() -> None:
-    png = saved(PICTURE, "PNG")
-    assert failed(png[:33] + chunk(b"tEXt", b"") * 100_001 + png[33:])[0] is FailureKind.CORRUPT
-    assert difference(png[:33] + chunk(b"tEXt", b"") * 1000 + png[33:], png) == 0
+    png = encode_image(PICTURE, "PNG")
+    assert decode_failure(png[:33] + png_chunk(b"tEXt", b"") * 100_001 + png[33:])[0] is FailureKind.CORRUPT
+    assert difference(png[:33] + png_chunk(b"tEXt", b"") * 1000 + png[33:], png) == 0
 
 
 def test_a_gif_with_too_many_blocks_is_refused() -> None:
-    gif = saved(PICTURE, "GIF")
+    gif = encode_image(PICTURE, "GIF")
     at = 13 + 3 * 256
     assert gif[at] in b"!,"
     commented = gif[:at] + b"!\xfe" + b"\1a" * 50_000 + b"\0" + gif[at:]
     assert difference(commented, gif) == 0
-    assert failed(gif[:at] + b"!\xfe" + b"\1a" * 100_001 + b"\0" + gif[at:])[0] is FailureKind.CORRUPT
+    assert decode_failure(gif[:at] + b"!\xfe" + b"\1a" * 100_001 + b"\0" + gif[at:])[0] is FailureKind.CORRUPT
 
 
 def test_a_jpeg_with_too_many_scans_is_refused() -> None:
-    jpeg = saved(PICTURE, "JPEG", progressive=True)
+    jpeg = encode_image(PICTURE, "JPEG", progressive=True)
     scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
-    kind, text = failed(jpeg[:-2] + scan * 200 + jpeg[-2:])
+    kind, text = decode_failure(jpeg[:-2] + scan * 200 + jpeg[-2:])
     assert kind is FailureKind.UNSUPPORTED
     assert "scans" in text
     assert difference(jpeg[:-2] + scan * 20 + jpeg[-2:], jpeg) < 6
@@ -156,7 +156,9 @@ print(status("VmHWM") - before, status("VmRSS") - before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured as Linux tells it")
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="reads the memory use from Linux's /proc"
+)
 @pytest.mark.parametrize(("mode", "threads"), [("RGBA", 4), ("LA", 1), ("I;16", 1)])
 def test_large_images_take_little_more_than_the_pixels_of_one(
     mode: str, threads: int, tmp_path: Path
@@ -165,16 +167,16 @@ def test_large_images_take_little_more_than_the_pixels_of_one(
     pixels.save(tmp_path / "large.png", compress_level=1)
     command = [sys.executable, "-c", MEASURE, str(tmp_path / "large.png"), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    most, afterwards = (int(word) for word in done.stdout.split())
-    assert most < needed_bytes(pixels, PhotoFormat.PNG, pixels.size) + 60_000_000
-    assert afterwards < 60_000_000
+    peak, remaining = (int(number) for number in done.stdout.split())
+    assert peak < needed_bytes(pixels, PhotoFormat.PNG, pixels.size) + 60_000_000
+    assert remaining < 60_000_000
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_decoding_a_jpeg_at_a_fraction_needs_a_fraction_unless_it_is_progressive(
     options: dict[str, bool],
 ) -> None:
-    data = saved(Image.new("RGB", (4000, 3000)), "JPEG", **options)
+    data = encode_image(Image.new("RGB", (4000, 3000)), "JPEG", **options)
     image = open_header(data, PhotoFormat.JPEG, MAX_PIXELS)
     image.draft(None, (300, 300))
     needed = needed_bytes(image, PhotoFormat.JPEG, (4000, 3000))
@@ -182,11 +184,11 @@ def test_decoding_a_jpeg_at_a_fraction_needs_a_fraction_unless_it_is_progressive
 
 
 def test_images_wait_for_memory_in_order() -> None:
-    budget, came = MemoryBudget(100), []
+    budget, order = MemoryBudget(100), []
 
     def take(name: str, needed_bytes: int) -> None:
         with budget.reserve(needed_bytes):
-            came.append(name)
+            order.append(name)
 
     with budget.reserve(1000):
         waiting = [threading.Thread(target=take, args=one) for one in (("large", 100), ("small", 1))]
@@ -194,10 +196,10 @@ def test_images_wait_for_memory_in_order() -> None:
             thread.start()
             while len(budget._queue) < k:
                 time.sleep(0.001)
-        came.append("more than there is budget for")
+        order.append("more than there is budget for")
     for thread in waiting:
         thread.join()
-    assert came == ["more than there is budget for", "large", "small"]
+    assert order == ["more than there is budget for", "large", "small"]
 
 
 def test_small_images_are_decoded_at_once() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from support.containers import encode_image
 from support.drawing import draw_photo
 
 from tagger.errors import FailureKind, PhotoFailed
@@ -28,16 +29,10 @@ def decode(data: bytes, resize: Resize = RESIZE) -> DecodedImage:
 
 
 def failure(data: bytes, max_pixels: int = MAX_PIXELS) -> FailureKind:
-    with pytest.raises(PhotoFailed) as caught:
+    with pytest.raises(PhotoFailed) as excinfo:
         decode_photo(data, RESIZE, max_pixels=max_pixels)
-    assert caught.value.failure.text.endswith(".")
-    return caught.value.failure.kind
-
-
-def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return file.getvalue()
+    assert excinfo.value.failure.text.endswith(".")
+    return excinfo.value.failure.kind
 
 
 def exif(orientation: int) -> Image.Exif:
@@ -58,7 +53,7 @@ def near(colour: list[int], expected: tuple[int, int, int], tolerance: int = 4) 
     return all(abs(a - b) <= tolerance for a, b in zip(colour, expected, strict=True))
 
 
-EXPECTED = decode(saved(PICTURE, "PNG"))
+EXPECTED = decode(encode_image(PICTURE, "PNG"))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +72,7 @@ EXPECTED = decode(saved(PICTURE, "PNG"))
     ],
 )
 def test_every_format_shows_the_same_picture(kind: str, options: dict[str, object]) -> None:
-    image = decode(saved(PICTURE, kind, **options))
+    image = decode(encode_image(PICTURE, kind, **options))
     assert image.pixels.shape == (112, 112, 3)
     assert image.pixels.dtype == np.uint8
     assert (image.width, image.height) == (600, 400)
@@ -85,7 +80,7 @@ def test_every_format_shows_the_same_picture(kind: str, options: dict[str, objec
 
 
 def test_gif_shows_the_same_picture_in_its_few_colours() -> None:
-    assert difference(decode(saved(PICTURE.quantize(256), "GIF")), EXPECTED) < 6
+    assert difference(decode(encode_image(PICTURE.quantize(256), "GIF")), EXPECTED) < 6
 
 
 def test_heic_shows_the_same_picture() -> None:
@@ -100,25 +95,25 @@ def test_heic_without_its_extra_names_the_package(monkeypatch: pytest.MonkeyPatc
         raise ImportError(name)
 
     monkeypatch.setattr(formats.importlib, "import_module", missing)
-    with pytest.raises(PhotoFailed, match=r"landmark-tagger\[heic\]") as caught:
+    with pytest.raises(PhotoFailed, match=r"landmark-tagger\[heic\]") as excinfo:
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
-    assert caught.value.failure.kind is FailureKind.UNSUPPORTED
+    assert excinfo.value.failure.kind is FailureKind.UNSUPPORTED
 
 
 def test_square_is_the_middle_of_the_scaled_photo() -> None:
     wide = Image.new("RGB", (900, 300), "red")
     wide.paste((0, 0, 255), (300, 0, 600, 300))
-    square = decode(saved(wide, "PNG"), Resize(64, 64)).pixels
+    square = decode(encode_image(wide, "PNG"), Resize(64, 64)).pixels
     assert (square[:, 1:-1] == (0, 0, 255)).all()
     assert np.array_equal(square, square[:, ::-1])
-    inner = decode(saved(PICTURE, "PNG"), Resize(128, 64)).pixels
-    outer = decode(saved(PICTURE, "PNG"), Resize(128, 128)).pixels
+    inner = decode(encode_image(PICTURE, "PNG"), Resize(128, 64)).pixels
+    outer = decode(encode_image(PICTURE, "PNG"), Resize(128, 128)).pixels
     assert np.abs(inner.astype(int) - outer[32:96, 32:96].astype(int)).max() <= 2
 
 
 def test_large_jpeg_decoded_at_a_fraction_looks_like_the_whole() -> None:
     large = draw_photo(3, (2403, 1605))
-    assert difference(decode(saved(large, "JPEG", quality=95)), decode(saved(large, "PNG"))) < 2
+    assert difference(decode(encode_image(large, "JPEG", quality=95)), decode(encode_image(large, "PNG"))) < 2
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
@@ -134,28 +129,28 @@ def test_photo_stands_upright_in_every_orientation(kind: str, orientation: int) 
         8: Image.Transpose.ROTATE_270,
     }
     stored = PICTURE.transpose(stored_as[orientation]) if orientation in stored_as else PICTURE
-    image = decode(saved(stored, kind, exif=exif(orientation)))
+    image = decode(encode_image(stored, kind, exif=exif(orientation)))
     assert (image.width, image.height) == (600, 400)
     assert difference(image, EXPECTED) < 3
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 700])
 def test_senseless_orientation_is_upright(orientation: int) -> None:
-    assert difference(decode(saved(PICTURE, "JPEG", quality=95, exif=exif(orientation))), EXPECTED) < 3
+    assert difference(decode(encode_image(PICTURE, "JPEG", quality=95, exif=exif(orientation))), EXPECTED) < 3
 
 
 def test_xmp_does_not_turn_a_photo() -> None:
     packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     for kind in ("JPEG", "WEBP"):
-        assert decode(saved(PICTURE, kind, xmp=packet)).width == 600
+        assert decode(encode_image(PICTURE, kind, xmp=packet)).width == 600
     tags = {700: packet}
-    assert decode(saved(PICTURE, "TIFF", tiffinfo=tags)).width == 600
+    assert decode(encode_image(PICTURE, "TIFF", tiffinfo=tags)).width == 600
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bit_gray_is_scaled_not_clipped(kind: str) -> None:
     ramp = np.tile(np.linspace(0, 65535, 256), (256, 1)).astype(np.uint16)
-    pixels = decode(saved(Image.fromarray(ramp), kind), Resize(128, 128)).pixels
+    pixels = decode(encode_image(Image.fromarray(ramp), kind), Resize(128, 128)).pixels
     assert near(pixels[64, 64].tolist(), (128, 128, 128))
     assert pixels[64, 2].max() < 8
     assert pixels[64, 125].min() > 247
@@ -184,39 +179,43 @@ def test_sixteen_bit_gray_whose_zero_is_white() -> None:
 def test_floating_point_gray_is_scaled_and_survives_nan(top: float, expected: int) -> None:
     values = np.tile(np.linspace(0, top, 256, dtype=np.float32), (256, 1))
     values[0, 0] = np.nan
-    pixels = decode(saved(Image.fromarray(values), "TIFF"), Resize(128, 128)).pixels
+    pixels = decode(encode_image(Image.fromarray(values), "TIFF"), Resize(128, 128)).pixels
     assert abs(int(pixels[64, 64, 0]) - expected) < 4
 
 
 def test_one_bit_and_palette_images_keep_their_colours() -> None:
-    assert middle(decode(saved(Image.new("1", (200, 200), 1), "PNG"))) == [255, 255, 255]
+    assert middle(decode(encode_image(Image.new("1", (200, 200), 1), "PNG"))) == [255, 255, 255]
     palette = Image.new("RGB", (200, 200), (200, 30, 90)).quantize(4)
-    assert near(middle(decode(saved(palette, "PNG"))), (200, 30, 90))
+    assert near(middle(decode(encode_image(palette, "PNG"))), (200, 30, 90))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_transparency_is_seen_on_white(kind: str) -> None:
     glass = Image.new("RGBA", (200, 200), (255, 0, 0, 128))
-    assert near(middle(decode(saved(glass, kind))), (255, 127, 127))
+    assert near(middle(decode(encode_image(glass, kind))), (255, 127, 127))
     nothing = Image.new("RGBA", (200, 200), (0, 0, 0, 0))
-    assert middle(decode(saved(nothing, kind))) == [255, 255, 255]
+    assert middle(decode(encode_image(nothing, kind))) == [255, 255, 255]
 
 
 def test_gray_and_palette_transparency_are_seen_on_white() -> None:
-    assert near(middle(decode(saved(Image.new("LA", (200, 200), (0, 128)), "PNG"))), (127, 127, 127))
+    assert near(middle(decode(encode_image(Image.new("LA", (200, 200), (0, 128)), "PNG"))), (127, 127, 127))
     palette = Image.new("P", (200, 200), 0)
     palette.putpalette([255, 0, 0, 0, 255, 0])
-    assert middle(decode(saved(palette, "PNG", transparency=0))) == [255, 255, 255]
-    assert near(middle(decode(saved(palette, "PNG", transparency=bytes([128, 255])))), (255, 127, 127))
-    assert middle(decode(saved(palette, "GIF", transparency=0))) == [255, 255, 255]
+    assert middle(decode(encode_image(palette, "PNG", transparency=0))) == [255, 255, 255]
+    assert near(middle(decode(encode_image(palette, "PNG", transparency=bytes([128, 255])))), (255, 127, 127))
+    assert middle(decode(encode_image(palette, "GIF", transparency=0))) == [255, 255, 255]
     keyed = Image.new("RGB", (200, 200), (1, 2, 3))
-    assert middle(decode(saved(keyed, "PNG", transparency=(1, 2, 3)))) == [255, 255, 255]
+    assert middle(decode(encode_image(keyed, "PNG", transparency=(1, 2, 3)))) == [255, 255, 255]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk_shows_its_colours_and_not_their_negative(kind: str) -> None:
-    assert near(middle(decode(saved(Image.new("CMYK", (200, 200), (0, 255, 255, 0)), kind))), (255, 0, 0))
-    assert near(middle(decode(saved(Image.new("CMYK", (200, 200), (0, 0, 0, 200)), kind))), (55, 55, 55))
+    assert near(
+        middle(decode(encode_image(Image.new("CMYK", (200, 200), (0, 255, 255, 0)), kind))), (255, 0, 0)
+    )
+    assert near(
+        middle(decode(encode_image(Image.new("CMYK", (200, 200), (0, 0, 0, 200)), kind))), (55, 55, 55)
+    )
 
 
 def test_lab_shows_its_colours() -> None:
@@ -224,7 +223,7 @@ def test_lab_shows_its_colours() -> None:
     to_lab = ImageCms.buildTransform(
         ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
     )
-    assert near(middle(decode(saved(to_lab.apply(orange), "TIFF"))), (230, 120, 40), 6)
+    assert near(middle(decode(encode_image(to_lab.apply(orange), "TIFF"))), (230, 120, 40), 6)
 
 
 TO_XYZ_P3 = np.array([[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.78407]])
@@ -234,7 +233,7 @@ TO_XYZ_SRGB = np.array(
 
 
 def display_p3_profile() -> bytes:
-    """A profile with Display P3's primaries and a plain gamma of 2.2."""
+    """A profile with the primaries of Display P3 and a gamma of 2.2."""
 
     def xyz(*values: float) -> bytes:
         return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in values))
@@ -258,7 +257,7 @@ def test_wide_colours_become_srgb(kind: str) -> None:
     numbers = (80, 150, 90)
     light = np.linalg.inv(TO_XYZ_SRGB) @ TO_XYZ_P3 @ (np.array(numbers) / 255) ** (0x0233 / 256)
     expected = (1.055 * light ** (1 / 2.4) - 0.055) * 255
-    data = saved(Image.new("RGB", (200, 200), numbers), kind, icc_profile=display_p3_profile())
+    data = encode_image(Image.new("RGB", (200, 200), numbers), kind, icc_profile=display_p3_profile())
     assert np.abs(np.array(middle(decode(data))) - expected).max() < 4
     assert np.abs(expected - numbers).max() > 8
 
@@ -266,11 +265,13 @@ def test_wide_colours_become_srgb(kind: str) -> None:
 def test_srgb_profile_changes_nothing_and_a_broken_one_is_ignored() -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for profile in (srgb, b"no profile", srgb[:200]):
-        assert np.array_equal(decode(saved(PICTURE, "PNG", icc_profile=profile)).pixels, EXPECTED.pixels)
+        assert np.array_equal(
+            decode(encode_image(PICTURE, "PNG", icc_profile=profile)).pixels, EXPECTED.pixels
+        )
 
 
 def test_png_gamma_is_applied() -> None:
-    data = saved(Image.new("RGB", (200, 200), (128, 128, 128)), "PNG")
+    data = encode_image(Image.new("RGB", (200, 200), (128, 128, 128)), "PNG")
     chunk = b"gAMA" + struct.pack(">I", 100000)
     linear = data[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
     assert near(middle(decode(linear)), (186, 186, 186))
@@ -279,34 +280,34 @@ def test_png_gamma_is_applied() -> None:
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
 def test_first_of_several_pictures_is_seen(kind: str) -> None:
     green = Image.new("RGB", (200, 200), (0, 160, 0))
-    data = saved(green, kind, save_all=True, append_images=[Image.new("RGB", (200, 200), (200, 0, 0))])
+    data = encode_image(green, kind, save_all=True, append_images=[Image.new("RGB", (200, 200), (200, 0, 0))])
     assert near(middle(decode(data)), (0, 160, 0), 5)
 
 
 def test_truncated_jpeg_shows_what_is_there() -> None:
     for progressive in (False, True):
-        data = saved(PICTURE, "JPEG", quality=90, progressive=progressive)
+        data = encode_image(PICTURE, "JPEG", quality=90, progressive=progressive)
         image = decode(data[: len(data) * 2 // 3])
         assert np.abs(image.pixels[:40].astype(int) - EXPECTED.pixels[:40]).mean() < 12
     assert difference(decode(data[:-2]), EXPECTED) < 3
 
 
 def test_truncated_before_anything_is_seen_fails() -> None:
-    jpeg = saved(PICTURE, "JPEG", quality=90)
+    jpeg = encode_image(PICTURE, "JPEG", quality=90)
     assert failure(jpeg[: jpeg.index(b"\xff\xda") + 14]) is FailureKind.TRUNCATED
     for kind in ("PNG", "TIFF", "GIF", "WEBP", "BMP"):
-        data = saved(PICTURE, kind)
+        data = encode_image(PICTURE, kind)
         assert failure(data[: len(data) // 2]) in (FailureKind.TRUNCATED, FailureKind.CORRUPT)
 
 
 def test_damage_beside_the_picture_does_not_hide_it() -> None:
-    png = saved(PICTURE, "PNG")
+    png = encode_image(PICTURE, "PNG")
     huge = b"zTXt" + b"Comment\0\0" + zlib.compress(bytes(4_000_000))
-    dressed = (
+    with_comment = (
         png[:33] + struct.pack(">I", len(huge) - 4) + huge + struct.pack(">I", zlib.crc32(huge)) + png[33:]
     )
-    assert np.array_equal(decode(dressed).pixels, EXPECTED.pixels)
-    jpeg = saved(PICTURE, "JPEG", quality=95)
+    assert np.array_equal(decode(with_comment).pixels, EXPECTED.pixels)
+    jpeg = encode_image(PICTURE, "JPEG", quality=95)
     broken_exif = b"\xff\xe1\x00\x12Exif\0\0MM\x13*\0\0\0\x08"
     assert difference(decode(jpeg[:2] + broken_exif + b"\0\0" + jpeg[2:]), EXPECTED) < 3
 
@@ -354,14 +355,14 @@ def test_too_many_pixels_are_refused_by_the_header() -> None:
     try:
         assert failure(png_header(60000, 60000) + b"\0\0\0\x04IDAT") is FailureKind.TOO_MANY_PIXELS
         for kind in ("JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF"):
-            assert failure(saved(PICTURE, kind), max_pixels=200_000) is FailureKind.TOO_MANY_PIXELS
+            assert failure(encode_image(PICTURE, kind), max_pixels=200_000) is FailureKind.TOO_MANY_PIXELS
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
 
 
 def test_tile_larger_than_the_limit_is_refused() -> None:
-    data = saved(PICTURE.crop((0, 0, 64, 64)), "TIFF", compression="tiff_lzw")
+    data = encode_image(PICTURE.crop((0, 0, 64, 64)), "TIFF", compression="tiff_lzw")
     tags = (256, 257, 258, 259, 262, 277, 322, 323, 324, 325)
     values = (64, 64, 8, 5, 1, 1, 65520, 65520, 8, 8)
     directory = struct.pack("<H", len(tags))
@@ -372,7 +373,7 @@ def test_tile_larger_than_the_limit_is_refused() -> None:
 
 @pytest.mark.parametrize("size", [(1, 60000), (60000, 1), (1, 1), (3, 2)])
 def test_extreme_shapes_cost_no_more_than_their_pixels(size: tuple[int, int]) -> None:
-    image = decode(saved(Image.new("RGB", size, (10, 200, 30)), "PNG"), Resize(256, 224))
+    image = decode(encode_image(Image.new("RGB", size, (10, 200, 30)), "PNG"), Resize(256, 224))
     assert image.pixels.shape == (224, 224, 3)
     assert (image.pixels == (10, 200, 30)).all()
     assert (image.width, image.height) == size
@@ -385,7 +386,7 @@ def test_resize_that_cuts_more_than_there_is_makes_no_sense() -> None:
 
 def test_threads_give_the_same_pixels_as_one() -> None:
     data = [
-        saved(draw_photo(seed, (500, 400)), kind)
+        encode_image(draw_photo(seed, (500, 400)), kind)
         for seed in range(4)
         for kind in ("JPEG", "PNG", "TIFF", "WEBP")
     ]
@@ -399,7 +400,7 @@ SHOWN = "shown"
 
 
 def text_of(data: bytes) -> str:
-    """What a person reads of a photo that failed."""
+    """The text of the failure to decode this photo."""
     try:
         image = decode(data)
     except PhotoFailed as failed:
@@ -409,16 +410,16 @@ def text_of(data: bytes) -> str:
 
 SMALL = draw_photo(1, (48, 40))
 VICTIMS = [
-    saved(SMALL, "JPEG", exif=exif(6)),
-    saved(SMALL, "JPEG", progressive=True),
-    saved(SMALL, "PNG", exif=exif(3)),
-    saved(SMALL.quantize(16), "PNG"),
-    saved(SMALL, "WEBP", exif=exif(5)),
-    saved(SMALL, "TIFF", compression="tiff_lzw"),
-    saved(SMALL, "TIFF"),
-    saved(SMALL.quantize(16), "GIF"),
-    saved(SMALL, "BMP"),
-    saved(SMALL, "AVIF"),
+    encode_image(SMALL, "JPEG", exif=exif(6)),
+    encode_image(SMALL, "JPEG", progressive=True),
+    encode_image(SMALL, "PNG", exif=exif(3)),
+    encode_image(SMALL.quantize(16), "PNG"),
+    encode_image(SMALL, "WEBP", exif=exif(5)),
+    encode_image(SMALL, "TIFF", compression="tiff_lzw"),
+    encode_image(SMALL, "TIFF"),
+    encode_image(SMALL.quantize(16), "GIF"),
+    encode_image(SMALL, "BMP"),
+    encode_image(SMALL, "AVIF"),
 ]
 
 
@@ -426,15 +427,15 @@ VICTIMS = [
 @given(
     victim=st.sampled_from(VICTIMS),
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=12),
-    kept=st.floats(0.05, 1),
+    kept_share=st.floats(0.05, 1),
 )
 def test_mutated_files_decode_or_fail_alone(
-    victim: bytes, changes: list[tuple[float, int]], kept: float
+    victim: bytes, changes: list[tuple[float, int]], kept_share: float
 ) -> None:
     data = bytearray(victim)
     for where, value in changes:
         data[int(where * len(data))] = value
-    assert text_of(bytes(data[: int(len(data) * kept)])).isprintable()
+    assert text_of(bytes(data[: int(len(data) * kept_share)])).isprintable()
 
 
 @pytest.mark.parametrize("folder", ["hostile", "exif"])

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from support.decoding import decode, failed, saved
+from support.containers import encode_image, png_chunk
+from support.decoding import decode, decode_failure
 from support.drawing import draw_photo
-from support.handmade_images import CMYK, GRAY, LAB, SEE_THROUGH, chunk, png_of, tiff_of
+from support.handmade_images import CMYK, GRAY, LAB, SEE_THROUGH, png_of, tiff_of
 from support.profiles import gray_profile, ink_profile
 
 from tagger.errors import FailureKind, PhotoFailed
@@ -31,13 +32,13 @@ def difference(data: bytes, expected: np.ndarray) -> float:
 
 
 def with_samples(pixels: np.ndarray, value: int) -> np.ndarray:
-    """One more sample for each pixel, the same for all."""
+    """The pixels with one more sample of the same value."""
     planes = pixels if pixels.ndim == 3 else pixels[..., None]
     return np.concatenate([planes, np.full((*planes.shape[:2], 1), value, planes.dtype)], axis=-1)
 
 
-COLOURS = decode(saved(PICTURE, "PNG")).pixels.astype(float)
-GRAY_COLOURS = decode(saved(PICTURE.convert("L"), "PNG")).pixels.astype(float)
+COLOURS = decode(encode_image(PICTURE, "PNG")).pixels.astype(float)
+GRAY_COLOURS = decode(encode_image(PICTURE.convert("L"), "PNG")).pixels.astype(float)
 
 
 # --- depths and layouts
@@ -83,15 +84,15 @@ def test_deep_tiled_and_separate_pixels_look_like_plain_ones(data: bytes, expect
     ],
 )
 def test_unsupported_depths_are_reported(data: bytes) -> None:
-    kind, text = failed(data)
+    kind, text = decode_failure(data)
     assert kind is FailureKind.UNSUPPORTED
     assert "Convert it to JPEG or PNG." in text
 
 
 def test_gray_that_is_transparent_is_seen_on_white_in_every_depth() -> None:
     black = np.zeros((60, 60), np.uint16)
-    one_bit = saved(Image.new("1", (60, 60)), "PNG")
-    keyed = one_bit[:33] + chunk(b"tRNS", b"\0\0") + one_bit[33:]
+    one_bit = encode_image(Image.new("1", (60, 60)), "PNG")
+    keyed = one_bit[:33] + png_chunk(b"tRNS", b"\0\0") + one_bit[33:]
     for data in (png_of(black, tRNS=b"\0\0"), png_of(black.astype(np.uint8), tRNS=b"\0\0"), keyed):
         assert (decode(data).pixels == 255).all()
     assert (decode(png_of(black, tRNS=b"\0\1")).pixels == 0).all()
@@ -106,27 +107,33 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
 def test_profile_of_another_kind_of_image_is_ignored(kind: str) -> None:
     exact = {"quality": 97} if kind == "JPEG" else {}
-    assert difference(saved(PICTURE, kind, icc_profile=gray_profile(), **exact), COLOURS) < 1.5
+    assert difference(encode_image(PICTURE, kind, icc_profile=gray_profile(), **exact), COLOURS) < 1.5
     gray = PICTURE.convert("L")
-    assert difference(saved(gray, kind, icc_profile=SRGB, **exact), GRAY_COLOURS) < 1.5
-    assert difference(saved(gray, kind, icc_profile=gray_profile(), **exact), GRAY_COLOURS) < 3
+    assert difference(encode_image(gray, kind, icc_profile=SRGB, **exact), GRAY_COLOURS) < 1.5
+    assert difference(encode_image(gray, kind, icc_profile=gray_profile(), **exact), GRAY_COLOURS) < 3
     if kind != "PNG":
-        assert difference(saved(PICTURE.convert("CMYK"), kind, icc_profile=SRGB, **exact), COLOURS) < 1.5
+        assert (
+            difference(encode_image(PICTURE.convert("CMYK"), kind, icc_profile=SRGB, **exact), COLOURS) < 1.5
+        )
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_a_profile_determines_ink_colours(kind: str) -> None:
     cyan = Image.new("CMYK", (200, 200), (255, 0, 0, 0))
-    seen = decode(saved(cyan, kind, icc_profile=ink_profile((65, 40, 60)))).pixels[50, 50].astype(int)
-    assert np.abs(seen - (237, 126, 46)).max() < 4  # the same in sRGB
+    colour = (
+        decode(encode_image(cyan, kind, icc_profile=ink_profile((65, 40, 60)))).pixels[50, 50].astype(int)
+    )
+    assert np.abs(colour - (237, 126, 46)).max() < 4  # this L*a*b* colour in sRGB
     assert (
-        decode(saved(Image.new("CMYK", (200, 200)), kind, icc_profile=ink_profile((0, 0, 0)))).pixels.min()
+        decode(
+            encode_image(Image.new("CMYK", (200, 200)), kind, icc_profile=ink_profile((0, 0, 0)))
+        ).pixels.min()
         > 250
     )
 
 
 def test_cmyk_jpeg_without_adobe_marker_is_not_its_negative() -> None:
-    jpeg = saved(PICTURE.convert("CMYK"), "JPEG", quality=97)
+    jpeg = encode_image(PICTURE.convert("CMYK"), "JPEG", quality=97)
     at = jpeg.index(b"\xff\xeeAdobe"[:2])
     bare = jpeg[:at] + jpeg[at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big") :]
     assert b"Adobe" not in bare
@@ -161,14 +168,14 @@ def test_heic_stands_upright_in_every_orientation(orientation: int) -> None:
 
 
 def test_xmp_does_not_turn_an_avif() -> None:
-    image = decode(saved(PICTURE, "AVIF", xmp=XMP))
+    image = decode(encode_image(PICTURE, "AVIF", xmp=XMP))
     assert (image.width, image.height) == PICTURE.size
 
 
 def test_broken_exif_hides_no_avif() -> None:
     block = Image.Exif()
     block[271], block[274] = "a camera, with a long name", 6
-    avif = saved(PICTURE.transpose(Image.Transpose.ROTATE_90), "AVIF", exif=block)
+    avif = encode_image(PICTURE.transpose(Image.Transpose.ROTATE_90), "AVIF", exif=block)
     maker = avif.index(b"\x01\x0f\x00\x02")
     broken = avif[: maker + 2] + struct.pack(">HI", 5, 1) + avif[maker + 8 :]  # a fraction, not a text
     with pytest.raises(Exception, match="encode"):
@@ -186,7 +193,7 @@ def test_several_pictures_in_a_heic_show_the_primary_one() -> None:
     assert difference(file.getvalue(), COLOURS) < 4
 
 
-# --- cut off, not read, lies
+# --- truncated, unsupported and misnamed files
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.95])
@@ -207,8 +214,8 @@ def test_several_pictures_in_a_heic_show_the_primary_one() -> None:
 def test_cut_off_files_are_truncated_and_not_corrupt(
     kind: str, options: dict[str, object], part: float
 ) -> None:
-    whole = saved(PICTURE, kind, **options)
-    assert failed(whole[: int(len(whole) * part)])[0] is FailureKind.TRUNCATED
+    whole = encode_image(PICTURE, kind, **options)
+    assert decode_failure(whole[: int(len(whole) * part)])[0] is FailureKind.TRUNCATED
     assert not ends_early(whole)
 
 
@@ -216,20 +223,20 @@ def test_cut_off_heic_is_truncated() -> None:
     heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
     file = io.BytesIO()
     heif.from_pillow(PICTURE).save(file)
-    assert failed(file.getvalue()[:-500])[0] is FailureKind.TRUNCATED
+    assert decode_failure(file.getvalue()[:-500])[0] is FailureKind.TRUNCATED
 
 
 @pytest.mark.parametrize("frame", [0xC3, 0xC5, 0xC7, 0xCB, 0xCF])
 def test_lossless_and_hierarchical_jpeg_are_not_read(frame: int) -> None:
-    jpeg = saved(PICTURE, "JPEG")
+    jpeg = encode_image(PICTURE, "JPEG")
     at = jpeg.index(b"\xff\xc0")
-    kind, text = failed(jpeg[: at + 1] + bytes([frame]) + jpeg[at + 2 :])
+    kind, text = decode_failure(jpeg[: at + 1] + bytes([frame]) + jpeg[at + 2 :])
     assert kind is FailureKind.UNSUPPORTED
     assert re.search("lossless|hierarchical", text)
 
 
 @pytest.mark.parametrize(
-    ("data", "kind", "word"),
+    ("data", "kind", "expected_text"),
     [
         (b"\n<!DOCTYPE html><title>404</title>", FailureKind.NOT_AN_IMAGE, "web page"),
         (b"P6\n4 4\n255\n" + bytes(48), FailureKind.UNSUPPORTED, "PNM"),
@@ -237,23 +244,25 @@ def test_lossless_and_hierarchical_jpeg_are_not_read(frame: int) -> None:
         (b"qoif" + bytes(20), FailureKind.UNSUPPORTED, "QOI"),
     ],
 )
-def test_what_else_was_saved_under_a_photos_name_is_named(data: bytes, kind: FailureKind, word: str) -> None:
-    assert failed(data)[0] is kind
-    assert word in failed(data)[1]
+def test_what_else_was_saved_under_a_photos_name_is_named(
+    data: bytes, kind: FailureKind, expected_text: str
+) -> None:
+    assert decode_failure(data)[0] is kind
+    assert expected_text in decode_failure(data)[1]
 
 
 def test_decoder_messages_are_cleaned_and_bare_numbers_dropped() -> None:
     def text_for(error: Exception) -> str:
-        with pytest.raises(PhotoFailed) as caught, failing_alone(b""):
+        with pytest.raises(PhotoFailed) as excinfo, failing_alone(b""):
             raise error
-        return caught.value.failure.text
+        return excinfo.value.failure.text
 
     assert "(odd name 'c ')" in text_for(ValueError("odd\nname\t'c\x01'"))
     assert "24068" not in text_for(ValueError(24068))
     assert len(text_for(OSError("a " * 500))) < 400
 
 
-# --- what docs/reference/failures.md promises
+# --- docs/reference/failures.md
 
 
 def test_every_kind_of_failure_is_explained_and_no_other() -> None:
@@ -271,4 +280,4 @@ def test_real_files_of_every_odd_kind(test_data: Path) -> None:
         "hostile/sharp/test_fixtures_truncated.png": FailureKind.TRUNCATED,
         "exif/Piexif/tests_images_notjpeg.jpg": FailureKind.EMPTY,
     }
-    assert {name: failed((test_data / name).read_bytes())[0] for name in kinds} == kinds
+    assert {name: decode_failure((test_data / name).read_bytes())[0] for name in kinds} == kinds

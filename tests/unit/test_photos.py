@@ -38,14 +38,14 @@ def write(path: Path, content: bytes = b"pixels") -> Path:
 
 
 def names(root: Path, **patterns: tuple[str, ...]) -> list[str]:
-    return [found.path.relative_to(root).as_posix() for found in find_photos(root, **patterns)]
+    return [photo.path.relative_to(root).as_posix() for photo in find_photos(root, **patterns)]
 
 
 def failure(path: Path) -> FailureKind:
-    with pytest.raises(PhotoFailed) as caught:
+    with pytest.raises(PhotoFailed) as excinfo:
         read_photo(path, max_bytes=MAX_BYTES)
-    assert str(path) not in caught.value.failure.text
-    return caught.value.failure.kind
+    assert str(path) not in excinfo.value.failure.text
+    return excinfo.value.failure.kind
 
 
 def test_photos_of_every_extension_in_any_case_are_found(tmp_path: Path) -> None:
@@ -98,10 +98,10 @@ def test_paths_ascend_as_text_over_the_whole_walk(tmp_path: Path) -> None:
         "b.jpg",
     ):
         write(tmp_path / name)
-    found = names(tmp_path)
-    assert len(found) == 12
-    assert found == sorted(found)
-    assert [name.encode() for name in found] == sorted(name.encode() for name in found)
+    paths = names(tmp_path)
+    assert len(paths) == 12
+    assert paths == sorted(paths)
+    assert [name.encode() for name in paths] == sorted(name.encode() for name in paths)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse names that are not UTF-8")
@@ -119,17 +119,17 @@ def test_names_that_are_not_utf8_are_found_in_the_order_of_their_text(tmp_path: 
 def test_two_names_that_read_the_same_are_not_both_yielded(tmp_path: Path) -> None:
     write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")))
     write(tmp_path / "\\xff.jpg")
-    kinds = [type(found) for found in find_photos(tmp_path)]
+    kinds = [type(entry) for entry in find_photos(tmp_path)]
     assert kinds == [FoundPhoto, FolderProblem]
 
 
 @given(st.binary(min_size=1).filter(lambda raw: b"\0" not in raw))
 def test_path_text_round_trips(raw: bytes) -> None:
     path = os.fsdecode(raw)
-    text, kept = path_text(path)
+    text, stored_bytes = path_text(path)
     text.encode()
-    assert path_from_text(text, kept) == path
-    assert kept in (b"", raw)
+    assert path_from_text(text, stored_bytes) == path
+    assert stored_bytes in (b"", raw)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -227,12 +227,12 @@ def test_links_that_lead_nowhere_are_found_and_fail_when_read(tmp_path: Path) ->
 def test_pipes_and_sockets_are_problems_and_hold_nothing_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    monkeypatch.chdir(tmp_path)  # the path of a socket is limited to about 100 bytes
     os.mkfifo(tmp_path / "a.jpg")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("b.jpg")
-        found = list(find_photos(tmp_path))
-    assert [(type(problem), problem.path.name) for problem in found] == [
+        entries = list(find_photos(tmp_path))
+    assert [(type(problem), problem.path.name) for problem in entries] == [
         (FolderProblem, "a.jpg"),
         (FolderProblem, "b.jpg"),
     ]
@@ -241,20 +241,20 @@ def test_pipes_and_sockets_are_problems_and_hold_nothing_up(
     assert failure(Path("/dev/zero")) is FailureKind.UNREADABLE
 
 
-def refusing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the system refuse to list or open `path`, also to root."""
+def deny_access(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `os.scandir` and `os.open` raise PermissionError for `path`, also for root."""
     scandir, opened = os.scandir, os.open
 
-    def refuse(asked: object) -> None:
-        if Path(str(asked)) == path:
+    def check(path_or_name: object) -> None:
+        if Path(str(path_or_name)) == path:
             raise PermissionError(13, "Permission denied")
 
     def refusing_scandir(folder: str) -> Iterator[os.DirEntry[str]]:
-        refuse(folder)
+        check(folder)
         return scandir(folder)
 
     def refusing_open(file: str, *args: int) -> int:
-        refuse(file)
+        check(file)
         return opened(file, *args)
 
     monkeypatch.setattr(os, "scandir", refusing_scandir)
@@ -266,11 +266,11 @@ def test_an_unreadable_folder_is_a_problem_and_the_rest_continues(
 ) -> None:
     for name in ("a/a.jpg", "b/b.jpg", "c.jpg"):
         write(tmp_path / name)
-    refusing(tmp_path / "b", monkeypatch)
-    found = list(find_photos(tmp_path))
-    assert [one.path.relative_to(tmp_path).as_posix() for one in found] == ["a/a.jpg", "b", "c.jpg"]
-    assert isinstance(found[1], FolderProblem)
-    assert "permission denied" in found[1].text
+    deny_access(tmp_path / "b", monkeypatch)
+    entries = list(find_photos(tmp_path))
+    assert [entry.path.relative_to(tmp_path).as_posix() for entry in entries] == ["a/a.jpg", "b", "c.jpg"]
+    assert isinstance(entries[1], FolderProblem)
+    assert "permission denied" in entries[1].text
 
 
 def test_missing_folder_is_an_error(tmp_path: Path) -> None:
@@ -283,13 +283,13 @@ def test_missing_folder_is_an_error(tmp_path: Path) -> None:
 def test_file_that_a_person_named_needs_no_extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "IMG_0001", b"123")
     monkeypatch.chdir(tmp_path)
-    found = find_photo(Path("IMG_0001"))
-    assert (found.path, found.size_bytes) == (tmp_path / "IMG_0001", 3)
+    photo = find_photo(Path("IMG_0001"))
+    assert (photo.path, photo.size_bytes) == (tmp_path / "IMG_0001", 3)
 
 
 def test_deep_folders_are_walked_without_recursion(tmp_path: Path) -> None:
     depth = 300
-    here = Path.cwd()
+    previous = Path.cwd()
     try:
         os.chdir(tmp_path)
         for _ in range(depth):
@@ -297,7 +297,7 @@ def test_deep_folders_are_walked_without_recursion(tmp_path: Path) -> None:
             os.chdir("d")
         write(Path("a.jpg"))
     finally:
-        os.chdir(here)
+        os.chdir(previous)
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(250)
     try:
@@ -318,7 +318,7 @@ def test_what_cannot_be_read_fails_with_its_kind(tmp_path: Path, monkeypatch: py
     assert failure(write(tmp_path / "empty.jpg", b"")) is FailureKind.EMPTY
     assert failure(write(tmp_path / "large.jpg", bytes(MAX_BYTES + 1))) is FailureKind.TOO_LARGE
     assert failure(tmp_path) is FailureKind.UNREADABLE
-    refusing(write(tmp_path / "secret.jpg"), monkeypatch)
+    deny_access(write(tmp_path / "secret.jpg"), monkeypatch)
     assert failure(tmp_path / "secret.jpg") is FailureKind.UNREADABLE
 
 
@@ -330,11 +330,11 @@ def test_photo_that_is_still_being_written_is_waited_for_and_then_fails(
     growths = iter(range(2))
 
     def growing(descriptor: int) -> os.stat_result:
-        known = stat_of(descriptor)
+        status = stat_of(descriptor)
         if next(growths, None) is not None:
             with path.open("ab") as file:
                 file.write(b"more")
-        return known
+        return status
 
     monkeypatch.setattr(os, "fstat", growing)
     monkeypatch.setattr(files, "RETRY_PAUSE_S", 0)

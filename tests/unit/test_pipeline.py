@@ -37,7 +37,7 @@ from tagger.pipeline.requests import (
 from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Unchanged
 
 WAIT_S = 20.0
-"""A timeout that only a hang reaches."""
+"""Longer than any test waits unless something hangs."""
 
 
 class BrightModel:
@@ -79,10 +79,10 @@ class _Manifest:
 
 
 @dataclass(eq=False)
-class Box:
+class CollectingSink:
     """A sink that collects results."""
 
-    known: set[str] = field(default_factory=set)
+    classified: set[str] = field(default_factory=set)
     top_k: int = 2
     threshold: float = 0.5
     received: "queue.SimpleQueue[Sequence[RequestResult] | Exception]" = field(
@@ -90,22 +90,22 @@ class Box:
     )
 
     def is_classified(self, digest: str) -> bool:
-        return digest in self.known
+        return digest in self.classified
 
-    def deliver(self, answers: Sequence[RequestResult]) -> None:
-        self.received.put(answers)
+    def deliver(self, results: Sequence[RequestResult]) -> None:
+        self.received.put(results)
 
     def fail(self, error: Exception) -> None:
         self.received.put(error)
 
     def take(self, count: int) -> dict[Request, object]:
-        answers: dict[Request, object] = {}
-        while len(answers) < count:
-            told = self.received.get(timeout=WAIT_S)
-            assert not isinstance(told, Exception), told
-            answers.update(told)
-        assert len(answers) == count
-        return answers
+        results: dict[Request, object] = {}
+        while len(results) < count:
+            delivery = self.received.get(timeout=WAIT_S)
+            assert not isinstance(delivery, Exception), delivery
+            results.update(delivery)
+        assert len(results) == count
+        return results
 
 
 @pytest.fixture
@@ -115,10 +115,10 @@ def model() -> BrightModel:
 
 @pytest.fixture
 def pipeline(model: BrightModel) -> Iterator[Pipeline]:
-    made = Pipeline(model, Limits(readers=2, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
-    yield made
+    pipeline = Pipeline(model, Limits(readers=2, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
+    yield pipeline
     model.gate.set()
-    made.close()
+    pipeline.close()
 
 
 def file_request(path: Path, sink: ResultSink, classified: PhotoVersion | None = None) -> Request:
@@ -135,12 +135,12 @@ def draw(path: Path, red: int, width: int = 40) -> Path:
     return path
 
 
-def drawn(folder: Path, count: int) -> list[Path]:
+def draw_photos(folder: Path, count: int) -> list[Path]:
     return [draw(folder / f"{number:03}.png", number % 256, 40 + number // 256) for number in range(count)]
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds that other threads bring about."""
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds; fail after WAIT_S."""
     pause = threading.Event()
     for _ in range(int(WAIT_S / 0.005)):
         if condition():
@@ -150,16 +150,16 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def test_every_photo_gets_its_own_result(pipeline: Pipeline, tmp_path: Path) -> None:
-    paths = drawn(tmp_path, 50)
+    paths = draw_photos(tmp_path, 50)
     order = list(range(50))
     random.Random(1).shuffle(order)
-    box = Box()
+    sink = CollectingSink()
     red_of = {}
     for number in order:
-        request = file_request(paths[number], box)
+        request = file_request(paths[number], sink)
         red_of[request] = number
         pipeline.submit(request)
-    for request, result in box.take(50).items():
+    for request, result in sink.take(50).items():
         assert isinstance(result, Classified)
         red = next(p for p in result.predictions if p.position == 0)
         assert red.score == pytest.approx(red_of[request] / 255, abs=0.01)
@@ -170,72 +170,77 @@ def test_every_photo_gets_its_own_result(pipeline: Pipeline, tmp_path: Path) -> 
 
 
 def test_every_stage_is_bounded(pipeline: Pipeline, model: BrightModel, tmp_path: Path) -> None:
-    paths = drawn(tmp_path, 120)
-    box, submitted = Box(), []
+    paths = draw_photos(tmp_path, 120)
+    sink, submitted = CollectingSink(), []
     model.gate.clear()
 
     def submit_all() -> None:
         for path in paths:
-            pipeline.submit(file_request(path, box))
+            pipeline.submit(file_request(path, sink))
             submitted.append(path)
 
     feeder = threading.Thread(target=submit_all)
     feeder.start()
-    until(lambda: len(pipeline._buffers.photos) >= 2 * model.batch_size and not pipeline._buffers.reads)
-    until(lambda: len(pipeline._buffers.requests) == 2 * model.batch_size)
+    wait_until(lambda: len(pipeline._buffers.photos) >= 2 * model.batch_size and not pipeline._buffers.reads)
+    wait_until(lambda: len(pipeline._buffers.requests) == 2 * model.batch_size)
     buffers = len(submitted)
-    # Waiting, readied, one batch in the model's hands, and what readers may hold.
+    # Waiting requests, ready photos, the batch in the model, and one photo per reader.
     assert buffers <= 2 * model.batch_size + (2 * model.batch_size + 2) + model.batch_size + 1
     assert len(pipeline._buffers.photos) <= 2 * model.batch_size + 2
     model.gate.set()
     feeder.join(WAIT_S)
-    box.take(120)
+    sink.take(120)
     assert max(model.batches) == model.batch_size
 
 
 def test_an_incomplete_batch_is_classified_when_no_more_photos_come(
     pipeline: Pipeline, model: BrightModel, tmp_path: Path
 ) -> None:
-    box = Box()
-    for path in drawn(tmp_path, 2):
-        pipeline.submit(file_request(path, box))
-    box.take(2)
+    sink = CollectingSink()
+    for path in draw_photos(tmp_path, 2):
+        pipeline.submit(file_request(path, sink))
+    sink.take(2)
     assert sum(model.batches) == 2
 
 
 def test_chunks_share_batches(pipeline: Pipeline, model: BrightModel, tmp_path: Path) -> None:
-    boxes = [Box(top_k=1), Box(top_k=2), Box(threshold=0.01), Box()]
+    sinks = [
+        CollectingSink(top_k=1),
+        CollectingSink(top_k=2),
+        CollectingSink(threshold=0.01),
+        CollectingSink(),
+    ]
     model.gate.clear()
-    paths = drawn(tmp_path, 9)
-    pipeline.submit(file_request(paths[8], boxes[0]))
-    until(lambda: len(pipeline._buffers.photos) == 0 and pipeline._buffers.waiters)
-    for path, box in zip(paths[:8], boxes * 2, strict=True):
-        pipeline.submit(file_request(path, box))
-    until(lambda: len(pipeline._buffers.photos) == 8)
+    paths = draw_photos(tmp_path, 9)
+    pipeline.submit(file_request(paths[8], sinks[0]))
+    wait_until(lambda: len(pipeline._buffers.photos) == 0 and pipeline._buffers.waiters)
+    for path, sink in zip(paths[:8], sinks * 2, strict=True):
+        pipeline.submit(file_request(path, sink))
+    wait_until(lambda: len(pipeline._buffers.photos) == 8)
     model.gate.set()
-    for box, count in zip(boxes, (3, 2, 2, 2), strict=True):
-        for result in box.take(count).values():
+    for sink, count in zip(sinks, (3, 2, 2, 2), strict=True):
+        for result in sink.take(count).values():
             assert isinstance(result, Classified)
-            assert len(result.predictions) == box.top_k
+            assert len(result.predictions) == sink.top_k
     assert len(model.batches) <= 4
 
 
 def test_a_photo_that_fails_fails_alone(pipeline: Pipeline, tmp_path: Path) -> None:
-    good = drawn(tmp_path, 6)
-    (tmp_path / "bad.png").write_bytes(good[0].read_bytes()[:60])
+    readable = draw_photos(tmp_path, 6)
+    (tmp_path / "bad.png").write_bytes(readable[0].read_bytes()[:60])
     (tmp_path / "empty.png").touch()
-    bad = {
+    failing = {
         tmp_path / "bad.png": FailureKind.TRUNCATED,
         tmp_path / "empty.png": FailureKind.EMPTY,
         tmp_path / "gone.png": FailureKind.GONE,
         tmp_path: FailureKind.UNREADABLE,
     }
-    box = Box()
-    for path in [*bad, *good]:
-        pipeline.submit(file_request(path, box))
-    kinds = {file_of(request): result for request, result in box.take(10).items()}
-    assert all(isinstance(kinds[path], Classified) for path in good)
-    for path, kind in bad.items():
+    sink = CollectingSink()
+    for path in [*failing, *readable]:
+        pipeline.submit(file_request(path, sink))
+    kinds = {file_of(request): result for request, result in sink.take(10).items()}
+    assert all(isinstance(kinds[path], Classified) for path in readable)
+    for path, kind in failing.items():
         result = kinds[path]
         assert isinstance(result, Failed)
         assert result.failure.kind in {kind, FailureKind.CORRUPT, FailureKind.NOT_AN_IMAGE}
@@ -245,17 +250,17 @@ def test_a_photo_that_fails_fails_alone(pipeline: Pipeline, tmp_path: Path) -> N
 def test_an_error_in_this_program_fails_the_photo_and_not_its_reader(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    class Foolish(Box):
+    class FailingSink(CollectingSink):
         def is_classified(self, digest: str) -> bool:
             raise ZeroDivisionError("a mistake")
 
-    box, foolish = Box(), Foolish()
-    for path in drawn(tmp_path, 4):
-        pipeline.submit(file_request(path, foolish))
-        pipeline.submit(file_request(path, box))
-    results = foolish.take(4).values()
+    sink, failing_sink = CollectingSink(), FailingSink()
+    for path in draw_photos(tmp_path, 4):
+        pipeline.submit(file_request(path, failing_sink))
+        pipeline.submit(file_request(path, sink))
+    results = failing_sink.take(4).values()
     assert {result.failure.kind for result in results if isinstance(result, Failed)} == {FailureKind.INTERNAL}
-    box.take(4)
+    sink.take(4)
 
 
 def test_copies_are_decoded_once_and_fail_together(
@@ -266,12 +271,12 @@ def test_copies_are_decoded_once_and_fail_together(
     copies = [tmp_path / f"copy-{number}.png" for number in range(5)]
     for copy in copies:
         copy.write_bytes(path.read_bytes())
-    one, two = Box(), Box()
+    first, second = CollectingSink(), CollectingSink()
     for number, copy in enumerate(copies):
-        pipeline.submit(file_request(copy, (one, two)[number % 2]))
-    until(lambda: sum(len(waiters) for waiters in pipeline._buffers.waiters.values()) == 5)
+        pipeline.submit(file_request(copy, (first, second)[number % 2]))
+    wait_until(lambda: sum(len(waiters) for waiters in pipeline._buffers.waiters.values()) == 5)
     model.gate.set()
-    results = [*one.take(3).values(), *two.take(2).values()]
+    results = [*first.take(3).values(), *second.take(2).values()]
     assert len({result.digest for result in results if isinstance(result, Classified)}) == 1
     assert model.batches == [1]
     assert pipeline._buffers.waiters == {}
@@ -281,15 +286,15 @@ def test_classified_and_unchanged_photos_skip_the_model(
     pipeline: Pipeline, model: BrightModel, tmp_path: Path
 ) -> None:
     path = draw(tmp_path / "a.png", 200)
-    box = Box()
-    pipeline.submit(file_request(path, box))
-    (looked,) = box.take(1).values()
-    assert isinstance(looked, Classified)
-    box.known.add(looked.digest)
-    pipeline.submit(file_request(path, box))
-    pipeline.submit(file_request(path, box, looked.version))
-    pipeline.submit(file_request(path, box, PhotoVersion(looked.version.size_bytes, 1)))
-    kinds = sorted(type(result).__name__ for result in box.take(3).values())
+    sink = CollectingSink()
+    pipeline.submit(file_request(path, sink))
+    (result,) = sink.take(1).values()
+    assert isinstance(result, Classified)
+    sink.classified.add(result.digest)
+    pipeline.submit(file_request(path, sink))
+    pipeline.submit(file_request(path, sink, result.version))
+    pipeline.submit(file_request(path, sink, PhotoVersion(result.version.size_bytes, 1)))
+    kinds = sorted(type(result).__name__ for result in sink.take(3).values())
     assert kinds == [AlreadyClassified.__name__, AlreadyClassified.__name__, Unchanged.__name__]
     assert model.batches == [1]
 
@@ -297,11 +302,11 @@ def test_classified_and_unchanged_photos_skip_the_model(
 def test_a_failing_model_fails_the_sinks_of_its_batch_only(
     pipeline: Pipeline, model: BrightModel, tmp_path: Path
 ) -> None:
-    box, later = Box(), Box()
+    sink, later = CollectingSink(), CollectingSink()
     model.trouble = RuntimeError("no memory")
-    pipeline.submit(file_request(draw(tmp_path / "a.png", 1), box))
-    told = box.received.get(timeout=WAIT_S)
-    assert told is model.trouble
+    pipeline.submit(file_request(draw(tmp_path / "a.png", 1), sink))
+    delivery = sink.received.get(timeout=WAIT_S)
+    assert delivery is model.trouble
     model.trouble = None
     pipeline.submit(file_request(draw(tmp_path / "a.png", 1), later))
     later.take(1)
@@ -312,103 +317,103 @@ def test_a_failing_model_fails_the_sinks_of_its_batch_only(
 def test_scores_of_the_wrong_shape_fail_the_batch_but_not_the_thread(
     pipeline: Pipeline, model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple
 ) -> None:
-    box = Box()
+    sink = CollectingSink()
     with monkeypatch.context() as patch:
         patch.setattr(model, "scores", lambda _images: np.zeros(shape, dtype=np.float32))
-        pipeline.submit(file_request(draw(tmp_path / "a.png", 1), box))
-        assert isinstance(box.received.get(timeout=WAIT_S), ValueError)
-    pipeline.submit(file_request(draw(tmp_path / "b.png", 2), box))
-    box.take(1)
+        pipeline.submit(file_request(draw(tmp_path / "a.png", 1), sink))
+        assert isinstance(sink.received.get(timeout=WAIT_S), ValueError)
+    pipeline.submit(file_request(draw(tmp_path / "b.png", 2), sink))
+    sink.take(1)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_scores_that_are_not_finite_fail_their_photo_alone(
     pipeline: Pipeline, model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    real = model.scores
+    original = model.scores
 
     def some_bad(images: Sequence[np.ndarray]) -> np.ndarray:
-        scores = real(images)
+        scores = original(images)
         scores[scores[:, 0] > 0.7] = value
         return scores
 
     monkeypatch.setattr(model, "scores", some_bad)
-    box = Box()
-    requests = [file_request(draw(tmp_path / f"{red}.png", red), box) for red in (10, 250, 100)]
+    sink = CollectingSink()
+    requests = [file_request(draw(tmp_path / f"{red}.png", red), sink) for red in (10, 250, 100)]
     for request in requests:
         pipeline.submit(request)
-    answers = box.take(3)
-    assert [type(answers[request]) for request in requests] == [Classified, Failed, Classified]
+    results = sink.take(3)
+    assert [type(results[request]) for request in requests] == [Classified, Failed, Classified]
 
 
 def test_requests_can_be_withdrawn_before_they_are_read(
     pipeline: Pipeline, model: BrightModel, tmp_path: Path
 ) -> None:
     model.gate.clear()
-    mine, other = Box(), Box()
-    paths = drawn(tmp_path, 22)
+    withdrawn_sink, other = CollectingSink(), CollectingSink()
+    paths = draw_photos(tmp_path, 22)
     for path in paths[:14]:
         pipeline.submit(file_request(path, other))
-    until(lambda: not pipeline._buffers.reads and not pipeline._buffers.has_room())
-    waiting = [file_request(path, mine) for path in paths[14:16]]
+    wait_until(lambda: not pipeline._buffers.reads and not pipeline._buffers.has_room())
+    waiting = [file_request(path, withdrawn_sink) for path in paths[14:16]]
     for request in waiting:
         pipeline.submit(request)
-    assert pipeline.withdraw(mine) == waiting
-    assert pipeline.withdraw(mine) == []
+    assert pipeline.withdraw(withdrawn_sink) == waiting
+    assert pipeline.withdraw(withdrawn_sink) == []
     model.gate.set()
     other.take(14)
-    assert mine.received.empty()
+    assert withdrawn_sink.received.empty()
 
 
 def test_closing_ends_the_threads_and_fails_waiting_sinks(model: BrightModel, tmp_path: Path) -> None:
     before = threading.active_count()
     pipeline = Pipeline(model, Limits(readers=3, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
     model.gate.clear()
-    box = Box()
-    paths = drawn(tmp_path, 60)
+    sink = CollectingSink()
+    paths = draw_photos(tmp_path, 60)
     refused = []
 
     def feed() -> None:
         try:
             for path in paths:
-                pipeline.submit(file_request(path, box))
+                pipeline.submit(file_request(path, sink))
         except RuntimeError as error:
             refused.append(error)
 
     feeder = threading.Thread(target=feed)
     feeder.start()
-    until(lambda: len(pipeline._buffers.requests) == 2 * model.batch_size)
+    wait_until(lambda: len(pipeline._buffers.requests) == 2 * model.batch_size)
     closer = threading.Thread(target=pipeline.close)
     closer.start()
-    until(lambda: pipeline._buffers.closed)
+    wait_until(lambda: pipeline._buffers.closed)
     model.gate.set()
     closer.join(WAIT_S)
     feeder.join(WAIT_S)
     assert refused
     assert threading.active_count() == before
-    told = []
-    while not box.received.empty():
-        told.append(box.received.get())
-    assert any(isinstance(each, RuntimeError) for each in told)
+    deliveries = []
+    while not sink.received.empty():
+        deliveries.append(sink.received.get())
+    assert any(isinstance(each, RuntimeError) for each in deliveries)
     with pytest.raises(RuntimeError, match="closed"):
-        pipeline.submit(file_request(paths[0], box))
+        pipeline.submit(file_request(paths[0], sink))
 
 
 def test_concurrent_sinks_get_all_their_results(pipeline: Pipeline, tmp_path: Path) -> None:
-    paths = drawn(tmp_path, 40)
-    boxes = [Box() for _ in range(6)]
+    paths = draw_photos(tmp_path, 40)
+    sinks = [CollectingSink() for _ in range(6)]
 
-    def feed(box: Box, seed: int) -> None:
-        mine = paths[:]
-        random.Random(seed).shuffle(mine)
-        for path in mine:
-            pipeline.submit(file_request(path, box))
+    def feed(sink: CollectingSink, seed: int) -> None:
+        shuffled = paths[:]
+        random.Random(seed).shuffle(shuffled)
+        for path in shuffled:
+            pipeline.submit(file_request(path, sink))
 
-    threads = [threading.Thread(target=feed, args=(box, seed)) for seed, box in enumerate(boxes)]
+    threads = [threading.Thread(target=feed, args=(sink, seed)) for seed, sink in enumerate(sinks)]
     for thread in threads:
         thread.start()
-    for box in boxes:
-        box.take(40)
+    for sink in sinks:
+        sink.take(40)
     for thread in threads:
         thread.join(WAIT_S)
     assert pipeline._buffers.waiters == {}
@@ -417,74 +422,78 @@ def test_concurrent_sinks_get_all_their_results(pipeline: Pipeline, tmp_path: Pa
 def test_a_photo_the_model_fails_on_fails_alone(
     pipeline: Pipeline, model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = model.scores
+    original = model.scores
 
-    def picky(images: Sequence[np.ndarray]) -> np.ndarray:
+    def reject_red(images: Sequence[np.ndarray]) -> np.ndarray:
         if any(image[..., 0].mean() > 200 for image in images):
             raise RuntimeError("stack\nit cannot stand red")
-        return real(images)
+        return original(images)
 
-    monkeypatch.setattr(model, "scores", picky)
-    box = Box()
-    requests = {red: file_request(draw(tmp_path / f"{red}.png", red), box) for red in (10, 250, 100, 50)}
+    monkeypatch.setattr(model, "scores", reject_red)
+    sink = CollectingSink()
+    requests = {red: file_request(draw(tmp_path / f"{red}.png", red), sink) for red in (10, 250, 100, 50)}
     for request in requests.values():
         pipeline.submit(request)
-    answers = box.take(4)
-    failed = answers.pop(requests[250])
+    results = sink.take(4)
+    failed = results.pop(requests[250])
     assert isinstance(failed, Failed)
     assert (failed.failure.kind, failed.failure.text) == (
         FailureKind.INTERNAL,
         "the model fails on this photo: it cannot stand red",
     )
-    assert all(isinstance(answer, Classified) for answer in answers.values())
+    assert all(isinstance(result, Classified) for result in results.values())
 
 
-class Hanging:
+class HangingReader:
     """A reader that blocks on photos named `hangs…` until the test sets `gate`."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
-        self.came_back = 0
+        self.finished = 0
 
     def open(self, source: PhotoSource, path: str) -> OpenPhoto:
         if path.startswith("hangs"):
             assert self.gate.wait(WAIT_S)
-            self.came_back += 1
+            self.finished += 1
         return local_reader(_Input.resize, Limits(1, 10**7, 10**7))(source, path)
 
 
 @pytest.fixture
-def impatient(model: BrightModel) -> Iterator[Pipeline]:
+def pipeline_with_timeout(model: BrightModel) -> Iterator[Pipeline]:
     limits = Limits(readers=2, max_bytes=10**7, max_pixels=10**7, timeout_s=0.3)
-    made = Pipeline(model, limits)  # type: ignore[arg-type]
-    yield made
-    made.close()
+    pipeline = Pipeline(model, limits)  # type: ignore[arg-type]
+    yield pipeline
+    pipeline.close()
 
 
-def test_hanging_reads_are_abandoned_and_others_continue(impatient: Pipeline, tmp_path: Path) -> None:
-    hanging, box = Hanging(), Box()
-    impatient._readers._reader = hanging.open
-    stuck = [file_request(draw(tmp_path / f"hangs{n}.png", n), box) for n in range(4)]
-    fine = [file_request(path, box) for path in drawn(tmp_path, 20)]
+def test_hanging_reads_are_abandoned_and_others_continue(
+    pipeline_with_timeout: Pipeline, tmp_path: Path
+) -> None:
+    reader, sink = HangingReader(), CollectingSink()
+    pipeline_with_timeout._readers._reader = reader.open
+    stuck = [file_request(draw(tmp_path / f"hangs{n}.png", n), sink) for n in range(4)]
+    fine = [file_request(path, sink) for path in draw_photos(tmp_path, 20)]
     for request in [*stuck, *fine]:
-        impatient.submit(request)
-    answers = box.take(24)
+        pipeline_with_timeout.submit(request)
+    results = sink.take(24)
     for request in stuck:
-        failed = answers[request]
+        failed = results[request]
         assert isinstance(failed, Failed)
         assert failed.failure.kind is FailureKind.TIMED_OUT
         assert "0.3 s" in failed.failure.text
-    assert all(isinstance(answers[request], Classified) for request in fine)
-    hanging.gate.set()
-    until(lambda: hanging.came_back == 4 and impatient._readers._hung == 0)
-    late = file_request(draw(tmp_path / "late.png", 77), box)
-    impatient.submit(late)
-    assert set(box.take(1)) == {late}  # and nothing of those that came back
-    assert len(impatient._readers._threads) == 2 + 1
+    assert all(isinstance(results[request], Classified) for request in fine)
+    reader.gate.set()
+    wait_until(lambda: reader.finished == 4 and pipeline_with_timeout._readers._hung == 0)
+    late = file_request(draw(tmp_path / "late.png", 77), sink)
+    pipeline_with_timeout.submit(late)
+    assert set(sink.take(1)) == {late}  # no second result for the abandoned reads
+    assert len(pipeline_with_timeout._readers._threads) == 2 + 1
 
 
-def test_copies_that_wait_for_a_hanging_decode_fail_with_it(impatient: Pipeline, tmp_path: Path) -> None:
-    gate, box = threading.Event(), Box()
+def test_copies_that_wait_for_a_hanging_decode_fail_with_it(
+    pipeline_with_timeout: Pipeline, tmp_path: Path
+) -> None:
+    gate, sink = threading.Event(), CollectingSink()
     path = draw(tmp_path / "a.png", 7)
 
     def open_slowly(source: PhotoSource, path: str) -> OpenPhoto:
@@ -496,45 +505,45 @@ def test_copies_that_wait_for_a_hanging_decode_fail_with_it(impatient: Pipeline,
 
         return replace(photo, decode=decode)
 
-    impatient._readers._reader = open_slowly
+    pipeline_with_timeout._readers._reader = open_slowly
     for _ in range(3):
-        impatient.submit(file_request(path, box))
-    answers = box.take(3)
-    assert [type(answer) for answer in answers.values()] == [Failed] * 3
+        pipeline_with_timeout.submit(file_request(path, sink))
+    results = sink.take(3)
+    assert [type(result) for result in results.values()] == [Failed] * 3
     gate.set()
-    impatient.submit(file_request(path, box))
-    assert isinstance(next(iter(box.take(1).values())), Classified)
+    pipeline_with_timeout.submit(file_request(path, sink))
+    assert isinstance(next(iter(sink.take(1).values())), Classified)
 
 
-def test_too_many_hanging_reads_fail_all_sinks(impatient: Pipeline, tmp_path: Path) -> None:
-    hanging, box = Hanging(), Box()
-    impatient._readers._reader = hanging.open
+def test_too_many_hanging_reads_fail_all_sinks(pipeline_with_timeout: Pipeline, tmp_path: Path) -> None:
+    reader, sink = HangingReader(), CollectingSink()
+    pipeline_with_timeout._readers._reader = reader.open
 
     def submit_hanging(count: int) -> None:
         for number in range(count):
             path = draw(tmp_path / f"hangs{number}.png", number)
-            impatient.submit(file_request(path, box))
+            pipeline_with_timeout.submit(file_request(path, sink))
 
     try:
         with pytest.raises(ReadsTimedOut, match="Check the disk or share"):
             submit_hanging(MOST_HUNG + 20)
-        told = [box.received.get(timeout=WAIT_S) for _ in range(MOST_HUNG + 2)]
-        assert isinstance(told[-1], ReadsTimedOut)
+        deliveries = [sink.received.get(timeout=WAIT_S) for _ in range(MOST_HUNG + 2)]
+        assert isinstance(deliveries[-1], ReadsTimedOut)
     finally:
-        hanging.gate.set()
+        reader.gate.set()
 
 
 def test_an_idle_model_releases_memory_and_classifies_later_photos(
     model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tagger.pipeline.pipeline.IDLE_S", 0.05)
-    box = Box()
+    sink = CollectingSink()
     pipeline = Pipeline(model, Limits(2, 10**7, 10**7))  # type: ignore[arg-type]
-    for path in drawn(tmp_path, 2):
+    for path in draw_photos(tmp_path, 2):
         assert model.memory_freed.wait(WAIT_S)
         model.memory_freed.clear()
-        pipeline.submit(file_request(path, box))
-        box.take(1)
+        pipeline.submit(file_request(path, sink))
+        sink.take(1)
     pipeline.close()
 
 
@@ -571,93 +580,93 @@ def counting() -> CountingModel:
 
 
 @pytest.fixture
-def wide(counting: CountingModel) -> Iterator[Pipeline]:
+def parallel_pipeline(counting: CountingModel) -> Iterator[Pipeline]:
     """A pipeline with three model threads and eight readers."""
-    made = Pipeline(counting, Limits(readers=8, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
-    yield made
+    pipeline = Pipeline(counting, Limits(readers=8, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
+    yield pipeline
     counting.gate.set()
-    made.close()
+    pipeline.close()
 
 
 def test_concurrent_passes_are_limited_and_each_photo_gets_one_result(
-    wide: Pipeline, counting: CountingModel, tmp_path: Path
+    parallel_pipeline: Pipeline, counting: CountingModel, tmp_path: Path
 ) -> None:
     counting.gate.clear()
-    box = Box()
-    requests = [file_request(path, box) for path in drawn(tmp_path, 60)]
-    feeder = threading.Thread(target=lambda: [wide.submit(request) for request in requests])
+    sink = CollectingSink()
+    requests = [file_request(path, sink) for path in draw_photos(tmp_path, 60)]
+    feeder = threading.Thread(target=lambda: [parallel_pipeline.submit(request) for request in requests])
     feeder.start()
-    until(lambda: counting.inside == AT_ONCE)
+    wait_until(lambda: counting.inside == AT_ONCE)
     counting.gate.set()
-    answers = box.take(60)
+    results = sink.take(60)
     feeder.join(WAIT_S)
     assert counting.most_inside == AT_ONCE
     assert sum(counting.batches) == 60
     assert max(counting.batches) <= counting.batch_size
     for number, request in enumerate(requests):
-        looked = answers[request]
-        assert isinstance(looked, Classified)
-        red = next(p for p in looked.predictions if p.position == 0)
+        result = results[request]
+        assert isinstance(result, Classified)
+        red = next(p for p in result.predictions if p.position == 0)
         assert red.score == pytest.approx(number / 255, abs=0.01)
-    assert box.received.empty()
-    assert wide._buffers.waiters == {}
+    assert sink.received.empty()
+    assert parallel_pipeline._buffers.waiters == {}
 
 
 def test_copies_are_decoded_once_with_concurrent_passes(
-    wide: Pipeline, counting: CountingModel, tmp_path: Path
+    parallel_pipeline: Pipeline, counting: CountingModel, tmp_path: Path
 ) -> None:
     counting.gate.clear()
-    paths = drawn(tmp_path, 12)
-    boxes = [Box(), Box(), Box()]
+    paths = draw_photos(tmp_path, 12)
+    sinks = [CollectingSink(), CollectingSink(), CollectingSink()]
     for path in paths:
-        for box in boxes:
-            wide.submit(file_request(path, box))
-    until(lambda: sum(len(waiters) for waiters in wide._buffers.waiters.values()) == 36)
+        for sink in sinks:
+            parallel_pipeline.submit(file_request(path, sink))
+    wait_until(lambda: sum(len(waiters) for waiters in parallel_pipeline._buffers.waiters.values()) == 36)
     counting.gate.set()
-    for box in boxes:
-        assert all(isinstance(answer, Classified) for answer in box.take(12).values())
+    for sink in sinks:
+        assert all(isinstance(result, Classified) for result in sink.take(12).values())
     assert sum(counting.batches) == 12
 
 
 def test_photos_that_the_model_rejects_fail_alone_with_concurrent_passes(
-    wide: Pipeline, counting: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parallel_pipeline: Pipeline, counting: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = counting.scores
+    original = counting.scores
 
-    def picky(images: Sequence[np.ndarray]) -> np.ndarray:
+    def reject_red(images: Sequence[np.ndarray]) -> np.ndarray:
         if any(image[..., 0].mean() > 200 for image in images):
             raise RuntimeError("it cannot stand red")
-        return real(images)
+        return original(images)
 
-    monkeypatch.setattr(counting, "scores", picky)
-    box = Box()
+    monkeypatch.setattr(counting, "scores", reject_red)
+    sink = CollectingSink()
     reds = [*range(0, 180, 4), 210, 230, 250]
     random.Random(7).shuffle(reds)
-    requests = {file_request(draw(tmp_path / f"{red}.png", red), box): red for red in reds}
+    requests = {file_request(draw(tmp_path / f"{red}.png", red), sink): red for red in reds}
     for request in requests:
-        wide.submit(request)
-    for request, answer in box.take(len(reds)).items():
-        assert isinstance(answer, Failed if requests[request] > 200 else Classified)
+        parallel_pipeline.submit(request)
+    for request, result in sink.take(len(reds)).items():
+        assert isinstance(result, Failed if requests[request] > 200 else Classified)
 
 
 def test_photos_of_a_pass_that_fails_once_are_classified_again(
-    wide: Pipeline, counting: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parallel_pipeline: Pipeline, counting: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, failed = counting.scores, threading.Event()
+    original, failed = counting.scores, threading.Event()
 
     def fails_once(images: Sequence[np.ndarray]) -> np.ndarray:
         if len(images) > 1 and not failed.is_set():
             failed.set()
             raise RuntimeError("once")
-        return real(images)
+        return original(images)
 
     monkeypatch.setattr(counting, "scores", fails_once)
-    boxes = [Box(), Box()]
-    paths = drawn(tmp_path, 40)
+    sinks = [CollectingSink(), CollectingSink()]
+    paths = draw_photos(tmp_path, 40)
     for number, path in enumerate(paths):
-        wide.submit(file_request(path, boxes[number % 2]))
-    for box in boxes:
-        assert all(isinstance(answer, Classified) for answer in box.take(20).values())
+        parallel_pipeline.submit(file_request(path, sinks[number % 2]))
+    for sink in sinks:
+        assert all(isinstance(result, Classified) for result in sink.take(20).values())
     assert failed.is_set()
 
 
@@ -666,31 +675,31 @@ def test_closing_waits_for_passes_in_progress(counting: CountingModel, tmp_path:
     limits = Limits(readers=8, max_bytes=10**7, max_pixels=10**7)
     pipeline = Pipeline(counting, limits)  # type: ignore[arg-type]
     counting.gate.clear()
-    inside, waiting = Box(), Box()
-    paths = drawn(tmp_path, 30)
+    inside, waiting = CollectingSink(), CollectingSink()
+    paths = draw_photos(tmp_path, 30)
     for path in paths[:12]:
         pipeline.submit(file_request(path, inside))
-    until(lambda: counting.inside == AT_ONCE and not pipeline._buffers.reads)
-    until(lambda: not pipeline._buffers.requests)
+    wait_until(lambda: counting.inside == AT_ONCE and not pipeline._buffers.reads)
+    wait_until(lambda: not pipeline._buffers.requests)
     for path in paths[12:]:
         pipeline.submit(file_request(path, waiting))
     closer = threading.Thread(target=pipeline.close)
     closer.start()
-    until(lambda: pipeline._buffers.closed)
+    wait_until(lambda: pipeline._buffers.closed)
     counting.gate.set()
     closer.join(WAIT_S)
     assert not closer.is_alive()
     assert threading.active_count() == before
-    assert any(isinstance(each, RuntimeError) for each in all_told(waiting))
-    answered = [each for each in all_told(inside) if not isinstance(each, Exception)]
-    assert sum(len(answers) for answers in answered) == sum(counting.batches)
+    assert any(isinstance(each, RuntimeError) for each in deliveries(waiting))
+    delivered = [each for each in deliveries(inside) if not isinstance(each, Exception)]
+    assert sum(len(results) for results in delivered) == sum(counting.batches)
 
 
-def all_told(box: Box) -> list[Sequence[RequestResult] | Exception]:
-    return [box.received.get() for _ in range(box.received.qsize())]
+def deliveries(sink: CollectingSink) -> list[Sequence[RequestResult] | Exception]:
+    return [sink.received.get() for _ in range(sink.received.qsize())]
 
 
-class Quick:
+class FakeReader:
     """A reader without files: a photo's name decides its result. Some reads take longer, as on a real disk."""
 
     pixels = np.zeros((32, 32, 3), dtype=np.uint8)
@@ -711,130 +720,137 @@ class Quick:
 
 
 @pytest.fixture
-def trusting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_timeouts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Without timeouts, a thread that is not notified sleeps forever."""
     monkeypatch.setattr(buffers, "READ_WAIT_S", 600.0)
     monkeypatch.setattr(buffers, "GIVE_UP_CHECK_S", 600.0)
     monkeypatch.setattr(buffers, "LINGER_S", 0.0005)
-    usual_s = sys.getswitchinterval()
+    interval_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)  # threads are interrupted anywhere
     yield
-    sys.setswitchinterval(usual_s)
+    sys.setswitchinterval(interval_s)
 
 
-@pytest.mark.usefixtures("trusting")
-def test_no_thread_waits_forever_whatever_is_submitted_and_withdrawn(wide: Pipeline) -> None:
-    wide._readers._reader = Quick().open
-    in_threads([partial(_come_and_go, wide, seed) for seed in range(7)])
-    assert wide._buffers.waiters == {}
-    assert not wide._buffers.requests
-    assert not wide._buffers.reads
+@pytest.mark.usefixtures("no_timeouts")
+def test_no_thread_waits_forever_whatever_is_submitted_and_withdrawn(parallel_pipeline: Pipeline) -> None:
+    parallel_pipeline._readers._reader = FakeReader().open
+    in_threads([partial(_submit_and_withdraw, parallel_pipeline, seed) for seed in range(7)])
+    assert parallel_pipeline._buffers.waiters == {}
+    assert not parallel_pipeline._buffers.requests
+    assert not parallel_pipeline._buffers.reads
 
 
-@pytest.mark.usefixtures("trusting")
-def test_a_single_photo_is_never_forgotten(wide: Pipeline) -> None:
+@pytest.mark.usefixtures("no_timeouts")
+def test_a_single_photo_is_never_forgotten(parallel_pipeline: Pipeline) -> None:
     """No other photos wake sleeping threads."""
-    wide._readers._reader = Quick().open
+    parallel_pipeline._readers._reader = FakeReader().open
     for seed in range(100, 103):
-        _come_and_go(wide, seed)
+        _submit_and_withdraw(parallel_pipeline, seed)
 
 
-@pytest.mark.usefixtures("trusting")
+@pytest.mark.usefixtures("no_timeouts")
 def test_withdrawing_unblocks_a_waiting_submit(
     pipeline: Pipeline, model: BrightModel, tmp_path: Path
 ) -> None:
     model.gate.clear()
-    mine, other = Box(), Box()
-    paths = drawn(tmp_path, 24)
+    withdrawn_sink, other = CollectingSink(), CollectingSink()
+    paths = draw_photos(tmp_path, 24)
     for path in paths[:14]:
         pipeline.submit(file_request(path, other))
-    until(lambda: not pipeline._buffers.reads and not pipeline._buffers.has_room())
+    wait_until(lambda: not pipeline._buffers.reads and not pipeline._buffers.has_room())
     for path in paths[14:22]:
         pipeline.submit(file_request(path, other))
     assert len(pipeline._buffers.requests) == 2 * model.batch_size
     waiting = threading.Thread(
-        target=lambda: [pipeline.submit(file_request(path, mine)) for path in paths[22:]]
+        target=lambda: [pipeline.submit(file_request(path, withdrawn_sink)) for path in paths[22:]]
     )
     waiting.start()
-    until(lambda: pipeline._buffers._submittable._waiters)  # type: ignore[attr-defined]
-    withdrawn = pipeline.withdraw(other)
+    wait_until(lambda: pipeline._buffers._submittable._waiters)  # type: ignore[attr-defined]
+    removed = pipeline.withdraw(other)
     waiting.join(WAIT_S)
     assert not waiting.is_alive()
     model.gate.set()
-    mine.take(2)
-    other.take(22 - len(withdrawn))
+    withdrawn_sink.take(2)
+    other.take(22 - len(removed))
 
 
 def test_ready_photos_do_not_wait_for_a_hanging_read(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(buffers, "READ_WAIT_S", 0.02)
-    hanging, box = Hanging(), Box()
-    pipeline._readers._reader = hanging.open
-    slow = file_request(draw(tmp_path / "hangs.png", 1), box)
+    reader, sink = HangingReader(), CollectingSink()
+    pipeline._readers._reader = reader.open
+    slow = file_request(draw(tmp_path / "hangs.png", 1), sink)
     pipeline.submit(slow)
-    ready = {file_request(path, box) for path in drawn(tmp_path, 2)}
+    ready = {file_request(path, sink) for path in draw_photos(tmp_path, 2)}
     for request in ready:
         pipeline.submit(request)
-    assert box.take(2).keys() == ready
-    hanging.gate.set()
-    assert box.take(1).keys() == {slow}
+    assert sink.take(2).keys() == ready
+    reader.gate.set()
+    assert sink.take(1).keys() == {slow}
 
 
-def _come_and_go(pipeline: Pipeline, seed: int) -> None:
+def _submit_and_withdraw(pipeline: Pipeline, seed: int) -> None:
     """Submit bursts of one to sixty photos, withdraw some, and wait for each burst."""
-    drawn = random.Random(seed)
-    box = Box(known={f"known {number}" for number in range(10)})
+    rng = random.Random(seed)
+    sink = CollectingSink(classified={f"classified {number}" for number in range(10)})
     for _ in range(60):
         open_requests = set()
-        for _ in range(drawn.choice((1, 2, 3, 4, 5, 9, 20, 60))):
-            kind = drawn.choice(("known", "bad", "broken", "picture", "picture", "picture"))
-            request = file_request(Path(f"{kind} {drawn.randrange(10 if kind == 'known' else 400)}"), box)
-            if pipeline.submit(request, give_up=lambda: drawn.random() < 0.3):
+        for _ in range(rng.choice((1, 2, 3, 4, 5, 9, 20, 60))):
+            kind = rng.choice(("classified", "bad", "broken", "picture", "picture", "picture"))
+            request = file_request(Path(f"{kind} {rng.randrange(10 if kind == 'classified' else 400)}"), sink)
+            if pipeline.submit(request, give_up=lambda: rng.random() < 0.3):
                 open_requests.add(request)
-            if drawn.random() < 0.03:
-                open_requests -= set(pipeline.withdraw(box))
-        if drawn.random() < 0.2:
-            open_requests -= set(pipeline.withdraw(box))
-        answers = box.take(len(open_requests))
-        assert answers.keys() == open_requests
+            if rng.random() < 0.03:
+                open_requests -= set(pipeline.withdraw(sink))
+        if rng.random() < 0.2:
+            open_requests -= set(pipeline.withdraw(sink))
+        results = sink.take(len(open_requests))
+        assert results.keys() == open_requests
         for request in open_requests:
-            expected = {"known": AlreadyClassified, "bad": Failed, "broken": Failed, "picture": Classified}
-            assert isinstance(answers[request], expected[file_of(request).name.partition(" ")[0]])
-        assert box.received.empty()
+            expected = {
+                "classified": AlreadyClassified,
+                "bad": Failed,
+                "broken": Failed,
+                "picture": Classified,
+            }
+            assert isinstance(results[request], expected[file_of(request).name.partition(" ")[0]])
+        assert sink.received.empty()
 
 
-class Slow:
-    """A disk that serves many reads at once, each slowly; counts concurrent reads."""
+class SlowDisk:
+    """A reader that takes `pause_s` per photo and counts concurrent reads."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._lock = threading.Lock()
         self.pause_s = 0.1
-        self.now = self.most = 0
+        self.concurrent = self.max_concurrent = 0
 
     def __call__(self, source: PhotoSource, path: str) -> OpenPhoto:
         with self._lock:
-            self.now += 1
-            self.most = max(self.most, self.now)
+            self.concurrent += 1
+            self.max_concurrent = max(self.max_concurrent, self.concurrent)
         threading.Event().wait(self.pause_s)
         with self._lock:
-            self.now -= 1
+            self.concurrent -= 1
         return self._reader(source, path)
 
 
-def test_extra_readers_run_only_while_the_disk_is_slow(impatient: Pipeline, tmp_path: Path) -> None:
-    readers = impatient._readers
-    slow = readers._reader = Slow(readers._reader)
-    box = Box()
-    paths = drawn(tmp_path, 200)
+def test_extra_readers_run_only_while_the_disk_is_slow(
+    pipeline_with_timeout: Pipeline, tmp_path: Path
+) -> None:
+    readers = pipeline_with_timeout._readers
+    slow = readers._reader = SlowDisk(readers._reader)
+    sink = CollectingSink()
+    paths = draw_photos(tmp_path, 200)
     submitted = 0
-    while slow.most <= 4:
-        impatient.submit(file_request(paths[submitted % 200], box))
+    while slow.max_concurrent <= 4:
+        pipeline_with_timeout.submit(file_request(paths[submitted % 200], sink))
         submitted += 1
     slow.pause_s = 0.0
     while readers._extra_readers:
-        impatient.submit(file_request(paths[submitted % 200], box))
+        pipeline_with_timeout.submit(file_request(paths[submitted % 200], sink))
         submitted += 1
-    assert all(isinstance(result, Classified) for result in box.take(submitted).values())
-    assert len(readers._threads) == 3  # two readers and the watch
+    assert all(isinstance(result, Classified) for result in sink.take(submitted).values())
+    assert len(readers._threads) == 3  # two readers and the watch thread

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from test_pipeline import WAIT_S, Box, BrightModel, draw, file_of, file_request, until
+from test_pipeline import WAIT_S, BrightModel, CollectingSink, draw, file_of, file_request, wait_until
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import DecodedImage, Pixels, Resize
@@ -24,16 +24,16 @@ LIMITS = Limits(readers=2, max_bytes=10**7, max_pixels=10**7)
 
 
 class CountingDecoder(JpegDecoder):
-    """The real decoder, which a test can make skip photos of a width, or fail."""
+    """The real decoder; a test can make it fail, or skip photos of one width. Records the sizes of its batches."""
 
     def __init__(self) -> None:
         super().__init__("cpu", RESIZE)
-        self.asked: list[int] = []
+        self.batch_sizes: list[int] = []
         self.unknown_width = 0
         self.trouble: Exception | None = None
 
     def decode(self, photos: Sequence[PlainJpeg]) -> list[Pixels | None]:
-        self.asked.append(len(photos))
+        self.batch_sizes.append(len(photos))
         if self.trouble:
             raise self.trouble
         images = super().decode(photos)
@@ -55,10 +55,10 @@ def model(decoder: CountingDecoder) -> BrightModel:
 
 @pytest.fixture
 def pipeline(model: BrightModel) -> Iterator[Pipeline]:
-    made = Pipeline(model, LIMITS)  # type: ignore[arg-type]
-    yield made
+    pipeline = Pipeline(model, LIMITS)  # type: ignore[arg-type]
+    yield pipeline
     model.gate.set()
-    made.close()
+    pipeline.close()
 
 
 def jpeg(path: Path, red: int, size: tuple[int, int] = (100, 80), orientation: int = 1) -> Path:
@@ -68,13 +68,13 @@ def jpeg(path: Path, red: int, size: tuple[int, int] = (100, 80), orientation: i
     return path
 
 
-def looked_at(pipeline: Pipeline, paths: Sequence[Path]) -> list[object]:
-    box = Box()
-    requests = [file_request(path, box) for path in paths]
+def classify(pipeline: Pipeline, paths: Sequence[Path]) -> list[object]:
+    sink = CollectingSink()
+    requests = [file_request(path, sink) for path in paths]
     for request in requests:
         pipeline.submit(request)
-    answers = box.take(len(requests))
-    return [answers[request] for request in requests]
+    results = sink.take(len(requests))
+    return [results[request] for request in requests]
 
 
 def red_of(result: object) -> float:
@@ -89,14 +89,14 @@ def test_plain_jpegs_are_decoded_by_the_device_and_all_others_by_the_readers(
         jpeg(tmp_path / f"{n}.jpg", 10 * n) if n % 2 else draw(tmp_path / f"{n}.png", 10 * n)
         for n in range(20)
     ]
-    for number, result in enumerate(looked_at(pipeline, paths)):
+    for number, result in enumerate(classify(pipeline, paths)):
         assert red_of(result) == pytest.approx(10 * number, abs=4)
-    assert sum(decoder.asked) == 10
+    assert sum(decoder.batch_sizes) == 10
 
 
 def test_size_is_that_of_the_upright_photo(pipeline: Pipeline, tmp_path: Path) -> None:
     path = jpeg(tmp_path / "a.jpg", 50, (100, 80), orientation=6)
-    (result,) = looked_at(pipeline, [path])
+    (result,) = classify(pipeline, [path])
     assert isinstance(result, Classified)
     assert (result.width, result.height) == (80, 100)
 
@@ -106,7 +106,7 @@ def test_jpegs_that_the_device_cannot_decode_are_decoded_on_the_cpu(
 ) -> None:
     decoder.unknown_width = 120
     paths = [jpeg(tmp_path / f"{n}.jpg", 10 * n, (100 if n % 3 else 120, 80)) for n in range(12)]
-    for number, result in enumerate(looked_at(pipeline, paths)):
+    for number, result in enumerate(classify(pipeline, paths)):
         assert red_of(result) == pytest.approx(10 * number, abs=4)
 
 
@@ -115,22 +115,22 @@ def test_a_failing_device_decoder_fails_no_photo(
 ) -> None:
     decoder.trouble = RuntimeError("the device is gone")
     paths = [jpeg(tmp_path / f"{n}.jpg", 20 * n) for n in range(8)]
-    for number, result in enumerate(looked_at(pipeline, paths)):
+    for number, result in enumerate(classify(pipeline, paths)):
         assert red_of(result) == pytest.approx(20 * number, abs=4)
     assert "the device failed to decode" in caplog.text
 
 
 def test_a_broken_decoder_is_not_used(pipeline: Pipeline, decoder: CountingDecoder, tmp_path: Path) -> None:
     decoder.works = False
-    assert red_of(looked_at(pipeline, [jpeg(tmp_path / "a.jpg", 70)])[0]) == pytest.approx(70, abs=4)
-    assert decoder.asked == []
+    assert red_of(classify(pipeline, [jpeg(tmp_path / "a.jpg", 70)])[0]) == pytest.approx(70, abs=4)
+    assert decoder.batch_sizes == []
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
         (PhotoFailed(FailureKind.CORRUPT, "it is damaged"), FailureKind.CORRUPT),
-        (RuntimeError("nobody foresaw this"), FailureKind.INTERNAL),
+        (RuntimeError("unexpected"), FailureKind.INTERNAL),
     ],
 )
 def test_an_undecodable_photo_fails_alone_with_its_copies(
@@ -143,26 +143,26 @@ def test_an_undecodable_photo_fails_alone_with_its_copies(
 ) -> None:
     decoder.unknown_width = 120
 
-    def open_it(source: PhotoSource, path: str) -> OpenPhoto:
+    def open_photo(source: PhotoSource, path: str) -> OpenPhoto:
         photo = local_reader(RESIZE, LIMITS, lambda: True)(source, path)
         return replace(photo, decode=fail) if path.startswith("broken") else photo
 
     def fail() -> DecodedImage:
         raise error
 
-    pipeline._readers._reader = open_it
+    pipeline._readers._reader = open_photo
     model.gate.clear()
-    held = [jpeg(tmp_path / f"held{n}.jpg", n) for n in range(4)]
+    first = [jpeg(tmp_path / f"held{n}.jpg", n) for n in range(4)]
     broken = [jpeg(tmp_path / f"broken{n}.jpg", 200, (120, 80)) for n in range(3)]
     fine = [jpeg(tmp_path / f"fine{n}.jpg", 100 + n) for n in range(3)]
-    box = Box()
-    requests = [file_request(path, box) for path in [*held, *broken, *fine]]
+    sink = CollectingSink()
+    requests = [file_request(path, sink) for path in [*first, *broken, *fine]]
     for request in requests:
         pipeline.submit(request)
     model.gate.set()
-    answers = box.take(len(requests))
+    results = sink.take(len(requests))
     for request in requests:
-        result = answers[request]
+        result = results[request]
         if file_of(request) in broken:
             assert isinstance(result, Failed)
             assert result.failure.kind is kind
@@ -181,19 +181,17 @@ def test_encoded_bytes_are_bounded_and_a_batch_does_not_wait_for_more(
     paths = [jpeg(tmp_path / f"{n:02}.jpg", n, (400, 300)) for n in range(40)]
     largest = max(path.stat().st_size for path in paths)
     monkeypatch.setattr(buffers, "ENCODED_BYTES", 2 * largest)
-    monkeypatch.setattr(
-        buffers, "READ_WAIT_S", WAIT_S
-    )  # a batch that waited for a fourth would wait for long
+    monkeypatch.setattr(buffers, "READ_WAIT_S", WAIT_S)  # a batch that waits for another photo would time out
     model.gate.clear()
-    box = Box()
-    requests = [file_request(path, box) for path in paths]
-    submitting = threading.Thread(target=lambda: [pipeline.submit(request) for request in requests])
-    submitting.start()
-    until(lambda: decoder.asked and pipeline._buffers._encoded_bytes >= 2 * largest * 0.9)
+    sink = CollectingSink()
+    requests = [file_request(path, sink) for path in paths]
+    feeder = threading.Thread(target=lambda: [pipeline.submit(request) for request in requests])
+    feeder.start()
+    wait_until(lambda: decoder.batch_sizes and pipeline._buffers._encoded_bytes >= 2 * largest * 0.9)
     assert pipeline._buffers._encoded_bytes <= (2 + LIMITS.readers) * largest
     model.gate.set()
-    assert len(box.take(len(requests))) == 40
-    submitting.join()
+    assert len(sink.take(len(requests))) == 40
+    feeder.join()
     assert pipeline._buffers._encoded_bytes == 0
 
 
@@ -206,7 +204,7 @@ def test_the_photo_the_model_fails_on_is_found_among_those_the_device_decoded(
         return BrightModel.scores(model, images)
 
     model.scores = scores  # type: ignore[method-assign, assignment]
-    results = looked_at(pipeline, [jpeg(tmp_path / f"{n}.jpg", 255 if n == 5 else n) for n in range(8)])
+    results = classify(pipeline, [jpeg(tmp_path / f"{n}.jpg", 255 if n == 5 else n) for n in range(8)])
     assert [isinstance(result, Failed) for result in results] == [n == 5 for n in range(8)]
 
 

@@ -1,4 +1,4 @@
-"""Which JPEGs another decoder may have: those that Pillow shows the same way, and nothing odd or broken."""
+"""Which JPEGs are plain: another decoder gives the same image as Pillow for them. Unusual and broken ones are not."""
 
 import io
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
-from support.decoding import MAX_PIXELS, decode, saved
+from support.containers import encode_image, jpeg_segment
+from support.decoding import MAX_PIXELS, decode
 from support.drawing import draw_photo
 from test_images import display_p3_profile
 
@@ -16,7 +17,7 @@ from tagger.images import Resize, decode_photo
 from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
 
 PICTURE = draw_photo(7, (300, 200))
-JPEG = saved(PICTURE, "JPEG", quality=85)
+JPEG = encode_image(PICTURE, "JPEG", quality=85)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -25,44 +26,44 @@ def plain(data: bytes, max_pixels: int = MAX_PIXELS) -> PlainJpeg | None:
 
 
 def with_segment(marker: int, content: bytes, data: bytes = JPEG) -> bytes:
-    """The JPEG with one more segment in front."""
-    return data[:2] + b"\xff" + bytes([marker]) + (len(content) + 2).to_bytes(2, "big") + content + data[2:]
+    """The JPEG with a segment inserted at the start."""
+    return data[:2] + jpeg_segment(marker, content) + data[2:]
 
 
-def turned(orientation: int) -> bytes:
+def rotated(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return saved(PICTURE, "JPEG", exif=exif)
+    return encode_image(PICTURE, "JPEG", exif=exif)
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 def test_camera_jpegs_are_plain(subsampling: str) -> None:
-    data = saved(PICTURE, "JPEG", subsampling=subsampling)
+    data = encode_image(PICTURE, "JPEG", subsampling=subsampling)
     assert plain(data) == PlainJpeg(memoryview(data), 300, 200, 1)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_size_is_that_of_the_upright_photo(orientation: int) -> None:
-    found = plain(turned(orientation))
-    shown = decode(turned(orientation))
-    assert found is not None
-    assert (found.width, found.height, found.orientation) == (shown.width, shown.height, orientation)
+    jpeg = plain(rotated(orientation))
+    image = decode(rotated(orientation))
+    assert jpeg is not None
+    assert (jpeg.width, jpeg.height, jpeg.orientation) == (image.width, image.height, orientation)
 
 
 def test_jpegs_with_restart_markers_and_comments_are_plain() -> None:
-    data = with_segment(0xFE, b"a remark", saved(PICTURE, "JPEG", restart_marker_blocks=4))
+    data = with_segment(0xFE, b"a remark", encode_image(PICTURE, "JPEG", restart_marker_blocks=4))
     assert plain(data) is not None
 
 
 def test_data_behind_the_image_is_left_out() -> None:
-    found = plain(JPEG + JPEG + b"\xff\xd9 and a trailer")
-    assert found is not None
-    assert bytes(found.data) == JPEG
+    jpeg = plain(JPEG + JPEG + b"\xff\xd9 and a trailer")
+    assert jpeg is not None
+    assert bytes(jpeg.data) == JPEG
 
 
 def test_only_srgb_profiles_are_plain() -> None:
-    assert plain(saved(PICTURE, "JPEG", icc_profile=SRGB)) is not None
-    assert plain(saved(PICTURE, "JPEG", icc_profile=display_p3_profile())) is None
+    assert plain(encode_image(PICTURE, "JPEG", icc_profile=SRGB)) is not None
+    assert plain(encode_image(PICTURE, "JPEG", icc_profile=display_p3_profile())) is None
 
 
 def test_incomplete_profiles_are_not_plain() -> None:
@@ -72,9 +73,9 @@ def test_incomplete_profiles_are_not_plain() -> None:
 
 
 def test_adobe_markers_are_plain_only_for_ycbcr() -> None:
-    usual, as_they_are = (b"Adobe\0\x64\0\0\0\0" + bytes([transform]) for transform in (1, 0))
-    assert plain(with_segment(0xEE, usual)) is not None
-    assert plain(with_segment(0xEE, as_they_are)) is None
+    ycbcr, rgb = (b"Adobe\0\x64\0\0\0\0" + bytes([transform]) for transform in (1, 0))
+    assert plain(with_segment(0xEE, ycbcr)) is not None
+    assert plain(with_segment(0xEE, rgb)) is None
     assert plain(with_segment(0xEE, b"Adobe")) is None
 
 
@@ -87,12 +88,12 @@ def test_adobe_markers_are_plain_only_for_ycbcr() -> None:
         JPEG[:-1],
         JPEG[:-2],
         JPEG[: len(JPEG) // 2],
-        saved(PICTURE, "PNG"),
-        saved(PICTURE.convert("L"), "JPEG"),
-        saved(PICTURE.convert("CMYK"), "JPEG"),
-        saved(PICTURE, "JPEG", progressive=True),
-        saved(PICTURE, "JPEG", keep_rgb=True),
-        saved(PICTURE.resize((300, 40)), "JPEG"),
+        encode_image(PICTURE, "PNG"),
+        encode_image(PICTURE.convert("L"), "JPEG"),
+        encode_image(PICTURE.convert("CMYK"), "JPEG"),
+        encode_image(PICTURE, "JPEG", progressive=True),
+        encode_image(PICTURE, "JPEG", keep_rgb=True),
+        encode_image(PICTURE.resize((300, 40)), "JPEG"),
         with_segment(0xC0, b"\x08" + bytes(14)),
         with_segment(0xCC, b"\0\0"),
         with_segment(0xDD, b"\0\0\0\0"),
@@ -124,7 +125,7 @@ def test_random_bytes_raise_nothing(data: bytes) -> None:
     plain(b"\xff\xd8" + data)
 
 
-SMALL = saved(PICTURE.resize((96, 80)), "JPEG", icc_profile=SRGB)
+SMALL = encode_image(PICTURE.resize((96, 80)), "JPEG", icc_profile=SRGB)
 
 
 @settings(deadline=None, max_examples=300)
@@ -133,29 +134,29 @@ def test_damaged_jpegs_that_are_plain_can_be_decoded(changes: list[tuple[int, in
     damaged = bytearray(SMALL)
     for at, value in changes:
         damaged[at] = value
-    found = plain(bytes(damaged))
-    if found is not None:
-        shown = decode_photo(bytes(damaged), Resize(32, 32), max_pixels=MAX_PIXELS)
-        assert (found.width, found.height) == (shown.width, shown.height)
+    jpeg = plain(bytes(damaged))
+    if jpeg is not None:
+        image = decode_photo(bytes(damaged), Resize(32, 32), max_pixels=MAX_PIXELS)
+        assert (jpeg.width, jpeg.height) == (image.width, image.height)
 
 
 def test_plain_jpegs_among_real_and_hostile_files_can_be_decoded(test_data: Path) -> None:
-    plain_ones = 0
+    plain_count = 0
     for folder in ("originals", "exif", "hostile"):
         for file in filter(Path.is_file, sorted((test_data / folder).rglob("*"))):
             data = file.read_bytes()
-            found = plain(data)
-            if found is not None:
-                plain_ones += 1
-                _assert_shown(file, data, found)
-    assert plain_ones > 50
+            jpeg = plain(data)
+            if jpeg is not None:
+                plain_count += 1
+                _assert_decodable(file, data, jpeg)
+    assert plain_count > 50
 
 
-def _assert_shown(file: Path, data: bytes, found: PlainJpeg) -> None:
+def _assert_decodable(file: Path, data: bytes, jpeg: PlainJpeg) -> None:
     try:
-        shown = decode(data)
+        decoded = decode(data)
     except PhotoFailed as failed:
-        raise AssertionError(f"{file} is called plain and fails: {failed}") from failed
-    assert (found.width, found.height) == (shown.width, shown.height), file
-    with Image.open(io.BytesIO(found.data)) as image:
+        raise AssertionError(f"{file} is plain, but decoding fails: {failed}") from failed
+    assert (jpeg.width, jpeg.height) == (decoded.width, decoded.height), file
+    with Image.open(io.BytesIO(jpeg.data)) as image:
         assert image.mode == "RGB"

@@ -1,4 +1,4 @@
-"""Query options: the same text means the same, and is refused for the same reason, on the command line and in an address."""
+"""Query options: the command line and URLs accept the same texts and refuse others for the same reasons."""
 # ruff: noqa: DTZ001 - cameras record no time zone
 
 from collections.abc import Mapping
@@ -61,9 +61,9 @@ def test_invalid_options_are_refused_for_the_same_reason_everywhere(
     with pytest.raises(typer.BadParameter) as usage, query_usage():
         parse_query(**options)  # type: ignore[arg-type]
     assert (usage.value.message, usage.value.param_hint) == (text, "--" + option.replace("_", "-"))
-    with pytest.raises(QueryInvalid, match=option) as answer:
+    with pytest.raises(QueryInvalid, match=option) as excinfo:
         QueryParams.of(**options)  # type: ignore[arg-type]
-    assert text in str(answer.value)
+    assert text in str(excinfo.value)
 
 
 def test_folders_and_limit_are_part_of_the_query() -> None:

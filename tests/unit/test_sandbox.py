@@ -31,19 +31,19 @@ def located(path: Path) -> tuple[PhotoSource, str]:
 
 def test_the_sandbox_reads_as_this_process_does(tmp_path: Path) -> None:
     names = ["a.jpg", "b.png", "blank space ü.jpg", os.fsdecode(b"odd-\xff.jpg"), "new\nline.jpg"]
-    here = local_reader(RESIZE, LIMITS)
+    read_locally = local_reader(RESIZE, LIMITS)
     with SandboxReader(RESIZE, LIMITS) as child:
         for shade, name in enumerate(names):
             path = draw(tmp_path / name, shade)
-            there, expected = child.open(*located(path)), here(*located(path))
-            assert (there.digest, there.version, there.facts) == (
+            result, expected = child.open(*located(path)), read_locally(*located(path))
+            assert (result.digest, result.version, result.facts) == (
                 expected.digest,
                 expected.version,
                 expected.facts,
             )
-            image, own = there.decode(), expected.decode()
-            assert np.array_equal(image.pixels, own.pixels)
-            assert (image.width, image.height) == (own.width, own.height)
+            image, expected_image = result.decode(), expected.decode()
+            assert np.array_equal(image.pixels, expected_image.pixels)
+            assert (image.width, image.height) == (expected_image.width, expected_image.height)
 
 
 def test_a_photo_fails_in_the_sandbox_as_in_this_process(tmp_path: Path) -> None:
@@ -54,22 +54,22 @@ def test_a_photo_fails_in_the_sandbox_as_in_this_process(tmp_path: Path) -> None
             with pytest.raises(PhotoFailed) as failed:
                 child.open(*located(tmp_path / name))
             assert failed.value.failure.kind is kind
-        words = child.open(*located(tmp_path / "words.jpg"))
+        text_file = child.open(*located(tmp_path / "words.jpg"))
         with pytest.raises(PhotoFailed) as failed:
-            words.decode()
+            text_file.decode()
         assert failed.value.failure.kind is FailureKind.NOT_AN_IMAGE
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_killed_child_is_restarted(tmp_path: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_killed_child_is_restarted(tmp_path: Path, signal_number: signal.Signals) -> None:
     path = draw(tmp_path / "a.jpg")
     with SandboxReader(RESIZE, LIMITS) as child:
         photo = child.open(*located(path))
-        kill(child, how)
+        kill(child, signal_number)
         assert np.array_equal(
             photo.decode().pixels, local_reader(RESIZE, LIMITS)(*located(path)).decode().pixels
         )
-        kill(child, how)
+        kill(child, signal_number)
         assert child.open(*located(path)).digest == photo.digest
 
 
@@ -92,15 +92,15 @@ def test_the_child_ignores_the_signals_that_stop_its_worker(tmp_path: Path) -> N
     with SandboxReader(RESIZE, LIMITS) as child:
         child.open(*located(path))
         before = child._process
-        for asked in (signal.SIGTERM, signal.SIGINT):
-            kill(child, asked)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            kill(child, number)
             child.open(*located(path)).decode()
         assert child._process is before
 
 
-def kill(child: SandboxReader, how: signal.Signals) -> None:
+def kill(child: SandboxReader, signal_number: signal.Signals) -> None:
     assert child._process is not None
-    os.kill(child._process._process.pid, how)
+    os.kill(child._process._process.pid, signal_number)
 
 
 def test_a_hanging_child_is_killed_and_fails_one_photo(tmp_path: Path) -> None:

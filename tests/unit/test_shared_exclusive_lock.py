@@ -37,22 +37,22 @@ def test_an_exclusive_request_waits_for_shared_holders(lock: SharedExclusiveLock
 
 def test_exclusive_requests_are_not_starved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tagger.processing.shared_exclusive_lock.TIMEOUT_S", 20)
-    lock, enough = SharedExclusiveLock(threading.Event()), threading.Event()
-    turn = []
+    lock, stop = SharedExclusiveLock(threading.Event()), threading.Event()
+    results = []
 
-    def share() -> None:
-        while not enough.is_set():
+    def acquire_shared() -> None:
+        while not stop.is_set():
             with lock.acquire(exclusive=False):
                 pass
 
-    def be_alone() -> None:
+    def acquire_exclusively() -> None:
         for _ in range(20):
-            with lock.acquire(exclusive=True) as got:
-                turn.append(got)
-        enough.set()
+            with lock.acquire(exclusive=True) as acquired:
+                results.append(acquired)
+        stop.set()
 
-    in_threads([share, share, be_alone])
-    assert turn == [True] * 20
+    in_threads([acquire_shared, acquire_shared, acquire_exclusively])
+    assert results == [True] * 20
 
 
 def test_a_stop_ends_waiting(lock: SharedExclusiveLock, monkeypatch: pytest.MonkeyPatch) -> None:

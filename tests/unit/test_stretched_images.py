@@ -1,4 +1,4 @@
-"""The whole photo, stretched to a square: nothing is cut off, however wide it is, however it is turned, however it is stored."""
+"""The whole photo stretched to a square, for any aspect ratio, orientation and format."""
 
 import io
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
-from support.decoding import MAX_PIXELS, saved
+from support.containers import encode_image
+from support.decoding import MAX_PIXELS
 from support.drawing import draw_photo
 
 from tagger.images import Pixels, Resize, decode_photo, decode_whole
@@ -20,7 +21,7 @@ def stretched(data: bytes, side: int = 112) -> Pixels:
 
 
 def quarters(size: tuple[int, int]) -> Image.Image:
-    """Red, green, blue and white, from the upper left in reading order."""
+    """An image of four quarters: red and green above, blue and white below."""
     picture = Image.new("RGB", size, "white")
     across, down = size[0] // 2, size[1] // 2
     picture.paste("red", (0, 0, across, down))
@@ -32,11 +33,11 @@ def quarters(size: tuple[int, int]) -> Image.Image:
 @pytest.mark.parametrize("size", [(300, 200), (200, 300), (112, 112), (40, 30), (1, 1), (3, 900)])
 def test_the_whole_photo_is_used(size: tuple[int, int]) -> None:
     picture = draw_photo(3, size) if min(size) > 20 else Image.new("RGB", size, "red")
-    pixels = stretched(saved(picture, "PNG"))
+    pixels = stretched(encode_image(picture, "PNG"))
 
-    wanted = np.asarray(picture.resize((112, 112), Image.Resampling.BILINEAR), dtype=int)
+    expected = np.asarray(picture.resize((112, 112), Image.Resampling.BILINEAR), dtype=int)
     assert pixels.shape == (112, 112, 3)
-    assert np.abs(pixels - wanted).mean() < 2
+    assert np.abs(pixels - expected).mean() < 2
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -44,24 +45,24 @@ def test_the_whole_photo_is_used(size: tuple[int, int]) -> None:
 def test_photo_is_upright_in_every_orientation(orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = saved(quarters((240, 96)), kind, exif=exif)
+    data = encode_image(quarters((240, 96)), kind, exif=exif)
     decoded = decode_photo(data, STRETCH, max_pixels=MAX_PIXELS)
 
     assert (decoded.width, decoded.height) == ((96, 240) if orientation >= 5 else (240, 96))
     whole = Image.fromarray(decode_whole(data, max_pixels=MAX_PIXELS))
-    wanted = np.asarray(whole.resize((112, 112), Image.Resampling.BILINEAR), dtype=int)
-    assert np.abs(decoded.pixels - wanted).mean() < 2
+    expected = np.asarray(whole.resize((112, 112), Image.Resampling.BILINEAR), dtype=int)
+    assert np.abs(decoded.pixels - expected).mean() < 2
 
 
 @pytest.mark.parametrize("size", [(1600, 1200), (4000, 300), (300, 4000), (2400, 120), (1000, 1000)])
 def test_jpeg_decoded_at_a_fraction_keeps_pixels_enough_for_both_sides(size: tuple[int, int]) -> None:
     picture = draw_photo(5, size)
-    data = saved(picture, "JPEG", quality=95)
+    data = encode_image(picture, "JPEG", quality=95)
     quick = stretched(data).astype(int)
     whole = Image.fromarray(decode_whole(data, max_pixels=MAX_PIXELS))
-    careful = np.asarray(whole.resize((112, 112), Image.Resampling.BILINEAR), dtype=int)
+    expected = np.asarray(whole.resize((112, 112), Image.Resampling.BILINEAR), dtype=int)
 
-    assert np.abs(quick - careful).mean() < 3
+    assert np.abs(quick - expected).mean() < 3
     draft = Image.open(io.BytesIO(data))
     draft.draft(None, (112, 112))
     assert min(draft.size) >= min(112, *size)
@@ -70,7 +71,7 @@ def test_jpeg_decoded_at_a_fraction_keeps_pixels_enough_for_both_sides(size: tup
 def test_fine_detail_of_the_short_side_is_not_lost_in_a_wide_jpeg() -> None:
     stripes = np.zeros((128, 3200, 3), dtype=np.uint8)
     stripes[::16] = stripes[1::16] = stripes[2::16] = stripes[3::16] = 255
-    pixels = stretched(saved(Image.fromarray(stripes), "JPEG", quality=95), 128)
+    pixels = stretched(encode_image(Image.fromarray(stripes), "JPEG", quality=95), 128)
 
     assert int(pixels[1::16].min()) > 200
     assert int(pixels[9::16].max()) < 50
@@ -79,7 +80,9 @@ def test_fine_detail_of_the_short_side_is_not_lost_in_a_wide_jpeg() -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("size", [(10_000, 100), (100, 10_000)])
 def test_an_extreme_panorama_is_used_as_a_whole(size: tuple[int, int], kind: str) -> None:
-    pixels = stretched(saved(quarters(size), kind, **({"quality": 95} if kind == "JPEG" else {}))).astype(int)
+    pixels = stretched(
+        encode_image(quarters(size), kind, **({"quality": 95} if kind == "JPEG" else {}))
+    ).astype(int)
 
     for (top, left), colour in {
         (0, 0): (255, 0, 0),
@@ -92,14 +95,14 @@ def test_an_extreme_panorama_is_used_as_a_whole(size: tuple[int, int], kind: str
 
 def test_large_photos_are_stretched_like_small_ones() -> None:
     picture = draw_photo(6, (2500, 1700))
-    pixels = stretched(saved(picture, "PNG", compress_level=1)).astype(int)
+    pixels = stretched(encode_image(picture, "PNG", compress_level=1)).astype(int)
 
-    wanted = np.asarray(picture.resize((112, 112), Image.Resampling.BILINEAR), dtype=int)
-    assert np.abs(pixels - wanted).mean() < 2
+    expected = np.asarray(picture.resize((112, 112), Image.Resampling.BILINEAR), dtype=int)
+    assert np.abs(pixels - expected).mean() < 2
 
 
 def test_square_photo_is_the_same_cropped_or_stretched() -> None:
-    data = saved(draw_photo(7, (400, 400)), "JPEG", quality=90)
+    data = encode_image(draw_photo(7, (400, 400)), "JPEG", quality=90)
     cropped = decode_photo(data, Resize(112, 112), max_pixels=MAX_PIXELS).pixels
 
     assert np.array_equal(stretched(data), cropped)

@@ -1,4 +1,4 @@
-"""`tagger status --watch` as lines: whatever there is to show, it fits."""
+"""The lines of `tagger status --watch` always fit the terminal."""
 
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ SIZES = [(80, 24), (40, 10), (200, 60), (20, 5)]
 
 
 def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> JobProgress:
-    """One of 1000 photos, of which 250 are done."""
+    """A job of 1000 photos, of which 250 are done."""
     numbers = {"total": 1000, "queued": 700, "running": 50, "tagged": 250}
     numbers |= dict.fromkeys(
         ("unknown", "written", "unchanged", "refused", "skipped", "failed", "cancelled"), 0
@@ -68,10 +68,10 @@ def test_what_has_no_room_is_counted() -> None:
         workers=[worker(f"w{number}") for number in range(30)],
     )
     lines = view_lines(view, 80, 24)
-    shown = [line for line in lines if " running " in line]
-    assert f"… and {100 - len(shown)} more jobs" in lines
-    assert shown[0].split()[0] == "100"
-    assert len(shown) > 10
+    job_lines = [line for line in lines if " running " in line]
+    assert f"… and {100 - len(job_lines)} more jobs" in lines
+    assert job_lines[0].split()[0] == "100"
+    assert len(job_lines) > 10
     assert any(line.endswith("more workers") for line in lines)
 
 
@@ -120,13 +120,13 @@ def test_the_newest_notes_are_shown() -> None:
 
 
 def test_the_rate_is_that_of_the_last_half_minute() -> None:
-    pace = JobRates()
-    assert pace.photos_per_second(job(1, tagged=0, photos_per_second=99.0), 0.0) == 99.0
-    assert pace.photos_per_second(job(1, tagged=1000), 10.0) == 100.0
-    assert pace.photos_per_second(job(1, tagged=1000), 10.0 + RECENT_S) == 0.0
-    assert pace.photos_per_second(job(1, tagged=1100), 20.0 + RECENT_S) == 10.0
+    rates = JobRates()
+    assert rates.photos_per_second(job(1, tagged=0, photos_per_second=99.0), 0.0) == 99.0
+    assert rates.photos_per_second(job(1, tagged=1000), 10.0) == 100.0
+    assert rates.photos_per_second(job(1, tagged=1000), 10.0 + RECENT_S) == 0.0
+    assert rates.photos_per_second(job(1, tagged=1100), 20.0 + RECENT_S) == 10.0
     finished = job(1, JobState.FINISHED, tagged=1100, photos_per_second=7.0)
-    assert pace.photos_per_second(finished, 21.0 + RECENT_S) == 7.0
+    assert rates.photos_per_second(finished, 21.0 + RECENT_S) == 7.0
 
 
 def test_text_is_cut_by_cells_not_by_characters() -> None:

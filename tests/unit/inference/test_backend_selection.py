@@ -23,7 +23,7 @@ SLOW_MS = 1.0
 """CPU time per photo, long enough that other work of the process does not matter."""
 
 
-def quarters(images: Images) -> Scores:
+def half_brightness(images: Images) -> Scores:
     """Scores that depend on colours and sides: the brightness of red, green and blue in the upper and lower half."""
     middle = images.shape[1] // 2
     halves = np.concatenate(
@@ -36,12 +36,12 @@ def quarters(images: Images) -> Scores:
 
 @dataclass
 class FakeBackend:
-    """A backend that takes `ms` of CPU time, returns the scores of `classify`, and has memory for `most` images."""
+    """A backend that takes `ms` of CPU time, returns the scores of `classify`, and has memory for `max_batch` images."""
 
     name: BackendName
-    classify: Callable[[Images], Scores] = quarters
+    classify: Callable[[Images], Scores] = half_brightness
     ms: Callable[[int], float] = lambda _count: SLOW_MS
-    most: int = 10_000
+    max_batch: int = 10_000
     error: Callable[[], Exception] = MemoryError
     at_once: int = 1
     batches: list[int] = field(default_factory=list)
@@ -54,7 +54,7 @@ class FakeBackend:
         until = time.thread_time() + self.ms(len(images)) * len(images) / 1000
         if len(images) not in self.batches:
             self.batches.append(len(images))
-        if len(images) > self.most:
+        if len(images) > self.max_batch:
             raise self.error()
         while time.thread_time() < until:
             pass
@@ -78,22 +78,22 @@ class FakeSelector(BackendSelector):
         return [name for name in self._backends if name != "torchscript"]
 
 
-def chosen(other: FakeBackend) -> BackendChoice:
+def choose_backend(other: FakeBackend) -> BackendChoice:
     """The choice between TorchScript and another backend."""
     return FakeSelector(FakeBackend("torchscript"), other).choose(None, 4).choice
 
 
-def fast(look: Callable[[Images], Scores] = quarters) -> FakeBackend:
-    return FakeBackend("openvino", look, lambda _count: SLOW_MS / 5)
+def fast(classify: Callable[[Images], Scores] = half_brightness) -> FakeBackend:
+    return FakeBackend("openvino", classify, lambda _count: SLOW_MS / 5)
 
 
 def test_a_faster_backend_that_agrees_is_chosen() -> None:
-    assert chosen(fast()) == BackendChoice("openvino", 4)
+    assert choose_backend(fast()) == BackendChoice("openvino", 4)
 
 
 @pytest.mark.parametrize("share", [1 / 1.15, 1.0, 3.0])
 def test_a_backend_that_is_not_clearly_faster_is_not_chosen(share: float) -> None:
-    assert chosen(FakeBackend("openvino", ms=lambda _count: SLOW_MS * share)) == BackendChoice(
+    assert choose_backend(FakeBackend("openvino", ms=lambda _count: SLOW_MS * share)) == BackendChoice(
         "torchscript", 4
     )
 
@@ -103,24 +103,24 @@ def fails(_images: Images) -> Scores:
 
 
 @pytest.mark.parametrize(
-    "look",
+    "classify",
     [
-        pytest.param(lambda images: quarters(images[..., ::-1]), id="red for blue"),
-        pytest.param(lambda images: quarters(images[:, ::-1]), id="upside down"),
-        pytest.param(lambda images: quarters(images)[::-1], id="photos in another order"),
-        pytest.param(lambda images: quarters(images)[:, ::-1], id="labels in another order"),
-        pytest.param(lambda images: np.full_like(quarters(images), np.nan), id="no numbers"),
-        pytest.param(lambda images: np.full_like(quarters(images), 0.1), id="the same for all"),
-        pytest.param(lambda images: np.zeros_like(quarters(images)), id="nothing"),
-        pytest.param(lambda images: quarters(images)[:, :-1], id="a label too few"),
-        pytest.param(lambda images: quarters(images)[:1], id="scores of one photo only"),
-        pytest.param(lambda images: quarters(images)[0], id="no batch"),
-        pytest.param(lambda images: quarters(images)[:, :, None], id="a dimension too many"),
+        pytest.param(lambda images: half_brightness(images[..., ::-1]), id="red for blue"),
+        pytest.param(lambda images: half_brightness(images[:, ::-1]), id="upside down"),
+        pytest.param(lambda images: half_brightness(images)[::-1], id="photos in another order"),
+        pytest.param(lambda images: half_brightness(images)[:, ::-1], id="labels in another order"),
+        pytest.param(lambda images: np.full_like(half_brightness(images), np.nan), id="no numbers"),
+        pytest.param(lambda images: np.full_like(half_brightness(images), 0.1), id="the same for all"),
+        pytest.param(lambda images: np.zeros_like(half_brightness(images)), id="nothing"),
+        pytest.param(lambda images: half_brightness(images)[:, :-1], id="a label too few"),
+        pytest.param(lambda images: half_brightness(images)[:1], id="scores of one photo only"),
+        pytest.param(lambda images: half_brightness(images)[0], id="no batch"),
+        pytest.param(lambda images: half_brightness(images)[:, :, None], id="a dimension too many"),
         pytest.param(fails, id="it fails"),
     ],
 )
-def test_a_wrong_backend_is_not_chosen_however_fast(look: Callable[[Images], Scores]) -> None:
-    assert chosen(fast(look)) == BackendChoice("torchscript", 4)
+def test_a_wrong_backend_is_not_chosen_however_fast(classify: Callable[[Images], Scores]) -> None:
+    assert choose_backend(fast(classify)) == BackendChoice("torchscript", 4)
 
 
 def test_scores_of_the_wrong_shape_are_not_chosen_even_if_all_rows_agree() -> None:
@@ -134,14 +134,16 @@ def test_scores_of_the_wrong_shape_are_not_chosen_even_if_all_rows_agree() -> No
 
 def test_a_backend_with_scaled_scores_is_not_chosen() -> None:
     """All photos would be unknown."""
-    assert chosen(fast(lambda images: quarters(images) / 10)) == BackendChoice("torchscript", 4)
+    assert choose_backend(fast(lambda images: half_brightness(images) / 10)) == BackendChoice(
+        "torchscript", 4
+    )
 
 
 def test_small_differences_of_a_lower_precision_are_accepted() -> None:
     noise = np.random.default_rng(3).normal(1, 0.01, (8, 6)).astype(np.float32)
-    assert chosen(fast(lambda images: quarters(images) * noise[: len(images)])) == BackendChoice(
-        "openvino", 4
-    )
+    assert choose_backend(
+        fast(lambda images: half_brightness(images) * noise[: len(images)])
+    ) == BackendChoice("openvino", 4)
 
 
 def test_the_fastest_batch_size_is_chosen_unless_one_is_set() -> None:
@@ -151,9 +153,9 @@ def test_the_fastest_batch_size_is_chosen_unless_one_is_set() -> None:
     backend = FakeBackend("torchscript", ms=best_with_8)
     assert FakeSelector(backend).choose(None, None).batch_size == 8
     assert backend.batches == [*CPU_BATCHES]
-    given = FakeBackend("torchscript", ms=best_with_8)
-    assert FakeSelector(given).choose(None, 5).batch_size == 5
-    assert given.batches == [5]
+    fixed = FakeBackend("torchscript", ms=best_with_8)
+    assert FakeSelector(fixed).choose(None, 5).batch_size == 5
+    assert fixed.batches == [5]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_the_fastest_batch_size_is_chosen_unless_one_is_set() -> None:
     [MemoryError, lambda: RuntimeError("The following operation failed\nCUDA out of memory. Tried")],
 )
 def test_out_of_memory_ends_the_search_for_a_batch_size(error: Callable[[], Exception]) -> None:
-    backend = FakeBackend("torchscript", ms=lambda _count: 0.01, most=100, error=error)
+    backend = FakeBackend("torchscript", ms=lambda _count: 0.01, max_batch=100, error=error)
     tested = FakeSelector(backend, device=GPU).choose(None, None)
     assert tested.batch_size in GPU_BATCHES[:2]
     assert backend.batches == [*GPU_BATCHES[:3]]
@@ -172,7 +174,7 @@ def test_out_of_memory_ends_the_search_for_a_batch_size(error: Callable[[], Exce
 def test_a_model_too_large_for_the_selection_gets_the_default_batch_size(
     name: BackendName | None,
 ) -> None:
-    backend = FakeBackend("torchscript", most=2)
+    backend = FakeBackend("torchscript", max_batch=2)
     tested = FakeSelector(backend).choose(name, None)
     assert (tested.backend, tested.batch_size) == (backend, CPU.batch_size)
 

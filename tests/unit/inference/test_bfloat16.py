@@ -1,4 +1,4 @@
-"""Weights in bfloat16 whose sums stay: what the rounding promises, and what it is worth on real photos."""
+"""Weights rounded to bfloat16 so that the sums of their rows change little, and the effect on real photos."""
 
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from tagger.inference.backends.torchscript import freeze
 from tagger.inference.devices import Device
 
 STEP = 0x10000
-"""From one bfloat16 to the next, as the bits of a float32."""
+"""The distance between neighbouring bfloat16 values, in the bits of a float32."""
 LARGEST = float(torch.finfo(torch.bfloat16).max)
 SUMS_WITHIN = 2.0**-21
-"""Of a row's weights: sums are taken in float32."""
+"""The number of weights in a row; sums are computed in float32."""
 
 ordinary = st.floats(-4, 4, width=32)
 exact = st.integers(-256, 256).map(lambda number: number / 64)
@@ -38,18 +38,18 @@ def rounded(weights: np.ndarray) -> np.ndarray:
 
 
 def neighbours(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The bfloat16 values on both sides of each weight, or the weight itself twice, told by the bits of a float32."""
+    """The bfloat16 values on both sides of each weight, or the weight twice if it is one; computed from the bits of a float32."""
     bits = weights.view(np.uint32)
     inner = bits & np.uint32(0xFFFF0000)
     outer = np.where(bits == inner, inner, inner + np.uint32(STEP)).astype(np.uint32)
     return inner.view(np.float32), outer.view(np.float32)
 
 
-def plain(weights: np.ndarray) -> np.ndarray:
+def nearest(weights: np.ndarray) -> np.ndarray:
     return torch.from_numpy(weights).bfloat16().float().numpy()
 
 
-def sums_off(weights: np.ndarray, result: np.ndarray) -> np.ndarray:
+def sum_errors(weights: np.ndarray, result: np.ndarray) -> np.ndarray:
     off: np.ndarray = np.abs((result.astype(np.float64) - weights.astype(np.float64)).sum(axis=1))
     return off
 
@@ -60,23 +60,23 @@ def test_every_value_is_one_of_the_two_bfloat16_neighbours_of_its_weight(weights
     inner, outer = neighbours(weights)
     result = rounded(weights)
     assert ((result == inner) | (result == outer)).all()
-    np.testing.assert_array_equal(plain(result), result)
+    np.testing.assert_array_equal(nearest(result), result)
 
 
 @given(rows | odd_rows)
 @settings(max_examples=200, deadline=None)
 def test_no_sum_is_further_off_than_with_plain_rounding(weights: np.ndarray) -> None:
     blur = SUMS_WITHIN * np.abs(weights.astype(np.float64)).sum(axis=1)
-    assert (sums_off(weights, rounded(weights)) <= sums_off(weights, plain(weights)) + blur).all()
+    assert (sum_errors(weights, rounded(weights)) <= sum_errors(weights, nearest(weights)) + blur).all()
 
 
 @given(rows)
 @settings(max_examples=100, deadline=None)
 def test_exact_values_stay(weights: np.ndarray) -> None:
-    held = plain(weights)
-    np.testing.assert_array_equal(rounded(held), held)
-    mixed = np.concatenate([weights, held], axis=1)
-    np.testing.assert_array_equal(rounded(mixed)[:, weights.shape[1] :], held)
+    exact = nearest(weights)
+    np.testing.assert_array_equal(rounded(exact), exact)
+    mixed = np.concatenate([weights, exact], axis=1)
+    np.testing.assert_array_equal(rounded(mixed)[:, weights.shape[1] :], exact)
 
 
 @given(rows)
@@ -89,8 +89,8 @@ def test_rows_are_independent(weights: np.ndarray) -> None:
 def test_weights_that_all_err_to_one_side_keep_their_sum() -> None:
     weights = np.full((1, 9), 0.998, dtype=np.float32)
     half_a_step = 2.0**-8 / 2
-    assert sums_off(weights, plain(weights)) > 4 * half_a_step
-    assert sums_off(weights, rounded(weights)) <= half_a_step
+    assert sum_errors(weights, nearest(weights)) > 4 * half_a_step
+    assert sum_errors(weights, rounded(weights)) <= half_a_step
 
 
 @pytest.mark.parametrize(
@@ -127,16 +127,16 @@ def test_real_photos_are_named_as_in_float32_and_no_fewer_than_with_plain_roundi
     test_data: Path, count: int
 ) -> None:
     photos = decoded_photos(test_data, count)
-    in_float32 = _named(freeze(shipped_module(), Device("cpu", torch.float32, 8)), photos)
-    with_care = _named(freeze(shipped_module(), Device("cpu", torch.bfloat16, 8)), photos)
-    plainly = _named(torch.jit.freeze(shipped_module().eval().to(torch.bfloat16)), photos)
+    in_float32 = _predicted_labels(freeze(shipped_module(), Device("cpu", torch.float32, 8)), photos)
+    with_care = _predicted_labels(freeze(shipped_module(), Device("cpu", torch.bfloat16, 8)), photos)
+    plainly = _predicted_labels(torch.jit.freeze(shipped_module().eval().to(torch.bfloat16)), photos)
     same, same_plainly = (in_float32 == with_care).sum(), (in_float32 == plainly).sum()
     assert same >= same_plainly
     assert same >= 0.99 * len(photos)
 
 
-def _named(module: torch.jit.ScriptModule, photos: Images) -> np.ndarray:
+def _predicted_labels(module: torch.jit.ScriptModule, photos: Images) -> np.ndarray:
     with torch.inference_mode():
         batches = torch.from_numpy(photos).permute(0, 3, 1, 2).split(8)
-        named: np.ndarray = torch.cat([module(batch) for batch in batches]).float().argmax(dim=1).numpy()
-    return named
+        labels: np.ndarray = torch.cat([module(batch) for batch in batches]).float().argmax(dim=1).numpy()
+    return labels

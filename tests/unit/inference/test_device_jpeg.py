@@ -45,12 +45,12 @@ def photo(tmp_path: Path, size: tuple[int, int] = (640, 480), orientation: int =
 
 
 def plain(data: bytes) -> PlainJpeg:
-    found = plain_jpeg(data, max_pixels=MAX_PIXELS)
-    assert found is not None
-    return found
+    jpeg = plain_jpeg(data, max_pixels=MAX_PIXELS)
+    assert jpeg is not None
+    return jpeg
 
 
-def apart(one: Pixels | None, other: Pixels | None) -> float:
+def mean_difference(one: Pixels | None, other: Pixels | None) -> float:
     assert one is not None
     assert other is not None
     assert one.shape == other.shape
@@ -63,7 +63,7 @@ def apart(one: Pixels | None, other: Pixels | None) -> float:
 def test_pixels_are_those_of_decode_photo(resize: Resize, size: tuple[int, int], tmp_path: Path) -> None:
     data = photo(tmp_path, size)
     (image,) = JpegDecoder("cpu", resize).decode([plain(data)])
-    assert apart(image, decode_photo(data, resize, max_pixels=MAX_PIXELS).pixels) < NEAR
+    assert mean_difference(image, decode_photo(data, resize, max_pixels=MAX_PIXELS).pixels) < NEAR
 
 
 @pytest.mark.parametrize("resize", [STRETCH, CROP], ids=["stretch", "crop"])
@@ -71,16 +71,20 @@ def test_pixels_are_those_of_decode_photo(resize: Resize, size: tuple[int, int],
 def test_images_are_upright(resize: Resize, orientation: int, tmp_path: Path) -> None:
     data = photo(tmp_path, orientation=orientation)
     (image,) = JpegDecoder("cpu", resize).decode([plain(data)])
-    assert apart(image, decode_photo(data, resize, max_pixels=MAX_PIXELS).pixels) < NEAR
+    assert mean_difference(image, decode_photo(data, resize, max_pixels=MAX_PIXELS).pixels) < NEAR
 
 
 def test_a_broken_jpeg_fails_alone(tmp_path: Path) -> None:
     decoder = JpegDecoder("cpu", STRETCH)
-    good = [plain(photo(tmp_path, seed=seed)) for seed in range(3)]
-    expected = decoder.decode(good)
-    images = decoder.decode([good[0], BROKEN, good[1], BROKEN, good[2]])
+    plain_jpegs = [plain(photo(tmp_path, seed=seed)) for seed in range(3)]
+    expected = decoder.decode(plain_jpegs)
+    images = decoder.decode([plain_jpegs[0], BROKEN, plain_jpegs[1], BROKEN, plain_jpegs[2]])
     assert images[1] is images[3] is None
-    assert [apart(images[at], each) for at, each in zip((0, 2, 4), expected, strict=True)] == [0, 0, 0]
+    assert [mean_difference(images[at], each) for at, each in zip((0, 2, 4), expected, strict=True)] == [
+        0,
+        0,
+        0,
+    ]
     assert decoder.works
 
 
@@ -93,7 +97,7 @@ def test_a_list_too_large_for_the_device_is_decoded_in_parts(
     monkeypatch.setattr(device_jpeg, "GROUP_PIXELS", 2 * 640 * 480)
     assert [len(group) for group in device_jpeg._groups(photos)] == [2, 2, 1]
     for one, other in zip(together, decoder.decode(photos), strict=True):
-        assert apart(one, other) == 0
+        assert mean_difference(one, other) == 0
 
 
 def test_a_decoder_that_decodes_none_of_many_stops_working() -> None:
@@ -120,37 +124,37 @@ class Altered:
         return [None if image is None else self.alter(image) for image in images]
 
 
-def with_red_for_blue(pixels: Pixels) -> Pixels:
+def swap_red_and_blue(pixels: Pixels) -> Pixels:
     return pixels[..., ::-1]
 
 
-def with_sides_exchanged(pixels: Pixels) -> Pixels:
+def mirror(pixels: Pixels) -> Pixels:
     return pixels[:, ::-1]
 
 
 @pytest.fixture(scope="module")
-def drawn() -> list[bytes]:
+def jpegs() -> list[bytes]:
     return camera_photos((800, 600))[:4]
 
 
-def test_decoder_selection_compares_with_the_cpu(drawn: list[bytes]) -> None:
-    compared = compare(JpegDecoder("cpu", STRETCH), STRETCH, drawn)
+def test_decoder_selection_compares_with_the_cpu(jpegs: list[bytes]) -> None:
+    compared = compare(JpegDecoder("cpu", STRETCH), STRETCH, jpegs)
     assert compared.speedup > 0
     assert compared.difference_levels < MAX_DIFFERENCE_LEVELS / 2
 
 
-@pytest.mark.parametrize("alter", [with_red_for_blue, with_sides_exchanged])
+@pytest.mark.parametrize("alter", [swap_red_and_blue, mirror])
 def test_decoder_selection_detects_wrong_pixels(
-    alter: Callable[[Pixels], Pixels], drawn: list[bytes]
+    alter: Callable[[Pixels], Pixels], jpegs: list[bytes]
 ) -> None:
-    compared = compare(Altered(alter), STRETCH, drawn)
+    compared = compare(Altered(alter), STRETCH, jpegs)
     assert compared.difference_levels > 3 * MAX_DIFFERENCE_LEVELS
     assert not replace(compared, speedup=100.0).is_better
 
 
-def test_decoder_selection_refuses_a_decoder_that_decodes_nothing(drawn: list[bytes]) -> None:
+def test_decoder_selection_refuses_a_decoder_that_decodes_nothing(jpegs: list[bytes]) -> None:
     with pytest.raises(ValueError, match="0 of 4 JPEGs"):
-        compare(Altered(lambda _: None), STRETCH, drawn)
+        compare(Altered(lambda _: None), STRETCH, jpegs)
 
 
 def test_a_small_speedup_is_not_better() -> None:
@@ -170,42 +174,40 @@ def test_the_cpu_decodes_if_the_gpu_fails(caplog: pytest.LogCaptureFixture) -> N
 
 def test_camera_photos_are_decoded_as_pillow_does(test_data: Path) -> None:
     photos = [file.read_bytes() for file in sorted((test_data / "originals").glob("*.jpg"))]
-    found = [(data, each) for data in photos if (each := plain_jpeg(data, max_pixels=MAX_PIXELS))]
-    assert len(found) >= 3
-    images = JpegDecoder("cpu", STRETCH).decode([each for _, each in found])
-    for (data, _), image in zip(found, images, strict=True):
+    plain_photos = [(data, each) for data in photos if (each := plain_jpeg(data, max_pixels=MAX_PIXELS))]
+    assert len(plain_photos) >= 3
+    images = JpegDecoder("cpu", STRETCH).decode([each for _, each in plain_photos])
+    for (data, _), image in zip(plain_photos, images, strict=True):
         pixels = decode_photo(data, STRETCH, max_pixels=MAX_PIXELS).pixels
-        assert apart(image, pixels) < MAX_DIFFERENCE_LEVELS
+        assert mean_difference(image, pixels) < MAX_DIFFERENCE_LEVELS
 
 
 def test_the_order_of_a_batch_is_kept(tmp_path: Path) -> None:
     datas = [file.read_bytes() for file in save_photos(tmp_path, 12, (300, 200))]
     images = JpegDecoder("cpu", CROP).decode([plain(data) for data in datas])
     for data, image in zip(datas, images, strict=True):
-        assert apart(image, decode_photo(data, CROP, max_pixels=MAX_PIXELS).pixels) < NEAR
+        assert mean_difference(image, decode_photo(data, CROP, max_pixels=MAX_PIXELS).pixels) < NEAR
 
 
 def test_a_cached_decoder_is_loaded_without_a_new_selection(tmp_path: Path) -> None:
     manifest = tiny_artifact(tmp_path / "tiny.pt")
     device, digest = Device("cpu", torch.float32, 4), file_digest(tmp_path / "tiny.pt")
-    how = BackendOptions("torchscript", 1, 4, tmp_path / "backend-selections.json")
-    found = SelectionCache(how.cache_file, CacheKey.of(digest, device, how))
-    assert load_fastest_model(tmp_path / "tiny.pt", digest, manifest, device, how).decoder is None
-    assert found.choice == BackendChoice("torchscript", 4, decodes_jpegs=False)
-    found.store(BackendChoice("torchscript", 4, decodes_jpegs=True))
-    model = load_fastest_model(tmp_path / "tiny.pt", digest, manifest, device, how)
+    options = BackendOptions("torchscript", 1, 4, tmp_path / "backend-selections.json")
+    cache = SelectionCache(options.cache_file, CacheKey.of(digest, device, options))
+    assert load_fastest_model(tmp_path / "tiny.pt", digest, manifest, device, options).decoder is None
+    assert cache.choice == BackendChoice("torchscript", 4, decodes_jpegs=False)
+    cache.store(BackendChoice("torchscript", 4, decodes_jpegs=True))
+    model = load_fastest_model(tmp_path / "tiny.pt", digest, manifest, device, options)
     data = photo(tmp_path)
     assert model.decoder is not None
     (image,) = model.decoder.decode([plain(data)])
-    assert apart(image, decode_photo(data, manifest.input.resize, max_pixels=MAX_PIXELS).pixels) < NEAR
+    assert (
+        mean_difference(image, decode_photo(data, manifest.input.resize, max_pixels=MAX_PIXELS).pixels) < NEAR
+    )
 
 
 def test_a_cached_choice_without_a_decoder_is_read(tmp_path: Path) -> None:
-    circumstances = CacheKey.of(
-        "digest", Device("cpu", torch.float32, 4), BackendOptions(None, 1, None, tmp_path)
-    )
-    kept = {str(circumstances): {"backend": "torchscript", "batch_size": 4}}
-    (tmp_path / "backend-selections.json").write_text(json.dumps(kept))
-    assert SelectionCache(tmp_path / "backend-selections.json", circumstances).choice == BackendChoice(
-        "torchscript", 4
-    )
+    key = CacheKey.of("digest", Device("cpu", torch.float32, 4), BackendOptions(None, 1, None, tmp_path))
+    entries = {str(key): {"backend": "torchscript", "batch_size": 4}}
+    (tmp_path / "backend-selections.json").write_text(json.dumps(entries))
+    assert SelectionCache(tmp_path / "backend-selections.json", key).choice == BackendChoice("torchscript", 4)

@@ -43,7 +43,7 @@ def test_generated_images_get_the_scores_of_torchscript(backend: Backend, truth:
     images = generated_images(SIZE, 64)
     scores = backend.forward(images)
     assert (scores.dtype, scores.shape) == (np.float32, (64, LABELS))
-    assert len(set(scores.argmax(axis=1))) > 1  # else it would prove little
+    assert len(set(scores.argmax(axis=1))) > 1  # otherwise the comparison would prove nothing
     np.testing.assert_allclose(scores, truth.forward(images), rtol=0, atol=SAME)
 
 
@@ -74,9 +74,9 @@ def test_batches_may_have_any_size_in_any_order(backend: Backend, truth: Backend
 
 def test_scores_are_not_overwritten_by_the_next_batch(backend: Backend) -> None:
     first = backend.forward(generated_images(SIZE, 4))
-    kept = first.copy()
+    copy = first.copy()
     backend.forward(255 - generated_images(SIZE, 4))
-    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(first, copy)
 
 
 def test_a_batch_filled_in_place_is_classified(backend: Backend) -> None:
@@ -86,7 +86,7 @@ def test_a_batch_filled_in_place_is_classified(backend: Backend) -> None:
     np.copyto(batch, images)
     first = backend.forward(batch)
     np.testing.assert_array_equal(first, backend.forward(images))
-    np.copyto(batch, 255 - images)  # the memory is shared with the engine for the time of the pass only
+    np.copyto(batch, 255 - images)  # the engine uses this memory only during the pass
     np.testing.assert_array_equal(first, backend.forward(images))
 
 
@@ -94,15 +94,15 @@ def test_concurrent_threads_get_their_own_scores(backend: Backend, truth: Backen
     images = generated_images(SIZE, 40)
     expected = truth.forward(images)
 
-    def look(number: int) -> None:
-        drawn = random.Random(number)
+    def classify(number: int) -> None:
+        rng = random.Random(number)
         for _ in range(40):
-            first = drawn.randrange(0, 35)
-            last = first + drawn.randint(1, 5)
+            first = rng.randrange(0, 35)
+            last = first + rng.randint(1, 5)
             scores = backend.forward(images[first:last])
             np.testing.assert_allclose(scores, expected[first:last], rtol=0, atol=SAME)
 
-    in_threads([partial(look, number) for number in range(6)])  # more than passes at once: the others wait
+    in_threads([partial(classify, number) for number in range(6)])  # more threads than concurrent passes
 
 
 def test_scores_stay_the_same_after_memory_was_released_from_several_threads(
@@ -114,7 +114,7 @@ def test_scores_stay_the_same_after_memory_was_released_from_several_threads(
 
 
 def test_the_backend_works_after_a_failed_pass(backend: Backend, truth: Backend) -> None:
-    for _ in range(4):  # more often than there are passes at once
+    for _ in range(4):  # more often than there are concurrent passes
         with pytest.raises(RuntimeError):
             backend.forward(np.zeros((1, SIZE + 1, SIZE, 3), dtype=np.uint8))
     images = generated_images(SIZE, 2)
@@ -195,7 +195,7 @@ def test_a_missing_openvino_names_the_package_to_install(monkeypatch: pytest.Mon
 
 @pytest.fixture
 def without_openvino(tmp_path: Path) -> Terminal:
-    """The terminal of somebody who has not installed the extra."""
+    """A terminal in whose processes OpenVINO is not installed."""
     blocked = tmp_path / "blocked"
     blocked.mkdir()
     (blocked / "sitecustomize.py").write_text("import sys\nsys.modules['openvino'] = None\n")

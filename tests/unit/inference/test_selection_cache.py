@@ -1,4 +1,4 @@
-"""The cache of the backend selection: later starts need none, other keys have their own, and no file content does harm."""
+"""The cache of backend selections: later starts use the stored choice, each key has its own, any file content is handled."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 
 
 class Starts:
-    """Starts on one machine. `made` counts their selections, each of which compares OpenVINO with TorchScript."""
+    """Starts a model on one machine. `made` counts the selections, each of which compares OpenVINO with TorchScript."""
 
     def __init__(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
         self.cache_file = folder / "backend-selections.json"
@@ -116,10 +116,10 @@ def test_a_choice_is_cached_per_key(file: Path, changed: dict[str, object]) -> N
 
 
 def test_the_key_names_the_installed_engines() -> None:
-    here = CacheKey.of("digest", CPU, BackendOptions(None, 2, None, Path("unused")))
-    assert f"torch {version('torch')}" in here.engines
-    assert any(engine.startswith("openvino 20") for engine in here.engines)
-    assert here.hardware
+    key = CacheKey.of("digest", CPU, BackendOptions(None, 2, None, Path("unused")))
+    assert f"torch {version('torch')}" in key.engines
+    assert any(engine.startswith("openvino 20") for engine in key.engines)
+    assert key.hardware
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ def test_an_invalid_choice_is_ignored(file: Path, choice: object) -> None:
 
 def test_an_invalid_choice_causes_a_new_selection(starts: Starts) -> None:
     starts.start()
-    kept = json.loads(starts.cache_file.read_text())
-    (key,) = kept
-    starts.cache_file.write_text(json.dumps({key: kept[key] | {"backend": "nonsense"}}))
+    entries = json.loads(starts.cache_file.read_text())
+    (key,) = entries
+    starts.cache_file.write_text(json.dumps({key: entries[key] | {"backend": "nonsense"}}))
     starts.start()
     assert starts.made == 2
     stored = json.loads(starts.cache_file.read_text())
-    # Measured anew, so the batch size alone may differ.
-    assert stored == {key: kept[key] | {"batch_size": stored[key]["batch_size"]}}
+    # Measured again: only the batch size may differ.
+    assert stored == {key: entries[key] | {"batch_size": stored[key]["batch_size"]}}
 
 
 def test_only_the_newest_entries_are_kept(file: Path) -> None:

@@ -58,13 +58,13 @@ def test_concurrent_threads_get_their_own_scores() -> None:
     images = generated_images(SIZE, 12)
     expected = backend.forward(images)
 
-    def look(number: int) -> None:
+    def classify(number: int) -> None:
         for _ in range(20):
             np.testing.assert_allclose(
                 backend.forward(images[number : number + 3]), expected[number : number + 3], atol=1e-5
             )
 
-    in_threads([partial(look, number) for number in range(0, 12, 3)])
+    in_threads([partial(classify, number) for number in range(0, 12, 3)])
 
 
 def test_the_backend_works_after_freeing_memory() -> None:

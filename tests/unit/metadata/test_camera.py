@@ -25,10 +25,10 @@ EIFFEL_TOWER = NamedLandmark(
 TAKEN = {36867: "2019:07:14 21:58:03"}
 
 
-def photo(kind: str = "JPEG", *, taken: dict[int, object] = TAKEN, gps: dict[int, object] = EIFFEL) -> bytes:
+def photo(kind: str = "JPEG", *, exif: dict[int, object] = TAKEN, gps: dict[int, object] = EIFFEL) -> bytes:
     block = Image.Exif()
     block[271] = "a camera"
-    block.get_ifd(0x8769).update(taken)
+    block.get_ifd(0x8769).update(exif)
     block.get_ifd(0x8825).update(gps)
     file = io.BytesIO()
     PICTURE.save(file, kind, exif=block)
@@ -84,10 +84,10 @@ def test_invalid_position_is_absent(gps: dict[int, object]) -> None:
 
 def test_our_own_position_is_ignored() -> None:
     undated = photo(gps={})
-    asked = make_tag_fields([EIFFEL_TOWER], gps=True, description=True)
-    block = exif.add(exif_of(undated), asked).block
+    tag_fields = make_tag_fields([EIFFEL_TOWER], gps=True, description=True)
+    block = exif.add(exif_of(undated), tag_fields).block
     assert block is not None
-    assert "EXIF:GPSLatitude" in exif.read(block)  # for people it is there
+    assert "EXIF:GPSLatitude" in exif.read(block)  # stored, but not evidence
     assert camera_facts(block) == camera_facts(undated)
     assert camera_facts(block).taken_at == datetime(2019, 7, 14, 21, 58, 3)  # noqa: DTZ001
     assert camera_facts(photo(gps=EIFFEL | {27: b"ASCII\0\0\0GPS"})).latitude is not None
@@ -98,12 +98,12 @@ def test_our_own_position_is_ignored() -> None:
     ["0000:00:00 00:00:00", "    :  :     :  :  ", "2019:13:40 25:61:61", "yesterday", "", "2019:07:14"],
 )
 def test_invalid_time_is_absent(text: str) -> None:
-    assert camera_facts(photo(taken={36867: text})).taken_at is None
+    assert camera_facts(photo(exif={36867: text})).taken_at is None
 
 
 def test_digitisation_or_change_time_is_the_fallback() -> None:
     zeros = "0000:00:00 00:00:00"
-    scanned = camera_facts(photo(taken={36867: zeros, 36868: "2001-02-03T04:05:06"}))
+    scanned = camera_facts(photo(exif={36867: zeros, 36868: "2001-02-03T04:05:06"}))
     assert scanned.taken_at == datetime(2001, 2, 3, 4, 5, 6)  # noqa: DTZ001
     block = Image.Exif()
     block[306] = "2011:12:13 14:15:16"

@@ -14,7 +14,7 @@ from tagger.metadata.formats.ifd import directories, read_header
 ENTRY_BYTES = 12
 
 
-def behind(data: bytes) -> dict[str, int]:
+def end_numbers(data: bytes) -> dict[str, int]:
     """The number after the last entry of each directory."""
     entry_offsets = parse_block(data).entry_offsets
     ends = {
@@ -24,7 +24,7 @@ def behind(data: bytes) -> dict[str, int]:
     return {name: struct.unpack_from(">I", data, end)[0] for name, end in ends.items() if end}
 
 
-def starts(data: bytes) -> dict[int, int]:
+def entry_counts(data: bytes) -> dict[int, int]:
     """The offset of each directory, and its number of entries."""
     header = read_header(data)
     assert header is not None
@@ -34,15 +34,15 @@ def starts(data: bytes) -> dict[int, int]:
 @pytest.mark.parametrize("order", "<>")
 def test_only_the_first_directory_has_a_next_one(order: str) -> None:
     rewritten = add(camera_block(order), ALL).block or b""
-    found = behind(rewritten)
-    assert found.pop(MAIN) in starts(rewritten)
-    assert found == {FIRST: 0, EXIF: 0, GPS: 0, INTEROP: 0}
-    assert len(starts(rewritten)) == 5
+    ends = end_numbers(rewritten)
+    assert ends.pop(MAIN) in entry_counts(rewritten)
+    assert ends == {FIRST: 0, EXIF: 0, GPS: 0, INTEROP: 0}
+    assert len(entry_counts(rewritten)) == 5
 
 
 def test_new_block_ends_its_directories() -> None:
-    made = add(None, ALL).block or b""
-    assert behind(made) == {MAIN: 0, GPS: 0}
+    block = add(None, ALL).block or b""
+    assert end_numbers(block) == {MAIN: 0, GPS: 0}
 
 
 @given(st.one_of(blocks(), st.just(block({}, exif={}))))
@@ -56,4 +56,4 @@ def test_rewritten_blocks_are_complete_and_end(before: bytes) -> None:
         return
     assert insertion_difference(before, after, change.added) is None
     assert not parse_block(after).has_unreferenced_bytes
-    assert {number for name, number in behind(after).items() if name != MAIN} <= {0}
+    assert {number for name, number in end_numbers(after).items() if name != MAIN} <= {0}

@@ -167,11 +167,11 @@ def test_position_changed_by_others_loses_only_our_method() -> None:
     change = add(None, ALL)
     other = add(None, TagFields((TOWER,), position=Position(48.0, 2.0, 500)))
     assert other.block is not None
-    left = remove(other.block, change.added)
-    assert has_position(left)
-    assert left is not None
-    assert b"landmark-tagger" not in left
-    assert b"WGS-84" in left
+    remaining = remove(other.block, change.added)
+    assert has_position(remaining)
+    assert remaining is not None
+    assert b"landmark-tagger" not in remaining
+    assert b"WGS-84" in remaining
 
 
 def test_values_changed_by_others_stay() -> None:
@@ -259,8 +259,8 @@ def test_generated_blocks_keep_all_tags_or_stay_unchanged(before: bytes) -> None
 )
 def test_mutated_blocks_keep_all_tags_or_stay_unchanged(order: str, changes: list[tuple[int, bytes]]) -> None:
     data = bytearray(camera_block(order))
-    for at, put in changes:
-        data[at : at + len(put)] = put
+    for at, value in changes:
+        data[at : at + len(value)] = value
     add_check_remove_check(bytes(data), ALL)
     read(bytes(data))
     has_position(bytes(data))

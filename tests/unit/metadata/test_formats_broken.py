@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.format_photos import EXIF_NAME, IMAGE, LARGE, SMALL, exif_block, saved, segment
+from support.containers import jpeg_segment
+from support.format_photos import EXIF_NAME, IMAGE, LARGE, SMALL, encode_photo, exif_block
 from support.mutations import broken
 from support.odd_photos import small_photos
 
@@ -22,15 +23,15 @@ from tagger.metadata.splices import apply_splices, inverse_of, undo_splices
 from tagger.photos.digest import digest_photo
 
 FACE = IMAGE.resize((16, 12))
-JPEG = saved("JPEG", FACE, quality=20, exif=EXIF_NAME + exif_block())
-IPTC = segment(
+JPEG = encode_photo("JPEG", FACE, quality=20, exif=EXIF_NAME + exif_block())
+IPTC = jpeg_segment(
     0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\x04iptc" + b"8BIM\x04\x25\0\0\0\0\0\x10" + bytes(16)
 )
 PHOTOS = {kind: data for kind, data in small_photos().items() if can_embed(data)} | {
     "iptc": JPEG[:20] + IPTC + JPEG[20:],
-    "small mpo": saved("MPO", FACE, quality=20, save_all=True, append_images=[FACE.rotate(180)]),
-    "small big tiff": saved("TIFF", FACE, big_tiff=True),
-    "simple webp": saved("WEBP", FACE),
+    "small mpo": encode_photo("MPO", FACE, quality=20, save_all=True, append_images=[FACE.rotate(180)]),
+    "small big tiff": encode_photo("TIFF", FACE, big_tiff=True),
+    "simple webp": encode_photo("WEBP", FACE),
 }
 fuzzing = settings(max_examples=4000, deadline=None, derandomize=True)
 blocks = st.one_of(
@@ -46,19 +47,19 @@ HEADS = [
 ]
 
 
-def holds(data: bytes, **new_blocks: bytes | None) -> bool:
-    """Write the blocks, and check that nothing else changed; False if the file is refused."""
+def write_or_refuse(data: bytes, **new_blocks: bytes | None) -> bool:
+    """Write the blocks and check that nothing else changed. Returns False if the file is refused."""
     try:
-        held = read_blocks(data)
-        asked = replace(held, **new_blocks)
-        splices = replace_blocks(data, asked)
+        before = read_blocks(data)
+        blocks_to_write = replace(before, **new_blocks)
+        splices = replace_blocks(data, blocks_to_write)
     except WriteRefused:
         return False
     new = apply_splices(data, splices)
     assert difference_outside_blocks(data, new) is None
     assert undo_splices(new, inverse_of(data, splices)) == data
-    assert read_blocks(new) == asked
-    if asked.exif == held.exif:
+    assert read_blocks(new) == blocks_to_write
+    if blocks_to_write.exif == before.exif:
         assert digest_photo(new) == digest_photo(data)
     return True
 
@@ -66,7 +67,7 @@ def holds(data: bytes, **new_blocks: bytes | None) -> bool:
 @fuzzing
 @given(kind=st.sampled_from(sorted(PHOTOS)), seed=st.integers(0, 2**32), xmp=blocks)
 def test_broken_photos_accept_xmp_or_are_refused(kind: str, seed: int, xmp: bytes | None) -> None:
-    holds(broken(PHOTOS[kind], list(PHOTOS.values()), random.Random(seed)), xmp=xmp)
+    write_or_refuse(broken(PHOTOS[kind], list(PHOTOS.values()), random.Random(seed)), xmp=xmp)
 
 
 @settings(fuzzing, max_examples=1500)
@@ -76,16 +77,16 @@ def test_broken_photos_accept_all_blocks_or_are_refused(
 ) -> None:
     data = broken(PHOTOS[kind], list(PHOTOS.values()), random.Random(seed))
     if "jpeg" in kind or "mpo" in kind or kind == "iptc":
-        holds(data, xmp=xmp, exif=exif, iptc=iptc)
+        write_or_refuse(data, xmp=xmp, exif=exif, iptc=iptc)
     elif "tiff" not in kind:
-        holds(data, xmp=xmp, exif=exif)
+        write_or_refuse(data, xmp=xmp, exif=exif)
 
 
 @settings(fuzzing, max_examples=2000)
 @given(head=st.sampled_from([b"", *HEADS]), tail=st.binary(max_size=300))
 @example(head=b"II*\0\x08\0\0\0", tail=b"\xff\xff")
 def test_arbitrary_bytes_are_refused_or_written(head: bytes, tail: bytes) -> None:
-    holds(head + tail, xmp=SMALL)
+    write_or_refuse(head + tail, xmp=SMALL)
     difference_outside_blocks(head + tail, tail)
     difference_outside_blocks(JPEG, head + tail)
     with suppress(WriteRefused):
@@ -99,10 +100,10 @@ def test_photos_with_a_wrong_byte_accept_xmp_or_are_refused(
 ) -> None:
     data = bytearray(PHOTOS[kind])
     data[int(at**3 * (len(data) - 1))] = byte
-    holds(bytes(data), xmp=xmp)
+    write_or_refuse(bytes(data), xmp=xmp)
 
 
 def test_valid_photos_are_written() -> None:
     for data in PHOTOS.values():
-        assert holds(data, xmp=LARGE)
-        holds(data, xmp=None)
+        assert write_or_refuse(data, xmp=LARGE)
+        write_or_refuse(data, xmp=None)

@@ -22,17 +22,17 @@ PACKET = (
 
 
 def photo(path: Path, *, gps: Mapping[int, object] | None = None, xmp: bytes = b"") -> bytes:
-    noted = Image.Exif()
+    exif = Image.Exif()
     if gps:
-        noted.get_ifd(0x8825).update(gps)
-        noted[0x010E] = "My own words"
-    Image.new("RGB", (64, 48), (10, 120, 200)).save(path, exif=noted, xmp=xmp or None)
+        exif.get_ifd(0x8825).update(gps)
+        exif[0x010E] = "My own words"
+    Image.new("RGB", (64, 48), (10, 120, 200)).save(path, exif=exif, xmp=xmp or None)
     return path.read_bytes()
 
 
 def test_sidecar_keeps_position_and_description_of_an_avif(tmp_path: Path) -> None:
     data = photo(tmp_path / "a.avif", gps=HERE)
-    fields = written(tmp_path / "a.avif", data)
+    fields = sidecar_fields(tmp_path / "a.avif", data)
     assert "XMP:exif:GPSLatitude" not in fields
     assert "XMP:dc:description" not in fields
     assert photo_fields(data)["EXIF:GPSLatitude"] == "41.8900000"
@@ -40,12 +40,15 @@ def test_sidecar_keeps_position_and_description_of_an_avif(tmp_path: Path) -> No
 
 def test_sidecar_of_an_avif_without_position_gets_ours(tmp_path: Path) -> None:
     data = photo(tmp_path / "a.avif")
-    assert {"XMP:exif:GPSLatitude", "XMP:dc:description"} <= written(tmp_path / "a.avif", data).keys()
+    assert {"XMP:exif:GPSLatitude", "XMP:dc:description"} <= sidecar_fields(tmp_path / "a.avif", data).keys()
 
 
 def test_sidecar_repeats_keywords_of_an_avif(tmp_path: Path) -> None:
     data = photo(tmp_path / "a.avif", xmp=PACKET)
-    assert written(tmp_path / "a.avif", data)["XMP:digiKam:TagsList"] == ["Anna", "Places/Eiffel Tower"]
+    assert sidecar_fields(tmp_path / "a.avif", data)["XMP:digiKam:TagsList"] == [
+        "Anna",
+        "Places/Eiffel Tower",
+    ]
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\x18ftypavif", b"\0\0\0\x18ftypheic" + bytes(99), b"GIF89a"])
@@ -53,6 +56,6 @@ def test_unreadable_files_have_no_blocks(data: bytes) -> None:
     assert read_heif_blocks(data) == read_heif_blocks(b"")
 
 
-def written(path: Path, data: bytes) -> dict[str, str | list[str]]:
+def sidecar_fields(path: Path, data: bytes) -> dict[str, str | list[str]]:
     plan = plan_sidecar(path.with_name(path.name + ".xmp"), ASKED, lambda _: None, photo_data=data)
     return dict(xmp_fields(plan.data))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.format_photos import LARGE, frames, written
+from support.format_photos import LARGE, frames, write_and_check
 
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import can_embed, read_blocks, replace_blocks
@@ -39,8 +39,8 @@ FOLLOWS = (
 @cache
 def real_photos(test_data: Path) -> dict[Path, bytes]:
     """Photos with metadata, and camera files, of supported formats."""
-    found = sorted(path for folder in ("exif", "originals") for path in (test_data / folder).rglob("*"))
-    photos = {path: path.read_bytes() for path in found if path.is_file()}
+    paths = sorted(path for folder in ("exif", "originals") for path in (test_data / folder).rglob("*"))
+    photos = {path: path.read_bytes() for path in paths if path.is_file()}
     return {path: data for path, data in photos.items() if can_embed(data) and len(data) <= LARGEST_BYTES}
 
 
@@ -54,7 +54,7 @@ def decodes(data: bytes) -> bool:
     return True
 
 
-def accepted(data: bytes) -> bytes | None:
+def with_xmp(data: bytes) -> bytes | None:
     try:
         return apply_splices(data, replace_blocks(data, replace(read_blocks(data), xmp=PACKET)))
     except WriteRefused:
@@ -66,22 +66,22 @@ def test_every_real_photo_is_refused_or_written_without_other_changes(test_data:
     for data in real_photos(test_data).values():
         try:
             for xmp in (PACKET, LARGE, None):
-                written(data, xmp=xmp)
+                write_and_check(data, xmp=xmp)
         except WriteRefused as refused:
             kinds[refused.kind] += 1
     assert set(kinds) <= {"structure", "offsets"}
 
 
 def test_nine_of_ten_decodable_real_jpegs_are_written(test_data: Path) -> None:
-    seen = [data for data in real_photos(test_data).values() if data[:2] == b"\xff\xd8" and decodes(data)]
-    assert sum(accepted(data) is not None for data in seen) >= 0.9 * len(seen)
+    jpegs = [data for data in real_photos(test_data).values() if data[:2] == b"\xff\xd8" and decodes(data)]
+    assert sum(with_xmp(data) is not None for data in jpegs) >= 0.9 * len(jpegs)
 
 
 def test_camera_files_are_written_and_keep_their_pixels(test_data: Path) -> None:
     originals = [data for path, data in real_photos(test_data).items() if "originals" in path.parts]
     assert originals
     for data in originals:
-        new = written(data, xmp=PACKET)
+        new = write_and_check(data, xmp=PACKET)
         small, new_small = (Image.open(io.BytesIO(one)) for one in (data, new))
         for image in (small, new_small):
             image.draft("RGB", (600, 400))
@@ -91,7 +91,7 @@ def test_camera_files_are_written_and_keep_their_pixels(test_data: Path) -> None
 def test_small_real_photos_keep_their_pixels(test_data: Path) -> None:
     looked_at = 0
     for data in real_photos(test_data).values():
-        new = accepted(data) if len(data) < 100_000 else None
+        new = with_xmp(data) if len(data) < 100_000 else None
         if new is None or not decodes(data):
             continue
         with warnings.catch_warnings():
@@ -107,7 +107,7 @@ def test_exiftool_sees_no_other_change_in_previews_and_maker_notes(test_data: Pa
             "exiftool, a second opinion on metadata, is not installed (Debian: libimage-exiftool-perl)"
         )
     for name, data in _numbered(real_photos(test_data)):
-        new = accepted(data)
+        new = with_xmp(data)
         if new is not None:
             for folder, content in (("before", data), ("after", new)):
                 (tmp_path / folder).mkdir(exist_ok=True)
@@ -128,8 +128,8 @@ def _fields(folder: Path) -> dict[str, dict[str, object]]:
     command = ["exiftool", "-G1", "-a", "-u", "-b", "-struct", "-json", "-n", str(folder)]
     output = subprocess.run(command, capture_output=True, check=False).stdout.decode(errors="replace")
     return {
-        Path(found["SourceFile"]).name: {
-            field: value for field, value in found.items() if not field.startswith(FOLLOWS)
+        Path(fields["SourceFile"]).name: {
+            field: value for field, value in fields.items() if not field.startswith(FOLLOWS)
         }
-        for found in json.loads(output, strict=False)
+        for fields in json.loads(output, strict=False)
     }

@@ -5,27 +5,28 @@ import struct
 
 import pytest
 from PIL import Image
+from support.containers import riff_chunk
 from support.format_photos import (
     IMAGE,
     LARGE,
     SMALL,
+    check_all_sizes,
+    encode_photo,
     exif_block,
-    goes_through_all_sizes,
-    looks_written,
-    riff_chunk,
-    saved,
-    written,
+    refusal,
+    write_and_check,
+    write_and_check_pixels,
 )
 
-from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.formats import read_blocks, replace_blocks
+from tagger.metadata.errors import RefusalKind
+from tagger.metadata.formats import read_blocks
 from tagger.metadata.formats.blocks import Blocks
 
-PLAIN = saved("WEBP")
-LOSSLESS = saved("WEBP", lossless=True)
-CLEAR = saved("WEBP", IMAGE.convert("RGBA").rotate(30, fillcolor=(0, 0, 0, 0)), lossless=True)
-DRESSED = saved("WEBP", exif=b"Exif\0\0" + exif_block(), icc_profile=b"profile" * 33)
-MOVING = saved("WEBP", save_all=True, append_images=[IMAGE.rotate(180)], duration=100)
+PLAIN = encode_photo("WEBP")
+LOSSLESS = encode_photo("WEBP", lossless=True)
+CLEAR = encode_photo("WEBP", IMAGE.convert("RGBA").rotate(30, fillcolor=(0, 0, 0, 0)), lossless=True)
+DRESSED = encode_photo("WEBP", exif=b"Exif\0\0" + exif_block(), icc_profile=b"profile" * 33)
+MOVING = encode_photo("WEBP", save_all=True, append_images=[IMAGE.rotate(180)], duration=100)
 
 
 def riff(*chunks: bytes, behind: bytes = b"") -> bytes:
@@ -39,55 +40,53 @@ def header(data: bytes) -> tuple[int, int, int]:
     return data[20], int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
 
 
-def refusal(data: bytes, new_blocks: Blocks) -> RefusalKind:
-    with pytest.raises(WriteRefused) as caught:
-        replace_blocks(data, new_blocks)
-    return caught.value.kind
-
-
 @pytest.mark.parametrize("data", [PLAIN, LOSSLESS, CLEAR, DRESSED, MOVING, PLAIN + b"behind", MOVING + b"x"])
 def test_xmp_is_added_and_removed_without_other_changes(data: bytes) -> None:
-    goes_through_all_sizes(data)
+    check_all_sizes(data)
 
 
 @pytest.mark.parametrize(("data", "flags"), [(PLAIN, 0x04), (LOSSLESS, 0x04), (CLEAR, 0x14), (MOVING, 0x06)])
 def test_header_states_size_transparency_and_blocks(data: bytes, flags: int) -> None:
-    assert header(looks_written(data, xmp=SMALL)) == (flags, *IMAGE.size)
-    assert header(looks_written(data, xmp=SMALL, exif=exif_block())) == (flags | 0x08, *IMAGE.size)
+    assert header(write_and_check_pixels(data, xmp=SMALL)) == (flags, *IMAGE.size)
+    assert header(write_and_check_pixels(data, xmp=SMALL, exif=exif_block())) == (flags | 0x08, *IMAGE.size)
 
 
 def test_flag_is_cleared_with_its_block() -> None:
     assert header(DRESSED)[0] == 0x28
-    assert header(looks_written(DRESSED, xmp=SMALL, exif=None))[0] == 0x24
+    assert header(write_and_check_pixels(DRESSED, xmp=SMALL, exif=None))[0] == 0x24
 
 
 def test_pillow_reads_the_written_file() -> None:
-    with Image.open(io.BytesIO(looks_written(PLAIN, xmp=SMALL, exif=exif_block("another")))) as image:
+    with Image.open(
+        io.BytesIO(write_and_check_pixels(PLAIN, xmp=SMALL, exif=exif_block("another")))
+    ) as image:
         assert image.info["xmp"] == SMALL
         assert image.getexif()[271] == "another"
 
 
 def test_exif_precedes_xmp_and_both_follow_the_image() -> None:
-    both = looks_written(looks_written(PLAIN, xmp=SMALL), exif=exif_block())
+    both = write_and_check_pixels(write_and_check_pixels(PLAIN, xmp=SMALL), exif=exif_block())
     assert both.index(b"VP8 ") < both.index(b"EXIF") < both.index(b"XMP ")
-    assert both == looks_written(looks_written(PLAIN, exif=exif_block()), xmp=SMALL)
+    assert both == write_and_check_pixels(write_and_check_pixels(PLAIN, exif=exif_block()), xmp=SMALL)
 
 
 def test_exif_with_a_jpeg_prefix_keeps_it() -> None:
     data = riff(DRESSED[12:30], PLAIN[12:], riff_chunk(b"EXIF", b"Exif\0\0" + exif_block()))
     assert read_blocks(data).exif == exif_block()
-    assert riff_chunk(b"EXIF", b"Exif\0\0" + exif_block("bb")) in looks_written(data, exif=exif_block("bb"))
+    assert riff_chunk(b"EXIF", b"Exif\0\0" + exif_block("bb")) in write_and_check_pixels(
+        data, exif=exif_block("bb")
+    )
 
 
 def test_last_chunk_gets_its_missing_padding() -> None:
     data = riff(MOVING[12:], b"ODDS\x03\0\0\0abc")
-    assert riff_chunk(b"ODDS", b"abc") + b"XMP " in written(data, xmp=SMALL)
+    assert riff_chunk(b"ODDS", b"abc") + b"XMP " in write_and_check(data, xmp=SMALL)
     last = riff(DRESSED[12:30], PLAIN[12:], b"EXIF\x03\0\0\0abc")
-    assert written(last, xmp=SMALL, exif=b"x").endswith(
+    assert write_and_check(last, xmp=SMALL, exif=b"x").endswith(
         riff_chunk(b"EXIF", b"x") + riff_chunk(b"XMP ", SMALL)
     )
-    assert written(last, xmp=SMALL).endswith(riff_chunk(b"EXIF", b"abc") + riff_chunk(b"XMP ", SMALL))
-    assert written(last, exif=None).endswith(PLAIN[12:])
+    assert write_and_check(last, xmp=SMALL).endswith(riff_chunk(b"EXIF", b"abc") + riff_chunk(b"XMP ", SMALL))
+    assert write_and_check(last, exif=None).endswith(PLAIN[12:])
 
 
 @pytest.mark.parametrize(

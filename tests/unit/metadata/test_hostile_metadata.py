@@ -29,36 +29,36 @@ needs_exiftool = pytest.mark.skipif(
 )
 
 
-def nothing_kept(_digest: str) -> UndoRecord | None:
+def no_undo_record(_digest: str) -> UndoRecord | None:
     return None
 
 
-def planned(photo: Path, tag_fields: TagFields) -> FilePlan:
-    return plan_embed(photo, tag_fields, nothing_kept, image_digest=None, max_bytes=MAX_BYTES)
+def plan(photo: Path, tag_fields: TagFields) -> FilePlan:
+    return plan_embed(photo, tag_fields, no_undo_record, image_digest=None, max_bytes=MAX_BYTES)
 
 
-def exiftool(*words: str | Path) -> str:
-    command = ["exiftool", "-q", "-q", "-m", *map(str, words)]
+def exiftool(*arguments: str | Path) -> str:
+    command = ["exiftool", "-q", "-q", "-m", *map(str, arguments)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def plain(folder: Path) -> Path:
+def draw_photo(folder: Path) -> Path:
     path = folder / "photo.jpg"
     Image.new("RGB", (32, 24), "red").save(path)
     return path
 
 
 @pytest.fixture(scope="module")
-def owners(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photo_with_keywords(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A photo with its owner's keywords."""
-    path = plain(tmp_path_factory.mktemp("owners"))
+    path = draw_photo(tmp_path_factory.mktemp("owners"))
     exiftool("-overwrite_original", "-IPTC:Keywords=mine", "-XMP-dc:Subject=mine", path)
     return path
 
 
 @pytest.fixture
-def photo(owners: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copyfile(owners, tmp_path / "photo.jpg"))
+def photo(photo_with_keywords: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copyfile(photo_with_keywords, tmp_path / "photo.jpg"))
 
 
 EDITS = [
@@ -83,31 +83,33 @@ EDITS = [
 @needs_exiftool
 @pytest.mark.parametrize("edit", EDITS, ids=" ".join)
 def test_values_changed_by_others_do_not_prevent_undo(photo: Path, edit: list[str]) -> None:
-    photo.write_bytes(planned(photo, EVERYTHING).data or b"")
+    photo.write_bytes(plan(photo, EVERYTHING).data or b"")
     exiftool("-overwrite_original", *edit, photo)
-    assert planned(photo, EVERYTHING).undo_record is not None
-    photo.write_bytes(planned(photo, TagFields()).data or b"")
+    assert plan(photo, EVERYTHING).undo_record is not None
+    photo.write_bytes(plan(photo, TagFields()).data or b"")
     output = exiftool("-a", "-s", "-XMP:all", "-IPTC:all", "-EXIF:all", photo)
     assert "landmarkTagger" not in output
     keyword_lines = [line for line in output.splitlines() if line.split(maxsplit=1)[0] in KEYWORDS]
     assert not [line for line in keyword_lines if "Eiffel Tower" in line or "Arc" in line]
-    assert [word for word in THEIRS if word in output] == [word for word in THEIRS if word in " ".join(edit)]
+    assert [keyword for keyword in THEIRS if keyword in output] == [
+        keyword for keyword in THEIRS if keyword in " ".join(edit)
+    ]
 
 
 @needs_exiftool
 def test_position_rewritten_in_other_fractions_is_removed(photo: Path) -> None:
-    photo.write_bytes(planned(photo, EVERYTHING).data or b"")
+    photo.write_bytes(plan(photo, EVERYTHING).data or b"")
     exiftool("-overwrite_original", "-tagsfromfile", "@", "-all:all", "-unsafe", photo)
-    photo.write_bytes(planned(photo, TagFields()).data or b"")
+    photo.write_bytes(plan(photo, TagFields()).data or b"")
     assert exiftool("-GPSLatitude", "-GPSLongitude", "-GPSHPositioningError", photo) == ""
 
 
 @pytest.mark.parametrize("nothing", [b"", b"\n"])
 def test_empty_sidecar_is_restored(tmp_path: Path, nothing: bytes) -> None:
-    photo = plain(tmp_path)
+    photo = draw_photo(tmp_path)
     sidecar = photo.with_name("photo.jpg.xmp")
     sidecar.write_bytes(nothing)
-    written = plan_sidecar(sidecar, EVERYTHING, nothing_kept, photo_data=photo.read_bytes())
+    written = plan_sidecar(sidecar, EVERYTHING, no_undo_record, photo_data=photo.read_bytes())
     prepare(written.original, written.data, photo=photo).replace()
     back = plan_sidecar(sidecar, TagFields(), lambda _: written.undo_record)
     assert back.data == nothing

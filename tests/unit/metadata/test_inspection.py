@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.containers import jpeg_segment
 from support.exif_blocks import ALL, block
-from support.format_photos import IMAGE, exif_block, saved, segment
+from support.format_photos import IMAGE, encode_photo, exif_block
 
 from tagger.metadata import xmp
 from tagger.metadata.errors import WriteRefused
@@ -45,9 +46,9 @@ def test_equal_versions_have_no_differences(state: Fields) -> None:
 
 @given(fields, fields)
 def test_reversed_differences_swap_signs(one: Fields, other: Fields) -> None:
-    turned = {"-": "+", "+": "-"}
-    there = {(turned[sign], name, value) for sign, name, value in differences(one, other)}
-    assert there == set(differences(other, one))
+    opposite = {"-": "+", "+": "-"}
+    reversed_differences = {(opposite[sign], name, value) for sign, name, value in differences(one, other)}
+    assert reversed_differences == set(differences(other, one))
 
 
 @given(fields, fields)
@@ -67,8 +68,8 @@ def test_value_that_becomes_a_list_shows_only_additions() -> None:
 
 
 def test_photo_fields_come_from_all_blocks() -> None:
-    data = saved("JPEG", exif=b"Exif\0\0" + exif_block(), xmp=PACKET)
-    output = photo_fields(data[:2] + segment(0xED, RESOURCES) + data[2:])
+    data = encode_photo("JPEG", exif=b"Exif\0\0" + exif_block(), xmp=PACKET)
+    output = photo_fields(data[:2] + jpeg_segment(0xED, RESOURCES) + data[2:])
     assert output["EXIF:Make"] == "a camera"
     assert output["EXIF:Orientation"] == "Rotate 90 CW"
     assert output["IPTC:Keywords"] == ["Paris"]
@@ -79,15 +80,15 @@ def test_photo_fields_come_from_all_blocks() -> None:
 
 def test_structures_are_one_line_of_text() -> None:
     output = xmp_fields(PACKET)
-    (shown,) = output["XMP:Iptc4xmpExt:LocationShown"]
-    assert "; City=Paris; " in shown
+    (location,) = output["XMP:Iptc4xmpExt:LocationShown"]
+    assert "; City=Paris; " in location
     assert output["XMP:dc:description"] == "Eiffel Tower, Paris, France"
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP"])
 def test_other_formats_have_no_fields(kind: str) -> None:
-    assert photo_fields(saved(kind)) == {}
-    assert xmp_packet(saved(kind)) is None
+    assert photo_fields(encode_photo(kind)) == {}
+    assert xmp_packet(encode_photo(kind)) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"no photo", b"\xff\xd8"])
@@ -97,7 +98,7 @@ def test_non_photos_have_no_fields(data: bytes) -> None:
 
 def test_broken_photo_is_refused() -> None:
     with pytest.raises(WriteRefused, match="The file is broken"):
-        photo_fields(saved("JPEG")[:20])
+        photo_fields(encode_photo("JPEG")[:20])
 
 
 def test_missing_packet_has_no_fields_and_a_broken_one_is_refused() -> None:
@@ -108,8 +109,8 @@ def test_missing_packet_has_no_fields_and_a_broken_one_is_refused() -> None:
 
 def test_exif_refusal_applies_to_jpegs_only() -> None:
     note = block({}, exif={0x927C: (7, 8, b"a maker!")})
-    assert "maker note" in (exif_refusal(saved("JPEG", exif=b"Exif\0\0" + note)) or "")
-    assert exif_refusal(saved("JPEG", exif=b"Exif\0\0" + exif_block())) is None
-    assert exif_refusal(saved("JPEG", IMAGE)) is None
-    assert exif_refusal(saved("PNG", exif=note)) is None
+    assert "maker note" in (exif_refusal(encode_photo("JPEG", exif=b"Exif\0\0" + note)) or "")
+    assert exif_refusal(encode_photo("JPEG", exif=b"Exif\0\0" + exif_block())) is None
+    assert exif_refusal(encode_photo("JPEG", IMAGE)) is None
+    assert exif_refusal(encode_photo("PNG", exif=note)) is None
     assert ALL.keywords

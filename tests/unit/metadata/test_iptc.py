@@ -242,12 +242,12 @@ def exiftool(folder: Path) -> dict[str, dict[str, object]]:
 
 
 def keywords_of(fields: dict[str, object]) -> list[str]:
-    found = fields.get("IPTC:Keywords", [])
-    return [str(each) for each in found] if isinstance(found, list) else [str(found)]
+    keywords = fields.get("IPTC:Keywords", [])
+    return [str(each) for each in keywords] if isinstance(keywords, list) else [str(keywords)]
 
 
 def without_keywords(fields: dict[str, object]) -> dict[str, object]:
-    gone = (
+    ignored = (
         "System:",
         "SourceFile",
         "IPTC:Keywords",
@@ -255,4 +255,4 @@ def without_keywords(fields: dict[str, object]) -> dict[str, object]:
         "File:CurrentIPTCDigest",
         "IFD1:ThumbnailOffset",
     )
-    return {key: value for key, value in fields.items() if not key.startswith(gone)}
+    return {key: value for key, value in fields.items() if not key.startswith(ignored)}

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import ImageCms
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from support.containers import jpeg_segment, png_chunk
 from support.exif_blocks import block, blocks, camera_block
-from support.format_photos import IMAGE, chunk, frames, saved, segment
+from support.format_photos import IMAGE, encode_photo, frames
 
 from bench.metadata.exiftool import Fields, fixed_fields, is_installed, lost_fields, new_warnings, read_fields
 from bench.metadata.round_trip import LANDMARKS
@@ -58,8 +59,8 @@ class WrittenPhoto:
     def problems_after_undo(self) -> Iterator[str]:
         if self.data != self.original:
             yield "is not the same"
-        if beside := [file.name for file in self.path.parent.iterdir() if file != self.path]:
-            yield f"is not alone: {beside}"
+        if other_files := [file.name for file in self.path.parent.iterdir() if file != self.path]:
+            yield f"is not alone: {other_files}"
 
     @property
     def _written_targets(self) -> frozenset[Target]:
@@ -100,8 +101,8 @@ def _embedding_problems(original: bytes, new: bytes) -> Iterator[str]:
     before, after = photo_fields(original), photo_fields(new)
     if [landmark.slug for landmark in xmp.written_landmarks(xmp_packet(new))] != ["eiffel-tower", "arch"]:
         yield "does not say which landmarks were written"
-    if not {word.casefold() for word in BOTH.keywords} <= {
-        word.casefold() for word in after["XMP:dc:subject"]
+    if not {keyword.casefold() for keyword in BOTH.keywords} <= {
+        keyword.casefold() for keyword in after["XMP:dc:subject"]
     }:
         yield "has not the keywords"
     if digest_photo(new) != digest_photo(original):
@@ -120,8 +121,8 @@ def _is_there(was: str | list[str], now: str | list[str] | None) -> bool:
 
 @cache
 def real_photos(test_data: Path) -> dict[str, bytes]:
-    found = sorted(path for name in ("exif", "originals") for path in (test_data / name).rglob("*"))
-    files = [path for path in found if path.is_file()]
+    paths = sorted(path for name in ("exif", "originals") for path in (test_data / name).rglob("*"))
+    files = [path for path in paths if path.is_file()]
     return {f"{number:03}-{path.name}": path.read_bytes() for number, path in enumerate(files)}
 
 
@@ -172,7 +173,7 @@ def test_undo_keeps_changes_by_exiftool(written: Path, tmp_path: Path) -> None:
     """exiftool edits the originals and the written files; after an undo of the latter, both have equal fields."""
     if not is_installed():
         pytest.skip(NO_EXIFTOOL)
-    names = _small(written / "before")
+    names = _without_large_files(written / "before")
     for folder, source in (("never", "before"), ("rid", "after")):
         (tmp_path / folder).mkdir()
         for name in names:
@@ -188,19 +189,19 @@ def test_undo_keeps_changes_by_exiftool(written: Path, tmp_path: Path) -> None:
         photo.path.unlink()
     never, rid = read_fields(tmp_path / "never"), read_fields(tmp_path / "rid")
     assert len(never) > 100
-    wrong = {name: _differing(fields, rid[name]) for name, fields in never.items()}
+    wrong = {name: _differing_fields(fields, rid[name]) for name, fields in never.items()}
     assert {name: fields for name, fields in wrong.items() if fields} == {}
     edited = [name for name in rid if "XMP-xmp:Rating" in rid[name]]
     assert len(edited) > 100
 
 
-def _differing(one: Fields, other: Fields) -> list[str]:
+def _differing_fields(one: Fields, other: Fields) -> list[str]:
     """Fields that differ, except for the offsets that exiftool chose."""
     names = {*lost_fields(one, other), *lost_fields(other, one)}
     return sorted(name for name in names if not name.endswith(("Offset", "Offsets", "Start")))
 
 
-def _small(folder: Path) -> list[str]:
+def _without_large_files(folder: Path) -> list[str]:
     """Small files only: exiftool rewrites one after the other."""
     return [file.name for file in sorted(folder.iterdir()) if file.stat().st_size < 100_000]
 
@@ -225,7 +226,7 @@ trailers = st.sampled_from(
         b"",
         bytes(64),
         struct.pack(">I4s4s", 12, b"ftyp", b"mp42") + b"moov" * 9,
-        saved("JPEG", IMAGE.rotate(180)),
+        encode_photo("JPEG", IMAGE.rotate(180)),
         b"whatever this is",
     )
 )
@@ -249,7 +250,7 @@ class PhotoContent:
 @st.composite
 def photo_contents(draw: st.DrawFn) -> PhotoContent:
     keywords = draw(words)
-    items = "".join(f"<rdf:li>{word}</rdf:li>" for word in keywords)
+    items = "".join(f"<rdf:li>{keyword}</rdf:li>" for keyword in keywords)
     iptc = [*([b"\x1c\x01\x5a\0\3\x1b%G"] if draw(st.booleans()) else []), *map(_dataset, draw(words))]
     return PhotoContent(
         exif=draw(st.one_of(st.just(b""), blocks(), st.sampled_from("<>").map(camera_block))),
@@ -265,17 +266,17 @@ def photo_contents(draw: st.DrawFn) -> PhotoContent:
 MakePhoto = Callable[[PhotoContent], bytes]
 
 
-def _dataset(word: str) -> bytes:
-    return struct.pack(">BBBH", 0x1C, 2, 25, len(word.encode())) + word.encode()
+def _dataset(keyword: str) -> bytes:
+    return struct.pack(">BBBH", 0x1C, 2, 25, len(keyword.encode())) + keyword.encode()
 
 
 def _jpeg(content: PhotoContent) -> bytes:
-    head = segment(0xE1, b"Exif\0\0" + content.exif) if content.exif else b""
-    head += segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + content.xmp) if content.xmp else b""
+    head = jpeg_segment(0xE1, b"Exif\0\0" + content.exif) if content.exif else b""
+    head += jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + content.xmp) if content.xmp else b""
     if content.iptc:
         resource = b"8BIM\x04\x04\0\0" + len(content.iptc).to_bytes(4, "big") + content.iptc
-        head += segment(0xED, b"Photoshop 3.0\0" + resource + bytes(len(content.iptc) % 2))
-    plain = saved("JPEG", IMAGE, **({"icc_profile": content.icc} if content.icc else {}))
+        head += jpeg_segment(0xED, b"Photoshop 3.0\0" + resource + bytes(len(content.iptc) % 2))
+    plain = encode_photo("JPEG", IMAGE, **({"icc_profile": content.icc} if content.icc else {}))
     return plain[:2] + head + plain[2:] + content.trailer
 
 
@@ -283,14 +284,17 @@ def _png(content: PhotoContent) -> bytes:
     info = PngInfo()
     if content.xmp:
         info.add_itxt("XML:com.adobe.xmp", content.xmp.decode())
-    data = saved("PNG", IMAGE, pnginfo=info, **({"icc_profile": content.icc} if content.icc else {}))
-    block = chunk(b"eXIf", content.exif) if content.exif else b""
+    data = encode_photo("PNG", IMAGE, pnginfo=info, **({"icc_profile": content.icc} if content.icc else {}))
+    block = png_chunk(b"eXIf", content.exif) if content.exif else b""
     return data[:33] + block + data[33:] + content.trailer
 
 
 def _webp(content: PhotoContent) -> bytes:
-    named = {"exif": content.exif, "xmp": content.xmp, "icc_profile": content.icc}
-    return saved("WEBP", IMAGE, **{name: value for name, value in named.items() if value}) + content.trailer
+    blocks = {"exif": content.exif, "xmp": content.xmp, "icc_profile": content.icc}
+    return (
+        encode_photo("WEBP", IMAGE, **{name: value for name, value in blocks.items() if value})
+        + content.trailer
+    )
 
 
 def _tiff(content: PhotoContent) -> bytes:
@@ -300,7 +304,7 @@ def _tiff(content: PhotoContent) -> bytes:
         tags.tagtype[700], tags[700] = 1, content.xmp
     if content.iptc:
         tags.tagtype[33723], tags[33723] = 7, content.iptc
-    return saved("TIFF", IMAGE, tiffinfo=tags, **({"icc_profile": content.icc} if content.icc else {}))
+    return encode_photo("TIFF", IMAGE, tiffinfo=tags, **({"icc_profile": content.icc} if content.icc else {}))
 
 
 @pytest.mark.parametrize("make_photo", [_jpeg, _png, _webp, _tiff], ids=["JPEG", "PNG", "WebP", "TIFF"])
@@ -350,7 +354,7 @@ def test_undo_without_records_uses_the_files_own_xmp(
 
 def test_sidecars_of_every_format_are_created_and_deleted(tmp_path: Path) -> None:
     for kind in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"):
-        photo = new_photo(tmp_path / kind, saved(kind))
+        photo = new_photo(tmp_path / kind, encode_photo(kind))
         assert photo.write(BOTH, Target.SIDECAR) is Outcome.WRITTEN
         assert photo.data == photo.original
         photo.write(OTHERS, Target.SIDECAR)
@@ -362,8 +366,8 @@ def test_sidecars_of_every_format_are_created_and_deleted(tmp_path: Path) -> Non
 def test_iptc_resource_keeps_its_signature_and_name(tmp_path: Path, head: bytes) -> None:
     iptc = _dataset("Oma")
     resource = head + len(iptc).to_bytes(4, "big") + iptc
-    plain = saved("JPEG")
-    data = plain[:2] + segment(0xED, b"Photoshop 3.0\0" + resource) + plain[2:]
+    plain = encode_photo("JPEG")
+    data = plain[:2] + jpeg_segment(0xED, b"Photoshop 3.0\0" + resource) + plain[2:]
     photo = new_photo(tmp_path / "one", data)
     photo.write(BOTH)
     grown = iptc + _dataset("Eiffel Tower")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.containers import jpeg_segment
 from support.exif_blocks import ascii_text, block, windows_text
-from support.format_photos import IMAGE, saved, segment
+from support.format_photos import IMAGE, encode_photo
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.inspection import Fields, photo_fields, xmp_fields
@@ -53,10 +54,10 @@ def undo_records_of(*plans: FilePlan) -> FindUndoRecord:
 
 def jpeg(*, exif: bytes = b"", packet: str = "", iptc: bytes = b"") -> bytes:
     """A photo with this content in its blocks."""
-    named = {"exif": b"Exif\0\0" + exif} if exif else {}
-    data = saved("JPEG", IMAGE, **named, **({"xmp": in_xmp(packet)} if packet else {}))
+    options = {"exif": b"Exif\0\0" + exif} if exif else {}
+    data = encode_photo("JPEG", IMAGE, **options, **({"xmp": in_xmp(packet)} if packet else {}))
     resource = b"8BIM\x04\x04\0\0" + len(iptc).to_bytes(4, "big") + iptc + bytes(len(iptc) % 2)
-    return data[:2] + segment(0xED, b"Photoshop 3.0\0" + resource) + data[2:] if iptc else data
+    return data[:2] + jpeg_segment(0xED, b"Photoshop 3.0\0" + resource) + data[2:] if iptc else data
 
 
 def in_xmp(inner: str) -> bytes:
@@ -66,9 +67,9 @@ def in_xmp(inner: str) -> bytes:
         ("rdf", "http://www.w3.org/1999/02/22-rdf-syntax-ns#"),
         ("digiKam", "http://www.digikam.org/ns/1.0/"),
     )
-    named = " ".join(f'xmlns:{short}="{long}"' for short, long in spaces)
+    declarations = " ".join(f'xmlns:{short}="{long}"' for short, long in spaces)
     return (
-        f'<x:xmpmeta xmlns:x="adobe:ns:meta/" {named}><rdf:RDF><rdf:Description>{inner}</rdf:Description>'
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/" {declarations}><rdf:RDF><rdf:Description>{inner}</rdf:Description>'
         "</rdf:RDF></x:xmpmeta>"
     ).encode()
 
@@ -92,18 +93,20 @@ def photo_in(folder: Path, data: bytes) -> Path:
     return path
 
 
-def embedded(folder: Path, data: bytes, tag_fields: TagFields = ALL) -> Fields:
+def fields_after_embedding(folder: Path, data: bytes, tag_fields: TagFields = ALL) -> Fields:
     """The photo's fields after the planned write."""
     return photo_fields(embed(photo_in(folder, data), tag_fields).data or b"")
 
 
-def sidecar(folder: Path, photo: bytes, tag_fields: TagFields = ALL) -> Fields:
+def fields_of_sidecar(folder: Path, photo: bytes, tag_fields: TagFields = ALL) -> Fields:
     """The fields of a planned new sidecar."""
     plan = plan_sidecar(folder / "photo.jpg.xmp", tag_fields, no_undo_record, photo_data=photo)
     return xmp_fields(plan.data)
 
 
-both = pytest.mark.parametrize("read", [embedded, sidecar], ids=["embedded", "sidecar"])
+both = pytest.mark.parametrize(
+    "read", [fields_after_embedding, fields_of_sidecar], ids=["embedded", "sidecar"]
+)
 ReadFields = Callable[..., Fields]
 
 
@@ -193,7 +196,7 @@ def test_changed_image_is_refused(tmp_path: Path) -> None:
 
 def test_formats_without_metadata_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WriteRefused) as refused:
-        embed(photo_in(tmp_path, saved("GIF")), ALL)
+        embed(photo_in(tmp_path, encode_photo("GIF")), ALL)
     assert refused.value.kind is RefusalKind.FORMAT
 
 
@@ -222,8 +225,8 @@ def test_exif_with_maker_note_stays_and_is_noted(tmp_path: Path) -> None:
     [
         jpeg(exif=block({}, gps=GPS)),
         jpeg(packet="<exif:GPSLatitude>1,2N</exif:GPSLatitude><exif:GPSLongitude>4,5E</exif:GPSLongitude>"),
-        saved("PNG", exif=block({}, gps=GPS)),
-        saved("WEBP", exif=block({}, gps=GPS)),
+        encode_photo("PNG", exif=block({}, gps=GPS)),
+        encode_photo("WEBP", exif=block({}, gps=GPS)),
     ],
     ids=["EXIF", "XMP", "PNG", "WebP"],
 )
@@ -264,13 +267,13 @@ def test_position_and_description_are_written_into_empty_fields(tmp_path: Path, 
     after = read(tmp_path, blank)
     assert after["XMP:exif:GPSLatitude"] == "48,51.5040N"
     assert after["XMP:dc:description"] == "Eiffel Tower, Paris, France"
-    if read is embedded:
+    if read is fields_after_embedding:
         assert after["EXIF:ImageDescription"] == "Eiffel Tower, Paris, France"
         assert after["EXIF:GPSLatitude"] == "48.8584000"
 
 
 def test_position_and_description_are_optional(tmp_path: Path) -> None:
-    after = embedded(tmp_path, jpeg(), make_tag_fields((TOWER,)))
+    after = fields_after_embedding(tmp_path, jpeg(), make_tag_fields((TOWER,)))
     assert not [name for name in after if "GPSL" in name and "LocationShown" not in name]
     assert "XMP:dc:description" not in after
 
@@ -364,13 +367,13 @@ def test_unreadable_sidecar_is_refused_and_unreadable_photo_is_not(tmp_path: Pat
 def test_sidecar_of_a_written_photo_copies_the_original(tmp_path: Path) -> None:
     path = photo_in(tmp_path, jpeg(packet=subject("mine")))
     written = embed(path, ALL).data or b""
-    beside = plan_sidecar(tmp_path / "photo.jpg.xmp", OTHERS, no_undo_record, photo_data=written)
-    assert xmp_fields(beside.data)["XMP:dc:subject"] == ["mine", "Arc de Triomphe"]
+    sidecar_plan = plan_sidecar(tmp_path / "photo.jpg.xmp", OTHERS, no_undo_record, photo_data=written)
+    assert xmp_fields(sidecar_plan.data)["XMP:dc:subject"] == ["mine", "Arc de Triomphe"]
 
 
 def test_photos_of_every_format_are_written_and_restored(tmp_path: Path) -> None:
     for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
-        path = photo_in(tmp_path, saved(kind, Image.new("RGB", (8, 8), "red")))
+        path = photo_in(tmp_path, encode_photo(kind, Image.new("RGB", (8, 8), "red")))
         original = path.read_bytes()
         written = embed(path, ALL)
         path.write_bytes(written.data or b"")
@@ -382,7 +385,7 @@ def test_unreadable_iptc_stays_and_xmp_is_written(tmp_path: Path) -> None:
     behind_iptc = 4 + int.from_bytes(one[4:6], "big")
     data = (
         one[:behind_iptc]
-        + segment(0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x0c\0\0\0\0\0\0")
+        + jpeg_segment(0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x0c\0\0\0\0\0\0")
         + one[behind_iptc:]
     )
     plan = embed(photo_in(tmp_path, data), ALL)

@@ -61,8 +61,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def somebody_else() -> Iterator[None]:
-    """Act as a user without root's privileges."""
+def without_root_privileges() -> Iterator[None]:
+    """Drop root's privileges inside the context."""
     if os.geteuid():
         yield
         return
@@ -83,25 +83,25 @@ def only_root() -> None:
         pytest.skip("only root can give files away")
 
 
-def prepared(path: Path, data: bytes | None = NEW, *, photo: Path | None = None) -> PreparedFile:
+def prepare_file(path: Path, data: bytes | None = NEW, *, photo: Path | None = None) -> PreparedFile:
     return prepare(read_for_writing(path, max_bytes=LIMIT), data, photo=photo)
 
 
 def write(path: Path, data: bytes | None = NEW, *, photo: Path | None = None) -> None:
-    prepared(path, data, photo=photo).replace()
+    prepare_file(path, data, photo=photo).replace()
 
 
-def refused(path: Path, data: bytes | None = NEW) -> RefusalKind:
-    """The kind of refusal; checks that nothing changed and nothing was left."""
+def refusal_kind(path: Path, data: bytes | None = NEW) -> RefusalKind:
+    """The kind of refusal. Checks that no file was changed or left behind."""
     before = sorted((file.name, file.lstat()) for file in path.parent.iterdir())
-    with pytest.raises(WriteRefused) as caught:
+    with pytest.raises(WriteRefused) as excinfo:
         write(path, data)
-    assert "." in caught.value.text
+    assert "." in excinfo.value.text
     after = sorted((file.name, file.lstat()) for file in path.parent.iterdir())
     assert [(name, status.st_ino, status.st_ctime_ns) for name, status in after] == [
         (name, status.st_ino, status.st_ctime_ns) for name, status in before
     ]
-    return caught.value.kind
+    return excinfo.value.kind
 
 
 def names(folder: Path) -> set[str]:
@@ -139,7 +139,7 @@ def test_new_bytes_replace_the_file_without_leftovers(photo: Path, tmp_path: Pat
 
 
 def test_prepare_does_not_change_the_file(photo: Path, tmp_path: Path) -> None:
-    with prepared(photo):
+    with prepare_file(photo):
         assert photo.read_bytes() == OLD
         assert len(names(tmp_path)) == 2
         assert all(name == "photo.jpg" or name.startswith(".") for name in names(tmp_path))
@@ -181,8 +181,8 @@ def test_file_whose_owner_cannot_be_copied_is_refused(open_folder: Path) -> None
     photo.write_bytes(OLD)
     photo.chmod(0o666)
     open_folder.chmod(0o777)
-    with somebody_else():
-        assert refused(photo) is RefusalKind.READ_ONLY
+    with without_root_privileges():
+        assert refusal_kind(photo) is RefusalKind.READ_ONLY
     assert photo.read_bytes() == OLD
 
 
@@ -216,7 +216,7 @@ def test_attributes_that_cannot_be_copied_are_refused(photo: Path, monkeypatch: 
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(os, "setxattr", fails)
-    assert refused(photo) is RefusalKind.READ_ONLY
+    assert refusal_kind(photo) is RefusalKind.READ_ONLY
     assert photo.read_bytes() == OLD
 
 
@@ -267,18 +267,18 @@ def test_sidecar_of_another_owners_photo_belongs_to_the_writer(open_folder: Path
     photo.write_bytes(OLD)
     photo.chmod(0o644)
     open_folder.chmod(0o777)
-    with somebody_else():
+    with without_root_privileges():
         write(open_folder / "photo.jpg.xmp", photo=photo)
     assert (open_folder / "photo.jpg.xmp").stat().st_uid == NOBODY
 
 
 def test_sidecar_created_meanwhile_is_not_overwritten(photo: Path) -> None:
     sidecar = photo.with_name("photo.jpg.xmp")
-    waiting = prepared(sidecar, photo=photo)
+    waiting = prepare_file(sidecar, photo=photo)
     sidecar.write_bytes(OLD)
-    with pytest.raises(WriteRefused) as caught:
+    with pytest.raises(WriteRefused) as excinfo:
         waiting.replace()
-    assert caught.value.kind is RefusalKind.CHANGED
+    assert excinfo.value.kind is RefusalKind.CHANGED
     assert sidecar.read_bytes() == OLD
 
 
@@ -292,7 +292,7 @@ def test_sidecar_is_deleted(photo: Path, tmp_path: Path) -> None:
 def test_changed_sidecar_is_not_deleted(photo: Path) -> None:
     sidecar = photo.with_name("photo.jpg.xmp")
     sidecar.write_bytes(OLD)
-    waiting = prepared(sidecar, None)
+    waiting = prepare_file(sidecar, None)
     sidecar.write_bytes(NEW)
     with pytest.raises(WriteRefused):
         waiting.replace()
@@ -301,7 +301,7 @@ def test_changed_sidecar_is_not_deleted(photo: Path) -> None:
 
 def test_photo_is_never_deleted(photo: Path) -> None:
     with pytest.raises(ValueError, match="only sidecars"):
-        prepared(photo, None)
+        prepare_file(photo, None)
     assert photo.read_bytes() == OLD
 
 
@@ -311,25 +311,25 @@ def test_photo_is_never_deleted(photo: Path) -> None:
 def test_link_is_refused(photo: Path) -> None:
     link = photo.with_name("link.jpg")
     link.symlink_to(photo)
-    assert refused(link) is RefusalKind.LINK
+    assert refusal_kind(link) is RefusalKind.LINK
     assert link.is_symlink()
 
 
 def test_hard_links_are_refused(photo: Path) -> None:
     photo.with_name("other.jpg").hardlink_to(photo)
-    assert refused(photo) is RefusalKind.LINK
+    assert refusal_kind(photo) is RefusalKind.LINK
 
 
 def test_folder_and_pipe_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "folder.jpg").mkdir()
-    assert refused(tmp_path / "pipe.jpg") is RefusalKind.FORMAT
-    assert refused(tmp_path / "folder.jpg") is RefusalKind.FORMAT
+    assert refusal_kind(tmp_path / "pipe.jpg") is RefusalKind.FORMAT
+    assert refusal_kind(tmp_path / "folder.jpg") is RefusalKind.FORMAT
 
 
 def test_write_protected_file_is_refused_even_for_root(photo: Path) -> None:
     photo.chmod(0o444)
-    assert refused(photo) is RefusalKind.READ_ONLY
+    assert refusal_kind(photo) is RefusalKind.READ_ONLY
 
 
 def test_file_without_write_permission_is_refused(open_folder: Path) -> None:
@@ -338,8 +338,8 @@ def test_file_without_write_permission_is_refused(open_folder: Path) -> None:
     photo.write_bytes(OLD)
     photo.chmod(0o644)
     open_folder.chmod(0o777)
-    with somebody_else():
-        assert refused(photo) is RefusalKind.READ_ONLY
+    with without_root_privileges():
+        assert refusal_kind(photo) is RefusalKind.READ_ONLY
 
 
 def test_folder_without_write_permission_is_refused(open_folder: Path) -> None:
@@ -347,17 +347,17 @@ def test_folder_without_write_permission_is_refused(open_folder: Path) -> None:
     photo.write_bytes(OLD)
     photo.chmod(0o666)
     open_folder.chmod(0o555)
-    with somebody_else():
-        assert refused(photo) is RefusalKind.READ_ONLY
-        assert refused(open_folder / "photo.jpg.xmp") is RefusalKind.READ_ONLY
+    with without_root_privileges():
+        assert refusal_kind(photo) is RefusalKind.READ_ONLY
+        assert refusal_kind(open_folder / "photo.jpg.xmp") is RefusalKind.READ_ONLY
 
 
 def test_read_only_disk_is_refused(small_disk: Path) -> None:
     photo = small_disk / "photo.jpg"
     photo.write_bytes(OLD)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    assert refused(photo) is RefusalKind.READ_ONLY
-    assert refused(small_disk / "photo.jpg.xmp") is RefusalKind.READ_ONLY
+    assert refusal_kind(photo) is RefusalKind.READ_ONLY
+    assert refusal_kind(small_disk / "photo.jpg.xmp") is RefusalKind.READ_ONLY
 
 
 def test_immutable_file_is_refused(photo: Path) -> None:
@@ -365,34 +365,34 @@ def test_immutable_file_is_refused(photo: Path) -> None:
     if not chattr or subprocess.run([chattr, "+i", photo], capture_output=True, check=False).returncode:
         pytest.skip("files cannot be made immutable here")
     try:
-        assert refused(photo) is RefusalKind.READ_ONLY
+        assert refusal_kind(photo) is RefusalKind.READ_ONLY
     finally:
         subprocess.run([chattr, "-i", photo], check=True)
 
 
 def test_file_over_the_limit_is_refused(photo: Path) -> None:
     photo.write_bytes(bytes(LIMIT + 1))
-    assert refused(photo) is RefusalKind.TOO_LARGE
+    assert refusal_kind(photo) is RefusalKind.TOO_LARGE
 
 
 def test_too_long_sidecar_name_is_refused(tmp_path: Path) -> None:
-    assert refused(tmp_path / ("x" * 251 + ".jpg.xmp")) is RefusalKind.TOO_LARGE
+    assert refusal_kind(tmp_path / ("x" * 251 + ".jpg.xmp")) is RefusalKind.TOO_LARGE
 
 
 def test_missing_file_is_none_and_missing_folder_fails(tmp_path: Path) -> None:
     assert read_for_writing(tmp_path / "gone.jpg", max_bytes=LIMIT).data is None
-    with pytest.raises(WriteFailed) as caught:
+    with pytest.raises(WriteFailed) as excinfo:
         write(tmp_path / "gone" / "photo.jpg.xmp")
-    assert caught.value.kind == "gone"
+    assert excinfo.value.kind == "gone"
 
 
 # Full disks
 
 
 def full(path: Path, data: bytes) -> None:
-    with pytest.raises(WriteFailed) as caught:
+    with pytest.raises(WriteFailed) as excinfo:
         write(path, data)
-    assert caught.value.kind == "disk-full"
+    assert excinfo.value.kind == "disk-full"
 
 
 def test_file_size_limit_leaves_the_file_unchanged(photo: Path, tmp_path: Path) -> None:
@@ -425,15 +425,15 @@ def test_file_changed_since_it_was_read_is_refused(how: str, when: str, photo: P
     original = read_for_writing(photo, max_bytes=LIMIT)
     waiting = prepare(original, NEW) if when == "before it is replaced" else None
     expected = change(photo, how)
-    with pytest.raises(WriteRefused) as caught:
+    with pytest.raises(WriteRefused) as excinfo:
         (waiting or prepare(original, NEW)).replace()
-    assert caught.value.kind is RefusalKind.CHANGED
+    assert excinfo.value.kind is RefusalKind.CHANGED
     assert photo.read_bytes() == expected
     assert names(tmp_path) <= {"photo.jpg", "other"}
 
 
 def change(photo: Path, how: str) -> bytes:
-    if how == "written":  # as many bytes, and the time put back: only the time of change of status tells
+    if how == "written":  # the same size and modification time: only the inode's change time differs
         photo.write_bytes(OLD[::-1])
         os.utime(photo, ns=(TIME_NS + 7, TIME_NS))
     elif how == "exchanged":
@@ -449,21 +449,21 @@ def change(photo: Path, how: str) -> bytes:
 
 
 def test_file_deleted_since_it_was_read_is_not_recreated(photo: Path, tmp_path: Path) -> None:
-    waiting = prepared(photo)
+    waiting = prepare_file(photo)
     photo.unlink()
-    with pytest.raises(WriteFailed) as caught:
+    with pytest.raises(WriteFailed) as excinfo:
         waiting.replace()
-    assert caught.value.kind == "gone"
+    assert excinfo.value.kind == "gone"
     assert names(tmp_path) == set()
 
 
 def test_file_replaced_by_a_link_is_not_followed(photo: Path) -> None:
-    waiting = prepared(photo)
+    waiting = prepare_file(photo)
     photo.rename(photo.with_name("moved.jpg"))
     photo.symlink_to("moved.jpg")
-    with pytest.raises(WriteRefused) as caught:
+    with pytest.raises(WriteRefused) as excinfo:
         waiting.replace()
-    assert caught.value.kind is RefusalKind.LINK
+    assert excinfo.value.kind is RefusalKind.LINK
     assert photo.read_bytes() == OLD
 
 
@@ -475,31 +475,31 @@ linux_only = pytest.mark.skipif(
 @linux_only
 def test_file_open_for_writing_elsewhere_is_refused(photo: Path) -> None:
     with photo.open("r+b"):
-        assert refused(photo) is RefusalKind.BUSY
-    waiting = prepared(photo)
-    with photo.open("r+b"), pytest.raises(WriteRefused) as caught:
+        assert refusal_kind(photo) is RefusalKind.BUSY
+    waiting = prepare_file(photo)
+    with photo.open("r+b"), pytest.raises(WriteRefused) as excinfo:
         waiting.replace()
-    assert caught.value.kind is RefusalKind.BUSY
-    with photo.open("rb"):  # who only reads goes on reading the old one
+    assert excinfo.value.kind is RefusalKind.BUSY
+    with photo.open("rb"):  # a program that reads continues to read the old file
         write(photo)
 
 
 @linux_only
 def test_lease_break_does_not_end_this_process(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call = fcntl.fcntl
-    met = []
+    lease_types = []
 
-    def leased(descriptor: int, command: int, argument: int = 0) -> int:
+    def fcntl_then_open(descriptor: int, command: int, argument: int = 0) -> int:
         result = call(descriptor, command, argument)
         if (command, argument) == (fcntl.F_SETLEASE, fcntl.F_RDLCK):
             with suppress(BlockingIOError):
                 os.close(os.open(photo, os.O_WRONLY | os.O_NONBLOCK))
-            met.append(call(descriptor, fcntl.F_GETLEASE))
+            lease_types.append(call(descriptor, fcntl.F_GETLEASE))
         return result
 
-    monkeypatch.setattr(fcntl, "fcntl", leased)
+    monkeypatch.setattr(fcntl, "fcntl", fcntl_then_open)
     write(photo)
-    assert met == [fcntl.F_UNLCK, fcntl.F_UNLCK]  # The lease was being broken both times.
+    assert lease_types == [fcntl.F_UNLCK, fcntl.F_UNLCK]  # The lease was being broken both times.
 
 
 @linux_only
@@ -515,8 +515,8 @@ def test_share_without_leases_does_not_count_as_writer(
 
 
 def test_two_writers_of_one_file_exclude_each_other(photo: Path) -> None:
-    with prepared(photo):
-        assert refused(photo) is RefusalKind.BUSY
+    with prepare_file(photo):
+        assert refusal_kind(photo) is RefusalKind.BUSY
     write(photo)
 
 
@@ -524,14 +524,14 @@ def test_files_of_one_folder_can_be_prepared_together(tmp_path: Path) -> None:
     photos = [tmp_path / f"{number}.jpg" for number in range(40)]
     for photo in photos:
         photo.write_bytes(OLD)
-    for waiting in [prepared(photo) for photo in photos]:
+    for waiting in [prepare_file(photo) for photo in photos]:
         waiting.replace()
     assert {photo.read_bytes() for photo in photos} == {NEW}
     assert len(names(tmp_path)) == 40
 
 
 def test_replaced_or_discarded_file_is_not_replaced_again(photo: Path) -> None:
-    waiting = prepared(photo)
+    waiting = prepare_file(photo)
     waiting.replace()
     waiting.discard()
     with pytest.raises(ValueError, match="before"):
@@ -588,10 +588,10 @@ def test_another_users_leftover_is_named_in_the_refusal(open_folder: Path) -> No
     temporary_path(sidecar).write_bytes(b"half of somethi")
     temporary_path(sidecar).chmod(0o600)
     open_folder.chmod(0o777)
-    with somebody_else():
-        with pytest.raises(WriteRefused, match=str(temporary_path(sidecar))) as caught:
+    with without_root_privileges():
+        with pytest.raises(WriteRefused, match=str(temporary_path(sidecar))) as excinfo:
             write(sidecar)
-        assert caught.value.kind is RefusalKind.BUSY
+        assert excinfo.value.kind is RefusalKind.BUSY
         assert remove_leftovers(open_folder) == 0
     assert remove_leftovers(open_folder) == 1
 
@@ -636,7 +636,7 @@ def test_only_leftovers_are_removed(photo: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(OLD)
     for number in range(3):
         temporary_path(tmp_path / f"{number}.jpg").write_bytes(b"half")
-    with prepared(photo) as waiting:
+    with prepare_file(photo) as waiting:
         assert remove_leftovers(tmp_path) == 3
         waiting.replace()
     assert photo.read_bytes() == NEW

@@ -51,7 +51,7 @@ def write(path: Path, data: bytes | None) -> None:
 
 
 @contextmanager
-def disturbed(step: int, act: Callable[[str], None]) -> Iterator[None]:
+def call_before_step(step: int, act: Callable[[str], None]) -> Iterator[None]:
     """Act before the system call with the number `step`."""
     calls = count()
     originals = [(module, name, getattr(module, name)) for module, name in STEPS]
@@ -81,7 +81,7 @@ def serve() -> None:
         order = json.loads(line)
         child = os.fork()
         if child == 0:
-            with disturbed(order["step"], lambda name: os.kill(os.getpid(), signal.SIGKILL)):
+            with call_before_step(order["step"], lambda name: os.kill(os.getpid(), signal.SIGKILL)):
                 write(Path(order["path"]), order["data"] and order["data"].encode())
             os._exit(0)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -154,22 +154,22 @@ def test_file_is_complete_after_a_kill_at_any_step(
     case: str, leftover: bool, tmp_path: Path, writer: Callable[[Path, bytes | None, int], int]
 ) -> None:
     old, new = CASES[case]
-    seen = []
+    states = []
     for step in count():
         path = set_up(tmp_path, case)
         if leftover:
             temporary_path(path).write_bytes(b"half of somethi")
         code = writer(path, new, step)
         assert code in (0, -signal.SIGKILL)
-        seen.append(state(path))
-        assert seen[-1] in (old, new), f"neither old nor new after a death before step {step}"
+        states.append(state(path))
+        assert states[-1] in (old, new), f"neither old nor new after a death before step {step}"
         write_again(path, new)
         if code == 0:
             break
-    assert len(seen) > 20
+    assert len(states) > 20
     # The file was the old one up to one step, and the new one from then on.
-    assert seen == [old] * seen.count(old) + [new] * seen.count(new)
-    assert seen.count(new) > 1
+    assert states == [old] * states.count(old) + [new] * states.count(new)
+    assert states.count(new) > 1
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -195,13 +195,13 @@ def test_any_failing_call_leaves_the_file_complete(case: str, trouble: str, tmp_
     troubles = 0
     for step in count():
         path = set_up(tmp_path, case)
-        reached: list[str] = []
-        with disturbed(step, partial(fail, reached, getattr(errno, trouble))):
+        calls: list[str] = []
+        with call_before_step(step, partial(fail, calls, getattr(errno, trouble))):
             try:
                 write(path, new)
             except (WriteRefused, WriteFailed):
                 troubles += 1
-        if not reached:
+        if not calls:
             break
         assert state(path) in (old, new)
         write_again(path, new)
@@ -212,10 +212,10 @@ def test_no_failing_call_leaks_a_descriptor(tmp_path: Path) -> None:
     before = open_descriptors()
     for step in count():
         path = set_up(tmp_path, "photo")
-        reached: list[str] = []
-        with disturbed(step, partial(fail, reached, errno.EIO)), suppress(WriteRefused, WriteFailed):
+        calls: list[str] = []
+        with call_before_step(step, partial(fail, calls, errno.EIO)), suppress(WriteRefused, WriteFailed):
             write(path, NEW)
-        if not reached:
+        if not calls:
             break
     assert open_descriptors() == before
 
@@ -227,9 +227,9 @@ def open_descriptors() -> int:
     return len(list(listed.iterdir()))
 
 
-def fail(reached: list[str], number: int, name: str) -> None:
-    reached.append(name)
-    if name != "close":  # It is closed all the same, whatever the system says.
+def fail(calls: list[str], number: int, name: str) -> None:
+    calls.append(name)
+    if name != "close":  # The descriptor is closed even if `close` reports an error.
         raise OSError(number, os.strerror(number))
 
 

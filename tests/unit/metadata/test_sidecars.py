@@ -13,10 +13,10 @@ from tagger.metadata.files.sidecars import existing_sidecars, is_sidecar_name, s
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    return there(tmp_path, "photo.jpg")
+    return create_file(tmp_path, "photo.jpg")
 
 
-def there(folder: Path, name: str) -> Path:
+def create_file(folder: Path, name: str) -> Path:
     (folder / name).write_bytes(b"")
     return folder / name
 
@@ -28,28 +28,28 @@ def test_new_sidecar_appends_a_suffix(photo: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["photo.jpg.xmp", "photo.jpg.XMP", "photo.jpg.Xmp"])
 def test_existing_sidecar_is_found_in_any_case(name: str, photo: Path, tmp_path: Path) -> None:
-    sidecar = there(tmp_path, name)
+    sidecar = create_file(tmp_path, name)
     assert existing_sidecars(photo) == (sidecar,)
     assert sidecar_path(photo) == sidecar
 
 
 @pytest.mark.parametrize("name", ["photo.xmp", "photo.XMP"])
 def test_adobe_sidecar_is_found(name: str, photo: Path, tmp_path: Path) -> None:
-    sidecar = there(tmp_path, name)
+    sidecar = create_file(tmp_path, name)
     assert sidecar_path(photo) == sidecar
     assert existing_sidecars(photo) == (sidecar,)
 
 
 def test_sidecar_with_the_photos_suffix_comes_first(photo: Path, tmp_path: Path) -> None:
-    adobe, ours = there(tmp_path, "photo.xmp"), there(tmp_path, "photo.jpg.xmp")
+    adobe, ours = create_file(tmp_path, "photo.xmp"), create_file(tmp_path, "photo.jpg.xmp")
     assert sidecar_path(photo) == ours
     assert existing_sidecars(photo) == (ours, adobe)
 
 
 @pytest.mark.parametrize("other", ["photo.nef", "photo.CR2", "PHOTO.dng", "photo.png", "photo.mov", "photo"])
 def test_sidecar_of_a_raw_file_is_ignored(other: str, photo: Path, tmp_path: Path) -> None:
-    there(tmp_path, other)
-    there(tmp_path, "photo.xmp")
+    create_file(tmp_path, other)
+    create_file(tmp_path, "photo.xmp")
     assert sidecar_path(photo) == tmp_path / "photo.jpg.xmp"
     assert existing_sidecars(photo) == ()
 
@@ -58,28 +58,28 @@ def test_sidecar_of_a_raw_file_is_ignored(other: str, photo: Path, tmp_path: Pat
     "other", ["photo2.nef", "photo.nef.xmp", "other.jpg", "photo.jpg.XMP~", "photo.jpg.bak"]
 )
 def test_files_with_another_stem_are_ignored(other: str, photo: Path, tmp_path: Path) -> None:
-    there(tmp_path, other)
-    adobe = there(tmp_path, "photo.xmp")
+    create_file(tmp_path, other)
+    adobe = create_file(tmp_path, "photo.xmp")
     assert sidecar_path(photo) == adobe
 
 
 def test_folder_with_the_photos_stem_is_ignored(photo: Path, tmp_path: Path) -> None:
     (tmp_path / "photo").mkdir()
-    adobe = there(tmp_path, "photo.xmp")
+    adobe = create_file(tmp_path, "photo.xmp")
     assert sidecar_path(photo) == adobe
 
 
 def test_undecodable_names_are_kept(tmp_path: Path) -> None:
-    photo = there(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.jpg"))
+    photo = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.jpg"))
     assert os.fsencode(sidecar_path(photo).name) == b"\xff\xe9t\xe9.jpg.xmp"
-    adobe = there(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.XMP"))
+    adobe = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.XMP"))
     assert sidecar_path(photo) == adobe
 
 
 def test_photo_without_suffix_has_one_sidecar(tmp_path: Path) -> None:
-    photo = there(tmp_path, "photo")
-    there(tmp_path, "photo.jpg")
-    sidecar = there(tmp_path, "photo.xmp")
+    photo = create_file(tmp_path, "photo")
+    create_file(tmp_path, "photo.jpg")
+    sidecar = create_file(tmp_path, "photo.xmp")
     assert existing_sidecars(photo) == (sidecar,)
 
 

@@ -1,4 +1,4 @@
-"""Packets in any form of RDF: existing values stay, ours are removed, and hostile input is refused."""
+"""Packets in any form of RDF: existing values stay, our values can be removed, and hostile input is refused."""
 
 import copy
 import random
@@ -45,7 +45,7 @@ OTHER = (
 
 
 def escaped(text: str) -> str:
-    named = {
+    references = {
         "&": "&amp;",
         "<": "&lt;",
         ">": "&gt;",
@@ -54,31 +54,31 @@ def escaped(text: str) -> str:
         "\t": "&#9;",
         "\n": "&#10;",
     }
-    return "".join(named.get(character, character) for character in text)
+    return "".join(references.get(character, character) for character in text)
 
 
 class Writer:
     """Writes values in random forms with random prefixes."""
 
-    def __init__(self, chance: random.Random) -> None:
-        self.chance = chance
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
         self.prefixes = {prefix: prefix for prefix in NAMESPACES}
-        if chance.random() < 0.2:
+        if rng.random() < 0.2:
             self.prefixes = {prefix: f"p{at}" for at, prefix in enumerate(NAMESPACES)} | {"theirs": "theirs"}
 
     def name(self, name: str) -> str:
         prefix, _, local = name.partition(":")
         return f"{self.prefixes.get(prefix, prefix)}:{local}"
 
-    def gap(self) -> str:
-        return self.chance.choice(["", "", "\n  ", " <!-- a comment -->", "<?note?>"])
+    def random_gap(self) -> str:
+        return self.rng.choice(["", "", "\n  ", " <!-- a comment -->", "<?note?>"])
 
     def element(self, name: str, value: object) -> str:
         name = self.name(name)
         if isinstance(value, str):
             return f"<{name}>{self.text(value)}</{name}>"
         if isinstance(value, list):
-            return self.around(name, self.container(self.chance.choice(["Bag", "Seq"]), value))
+            return self.around(name, self.container(self.rng.choice(["Bag", "Seq"]), value))
         assert isinstance(value, dict)
         if "rdf:value" in value:
             return self.qualified(name, dict(value))
@@ -88,16 +88,16 @@ class Writer:
         return self.structure(name, value)
 
     def text(self, value: str) -> str:
-        if value and self.chance.random() < 0.1 and "]]>" not in value and "\r" not in value:
+        if value and self.rng.random() < 0.1 and "]]>" not in value and "\r" not in value:
             return f"<![CDATA[{value}]]>"
-        cut = self.chance.randint(0, len(value))
-        return f"{escaped(value[:cut])}{self.chance.choice(['', '', '<!-- c -->'])}{escaped(value[cut:])}"
+        cut = self.rng.randint(0, len(value))
+        return f"{escaped(value[:cut])}{self.rng.choice(['', '', '<!-- c -->'])}{escaped(value[cut:])}"
 
     def around(self, name: str, inner: str) -> str:
-        return f"<{name}>{self.gap()}{inner}{self.gap()}</{name}>"
+        return f"<{name}>{self.random_gap()}{inner}{self.random_gap()}</{name}>"
 
     def container(self, kind: str, items: list[object]) -> str:
-        written = "".join(self.gap() + self.element("rdf:li", item) for item in items)
+        written = "".join(self.random_gap() + self.element("rdf:li", item) for item in items)
         return self.around(self.name(f"rdf:{kind}"), written)
 
     def qualified(self, name: str, value: dict[str, object]) -> str:
@@ -107,50 +107,52 @@ class Writer:
         return self.structure(name, value)
 
     def structure(self, name: str, value: dict[str, object]) -> str:
-        form = self.chance.choice(["resource", "node", "attributes"])
+        form = self.rng.choice(["resource", "node", "attributes"])
         if form == "attributes" and value and all(isinstance(part, str) for part in value.values()):
             return f"<{name} {self.attributes(value)}/>"
-        fields = "".join(self.gap() + self.element(*field) for field in value.items())
+        fields = "".join(self.random_gap() + self.element(*field) for field in value.items())
         if form == "node":
             return self.around(name, self.around(self.name("rdf:Description"), fields))
         opened = f'{name} {self.name("rdf:parseType")}="Resource"'
-        return f"<{opened}>{fields}{self.gap()}</{name}>"
+        return f"<{opened}>{fields}{self.random_gap()}</{name}>"
 
     def attributes(self, fields: dict[str, object]) -> str:
         return " ".join(f'{self.name(name)}="{escaped(str(text))}"' for name, text in fields.items())
 
     def node(self, fields: dict[str, object]) -> str:
-        short = {k: v for k, v in fields.items() if isinstance(v, str) and self.chance.random() < 0.5}
-        long = "".join(self.gap() + self.element(k, v) for k, v in fields.items() if k not in short)
+        short = {k: v for k, v in fields.items() if isinstance(v, str) and self.rng.random() < 0.5}
+        long = "".join(self.random_gap() + self.element(k, v) for k, v in fields.items() if k not in short)
         name = self.name("rdf:Description")
-        return f'<{name} {self.name("rdf:about")}="" {self.attributes(short)}>{long}{self.gap()}</{name}>'
+        return (
+            f'<{name} {self.name("rdf:about")}="" {self.attributes(short)}>{long}{self.random_gap()}</{name}>'
+        )
 
     def packet(self, fields: dict[str, object]) -> bytes:
-        groups: list[dict[str, object]] = [{} for _ in range(self.chance.randint(1, 3))]
+        groups: list[dict[str, object]] = [{} for _ in range(self.rng.randint(1, 3))]
         for name, value in fields.items():
-            self.chance.choice(groups)[name] = value
+            self.rng.choice(groups)[name] = value
         declared = " ".join(f'xmlns:{self.prefixes[p]}="{uri}"' for p, uri in NAMESPACES.items())
-        nodes = "".join(self.gap() + self.node(group) for group in groups)
+        nodes = "".join(self.random_gap() + self.node(group) for group in groups)
         rdf = self.name("rdf:RDF")
-        body = f"{self.gap()}<{rdf} {declared}>{nodes}{self.gap()}</{rdf}>{self.gap()}"
-        if self.chance.random() < 0.7:
+        body = f"{self.random_gap()}<{rdf} {declared}>{nodes}{self.random_gap()}</{rdf}>{self.random_gap()}"
+        if self.rng.random() < 0.7:
             body = f'<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="some &amp; other">{body}</x:xmpmeta>'
         return self.wrapped(body)
 
     def wrapped(self, body: str) -> bytes:
-        wrapper = self.chance.choice(["none", "w", "r", "declared"])
+        wrapper = self.rng.choice(["none", "w", "r", "declared"])
         if wrapper in "wr":
-            padding = self.chance.choice(["", "\n", " " * 700, ("\n" + " " * 99) * 40])
+            padding = self.rng.choice(["", "\n", " " * 700, ("\n" + " " * 99) * 40])
             head = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
             body = f"{head}\n{body}{padding}<?xpacket end='{wrapper}'?>"
         self.text_of_packet = body
-        encoding = self.chance.choice(
+        encoding = self.rng.choice(
             ["utf-8"] * 4 + ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
         )
         if wrapper == "declared":
             body = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>{body}'
         # Without a byte order mark, the start of the text tells the encoding, even if it is a comment.
-        return body.encode(encoding) + self.chance.choice([b"", b"", b"\0\0\0\0"])
+        return body.encode(encoding) + self.rng.choice([b"", b"", b"\0\0\0\0"])
 
 
 def values(name: str) -> st.SearchStrategy[object]:
@@ -212,21 +214,21 @@ many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 
 @many
 @given(FIELDS, CHANCE)
-def test_every_form_of_rdf_has_the_same_values(fields: dict[str, object], chance: random.Random) -> None:
-    assert xmp.properties(Writer(chance).packet(fields)) == fields
+def test_every_form_of_rdf_has_the_same_values(fields: dict[str, object], rng: random.Random) -> None:
+    assert xmp.properties(Writer(rng).packet(fields)) == fields
 
 
 @many
 @given(FIELDS, CHANCE, ADDITIONS, ELSEWHERE, REPEATED, st.booleans())
 def test_adding_and_removing_restores_the_packet(
     fields: dict[str, object],
-    chance: random.Random,
+    rng: random.Random,
     tag_fields: TagFields,
     elsewhere: list[tuple[str, str]],
     repeated: list[str],
     sidecar: bool,
 ) -> None:
-    writer = Writer(chance)
+    writer = Writer(rng)
     packet = writer.packet(fields)
     after = xmp.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
     assert after == xmp.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
@@ -255,17 +257,17 @@ def test_our_own_packet_is_created_and_deleted(
     values = xmp.properties(packet).get("dc:subject", [])
     assert isinstance(values, list)
     assert set(values) <= set(expected)
-    assert len({str(word).casefold() for word in values}) == len(values)
+    assert len({str(value).casefold() for value in values}) == len(values)
 
 
 @many
 @given(FIELDS, CHANCE, FIELDS, CHANCE)
 def test_every_other_difference_is_found(
-    fields: dict[str, object], chance: random.Random, changed: dict[str, object], other: random.Random
+    fields: dict[str, object], rng: random.Random, changed: dict[str, object], other: random.Random
 ) -> None:
     assume(fields != changed)
     packet, after = (
-        Writer(chance).packet(fields),
+        Writer(rng).packet(fields),
         xmp.add(Writer(other).packet(changed), TOWER, sidecar=False),
     )
     assert xmp.insertion_difference(packet, after) is not None
@@ -281,23 +283,23 @@ def test_garbage_raises_only_refusals(packet: bytes) -> None:
 
 @many
 @given(FIELDS, CHANCE)
-def test_damaged_packets_raise_only_refusals(fields: dict[str, object], chance: random.Random) -> None:
-    packet = bytearray(xmp.add(Writer(chance).packet(fields), TOWER, sidecar=True))
-    for _ in range(chance.randint(1, 3)):
-        start = chance.randrange(len(packet))
+def test_damaged_packets_raise_only_refusals(fields: dict[str, object], rng: random.Random) -> None:
+    packet = bytearray(xmp.add(Writer(rng).packet(fields), TOWER, sidecar=True))
+    for _ in range(rng.randint(1, 3)):
+        start = rng.randrange(len(packet))
         # Swapped tags and texts yield valid XML more often than changed bytes.
-        parts = [bytes(found[0]) for found in re.finditer(rb"<[^>]*>", packet[: start + 3000])]
-        packet[start : start + chance.randint(0, 9)] = chance.choice([b"", b"\0", b"<", *parts])
+        parts = [bytes(match[0]) for match in re.finditer(rb"<[^>]*>", packet[: start + 3000])]
+        packet[start : start + rng.randint(0, 9)] = rng.choice([b"", b"\0", b"<", *parts])
     assert_survives(bytes(packet))
 
 
 @many
 @given(FIELDS, CHANCE, st.lists(st.tuples(st.sampled_from([*LISTED, *SIMPLE, *OTHER]), TEXT), max_size=9))
 def test_removal_takes_only_recorded_values(
-    fields: dict[str, object], chance: random.Random, claimed: list[tuple[str, str]]
+    fields: dict[str, object], rng: random.Random, claimed: list[tuple[str, str]]
 ) -> None:
     nothing = replace(TOWER, landmarks=(), keywords=(), paths=(), position=None, description=None)
-    packet = xmp.add(Writer(chance).packet(fields), nothing, sidecar=True, also_added=claimed)
+    packet = xmp.add(Writer(rng).packet(fields), nothing, sidecar=True, also_added=claimed)
     remaining = xmp.remove(packet)
     values = xmp.properties(remaining)
     for name, value in fields.items():
@@ -313,8 +315,8 @@ def test_removal_takes_only_recorded_values(
 
 @many
 @given(FIELDS, CHANCE)
-def test_unusual_packets_are_refused_or_restored(fields: dict[str, object], chance: random.Random) -> None:
-    strange = strangely(xmp.add(Writer(chance).packet(fields), TOWER, sidecar=True), chance)
+def test_unusual_packets_are_refused_or_restored(fields: dict[str, object], rng: random.Random) -> None:
+    strange = mutated_packet(xmp.add(Writer(rng).packet(fields), TOWER, sidecar=True), rng)
     assert_survives(strange)
     with suppress(WriteRefused):
         packet = xmp.remove(strange)
@@ -323,25 +325,23 @@ def test_unusual_packets_are_refused_or_restored(fields: dict[str, object], chan
         assert xmp.properties(xmp.remove(after)) == xmp.properties(packet)
 
 
-def strangely(packet: bytes, chance: random.Random) -> bytes:
+def mutated_packet(packet: bytes, rng: random.Random) -> bytes:
     """Rename, copy and remove elements and add attributes; the packet stays well-formed."""
-    found = re.search(r"<(x:xmpmeta|\w+:RDF).*</\1>", packet.decode(), re.DOTALL)
-    assert found
-    root = etree.fromstring(found[0])
-    for _ in range(chance.randint(1, 5)):
+    envelope = re.search(r"<(x:xmpmeta|\w+:RDF).*</\1>", packet.decode(), re.DOTALL)
+    assert envelope
+    root = etree.fromstring(envelope[0])
+    for _ in range(rng.randint(1, 5)):
         inner = [
             element for element in root.iterdescendants(etree.Element) if element.getparent() is not root
         ]
         if not inner:
             break
-        one, other = chance.choice(inner), chance.choice(inner)
-        match chance.randrange(5):
+        one, other = rng.choice(inner), rng.choice(inner)
+        match rng.randrange(5):
             case 0:
                 one.tag = other.tag
             case 1:
-                one.set(
-                    chance.choice(STRANGE_ATTRIBUTES), chance.choice(["", "Resource", "x-default", "Paris"])
-                )
+                one.set(rng.choice(STRANGE_ATTRIBUTES), rng.choice(["", "Resource", "x-default", "Paris"]))
             case 2:
                 one.append(copy.deepcopy(other))
             case 3:
@@ -375,9 +375,9 @@ def storable(text: str) -> str:
 
 def tree(packet: str) -> str:
     """The XML without white space between tags, with forms, comments and prefixes."""
-    found = re.search(r"<(x:xmpmeta|\w+:RDF).*</\1>", packet, re.DOTALL)
-    assert found
-    root = etree.fromstring(found[0], etree.XMLParser(strip_cdata=False))
+    envelope = re.search(r"<(x:xmpmeta|\w+:RDF).*</\1>", packet, re.DOTALL)
+    assert envelope
+    root = etree.fromstring(envelope[0], etree.XMLParser(strip_cdata=False))
     for element in root.iter():
         if len(element) and not (element.text or "").strip():
             element.text = None

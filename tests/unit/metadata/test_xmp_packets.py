@@ -43,8 +43,8 @@ def test_wrapper_toolkit_prefixes_and_comments_are_kept() -> None:
     written = with_keyword(f"<?xpacket begin='' id='W5M'?>\n{body}\n<?xpacket end='r'?>".encode()).decode()
     assert written.startswith("<?xpacket begin='' id='W5M'?>")
     assert written.endswith("<?xpacket end='r'?>")
-    for kept in ("<!-- first -->", "<!-- second -->", "<?theirs x?>", 'm:xmptk="Their Toolkit 1.0"'):
-        assert kept in written
+    for existing in ("<!-- first -->", "<!-- second -->", "<?theirs x?>", 'm:xmptk="Their Toolkit 1.0"'):
+        assert existing in written
     assert '<a:b xmlns:a="http://example.org/">1</a:b>' in written
     # Added fields are about the same subject as the existing ones.
     assert written.count('r:about="uuid:7"') == 2
@@ -175,10 +175,10 @@ def test_sidecar_template_omits_dates_orientation_and_references() -> None:
     )
     attributes = " ".join(f'{name}="{value}"' for name, value in ours.items())
     date = "<exif:DateTimeOriginal>2019-08-25T11:23:17</exif:DateTimeOriginal>"
-    kept = '<dc:creator><rdf:Seq><rdf:li>Anna</rdf:li></rdf:Seq></dc:creator><xmp:Rating xmlns:xmp="http://ns.adobe.com/xap/1.0/">5</xmp:Rating>'
+    existing = '<dc:creator><rdf:Seq><rdf:li>Anna</rdf:li></rdf:Seq></dc:creator><xmp:Rating xmlns:xmp="http://ns.adobe.com/xap/1.0/">5</xmp:Rating>'
     packet = (
         f'<rdf:RDF xmlns:rdf="{namespaces.RDF}" xmlns:exif="{namespaces.NAMESPACES["exif"]}" {declared}>'
-        f'<rdf:Description rdf:about="" {attributes}>{date}{kept}</rdf:Description></rdf:RDF>'
+        f'<rdf:Description rdf:about="" {attributes}>{date}{existing}</rdf:Description></rdf:RDF>'
     ).encode()
     copy = xmp.sidecar_template(packet)
     assert xmp.properties(copy) == {"dc:creator": ["Anna"], "xmp:Rating": "5"}

@@ -58,17 +58,17 @@ OF_THE_FILE = (
 
 @pytest.fixture(scope="module")
 def exiftool() -> str:
-    found = shutil.which("exiftool")
-    if found is None:
-        pytest.skip("exiftool is not installed; it is asked for a second opinion")
-    return found
+    program = shutil.which("exiftool")
+    if program is None:
+        pytest.skip("exiftool is not installed")
+    return program
 
 
 @pytest.fixture(scope="module")
 def packets(exiftool: str, test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The XMP of every photo that has any: JPEG, PNG, WebP, TIFF, HEIC and RAW."""
     folder = tmp_path_factory.mktemp("packets")
-    found = [test_data / "exif", test_data / "originals"]
+    folders = [test_data / "exif", test_data / "originals"]
     command = [
         exiftool,
         "-q",
@@ -80,7 +80,7 @@ def packets(exiftool: str, test_data: Path, tmp_path_factory: pytest.TempPathFac
         "-XMP",
         "-w!",
         f"{folder}/%f_%e%-c.xmp",
-        *found,
+        *folders,
     ]
     subprocess.run(command, check=False, capture_output=True)
     extracted = sorted(folder.iterdir())
@@ -134,65 +134,65 @@ def test_exiftool_reads_our_own_packet(exiftool: str, tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("theirs", [None, "Another's title"])
+@pytest.mark.parametrize("title", [None, "Another's title"])
 def test_our_fields_are_removed_after_exiftool_rewrote_the_packet(
-    exiftool: str, tmp_path: Path, theirs: str | None
+    exiftool: str, tmp_path: Path, title: str | None
 ) -> None:
     first, second = tmp_path / "first.xmp", tmp_path / "second.xmp"
     first.write_bytes(xmp.add(None, TOWER, sidecar=True))
-    change = "-XMP-xmp:Rating=" if theirs is None else f"-XMP-dc:Title={theirs}"
+    change = "-XMP-xmp:Rating=" if title is None else f"-XMP-dc:Title={title}"
     subject = "-XMP-dc:Subject-=nothing"
     subprocess.run(
         [exiftool, "-q", "-m", change, subject, "-o", second, first], check=True, capture_output=True
     )
-    left = xmp.remove(second.read_bytes())
-    assert xmp.properties(left) == ({} if theirs is None else {"dc:title": {"x-default": theirs}})
-    assert (left is None) == (theirs is None)
+    remaining = xmp.remove(second.read_bytes())
+    assert xmp.properties(remaining) == ({} if title is None else {"dc:title": {"x-default": title}})
+    assert (remaining is None) == (title is None)
 
 
 def read_by(exiftool: str, paths: Any) -> dict[str, dict[str, Any]]:
     command = [exiftool, "-G1", "-struct", "-json", "-n", "-a", *paths]
-    found = json.loads(subprocess.run(command, check=False, capture_output=True).stdout)
+    entries = json.loads(subprocess.run(command, check=False, capture_output=True).stdout)
     return {
         Path(entry["SourceFile"]).name: {
             name: value for name, value in entry.items() if not name.startswith(OF_THE_FILE)
         }
-        for entry in found
+        for entry in entries
     }
 
 
 def without_ours(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     """The fields that exiftool reads without our values, each of which must exist."""
-    left = dict(now)
+    remaining = dict(now)
     for name, ours in LISTS.items():
-        left[name] = listed(now[name])
+        remaining[name] = listed(now[name])
         for value in ours:
-            left[name].remove(value)
-        keep(left, name, before)
-    left["XMP-iptcExt:LocationShown"] = [
+            remaining[name].remove(value)
+        remove_new_list(remaining, name, before)
+    remaining["XMP-iptcExt:LocationShown"] = [
         place for place in now["XMP-iptcExt:LocationShown"] if place != LOCATION
     ]
-    assert len(left["XMP-iptcExt:LocationShown"]) == len(now["XMP-iptcExt:LocationShown"]) - 1
-    keep(left, "XMP-iptcExt:LocationShown", before)
+    assert len(remaining["XMP-iptcExt:LocationShown"]) == len(now["XMP-iptcExt:LocationShown"]) - 1
+    remove_new_list(remaining, "XMP-iptcExt:LocationShown", before)
     if not POSITION.keys() & before.keys():
         assert POSITION.items() <= now.items()
-        left = {name: value for name, value in left.items() if name not in POSITION}
+        remaining = {name: value for name, value in remaining.items() if name not in POSITION}
     if not before.get("XMP-dc:Description"):
         assert now["XMP-dc:Description"] == TOWER.description
-        left.pop("XMP-dc:Description")
-    return left | {
+        remaining.pop("XMP-dc:Description")
+    return remaining | {
         name: value for name, value in before.items() if name == "XMP-dc:Description" and not value
     }
 
 
-def keep(left: dict[str, Any], name: str, before: dict[str, Any]) -> None:
+def remove_new_list(remaining: dict[str, Any], name: str, before: dict[str, Any]) -> None:
     if name not in before:
         # A new list of paths starts with the existing keywords.
-        owners = {word for field in LISTS for word in map(str, listed(before.get(field, [])))}
-        assert {str(word).replace("\\", "/") for word in left.pop(name)} <= owners
+        owners = {keyword for field in LISTS for keyword in map(str, listed(before.get(field, [])))}
+        assert {str(keyword).replace("\\", "/") for keyword in remaining.pop(name)} <= owners
     elif not isinstance(before[name], list):
         # exiftool does not report single values and empty lists as lists.
-        (left[name],) = left[name] or [""]
+        (remaining[name],) = remaining[name] or [""]
 
 
 def listed(value: Any) -> list[Any]:
