@@ -26,8 +26,34 @@ class _InvalidMessage(ValueError):
     """The message was not sent by Celery, or its task is unknown."""
 
 
+class QoS(redis.QoS):
+    """Counts a message as acknowledged even if Redis could not be told.
+
+    kombu's own keeps counting it as unacknowledged, for ever: with a prefetch of one message per thread, two of them stop
+    the worker. The message stays in Redis and is delivered again; its chunk is done by then, and nothing happens.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message; raises what the connection raises."""
+        try:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+        except BaseException:
+            self._quick_ack(delivery_tag)
+            raise
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Reject a message; raises what the connection raises."""
+        try:
+            super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
+        except BaseException:
+            self._quick_ack(delivery_tag)
+            raise
+
+
 class Channel(redis.Channel):
     """A channel that survives invalid messages and the loss of its connection."""
+
+    QoS = QoS
 
     def _connparams(self, *args: Any, **kwargs: Any) -> Any:
         """The connection parameters. Late acknowledgements and closing need them, even after the connection is closed.
