@@ -60,8 +60,8 @@ class Settings(BaseSettings):
     """Device that runs the model. `auto` takes the first available of cuda, mps and cpu."""
     top_k: Annotated[int, Field(ge=1, le=100)] = 5
     """Number of predictions stored for each photo."""
-    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Lowest score of an accepted tag. Default: the threshold of the model."""
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Lowest score of an accepted tag; 0 accepts all. Default: the threshold of the model."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Images in one forward pass. Default: the fastest size on this machine."""
     backend: Literal["auto", "torchscript", "openvino"] = "auto"

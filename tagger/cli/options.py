@@ -36,7 +36,7 @@ Threshold = Annotated[
         "--threshold",
         min=0.0,
         max=1.0,
-        help="Lowest score of an accepted tag. (env: TAGGER_THRESHOLD, default: the model's threshold)",
+        help="Lowest score of an accepted tag; 0 accepts all. (env: TAGGER_THRESHOLD, default: the model's threshold)",
     ),
 ]
 ModelName = Annotated[

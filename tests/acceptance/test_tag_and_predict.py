@@ -210,6 +210,17 @@ def test_look_shows_the_same_as_tag_stores_and_stores_nothing(terminal: Terminal
     ]
 
 
+def test_a_threshold_of_0_accepts_every_tag(terminal: Terminal) -> None:
+    draw_many(terminal.folder / "photos", 5)
+    done = terminal.run("tag", "photos", "--threshold", "0", "--top-k", "2")
+    assert "5 photos: 5 tagged, 0 unknown" in done.stderr
+    photos = terminal.json("query")
+    assert [len(photo["tags"]) for photo in photos] == [2] * 5
+    assert all(tag["accepted"] for photo in photos for tag in photo["tags"])
+    predicted = terminal.json("predict", "photos/00/00000.jpg", "--threshold", "0")
+    assert all(each["accepted"] for each in predicted[0]["tags"])
+
+
 def test_dry_run_counts_and_records_nothing(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 4)
     assert terminal.run("tag", "photos", "--dry-run").stdout.startswith("4 photos would be classified")

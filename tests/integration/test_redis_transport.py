@@ -40,4 +40,6 @@ def test_a_message_whose_end_redis_did_not_hear_of_leaves_room_for_the_next(
     assert following.payload[0] == [{"number": 1}]
     following.ack()
     with redis_server.client() as client:
-        assert client.hkeys("unacked") == [message.delivery_tag.encode()]  # delivered again after the time-out
+        assert client.hkeys("unacked") == [
+            message.delivery_tag.encode()
+        ]  # delivered again after the time-out

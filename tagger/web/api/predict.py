@@ -38,7 +38,7 @@ TopK = Annotated[int | None, Query(ge=1, le=100, description="Best landmarks. De
 Threshold = Annotated[
     float | None,
     Query(
-        gt=0,
+        ge=0,
         le=1,
         allow_inf_nan=False,
         description="The least score of an accepted landmark. Default: TAGGER_THRESHOLD, or the model's own.",
