@@ -4,8 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from support.scenes import draw_label
-from support.training_photos import save_random_weights
+from torchvision import models
 
 from trainer.export.run import FinishedRun
 from trainer.learning.loop import Epoch
@@ -15,14 +16,16 @@ from trainer.recipes.transfer import train_transfer
 
 SIZE = 32
 LABELS = ("Arch", "Bridge")
+BACKBONE = "squeezenet1_1"
+"""The network with the fewest weights."""
 
 
 def draw_small_world(folder: Path, photos: int = 8) -> Path:
-    """Draw `data/train/LABEL` for two labels and `unknown/`, and save `weights.safetensors` for MobileNetV2."""
+    """Draw `data/train/LABEL` for two labels and `unknown/`, and save `weights.safetensors` for `BACKBONE`."""
     for number, label in enumerate(LABELS):
         draw_label(folder / "data" / "train" / label, range(100 * number, 100 * number + photos))
     draw_label(folder / "unknown", range(900, 905))
-    save_random_weights(folder / "weights.safetensors")
+    save_file(models.squeezenet1_1(weights=None).state_dict(), folder / "weights.safetensors")
     return folder
 
 
@@ -46,9 +49,7 @@ def scratch_options(folder: Path, out: Path, epochs: int = 2, **others: object) 
 
 def transfer_options(folder: Path, out: Path, epochs: int = 2, **others: object) -> TransferOptions:
     options = scratch_options(folder, out, epochs)
-    transfer = TransferOptions(
-        **vars(options), backbone="mobilenet_v2", weights=folder / "weights.safetensors"
-    )
+    transfer = TransferOptions(**vars(options), backbone=BACKBONE, weights=folder / "weights.safetensors")
     return replace(transfer, **others)
 
 

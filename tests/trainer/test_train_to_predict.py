@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 from support.command_line import run_command
-from support.small_world import LABELS, SIZE, draw_small_world
+from support.small_world import BACKBONE, LABELS, SIZE, draw_small_world
 
 from tagger.cli import main as tagger_cli
 from tagger.inference.artifact import read_manifest
@@ -55,7 +55,9 @@ def test_trained_model_is_exported_evaluated_and_looks_at_photos(
     world: Path, output_of: CommandText, recipe: str
 ) -> None:
     run, model = world / recipe / "run", world / recipe / "model.pt"
-    weights = ["--weights", world / "weights.safetensors"] if recipe == "transfer" else []
+    weights = (
+        ["--backbone", BACKBONE, "--weights", world / "weights.safetensors"] if recipe == "transfer" else []
+    )
     figures = json.loads(
         output_of(trainer_cli, "train", recipe, *training_options(world, run), *weights, "--json")
     )
