@@ -7,16 +7,13 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
-from sqlalchemy.engine import make_url
 from support.empty_databases import create_sqlite_database
+from support.postgres_databases import PostgresDatabases
 from support.servers import RedisServer, postgres_server
 
 from tagger.database.connection import Database, open_database
-from tagger.database.schema import upgrade_database
 from tagger.inference.devices import quiet_threads
 
 # Containers often forbid compiled files. Each process that a test starts would then compile torch and everything else.
@@ -63,31 +60,31 @@ def postgres_maintenance_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_maintenance_url: str) -> str:
-    """The name of a migrated database; copying it is faster than migrating one for each test."""
-    _execute(postgres_maintenance_url, 'CREATE DATABASE "tagger_template"')
-    upgrade_database(_in_database(postgres_maintenance_url, "tagger_template"))
-    return "tagger_template"
+def postgres_databases(postgres_maintenance_url: str) -> PostgresDatabases:
+    return PostgresDatabases(postgres_maintenance_url)
 
 
 @pytest.fixture
-def empty_postgres_url(postgres_maintenance_url: str) -> Iterator[str]:
+def empty_postgres_url(postgres_databases: PostgresDatabases) -> Iterator[str]:
     """The URL of an empty PostgreSQL database for this test."""
-    yield from _new_database(postgres_maintenance_url, template="template1")
+    with postgres_databases.empty() as url:
+        yield url
 
 
 @pytest.fixture
-def postgres_url(postgres_maintenance_url: str, postgres_template: str) -> Iterator[str]:
-    """The URL of a migrated PostgreSQL database for this test."""
-    yield from _new_database(postgres_maintenance_url, template=postgres_template)
+def postgres_url(postgres_databases: PostgresDatabases) -> Iterator[str]:
+    """The URL of a new migrated PostgreSQL database for this test."""
+    with postgres_databases.migrated() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a migrated database for this test: SQLite, then PostgreSQL."""
+    """The URL of a migrated database without rows: SQLite, then PostgreSQL."""
     if request.param == "sqlite":
         return create_sqlite_database(tmp_path / "database" / "tagger.sqlite")
-    return str(request.getfixturevalue("postgres_url"))
+    databases: PostgresDatabases = request.getfixturevalue("postgres_databases")
+    return databases.reused()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -110,29 +107,3 @@ def redis_server() -> Iterator[RedisServer]:
     """A Redis server for this test, which may kill, pause and restart it."""
     with RedisServer() as server:
         yield server
-
-
-def _new_database(maintenance_url: str, *, template: str) -> Iterator[str]:
-    name = f"tagger_{uuid4().hex}"
-    _execute(maintenance_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    if template != "template1":
-        # Each database is a ledger with an identifier of its own.
-        _execute(_plain(maintenance_url, name), f"UPDATE ledgers SET ledger_id = '{name}'")
-    try:
-        yield _in_database(maintenance_url, name)
-    finally:
-        _execute(maintenance_url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
-def _in_database(maintenance_url: str, name: str) -> str:
-    url = make_url(maintenance_url).set(database=name, drivername="postgresql+psycopg")
-    return url.render_as_string(hide_password=False)
-
-
-def _plain(maintenance_url: str, name: str) -> str:
-    return make_url(maintenance_url).set(database=name).render_as_string(hide_password=False)
-
-
-def _execute(url: str, statement: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(statement)

@@ -1,0 +1,50 @@
+"""A PostgreSQL database that a test reuses is like a new one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from support.ledgers import LedgerBuilder
+from support.postgres_databases import PostgresDatabases
+
+from tagger.database.connection import Database, open_database
+
+
+@contextmanager
+def reused(databases: PostgresDatabases) -> Iterator[Database]:
+    database = open_database(databases.reused())
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def test_a_reused_database_has_no_rows_and_is_another_ledger(postgres_databases: PostgresDatabases) -> None:
+    with reused(postgres_databases) as first:
+        assert LedgerBuilder(first).job(3) == 1
+        with reused(postgres_databases) as second:
+            assert LedgerBuilder(second).job(2) == 1
+            assert second.ledger_id != first.ledger_id
+            with pytest.raises(OperationalError), first.read():
+                pass  # its name is gone
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE photos ADD COLUMN colour TEXT",
+        "UPDATE alembic_version SET version_num = 'later'",
+        "ANALYZE ledgers",
+    ],
+)
+def test_a_database_with_another_catalog_is_replaced(
+    postgres_databases: PostgresDatabases, statement: str
+) -> None:
+    with reused(postgres_databases) as first, first.write() as connection:
+        before = connection.scalar(text("SELECT oid FROM pg_database WHERE datname = current_database()"))
+        connection.execute(text(statement))
+    with reused(postgres_databases) as second, second.read() as connection:
+        after = connection.scalar(text("SELECT oid FROM pg_database WHERE datname = current_database()"))
+    assert after != before
