@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -39,11 +40,19 @@ class Supervisor:
         return self
 
     def __exit__(self, *_exc: object) -> None:
+        """Stop the processes gracefully; a second Ctrl-C kills them."""
         processes = [*self._processes, *([self._page] if self._page else ())]
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait()
+        try:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait()
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third one must not leave the rest running
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            for process in processes:
+                process.kill()
+            raise
 
     def check(self) -> None:
         """Restart processes that have exited. If the web page keeps exiting, continue without it.
@@ -103,12 +112,15 @@ class _Process:
     def terminate(self) -> None:
         self._child.terminate()
 
+    def kill(self) -> None:
+        self._child.kill()
+        self._child.wait()
+
     def wait(self) -> None:
         try:
             self._child.wait(CHILD_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
+            self.kill()
 
     def _start(self) -> None:
         self._started_at, self._restart_at = time.monotonic(), None
@@ -117,8 +129,8 @@ class _Process:
             # -P: import no modules from the working directory.
             # A new session: Ctrl-C reaches only the supervisor, which stops the process gracefully.
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tagger", "-v", *self._command],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-P", "-m", "tagger.cli.child", "-v", *self._command],
+                stdin=subprocess.PIPE,  # it closes when this process ends, however that happens, and ends the child
                 stdout=output,
                 stderr=output,
                 pass_fds=self._file_descriptors,

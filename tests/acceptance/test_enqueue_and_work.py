@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -231,18 +232,55 @@ def test_the_embedded_redis_belongs_to_no_terminal_and_is_started_once(bare_term
     assert terminal.json("status")["queues"] == {"interactive": 0, "bulk": 1}
 
 
-def test_up_restarts_a_worker_that_was_killed(bare_terminal: Terminal) -> None:
+def test_up_restarts_a_killed_worker_and_its_processes_end_when_it_is_killed(bare_terminal: Terminal) -> None:
     terminal = bare_terminal
     up = terminal.start("up")
     try:
         terminal.wait_until(terminal.active_workers)
         first = terminal.json("status")["workers"][0]["name"]
         terminal.wait_until(lambda: "beat is running" in (terminal.data / "beat.log").read_text())
+        children = child_processes(up.pid)
         os.kill(int(first.partition("@")[0].removeprefix("tagger-")), signal.SIGKILL)
         terminal.wait_until(lambda: any(each.name != first for each in terminal.active_workers()))
+        children |= child_processes(up.pid)
     finally:
-        assert stop(up) == 130
+        up.kill()
+        up.wait()
+    assert len(children) >= 4  # the worker twice, beat, the page
+    terminal.wait_until(lambda: not any(is_running(child) for child in children))
     assert all(each["name"] == first for each in terminal.json("status")["workers"])
+
+
+def test_the_processes_of_up_end_with_it_however_often_ctrl_c_is_pressed(bare_terminal: Terminal) -> None:
+    terminal = bare_terminal
+    terminal.inject(slow_pass_s="30")
+    draw(terminal.folder / "photos" / "a.jpg")
+    up = terminal.start("up", "photos")
+    try:
+        terminal.wait_until(lambda: terminal.jobs() and terminal.jobs()[0].running)
+        children = child_processes(up.pid)
+        for _ in range(3):
+            up.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        assert up.wait(20) == 130
+    finally:
+        up.kill()
+        up.wait()
+    assert len(children) == 3
+    assert not any(is_running(child) for child in children)
+
+
+def child_processes(parent: int) -> set[int]:
+    """The services that this `tagger up` started and that still run; the embedded Redis outlives it."""
+    started = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    return {child for child in started if b"tagger.cli.child" in Path(f"/proc/{child}/cmdline").read_bytes()}
+
+
+def is_running(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
 
 
 def test_a_worker_that_is_shown_can_be_stopped(terminal: Terminal) -> None:
