@@ -23,7 +23,7 @@ UPLOAD = (
 
 @contextmanager
 def page(settings: Settings, database: Database) -> Iterator[tuple[int, ExitStack]]:
-    """Its port, and what closes the connections that are made to it before it ends."""
+    """The server's port, and the stack that closes the connections to it before it ends."""
     with served(settings, database, TOKEN) as port, ExitStack() as opened:
         yield port, opened
 
@@ -47,7 +47,7 @@ def is_ended(connection: socket.socket) -> bool:
 
 
 def drip(connection: socket.socket, part: bytes) -> bytes:
-    """The part again and again, until something is said or the connection ends."""
+    """Send the part repeatedly until the server responds or closes the connection."""
     connection.settimeout(0.05)
     for _ in range(600):
         with suppress(TimeoutError, ConnectionError):

@@ -83,9 +83,9 @@ def test_the_map_is_small_and_of_the_projections_size() -> None:
 
 def token(name: str) -> tuple[str, str]:
     """What it is by day and by night."""
-    found = re.search(rf"--{name}: light-dark\((#\w{{6}}), (#\w{{6}})\);", STYLE)
-    assert found is not None, name
-    return found[1], found[2]
+    match = re.search(rf"--{name}: light-dark\((#\w{{6}}), (#\w{{6}})\);", STYLE)
+    assert match is not None, name
+    return match[1], match[2]
 
 
 def contrast(one: str, other: str) -> float:

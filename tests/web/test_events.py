@@ -1,4 +1,4 @@
-"""Live events: the whole state at once, every change, one poller for all, and a prompt end."""
+"""Live events: the complete state, every change, one poller for all listeners, and their end."""
 
 import json
 import socket
@@ -29,7 +29,7 @@ def address(web_settings: Settings, web_database: Database, tmp_path: Path) -> I
 
 
 class Listener:
-    """Somebody who follows the events of a server."""
+    """A client of a server's events."""
 
     def __init__(self, stack: ExitStack, address: str, **headers: str) -> None:
         client = stack.enter_context(httpx.Client(timeout=30))
@@ -37,13 +37,13 @@ class Listener:
         self._lines = self.answer.iter_lines() if self.answer.status_code == 200 else iter(())
 
     def event(self) -> dict[str, Any]:
-        """The next one, with its id."""
-        found: dict[str, str] = {}
+        """Wait for the next event and return it with its id."""
+        fields: dict[str, str] = {}
         for line in self._lines:
             name, _, value = line.partition(": ")
-            found |= {name: value} if name in {"id", "event", "data"} else {}
-            if not line and "data" in found:
-                return {"id": found["id"], **json.loads(found["data"])}
+            fields |= {name: value} if name in {"id", "event", "data"} else {}
+            if not line and "data" in fields:
+                return {"id": fields["id"], **json.loads(fields["data"])}
         raise EOFError
 
     def rest(self) -> list[str]:
@@ -65,11 +65,11 @@ def test_listeners_get_the_state_and_its_changes(
         first = listener.event()
         assert first["jobs"] == []
         job = start(address, tmp_path / "photos")
-        while not (told := listener.event())["jobs"] or told["jobs"][0]["state"] != "queued":
+        while not (event := listener.event())["jobs"] or event["jobs"][0]["state"] != "queued":
             pass
-        assert told["id"] != first["id"]
-        assert told["version"] != first["version"]
-        assert told["jobs"][0]["shown"]["done"] == "0 of 2 photos"
+        assert event["id"] != first["id"]
+        assert event["version"] != first["version"]
+        assert event["jobs"][0]["shown"]["done"] == "0 of 2 photos"
         pause(web_database, job)
         assert listener.event()["jobs"][0]["state"] == "paused"
 
@@ -79,18 +79,18 @@ def test_a_reconnected_listener_gets_the_complete_state(
 ) -> None:
     job = start(address, tmp_path / "photos")
     with ExitStack() as stack:
-        seen = Listener(stack, address).event()
+        first = Listener(stack, address).event()
     pause(web_database, job)
     with ExitStack() as stack:
-        listener = Listener(stack, address, **{"last-event-id": seen["id"]})
-        again = listener.event()
-        assert [each["job"] for each in again["jobs"]] == [job]
-        while again["jobs"][0]["state"] != "paused":  # at most a second old
-            again = listener.event()
-    assert again["id"] != seen["id"]
+        listener = Listener(stack, address, **{"last-event-id": first["id"]})
+        event = listener.event()
+        assert [each["job"] for each in event["jobs"]] == [job]
+        while event["jobs"][0]["state"] != "paused":  # a state may be a second old
+            event = listener.event()
+    assert event["id"] != first["id"]
 
 
-def test_all_listeners_share_one_poller_and_hear_the_same(address: str, tmp_path: Path) -> None:
+def test_all_listeners_share_one_poller_and_get_the_same_events(address: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
         listeners = [Listener(stack, address) for _ in range(5)]
         before = [listener.event() for listener in listeners]
@@ -100,7 +100,7 @@ def test_all_listeners_share_one_poller_and_hear_the_same(address: str, tmp_path
         assert len({each["id"] for each in after}) == 1
 
 
-def test_there_is_room_for_so_many_listeners_and_again_when_one_leaves(
+def test_listeners_above_the_limit_are_refused_until_one_leaves(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "MAX_LISTENERS", 2)
@@ -118,26 +118,28 @@ def test_there_is_room_for_so_many_listeners_and_again_when_one_leaves(
             assert time.monotonic() < until
 
 
-def test_room_for_listeners_is_kept_to_by_many_who_come_at_once(
+def test_the_limit_of_listeners_holds_for_concurrent_requests(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "MAX_LISTENERS", 2)
     port = int(address.rpartition(":")[2])
-    asked = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    request = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
     with ExitStack() as stack:
         many = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(20)]
         for connection in many:
-            connection.sendall(asked)
+            connection.sendall(request)
         answers = [connection.recv(12)[9:] for connection in many]
     assert sorted(answers) == [b"200"] * 2 + [b"503"] * 18
 
 
-def test_a_server_that_ends_lets_its_listeners_go(web_settings: Settings, web_database: Database) -> None:
+def test_a_stopping_server_ends_the_streams_of_its_listeners(
+    web_settings: Settings, web_database: Database
+) -> None:
     ended = threading.Event()
     with ExitStack() as stack:
         with served(web_settings, web_database) as port:
             listener = Listener(stack, f"http://127.0.0.1:{port}")
             listener.event()
             threading.Thread(target=lambda: (listener.rest(), ended.set())).start()
-        # The server is gone now, and its end was an ordinary one for the listener: no broken connection.
+        # The stream ended in order: the listener saw no broken connection.
         assert ended.wait(30)

@@ -44,13 +44,13 @@ UNTOUCHED = [None, 0]
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A library in which every name that anybody may choose is evil: files, folders, landmarks, models, people, schedules."""
+    """A library in which every name is hostile: files, folders, landmarks, models, people, schedules."""
     folder = tmp_path_factory.mktemp("hostile")
-    made = settings_in(folder)
+    settings = settings_in(folder)
     place = {"country": EVIL, "city": EVIL, "region": EVIL, "latitude": 48.0, "longitude": 2.0}
     tiny_artifact(folder / "tiny.pt", [Label(label=f"00.{EVIL}", slug="evil", name=EVIL, **place)], name=EVIL)
-    with closing(open_database(made.effective_database_url)) as database:
-        library = LibraryPhotos(database, made, folder / EVIL)
+    with closing(open_database(settings.effective_database_url)) as database:
+        library = LibraryPhotos(database, settings, folder / EVIL)
         for name, data in (IMAGES | NO_IMAGES).items():
             library.file(f"{EVIL}/{name}", ("evil", 0.9, True), data=data)
         library.file(f"{EVIL}.jpg", ("evil", 0.9, True), digest="evil")
@@ -63,7 +63,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         )
         nightly = Backfill(BackfillScope.ALL, under=(library.root,), scan=(library.root,))
         add_schedule(database, EVIL, "0 3 * * *", nightly, Priority.BULK, "Europe/Paris")
-    return made
+    return settings
 
 
 @pytest.fixture(scope="module")
@@ -73,28 +73,26 @@ def address(settings: Settings) -> Iterator[str]:
 
 
 def numbers(page: Page) -> dict[str, int]:
-    found = page.request.get("/api/photos?any_rank=1").json()["photos"]
-    return {Path(each["path"]).name: each["id"] for each in found}
+    photos = page.request.get("/api/photos?any_rank=1").json()["photos"]
+    return {Path(each["path"]).name: each["id"] for each in photos}
 
 
-# ---------- files that are two things ----------
+# ---------- files that are an image and something else ----------
 
 
-def test_what_is_a_page_or_a_script_too_is_an_image_or_an_error_and_never_runs(
-    browser: Browser, address: str
-) -> None:
-    as_script = """(address) => new Promise((told) => {
+def test_a_photo_that_is_also_a_page_or_a_script_never_runs(browser: Browser, address: str) -> None:
+    as_script = """(address) => new Promise((resolve) => {
       const script = document.createElement("script");
-      [script.onload, script.onerror, script.src] = [() => told("ran"), () => told("refused"), address];
+      [script.onload, script.onerror, script.src] = [() => resolve("ran"), () => resolve("refused"), address];
       document.head.append(script);
     })"""
     with browser.new_context(base_url=address) as context:
         page = context.new_page()
         page.on("dialog", lambda dialog: pytest.fail(dialog.message))
-        known = numbers(page)
+        photo_ids = numbers(page)
         for name in IMAGES | NO_IMAGES:
-            there = f"/api/photos/{known[name]}/image"
-            answer = page.goto(there)
+            image = f"/api/photos/{photo_ids[name]}/image"
+            answer = page.goto(image)
             assert answer is not None
             kind = answer.headers["content-type"]
             assert kind.startswith("image/") if name in IMAGES else kind == "application/json", name
@@ -103,7 +101,7 @@ def test_what_is_a_page_or_a_script_too_is_an_image_or_an_error_and_never_runs(
             assert page.evaluate("document.contentType") == kind
             assert page.evaluate("window.hit") is None, name
             page.goto("/library")
-            assert page.evaluate(as_script, there) == "refused", name
+            assert page.evaluate(as_script, image) == "refused", name
             assert page.evaluate("window.hit") is None, name
 
 
@@ -128,7 +126,7 @@ PAGES = {
     "/": EVIL,
     "/no-such-{evil}": "Not found",
 }
-"""And the words that have to be there for a page to prove anything."""
+"""Pages, and a text that each must contain, so that the test sees the hostile name."""
 
 
 def test_names_are_text_on_every_page(browser: Browser, address: str) -> None:
@@ -136,14 +134,14 @@ def test_names_are_text_on_every_page(browser: Browser, address: str) -> None:
         page = context.new_page()
         page.on("dialog", lambda dialog: pytest.fail(dialog.message))
         chosen = numbers(page)[f"{EVIL}.jpg"]
-        for path, shown in PAGES.items():
+        for path, text in PAGES.items():
             page.goto(path.format(evil=EVIL, photo=chosen))
-            assert shown in page.evaluate("document.body.textContent"), path
+            assert text in page.evaluate("document.body.textContent"), path
             assert page.evaluate(HIT) == UNTOUCHED, path
 
 
-def test_names_are_text_in_what_scripts_put_there(browser: Browser, address: str) -> None:
-    """An upload's name and its verdict, the search for a landmark, what is said after a word, tiles that were fetched."""
+def test_names_are_text_in_elements_that_scripts_add(browser: Browser, address: str) -> None:
+    """The name and result of an upload, the search for a landmark, announcements of verdicts, fetched tiles."""
     with open_page(browser, address, base=address) as page:
         file = {"name": f"{EVIL}.png", "mimeType": "image/png", "buffer": photo()}
         page.set_input_files("#photo", files=[file])
@@ -166,7 +164,7 @@ def test_names_are_text_in_what_scripts_put_there(browser: Browser, address: str
         assert page.evaluate(HIT) == UNTOUCHED
 
 
-# ---------- a page of somebody else, on another port of this machine ----------
+# ---------- a page of another site, on another port of this machine ----------
 
 FORMS = {
     "/photos/1/verdict": ("application/x-www-form-urlencoded", {"landmark": "evil", "verdict": "rejected"}),
@@ -181,7 +179,7 @@ FORMS = {
 
 @contextmanager
 def evil_page(folder: Path, address: str) -> Iterator[str]:
-    """A page with a form for each of FORMS, from a server of its own."""
+    """Serve a page with a form for each of FORMS; yield its address."""
     parts = []
     for path, (kind, fields) in FORMS.items():
         inputs = "".join(
@@ -192,7 +190,7 @@ def evil_page(folder: Path, address: str) -> Iterator[str]:
     (folder / "index.html").write_text("<!doctype html>" + "".join(parts))
 
     class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_said: object) -> None:
+        def log_message(self, *_arguments: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
@@ -207,15 +205,15 @@ def evil_page(folder: Path, address: str) -> Iterator[str]:
 
 
 def test_forms_of_another_site_change_nothing(browser: Browser, address: str, tmp_path: Path) -> None:
-    looks = ("/api/verdicts", "/api/schedules", "/api/photos?any_rank=1", "/api/jobs/2")
+    addresses = ("/api/verdicts", "/api/schedules", "/api/photos?any_rank=1", "/api/jobs/2")
     with evil_page(tmp_path, address) as elsewhere, browser.new_context(base_url=address) as context:
         page = context.new_page()
         page.goto("/library")
-        before = [page.request.get(look).json() for look in looks]
+        before = [page.request.get(address_).json() for address_ in addresses]
         for position, path in enumerate(FORMS):
             page.goto(elsewhere)
             with page.expect_navigation() as navigation:
                 page.evaluate("(position) => document.forms[position].submit()", position)
             assert navigation.value.status == 403, path
             assert "another site" in page.locator("body").inner_text()
-        assert [page.request.get(look).json() for look in looks] == before
+        assert [page.request.get(address_).json() for address_ in addresses] == before

@@ -43,15 +43,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture
 def port(server: int) -> Iterator[int]:
-    """Where a page is served; whatever a test did to it, it answers an honest request after."""
+    """The port of a server, which still answers ordinary requests after the test."""
     yield server
-    assert status(output(server, request(server, "GET", "/api/openapi.json"))) == 200
+    assert status(exchange(server, request(server, "GET", "/api/openapi.json"))) == 200
 
 
 def request(
     port: int, method: str, target: str, *lines: str, body: bytes = b"", host: str | None = None
 ) -> bytes:
-    """The bytes of a request, however odd."""
+    """The bytes of a request."""
     head = [
         f"{method} {target} HTTP/1.1",
         f"Host: {host or f'127.0.0.1:{port}'}",
@@ -61,8 +61,8 @@ def request(
     return "\r\n".join([*head, "", ""]).encode("latin-1") + body
 
 
-def output(port: int, sent: bytes) -> bytes:
-    """All that the server says to these bytes, until it hangs up."""
+def exchange(port: int, sent: bytes) -> bytes:
+    """Send these bytes; return all that the server sends until it closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(sent)
@@ -106,7 +106,7 @@ def status(answer: bytes) -> int:
     ],
 )
 def test_no_trick_leads_out_of_the_static_folder(port: int, target: str) -> None:
-    answer = output(port, request(port, "GET", target))
+    answer = exchange(port, request(port, "GET", target))
     assert status(answer) in {307, 400, 404, 405}
     assert b"root:" not in answer
     assert b"def create_app" not in answer
@@ -117,7 +117,7 @@ def test_no_trick_leads_out_of_the_static_folder(port: int, target: str) -> None
 )
 def test_no_trick_leads_around_the_token(web_settings: Settings, web_database: Database, prefix: str) -> None:
     with served(web_settings, web_database, TOKEN) as port:
-        answer = output(port, request(port, "GET", f"{prefix}api/openapi.json"))
+        answer = exchange(port, request(port, "GET", f"{prefix}api/openapi.json"))
         assert status(answer) in {401, 404}
         assert b"openapi" not in answer
 
@@ -144,7 +144,7 @@ def test_no_trick_leads_around_the_token(web_settings: Settings, web_database: D
     ],
 )
 def test_odd_addresses_get_a_plain_answer(port: int, target: str, expected: set[int]) -> None:
-    answer = output(port, request(port, "GET", target))
+    answer = exchange(port, request(port, "GET", target))
     assert status(answer) in expected
     assert b"\r\nset-cookie" not in answer.lower()
     assert b"Traceback" not in answer
@@ -156,12 +156,12 @@ def test_odd_addresses_get_a_plain_answer(port: int, target: str, expected: set[
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PROPFIND", "CONNECT", "get", "X" * 1000])
 def test_odd_methods_do_nothing(port: int, method: str) -> None:
     for target in ("/api/predict", "/static/app.css", "/api/openapi.json"):
-        answer = output(port, request(port, method, target, "X-Secret: secret"))
+        answer = exchange(port, request(port, method, target, "X-Secret: secret"))
         assert status(answer) in {200, 400, 405} if method == "HEAD" else {400, 405, 404}
         assert b"X-Secret" not in answer
         assert b"access-control-allow" not in answer.lower()
     if method == "HEAD":
-        assert output(port, request(port, "HEAD", "/static/app.css")).endswith(b"\r\n\r\n")
+        assert exchange(port, request(port, "HEAD", "/static/app.css")).endswith(b"\r\n\r\n")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_odd_methods_do_nothing(port: int, method: str) -> None:
     ],
 )
 def test_broken_headers_are_refused(port: int, lines: list[str]) -> None:
-    answer = output(port, request(port, "POST", "/api/predict", "Content-Type: image/png", *lines))
+    answer = exchange(port, request(port, "POST", "/api/predict", "Content-Type: image/png", *lines))
     assert status(answer) in {400, 413, 422, 431, 501}
     assert b"Traceback" not in answer
 
@@ -191,7 +191,7 @@ def test_request_hidden_in_a_body_is_not_answered(port: int) -> None:
     hidden = request(port, "GET", "/api/openapi.json")
     lines = ["Content-Type: image/png", "Content-Length: 4", "Transfer-Encoding: chunked"]
     sent = request(port, "POST", "/api/predict", *lines, body=b"0\r\n\r\n" + hidden)
-    assert output(port, sent.replace(b"Connection: close\r\n", b"", 1)).count(b"HTTP/1.1 ") == 1
+    assert exchange(port, sent.replace(b"Connection: close\r\n", b"", 1)).count(b"HTTP/1.1 ") == 1
 
 
 def test_body_of_a_refused_request_is_not_taken_for_the_next_one(port: int) -> None:
@@ -200,7 +200,7 @@ def test_body_of_a_refused_request_is_not_taken_for_the_next_one(port: int) -> N
     sent = request(port, "POST", "/api/predict", *lines, body=hidden).replace(
         b"Connection: close\r\n", b"", 1
     )
-    answer = output(port, sent)
+    answer = exchange(port, sent)
     assert status(answer) == 415
     assert answer.count(b"HTTP/1.1 ") == 1
 
@@ -210,21 +210,21 @@ def test_body_of_a_refused_request_is_not_taken_for_the_next_one(port: int) -> N
     ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost@evil.example", "[::1]", "127.0.0.1,evil.example"],
 )
 def test_wrong_hosts_are_refused_on_the_wire(port: int, host: str) -> None:
-    assert status(output(port, request(port, "GET", "/api/openapi.json", host=host))) in {400, 421}
+    assert status(exchange(port, request(port, "GET", "/api/openapi.json", host=host))) in {400, 421}
 
 
 def test_request_without_a_host_is_refused(port: int) -> None:
-    assert status(output(port, b"GET /api/openapi.json HTTP/1.0\r\n\r\n")) == 400
-    assert status(output(port, b"GET /api/openapi.json HTTP/1.1\r\n\r\n")) == 400
+    assert status(exchange(port, b"GET /api/openapi.json HTTP/1.0\r\n\r\n")) == 400
+    assert status(exchange(port, b"GET /api/openapi.json HTTP/1.1\r\n\r\n")) == 400
 
 
-def test_what_is_no_http_at_all_is_refused(port: int) -> None:
+def test_bytes_that_are_not_http_are_refused(port: int) -> None:
     for sent in (
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n",
         b"\0" * 70_000,
         b"SSH-2.0-x\r\n\r\n",
     ):
-        assert status(output(port, sent)) == 400
+        assert status(exchange(port, sent)) == 400
 
 
 # --- bodies
@@ -264,7 +264,7 @@ def test_length_that_is_too_large_is_refused_before_anything_is_sent(
 ) -> None:
     for kind, length in (("image/png", 2**40), ("application/json", SMALL_BYTES + 1)):
         lines = [f"Content-Type: {kind}", f"Content-Length: {length}"]
-        assert status(output(port, request(port, "POST", "/api/predict", *lines))) == 413
+        assert status(exchange(port, request(port, "POST", "/api/predict", *lines))) == 413
 
 
 def test_a_client_that_disconnects_during_an_upload_harms_no_others(
@@ -276,7 +276,7 @@ def test_a_client_that_disconnects_during_an_upload_harms_no_others(
         )
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(sent)
-    assert status(output(port, request(port, "GET", "/api/openapi.json"))) == 200
+    assert status(exchange(port, request(port, "GET", "/api/openapi.json"))) == 200
     assert not caplog.records
 
 
@@ -346,7 +346,7 @@ HOSTILE = [
 def test_no_address_fails_unexpectedly(
     client: TestClient, caplog: pytest.LogCaptureFixture, web_database: Database, tmp_path: Path
 ) -> None:
-    """Every address there is, with hostile values as each of its parameters in turn: a sixth of them at each."""
+    """All addresses, with a sixth of the hostile values for each of their parameters."""
     (tmp_path / "library").mkdir()
     library = TaggedFolder(web_database, tmp_path / "library")
     library.draw("one.jpg")
@@ -373,7 +373,7 @@ def test_no_address_fails_unexpectedly(
 
 def is_as_described(client: TestClient, address: str, method: str, answer: Response) -> bool:
     """Whether /api/openapi.json names the answer's status, and an error is `{"error": text}`."""
-    operation = described(client).get(address, {}).get(method)
+    operation = operations(client).get(address, {}).get(method)
     if operation is None:
         return not address.startswith("/api/")
     status = answer.status_code
@@ -386,8 +386,8 @@ def is_text(error: object) -> bool:
     return isinstance(error, str) and bool(error)
 
 
-def described(client: TestClient) -> dict[str, Any]:
-    """The operations of each address as programs are told of them."""
+def operations(client: TestClient) -> dict[str, Any]:
+    """The documented operations of each address."""
     paths: dict[str, Any] = client.app.openapi()["paths"]
     return paths
 
@@ -403,14 +403,14 @@ WILD = st.one_of(
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_every_request_is_answered_as_documented(client: TestClient, data: st.DataObject) -> None:
-    """Several parameters at once, plain and wild, of any address that answers and ends."""
+    """Several valid and invalid parameters at once, of all addresses whose response ends."""
     endless = {"/api/events"}
     questions = sorted(
-        path for path, methods in described(client).items() if "get" in methods and path not in endless
+        path for path, methods in operations(client).items() if "get" in methods and path not in endless
     )
     address = data.draw(st.sampled_from(questions))
     target, query = address, {}
-    for parameter in described(client)[address]["get"].get("parameters", []):
+    for parameter in operations(client)[address]["get"].get("parameters", []):
         if parameter["in"] == "path":
             target = target.replace(f"{{{parameter['name']}}}", quote(data.draw(WILD), safe=""))
         elif data.draw(st.booleans()):
@@ -446,7 +446,7 @@ def test_no_body_fails_unexpectedly(client: TestClient) -> None:
 
 
 def _documented() -> dict[str, dict[str, dict[str, list[dict[str, str]]]]]:
-    """What there is and what it takes, pages too."""
+    """All addresses with their parameters, pages too."""
     app = FastAPI()
     for router in (*api.routers(), *pages.routers()):
         for route in router.routes:
@@ -457,8 +457,8 @@ def _documented() -> dict[str, dict[str, dict[str, list[dict[str, str]]]]]:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=400), st.booleans())
-def test_no_bytes_bring_it_down(client: TestClient, noise: bytes, is_photo: bool) -> None:
-    """Odd bytes as a photo, and amid a photo."""
+def test_no_random_photo_fails_unexpectedly(client: TestClient, noise: bytes, is_photo: bool) -> None:
+    """Random bytes as a photo and inside one."""
     whole = photo(0, kind="JPEG")
     data = whole[:200] + noise + whole[300:] if is_photo else noise
     assert client.post("/api/predict", content=data, headers=PNG).status_code in {200, 422}
@@ -466,14 +466,14 @@ def test_no_bytes_bring_it_down(client: TestClient, noise: bytes, is_photo: bool
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60), st.text(max_size=60))
-def test_no_address_at_all_brings_it_down(client: TestClient, path: str, query: str) -> None:
+def test_no_random_address_fails_unexpectedly(client: TestClient, path: str, query: str) -> None:
     answer = client.get(
         f"/{quote(path, errors='surrogatepass')}?{quote(query, safe='=&', errors='surrogatepass')}"
     )
     assert answer.status_code < 500
 
 
-# --- photos that are something else, or too much
+# --- photos that are something else or too large
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -491,7 +491,7 @@ def png_that_claims(width: int, height: int, pixels: bytes) -> bytes:
 
 
 def bomb_in_a_profile() -> bytes:
-    """A PNG whose colour profile is half a kilobyte here and half a gigabyte once it is unpacked."""
+    """A PNG whose colour profile has 64 kB here and 64 MB after decompression."""
     packed = zlib.compress(bytes(64 * 2**20), 9)
     whole = photo(0)
     return whole[:33] + png_chunk(b"iCCP", b"a\0\0" + packed) + whole[33:]
@@ -521,7 +521,7 @@ def animation(frames: int) -> bytes:
         b"BM" + bytes(60),
     ],
 )
-def test_what_is_no_photo_is_refused(client: TestClient, data: bytes) -> None:
+def test_files_that_are_no_photos_are_refused(client: TestClient, data: bytes) -> None:
     answer = client.post("/api/predict", content=data, headers=PNG)
     assert answer.status_code == 422
     assert answer.json()["outcome"] == "failed"
@@ -531,7 +531,7 @@ def test_what_is_no_photo_is_refused(client: TestClient, data: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_data_appended_to_a_photo_is_neither_read_nor_returned(client: TestClient, kind: str) -> None:
-    """Phones hang films on photos, so it is no reason to refuse one; nothing of it is kept or comes back."""
+    """Phones append videos to photos, so this is no reason to refuse one."""
     data = photo(0, kind=kind) + b"<script>alert(1)</script>PK\x03\x04" + bytes(100)
     answer = client.post("/api/predict", content=data, headers=PNG)
     assert answer.json()["outcome"] == "tagged"
@@ -550,7 +550,7 @@ def test_data_appended_to_a_photo_is_neither_read_nor_returned(client: TestClien
         animation(300),
     ],
 )
-def test_small_files_that_unfold_into_much_fail_alone(client: TestClient, data: bytes) -> None:
+def test_decompression_bombs_fail_alone(client: TestClient, data: bytes) -> None:
     answer = client.post("/api/predict", content=data, headers=PNG)
     assert answer.status_code in {200, 422}
     if answer.status_code == 422:
@@ -558,14 +558,14 @@ def test_small_files_that_unfold_into_much_fail_alone(client: TestClient, data: 
     assert client.post("/api/predict", content=photo(0), headers=PNG).status_code == 200
 
 
-# --- the wire and the token
+# --- the token
 
 
 def test_token_is_not_guessed_by_many_at_once(web_settings: Settings, web_database: Database) -> None:
     with served(web_settings, web_database, TOKEN) as port:
         answers = [
             status(
-                output(
+                exchange(
                     port, request(port, "GET", "/api/openapi.json", f"Authorization: Bearer guess-{number}")
                 )
             )
@@ -574,4 +574,4 @@ def test_token_is_not_guessed_by_many_at_once(web_settings: Settings, web_databa
         assert set(answers) == {401, 429}
         assert answers.count(401) == 5
         forwarded = [f"Authorization: Bearer {TOKEN}", "X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1"]
-        assert status(output(port, request(port, "GET", "/api/openapi.json", *forwarded))) == 429
+        assert status(exchange(port, request(port, "GET", "/api/openapi.json", *forwarded))) == 429

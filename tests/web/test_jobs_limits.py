@@ -1,4 +1,4 @@
-"""What jobs begun from the page may not do: work in folders that no operator allowed, write more than that, be too many."""
+"""Limits of jobs that are started from the page: their folders, what they write, their number."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -32,10 +32,10 @@ NIGHTLY = {"name": "nightly", "cron": "0 3 * * *", "what": "all"}
 
 @pytest.fixture
 def client_where(web_settings: Settings, web_database: Database) -> ClientWhere:
-    """`client_where(web_folders=[…])`: somebody at a page with these settings."""
+    """`client_where(web_folders=[…])` is a client of a page with these settings."""
 
-    def make(database: Database = web_database, **given: Any) -> TestClient:
-        settings = web_settings.model_copy(update=given)
+    def make(database: Database = web_database, **changes: Any) -> TestClient:
+        settings = web_settings.model_copy(update=changes)
         app = create_app(settings, database, AccessPolicy("127.0.0.1", 8080))
         return TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False, follow_redirects=False)
 
@@ -44,9 +44,9 @@ def client_where(web_settings: Settings, web_database: Database) -> ClientWhere:
 
 @pytest.fixture
 def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    made = LibraryPhotos(web_database, web_settings, tmp_path / "library")
-    made.file("a.jpg")
-    return made
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "library")
+    library.file("a.jpg")
+    return library
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def allowed(tmp_path: Path) -> Path:
 
 
 def failed_job(database: Database, settings: Settings, write: MetadataOptions | None = None) -> int:
-    """A job made on the command line over all photos, all of which fail."""
+    """Create a job over all photos, all of which fail, as from the command line; return its number."""
     new = backfill_job(database, settings, Backfill(BackfillScope.ALL, write=write), Priority.BULK)
     job = create_job(database, new)
     fill_job(database, job, [photos.c.id > 0])
@@ -70,27 +70,25 @@ def failed_job(database: Database, settings: Settings, write: MetadataOptions | 
 # ---------- the settings ----------
 
 
-def test_folders_are_whole_paths_or_below_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_are_absolute_or_below_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.setenv("TAGGER_WEB_FOLDERS", '["~/Pictures", "/scans"]')
     assert load_settings().web_folders == [Path("/home/ada/Pictures"), Path("/scans")]
 
 
 @pytest.mark.parametrize("folder", ["photos", "", "./photos", "~nobody-of-that-name/photos"])
-def test_a_folder_that_is_no_whole_path_is_refused_at_the_start(
-    monkeypatch: pytest.MonkeyPatch, folder: str
-) -> None:
+def test_a_relative_folder_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
     monkeypatch.setenv("TAGGER_WEB_FOLDERS", f'["/scans", "{folder}"]')
     with pytest.raises(SettingsInvalid, match="TAGGER_WEB_FOLDERS"):
         load_settings()
 
 
-@pytest.mark.parametrize("most", ["none", "sidecar", "embed"])
-def test_the_most_that_is_written_is_taken_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch, most: str
+@pytest.mark.parametrize("allowed_target", ["none", "sidecar", "embed"])
+def test_the_allowed_target_comes_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, allowed_target: str
 ) -> None:
-    monkeypatch.setenv("TAGGER_WEB_WRITE", most)
-    assert load_settings().web_write == most
+    monkeypatch.setenv("TAGGER_WEB_WRITE", allowed_target)
+    assert load_settings().web_write == allowed_target
     monkeypatch.setenv("TAGGER_WEB_WRITE", "everything")
     with pytest.raises(SettingsInvalid, match="TAGGER_WEB_WRITE"):
         load_settings()
@@ -101,7 +99,7 @@ def test_the_most_that_is_written_is_taken_from_the_environment(
 
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("folders", [[], [Path("~/Pictures")], [Path("photos")]])
-def test_where_no_folder_is_allowed_no_backfill_is_begun(
+def test_without_allowed_folders_no_backfill_is_started(
     client_where: ClientWhere, folders: list[Path]
 ) -> None:
     client = client_where(web_folders=folders)
@@ -112,7 +110,7 @@ def test_where_no_folder_is_allowed_no_backfill_is_begun(
     assert client.get("/api/status").json()["jobs"] == []
 
 
-def test_what_fails_of_a_job_is_retried_only_where_all_of_it_is_inside(
+def test_failures_are_retried_only_if_all_are_in_allowed_folders(
     client_where: ClientWhere,
     library: LibraryPhotos,
     web_database: Database,
@@ -134,8 +132,8 @@ def test_what_fails_of_a_job_is_retried_only_where_all_of_it_is_inside(
 def test_a_schedule_that_goes_outside_is_not_run_from_the_page(
     client_where: ClientWhere, library: LibraryPhotos, web_database: Database, allowed: Path, is_under: bool
 ) -> None:
-    wanted = Backfill(BackfillScope.ALL, under=(library.root,) if is_under else ())
-    add_schedule(web_database, "nightly", "0 3 * * *", wanted, Priority.BULK, "UTC")
+    backfill = Backfill(BackfillScope.ALL, under=(library.root,) if is_under else ())
+    add_schedule(web_database, "nightly", "0 3 * * *", backfill, Priority.BULK, "UTC")
     inside = client_where(web_folders=[allowed])
     assert inside.post("/api/schedules/nightly/run-now").status_code == 403
     assert inside.post("/jobs/schedules/run", data={"name": "nightly"}).status_code == 403
@@ -146,8 +144,8 @@ def test_a_schedule_that_goes_outside_is_not_run_from_the_page(
 def test_a_schedule_that_scans_outside_is_not_run_from_the_page(
     client_where: ClientWhere, library: LibraryPhotos, web_database: Database, allowed: Path
 ) -> None:
-    wanted = Backfill(BackfillScope.ALL, under=(allowed,), scan=(library.root,))
-    add_schedule(web_database, "nightly", "0 3 * * *", wanted, Priority.BULK, "UTC")
+    backfill = Backfill(BackfillScope.ALL, under=(allowed,), scan=(library.root,))
+    add_schedule(web_database, "nightly", "0 3 * * *", backfill, Priority.BULK, "UTC")
     run = "/api/schedules/nightly/run-now"
     assert client_where(web_folders=[allowed]).post(run).status_code == 403
 
@@ -165,9 +163,9 @@ def test_a_scheduled_folder_that_became_a_link_is_not_followed(
     client = client_where(web_folders=None)
     state = client.app.state.app_state  # type: ignore[attr-defined]
     state.settings = state.settings.model_copy(update={"web_folders": [allowed]})
-    kept = client.post("/api/schedules", json=NIGHTLY | {option: [str(allowed / "sub")]})
-    assert kept.status_code == 201, kept.text
-    assert "follows" not in kept.text
+    response = client.post("/api/schedules", json=NIGHTLY | {option: [str(allowed / "sub")]})
+    assert response.status_code == 201, response.text
+    assert "follows" not in response.text
     (allowed / "sub").rmdir()
     (allowed / "sub").symlink_to(library.root)
     run = client.post("/api/schedules/nightly/run-now")
@@ -185,39 +183,41 @@ def test_a_schedule_of_the_command_line_follows_its_links(
     client_where: ClientWhere, library: LibraryPhotos, web_database: Database, tmp_path: Path
 ) -> None:
     (tmp_path / "link").symlink_to(library.root)
-    wanted = Backfill(BackfillScope.ALL, under=(tmp_path / "link",), scan=(tmp_path / "link",))
-    add_schedule(web_database, "nightly", "0 3 * * *", wanted, Priority.BULK, "UTC")
+    backfill = Backfill(BackfillScope.ALL, under=(tmp_path / "link",), scan=(tmp_path / "link",))
+    add_schedule(web_database, "nightly", "0 3 * * *", backfill, Priority.BULK, "UTC")
     client = client_where(web_folders=[library.root])
     job = client.post("/api/schedules/nightly/run-now").json()["job"]
     assert client.get(f"/api/jobs/{job}").json()["total"] == 1
 
 
-# ---------- what is written ----------
+# ---------- writing ----------
 
 
 @pytest.mark.parametrize(
-    ("most", "offered"),
+    ("allowed_target", "offered"),
     [("none", {"none"}), ("sidecar", {"none", "sidecar"}), ("embed", {"none", "sidecar", "embed"})],
 )
-def test_no_more_is_offered_and_begun_than_may_be_written(
-    client_where: ClientWhere, library: LibraryPhotos, most: str, offered: set[str]
+def test_only_allowed_targets_are_offered_and_accepted(
+    client_where: ClientWhere, library: LibraryPhotos, allowed_target: str, offered: set[str]
 ) -> None:
-    client = client_where(web_write=most)
+    client = client_where(web_write=allowed_target)
     for page in (client.get("/jobs/new").text, client.get("/jobs/schedules/new").text):
-        assert {way for way in ("none", "sidecar", "embed") if f'<option value="{way}"' in page} == offered
-        assert ("TAGGER_WEB_WRITE=" in page) == (most != "embed")
-    for way in ("none", "sidecar", "embed"):
+        assert {
+            target for target in ("none", "sidecar", "embed") if f'<option value="{target}"' in page
+        } == offered
+        assert ("TAGGER_WEB_WRITE=" in page) == (allowed_target != "embed")
+    for target in ("none", "sidecar", "embed"):
         answers = [
-            client.post("/api/jobs", json={"paths": [str(library.root)], "write": way}),
-            client.post("/api/backfills", json={"what": "all", "dry_run": True, "write": way}),
-            client.post("/api/schedules", json=NIGHTLY | {"name": way, "write": way}),
-            client.post("/jobs/new", data={"folder": folder_key(library.root), "write": way}),
-            client.post("/jobs/backfill", data={"what": "all", "write": way}),
-            client.post("/jobs/schedules/new", data=NIGHTLY | {"name": f"{way} too", "write": way}),
+            client.post("/api/jobs", json={"paths": [str(library.root)], "write": target}),
+            client.post("/api/backfills", json={"what": "all", "dry_run": True, "write": target}),
+            client.post("/api/schedules", json=NIGHTLY | {"name": target, "write": target}),
+            client.post("/jobs/new", data={"folder": folder_key(library.root), "write": target}),
+            client.post("/jobs/backfill", data={"what": "all", "write": target}),
+            client.post("/jobs/schedules/new", data=NIGHTLY | {"name": f"{target} too", "write": target}),
         ]
         codes = [answer.status_code for answer in answers]
-        assert codes == ([202, 202, 201, 303, 303, 303] if way in offered else [403] * 6), way
-        assert way in offered or all(f"TAGGER_WEB_WRITE={way}" in answer.text for answer in answers)
+        assert codes == ([202, 202, 201, 303, 303, 303] if target in offered else [403] * 6), target
+        assert target in offered or all(f"TAGGER_WEB_WRITE={target}" in answer.text for answer in answers)
 
 
 @pytest.mark.usefixtures("library")
@@ -229,19 +229,19 @@ def test_the_page_rewrites_photos_only_if_the_operator_allows_it(
         web_database, "nightly", "0 3 * * *", Backfill(BackfillScope.ALL, write=embed), Priority.BULK, "UTC"
     )
     job = failed_job(web_database, web_settings, embed)
-    asked = (f"/api/jobs/{job}/retry", "/api/schedules/nightly/run-now", f"/jobs/{job}/retry")
-    for address in asked:
+    addresses = (f"/api/jobs/{job}/retry", "/api/schedules/nightly/run-now", f"/jobs/{job}/retry")
+    for address in addresses:
         refused = client_where().post(address)
         assert refused.status_code == 403
         assert "TAGGER_WEB_WRITE=embed" in refused.text
-    assert [client_where(web_write="embed").post(each).status_code for each in asked] == [200, 200, 303]
+    assert [client_where(web_write="embed").post(each).status_code for each in addresses] == [200, 200, 303]
 
 
-# ---------- how many ----------
+# ---------- open jobs ----------
 
 
 @pytest.mark.usefixtures("library")
-def test_where_many_jobs_are_open_no_more_are_begun(
+def test_no_job_is_started_while_too_many_are_open(
     client_where: ClientWhere, web_database: Database, web_settings: Settings
 ) -> None:
     job = failed_job(web_database, web_settings)
@@ -249,16 +249,16 @@ def test_where_many_jobs_are_open_no_more_are_begun(
     opened = [create_job(web_database, new) for _ in range(MAX_OPEN_JOBS - 1)]
     add_schedule(web_database, "nightly", "0 3 * * *", Backfill(BackfillScope.ALL), Priority.BULK, "UTC")
     client = client_where()
-    asked = ("/api/backfills", "/api/schedules/nightly/run-now", f"/api/jobs/{job}/retry")
-    for address in asked:
-        full = client.post(address, json={"what": "all"} if address == asked[0] else None)
+    addresses = ("/api/backfills", "/api/schedules/nightly/run-now", f"/api/jobs/{job}/retry")
+    for address in addresses:
+        full = client.post(address, json={"what": "all"} if address == addresses[0] else None)
         assert full.status_code == 503
         assert "jobs are open already" in full.json()["error"]
     assert client.post(f"/api/jobs/{opened[0]}/cancel").status_code == 200
     assert client.post("/api/backfills", json={"what": "all"}).status_code == 202
 
 
-# ---------- words ----------
+# ---------- control characters and names ----------
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -297,8 +297,8 @@ def test_words_with_control_characters_are_refused(client_of_either: TestClient,
     ):
         answer = client.post(address, data=form)
         assert answer.status_code == 422, (address, form, answer.text)
-    for address, asked in (("/api/verdicts", {"by": word}), ("/api/jobs/1/failures", {"kind": word})):
-        assert client.get(address, params=asked).status_code in {400, 422}
+    for address, query in (("/api/verdicts", {"by": word}), ("/api/jobs/1/failures", {"kind": word})):
+        assert client.get(address, params=query).status_code in {400, 422}
 
 
 @pytest.mark.parametrize("name", [".", "..", "a/../b", "./a"])

@@ -41,11 +41,11 @@ def tiles_of(page: str) -> list[int]:
     return [int(number) for number in re.findall(r'data-photo="(\d+)"', page)]
 
 
-def address_of(page: str, words: str) -> str:
-    """Where the first link that begins with these words leads."""
+def address_of(page: str, label: str) -> str:
+    """The address of the first link whose text begins like this."""
     links = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>', page, flags=re.DOTALL)
     texts = [(unescape(address), re.sub(r"<[^>]*>", "", text).strip()) for address, text in links]
-    return next(address for address, text in texts if text.startswith(words))
+    return next(address for address, text in texts if text.startswith(label))
 
 
 # ---------- empty ----------
@@ -306,8 +306,8 @@ def test_names_are_text_wherever_they_come_from(
     library.photo(HOSTILE, (EIFFEL, 0.9, True))
     library.photo(b"odd-\xff" + HOSTILE.encode(), (EIFFEL, 0.1, False))
     with library.database.write() as connection:
-        words = {"name": HOSTILE, "country": HOSTILE, "city": HOSTILE}
-        connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(words))
+        names = {"name": HOSTILE, "country": HOSTILE, "city": HOSTILE}
+        connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(names))
     page = client.get(path)
     assert page.status_code == 200
     assert "<img src=x" not in page.text
@@ -347,7 +347,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_first_views_of_a_large_library_pass_few_rows(many: str, web_settings: Settings) -> None:
-    """Whatever the clock says on a busy machine: SQLite counts its own steps, and a table of that size takes millions."""
+    """Counts steps of SQLite, which do not depend on other load; reading a whole table of this size takes millions."""
     settings = web_settings.model_copy(update={"database_url": many, "model": None})
     database = open_database(many)
     steps = _counted_steps(database)
@@ -369,13 +369,13 @@ def test_the_photos_beside_one_in_a_large_library_are_found_in_few_steps(
     database = open_database(many)
     query = options.format(root=ROOT)
     with TestClient(create_app(settings, database, AccessPolicy()), base_url=LOCAL_URL) as client:
-        known = client.get(f"/api/photos?{query}&limit=1000").json()["photos"]
-        client.get(f"/photos/{known[500]['id']}?{query}")
+        photos = client.get(f"/api/photos?{query}&limit=1000").json()["photos"]
+        client.get(f"/photos/{photos[500]['id']}?{query}")
         steps = _counted_steps(database)
-        page = client.get(f"/photos/{known[500]['id']}?{query}").text
+        page = client.get(f"/photos/{photos[500]['id']}?{query}").text
         assert steps() < 1_000_000
-        for rel, place in (("prev", 499), ("next", 501)):
-            assert f'rel="{rel}" href="/photos/{known[place]["id"]}?' in page
+        for rel, index in (("prev", 499), ("next", 501)):
+            assert f'rel="{rel}" href="/photos/{photos[index]["id"]}?' in page
     database.close()
 
 
@@ -394,16 +394,16 @@ def _counted_steps(database: Database) -> Callable[[], int]:
     return lambda: counted[0]
 
 
-# ---------- what takes a while ----------
+# ---------- slow counts ----------
 
 
 def test_slow_counts_do_not_delay_the_page_and_appear_later() -> None:
     may_end = threading.Event()
-    found = CachedValue(lambda: may_end.wait(30), 1000.0)
-    assert found.get(0.0) is None
+    cached = CachedValue(lambda: may_end.wait(30), 1000.0)
+    assert cached.get(0.0) is None
     may_end.set()
-    found.close()
-    assert found.get(0.0) is True
+    cached.close()
+    assert cached.get(0.0) is True
 
 
 def test_old_counts_are_shown_while_new_ones_are_computed() -> None:
@@ -415,14 +415,14 @@ def test_old_counts_are_shown_while_new_ones_are_computed() -> None:
         may_end.wait(30)
         return next(values)
 
-    found = CachedValue(find, 0.0)
-    assert found.get(30.0) == 1
-    found._stale_at_s = 0.0
+    cached = CachedValue(find, 0.0)
+    assert cached.get(30.0) == 1
+    cached._stale_at_s = 0.0
     may_end.clear()
-    assert found.get(0.0) == 1
+    assert cached.get(0.0) == 1
     may_end.set()
-    found.close()
-    assert found._value == 2
+    cached.close()
+    assert cached._value == 2
 
 
 def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(

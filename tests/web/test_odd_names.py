@@ -41,8 +41,8 @@ def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> L
     library.file(b"unknown/" + NAMES[0], (EIFFEL, 0.1, False), data=picture((1, 2, 3)))
     with web_database.write() as connection:
         for slug, name in ((EIFFEL, MARKUP + LONG), (GATE, "\u202eetag\u202c " + MARKUP)):
-            words = {"name": name, "city": LONG, "country": MARKUP + LONG}
-            connection.execute(update(landmarks).where(landmarks.c.slug == slug).values(words))
+            names = {"name": name, "city": LONG, "country": MARKUP + LONG}
+            connection.execute(update(landmarks).where(landmarks.c.slug == slug).values(names))
     return library
 
 
@@ -84,7 +84,7 @@ def test_a_name_with_script_syntax_is_text(
         output = page.locator("#announcement")
         output.filter(has_text="rejected").wait_for(state="attached")
         assert MARKUP in (output.text_content() or "")
-        assert_text_fits(page, "a word")
+        assert_text_fits(page, "a verdict")
         page.goto(f"{address}/landmarks/{EIFFEL}")
         page.get_by_role("button", name="Select").click()
         page.locator("[data-grid] > li").first.click()

@@ -26,11 +26,12 @@ STREAMS = ("csv", "ndjson", "geojson", "image", "thumbnail", "events")
 
 @pytest.fixture
 def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
-    made = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
-    made.file(b"caf\xe9.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), taken_at=datetime(2026, 1, 2, 3, 4))  # noqa: DTZ001 - cameras know no time zone
-    made.file("other.jpg", (GATE, 0.2, False), data=photo(1, kind="JPEG"))
-    made.photo("new.jpg", classified=False)
-    return made
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    taken_at = datetime(2026, 1, 2, 3, 4)  # noqa: DTZ001 - cameras know no time zone
+    library.file(b"caf\xe9.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), taken_at=taken_at)
+    library.file("other.jpg", (GATE, 0.2, False), data=photo(1, kind="JPEG"))
+    library.photo("new.jpg", classified=False)
+    return library
 
 
 WORD = {"landmark": EIFFEL, "verdict": "confirmed"}
@@ -40,14 +41,14 @@ Asking = Callable[[TestClient, LibraryPhotos], Any]
 ANSWERS: dict[str, tuple[Any, Asking]] = {
     "photos": (schemas.PhotoPage, lambda client, _: client.get("/api/photos?any_rank=1&limit=1")),
     "one photo": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/1")),
-    "a photo nobody looked at": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/3")),
+    "an unclassified photo": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/3")),
     "models": (list[schemas.Model], lambda client, _: client.get("/api/models")),
     "a word": (schemas.VerdictResult, lambda client, _: client.post("/api/photos/1/verdicts", json=WORD)),
     "a withdrawn verdict": (
         schemas.VerdictResult,
         lambda client, _: client.request("DELETE", "/api/photos/1/verdicts", json=WORD),
     ),
-    "words": (schemas.VerdictPage, lambda client, _: client.get("/api/verdicts")),
+    "verdicts": (schemas.VerdictPage, lambda client, _: client.get("/api/verdicts")),
     "a word on many": (
         schemas.PhotosVerdictResult,
         lambda client, _: client.post("/api/verdicts", json=WORD | {"photos": [1, 2, 3]}),
@@ -86,7 +87,7 @@ ANSWERS: dict[str, tuple[Any, Asking]] = {
     "schedules": (list[schemas.Schedule], lambda client, _: client.get("/api/schedules")),
     "a run": (schemas.ScheduleRun, lambda client, _: client.post("/api/schedules/nightly/run-now")),
     "runs": (list[schemas.ScheduleRun], lambda client, _: client.get("/api/schedules/nightly/history")),
-    "what is not there": (Problem, lambda client, _: client.get("/api/photos/99")),
+    "a missing photo": (Problem, lambda client, _: client.get("/api/photos/99")),
     "a value that means nothing": (Problem, lambda client, _: client.get("/api/photos?min_score=2")),
 }
 
@@ -110,8 +111,8 @@ def test_an_option_that_there_is_not_is_a_mistake(
 
 
 def test_every_answer_and_every_error_is_described(client: TestClient) -> None:
-    said = client.get("/api/openapi.json").json()
-    for address, operations in said["paths"].items():
+    document = client.get("/api/openapi.json").json()
+    for address, operations in document["paths"].items():
         for method, operation in operations.items():
             where = f"{method} {address}"
             responses = operation["responses"]
@@ -121,7 +122,7 @@ def test_every_answer_and_every_error_is_described(client: TestClient) -> None:
             (good,) = (responses[code] for code in responses if code in {"200", "201", "202"})
             schema = good["content"]["application/json"]["schema"]
             assert set(schema) & {"$ref", "items", "anyOf"}, where
-    assert "HTTPValidationError" not in said["components"]["schemas"]
+    assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
 def test_words_are_listed_as_on_the_command_line_and_page_by_page(
@@ -133,11 +134,11 @@ def test_words_are_listed_as_on_the_command_line_and_page_by_page(
     client.post("/api/photos/1/verdicts", json={"landmark": GATE, "verdict": "rejected", "by": "Ada"})
     client.post("/api/photos/1/verdicts", json={"landmark": EIFFEL, "verdict": "confirmed", "by": "Ada"})
     client.post("/api/photos/2/verdicts", json={"landmark": GATE, "verdict": "confirmed"})
-    found = list(list_verdicts(web_database, VerdictFilter()))
-    write_documents(VERDICT_COLUMNS, map(verdict_document, found), Format.JSON)
+    verdicts = list(list_verdicts(web_database, VerdictFilter()))
+    write_documents(VERDICT_COLUMNS, map(verdict_document, verdicts), Format.JSON)
     assert client.get("/api/verdicts").json()["verdicts"] == json.loads(capfdbinary.readouterr().out)
 
-    first, second = found[0].path, found[-1].path
+    first, second = verdicts[0].path, verdicts[-1].path
     pages = list(_pages(client, "/api/verdicts?limit=1"))
     assert [[each["path"] for each in page] for page in pages] == [[first], [first], [second], []]
     assert len(client.get("/api/verdicts?by=Ada&verdict=rejected").json()["verdicts"]) == 1

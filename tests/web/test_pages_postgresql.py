@@ -1,4 +1,4 @@
-"""The same library on SQLite and on PostgreSQL: the same pages, the same answers, and those of the command line."""
+"""The same library on SQLite and PostgreSQL: pages and API are equal, and the API agrees with the commands."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -40,18 +40,18 @@ ANSWERS = (
 
 
 def fill(database: Database, settings: Settings, root: Path) -> None:
-    """Photos of three landmarks and of nothing, copies, odd names, dates and none, what people said."""
+    """Add photos with and without landmarks and dates, copies, odd names and verdicts."""
     library = LibraryPhotos(database, settings, root)
     slugs = (EIFFEL, GATE, VERSAILLES)
     for n in range(40):
         name: str | bytes = (
             b"odd-\xff%d.jpg" % n if n % 9 == 0 else f"{('Été', 'ete', 'Z_')[n % 3]}/{n} %.jpg"
         )
-        said = [(slugs[n % 3], 0.6 + n / 100, n % 4 > 0), (slugs[(n + 1) % 3], 0.55, n % 5 == 0)]
+        predictions = [(slugs[n % 3], 0.6 + n / 100, n % 4 > 0), (slugs[(n + 1) % 3], 0.55, n % 5 == 0)]
         taken_at = FIRST + timedelta(days=n // 2) if n % 7 else None
-        looked = n % 11 > 0
+        classified = n % 11 > 0
         library.file(
-            name, *said, digest=f"picture {n // 2 * 2}", classified=looked, taken_at=taken_at,
+            name, *predictions, digest=f"picture {n // 2 * 2}", classified=classified, taken_at=taken_at,
             data=picture((n, 90, 90)), mtime_ns=n, size_bytes=1000,
         )  # fmt: skip
     library.verdict("picture 4", EIFFEL, "confirmed")
@@ -66,20 +66,18 @@ def client_of(stack: ExitStack, settings: Settings, database: Database) -> TestC
 
 @pytest.fixture
 def clients(tmp_path: Path, postgres_url: str) -> Iterator[list[TestClient]]:
-    """One of each database."""
+    """A client for each database."""
     settings = settings_in(tmp_path)
     with ExitStack() as stack:
-        made = []
-        for url in (f"sqlite:///{tmp_path / 'known.sqlite'}", postgres_url):
+        clients = []
+        for url in (f"sqlite:///{tmp_path / 'library.sqlite'}", postgres_url):
             database = stack.enter_context(closing(open_database(url)))
             fill(database, settings, tmp_path / "photos")
-            made.append(client_of(stack, settings, database))
-        yield made
+            clients.append(client_of(stack, settings, database))
+        yield clients
 
 
-def test_pages_and_answers_do_not_tell_which_database_there_is(
-    clients: list[TestClient], tmp_path: Path
-) -> None:
+def test_pages_and_documents_are_equal_on_both_databases(clients: list[TestClient], tmp_path: Path) -> None:
     for view in (*VIEWS, *ANSWERS):
         address = view.format(root=tmp_path / "photos")
         on_sqlite, on_postgresql = (client.get(address) for client in clients)
@@ -87,8 +85,8 @@ def test_pages_and_answers_do_not_tell_which_database_there_is(
         assert on_postgresql.text == on_sqlite.text, view
 
 
-def test_a_verdict_does_the_same_on_both(clients: list[TestClient]) -> None:
-    said: list[list[Any]] = []
+def test_a_verdict_has_the_same_effect_on_both_databases(clients: list[TestClient]) -> None:
+    results: list[list[Any]] = []
     for client in clients:
         one = {"landmark": GATE, "verdict": "confirmed", "by": "ada"}
         many = {"verdict": "rejected", "query": {"landmark": EIFFEL}, "by": "bob"}
@@ -100,9 +98,9 @@ def test_a_verdict_does_the_same_on_both(clients: list[TestClient]) -> None:
             client.get("/api/landmarks").json(),
             client.get("/photos/999").status_code,
         ]
-        said.append(answers)
-    assert said[0] == said[1]
-    assert said[0][3]["photos"] == []
+        results.append(answers)
+    assert results[0] == results[1]
+    assert results[0][3]["photos"] == []
 
 
 # ---------- the command line ----------
@@ -112,13 +110,13 @@ def test_a_verdict_does_the_same_on_both(clients: list[TestClient]) -> None:
 def typed(
     web_settings: Settings, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> Callable[..., Any]:
-    """`typed("query")` types that command with --json in this process, and gives its document."""
+    """`typed("query")` runs that command with --json in this process and returns its document."""
     monkeypatch.setenv("TAGGER_DATABASE_URL", web_settings.effective_database_url)
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(web_settings.data_folder))
     monkeypatch.delenv("TAGGER_CONFIG", raising=False)
 
-    def run(*words: object) -> Any:
-        monkeypatch.setattr(sys, "argv", ["tagger", *map(str, words), "--json"])
+    def run(*arguments: object) -> Any:
+        monkeypatch.setattr(sys, "argv", ["tagger", *map(str, arguments), "--json"])
         monkeypatch.setattr(console.verbosity, "level", 0)
         capfdbinary.readouterr()
         with suppress(SystemExit):
@@ -148,12 +146,12 @@ def test_the_api_returns_what_the_commands_print(
     assert api("/api/landmarks") == typed("landmarks")
     assert api("/api/landmarks?all=1&country=france") == typed("landmarks", "--all", "--country", "france")
     assert without_numbers(api("/api/photos")["photos"], "id") == typed("query")
-    found = api("/api/photos?any_rank=1&landmark=eiffel-tower")["photos"]
-    assert without_numbers(found, "id") == typed("query", "--any-rank", "--landmark", EIFFEL)
+    photos_of_landmark = api("/api/photos?any_rank=1&landmark=eiffel-tower")["photos"]
+    assert without_numbers(photos_of_landmark, "id") == typed("query", "--any-rank", "--landmark", EIFFEL)
     numbers = {Path(each["path"]).name: each["id"] for each in api("/api/photos?any_rank=1")["photos"]}
     for path in photos[:2]:
-        (shown,) = without_numbers([api(f"/api/photos/{numbers[path.name]}")], "id")
-        assert shown == typed("show", path)
+        (details,) = without_numbers([api(f"/api/photos/{numbers[path.name]}")], "id")
+        assert details == typed("show", path)
     assert without_numbers(api("/api/jobs/1/failures")["failures"], "photo") == typed("failures", 1)
     assert api("/api/status")["jobs"] == typed("status")["jobs"]
     assert api("/api/schedules") == typed("schedule", "list")
@@ -161,6 +159,6 @@ def test_the_api_returns_what_the_commands_print(
 
 
 def without_numbers(documents: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Commands name photos by path alone."""
+    """Without the numbers of photos: commands identify photos by path."""
     assert documents
     return [{key: value for key, value in each.items() if key != name} for each in documents]

@@ -59,14 +59,14 @@ def test_a_job_that_has_still_to_look_at_it_is_named(client: TestClient, folder:
     page = page_of(client, folder, "a.jpg")
     assert "Not classified yet" in page
     assert f'<a href="/jobs/{job}">Job {job}</a> has yet to classify it' in page
-    assert "data-name-another" not in page  # nothing is known of its picture yet
+    assert "data-name-another" not in page  # it is not classified yet
     folder.work(job)
     page = page_of(client, folder, "a.jpg")
     assert "has yet to classify it" not in page
     assert f'<a href="/jobs/{job}">Job {job}</a>: tagged' in page
     again = folder.record_to_write(None, runner=Runner.WORKERS, reprocess=True)
     page = page_of(client, folder, "a.jpg")
-    assert f'<dt>Waiting</dt><dd><a href="/jobs/{again}">' in page  # it is known: this is no more than a fact
+    assert f'<dt>Waiting</dt><dd><a href="/jobs/{again}">' in page  # it is classified: this is only a fact
     assert "notice--open" not in page
 
 

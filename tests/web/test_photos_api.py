@@ -41,18 +41,18 @@ def test_a_list_has_the_documents_of_the_command_line(client: TestClient, librar
 def test_a_list_continues_after_the_previous_page(client: TestClient, library: LibraryPhotos) -> None:
     for n in range(7):
         library.photo(f"{n}.jpg", (EIFFEL, 0.9, True))
-    seen, after = [], {}
+    pages, after = [], {}
     while True:
         answer = client.get("/api/photos", params={"limit": 3, "landmark": EIFFEL, **after}).json()
-        seen.append([photo["id"] for photo in answer["photos"]])
+        pages.append([photo["id"] for photo in answer["photos"]])
         if answer["next"] is None:
             break
         after = {"after": answer["next"]}
-    assert seen == [[1, 2, 3], [4, 5, 6], [7]]
+    assert pages == [[1, 2, 3], [4, 5, 6], [7]]
 
 
 @pytest.mark.parametrize(
-    ("options", "found"),
+    ("options", "names"),
     [
         ({}, ["a.jpg", "b.jpg"]),
         ({"landmark": "Eiffel Tower"}, ["a.jpg"]),
@@ -70,14 +70,14 @@ def test_a_list_continues_after_the_previous_page(client: TestClient, library: L
     ids=str,
 )
 def test_a_query_has_the_options_of_the_command(
-    client: TestClient, library: LibraryPhotos, options: dict[str, str], found: list[str]
+    client: TestClient, library: LibraryPhotos, options: dict[str, str], names: list[str]
 ) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2))
     library.photo("b.jpg", (GATE, 0.8, True))
     library.photo("c.jpg", (GATE, 0.2, False))
     library.photo("d.jpg", classified=False)
     answer = client.get("/api/photos", params=options)
-    assert [Path(photo["path"]).name for photo in answer.json()["photos"]] == found
+    assert [Path(photo["path"]).name for photo in answer.json()["photos"]] == names
 
 
 def test_photos_under_a_folder(client: TestClient, library: LibraryPhotos) -> None:
@@ -88,7 +88,7 @@ def test_photos_under_a_folder(client: TestClient, library: LibraryPhotos) -> No
 
 
 @pytest.mark.parametrize(
-    ("options", "status", "said"),
+    ("options", "status", "text"),
     [
         ({"landmark": "Eifel Tower"}, 404, "Did you mean eiffel-tower"),
         ({"near": "north"}, 400, "is not a position"),
@@ -108,10 +108,10 @@ def test_photos_under_a_folder(client: TestClient, library: LibraryPhotos) -> No
     ids=str,
 )
 def test_what_means_nothing_is_refused_with_a_remedy(
-    client: TestClient, library: LibraryPhotos, options: dict[str, str], status: int, said: str
+    client: TestClient, library: LibraryPhotos, options: dict[str, str], status: int, text: str
 ) -> None:
     answer = client.get("/api/photos", params=options)
-    assert (answer.status_code, said in answer.json()["error"]) == (status, True), answer.text
+    assert (answer.status_code, text in answer.json()["error"]) == (status, True), answer.text
 
 
 @pytest.mark.parametrize("written_as", [Format.NDJSON, Format.CSV, Format.GEOJSON])
@@ -136,10 +136,10 @@ def test_csv_of_many_photos_is_complete(client: TestClient, library: LibraryPhot
 def test_one_photo_is_returned_as_show_prints_it(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.1, False))
     library.verdict(client.get(f"/api/photos/{number}").json()["digest"], EIFFEL, "confirmed")
-    known = client.get(f"/api/photos/{number}").json()
-    assert (known["id"], known["model"], known["top_k"]) == (number, "tiny", 5)
-    assert [tag["rank"] for tag in known["tags"]] == [1, 2]
-    assert [each["verdict"] for each in known["verdicts"]] == ["confirmed"]
+    document = client.get(f"/api/photos/{number}").json()
+    assert (document["id"], document["model"], document["top_k"]) == (number, "tiny", 5)
+    assert [tag["rank"] for tag in document["tags"]] == [1, 2]
+    assert [each["verdict"] for each in document["verdicts"]] == ["confirmed"]
 
 
 @pytest.mark.parametrize("rest", ["", "/image", "/thumbnail"])
@@ -263,8 +263,8 @@ def test_landmarks_are_counted_as_the_command_counts_them(
     for written_as in (Format.NDJSON, Format.CSV, Format.GEOJSON):
         write_landmarks(counts, written_as)
         assert client.get(f"/api/landmarks.{written_as}").content == capfdbinary.readouterr().out
-    found = client.get("/api/landmarks", params={"country": "france"}).json()
-    assert [(each["landmark"], each["photos"]) for each in found] == [(EIFFEL, 2)]
+    landmarks = client.get("/api/landmarks", params={"country": "france"}).json()
+    assert [(each["landmark"], each["photos"]) for each in landmarks] == [(EIFFEL, 2)]
     assert len(client.get("/api/landmarks?all=1").json()) > 2
     assert client.get("/api/landmarks?country=nowhere").status_code == 404
 

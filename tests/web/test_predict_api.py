@@ -37,11 +37,11 @@ def forward_passes() -> float:
 def test_photo_sent_as_body_is_named(client: TestClient) -> None:
     answer = client.post("/api/predict", content=photo(1), headers=PNG)
     assert answer.status_code == 200
-    seen = answer.json()
-    assert seen["outcome"] == "tagged"
-    assert seen["tags"][0]["landmark"] == LABELS[1].slug
-    assert seen["tags"][0]["accepted"]
-    assert seen["milliseconds"] > 0
+    document = answer.json()
+    assert document["outcome"] == "tagged"
+    assert document["tags"][0]["landmark"] == LABELS[1].slug
+    assert document["tags"][0]["accepted"]
+    assert document["milliseconds"] > 0
 
 
 def test_time_a_photo_took_leaves_out_the_loading_of_the_model(
@@ -68,26 +68,26 @@ def test_answer_is_that_of_the_command(
     assert print_predictions([str(file)], web_settings, json=True) == 0
     (expected,) = json.loads(capsys.readouterr().out)
     with file.open("rb") as opened:
-        seen = client.post("/api/predict", files={"file": ("drawn.jpg", opened, "image/jpeg")}).json()
-    assert seen.pop("milliseconds") > 0
-    assert seen.pop("path") == "drawn.jpg"
+        document = client.post("/api/predict", files={"file": ("drawn.jpg", opened, "image/jpeg")}).json()
+    assert document.pop("milliseconds") > 0
+    assert document.pop("path") == "drawn.jpg"
     del expected["path"]
-    for tag, wanted in zip(seen["tags"], expected["tags"], strict=True):
-        assert tag.pop("score") == pytest.approx(wanted.pop("score"), abs=0.01)
-        assert tag == wanted
-    assert seen["outcome"] == expected["outcome"]
+    for tag, expected_tag in zip(document["tags"], expected["tags"], strict=True):
+        assert tag.pop("score") == pytest.approx(expected_tag.pop("score"), abs=0.01)
+        assert tag == expected_tag
+    assert document["outcome"] == expected["outcome"]
 
 
 def test_photo_in_no_label_is_unknown(client: TestClient) -> None:
-    seen = client.post("/api/predict", content=photo(None), headers=PNG).json()
-    assert seen["outcome"] == "unknown"
-    assert not any(tag["accepted"] for tag in seen["tags"])
+    document = client.post("/api/predict", content=photo(None), headers=PNG).json()
+    assert document["outcome"] == "unknown"
+    assert not any(tag["accepted"] for tag in document["tags"])
 
 
 def test_top_k_and_threshold_are_the_askers(client: TestClient) -> None:
-    seen = client.post("/api/predict?top_k=2&threshold=1", content=photo(0), headers=PNG).json()
-    assert len(seen["tags"]) == 2
-    assert seen["outcome"] == "unknown"
+    document = client.post("/api/predict?top_k=2&threshold=1", content=photo(0), headers=PNG).json()
+    assert len(document["tags"]) == 2
+    assert document["outcome"] == "unknown"
     assert len(client.post("/api/predict?top_k=100", content=photo(0), headers=PNG).json()["tags"]) == len(
         LABELS
     )
@@ -115,10 +115,10 @@ def test_a_photo_that_cannot_be_classified_returns_the_reason(
 ) -> None:
     answer = client.post("/api/predict", content=data, headers=PNG)
     assert answer.status_code == 422
-    said = answer.json()
-    assert (said["outcome"], said["kind"]) == ("failed", kind)
-    assert said["text"] == said["error"]
-    assert said["text"]
+    document = answer.json()
+    assert (document["outcome"], document["kind"]) == ("failed", kind)
+    assert document["text"] == document["error"]
+    assert document["text"]
 
 
 def test_photo_with_too_many_pixels_fails_alone(client: TestClient) -> None:
@@ -174,15 +174,15 @@ def test_model_that_cannot_be_run_is_not_the_photos_fault(client: TestClient, we
 def test_fifty_photos_sent_at_once_share_forward_passes_and_all_get_their_own_answer(
     web_settings: Settings, web_database: Database
 ) -> None:
-    shown = [*range(len(LABELS)), None]
-    expected = [shown[number % len(shown)] for number in range(AT_ONCE)]
+    labels = [*range(len(LABELS)), None]
+    expected = [labels[number % len(labels)] for number in range(AT_ONCE)]
     sent = [photo(label, shade=number) for number, label in enumerate(expected)]
     with (
         served(web_settings, web_database) as port,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}") as somebody,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         began = time.perf_counter()
-        somebody.post("/api/predict", content=photo(0, shade=99), headers=PNG, timeout=60)
+        client.post("/api/predict", content=photo(0, shade=99), headers=PNG, timeout=60)
         first_s, passes = time.perf_counter() - began, forward_passes()
         start = threading.Barrier(AT_ONCE)
 
@@ -199,9 +199,9 @@ def test_fifty_photos_sent_at_once_share_forward_passes_and_all_get_their_own_an
         shared = forward_passes() - passes
     for (answer, _seconds), label in zip(answers, expected, strict=True):
         assert answer.status_code == 200, answer.text
-        seen = answer.json()
-        assert seen["outcome"] == ("unknown" if label is None else "tagged")
-        assert label is None or seen["tags"][0]["landmark"] == LABELS[label].slug
+        document = answer.json()
+        assert document["outcome"] == ("unknown" if label is None else "tagged")
+        assert label is None or document["tags"][0]["landmark"] == LABELS[label].slug
     assert shared < AT_ONCE
     waits = sorted(seconds for _answer, seconds in answers)
     print(  # noqa: T201 - shown with -s

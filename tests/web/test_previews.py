@@ -1,4 +1,4 @@
-"""Previews of formats that browsers do not show: made one at a time, without blocking other requests."""
+"""Previews of formats that browsers do not show: created one at a time, without blocking other requests."""
 
 import socket
 import threading
@@ -25,15 +25,15 @@ MORE_THAN_THREADS = 60
 
 
 class SlowPreviews:
-    """Previews that take until `go_on` is set; `made` are the photos whose turn came."""
+    """Previews that wait until `go_on` is set; `started` has the photos whose preview was started."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go_on = threading.Event()
-        self.made: list[int] = []
+        self.started: list[int] = []
         really = Thumbnails.preview
 
         def slow(thumbnails: Thumbnails, photo: StoredPhoto) -> bytes:
-            self.made.append(photo.id)
+            self.started.append(photo.id)
             assert self.go_on.wait(60)
             return really(thumbnails, photo)
 
@@ -57,7 +57,7 @@ def test_waiting_for_a_preview_blocks_no_other_request(
     ]
     with served(web_settings, web_database) as port:
         asking = [_asked(port, f"/api/photos/{number}/image") for number in numbers]
-        while not slow.made:
+        while not slow.started:
             time.sleep(0.01)
         assert httpx.get(f"http://127.0.0.1:{port}/api/status", timeout=60).status_code == 200
         for each in asking:
@@ -65,7 +65,7 @@ def test_waiting_for_a_preview_blocks_no_other_request(
         slow.go_on.set()
         last = httpx.get(f"http://127.0.0.1:{port}/api/photos/{numbers[-1]}/image", timeout=60)
         assert last.headers["content-type"] == "image/jpeg"
-    assert len(slow.made) < MORE_THAN_THREADS / 2
+    assert len(slow.started) < MORE_THAN_THREADS / 2
 
 
 def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(

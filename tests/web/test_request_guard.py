@@ -35,7 +35,7 @@ def sign_in(client: TestClient, token: str = TOKEN, **form: str) -> httpx.Respon
     return client.post("/sign-in", data={"token": token, **form}, headers={"origin": LOCAL_URL})
 
 
-# --- the address it is asked by
+# --- host names
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "LOCALHOST:8080"])
@@ -137,7 +137,7 @@ def test_program_sends_the_token(client_with_token: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "header",
     [
         "Bearer",
         "Bearer ",
@@ -149,8 +149,8 @@ def test_program_sends_the_token(client_with_token: TestClient) -> None:
         "Bearer \xe9",
     ],
 )
-def test_wrong_token_is_no_token(client_with_token: TestClient, given: str) -> None:
-    answer = client_with_token.get("/api/openapi.json", headers={"authorization": given.encode("latin-1")})
+def test_wrong_token_is_no_token(client_with_token: TestClient, header: str) -> None:
+    answer = client_with_token.get("/api/openapi.json", headers={"authorization": header.encode("latin-1")})
     assert answer.status_code == 401
 
 
@@ -397,7 +397,7 @@ def test_a_stranger_sends_no_photo_to_the_page_to_sign_in(client_with_token: Tes
     for content in (
         start + bytes(SMALL_BYTES),
         iter([start, bytes(SMALL_BYTES)]),
-    ):  # its length said, and not
+    ):  # with its length and without
         assert client_with_token.post("/sign-in", content=content, headers=form).status_code == 413
 
 

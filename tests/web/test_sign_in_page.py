@@ -61,13 +61,13 @@ def test_a_missing_page_links_to_the_library(
 def test_another_sites_page_reaches_nothing_through_a_browser(
     web_settings: Settings, browser: Browser
 ) -> None:
-    """The page is open, and a page of another site, in the same browser, tries to use that."""
-    tries = """async (address) => {
+    """A page of another site in the same browser cannot use the open page."""
+    attempts = """async (address) => {
         const post = (path, body) => fetch(address + path, {method: "POST", body, mode: "no-cors", credentials: "include"});
-        const read = async (path) => { try { return (await fetch(address + path)).status } catch { return "kept away" } };
+        const read = async (path) => { try { return (await fetch(address + path)).status } catch { return "blocked" } };
         await post("/api/predict", "{}").catch(() => null);
-        const picture = new Promise((told) => {
-            const image = new Image(); image.onload = () => told("shown"); image.onerror = () => told("kept away");
+        const picture = new Promise((resolve) => {
+            const image = new Image(); image.onload = () => resolve("shown"); image.onerror = () => resolve("blocked");
             image.src = address + "/static/icon.svg";
         });
         return [await read("/api/landmarks"), await read("/static/app.css"), await picture];
@@ -80,6 +80,6 @@ def test_another_sites_page_reaches_nothing_through_a_browser(
             "http://evil.example/", lambda route: route.fulfill(body="<p>hello", content_type="text/html")
         )
         page.goto("http://evil.example/")
-        assert page.evaluate(tries, address) == ["kept away"] * 3
+        assert page.evaluate(attempts, address) == ["blocked"] * 3
         assert not {200, 204, 304} & set(answers[1:])
         page.close()

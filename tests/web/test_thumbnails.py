@@ -1,4 +1,4 @@
-"""Thumbnails: made once, shared by copies, kept within a bound; a hostile file costs its own and nothing else."""
+"""Thumbnails: created once, shared by copies, limited on disk; a hostile file loses only its own."""
 
 import os
 import threading
@@ -54,12 +54,12 @@ def test_a_thumbnail_is_upright(client: TestClient, library: LibraryPhotos) -> N
     image = Image.new("RGB", (90, 60), (255, 255, 255))
     image.paste((0, 0, 0), (0, 0, 90, 30))
     image.getexif()[0x0112] = 3  # upside down
-    place = library.root / "made.jpg"
-    image.save(place, exif=image.getexif())
-    number = library.file("a.jpg", (EIFFEL, 0.9, True), data=place.read_bytes())
-    made = decoded(client.get(f"/api/photos/{number}/thumbnail").content).convert("L")
-    assert made.getpixel((128, 40)) > 200
-    assert made.getpixel((128, 220)) < 50
+    path = library.root / "source.jpg"
+    image.save(path, exif=image.getexif())
+    number = library.file("a.jpg", (EIFFEL, 0.9, True), data=path.read_bytes())
+    thumbnail = decoded(client.get(f"/api/photos/{number}/thumbnail").content).convert("L")
+    assert thumbnail.getpixel((128, 40)) > 200
+    assert thumbnail.getpixel((128, 220)) < 50
 
 
 def test_addresses_with_the_digest_are_immutable_and_others_revalidated(
@@ -67,9 +67,9 @@ def test_addresses_with_the_digest_are_immutable_and_others_revalidated(
 ) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
     digest = client.get(f"/api/photos/{number}").json()["digest"]
-    kept = client.get(f"/api/photos/{number}/thumbnail", params={"v": digest[-16:]})
-    assert "immutable" in kept.headers["cache-control"]
-    assert "private" in kept.headers["cache-control"]
+    response = client.get(f"/api/photos/{number}/thumbnail", params={"v": digest[-16:]})
+    assert "immutable" in response.headers["cache-control"]
+    assert "private" in response.headers["cache-control"]
     other = client.get(f"/api/photos/{number}/thumbnail", params={"v": "another"})
     assert other.headers["cache-control"] == "private, no-cache"
     again = client.get(f"/api/photos/{number}/thumbnail", headers={"if-none-match": other.headers["etag"]})
@@ -78,20 +78,20 @@ def test_addresses_with_the_digest_are_immutable_and_others_revalidated(
 
 def test_a_thumbnail_is_there_while_the_disk_is_away(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
-    made = client.get(f"/api/photos/{number}/thumbnail").content
+    thumbnail = client.get(f"/api/photos/{number}/thumbnail").content
     library.root.rename(library.root.with_name("elsewhere"))
-    assert client.get(f"/api/photos/{number}/thumbnail").content == made
+    assert client.get(f"/api/photos/{number}/thumbnail").content == thumbnail
     assert (
         client.get(f"/api/photos/{number}/thumbnail", params={"size": 512}).status_code == 200
-    )  # made along
+    )  # created together
 
 
 def test_copies_share_a_thumbnail(client: TestClient, library: LibraryPhotos) -> None:
     first = library.file("a.jpg", (EIFFEL, 0.9, True))
     second = library.file("copy.jpg", (EIFFEL, 0.9, True))
-    made = client.get(f"/api/photos/{first}/thumbnail").content
+    thumbnail = client.get(f"/api/photos/{first}/thumbnail").content
     (library.root / "copy.jpg").unlink()
-    assert client.get(f"/api/photos/{second}/thumbnail").content == made
+    assert client.get(f"/api/photos/{second}/thumbnail").content == thumbnail
 
 
 def test_unclassified_photos_have_thumbnails_and_edited_ones_get_new_ones(
@@ -124,9 +124,9 @@ def test_an_undecodable_photo_has_a_reason_and_a_placeholder(
     output = client.get(f"/api/photos/{number}/thumbnail")
     assert (output.status_code, output.json()["kind"]) == (status, kind)
     assert output.json()["error"].endswith(".")
-    shown = client.get(f"/api/photos/{number}/thumbnail", headers=IN_PAGE)
-    assert (shown.status_code, shown.headers["content-type"]) == (200, "image/png")
-    assert decoded(shown.content).size == (256, 256)
+    response = client.get(f"/api/photos/{number}/thumbnail", headers=IN_PAGE)
+    assert (response.status_code, response.headers["content-type"]) == (200, "image/png")
+    assert decoded(response.content).size == (256, 256)
     elsewhere = {"accept": IN_PAGE["accept"]}  # as over plain HTTP, where browsers leave the other out
     assert client.get(f"/api/photos/{number}/image", headers=elsewhere).status_code == 200
     program = {"accept": "image/jpeg", "sec-fetch-dest": "empty"}
@@ -152,7 +152,7 @@ def test_real_photos_of_all_kinds_have_thumbnails_and_hostile_ones_end_nothing(
             assert client.get(f"/api/photos/{number}/{what}").status_code in {200, 404, 422}, path
 
 
-# ---------- as they are made ----------
+# ---------- creation ----------
 
 
 def test_a_file_that_cannot_be_decoded_is_tried_once(
@@ -163,7 +163,7 @@ def test_a_file_that_cannot_be_decoded_is_tried_once(
     photo = stored_photo(web_database, number, {})
     with pytest.raises(PhotoUnavailable) as first:
         thumbnails.create(photo, ThumbnailSize.SMALL)
-    thumbnails.close()  # nobody is left who could decode
+    thumbnails.close()  # its processes have ended
     with pytest.raises(PhotoUnavailable) as again:
         thumbnails.create(photo, ThumbnailSize.SMALL)
     assert again.value.text == first.value.text
@@ -175,9 +175,9 @@ def test_many_at_once_make_a_picture_once_in_a_few_processes(
     number = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture(size=(1200, 900)))
     photo = stored_photo(web_database, number, {})
     thumbnails = Thumbnails(tmp_path / "cache", web_settings)
-    made: list[bytes] = []
+    results: list[bytes] = []
     threads = [
-        threading.Thread(target=lambda: made.append(thumbnails.create(photo, ThumbnailSize.SMALL)))
+        threading.Thread(target=lambda: results.append(thumbnails.create(photo, ThumbnailSize.SMALL)))
         for _ in range(12)
     ]
     for thread in threads:
@@ -185,12 +185,12 @@ def test_many_at_once_make_a_picture_once_in_a_few_processes(
     for thread in threads:
         thread.join()
     thumbnails.close()
-    assert len(set(made)) == 1
-    assert len(made) == 12
+    assert len(set(results)) == 1
+    assert len(results) == 12
     assert len(files_in(tmp_path / "cache")) == 2  # both sizes
 
 
-# ---------- the folder they are kept in ----------
+# ---------- the cache folder ----------
 
 
 def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
@@ -202,8 +202,8 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
         os.utime(path, (long_ago, long_ago))
     assert cache.get("7") is not None  # used, though it was written early
     cache.put("one more", b"x" * 4000)
-    kept = sum(path.stat().st_size for path in files_in(tmp_path))
-    assert kept <= 40 * 4096 * 0.95
+    size_bytes = sum(path.stat().st_size for path in files_in(tmp_path))
+    assert size_bytes <= 40 * 4096 * 0.95
     assert cache.get("7") is not None
     assert cache.get("one more") is not None
     assert sum(cache.get(f"{n}") is None for n in range(40)) >= 4

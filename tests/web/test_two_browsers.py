@@ -1,4 +1,4 @@
-"""Two people at once: each sees what the other did, and of two words the later one stands without anybody being told of an error."""
+"""Two people at once: each sees the verdicts of the other, and the last verdict wins without an error."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -41,7 +41,7 @@ def test_concurrent_verdicts_all_arrive_and_the_last_one_wins(browser: Browser, 
                 other.keyboard.press("r" if key == "c" else "c")
         for page in (one, other):
             page.keyboard.press("2")
-            page.keyboard.press("c")  # the last of all, which no word before it looks like
+            page.keyboard.press("c")  # different from all verdicts before it
             expect(page.locator("#announcement")).to_have_text("Brandenburg Gate confirmed")
             expect(page.locator(".toast--bad")).to_have_count(0)
             page.keyboard.press("1")
@@ -55,25 +55,23 @@ def test_concurrent_verdicts_all_arrive_and_the_last_one_wins(browser: Browser, 
             expect(page.locator(".toast--bad")).to_have_count(0)
 
 
-def test_many_photos_that_one_rejects_are_gone_for_the_other_who_undoes_nothing_of_it(
-    browser: Browser, address: str
-) -> None:
-    there = f"{address}/landmarks/{EIFFEL}"
+def test_undo_of_one_person_keeps_the_verdicts_of_the_other(browser: Browser, address: str) -> None:
+    grid = f"{address}/landmarks/{EIFFEL}"
     with (
-        open_page(browser, there, base=address, screen=DESKTOP) as one,
-        open_page(browser, there, base=address) as other,
+        open_page(browser, grid, base=address, screen=DESKTOP) as one,
+        open_page(browser, grid, base=address) as other,
     ):
-        for page, words, last in ((one, "Reject 8", 7), (other, "Confirm 4", 3)):
+        for page, button, last in ((one, "Reject 8", 7), (other, "Confirm 4", 3)):
             page.get_by_role("button", name="Select").click()
             page.locator("[data-grid] > li a").nth(0).click()
             page.locator("[data-grid] > li a").nth(last).click(modifiers=["Shift"])
-            page.get_by_role("button", name=words).click()
+            page.get_by_role("button", name=button).click()
             expect(page.locator("#toasts")).to_contain_text(f"{last + 1} photos")
         one.reload()
         expect(one.locator("[data-grid] > li")).to_have_count(
             8
-        )  # four that the other confirmed since, four nobody judged
+        )  # four that the other confirmed since, four without verdict
         other.locator(".action-bar").get_by_role("button", name="Undo").click()
         expect(other.locator("#toasts")).to_contain_text("Undone on 4 photos")
         one.reload()
-        expect(one.locator("[data-grid] > li")).to_have_count(4)  # the first one's word stands again
+        expect(one.locator("[data-grid] > li")).to_have_count(4)  # the first verdict holds again

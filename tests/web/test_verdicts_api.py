@@ -49,8 +49,8 @@ def test_a_verdict_records_that_it_came_from_the_page(client: TestClient, librar
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     output = {"landmark": EIFFEL, "verdict": "confirmed"}
     client.post(f"/api/photos/{number}/verdicts", json=output)
-    (given,) = client.get(f"/api/photos/{number}").json()["verdicts"]
-    assert given["given_by"] == f"web {getpass.getuser()}"
+    (verdict,) = client.get(f"/api/photos/{number}").json()["verdicts"]
+    assert verdict["given_by"] == f"web {getpass.getuser()}"
     client.post(f"/api/photos/{number}/verdicts", json={**output, "by": "Ada"})
     assert client.get(f"/api/photos/{number}").json()["verdicts"][0]["given_by"] == "Ada"
 
@@ -72,8 +72,8 @@ def test_a_dry_run_changes_nothing(client: TestClient, library: LibraryPhotos) -
     assert client.post(f"/api/photos/{number}/verdicts", json=output).json()["changed"]
     many = {**output, "photos": [number]}
     assert client.post("/api/verdicts", json=many).json()["tags"] == 1
-    found = {"verdict": "rejected", "query": {"landmark": EIFFEL}, "dry_run": True}
-    assert client.post("/api/verdicts", json=found).json()["tags"] == 1
+    body = {"verdict": "rejected", "query": {"landmark": EIFFEL}, "dry_run": True}
+    assert client.post("/api/verdicts", json=body).json()["tags"] == 1
     assert verdicts_of(client, number) == {}
 
 

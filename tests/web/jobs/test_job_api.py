@@ -79,9 +79,9 @@ def test_a_backfill_scans_counts_and_stays_inside_the_allowed_folders(
     draw_many(folder, 4)
     dry = client.post("/api/backfills", json={"what": "all", "dry_run": True}).json()
     assert dry == {"job": None, "total": 0, "what": "all", "dry_run": True}
-    made = client.post("/api/backfills", json={"what": "untagged", "scan": [str(folder)]}).json()
-    assert made["total"] == 4
-    assert made["kind"] == "backfill"
+    document = client.post("/api/backfills", json={"what": "untagged", "scan": [str(folder)]}).json()
+    assert document["total"] == 4
+    assert document["kind"] == "backfill"
     everything = client.post("/api/backfills", json={"what": "all"}).json()
     assert everything["total"] == 4
     unknown = client.post("/api/backfills", json={"what": "all", "landmark": "nowhere"})

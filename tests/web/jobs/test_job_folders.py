@@ -118,9 +118,9 @@ def test_a_folder_whose_name_is_not_utf8_is_named_by_its_key(client: TestClient,
     assert [each["path"] for each in top["folders"]] == [str(folder)]
     inside = client.get("/api/folders", params={"path": str(folder)}).json()
     assert inside == client.get("/api/folders", params={"key": top["folders"][0]["key"]}).json()
-    (found,) = inside["folders"]
-    assert os.fsencode(found["path"]) == os.fsencode(odd)
-    named = {"key": found["key"]}
+    (entry,) = inside["folders"]
+    assert os.fsencode(entry["path"]) == os.fsencode(odd)
+    named = {"key": entry["key"]}
     assert [each["path"][-6:] for each in client.get("/api/folders", params=named).json()["folders"]] == [
         "/inner"
     ]
@@ -131,7 +131,7 @@ def test_a_folder_whose_name_is_not_utf8_is_named_by_its_key(client: TestClient,
     assert client.post("/api/jobs", json={"paths": [named]}).json()["total"] == 3
     scanned = client.post("/api/backfills", json={"what": "all", "scan": [named], "under": [named]})
     assert scanned.json()["total"] == 3
-    started = client.post("/jobs/backfill", data={"what": "all", "scan": found["key"]})
+    started = client.post("/jobs/backfill", data={"what": "all", "scan": entry["key"]})
     assert started.status_code == 303, started.text
 
 

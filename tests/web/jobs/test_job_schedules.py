@@ -19,9 +19,9 @@ def test_a_schedule_is_added_paused_run_and_removed(client: TestClient, folder: 
     draw_many(folder, 2)
     name = "every / night <b>"
     sent = {"name": name, "cron": "0 3 * * *", "zone": "Europe/Paris", "what": "untagged"}
-    made = client.post("/api/schedules", json=sent | {"scan": [str(folder)]})
-    assert made.status_code == 201
-    assert client.get("/api/schedules").json() == [made.json()]
+    response = client.post("/api/schedules", json=sent | {"scan": [str(folder)]})
+    assert response.status_code == 201
+    assert client.get("/api/schedules").json() == [response.json()]
     assert client.post("/api/schedules", json=sent).status_code == 409
     assert client.post("/api/schedules", json=sent | {"name": "x", "cron": "soon"}).status_code == 400
     at = f"/api/schedules/{name.replace('<', '%3C')}"
@@ -43,9 +43,9 @@ def test_a_run_does_not_wait_for_its_scan(
     assert client.post("/api/schedules", json=sent).status_code == 201
     may_go_on = threading.Event()
 
-    def slow(*given: Any) -> Any:
+    def slow(*arguments: Any) -> Any:
         assert may_go_on.wait(60)
-        return fill_backfill(*given)
+        return fill_backfill(*arguments)
 
     monkeypatch.setattr(schedule_runs, "fill_backfill", slow)
     run = client.post("/api/schedules/nightly/run-now").json()
@@ -67,9 +67,9 @@ def test_a_run_whose_server_stops_is_left_to_beat(
     client.post("/api/schedules", json=sent)
     state = client.app.state.app_state  # type: ignore[attr-defined]
 
-    def ended(*given: Any) -> Any:
+    def ended(*arguments: Any) -> Any:
         state.stopping.set()
-        return fill_backfill(*given)
+        return fill_backfill(*arguments)
 
     monkeypatch.setattr(schedule_runs, "fill_backfill", ended)
     response = client.post("/api/schedules/nightly/run-now")
