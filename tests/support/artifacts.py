@@ -7,7 +7,9 @@ the label with a high score, an image in no label's colour is unknown.
 import colorsys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -66,10 +68,20 @@ def tiny_artifact(
 
     A batch of more than `max_batch` images fails like a batch that does not fit the memory of a GPU.
     """
+    manifest, data = _artifact(tuple(labels), seed, name, threshold, created_at, max_batch)
+    path.write_bytes(data)
+    return manifest
+
+
+@cache
+def _artifact(
+    labels: tuple[Label, ...], seed: int, name: str, threshold: float, created_at: datetime, max_batch: int
+) -> tuple[Manifest, bytes]:
+    """The manifest and the file; compiling the model takes longer than most tests of it."""
     manifest = Manifest(
         name=name,
         created_at=created_at,
-        labels=tuple(labels),
+        labels=labels,
         input=InputRule(size=SIZE, short_side=SIZE),
         threshold=threshold,
         threshold_reason="chosen for tests",
@@ -78,8 +90,10 @@ def tiny_artifact(
         metrics={"top1": 1.0},
         versions={"torch": torch.__version__},
     )
-    save_artifact(torch.jit.script(_MeanColours(len(labels), seed, max_batch).eval()), manifest, path)
-    return manifest
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "artifact.pt"
+        save_artifact(torch.jit.script(_MeanColours(len(labels), seed, max_batch).eval()), manifest, path)
+        return manifest, path.read_bytes()
 
 
 def colour_of(position: int, count: int = len(LABELS), seed: int = 0) -> tuple[int, int, int]:

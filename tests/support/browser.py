@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -96,7 +97,16 @@ def open_page(
 
 def axe_findings(page: Page) -> list[str]:
     """The accessibility violations that axe finds in the page's current state, one line each."""
-    violations = Axe().run(page, options=VIOLATIONS_ONLY).response["violations"]
+    return _lines(Axe().run(page, options=VIOLATIONS_ONLY).response["violations"])
+
+
+def colour_findings(page: Page) -> list[str]:
+    """The same for contrast only, after `axe_findings` has loaded axe into the page: another theme differs in colours."""
+    options = {**VIOLATIONS_ONLY, "runOnly": ["color-contrast"]}
+    return _lines(page.evaluate("(options) => axe.run(document, options)", options)["violations"])
+
+
+def _lines(violations: Any) -> list[str]:
     return [
         f"{rule['id']}: {rule['help']}: {node['html'][:200]}" for rule in violations for node in rule["nodes"]
     ]

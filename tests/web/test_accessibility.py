@@ -2,12 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, ViewportSize, expect
-from support.browser import DESKTOP, PHONE, VIOLATIONS_ONLY, WINDOW, Screen, axe_findings, open_page, serving
+from support.browser import (
+    DESKTOP,
+    PHONE,
+    WINDOW,
+    Screen,
+    axe_findings,
+    colour_findings,
+    open_page,
+    serving,
+)
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from support.page_server import photo, settings_in
 
@@ -22,8 +29,6 @@ VIEWS = (
     "/", "/library", "/search", "/search?q=nothing", "/search?q=france", "/landmarks/eiffel-tower",
     "/photos?country=France", "/map", "/map?part=Europe", "/unknown", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new", "/jobs/schedules/new",
 )  # fmt: skip
-# Themes differ in colours only.
-COLOURS = {**VIOLATIONS_ONLY, "runOnly": ["color-contrast"]}
 NARROWEST: ViewportSize = {"width": 320, "height": 568}
 ENLARGED_TWICE: ViewportSize = {"width": 720, "height": 450}
 OUTSIDE_THE_SCREEN = """() => {
@@ -80,10 +85,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def colour_violations(page: Page) -> list[Any]:
-    return [each["id"] for each in Axe().run(page, options=COLOURS).response["violations"]]
-
-
 def finish_animations(page: Page) -> None:
     """Wait for fading elements to reach their final contrast."""
     page.wait_for_function(
@@ -117,7 +118,7 @@ def test_axe_finds_nothing_in_either_theme_and_nothing_needs_scrolling_sideways(
             assert axe_findings(page) == [], path
             page.emulate_media(color_scheme="dark")
             finish_animations(page)
-            assert colour_violations(page) == [], path
+            assert colour_findings(page) == [], path
             page.emulate_media(color_scheme="light")
             assert_fits(page, path, NARROWEST if screen.touch else ENLARGED_TWICE)
             page.set_viewport_size({"width": screen.width, "height": screen.height})

@@ -87,8 +87,10 @@ def test_a_photo_that_is_also_a_page_or_a_script_never_runs(browser: Browser, ad
       document.head.append(script);
     })"""
     with browser.new_context(base_url=address) as context:
-        page = context.new_page()
-        page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+        page, library_page = context.new_page(), context.new_page()
+        for each in (page, library_page):
+            each.on("dialog", lambda dialog: pytest.fail(dialog.message))
+        library_page.goto("/library")
         photo_ids = numbers(page)
         for name in IMAGES | NO_IMAGES:
             image = f"/api/photos/{photo_ids[name]}/image"
@@ -100,9 +102,8 @@ def test_a_photo_that_is_also_a_page_or_a_script_never_runs(browser: Browser, ad
             assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
             assert page.evaluate("document.contentType") == kind
             assert page.evaluate("window.hit") is None, name
-            page.goto("/library")
-            assert page.evaluate(as_script, image) == "refused", name
-            assert page.evaluate("window.hit") is None, name
+            assert library_page.evaluate(as_script, image) == "refused", name
+            assert library_page.evaluate("window.hit") is None, name
 
 
 # ---------- names ----------
