@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 from support.trainer_commands import NO_NETWORK, run_trainer
-from support.training_photos import draw_world, save_random_weights
+from support.training_photos import draw_world
 from torchvision import models
 
 from trainer.recipes.comparison import Speed, Trial, recommend
@@ -16,8 +16,8 @@ from trainer.recipes.comparison import Speed, Trial, recommend
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = draw_world(tmp_path_factory.mktemp("compared"))
-    save_random_weights(folder / "v2.safetensors")
-    save_file(models.squeezenet1_1(weights=None).state_dict(), folder / "squeeze.safetensors")
+    for name in ("shufflenet_v2_x1_0", "squeezenet1_1"):
+        save_file(models.get_model(name, weights=None).state_dict(), folder / f"{name}.safetensors")
     return folder
 
 
@@ -35,18 +35,18 @@ def test_every_backbone_has_a_row_with_figures_or_a_reason(
 ) -> None:
     first, second, third = comparison["backbones"]  # type: ignore[misc]  # of JSON
 
-    for row, features in ((first, 1280), (second, 512)):
+    for row, features in ((first, 1024), (second, 512)):
         assert row["features"] == features
         assert row["top1_interval"][0] <= row["top1"] <= row["top1_interval"][1]
         assert row["top3"] >= row["top1"]
         assert row["photos_per_second"] > 0
         assert row["photos_per_second_with_decoding"] > 0
         assert row["reason"] is None
-    assert first["parameters"] > 2_000_000 > second["parameters"]
+    assert first["parameters"] > 1_000_000 > second["parameters"]
     assert first["size_bytes"] > second["size_bytes"] > 1_000_000
     assert third["backbone"] == "resnet18"
     assert "could not be downloaded" in third["reason"]
-    assert comparison["chosen"] in {"mobilenet_v2", "squeezenet1_1"}
+    assert comparison["chosen"] in {"shufflenet_v2_x1_0", "squeezenet1_1"}
     assert comparison == json.loads((world / "comparison" / "comparison.json").read_text())
 
 
@@ -63,7 +63,7 @@ def test_a_finished_backbone_is_not_done_again(comparison: dict[str, object], wo
     again = _compare(world)
 
     assert again.returncode == 3
-    for name in ("mobilenet_v2", "squeezenet1_1"):
+    for name in ("shufflenet_v2_x1_0", "squeezenet1_1"):
         assert f"{name}: reusing the results" in again.stderr
     assert again.stderr.count("training a linear layer") == 1  # only the backbone that failed
     before, after = comparison["backbones"], json.loads(again.stdout)["backbones"]
@@ -129,10 +129,10 @@ def _trial(top1: float) -> Trial:
 
 
 def _compare(
-    world: Path, backbones: str = "mobilenet_v2,squeezenet1_1,resnet18"
+    world: Path, backbones: str = "shufflenet_v2_x1_0,squeezenet1_1,resnet18"
 ) -> subprocess.CompletedProcess[str]:
-    files = {"mobilenet_v2": world / "v2.safetensors", "squeezenet1_1": world / "squeeze.safetensors"}
-    weights = [f"--weights={name}={path}" for name, path in files.items() if name in backbones]
+    files = [world / f"{name}.safetensors" for name in backbones.split(",")]
+    weights = [f"--weights={file.stem}={file}" for file in files if file.exists()]
     return run_trainer(
         *(
             "compare",
@@ -143,7 +143,7 @@ def _compare(
             "--out",
             world / "comparison",
         ),
-        *("--backbones", backbones, *weights, "--size", 64, "--device", "cpu", "--json"),
+        *("--backbones", backbones, *weights, "--size", 32, "--device", "cpu", "--json"),
         **NO_NETWORK,
         TORCH_HOME=str(world),
     )

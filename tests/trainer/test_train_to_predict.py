@@ -46,8 +46,17 @@ def world() -> Iterator[Path]:
 
 
 def training_options(world: Path, run: Path) -> list[object]:
-    paths = ["--data", world / "data", "--unknown", world / "unknown", "--out", run]
-    return [*paths, "--epochs", 1, "--size", SIZE, "--batch-size", 8, "--device", "cpu"]
+    return [
+        *("--data", world / "data", "--out", run),
+        "--epochs",
+        1,
+        "--size",
+        SIZE,
+        "--batch-size",
+        8,
+        "--device",
+        "cpu",
+    ]
 
 
 @pytest.mark.parametrize("recipe", ["scratch", "transfer"])
@@ -55,11 +64,12 @@ def test_trained_model_is_exported_evaluated_and_looks_at_photos(
     world: Path, output_of: CommandText, recipe: str
 ) -> None:
     run, model = world / recipe / "run", world / recipe / "model.pt"
-    weights = (
-        ["--backbone", BACKBONE, "--weights", world / "weights.safetensors"] if recipe == "transfer" else []
-    )
+    others: dict[str, list[object]] = {
+        "scratch": ["--unknown", world / "unknown"],
+        "transfer": ["--backbone", BACKBONE, "--weights", world / "weights.safetensors"],
+    }
     figures = json.loads(
-        output_of(trainer_cli, "train", recipe, *training_options(world, run), *weights, "--json")
+        output_of(trainer_cli, "train", recipe, *training_options(world, run), *others[recipe], "--json")
     )
     assert 0 <= figures["metrics"]["val_top1"] <= 1
     assert [epoch["number"] for epoch in figures["epochs"]] == [1]

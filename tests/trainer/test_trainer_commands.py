@@ -65,6 +65,7 @@ def trained(world: Path) -> Path:
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr
     assert json.loads(done.stdout)["digest"] == file_digest(world / "model.pt")
+    (world / "export.json").write_text(done.stdout)
     return world
 
 
@@ -84,7 +85,7 @@ def test_run_leaves_checkpoint_metrics_curves_and_log(trained: Path) -> None:
 
 def test_exported_and_training_model_agree_on_every_photo(trained: Path) -> None:
     run = load_run(trained / "run")
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
         exported = load_module(trained / "model.pt", file_digest(trained / "model.pt")).float().eval()
         photos = sorted((trained / "landmarks").rglob("*[0-9].jpg"))
         for batch in decode_batches(
@@ -95,6 +96,27 @@ def test_exported_and_training_model_agree_on_every_photo(trained: Path) -> None
             torch.testing.assert_close(run_scores, artifact_scores, atol=1e-4, rtol=0)
             assert artifact_scores.dtype == torch.float32
             assert bool((artifact_scores.sum(dim=1) <= 1).all())
+
+
+def test_agreement_is_reported_for_every_measurable_precision(trained: Path) -> None:
+    document = json.loads((trained / "export.json").read_text())
+    photos = document["photos_compared"]
+    full, half = document["agreement"]["cpu_float32"], document["agreement"]["cpu_bfloat16"]
+
+    assert (full["photos"], full["same_top1"]) == (photos, photos)
+    assert full["max_difference"] < 1e-4
+    assert (half["photos"], half["max_difference"] < 0.5) == (photos, True)
+    assert (document["agreement"]["cuda_bfloat16"] is None) == (not torch.cuda.is_available())
+
+
+def test_what_is_stored_in_half_precision_loses_nothing(trained: Path) -> None:
+    exported = load_module(trained / "model.pt", file_digest(trained / "model.pt")).state_dict()
+    training = load_run(trained / "run").classifier.state_dict()
+
+    assert exported.keys() == training.keys()
+    assert exported["head.weight"].dtype == torch.float16
+    assert exported["distance.centres"].dtype == torch.float32
+    assert all(torch.equal(exported[name].to(values.dtype), values) for name, values in training.items())
 
 
 def test_the_manifest_describes_the_model(trained: Path) -> None:
