@@ -301,7 +301,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_item_counts_add_up_after_any_steps(sqlite_ledger: LedgerBuilder, steps: list[tuple]) -> None:
     ledger = sqlite_ledger

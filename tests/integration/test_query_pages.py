@@ -113,7 +113,10 @@ def test_each_photo_of_a_result_has_its_neighbours(
         }.items():
             query = PhotoQuery(**options)  # type: ignore[arg-type]
             whole = [photo.id for photo in find_tagged(library.database, query)]
-            for before, number, after in zip([None, *whole], whole, [*whole[1:], None], strict=False):
+            all_neighbours = list(zip([None, *whole], whole, [*whole[1:], None], strict=False))
+            # Long pages have all these photos: the first, the last and some between behave as the rest.
+            checked = all_neighbours if short else [*all_neighbours[::5], all_neighbours[-1]]
+            for before, number, after in checked:
                 assert find_neighbours(library.database, query, None, number) == Neighbours(before, after), (
                     name,
                     short,
