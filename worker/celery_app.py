@@ -3,7 +3,7 @@
 from celery import Celery
 from kombu.entity import Queue
 
-from worker.celery_config import CELERY_SETTINGS, QUEUES
+from worker.celery_config import CELERY_SETTINGS, QUEUES, TICK_QUEUE
 from worker.redis_transport import use_for_redis
 
 
@@ -14,5 +14,6 @@ def make_app(broker_url: str) -> Celery:
     app.conf.update(CELERY_SETTINGS)
     # The default exchange ("") routes a message to the queue named by its routing key, without bindings in Redis that a
     # flush would delete.
-    app.conf.task_queues = [Queue(name, exchange="", routing_key=name) for name in QUEUES.values()]  # type: ignore[no-untyped-call]
+    names = (TICK_QUEUE, *QUEUES.values())
+    app.conf.task_queues = [Queue(name, exchange="", routing_key=name) for name in names]  # type: ignore[no-untyped-call]
     return app

@@ -10,7 +10,10 @@ TICK_S = 20.0
 """How often beat sends a tick."""
 
 QUEUES = {priority: f"tagger.{priority}" for priority in Priority}
-"""One queue per priority. worker.queue_order decides which one a worker reads next."""
+"""One queue of chunks per priority. worker.queue_order decides which one a worker reads next."""
+
+TICK_QUEUE = "tagger.ticks"
+"""Every worker reads it. It holds at most one tick per beat: see worker.beat_scheduler."""
 
 TRANSPORT_OPTIONS: dict[str, object] = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,
@@ -49,15 +52,10 @@ CELERY_SETTINGS: dict[str, object] = {
     # The workers are listed in SQL.
     "worker_send_task_events": False,
     "worker_enable_remote_control": True,
-    # A tick that no worker takes before the next one is dropped.
-    "beat_schedule": {
-        "tick": {
-            "task": TICK_NAME,
-            "schedule": TICK_S,
-            "options": {"queue": QUEUES[Priority.INTERACTIVE], "expires": TICK_S},
-        }
-    },
-    # In memory: SQL records the runs. The default scheduler writes a file to the current folder.
-    "beat_scheduler": "celery.beat:Scheduler",
+    # Without an expiry: Celery compares the clocks of two machines, and would drop every tick if they differ.
+    "beat_schedule": {"tick": {"task": TICK_NAME, "schedule": TICK_S, "options": {"queue": TICK_QUEUE}}},
+    # Results are in SQL. Otherwise beat sends a task of Celery's own every night, to a queue that nobody reads.
+    "result_expires": None,
+    "beat_scheduler": "worker.beat_scheduler:BeatScheduler",
     "broker_transport_options": TRANSPORT_OPTIONS,
 }

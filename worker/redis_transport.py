@@ -9,13 +9,12 @@ import binascii
 import json
 import logging
 from collections.abc import Mapping
-from datetime import datetime
 from queue import Empty
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis
 
-from worker.celery_config import QUEUES
+from worker.celery_config import QUEUES, TICK_QUEUE
 from worker.dead_letters import DEAD_LETTERS, store_dead_letter
 from worker.messages import TASK_NAME, TICK_NAME
 
@@ -104,7 +103,7 @@ class Transport(redis.Transport):
     Channel = Channel
 
     def _deliver(self, message: Any, queue: str) -> None:
-        ours = queue in QUEUES.values()
+        ours = queue in (TICK_QUEUE, *QUEUES.values())
         super()._deliver(_validated(message, queue) if ours else message, queue)  # type: ignore[no-untyped-call]
 
 
@@ -124,9 +123,6 @@ def _validated(message: Any, queue: str) -> dict[str, Any]:
     if not isinstance(tag, str) or properties.get("body_encoding") != "base64":
         raise _InvalidMessage("it was not sent by Celery")
     _check_body(message.get("body"), task)
-    expires = headers.get("expires")
-    if expires is not None:
-        datetime.fromisoformat(str(expires))
     return {
         "body": message["body"],
         "content-type": "application/json",
@@ -138,7 +134,6 @@ def _validated(message: Any, queue: str) -> dict[str, Any]:
             "root_id": number,
             "retries": 0,
             "timelimit": [None, None],
-            "expires": expires,
             "ignore_result": True,
         },
         "properties": {

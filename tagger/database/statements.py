@@ -1,9 +1,10 @@
 """SQL that both databases need in their own form: the current time, insert-or-ignore, and prepared queries."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Table
+from sqlalchemy import Connection, Engine, Select, Table, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.compiler import compiles
@@ -27,6 +28,11 @@ def _sqlite_now(_element: Any, _compiler: SQLCompiler, **_options: Any) -> str:
 @compiles(db_now, "postgresql")
 def _postgresql_now(_element: Any, _compiler: SQLCompiler, **_options: Any) -> str:
     return "extract(epoch FROM clock_timestamp())::float8"
+
+
+def current_time(connection: Connection) -> datetime:
+    """The time by the database's clock, in UTC. The clocks of a fleet differ; what is due is compared by this one."""
+    return datetime.fromtimestamp(connection.execute(select(db_now())).scalar_one(), UTC)
 
 
 def insert_missing(connection: Connection, target: Table, rows: Sequence[Mapping[str, Any]]) -> None:

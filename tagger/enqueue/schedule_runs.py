@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
 from tagger.database.connection import Database
-from tagger.database.statements import insert_missing
+from tagger.database.statements import current_time, insert_missing
 from tagger.database.tables import Priority, jobs, schedule_runs, schedules
 from tagger.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
 from tagger.enqueue.cron import latest_due, next_due
@@ -74,8 +74,8 @@ def run_due_schedules(
 
     If `on_progress` raises `RunInterrupted`, the run is undone, and the next process that asks starts it again.
     """
-    now = datetime.now(UTC)
     with database.read() as connection:
+        now = current_time(connection)
         due = connection.execute(
             select(schedules).where(schedules.c.paused.is_(False), schedules.c.next_due <= now)
         ).all()
@@ -105,8 +105,8 @@ def run_now(
         TaggerError: as `record_backfill`.
     """
     with database.read() as connection:
-        row = schedule_row(connection, name)
-    run = _run(database, settings, row, datetime.now(UTC), on_progress)
+        row, now = schedule_row(connection, name), current_time(connection)
+    run = _run(database, settings, row, now, on_progress)
     if run is None:
         raise ScheduleNotFound(name=name, names="it has just been removed")
     return run
@@ -145,7 +145,7 @@ def _insert_run(
         ).one_or_none()
         if schedule is None:
             return None, None
-        now = datetime.now(UTC)
+        now = current_time(connection)
         run = {"schedule_id": row.id, "due_at": due, "started_at": now}
         next_time = next_due(schedule.cron, schedule.time_zone, now)
         connection.execute(update(schedules).where(schedules.c.id == row.id).values(next_due=next_time))

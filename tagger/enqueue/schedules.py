@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from tagger.database.connection import Database
+from tagger.database.statements import current_time
 from tagger.database.tables import Priority, schedules
 from tagger.enqueue.backfill import Backfill, backfill_from_options, backfill_options
 from tagger.enqueue.cron import local_zone, next_due
@@ -49,19 +50,19 @@ def add_schedule(
         ScheduleExists: there is a schedule of that name.
     """
     zone = zone or local_zone()
-    now = datetime.now(UTC)
-    values = {
-        "name": name,
-        "cron": cron,
-        "time_zone": zone,
-        "selection": backfill.scope,
-        "options": backfill_options(backfill) | ({} if follows_links else {_FOLLOWS_LINKS: False}),
-        "priority": priority,
-        "paused": False,
-        "created_at": now,
-        "next_due": next_due(cron, zone, now),
-    }
     with database.write() as connection:
+        now = current_time(connection)
+        values = {
+            "name": name,
+            "cron": cron,
+            "time_zone": zone,
+            "selection": backfill.scope,
+            "options": backfill_options(backfill) | ({} if follows_links else {_FOLLOWS_LINKS: False}),
+            "priority": priority,
+            "paused": False,
+            "created_at": now,
+            "next_due": next_due(cron, zone, now),
+        }
         if connection.scalar(select(schedules.c.id).where(schedules.c.name == name)) is not None:
             raise ScheduleExists(name=name)
         row = connection.execute(insert(schedules).values(values).returning(schedules)).one()
@@ -92,7 +93,7 @@ def pause_schedule(database: Database, name: str, *, paused: bool) -> None:
     """
     with database.write() as connection:
         row = schedule_row(connection, name)
-        due = next_due(row.cron, row.time_zone, datetime.now(UTC))
+        due = next_due(row.cron, row.time_zone, current_time(connection))
         connection.execute(
             update(schedules).where(schedules.c.id == row.id).values(paused=paused, next_due=due)
         )

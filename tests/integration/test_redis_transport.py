@@ -1,14 +1,17 @@
-"""The transport between Redis and Celery when the connection breaks at a bad moment."""
+"""What Celery sends through Redis and takes from it: ended messages, and the ticks of beat."""
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from kombu.utils.imports import symbol_by_name
 from support.servers import RedisServer
 
 from worker.celery_app import make_app
-from worker.messages import TASK_NAME
+from worker.celery_config import TICK_QUEUE
+from worker.messages import TASK_NAME, TICK_NAME
 
 QUEUE = "tagger.bulk"
 
@@ -43,3 +46,28 @@ def test_a_message_whose_end_redis_did_not_hear_of_leaves_room_for_the_next(
         assert client.hkeys("unacked") == [
             message.delivery_tag.encode()
         ]  # delivered again after the time-out
+
+
+def test_a_tick_is_taken_whatever_the_clock_of_its_sender(redis_server: RedisServer) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    with closing(make_app(redis_server.url)) as app:
+        app.send_task(TICK_NAME, queue=TICK_QUEUE, expires=long_ago)
+        with app.connection_for_read() as connection:
+            taken = connection.default_channel
+            received = []
+            taken.basic_consume(TICK_QUEUE, no_ack=True, callback=received.append, consumer_tag="1")
+            connection.drain_events(timeout=10)
+    assert [message.headers.get("expires") for message in received] == [None]
+
+
+def test_beat_sends_no_tick_while_one_waits(redis_server: RedisServer) -> None:
+    with closing(make_app(redis_server.url)) as app, redis_server.client() as client:
+        scheduler = symbol_by_name(app.conf.beat_scheduler)(app=app)
+        (entry,) = scheduler.schedule.values()
+        for _ in range(3):
+            scheduler.apply_entry(entry, producer=scheduler.producer)
+        assert client.llen(TICK_QUEUE) == 1
+        client.delete(TICK_QUEUE)
+        scheduler.apply_entry(entry, producer=scheduler.producer)
+        assert client.llen(TICK_QUEUE) == 1
+        scheduler.close()

@@ -74,6 +74,23 @@ def test_latest_due_time_may_be_the_current_minute() -> None:
     assert before == at_three - timedelta(days=1)
 
 
+def test_a_run_is_due_by_the_clock_of_the_database(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(database, cron="0 0 1 1 *")
+    make_due(database)
+
+    class SlowClock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return datetime.now(UTC) - timedelta(days=800)
+
+    monkeypatch.setattr("tagger.enqueue.schedule_runs.datetime", SlowClock)
+    assert len(list(run_due_schedules(database, settings))) == 1
+    (schedule,) = list_schedules(database)
+    assert schedule.next_due > datetime.now(UTC)
+
+
 @pytest.mark.parametrize(
     ("cron", "zone", "message"),
     [

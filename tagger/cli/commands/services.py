@@ -48,14 +48,14 @@ def worker(
     """
     from tagger.database.tables import Priority
     from worker.broker import check_broker, find_broker
-    from worker.celery_config import QUEUES
+    from worker.celery_config import QUEUES, TICK_QUEUE
 
     priorities = [part.strip() for part in queues.split(",")]
     if not set(priorities) <= set(Priority):
         raise typer.BadParameter("use interactive, bulk, or both", param_hint="--queues")
     _export_settings(device=device, batch_size=batch_size, model=model)
     check_broker(find_broker(load_settings(), start=True))
-    names = [QUEUES[priority] for priority in Priority if priority in priorities]
+    names = [TICK_QUEUE, *(QUEUES[priority] for priority in Priority if priority in priorities)]
     from worker.worker_program import (
         run_worker,
     )  # reads the settings at import, so import it after they are exported

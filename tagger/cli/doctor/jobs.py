@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.cli.output.job_text import count_of
+from tagger.database.statements import current_time
 from tagger.database.tables import JobState, Runner
 from tagger.enqueue.schedules import list_schedules
 from tagger.ledger.health import OLD_JOB_S, open_jobs, stuck_chunks, waiting_chunks
@@ -100,7 +100,8 @@ def _check_attempts(database: Database) -> Iterator[Finding]:
 
 def _check_schedules(database: Database) -> Iterator[Finding]:
     active = [schedule for schedule in list_schedules(database) if not schedule.paused]
-    now = datetime.now(UTC)
+    with database.read() as connection:
+        now = current_time(connection)
     late = [schedule for schedule in active if (now - schedule.next_due).total_seconds() > LATE_S]
     if late:
         names = ", ".join(schedule.name for schedule in late)
