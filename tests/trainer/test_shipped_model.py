@@ -62,13 +62,14 @@ def test_scores_are_float32_and_sum_to_at_most_1_in_any_batch() -> None:
         assert (scores.sum(axis=1) <= 1).all()
 
 
-def test_it_is_right_on_real_photos_and_seldom_tags_ordinary_ones(test_data: Path) -> None:
+@pytest.mark.parametrize("step", [10, pytest.param(1, marks=pytest.mark.slow)])
+def test_it_is_right_on_real_photos_and_seldom_tags_ordinary_ones(test_data: Path, step: int) -> None:
     model = _load(torch.float32)
     labels = [label.label for label in model.manifest.labels]
-    photos = find_labelled_photos(test_data / "landmarks" / "test")[::4]
+    photos = find_labelled_photos(test_data / "landmarks" / "test")[::step]
     scores = _score(model, photos)
     targets = torch.tensor([labels.index(photo.label or "") for photo in photos])
-    ordinary = _score(model, find_ordinary_photos(test_data / "unknown" / "test" / "objects")[::4])
+    ordinary = _score(model, find_ordinary_photos(test_data / "unknown" / "test" / "objects")[::step])
 
     assert (scores.argmax(dim=1) == targets).float().mean() >= 0.94
     assert (ordinary.amax(dim=1) >= model.manifest.threshold).float().mean() <= 0.06
