@@ -54,6 +54,14 @@ def evaluation(artifact: Path, folder: Path) -> Evaluation:
     return evaluate(artifact, folder / "data", folder / "other", device="cpu", altered=True)
 
 
+@pytest.fixture(scope="module")
+def report(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report with every drawing."""
+    folder = tmp_path_factory.mktemp("reports") / "new" / "report"
+    write_report(replace(evaluation, false_tags=evaluation.mistakes[:2]), folder)
+    return folder
+
+
 def test_figures_are_those_of_the_scores(evaluation: Evaluation, artifact: Path, folder: Path) -> None:
     manifest = read_manifest(artifact)
     names = [label.label for label in manifest.labels]
@@ -110,15 +118,13 @@ def test_half_precision_is_compared_with_full(evaluation: Evaluation) -> None:
     assert ("cuda" in figures["devices_not_measured"]) == ("cuda" not in available_kinds())
 
 
-def test_report_has_every_figure_and_every_drawing(evaluation: Evaluation, tmp_path: Path) -> None:
-    with_false_tags = replace(evaluation, false_tags=evaluation.mistakes[:2])
-    write_report(with_false_tags, tmp_path / "new" / "report")
-    text = (tmp_path / "new" / "report" / "report.md").read_text("utf-8")
+def test_report_has_every_figure_and_every_drawing(report: Path) -> None:
+    text = (report / "report.md").read_text("utf-8")
 
     for name in DRAWINGS:
         assert f"({name})" in text
-        assert (tmp_path / "new" / "report" / name).read_bytes().startswith(b"\x89PNG")
-    assert {path.name for path in (tmp_path / "new" / "report").iterdir()} == {
+        assert (report / name).read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in report.iterdir()} == {
         *DRAWINGS,
         "report.md",
         "metrics.json",
@@ -130,11 +136,8 @@ def test_report_has_every_figure_and_every_drawing(evaluation: Evaluation, tmp_p
     assert "1000 times" in text
 
 
-def test_json_has_an_interval_beside_every_figure_and_is_strict(
-    evaluation: Evaluation, tmp_path: Path
-) -> None:
-    write_report(evaluation, tmp_path)
-    figures = json.loads((tmp_path / "metrics.json").read_text("utf-8"), parse_constant=pytest.fail)
+def test_json_has_an_interval_beside_every_figure_and_is_strict(report: Path) -> None:
+    figures = json.loads((report / "metrics.json").read_text("utf-8"), parse_constant=pytest.fail)
 
     assert figures["intervals"]["resamples"] == 1000
     for name in ("top1", "top3", "top5", "macro_top1", "ece", "adaptive_ece", "gap", "accepted"):
@@ -145,9 +148,10 @@ def test_json_has_an_interval_beside_every_figure_and_is_strict(
 
 
 def test_without_distractors_their_drawings_of_an_earlier_report_go(
-    artifact: Path, folder: Path, evaluation: Evaluation, tmp_path: Path
+    artifact: Path, folder: Path, tmp_path: Path
 ) -> None:
-    write_report(replace(evaluation, false_tags=evaluation.mistakes[:1]), tmp_path)
+    for name in ("scores.png", "false-tags.png"):
+        (tmp_path / name).write_bytes(b"of an earlier report")
     alone = evaluate(artifact, folder / "data", None, device="cpu", altered=False)
     write_report(alone, tmp_path)
 
@@ -198,10 +202,19 @@ def test_hundreds_of_labels_fit_on_a_confusion_matrix(tmp_path: Path) -> None:
     assert (tmp_path / "c.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("is_correct", [True, False])
-@pytest.mark.parametrize("score", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("score", "is_correct"),
+    [
+        (0.0, False),
+        (0.5, True),
+        (1.0, True),
+        pytest.param(0.0, True, marks=pytest.mark.slow),
+        pytest.param(0.5, False, marks=pytest.mark.slow),
+        pytest.param(1.0, False, marks=pytest.mark.slow),
+    ],
+)
 def test_drawings_of_a_single_photo_or_of_equal_scores_complain_about_nothing(
-    is_correct: bool, score: float, tmp_path: Path
+    score: float, is_correct: bool, tmp_path: Path
 ) -> None:
     top, correct = torch.tensor([score]), torch.tensor([is_correct])
     draw_scores(top, torch.tensor([score] * 3), 0.5, tmp_path / "scores.png")
