@@ -18,7 +18,13 @@ from tagger.database.connection import open_database
 from tagger.settings import Settings
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage")
+QUIET = (
+    "--no-sandbox",
+    "--renderer-process-limit=1",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-dev-shm-usage",
+)
 
 
 @dataclass(frozen=True)
