@@ -270,10 +270,10 @@ def test_length_that_is_too_large_is_refused_before_anything_is_sent(
 def test_a_client_that_disconnects_during_an_upload_harms_no_others(
     port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for kind in ("image/png", "multipart/form-data; boundary=x"):
-        sent = request(
-            port, "POST", "/api/predict", f"Content-Type: {kind}", "Content-Length: 100000", body=bytes(5000)
-        )
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+    for kind, start in (("image/png", b""), ("multipart/form-data; boundary=x", part)):
+        lines = (f"Content-Type: {kind}", "Content-Length: 100000")
+        sent = request(port, "POST", "/api/predict", *lines, body=start + bytes(5000))
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(sent)
     assert status(exchange(port, request(port, "GET", "/api/openapi.json"))) == 200
