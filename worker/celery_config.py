@@ -1,6 +1,6 @@
 """The settings of Celery and its Redis transport, each with its reason."""
 
-from tagger.database.tables import Priority
+from tagger.database.enums import Priority
 from worker.messages import TICK_NAME
 
 VISIBILITY_TIMEOUT_S = 600

@@ -10,9 +10,9 @@ from kombu.exceptions import KombuError, OperationalError
 
 from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import Database, open_database
+from tagger.database.enums import Runner
 from tagger.database.errors import DatabaseError
 from tagger.database.retry import with_retry
-from tagger.database.tables import Runner
 from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.enqueue.schedule_runs import RunInterrupted, run_due_schedules
 from tagger.inference.devices import choose_device

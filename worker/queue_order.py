@@ -5,7 +5,7 @@ An interactive job overtakes bulk jobs at once, and a steady stream of interacti
 
 from collections.abc import Iterable
 
-from tagger.database.tables import Priority
+from tagger.database.enums import Priority
 
 IN_A_ROW = 3
 """Interactive messages that a worker takes before it reads the bulk queue first."""

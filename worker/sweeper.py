@@ -15,8 +15,8 @@ from kombu.exceptions import KombuError, OperationalError
 
 from tagger.catalog.roots import is_unavailable, list_roots
 from tagger.database.connection import Database
+from tagger.database.enums import Priority
 from tagger.database.errors import DatabaseError
-from tagger.database.tables import Priority
 from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.ledger.dispatch import (
     release_expired,

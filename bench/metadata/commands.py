@@ -14,7 +14,8 @@ from bench.metadata.library import OWNERS_KEYWORD, DrawnPhoto, Library, make_lib
 from bench.processes import TAGGER, Finished, run
 from bench.report import note, print_table
 from tagger.database.connection import Database
-from tagger.database.tables import Outcome, job_items, metadata_writes
+from tagger.database.enums import Outcome
+from tagger.database.tables import job_items, metadata_writes
 from tagger.ledger.progress import list_jobs
 from tagger.metadata.formats import read_blocks
 from tagger.metadata.xmp import properties, written_landmarks

@@ -16,8 +16,9 @@ from bench.photos import QUALITY, draw_image
 from bench.processes import tagger_environment
 from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import Database, open_database
+from tagger.database.enums import Outcome
 from tagger.database.schema import upgrade_database
-from tagger.database.tables import Outcome, contents, landmarks, photos, roots, tags
+from tagger.database.tables import contents, landmarks, photos, roots, tags
 from tagger.photos import digest_photo
 
 OWNERS_KEYWORD = "family"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tagger.database.tables import Target
+from tagger.database.enums import Target
 from tagger.errors import PhotoFailed
 from tagger.images import decode_whole
 from tagger.metadata.errors import WriteFailed, WriteRefused

@@ -13,7 +13,8 @@ from sqlalchemy import select
 from bench.soak.recovery import RecoveryMonitor
 from bench.soak.supervisor import WorkerProcess
 from bench.soak.system import System
-from tagger.database.tables import JobState, chunks, jobs
+from tagger.database.enums import JobState
+from tagger.database.tables import chunks, jobs
 from tests.support.servers import PostgresServer
 from worker.celery_app import make_app
 from worker.messages import TASK_NAME, ChunkMessage

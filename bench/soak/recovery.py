@@ -11,7 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bench.soak.supervisor import WorkerProcess
 from tagger.database.connection import Database
-from tagger.database.tables import Outcome, chunks
+from tagger.database.enums import Outcome
+from tagger.database.tables import chunks
 
 POLL_S = 0.2
 STORED = sum(chunks.c[outcome.value] for outcome in Outcome if outcome is not Outcome.CANCELLED)

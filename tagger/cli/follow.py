@@ -111,7 +111,7 @@ class _JobPoller:
 
 def print_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a job that has ended; returns the exit code."""
-    from tagger.database.tables import JobState
+    from tagger.database.enums import JobState
     from tagger.enqueue.documents import job_document
     from tagger.ledger.progress import list_jobs
 

@@ -14,7 +14,7 @@ from tagger.cli.session import Session, open_session
 
 if TYPE_CHECKING:
     from tagger.database.connection import Database
-    from tagger.database.tables import Priority, Runner
+    from tagger.database.enums import Priority, Runner
     from tagger.enqueue.metadata_options import MetadataOptions
     from tagger.enqueue.selection import Selection
     from tagger.settings import Settings
@@ -31,7 +31,7 @@ def submit_tag_job(
     start_redis: bool,
 ) -> int:
     """Record a tagging job for the workers and send its messages; returns its number."""
-    from tagger.database.tables import Runner
+    from tagger.database.enums import Runner
     from worker.broker import find_broker
 
     settings, database = session

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from tagger.database.tables import Priority
+    from tagger.database.enums import Priority
     from tagger.enqueue.metadata_options import MetadataOptions
 
 Paths = Annotated[
@@ -157,7 +157,7 @@ def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Fo
 
 
 def parse_priority(name: str) -> Priority:
-    from tagger.database.tables import Priority
+    from tagger.database.enums import Priority
 
     if name not in set(Priority):
         raise typer.BadParameter("use interactive or bulk", param_hint="--priority")
@@ -166,7 +166,7 @@ def parse_priority(name: str) -> Priority:
 
 def parse_metadata_options(to: str, *, gps: bool, description: bool) -> MetadataOptions | None:
     """Return what --write, --gps and --description write to metadata; None for `none`."""
-    from tagger.database.tables import Target
+    from tagger.database.enums import Target
     from tagger.enqueue.metadata_options import MetadataOptions
 
     if to not in {"none", *Target}:

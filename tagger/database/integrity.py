@@ -7,10 +7,9 @@ from typing import Any
 from sqlalchemy import Select, and_, case, exists, func, literal, or_, select, text, true
 
 from tagger.database.connection import Database
+from tagger.database.enums import JobState, Outcome
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import (
-    JobState,
-    Outcome,
     chunks,
     contents,
     job_items,

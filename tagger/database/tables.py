@@ -34,6 +34,8 @@ from sqlalchemy import (
     true,
 )
 
+from tagger.database.enums import JobKind, JobState, Outcome, Priority, Runner, Target
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -47,65 +49,6 @@ metadata = MetaData(
 
 views = MetaData()
 """The views: a migration creates them, `metadata.create_all` does not."""
-
-
-class Outcome(StrEnum):
-    """The outcome of one photo in one job.
-
-    Tagging jobs end with `tagged` or `unknown`, metadata jobs with `written`, `unchanged` or `refused`, and both with
-    `skipped` or `failed`. `cancelled`: the job was cancelled before the photo was processed.
-    """
-
-    TAGGED = "tagged"
-    UNKNOWN = "unknown"
-    WRITTEN = "written"
-    UNCHANGED = "unchanged"
-    REFUSED = "refused"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class JobKind(StrEnum):
-    """What a job does: the first three kinds classify photos, the last two change their metadata."""
-
-    TAG = "tag"
-    RETRY = "retry"
-    BACKFILL = "backfill"
-    WRITE = "write"
-    UNDO = "undo"
-
-
-METADATA_KINDS = (JobKind.WRITE, JobKind.UNDO)
-
-
-class Target(StrEnum):
-    """Where metadata is written: a sidecar file beside the photo, or the photo itself."""
-
-    SIDECAR = "sidecar"
-    EMBED = "embed"
-
-
-class JobState(StrEnum):
-    SCANNING = "scanning"
-    QUEUED = "queued"
-    RUNNING = "running"
-    WAITING = "waiting"
-    PAUSED = "paused"
-    CANCELLED = "cancelled"
-    FINISHED = "finished"
-
-
-class Runner(StrEnum):
-    """Who runs a job: Celery workers, or the process that created it."""
-
-    WORKERS = "workers"
-    LOCAL = "local"
-
-
-class Priority(StrEnum):
-    INTERACTIVE = "interactive"
-    BULK = "bulk"
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -15,7 +15,8 @@ from sqlalchemy import ColumnElement, Connection, FromClause, false, func, or_, 
 from tagger.catalog.landmarks import find_landmark
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.tables import UNTAGGED, JobKind, Priority, contents, effective_tags, photos
+from tagger.database.enums import JobKind, Priority
+from tagger.database.tables import UNTAGGED, contents, effective_tags, photos
 from tagger.enqueue.inference_options import inference_options
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.scan import ProgressCallback, Scan, ScanReport

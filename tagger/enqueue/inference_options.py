@@ -5,7 +5,7 @@ from typing import Any
 
 from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import Database
-from tagger.database.tables import JobKind, Priority, Runner
+from tagger.database.enums import JobKind, Priority, Runner
 from tagger.ledger.jobs import NewJob
 from tagger.settings import Settings
 

@@ -7,7 +7,8 @@ from sqlalchemy import ColumnElement, exists, func, select
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.tables import JobKind, Outcome, Priority, Runner, contents, job_items, jobs, photos
+from tagger.database.enums import JobKind, Outcome, Priority, Runner
+from tagger.database.tables import contents, job_items, jobs, photos
 from tagger.enqueue.inference_options import inference_options
 from tagger.enqueue.metadata_options import UNDO_JOB, MetadataOptions
 from tagger.enqueue.metadata_selection import (

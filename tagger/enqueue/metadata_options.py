@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from tagger.database.tables import Target
+from tagger.database.enums import Target
 from tagger.ledger.jobs import WRITE
 
 UNDO_JOB = "undo_job"

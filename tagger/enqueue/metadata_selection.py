@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, and_, exists, false, or_, select
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.tables import Outcome, contents, metadata_writes, photos, verdicts
+from tagger.database.enums import Outcome
+from tagger.database.tables import contents, metadata_writes, photos, verdicts
 from tagger.query import PhotoQuery, TaggedPhoto, find_tagged
 from tagger.query.filters import path_ranges
 

@@ -11,7 +11,8 @@ from sqlalchemy import false, func, not_, or_, select
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.tables import JobKind, Priority, Runner, jobs, photos
+from tagger.database.enums import JobKind, Priority, Runner
+from tagger.database.tables import jobs, photos
 from tagger.enqueue.inference_options import inference_options
 from tagger.enqueue.scan import ProgressCallback
 from tagger.ledger.failures import FailureFilter, failure_conditions

@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
 from tagger.database.connection import Database
+from tagger.database.enums import Priority
 from tagger.database.statements import current_time, insert_missing
-from tagger.database.tables import Priority, jobs, schedule_runs, schedules
+from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
 from tagger.enqueue.cron import latest_due, next_due
 from tagger.enqueue.scan import ProgressCallback

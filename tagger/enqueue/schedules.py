@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from tagger.database.connection import Database
+from tagger.database.enums import Priority
 from tagger.database.statements import current_time
-from tagger.database.tables import Priority, schedules
+from tagger.database.tables import schedules
 from tagger.enqueue.backfill import Backfill, backfill_from_options, backfill_options
 from tagger.enqueue.cron import local_zone, next_due
 from tagger.errors import ScheduleExists, ScheduleNotFound

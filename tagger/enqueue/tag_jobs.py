@@ -6,7 +6,7 @@ from typing import Any
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.tables import JobKind, Priority, Runner
+from tagger.database.enums import JobKind, Priority, Runner
 from tagger.enqueue.inference_options import InferenceOptions, inference_options
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.scan import ProgressCallback, Scan, ScanReport

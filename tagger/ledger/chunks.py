@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, or_, select, update
 
 from tagger.database.connection import Database
+from tagger.database.enums import JobKind, JobState, Outcome, Runner
 from tagger.database.statements import db_now
-from tagger.database.tables import JobKind, JobState, Outcome, Runner, chunks, job_items, jobs
+from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
 from tagger.ledger.jobs import CLAIMABLE, finish_if_done
 from tagger.ledger.ownership import LEASE_S

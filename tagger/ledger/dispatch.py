@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
 
 from tagger.database.connection import Database
+from tagger.database.enums import JobState, Priority, Runner
 from tagger.database.statements import db_now
-from tagger.database.tables import JobState, Priority, Runner, chunks, job_items, jobs, photos, workers
+from tagger.database.tables import chunks, job_items, jobs, photos, workers
 from tagger.ledger.chunks import ChunkName
 from tagger.ledger.jobs import CLAIMABLE
 

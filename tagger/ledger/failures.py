@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, exists, func, select
 
 from tagger.database.connection import Database
-from tagger.database.tables import Outcome, job_items, photos
+from tagger.database.enums import Outcome
+from tagger.database.tables import job_items, photos
 from tagger.errors import FailureKind
 
 FAILURES_PAGE = 1000

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, FromClause, func, insert, literal, select, update
 
 from tagger.database.connection import Database
+from tagger.database.enums import Outcome
 from tagger.database.statements import db_now
-from tagger.database.tables import Outcome, chunks, job_items, jobs, photos
+from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import ScanInterrupted
 from tagger.ledger.jobs import OPEN_STATES
 from tagger.ledger.ownership import LEASE_S, process_name

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from tagger.database.connection import Database
-from tagger.database.tables import JobState, Runner, jobs
+from tagger.database.enums import JobState, Runner
+from tagger.database.tables import jobs
 from tagger.errors import JobFinished, JobNotFound, JobNotPausable
 from tagger.ledger.dispatch import reset_messages
 from tagger.ledger.jobs import OPEN_STATES, cancel_job, finish_if_done

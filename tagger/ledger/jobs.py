@@ -11,18 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, exists, func, insert, or_, select, update
 
 from tagger.database.connection import Database
+from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Outcome, Priority, Runner
 from tagger.database.statements import db_now
-from tagger.database.tables import (
-    METADATA_KINDS,
-    JobKind,
-    JobState,
-    Outcome,
-    Priority,
-    Runner,
-    chunks,
-    job_items,
-    jobs,
-)
+from tagger.database.tables import chunks, job_items, jobs
 from tagger.ledger.ownership import LEASE_S, UNFILLED, process_name
 
 WRITE = "write"

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Label, Row, Subquery, case, func, or_, select
 
 from tagger.database.connection import Database
+from tagger.database.enums import JobKind, JobState, Outcome
 from tagger.database.statements import db_now
-from tagger.database.tables import JobKind, JobState, Outcome, chunks, jobs, models
+from tagger.database.tables import chunks, jobs, models
 from tagger.errors import JobNotFound
 from tagger.ledger.jobs import OPEN_STATES
 

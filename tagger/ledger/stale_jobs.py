@@ -6,8 +6,9 @@ import socket
 from sqlalchemy import Connection, case, or_, select, update
 
 from tagger.database.connection import Database
+from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.statements import db_now
-from tagger.database.tables import JobKind, JobState, Runner, jobs
+from tagger.database.tables import jobs
 from tagger.ledger.jobs import OPEN_STATES, cancel_job, finish_if_done, lock_open_chunks
 from tagger.ledger.ownership import UNFILLED
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from sqlalchemy import Integer, delete, func, select, type_coerce, update
 
 from tagger.database.connection import Database
+from tagger.database.enums import Outcome
 from tagger.database.statements import db_now, insert_missing
-from tagger.database.tables import Outcome, chunks, jobs, workers
+from tagger.database.tables import chunks, jobs, workers
 from tagger.ledger.dispatch import WORKER_TIMEOUT_S, in_window, window_size
 from tagger.ledger.jobs import OPEN_STATES
 

@@ -6,7 +6,7 @@ If embedding is refused, the tags go into a sidecar, unless the photo is no long
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tagger.database.tables import Outcome, Target
+from tagger.database.enums import Outcome, Target
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.files.replacement import PreparedFile, prepare

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from tagger.catalog.roots import Root, is_unavailable, list_roots
 from tagger.database.connection import Database
+from tagger.database.enums import Outcome
 from tagger.database.retry import with_retry
-from tagger.database.tables import Outcome
 from tagger.errors import LeaseLost
 from tagger.ledger.chunks import Claim, ItemOutcome
 from tagger.ledger.jobs import suspend_for_root

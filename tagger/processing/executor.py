@@ -10,7 +10,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
-from tagger.database.tables import METADATA_KINDS
+from tagger.database.enums import METADATA_KINDS
 from tagger.errors import LeaseLost
 from tagger.ledger.chunks import Claim, release_chunk
 from tagger.ledger.leases import LeaseRenewer

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from tagger.database.connection import Database
+from tagger.database.enums import METADATA_KINDS
 from tagger.database.retry import with_retry
-from tagger.database.tables import METADATA_KINDS
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import cancel_job, job_kind, job_model_id
 from tagger.ledger.ownership import job_heartbeat, process_name

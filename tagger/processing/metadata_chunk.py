@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.catalog.roots import Root
-from tagger.database.tables import Outcome
+from tagger.database.enums import Outcome
 from tagger.enqueue.metadata_options import UNDO_JOB, MetadataOptions
 from tagger.errors import FailureKind, LeaseLost
 from tagger.ledger.chunks import store_outcomes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from tagger.database.tables import Outcome, Target
+from tagger.database.enums import Outcome, Target
 from tagger.ledger.chunks import ItemOutcome
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest
 from tagger.metadata.plans import FilePlan, UndoRecord, digest_file

@@ -8,15 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, select, true
 
 from tagger.database.connection import Database
-from tagger.database.tables import (
-    Target,
-    contents,
-    effective_tags,
-    landmarks,
-    metadata_writes,
-    models,
-    photos,
-)
+from tagger.database.enums import Target
+from tagger.database.tables import contents, effective_tags, landmarks, metadata_writes, models, photos
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.metadata.photo_writer import WriteRequest
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields

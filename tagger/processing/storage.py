@@ -11,8 +11,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
 
 from tagger.database.connection import Database
+from tagger.database.enums import Outcome
 from tagger.database.statements import PreparedQuery, insert_missing
-from tagger.database.tables import NO_FAILURE, Outcome, contents, job_items, photos, tags
+from tagger.database.tables import NO_FAILURE, contents, job_items, photos, tags
 from tagger.errors import FailureKind
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE

@@ -27,7 +27,8 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.tables import Target, contents, metadata_writes, photos
+from tagger.database.enums import Target
+from tagger.database.tables import contents, metadata_writes, photos
 from tagger.ledger.chunks import Claim, check_lease
 from tagger.metadata.plans import UndoRecord
 

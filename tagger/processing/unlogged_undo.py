@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.tables import Target
+from tagger.database.enums import Target
 from tagger.errors import PhotoFailed, PhotoNotFound
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.files.sidecars import is_sidecar_name

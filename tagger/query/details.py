@@ -11,9 +11,8 @@ from sqlalchemy import Connection, Row, select
 
 from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
+from tagger.database.enums import METADATA_KINDS, Outcome
 from tagger.database.tables import (
-    METADATA_KINDS,
-    Outcome,
     contents,
     job_items,
     jobs,

@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, exists, false, or_,
 
 from tagger.catalog.landmarks import find_landmark, landmarks_in_country, landmarks_near
 from tagger.catalog.roots import Root, RootPaths, list_roots
-from tagger.database.tables import Outcome, contents, models, photos, tags, verdicts
+from tagger.database.enums import Outcome
+from tagger.database.tables import contents, models, photos, tags, verdicts
 from tagger.errors import ModelNotFound
 from tagger.photos import path_text
 from tagger.query.index_scan import Condition, off_index

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Row
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.tables import Outcome, photos
+from tagger.database.enums import Outcome
+from tagger.database.tables import photos
 from tagger.errors import CursorInvalid
 from tagger.query.filters import ResolvedQuery
 from tagger.query.index_scan import (

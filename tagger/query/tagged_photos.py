@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Row, Select, select
 
 from tagger.catalog.landmarks import Landmark, all_landmarks
 from tagger.catalog.roots import Root, RootPaths, list_roots
-from tagger.database.tables import Outcome, contents, effective_tags, model_labels, models, photos
+from tagger.database.enums import Outcome
+from tagger.database.tables import contents, effective_tags, model_labels, models, photos
 
 
 @dataclass(frozen=True)

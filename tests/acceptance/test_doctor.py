@@ -30,7 +30,8 @@ from tagger.cli.doctor.findings import CheckGroup, State, ok
 from tagger.database import diagnostics
 from tagger.database.connection import Database
 from tagger.database.diagnostics import file_system_of
-from tagger.database.tables import Runner, chunks, jobs, photos, schedules, workers
+from tagger.database.enums import Runner
+from tagger.database.tables import chunks, jobs, photos, schedules, workers
 from tagger.inference.artifact import save_artifact
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.jobs import suspend_for_root

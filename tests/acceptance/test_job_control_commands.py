@@ -17,7 +17,7 @@ import pytest
 from support.commands import BIN, Terminal, draw_many
 from support.servers import PostgresServer, RedisServer
 
-from tagger.database.tables import JobState
+from tagger.database.enums import JobState
 from tagger.ledger.workers import list_chunk_progress
 
 WAIT_S = 60.0

@@ -12,7 +12,8 @@ from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
 from tagger.catalog.registered_models import add_model, use_model
 from tagger.database.connection import Database
-from tagger.database.tables import JobState, Priority, chunks, job_items, landmarks, photos, verdicts
+from tagger.database.enums import JobState, Priority
+from tagger.database.tables import chunks, job_items, landmarks, photos, verdicts
 from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
 from tagger.errors import LandmarkNotFound, PathNotFound
 from tagger.ledger import items

@@ -8,7 +8,8 @@ from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.tables import JobState, Outcome, Runner, chunks, job_items, jobs
+from tagger.database.enums import JobState, Outcome, Runner
+from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
 from tagger.ledger.chunks import (
     ChunkName,

@@ -7,8 +7,9 @@ from sqlalchemy import insert, select, update
 from support.ledgers import LedgerBuilder
 
 from tagger.database.connection import Database
+from tagger.database.enums import JobState, Outcome, Priority, Runner
 from tagger.database.statements import db_now
-from tagger.database.tables import JobState, Outcome, Priority, Runner, chunks, roots, workers
+from tagger.database.tables import chunks, roots, workers
 from tagger.ledger import dispatch
 from tagger.ledger.chunks import ChunkName, claim_chunk, release_chunk
 from tagger.ledger.dispatch import (

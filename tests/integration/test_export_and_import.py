@@ -16,13 +16,13 @@ from support.colour_folders import EIFFEL, TaggedFolder
 
 from tagger.database import export_reader, exporter
 from tagger.database.connection import Database, open_database
+from tagger.database.enums import Runner
 from tagger.database.export_format import exported_columns, exported_tables
 from tagger.database.exporter import export_database
 from tagger.database.importer import ImportReport, import_database
 from tagger.database.integrity import check_database
 from tagger.database.schema import upgrade_database
 from tagger.database.tables import (
-    Runner,
     chunks,
     contents,
     landmarks,

@@ -10,7 +10,8 @@ from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.tables import JobState, Outcome, Runner, chunks, job_items
+from tagger.database.enums import JobState, Outcome, Runner
+from tagger.database.tables import chunks, job_items
 from tagger.errors import JobFinished, JobNotFound, JobNotPausable, LeaseLost
 from tagger.ledger import job_control
 from tagger.ledger.chunks import ChunkName, claim_chunk, claim_next_chunk

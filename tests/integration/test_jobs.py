@@ -12,7 +12,8 @@ from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
 from tagger.database.connection import Database, open_database
-from tagger.database.tables import JobState, Outcome, Runner, chunks, jobs
+from tagger.database.enums import JobState, Outcome, Runner
+from tagger.database.tables import chunks, jobs
 from tagger.errors import JobFinished, LeaseLost, ScanInterrupted
 from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, claim_next_chunk, release_chunk
 from tagger.ledger.dispatch import release_expired, resume_suspended_jobs

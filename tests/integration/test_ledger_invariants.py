@@ -8,7 +8,8 @@ from support.ledger_invariants import job_violations, library_violations
 from support.ledgers import LedgerBuilder
 
 from tagger.database.connection import Database
-from tagger.database.tables import Outcome, chunks, contents, job_items, jobs, photos
+from tagger.database.enums import Outcome
+from tagger.database.tables import chunks, contents, job_items, jobs, photos
 
 
 @pytest.fixture

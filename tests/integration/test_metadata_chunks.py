@@ -18,7 +18,8 @@ from support.written_folder import EMBED, SIDECAR, WrittenFolder
 from tagger.catalog.registered_models import add_model
 from tagger.catalog.removal import forget_path
 from tagger.database.connection import Database
-from tagger.database.tables import Target, landmarks, metadata_writes
+from tagger.database.enums import Target
+from tagger.database.tables import landmarks, metadata_writes
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.metadata import photo_writer
 from tagger.metadata.formats import read_blocks, replace_blocks

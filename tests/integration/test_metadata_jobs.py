@@ -14,7 +14,8 @@ from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
-from tagger.database.tables import JobKind, JobState, Priority, Runner, chunks, job_items, jobs
+from tagger.database.enums import JobKind, JobState, Priority, Runner
+from tagger.database.tables import chunks, job_items, jobs
 from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.retry import record_retry, retry_job

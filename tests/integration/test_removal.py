@@ -14,7 +14,8 @@ from support.threads import in_threads
 from tagger.catalog import removal
 from tagger.catalog.removal import forget_path
 from tagger.database.connection import Database
-from tagger.database.tables import JobState, contents, landmarks, photos, roots, tags, verdicts
+from tagger.database.enums import JobState
+from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
 from tagger.errors import PhotoNotFound
 
 

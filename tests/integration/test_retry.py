@@ -8,7 +8,8 @@ from support.colour_folders import TaggedFolder
 from support.ledgers import LedgerBuilder
 
 from tagger.database.connection import Database
-from tagger.database.tables import JobState, Priority, Runner, chunks, job_items, jobs, photos, roots
+from tagger.database.enums import JobState, Priority, Runner
+from tagger.database.tables import chunks, job_items, jobs, photos, roots
 from tagger.enqueue.retry import count_failures, record_retry, retry_job
 from tagger.errors import FailureKind, JobNotFound, ScanInterrupted
 from tagger.ledger import items

@@ -9,7 +9,8 @@ from support.colour_folders import TaggedFolder
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.tables import Priority, jobs, schedule_runs, schedules
+from tagger.database.enums import Priority
+from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.cron import latest_due, next_due
 from tagger.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_due_schedules, run_now

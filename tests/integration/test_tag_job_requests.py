@@ -10,7 +10,8 @@ from sqlalchemy import select
 from support.colour_folders import TaggedFolder
 
 from tagger.database.connection import Database
-from tagger.database.tables import Priority, Runner, Target, jobs
+from tagger.database.enums import Priority, Runner, Target
+from tagger.database.tables import jobs
 from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_from_options, backfill_options
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.selection import Selection, select_paths

@@ -16,17 +16,8 @@ from support.threads import in_threads
 
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
-from tagger.database.tables import (
-    JobState,
-    Runner,
-    chunks,
-    contents,
-    effective_tags,
-    landmarks,
-    photos,
-    tags,
-    verdicts,
-)
+from tagger.database.enums import JobState, Runner
+from tagger.database.tables import chunks, contents, effective_tags, landmarks, photos, tags, verdicts
 from tagger.errors import FailureKind, ModelFailed
 from tagger.inference.artifact import InputRule, Manifest, save_artifact
 from tagger.ledger.chunks import ChunkName, claim_chunk, claim_next_chunk

@@ -10,7 +10,8 @@ from support.artifacts import colour_of, tiny_artifact
 
 from tagger.catalog.registered_models import RegisteredModel, add_model
 from tagger.database.connection import Database
-from tagger.database.tables import Runner, contents, job_items, landmarks, photos, tags
+from tagger.database.enums import Runner
+from tagger.database.tables import contents, job_items, landmarks, photos, tags
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.enqueue.scan import Scan, ScanReport
 from tagger.enqueue.selection import select_paths

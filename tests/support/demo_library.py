@@ -11,8 +11,9 @@ from sqlalchemy import delete, func, insert, select, update
 from support.commands import Terminal
 
 from tagger.database.connection import Database
+from tagger.database.enums import Priority, Runner
 from tagger.database.statements import db_now
-from tagger.database.tables import Priority, Runner, chunks, contents, jobs, verdicts, workers
+from tagger.database.tables import chunks, contents, jobs, verdicts, workers
 from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.schedules import add_schedule, pause_schedule
 from tagger.enqueue.selection import select_paths

@@ -3,7 +3,8 @@
 from sqlalchemy import select
 
 from tagger.database.connection import Database
-from tagger.database.tables import Runner, chunks
+from tagger.database.enums import Runner
+from tagger.database.tables import chunks
 from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.processing.executor import ChunkExecutor

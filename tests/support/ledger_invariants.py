@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import Column, Connection, Row, Table, func, select
 
 from tagger.database.connection import Database
-from tagger.database.tables import JobState, Outcome, chunks, contents, job_items, jobs, photos, tags
+from tagger.database.enums import JobState, Outcome
+from tagger.database.tables import chunks, contents, job_items, jobs, photos, tags
 
 
 def job_violations(database: Database, job_id: int) -> list[str]:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from sqlalchemy import func, insert, select, update
 
 from tagger.database.connection import Database
-from tagger.database.tables import Outcome, Priority, Runner, chunks, job_items, jobs, models, photos, roots
+from tagger.database.enums import Outcome, Priority, Runner
+from tagger.database.tables import chunks, job_items, jobs, models, photos, roots
 from tagger.ledger.chunks import ChunkName, Claim, ItemOutcome, claim_chunk, store_outcomes
 from tagger.ledger.items import NewItem, append_items
 from tagger.ledger.jobs import NewJob, create_job, finish_scan

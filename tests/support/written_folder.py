@@ -9,7 +9,8 @@ from support.colour_folders import TaggedFolder
 from support.scenes import tree
 
 from tagger.catalog.registered_models import RegisteredModel
-from tagger.database.tables import JobKind, Runner, Target, job_items, metadata_writes, photos
+from tagger.database.enums import JobKind, Runner, Target
+from tagger.database.tables import job_items, metadata_writes, photos
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.enqueue.metadata_jobs import record_undo_job, record_write_job, select_parent_photos
 from tagger.enqueue.metadata_options import UNDO_JOB, MetadataOptions

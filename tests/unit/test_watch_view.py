@@ -7,7 +7,7 @@ from rich.cells import cell_len
 
 from tagger.cli.output.job_rate import RECENT_S, JobRates
 from tagger.cli.output.watch_view import View, fit_width, job_line, view_lines
-from tagger.database.tables import JobState
+from tagger.database.enums import JobState
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import ChunkProgress, WorkerStatus
 

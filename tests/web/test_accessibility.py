@@ -19,7 +19,7 @@ from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, pict
 from support.page_server import photo, settings_in
 
 from tagger.database.connection import open_database
-from tagger.database.tables import Priority, Runner
+from tagger.database.enums import Priority, Runner
 from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.schedules import add_schedule
 from tagger.ledger.job_control import pause

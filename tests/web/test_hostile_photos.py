@@ -15,7 +15,7 @@ from support.library_photos import LibraryPhotos, picture
 from support.page_server import photo, settings_in
 
 from tagger.database.connection import open_database
-from tagger.database.tables import Priority, Runner
+from tagger.database.enums import Priority, Runner
 from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.schedules import add_schedule
 from tagger.inference.artifact import Label

@@ -12,7 +12,8 @@ from support.library_photos import LibraryPhotos
 from support.page_server import LOCAL_URL
 
 from tagger.database.connection import Database, open_database
-from tagger.database.tables import Outcome, Priority, Target, job_items, photos, schedules
+from tagger.database.enums import Outcome, Priority, Target
+from tagger.database.tables import job_items, photos, schedules
 from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.schedule_runs import list_runs, run_due_schedules

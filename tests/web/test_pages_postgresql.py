@@ -17,7 +17,7 @@ from support.page_server import LOCAL_URL, settings_in
 from tagger.cli.main import main
 from tagger.cli.output import console
 from tagger.database.connection import Database, open_database
-from tagger.database.tables import Priority
+from tagger.database.enums import Priority
 from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.schedules import add_schedule
 from tagger.settings import Settings

@@ -10,7 +10,8 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from support.written_folder import SIDECAR, WrittenFolder
 
 from tagger.database.connection import Database
-from tagger.database.tables import Runner, photos
+from tagger.database.enums import Runner
+from tagger.database.tables import photos
 from tagger.settings import Settings
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tagger.database.connection import Database
-    from tagger.database.tables import Priority
+    from tagger.database.enums import Priority
     from tagger.ledger.jobs import NewJob
     from tagger.settings import Settings
 
@@ -50,7 +50,7 @@ def retry(
 
     Example: tagger retry --kind unreadable --kind timed-out --wait
     """
-    from tagger.database.tables import METADATA_KINDS
+    from tagger.database.enums import METADATA_KINDS
     from tagger.enqueue.retry import count_failures, record_retry
     from tagger.errors import JobNotRetriable
     from tagger.ledger.failures import FailureFilter

@@ -107,7 +107,7 @@ def write(
 
     tagger metadata write ~/Pictures/Paris --to embed
     """
-    from tagger.database.tables import Target
+    from tagger.database.enums import Target
     from tagger.enqueue.metadata_options import MetadataOptions
 
     if to not in set(Target):
@@ -174,7 +174,7 @@ class _MetadataAction:
         json: bool,
         job: int | None = None,
     ) -> None:
-        from tagger.database.tables import Priority, Runner
+        from tagger.database.enums import Priority, Runner
 
         self._job = job
         self._enqueue, self._wait, self._json = enqueue, wait, json

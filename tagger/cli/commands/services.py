@@ -46,7 +46,7 @@ def worker(
     On a signal, the worker stores its finished photos and returns the others to the queue. Without
     TAGGER_REDIS_URL, it starts an embedded Redis. Equivalent to: celery -A worker.app worker
     """
-    from tagger.database.tables import Priority
+    from tagger.database.enums import Priority
     from worker.broker import check_broker, find_broker
     from worker.celery_config import QUEUES, TICK_QUEUE
 
@@ -150,7 +150,7 @@ def _supervise(
     from tagger.cli.job_submission import submit_tag_job
     from tagger.cli.output.summary import print_summary
     from tagger.cli.supervisor import Supervisor
-    from tagger.database.tables import Priority
+    from tagger.database.enums import Priority
 
     database, job = session.database, None
     if selection:

@@ -111,7 +111,7 @@ def failures(
     """
     from tagger.catalog.roots import list_roots
     from tagger.cli.output.photos import write_failures
-    from tagger.database.tables import METADATA_KINDS
+    from tagger.database.enums import METADATA_KINDS
     from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
 
     output_format = parse_format(format_, json=json, print0=print0)

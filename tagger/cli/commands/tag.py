@@ -54,7 +54,7 @@ def tag(
 
     Example: tagger tag ~/Pictures, then: tagger landmarks
     """
-    from tagger.database.tables import Priority, Runner
+    from tagger.database.enums import Priority, Runner
     from tagger.ledger.progress import list_jobs
 
     metadata = options.metadata()

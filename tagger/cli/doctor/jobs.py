@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.cli.output.job_text import count_of
+from tagger.database.enums import JobState, Runner
 from tagger.database.statements import current_time
-from tagger.database.tables import JobState, Runner
 from tagger.enqueue.schedules import list_schedules
 from tagger.ledger.health import OLD_JOB_S, open_jobs, stuck_chunks, waiting_chunks
 from tagger.ledger.workers import list_workers, silent_workers

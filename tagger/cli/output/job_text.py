@@ -22,7 +22,7 @@ def count_of(number: int, noun: str) -> str:
 
 def job_summary(progress: JobProgress) -> str:
     """The state and the counts of a job in one line."""
-    from tagger.database.tables import METADATA_KINDS
+    from tagger.database.enums import METADATA_KINDS
 
     if progress.kind in METADATA_KINDS:
         parts = [f"{progress.written} written", f"{progress.unchanged} unchanged"]

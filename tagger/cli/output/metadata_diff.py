@@ -96,7 +96,7 @@ def _print_file(plan: FilePlan) -> None:
 
 def _changed_fields(plan: FilePlan) -> list[tuple[str, str, str]]:
     """Sign (+ or -), field and value of each change."""
-    from tagger.database.tables import Target
+    from tagger.database.enums import Target
     from tagger.metadata.inspection import differences, photo_fields, xmp_fields
 
     read = photo_fields if plan.target is Target.EMBED else xmp_fields

@@ -14,7 +14,7 @@ from tagger.catalog.roots import Root, list_roots
 from tagger.cli.output.formats import printable
 from tagger.cli.output.progress import ProgressLine
 from tagger.database.connection import Database
-from tagger.database.tables import METADATA_KINDS, Outcome
+from tagger.database.enums import METADATA_KINDS, Outcome
 from tagger.inference.predictions import Prediction
 from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.jobs import job_kind, job_model_id

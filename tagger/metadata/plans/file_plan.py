@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-from tagger.database.tables import Target
+from tagger.database.enums import Target
 from tagger.metadata.files.originals import Original
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from tagger.database.tables import Target
+from tagger.database.enums import Target
 from tagger.metadata import xmp
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.files.originals import read_for_writing

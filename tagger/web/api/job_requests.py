@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from tagger.database.tables import Priority, Target
+from tagger.database.enums import Priority, Target
 from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.errors import FailureKind

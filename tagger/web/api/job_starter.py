@@ -18,8 +18,8 @@ from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
 from tagger.database.connection import Database
+from tagger.database.enums import Priority, Runner
 from tagger.database.errors import DatabaseError
-from tagger.database.tables import Priority, Runner
 from tagger.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.scan import ProgressCallback, ScanReport

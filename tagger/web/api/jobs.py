@@ -9,7 +9,7 @@ from fastapi import Path, Query
 
 from tagger.catalog.registered_models import model_by_id, verify_model
 from tagger.catalog.roots import list_roots
-from tagger.database.tables import METADATA_KINDS
+from tagger.database.enums import METADATA_KINDS
 from tagger.enqueue.backfill import backfill_job, count_photos
 from tagger.enqueue.documents import failure_document, job_document
 from tagger.enqueue.metadata_options import MetadataOptions

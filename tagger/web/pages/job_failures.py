@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import PurePath
 
 from tagger.database.connection import Database
-from tagger.database.tables import METADATA_KINDS, JobState
+from tagger.database.enums import METADATA_KINDS, JobState
 from tagger.enqueue.retry import count_failures
 from tagger.errors import FailureKind
 from tagger.ledger.failures import (

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from tagger.database.tables import Priority
+from tagger.database.enums import Priority
 from tagger.enqueue.backfill import BackfillScope
 from tagger.errors import QueryOptionInvalid, TaggerError
 from tagger.query.options import parse_date

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
-from tagger.database.tables import METADATA_KINDS, JobKind, JobState, Priority, Runner
+from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority, Runner
 from tagger.enqueue.backfill import Backfill, backfill_from_options
 from tagger.enqueue.tag_jobs import tag_job_paths
 from tagger.ledger.progress import JobProgress

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.database.tables import METADATA_KINDS, Priority
+from tagger.database.enums import METADATA_KINDS, Priority
 from tagger.enqueue.cron import explain_cron
 from tagger.enqueue.schedules import Schedule, list_schedules
 from tagger.errors import FailureKind, TaggerError

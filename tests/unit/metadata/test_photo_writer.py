@@ -20,7 +20,7 @@ from support.format_photos import IMAGE, encode_photo, frames
 
 from bench.metadata.exiftool import Fields, fixed_fields, is_installed, lost_fields, new_warnings, read_fields
 from bench.metadata.round_trip import LANDMARKS
-from tagger.database.tables import Outcome, Target
+from tagger.database.enums import Outcome, Target
 from tagger.metadata import xmp
 from tagger.metadata.inspection import photo_fields, xmp_packet
 from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo

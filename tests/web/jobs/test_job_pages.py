@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from support.commands import Terminal, draw, draw_many
 from support.web_jobs import JobClient
 
-from tagger.database.tables import JobState
+from tagger.database.enums import JobState
 from tagger.errors import FailureKind
 from tagger.ledger.progress import JobProgress
 from tagger.metadata.errors import RefusalKind
