@@ -43,7 +43,7 @@ screenshots: export PYTHONPATH := .:tests
 screenshots: setup  ## create the screenshots for docs/reference/page.md; needs Chromium
 	$(BIN)/python tests/support/screenshots.py
 
-test: setup  ## tests, lint, types and import rules, in about ten minutes on two cores
+test: setup  ## tests, lint, types and import rules, in 10 to 20 minutes on two cores
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory --jobs 2 types pytest
 
