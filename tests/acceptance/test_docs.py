@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.command_line import run_command
 from support.commands import BIN, SERVICES, Terminal
+from support.servers import free_port
 
 from tagger.cli import main as tagger_cli
 from trainer.cli import main as trainer_cli
@@ -41,7 +41,7 @@ def home(tmp_path: Path, test_data: Path) -> Iterator[Terminal]:
 
 @pytest.mark.parametrize("page", SESSIONS, ids=lambda page: page.name)
 def test_sessions_go_as_they_are_shown(page: Path, home: Terminal) -> None:
-    port = _free_port()
+    port = free_port()
     with ExitStack() as running:
         for command, expected in _session(page.read_text().replace(":8080", f":{port}")):
             if command.endswith(" &"):
@@ -110,11 +110,6 @@ def _in_background(command: str, home: Terminal) -> Iterator[str]:
         finally:
             process.terminate()
             process.communicate(timeout=60)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _session(text: str) -> Iterator[tuple[str, str]]:

@@ -113,7 +113,7 @@ class RedisServer(_Server):
 
     def __init__(self) -> None:
         super().__init__("redis")
-        self.port = _free_port()
+        self.port = free_port()
         self.socket = self.folder / "redis.sock"
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.socket_url = f"redis+socket://{self.socket}?virtual_host=0"
@@ -211,7 +211,8 @@ def _child_process(command: list[str], user: str | None = None) -> subprocess.Po
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of this machine that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
