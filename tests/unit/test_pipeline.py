@@ -754,24 +754,29 @@ def test_withdrawing_unblocks_a_waiting_submit(
 ) -> None:
     model.gate.clear()
     withdrawn_sink, other = CollectingSink(), CollectingSink()
-    paths = draw_photos(tmp_path, 24)
-    for path in paths[:14]:
+    first, *paths = draw_photos(tmp_path, 21)
+    buffered = pipeline._buffers
+    pipeline.submit(file_request(first, other))
+    wait_until(
+        lambda: not (buffered.requests or buffered.reads or buffered.photos)
+    )  # the model has its first batch, of one
+    for path in paths[:10]:
         pipeline.submit(file_request(path, other))
-    wait_until(lambda: not pipeline._buffers.reads and not pipeline._buffers.has_room())
-    for path in paths[14:22]:
+    wait_until(lambda: not buffered.reads and not buffered.has_room())
+    for path in paths[10:18]:
         pipeline.submit(file_request(path, other))
-    assert len(pipeline._buffers.requests) == 2 * model.batch_size
+    assert len(buffered.requests) == 2 * model.batch_size
     waiting = threading.Thread(
-        target=lambda: [pipeline.submit(file_request(path, withdrawn_sink)) for path in paths[22:]]
+        target=lambda: [pipeline.submit(file_request(path, withdrawn_sink)) for path in paths[18:]]
     )
     waiting.start()
-    wait_until(lambda: pipeline._buffers._submittable._waiters)  # type: ignore[attr-defined]
+    wait_until(lambda: buffered._submittable._waiters)  # type: ignore[attr-defined]
     removed = pipeline.withdraw(other)
     waiting.join(WAIT_S)
     assert not waiting.is_alive()
     model.gate.set()
     withdrawn_sink.take(2)
-    other.take(22 - len(removed))
+    other.take(19 - len(removed))
 
 
 def test_ready_photos_do_not_wait_for_a_hanging_read(
