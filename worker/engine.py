@@ -15,6 +15,7 @@ from tagger.database.errors import DatabaseError
 from tagger.database.retry import with_retry
 from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.enqueue.schedule_runs import RunInterrupted, run_due_schedules
+from tagger.enqueue.ticks import record_tick
 from tagger.inference.devices import choose_device
 from tagger.ledger.chunks import Claim, claim_chunk
 from tagger.processing.claimed_chunk import ChunkEnd
@@ -76,8 +77,9 @@ class Engine:
             log.info("The sweeper sends the next chunks: %s", error, extra={"job": job_id})
 
     def run_schedules(self) -> None:
-        """Run the schedules that are due. The next sweep sends their messages."""
+        """Record the tick, and run the schedules that are due. The next sweep sends their messages."""
         self.executor.activity.record_message()
+        record_tick(self.database)
         for run in run_due_schedules(self.database, self._settings, self._on_progress):
             log.info("A schedule ran: %s", run.note or "recorded", extra={"job": run.job})
 

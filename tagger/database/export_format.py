@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Column, DateTime, LargeBinary, Table
 
-from tagger.database.tables import UtcDateTime, chunks, metadata, workers
+from tagger.database.tables import UtcDateTime, chunks, ledgers, metadata, workers
 
 FORMAT = 1
 TITLE = "landmark-tagger database"
@@ -19,9 +19,10 @@ TITLE = "landmark-tagger database"
 Converter = Callable[[Any], Any]
 
 LOCAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    chunks.name: ("token", "claimed_at", "lease_until", "worker", "sent_at")
+    chunks.name: ("token", "claimed_at", "lease_until", "worker", "sent_at"),
+    ledgers.name: ("last_tick_at",),
 }
-"""Columns that are not exported. Claims and messages belong to one database; an imported chunk waits to be sent."""
+"""Columns that are not exported. Claims, messages and ticks belong to one database; an imported chunk waits to be sent."""
 
 
 def exported_tables() -> list[Table]:

@@ -289,8 +289,13 @@ ledgers = Table(
     Column("id", Integer, CheckConstraint("id = 1", name="only_one"), primary_key=True, doc="always 1"),
     Column("ledger_id", Text, nullable=False, doc="random id of this database"),
     Column("created_at", UtcDateTime, nullable=False, doc="when the database was created"),
+    Column(
+        "last_tick_at",
+        Float,
+        doc="when a worker last executed a tick of beat, in seconds since 1970; null: never",
+    ),
     info={
-        "doc": "The database's identity, in a single row. Messages carry its id, so that a worker of another database refuses them."
+        "doc": "The database's identity and the last tick of beat, in a single row. Messages carry its id, so that a worker of another database refuses them."
     },
 )
 

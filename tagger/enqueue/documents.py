@@ -6,6 +6,7 @@ from typing import Any
 from tagger.enqueue.backfill import backfill_options
 from tagger.enqueue.schedule_runs import ScheduleRun
 from tagger.enqueue.schedules import Schedule
+from tagger.enqueue.ticks import LastTick
 from tagger.ledger.failures import FailingPhoto
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import WorkerStatus
@@ -24,6 +25,11 @@ def job_document(progress: JobProgress) -> dict[str, Any]:
 def worker_document(worker: WorkerStatus) -> dict[str, Any]:
     """A worker with a recent heartbeat."""
     return vars(worker) | {"started_at": worker.started_at.isoformat()}
+
+
+def last_tick_document(tick: LastTick | None) -> dict[str, Any] | None:
+    """The last tick of beat; null if no schedule is enabled."""
+    return tick and vars(tick) | {"at": tick.at and tick.at.isoformat()}
 
 
 def failure_document(path: Path, photo: FailingPhoto) -> dict[str, Any]:

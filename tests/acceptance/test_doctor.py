@@ -31,7 +31,9 @@ from tagger.database import diagnostics
 from tagger.database.connection import Database
 from tagger.database.diagnostics import file_system_of
 from tagger.database.enums import Runner
-from tagger.database.tables import chunks, jobs, photos, schedules, workers
+from tagger.database.statements import db_now
+from tagger.database.tables import chunks, jobs, ledgers, photos, schedules, workers
+from tagger.enqueue.ticks import record_tick
 from tagger.inference.artifact import save_artifact
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.jobs import suspend_for_root
@@ -365,6 +367,30 @@ def test_a_schedule_without_beat_is_reported(
         True,
         True,
     )
+    record_tick(sqlite_database)
+    assert "logs of the workers" in checked(tagger_with_redis, code=1)["schedules"]["remedy"]
+
+
+def test_schedules_without_ticks_are_reported(
+    tagger_with_redis: CommandRunner, sqlite_database: Database
+) -> None:
+    assert tagger_with_redis("status", "--json").json["last_tick"] is None
+    tagger_with_redis("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged")
+    record_tick(sqlite_database)
+    assert "none is late; last tick" in checked(tagger_with_redis, code=0)["schedules"]["found"]
+    status = tagger_with_redis("status")
+    assert "schedules: last tick" in status.text
+    assert "schedules do not run" not in status.err
+    with sqlite_database.write() as connection:
+        connection.execute(update(ledgers).values(last_tick_at=db_now() - 3600))
+    late = checked(tagger_with_redis, code=1)["schedules"]
+    assert "last tick 1 h" in late["found"]
+    assert "tagger up" in late["remedy"]
+    status = tagger_with_redis("status", "--json")
+    assert status.json["last_tick"]["is_late"] is True
+    assert 3600 <= status.json["last_tick"]["seconds_ago"] < 3700
+    assert "schedules do not run (last tick 1 h" in status.err
+    assert "start tagger beat" in status.err
 
 
 def test_a_worker_killed_amid_photos_is_reported(terminal: Terminal) -> None:

@@ -29,7 +29,7 @@ _STATE = """
 _FIRST_IDS = """
     SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false) FROM pg_sequences
     WHERE last_value IS NOT NULL"""
-_LEDGER_ID = "UPDATE ledgers SET ledger_id = %s"
+_NEW_LEDGER = "UPDATE ledgers SET ledger_id = %s, last_tick_at = NULL"
 
 
 class PostgresDatabases:
@@ -95,7 +95,7 @@ class PostgresDatabases:
                 if table != ledgers.name:
                     connection.execute(SQL("DELETE FROM {}").format(Identifier(table)))
             connection.execute(_FIRST_IDS)
-            connection.execute(_LEDGER_ID, (name,))
+            connection.execute(_NEW_LEDGER, (name,))
         return True
 
     def _create_migrated(self) -> str:
@@ -106,7 +106,7 @@ class PostgresDatabases:
                 _, *self._catalog = connection.execute(_STATE).fetchone() or ()
         name = self._create(TEMPLATE)
         with self._connect(name) as connection:
-            connection.execute(_LEDGER_ID, (name,))
+            connection.execute(_NEW_LEDGER, (name,))
         return name
 
     def _create(self, template: str) -> str:

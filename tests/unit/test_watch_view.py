@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from tagger.cli.output.job_rate import RECENT_S, JobRates
 from tagger.cli.output.watch_view import View, fit_width, job_line, view_lines
 from tagger.database.enums import JobState
+from tagger.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import ChunkProgress, WorkerStatus
 
@@ -53,6 +54,7 @@ def test_a_hundred_jobs_with_long_names_and_wide_characters_fit(width: int, heig
             ChunkProgress(f"tagger-{number // 2}@{WIDE * 9}", 7, 4000, 256, 255) for number in range(100)
         ],
         queues={"interactive": 10**6, "bulk": 10**6},
+        last_tick=LastTick(None, None, is_late=True),
         problems=["the database does not answer: " + WIDE * 50, "Redis does not answer"],
     )
     lines = view_lines(view, width, height)
@@ -76,7 +78,13 @@ def test_what_has_no_room_is_counted() -> None:
 
 
 def test_a_job_shows_its_state_share_rate_and_time_left() -> None:
-    view = View(clock="12:00:00", jobs=[job(7)], rates={7: 10.0}, queues={"interactive": 0, "bulk": 8})
+    view = View(
+        clock="12:00:00",
+        jobs=[job(7)],
+        rates={7: 10.0},
+        queues={"interactive": 0, "bulk": 8},
+        last_tick=LastTick(datetime.now(UTC), 12.3, is_late=False),
+    )
     title, _, line, *rest = view_lines(view, 80, 24)
     assert title.startswith("12:00:00  open jobs: 1, workers: 0, 10.0 photos/s")
     assert line.split() == [
@@ -94,6 +102,7 @@ def test_a_job_shows_its_state_share_rate_and_time_left() -> None:
     assert rest == [
         "no worker is running; start one with: tagger worker",
         "queued messages: interactive 0, bulk 8",
+        "schedules: last tick 12 s ago",
     ]
     assert job_line(job(7), 10.0) == "job 7 running: 250 of 1000 photos, 10.0 photos/s, about 1 min 15 s left"
 

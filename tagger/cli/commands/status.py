@@ -18,7 +18,7 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_json
-from tagger.cli.output.job_text import count_of, job_lines, overview_lines
+from tagger.cli.output.job_text import count_of, job_lines, late_tick_problem, overview_lines
 from tagger.cli.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def status(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show the progress of jobs, the workers, and the lengths of the queues.
+    """Show the progress of jobs, the workers, the lengths of the queues and, for schedules, the last tick of beat.
 
     Example: tagger status, tagger status --watch, tagger status 7 --watch
     """
@@ -70,13 +70,14 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
 
 
 def _show_overview(session: Session, *, json: bool) -> None:
-    from tagger.enqueue.documents import job_document, worker_document
+    from tagger.enqueue.documents import job_document, last_tick_document, worker_document
+    from tagger.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_jobs, list_recent_jobs
     from tagger.ledger.workers import list_workers
     from worker.broker import find_broker, queue_depths
 
     settings, database = session
-    workers = list_workers(database)
+    workers, last_tick = list_workers(database), find_last_tick(database)
     queues, problem = queue_depths(find_broker(settings, start=False))
     if json:
         write_json(
@@ -84,12 +85,14 @@ def _show_overview(session: Session, *, json: bool) -> None:
                 "jobs": [job_document(progress) for progress in list_jobs(database)],
                 "workers": [worker_document(worker) for worker in workers],
                 "queues": queues,
+                "last_tick": last_tick_document(last_tick),
             }
         )
     else:
-        typer.echo("\n".join(overview_lines(*list_recent_jobs(database, JOBS_SHOWN), workers, queues)))
-    if problem:
-        console.warning(problem)
+        jobs, older_count = list_recent_jobs(database, JOBS_SHOWN)
+        typer.echo("\n".join(overview_lines(jobs, older_count, workers, queues, last_tick)))
+    for warning in filter(None, (problem, late_tick_problem(last_tick))):
+        console.warning(warning)
 
 
 def failures(

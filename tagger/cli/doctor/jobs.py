@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import note, ok, wrong
-from tagger.cli.output.job_text import count_of
+from tagger.cli.output.job_text import START_BEAT, count_of, tick_text
 from tagger.database.enums import JobState, Runner
 from tagger.database.statements import current_time
 from tagger.enqueue.schedules import list_schedules
+from tagger.enqueue.ticks import find_last_tick
 from tagger.ledger.health import OLD_JOB_S, open_jobs, stuck_chunks, waiting_chunks
 from tagger.ledger.workers import list_workers, silent_workers
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 JOBS_SHOWN = 10
 LATE_S = 300.0
-"""Beat sends due schedules every 20 s, so a run that is this late has no beat or no worker."""
+"""A tick comes every 20 s, so a run that is this late has no beat or no worker, or fails."""
 
 
 def check_jobs(database: Database) -> Iterator[Finding]:
@@ -99,16 +100,26 @@ def _check_attempts(database: Database) -> Iterator[Finding]:
 
 
 def _check_schedules(database: Database) -> Iterator[Finding]:
+    last_tick = find_last_tick(database)
+    if last_tick is None:
+        return
     active = [schedule for schedule in list_schedules(database) if not schedule.paused]
     with database.read() as connection:
         now = current_time(connection)
     late = [schedule for schedule in active if (now - schedule.next_due).total_seconds() > LATE_S]
     if late:
         names = ", ".join(schedule.name for schedule in late)
-        found = f"{names}: due since {late[0].next_due:%Y-%m-%d %H:%M} UTC, but has not run"
-        yield wrong("schedules", found, "tagger beat and tagger worker (or both: tagger up)")
-    elif active:
-        yield ok("schedules", f"{count_of(len(active), 'schedule')}, none is late")
+        found = f"{names}: due since {late[0].next_due:%Y-%m-%d %H:%M} UTC, but has not run; {tick_text(last_tick)}"
+        runs = last_tick.at is not None and not last_tick.is_late
+        yield wrong("schedules", found, "read the logs of the workers" if runs else START_BEAT)
+    elif last_tick.is_late:
+        yield wrong(
+            "schedules",
+            f"{count_of(len(active), 'schedule')} will not run: {tick_text(last_tick)}",
+            START_BEAT,
+        )
+    else:
+        yield ok("schedules", f"{count_of(len(active), 'schedule')}, none is late; {tick_text(last_tick)}")
 
 
 def _duration(seconds: float) -> str:

@@ -9,10 +9,13 @@ from tagger.cli.output.job_rate import duration_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tagger.enqueue.ticks import LastTick
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
 
 WRITE_JOBS_SHOWN = 3
+START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
+"""What schedules need."""
 
 
 def count_of(number: int, noun: str) -> str:
@@ -63,8 +66,9 @@ def overview_lines(
     older_count: int,
     workers: Sequence[WorkerStatus],
     queues: Mapping[str, int | None],
+    last_tick: LastTick | None,
 ) -> list[str]:
-    """The latest jobs as a table, the workers and the queues."""
+    """The latest jobs as a table, the workers, the queues and, where schedules are enabled, the last tick."""
     lines = [*(_table(jobs) if jobs else ()), *_notes(jobs)]
     if older_count:
         lines.append(
@@ -74,7 +78,26 @@ def overview_lines(
     depths = [f"{name} {depth}" for name, depth in queues.items() if depth is not None]
     lines.append(f"workers: {names or 'none'}")
     lines.append(f"queued messages: {', '.join(depths) or 'Redis is not running; a worker starts it'}")
-    return lines
+    return [*lines, *tick_lines(last_tick)]
+
+
+def tick_lines(last_tick: LastTick | None) -> list[str]:
+    """When the last tick of beat was; no line if no schedule is enabled."""
+    return [] if last_tick is None else [f"schedules: {tick_text(last_tick)}"]
+
+
+def late_tick_problem(last_tick: LastTick | None) -> str | None:
+    """Why schedules do not run, if they do not."""
+    if last_tick is None or not last_tick.is_late:
+        return None
+    return f"schedules do not run ({tick_text(last_tick)}): start {START_BEAT}"
+
+
+def tick_text(last_tick: LastTick) -> str:
+    """`last tick 12 s ago`."""
+    if last_tick.seconds_ago is None:
+        return "no tick yet"
+    return f"last tick {duration_text(last_tick.seconds_ago)} ago"
 
 
 def _table(jobs: Sequence[JobProgress]) -> list[str]:

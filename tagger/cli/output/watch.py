@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from tagger.cli.output.job_rate import JobRates
+from tagger.cli.output.job_text import late_tick_problem
 from tagger.cli.output.watch_view import View, fit_width, job_line, view_lines
 
 if TYPE_CHECKING:
@@ -63,11 +64,13 @@ def _views(settings: Settings, database: Database) -> Iterator[View]:
 
 
 def _read_view(settings: Settings, database: Database, rates: JobRates) -> View:
+    from tagger.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_recent_jobs
     from tagger.ledger.workers import list_chunk_progress, list_workers
     from worker.broker import find_broker, queue_depths
 
     jobs, _ = list_recent_jobs(database, FINISHED_SHOWN)
+    last_tick = find_last_tick(database)
     now_s = time.monotonic()
     queues, problem = queue_depths(find_broker(settings, start=False))
     return View(
@@ -77,7 +80,8 @@ def _read_view(settings: Settings, database: Database, rates: JobRates) -> View:
         workers=list_workers(database),
         chunks=list_chunk_progress(database),
         queues=queues,
-        problems=[problem] if problem else [],
+        last_tick=last_tick,
+        problems=[*filter(None, (problem, late_tick_problem(last_tick)))],
     )
 
 

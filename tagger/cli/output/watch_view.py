@@ -9,10 +9,12 @@ from rich.cells import cell_len, set_cell_size
 
 from tagger.cli.output.formats import printable
 from tagger.cli.output.job_rate import duration_text, seconds_left
+from tagger.cli.output.job_text import tick_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tagger.enqueue.ticks import LastTick
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import ChunkProgress, WorkerStatus
 
@@ -27,7 +29,7 @@ STATE_ORDER = ("running", "scanning", "waiting", "paused", "queued")
 
 @dataclass(frozen=True)
 class View:
-    """The state at one moment. `rates` are photos/s by job; `problems` are messages about Redis or the database."""
+    """The state at one moment. `rates` are photos/s by job; `problems` are messages about Redis, the database or beat."""
 
     clock: str
     jobs: Sequence[JobProgress] = ()
@@ -35,16 +37,17 @@ class View:
     workers: Sequence[WorkerStatus] = ()
     chunks: Sequence[ChunkProgress] = ()
     queues: Mapping[str, int | None] = field(default_factory=dict)
+    last_tick: LastTick | None = None
     problems: Sequence[str] = ()
 
 
 def view_lines(view: View, width: int, height: int) -> list[str]:
     """Return at most `height` lines of at most `width` cells. A line says how many jobs and workers are left out."""
-    notes = _notes(view)[:NOTES_SHOWN]
-    room = max(4, height - 2 - len(view.problems) - len(notes))
+    notes, ticks = _notes(view)[:NOTES_SHOWN], tick_lines(view.last_tick)
+    room = max(4, height - 2 - len(view.problems) - len(ticks) - len(notes))
     workers = _truncate(_worker_lines(view), max(2, room // 3), "workers")
     jobs = _truncate(_job_lines(view, width), room - len(workers), "jobs")
-    lines = [_title(view), *view.problems, *jobs, *workers, _queues(view), *notes]
+    lines = [_title(view), *view.problems, *jobs, *workers, _queues(view), *ticks, *notes]
     return [fit_width(line, width) for line in lines][:height]
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from tagger.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import WorkerStatus
 from tagger.query.details import Failure, LastJob, MetadataWrite, Verdict
@@ -177,11 +178,15 @@ class WithdrawnVerdicts:
 
 @dataclass
 class Status:
-    """Jobs, workers and queues. A queue's depth is null if Redis does not respond; `problem` says why."""
+    """Jobs, workers, queues and the last tick of beat, which is null if no schedule is enabled.
+
+    A queue's depth is null if Redis does not respond; `problem` says why.
+    """
 
     jobs: list[JobProgress]
     workers: list[WorkerStatus]
     queues: dict[str, int | None]
+    last_tick: LastTick | None
     older: int
     problem: str | None
 

@@ -1,11 +1,12 @@
-"""Jobs, workers and queues, as `tagger status`."""
+"""Jobs, workers, queues and the last tick, as `tagger status`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tagger.database.connection import Database
-from tagger.enqueue.documents import job_document, worker_document
+from tagger.enqueue.documents import job_document, last_tick_document, worker_document
+from tagger.enqueue.ticks import LastTick, find_last_tick
 from tagger.errors import JobNotFound
 from tagger.ledger.progress import JobProgress, list_jobs, list_recent_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
@@ -23,6 +24,7 @@ class Status:
     older: int
     workers: Sequence[WorkerStatus]
     queues: Mapping[str, int | None]
+    last_tick: LastTick | None
     problem: str | None
 
     @property
@@ -35,6 +37,7 @@ class Status:
             "jobs": [job_document(job) for job in self.jobs],
             "workers": [worker_document(worker) for worker in self.workers],
             "queues": dict(self.queues),
+            "last_tick": last_tick_document(self.last_tick),
             "older": self.older,
             "problem": self.problem,
         }
@@ -46,7 +49,7 @@ def read_status(settings: Settings, database: Database, limit: int) -> Status:
 
     jobs, older = list_recent_jobs(database, limit)
     queues, problem = queue_depths(find_broker(settings, start=False))
-    return Status(jobs, older, list_workers(database), queues, problem)
+    return Status(jobs, older, list_workers(database), queues, find_last_tick(database), problem)
 
 
 def one_job(database: Database, job: int) -> JobProgress:

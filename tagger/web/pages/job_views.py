@@ -10,6 +10,7 @@ from typing import Any
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority, Runner
 from tagger.enqueue.backfill import Backfill, backfill_from_options
 from tagger.enqueue.tag_jobs import tag_job_paths
+from tagger.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
 from tagger.photos import printable_path
 from tagger.web.api.status import Status
@@ -116,11 +117,12 @@ def state_text(job: JobProgress) -> str:
 
 
 def page_version(status: Status) -> str:
-    """Return a digest that changes when a page has to be rendered again: jobs or workers came, went or changed state."""
+    """Return a digest that changes when a page has to be rendered again: jobs, workers or ticks came, went or changed state."""
     parts = (
         [(job.job, job.state, job.write_job, bool(job.failed)) for job in status.jobs],
         [worker.name for worker in status.workers],
         status.has_redis,
+        status.last_tick and status.last_tick.is_late,
         status.problem,
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
@@ -134,6 +136,8 @@ def live_document(status: Status) -> dict[str, Any]:
     for worker in document["workers"]:
         del worker["seen_seconds_ago"]  # it changes all the time
         worker["shown"] = worker_text(worker["chunks"])
+    if status.last_tick is not None:
+        document["last_tick"] = {"shown": last_tick_text(status.last_tick)}  # the rest changes all the time
     return document | {"version": page_version(status)}
 
 
@@ -150,6 +154,11 @@ def photo_count(count: int) -> str:
 def worker_text(chunks: int) -> str:
     """Return what a worker does."""
     return f"{chunks} chunk{'' if chunks == 1 else 's'} in progress" if chunks else "idle"
+
+
+def last_tick_text(last_tick: LastTick) -> str:
+    """Return when the last tick was."""
+    return "No tick yet" if last_tick.at is None else f"Last tick: {time_text(last_tick.at)}"
 
 
 def time_text(time: datetime) -> str:

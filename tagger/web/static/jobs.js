@@ -50,6 +50,7 @@ function show(state) {
   for (const [name, depth] of Object.entries(state.queues)) {
     if (depth !== null) setText(document.querySelector(`[data-queue="${CSS.escape(name)}"]`), String(depth));
   }
+  setText(document.querySelector("[data-last-tick]"), state.last_tick?.shown);
   latestVersion = state.version;
   if (live().dataset.version !== latestVersion) reload();
 }
@@ -59,7 +60,7 @@ async function reload() {
   if (isReloading) return;
   isReloading = true;
   try {
-    const parts = document.getElementById("workers") ? { select: "#live", selectOOB: "#workers" } : { select: "#live" };
+    const parts = document.getElementById("workers") ? { select: "#live", selectOOB: "#workers,#last-tick" } : { select: "#live" };
     await window.htmx.ajax("GET", location.pathname + location.search, { target: "#live", swap: "outerHTML", ...parts });
   } catch {
     // The notice about the lost connection is shown.

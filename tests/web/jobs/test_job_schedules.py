@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.commands import draw_many
 
+from tagger.database.connection import Database
+from tagger.database.statements import db_now
+from tagger.database.tables import ledgers
 from tagger.enqueue import schedule_runs
 from tagger.enqueue.backfill import fill_backfill
+from tagger.enqueue.ticks import record_tick
 
 
 def test_a_schedule_is_added_paused_run_and_removed(client: TestClient, folder: Path) -> None:
@@ -90,6 +95,26 @@ def test_a_run_that_cannot_start_shows_the_reason(client: TestClient, folder: Pa
     assert run["note"] == response.json()["error"]
     assert client.post("/api/schedules/never/run-now").status_code == 404
     assert client.get("/api/status").json()["jobs"][0]["state"] == "cancelled"
+
+
+def test_the_page_shows_the_last_tick_and_warns_when_it_is_late(
+    client: TestClient, web_database: Database
+) -> None:
+    assert client.get("/api/status").json()["last_tick"] is None
+    assert " tick" not in client.get("/jobs").text
+    client.post("/api/schedules", json={"name": "nightly", "cron": "0 3 * * *", "what": "untagged"})
+    assert "No tick yet" in client.get("/jobs").text
+    record_tick(web_database)
+    on_time = client.get("/jobs").text
+    assert "Last tick: " in on_time
+    assert "Schedules do not run" not in on_time
+    assert client.get("/api/status").json()["last_tick"]["is_late"] is False
+    with web_database.write() as connection:
+        connection.execute(update(ledgers).values(last_tick_at=db_now() - 200))
+    assert client.get("/api/status").json()["last_tick"]["is_late"] is True
+    late = client.get("/jobs").text
+    assert "Schedules do not run" in late
+    assert "<code>tagger up</code>" in late
 
 
 def test_an_invalid_schedule_shows_the_form_with_the_typed_values(client: TestClient) -> None:
