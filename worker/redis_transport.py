@@ -54,14 +54,19 @@ class Channel(redis.Channel):
 
     QoS = QoS
 
-    def _connparams(self, *args: Any, **kwargs: Any) -> Any:
+    def _connparams(self, asynchronous: bool = False) -> Any:
         """The connection parameters. Late acknowledgements and closing need them, even after the connection is closed.
 
         kombu handles a ConnectionError; the error that it would raise itself ends the worker.
         """
         if self.connection is None or self.connection.client is None:
             raise ConnectionError("the channel's connection to Redis is closed")
-        return super()._connparams(*args, **kwargs)  # type: ignore[no-untyped-call]
+        parameters = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
+        if asynchronous:
+            # The event loop reads from these connections. With a retry, redis-py connects again in the middle of a read,
+            # without the subscriptions, and the loop waits for ever. Without one, kombu connects and subscribes again.
+            parameters["retry_on_timeout"] = False
+        return parameters
 
     def _brpop_read(self, **options: Any) -> Any:
         responses: list[Any] = []
