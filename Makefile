@@ -7,7 +7,7 @@ UV := $(BIN)/uv
 PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshots reference test test-slow lint types pytest format hooks lock clean
+.PHONY: help setup demo screenshots reference test test-slow faults lint types pytest format hooks lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test-slow: export TAGGER_FAULTS := real
 test-slow: setup  ## the long forms of tests: real leases and outages, fuzzing, soak, benchmarks, whole data sets
 	$(BIN)/pytest -m "slow or not slow" -n 3 --dist loadgroup tests/faults
 	TAGGER_FAULTS= $(BIN)/pytest -m slow -n 2 --dist loadgroup --ignore tests/faults
+
+faults: setup  ## each kind of fault in a job of its own, on SQLite and PostgreSQL: an hour; OPTIONS="--only Redis"
+	$(BIN)/python -m bench.faults $(OPTIONS)
 
 # Each part of `make test` prints its duration.
 lint types pytest: export TIMEFORMAT = === $@: %1lR

@@ -13,21 +13,23 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from bench.faults.context import Fault, FaultContext
+from bench.faults.kinds import faults_for
+from bench.faults.system import System, running_system, wait_until_ready
 from bench.report import note, print_heading
-from bench.soak.faults import FaultContext, faults_for, inject_faults
+from bench.soak.jobs import JobProducer
 from bench.soak.recovery import RecoveryMonitor
 from bench.soak.report import SoakRun, find_violations, print_report
-from bench.soak.system import JobProducer, System, running_system
 from tagger.ledger.progress import list_jobs
-from tagger.ledger.workers import list_workers
 
-READY_TIMEOUT_S = 120.0
 JOBS_TIMEOUT_S = 600.0
 """All jobs must be over this long after the last fault."""
+INTERVAL_S = (5.0, 18.0)
+"""The minimum and maximum time between two faults."""
 LOG = Path("build") / "soak-workers.log"
 
 
@@ -57,13 +59,19 @@ def run_soak(system: System, seconds: float, photos: int, seed: int) -> SoakRun:
     """Inject faults for so long, then wait until all jobs are over."""
     producer = JobProducer(system, photos, random.Random(seed))
     monitor = RecoveryMonitor(system.database)
-    soak = SoakRun(producer, monitor, Counter(dict.fromkeys(faults_for(system), 0)))
+    context = FaultContext(system, random.Random(seed), monitor.begin)
+    soak = SoakRun(
+        producer,
+        monitor,
+        context,
+        Counter(dict.fromkeys(faults_for(postgres=system.postgres is not None), 0)),
+    )
     system.supervisor.start()
     monitor.start()
     try:
-        _wait_until_ready(system)
+        wait_until_ready(system)
         with suppress(KeyboardInterrupt):
-            _inject_faults(system, soak, seconds, random.Random(seed))
+            _inject_faults(soak, seconds)
         with suppress(KeyboardInterrupt):
             _wait_for_jobs(system)
     finally:
@@ -74,12 +82,16 @@ def run_soak(system: System, seconds: float, photos: int, seed: int) -> SoakRun:
     return soak
 
 
-def _inject_faults(system: System, soak: SoakRun, seconds: float, rng: random.Random) -> None:
-    context = FaultContext(system, soak.monitor, rng)
-    until = time.monotonic() + seconds
+def _inject_faults(soak: SoakRun, seconds: float) -> None:
+    """Inject faults in rounds of random order, so that each kind occurs, while jobs are enqueued."""
+    system, until = soak.context.system, time.monotonic() + seconds
 
     def inject() -> None:
-        for name in inject_faults(context, until):
+        for name, fault in _random_rounds(soak.context):
+            soak.context.pause(soak.context.rng.uniform(*INTERVAL_S))
+            if system.stopping.is_set() or time.monotonic() > until:
+                return
+            fault(soak.context)
             soak.fault_counts[name] += 1
             note(f"{time.monotonic() - soak.started:6.0f} s  {name}")
 
@@ -97,6 +109,13 @@ def _inject_faults(system: System, soak: SoakRun, seconds: float, rng: random.Ra
             thread.join()  # a fault in progress is repaired first
 
 
+def _random_rounds(context: FaultContext) -> Iterator[tuple[str, Fault]]:
+    faults = faults_for(postgres=context.system.postgres is not None)
+    while True:
+        for name in context.rng.sample(sorted(faults), len(faults)):
+            yield name, faults[name]
+
+
 def _record_errors(soak: SoakRun, target: Callable[[], None]) -> None:
     try:
         target()
@@ -109,14 +128,6 @@ def _wait_for_jobs(system: System) -> None:
     deadline = time.monotonic() + JOBS_TIMEOUT_S
     while any(not job.is_over for job in list_jobs(system.database)) and time.monotonic() < deadline:
         time.sleep(1.0)
-
-
-def _wait_until_ready(system: System) -> None:
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    while not list_workers(system.database):
-        if time.monotonic() > deadline:
-            raise SystemExit(f"no worker started:\n{system.log.read_text()[-2000:]}")
-        time.sleep(0.2)
 
 
 if __name__ == "__main__":

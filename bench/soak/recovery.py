@@ -1,24 +1,21 @@
-"""Kills workers, and measures how long after that photos are stored again."""
+"""Measures how long after a kill of workers photos are stored again."""
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, false, func, or_, select, tuple_
+from sqlalchemy import Connection, func, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.soak.supervisor import WorkerProcess
+from bench.faults.context import ChunkKey
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.tables import chunks
 
 POLL_S = 0.2
 STORED = sum(chunks.c[outcome.value] for outcome in Outcome if outcome is not Outcome.CANCELLED)
-
-ChunkKey = tuple[int, int]
-"""Job and chunk number."""
 
 
 @dataclass
@@ -41,8 +38,6 @@ class RecoveryMonitor:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recovery-monitor", daemon=True)
         self.recoveries: list[Recovery] = []
-        self.kills = 0
-        self.freezes = 0
 
     def start(self) -> None:
         self._thread.start()
@@ -51,21 +46,10 @@ class RecoveryMonitor:
         self._stop.set()
         self._thread.join()
 
-    def kill(self, kind: str, workers: Sequence[WorkerProcess]) -> None:
-        """Kill the workers with SIGKILL, and measure the recovery."""
+    def begin(self, kind: str, claimed_chunks: Sequence[ChunkKey]) -> None:
+        """Measure the recovery from a kill of workers that had claimed these chunks."""
         with self._database.read() as connection:
-            recovery = Recovery(kind, _stored(connection), _claimed_chunks(connection, workers))
-        for worker in workers:
-            worker.process.kill()
-        for worker in workers:
-            worker.process.wait()
-        self.kills += len(workers)
-        self.recoveries.append(recovery)
-
-    def is_busy(self, worker: WorkerProcess) -> bool:
-        """Return whether the worker has claimed a chunk that is not done."""
-        with self._database.read() as connection:
-            return bool(_claimed_chunks(connection, [worker]))
+            self.recoveries.append(Recovery(kind, _stored(connection), claimed_chunks))
 
     def _run(self) -> None:
         while not self._stop.wait(POLL_S):
@@ -90,12 +74,6 @@ class RecoveryMonitor:
 
 def _stored(connection: Connection) -> int:
     return int(connection.scalar(select(func.sum(STORED))) or 0)
-
-
-def _claimed_chunks(connection: Connection, workers: Iterable[WorkerProcess]) -> list[ChunkKey]:
-    claimed = or_(*(chunks.c.worker.startswith(worker.name_prefix) for worker in workers), false())
-    query = select(chunks.c.job_id, chunks.c.chunk).where(claimed, chunks.c.done.is_(False))
-    return [(row.job_id, row.chunk) for row in connection.execute(query)]
 
 
 def _are_done(connection: Connection, keys: Sequence[ChunkKey]) -> bool:

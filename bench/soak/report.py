@@ -9,9 +9,11 @@ from statistics import median
 
 from sqlalchemy import func, select
 
+from bench.faults.context import FaultContext
+from bench.faults.system import BATCH_SIZE, System
 from bench.report import print_table
+from bench.soak.jobs import JobProducer
 from bench.soak.recovery import Recovery, RecoveryMonitor
-from bench.soak.system import BATCH_SIZE, JobProducer, System
 from tagger.database.connection import Database
 from tagger.database.tables import contents
 from tagger.ledger.progress import JobProgress, list_jobs
@@ -27,6 +29,7 @@ class SoakRun:
 
     producer: JobProducer
     monitor: RecoveryMonitor
+    context: FaultContext
     fault_counts: Counter[str]
     started: float = field(default_factory=time.monotonic)
     duration_s: float = 0.0
@@ -38,7 +41,7 @@ class SoakRun:
     @property
     def max_unstored(self) -> int:
         """Photos that killed or frozen workers may have classified but not stored."""
-        return (self.monitor.kills + self.monitor.freezes) * MAX_UNSTORED
+        return (self.context.kills + self.context.freezes) * MAX_UNSTORED
 
 
 def find_violations(system: System, soak: SoakRun) -> list[str]:
@@ -156,9 +159,9 @@ def _print_outcomes(system: System, soak: SoakRun, jobs: Sequence[JobProgress]) 
         for name in ("tagged", "unknown", "skipped", "failed", "cancelled"):
             sums[name] += getattr(job, name)
         sums["open"] += job.queued + job.running
-    monitor = soak.monitor
+    context = soak.context
     print(
-        f"- classified more than once: {_repeated_inferences(system, jobs)} photos; {monitor.kills} kills and {monitor.freezes} freezes explain at most {soak.max_unstored}"
+        f"- classified more than once: {_repeated_inferences(system, jobs)} photos; {context.kills} kills and {context.freezes} freezes explain at most {soak.max_unstored}"
     )
     print(
         f"- failed `enqueue` commands, while the database was unavailable or the model invalid: {len(soak.producer.errors)}\n"

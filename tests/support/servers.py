@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
 import psycopg
 from redis import Redis, RedisError
 
@@ -170,6 +171,19 @@ class PostgresServer(_Server):
         self._settings = settings
         self._user, self._program = _initialise(self.folder / "data")
         self.url = f"postgresql://postgres@/postgres?host={self.folder}"
+
+    def pause(self) -> None:
+        """Stop the server and its sessions: connections stay open and get no answer."""
+        for process in self._processes():
+            process.suspend()
+
+    def resume(self) -> None:
+        for process in self._processes():
+            process.resume()
+
+    def _processes(self) -> list[psutil.Process]:
+        server = psutil.Process(self.pid)
+        return [server, *server.children(recursive=True)]
 
     def _launch(self) -> subprocess.Popen[bytes]:
         options = [word for setting in self._settings for word in ("-c", setting)]

@@ -1,4 +1,4 @@
-"""Counts the photos that this process classifies, in the file that SOAK_INFERENCES names.
+"""Counts the photos that this process classifies, in the file that INFERENCE_COUNTS names.
 
 Python imports a module of this name at its start if it is on PYTHONPATH. A line is written after each forward pass, so the count
 of a killed process lacks only the pass during which it was killed.
@@ -10,7 +10,7 @@ from typing import Any
 
 from tagger.inference.model import Model
 
-_counts = os.open(os.environ["SOAK_INFERENCES"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+_counts = os.open(os.environ["INFERENCE_COUNTS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 _scores = Model.scores
 
 

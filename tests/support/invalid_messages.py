@@ -1,0 +1,72 @@
+"""Messages in Redis that Celery would never write."""
+
+import base64
+import copy
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import redis
+
+from worker.celery_app import make_app
+from worker.messages import TASK_NAME
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def body(text: bytes) -> Change:
+    return lambda message: message.update(body=base64.b64encode(text).decode())
+
+
+def headers(**values: object) -> Change:
+    return lambda message: message["headers"].update(values)
+
+
+def properties(**values: object) -> Change:
+    return lambda message: message["properties"].update(values)
+
+
+CHANGES: list[Change] = [
+    lambda message: message.update(body="a"),
+    lambda message: message.update({"content-encoding": 5}),
+    *(
+        body(text)
+        for text in (b"\xff\xfe{", b'"abc"', b"null", b"[[],{},{}]", b"[[1],{},[]]", b"[5,6,7]", b"[" * 9000)
+    ),
+    body(b'[[{}],{"x":1},{"callbacks":[1],"errbacks":5,"chain":[3],"chord":"q"}]'),
+    *(properties(delivery_info=invalid) for invalid in (5, {}, {"exchange": 5, "routing_key": None})),
+    *(properties(delivery_tag=invalid) for invalid in (None, [1], {})),
+    properties(body_encoding="foo"),
+    properties(reply_to=[1], correlation_id={}, priority="x", expiration="x"),
+    *(headers(id=invalid) for invalid in (5, None, [1])),
+    *(headers(timelimit=invalid) for invalid in (5, [1], [5], ["a", "b"])),
+    headers(task="some.other.task"),
+    headers(task=[1]),
+    headers(compression="zlib"),
+    headers(shadow=[1], group=5, stamps=7, stamped_headers=3, retries="x", eta="x", expires="x", origin=[1]),
+]
+RAW = [b"garbage", b"[1]", b"5", b"\xff\xfe\x00", b"{}", b"NaN", b"[" * 200_000, b"1" * 5000]
+
+
+def _variants(message: bytes) -> Iterator[bytes]:
+    """Variants of a real message, each with something that Celery would not write."""
+    for number, change in enumerate(CHANGES):
+        invalid = copy.deepcopy(json.loads(message))
+        invalid["properties"]["delivery_tag"] = invalid["headers"]["id"] = f"number {number}"
+        change(invalid)
+        yield json.dumps(invalid).encode()
+
+
+def _chunk_message(client: redis.Redis, url: str) -> bytes:
+    """The message that Celery sends for a chunk, of an unknown version, so that workers store it as a dead letter."""
+    app = make_app(url)
+    app.send_task(TASK_NAME, args=[{"version": 2}], queue="elsewhere")  # a queue that no worker reads
+    app.close()
+    sent = client.rpop("elsewhere")
+    assert isinstance(sent, bytes)
+    return sent
+
+
+def invalid_messages(client: redis.Redis, url: str) -> list[bytes]:
+    """Noise, and variants of a real message with invalid values. The worker stores each as a dead letter."""
+    return [*RAW, *_variants(_chunk_message(client, url))]
