@@ -78,9 +78,13 @@ def run(
 
 
 def tagger_environment(data_folder: Path, **settings: str) -> dict[str, str]:
-    """Return the environment of the tagger's first start with a data folder, with only these settings."""
+    """Return the environment of the tagger's first start with a data folder, with only these settings.
+
+    Photos are read at once: those that a benchmark has just drawn or copied are complete.
+    """
     variables = {f"TAGGER_{name.upper()}": value for name, value in settings.items()}
-    return plain_environment() | {"TAGGER_DATA_FOLDER": str(data_folder)} | variables
+    defaults = {"TAGGER_DATA_FOLDER": str(data_folder), "TAGGER_SETTLE_S": "0"}
+    return plain_environment() | defaults | variables
 
 
 def plain_environment() -> dict[str, str]:

@@ -199,6 +199,7 @@ class FailureKind(StrEnum):
 
     GONE = "gone"
     UNREADABLE = "unreadable"
+    SETTLING = "settling"
     EMPTY = "empty"
     TOO_LARGE = "too-large"
     NOT_AN_IMAGE = "not-an-image"

@@ -20,6 +20,9 @@ from tagger.inference.devices import quiet_threads
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# Photos that a test draws are complete: they need not be waited for.
+os.environ["TAGGER_SETTLE_S"] = "0"
+
 # Test processes share the cores: torch must not spin while it waits.
 quiet_threads()
 

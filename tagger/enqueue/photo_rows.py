@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select, t
 from tagger.catalog.roots import Root
 from tagger.database.connection import Database
 from tagger.database.statements import insert_missing
-from tagger.database.tables import contents, photos
+from tagger.database.tables import NO_FAILURE, contents, photos
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.errors import FailureKind
 from tagger.photos import FoundPhoto
@@ -93,6 +93,14 @@ def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhot
     rows = [
         {"photo": photo_id, "size": photo.size_bytes, "mtime": photo.mtime_ns} for photo_id, photo in changed
     ]
+    if rows:
+        connection.execute(statement, rows)
+
+
+def clear_settling(connection: Connection, photo_ids: Iterable[int]) -> None:
+    """Clear the failure of photos that were still being written; a changed file is one that no model has classified."""
+    statement = update(photos).where(photos.c.id == bindparam("photo")).values(NO_FAILURE)
+    rows = [{"photo": photo_id} for photo_id in photo_ids]
     if rows:
         connection.execute(statement, rows)
 

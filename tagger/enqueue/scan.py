@@ -30,6 +30,7 @@ from tagger.enqueue.inference_options import InferenceOptions
 from tagger.enqueue.photo_rows import (
     PathKey,
     can_skip,
+    clear_settling,
     insert_photos,
     is_changed,
     photo_rows,
@@ -37,7 +38,7 @@ from tagger.enqueue.photo_rows import (
     update_photos,
 )
 from tagger.enqueue.selection import Selection
-from tagger.errors import RootUnavailable
+from tagger.errors import FailureKind, RootUnavailable
 from tagger.ledger.items import NewItem, append_items, lock_scan
 from tagger.ledger.ownership import job_heartbeat
 from tagger.photos import (
@@ -128,6 +129,8 @@ class Scan:
                 insert_photos(connection, root, ((key, found[key]) for key in new))
                 rows = photo_rows(connection, root, found)
             update_photos(connection, ((rows[key].id, found[key]) for key in changed))
+            settling = [key for key in changed if rows[key].failure_kind == FailureKind.SETTLING]
+            clear_settling(connection, (rows[key].id for key in settling))
             if self._inference is not None:
                 items = [
                     NewItem(rows[key].id, skipped=can_skip(rows[key], photo, self._inference))

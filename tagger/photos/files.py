@@ -36,17 +36,17 @@ class PhotoBytes:
         return PhotoVersion(self.size_bytes, self.mtime_ns)
 
 
-def read_photo(path: Path, *, max_bytes: int) -> PhotoBytes:
-    """Read one whole file.
+def read_photo(path: Path, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
+    """Read one whole file, unless it changed less than `settle_s` ago.
 
     Raises:
-        PhotoFailed: it is gone, unreadable, empty, too large, or still being written.
+        PhotoFailed: it is gone, unreadable, empty, too large, or still being written (`settling`).
     """
     try:
         for attempt in range(READ_ATTEMPTS):
             if attempt:
                 time.sleep(attempt * RETRY_PAUSE_S)
-            photo = _read_once(path, max_bytes)
+            photo = _read_once(path, max_bytes, settle_s)
             if photo is not None:
                 return photo
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -55,9 +55,7 @@ def read_photo(path: Path, *, max_bytes: int) -> PhotoBytes:
         ) from error
     except OSError as error:
         raise PhotoFailed(FailureKind.UNREADABLE, os_error_text("The file", error)) from error
-    raise PhotoFailed(
-        FailureKind.UNREADABLE, "The file changes while being read. Try again when copying has finished."
-    )
+    raise PhotoFailed(FailureKind.SETTLING, _SETTLING_TEXT)
 
 
 def file_version(path: Path) -> PhotoVersion | None:
@@ -86,26 +84,53 @@ def os_error_text(subject: str, error: OSError) -> str:
     return f"{subject} cannot be read ({(error.strerror or str(error)).lower()}). {remedy}"
 
 
-def _read_once(path: Path, max_bytes: int) -> PhotoBytes | None:
-    """Read the file; None if it changed meanwhile."""
+_SETTLING_TEXT = (
+    "The file is still being written: it kept changing while it was to be read. When copying has finished, tag its folder "
+    "again, or run: tagger retry --kind settling."
+)
+
+
+def _read_once(path: Path, max_bytes: int, settle_s: float) -> PhotoBytes | None:
+    """Read the file; None if it changed or was replaced meanwhile."""
     # Without O_NONBLOCK, opening a pipe would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - it is open already
         before = os.fstat(descriptor)
-        _check_readable(before, max_bytes)
+        _check_regular(before)
+        if _changed_within(before, settle_s):
+            raise PhotoFailed(FailureKind.SETTLING, _SETTLING_TEXT)
+        _check_size(before, max_bytes)
         data = file.read(before.st_size + 1) or b""
         while len(data) < before.st_size and (part := file.read(before.st_size - len(data))):
             data += part
         after = os.fstat(descriptor)
-    if (len(data), after.st_size, after.st_mtime_ns) != (before.st_size, before.st_size, before.st_mtime_ns):
+    # By path too: another file may have taken the name, and a share can report the old state of an open file.
+    now_there = os.stat(path)  # noqa: PTH116 - like the calls around it
+    version = (before.st_size, before.st_mtime_ns)
+    if len(data) != before.st_size or any(
+        version != (status.st_size, status.st_mtime_ns) for status in (after, now_there)
+    ):
         return None
     return PhotoBytes(data, before.st_size, stored_time_ns(before))
 
 
-def _check_readable(status: os.stat_result, max_bytes: int) -> None:
+def _changed_within(status: os.stat_result, seconds: float) -> bool:
+    """Whether the file changed in the last seconds.
+
+    The change time counts too: programs that copy a file with its modification time set that at the end. Times further
+    in the future than `seconds` do not count: they come from a wrong clock, and waiting for it could take years.
+    """
+    now_ns = time.time_ns()
+    return any(abs(now_ns - time_ns) < seconds * 1e9 for time_ns in (status.st_mtime_ns, status.st_ctime_ns))
+
+
+def _check_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
         raise PhotoFailed(FailureKind.UNREADABLE, f"It is {what} and not a file. Rename or remove it.")
+
+
+def _check_size(status: os.stat_result, max_bytes: int) -> None:
     if status.st_size == 0:
         raise PhotoFailed(
             FailureKind.EMPTY, "The file has no content (0 bytes). Copy it again from where it came from."

@@ -29,11 +29,11 @@ class PhotoSource(Protocol):
         """List the photos in ascending order of their paths; the patterns are those of `find_photos`."""
         ...
 
-    def read(self, path: str, *, max_bytes: int) -> PhotoBytes:
-        """Read one whole photo.
+    def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
+        """Read one whole photo, unless it changed less than `settle_s` ago.
 
         Raises:
-            PhotoFailed: it is gone, unreadable, empty, too large, or still being written.
+            PhotoFailed: it is gone, unreadable, empty, too large, or still being written (`settling`).
         """
         ...
 
@@ -64,8 +64,8 @@ class FolderSource:
     ) -> Iterator[FoundPhoto | FolderProblem]:
         return find_photos(self.folder, include=include, exclude=exclude)
 
-    def read(self, path: str, *, max_bytes: int) -> PhotoBytes:
-        return read_photo(self.folder / path, max_bytes=max_bytes)
+    def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
+        return read_photo(self.folder / path, max_bytes=max_bytes, settle_s=settle_s)
 
     def version(self, path: str) -> PhotoVersion | None:
         return file_version(self.folder / path)

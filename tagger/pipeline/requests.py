@@ -24,13 +24,15 @@ READ_TIMEOUT_S = 120.0
 class Limits:
     """`readers` threads read and decode. Larger files (`max_bytes`) and images (`max_pixels`) fail.
 
-    A photo that takes longer than `timeout_s` to read and decode fails.
+    A photo that takes longer than `timeout_s` to read and decode fails. One that changed less than `settle_s` ago fails as
+    `settling`: it may still be being written.
     """
 
     readers: int
     max_bytes: int
     max_pixels: int
     timeout_s: float = READ_TIMEOUT_S
+    settle_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def local_reader(resize: Resize, limits: Limits, keeps_jpegs: Callable[[], bool]
 
     def read(source: PhotoSource, path: str) -> OpenPhoto:
         with stage_timer("read"):
-            photo = source.read(path, max_bytes=limits.max_bytes)
+            photo = source.read(path, max_bytes=limits.max_bytes, settle_s=limits.settle_s)
         opened = open_bytes(photo, resize, limits)
         if not keeps_jpegs():
             return opened

@@ -18,7 +18,7 @@ from tagger.ledger.chunks import Claim, count_crashes, photos_claimed_earlier
 from tagger.metrics import stage_timer
 from tagger.photos import path_from_text
 from tagger.pipeline.requests import Reader, Request, RequestResult
-from tagger.pipeline.results import Failed
+from tagger.pipeline.results import Failed, Result
 from tagger.pipeline.sandbox import SandboxReader
 from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredOutcome
 from tagger.processing.model_cache import LoadedModel
@@ -30,6 +30,10 @@ BUSY_PAUSE_S = 0.5
 """Pause before checking again whether another worker is done with the same photos."""
 STOP_CHECK_S = 1.0
 """How often a chunk that waits for results checks whether it has to stop."""
+SETTLE_PAUSE_S = 0.5
+"""Pause before reading photos again that changed a moment ago."""
+SETTLE_PERIODS = 10
+"""A chunk waits for photos that keep changing for this many times as long as a photo takes to settle; then they fail."""
 READS_STOP_TIMEOUT_S = 20.0
 """How long a chunk that has to stop waits for reads in progress; it releases the other photos at once."""
 STORE_PHOTOS = 128
@@ -72,6 +76,7 @@ class _ChunkClassifier:
         self._chunk = chunk
         self._loaded = loaded
         self._results = _ChunkResults(chunk, loaded)
+        self._settle_deadline: float | None = None
 
     def run(self) -> ChunkEnd:
         while items := self._chunk.with_retry(lambda: open_items(self._chunk.database, self._chunk.claim)):
@@ -84,6 +89,7 @@ class _ChunkClassifier:
             )
             free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
             self._results.is_root_unavailable = False
+            self._results.settling = 0
             if needs_isolation(self._chunk.claim):
                 self._classify_in_isolation(free, roots)
             else:
@@ -93,7 +99,19 @@ class _ChunkClassifier:
             self._chunk.check_lease()
             if not free:
                 self._chunk.stop.wait(BUSY_PAUSE_S)
+            elif self._results.settling:
+                self._wait_for_settling()
         return ChunkEnd.DONE
+
+    def _wait_for_settling(self) -> None:
+        """Pause before the photos that changed a moment ago are read again. After the last time, they fail."""
+        settle_s = self._loaded.limits.settle_s
+        if self._settle_deadline is None:
+            self._settle_deadline = time.monotonic() + SETTLE_PERIODS * settle_s
+            count = self._results.settling
+            log.info("job %d chunk %d waits for %d photos that changed just now", *self._chunk.numbers, count)
+        self._chunk.stop.wait(min(SETTLE_PAUSE_S, settle_s))
+        self._results.retries_settling = time.monotonic() < self._settle_deadline
 
     def _classify(
         self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None = None
@@ -180,6 +198,9 @@ class _ChunkResults:
         """Submitted photos without a result."""
         self.is_root_unavailable = False
         """Whether photos could not be read because their root is no longer mounted."""
+        self.settling = 0
+        """Photos that changed just now; their items stay open, and the chunk reads them again."""
+        self.retries_settling = loaded.limits.settle_s > 0
         self._chunk = chunk
         self._loaded = loaded
         self._deliveries: queue.SimpleQueue[Sequence[RequestResult] | Exception] = queue.SimpleQueue()
@@ -247,7 +268,11 @@ class _ChunkResults:
     def _add_all(self, results: Sequence[RequestResult]) -> None:
         for request, result in results:
             item = self.pending.pop(request, None)
-            if item is not None:  # None: a read that the chunk had given up on has ended
+            if item is None:  # a read that the chunk had given up on has ended
+                continue
+            if self.retries_settling and _failure_kind(result) is FailureKind.SETTLING:
+                self.settling += 1
+            else:
                 self._batch.append(ItemResult(item, result))
 
     def _store_if_due(self) -> None:
@@ -275,5 +300,9 @@ class _ChunkResults:
         return ModelFailed(name=self._loaded.model.manifest.name, reason=error)
 
 
-def _is_unreachable(result: ItemResult) -> bool:
-    return isinstance(result.result, Failed) and result.result.failure.kind in _UNREACHABLE_KINDS
+def _is_unreachable(each: ItemResult) -> bool:
+    return _failure_kind(each.result) in _UNREACHABLE_KINDS
+
+
+def _failure_kind(result: Result) -> FailureKind | None:
+    return result.failure.kind if isinstance(result, Failed) else None

@@ -60,7 +60,13 @@ class ModelCache:
         options = backend_options(device, settings)
         model = load_fastest_model(registered.file, registered.digest, registered.manifest, device, options)
         readers = settings.threads or core_count()
-        limits = Limits(readers, settings.max_bytes, settings.max_pixels, settings.read_timeout_s)
+        limits = Limits(
+            readers,
+            settings.max_bytes,
+            settings.max_pixels,
+            timeout_s=settings.read_timeout_s,
+            settle_s=settings.settle_s,
+        )
         return LoadedModel(model, Pipeline(model, limits), limits, landmark_ids(self._database, model_id))
 
 

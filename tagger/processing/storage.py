@@ -291,7 +291,13 @@ def _store_photos(connection: Connection, results: Sequence[ItemResult], ids: Ma
     connection.execute(update(photos).where(copies, _HAS_CONTENT_FAILURE).values(NO_FAILURE))
 
 
-_FILE_FAILURES = (FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.EMPTY, FailureKind.TOO_LARGE)
+_FILE_FAILURES = (
+    FailureKind.GONE,
+    FailureKind.UNREADABLE,
+    FailureKind.SETTLING,
+    FailureKind.EMPTY,
+    FailureKind.TOO_LARGE,
+)
 _HAS_CONTENT_FAILURE = and_(photos.c.failure_kind.is_not(None), photos.c.failure_kind.not_in(_FILE_FAILURES))
 """A readable copy disproves failures of the content, but not those of a file that is gone or unreadable."""
 

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,9 +42,9 @@ def names(root: Path, **patterns: tuple[str, ...]) -> list[str]:
     return [photo.path.relative_to(root).as_posix() for photo in find_photos(root, **patterns)]
 
 
-def failure(path: Path) -> FailureKind:
+def failure(path: Path, *, settle_s: float = 0.0) -> FailureKind:
     with pytest.raises(PhotoFailed) as excinfo:
-        read_photo(path, max_bytes=MAX_BYTES)
+        read_photo(path, max_bytes=MAX_BYTES, settle_s=settle_s)
     assert str(path) not in excinfo.value.failure.text
     return excinfo.value.failure.kind
 
@@ -340,5 +341,42 @@ def test_photo_that_is_still_being_written_is_waited_for_and_then_fails(
     monkeypatch.setattr(files, "RETRY_PAUSE_S", 0)
     assert read_photo(path, max_bytes=MAX_BYTES).data == b"onemoremore"
     growths = iter(range(100))
-    with pytest.raises(PhotoFailed, match="changes while being read"):
-        read_photo(path, max_bytes=MAX_BYTES)
+    assert failure(path) is FailureKind.SETTLING
+
+
+def test_file_that_is_replaced_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.jpg", b"old content")
+    new = write(tmp_path / "new", b"new")
+    stat_of = os.fstat
+    replacements = iter([new])
+
+    def replacing(descriptor: int) -> os.stat_result:
+        for file in replacements:
+            file.replace(path)
+        return stat_of(descriptor)
+
+    monkeypatch.setattr(os, "fstat", replacing)
+    monkeypatch.setattr(files, "RETRY_PAUSE_S", 0)
+    assert read_photo(path, max_bytes=MAX_BYTES).data == b"new"
+
+
+def test_file_that_changed_a_moment_ago_is_not_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jpg")
+    assert failure(path, settle_s=60) is FailureKind.SETTLING
+    os.utime(path, (1, 1))  # what `cp -p` does at its end
+    assert failure(path, settle_s=60) is FailureKind.SETTLING
+    # A copy that has just begun, and one whose program reserves the space first.
+    assert failure(write(tmp_path / "b.jpg", b""), settle_s=60) is FailureKind.SETTLING
+    assert failure(write(tmp_path / "c.jpg", bytes(MAX_BYTES + 1)), settle_s=60) is FailureKind.SETTLING
+    time.sleep(0.1)
+    assert read_photo(path, max_bytes=MAX_BYTES, settle_s=0.05).data == b"pixels"
+
+
+def test_file_with_a_time_in_the_future_is_not_waited_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jpg")
+    tomorrow = time.time() + 86_400
+    os.utime(path, (tomorrow, tomorrow))
+    time.sleep(0.1)
+    assert read_photo(path, max_bytes=MAX_BYTES, settle_s=0.05).data == b"pixels"

@@ -27,6 +27,7 @@ ROOTS_SHOWN = 10
 TRANSIENT_KINDS = (
     FailureKind.GONE,
     FailureKind.UNREADABLE,
+    FailureKind.SETTLING,
     FailureKind.TIMED_OUT,
     FailureKind.CRASHED,
     FailureKind.INTERNAL,

@@ -19,6 +19,7 @@ _TEXTS = {
     "too-large": "too large",
     "unsupported": "not supported",
     "unreadable": "not readable",
+    "settling": "being written",
     "empty": "empty file",
 }
 

@@ -98,7 +98,7 @@ class Thumbnails:
         try:
             digest, image = decoders.decode(photo.path)
         except PhotoFailed as failed:
-            if failed.failure.kind is not FailureKind.TIMED_OUT:
+            if failed.failure.kind not in {FailureKind.TIMED_OUT, FailureKind.SETTLING}:
                 self._failures.add(file, failed.failure)
             raise _unavailable(failed.failure) from failed
         # A file that changed since it was classified must not represent the copies of its former content.

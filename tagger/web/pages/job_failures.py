@@ -23,6 +23,7 @@ from tagger.web.pages.tiles import thumbnail_address
 FAILURE_TEXTS: Mapping[str, str] = {
     FailureKind.GONE: "file is gone",
     FailureKind.UNREADABLE: "not readable",
+    FailureKind.SETTLING: "being written",
     FailureKind.EMPTY: "empty file",
     FailureKind.TOO_LARGE: "file too large",
     FailureKind.NOT_AN_IMAGE: "not an image",
@@ -48,7 +49,13 @@ REFUSAL_TEXTS: Mapping[str, str] = {
     RefusalKind.READ_ONLY: "read-only",
 }
 TRANSIENT_KINDS = frozenset(
-    {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.TIMED_OUT, FailureKind.INTERNAL}
+    {
+        FailureKind.GONE,
+        FailureKind.UNREADABLE,
+        FailureKind.SETTLING,
+        FailureKind.TIMED_OUT,
+        FailureKind.INTERNAL,
+    }
 )
 """Failures that may pass without a change of the file."""
 
