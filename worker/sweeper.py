@@ -13,7 +13,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
-from tagger.catalog.roots import is_unavailable, list_roots
+from tagger.catalog.roots import list_roots, unavailable_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.errors import DatabaseError
@@ -113,7 +113,8 @@ class Sweeper:
         needed = {root_id for root_ids in suspended.values() for root_id in root_ids}
         with self._database.read() as connection:
             roots = [root for root in list_roots(connection, self._settings.roots) if root.id in needed]
-            available = {root.id for root in roots if not is_unavailable(connection, root)}
+            unavailable = {root.id for root in unavailable_roots(connection, roots)}
+        available = {root.id for root in roots} - unavailable
         jobs = [job for job, root_ids in suspended.items() if available.issuperset(root_ids)]
         resume_suspended_jobs(self._database, jobs)
 

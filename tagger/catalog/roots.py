@@ -5,7 +5,8 @@ mistaken for one whose photos were deleted.
 """
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from tagger.photos.mounts import MountState
 from tagger.photos.source import PhotoSource, open_source
 
 MOVE_PAGE = 1000
+PARALLEL_CHECKS = 16
+"""Roots checked at a time, because a dead share blocks its check."""
 
 RootPaths = Mapping[str, Path]
 """The folders of roots on this machine, by root name, if they differ from the database (settings.roots)."""
@@ -152,9 +155,25 @@ def is_unavailable(connection: Connection, root: Root, folder: Path | None = Non
     It is missing, does not answer, or is empty although photos are stored in it.
     """
     mount = (open_source(str(folder)) if folder else root.source).mount_state()
+    return _is_unavailable(connection, root, folder or root.folder, mount)
+
+
+def unavailable_roots(connection: Connection, candidates: Sequence[Root]) -> list[Root]:
+    """Those of the roots that are unavailable, in the same order."""
+    mounts = zip(candidates, mount_states(candidates), strict=True)
+    return [root for root, mount in mounts if _is_unavailable(connection, root, root.folder, mount)]
+
+
+def mount_states(candidates: Sequence[Root]) -> list[MountState]:
+    """Check the disks and shares of roots, in parallel."""
+    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
+        return list(pool.map(lambda root: root.source.mount_state(), candidates))
+
+
+def _is_unavailable(connection: Connection, root: Root, folder: Path, mount: MountState) -> bool:
     if mount is not MountState.EMPTY:
         return mount is not MountState.FILLED
-    stored = exists().where(photos_below(root, folder or root.folder), photos.c.gone_since.is_(None))
+    stored = exists().where(photos_below(root, folder), photos.c.gone_since.is_(None))
     return bool(connection.scalar(select(stored)))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
-from tagger.catalog.roots import Root, is_unavailable, list_roots
+from tagger.catalog.roots import Root, list_roots, unavailable_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.retry import with_retry
@@ -131,7 +131,7 @@ class ClaimedChunk:
 
         def check() -> list[Root]:
             with self.database.read() as connection:
-                return [root for root in candidates if is_unavailable(connection, root)]
+                return unavailable_roots(connection, candidates)
 
         return self.with_retry(check)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from tagger.catalog.landmarks import Landmark, all_landmarks
-from tagger.catalog.roots import Root, RootPaths, is_unavailable, list_roots
+from tagger.catalog.roots import Root, RootPaths, list_roots, unavailable_roots
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import contents, model_labels, models, photos, verdicts
 from tagger.query.tagged_photos import tag_rows
@@ -78,7 +78,7 @@ class TrainingExport:
         slugs = {landmark.id: slug for slug, landmark in self.landmarks().items()}
         with self._database.read() as connection:
             roots = {root.id: root for root in list_roots(connection, self._root_paths)}
-            unavailable = {root.id for root in roots.values() if is_unavailable(connection, root)}
+            unavailable = {root.id for root in unavailable_roots(connection, list(roots.values()))}
         after = 0
         while True:
             with self._database.read() as connection:

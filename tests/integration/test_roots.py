@@ -1,6 +1,10 @@
 """Roots: the outermost folders; moved, unavailable, absorbed."""
 
 import os
+import threading
+import time
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,10 +12,18 @@ from sqlalchemy import insert, select
 from support.threads import in_threads
 
 from tagger.catalog import roots as roots_module
-from tagger.catalog.roots import count_root_photos, ensure_root, find_root, is_unavailable, list_roots
+from tagger.catalog.roots import (
+    count_root_photos,
+    ensure_root,
+    find_root,
+    is_unavailable,
+    list_roots,
+    unavailable_roots,
+)
 from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
-from tagger.photos import path_from_text, path_text
+from tagger.photos import mounts, path_from_text, path_text
+from tagger.photos.mounts import MountState
 
 
 def ensure(database: Database, folder: Path, root_paths: dict[str, Path] | None = None) -> roots_module.Root:
@@ -34,6 +46,24 @@ def stored_paths(database: Database) -> set[str]:
             str(by_id[row.root_id].path_of(row.path, row.path_bytes))
             for row in connection.execute(select(photos))
         }
+
+
+@contextmanager
+def hanging(monkeypatch: pytest.MonkeyPatch, folders: Container[Path]) -> Iterator[None]:
+    """Let listing these folders hang inside the context, as dead shares do."""
+    answers = threading.Event()
+    list_folder = os.scandir
+
+    def scandir(folder: Path) -> object:
+        if folder in folders:
+            answers.wait()
+        return list_folder(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    try:
+        yield
+    finally:
+        answers.set()
 
 
 def test_a_folder_inside_a_root_belongs_to_it(database: Database, tmp_path: Path) -> None:
@@ -112,6 +142,35 @@ def test_a_root_is_unavailable_if_it_is_missing_or_unexpectedly_empty(
         assert is_unavailable(connection, root, root.folder / "share")
         assert count_root_photos(connection, root, root.folder / "share") == 1
         assert count_root_photos(connection, root, root.folder / "shar") == 0
+
+
+def test_dead_shares_are_checked_together_and_waited_for_once(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeout_s, count = 1.0, 8
+    monkeypatch.setattr(mounts, "TIMEOUT_S", timeout_s)
+    fine = ensure(database, tmp_path / "fine")
+    fine.folder.mkdir()
+    dead = [ensure(database, tmp_path / f"dead-{number}") for number in range(count)]
+    with hanging(monkeypatch, {root.folder for root in dead}), database.read() as connection:
+        started = time.monotonic()
+        for _ in range(6):
+            assert unavailable_roots(connection, [fine, *dead]) == dead
+        assert time.monotonic() - started < count * timeout_s / 2
+
+
+def test_a_share_that_is_mounted_again_is_found_although_the_first_check_still_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mounts, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(mounts, "RETRY_S", 0.3)
+    dead = {tmp_path}
+    with hanging(monkeypatch, dead):
+        assert mounts.check_mount(tmp_path) is MountState.SILENT
+        dead.clear()
+        time.sleep(0.3)
+        monkeypatch.setattr(mounts, "TIMEOUT_S", 60.0)
+        assert mounts.check_mount(tmp_path) is MountState.EMPTY
 
 
 def test_a_parent_and_its_children_added_concurrently_become_one_root(

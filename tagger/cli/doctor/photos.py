@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from tagger.catalog.roots import count_root_photos, list_roots
+from tagger.catalog.roots import count_root_photos, list_roots, mount_states
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.enqueue.retry import count_failures
 from tagger.errors import FailureKind
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
 
-PARALLEL_CHECKS = 16
-"""Roots checked at a time, because a dead share blocks its check."""
 ROOTS_SHOWN = 10
 TRANSIENT_KINDS = (
     FailureKind.GONE,
@@ -75,9 +72,8 @@ def _check_root_setting(root_paths: RootPaths, names: Sequence[str]) -> Iterator
 
 
 def _find_root_problems(database: Database, roots: Sequence[Root]) -> list[Finding]:
-    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
-        mounts = list(pool.map(lambda root: root.source.mount_state(), roots))
-    findings = (_check_root(database, root, mount) for root, mount in zip(roots, mounts, strict=True))
+    mounts = zip(roots, mount_states(roots), strict=True)
+    findings = (_check_root(database, root, mount) for root, mount in mounts)
     return [finding for finding in findings if finding is not None]
 
 
