@@ -177,7 +177,7 @@ class ProcessFailed(TaggerError):
 
 
 class ExtraMissing(TaggerError):
-    """The web page needs an extra that is not installed ({missing}). Run: pip install 'landmark-tagger[web]'."""
+    """{feature} needs an extra that is not installed ({missing}). Run: pip install 'landmark-tagger[{extra}]'."""
 
 
 class AddressInUse(TaggerError):

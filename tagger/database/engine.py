@@ -48,7 +48,7 @@ def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
         ) from error
     except ModuleNotFoundError as error:
         raise SettingsInvalid(
-            reason="database_url: PostgreSQL needs the extra, `pip install 'landmark-tagger[postgres]'`"
+            reason="database_url: PostgreSQL needs an extra: pip install 'landmark-tagger[postgres]'"
         ) from error
 
 

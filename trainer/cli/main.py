@@ -6,11 +6,11 @@ import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from tagger.errors import TaggerError
+from tagger.errors import ExtraMissing, TaggerError
 from tagger.inference.devices import quiet_threads
 from trainer.cli.data import data_app
 from trainer.cli.options import DeviceName, ImageSize, Json, print_results
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FAILED, INTERRUPTED = 1, 130
 SOME_FAILED = 3
 """The exit code of `trainer compare` if some backbones failed."""
+TRAIN_PACKAGES = {"matplotlib", "safetensors"}
+"""The packages of the extra `train`."""
 
 BackboneNames = Annotated[
     str,
@@ -58,14 +60,22 @@ def main() -> None:
     try:
         app(args=_verbosity_first(sys.argv[1:]))
     except TaggerError as error:
-        if "-vv" in sys.argv:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(FAILED)
+        _fail(error)
+    except ModuleNotFoundError as error:
+        if error.name not in TRAIN_PACKAGES:
+            raise
+        _fail(ExtraMissing(feature="Training", missing=error.name, extra="train"))
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
             print("interrupted; finished work is kept", file=sys.stderr)  # noqa: T201
         raise
+
+
+def _fail(error: TaggerError) -> NoReturn:
+    if "-vv" in sys.argv:
+        traceback.print_exc()
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    sys.exit(FAILED)
 
 
 def _terminate(_signum: int, _frame: object) -> None:

@@ -83,7 +83,7 @@ def check_extra() -> None:
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise ExtraMissing(missing=error.name) from error
+        raise ExtraMissing(feature="The web page", missing=error.name, extra="web") from error
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -93,7 +93,9 @@ class BackendSelector:
         if name == "torchscript":
             return TorchScriptBackend(self._load_module(), self._device, self._size, self._at_once)
         if not _is_installed(name):
-            raise SettingsInvalid(reason="backend: openvino is an extra; install landmark-tagger[openvino]")
+            raise SettingsInvalid(
+                reason="backend: openvino needs an extra: pip install 'landmark-tagger[openvino]'"
+            )
         if self._device.kind != "cpu":
             raise SettingsInvalid(reason="backend: openvino runs on a CPU; set TAGGER_DEVICE=cpu too")
         from tagger.inference.backends.openvino import OpenVinoBackend

@@ -213,7 +213,7 @@ def test_torchscript_tags_photos_without_openvino(without_openvino: Terminal) ->
     refused = without_openvino.run_process("tag", "photos", "--again", code=1)
     assert refused.stdout == ""
     (line,) = refused.stderr.strip().splitlines()
-    assert "openvino is an extra; install landmark-tagger[openvino]" in line
+    assert "openvino needs an extra: pip install 'landmark-tagger[openvino]'" in line
 
 
 def test_an_unknown_backend_is_refused(tmp_path: Path) -> None:

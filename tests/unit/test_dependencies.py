@@ -1,0 +1,77 @@
+"""An installation without extras has every package that commands without extras import."""
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+WITHOUT_TORCH = (
+    "catalog",
+    "cli",
+    "database",
+    "enqueue",
+    "images",
+    "ledger",
+    "metadata",
+    "photos",
+    "query",
+    "verdicts",
+)
+"""The packages of tagger whose modules are quick to import."""
+
+IMPORT_WITH = """
+import importlib, pkgutil, sys
+
+undeclared = set({undeclared!r})
+
+class Undeclared:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in undeclared:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Undeclared())
+import tagger
+names = ["worker.producer", "migrations"]
+for package in {packages!r}:
+    folder = importlib.import_module(f"tagger.{{package}}").__path__
+    names += [module.name for module in pkgutil.walk_packages(folder, f"tagger.{{package}}.")]
+for name in names:
+    importlib.import_module(name)
+"""
+
+
+def test_modules_import_nothing_that_only_extras_install() -> None:
+    declared = _distributions_without_extras()
+    undeclared = [
+        module
+        for module, names in packages_distributions().items()
+        if not declared & {canonicalize_name(name) for name in names}
+    ]
+    program = IMPORT_WITH.format(undeclared=undeclared, packages=WITHOUT_TORCH)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _distributions_without_extras() -> set[str]:
+    """The names of what pyproject.toml requires, directly and indirectly, without extras."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    open_requirements = [Requirement(text) for text in project["dependencies"]]
+    found: set[tuple[str, str]] = set()
+    while open_requirements:
+        requirement = open_requirements.pop()
+        for extra in ("", *requirement.extras):
+            key = (canonicalize_name(requirement.name), extra)
+            if key in found:
+                continue
+            found.add(key)
+            requires = map(Requirement, distribution(requirement.name).requires or ())
+            open_requirements += [
+                needed
+                for needed in requires
+                if needed.marker is None or needed.marker.evaluate({"extra": extra})
+            ]
+    return {"landmark-tagger"} | {name for name, _extra in found}
