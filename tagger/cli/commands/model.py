@@ -38,7 +38,7 @@ def list_models(json: Json = False) -> None:
         ["*" if model.in_use else "", model.name, len(model.manifest.labels), model.digest[:12], model.file]
         for model in models
     )
-    write_table(("", "Name", "Landmarks", "Digest", "File"), rows, flexible=4)
+    write_table(("", "Name", "Landmarks", "Digest", "File"), rows)
     if not models:
         console.info("no model is registered; register one with: tagger model add FILE")
 
@@ -196,4 +196,4 @@ def _print_manifest(manifest: Manifest) -> None:
         for name, value in facts.items():
             typer.echo(f"  {printable(name)}: {printable(str(value))}")
     rows = ([label.label, label.name, label.country, label.slug] for label in manifest.labels)
-    write_table(("Label", "Landmark", "Country", "Slug"), rows, flexible=1)
+    write_table(("Label", "Landmark", "Country", "Slug"), rows)

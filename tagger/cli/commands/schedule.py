@@ -114,7 +114,7 @@ def list_(json: Json = False) -> None:
         ]
         for schedule in schedules
     )
-    write_table(("Name", "Cron", "Zone", "Next", "What"), rows, flexible=4)
+    write_table(("Name", "Cron", "Zone", "Next", "What"), rows)
     if not schedules:
         console.info(
             'there is no schedule; add one with: tagger schedule add NAME --cron "0 3 * * *" untagged'
@@ -191,7 +191,7 @@ def history(
         write_json([run_document(run) for run in runs])
         return
     rows = ([_local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs)
-    write_table(("Due", "Job", "State", "Note"), rows, flexible=3)
+    write_table(("Due", "Job", "State", "Note"), rows)
     if not runs:
         console.info(f"{name} has not run yet")
 

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import typer
 
+from tagger.cli.output.formats import printable_lines
 from tagger.errors import TaggerError
 
 DONE = 0
@@ -28,17 +29,22 @@ verbosity = Verbosity()
 def info(text: str) -> None:
     """Print a message, unless -q is set."""
     if verbosity.level >= 0:
-        typer.echo(text, err=True)
+        _write(text)
 
 
 def warning(text: str) -> None:
     """Print a warning, also with -q."""
-    typer.echo(f"warning: {text}", err=True)
+    _write(f"warning: {text}")
 
 
 def fail(error: TaggerError) -> NoReturn:
     """Print the error and exit with code 1."""
     if verbosity.level >= 2:
         traceback.print_exception(error)
-    typer.echo(f"error: {error}", err=True)
+    _write(f"error: {error}")
     sys.exit(NOT_DONE)
+
+
+def _write(text: str) -> None:
+    """Messages name files, whose names could contain control sequences that change the terminal."""
+    typer.echo(printable_lines(text), err=True)

@@ -25,7 +25,8 @@ class Format(StrEnum):
 
 
 TABLE_PART = 200
-"""Rows for which the widths of a table's columns are computed at a time."""
+"""Rows of a table that are printed at a time. The first ones decide how wide its columns are."""
+COLUMN_GAP = 2
 
 
 class Counter:
@@ -79,10 +80,8 @@ def write_json_list(documents: Iterable[object]) -> None:
     write_parts(json_list_parts(documents))
 
 
-def write_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, flexible: int | None = None
-) -> None:
-    """Write a table as wide as the terminal, in which column `flexible` gets the most room; without a terminal, cells separated by tabs."""
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table that fits the terminal; without a terminal, cells separated by tabs."""
     shown = ([printable(_cell(value)) for value in row] for row in rows)
     if not sys.stdout.isatty():
         write_parts("\t".join(row).encode() + b"\n" for row in shown)
@@ -90,10 +89,11 @@ def write_table(
     from rich.console import Console
 
     console = Console(highlight=False)
-    title = True
+    widths: list[int] = []
     while part := list(islice(shown, TABLE_PART)):
-        console.print(_rich_table(columns, part, flexible, title=title))
-        title = False
+        title = not widths
+        widths = widths or _column_widths([columns, *part], console.width)
+        console.print(_rich_table(columns, part, widths, title=title))
 
 
 def printable(text: str) -> str:
@@ -105,24 +105,52 @@ def printable(text: str) -> str:
     return printable_path(text)
 
 
+def printable_lines(text: str) -> str:
+    """Escape each line as `printable` does."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def write_parts(parts: Iterable[bytes]) -> None:
     """Write bytes to stdout: file names may not be valid in the encoding of the terminal."""
     sys.stdout.flush()
     out: BinaryIO = sys.stdout.buffer
-    out.writelines(parts)
+    out.writelines(map(_for_terminal, parts) if sys.stdout.isatty() else parts)
     out.flush()
 
 
+def _for_terminal(part: bytes) -> bytes:
+    """File names could contain control sequences that change the terminal."""
+    return printable_lines(part.decode(errors="surrogateescape").replace("\r\n", "\n")).encode()
+
+
+def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[int]:
+    """As wide as the longest cell; the widest columns are narrowed until the table fits."""
+    from rich.cells import cell_len
+
+    widths = [max(1, *map(cell_len, column)) for column in zip(*rows, strict=True)]
+    room = terminal_width - (len(widths) - 1) * COLUMN_GAP
+    while sum(widths) > room and max(widths) > 1:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
 def _rich_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], flexible: int | None, *, title: bool
+    columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int], *, title: bool
 ) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD if title else None, show_header=title, expand=True, pad_edge=False)
-    for position, column in enumerate(columns):
-        table.add_column(column, overflow="fold", ratio=3 if position == flexible else 1)
+    # The gap is a column's padding and the box's divider, a space.
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_header=title,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, COLUMN_GAP - 1, 0, 0),
+    )
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, overflow="fold", width=width)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

@@ -88,7 +88,7 @@ def print_state(state: MetadataState) -> None:
     files = [*([state.photo] if state.photo else []), *state.sidecars]
     names = sorted({name for file in files for name in file.fields if TAGGER_RECORD not in name})
     rows = ([name, *(_cell(file.fields.get(name)) for file in files)] for name in names)
-    write_table(("Field", *(printable(file.path.name) for file in files)), rows, flexible=1)
+    write_table(("Field", *(printable(file.path.name) for file in files)), rows)
     for file in files:
         for landmark in file.landmarks:
             typer.echo(f"{printable(file.path.name)}: tagger wrote {_landmark_text(landmark)}")

@@ -35,7 +35,7 @@ def print_details(details: PhotoDetails) -> None:
         if value is not None:
             typer.echo(f"{name + ':':<12}{value}")
     rows = ([tag.rank, tag.name, _score(tag.score), _state(tag)] for tag in photo.tags)
-    write_table(("Rank", "Landmark", "Score", ""), rows, flexible=1)
+    write_table(("Rank", "Landmark", "Score", ""), rows)
 
 
 def _metadata(write: MetadataWrite) -> str:

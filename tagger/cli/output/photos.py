@@ -52,7 +52,7 @@ def write_photos(photos: Iterable[TaggedPhoto], output_format: Format, *, end: b
             write_parts(photo_feature_parts(counter))
         case Format.TABLE:
             rows = (row for photo in counter for row in _photo_rows(photo))
-            write_table(("Photo", "Landmark", "Score", "Country"), rows, flexible=0)
+            write_table(("Photo", "Landmark", "Score", "Country"), rows)
     return counter.count
 
 
@@ -81,7 +81,7 @@ def write_landmarks(counts: Iterable[LandmarkCount], output_format: Format) -> i
             write_parts(landmark_feature_parts(counter))
         case Format.TABLE:
             rows = ([d["landmark"], d["name"], d["country"], d["photos"]] for d in counter)
-            write_table(("Landmark", "Name", "Country", "Photos"), rows, flexible=1)
+            write_table(("Landmark", "Name", "Country", "Photos"), rows)
     return counter.count
 
 

@@ -1,0 +1,82 @@
+"""What commands print on a terminal: tables that fit it, and names that cannot change it."""
+
+import io
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tagger.cli.output import console
+from tagger.cli.output.formats import write_parts, write_table
+from tagger.errors import PathNotFound
+
+ESCAPES = "red\x1b[31m"
+
+
+class Terminal(io.TextIOWrapper):
+    """Standard output that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def text(self) -> str:
+        """What was printed, without bold."""
+        self.flush()
+        buffer = self.buffer
+        assert isinstance(buffer, io.BytesIO)
+        return re.sub("\x1b\\[[01]m", "", buffer.getvalue().decode())
+
+
+TerminalOfWidth = Callable[[int], Terminal]
+
+
+@pytest.fixture
+def terminal_of_width(monkeypatch: pytest.MonkeyPatch) -> TerminalOfWidth:
+    """Make standard output a terminal with this number of columns."""
+
+    def make(columns: int) -> Terminal:
+        terminal = Terminal(io.BytesIO(), encoding="utf-8")
+        monkeypatch.setattr("sys.stdout", terminal)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("TERM", "xterm")
+        return terminal
+
+    return make
+
+
+def test_narrow_columns_stay_whole_on_a_narrow_terminal(terminal_of_width: TerminalOfWidth) -> None:
+    terminal = terminal_of_width(60)
+    row = ["*", "landmarks-61-v2", "61", "899604b95f5e", "/opt/tagger/lib/python3.11/landmarks.pt"]
+    write_table(("", "Name", "Landmarks", "Digest", "File"), [row])
+    lines = terminal.text.splitlines()
+    assert lines[0].split() == ["Name", "Landmarks", "Digest", "File"]
+    assert lines[2].split()[:4] == ["*", "landmarks-61-v2", "61", "899604b95f5e"]
+    assert max(map(len, lines)) <= 60
+
+
+def test_the_parts_of_a_long_table_have_the_same_columns(
+    terminal_of_width: TerminalOfWidth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.cli.output.formats.TABLE_PART", 1)
+    terminal = terminal_of_width(60)
+    write_table(("Photo", "Landmark"), [["/photos/a.jpg", "Eiffel Tower"], ["/b.jpg", "Alai Minar"]])
+    title, _line, first, second = terminal.text.splitlines()
+    assert title.index("Landmark") == first.index("Eiffel Tower") == second.index("Alai Minar")
+
+
+def test_control_characters_of_names_do_not_reach_a_terminal(
+    terminal_of_width: TerminalOfWidth, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = terminal_of_width(80)
+    write_parts([f"/photos/{ESCAPES}.jpg\n".encode() + b"/photos/\xff.jpg\r\n"])
+    assert terminal.text == "/photos/red\\x1b[31m.jpg\n/photos/\\xff.jpg\n"
+    with pytest.raises(SystemExit):
+        console.fail(PathNotFound(path=ESCAPES))
+    assert "at red\\x1b[31m. Check" in capsys.readouterr().err
+
+
+def test_programs_get_names_unchanged(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    name = f"/photos/{ESCAPES}.jpg\r\n".encode() + b"\xff\n"
+    write_parts([name])
+    assert capfdbinary.readouterr().out == name
