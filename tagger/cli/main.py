@@ -50,7 +50,6 @@ app = typer.Typer(
     help="Recognise landmarks in photos and store them as tags in a SQL database. The photos are not changed, unless you write tags to their metadata.",
     epilog="To start: tagger tag FOLDER, then tagger landmarks. Settings: TAGGER_… environment variables or tagger.toml.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

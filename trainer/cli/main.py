@@ -45,7 +45,6 @@ app = typer.Typer(
     epilog="Put photos in F/train/LABEL/photo.jpg. F/val, F/test and F/landmarks.csv (names and locations of the landmarks) are optional. "
     "Start with: trainer train transfer --data F --out RUN, then: trainer export RUN --out MODEL.pt, then: trainer evaluate MODEL.pt --data F --out REPORT.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
