@@ -23,6 +23,8 @@ INFERENCE_COUNTER = Path(__file__).parent / "inference_counter"
 PHOTO_SIZE = (640, 480)
 BATCH_SIZE = 8
 READY_TIMEOUT_S = 120.0
+SETTLE_S = "3"
+"""The default, as one of the faults copies photos."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def running_system(*, postgres: bool, workers: int) -> Iterator[System]:
             model=str(folder / "model.pt"),
             threads="1",
             batch_size=str(BATCH_SIZE),
+            settle_s=SETTLE_S,
         )
         counter = {"PYTHONPATH": str(INFERENCE_COUNTER), "INFERENCE_COUNTS": str(folder / "inferences")}
         supervisor = Supervisor(workers, environment | counter, folder / "workers.log")
