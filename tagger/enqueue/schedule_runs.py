@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
@@ -116,50 +116,51 @@ def run_now(
 def _run(
     database: Database, settings: Settings, row: Row[Any], due: datetime, on_progress: ProgressCallback
 ) -> ScheduleRun | None:
-    """Start one run; None if another process has started it, or the schedule was removed."""
+    """Start one run; None as for `_insert_run`."""
     backfill = schedule_backfill(row)
     new = backfill_job(database, settings, backfill, Priority(row.priority))
-    job_id, note = _insert_run(database, row, due, new)
-    if job_id is None:
-        return None if note is None else ScheduleRun(due, datetime.now(UTC), None, None, note)
+    run = _insert_run(database, row, due, new)
+    if run is None or run.job is None:
+        return run
     try:
         selection = validate_backfill(database, backfill, settings.roots)
         if not follows_links(row.options):
             _refuse_links(row.name, backfill, selection)
-        fill_backfill(database, backfill, job_id, new.model_id, selection, settings.roots, on_progress)
+        fill_backfill(database, backfill, run.job, new.model_id, selection, settings.roots, on_progress)
     except RunInterrupted:
-        _undo_run(database, row.id, due, job_id)
+        _undo_run(database, row.id, due, run.job)
         raise
     except TaggerError as error:
-        _cancel_run(database, row.id, due, job_id, str(error))
+        _cancel_run(database, row.id, due, run.job, str(error))
         raise
-    return ScheduleRun(due, datetime.now(UTC), job_id, None, None)
+    return run
 
 
-def _insert_run(
-    database: Database, row: Row[Any], due: datetime, new: NewJob
-) -> tuple[int | None, str | None]:
-    """Record the run, its job and the next due time in one transaction. Returns the job, or a note, or neither."""
+def _insert_run(database: Database, row: Row[Any], due: datetime, new: NewJob) -> ScheduleRun | None:
+    """Record the run, its job and the next due time in one transaction.
+
+    None if another process has started the run, or the schedule was removed.
+    """
     with database.write() as connection:
         schedule = connection.execute(
             select(schedules).where(schedules.c.id == row.id).with_for_update()
         ).one_or_none()
         if schedule is None:
-            return None, None
+            return None
         now = current_time(connection)
         run = {"schedule_id": row.id, "due_at": due, "started_at": now}
         next_time = next_due(schedule.cron, schedule.time_zone, now)
         connection.execute(update(schedules).where(schedules.c.id == row.id).values(next_due=next_time))
         if _has_run(connection, row.id, due):
-            return None, None
+            return None
         open_job = _open_job(connection, row.id)
         if open_job is not None:
             note = f"job {open_job} of an earlier run has not finished"
             insert_missing(connection, schedule_runs, [run | {"note": note}])
-            return None, note
+            return ScheduleRun(due, now, None, None, note)
         job_id = insert_job(connection, new)
         insert_missing(connection, schedule_runs, [run | {"job_id": job_id}])
-        return job_id, None
+        return ScheduleRun(due, now, job_id, None, None)
 
 
 def _has_run(connection: Connection, schedule_id: int, due: datetime) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
+from support.clocks import clock_ahead
 from support.colour_folders import TaggedFolder
 from support.threads import in_threads
 
@@ -75,21 +76,12 @@ def test_latest_due_time_may_be_the_current_minute() -> None:
     assert before == at_three - timedelta(days=1)
 
 
-def test_a_run_is_due_by_the_clock_of_the_database(
-    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add(database, cron="0 0 1 1 *")
-    make_due(database)
-
-    class SlowClock(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
-            return datetime.now(UTC) - timedelta(days=800)
-
-    monkeypatch.setattr("tagger.enqueue.schedule_runs.datetime", SlowClock)
-    assert len(list(run_due_schedules(database, settings))) == 1
-    (schedule,) = list_schedules(database)
-    assert schedule.next_due > datetime.now(UTC)
+def test_a_run_is_returned_with_the_time_that_is_stored(database: Database, settings: Settings) -> None:
+    add(database)
+    with clock_ahead(timedelta(hours=1)):
+        started = run_now(database, settings, "often")
+    (stored,) = list_runs(database, "often", 9)
+    assert started.started_at == stored.started_at
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,34 @@
+"""Clocks of this process that are wrong, as on another machine."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+
+import pytest
+
+PACKAGES = {"celery", "kombu", "tagger", "worker"}
+"""Their modules read the time from `datetime`. SQLite reads the system's clock, like PostgreSQL."""
+
+
+class _Datetime(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, datetime)
+
+
+@contextmanager
+def clock_ahead(by: timedelta) -> Iterator[None]:
+    """Let `datetime.now` of Celery and the product be ahead inside the context; behind if `by` is negative."""
+
+    class ShiftedDatetime(datetime, metaclass=_Datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + by
+
+    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in modules:
+            if vars(module).get("datetime") is datetime:
+                patch.setattr(module, "datetime", ShiftedDatetime)
+        yield
