@@ -160,6 +160,10 @@ class JobFinished(TaggerError):
     """Job {job} is {state} already, so you cannot {action} it. `tagger status {job}` shows its results."""
 
 
+class JobLocked(TaggerError):
+    """Job {job} is unchanged: another process has locked it for more than {seconds:g} s. Run the command again; if it fails again, end the transaction that holds the lock (see "Troubleshoot" in the documentation)."""
+
+
 class JobNotRetriable(TaggerError):
     """Job {job} writes metadata and cannot be retried. Run `tagger metadata write` again: it selects the photos that are not written yet. `tagger failures {job}` lists the reasons."""
 

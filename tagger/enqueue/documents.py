@@ -29,7 +29,7 @@ def worker_document(worker: WorkerStatus) -> dict[str, Any]:
 
 def last_tick_document(tick: LastTick | None) -> dict[str, Any] | None:
     """The last tick of beat; null if no schedule is enabled."""
-    return tick and vars(tick) | {"at": tick.at and tick.at.isoformat()}
+    return None if tick is None else vars(tick) | {"at": tick.at and tick.at.isoformat()}
 
 
 def failure_document(path: Path, photo: FailingPhoto) -> dict[str, Any]:

@@ -4,18 +4,23 @@ Workers see the change when they store their next batch: a paused chunk is relea
 refuses it (see chunks). Nothing is sent here (see dispatch).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
+from tagger.database.locks import LockTimedOut, lock_timeout
 from tagger.database.tables import jobs
-from tagger.errors import JobFinished, JobNotFound, JobNotPausable
+from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable
 from tagger.ledger.dispatch import reset_messages
 from tagger.ledger.jobs import OPEN_STATES, cancel_job, finish_if_done
 
 CANCEL_NOTE = "by request"
+LOCK_S = 30.0
+"""How long a change waits for another process that has locked the job or its chunks, as on SQLite."""
 
 
 def pause(database: Database, job_id: int) -> None:
@@ -24,9 +29,10 @@ def pause(database: Database, job_id: int) -> None:
     Raises:
         JobNotFound, JobFinished: there is no open job with this id.
         JobNotPausable: a local process runs the job.
+        JobLocked: another process has locked it for LOCK_S.
     """
-    with database.write() as connection:
-        job = _open_job(connection, job_id, "pause")
+    with _change(database, job_id) as connection:
+        job = _lock_open_job(connection, job_id, "pause")
         if job.runner == Runner.LOCAL:
             raise JobNotPausable(job=job_id)
         # A suspended job finds out again, once it is resumed, whether its root is available.
@@ -40,13 +46,14 @@ def resume(database: Database, job_id: int) -> bool:
 
     Raises:
         JobNotFound, JobFinished: there is no open job with this id.
+        JobLocked: another process has locked it for LOCK_S.
     """
     with database.read() as connection:
         if _open_job(connection, job_id, "resume").state != JobState.PAUSED:
             return False
-    with database.write() as connection:
+    with _change(database, job_id) as connection:
         reset_messages(connection, job_id)
-        job = _open_job(connection, job_id, "resume")
+        job = _lock_open_job(connection, job_id, "resume")
         paused = (jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
         connection.execute(update(jobs).where(*paused).values(state=_state_before_pause(job)))
         finish_if_done(connection, job_id)
@@ -58,17 +65,31 @@ def cancel(database: Database, job_id: int) -> None:
 
     Raises:
         JobNotFound, JobFinished: there is no open job with this id.
+        JobLocked: another process has locked it for LOCK_S.
     """
     with database.read() as connection:
         _open_job(connection, job_id, "cancel")
-    with database.write() as connection:
+    with _change(database, job_id) as connection:
         cancel_job(connection, job_id, CANCEL_NOTE)
 
 
-def _open_job(connection: Connection, job_id: int, action: str) -> Row[Any]:
+@contextmanager
+def _change(database: Database, job_id: int) -> Iterator[Connection]:
+    try:
+        with database.write() as connection, lock_timeout(connection, LOCK_S):
+            yield connection
+    except LockTimedOut as error:
+        raise JobLocked(job=job_id, seconds=LOCK_S) from error
+
+
+def _lock_open_job(connection: Connection, job_id: int, action: str) -> Row[Any]:
     """The job, locked until the transaction ends."""
-    query = select(jobs).where(jobs.c.id == job_id)
-    job = connection.execute(query.with_for_update(key_share=True)).one_or_none()
+    connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True))
+    return _open_job(connection, job_id, action)
+
+
+def _open_job(connection: Connection, job_id: int, action: str) -> Row[Any]:
+    job = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
     if job is None:
         raise JobNotFound(job=job_id)
     if job.state not in OPEN_STATES:

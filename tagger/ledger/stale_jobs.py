@@ -1,44 +1,61 @@
 """Stale jobs: their process died while it scanned or ran them."""
 
+import logging
 import os
 import socket
 
-from sqlalchemy import Connection, case, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, or_, select, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Runner
+from tagger.database.locks import LockTimedOut, lock_timeout
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs
 from tagger.ledger.jobs import OPEN_STATES, cancel_job, finish_if_done, lock_open_chunks
 from tagger.ledger.ownership import UNFILLED
 
+log = logging.getLogger(__name__)
+
+LOCK_S = 2.0
+"""A process that holds a lock for longer hangs. Most commands call this, and it is only a precaution for them."""
+
 
 def recover_stale_jobs(database: Database) -> None:
-    """Cancel stale local jobs, and queue the items that an interrupted scan has recorded."""
+    """Cancel stale local jobs, and queue the items that an interrupted scan has recorded.
+
+    A job that another process has locked for LOCK_S is left as it is, for the next call.
+    """
     dead = or_(jobs.c.owner_lease_until < db_now(), jobs.c.owner.in_(_dead_owners(database)))
     with database.read() as connection:
         stale = connection.execute(
             select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), jobs.c.owner.is_not(None), dead)
         ).all()
     for row in stale:
-        with database.write() as connection:
-            lock_open_chunks(connection, row.id)
-            job = connection.execute(
-                select(jobs.c.runner, jobs.c.kind, jobs.c.parent_id)
-                .where(jobs.c.id == row.id, jobs.c.state.in_(OPEN_STATES), dead)
-                .with_for_update(key_share=True)
-            ).one_or_none()
-            if job is None:
-                continue
-            if job.runner == Runner.LOCAL:
-                cancel_job(connection, row.id, "its process ended; run the same command again to continue")
-            elif job.kind == JobKind.WRITE and job.parent_id is not None:
-                # Its items are the photos of another job, so any process can add the rest.
-                connection.execute(
-                    update(jobs).where(jobs.c.id == row.id).values(owner=UNFILLED, owner_lease_until=None)
-                )
-            else:
-                _close_interrupted_scan(connection, row.id)
+        try:
+            with database.write() as connection, lock_timeout(connection, LOCK_S):
+                _recover(connection, row.id, dead)
+        except LockTimedOut:
+            log.warning("Job %d is stale, but another process has locked it", row.id)
+
+
+def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> None:
+    lock_open_chunks(connection, job_id)
+    job = connection.execute(
+        select(jobs.c.runner, jobs.c.kind, jobs.c.parent_id)
+        .where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES), dead)
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if job is None:
+        return
+    if job.runner == Runner.LOCAL:
+        cancel_job(connection, job_id, "its process ended; run the same command again to continue")
+    elif job.kind == JobKind.WRITE and job.parent_id is not None:
+        # Its items are the photos of another job, so any process can add the rest.
+        connection.execute(
+            update(jobs).where(jobs.c.id == job_id).values(owner=UNFILLED, owner_lease_until=None)
+        )
+    else:
+        _close_interrupted_scan(connection, job_id)
 
 
 def _close_interrupted_scan(connection: Connection, job_id: int) -> None:

@@ -14,10 +14,13 @@ from select import select
 
 import psycopg
 import pytest
+from sqlalchemy import select as select_rows
 from support.commands import BIN, Terminal, draw_many
 from support.servers import PostgresServer, RedisServer
 
 from tagger.database.enums import JobState
+from tagger.database.tables import jobs
+from tagger.ledger import job_control
 from tagger.ledger.workers import list_chunk_progress
 
 WAIT_S = 60.0
@@ -74,6 +77,23 @@ def test_a_paused_job_stops_within_a_batch_and_resumes_there(
         terminal.wait_until(lambda: terminal.progress(job).is_over)
     progress = terminal.progress(job)
     assert (progress.state, progress.done, progress.failed) == (JobState.FINISHED, PHOTOS, 0)
+
+
+@pytest.mark.timeout(120)
+def test_pausing_a_job_that_another_process_has_locked_says_so(
+    postgresql_terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = postgresql_terminal
+    monkeypatch.setattr(job_control, "LOCK_S", 0.5)
+    draw_many(terminal.folder / "photos", 2)
+    job = int(terminal.run("enqueue", "photos").stdout)
+    with terminal.database() as database, database.write() as other:
+        other.execute(select_rows(jobs).with_for_update())
+        refused = terminal.run("pause", str(job), code=1).stderr
+        assert f"error: Job {job} is unchanged: another process has locked it" in refused
+    assert terminal.progress(job).state is JobState.QUEUED
+    terminal.run("pause", str(job))
+    assert terminal.progress(job).state is JobState.PAUSED
 
 
 def test_a_worker_continues_with_other_jobs_after_a_pause(sqlite_terminal: Terminal) -> None:

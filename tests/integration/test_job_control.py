@@ -11,9 +11,9 @@ from support.threads import in_threads
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Runner
-from tagger.database.tables import chunks, job_items
-from tagger.errors import JobFinished, JobNotFound, JobNotPausable, LeaseLost
-from tagger.ledger import job_control
+from tagger.database.tables import chunks, job_items, jobs
+from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable, LeaseLost
+from tagger.ledger import job_control, stale_jobs
 from tagger.ledger.chunks import ChunkName, claim_chunk, claim_next_chunk
 from tagger.ledger.dispatch import mark_sent, release_expired, resume_suspended_jobs, unsent_chunks
 from tagger.ledger.jobs import finish_scan, suspend_for_root
@@ -132,6 +132,49 @@ def test_the_chunk_of_a_dead_worker_is_processed_after_its_job_was_resumed(
     assert ledger.progress(job).running == 0
     job_control.resume(ledger.database, job)
     ledger.store(ledger.claim(job), Outcome.TAGGED)
+    assert ledger.progress(job).state is JobState.FINISHED
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_change_of_a_locked_job_ends_after_a_time_limit(
+    ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_control, "LOCK_S", 0.2)
+    queued, paused = ledger.job(40), ledger.job(40)
+    job_control.pause(ledger.database, paused)
+    changes = ((job_control.pause, queued), (job_control.resume, paused), (job_control.cancel, queued))
+    with ledger.database.write() as other:
+        other.execute(select(jobs).with_for_update())
+        for change, job in changes:
+            with pytest.raises(JobLocked, match=f"Job {job} is unchanged"):
+                change(ledger.database, job)
+    with ledger.database.write() as other:
+        other.execute(select(chunks).with_for_update())
+        with pytest.raises(JobLocked):
+            job_control.cancel(ledger.database, queued)
+    assert ledger.progress(queued).state is JobState.QUEUED
+    assert ledger.progress(paused).state is JobState.PAUSED
+    for change, job in changes:
+        change(ledger.database, job)
+    assert ledger.progress(queued).state is JobState.CANCELLED
+    assert ledger.progress(paused).state is JobState.QUEUED
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_stale_job_that_is_locked_is_recovered_later(
+    ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(stale_jobs, "LOCK_S", 0.2)
+    job = ledger.scanning()
+    ledger.owner_died(job)
+    with ledger.database.write() as other:
+        other.execute(select(jobs).with_for_update())
+        recover_stale_jobs(ledger.database)
+    assert f"Job {job} is stale, but another process has locked it" in caplog.text
+    assert ledger.progress(job).state is JobState.SCANNING
+    recover_stale_jobs(ledger.database)
     assert ledger.progress(job).state is JobState.FINISHED
 
 

@@ -51,6 +51,7 @@ STATUS_OF_ERROR: Mapping[type[TaggerError], HTTPStatus] = {
         (
             errors.DatabaseConnectionLost,
             errors.DatabaseUnavailable,
+            errors.JobLocked,
             errors.ModelChanged,
             errors.ModelFailed,
             errors.ModelFileNotFound,
