@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tagger.cli.output import console
 from tagger.cli.output.formats import write_json
 from tagger.cli.output.job_rate import JobRates
-from tagger.cli.output.job_text import job_summary
+from tagger.cli.output.job_text import job_summary, refusal_lines
 from tagger.cli.output.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a job that has ended; returns the exit code."""
     from tagger.database.enums import JobState
     from tagger.enqueue.documents import job_document
+    from tagger.ledger.failures import count_refusals
     from tagger.ledger.progress import list_jobs
 
     progress = list_jobs(database, job)[0]
@@ -123,6 +124,8 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
         console.warning(f"job {job} was cancelled: {progress.note or 'by request'}")
         return console.NOT_DONE
     if progress.refused:
+        for line in refusal_lines(count_refusals(database, job)):
+            console.info(line)
         console.info(f"to list the photos that were not written, and why, run: tagger failures {job}")
     elif progress.failed:
         console.info(f"to list the photos that failed, run: tagger failures {job}")

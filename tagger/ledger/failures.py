@@ -94,6 +94,19 @@ def pending_failures(database: Database, job: int) -> tuple[int, int | None]:
     return row[0], row[1] if row[1] == row[2] else None
 
 
+def count_refusals(database: Database, job_id: int) -> dict[str, int]:
+    """The number of photos that a metadata job refused, by kind, the most frequent first."""
+    count = func.count()
+    query = (
+        select(job_items.c.reason, count)
+        .where(job_items.c.job_id == job_id, job_items.c.outcome == Outcome.REFUSED)
+        .group_by(job_items.c.reason)
+        .order_by(count.desc(), job_items.c.reason)
+    )
+    with database.read() as connection:
+        return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def unwritten_photos(
     database: Database, job_id: int, kinds: Collection[str] = (), after: int = -1
 ) -> Iterator[FailingPhoto]:

@@ -15,6 +15,8 @@ class RefusalKind(StrEnum):
     """The container is broken or ambiguous, so the effect of a write is unknown."""
     OFFSETS = "offsets"
     """Data in the file is found by its offset, which a write would change."""
+    SIGNED = "signed"
+    """Content credentials (C2PA) sign the whole file, so any write would break the signature."""
     XMP = "xmp"
     """The existing XMP cannot be read, or holds our fields in a form in which values would be lost."""
     TOO_LARGE = "too-large"

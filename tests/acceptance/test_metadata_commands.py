@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 from support.command_line import CommandRunner
 from support.commands import Terminal, draw, draw_many
+from support.containers import jpeg_segment
 from support.servers import RedisServer
 
 NOT_OUTCOMES = ("tagged", "unknown", "skipped", "failed", "cancelled", "queued", "running")
 OUTCOMES = (*NOT_OUTCOMES, "written", "unchanged", "refused")
+CREDENTIALS = jpeg_segment(0xEB, b"JP\0\x01\0\0\0\x01\0\0\0\x50jumb\0\0\0\x1ejumdc2pa")
 
 
 @pytest.fixture
@@ -279,6 +281,23 @@ def test_what_makes_no_sense_is_wrong_usage(
     assert output.out == b""
     assert "Traceback" not in output.err
     assert state(photos) == before
+
+
+def test_summary_says_how_many_photos_are_signed_and_why_they_are_refused(
+    tagger_with_redis: CommandRunner, photos: Path
+) -> None:
+    photo = photos / "eiffel.jpg"
+    jpeg = photo.read_bytes()
+    photo.write_bytes(jpeg[:2] + CREDENTIALS + jpeg[2:])
+    output = tagger_with_redis("tag", photos, "--write", "embed")
+    refusals = (
+        "refused: 1 format, 1 signed",
+        "1 photo with content credentials (C2PA): a write would break the signature",
+    )
+    assert all(text in output.err for text in refusals)
+    assert all(text in tagger_with_redis("status", 2).text for text in refusals)
+    assert photo.read_bytes() == jpeg[:2] + CREDENTIALS + jpeg[2:]
+    assert (photos / "eiffel.jpg.xmp").exists()
 
 
 def test_photos_that_could_not_be_written_are_listed_by_kind(

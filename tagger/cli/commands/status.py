@@ -18,7 +18,7 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_json
-from tagger.cli.output.job_text import count_of, job_lines, late_tick_problem, overview_lines
+from tagger.cli.output.job_text import count_of, job_lines, late_tick_problem, overview_lines, refusal_lines
 from tagger.cli.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def status(
 def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
     from tagger.cli.follow import follow
     from tagger.enqueue.documents import job_document
+    from tagger.ledger.failures import count_refusals
 
     progress = _find_job(database, job)
     if watch and not progress.is_over:
@@ -66,7 +67,8 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
     if json:
         write_json(job_document(progress))
     else:
-        typer.echo("\n".join(job_lines(progress)))
+        refusals = refusal_lines(count_refusals(database, job)) if progress.refused else []
+        typer.echo("\n".join([*job_lines(progress), *(f"  {line}" for line in refusals)]))
 
 
 def _show_overview(session: Session, *, json: bool) -> None:

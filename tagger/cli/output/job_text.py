@@ -54,6 +54,19 @@ def job_lines(progress: JobProgress) -> list[str]:
     return [*lines, f"  {progress.note}"] if progress.note else lines
 
 
+def refusal_lines(counts: Mapping[str, int]) -> list[str]:
+    """How many photos a job refused to write, by kind, and what to do about signed ones."""
+    from tagger.metadata.errors import RefusalKind
+
+    lines = [f"refused: {', '.join(f'{count} {kind}' for kind, count in counts.items())}"] if counts else []
+    if signed := counts.get(RefusalKind.SIGNED):
+        lines.append(
+            f"{count_of(signed, 'photo')} with content credentials (C2PA): a write would break the signature over the whole "
+            "file. The tags are in sidecars; nothing needs to be done"
+        )
+    return lines
+
+
 def _relation(progress: JobProgress) -> str:
     if progress.parent:
         relation = "a retry" if progress.kind == "retry" else "writes the tags"

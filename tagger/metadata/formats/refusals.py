@@ -29,7 +29,11 @@ def fixed_offsets(problem: str) -> WriteRefused:
 
 def signed_file() -> WriteRefused:
     """Content credentials are a signature over the whole file, which any change breaks."""
-    return fixed_offsets("It carries content credentials (C2PA), a signature over the whole file")
+    return WriteRefused(
+        RefusalKind.SIGNED,
+        "It carries content credentials (C2PA), a signature over the whole file, which a write into the file would break. "
+        "Keep its tags in a sidecar.",
+    )
 
 
 def too_large(problem: str) -> WriteRefused:

@@ -40,6 +40,7 @@ REFUSAL_TEXTS: Mapping[str, str] = {
     RefusalKind.FORMAT: "format not writable",
     RefusalKind.STRUCTURE: "invalid structure",
     RefusalKind.OFFSETS: "fixed offsets",
+    RefusalKind.SIGNED: "signed (C2PA)",
     RefusalKind.XMP: "unsupported XMP",
     RefusalKind.TOO_LARGE: "no room",
     RefusalKind.LINK: "a link",

@@ -370,7 +370,7 @@ def test_thumbnail_outside_of_the_exif_block_is_refused() -> None:
 
 def test_content_credentials_and_afcp_notes_are_refused() -> None:
     credentials = jpeg_segment(0xEB, b"JP\0\x01\0\0\0\x01\0\0\0\x50jumb\0\0\0\x1ejumdc2pa")
-    assert refusal_of_xmp(with_segments(PLAIN, credentials)) == RefusalKind.OFFSETS
+    assert refusal_of_xmp(with_segments(PLAIN, credentials)) == RefusalKind.SIGNED
     afcp = b"AXS!" + struct.pack(">II", len(PLAIN), 0)
     assert refusal_of_xmp(PLAIN + afcp) == RefusalKind.OFFSETS
 

@@ -110,4 +110,4 @@ def test_raw_profiles_prevent_only_writing_their_own_block() -> None:
 
 def test_iptc_and_content_credentials_are_refused() -> None:
     assert refusal(PLAIN, Blocks(iptc=b"\x1c\x02")) == RefusalKind.FORMAT
-    assert refusal(with_chunks_before(png_chunk(b"caBX", b"jumb")), Blocks(xmp=SMALL)) == RefusalKind.OFFSETS
+    assert refusal(with_chunks_before(png_chunk(b"caBX", b"jumb")), Blocks(xmp=SMALL)) == RefusalKind.SIGNED

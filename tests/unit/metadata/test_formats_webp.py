@@ -110,4 +110,4 @@ def test_ambiguous_and_broken_files_are_refused(data: bytes) -> None:
 def test_iptc_and_content_credentials_are_refused() -> None:
     assert refusal(PLAIN, Blocks(iptc=b"\x1c\x02")) == RefusalKind.FORMAT
     signed = riff(DRESSED[12:30], PLAIN[12:], riff_chunk(b"C2PA", b"jumb"))
-    assert refusal(signed, Blocks(xmp=SMALL)) == RefusalKind.OFFSETS
+    assert refusal(signed, Blocks(xmp=SMALL)) == RefusalKind.SIGNED
