@@ -11,6 +11,7 @@ from celery import signals
 from celery.platforms import SecurityWarning
 from celery.utils.nodenames import host_format
 
+from tagger.interruption import handle_own_signals
 from worker.app import app
 from worker.engine import current_engine
 
@@ -35,6 +36,7 @@ def run_worker(queues: Sequence[str], log_level: str) -> None:
 
 
 def _on_ready(**_: Any) -> None:
+    handle_own_signals()
     # Ctrl-C stops the worker like SIGTERM. Celery would exit with 1.
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
     engine = current_engine()

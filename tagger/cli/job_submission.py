@@ -11,6 +11,7 @@ from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.progress import ProgressLine
 from tagger.cli.session import Session, open_session
+from tagger.interruption import set_advice
 
 if TYPE_CHECKING:
     from tagger.database.connection import Database
@@ -88,6 +89,7 @@ def finish_submission(database: Database, job: int, *, wait: bool, json: bool) -
     if not json:
         typer.echo(job)
     if wait:
+        set_advice(f"job {job} continues. Follow it with: tagger status {job} --watch")
         raise typer.Exit(follow(database, job, json=json, wait_for_worker=True))
     _print_submission(database, job, json=json)
 

@@ -15,6 +15,7 @@ import typer
 from tagger.cli.output import console
 from tagger.cli.session import load_settings, open_session
 from tagger.errors import AddressInUse, AddressRefused, ExtraMissing
+from tagger.interruption import handle_own_signals
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -65,6 +66,7 @@ def serve(
         policy = access_policy(listener, settings)
         app = create_app(settings, database, policy)
         _print_address(policy, is_generated=settings.web_token is None)
+        handle_own_signals()
         with suppress(KeyboardInterrupt):
             server_for(app).run(sockets=[listener])
     console.info("the web page has stopped")

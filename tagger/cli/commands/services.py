@@ -23,6 +23,7 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session
 from tagger.errors import TaggerError
+from tagger.interruption import handle_own_signals
 
 if TYPE_CHECKING:
     import socket
@@ -75,6 +76,7 @@ def beat() -> None:
     check_broker(find_broker(load_settings(), start=True))
     from worker.beat import run_beat  # reads the settings at import
 
+    handle_own_signals()
     sys.stderr.write("beat is running; press Ctrl-C to stop it\n")
     run_beat(_log_level())
 
@@ -155,6 +157,7 @@ def _supervise(
     database, job = session.database, None
     if selection:
         job = submit_tag_job(session, selection, Priority.BULK, start_redis=True, write=metadata)
+    handle_own_signals()
     _stop_with_terminal()
     code = console.DONE
     with Supervisor(session.settings, page) as supervisor:

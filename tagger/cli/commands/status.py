@@ -20,6 +20,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of, job_lines, late_tick_problem, overview_lines, refusal_lines
 from tagger.cli.session import Session, open_session
+from tagger.interruption import set_advice
 
 if TYPE_CHECKING:
     from tagger.database.connection import Database
@@ -63,6 +64,7 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
 
     progress = _find_job(database, job)
     if watch and not progress.is_over:
+        set_advice(f"job {job} continues. Follow it with: tagger status {job} --watch")
         raise typer.Exit(follow(database, job, json=json))
     if json:
         write_json(job_document(progress))

@@ -13,7 +13,6 @@ from tagger.errors import TaggerError
 DONE = 0
 NOT_DONE = 1
 SOME_PHOTOS_FAILED = 3
-INTERRUPTED = 130
 
 
 @dataclass

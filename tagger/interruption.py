@@ -1,0 +1,143 @@
+"""How Ctrl-C and SIGTERM end a program: in order if that takes at most END_S, at once on a second signal.
+
+Python calls signal handlers in the main thread, between two of its steps. A locked database, a forward pass or a disk that
+hangs may keep that thread busy, so another thread, which the system wakes, ends the process when the time is over. That is
+safe at any moment: results are stored in transactions, and files are replaced by renaming.
+
+This module imports little, so that a program can be interrupted from its start.
+"""
+
+import math
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+EXIT_CODE = 130
+END_S = 2.0
+"""How long a program may take to end after the first signal."""
+WAKE_S = 0.1
+SHOW_CURSOR = "\r\x1b[K\x1b[?25h"
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+_WAKE_SIGNAL = signal.SIGURG
+"""Ends a wait of the main thread, which then calls the handlers of earlier signals."""
+
+
+def run_interruptible(program: Callable[[], None], advice: str) -> None:
+    """Run a program, which ends by returning or by SystemExit. A signal raises KeyboardInterrupt in it.
+
+    An interrupted program prints `advice` about how to continue, and exits with EXIT_CODE.
+    """
+    global _current  # noqa: PLW0603 - a process runs one program, and signals are those of the process
+    _current = _Interruption(advice)
+    try:
+        _current.run(program)
+    finally:
+        _current.close()
+        _current = None
+
+
+def set_advice(advice: str) -> None:
+    """Replace what the running program says about how to continue after an interruption."""
+    if _current is not None:
+        _current.advice = advice
+
+
+def handle_own_signals() -> None:
+    """Let the running program end as it likes: it is a service, which handles signals itself and may take longer."""
+    if _current is not None:
+        _current.stop_watching()
+
+
+class _Interruption:
+    """The signals to one program."""
+
+    def __init__(self, advice: str) -> None:
+        self.advice = advice
+        self._is_watching = True
+        self._is_interrupted = False
+        self._main_thread = threading.get_ident()
+        self._announcements = threading.Semaphore(1)
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._former_writer = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._watch, name="interruption", daemon=True)
+        self._thread.start()
+        for number in _SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a background job of a script
+                signal.signal(number, self._interrupt)
+        signal.signal(_WAKE_SIGNAL, lambda _number, _frame: None)
+
+    def run(self, program: Callable[[], None]) -> None:
+        try:
+            program()
+        except KeyboardInterrupt:
+            self._exit()
+        except SystemExit as end:
+            if end.code == EXIT_CODE:  # Typer has caught the KeyboardInterrupt
+                self._exit()
+            raise
+
+    def stop_watching(self) -> None:
+        if self._is_watching:
+            self._is_watching = False
+            signal.set_wakeup_fd(self._former_writer)
+
+    def close(self) -> None:
+        for number in _SIGNALS:
+            if signal.getsignal(number) == self._interrupt:
+                signal.signal(number, signal.SIG_DFL)
+        signal.signal(_WAKE_SIGNAL, signal.SIG_DFL)
+        self.stop_watching()
+        os.close(self._writer)
+        self._thread.join()
+        os.close(self._reader)
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        if self._is_interrupted and self._is_watching:
+            return  # the other thread ends the process
+        self._is_interrupted = True
+        raise KeyboardInterrupt
+
+    def _exit(self) -> None:
+        self._announce()
+        if self._is_interrupted and self._is_watching:
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError):
+                    stream.flush()
+            os._exit(EXIT_CODE)  # a normal exit would wait for threads that hang
+        sys.exit(EXIT_CODE)
+
+    def _announce(self) -> None:
+        """Print the advice, unless the other thread does."""
+        if self._announcements.acquire(blocking=False):
+            sys.stderr.write(f"interrupted; {self.advice}\n")
+            sys.stderr.flush()
+
+    # --- The other thread ---
+
+    def _watch(self) -> None:
+        signals, end_at = 0, math.inf
+        while signals < 2 and time.monotonic() < end_at:
+            if select.select([self._reader], [], [], WAKE_S if signals else None)[0]:
+                numbers = os.read(self._reader, 16)
+                if not numbers:
+                    return  # the program has ended
+                signals += sum(number in _SIGNALS for number in numbers)
+                if signals and math.isinf(end_at):
+                    end_at = time.monotonic() + END_S
+            elif not self._is_interrupted:
+                # The main thread may have begun to wait for a lock just when the signal came, and does not notice it.
+                signal.pthread_kill(self._main_thread, _WAKE_SIGNAL)
+        if sys.stderr.isatty():
+            sys.stderr.write(SHOW_CURSOR)  # a progress bar hides it
+        self._announce()
+        os._exit(EXIT_CODE)
+
+
+_current: _Interruption | None = None

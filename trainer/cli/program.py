@@ -1,0 +1,275 @@
+"""The `trainer` command: the command tree, `export`, `evaluate` and `compare`, and exit codes. Does not import torch."""
+
+import logging
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from tagger.errors import ExtraMissing, TaggerError
+from tagger.inference.devices import quiet_threads
+from trainer.cli.data import data_app
+from trainer.cli.options import DeviceName, ImageSize, Json, print_results
+from trainer.cli.train import train_app
+
+if TYPE_CHECKING:
+    from trainer.evaluation import Evaluation
+
+FAILED = 1
+SOME_FAILED = 3
+"""The exit code of `trainer compare` if some backbones failed."""
+TRAIN_PACKAGES = {"matplotlib", "safetensors"}
+"""The packages of the extra `train`."""
+
+BackboneNames = Annotated[
+    str,
+    typer.Option(
+        help="Comma-separated networks: torchvision classification networks, or timm/NAME for timm's."
+    ),
+]
+WeightsFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=FILE",
+        help="The weights file of a backbone. Repeat the option for several. Other weights are downloaded.",
+    ),
+]
+
+app = typer.Typer(
+    name="trainer",
+    help="Train the classifier that `tagger` runs, measure it, and export it to a file.",
+    epilog="Put photos in F/train/LABEL/photo.jpg. F/val, F/test and F/landmarks.csv (names and locations of the landmarks) are optional. "
+    "Start with: trainer train transfer --data F --out RUN, then: trainer export RUN --out MODEL.pt, then: trainer evaluate MODEL.pt --data F --out REPORT.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data_app, name="data")
+app.add_typer(train_app, name="train")
+
+
+def run() -> None:
+    """Run the command of the command line, and turn errors into messages and exit codes."""
+    quiet_threads()
+    try:
+        app(args=_verbosity_first(sys.argv[1:]))
+    except TaggerError as error:
+        _fail(error)
+    except ModuleNotFoundError as error:
+        if error.name not in TRAIN_PACKAGES:
+            raise
+        _fail(ExtraMissing(feature="Training", missing=error.name, extra="train"))
+
+
+def _fail(error: TaggerError) -> NoReturn:
+    if "-vv" in sys.argv:
+        traceback.print_exc()
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    sys.exit(FAILED)
+
+
+def _verbosity_first(arguments: list[str]) -> list[str]:
+    """Move -q and -v to the front, where the parser requires them."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    flags = [word for word in arguments[:end] if word in {"-q", "--quiet", "-v", "-vv", "--verbose"}]
+    return flags + [word for word in arguments[:end] if word not in flags] + arguments[end:]
+
+
+def _print_version(requested: bool) -> None:
+    if not requested:
+        return
+    from importlib.metadata import version
+
+    from tagger.inference.devices import describe_device
+
+    typer.echo(f"trainer {version('landmark-tagger')}, torch {version('torch')}, {describe_device()}")
+    raise typer.Exit
+
+
+@app.callback()
+def _common(
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only warnings and errors.")] = False,
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="Show more; -vv adds tracebacks.")
+    ] = 0,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the version, torch and the device, and exit.",
+        ),
+    ] = False,
+) -> None:
+    log = logging.getLogger("trainer")
+    log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    log.handlers = [_Stderr()]
+    log.propagate = False
+
+
+@app.command()
+def export(
+    *,
+    run: Annotated[Path, typer.Argument(help="The run folder that `trainer train` wrote.")],
+    out: Annotated[Path, typer.Option(help="The model file to write, MODEL.pt.")],
+    name: Annotated[
+        str | None,
+        typer.Option(help="The model's name in `tagger model list`. Defaults to the file name."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Export a run to one model file for `tagger --model`.
+
+    The file is written only if it predicts the same landmarks as the training model on all validation photos.
+    """
+    from trainer.export.artifact import export_run
+
+    result = export_run(run, out, name=name)
+    document = {
+        "path": str(result.path.absolute()),
+        "name": result.manifest.name,
+        "digest": result.digest,
+        "size_bytes": result.size_bytes,
+        "labels": len(result.manifest.labels),
+        "photos_compared": result.photos_compared,
+    }
+    agreements = result.agreement.items()
+    if as_json:
+        figures = {name: asdict(agreement) if agreement else None for name, agreement in agreements}
+        print_results(document | {"agreement": figures}, as_json=True)
+        return
+    lines = {f"agreement_{name}": str(agreement or "not measured here") for name, agreement in agreements}
+    print_results(document | lines, as_json=False)
+
+
+@app.command()
+def evaluate(
+    *,
+    model: Annotated[Path, typer.Argument(help="A model file that `trainer export` wrote.")],
+    data: Annotated[
+        Path, typer.Option(help="The folder with test/LABEL/photo.jpg, or with LABEL/photo.jpg.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder for report.md, its figures and metrics.json.")],
+    distractors: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of ordinary photos, at any depth, that show none of the landmarks. Measures how many get a false tag."
+        ),
+    ] = None,
+    altered: Annotated[
+        bool,
+        typer.Option(
+            "--altered",
+            help="Also evaluate the photos squashed, at half size, cropped, and saved at low quality.",
+        ),
+    ] = False,
+    device: Annotated[
+        DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the model, in float32.")
+    ] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Measure a model on photos that it was not trained on, and write a report.
+
+    The report has accuracy, confusion, calibration and rejection, each with 95 % intervals.
+    """
+    from trainer.evaluation import evaluate as evaluate_model
+    from trainer.report import REPORT, evaluation_document, write_report
+
+    evaluation = evaluate_model(model, data, distractors, device=device, altered=altered)
+    write_report(evaluation, out)
+    if as_json:
+        print_results(evaluation_document(evaluation), as_json=True)
+        return
+    print_results(_evaluation_figures(evaluation) | {"report": str(out / REPORT)}, as_json=False)
+
+
+def _evaluation_figures(evaluation: "Evaluation") -> dict[str, object]:
+    recognition = evaluation.recognition
+    figures: dict[str, object] = {
+        "photos": evaluation.photos,
+        "top1": recognition.top1.value,
+        "top3": recognition.top3.value,
+        "top5": recognition.top5.value,
+        "ece": recognition.ece.value,
+        "gap": evaluation.gap.value,
+        "accepted_right": recognition.accepted_right.value,
+        "precision_at_threshold": recognition.precision.value,
+    }
+    if evaluation.rejection:
+        overall = evaluation.rejection.overall
+        figures |= {"auroc": overall.auroc.value, "false_tags": overall.false_tags.value}
+    return figures
+
+
+@app.command()
+def compare(
+    *,
+    data: Annotated[
+        Path, typer.Option(help="The folder with train/LABEL/photo.jpg, as for `trainer train`.")
+    ],
+    backbones: BackboneNames,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The folder for comparison.md, .json and .png, and one run per backbone. Repeating the command reuses finished runs."
+        ),
+    ],
+    unknown: Annotated[
+        Path | None,
+        typer.Option(help="A folder of ordinary photos that show none of the landmarks, for training."),
+    ] = None,
+    weights: WeightsFiles = None,
+    size: ImageSize = 224,
+    device: Annotated[
+        DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device for training and for speed.")
+    ] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Compare pretrained networks on your photos: accuracy, parameters, file size and photos/s.
+
+    Recommends one of them. Exits with 3 if some could not be compared.
+    """
+    names = _backbone_names(backbones)
+    files = _weights_files(weights or [], names)
+    from trainer.recipes.comparison import ComparisonOptions, compare_backbones
+    from trainer.recipes.comparison_report import comparison_document, text_table, write_comparison
+
+    comparison = compare_backbones(ComparisonOptions(data, unknown, out, names, files, size, device))
+    write_comparison(comparison)
+    if as_json:
+        print_results(comparison_document(comparison), as_json=True)
+    else:
+        typer.echo(text_table(comparison))
+    if any(row.reason for row in comparison.rows):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _backbone_names(backbones: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in backbones.split(",") if name.strip()))
+    if not names:
+        raise typer.BadParameter("name at least one", param_hint="--backbones")
+    return names
+
+
+def _weights_files(weights: list[str], names: tuple[str, ...]) -> dict[str, Path]:
+    files = {}
+    for entry in weights:
+        name, equals, path = entry.partition("=")
+        if not equals or name not in names:
+            raise typer.BadParameter(
+                f"{entry}: write NAME=FILE, with one of {', '.join(names)}", param_hint="--weights"
+            )
+        files[name] = Path(path)
+    return files
+
+
+class _Stderr(logging.Handler):
+    """Print messages to the current `sys.stderr`, so that a progress bar can show them above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        print(prefix + record.getMessage(), file=sys.stderr)  # noqa: T201
