@@ -32,6 +32,9 @@ All commands and options of the two programs, as `--help` shows them. A setting 
 
 Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed ·
 130 interrupted.
+
+Ctrl-C (and SIGTERM) ends a command within 3 seconds, whatever it is waiting for. Stored results stay, and the same command continues.
+A second Ctrl-C ends it at once, which is safe too. Services (`worker`, `beat`, `serve`, `up`) stop in their own time.
 """
 SETTINGS_INTRODUCTION = f"""# Settings
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import signals
 from prometheus_client import start_http_server
@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 STOP_S = 50.0
 """Less than the minute after which supervisors usually kill."""
+_stopping = threading.Event()
+"""Whether the worker has received a signal to stop."""
 
 
 @signals.setup_logging.connect
@@ -53,7 +55,10 @@ def _on_ready(**_: Any) -> None:
 
 @signals.worker_shutting_down.connect
 def _on_shutting_down(**_: Any) -> None:
-    """On the first SIGTERM, store the current batch and release the rest, so that the pool drains at once."""
+    """On the first SIGTERM, store the current batch and release the rest, so that the pool drains at once. On the second, exit."""
+    if _stopping.is_set():
+        _exit_now(os.EX_OK, "A second signal: exiting without the rest")
+    _stopping.set()
     current_engine().executor.stop.set()
     exit_within_limit(os.EX_OK)
 
@@ -68,12 +73,14 @@ def exit_within_limit(code: int) -> None:
 
     The leases expire, and other workers take the chunks over.
     """
-
-    def force_exit() -> None:
-        log.error("The worker did not stop within %.0f s; exiting without the rest", STOP_S)
-        logging.shutdown()
-        os._exit(code)
-
-    timer = threading.Timer(STOP_S, force_exit)
+    text = f"The worker did not stop within {STOP_S:.0f} s; exiting without the rest"
+    timer = threading.Timer(STOP_S, _exit_now, (code, text))
     timer.daemon = True
     timer.start()
+
+
+def _exit_now(code: int, reason: str) -> NoReturn:
+    """Exit although threads are busy."""
+    log.error("%s", reason)
+    logging.shutdown()
+    os._exit(code)

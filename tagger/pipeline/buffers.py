@@ -21,7 +21,7 @@ LINGER_S = 0.05
 """How long an incomplete batch waits for more photos if none is being read."""
 READ_WAIT_S = 1.0
 """How long it waits for photos that are being read: slow reads must not delay photos that are ready."""
-GIVE_UP_CHECK_S = 1.0
+GIVE_UP_CHECK_S = 0.2
 """How often a blocked `submit` checks whether to give up."""
 ENCODED_BYTES = 160 * 2**20
 """Most bytes of JPEGs that wait for the device to decode them. Each model thread may hold as many again."""

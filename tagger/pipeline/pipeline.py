@@ -31,7 +31,7 @@ from tagger.pipeline.results import Classified, Failed, Result
 
 log = logging.getLogger(__name__)
 
-CLOSE_S = 15.0
+CLOSE_S = 5.0
 """How long closing waits for a forward pass to end."""
 IDLE_S = 10.0
 """How long the model may wait for photos before it releases memory."""

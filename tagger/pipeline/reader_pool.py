@@ -24,8 +24,8 @@ WATCH_S = 1.0
 """How often the watch thread checks for reads that hang or are slow."""
 MOST_HUNG = 8
 """Most hanging threads that are replaced. If more hang, the disk does not answer at all."""
-CLOSE_S = 15.0
-"""How long closing waits for reads in progress."""
+CLOSE_S = 1.0
+"""How long closing waits for reads in progress. One that hangs in the system does not prevent the process's end."""
 SLOW_READ_S = 0.02
 MOST_EXTRA_READERS = 8
 """Readers started on slow disks and shares, which serve several reads at once."""

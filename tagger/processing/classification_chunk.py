@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 
 BUSY_PAUSE_S = 0.5
 """Pause before checking again whether another worker is done with the same photos."""
-STOP_CHECK_S = 1.0
+STOP_CHECK_S = 0.2
 """How often a chunk that waits for results checks whether it has to stop."""
 SETTLE_PAUSE_S = 0.5
 """Pause before reading photos again that changed a moment ago."""
 SETTLE_PERIODS = 10
 """A chunk waits for photos that keep changing for this many times as long as a photo takes to settle; then they fail."""
-READS_STOP_TIMEOUT_S = 20.0
-"""How long a chunk that has to stop waits for reads in progress; it releases the other photos at once."""
+STOP_TIMEOUT_S = 3.0
+"""How long a chunk that has to stop waits for reads and passes in progress; it releases the other photos at once."""
 STORE_PHOTOS = 128
 """Photos per transaction. If the worker is killed, the photos not yet stored are classified again."""
 STORE_S = 2.0
@@ -169,7 +169,7 @@ class _ChunkClassifier:
         while self._results.pending:
             if self._must_stop():
                 self._withdraw()
-                deadline = deadline or time.monotonic() + READS_STOP_TIMEOUT_S
+                deadline = deadline or time.monotonic() + STOP_TIMEOUT_S
                 if time.monotonic() > deadline:
                     unread = len(self._results.pending)
                     log.warning("job %d chunk %d: %d reads do not end", *self._chunk.numbers, unread)
@@ -241,6 +241,7 @@ class _ChunkResults:
                 raise self._chunk_error(delivery) from delivery
             self._add_all(delivery)
             self._store_if_due()
+            wait = False
 
     def add(self, result: ItemResult) -> None:
         self._batch.append(result)
@@ -276,7 +277,10 @@ class _ChunkResults:
                 self._batch.append(ItemResult(item, result))
 
     def _store_if_due(self) -> None:
-        if len(self._batch) >= STORE_PHOTOS or time.monotonic() - self._stored_at > STORE_S:
+        is_due = len(self._batch) >= STORE_PHOTOS or time.monotonic() - self._stored_at > STORE_S
+        if is_due or (
+            self._batch and self._chunk.stop.is_set()
+        ):  # the process may be ended before the last result
             self.store()
 
     def _of_available_roots(self, results: list[ItemResult]) -> list[ItemResult]:

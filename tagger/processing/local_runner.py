@@ -1,7 +1,7 @@
 """Runs a job in this process, without Redis or workers: the work of `tagger tag`."""
 
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS
@@ -16,6 +16,8 @@ from tagger.settings import Settings
 
 CONCURRENT_CHUNKS = 2
 """The next chunk is read while the last batches of one are stored."""
+STOP_S = 1.0
+"""How long an interrupted job waits for reads, passes and writes in progress."""
 
 
 def run_job(
@@ -23,34 +25,44 @@ def run_job(
 ) -> Profile:
     """Run a local job until it ends or waits for an unavailable root; return its profile.
 
-    On an interruption (KeyboardInterrupt), available results are stored and the rest of the job is cancelled.
+    On an interruption (KeyboardInterrupt), available results are stored and the rest of the job is cancelled. Threads that
+    have not stopped by then are left behind, and the caller has to end the process.
     """
     executor = ChunkExecutor(database, settings)
     pool = ThreadPoolExecutor(CONCURRENT_CHUNKS, thread_name_prefix="chunk")
+    runs: list[Future[None]] = []
     try:
         with job_heartbeat(database, job_id):
             if job_kind(database, job_id) not in METADATA_KINDS:
-                executor.models.get(job_model_id(database, job_id))  # The profile does not include loading.
+                # The profile does not include loading. In a thread, because an interruption must not wait for it.
+                pool.submit(executor.models.get, job_model_id(database, job_id)).result()
             profiler = Profiler()
-            runs = [
+            runs += [
                 pool.submit(_run_chunks, database, executor, job_id, on_stored)
                 for _ in range(CONCURRENT_CHUNKS)
             ]
             done, _ = wait(runs, return_when=FIRST_EXCEPTION)
             for run in done:
                 run.result()
-            return profiler.profile()
+            profile = profiler.profile()
     except BaseException as error:
+        is_interrupted = isinstance(error, KeyboardInterrupt)
         executor.stop.set()
-        pool.shutdown()
-        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"ended by an error: {error}"
+        wait(runs, STOP_S)
+        reason = "interrupted" if is_interrupted else f"ended by an error: {error}"
         with database.write() as connection:
             cancel_job(connection, job_id, f"{reason}; run the same command again to go on")
+        if not is_interrupted:
+            _close(executor, pool)
         raise
-    finally:
-        executor.stop.set()
-        pool.shutdown()
-        executor.close()
+    _close(executor, pool)
+    return profile
+
+
+def _close(executor: ChunkExecutor, pool: ThreadPoolExecutor) -> None:
+    executor.stop.set()
+    pool.shutdown()
+    executor.close()
 
 
 def _run_chunks(

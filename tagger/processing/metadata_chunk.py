@@ -5,10 +5,11 @@ outcomes. The chunk may be interrupted anywhere and processed again: the files t
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -98,7 +99,7 @@ class MetadataChunkWriter:
         )
         futures = [
             pool.submit(
-                self._prepare,
+                self._prepare_unless_stopped,
                 item,
                 roots[item.root_id].path_of(item.path, item.path_bytes),
                 tags.get(item.photo_id),
@@ -115,12 +116,21 @@ class MetadataChunkWriter:
                 future.result()  # an error ends the chunk; the files of the other photos are discarded below
             self._chunk.check_lease()
             self._record_intents(prepared)
-            results = [self._replace_files(result) for result in prepared]
+            results = [self._replace_files(result) for result in self._until_stopped(prepared)]
         finally:
             for result in prepared:
                 if result.photo is not None:
                     result.photo.discard()
         self._store(results)
+
+    def _until_stopped(self, prepared: Sequence[PhotoResult]) -> Iterator[PhotoResult]:
+        """The results until the chunk has to stop: the files of the others stay as they are, and their items stay open."""
+        return takewhile(lambda _result: not self._chunk.stop.is_set(), prepared)
+
+    def _prepare_unless_stopped(
+        self, item: OpenItem, path: Path, tags: PhotoTags | None
+    ) -> PhotoResult | None:
+        return None if self._chunk.stop.is_set() else self._prepare(item, path, tags)
 
     def _prepare(self, item: OpenItem, path: Path, tags: PhotoTags | None) -> PhotoResult | None:
         """Prepare a photo's files; None if the photo is busy and should be tried again."""

@@ -230,20 +230,21 @@ def test_dry_run_counts_and_records_nothing(terminal: Terminal) -> None:
 
 def test_an_interrupted_tag_loses_nothing_and_continues(terminal: Terminal) -> None:
     draw_many(terminal.folder / "photos", 160)
-    terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
-    terminal.inject(slow_pass_s="0.05")
+    draw(terminal.folder / "photos" / "00" / "00001-hangs.jpg", seed=1000)
+    terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "2"}
+    terminal.inject(slow_pass_s="0.05", hang_on_open="hangs")
     process = terminal.start("tag", "photos")
     terminal.wait_until(lambda: "photos/" in terminal.log.read_text())
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(20) == 130  # it takes 2 s
     assert "no work is lost" in terminal.log.read_text()
     job = terminal.json("status", "1")
     assert job["state"] == "cancelled"
-    assert 0 < job["cancelled"] < 160
-    assert job["cancelled"] + job["tagged"] + job["unknown"] == 160
+    assert 0 < job["cancelled"] < 161
+    assert job["cancelled"] + job["tagged"] + job["unknown"] == 161
     rest = terminal.json("tag", "photos")
     assert rest["skipped"] == job["tagged"] + job["unknown"]
-    assert rest["skipped"] + rest["tagged"] + rest["unknown"] == 160
+    assert rest["skipped"] + rest["tagged"] + rest["unknown"] == 161
 
 
 def test_a_killed_tag_is_cancelled_by_the_next_command_and_continues(terminal: Terminal) -> None:

@@ -374,10 +374,13 @@ def test_stop_releases_the_remaining_photos(folder: WrittenFolder, monkeypatch: 
         assert executor.execute(claimed) is ChunkEnd.RELEASED
     executor.close()
     progress = folder.progress(job)
-    assert (progress.written, progress.queued, progress.running) == (8, 4, 0)
+    assert (progress.written, progress.queued, progress.running) == (6, 6, 0)
     assert folder.files().keys() == before.keys()
+    assert sum(data != before[name] for name, data in folder.files().items()) == 6
     folder.work(job)
     assert set(folder.outcomes(job).values()) == {"written"}
+    folder.undo()
+    assert (folder.files(), folder.undo_rows) == (before, [])
 
 
 def test_job_waits_for_an_unavailable_root(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
