@@ -25,7 +25,7 @@ from support.servers import RedisServer
 
 from tagger.cli.doctor import findings
 from tagger.cli.doctor.broker import ABSENT_LIST
-from tagger.cli.doctor.environment import check_space
+from tagger.cli.doctor.environment import check_folders, check_space
 from tagger.cli.doctor.findings import CheckGroup, State, ok
 from tagger.database import diagnostics
 from tagger.database.connection import Database
@@ -37,6 +37,7 @@ from tagger.enqueue.ticks import record_tick
 from tagger.inference.artifact import save_artifact
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.jobs import suspend_for_root
+from tagger.settings import Settings
 from worker.dead_letters import store_dead_letter
 
 BROKEN = b"\xff\xd8\xff broken"
@@ -120,6 +121,20 @@ def test_a_data_folder_that_is_a_file_is_reported(
     (tmp_path / "file").touch()
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(tmp_path / "file"))
     assert "is not a folder" in checked(tagger_with_redis, code=1)["data folder"]["found"]
+
+
+def test_the_owner_is_changed_of_the_data_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    absent, present = tmp_path / "absent" / "tagger", tmp_path
+    for folder, remedy in (
+        (absent, "export TAGGER_DATA_FOLDER=FOLDER"),
+        (present, f"chown -R $(id -u) {present}"),
+    ):
+        finding = next(iter(check_folders(Settings(data_folder=folder))))
+        assert finding.found == f"the current user cannot write to {tmp_path}"
+        assert remedy in (finding.remedy or "")
 
 
 def test_little_space_is_a_note_and_hardly_any_is_wrong(tmp_path: Path) -> None:

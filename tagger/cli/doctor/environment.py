@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 PREFIX = "TAGGER_"
 OUTSIDE_SETTINGS = ("TAGGER_CONFIG", "TAGGER_TEST_DATA")
 """Variables with the prefix that are not settings."""
+OTHER_FOLDER = {
+    "data folder": "export TAGGER_DATA_FOLDER=FOLDER, with a folder that you can write to",
+    "database folder": "export TAGGER_DATABASE_URL=sqlite:///FILE, in a folder that you can write to",
+}
+"""The remedy if a folder cannot be created."""
 FREE_WRONG_BYTES = 200 * 2**20
 FREE_NOTE_BYTES = 2 * 2**30
 
@@ -85,9 +90,10 @@ def _check_writable(name: str, folder: Path) -> Finding:
             name, f"{existing} is on a disk mounted read-only", f"mount -o remount,rw {_mount_of(existing)}"
         )
     if not os.access(existing, os.W_OK | os.X_OK):
-        return wrong(
-            name, f"the current user cannot write to {existing}", f"sudo chown -R $(id -u) {existing}"
-        )
+        found = f"the current user cannot write to {existing}"
+        if existing != folder:  # a folder of the system, like /
+            return wrong(name, found, OTHER_FOLDER[name])
+        return wrong(name, found, f"sudo chown -R $(id -u) {folder}")
     return ok(
         name, f"{folder} is writable" if existing == folder else f"{folder} will be created when it is needed"
     )
@@ -129,7 +135,8 @@ def check_extras(settings: Settings) -> Iterator[Finding]:
 
 def _existing(folder: Path) -> Path:
     """The folder, or its nearest parent that exists."""
-    return next(path for path in (folder, *folder.parents) if path.exists())
+    # Path.exists raises PermissionError inside a folder that this user may not enter.
+    return next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
 
 
 def _mount_of(path: Path) -> Path:

@@ -63,7 +63,9 @@ class CheckGroup:
         self._thread.join(max(0.0, self._deadline - time.monotonic()))
         findings = list(self._findings)
         if self._thread.is_alive():
-            remedy = "check for a disk, share or server that does not answer"
+            remedy = (
+                "check for a disk, share or server that does not answer; run it again if the machine is busy"
+            )
             findings.append(wrong(self._name, f"no answer within {LIMIT_S:.0f} s", remedy))
         return findings
 
