@@ -8,6 +8,7 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_KILL_AT=MOMENT         SIGKILL at a moment (see MOMENTS), once:
     INJECT_ONCE=FILE              … created by the first kill; while it exists, nothing is killed
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer
+    INJECT_CLOCK_AHEAD_S=SECONDS  its clock is this much ahead, or behind if negative
     INJECT_FULL_WHILE=FILE        SQLite databases cannot grow while the file exists, as on a full disk
     INJECT_VALUES=MODULE.NAME=N…  constants of the product in this process, such as the duration of a lease
 """
@@ -20,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,23 @@ def kill_once(once: Path) -> None:
     kill()
 
 
+def set_clock_ahead(by_s: float) -> None:
+    """Shift what Celery and the product read as the time, before they import `datetime`."""
+    real_time = time.time
+
+    class AnyDatetime(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            return isinstance(value, datetime)
+
+    class ShiftedDatetime(datetime, metaclass=AnyDatetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(seconds=by_s)
+
+    time.time = lambda: real_time() + by_s
+    importlib.import_module("datetime").datetime = ShiftedDatetime  # type: ignore[attr-defined]
+
+
 def full_while(flag: Path) -> None:
     connections: list[sqlite3.Connection] = []
     original = sqlite3.dbapi2.connect
@@ -128,6 +147,8 @@ def main() -> None:
         for name, value in os.environ.items()
         if name.startswith("INJECT_")
     }
+    if "CLOCK_AHEAD_S" in faults:
+        set_clock_ahead(float(faults["CLOCK_AHEAD_S"]))
     if "VALUES" in faults:
         set_values(faults["VALUES"].split())
     if "KILL_ON_OPEN" in faults:
