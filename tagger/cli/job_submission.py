@@ -10,6 +10,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.progress import ProgressLine
+from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import Session, open_session
 from tagger.interruption import set_advice
 
@@ -90,7 +91,10 @@ def finish_submission(database: Database, job: int, *, wait: bool, json: bool) -
         typer.echo(job)
     if wait:
         set_advice(f"job {job} continues. Follow it with: tagger status {job} --watch")
-        raise typer.Exit(follow(database, job, json=json, wait_for_worker=True))
+        code = follow(database, job, json=json, wait_for_worker=True)
+        if not json:
+            print_next_steps(database, job)
+        raise typer.Exit(code)
     _print_submission(database, job, json=json)
 
 

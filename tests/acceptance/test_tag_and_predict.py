@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -37,6 +38,23 @@ def test_tagging_again_skips_tagged_photos(terminal: Terminal) -> None:
     assert (again["total"], again["skipped"], again["tagged"]) == (5, 5, 0)
     forced = terminal.json("tag", "photos", "--again")
     assert (forced["tagged"], forced["unknown"], forced["skipped"]) == (4, 1, 0)
+
+
+def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal: Terminal) -> None:
+    folder = terminal.folder / "my photos"
+    draw(folder / "tower.jpg", 0)
+    draw(terminal.folder / "elsewhere" / "tower.jpg", 0, seed=1)
+    terminal.run("tag", "elsewhere")
+    done = terminal.run("tag", "my photos")
+    query, correct, write = (
+        shlex.split(line.partition("run: tagger ")[2]) for line in done.stderr.splitlines()[-3:]
+    )
+    assert [photo["path"] for photo in terminal.json(*query)] == [str(folder / "tower.jpg")]
+    assert correct[:3] == ["reject", "PHOTO", "LANDMARK,"]
+    assert "1 photo: 1 written" in terminal.run(*write).stderr
+    assert terminal.run("-q", "tag", "my photos", "--again").stderr == ""
+    assert "run: " not in terminal.run("tag", "my photos", "--again", "--json").stderr
+    assert "run: " not in terminal.run("tag", "my photos").stderr  # nothing new is tagged
 
 
 def test_broken_files_fail_alone_with_a_kind_and_code_3(terminal: Terminal) -> None:

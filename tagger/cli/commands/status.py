@@ -19,6 +19,7 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of, job_lines, late_tick_problem, overview_lines, refusal_lines
+from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import Session, open_session
 from tagger.interruption import set_advice
 
@@ -65,7 +66,10 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
     progress = _find_job(database, job)
     if watch and not progress.is_over:
         set_advice(f"job {job} continues. Follow it with: tagger status {job} --watch")
-        raise typer.Exit(follow(database, job, json=json))
+        code = follow(database, job, json=json)
+        if not json:
+            print_next_steps(database, job)
+        raise typer.Exit(code)
     if json:
         write_json(job_document(progress))
     else:

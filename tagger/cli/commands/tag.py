@@ -31,6 +31,7 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
+from tagger.cli.output.summary import print_next_steps, print_profile
 from tagger.cli.session import load_settings, open_session
 
 
@@ -70,11 +71,12 @@ def tag(
     )
     times = run_local_job(database, settings, job, lines=not json)
     if profile and times is not None:
-        from tagger.cli.output.summary import print_profile
-
         print_profile(times, list_jobs(database, job)[0].done)
     code = finish_local_job(database, job, json=json)
-    raise typer.Exit(run_chained_write(database, settings, job, lines=not json) or code)
+    code = run_chained_write(database, settings, job, lines=not json) or code
+    if not json:
+        print_next_steps(database, job)
+    raise typer.Exit(code)
 
 
 def predict(

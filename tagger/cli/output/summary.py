@@ -1,13 +1,16 @@
-"""What commands print after a job: the profile of `tagger tag`, and the summary of `tagger up --once`."""
+"""What commands print after a job: the profile of `tagger tag`, the next steps, and the summary of `tagger up --once`."""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from tagger.cli.output import console
 
 if TYPE_CHECKING:
     from tagger.database.connection import Database
@@ -24,6 +27,24 @@ def print_profile(profile: Profile, photos: int) -> None:
         share = time_s / max(profile.total_s, 1e-9)
         lines.append(f"  {stage:<7} {time_s / max(photos, 1) * 1000:8.2f} ms a photo  {share:4.0%}")
     sys.stderr.write("\n".join(lines) + "\n")
+
+
+def print_next_steps(database: Database, job: int) -> None:
+    """Print how to see, correct and write the tags of a finished job, if it has any."""
+    from tagger.database.enums import METADATA_KINDS, JobState
+    from tagger.enqueue.tag_jobs import tag_job_paths
+    from tagger.ledger.jobs import has_write_option, job_options
+    from tagger.ledger.progress import list_jobs
+
+    progress = list_jobs(database, job)[0]
+    if progress.state is not JobState.FINISHED or not progress.tagged or progress.kind in METADATA_KINDS:
+        return
+    paths = [shlex.quote(str(path)) for path in tag_job_paths(job_options(database, [job])[job])]
+    (under, path) = (f" --under {paths[0]}", f" {paths[0]}") if len(paths) == 1 else ("", "")
+    console.info(f"to see the tags, run: tagger query{under}")
+    console.info("to correct one, run: tagger reject PHOTO LANDMARK, or: tagger confirm PHOTO LANDMARK")
+    if not has_write_option(database, job):
+        console.info(f"to write them to metadata, run: tagger metadata write{path} --to sidecar")
 
 
 def print_summary(database: Database, job: int) -> None:
