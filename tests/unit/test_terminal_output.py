@@ -1,14 +1,19 @@
 """What commands print on a terminal: tables that fit it, and names that cannot change it."""
 
 import io
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tagger.cli.output import console
 from tagger.cli.output.formats import write_parts, write_table
 from tagger.errors import PathNotFound
+from tagger.standard_streams import open_closed_streams
 
 ESCAPES = "red\x1b[31m"
 
@@ -80,3 +85,31 @@ def test_programs_get_names_unchanged(capfdbinary: pytest.CaptureFixture[bytes])
     name = f"/photos/{ESCAPES}.jpg\r\n".encode() + b"\xff\n"
     write_parts([name])
     assert capfdbinary.readouterr().out == name
+
+
+def test_closed_standard_streams_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    open_closed_streams()
+    write_table(("Photo",), [["/photos/a.jpg"]])
+    console.warning("nobody reads this")
+    assert sys.stdout.name == sys.stderr.name == os.devnull
+    sys.stdout.close()
+    sys.stderr.close()
+
+
+def test_a_full_disk_under_the_output_is_one_line() -> None:
+    program = "from tagger.cli.main import main; main()"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program, "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: The operating system refuses access to 'a file or standard output': No space left on device. "
+        "Check the name and your permissions.\n"
+    )
