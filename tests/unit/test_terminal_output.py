@@ -12,7 +12,11 @@ import pytest
 
 from tagger.cli.output import console
 from tagger.cli.output.formats import write_parts, write_table
+from tagger.cli.output.photo_lines import photo_line
+from tagger.database.enums import Outcome
 from tagger.errors import PathNotFound
+from tagger.ledger.chunks import ItemOutcome
+from tagger.pipeline.results import MetadataOutcome
 from tagger.standard_streams import open_closed_streams
 
 ESCAPES = "red\x1b[31m"
@@ -79,6 +83,12 @@ def test_control_characters_of_names_do_not_reach_a_terminal(
     with pytest.raises(SystemExit):
         console.fail(PathNotFound(path=ESCAPES))
     assert "at red\\x1b[31m. Check" in capsys.readouterr().err
+
+
+def test_the_name_of_a_sidecar_file_cannot_change_the_terminal() -> None:
+    outcome = ItemOutcome(1, Outcome.WRITTEN)
+    line = photo_line(f"/{ESCAPES}.jpg", MetadataOutcome(f"Louvre → {ESCAPES}.jpg.xmp"), outcome, [])
+    assert line == "/red\\x1b[31m.jpg: written: Louvre → red\\x1b[31m.jpg.xmp"
 
 
 def test_programs_get_names_unchanged(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
