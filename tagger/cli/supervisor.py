@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from tagger.cli.output import console
-from tagger.errors import ProcessFailed
+from tagger.errors import ProcessFailed, RedisUnavailable
 
 if TYPE_CHECKING:
     import socket
@@ -29,12 +29,13 @@ class Supervisor:
 
     def __init__(self, settings: Settings, page: socket.socket | None) -> None:
         """`page` is the listening socket of the web page; it stays open across restarts, so that no connection is refused."""
-        self._is_embedded, self._data_folder = settings.redis_url is None, settings.data_folder
+        self._settings, folder = settings, settings.data_folder
         self._redis_checked_at = time.monotonic()
+        self._redis_answers = True
         self._listener = page
-        self.worker = _Process("worker", self._data_folder)
-        self._processes = [self.worker, _Process("beat", self._data_folder)]
-        self._page = _Process("page", self._data_folder, page) if page else None
+        self.worker = _Process("worker", folder)
+        self._processes = [self.worker, _Process("beat", folder)]
+        self._page = _Process("page", folder, page) if page else None
 
     def __enter__(self) -> Self:
         return self
@@ -57,17 +58,37 @@ class Supervisor:
     def check(self) -> None:
         """Restart processes that have exited. If the web page keeps exiting, continue without it.
 
+        The worker and beat do not start without Redis: they are restarted when it answers.
+
         Raises:
             ProcessFailed: the worker or beat keeps exiting right after its start.
         """
-        from worker.embedded_redis import start_embedded
-
-        if self._is_embedded and time.monotonic() - self._redis_checked_at > REDIS_CHECK_S:
-            self._redis_checked_at = time.monotonic()
-            start_embedded(self._data_folder)
-        for process in self._processes:
-            process.check()
         self._check_page()
+        has_exited = any(process.has_exited for process in self._processes)
+        if has_exited or time.monotonic() - self._redis_checked_at > REDIS_CHECK_S:
+            self._check_redis()
+        if self._redis_answers:
+            for process in self._processes:
+                process.check()
+
+    def _check_redis(self) -> None:
+        """Check that Redis answers, and start the embedded one if it does not run. Prints what has changed."""
+        from worker.broker import check_broker, find_broker
+
+        answered = self._redis_answers
+        try:
+            check_broker(find_broker(self._settings, start=True))
+        except RedisUnavailable as error:
+            self._redis_answers = False
+            if answered:
+                console.warning(
+                    f"{error} Waiting for it; to tag photos without Redis, press Ctrl-C and use: tagger tag"
+                )
+        else:
+            self._redis_answers = True
+            if not answered:
+                console.info("Redis answers again")
+        self._redis_checked_at = time.monotonic()
 
     def _check_page(self) -> None:
         if self._page is None or self._listener is None:
@@ -92,6 +113,10 @@ class _Process:
         self._restart_at: float | None = None
         self._start()
 
+    @property
+    def has_exited(self) -> bool:
+        return self._child.poll() is not None
+
     def check(self) -> None:
         """Restart the process if it has exited, after a pause."""
         if self._restart_at is not None:
@@ -101,6 +126,7 @@ class _Process:
         code = self._child.poll()
         if code is None:
             return
+        self._close_stdin()
         is_early = time.monotonic() - self._started_at < EARLY_EXIT_S
         self._early_exits = self._early_exits + 1 if is_early else 1
         if self._early_exits > len(RESTART_PAUSES_S):
@@ -115,12 +141,18 @@ class _Process:
     def kill(self) -> None:
         self._child.kill()
         self._child.wait()
+        self._close_stdin()
 
     def wait(self) -> None:
         try:
             self._child.wait(CHILD_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.kill()
+        self._close_stdin()
+
+    def _close_stdin(self) -> None:
+        if self._child.stdin is not None:
+            self._child.stdin.close()
 
     def _start(self) -> None:
         self._started_at, self._restart_at = time.monotonic(), None

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 from support.artifacts import tiny_artifact
+from support.command_line import environment_of, run_command
 from support.commands import Terminal, draw, draw_many, stop
 from support.servers import RedisServer
 
+from tagger.cli import supervisor
+from tagger.cli.main import main
 from tagger.database.tables import contents
+from tagger.settings import Settings
 from worker.celery_app import make_app
 from worker.dead_letters import DEAD_LETTERS
 from worker.messages import TASK_NAME
@@ -190,6 +194,42 @@ def test_up_once_runs_everything_and_imports_nothing_from_the_current_folder(bar
     assert "web page" not in done.stderr
     assert not (terminal.data / "page.log").exists()
     assert list(terminal.folder.rglob("*.was-run")) == []
+
+
+def test_up_waits_while_redis_is_away(
+    terminal: Terminal, redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(data_folder=terminal.data, redis_url=redis_server.url)
+    redis_server.stop()
+    with environment_of(terminal.environment), supervisor.Supervisor(settings, None) as services:
+        worker = services.worker
+        terminal.wait_until(lambda: worker.has_exited)
+        for _ in range(3):
+            services.check()
+        assert worker.has_exited, "a restart without Redis would be in vain"
+        redis_server.start()
+        terminal.wait_until(lambda: services.check() or not worker.has_exited)
+    waits, answers, *restarts = capsys.readouterr().err.splitlines()
+    assert "does not answer" in waits
+    assert "Waiting for it" in waits
+    assert answers == "Redis answers again"
+    assert all("restarting it" in line for line in restarts)
+
+
+def test_up_says_how_to_continue_a_job_that_it_gives_up(
+    terminal: Terminal, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(terminal.folder / "photos" / "a.jpg")
+    monkeypatch.setattr(supervisor, "EARLY_EXIT_S", 60.0)
+    monkeypatch.setattr(supervisor, "RESTART_PAUSES_S", ())
+    terminal.environment["TAGGER_METRICS_PORT"] = str(redis_server.port)  # in use: the worker cannot start
+    given_up = run_command(
+        main, "up", "--once", "photos", environment=terminal.environment, folder=terminal.folder
+    )
+    assert given_up.code == 1
+    assert "job 1 is not finished" in given_up.err
+    assert "tagger up" in given_up.err
+    assert not terminal.progress(1).is_over
 
 
 def test_a_job_reports_a_changed_model_file(terminal: Terminal) -> None:

@@ -22,7 +22,7 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session
-from tagger.errors import TaggerError
+from tagger.errors import ProcessFailed, TaggerError
 from tagger.interruption import handle_own_signals
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def up(
 ) -> None:
     """Run all services on this machine: Redis unless one is configured, a worker, beat, and the web page.
 
-    Crashed processes are restarted. The web page is available on this machine only.
+    Crashed processes are restarted. While Redis is away, the services wait. The web page is available on this machine only.
 
     Example: tagger up ~/Pictures
     """
@@ -165,7 +165,13 @@ def _supervise(
         if page is not None:
             _print_address(page, port)
         if job is not None:
-            code = follow(database, job, on_poll=supervisor.check)
+            try:
+                code = follow(database, job, on_poll=supervisor.check)
+            except ProcessFailed:
+                console.warning(
+                    f"job {job} is not finished. When the cause below is repaired, continue it with: tagger up"
+                )
+                raise
             print_summary(database, job)
         if not once:
             where = "on the web page or " if page is not None else ""
