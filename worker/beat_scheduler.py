@@ -4,11 +4,24 @@ from typing import Any
 
 from celery.beat import Scheduler
 
+from tagger.settings import load_settings
+from worker.broker import Broker
 from worker.celery_config import TICK_QUEUE
+from worker.redis_monitor import RedisMonitor
 
 
 class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
     """Sends a tick unless one is waiting: without workers, thousands would pile up in a day."""
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        super().__init__(app, **options)
+        is_embedded = load_settings().redis_url is None
+        self._redis = RedisMonitor(Broker(str(app.conf.broker_url), embedded=is_embedded))
+
+    def apply_entry(self, entry: Any, producer: Any = None) -> None:
+        """Send the tick of `entry`, unless Redis is away or refuses it. The next one follows soon."""
+        if self._redis.accepts_messages():
+            super().apply_entry(entry, producer)
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
         """Send the tick of `entry`. Celery logs what the connection raises, and tries again at the next one."""
@@ -16,3 +29,7 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
         if channel.queue_declare(TICK_QUEUE).message_count:
             return None
         return super().apply_async(entry, producer=producer, advance=advance, **options)
+
+    def _ensure_connected(self) -> Any:
+        """The connection, which is made for the first tick that Redis accepts. Celery would wait here, and log each attempt."""
+        return self.connection

@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tagger.errors import RedisUnavailable
+from tagger.errors import RedisRefused, RedisUnavailable
 from tagger.settings import redact_url
 from worker.celery_config import QUEUES
 from worker.embedded_redis import embedded_url, start_embedded
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tagger.settings import Settings
 
 TIMEOUT_S = 3.0
+ABSENT_LIST = "tagger.absent"
+"""A list that never exists: LPUSHX needs the same permissions and memory as a message, but writes nothing."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,22 @@ def check_broker(broker: Broker) -> None:
     try:
         with broker.client() as client:
             client.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
+
+
+def check_accepts_messages(broker: Broker) -> None:
+    """Check that Redis answers and accepts messages.
+
+    Raises:
+        RedisUnavailable: it does not answer.
+        RedisRefused: it is full, a read-only replica, or has too few replicas.
+    """
+    try:
+        with broker.client() as client:
+            client.lpushx(ABSENT_LIST, "x")
+    except redis.ResponseError as error:
+        raise RedisRefused(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
     except (redis.RedisError, ValueError) as error:
         raise RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
 

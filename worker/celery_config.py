@@ -38,7 +38,10 @@ CELERY_SETTINGS: dict[str, object] = {
     "worker_prefetch_multiplier": 1,
     # Results are in SQL.
     "task_ignore_result": True,
+    # A connection is tried without limit. Celery's default ends a worker after 47 minutes without Redis, and beat too.
     "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "worker_consumer": "worker.consumer:Consumer",
     # With the threads pool, this option stops consuming after a reconnect.
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     # The default pool forks after CUDA was initialised; solo hangs after a flush of Redis.

@@ -12,6 +12,7 @@ from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Runner
 from tagger.database.errors import DatabaseError
+from tagger.database.retry import with_retry
 from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.enqueue.schedule_runs import RunInterrupted, run_due_schedules
 from tagger.enqueue.ticks import record_tick
@@ -23,6 +24,7 @@ from tagger.settings import Settings
 from worker.broker import Broker
 from worker.messages import ChunkMessage
 from worker.producer import publish_chunks
+from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.watchdog import STALL_S, Watchdog
 
@@ -42,7 +44,9 @@ class Engine:
         # Loaded before the first message: a model that cannot run stops the worker at its start.
         self.executor.models.get(resolve_model(self.database, settings.model).id)
         self.broker = Broker(str(app.conf.broker_url), embedded=settings.redis_url is None)
-        self._sweeper = Sweeper(app, self.broker, self.database, settings, WorkerIdentity(name, self.device))
+        self.redis = RedisMonitor(self.broker)
+        identity = WorkerIdentity(name, self.device)
+        self._sweeper = Sweeper(app, self.redis, self.database, settings, identity)
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
         self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s)
 
@@ -53,7 +57,7 @@ class Engine:
 
     def process(self, message: ChunkMessage) -> ChunkEnd | None:
         """Claim and process the chunk of a message. None if it cannot be claimed: it is done, or its job is not active."""
-        claim = self.executor.with_retry(lambda: self._claim(message))
+        claim = with_retry(lambda: self._claim(message), self.executor.stop)
         if claim is None:
             return None
         end = self.executor.execute(claim)

@@ -3,9 +3,9 @@
 from celery import Celery
 
 from tagger.database.connection import Database
-from tagger.errors import RedisUnavailable
+from tagger.errors import RedisRefused, RedisUnavailable
 from tagger.ledger.dispatch import mark_sent, unsent_chunks
-from worker.broker import Broker, check_broker
+from worker.broker import Broker, check_accepts_messages
 from worker.celery_app import make_app
 from worker.celery_config import QUEUES
 from worker.messages import TASK_NAME, ChunkMessage
@@ -16,14 +16,16 @@ def try_publish(database: Database, broker: Broker, job: int | None = None) -> s
     if not unsent_chunks(database, job):
         return None
     try:
-        check_broker(broker)
+        check_accepts_messages(broker)
     except RedisUnavailable as error:
         return "No Redis is running yet." if broker.embedded else str(error)
+    except RedisRefused as error:
+        return str(error)
     app = make_app(broker.url)
     try:
         publish_chunks(app, database, job)
     except Exception as error:  # noqa: BLE001 - Celery and kombu raise what the transport raises; the ledger has the job
-        return f"Redis at {broker.redacted_url} did not accept the messages: {error}."
+        return f"Redis at {broker.redacted_url} did not accept the messages: {str(error).rstrip('.')}."
     finally:
         app.close()
     return None

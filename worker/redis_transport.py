@@ -8,11 +8,13 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from queue import Empty
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis
+from redis.exceptions import ResponseError
 
 from worker.celery_config import QUEUES, TICK_QUEUE
 from worker.dead_letters import DEAD_LETTERS, store_dead_letter
@@ -26,27 +28,30 @@ class _InvalidMessage(ValueError):
 
 
 class QoS(redis.QoS):
-    """Counts a message as acknowledged even if Redis could not be told.
+    """Counts a message as ended even if Redis cannot be told.
 
     kombu's own keeps counting it as unacknowledged, for ever: with a prefetch of one message per thread, two of them stop
     the worker. The message stays in Redis and is delivered again; its chunk is done by then, and nothing happens.
     """
 
     def ack(self, delivery_tag: str) -> None:
-        """Acknowledge a message; raises what the connection raises."""
-        try:
+        """Acknowledge a message."""
+        with self._ending(delivery_tag):
             super().ack(delivery_tag)  # type: ignore[no-untyped-call]
-        except BaseException:
-            self._quick_ack(delivery_tag)
-            raise
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Reject a message; raises what the connection raises."""
-        try:
+        """Reject a message."""
+        with self._ending(delivery_tag):
             super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
-        except BaseException:
+
+    @contextmanager
+    def _ending(self, delivery_tag: str) -> Iterator[None]:
+        try:
+            yield
+        except Transport.connection_errors as error:
             self._quick_ack(delivery_tag)
-            raise
+            # The monitor logs the outage. Raised, the error would be logged by Celery with a traceback for each message.
+            log.info("Redis could not be told that a message has ended: %s", error)
 
 
 class Channel(redis.Channel):
@@ -106,6 +111,9 @@ class Transport(redis.Transport):
     """Delivers validated messages from the queues of this program, and broadcasts unchanged."""
 
     Channel = Channel
+    # Redis refuses commands while it is full, a read-only replica, or lacks replicas. Celery ends the worker after other
+    # errors, and waits after these.
+    connection_errors = (*redis.Transport.connection_errors, ResponseError)
 
     def _deliver(self, message: Any, queue: str) -> None:
         ours = queue in (TICK_QUEUE, *QUEUES.values())

@@ -7,6 +7,7 @@ is available again. Any number of sweepers may run: each step is one SQL stateme
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import redis
@@ -24,14 +25,14 @@ from tagger.ledger.dispatch import (
     resume_suspended_jobs,
     roots_of_suspended_jobs,
 )
-from tagger.ledger.ownership import LEASE_S, RENEW_S
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import record_heartbeat, remove_worker
 from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH
 from tagger.settings import Settings
-from worker.broker import Broker, queue_depths
+from worker.broker import queue_depths
 from worker.celery_config import QUEUES
 from worker.producer import publish_chunks
+from worker.redis_monitor import RedisMonitor
 
 log = logging.getLogger(__name__)
 
@@ -50,17 +51,21 @@ class Sweeper:
     """Sweeps every SWEEP_S until closed. Errors are logged; the next sweep tries again."""
 
     def __init__(
-        self, app: Celery, broker: Broker, database: Database, settings: Settings, worker: WorkerIdentity
+        self,
+        app: Celery,
+        redis_monitor: RedisMonitor,
+        database: Database,
+        settings: Settings,
+        worker: WorkerIdentity,
     ) -> None:
         self._app = app
-        self._broker = broker
+        self._redis = redis_monitor
         self._database = database
         self._settings = settings
         self._worker = worker
         self.waiting = 0
-        """Messages in this worker's queues at the last sweep; 0 if Redis does not answer."""
-        self._began_at = self._heartbeat_at = time.monotonic()
-        self._grace_until = 0.0
+        """Messages in this worker's queues at the last sweep; 0 while the worker waits for Redis."""
+        self._began_at = time.monotonic()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -98,30 +103,14 @@ class Sweeper:
     def sweep(self) -> None:
         """Sweep once."""
         record_heartbeat(self._database, self._worker.name, self._worker.device)
-        if self._can_judge_leases():
-            recover_stale_jobs(self._database)
-            self._release_expired()
-        self._resume_suspended()
-        select_adopted_jobs(self._database)
-        self._reset_lost()
-        publish_chunks(self._app, self._database)
-
-    def _can_judge_leases(self) -> bool:
-        """Whether an expired lease tells that its holder ended.
-
-        After the database was away so long that nobody could renew leases, their holders have RENEW_S to do so.
-        """
-        now = time.monotonic()
-        if now - self._heartbeat_at > LEASE_S - RENEW_S:
-            self._grace_until = now + RENEW_S
-        self._heartbeat_at = now
-        return now >= self._grace_until
-
-    def _release_expired(self) -> None:
+        recover_stale_jobs(self._database)
         released = release_expired(self._database)
         if released:
             LEASES_RETURNED.inc(released)
             log.warning("Released %d chunks whose lease had expired", released)
+        self._resume_suspended()
+        select_adopted_jobs(self._database)
+        self._send()
 
     def _resume_suspended(self) -> None:
         suspended = roots_of_suspended_jobs(self._database)
@@ -135,19 +124,24 @@ class Sweeper:
         jobs = [job for job, root_ids in suspended.items() if available.issuperset(root_ids)]
         resume_suspended_jobs(self._database, jobs)
 
-    def _reset_lost(self) -> None:
-        """Count the messages in Redis, and reset those that it has lost."""
-        depths, error = queue_depths(self._broker)
-        counts = [depth for depth in depths.values() if depth is not None]
-        own_queues = self._app.amqp.queues.consume_from
-        self.waiting = sum(
-            depth or 0 for name, depth in depths.items() if QUEUES[Priority(name)] in own_queues
-        )
+    def _send(self) -> None:
+        """Send the messages that are due or that Redis has lost, unless Redis refuses them."""
+        accepts_messages = self._redis.accepts_messages()
+        depths, _ = queue_depths(self._redis.broker)
         for name, depth in depths.items():
             QUEUE_DEPTH.labels(name).set(float("nan") if depth is None else depth)
-        if error or len(counts) < len(depths):
+        own_queues = self._app.amqp.queues.consume_from
+        own_depths = [depth or 0 for name, depth in depths.items() if QUEUES[Priority(name)] in own_queues]
+        self.waiting = sum(own_depths) if accepts_messages else 0
+        if accepts_messages:
+            self._reset_lost([depth for depth in depths.values() if depth is not None])
+            publish_chunks(self._app, self._database)
+
+    def _reset_lost(self, depths: Sequence[int]) -> None:
+        """Mark as unsent the messages that Redis has lost, if the depths of all queues are known."""
+        if len(depths) < len(QUEUES):
             return
-        lost = reset_lost_messages(self._database, in_redis=sum(counts))
+        lost = reset_lost_messages(self._database, in_redis=sum(depths))
         if lost:
             MESSAGES_LOST.inc(lost)
             log.warning("Redis lost %d messages; sending them again", lost)

@@ -26,12 +26,10 @@ class ActivityMonitor:
         key = object()
 
         def record_progress() -> None:
-            with self._lock:
-                if key in self._progress_at:  # a thread may still work for a chunk that has ended
-                    self._progress_at[key] = time.monotonic()
+            self._progress_at[key] = time.monotonic()
 
         with self._lock:
-            self._progress_at[key] = time.monotonic()
+            record_progress()
             CHUNKS_HELD.set(len(self._progress_at))
         try:
             yield record_progress

@@ -1,4 +1,4 @@
-"""Redis is killed, erased, flushed or frozen during a job: the job still finishes."""
+"""Redis is killed, erased, flushed or frozen, or refuses messages during a job: the job still finishes."""
 
 import time
 from collections.abc import Callable
@@ -30,6 +30,15 @@ def _frozen(redis: RedisServer, durations: FaultDurations) -> None:
     redis.resume()
 
 
+def _refusing(kind: str) -> Callable[[RedisServer, FaultDurations], None]:
+    def fault(redis: RedisServer, durations: FaultDurations) -> None:
+        redis.refuse_messages(kind)
+        time.sleep(durations.away_s)
+        redis.accept_messages()
+
+    return fault
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -37,6 +46,9 @@ def _frozen(redis: RedisServer, durations: FaultDurations) -> None:
         pytest.param(_killed_and_erased, id="killed and restarted without its files"),
         pytest.param(_flushed, id="flushed", marks=pytest.mark.slow),
         pytest.param(_frozen, id="frozen"),
+        pytest.param(_refusing("full"), id="full", marks=pytest.mark.slow),
+        pytest.param(_refusing("a read-only replica"), id="a read-only replica"),
+        pytest.param(_refusing("without its replicas"), id="without its replicas", marks=pytest.mark.slow),
     ],
 )
 def test_a_job_is_complete_after_redis_was(
@@ -54,6 +66,8 @@ def test_a_job_is_complete_after_redis_was(
         second = scenario.enqueue("--again")
         scenario.assert_complete(second)
         assert worker.poll() is None
+    assert "Traceback" not in scenario.log
+    assert "  File" not in scenario.log
 
 
 @pytest.mark.slow

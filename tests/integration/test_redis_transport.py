@@ -1,5 +1,6 @@
 """What Celery sends through Redis and takes from it: ended messages, and the ticks of beat."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -7,7 +8,8 @@ from typing import Any
 
 import pytest
 from kombu.utils.imports import symbol_by_name
-from support.servers import RedisServer
+from redis.exceptions import ResponseError
+from support.servers import REFUSALS, RedisServer
 
 from worker.celery_app import make_app
 from worker.celery_config import TICK_QUEUE
@@ -35,8 +37,7 @@ def test_a_message_whose_end_redis_did_not_hear_of_leaves_room_for_the_next(
     message = channel.basic_get(QUEUE)
     assert not channel.qos.can_consume()
     redis_server.stop()
-    with pytest.raises(channel.connection_errors):
-        getattr(message, end)()
+    getattr(message, end)()
     redis_server.start()
     assert channel.qos.can_consume()
     following = channel.basic_get(QUEUE)
@@ -58,6 +59,18 @@ def test_a_lost_subscription_raises_instead_of_waiting_for_ever(redis_server: Re
             assert client.client_kill_filter(_type="pubsub") == 1
         with pytest.raises(channel.connection_errors):
             channel._receive()
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_a_refusal_of_redis_counts_as_a_lost_connection(
+    channel: Any, redis_server: RedisServer, kind: str
+) -> None:
+    channel.basic_consume(QUEUE, no_ack=False, callback=lambda _: None, consumer_tag="1")
+    redis_server.refuse_messages(kind)
+    with pytest.raises(ResponseError) as refused:
+        channel.connection.client.drain_events(timeout=10)
+    # Celery ends the worker after other errors.
+    assert isinstance(refused.value, channel.connection.client.connection_errors)
 
 
 def test_a_tick_is_taken_whatever_the_clock_of_its_sender(redis_server: RedisServer) -> None:
@@ -83,3 +96,27 @@ def test_beat_sends_no_tick_while_one_waits(redis_server: RedisServer) -> None:
         scheduler.apply_entry(entry, producer=scheduler.producer)
         assert client.llen(TICK_QUEUE) == 1
         scheduler.close()
+
+
+def test_beat_waits_while_redis_is_away_or_refuses_ticks(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(make_app(redis_server.url)) as app:
+        redis_server.stop()
+        scheduler = symbol_by_name(app.conf.beat_scheduler)(app=app)
+        (entry,) = scheduler.schedule.values()
+        for _ in range(2):
+            scheduler.apply_entry(entry, producer=scheduler.producer)
+        redis_server.start()
+        redis_server.refuse_messages("full")
+        scheduler.apply_entry(entry, producer=scheduler.producer)
+        redis_server.accept_messages()
+        scheduler.apply_entry(entry, producer=scheduler.producer)
+        with redis_server.client() as client:
+            assert client.llen(TICK_QUEUE) == 1
+        scheduler.close()
+    logged = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(logged) == 2, logged
+    assert "does not answer" in logged[0]
+    assert "accepts messages again" in logged[1]
+    assert not any(record.exc_info for record in caplog.records)

@@ -25,6 +25,15 @@ from redis import Redis, RedisError
 from worker.embedded_redis import server_program
 
 START_TIMEOUT_S = 30.0
+REFUSALS = {
+    "full": (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+    "a read-only replica": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+    "without its replicas": (
+        ("CONFIG", "SET", "min-replicas-to-write", "1"),
+        ("CONFIG", "SET", "min-replicas-to-write", "0"),
+    ),
+}
+"""Why a Redis refuses messages: the command that makes it so, and the command that ends it."""
 NO_DISK_SYNC = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 """Tests create and drop hundreds of databases; disk syncs would take most of their time."""
 
@@ -125,6 +134,16 @@ class RedisServer(_Server):
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
+
+    def refuse_messages(self, kind: str) -> None:
+        """Answer, but refuse all writes, for one of the reasons in REFUSALS."""
+        with self.client() as client:
+            client.execute_command(*REFUSALS[kind][0])
+
+    def accept_messages(self) -> None:
+        with self.client() as client:
+            for _, accept in REFUSALS.values():
+                client.execute_command(*accept)
 
     def flush(self) -> None:
         """Delete all data."""

@@ -11,7 +11,7 @@ import redis
 
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.ledger.health import waiting_chunks
-from worker.broker import find_broker
+from worker.broker import ABSENT_LIST, find_broker
 from worker.celery_config import QUEUES
 from worker.dead_letters import DEAD_LETTERS
 from worker.embedded_redis import server_program
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 MEMORY_NOTE = 0.8
 """Share of the memory limit of Redis."""
-ABSENT_LIST = "tagger.doctor"
-"""A list that never exists: LPUSHX needs the same permissions and memory as a message, but writes nothing."""
 UNACKED = "unacked"
 """The hash in which Celery's transport stores messages that workers have not acknowledged."""
 PEEKED = 10

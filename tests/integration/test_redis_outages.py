@@ -1,0 +1,142 @@
+"""A worker while Redis is away or refuses messages: what it logs, and that it waits."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from types import SimpleNamespace
+
+import pytest
+from celery.worker import state
+from kombu.utils.imports import symbol_by_name
+from support.ledgers import LedgerBuilder
+from support.servers import REFUSALS, RedisServer
+
+from tagger.database.connection import Database
+from tagger.ledger.workers import list_workers
+from tagger.settings import Settings
+from worker import consumer, redis_monitor
+from worker.broker import Broker
+from worker.celery_app import make_app
+from worker.redis_monitor import RedisMonitor
+from worker.sweeper import Sweeper, WorkerIdentity
+
+
+class Clock:
+    """A clock that the test sets; a sleep takes no time."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(redis_monitor, "time", clock)
+    monkeypatch.setattr(consumer, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def monitor(redis_server: RedisServer) -> RedisMonitor:
+    return RedisMonitor(Broker(redis_server.url, embedded=False))
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_an_outage_is_logged_once_a_minute_and_its_end_once(
+    redis_server: RedisServer,
+    monitor: RedisMonitor,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    redis_server.refuse_messages(kind)
+    for _ in range(13):
+        assert not monitor.accepts_messages()
+        clock.now += 10
+    redis_server.accept_messages()
+    for _ in range(2):
+        assert monitor.accepts_messages()
+    messages = [record.getMessage() for record in caplog.records]
+    assert [message.partition(":")[0] for message in messages[:3]] == ["Redis at redis"] * 3
+    assert all("refuses messages" in message and "\n" not in message for message in messages[:3])
+    assert messages[3:] == ["Redis accepts messages again, after 130 s"]
+
+
+def test_a_redis_that_comes_and_goes_is_logged_once_a_minute(
+    redis_server: RedisServer, monitor: RedisMonitor, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(6):
+        clock.now += 9
+        monitor.report("The connection to Redis was lost: closed")
+        assert monitor.accepts_messages()
+    assert len(caplog.records) == 2
+
+
+class FakeMonitor:
+    """Redis accepts messages at the last of `checks` checks."""
+
+    def __init__(self, checks: int) -> None:
+        self.checks = checks
+
+    def accepts_messages(self) -> bool:
+        self.checks -= 1
+        return self.checks == 0
+
+
+def test_a_worker_waits_for_redis_without_a_limit(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(make_app("redis://127.0.0.1:1/0")) as app:
+        consumer_class = symbol_by_name(app.conf.worker_consumer)
+        assert app.conf.broker_connection_max_retries is None
+    hours_s = 5 * 3600
+    engine = SimpleNamespace(redis=FakeMonitor(hours_s))
+    monkeypatch.setattr(consumer, "current_engine", lambda: engine)
+    connected: list[bool] = []
+    connection = SimpleNamespace(connect=lambda: connected.append(True))
+    began = clock.now
+    waiting = consumer_class.__new__(consumer_class)
+    assert waiting.ensure_connected(connection) is connection
+    assert connected == [True]
+    assert clock.now - began == pytest.approx(hours_s * consumer.RETRY_S, rel=0.01)
+
+
+def test_a_worker_that_waits_for_redis_can_be_stopped(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = SimpleNamespace(redis=FakeMonitor(1000))
+    monkeypatch.setattr(consumer, "current_engine", lambda: engine)
+    monkeypatch.setattr(state, "should_stop", 0)
+    waiting = consumer.Consumer.__new__(consumer.Consumer)
+    with pytest.raises(SystemExit):
+        waiting.ensure_connected(None)
+
+
+@pytest.fixture
+def sweeper(redis_server: RedisServer, monitor: RedisMonitor, database: Database) -> Iterator[Sweeper]:
+    with closing(make_app(redis_server.url)) as app:
+        yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"))
+
+
+def test_a_sweep_waits_with_its_messages_while_redis_refuses_them(
+    sweeper: Sweeper, redis_server: RedisServer, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = LedgerBuilder(database)
+    ledger.job(5)
+    for _ in range(2):  # a sweep counts before it sends
+        sweeper.sweep()
+    assert sweeper.waiting == 1
+    ledger.job(5)
+    redis_server.refuse_messages("full")
+    sweeper.sweep()
+    # The watchdog ends a worker that does not receive waiting messages.
+    assert sweeper.waiting == 0
+    assert [worker.name for worker in list_workers(database)] == ["w"]
+    redis_server.accept_messages()
+    for _ in range(2):
+        sweeper.sweep()
+    assert sweeper.waiting == 2
+    assert not any(record.exc_info for record in caplog.records)
+    assert all(record.levelno <= logging.WARNING for record in caplog.records)
