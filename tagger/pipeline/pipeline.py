@@ -89,8 +89,15 @@ class Pipeline:
 
     def _next_batch(self) -> list[BatchPhoto]:
         if not self._buffers.wait_for_photos(IDLE_S):
-            self._model.free_memory()
+            self._free_memory()
         return self._buffers.next_batch(self._model.batch_size)
+
+    def _free_memory(self) -> None:
+        try:
+            self._model.free_memory()
+        except Exception:
+            # The thread goes on: without it, every chunk would wait for the watchdog.
+            log.exception("the engine could not release memory")
 
     def _decode(self, photos: Sequence[BatchPhoto]) -> list[DecodedPhoto]:
         """Decode the JPEGs on the device, or on the CPU where that fails. Photos that fail are left out."""

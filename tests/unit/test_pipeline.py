@@ -547,6 +547,23 @@ def test_an_idle_model_releases_memory_and_classifies_later_photos(
     pipeline.close()
 
 
+def test_a_model_that_cannot_release_memory_classifies_later_photos(
+    model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_to_free() -> None:
+        model.memory_freed.set()
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr("tagger.pipeline.pipeline.IDLE_S", 0.05)
+    monkeypatch.setattr(model, "free_memory", fail_to_free)
+    sink = CollectingSink()
+    pipeline = Pipeline(model, Limits(2, 10**7, 10**7))  # type: ignore[arg-type]
+    assert model.memory_freed.wait(WAIT_S)
+    pipeline.submit(file_request(draw(tmp_path / "a.png", 1), sink))
+    sink.take(1)
+    pipeline.close()
+
+
 # ── several passes at a time ──
 
 
