@@ -6,7 +6,7 @@ from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import read_blocks, replace_blocks
 from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.plans.file_plan import FindUndoRecord, digest_file
+from tagger.metadata.plans.file_plan import FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.plans.verification import refuse_difference, verify_removal
 from tagger.metadata.splices import apply_splices, undo_splices
 
@@ -18,10 +18,11 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> bytes:
         WriteRefused: our values cannot be removed without changing something else.
     """
     blocks = read_blocks(data)
-    if not xmp.has_our_fields(blocks.xmp):
-        return data
-    base = restored_original(data, find_undo_record)
-    return remove_our_values(data, blocks) if base is None else base
+    if _may_hold_our_fields(blocks.xmp):
+        base = restored_original(data, find_undo_record)
+        if base is not None:
+            return base
+    return remove_our_values(data, blocks) if xmp.has_our_fields(blocks.xmp) else data
 
 
 def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> bytes | None:
@@ -30,14 +31,17 @@ def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> byt
     Raises:
         WriteRefused: our values cannot be removed without changing something else.
     """
-    if data is None or not xmp.has_our_fields(data):
-        return data
-    record = find_undo_record(digest_file(data))
-    if record is not None and record.inverse is None:
+    if data is None:
         return None
-    original = restored_original(data, find_undo_record)
-    if original is not None:  # may be an empty file
-        return original
+    if _may_hold_our_fields(data):
+        record = find_undo_record(digest_file(data))
+        if record is not None and record.inverse is None:
+            return None
+        original = _undone(data, record)
+        if original is not None:  # may be an empty file
+            return original
+    if not xmp.has_our_fields(data):
+        return data
     base = xmp.remove(data)
     refuse_difference(xmp.removal_difference(data, base))
     return base
@@ -45,7 +49,15 @@ def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> byt
 
 def restored_original(data: bytes, find_undo_record: FindUndoRecord) -> bytes | None:
     """The original that the undo record of these exact bytes restores; None without a record that fits."""
-    record = find_undo_record(digest_file(data))
+    return _undone(data, find_undo_record(digest_file(data)))
+
+
+def _may_hold_our_fields(packet: bytes | None) -> bool:
+    """Whether the undo log may know the file. Most written packets are recognised without parsing them."""
+    return xmp.names_our_namespace(packet) or xmp.has_our_fields(packet)
+
+
+def _undone(data: bytes, record: UndoRecord | None) -> bytes | None:
     if record is None or record.inverse is None:
         return None
     try:

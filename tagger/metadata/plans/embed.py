@@ -42,7 +42,7 @@ def plan_embed(
     if not tag_fields:
         restores_original = restored_original(data, find_undo_record) is not None
         return FilePlan(Target.EMBED, original, base, None, restores_original=restores_original)
-    new, inverse, notes = _embed(base, tag_fields)
+    new, inverse, notes = _embed(base, tag_fields, current=data)
     record = UndoRecord(digest_file(new), digest_file(base), inverse)
     return FilePlan(Target.EMBED, original, new, record, notes)
 
@@ -66,7 +66,7 @@ def _existing_data(original: Original) -> bytes:
     return original.data
 
 
-def _embed(base: bytes, tag_fields: TagFields) -> tuple[bytes, bytes, tuple[str, ...]]:
+def _embed(base: bytes, tag_fields: TagFields, *, current: bytes) -> tuple[bytes, bytes, tuple[str, ...]]:
     """Return the new file, the inverse splices and the notes on values that were left out."""
     blocks = read_blocks(base)
     if xmp.conflicts_with_extended(extended_xmp(base)):
@@ -86,7 +86,8 @@ def _embed(base: bytes, tag_fields: TagFields) -> tuple[bytes, bytes, tuple[str,
     new_blocks = Blocks(packet, exif_change.block, datasets)
     splices = replace_blocks(base, new_blocks)
     new = apply_splices(base, splices)
-    verify_insertion(base, new, blocks, new_blocks)
+    if new != current:  # else nothing is written
+        verify_insertion(base, new, blocks, new_blocks)
     return new, inverse_of(base, splices), (*exif_notes, *iptc_notes)
 
 

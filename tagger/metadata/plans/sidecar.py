@@ -49,7 +49,8 @@ def plan_sidecar(
         created=base is None,
         repeated=existing_keywords(blocks),
     )
-    refuse_difference(xmp.insertion_difference(start, new))
+    if new != original.data:  # else nothing is written
+        refuse_difference(xmp.insertion_difference(start, new))
     if base is None:
         record = UndoRecord(digest_file(new), None, None)
         return FilePlan(Target.SIDECAR, original, new, record, template=start)

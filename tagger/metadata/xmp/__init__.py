@@ -3,7 +3,13 @@
 from tagger.metadata.xmp.insertion import add
 from tagger.metadata.xmp.insertion_differences import conflicts_with_extended, insertion_difference
 from tagger.metadata.xmp.properties import Value, properties
-from tagger.metadata.xmp.records import WrittenLandmark, added_values, has_our_fields, written_landmarks
+from tagger.metadata.xmp.records import (
+    WrittenLandmark,
+    added_values,
+    has_our_fields,
+    names_our_namespace,
+    written_landmarks,
+)
 from tagger.metadata.xmp.removal import remove
 from tagger.metadata.xmp.removal_differences import removal_difference
 from tagger.metadata.xmp.sidecar_template import sidecar_template
@@ -16,6 +22,7 @@ __all__ = [
     "conflicts_with_extended",
     "has_our_fields",
     "insertion_difference",
+    "names_our_namespace",
     "properties",
     "removal_difference",
     "remove",

@@ -6,12 +6,13 @@ Any program may have written them, so invalid records are ignored, and nothing h
 from dataclasses import dataclass
 
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.xmp.namespaces import ADDED, LANDMARKS, OUR_PREFIX, WAS_EMPTY
+from tagger.metadata.xmp.namespaces import ADDED, LANDMARKS, OUR_NAMESPACE, OUR_PREFIX, WAS_EMPTY
 from tagger.metadata.xmp.properties import Value, properties
 
 FIELD, ADDED_VALUE = f"{OUR_PREFIX}:Field", f"{OUR_PREFIX}:Value"
 SLUG, NAME, SCORE = f"{OUR_PREFIX}:Landmark", f"{OUR_PREFIX}:Name", f"{OUR_PREFIX}:Score"
 MODEL, VERDICT = f"{OUR_PREFIX}:Model", f"{OUR_PREFIX}:Verdict"
+_OUR_NAMESPACE = OUR_NAMESPACE.encode()
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class WrittenLandmark:
 def added_values(packet: bytes | None) -> tuple[tuple[str, str], ...]:
     """The values that the packet records as ours: ("dc:subject", "Eiffel Tower")."""
     return added_in_properties(_properties(packet))
+
+
+def names_our_namespace(packet: bytes | None) -> bool:
+    """Whether the packet contains the name of our namespace in UTF-8; cheap, and almost always as `has_our_fields`."""
+    return packet is not None and _OUR_NAMESPACE in packet
 
 
 def has_our_fields(packet: bytes | None) -> bool:

@@ -141,6 +141,22 @@ def test_repeated_write_changes_nothing(tmp_path: Path) -> None:
     assert again.undo_record == written.undo_record
 
 
+def test_file_that_is_up_to_date_is_not_verified_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = photo_in(tmp_path, jpeg(packet=subject("mine")))
+    written = embed(path, ALL)
+    path.write_bytes(written.data or b"")
+    beside = tmp_path / "photo.jpg.xmp"
+    written_beside = plan_sidecar(beside, ALL, no_undo_record, photo_data=jpeg())
+    beside.write_bytes(written_beside.data or b"")
+    find = undo_records_of(written, written_beside)
+    monkeypatch.setattr("tagger.metadata.plans.embed.verify_insertion", pytest.fail)
+    monkeypatch.setattr("tagger.metadata.plans.sidecar.refuse_difference", pytest.fail)
+    assert not embed(path, ALL, find).changes
+    assert not plan_sidecar(beside, ALL, find, photo_data=jpeg()).changes
+
+
 def test_other_tags_are_added_to_the_original(tmp_path: Path) -> None:
     path = photo_in(tmp_path, jpeg())
     written = embed(path, ALL)
