@@ -176,6 +176,10 @@ class RedisUnavailable(TaggerError):
     """Redis at {url} does not answer: {reason}. Check TAGGER_REDIS_URL and that the server is running. Jobs are safe in the database and continue when Redis is back."""
 
 
+class EmbeddedRedisMissing(RedisUnavailable):
+    """No TAGGER_REDIS_URL is set, and the embedded Redis needs an extra that is not installed. Run: pip install 'landmark-tagger[embedded]', or set TAGGER_REDIS_URL. Jobs are safe in the database."""
+
+
 class RedisRefused(TaggerError):
     """Redis at {url} refuses messages: {reason}. Give it more memory if it is full; if it is a replica or lacks replicas, repair the
     replication. Jobs are safe in the database and continue when Redis accepts messages.

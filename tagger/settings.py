@@ -5,6 +5,7 @@ named by `TAGGER_CONFIG`), default. No other module reads the environment.
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -123,8 +124,14 @@ def load_settings(**options: Any) -> Settings:
     """Build the settings. `options` are command-line options and take precedence; options that are None have no effect.
 
     Raises:
-        SettingsInvalid: a value has the wrong type or is out of range, a name is unknown, or the file is not TOML.
+        SettingsInvalid: a value has the wrong type or is out of range, a name is unknown, the file is not TOML, or
+            file names are not UTF-8 in this locale.
     """
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":  # the same name would be another path than in other locales
+        raise SettingsInvalid(
+            reason=f"LC_ALL or LANG: this locale's file names are {encoding}; run: export PYTHONUTF8=1"
+        )
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:

@@ -20,7 +20,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tagger.errors import RedisUnavailable
+from tagger.errors import EmbeddedRedisMissing, RedisUnavailable
 
 START_TIMEOUT_S = 20.0
 IDLE_CHECK_S = 60.0
@@ -38,7 +38,7 @@ def start_embedded(data_folder: Path) -> str:
     """Start the data folder's Redis if it is not running. Returns its address.
 
     Raises:
-        RedisUnavailable: it cannot be started.
+        EmbeddedRedisMissing, RedisUnavailable: it cannot be started.
     """
     socket, folder = _socket(data_folder), data_folder / "redis"
     if not _answers(socket):
@@ -73,10 +73,7 @@ def _socket(data_folder: Path) -> Path:
 
 def _start(socket: Path, folder: Path) -> None:
     if server_program() is None:
-        raise RedisUnavailable(
-            url=socket,
-            reason="no TAGGER_REDIS_URL is set, and an embedded Redis needs an extra: pip install 'landmark-tagger[embedded]'",
-        )
+        raise EmbeddedRedisMissing
     log = folder / "redis.log"
     command = [sys.executable, "-P", "-m", "worker.embedded_redis", str(socket), str(folder)]
     with log.open("ab") as output:

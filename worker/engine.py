@@ -12,7 +12,6 @@ from tagger.catalog.registered_models import resolve_model
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Runner
 from tagger.database.errors import DatabaseError
-from tagger.database.retry import with_retry
 from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.enqueue.schedule_runs import RunInterrupted, run_due_schedules
 from tagger.enqueue.ticks import record_tick
@@ -57,7 +56,7 @@ class Engine:
 
     def process(self, message: ChunkMessage) -> ChunkEnd | None:
         """Claim and process the chunk of a message. None if it cannot be claimed: it is done, or its job is not active."""
-        claim = with_retry(lambda: self._claim(message), self.executor.stop)
+        claim = self.executor.with_retry(lambda: self._claim(message))
         if claim is None:
             return None
         end = self.executor.execute(claim)

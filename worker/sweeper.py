@@ -25,6 +25,7 @@ from tagger.ledger.dispatch import (
     resume_suspended_jobs,
     roots_of_suspended_jobs,
 )
+from tagger.ledger.ownership import LEASE_S, RENEW_S
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import record_heartbeat, remove_worker
 from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH
@@ -65,7 +66,8 @@ class Sweeper:
         self._worker = worker
         self.waiting = 0
         """Messages in this worker's queues at the last sweep; 0 while the worker waits for Redis."""
-        self._began_at = time.monotonic()
+        self._began_at = self._heartbeat_at = time.monotonic()
+        self._grace_until = 0.0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -103,14 +105,29 @@ class Sweeper:
     def sweep(self) -> None:
         """Sweep once."""
         record_heartbeat(self._database, self._worker.name, self._worker.device)
-        recover_stale_jobs(self._database)
+        if self._can_judge_leases():
+            recover_stale_jobs(self._database)
+            self._release_expired()
+        self._resume_suspended()
+        select_adopted_jobs(self._database)
+        self._send()
+
+    def _can_judge_leases(self) -> bool:
+        """Whether an expired lease tells that its holder ended.
+
+        After the database was away so long that nobody could renew leases, their holders have RENEW_S to do so.
+        """
+        now = time.monotonic()
+        if now - self._heartbeat_at > LEASE_S - RENEW_S:
+            self._grace_until = now + RENEW_S
+        self._heartbeat_at = now
+        return now >= self._grace_until
+
+    def _release_expired(self) -> None:
         released = release_expired(self._database)
         if released:
             LEASES_RETURNED.inc(released)
             log.warning("Released %d chunks whose lease had expired", released)
-        self._resume_suspended()
-        select_adopted_jobs(self._database)
-        self._send()
 
     def _resume_suspended(self) -> None:
         suspended = roots_of_suspended_jobs(self._database)

@@ -35,13 +35,13 @@ def tag_chunk(body: dict[str, Any]) -> None:
         log.error("Job %d, chunk %d: the database does not answer: %s", message.job, message.chunk, error)  # noqa: TRY400
     except ReadsTimedOut as error:
         log.critical("%s This worker exits, to be restarted.", error)
-        record_error(engine.database, message.job, str(error))
+        _record_error(message.job, error)
         state.should_stop = os.EX_TEMPFAIL
         exit_within_limit(os.EX_TEMPFAIL)
     except TaggerError as error:
         # The chunk was released. A sweeper sends it again.
         log.error("Job %d, chunk %d: %s", message.job, message.chunk, error)  # noqa: TRY400 - the message is complete
-        record_error(engine.database, message.job, str(error))
+        _record_error(message.job, error)
         if isinstance(error, ModelFailed) and engine.device != "cpu":
             log.critical("The device may need a new process to recover; this worker exits")
             state.should_stop = os.EX_TEMPFAIL
@@ -55,6 +55,13 @@ def tag_chunk(body: dict[str, Any]) -> None:
 def tick() -> None:
     """Run the schedules that are due."""
     current_engine().run_schedules()
+
+
+def _record_error(job: int, error: TaggerError) -> None:
+    try:
+        record_error(current_engine().database, job, str(error))
+    except DatabaseError as database_error:
+        log.warning("The error could not be recorded in the job: %s", database_error, extra={"job": job})
 
 
 def _parse(body: object) -> ChunkMessage:

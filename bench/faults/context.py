@@ -74,5 +74,5 @@ Fault = Callable[[FaultContext], None]
 
 def _claimed_chunks(connection: Connection, workers: Iterable[WorkerProcess]) -> list[ChunkKey]:
     claimed = or_(*(chunks.c.worker.startswith(worker.name_prefix) for worker in workers), false())
-    query = select(chunks.c.job_id, chunks.c.chunk).where(claimed, chunks.c.done.is_(False))
+    query = select(chunks.c.job_id, chunks.c.chunk).where(claimed, chunks.c.lease_until.is_not(None))
     return [(row.job_id, row.chunk) for row in connection.execute(query)]

@@ -125,7 +125,9 @@ def run() -> None:
     except TaggerError as error:
         console.fail(error)
     except OSError as error:
-        console.fail(SystemRefused(what=error.filename or "a file", reason=error.strerror or str(error)))
+        console.drop_unwritable_results()
+        what = error.filename or "a file or standard output"
+        console.fail(SystemRefused(what=what, reason=error.strerror or str(error)))
     except Exception as error:
         from tagger.database.errors import DatabaseError
 

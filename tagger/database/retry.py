@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 log = logging.getLogger(__name__)
@@ -17,25 +17,34 @@ RETRY_S = 600.0
 """How long work is retried before its error is raised."""
 STOPPING_RETRY_S = 10.0
 """The same in a process that is stopping."""
+PAUSE_S = 0.2
+"""The pause before the first retry. Later ones double, up to LONGEST_PAUSE_S."""
+LONGEST_PAUSE_S = 5.0
+
+
+_READ_ONLY = "25006"
+"""PostgreSQL's code for a write while the server is read-only; its driver does not count it among operational errors."""
 
 
 def is_transient(error: SQLAlchemyError) -> bool:
-    """True if waiting can help: the server is unavailable, SQLite is locked, or the connection pool is exhausted."""
-    return isinstance(error, OperationalError | PoolTimeout) or getattr(
-        error, "connection_invalidated", False
-    )
+    """True if waiting can help: the database is unavailable, locked or read-only, or the connection pool is exhausted."""
+    if isinstance(error, DBAPIError):
+        is_read_only = getattr(error.orig, "sqlstate", None) == _READ_ONLY
+        return isinstance(error, OperationalError) or error.connection_invalidated or is_read_only
+    return isinstance(error, PoolTimeout)
 
 
 def with_retry(work: Callable[[], T], stop: threading.Event, give_up: threading.Event | None = None) -> T:
     """Call `work`, and call it again after transient errors until RETRY_S has passed.
 
-    `stop` shortens the limit to STOPPING_RETRY_S; `give_up` ends the retries.
+    `stop` shortens the limit to STOPPING_RETRY_S; `give_up` ends the retries. Only the first error is logged.
 
     Raises:
         SQLAlchemyError: the last error of `work`.
     """
     began = time.monotonic()
-    pause = 0.2
+    pause = PAUSE_S
+    is_logged = False
     while True:
         try:
             return work()
@@ -44,9 +53,11 @@ def with_retry(work: Callable[[], T], stop: threading.Event, give_up: threading.
             elapsed = time.monotonic() - began
             if not is_transient(error) or elapsed > limit or (give_up and give_up.is_set()):
                 raise
-            log.warning("The database does not answer; retrying: %s", error)
+            if not is_logged:
+                log.warning("The database does not answer; retrying: %s", error)
+                is_logged = True
         if stop.is_set():
             time.sleep(pause)
         else:
             stop.wait(pause)
-        pause = min(5.0, pause * 2)
+        pause = min(LONGEST_PAUSE_S, pause * 2)

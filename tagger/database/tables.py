@@ -377,12 +377,12 @@ chunks = Table(
     Column("chunk", Integer, nullable=False, doc="number of the chunk in the job"),
     Column("first", Integer, nullable=False, doc="positions of its first and last item"),
     Column("last", Integer, nullable=False, doc="positions of its first and last item"),
-    Column("token", Text, doc="secret of the current claim; only its holder stores outcomes"),
+    Column("token", Text, doc="secret of the last claim; only its holder stores outcomes"),
     Column("claimed_at", Float, doc="when it was claimed last, in seconds since 1970"),
     Column(
         "lease_until", Float, doc="end of the claim unless renewed, in seconds since 1970; null: not claimed"
     ),
-    Column("worker", Text, doc="the worker that holds the claim; null: not claimed"),
+    Column("worker", Text, doc="the worker of the last claim; null: released, or never claimed"),
     Column(
         "attempts",
         Integer,

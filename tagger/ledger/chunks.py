@@ -123,13 +123,15 @@ def _mark_running(connection: Connection, job: Row[Any]) -> None:
 
 
 def claim_next_chunk(database: Database, job_id: int, worker: str) -> Claim | None:
-    """Claim the first free chunk of a job that this process runs itself."""
-    free = or_(chunks.c.lease_until.is_(None), chunks.c.lease_until < db_now())
+    """Claim the first free chunk of a job that this process runs itself.
+
+    A lease that expired, while the database was away, is still held by another thread of this process.
+    """
     while True:
         with database.read() as connection:
             number = connection.scalar(
                 select(chunks.c.chunk)
-                .where(chunks.c.job_id == job_id, chunks.c.done.is_(False), free)
+                .where(chunks.c.job_id == job_id, chunks.c.done.is_(False), chunks.c.lease_until.is_(None))
                 .order_by(chunks.c.chunk)
                 .limit(1)
             )
@@ -151,24 +153,25 @@ def renew_leases(database: Database, claims: Iterable[Claim]) -> list[Claim]:
 
     Claims of a suspended or paused job are renewed: their worker still stores its current batch.
     """
-    lost = []
     with database.write() as connection:
-        for claim in sorted(claims, key=lambda claim: (claim.name.job_id, claim.name.chunk)):
-            statement = update(chunks).where(*_holds(claim)).values(lease_until=db_now() + LEASE_S)
-            if connection.execute(statement).rowcount != 1:
-                lost.append(claim)
-    return lost
+        in_order = sorted(claims, key=lambda claim: (claim.name.job_id, claim.name.chunk))
+        return [claim for claim in in_order if not _renew(connection, claim)]
 
 
-def check_lease(connection: Connection, claim: Claim) -> None:
-    """Lock the chunk until the transaction ends. Call it before anything that no rollback can undo.
+def renew_lease(connection: Connection, claim: Claim) -> None:
+    """Renew the lease and lock the chunk until the transaction ends. Call it before anything that no rollback can undo.
 
     Raises:
         LeaseLost: another worker took the chunk.
     """
-    query = select(chunks.c.chunk).where(*_holds(claim)).with_for_update()
-    if connection.execute(query).one_or_none() is None:
+    if not _renew(connection, claim):
         raise LeaseLost(job=claim.name.job_id, chunk=claim.name.chunk)
+
+
+def _renew(connection: Connection, claim: Claim) -> bool:
+    """Renew the lease, even an expired one that nobody has claimed since. False if it was lost."""
+    statement = update(chunks).where(*_holds(claim)).values(lease_until=db_now() + LEASE_S)
+    return connection.execute(statement).rowcount == 1
 
 
 def release_chunk(database: Database, claim: Claim) -> None:

@@ -101,12 +101,15 @@ def mark_sent(database: Database, sent: Sequence[WaitingChunk]) -> None:
 
 
 def release_expired(database: Database) -> int:
-    """Release the chunks whose lease has expired, to be sent again. Returns their number."""
+    """Release the chunks whose lease has expired, to be sent again. Returns their number.
+
+    The token stays valid until the next claim: a worker that could not reach the database still stores its results.
+    """
     with database.write() as connection:
         released = connection.execute(
             update(chunks)
             .where(chunks.c.done.is_(False), chunks.c.lease_until < db_now())
-            .values(token=None, lease_until=None, worker=None, sent_at=None)
+            .values(lease_until=None, sent_at=None)
         )
     return released.rowcount
 

@@ -9,13 +9,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
 from tagger.ledger.chunks import Claim, renew_leases
-from tagger.ledger.ownership import RENEW_S
+from tagger.ledger.ownership import RENEW_S, RETRY_S
 
 log = logging.getLogger(__name__)
 
 
 class LeaseRenewer:
-    """Renews leases every RENEW_S in a thread of its own."""
+    """Renews leases every RENEW_S in a thread of its own; after an error, every RETRY_S."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -44,13 +44,25 @@ class LeaseRenewer:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._closed.wait(RENEW_S):
-            with self._lock:
-                leases = dict(self._leases)
-            if not leases:
-                continue
+        pause_s = RENEW_S
+        while not self._closed.wait(pause_s):
             try:
-                for claim in renew_leases(self._database, [claim for claim, _ in leases.values()]):
-                    leases[claim.token][1].set()
-            except SQLAlchemyError as error:
-                log.warning("leases could not be renewed: %s", error)
+                self._renew()
+            except Exception as error:
+                # The thread goes on: without renewals, other workers take over the chunks.
+                if pause_s == RENEW_S:
+                    log.warning(
+                        "The leases could not be renewed; trying again: %s",
+                        error,
+                        exc_info=not isinstance(error, SQLAlchemyError),
+                    )
+                pause_s = RETRY_S
+            else:
+                pause_s = RENEW_S
+
+    def _renew(self) -> None:
+        with self._lock:
+            leases = dict(self._leases)
+        if leases:
+            for claim in renew_leases(self._database, [claim for claim, _ in leases.values()]):
+                leases[claim.token][1].set()

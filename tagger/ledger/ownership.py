@@ -20,6 +20,8 @@ LEASE_S = 45.0
 """Length of a lease, of jobs and of chunks."""
 RENEW_S = 12.0
 """Time between renewals: a lease survives three failed ones."""
+RETRY_S = 2.0
+"""Time until the next renewal after a failed one: when the database is back, leases may have expired."""
 
 UNFILLED = ""
 """The owner of a job without items. Any process may claim it and add them."""
@@ -44,11 +46,16 @@ def job_heartbeat(database: Database, job_id: int) -> Iterator[None]:
 
 
 def _renew_until(database: Database, job_id: int, closed: threading.Event) -> None:
-    while not closed.wait(RENEW_S):
+    pause_s = RENEW_S
+    while not closed.wait(pause_s):
         try:
             renew_job_lease(database, job_id)
         except SQLAlchemyError as error:
-            log.warning("The lease on job %d could not be renewed: %s", job_id, error)
+            if pause_s == RENEW_S:
+                log.warning("The lease on job %d could not be renewed; trying again: %s", job_id, error)
+            pause_s = RETRY_S
+        else:
+            pause_s = RENEW_S
 
 
 def renew_job_lease(database: Database, job_id: int) -> None:

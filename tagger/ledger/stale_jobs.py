@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 
-from sqlalchemy import ColumnElement, Connection, case, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, or_, select, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Runner
@@ -12,7 +12,7 @@ from tagger.database.locks import LockTimedOut, lock_timeout
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs
 from tagger.ledger.jobs import OPEN_STATES, cancel_job, finish_if_done, lock_open_chunks
-from tagger.ledger.ownership import UNFILLED
+from tagger.ledger.ownership import LEASE_S, UNFILLED
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def recover_stale_jobs(database: Database) -> None:
 
     A job that another process has locked for LOCK_S is left as it is, for the next call.
     """
-    dead = or_(jobs.c.owner_lease_until < db_now(), jobs.c.owner.in_(_dead_owners(database)))
+    dead = _is_dead(database)
     with database.read() as connection:
         stale = connection.execute(
             select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), jobs.c.owner.is_not(None), dead)
@@ -67,14 +67,24 @@ def _close_interrupted_scan(connection: Connection, job_id: int) -> None:
     finish_if_done(connection, job_id)
 
 
-def _dead_owners(database: Database) -> list[str]:
-    """The owners on this machine whose process has ended: their lease need not expire first."""
+def _is_dead(database: Database) -> ColumnElement[bool]:
+    """The condition that a job's process has ended.
+
+    That of a process on this machine need not wait for its lease to expire. One that runs has time to renew an expired
+    lease, since it may not have reached the database; but its number may also belong to another process now.
+    """
     with database.read() as connection:
         owners = connection.scalars(select(jobs.c.owner).where(jobs.c.owner.is_not(None))).all()
     host = socket.gethostname() + "/"
-    return [
-        owner for owner in owners if owner.startswith(host) and not _is_alive(int(owner.removeprefix(host)))
-    ]
+    local = {owner: _is_alive(int(owner.removeprefix(host))) for owner in owners if owner.startswith(host)}
+    alive = [owner for owner, is_alive in local.items() if is_alive]
+    ended = [owner for owner, is_alive in local.items() if not is_alive]
+    lease_until = jobs.c.owner_lease_until
+    return or_(
+        jobs.c.owner.in_(ended),
+        and_(lease_until < db_now(), jobs.c.owner.not_in(alive)),
+        lease_until < db_now() - LEASE_S,
+    )
 
 
 def _is_alive(pid: int) -> bool:

@@ -79,7 +79,7 @@ def silent_workers(database: Database) -> list[SilentWorker]:
     """The workers that fell silent and hold chunks, or did so in the last SILENT_WORKER_S; the longest silent first."""
     claimed = (
         select(func.count())
-        .where(chunks.c.worker == workers.c.name, chunks.c.done.is_(False))
+        .where(chunks.c.worker == workers.c.name, chunks.c.lease_until.is_not(None))
         .scalar_subquery()
     )
     silent = (db_now() - workers.c.heartbeat_at).label("silent")

@@ -26,10 +26,12 @@ class ActivityMonitor:
         key = object()
 
         def record_progress() -> None:
-            self._progress_at[key] = time.monotonic()
+            with self._lock:
+                if key in self._progress_at:  # a thread may still work for a chunk that has ended
+                    self._progress_at[key] = time.monotonic()
 
         with self._lock:
-            record_progress()
+            self._progress_at[key] = time.monotonic()
             CHUNKS_HELD.set(len(self._progress_at))
         try:
             yield record_progress

@@ -19,6 +19,7 @@ from tagger.ledger.chunks import Claim, ItemOutcome
 from tagger.ledger.jobs import suspend_for_root
 from tagger.metrics import FAILURES, PHOTOS
 from tagger.pipeline.results import MetadataOutcome, Result
+from tagger.processing.database_waits import DatabaseWaits
 from tagger.processing.storage import OpenItem
 from tagger.settings import Settings
 
@@ -63,6 +64,7 @@ class ClaimedChunk:
         *,
         stop: threading.Event,
         lease_lost: threading.Event,
+        waits: DatabaseWaits,
         on_progress: Callable[[], None],
         on_stored: Callable[[StoredBatch], None],
     ) -> None:
@@ -72,7 +74,11 @@ class ClaimedChunk:
         self.stop = stop
         self.lease_lost = lease_lost
         self.on_progress = on_progress
+        self._waits = waits
         self._on_stored = on_stored
+        self._lock = threading.Lock()
+        self.unstored = 0
+        """How many results wait to be stored."""
 
     @property
     def must_stop(self) -> bool:
@@ -90,6 +96,11 @@ class ClaimedChunk:
         if self.lease_lost.is_set():
             job, chunk = self.numbers
             raise LeaseLost(job=job, chunk=chunk)
+
+    def count_unstored(self, by: int) -> None:
+        """Add `by` to the number of results that wait to be stored."""
+        with self._lock:
+            self.unstored += by
 
     def report(self, stored: StoredBatch) -> None:
         """Count stored photos, log those that failed, and call `on_stored`."""
@@ -114,7 +125,8 @@ class ClaimedChunk:
             self.on_progress()  # A wait for the database must not trigger the watchdog.
             return work()
 
-        return with_retry(attempt, self.stop, give_up=self.lease_lost)
+        with self._waits.work():
+            return with_retry(attempt, self.stop, give_up=self.lease_lost)
 
     def roots(self) -> dict[int, Root]:
         """All roots by id."""

@@ -210,14 +210,16 @@ class _ChunkResults:
     def is_classified(self, digest: str) -> bool:
         if self._chunk.claim.reprocess:
             return False
+        chunk = self._chunk
         try:
-            return is_classified(self._chunk.database, self._chunk.claim, digest)
+            return chunk.with_retry(lambda: is_classified(chunk.database, chunk.claim, digest))
         except SQLAlchemyError as error:
             if not is_transient(error):
                 raise
             return False  # Classifying the image twice does no harm.
 
     def deliver(self, results: Sequence[RequestResult]) -> None:
+        self._chunk.count_unstored(len(results))
         self._deliveries.put(results)
 
     def fail(self, error: Exception) -> None:
@@ -244,6 +246,7 @@ class _ChunkResults:
             wait = False
 
     def add(self, result: ItemResult) -> None:
+        self._chunk.count_unstored(1)
         self._batch.append(result)
 
     def store_delivered(self) -> None:
@@ -255,6 +258,7 @@ class _ChunkResults:
         self.store()
 
     def store(self) -> None:
+        count = len(self._batch)
         results, self._batch = self._of_available_roots(self._batch), []
         self._stored_at = time.monotonic()
         chunk = self._chunk
@@ -265,13 +269,15 @@ class _ChunkResults:
                     lambda: store_results(chunk.database, chunk.claim, results, self._loaded.landmark_ids)
                 )
             chunk.report([StoredOutcome(result.item, outcome, result.result) for result, outcome in stored])
+        chunk.count_unstored(-count)
 
     def _add_all(self, results: Sequence[RequestResult]) -> None:
         for request, result in results:
             item = self.pending.pop(request, None)
             if item is None:  # a read that the chunk had given up on has ended
-                continue
-            if self.retries_settling and _failure_kind(result) is FailureKind.SETTLING:
+                self._chunk.count_unstored(-1)
+            elif self.retries_settling and _failure_kind(result) is FailureKind.SETTLING:
+                self._chunk.count_unstored(-1)
                 self.settling += 1
             else:
                 self._batch.append(ItemResult(item, result))

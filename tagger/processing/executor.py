@@ -6,11 +6,13 @@ A chunk goes through the pipeline of its model (see classification_chunk) or thr
 import logging
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS
+from tagger.database.retry import is_transient, with_retry
 from tagger.errors import LeaseLost
 from tagger.ledger.chunks import Claim, release_chunk
 from tagger.ledger.leases import LeaseRenewer
@@ -18,12 +20,15 @@ from tagger.metrics import RETRIES
 from tagger.processing.activity_monitor import ActivityMonitor
 from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
 from tagger.processing.classification_chunk import classify_chunk, needs_isolation
+from tagger.processing.database_waits import DatabaseWaits
 from tagger.processing.metadata_chunk import MetadataChunkWriter
 from tagger.processing.model_cache import ModelCache
 from tagger.processing.shared_exclusive_lock import SharedExclusiveLock
 from tagger.settings import Settings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class ChunkExecutor:
@@ -33,6 +38,9 @@ class ChunkExecutor:
         self._database = database
         self._settings = settings
         self._leases = LeaseRenewer(database)
+        self._chunks: set[ClaimedChunk] = set()
+        """The chunks that are being executed."""
+        self._waits = DatabaseWaits(lambda: sum(chunk.unstored for chunk in self._chunks.copy()))
         self.models = ModelCache(database, settings)
         self.activity = ActivityMonitor()
         self.stop = threading.Event()
@@ -59,26 +67,37 @@ class ChunkExecutor:
                 claim,
                 stop=self.stop,
                 lease_lost=lease_lost,
+                waits=self._waits,
                 on_progress=record_progress,
                 on_stored=on_stored,
             )
+            self._chunks.add(chunk)
             try:
                 end = self._process(chunk) if is_acquired else ChunkEnd.RELEASED
             except LeaseLost:
                 end = ChunkEnd.LOST
-            except BaseException:
-                self._release(claim)
+            except BaseException as error:
+                if not (isinstance(error, SQLAlchemyError) and is_transient(error)):
+                    self._release(chunk)
                 raise
+            finally:
+                self._chunks.remove(chunk)
             if end in {ChunkEnd.RELEASED, ChunkEnd.WAITING}:
-                self._release(claim)
+                self._release(chunk)
         if end is ChunkEnd.LOST:
             log.warning("job %d chunk %d was taken over, paused or cancelled", *chunk.numbers)
         return end
+
+    def with_retry(self, work: Callable[[], T]) -> T:
+        """Run database work that belongs to no claimed chunk; retry while the database is unavailable or locked."""
+        with self._waits.work():
+            return with_retry(work, self.stop)
 
     def close(self) -> None:
         """Stop, end the lease renewal and close the models."""
         self.stop.set()
         self._leases.close()
+        self._waits.close()
         self.models.close()
 
     def _process(self, chunk: ClaimedChunk) -> ChunkEnd:
@@ -88,12 +107,11 @@ class ChunkExecutor:
             return MetadataChunkWriter(chunk).run()
         return classify_chunk(chunk, self.models.get(chunk.claim.model_id))
 
-    def _release(self, claim: Claim) -> None:
+    def _release(self, chunk: ClaimedChunk) -> None:
         try:
-            release_chunk(self._database, claim)
+            chunk.with_retry(lambda: release_chunk(self._database, chunk.claim))
         except SQLAlchemyError:
             log.warning(
                 "job %d chunk %d could not be released; it is processed again when its lease expires",
-                claim.name.job_id,
-                claim.name.chunk,
+                *chunk.numbers,
             )

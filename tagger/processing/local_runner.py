@@ -5,7 +5,6 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS
-from tagger.database.retry import with_retry
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import cancel_job, job_kind, job_model_id
 from tagger.ledger.ownership import job_heartbeat, process_name
@@ -69,6 +68,6 @@ def _run_chunks(
     database: Database, executor: ChunkExecutor, job_id: int, on_stored: Callable[[StoredBatch], None]
 ) -> None:
     while not executor.stop.is_set():
-        claim = with_retry(lambda: claim_next_chunk(database, job_id, process_name()), executor.stop)
+        claim = executor.with_retry(lambda: claim_next_chunk(database, job_id, process_name()))
         if claim is None or executor.execute(claim, on_stored) is ChunkEnd.WAITING:
             return

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from tagger.database.connection import Database
 from tagger.database.enums import Target
 from tagger.database.tables import contents, metadata_writes, photos
-from tagger.ledger.chunks import Claim, check_lease
+from tagger.ledger.chunks import Claim, renew_lease
 from tagger.metadata.plans import UndoRecord
 
 _SAME_DIGEST_ROWS = 100
@@ -92,7 +92,7 @@ def record_intents(database: Database, claimed: Claim, writes: Sequence[WriteRec
         LeaseLost: another worker took the chunk over and may be writing the same files.
     """
     with database.write() as connection:
-        check_lease(connection, claimed)
+        renew_lease(connection, claimed)
         if writes:
             connection.execute(insert(metadata_writes), [_row(write) for write in writes])
 

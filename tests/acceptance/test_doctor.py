@@ -34,10 +34,11 @@ from tagger.database.enums import Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, jobs, ledgers, photos, schedules, workers
 from tagger.enqueue.ticks import record_tick
+from tagger.errors import SettingsInvalid
 from tagger.inference.artifact import save_artifact
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.jobs import suspend_for_root
-from tagger.settings import Settings
+from tagger.settings import Settings, load_settings
 from worker.dead_letters import store_dead_letter
 
 BROKEN = b"\xff\xd8\xff broken"
@@ -113,6 +114,12 @@ def test_invalid_settings_are_reported(
 ) -> None:
     monkeypatch.setenv("TAGGER_TOP_K", "many")
     assert "TAGGER_TOP_K" in checked(tagger_with_redis, code=1)["settings"]["found"]
+
+
+def test_a_locale_in_which_names_are_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
+    with pytest.raises(SettingsInvalid, match="file names are iso8859-1; run: export PYTHONUTF8=1"):
+        load_settings()
 
 
 def test_a_data_folder_that_is_a_file_is_reported(

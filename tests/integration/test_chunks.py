@@ -24,6 +24,7 @@ from tagger.ledger.chunks import (
 )
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job, suspend_for_root
+from tagger.processing.undo_log import record_intents
 
 
 @pytest.fixture
@@ -102,6 +103,35 @@ def test_a_worker_stores_nothing_after_its_expired_lease_was_claimed(ledger: Led
     ledger.store(second, Outcome.FAILED, first=5)
     progress = ledger.progress(job)
     assert (progress.tagged, progress.failed, progress.state) == (5, 15, JobState.FINISHED)
+
+
+def test_an_expired_chunk_that_nobody_claimed_is_taken_back_by_its_worker(ledger: LedgerBuilder) -> None:
+    job = ledger.job(20)
+    claim = ledger.claim(job)
+    for take_back in (
+        lambda: ledger.store(claim, Outcome.TAGGED, count=5),
+        lambda: renew_leases(ledger.database, [claim]),
+        lambda: record_intents(ledger.database, claim, []),
+    ):
+        ledger.expire(job)
+        assert release_expired(ledger.database) == 1
+        assert ledger.progress(job).running == 0
+        take_back()
+        assert claim_chunk(ledger.database, claim.name, Runner.WORKERS, "w") is None
+    ledger.store(claim, Outcome.TAGGED)
+    assert ledger.progress(job).state is JobState.FINISHED
+
+
+def test_a_local_job_leaves_an_expired_chunk_to_the_thread_that_claimed_it(ledger: LedgerBuilder) -> None:
+    job = ledger.job(40, runner=Runner.LOCAL)
+    first = claim_next_chunk(ledger.database, job, "w")
+    assert first is not None
+    ledger.expire(job)
+    second = claim_next_chunk(ledger.database, job, "w")
+    assert second is not None
+    assert second.name != first.name
+    assert claim_next_chunk(ledger.database, job, "w") is None
+    ledger.store(first, Outcome.TAGGED)
 
 
 def rows(ledger: LedgerBuilder, job: int) -> list[tuple]:

@@ -13,13 +13,14 @@ from support.threads import in_threads
 
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import JobState, Outcome, Runner
+from tagger.database.statements import db_now
 from tagger.database.tables import chunks, jobs
 from tagger.errors import JobFinished, LeaseLost, ScanInterrupted
 from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, claim_next_chunk, release_chunk
 from tagger.ledger.dispatch import release_expired, resume_suspended_jobs
 from tagger.ledger.job_control import pause, resume
 from tagger.ledger.jobs import cancel_job, finish_scan, suspend_for_root
-from tagger.ledger.ownership import job_heartbeat, process_name
+from tagger.ledger.ownership import LEASE_S, job_heartbeat, process_name
 from tagger.ledger.stale_jobs import recover_stale_jobs
 
 
@@ -231,6 +232,21 @@ def test_a_dead_owner_on_this_machine_is_recovered_at_once(ledger: LedgerBuilder
     dead_owner = f"{process_name().rpartition('/')[0]}/{child}"
     with ledger.database.write() as connection:
         connection.execute(update(jobs).where(jobs.c.id == job).values(owner=dead_owner))
+    recover_stale_jobs(ledger.database)
+    assert ledger.progress(job).state is JobState.CANCELLED
+
+
+def test_a_running_owner_on_this_machine_has_time_to_renew_an_expired_lease(ledger: LedgerBuilder) -> None:
+    job = ledger.job(5, runner=Runner.LOCAL)
+
+    def expire(seconds_ago: float) -> None:
+        with ledger.database.write() as connection:
+            connection.execute(update(jobs).values(owner_lease_until=db_now() - seconds_ago))
+
+    expire(LEASE_S - 20)
+    recover_stale_jobs(ledger.database)
+    assert ledger.progress(job).state is JobState.QUEUED
+    expire(LEASE_S + 1)
     recover_stale_jobs(ledger.database)
     assert ledger.progress(job).state is JobState.CANCELLED
 

@@ -20,7 +20,7 @@ from tagger.database.enums import JobState, Runner
 from tagger.database.tables import chunks, contents, effective_tags, landmarks, photos, tags, verdicts
 from tagger.errors import FailureKind, ModelFailed
 from tagger.inference.artifact import InputRule, Manifest, save_artifact
-from tagger.ledger.chunks import ChunkName, claim_chunk, claim_next_chunk
+from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job
 from tagger.pipeline.reader_pool import ReaderPool
@@ -328,13 +328,15 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
     assert claimed is not None
     executor = folder.executor()
 
-    def expire_lease(_stored: StoredBatch) -> None:
+    def take_over(_stored: StoredBatch) -> None:
         with folder.database.write() as connection:
             connection.execute(update(chunks).where(chunks.c.chunk == 0).values(lease_until=0.0))
         release_expired(folder.database)
+        again.append(claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w"))
 
-    assert executor.execute(claimed, expire_lease) is ChunkEnd.LOST
-    again = [claim_chunk(folder.database, ChunkName(job, number), Runner.WORKERS, "w") for number in (0, 1)]
+    again: list[Claim | None] = []
+    assert executor.execute(claimed, take_over) is ChunkEnd.LOST
+    again.append(claim_chunk(folder.database, ChunkName(job, 1), Runner.WORKERS, "w"))
     for each in again:
         assert each is not None
         assert executor.execute(each) is ChunkEnd.DONE

@@ -54,6 +54,17 @@ print("ready", flush=True)
 threading.Event().wait()
 """
 
+IMPORTS_TYPER = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
+
 
 class Program:
     """A running program."""
@@ -102,6 +113,14 @@ def test_a_program_ends_when_its_time_is_over(body: str, number: signal.Signals)
         program.send_signal(number)
         code, _, err = program.output()
     assert (code, err) == (130, "interrupted; continue\n")
+
+
+@pytest.mark.parametrize("program", ["tagger", "trainer"])
+def test_a_program_that_is_interrupted_while_it_is_imported_prints_one_line(program: str) -> None:
+    script = f"{IMPORTS_TYPER}\nfrom {program}.cli.main import main\nmain()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (130, "", 1)
+    assert done.stderr.startswith("interrupted; ")
 
 
 def test_a_second_signal_ends_a_program_at_once() -> None:

@@ -1,14 +1,23 @@
 """What commands print on a terminal: tables that fit it, and names that cannot change it."""
 
 import io
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tagger.cli.output import console
 from tagger.cli.output.formats import write_parts, write_table
+from tagger.cli.output.photo_lines import photo_line
+from tagger.database.enums import Outcome
 from tagger.errors import PathNotFound
+from tagger.ledger.chunks import ItemOutcome
+from tagger.pipeline.results import MetadataOutcome
+from tagger.standard_streams import open_closed_streams
 
 ESCAPES = "red\x1b[31m"
 
@@ -76,7 +85,41 @@ def test_control_characters_of_names_do_not_reach_a_terminal(
     assert "at red\\x1b[31m. Check" in capsys.readouterr().err
 
 
+def test_the_name_of_a_sidecar_file_cannot_change_the_terminal() -> None:
+    outcome = ItemOutcome(1, Outcome.WRITTEN)
+    line = photo_line(f"/{ESCAPES}.jpg", MetadataOutcome(f"Louvre → {ESCAPES}.jpg.xmp"), outcome, [])
+    assert line == "/red\\x1b[31m.jpg: written: Louvre → red\\x1b[31m.jpg.xmp"
+
+
 def test_programs_get_names_unchanged(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     name = f"/photos/{ESCAPES}.jpg\r\n".encode() + b"\xff\n"
     write_parts([name])
     assert capfdbinary.readouterr().out == name
+
+
+def test_closed_standard_streams_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    open_closed_streams()
+    write_table(("Photo",), [["/photos/a.jpg"]])
+    console.warning("nobody reads this")
+    assert sys.stdout.name == sys.stderr.name == os.devnull
+    sys.stdout.close()
+    sys.stderr.close()
+
+
+def test_a_full_disk_under_the_output_is_one_line() -> None:
+    program = "from tagger.cli.main import main; main()"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program, "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: The operating system refuses access to 'a file or standard output': No space left on device. "
+        "Check the name and your permissions.\n"
+    )

@@ -1,10 +1,12 @@
 """The console script `trainer`. The commands are imported inside, where they can be interrupted."""
 
 from tagger.interruption import run_interruptible
+from tagger.standard_streams import open_closed_streams
 
 
 def main() -> None:
     """Run the command of the command line."""
+    open_closed_streams()
     run_interruptible(_run, "finished work is kept")
 
 

@@ -1,5 +1,6 @@
 """Messages to the terminal, and the exit codes of commands. Results go to stdout, messages to stderr."""
 
+import os
 import sys
 import traceback
 from dataclasses import dataclass
@@ -23,6 +24,14 @@ class Verbosity:
 
 
 verbosity = Verbosity()
+
+
+def drop_unwritable_results() -> None:
+    """Drop what stdout does not take: the interpreter would try again at its end, and print a second error."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def info(text: str) -> None:

@@ -71,10 +71,10 @@ class _Summary:
 def _print_preview(preview: MetadataPreview) -> None:
     path = printable(str(preview.path))
     if preview.plan is None:
-        typer.echo(f"{path}: would not be written: {preview.problem}")
+        typer.echo(f"{path}: would not be written: {printable(str(preview.problem))}")
         return
     if preview.plan.refusal:
-        typer.echo(f"{path}: would get a sidecar file instead: {preview.plan.refusal.text}")
+        typer.echo(f"{path}: would get a sidecar file instead: {printable(preview.plan.refusal.text)}")
     for file in preview.plan.files:
         if file.changes:
             _print_file(file)

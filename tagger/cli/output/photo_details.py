@@ -25,7 +25,7 @@ def print_details(details: PhotoDetails) -> None:
         ("classified", classified),
         ("threshold", details.threshold),
         ("last job", details.job and _job(details.job)),
-        ("fails", details.failure and f"{details.failure.kind}: {details.failure.text}"),
+        ("fails", details.failure and printable(f"{details.failure.kind}: {details.failure.text}")),
         ("gone since", details.gone_since),
         *(("written", _metadata(write)) for write in details.metadata),
         *(("copy", printable(copy)) for copy in details.copies),

@@ -84,7 +84,7 @@ def photo_line(
     path: str, result: Result | MetadataOutcome, outcome: ItemOutcome, names: Sequence[str]
 ) -> str:
     """`names` are the names of the landmarks by the position of their label."""
-    return f"{printable(path)}: {_outcome_text(result, outcome, names)}"
+    return printable(f"{path}: {_outcome_text(result, outcome, names)}")
 
 
 def _outcome_text(result: Result | MetadataOutcome, outcome: ItemOutcome, names: Sequence[str]) -> str:

@@ -1,0 +1,168 @@
+"""The database is away for longer than a lease: results are kept and stored, and no photo is classified twice."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event, select, text, update
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from support.colour_folders import TaggedFolder
+from support.in_process_worker import in_process_worker
+from support.inferences import record_inferences
+from support.ledger_invariants import job_violations
+
+from tagger.database.connection import Database, open_database
+from tagger.database.enums import JobState, Runner
+from tagger.database.retry import is_transient
+from tagger.database.tables import chunks
+from tagger.processing import classification_chunk
+from tagger.processing.claimed_chunk import StoredBatch
+from tagger.processing.database_waits import DatabaseWaits
+
+LEASE_S, RENEW_S = 1.0, 0.3
+PHOTOS = 80
+"""Two chunks that are processed at once, and one more."""
+END_S = 60.0
+
+
+class Outage:
+    """From the second time that tags are stored until `end`, the database refuses all writes of this process."""
+
+    def __init__(self) -> None:
+        self.began = threading.Event()
+        self._ended = threading.Event()
+        self._stores = 0
+        event.listen(Engine, "before_cursor_execute", self._check)
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def close(self) -> None:
+        event.remove(Engine, "before_cursor_execute", self._check)
+
+    def _check(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        self._stores += statement.startswith("INSERT INTO tags")
+        if (
+            self._stores >= 2
+            and not self._ended.is_set()
+            and statement.startswith(("INSERT", "UPDATE", "DELETE"))
+        ):
+            self.began.set()
+            raise OperationalError(statement, None, Exception("the server is away"))
+
+
+@pytest.fixture
+def outage() -> Iterator[Outage]:
+    outage = Outage()
+    yield outage
+    outage.close()
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
+    """Photos, and short leases."""
+    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 8)
+    monkeypatch.setattr("tagger.database.retry.LONGEST_PAUSE_S", 0.2)
+    for module in ("tagger.ledger.chunks", "worker.sweeper"):
+        monkeypatch.setattr(f"{module}.LEASE_S", LEASE_S)
+    for module in ("tagger.ledger.leases", "worker.sweeper"):
+        monkeypatch.setattr(f"{module}.RENEW_S", RENEW_S)
+    monkeypatch.setattr("tagger.ledger.leases.RETRY_S", 0.1)
+    monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.1)
+    monkeypatch.setattr("tagger.processing.database_waits.CHECK_S", 0.1)
+    monkeypatch.setattr("tagger.processing.database_waits.REPORT_S", 0.5)
+    folder = TaggedFolder(database, tmp_path)
+    for number in range(PHOTOS):
+        folder.draw(f"{number:02}.jpg", shade=number)
+    return folder
+
+
+@pytest.fixture
+def classified(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    return record_inferences(monkeypatch)
+
+
+def test_a_worker_stores_its_results_after_an_outage(
+    folder: TaggedFolder,
+    database_url: str,
+    outage: Outage,
+    classified: list[int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with in_process_worker(
+        folder.settings.model_copy(update={"database_url": database_url, "backend": "torchscript"})
+    ):
+        job = folder.record(runner=Runner.WORKERS)
+        assert outage.began.wait(END_S)
+        time.sleep(2 * LEASE_S)
+        outage.end()
+        wait_until(lambda: folder.progress(job).is_over)
+    assert (folder.progress(job).tagged, sum(classified)) == (PHOTOS, PHOTOS)
+    assert job_violations(folder.database, job) == []
+    assert "results wait to be stored" in caplog.text
+    with folder.database.read() as connection:
+        assert set(connection.scalars(select(chunks.c.attempts))) == {1}
+
+
+def test_tag_stores_its_results_after_an_outage(
+    folder: TaggedFolder, outage: Outage, classified: list[int]
+) -> None:
+    job = folder.record()
+
+    def end_later(_stored: StoredBatch) -> None:
+        threading.Timer(2 * LEASE_S, outage.end).start()
+
+    progress = folder.run(job, end_later)
+    assert outage.began.is_set()
+    assert (progress.tagged, progress.state, sum(classified)) == (PHOTOS, JobState.FINISHED, PHOTOS)
+
+
+def test_a_read_only_server_is_a_transient_error(postgres_url: str) -> None:
+    with closing(open_database(postgres_url)) as database, database.write() as connection:
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        with pytest.raises(SQLAlchemyError) as error:
+            connection.execute(update(chunks).values(attempts=0))
+    assert is_transient(error.value)
+
+
+def test_a_blocked_statement_is_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A locked table raises no error until it is unlocked."""
+    now = [100.0]
+    monkeypatch.setattr("tagger.processing.database_waits.time.monotonic", lambda: now[0])
+    waits = DatabaseWaits(lambda: 7)
+    report = partial(_messages_of, waits, caplog)
+    try:
+        with waits.work():
+            assert report() == []
+            now[0] += 61
+            assert report() == [
+                "Waiting for the database for 61 s; 7 results wait to be stored, and no more photos are claimed"
+            ]
+            now[0] += 30
+            assert report() == []
+            now[0] += 31
+            assert len(report()) == 1
+        assert report() == ["The database answers again"]
+        assert report() == []
+    finally:
+        waits.close()
+
+
+def _messages_of(waits: DatabaseWaits, caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.clear()
+    waits.report()
+    return [record.getMessage() for record in caplog.records if "atabase" in record.getMessage()]
+
+
+def wait_until(condition: Any) -> None:
+    until = time.monotonic() + END_S
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)

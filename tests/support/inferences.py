@@ -1,0 +1,21 @@
+"""Counts the photos that this process classifies."""
+
+from typing import Any
+
+import pytest
+
+from tagger.inference.model import Model
+
+
+def record_inferences(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list to which the size of each forward pass is added, but for blank images, which warm the model up."""
+    sizes: list[int] = []
+    original = Model.scores
+
+    def scores(self: Model, images: Any) -> Any:
+        if any(image.any() for image in images):
+            sizes.append(len(images))
+        return original(self, images)
+
+    monkeypatch.setattr(Model, "scores", scores)
+    return sizes
