@@ -132,6 +132,10 @@ class ReadsTimedOut(TaggerError):
     """Reading photos hangs: {count} reads did not finish within {timeout_s:g} s each. Check the disk or share with the photos, then run the command again."""
 
 
+class ItemProcessFailed(TaggerError):
+    """The process that handles one photo alone cannot work: {reason}"""
+
+
 class LeaseLost(TaggerError):
     """The lease on chunk {chunk} of job {job} has passed to another worker. Later results of this worker were not stored."""
 

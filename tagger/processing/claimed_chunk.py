@@ -103,20 +103,19 @@ class ClaimedChunk:
             self.unstored += by
 
     def report(self, stored: StoredBatch) -> None:
-        """Count stored photos, log those that failed, and call `on_stored`."""
-        job, chunk = self.numbers
+        """Count stored photos and call `on_stored`."""
         for photo in stored:
-            PHOTOS.labels(photo.outcome.outcome).inc()
-            if photo.outcome.outcome is Outcome.FAILED:
-                FAILURES.labels(photo.outcome.reason).inc()
-                fields = {
-                    "job": job,
-                    "chunk": chunk,
-                    "photo": photo.item.photo_id,
-                    "kind": photo.outcome.reason,
-                }
-                log.info("a photo failed", extra=fields | {"path": photo.item.path})
+            self.count(photo.item, photo.outcome)
         self._on_stored(stored)
+
+    def count(self, item: OpenItem, outcome: ItemOutcome) -> None:
+        """Count a photo in the metrics, and log it if it failed."""
+        PHOTOS.labels(outcome.outcome).inc()
+        if outcome.outcome is Outcome.FAILED:
+            FAILURES.labels(outcome.reason).inc()
+            job, chunk = self.numbers
+            fields = {"job": job, "chunk": chunk, "photo": item.photo_id, "kind": outcome.reason}
+            log.info("a photo failed", extra=fields | {"path": item.path})
 
     def with_retry(self, work: Callable[[], T]) -> T:
         """Run database work; retry while the database is unavailable or locked, for less time if the process has to stop."""

@@ -8,19 +8,25 @@ import queue
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.catalog.roots import Root
 from tagger.database.retry import is_transient
-from tagger.errors import FailureKind, ModelFailed, PhotoFailure, ReadsTimedOut
-from tagger.ledger.chunks import Claim, count_crashes, photos_claimed_earlier
+from tagger.errors import FailureKind, ModelFailed, PhotoFailed, ReadsTimedOut
+from tagger.images import DecodedImage
+from tagger.ledger.chunks import count_crashes, photos_claimed_earlier
 from tagger.metrics import stage_timer
 from tagger.photos import path_from_text
+from tagger.photos.source import PhotoSource
+from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.requests import Reader, Request, RequestResult
 from tagger.pipeline.results import Failed, Result
 from tagger.pipeline.sandbox import SandboxReader
 from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredOutcome
+from tagger.processing.isolation import PhotoLeftOpen, needs_isolation, until_decided
+from tagger.processing.item_process import ItemProcess
 from tagger.processing.model_cache import LoadedModel
 from tagger.processing.storage import ItemResult, OpenItem, is_classified, open_items, store_results
 
@@ -40,16 +46,9 @@ STORE_PHOTOS = 128
 """Photos per transaction. If the worker is killed, the photos not yet stored are classified again."""
 STORE_S = 2.0
 """Slow photos are stored after this time, so that progress is visible and little is lost."""
-SHARED_ATTEMPTS = 2
-"""After this many claims that ended badly, a chunk is processed in isolation."""
-MAX_CRASHES = 2
-"""A photo fails after this many worker deaths while it was the only one being processed."""
+MAX_DEATHS = 2
+"""A photo is classified in a child process after this many workers died while they classified it alone."""
 
-_CRASHED = PhotoFailure(
-    FailureKind.CRASHED,
-    "The worker crashed each time it processed this photo alone. Restore it from a backup or save it again; "
-    "if it looks right in a viewer, please report it.",
-)
 _UNREACHABLE_KINDS = {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.TIMED_OUT}
 """Failures that an unmounted root causes too."""
 
@@ -64,9 +63,13 @@ def classify_chunk(chunk: ClaimedChunk, loaded: LoadedModel) -> ChunkEnd:
     return _ChunkClassifier(chunk, loaded).run()
 
 
-def needs_isolation(claim: Claim) -> bool:
-    """Whether the chunk's photos are processed one by one, with no other chunk in the process."""
-    return claim.attempts > SHARED_ATTEMPTS
+def classify_item(chunk: ClaimedChunk, loaded: LoadedModel, position: int) -> None:
+    """Classify one open item of the chunk and store the result; nothing if its root is unavailable.
+
+    Raises:
+        as `classify_chunk`
+    """
+    _ChunkClassifier(chunk, loaded).run_item(position)
 
 
 class _ChunkClassifier:
@@ -113,6 +116,14 @@ class _ChunkClassifier:
         self._chunk.stop.wait(min(SETTLE_PAUSE_S, settle_s))
         self._results.retries_settling = time.monotonic() < self._settle_deadline
 
+    def run_item(self, position: int) -> None:
+        """Classify one open item."""
+        items = self._chunk.with_retry(lambda: open_items(self._chunk.database, self._chunk.claim))
+        items = [item for item in items if item.position == position]
+        roots = self._chunk.roots()
+        if not self._chunk.unavailable_roots({item.root_id for item in items}, roots):
+            self._classify([item for item in items if item.root_id in roots], roots)
+
     def _classify(
         self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None = None
     ) -> None:
@@ -129,18 +140,44 @@ class _ChunkClassifier:
             self._results.pending.clear()
 
     def _classify_in_isolation(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
-        """Read each photo in a sandbox and store its result before the next: the chunk has killed workers."""
+        """Read each photo in a sandbox and store its result before the next: the chunk may have killed workers."""
         log.warning("job %d chunk %d is processed one photo at a time", *self._chunk.numbers)
-        with SandboxReader(self._loaded.model.manifest.input.resize, self._loaded.limits) as sandbox:
-            for item in items:
+        resize = self._loaded.model.manifest.input.resize
+        with (
+            SandboxReader(resize, self._loaded.limits, self._must_stop_waiting) as sandbox,
+            ItemProcess(self._chunk) as process,
+        ):
+            # Those that may have killed a worker come last, so that they do not keep the others from being classified.
+            for item in sorted(items, key=lambda item: item.deaths):
                 if self._must_stop():
                     return
-                if item.deaths >= MAX_CRASHES:
-                    self._results.add(ItemResult(item, Failed(_CRASHED)))
+                try:
+                    self._classify_alone(item, roots, sandbox, process)
+                except PhotoFailed as failed:
+                    self._results.add(item, Failed(failed.failure))
                     self._results.store()
-                    continue
-                with self._death_count(item):
-                    self._classify([item], roots, sandbox.open)
+                except PhotoLeftOpen:
+                    log.warning("job %d chunk %d: a photo stays open", *self._chunk.numbers)
+
+    def _classify_alone(
+        self, item: OpenItem, roots: Mapping[int, Root], sandbox: SandboxReader, process: ItemProcess
+    ) -> None:
+        """Read the photo in the sandbox and classify it here, or all of it in a child if workers died of that.
+
+        Raises:
+            PhotoFailed, PhotoLeftOpen: as `until_decided`.
+            ItemProcessFailed: as `ItemProcess.process`.
+        """
+        source = roots[item.root_id].source
+        path = path_from_text(item.path, item.path_bytes)
+        reader: Reader = sandbox.open
+        if item.classified is None or source.version(path) != item.classified:
+            reader = until_decided(lambda: _read_photo(sandbox, source, path), sandbox.survives)
+        if item.deaths >= MAX_DEATHS:
+            process.process(item)
+            return
+        with self._death_count(item):
+            self._classify([item], roots, reader)
 
     @contextmanager
     def _death_count(self, item: OpenItem) -> Iterator[None]:
@@ -183,6 +220,30 @@ class _ChunkClassifier:
 
     def _must_stop(self) -> bool:
         return self._chunk.must_stop or self._results.is_root_unavailable
+
+    def _must_stop_waiting(self) -> bool:
+        """As `_must_stop`, during a wait that has a time limit of its own: it must not trigger the watchdog."""
+        self._chunk.on_progress()
+        return self._must_stop()
+
+
+def _read_photo(sandbox: SandboxReader, source: PhotoSource, path: str) -> Reader:
+    """Read and decode a photo in the sandbox. Returns a reader that opens what is in memory now."""
+    photo = sandbox.open(source, path)
+    image: DecodedImage | PhotoFailed
+    try:
+        image = photo.decode()
+    except ChildKilled:
+        raise
+    except PhotoFailed as failed:
+        image = failed  # the pipeline reports it together with the photo's digest
+
+    def decode() -> DecodedImage:
+        if isinstance(image, PhotoFailed):
+            raise image
+        return image
+
+    return lambda _source, _path: replace(photo, decode=decode)
 
 
 class _ChunkResults:
@@ -245,9 +306,10 @@ class _ChunkResults:
             self._store_if_due()
             wait = False
 
-    def add(self, result: ItemResult) -> None:
+    def add(self, item: OpenItem, result: Result) -> None:
+        """Add a result that the pipeline did not deliver."""
         self._chunk.count_unstored(1)
-        self._batch.append(result)
+        self._add(item, result)
 
     def store_delivered(self) -> None:
         """Store what was delivered before the pipeline failed."""
@@ -276,11 +338,15 @@ class _ChunkResults:
             item = self.pending.pop(request, None)
             if item is None:  # a read that the chunk had given up on has ended
                 self._chunk.count_unstored(-1)
-            elif self.retries_settling and _failure_kind(result) is FailureKind.SETTLING:
-                self._chunk.count_unstored(-1)
-                self.settling += 1
             else:
-                self._batch.append(ItemResult(item, result))
+                self._add(item, result)
+
+    def _add(self, item: OpenItem, result: Result) -> None:
+        if self.retries_settling and _failure_kind(result) is FailureKind.SETTLING:
+            self._chunk.count_unstored(-1)
+            self.settling += 1
+        else:
+            self._batch.append(ItemResult(item, result))
 
     def _store_if_due(self) -> None:
         is_due = len(self._batch) >= STORE_PHOTOS or time.monotonic() - self._stored_at > STORE_S

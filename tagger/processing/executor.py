@@ -19,8 +19,9 @@ from tagger.ledger.leases import LeaseRenewer
 from tagger.metrics import RETRIES
 from tagger.processing.activity_monitor import ActivityMonitor
 from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
-from tagger.processing.classification_chunk import classify_chunk, needs_isolation
+from tagger.processing.classification_chunk import classify_chunk
 from tagger.processing.database_waits import DatabaseWaits
+from tagger.processing.isolation import needs_isolation
 from tagger.processing.metadata_chunk import MetadataChunkWriter
 from tagger.processing.model_cache import ModelCache
 from tagger.processing.shared_exclusive_lock import SharedExclusiveLock

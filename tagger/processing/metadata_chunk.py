@@ -5,7 +5,7 @@ outcomes. The chunk may be interrupted anywhere and processed again: the files t
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tagger.catalog.roots import Root
 from tagger.database.enums import Outcome
 from tagger.enqueue.metadata_options import UNDO_JOB, MetadataOptions
-from tagger.errors import FailureKind, LeaseLost
+from tagger.errors import FailureKind, LeaseLost, PhotoFailed
 from tagger.ledger.chunks import store_outcomes
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.files.temporary_files import remove_leftovers
@@ -25,6 +25,8 @@ from tagger.metadata.photo_writer import PreparedPhoto, describe_result, plan_an
 from tagger.metadata.plans import FindUndoRecord, UndoRecord
 from tagger.pipeline.results import MetadataOutcome
 from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredOutcome
+from tagger.processing.isolation import PhotoLeftOpen, needs_isolation
+from tagger.processing.item_process import ItemProcess
 from tagger.processing.metadata_results import PhotoResult, intended_writes, record_results
 from tagger.processing.photo_tags import PhotoTags, load_photo_tags
 from tagger.processing.storage import OpenItem, open_items
@@ -60,11 +62,43 @@ class MetadataChunkWriter:
         Raises:
             LeaseLost: another worker took the chunk over.
         """
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="writer") as pool:
+        if needs_isolation(self._claim):
+            return self._run_in_isolation()
+        return self._write(self._open_items)
+
+    def write_item(self, position: int) -> None:
+        """Process one open item; nothing if its root is unavailable.
+
+        Raises:
+            LeaseLost: another worker took the chunk over.
+        """
+        self._write(lambda: [item for item in self._open_items() if item.position == position])
+
+    def _run_in_isolation(self) -> ChunkEnd:
+        """Process each item in a child process: the chunk may have killed workers."""
+        log.warning("job %d chunk %d is processed one photo at a time", *self._chunk.numbers)
+        with ItemProcess(self._chunk) as process:
             while items := self._open_items():
+                if self._waits_for_root(items, self._chunk.roots()):
+                    return ChunkEnd.WAITING
+                for item in items:
+                    if self._chunk.stop.is_set():
+                        return ChunkEnd.RELEASED
+                    self._chunk.check_lease()
+                    try:
+                        process.process(item)
+                    except PhotoFailed as failed:
+                        failure = failed.failure
+                        self._store([PhotoResult(item, Outcome.FAILED, failure.text, failure.kind)])
+                    except PhotoLeftOpen:
+                        log.warning("job %d chunk %d: a photo stays open", *self._chunk.numbers)
+        return ChunkEnd.DONE
+
+    def _write(self, remaining: Callable[[], list[OpenItem]]) -> ChunkEnd:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="writer") as pool:
+            while items := remaining():
                 roots = self._chunk.roots()
-                if unavailable := self._chunk.unavailable_roots({item.root_id for item in items}, roots):
-                    self._chunk.wait_for_root(unavailable[0])
+                if self._waits_for_root(items, roots):
                     return ChunkEnd.WAITING
                 self._remove_leftovers(items, roots)
                 for start in range(0, len(items), BATCH):
@@ -78,6 +112,13 @@ class MetadataChunkWriter:
 
     def _open_items(self) -> list[OpenItem]:
         return self._chunk.with_retry(lambda: open_items(self._chunk.database, self._claim))
+
+    def _waits_for_root(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> bool:
+        """Whether the root of an item is not mounted; the job waits for it then."""
+        unavailable = self._chunk.unavailable_roots({item.root_id for item in items}, roots)
+        if unavailable:
+            self._chunk.wait_for_root(unavailable[0])
+        return bool(unavailable)
 
     def _remove_leftovers(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
         """Remove temporary files of processes that died; those of running processes are locked.

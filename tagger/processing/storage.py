@@ -29,7 +29,7 @@ class OpenItem:
     """A photo of a claimed chunk that has no outcome yet.
 
     `classified`: the version that the claim's model classified before with the same top-k and threshold, if any.
-    `deaths`: how often a worker died while the photo was the only one that it processed.
+    `deaths`: how often a worker died while it classified this photo alone.
     """
 
     position: int

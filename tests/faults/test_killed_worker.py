@@ -2,11 +2,16 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
+from support.commands import Terminal, draw_many, stop
 from support.fault_scenario import FaultScenario, is_alive
 from support.servers import RedisServer
+
+from tagger.database.tables import chunks
 
 
 @pytest.mark.parametrize(
@@ -54,3 +59,35 @@ def test_a_worker_that_is_killed_repeatedly_finishes_the_job(scenario: FaultScen
             worker.wait()
     with scenario.terminal.workers(1):
         scenario.assert_complete(job)
+
+
+@pytest.mark.slow
+def test_photos_of_workers_that_are_killed_soon_after_each_claim_do_not_fail(scenario: FaultScenario) -> None:
+    terminal = scenario.terminal
+    draw_many(terminal.folder / "few", 32)
+    terminal.inject(slow_pass_s="0.5")  # the chunk is not done within a second
+    job = int(terminal.run("enqueue", "few").stdout)
+    workers = {worker.pid: worker for worker in (terminal.start("worker"), terminal.start("worker"))}
+    try:
+        for delay_s in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+            terminal.wait_until(lambda: workers.keys() & claiming_processes(terminal), every_s=0.02)
+            (pid,) = workers.keys() & claiming_processes(terminal)
+            time.sleep(delay_s)
+            killed = workers.pop(pid)
+            killed.kill()
+            killed.wait()
+            started = terminal.start("worker")
+            workers[started.pid] = started
+        terminal.wait_until(lambda: terminal.progress(job).is_over, timeout_s=400)
+    finally:
+        for worker in workers.values():
+            stop(worker)
+    progress = terminal.progress(job)
+    assert (progress.done, progress.failed) == (32, 0), terminal.json("failures")
+
+
+def claiming_processes(terminal: Terminal) -> set[int]:
+    """The ids of the processes that hold a claim, or held one when they were killed."""
+    with terminal.database() as database, database.read() as connection:
+        names = connection.scalars(select(chunks.c.worker).where(chunks.c.worker.is_not(None)))
+        return {int(name.partition("@")[0].removeprefix("tagger-")) for name in names}

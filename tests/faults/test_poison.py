@@ -46,12 +46,20 @@ def terminal(scenario_on_each_database: FaultScenario) -> Terminal:
     return terminal
 
 
-def test_a_photo_that_crashes_the_process_fails_alone(terminal: Terminal) -> None:
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("kill", "SIGKILL"),
+        pytest.param("fault", "SIGSEGV", marks=pytest.mark.slow),
+        pytest.param("grow", "more memory", marks=pytest.mark.slow),
+    ],
+)
+def test_a_photo_that_crashes_the_process_fails_alone(terminal: Terminal, fault: str, text: str) -> None:
     draw_many(terminal.folder / "mixed", 4 * PHOTOS)
     # In two chunks, so that one is isolated while the other still kills.
     draw(terminal.folder / "mixed" / "00" / "00007-kills.jpg", 0, seed=1001)
     draw(terminal.folder / "mixed" / "00" / "00040-kills.jpg", 0, seed=1002)
-    terminal.inject(kill_on_open="kills")
+    terminal.inject(**{f"{fault}_on_open": "kills"})
     job = int(terminal.run("enqueue", "mixed").stdout)
     restarts = supervise(terminal, job, terminal.start("worker"))
     assert 2 <= restarts <= 4  # the third claim of a chunk reads in a child process
@@ -60,7 +68,7 @@ def test_a_photo_that_crashes_the_process_fails_alone(terminal: Terminal) -> Non
     failed = failures(terminal)
     assert {each["kind"] for each in failed.values()} == {"crashed"}
     assert set(failed) == {"00007-kills.jpg", "00040-kills.jpg"}
-    assert "SIGKILL" in str(failed["00007-kills.jpg"]["text"])
+    assert all(text in str(each["text"]) for each in failed.values())
     assert_counts(terminal, job)
 
 

@@ -22,7 +22,7 @@ from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import list_chunk_progress
 from tagger.processing import classification_chunk
 from tagger.processing.claimed_chunk import ChunkEnd
-from tagger.processing.classification_chunk import SHARED_ATTEMPTS
+from tagger.processing.isolation import SHARED_ATTEMPTS
 
 
 @pytest.fixture

@@ -37,7 +37,13 @@ class TaggedFolder:
         self.folder.mkdir()
         tiny_artifact(folder / "tiny.pt")
         self.model = add_model(database, folder / "tiny.pt")
-        self.settings = Settings(data_folder=folder, device="cpu", batch_size=8, threads=2)
+        self.settings = Settings(
+            data_folder=folder,
+            database_url=database._engine.url.render_as_string(hide_password=False),
+            device="cpu",
+            batch_size=8,
+            threads=2,
+        )
         self.report = ScanReport()
         self.stored: list[StoredBatch] = []
 

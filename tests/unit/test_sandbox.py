@@ -2,6 +2,9 @@
 
 import os
 import signal
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,12 @@ from PIL import Image
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import Resize
 from tagger.photos.source import FolderSource, PhotoSource
+from tagger.pipeline.child_process import ChildKilled, ParentStopping
 from tagger.pipeline.requests import Limits, local_reader
 from tagger.pipeline.sandbox import SandboxReader
 
 RESIZE = Resize(size=32, short_side=40)
+INJECTED = Path(__file__).parents[1] / "faults" / "injected"
 LIMITS = Limits(readers=1, max_bytes=10**6, max_pixels=10**6, timeout_s=20)
 
 
@@ -73,34 +78,80 @@ def test_a_killed_child_is_restarted(tmp_path: Path, signal_number: signal.Signa
         assert child.open(*located(path)).digest == photo.digest
 
 
-def test_a_photo_that_crashes_two_children_fails_as_crashed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Inject a fault into children (see faults/injected)."""
+
+    def inject(name: str, value: str) -> None:
+        monkeypatch.setenv("PYTHONPATH", f"{INJECTED}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        monkeypatch.setenv(f"INJECT_{name}", value)
+
+    return inject
+
+
+@pytest.mark.parametrize(
+    ("fault", "signal_name", "is_proof"), [("KILL", "SIGKILL", False), ("FAULT", "SIGSEGV", True)]
+)
+def test_a_photo_that_ends_two_children_fails_as_crashed(
+    tmp_path: Path, inject: Callable[[str, str], None], fault: str, signal_name: str, is_proof: bool
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "faults" / "injected"))
-    monkeypatch.setenv("INJECT_KILL_ON_OPEN", "kills")
-    fine, killer = draw(tmp_path / "fine.jpg"), draw(tmp_path / "kills.jpg")
+    inject(f"{fault}_ON_OPEN", "ends")
+    fine, poison = draw(tmp_path / "fine.jpg"), draw(tmp_path / "ends.jpg")
     with SandboxReader(RESIZE, LIMITS) as child:
         for _ in range(2):
-            with pytest.raises(PhotoFailed, match="SIGKILL") as failed:
-                child.open(*located(killer))
+            with pytest.raises(PhotoFailed, match=signal_name) as failed:
+                child.open(*located(poison))
             assert failed.value.failure.kind is FailureKind.CRASHED
+            assert isinstance(failed.value, ChildKilled) is not is_proof
             assert child.open(*located(fine)).decode().width == 60
+
+
+def test_a_photo_that_needs_more_memory_than_the_child_may_take_fails_as_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.pipeline.sandbox.memory_beside_this_process", lambda: 150 * 2**20)
+    Image.new("1", (20_000, 12_000)).save(tmp_path / "large.png")
+    fine = draw(tmp_path / "fine.jpg")
+    with SandboxReader(RESIZE, replace(LIMITS, max_bytes=10**8, max_pixels=250 * 10**6)) as child:
+        with pytest.raises(PhotoFailed, match="more memory") as failed:
+            child.open(*located(tmp_path / "large.png")).decode()
+        assert failed.value.failure.kind is FailureKind.CRASHED
+        assert type(failed.value) is PhotoFailed
+        assert child.open(*located(fine)).decode().width == 60
+
+
+def test_a_child_without_a_photo_survives_unless_something_kills_it(tmp_path: Path) -> None:
+    with SandboxReader(RESIZE, LIMITS) as child:
+        assert child.survives(0.1)
+        child.open(*located(draw(tmp_path / "a.jpg")))
+        kill(child, signal.SIGKILL)
+        assert not child.survives(5.0)
+
+
+def test_a_wait_for_a_child_ends_when_the_parent_has_to_stop(tmp_path: Path) -> None:
+    must_stop = threading.Event()
+    with SandboxReader(RESIZE, LIMITS, must_stop.is_set) as child:
+        child.open(*located(draw(tmp_path / "a.jpg")))
+        kill(child, signal.SIGSTOP)
+        must_stop.set()
+        with pytest.raises(ParentStopping):
+            child.open(*located(tmp_path / "a.jpg"))
 
 
 def test_the_child_ignores_the_signals_that_stop_its_worker(tmp_path: Path) -> None:
     path = draw(tmp_path / "a.jpg")
     with SandboxReader(RESIZE, LIMITS) as child:
         child.open(*located(path))
-        before = child._process
+        before = child._child._process
         for number in (signal.SIGTERM, signal.SIGINT):
             kill(child, number)
             child.open(*located(path)).decode()
-        assert child._process is before
+        assert child._child._process is before
 
 
 def kill(child: SandboxReader, signal_number: signal.Signals) -> None:
-    assert child._process is not None
-    os.kill(child._process._process.pid, signal_number)
+    assert child._child._process is not None
+    os.kill(child._child._process._process.pid, signal_number)
 
 
 def test_a_hanging_child_is_killed_and_fails_one_photo(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.images import DecodedImage, Resize
 from tagger.photos.source import open_source
+from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.requests import Limits
 from tagger.pipeline.sandbox import SandboxReader
 from tagger.query.stored_photos import StoredPhoto
@@ -98,7 +99,8 @@ class Thumbnails:
         try:
             digest, image = decoders.decode(photo.path)
         except PhotoFailed as failed:
-            if failed.failure.kind not in {FailureKind.TIMED_OUT, FailureKind.SETTLING}:
+            is_final = failed.failure.kind not in {FailureKind.TIMED_OUT, FailureKind.SETTLING}
+            if is_final and not isinstance(failed, ChildKilled):
                 self._failures.add(file, failed.failure)
             raise _unavailable(failed.failure) from failed
         # A file that changed since it was classified must not represent the copies of its former content.

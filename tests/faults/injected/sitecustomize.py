@@ -4,9 +4,12 @@ Python imports a module of this name at its start if it is on PYTHONPATH. `Termi
 puts it there for the processes it starts. Environment variables select the fault:
 
     INJECT_KILL_ON_OPEN=WORD      SIGKILL when a file with WORD in its name is opened
+    INJECT_FAULT_ON_OPEN=WORD     SIGSEGV instead
+    INJECT_GROW_ON_OPEN=WORD      the process takes memory up to its limit; without a limit, the OOM killer ends it
     INJECT_HANG_ON_OPEN=WORD      the thread sleeps for an hour instead
     INJECT_KILL_AT=MOMENT         SIGKILL at a moment (see MOMENTS), once:
     INJECT_ONCE=FILE              … created by the first kill; while it exists, nothing is killed
+    INJECT_FAULT_AT=MOMENT        SIGSEGV at a moment, each time
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer
     INJECT_CLOCK_AHEAD_S=SECONDS  its clock is this much ahead, or behind if negative
     INJECT_FULL_WHILE=FILE        SQLite databases cannot grow while the file exists, as on a full disk
@@ -14,7 +17,9 @@ puts it there for the processes it starts. Environment variables select the faul
 """
 
 import importlib
+import mmap
 import os
+import resource
 import signal
 import sqlite3
 import sys
@@ -40,6 +45,22 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def fault() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def grow() -> None:
+    if resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
+        kill()
+    blocks = []
+    try:
+        while True:
+            # Reserved only: it is not written.
+            blocks.append(mmap.mmap(-1, 2**28, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    except OSError as error:
+        raise MemoryError from error
+
+
 def on_open(word: str, act: Callable[[], None]) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and word in _name(arguments[0]):
@@ -54,9 +75,8 @@ def _name(path: object) -> str:
     return ""  # opened by a descriptor
 
 
-def kill_at(moment: str, once: Path) -> None:
+def at(moment: str, act: Callable[[], None]) -> None:
     module, owner, name, when = MOMENTS[moment]
-    act = partial(kill_once, once)
     around(module, owner, name, **{when: act})
 
 
@@ -153,6 +173,10 @@ def main() -> None:
         set_values(faults["VALUES"].split())
     if "KILL_ON_OPEN" in faults:
         on_open(faults["KILL_ON_OPEN"], kill)
+    if "FAULT_ON_OPEN" in faults:
+        on_open(faults["FAULT_ON_OPEN"], fault)
+    if "GROW_ON_OPEN" in faults:
+        on_open(faults["GROW_ON_OPEN"], grow)
     if "HANG_ON_OPEN" in faults:
         on_open(faults["HANG_ON_OPEN"], lambda: time.sleep(AN_HOUR_S))
     if "SLOW_PASS_S" in faults:
@@ -163,7 +187,9 @@ def main() -> None:
             before=partial(time.sleep, float(faults["SLOW_PASS_S"])),
         )
     if "KILL_AT" in faults:
-        kill_at(faults["KILL_AT"], Path(faults["ONCE"]))
+        at(faults["KILL_AT"], partial(kill_once, Path(faults["ONCE"])))
+    if "FAULT_AT" in faults:
+        at(faults["FAULT_AT"], fault)
     if "FULL_WHILE" in faults:
         full_while(Path(faults["FULL_WHILE"]))
 

@@ -1,0 +1,100 @@
+"""Chunks whose workers died: photos fail only if a child process that has one of them alone dies of it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+from support.written_folder import WrittenFolder
+
+from tagger.database.connection import Database
+from tagger.database.enums import Outcome, Runner
+from tagger.database.tables import chunks, job_items
+from tagger.errors import FailureKind
+from tagger.ledger.chunks import ChunkName, claim_chunk, count_crashes
+from tagger.processing.isolation import SHARED_ATTEMPTS
+
+INJECTED = Path(__file__).parents[1] / "faults" / "injected"
+KILLS = 6
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> WrittenFolder:
+    folder = WrittenFolder(database, tmp_path)
+    for number in range(4):
+        folder.draw(f"{number}.jpg", number % 2, shade=number)
+    return folder
+
+
+@pytest.fixture
+def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Inject a fault into child processes (see faults/injected)."""
+
+    def inject(name: str, value: str) -> None:
+        monkeypatch.setenv("PYTHONPATH", f"{INJECTED}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        monkeypatch.setenv(f"INJECT_{name}", value)
+
+    return inject
+
+
+def kill_workers(database: Database, job: int, times: int) -> None:
+    """Claim the job's chunk as workers do that are killed soon after, with its first photo alone if it is isolated."""
+    for _ in range(times):
+        claim = claim_chunk(database, ChunkName(job, 0), Runner.WORKERS, "w")
+        assert claim is not None
+        if claim.attempts > SHARED_ATTEMPTS:
+            count_crashes(database, claim, claim.first, +1)
+        with database.write() as connection:
+            connection.execute(update(chunks).where(chunks.c.job_id == job).values(lease_until=0.0))
+
+
+def failures(database: Database, job: int) -> list[tuple[int, str]]:
+    query = select(job_items.c.position, job_items.c.reason).where(
+        job_items.c.job_id == job, job_items.c.outcome == Outcome.FAILED
+    )
+    with database.read() as connection:
+        return [(row.position, row.reason) for row in connection.execute(query)]
+
+
+def test_no_photo_fails_because_workers_were_killed(folder: WrittenFolder) -> None:
+    job = folder.record(runner=Runner.WORKERS)
+    kill_workers(folder.database, job, KILLS)
+    folder.work(job)
+    assert folder.outcomes(job) == dict.fromkeys(("0.jpg", "1.jpg", "2.jpg", "3.jpg"), "tagged")
+
+
+def test_a_photo_that_crashes_its_child_fails_alone(
+    folder: WrittenFolder, inject: Callable[[str, str], None]
+) -> None:
+    inject("FAULT_ON_OPEN", "2.jpg")
+    job = folder.record(runner=Runner.WORKERS)
+    kill_workers(folder.database, job, SHARED_ATTEMPTS)
+    folder.work(job)
+    assert failures(folder.database, job) == [(2, FailureKind.CRASHED)]
+    assert folder.progress(job).tagged == 3
+
+
+def test_a_photo_on_which_workers_died_fails_if_its_child_dies_of_the_forward_pass(
+    folder: WrittenFolder, inject: Callable[[str, str], None]
+) -> None:
+    inject("FAULT_AT", "before the forward pass")
+    job = folder.record(runner=Runner.WORKERS)
+    kill_workers(folder.database, job, KILLS)
+    folder.work(job)
+    assert failures(folder.database, job) == [(0, FailureKind.CRASHED)]
+    assert folder.progress(job).tagged == 3
+
+
+def test_a_metadata_job_survives_killed_workers_and_a_photo_that_crashes_its_child(
+    folder: WrittenFolder, inject: Callable[[str, str], None]
+) -> None:
+    folder.tag()
+    inject("FAULT_ON_OPEN", "2.jpg")
+    job = folder.create_write_job_for_workers()
+    kill_workers(folder.database, job, KILLS)
+    folder.work(job)
+    assert failures(folder.database, job) == [(2, FailureKind.CRASHED)]
+    assert folder.progress(job).written == 3
