@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.interruption import set_advice
 from trainer.cli.options import DeviceName, ImageSize, Json
 from trainer.recipes.options import PRECISION
 
@@ -185,15 +186,13 @@ def _run_log(run: Path) -> Iterator[None]:
     from trainer.export.run import LOG, create_run_folder
 
     create_run_folder(run)
+    set_advice("repeat the command with --resume to continue after the last finished epoch")
     log = logging.getLogger("trainer")
     handler = logging.FileHandler(run / LOG, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
         yield
-    except KeyboardInterrupt:
-        log.info("repeat the command with --resume to continue after the last finished epoch")
-        raise
     finally:
         log.removeHandler(handler)
         handler.close()
