@@ -4,11 +4,14 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from tagger.database.enums import Priority
 from tagger.settings import Settings
 from worker.broker import Broker
+from worker.celery_config import QUEUES
 from worker.engine import make_engine, stop_engine
 from worker.tasks import tag_chunk
 
@@ -32,12 +35,18 @@ class _Queue:
         self.messages.put(args[0])
 
 
+@dataclass(frozen=True)
 class _QueueBroker(Broker):
-    """A broker whose client counts the messages in memory, all under the name of one queue."""
+    """A broker whose client accepts messages and counts those in memory, all as bulk."""
+
+    messages: queue.Queue[Any]
 
     @contextmanager
     def client(self) -> Iterator[Any]:  # type: ignore[override]
-        yield SimpleNamespace(llen=lambda name: self.url.qsize() if name.endswith("bulk") else 0)  # type: ignore[attr-defined]
+        def llen(name: str) -> int:
+            return self.messages.qsize() if name == QUEUES[Priority.BULK] else 0
+
+        yield SimpleNamespace(llen=llen, lpushx=lambda *_: 0)
 
 
 @contextmanager
@@ -45,7 +54,7 @@ def in_process_worker(settings: Settings) -> Iterator[None]:
     """Process chunks in this process, until the end of the context."""
     app = _Queue()
     engine = make_engine(app, settings, "in-process")  # type: ignore[arg-type]
-    engine._sweeper._broker = _QueueBroker(app.messages, embedded=False)  # type: ignore[arg-type]
+    engine.redis.broker = _QueueBroker("memory", embedded=False, messages=app.messages)
 
     def consume() -> None:
         while (message := app.messages.get()) is not None:
