@@ -1,5 +1,7 @@
 """Beat's scheduler: in memory, since SQL records the runs. Celery's default one writes a file to the current folder."""
 
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 from celery.beat import Scheduler
@@ -18,6 +20,13 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
         is_embedded = load_settings().redis_url is None
         self._redis = RedisMonitor(Broker(str(app.conf.broker_url), embedded=is_embedded))
 
+    def setup_schedule(self) -> None:
+        """Let ticks be due by a clock that nobody sets: set back by an hour, the system's would stop beat for an hour."""
+        super().setup_schedule()
+        for entry in self.schedule.values():
+            entry.schedule.nowfun = _monotonic_time
+            entry.last_run_at = _monotonic_time()
+
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
         """Send the tick of `entry`, unless Redis is away or refuses it. The next one follows soon."""
         if self._redis.accepts_messages():
@@ -33,3 +42,7 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
     def _ensure_connected(self) -> Any:
         """The connection, which is made for the first tick that Redis accepts. Celery would wait here, and log each attempt."""
         return self.connection
+
+
+def _monotonic_time() -> datetime:
+    return datetime.fromtimestamp(time.monotonic(), UTC)

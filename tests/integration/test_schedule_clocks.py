@@ -27,7 +27,7 @@ from tagger.enqueue.ticks import find_last_tick
 from tagger.settings import Settings
 from worker.beat_scheduler import BeatScheduler
 from worker.celery_app import make_app
-from worker.celery_config import TICK_QUEUE
+from worker.celery_config import TICK_QUEUE, TICK_S
 from worker.engine import make_engine, stop_engine
 
 NONE = timedelta()
@@ -71,6 +71,19 @@ def test_a_due_schedule_runs_whatever_the_clocks_of_beat_and_worker(app: Celery,
         assert now - SOON < last_tick.at <= run.started_at < now + SOON
         assert now < schedule.next_due < now + timedelta(days=366)
         remove_schedule(database, "often")
+
+
+def test_beat_sends_ticks_on_time_after_its_clock_was_set() -> None:
+    with closing(make_app("redis://localhost:1")) as app:
+        scheduler = BeatScheduler(app=app)
+        (entry,) = scheduler.schedule.values()
+        for by in APART:
+            with clock_ahead(by):
+                assert not entry.is_due().is_due
+        entry.last_run_at -= timedelta(seconds=TICK_S)
+        for by in APART:
+            with clock_ahead(by):
+                assert entry.is_due().is_due
 
 
 def add_due_schedule(database: Database) -> None:

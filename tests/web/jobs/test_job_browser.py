@@ -17,7 +17,9 @@ from support.job_runs import process_job
 from support.web_jobs import JobClient
 
 from tagger.database.connection import Database
-from tagger.database.tables import chunks, workers
+from tagger.database.statements import db_now
+from tagger.database.tables import chunks, ledgers, workers
+from tagger.enqueue.ticks import record_tick
 from tagger.ledger.dispatch import release_expired, resume_suspended_jobs
 from tagger.ledger.workers import record_heartbeat, remove_worker
 from tagger.settings import Settings
@@ -122,7 +124,12 @@ def test_a_job_is_cancelled_after_confirmation(
     ids=["phone", "desktop", "phone-no-script"],
 )
 def test_a_schedule_is_added_paused_run_and_removed(
-    browser: Browser, web_settings: Settings, screen: Screen, script: bool, folder: Path
+    browser: Browser,
+    web_settings: Settings,
+    web_database: Database,
+    screen: Screen,
+    script: bool,
+    folder: Path,
 ) -> None:
     draw_many(folder, 2)
     with (
@@ -142,6 +149,8 @@ def test_a_schedule_is_added_paused_run_and_removed(
         expect(card.get_by_text("paused")).to_be_visible()
         card.get_by_role("button", name="Resume").click()
         expect(card.get_by_role("button", name="Pause")).to_be_visible()
+        if script:
+            expect_live_ticks(page, web_database)
         card.get_by_role("button", name="Run now").click()
         page.wait_for_url("**/jobs/*")
         done = page.locator("[data-field=done]")
@@ -152,6 +161,19 @@ def test_a_schedule_is_added_paused_run_and_removed(
         card.locator("summary").click()
         card.get_by_role("button", name="Remove").click()
         expect(page.get_by_text("No schedules yet")).to_be_visible()
+
+
+def expect_live_ticks(page: Page, database: Database) -> None:
+    """Expect that an open page shows new ticks, and that they are late."""
+    last_tick = page.locator("#last-tick")
+    expect(last_tick).to_have_text("No tick yet")
+    record_tick(database)
+    expect(last_tick).to_contain_text("Last tick: ")
+    with database.write() as connection:
+        connection.execute(update(ledgers).values(last_tick_at=db_now() - 200))
+    expect(last_tick).to_contain_text("Schedules do not run")
+    record_tick(database)
+    expect(last_tick).not_to_contain_text("Schedules do not run")
 
 
 def test_a_page_reconnects_after_a_lost_connection(
