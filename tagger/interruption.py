@@ -22,7 +22,10 @@ EXIT_CODE = 130
 END_S = 2.0
 """How long a program may take to end after the first signal."""
 WAKE_S = 0.1
+"""How often the other thread wakes a main thread that has not noticed the signal."""
+STDERR = 2
 SHOW_CURSOR = "\r\x1b[K\x1b[?25h"
+"""Also clears the line. For a progress bar, which hides the cursor."""
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 _WAKE_SIGNAL = signal.SIGURG
 """Ends a wait of the main thread, which then calls the handlers of earlier signals."""
@@ -105,19 +108,20 @@ class _Interruption:
         raise KeyboardInterrupt
 
     def _exit(self) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
         self._announce()
         if self._is_interrupted and self._is_watching:
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(OSError):
-                    stream.flush()
             os._exit(EXIT_CODE)  # a normal exit would wait for threads that hang
         sys.exit(EXIT_CODE)
 
-    def _announce(self) -> None:
+    def _announce(self, before: str = "") -> None:
         """Print the advice, unless the other thread does."""
         if self._announcements.acquire(blocking=False):
-            sys.stderr.write(f"interrupted; {self.advice}\n")
-            sys.stderr.flush()
+            with suppress(OSError):
+                # Not to sys.stderr, which a progress bar may have replaced.
+                os.write(STDERR, f"{before}interrupted; {self.advice}\n".encode())
 
     # --- The other thread ---
 
@@ -134,9 +138,7 @@ class _Interruption:
             elif not self._is_interrupted:
                 # The main thread may have begun to wait for a lock just when the signal came, and does not notice it.
                 signal.pthread_kill(self._main_thread, _WAKE_SIGNAL)
-        if sys.stderr.isatty():
-            sys.stderr.write(SHOW_CURSOR)  # a progress bar hides it
-        self._announce()
+        self._announce(SHOW_CURSOR if os.isatty(STDERR) else "")
         os._exit(EXIT_CODE)
 
 
