@@ -1,8 +1,10 @@
 """Celery's consumer, made to wait while Redis is away or refuses messages. Celery's own ends the worker after a number of attempts."""
 
 import time
+import warnings
 from typing import Any
 
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import consumer
 from celery.worker.state import maybe_shutdown
 
@@ -31,7 +33,10 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Report the error and close the connection; Celery connects again."""
         _report(exc)
-        super().on_connection_error_after_connected(exc)
+        with warnings.catch_warnings():
+            # Of a default that will change, and that celery_config sets.
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)
         _pause()
 
 

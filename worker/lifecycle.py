@@ -3,11 +3,9 @@
 import logging
 import os
 import threading
-import warnings
 from typing import Any, NoReturn
 
 from celery import signals
-from celery.exceptions import CPendingDeprecationWarning
 from prometheus_client import start_http_server
 
 from tagger.errors import SettingsInvalid, TaggerError
@@ -29,7 +27,6 @@ def _on_setup_logging(loglevel: int, **_: Any) -> None:
     set_up_logging(settings.log_format, loglevel, paths=settings.log_paths)
     # Celery warns at each lost connection. The monitor of Redis does that once a minute.
     logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
 
 @signals.worker_init.connect

@@ -67,7 +67,7 @@ def test_a_job_is_complete_after_redis_was(
         scenario.assert_complete(second)
         assert worker.poll() is None
     assert "Traceback" not in scenario.log
-    assert "  File" not in scenario.log
+    assert "DeprecationWarning" not in scenario.log
 
 
 @pytest.mark.slow
