@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from tagger.cli.output.formats import printable_lines
 from tagger.errors import ExtraMissing, TaggerError
 from tagger.inference.devices import quiet_threads
 from trainer.cli.data import data_app
@@ -67,7 +68,7 @@ def run() -> None:
 def _fail(error: TaggerError) -> NoReturn:
     if "-vv" in sys.argv:
         traceback.print_exc()
-    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    print(printable_lines(f"error: {error}"), file=sys.stderr)  # noqa: T201
     sys.exit(FAILED)
 
 
@@ -272,4 +273,4 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        print(prefix + record.getMessage(), file=sys.stderr)  # noqa: T201
+        print(printable_lines(prefix + record.getMessage()), file=sys.stderr)  # noqa: T201
