@@ -117,7 +117,8 @@ class _ChunkClassifier:
         self._results.retries_settling = time.monotonic() < self._settle_deadline
 
     def run_item(self, position: int) -> None:
-        """Classify one open item."""
+        """Classify one open item. It fails if it has not settled: the caller would ask for it again without end."""
+        self._results.retries_settling = False
         items = self._chunk.with_retry(lambda: open_items(self._chunk.database, self._chunk.claim))
         items = [item for item in items if item.position == position]
         roots = self._chunk.roots()

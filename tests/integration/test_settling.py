@@ -22,8 +22,11 @@ from tagger.ledger.progress import JobProgress
 from tagger.photos import digest_photo
 from tagger.pipeline.results import Classified
 from tagger.processing import classification_chunk
-from tagger.processing.claimed_chunk import ChunkEnd, StoredOutcome
+from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredOutcome
+from tagger.processing.classification_chunk import classify_item
+from tagger.processing.database_waits import DatabaseWaits
 from tagger.processing.executor import ChunkExecutor
+from tagger.processing.model_cache import ModelCache
 
 PARTS = 10
 
@@ -78,6 +81,29 @@ def test_photo_that_keeps_changing_fails_and_a_later_run_tags_it(
     assert "tagger retry --kind settling" in failing.text
     assert folder.tag() == {"a.jpg": "tagged"}
     assert folder.failing() == []
+
+
+def test_photo_that_is_processed_in_a_child_process_fails_at_once_if_it_has_not_settled(
+    folder: TaggedFolder,
+) -> None:
+    folder.draw("a.jpg")
+    settings = folder.settings.model_copy(update={"settle_s": 600})
+    job = folder.record()
+    claim = claim_next_chunk(folder.database, job, "worker")
+    assert claim is not None
+    chunk = ClaimedChunk(
+        folder.database,
+        settings,
+        claim,
+        stop=threading.Event(),
+        lease_lost=threading.Event(),
+        waits=DatabaseWaits(lambda: 0),
+        on_progress=lambda: None,
+        on_stored=lambda _stored: None,
+    )
+    with closing(ModelCache(folder.database, settings)) as models:
+        classify_item(chunk, models.get(claim.model_id), claim.first)
+    assert folder.outcomes(job) == {"a.jpg": "failed"}
 
 
 def test_photo_that_changed_since_it_did_not_settle_is_untagged_and_no_longer_fails(
