@@ -16,14 +16,17 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from tagger.errors import DatabaseUnavailable, SettingsInvalid, TaggerError
 
 BUSY_TIMEOUT_S = 30.0
+IDLE_WRITER_S = 30
+"""After this time PostgreSQL ends the transaction of a writer that sends nothing: other writers wait for its locks."""
 
 _POSTGRESQL_TIMEOUTS = {
     "connect_timeout": 10,
     "tcp_user_timeout": 30_000,
     "keepalives_idle": 20,
     "keepalives_interval": 5,
+    "keepalives_count": 2,
 }
-"""libpq's limits on a silent server, in s, ms, s, s: a frozen or disconnected server counts as unavailable."""
+"""libpq's limits on a server that is gone, in s, ms, s, s; for one that is silent see postgresql_connection."""
 
 
 def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
@@ -53,14 +56,33 @@ def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
 
 
 def _postgresql_engine(url: URL) -> Engine:
-    return create_engine(
+    from tagger.database.postgresql_connection import WatchedConnection
+
+    engine = create_engine(
         url,
         pool_pre_ping=True,
         pool_size=8,
         max_overflow=24,
         hide_parameters=True,  # parameters can be paths of photos, and errors go to logs
-        connect_args={name: value for name, value in _POSTGRESQL_TIMEOUTS.items() if name not in url.query},
+        connect_args={
+            **{name: value for name, value in _POSTGRESQL_TIMEOUTS.items() if name not in url.query},
+            # Poolers give the transactions of a connection to different sessions, which do not share them.
+            "prepare_threshold": None,
+        },
     )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(
+        _dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]
+    ) -> WatchedConnection:
+        return WatchedConnection.open(parameters)
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("tagger_begin") == "IMMEDIATE":
+            connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_WRITER_S}s'")
+
+    return engine
 
 
 def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:

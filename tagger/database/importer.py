@@ -59,6 +59,7 @@ def import_database(
         return ImportReport(reader.ledger, reader.counts)
     ledger = str(uuid.uuid4()) if new_ledger else reader.ledger
     with database.write() as connection:
+        _allow_pauses(connection)
         _require_empty(database, connection)
         for table in (*_SHIPPED_TABLES, ledgers):
             connection.execute(delete(table))
@@ -69,6 +70,12 @@ def import_database(
             connection.execute(update(ledgers).values(ledger_id=ledger))
         _update_sequences(connection)
     return ImportReport(ledger, reader.counts)
+
+
+def _allow_pauses(connection: Connection) -> None:
+    """Lift PostgreSQL's limit on a writer that sends nothing: the file may come slowly through a pipe."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 def _require_empty(database: Database, connection: Connection) -> None:

@@ -157,9 +157,11 @@ class Scan:
         statement = (
             update(photos).where(photos.c.id == bindparam("photo")).values(gone_since=since, **NO_FAILURE)
         )
-        with self._database.write() as connection:
+        # Before the transaction: a share may answer slowly, and others wait for the locks.
+        with self._database.read() as connection:
             if is_unavailable(connection, root, folder):  # unmounted during the scan
                 raise RootUnavailable(folder=folder, photos=count_root_photos(connection, root, folder))
+        with self._database.write() as connection:
             connection.execute(statement, [{"photo": photo_id} for photo_id in gone])
         self.report.gone += len(gone)
 

@@ -1,8 +1,9 @@
 """What Celery sends through Redis and takes from it: ended messages, and the ticks of beat."""
 
 import logging
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from kombu.utils.imports import symbol_by_name
 from redis.exceptions import ResponseError
 from support.servers import REFUSALS, RedisServer
+from support.tcp_proxy import TcpProxy
 
 from worker.celery_app import make_app
-from worker.celery_config import TICK_QUEUE
+from worker.celery_config import TICK_QUEUE, TRANSPORT_OPTIONS
 from worker.messages import TASK_NAME, TICK_NAME
 
 QUEUE = "tagger.bulk"
@@ -120,3 +122,48 @@ def test_beat_waits_while_redis_is_away_or_refuses_ticks(
     assert "does not answer" in logged[0]
     assert "accepts messages again" in logged[1]
     assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.fixture
+def redis_proxy(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[TcpProxy]:
+    """A proxy in front of Redis; time limits are a second."""
+    for limit in ("socket_timeout", "health_check_interval"):
+        assert TRANSPORT_OPTIONS[limit]
+        monkeypatch.setitem(TRANSPORT_OPTIONS, limit, 1)
+    with TcpProxy(redis_server.port) as proxy:
+        yield proxy
+
+
+def test_a_consumer_replaces_a_half_open_connection(redis_server: RedisServer, redis_proxy: TcpProxy) -> None:
+    with (
+        closing(make_app(redis_server.url)) as sender,
+        closing(make_app(f"redis://127.0.0.1:{redis_proxy.port}/0")) as app,
+        app.connection_for_read() as connection,
+    ):
+        received: list[Any] = []
+        channel = connection.default_channel
+        channel.basic_consume(QUEUE, no_ack=True, callback=received.append, consumer_tag="1")
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.1)  # waits for messages
+        redis_proxy.silence()
+        time.sleep(1.5)  # until Redis ends the silent connection's wait, which would get the message
+        sender.send_task(TASK_NAME, args=[{"number": 0}], queue=QUEUE)
+        _drain(connection, received)
+    assert [message.payload[0] for message in received] == [[{"number": 0}]]
+
+
+def _drain(connection: Any, received: list[Any]) -> None:
+    """Process events until a message is received, as a worker does, which connects again after an error."""
+    until = time.monotonic() + 30
+    while not received and time.monotonic() < until:
+        with suppress(TimeoutError, *connection.connection_errors):
+            connection.drain_events(timeout=1)
+
+
+def test_a_producer_replaces_a_half_open_connection(redis_server: RedisServer, redis_proxy: TcpProxy) -> None:
+    with closing(make_app(f"redis://127.0.0.1:{redis_proxy.port}/0")) as app, redis_server.client() as client:
+        with app.producer_pool.acquire(block=True) as producer:
+            app.send_task(TASK_NAME, args=[{"number": 0}], queue=QUEUE, producer=producer, retry=False)
+            redis_proxy.silence()
+            app.send_task(TASK_NAME, args=[{"number": 1}], queue=QUEUE, producer=producer, retry=False)
+        assert client.llen(QUEUE) == 2

@@ -190,6 +190,7 @@ class PostgresServer(_Server):
         self._settings = settings
         self._user, self._program = _initialise(self.folder / "data")
         self.url = f"postgresql://postgres@/postgres?host={self.folder}"
+        self.socket = self.folder / ".s.PGSQL.5432"
 
     def pause(self) -> None:
         """Stop the server and its sessions: connections stay open and get no answer."""
