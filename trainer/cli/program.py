@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from tagger.cli.output.formats import printable_lines
 from tagger.errors import ExtraMissing, TaggerError
 from tagger.inference.devices import quiet_threads
+from tagger.photos import printable_path
 from trainer.cli.data import data_app
 from trainer.cli.options import DeviceName, ImageSize, Json, print_results
 from trainer.cli.train import train_app
@@ -68,7 +68,7 @@ def run() -> None:
 def _fail(error: TaggerError) -> NoReturn:
     if "-vv" in sys.argv:
         traceback.print_exc()
-    print(printable_lines(f"error: {error}"), file=sys.stderr)  # noqa: T201
+    _print_message(f"error: {error}")
     sys.exit(FAILED)
 
 
@@ -273,4 +273,9 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        print(printable_lines(prefix + record.getMessage()), file=sys.stderr)  # noqa: T201
+        _print_message(prefix + record.getMessage())
+
+
+def _print_message(text: str) -> None:
+    """Print to stderr; names of files could contain control sequences that change the terminal."""
+    print("\n".join(map(printable_path, text.split("\n"))), file=sys.stderr)  # noqa: T201
