@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from sqlalchemy import delete, event, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.threads import in_threads
@@ -17,6 +18,7 @@ from support.threads import in_threads
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
+from tagger.database.retry import is_transient
 from tagger.database.tables import chunks, contents, effective_tags, landmarks, photos, tags, verdicts
 from tagger.errors import FailureKind, ModelFailed
 from tagger.inference.artifact import InputRule, Manifest, save_artifact
@@ -461,21 +463,22 @@ def test_a_database_locked_by_another_process_is_waited_for(
     holder = sqlite3.connect(
         folder.database._engine.url.database, isolation_level=None, check_same_thread=False
     )
-    tries = []
+    failures: list[SQLAlchemyError] = []
 
     @event.listens_for(folder.database._engine, "checkout")
     def _impatient(connection: sqlite3.Connection, *_: object) -> None:
         connection.execute("PRAGMA busy_timeout = 50").close()  # type: ignore[attr-defined]
 
-    def free_after_some_tries(*_: object) -> None:
-        tries.append(1)
-        if len(tries) == 3:
+    def free_after_some_failures(error: SQLAlchemyError) -> bool:
+        failures.append(error)
+        if len(failures) == 3:
             holder.execute("ROLLBACK")
+        return is_transient(error)
 
-    monkeypatch.setattr("tagger.database.retry.log.warning", free_after_some_tries)
+    monkeypatch.setattr("tagger.database.retry.is_transient", free_after_some_failures)
     holder.execute("BEGIN IMMEDIATE")
     assert folder.run(job).tagged == 1
-    assert len(tries) >= 3
+    assert len(failures) >= 3
     holder.close()
 
 

@@ -188,7 +188,7 @@ def test_openvino_sends_no_telemetry_and_leaves_no_files(tmp_path: Path) -> None
 def test_a_missing_openvino_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     selector = BackendSelector(small_module, FLOAT32, SIZE, at_once=1)
-    with pytest.raises(SettingsInvalid, match=r"install landmark-tagger\[openvino\]"):
+    with pytest.raises(SettingsInvalid, match=r"pip install 'landmark-tagger\[openvino\]'"):
         selector.choose("openvino", None)
     assert selector.choose(None, 4).backend.name == "torchscript"
 
