@@ -10,6 +10,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -67,6 +68,8 @@ class ChildProcess:
         self._timeout_s = timeout_s
         self._start_s = start_s
         self._must_stop = must_stop
+        self._lock = threading.Lock()
+        """Held during a call: a read that was given up may still wait for the child when the next one begins."""
         self._process: RunningChild | None = None
         self._closed = False
 
@@ -84,28 +87,30 @@ class ChildProcess:
             ParentStopping: `must_stop` became true.
         """
         deaths: list[int | None] = []
-        while True:
-            try:
-                return work(self._running())
-            except ChildDied as died:
-                self._end()
-                deaths.append(died.code)
-                if len(deaths) > 1:
-                    raise _failure_of(deaths) from died
-            except _ChildTimedOut:
-                self._end()
-                raise PhotoFailed(FailureKind.TIMED_OUT, timeout_text(self._timeout_s)) from None
-            except ParentStopping:
-                self._end()
-                raise
+        with self._lock:
+            while True:
+                try:
+                    return work(self._running())
+                except ChildDied as died:
+                    self._end()
+                    deaths.append(died.code)
+                    if len(deaths) > 1:
+                        raise _failure_of(deaths) from died
+                except _ChildTimedOut:
+                    self._end()
+                    raise PhotoFailed(FailureKind.TIMED_OUT, timeout_text(self._timeout_s)) from None
+                except ParentStopping:
+                    self._end()
+                    raise
 
     def survives(self, for_s: float) -> bool:
         """Whether a child that has nothing to do lives this long. If not, something outside kills the children."""
-        try:
-            return self._running().is_alive_after(for_s)
-        except ChildDied:
-            self._end()
-            return False
+        with self._lock:
+            try:
+                return self._running().is_alive_after(for_s)
+            except ChildDied:
+                self._end()
+                return False
 
     def _running(self) -> "RunningChild":
         if self._closed:

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +50,18 @@ def test_the_sandbox_reads_as_this_process_does(tmp_path: Path) -> None:
             image, expected_image = result.decode(), expected.decode()
             assert np.array_equal(image.pixels, expected_image.pixels)
             assert (image.width, image.height) == (expected_image.width, expected_image.height)
+
+
+def test_threads_that_read_at_the_same_time_get_their_own_photos(tmp_path: Path) -> None:
+    paths = [draw(tmp_path / f"{shade}.jpg", shade) for shade in range(8)]
+    read_locally = local_reader(RESIZE, LIMITS)
+    with SandboxReader(RESIZE, LIMITS) as child, ThreadPoolExecutor(4) as pool:
+        photos = list(pool.map(lambda path: child.open(*located(path)), paths))
+        images = list(pool.map(lambda photo: photo.decode(), photos))
+    for path, photo, image in zip(paths, photos, images, strict=True):
+        expected = read_locally(*located(path))
+        assert photo.digest == expected.digest
+        assert np.array_equal(image.pixels, expected.decode().pixels)
 
 
 def test_a_photo_fails_in_the_sandbox_as_in_this_process(tmp_path: Path) -> None:
