@@ -5,11 +5,12 @@ A test with the fixture `database` runs on SQLite and on PostgreSQL.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.empty_databases import create_sqlite_database
+from support.injection import injecting_path
 from support.postgres_databases import PostgresDatabases
 from support.servers import RedisServer, postgres_server
 
@@ -110,3 +111,14 @@ def redis_server() -> Iterator[RedisServer]:
     """A Redis server for this test, which may kill, pause and restart it."""
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture
+def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Inject a fault into child processes of this one (see faults/injected)."""
+
+    def inject(name: str, value: str) -> None:
+        monkeypatch.setenv("PYTHONPATH", injecting_path(os.environ.get("PYTHONPATH")))
+        monkeypatch.setenv(f"INJECT_{name}", value)
+
+    return inject

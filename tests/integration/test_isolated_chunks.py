@@ -1,6 +1,5 @@
 """Chunks whose workers died: photos fail only if a child process that has one of them alone dies of it."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from tagger.errors import FailureKind
 from tagger.ledger.chunks import ChunkName, claim_chunk, count_crashes
 from tagger.processing.isolation import SHARED_ATTEMPTS
 
-INJECTED = Path(__file__).parents[1] / "faults" / "injected"
 KILLS = 6
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -27,17 +25,6 @@ def folder(database: Database, tmp_path: Path) -> WrittenFolder:
     for number in range(4):
         folder.draw(f"{number}.jpg", number % 2, shade=number)
     return folder
-
-
-@pytest.fixture
-def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Inject a fault into child processes (see faults/injected)."""
-
-    def inject(name: str, value: str) -> None:
-        monkeypatch.setenv("PYTHONPATH", f"{INJECTED}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-        monkeypatch.setenv(f"INJECT_{name}", value)
-
-    return inject
 
 
 def kill_workers(database: Database, job: int, times: int) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from sqlalchemy import select, text
 from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.command_line import environment_of, run_command
+from support.injection import injecting_path
 from support.job_runs import process_job
 
 from tagger.cli.main import main
@@ -30,7 +31,6 @@ from worker.broker import Broker
 from worker.embedded_redis import embedded_url
 
 BIN = Path(sys.executable).parent
-INJECTED = Path(__file__).parents[1] / "faults" / "injected"
 WORKER_START_S = 60.0
 SERVICES = {"beat", "serve", "up", "worker"}
 """Commands that install signal handlers, start processes and end on a signal."""
@@ -61,9 +61,7 @@ class Terminal:
     def inject(self, **faults: str | Path) -> None:
         """Inject faults into processes started from now on: `kill_on_open="kills"` (see faults/injected/sitecustomize.py)."""
         self.injected |= {f"INJECT_{name.upper()}": str(value) for name, value in faults.items()}
-        self.injected["PYTHONPATH"] = os.pathsep.join(
-            [str(INJECTED), *filter(None, [self.environment.get("PYTHONPATH")])]
-        )
+        self.injected["PYTHONPATH"] = injecting_path(self.environment.get("PYTHONPATH"))
 
     def run(
         self, *arguments: str | bytes | Path, code: int = 0, stdin: bytes = b""

@@ -20,7 +20,6 @@ from tagger.pipeline.requests import Limits, local_reader
 from tagger.pipeline.sandbox import SandboxReader
 
 RESIZE = Resize(size=32, short_side=40)
-INJECTED = Path(__file__).parents[1] / "faults" / "injected"
 LIMITS = Limits(readers=1, max_bytes=10**6, max_pixels=10**6, timeout_s=20)
 
 
@@ -89,17 +88,6 @@ def test_a_killed_child_is_restarted(tmp_path: Path, signal_number: signal.Signa
         )
         kill(child, signal_number)
         assert child.open(*located(path)).digest == photo.digest
-
-
-@pytest.fixture
-def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Inject a fault into children (see faults/injected)."""
-
-    def inject(name: str, value: str) -> None:
-        monkeypatch.setenv("PYTHONPATH", f"{INJECTED}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-        monkeypatch.setenv(f"INJECT_{name}", value)
-
-    return inject
 
 
 @pytest.mark.parametrize(
