@@ -9,7 +9,9 @@ from tagger.ledger.job_control import pause, resume
 from tagger.ledger.progress import list_jobs
 
 FOLDER_OUTAGE_S = 15.0
-COPY_S = 4.0
+COPY_PARTS = 4
+COPY_PAUSE_S = 2.0
+"""Between two parts of a photo. Less than TAGGER_SETTLE_S: no reader can recognise a copy that pauses for longer."""
 PAUSE_S = 10.0
 COPIED_SHARE = 20
 """One in so many photos is copied again."""
@@ -24,16 +26,19 @@ def unmount_folder(context: FaultContext) -> None:
 
 
 def copy_photos_slowly(context: FaultContext) -> None:
-    """Write some photos again, first their first half: none may be stored by its half."""
+    """Write some photos again, in parts with pauses: none may be stored before its last part."""
     with context.system.photos_lock:
         photos = sorted(context.system.photos.rglob("*.jpg"))[::COPIED_SHARE]
         contents = {photo: photo.read_bytes() for photo in photos}
-        for photo, content in contents.items():
-            photo.write_bytes(content[: len(content) // 2])
-        context.pause(COPY_S)
-        for photo, content in contents.items():
-            with photo.open("ab") as file:
-                file.write(content[len(content) // 2 :])
+        for photo in photos:
+            photo.write_bytes(b"")
+        for part in range(COPY_PARTS):
+            for photo, content in contents.items():
+                begin, end = (len(content) * number // COPY_PARTS for number in (part, part + 1))
+                with photo.open("ab") as file:
+                    file.write(content[begin:end])
+            if part < COPY_PARTS - 1:
+                context.pause(COPY_PAUSE_S)
 
 
 def pause_jobs(context: FaultContext) -> None:
