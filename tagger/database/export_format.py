@@ -11,12 +11,24 @@ from typing import Any
 
 from sqlalchemy import Column, DateTime, LargeBinary, Table
 
-from tagger.database.tables import UtcDateTime, chunks, ledgers, metadata, workers
+from tagger.database.tables import (
+    UtcDateTime,
+    access_tokens,
+    audit_log,
+    chunks,
+    ledgers,
+    metadata,
+    page_sessions,
+    workers,
+)
 
 FORMAT = 1
 TITLE = "landmark-tagger database"
 
 Converter = Callable[[Any], Any]
+
+LOCAL_TABLES = (workers, access_tokens, page_sessions, audit_log)
+"""Tables that are not exported: an imported file grants no access, and does not tell who did what here."""
 
 LOCAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     chunks.name: ("token", "claimed_at", "lease_until", "worker", "sent_at"),
@@ -27,7 +39,7 @@ LOCAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 def exported_tables() -> list[Table]:
     """The tables, each after those that its foreign keys refer to."""
-    return [table for table in metadata.sorted_tables if table is not workers]
+    return [table for table in metadata.sorted_tables if table not in LOCAL_TABLES]
 
 
 def exported_columns(table: Table) -> list[Column[Any]]:

@@ -3,7 +3,8 @@
 The reference of the tables, docs/reference/tables.md, is generated from `doc` of each column and of each table's `info`.
 
 Photos and their tags: roots → photos → contents → tags and verdicts, landmarks, models.
-Work: jobs → job_items and chunks. This module defines tables only; the rules for writing them are in ledger and catalog.
+Work: jobs → job_items and chunks. Access to the page: access_tokens → page_sessions. Who did what: audit_log.
+This module defines tables only; the rules for writing them are in ledger, catalog and access.
 """
 
 from datetime import UTC, datetime
@@ -497,6 +498,64 @@ schedule_runs = Table(
     Column("note", Text, doc="why the run was not started or failed"),
     PrimaryKeyConstraint("schedule_id", "due_at"),
     info={"doc": "A run of a schedule. The primary key lets only one process start a due run."},
+)
+
+access_tokens = Table(
+    "access_tokens",
+    metadata,
+    Column("id", _Id, primary_key=True, doc="primary key"),
+    Column("name", Text, nullable=False, unique=True, doc="name of the token in commands"),
+    Column("digest", Text, nullable=False, unique=True, doc="SHA-256 of the token, which is not stored"),
+    Column("read_only", Boolean, nullable=False, doc="whether it allows to look and search, and no changes"),
+    Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
+    Column("expires_at", UtcDateTime, doc="when it becomes invalid; null: never"),
+    Column(
+        "last_used_at",
+        UtcDateTime,
+        doc="when it or one of its sessions was used last, to the minute; null: never",
+    ),
+    info={
+        "doc": "A token that gives access to the page, until it expires or is revoked. It is not exported."
+    },
+)
+
+page_sessions = Table(
+    "page_sessions",
+    metadata,
+    Column("id", _Id, primary_key=True, doc="primary key"),
+    Column("digest", Text, nullable=False, unique=True, doc="hash of the session id in the browser's cookie"),
+    Column(
+        "token_id",
+        _Id,
+        _ref("access_tokens.id", ondelete="CASCADE"),
+        doc="the token that the person signed in with; null: the token of the settings",
+    ),
+    Column("created_at", UtcDateTime, nullable=False, doc="when the person signed in"),
+    Column("last_used_at", UtcDateTime, nullable=False, doc="when it was used last, to the minute"),
+    Column("expires_at", UtcDateTime, nullable=False, doc="when it becomes invalid"),
+    Index(None, "token_id"),
+    info={"doc": "A browser that is signed in to the page. Signing out deletes it. It is not exported."},
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", _Id, primary_key=True, doc="primary key, in the order of writing"),
+    Column("at", UtcDateTime, nullable=False, doc="when it happened"),
+    Column(
+        "actor",
+        Text,
+        nullable=False,
+        doc="who did it: `cli` and the user, `web` and the name of the token, or `worker` and its machine",
+    ),
+    Column("action", Text, nullable=False, doc="what was done, like `job-create`"),
+    Column("subject", Text, doc="to what: the number of a job, or the name of a schedule, model or token"),
+    Column("details", JSON, nullable=False, doc="more about it, without secrets"),
+    Index(None, "at"),
+    Index(None, "action", "id"),
+    info={
+        "doc": "Who did what, for 400 days and at most a million entries. `tagger audit` lists it. It is not exported."
+    },
 )
 
 effective_tags = Table(
