@@ -41,8 +41,12 @@ SETTINGS_INTRODUCTION = f"""# Settings
 {HEADER}
 
 Set a value with an environment variable, or in `tagger.toml` in lower case and without the prefix: `TAGGER_TOP_K=3`
-or `top_k = 3`. The file is read from the working directory, or from the path in `TAGGER_CONFIG`. An option of a command
-takes precedence over the environment, and the environment over the file.
+or `top_k = 3`. An option of a command takes precedence over the environment, and the environment over the file.
+
+The file is `~/.config/tagger/tagger.toml` (on macOS in `~/Library/Application Support/tagger`), or the one that `TAGGER_CONFIG`
+names. Relative paths in it are relative to its folder. A `tagger.toml` in the working directory is ignored with a hint, because
+settings can name a model, and a model is a program. To use settings of a folder that you trust, run
+`export TAGGER_CONFIG=./tagger.toml` in it, or `TAGGER_CONFIG=./tagger.toml tagger tag .` for one command.
 
 | variable | type | default | meaning |
 |---|---|---|---|

@@ -35,7 +35,7 @@ class ModelRefused(TaggerError):
 
 
 class ModelNotFound(TaggerError):
-    """There is no model {name}: it is neither a registered name ({names}) nor a file. Name a model that `tagger model list` shows, or a file."""
+    """There is no model {name}: it is neither a registered name ({names}) nor a file. Name a model that `tagger model list` shows, or a file (as ./NAME, if it does not end in .pt)."""
 
 
 class ModelFileNotFound(TaggerError):

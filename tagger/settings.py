@@ -1,11 +1,15 @@
 """Settings: read once at an entry point, frozen, and passed down.
 
-Precedence: command-line option, environment variable `TAGGER_…`, `tagger.toml` (in the working directory, or the file
-named by `TAGGER_CONFIG`), default. No other module reads the environment.
+Precedence: command-line option, environment variable `TAGGER_…`, `tagger.toml` (in the user's configuration folder, or the
+file named by `TAGGER_CONFIG`), default. No other module reads the environment.
+
+Settings can name a model, which is a program. So nothing is read from the working directory: it may be a download.
 """
 
+import logging
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -20,6 +24,8 @@ from pydantic_settings import (
 )
 
 from tagger.errors import SettingsInvalid
+
+log = logging.getLogger(__name__)
 
 CONFIG_NAME = "tagger.toml"
 
@@ -56,7 +62,7 @@ class Settings(BaseSettings):
     redis_url: str | None = None
     """URL of Redis, like `redis://localhost:6379/0`. Default: an embedded Redis, started on demand."""
     model: str | None = None
-    """Name of a registered model, or a model file. Default: the registered model in use, else the model of the package."""
+    """Name of a registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the registered model in use, else the model of the package."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """Device that runs the model. `auto` takes the first available of cuda, mps and cpu."""
     top_k: Annotated[int, Field(ge=1, le=100)] = 5
@@ -117,7 +123,40 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+        return init_settings, env_settings, _ConfigFile(settings_cls, config_file())
+
+
+class _ConfigFile(TomlConfigSettingsSource):
+    """Reads tagger.toml. Relative paths in it are relative to its folder: in the working directory, they could name other files."""
+
+    def _read_file(self, file_path: Path) -> dict[str, Any]:
+        folder = file_path.absolute().parent
+        values = super()._read_file(file_path)
+        return {name: _absolute_value(name, value, folder) for name, value in values.items()}
+
+
+def _absolute_value(name: str, value: Any, folder: Path) -> Any:
+    """The value with absolute paths; one of the wrong type is returned as it is, since validation reports it."""
+    match name, value:
+        case "roots", dict():
+            return {root: _absolute_value("data_folder", path, folder) for root, path in value.items()}
+        case "database_url", str():
+            scheme, mark, path = value.partition(":///")
+            is_relative = scheme.startswith("sqlite") and path and not path.startswith(("/", ":memory:"))
+            return f"{scheme}{mark}{quote(str(folder))}/{path}" if is_relative else value
+        case "data_folder", str():
+            return str(folder / Path(value).expanduser())
+        case "model", str() if is_model_path(value):
+            return str(folder / Path(value).expanduser())
+    return value
+
+
+def is_model_path(model: str) -> bool:
+    """Whether the setting `model` is a file, not a registered name: it has a slash or ends in .pt.
+
+    A file in the working directory must not take the place of a model that is not registered (any more).
+    """
+    return os.sep in model or model.endswith(".pt")
 
 
 def load_settings(**options: Any) -> Settings:
@@ -157,8 +196,27 @@ def _reason(error: ValidationError) -> str:
     return f"{name} (TAGGER_{name.upper()}){value}: {message}"
 
 
-def _config_file() -> Path:
-    path = os.environ.get("TAGGER_CONFIG")
-    if path and not Path(path).is_file():
-        raise SettingsInvalid(reason=f"TAGGER_CONFIG names {path}, which does not exist")
-    return Path(path or CONFIG_NAME)
+def config_file() -> Path:
+    """The settings file, which may not exist.
+
+    Raises:
+        SettingsInvalid: TAGGER_CONFIG names a file that does not exist.
+    """
+    named = os.environ.get("TAGGER_CONFIG")
+    if not named:
+        file = platformdirs.user_config_path("tagger", appauthor=False) / CONFIG_NAME
+        _mention_ignored(Path.cwd() / CONFIG_NAME, file)
+        return file
+    if not Path(named).is_file():
+        raise SettingsInvalid(reason=f"TAGGER_CONFIG names {named}, which does not exist")
+    return Path(named)
+
+
+@cache  # once per process and folder, though settings are loaded several times
+def _mention_ignored(ignored: Path, file: Path) -> None:
+    if ignored.is_file() and not (file.is_file() and ignored.samefile(file)):
+        log.warning(
+            "%s in this folder is ignored; if you trust it, run: export TAGGER_CONFIG=./%s",
+            CONFIG_NAME,
+            CONFIG_NAME,
+        )

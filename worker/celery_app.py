@@ -1,16 +1,28 @@
 """Makes the Celery app. Importing this module configures nothing."""
 
+import importlib
+from types import ModuleType
+from typing import Any
+
 from celery import Celery
+from celery.loaders.app import AppLoader
 from kombu.entity import Queue
 
 from worker.celery_config import CELERY_SETTINGS, QUEUES, TICK_QUEUE
 from worker.redis_transport import use_for_redis
 
 
+class Loader(AppLoader):
+    """Imports modules as Python does. Celery's own loader puts the working directory first, where a stranger's files may be."""
+
+    def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> ModuleType:  # noqa: ARG002
+        return importlib.import_module(module, package)
+
+
 def make_app(broker_url: str) -> Celery:
     """An app that sends to, or consumes from, the queues at `broker_url`."""
     use_for_redis()
-    app = Celery("tagger", broker=broker_url, include=["worker.tasks"], set_as_current=False)
+    app = Celery("tagger", broker=broker_url, include=["worker.tasks"], loader=Loader, set_as_current=False)
     app.conf.update(CELERY_SETTINGS)
     # The default exchange ("") routes a message to the queue named by its routing key, without bindings in Redis that a
     # flush would delete.

@@ -17,6 +17,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected, ModelRefused
 from tagger.inference.artifact import Manifest, file_digest, read_manifest
+from tagger.settings import is_model_path
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def preview_model(database: Database | None, selector: str | None) -> Registered
         if not shipped_model.shipped_file().is_file():
             raise ModelNotSelected
         return unregistered_model(shipped_model.shipped_file())
-    if not Path(str(selector)).is_file():
+    if not _is_file(str(selector)):
         raise _not_found(str(selector), [model.name for model in registered])
     return unregistered_model(Path(str(selector)))
 
@@ -190,9 +191,13 @@ def _by_name(database: Database, name: str) -> RegisteredModel | None:
 
 
 def _by_file(database: Database, path: str) -> RegisteredModel:
-    if not Path(path).is_file():
+    if not _is_file(path):
         raise _not_found(path, _names(database))
     return add_model(database, Path(path))
+
+
+def _is_file(selector: str) -> bool:
+    return is_model_path(selector) and Path(selector).is_file()
 
 
 def _in_use(database: Database) -> RegisteredModel | None:

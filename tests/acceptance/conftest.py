@@ -21,6 +21,7 @@ def sqlite_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("TAGGER_DATABASE_URL", url)
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(tmp_path / "data"))
     monkeypatch.delenv("TAGGER_CONFIG", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     return url
 

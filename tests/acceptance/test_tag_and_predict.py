@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.artifacts import LABELS
 from support.commands import Terminal, draw, draw_many
 
 
@@ -204,6 +205,10 @@ def test_invalid_input_gets_one_line_with_a_remedy(
 def test_settings_come_from_option_then_environment_then_file(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
     (terminal.folder / "tagger.toml").write_text("top_k = 1\n")
+    ignored = terminal.run("predict", "photos/a.jpg", "--json")
+    assert len(json.loads(ignored.stdout)[0]["tags"]) == len(LABELS)
+    assert "export TAGGER_CONFIG=./tagger.toml" in ignored.stderr
+    terminal.environment["TAGGER_CONFIG"] = "./tagger.toml"
     assert len(terminal.json("predict", "photos/a.jpg")[0]["tags"]) == 1
     terminal.environment["TAGGER_TOP_K"] = "2"
     assert len(terminal.json("predict", "photos/a.jpg")[0]["tags"]) == 2

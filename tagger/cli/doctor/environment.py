@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.database.diagnostics import sqlite_file
 from tagger.errors import SettingsInvalid
-from tagger.settings import CONFIG_NAME, Settings, load_settings
+from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,14 +33,14 @@ FREE_NOTE_BYTES = 2 * 2**30
 
 def check_settings() -> tuple[Settings | None, list[Finding]]:
     """Return the settings, None if they are invalid, and the findings."""
-    config = os.environ.get("TAGGER_CONFIG") or CONFIG_NAME
-    file = Path(config).absolute()
-    source = str(file) if file.is_file() else f"no {CONFIG_NAME} in {Path.cwd()}"
     try:
         settings = load_settings()
+        file = config_file().absolute()
     except SettingsInvalid as error:
+        config = os.environ.get("TAGGER_CONFIG") or CONFIG_NAME
         remedy = f"correct it in the environment or in {config}, then run tagger doctor again: other checks were skipped"
         return None, [wrong("settings", str(error), remedy), *check_environment(os.environ)]
+    source = str(file) if file.is_file() else f"there is no {file}"
     return settings, [ok("settings", f"valid; {source}"), *check_environment(os.environ)]
 
 
