@@ -9,6 +9,7 @@ from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
 from tagger.catalog.registered_models import resolve_model
+from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Runner
 from tagger.database.errors import DatabaseError
@@ -37,7 +38,8 @@ class Engine:
         self.name = name
         self._app = app
         self._settings = settings
-        self.database: Database = open_database(settings.effective_database_url)
+        actor = Actor(f"worker {name}")
+        self.database: Database = open_database(settings.effective_database_url, actor)
         self.device = choose_device(settings.device, settings.batch_size).kind
         self.executor = ChunkExecutor(self.database, settings)
         # Loaded before the first message: a model that cannot run stops the worker at its start.

@@ -13,6 +13,7 @@ from sqlalchemy import Row, select, update
 
 from tagger.catalog import shipped_model
 from tagger.catalog.registration import lock_registry, register, register_file
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected, ModelRefused
@@ -103,6 +104,7 @@ def use_model(database: Database, name: str) -> RegisteredModel:
         connection.execute(update(models).where(models.c.in_use).values(in_use=False))
         if not model.shipped:
             connection.execute(update(models).where(models.c.id == model.id).values(in_use=True))
+        record_action(connection, AuditAction.MODEL_USE, model.name, digest=model.digest)
     return model_by_id(database, model.id)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 
 from tagger.catalog import shipped_model
 from tagger.catalog.landmarks import record_landmarks
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import model_labels, models
 from tagger.errors import ModelNameTaken, ModelRefused
@@ -45,7 +46,7 @@ def register(
             _update_existing(connection, existing, path=path, name=name)
             return int(existing.id)
         landmark_ids = record_landmarks(connection, manifest)
-        row = {
+        row: dict[str, Any] = {
             "digest": digest,
             "name": _free_name(connection, digest, manifest.name, name),
             "file": path,
@@ -55,6 +56,8 @@ def register(
         }
         model_id = int(connection.execute(insert(models).values(row).returning(models.c.id)).scalar_one())
         connection.execute(insert(model_labels), _label_rows(model_id, manifest.labels, landmark_ids))
+        if path is not None:  # any command registers the shipped model when it needs it
+            record_action(connection, AuditAction.MODEL_ADD, row["name"], digest=digest, file=path)
         return model_id
 
 
@@ -100,6 +103,10 @@ def _update_existing(
         changes["name"] = _free_name(connection, existing.digest, name, name)
     if changes:
         connection.execute(update(models).where(models.c.id == existing.id).values(changes))
+        subject = changes.get("name", existing.name)
+        record_action(
+            connection, AuditAction.MODEL_ADD, subject, digest=existing.digest, file=changes.get("file")
+        )
 
 
 def _file_is_current(existing: Row[Any]) -> bool:

@@ -4,19 +4,23 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DBAPIError
 
+from tagger.database.actor import Actor, command_line_actor
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.schema import require_current_schema
 from tagger.database.statements import PreparedQuery
 from tagger.database.tables import ledgers
 
 
-def open_database(url: str) -> "Database":
+def open_database(url: str, actor: Actor | None = None) -> "Database":
     """Open the database at `url`. An SQLite file is created, and upgraded, automatically.
+
+    `actor`: who makes the changes, by default the user of this process.
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
@@ -28,19 +32,26 @@ def open_database(url: str) -> "Database":
         require_current_schema(engine)
         with engine.connect() as connection:
             ledger_id = connection.scalar(select(ledgers.c.ledger_id))
-    return Database(engine, str(ledger_id))
+    return Database(engine, str(ledger_id), actor or command_line_actor())
 
 
 class Database:
     """An open database with the schema of this version. Threads may share it."""
 
-    def __init__(self, engine: Engine, ledger_id: str) -> None:
+    def __init__(self, engine: Engine, ledger_id: str, actor: Actor) -> None:
         self._engine = engine
         self.ledger_id = ledger_id
+        self.actor = actor
+        """Who makes the changes: each transaction for writing carries it to the audit log."""
         # SQLite's own wait for the lock sleeps and is unfair: one of four busy threads waited 5 s for 20 ms of work.
         self._write_lock = threading.RLock()
-        self._query_lock = threading.Lock()
-        self._query_connection: Connection | None = None
+        self._prepared = _PreparedConnection(engine)
+
+    def acting_as(self, actor: Actor) -> "Database":
+        """The same open database for another actor."""
+        view = copy(self)
+        view.actor = actor
+        return view
 
     @property
     def is_sqlite(self) -> bool:
@@ -60,9 +71,10 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that locks for writing at its start. It commits at the end and rolls back on an exception."""
+        options = {"tagger_begin": "IMMEDIATE", "tagger_actor": self.actor}
         with (
             self._write_lock if self.is_sqlite else nullcontext(),
-            self._engine.connect().execution_options(tagger_begin="IMMEDIATE") as connection,
+            self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
         ):
             yield connection
@@ -72,25 +84,40 @@ class Database:
         if not self.is_sqlite:
             with self.read() as connection:
                 return connection.scalar(query.query, values)
+        return self._prepared.fetch_first(query, values)
+
+    def close(self) -> None:
+        self._prepared.close()
+        self._engine.dispose()
+
+
+class _PreparedConnection:
+    """The connection to SQLite that runs prepared queries, made with the first one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+
+    def fetch_first(self, query: PreparedQuery, values: Mapping[str, Any]) -> Any:
         text, names = query.compiled(self._engine)
-        with self._query_lock:
-            if self._query_connection is None:
-                self._query_connection = self._engine.connect().execution_options(tagger_begin=None)
-            driver: Any = self._query_connection.connection.driver_connection
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._engine.connect().execution_options(tagger_begin=None)
+            driver: Any = self._connection.connection.driver_connection
             try:
                 row = driver.execute(text, [values[name] for name in names]).fetchone()
             except sqlite3.Error as error:
-                self._drop_query_connection()
+                self._drop()
                 raise DBAPIError.instance(text, None, error, sqlite3.Error) from error
         return row[0] if row else None
 
-    def _drop_query_connection(self) -> None:
-        if self._query_connection is not None:
-            self._query_connection.invalidate()  # a broken connection must not return to the pool
-            self._query_connection.close()
-            self._query_connection = None
-
     def close(self) -> None:
-        with self._query_lock:
-            self._drop_query_connection()
-        self._engine.dispose()
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()  # a broken connection must not return to the pool
+            self._connection.close()
+            self._connection = None

@@ -9,6 +9,7 @@ from typing import IO, Any
 from sqlalchemy import JSON, Connection, Table, delete, func, insert, select, text, update
 from sqlalchemy.exc import DataError, IntegrityError
 
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.export_format import exported_tables
 from tagger.database.export_reader import ExportReader
@@ -69,6 +70,8 @@ def import_database(
         if new_ledger:
             connection.execute(update(ledgers).values(ledger_id=ledger))
         _update_sequences(connection)
+        total = sum(reader.counts.values())
+        record_action(connection, AuditAction.DATABASE_IMPORT, name, ledger=ledger, rows=total)
     return ImportReport(ledger, reader.counts)
 
 

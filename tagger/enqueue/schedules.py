@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.statements import current_time
@@ -14,6 +15,7 @@ from tagger.database.tables import schedules
 from tagger.enqueue.backfill import Backfill, backfill_from_options, backfill_options
 from tagger.enqueue.cron import local_zone, next_due
 from tagger.errors import ScheduleExists, ScheduleNotFound
+from tagger.ledger.jobs import WRITE
 
 _FOLLOWS_LINKS = "follows_links"
 """An option of schedules, stored if it is false: see `add_schedule`."""
@@ -51,6 +53,7 @@ def add_schedule(
         ScheduleExists: there is a schedule of that name.
     """
     zone = zone or local_zone()
+    options = backfill_options(backfill)
     with database.write() as connection:
         now = current_time(connection)
         values = {
@@ -58,7 +61,7 @@ def add_schedule(
             "cron": cron,
             "time_zone": zone,
             "selection": backfill.scope,
-            "options": backfill_options(backfill) | ({} if follows_links else {_FOLLOWS_LINKS: False}),
+            "options": options | ({} if follows_links else {_FOLLOWS_LINKS: False}),
             "priority": priority,
             "paused": False,
             "created_at": now,
@@ -67,6 +70,10 @@ def add_schedule(
         if connection.scalar(select(schedules.c.id).where(schedules.c.name == name)) is not None:
             raise ScheduleExists(name=name)
         row = connection.execute(insert(schedules).values(values).returning(schedules)).one()
+        write = options.get(WRITE)
+        record_action(
+            connection, AuditAction.SCHEDULE_ADD, name, cron=cron, photos=backfill.scope, write=write
+        )
     return _schedule(row)
 
 
@@ -84,6 +91,7 @@ def remove_schedule(database: Database, name: str) -> None:
     """
     with database.write() as connection:
         connection.execute(delete(schedules).where(schedules.c.id == schedule_row(connection, name).id))
+        record_action(connection, AuditAction.SCHEDULE_REMOVE, name)
 
 
 def pause_schedule(database: Database, name: str, *, paused: bool) -> None:
@@ -98,6 +106,8 @@ def pause_schedule(database: Database, name: str, *, paused: bool) -> None:
         connection.execute(
             update(schedules).where(schedules.c.id == row.id).values(paused=paused, next_due=due)
         )
+        action = AuditAction.SCHEDULE_PAUSE if paused else AuditAction.SCHEDULE_RESUME
+        record_action(connection, action, name)
 
 
 def schedule_row(connection: Connection, name: str) -> Row[Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
 from tagger.database.locks import LockTimedOut, lock_timeout
@@ -39,6 +40,7 @@ def pause(database: Database, job_id: int) -> None:
         note = None if job.state == JobState.WAITING else job.note
         values = {"state": JobState.PAUSED, "note": note}
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+        record_action(connection, AuditAction.JOB_PAUSE, job_id)
 
 
 def resume(database: Database, job_id: int) -> bool:
@@ -57,6 +59,7 @@ def resume(database: Database, job_id: int) -> bool:
         paused = (jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
         connection.execute(update(jobs).where(*paused).values(state=_state_before_pause(job)))
         finish_if_done(connection, job_id)
+        record_action(connection, AuditAction.JOB_RESUME, job_id)
     return True
 
 
@@ -71,6 +74,7 @@ def cancel(database: Database, job_id: int) -> None:
         _open_job(connection, job_id, "cancel")
     with _change(database, job_id) as connection:
         cancel_job(connection, job_id, CANCEL_NOTE)
+        record_action(connection, AuditAction.JOB_CANCEL, job_id)
 
 
 @contextmanager

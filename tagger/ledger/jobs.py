@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, exists, func, insert, or_, select, update
 
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Outcome, Priority, Runner
 from tagger.database.statements import db_now
@@ -47,9 +48,10 @@ def create_job(database: Database, new: NewJob) -> int:
 
 def insert_job(connection: Connection, new: NewJob) -> int:
     """Create a job inside a transaction of the caller. Returns its id."""
+    options = new.options or {}
     values = {
         "kind": new.kind,
-        "options": new.options or {},
+        "options": options,
         "model_id": new.model_id,
         "top_k": new.top_k,
         "threshold": new.threshold,
@@ -62,7 +64,17 @@ def insert_job(connection: Connection, new: NewJob) -> int:
         "owner": process_name(),
         "owner_lease_until": db_now() + LEASE_S,
     }
-    return int(connection.execute(insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
+    job_id = int(connection.execute(insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
+    record_action(
+        connection,
+        AuditAction.JOB_CREATE,
+        job_id,
+        kind=new.kind,
+        runner=new.runner,
+        parent=new.parent_id,
+        write=options.get(WRITE),
+    )
+    return job_id
 
 
 def finish_scan(database: Database, job_id: int, note: str | None = None) -> None:

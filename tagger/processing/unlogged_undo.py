@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tagger.catalog.roots import RootPaths
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Target
 from tagger.errors import PhotoFailed, PhotoNotFound
@@ -55,6 +56,9 @@ def undo_unlogged(database: Database, preview: MetadataPreview) -> str:
         if file.original.data is not None:
             name = path_text(file.original.path.name)[0]
             delete_orphaned(database, name, digest_file(file.original.data))
+    if photo.replaced:
+        with database.write() as connection:
+            record_action(connection, AuditAction.METADATA_UNDO, preview.path)
     return describe_result(photo)
 
 

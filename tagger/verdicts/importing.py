@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from tagger.catalog.landmarks import all_landmarks
+from tagger.database.audit_log import AuditAction, record_action, update_details
 from tagger.database.connection import Database
 from tagger.database.statements import insert_missing
 from tagger.database.tables import contents
@@ -51,6 +52,7 @@ def import_verdicts(
     with database.read() as connection:
         landmark_ids = {landmark.slug: landmark.id for landmark in all_landmarks(connection)}
     transaction = database.read if dry_run else database.write
+    audit_entry: int | None = None
     for page in pages(entries):
         usable = [entry for entry in page if entry.landmark in landmark_ids]
         report.unknown_landmarks.update(
@@ -71,6 +73,9 @@ def import_verdicts(
             _count_results(connection, new, report)
             if not dry_run:
                 write_verdicts(connection, new, newer_only=True)
+                if audit_entry is None:
+                    audit_entry = record_action(connection, AuditAction.VERDICTS_IMPORT)
+                update_details(connection, audit_entry, added=report.added, replaced=report.replaced)
     return report
 
 

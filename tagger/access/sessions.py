@@ -1,0 +1,161 @@
+"""Sessions of browsers that are signed in, stored by the hash of a random id. All processes of the page share them.
+
+A session is valid while it has a row: signing out deletes it, and revoking its token deletes all of the token.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from tagger.access.tokens import SETTINGS_TOKEN, AccessToken, find_token, token_digest
+from tagger.database.actor import Actor
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
+from tagger.database.tables import access_tokens, page_sessions
+
+SESSION_S = 7 * 24 * 3600
+MAX_SESSIONS = 100
+"""Sessions of one token. With a new one, those that were not used for longest end."""
+USE_RECORDED_S = 60
+"""How often the last use is written."""
+_ID_LENGTH = 43
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a valid token or session allows. `token_id` is None for the token of the settings, `session_id` for a token."""
+
+    token_name: str
+    read_only: bool
+    token_id: int | None = None
+    session_id: int | None = None
+    last_used_at: datetime | None = None
+
+    @property
+    def needs_record(self) -> bool:
+        """Whether the last use in the database is old."""
+        if self.token_id is None and self.session_id is None:
+            return False
+        return self.last_used_at is None or self.last_used_at < datetime.now(UTC) - timedelta(
+            seconds=USE_RECORDED_S
+        )
+
+
+def token_grant(database: Database, secret: str, settings_token: str) -> Grant | None:
+    """What this token allows; None if it is not valid. The token of the settings needs no database."""
+    if hmac.compare_digest(secret.encode(errors="replace"), settings_token.encode()):
+        return Grant(SETTINGS_TOKEN, read_only=False)
+    token = find_token(database, secret)
+    return None if token is None else _grant(token)
+
+
+def start_session(
+    database: Database, secret: str, settings_token: str, address: str | None = None
+) -> str | None:
+    """Start a session for somebody at `address` who sends this token.
+
+    Returns the value of the cookie; None if the token is not valid.
+    """
+    grant = token_grant(database, secret, settings_token)
+    if grant is None:
+        return None
+    session = secrets.token_urlsafe(32)
+    now = datetime.now(UTC)
+    expires_at = now + timedelta(seconds=SESSION_S)
+    actor = Actor(f"web {grant.token_name}", address)
+    with database.acting_as(actor).write() as connection:
+        if grant.token_id is not None:
+            expires = _lock_token(connection, grant.token_id)
+            if expires is None:
+                return None
+            expires_at = min(expires_at, expires)
+        _remove_old(connection, grant.token_id, now)
+        values = {
+            "digest": _digest(session, settings_token if grant.token_id is None else None),
+            "token_id": grant.token_id,
+            "created_at": now,
+            "last_used_at": now,
+            "expires_at": expires_at,
+        }
+        connection.execute(insert(page_sessions).values(values))
+        record_action(connection, AuditAction.SIGN_IN, grant.token_name, read_only=grant.read_only)
+    return session
+
+
+def session_grant(database: Database, session: str, settings_token: str) -> Grant | None:
+    """What the session with this cookie allows; None if it is not valid."""
+    if len(session) != _ID_LENGTH:
+        return None
+    now = datetime.now(UTC)
+    of_settings, of_token = _digest(session, settings_token), _digest(session, None)
+    query = (
+        select(
+            page_sessions,
+            access_tokens.c.name,
+            access_tokens.c.read_only,
+            access_tokens.c.expires_at.label("token_expires_at"),
+        )
+        .outerjoin(access_tokens, access_tokens.c.id == page_sessions.c.token_id)
+        .where(page_sessions.c.digest.in_((of_settings, of_token)), page_sessions.c.expires_at > now)
+    )
+    with database.read() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None or not hmac.compare_digest(row.digest, of_settings if row.token_id is None else of_token):
+        return None
+    if row.token_id is None:
+        return Grant(SETTINGS_TOKEN, read_only=False, session_id=row.id, last_used_at=row.last_used_at)
+    return Grant(row.name, row.read_only, row.token_id, row.id, row.last_used_at)
+
+
+def end_session(database: Database, grant: Grant) -> None:
+    """End the session for ever, in every browser that has its cookie."""
+    with database.write() as connection:
+        ended = connection.execute(delete(page_sessions).where(page_sessions.c.id == grant.session_id))
+        if ended.rowcount:
+            record_action(connection, AuditAction.SIGN_OUT, grant.token_name)
+
+
+def record_use(database: Database, grant: Grant) -> None:
+    """Write the time of the last use, unless another process has just done so."""
+    now = datetime.now(UTC)
+    long_ago = now - timedelta(seconds=USE_RECORDED_S)
+    with database.write() as connection:
+        # The token before its sessions, as everywhere: two transactions then never wait for each other.
+        for table, row_id in ((access_tokens, grant.token_id), (page_sessions, grant.session_id)):
+            if row_id is not None:
+                is_old = or_(table.c.last_used_at.is_(None), table.c.last_used_at < long_ago)
+                connection.execute(update(table).where(table.c.id == row_id, is_old).values(last_used_at=now))
+
+
+def _grant(token: AccessToken) -> Grant:
+    return Grant(token.name, token.read_only, token.id, last_used_at=token.last_used_at)
+
+
+def _lock_token(connection: Connection, token_id: int) -> datetime | None:
+    """The time until which the token is valid; None if it was revoked in the meantime."""
+    query = select(access_tokens).where(access_tokens.c.id == token_id).with_for_update(read=True)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else row.expires_at or datetime.max.replace(tzinfo=UTC)
+
+
+def _remove_old(connection: Connection, token_id: int | None, now: datetime) -> None:
+    """Remove expired sessions, and those that the token has too many of."""
+    connection.execute(delete(page_sessions).where(page_sessions.c.expires_at <= now))
+    of_token = page_sessions.c.token_id.is_not_distinct_from(token_id)
+    newest = page_sessions.c.last_used_at.desc(), page_sessions.c.id.desc()
+    surplus = select(page_sessions.c.id).where(of_token).order_by(*newest).offset(MAX_SESSIONS - 1)
+    connection.execute(delete(page_sessions).where(page_sessions.c.id.in_(surplus)))
+
+
+def _digest(session: str, settings_token: str | None) -> str:
+    """The stored hash. With the token of the settings as its key, a session ends when that token changes.
+
+    The hash tells nothing about the token, which may be short: the session id is random and not stored.
+    """
+    if settings_token is None:
+        return token_digest(session)
+    return hmac.new(settings_token.encode(), session.encode(errors="replace"), hashlib.sha256).hexdigest()

@@ -1,0 +1,31 @@
+"""Who makes changes in a database. The audit log records it with each of them."""
+
+import getpass
+import os
+import socket
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Actor:
+    """`name`: the front door, and its user, token or machine, like `cli ada@laptop`. `address`: of the page's client."""
+
+    name: str
+    address: str | None = None
+
+
+def command_line_actor() -> Actor:
+    """The user who runs this process, and its machine."""
+    return Actor(f"cli {_system_user()}@{socket.gethostname()}")
+
+
+def _system_user() -> str:
+    """The name by the system's accounts: the environment, which getpass reads first, could name anybody."""
+    try:
+        import pwd
+    except ImportError:  # Windows
+        return getpass.getuser()
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user may have no name
+        return str(os.getuid())

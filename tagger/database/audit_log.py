@@ -1,0 +1,110 @@
+"""The audit log: who did what, written in the transaction of the change. Whoever may write the database may change it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+
+from tagger.database.actor import Actor
+from tagger.database.connection import Database
+from tagger.database.tables import audit_log
+
+KEPT_DAYS = 400
+MAX_ENTRIES = 1_000_000
+MAX_REMOVED = 100
+"""Old entries that are removed with each new one, so that no change has to wait for many."""
+
+
+class AuditAction(StrEnum):
+    """What is recorded."""
+
+    SIGN_IN = "sign-in"
+    SIGN_IN_REFUSED = "sign-in-refused"
+    SIGN_OUT = "sign-out"
+    TOKEN_ADD = "token-add"  # noqa: S105 - an action
+    TOKEN_REVOKE = "token-revoke"  # noqa: S105
+    JOB_CREATE = "job-create"
+    JOB_PAUSE = "job-pause"
+    JOB_RESUME = "job-resume"
+    JOB_CANCEL = "job-cancel"
+    METADATA_UNDO = "metadata-undo"
+    VERDICTS_IMPORT = "verdicts-import"
+    MODEL_ADD = "model-add"
+    MODEL_USE = "model-use"
+    SCHEDULE_ADD = "schedule-add"
+    SCHEDULE_REMOVE = "schedule-remove"
+    SCHEDULE_PAUSE = "schedule-pause"
+    SCHEDULE_RESUME = "schedule-resume"
+    DATABASE_IMPORT = "database-import"
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """`subject`: the number of a job, or the name of what was changed."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str | None
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class AuditFilter:
+    """Entries of these actions (empty: of all), and not older than `since`."""
+
+    actions: tuple[AuditAction, ...] = ()
+    since: datetime | None = None
+
+
+def record_action(
+    connection: Connection, action: AuditAction, subject: object = None, **details: object
+) -> int:
+    """Record an action of the transaction's actor; returns the entry's number. `details` must hold no secrets."""
+    actor: Actor = connection.get_execution_options()["tagger_actor"]
+    if actor.address is not None:
+        details = {"address": actor.address} | details
+    now = datetime.now(UTC)
+    row = {
+        "at": now,
+        "actor": actor.name,
+        "action": action,
+        # The name of a file may have bytes that are not UTF-8, which PostgreSQL does not store.
+        "subject": None if subject is None else str(subject).encode(errors="backslashreplace").decode(),
+        "details": {name: value for name, value in details.items() if value is not None},
+    }
+    entry = int(connection.execute(insert(audit_log).values(row).returning(audit_log.c.id)).scalar_one())
+    _remove(connection, audit_log.c.at < now - timedelta(days=KEPT_DAYS))
+    if entry > MAX_ENTRIES:
+        _remove(connection, audit_log.c.id <= entry - MAX_ENTRIES)
+    return entry
+
+
+def update_details(connection: Connection, entry: int, **details: object) -> None:
+    """Replace the details of an action that takes several transactions."""
+    connection.execute(update(audit_log).where(audit_log.c.id == entry).values(details=details))
+
+
+def list_entries(
+    database: Database, entry_filter: AuditFilter, limit: int, before: int | None = None
+) -> Sequence[AuditEntry]:
+    """The newest entries, newest first; with `before`, of those with a lower number."""
+    query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
+    if entry_filter.actions:
+        query = query.where(audit_log.c.action.in_(entry_filter.actions))
+    if entry_filter.since is not None:
+        query = query.where(audit_log.c.at >= entry_filter.since)
+    if before is not None:
+        query = query.where(audit_log.c.id < before)
+    with database.read() as connection:
+        return [AuditEntry(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
+
+
+def _remove(connection: Connection, is_old: ColumnElement[bool]) -> None:
+    # Rows that another transaction removes are left to it: waiting for them could end in a deadlock.
+    old = select(audit_log.c.id).where(is_old).limit(MAX_REMOVED).with_for_update(skip_locked=True)
+    connection.execute(delete(audit_log).where(audit_log.c.id.in_(old)))

@@ -1,0 +1,161 @@
+"""The audit log: every change by a front door has an entry with its actor, old entries go, and nothing grows for ever."""
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select
+from support.colour_folders import EIFFEL, TaggedFolder
+from support.ledgers import LedgerBuilder
+from support.threads import in_threads
+
+from tagger.access.tokens import add_token, revoke_token
+from tagger.catalog.registered_models import use_model
+from tagger.database import audit_log as audit
+from tagger.database.actor import Actor, command_line_actor
+from tagger.database.audit_log import (
+    KEPT_DAYS,
+    AuditAction,
+    AuditEntry,
+    AuditFilter,
+    list_entries,
+    record_action,
+)
+from tagger.database.connection import Database, open_database
+from tagger.database.enums import Priority
+from tagger.database.exporter import export_database
+from tagger.database.importer import import_database
+from tagger.database.tables import audit_log
+from tagger.enqueue.backfill import Backfill, BackfillScope
+from tagger.enqueue.schedules import add_schedule, pause_schedule, remove_schedule
+from tagger.errors import ScheduleNotFound
+from tagger.ledger import job_control
+from tagger.verdicts import VerdictKind, give_verdict, import_verdicts, read_entries
+
+ADA = Actor("web ada", "192.0.2.7")
+
+
+def entries(database: Database, *actions: AuditAction) -> list[AuditEntry]:
+    """Oldest first."""
+    return list(reversed(list_entries(database, AuditFilter(actions), 1000)))
+
+
+def actions(database: Database) -> list[tuple[str, str | None]]:
+    return [(entry.action, entry.subject) for entry in entries(database)]
+
+
+def test_jobs_are_recorded_with_who_made_and_changed_them(database: Database) -> None:
+    job = LedgerBuilder(database).job(4)
+    by_ada = database.acting_as(ADA)
+    job_control.pause(by_ada, job)
+    job_control.resume(by_ada, job)
+    job_control.cancel(by_ada, job)
+    create, *changes = entries(database)
+    assert (create.action, create.subject, create.actor) == (
+        "job-create",
+        str(job),
+        command_line_actor().name,
+    )
+    assert create.details["kind"] == "tag"
+    assert [change.action for change in changes] == ["job-pause", "job-resume", "job-cancel"]
+    assert {change.actor for change in changes} == {"web ada"}
+    assert all(change.details == {"address": "192.0.2.7"} for change in changes)
+
+
+def test_schedules_tokens_and_models_are_recorded(database: Database, tmp_path: Path) -> None:
+    folder = TaggedFolder(database, tmp_path)
+    add_schedule(database, "nightly", "0 3 * * *", Backfill(BackfillScope.ALL), Priority.BULK, "UTC")
+    pause_schedule(database, "nightly", paused=True)
+    pause_schedule(database, "nightly", paused=False)
+    remove_schedule(database, "nightly")
+    _, secret = add_token(database, "phone", read_only=True)
+    revoke_token(database, "phone")
+    use_model(database, folder.model.name)
+    name = folder.model.name
+    assert actions(database) == [
+        ("model-add", name),
+        ("schedule-add", "nightly"),
+        ("schedule-pause", "nightly"),
+        ("schedule-resume", "nightly"),
+        ("schedule-remove", "nightly"),
+        ("token-add", "phone"),
+        ("token-revoke", "phone"),
+        ("model-use", name),
+    ]
+    assert secret not in json.dumps([entry.details for entry in entries(database)])
+
+
+def test_what_fails_is_not_recorded(database: Database) -> None:
+    with pytest.raises(ScheduleNotFound):
+        remove_schedule(database, "nightly")
+    assert entries(database) == []
+
+
+def test_imports_are_recorded_once(database: Database, tmp_path: Path) -> None:
+    folder = TaggedFolder(database, tmp_path)
+    folder.draw("a.jpg", 0)
+    folder.tag()
+    give_verdict(database, folder.folder / "a.jpg", EIFFEL, VerdictKind.REJECTED, "ada", {})
+    exported = io.BytesIO()
+    export_database(database, exported, "1.2.3")
+    other = open_database(f"sqlite:///{tmp_path}/other.sqlite")
+    exported.seek(0)
+    import_database(other, exported, "caf\udce9.ndjson")
+    (entry,) = entries(other)
+    assert (entry.action, entry.subject) == ("database-import", "caf\\udce9.ndjson")
+    assert entry.details["ledger"] == database.ledger_id
+    other.close()
+    with database.read() as connection:
+        digest = connection.exec_driver_sql("SELECT digest FROM contents").scalar_one()
+    given = {"digest": digest, "landmark": EIFFEL, "verdict": "confirmed", "by": "eva", "path": "x"}
+    document = json.dumps([given | {"at": "2100-01-01T00:00:00+00:00"}]).encode()
+    import_verdicts(database, read_entries(io.BytesIO(document), "x"))
+    (entry,) = entries(database, AuditAction.VERDICTS_IMPORT)
+    assert entry.details == {"added": 0, "replaced": 1}
+
+
+def test_entries_are_listed_page_by_page(database: Database) -> None:
+    start = datetime.now(UTC)
+    for name in "abcde":
+        with database.write() as connection:
+            record_action(connection, AuditAction.MODEL_USE if name in "bd" else AuditAction.MODEL_ADD, name)
+    everything = AuditFilter()
+    first = list_entries(database, everything, 2)
+    second = list_entries(database, everything, 2, before=first[-1].id)
+    assert [entry.subject for entry in (*first, *second)] == ["e", "d", "c", "b"]
+    used = AuditFilter((AuditAction.MODEL_USE,))
+    assert [entry.subject for entry in list_entries(database, used, 9)] == ["d", "b"]
+    assert len(list_entries(database, AuditFilter(since=start), 9)) == 5
+    assert list_entries(database, AuditFilter(since=datetime.now(UTC)), 9) == []
+
+
+def test_old_entries_and_those_above_the_limit_are_removed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "MAX_ENTRIES", 10)
+    long_ago = datetime.now(UTC) - timedelta(days=KEPT_DAYS + 1)
+    row = {"actor": "a", "action": "job-create", "details": {}}
+    with database.write() as connection:
+        connection.execute(insert(audit_log), [row | {"at": long_ago} for _ in range(5)])
+
+    def record() -> None:
+        for _ in range(10):
+            with database.write() as connection:
+                record_action(connection, AuditAction.MODEL_USE, "m")
+
+    in_threads([record, record])
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(audit_log)) == 10
+        assert connection.scalar(select(func.min(audit_log.c.id))) == 16
+
+
+def test_the_actor_of_a_command_is_the_systems_user_not_the_environments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = command_line_actor()
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    assert command_line_actor() == real
+    assert real.name.startswith("cli ")
