@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -42,6 +43,16 @@ def _absolute(folder: Path) -> Path:
     if not path.is_absolute():
         raise ValueError("each folder must be an absolute path, like /photos")
     return path
+
+
+def _network(value: object) -> object:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        return ip_network(str(value))
+    except ValueError as error:
+        text = "each must be an address or a network, like 127.0.0.1 or 10.0.0.0/8"
+        raise ValueError(f"{error}; {text}") from error
 
 
 class Settings(BaseSettings):
@@ -107,6 +118,8 @@ class Settings(BaseSettings):
         BeforeValidator(lambda value: value or "none"),
     ] = "sidecar"
     """Where jobs started on the web page may write tags: nowhere, to sidecar files, or into the photos too."""
+    web_trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = []
+    """Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto the web page believes, as a JSON list."""
     roots: dict[str, Path] = Field(default_factory=dict)
     """Folders of roots on this machine, as a JSON object of root name to folder, where they differ from the database."""
 

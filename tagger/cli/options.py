@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -13,7 +15,6 @@ from tagger.errors import FailureKind, QueryOptionInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from tagger.database.enums import Priority
     from tagger.enqueue.metadata_options import MetadataOptions
@@ -204,6 +205,21 @@ def parse_date(text: str | None, option: str) -> datetime | None:
 
     with query_usage():
         return options.parse_date(text, option.removeprefix("--").replace("-", "_"))
+
+
+def parse_time(text: str | None, option: str, *, direction: Literal[1, -1]) -> datetime | None:
+    """Return the time of an option's value: a number of days or hours from now (1) or ago (-1), or a date."""
+    if text is None:
+        return None
+    span = re.fullmatch(r"(\d{1,5})([dh])", text)
+    if span is not None:
+        hours = int(span[1]) * (24 if span[2] == "d" else 1)
+        return datetime.now(UTC) + direction * timedelta(hours=hours)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        problem = f"{text!r} is no time. Write it like 7d, 12h, 2026-06-01 or 2026-06-01T18:30"
+        raise typer.BadParameter(problem, param_hint=option) from None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from tagger.cli.commands import (
+    audit,
     backfill,
     confirm,
     database,
@@ -24,6 +25,7 @@ from tagger.cli.commands import (
     services,
     status,
     tag,
+    token,
     verdicts,
 )
 from tagger.cli.output import console
@@ -91,13 +93,14 @@ COMMANDS = {
     "Jobs": (status.status, status.failures, jobs.retry, jobs.pause, jobs.resume, jobs.cancel),
     "Search": (query.query, query.landmarks, query.show, confirm.confirm, confirm.reject),
     "Backfills": (backfill.backfill,),
-    "Maintenance": (doctor.doctor, serve.serve, database.export, database.import_),
+    "Maintenance": (doctor.doctor, serve.serve, audit.audit, database.export, database.import_),
 }
 GROUPS = {
     "verdicts": (verdicts.verdicts_app, "Search"),
     "schedule": (schedule.schedule_app, "Backfills"),
     "metadata": (metadata.metadata_app, "Metadata"),
     "model": (model.model_app, "Models"),
+    "token": (token.token_app, "Maintenance"),
     "db": (database.db_app, "Maintenance"),
 }
 

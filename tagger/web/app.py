@@ -51,13 +51,15 @@ def create_app(settings: Settings, database: Database, policy: AccessPolicy) -> 
     for router in (*api.routers(), *pages.routers()):
         app.include_router(router)
     add_error_handlers(app)
-    _restrict_access(app, policy)
+    _restrict_access(app, policy, database)
     return app
 
 
-def _restrict_access(app: FastAPI, policy: AccessPolicy) -> None:
+def _restrict_access(app: FastAPI, policy: AccessPolicy, database: Database) -> None:
     """Add the guard last, so that it is the outermost middleware."""
+    authenticator = None
     if policy.token is not None:
         app.include_router(sign_in.router)
-        app.state.authenticator = Authenticator(policy.token, cookie=f"tagger_session_{policy.port}")
-    app.add_middleware(RequestGuard, policy=policy)
+        authenticator = Authenticator(database, policy.token)
+        app.state.authenticator = authenticator
+    app.add_middleware(RequestGuard, policy=policy, database=database, authenticator=authenticator)

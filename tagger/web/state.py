@@ -2,12 +2,14 @@
 
 import threading
 import time
+from copy import copy
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from tagger.catalog.registered_models import RegisteredModel, resolve_model
+from tagger.database.actor import Actor
 from tagger.database.connection import Database
 from tagger.processing.model_cache import ModelCache
 from tagger.settings import Settings
@@ -31,7 +33,13 @@ class AppState:
         self.upload_memory = UploadMemory(LARGEST_UPLOADS * settings.web_upload_bytes)
         self.thumbnails = Thumbnails(self.cache_folder / "thumbnails", settings)
         self.models = ModelCache(database, settings)
-        self._resolved: tuple[float, RegisteredModel] | None = None
+        self._model_in_use = _ModelInUse(settings, database)
+
+    def acting_as(self, actor: Actor) -> "AppState":
+        """The same state for another actor, whose changes are recorded as theirs."""
+        view = copy(self)
+        view.database = self.database.acting_as(actor)
+        return view
 
     @property
     def cache_folder(self) -> Path:
@@ -40,11 +48,7 @@ class AppState:
 
     def model(self) -> RegisteredModel:
         """Return the model in use; cached for `MODEL_TTL_S`, since resolving it reads the whole file."""
-        resolved = self._resolved
-        if resolved is None or time.monotonic() - resolved[0] > MODEL_TTL_S:
-            resolved = time.monotonic(), resolve_model(self.database, self.settings.model)
-            self._resolved = resolved
-        return resolved[1]
+        return self._model_in_use.get()
 
     def close(self) -> None:
         """Stop the model's threads and the processes that decode."""
@@ -52,10 +56,26 @@ class AppState:
         self.models.close()
 
 
+class _ModelInUse:
+    """The model in use, resolved anew after `MODEL_TTL_S`."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._resolved: tuple[float, RegisteredModel] | None = None
+
+    def get(self) -> RegisteredModel:
+        resolved = self._resolved
+        if resolved is None or time.monotonic() - resolved[0] > MODEL_TTL_S:
+            resolved = time.monotonic(), resolve_model(self._database, self._settings.model)
+            self._resolved = resolved
+        return resolved[1]
+
+
 def app_state(request: Request) -> AppState:
-    """Return the state of the application that serves the request."""
+    """Return the state of the application that serves the request, for the actor of the request."""
     state: AppState = request.app.state.app_state
-    return state
+    return state.acting_as(request.state.actor)
 
 
 State = Annotated[AppState, Depends(app_state)]

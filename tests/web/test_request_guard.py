@@ -2,25 +2,15 @@
 
 import logging
 import re
-import time
 from collections.abc import Callable
 
 import httpx2 as httpx
 import pytest
-from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 from support.page_server import LOCAL_URL, TOKEN, photo
 
-from tagger.web.http import auth
 from tagger.web.http.access import AccessPolicy, is_loopback
-from tagger.web.http.auth import (
-    ATTEMPT_WINDOW_S,
-    MAX_ATTEMPTS,
-    SESSION_S,
-    AttemptLimiter,
-    Authenticator,
-    TooManyAttempts,
-)
+from tagger.web.http.auth import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AttemptLimiter, TooManyAttempts
 from tagger.web.http.body_limits import SMALL_BYTES
 from tagger.web.http.response_headers import SECURITY_HEADERS
 from tagger.web.http.templates import with_code
@@ -28,7 +18,11 @@ from tagger.web.http.templates import with_code
 PNG = {"content-type": "image/png"}
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 PAGE = {"accept": "text/html"}
-COOKIE = "tagger_session_8080"
+
+
+def cookie_name(client: TestClient) -> str:
+    name: str = client.app.state.authenticator.cookie
+    return name
 
 
 def sign_in(client: TestClient, token: str = TOKEN, **form: str) -> httpx.Response:
@@ -169,88 +163,42 @@ def test_cookie_travels_over_tls_only_where_the_browser_speaks_it(client_with_to
     assert "Secure" in output
 
 
-def test_two_sign_ins_are_two_sessions_and_outlive_a_restart() -> None:
-    auth = Authenticator(TOKEN, cookie=COOKIE)
-    one, other = auth.create_session(), auth.create_session()
-    assert one != other
-    restarted = Authenticator(TOKEN, cookie=COOKIE)
-    changed = Authenticator(TOKEN + "x", cookie=COOKIE)
-    for session in (one, other):
-        headers = Headers({"cookie": f"{COOKIE}={session}"})
-        assert restarted.is_authenticated(headers, "somebody")
-        assert not changed.is_authenticated(headers, "somebody")
-
-
-def test_tampered_and_expired_sessions_are_refused(
-    client_with_token: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tampered_sessions_are_refused(client_with_token: TestClient) -> None:
     sign_in(client_with_token)
-    session = client_with_token.cookies[COOKIE]
+    name = cookie_name(client_with_token)
+    session = client_with_token.cookies[name]
     client_with_token.cookies.clear()
-    payload, time_, signature = session.split(".")
-    with monkeypatch.context() as clock:
-        a_minute_later = time.time() + 60
-        clock.setattr(time, "time", lambda: a_minute_later)
-        later = Authenticator(TOKEN, cookie=COOKIE).create_session().split(".")[1]
     tampered = [
-        f"{payload}.{later}.{signature}",
-        f"{payload}x.{time_}.{signature}",
-        f"{payload}.{time_}.{signature[:-1]}",
-        f"{payload}.{time_}.",
-        f"{payload}.{time_}.{signature.swapcase()}",
-        f"{payload}..{signature}",
-        f".{time_}.{signature}",
-        signature,
+        f"{session}x",
+        session[:-1],
+        session[:-1] + ("A" if session[-1] != "A" else "B"),
+        session.swapcase(),
         "",
-        "..",
-        "\xff" * 40,
+        "\xff" * 43,
+        "a" * 43,
         "a" * 4000,
         TOKEN,
     ]
     for cookie in tampered:
-        headers = {"cookie": f"{COOKIE}={cookie}".encode("latin-1")}
+        headers = {"cookie": f"{name}={cookie}".encode("latin-1")}
         assert client_with_token.get("/api/openapi.json", headers=headers).status_code == 401
-    headers = {"cookie": f"{COOKIE}={session}"}
+    headers = {"cookie": f"{name}={session}"}
     assert client_with_token.get("/api/openapi.json", headers=headers).status_code == 200
-    restarted, now = Authenticator(TOKEN, cookie=COOKIE), time.time()
-    monkeypatch.setattr(time, "time", lambda: now + SESSION_S - 10)
-    assert restarted.is_authenticated(Headers(headers), "somebody")
-    monkeypatch.setattr(time, "time", lambda: now + SESSION_S + 10)
-    assert not restarted.is_authenticated(Headers(headers), "somebody")
-
-
-def test_an_ended_session_stays_ended_however_its_signature_is_written(client_with_token: TestClient) -> None:
-    """Base64 has several texts for the same bytes; each of them has a valid signature."""
-    sign_in(client_with_token)
-    session = client_with_token.cookies[COOKIE]
-    assert client_with_token.post("/sign-out", headers={"origin": LOCAL_URL}).status_code == 303
-    client_with_token.cookies.clear()
-    for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=":
-        headers = {"cookie": f"{COOKIE}={session[:-1]}{last}"}
-        assert client_with_token.get("/api/openapi.json", headers=headers).status_code == 401
 
 
 def test_signing_out_ends_it_in_this_browser_and_for_who_has_its_cookie(
     client_with_token: TestClient,
 ) -> None:
+    name = cookie_name(client_with_token)
     sign_in(client_with_token)
-    other = {"cookie": f"{COOKIE}={client_with_token.cookies[COOKIE]}"}
+    other = {"cookie": f"{name}={client_with_token.cookies[name]}"}
     client_with_token.cookies.clear()
     sign_in(client_with_token)
-    copied = {"cookie": f"{COOKIE}={client_with_token.cookies[COOKIE]}"}
+    copied = {"cookie": f"{name}={client_with_token.cookies[name]}"}
     assert client_with_token.post("/sign-out", headers={"origin": LOCAL_URL}).status_code == 303
-    assert COOKIE not in client_with_token.cookies
+    assert name not in client_with_token.cookies
     assert client_with_token.get("/api/openapi.json", headers=copied).status_code == 401
     assert client_with_token.get("/api/openapi.json", headers=other).status_code == 200
-
-
-def test_so_many_ended_sessions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "MAX_ENDED_SESSIONS", 2)
-    admits = Authenticator(TOKEN, cookie=COOKIE)
-    sessions = [Headers({"cookie": f"{COOKIE}={admits.create_session()}"}) for _ in range(3)]
-    for session in sessions:
-        admits.end_session(session)
-    assert [admits.is_authenticated(session, "somebody") for session in sessions] == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_a_wrong_token_is_reported_beside_its_field(
         page.goto(f"{address}/sign-in")
         page.get_by_label("Token").fill("not-the-token-at-all")
         page.get_by_role("button", name="Sign in").click()
-        assert "That is not the token" in page.get_by_role("alert").inner_text()
+        assert "That is not a valid token" in page.get_by_role("alert").inner_text()
         assert axe_findings(page) == []
         page.screenshot(path=tmp_path / "wrong.png")
         context.close()

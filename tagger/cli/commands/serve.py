@@ -80,7 +80,6 @@ def check_extra() -> None:
     """
     try:
         import fastapi  # noqa: F401
-        import itsdangerous  # noqa: F401
         import jinja2  # noqa: F401
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
@@ -138,7 +137,7 @@ def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
     token = settings.web_token
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
-    return AccessPolicy(host, port, token, settings.web_upload_bytes)
+    return AccessPolicy(host, port, token, settings.web_upload_bytes, tuple(settings.web_trusted_proxies))
 
 
 def _print_address(policy: AccessPolicy, *, is_generated: bool) -> None:
@@ -189,7 +188,7 @@ def server_for(app: FastAPI) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
-        # Wrong tokens are counted by address, so clients must not be able to forge it.
+        # Forwarded headers are believed only from TAGGER_WEB_TRUSTED_PROXIES, see forwarded.
         proxy_headers=False,
         limit_concurrency=connection_limit(),
         backlog=BACKLOG,

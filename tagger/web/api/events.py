@@ -25,6 +25,7 @@ from tagger.database.errors import DatabaseError
 from tagger.settings import Settings
 from tagger.web.api.routes import api_router
 from tagger.web.api.status import JOBS_SHOWN, Status, read_status
+from tagger.web.http.auth import while_authenticated
 
 log = logging.getLogger(__name__)
 
@@ -139,10 +140,11 @@ async def event_listener(request: Request) -> AsyncIterator[EventHub]:
 
 
 @router.get("/events", response_class=StreamingResponse)
-async def events(hub: Annotated[EventHub, Depends(event_listener)]) -> StreamingResponse:
+async def events(request: Request, hub: Annotated[EventHub, Depends(event_listener)]) -> StreamingResponse:
     """Stream open and recent jobs, workers and queues as server-sent events: the state at once, then each change."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(hub.events(), media_type="text/event-stream", headers=headers)
+    parts = while_authenticated(request, hub.events())
+    return StreamingResponse(parts, media_type="text/event-stream", headers=headers)
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
+from tagger.database.actor import Actor
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
 from tagger.database.errors import DatabaseError
@@ -63,6 +65,12 @@ class JobStarter:
         self._stopping = stopping
         self._scan_slots = threading.BoundedSemaphore(MAX_SCANS)
         self._threads: set[threading.Thread] = set()
+
+    def acting_as(self, actor: Actor) -> "JobStarter":
+        """Return the same starter for another actor, whose jobs are recorded as theirs."""
+        view = copy(self)
+        view._database = self._database.acting_as(actor)  # noqa: SLF001 - of the same class
+        return view
 
     def tag(self, selection: Selection, options: TaggingOptions) -> int:
         """Start a job over folders and return its number.
@@ -223,9 +231,9 @@ class JobStarter:
 
 
 def job_starter(request: Request) -> JobStarter:
-    """Return the application's job starter."""
+    """Return the application's job starter, for the actor of the request."""
     starter: JobStarter = request.app.state.job_starter
-    return starter
+    return starter.acting_as(request.state.actor)
 
 
 Starter = Annotated[JobStarter, Depends(job_starter)]

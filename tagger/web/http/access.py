@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from tagger.web.http.forwarded import Network
+
 
 @dataclass(frozen=True)
 class AccessPolicy:
-    """A server's address and token. Without a token, only this machine has access.
+    """A server's address, token and proxies. Without a token, only this machine has access.
 
     Raises:
         ValueError: other machines reach the address, and there is no token.
@@ -16,6 +18,8 @@ class AccessPolicy:
     port: int = 8080
     token: str | None = field(default=None, repr=False)
     upload_bytes: int = 64 * 2**20
+    trusted_proxies: tuple[Network, ...] = ()
+    """Reverse proxies whose X-Forwarded headers are believed."""
 
     def __post_init__(self) -> None:
         if self.token is None and not is_loopback(self.host):

@@ -1,30 +1,38 @@
 """Authentication where a token is required: programs send it with every request, people sign in with it once.
 
-A session is a random id, signed with a key that is derived from the token. It does not reveal the token, survives a
-restart, and becomes invalid when the token changes. Signing out ends the session for every copy of its cookie. Ended
-sessions are held in memory until they would expire; after a restart a copied cookie is valid again.
+Wrong tokens are counted by client address. An address with too many of them is refused for a while, also with the right
+token; all others go on, and so do sessions. There is no limit over all addresses, with which anybody could lock out
+everybody: only what is written about wrong tokens is limited.
 """
 
-import hashlib
-import hmac
-import secrets
+import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from ipaddress import ip_address, ip_network
+from collections.abc import AsyncIterator, Callable
 
-from itsdangerous import BadData, URLSafeTimedSerializer
+from anyio import to_thread
 from starlette.datastructures import Headers
-from starlette.requests import cookie_parser
-from starlette.types import Scope
+from starlette.requests import Request, cookie_parser
 
-SESSION_S = 7 * 24 * 3600
+from tagger.access.sessions import Grant, end_session, session_grant, start_session, token_grant
+from tagger.database.actor import Actor
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
+from tagger.database.errors import DatabaseError
+from tagger.web.http.forwarded import Client
+
+log = logging.getLogger(__name__)
+
 MAX_ATTEMPTS = 5
 """Wrong tokens from one address within `ATTEMPT_WINDOW_S`; further attempts are refused for that time."""
 ATTEMPT_WINDOW_S = 60
 MAX_ADDRESSES = 10_000
-MAX_ENDED_SESSIONS = 10_000
+MAX_RECORDED = 100
+"""Wrong tokens in the audit log within `RECORD_WINDOW_S`: with more, strangers could push out all other entries."""
+RECORD_WINDOW_S = 3600
+RECHECK_S = 30.0
+"""How often an endless response checks whether its reader still has access."""
 
 
 class TooManyAttempts(Exception):
@@ -63,73 +71,109 @@ class AttemptLimiter:
                 self._times.popitem(last=False)
 
 
+class RefusalRecorder:
+    """Writes wrong tokens to the log, and at most `MAX_RECORDED` an hour to the audit log."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._times: deque[float] = deque()
+        self._unrecorded = 0
+
+    def record(self, client: Client) -> None:
+        """Record a wrong token. Programs such as fail2ban read this line of the log."""
+        log.warning("wrong token from %s", client.address or "an unknown address")
+        with self._lock:
+            now = self._clock()
+            while self._times and self._times[0] < now - RECORD_WINDOW_S:
+                self._times.popleft()
+            if len(self._times) >= MAX_RECORDED:
+                self._unrecorded += 1
+                return
+            self._times.append(now)
+            unrecorded, self._unrecorded = self._unrecorded, 0
+        with self._database.acting_as(Actor("web", client.address)).write() as connection:
+            record_action(connection, AuditAction.SIGN_IN_REFUSED, unrecorded_before=unrecorded or None)
+
+
 class Authenticator:
-    """Checks tokens, and creates, checks and ends sessions."""
+    """Checks tokens, and creates, checks and ends sessions. Its methods read the database: call them in threads."""
 
-    def __init__(self, token: str, *, cookie: str) -> None:
-        self.cookie = cookie
-        self._token = token.encode()
-        self._serializer = URLSafeTimedSerializer(
-            token,
-            salt="tagger web session",
-            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
-        )
+    def __init__(self, database: Database, token: str) -> None:
+        self.cookie = f"tagger_session_{database.ledger_id[:8]}"
+        """All processes of the page share it, whatever their ports."""
+        self._database = database
+        self._token = token
         self._limiter = AttemptLimiter()
-        # Sessions all last equally long, so the oldest entries are the first to expire.
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._refusals = RefusalRecorder(database)
 
-    def is_authenticated(self, headers: Headers, client: str) -> bool:
-        """Return whether the request carries the token or a valid session.
+    def authenticate(self, headers: Headers, client: Client) -> Grant | None:
+        """Return what the token or the session of the request allows; None if it has neither.
 
         Raises:
-            TooManyAttempts: it carries a token, and the client has used up its attempts.
+            TooManyAttempts: it has a token, and the client has used up its attempts.
         """
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return self.is_token(token.strip(), client)
-        return self._session_id(headers) is not None
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return session_grant(self._database, self._session(headers), self._token)
+        self._limiter.check(client.network)
+        grant = token_grant(self._database, secret.strip(), self._token)
+        if grant is None:
+            self._refuse(client)
+        return grant
 
-    def is_token(self, token: str, client: str) -> bool:
-        """Compare in constant time; a wrong token counts against the client.
+    def is_valid(self, headers: Headers) -> bool:
+        """Return whether a request that was authenticated before still is."""
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return session_grant(self._database, self._session(headers), self._token) is not None
+        return token_grant(self._database, secret.strip(), self._token) is not None
+
+    def sign_in(self, secret: str, client: Client) -> str | None:
+        """Start a session and return the cookie's value; None if the token is wrong.
 
         Raises:
             TooManyAttempts: the client has used up its attempts.
         """
-        self._limiter.check(client)
-        is_equal = hmac.compare_digest(token.encode(errors="replace"), self._token)
-        if not is_equal:
-            self._limiter.record(client)
-        return is_equal
-
-    def create_session(self) -> str:
-        """Return the cookie's value for somebody who has sent the token."""
-        session: str = self._serializer.dumps(secrets.token_urlsafe(24))
+        self._limiter.check(client.network)
+        session = start_session(self._database, secret, self._token, client.address)
+        if session is None:
+            self._refuse(client)
         return session
 
-    def end_session(self, headers: Headers) -> None:
-        """Invalidate the session that the request carries."""
-        session_id = self._session_id(headers)
-        if session_id is not None:
-            self._ended[session_id] = None
-            while len(self._ended) > MAX_ENDED_SESSIONS:
-                self._ended.popitem(last=False)
+    def sign_out(self, headers: Headers, client: Client) -> None:
+        """End the session that the request carries, for every copy of its cookie."""
+        grant = session_grant(self._database, self._session(headers), self._token)
+        if grant is not None:
+            end_session(self._database.acting_as(actor_of(grant, client)), grant)
 
-    def _session_id(self, headers: Headers) -> str | None:
+    def _refuse(self, client: Client) -> None:
+        self._limiter.record(client.network)
+        self._refusals.record(client)
+
+    def _session(self, headers: Headers) -> str:
         # `or ""`: some cookies have no name or no value.
-        value = cookie_parser(headers.get("cookie", "")).get(self.cookie) or ""
-        try:
-            session_id: str = self._serializer.loads(value, max_age=SESSION_S)
-        except BadData:
-            return None
-        # Compared by id: different texts can be decoded to the same signature.
-        return None if session_id in self._ended else session_id
+        return cookie_parser(headers.get("cookie", "")).get(self.cookie) or ""
 
 
-def client_address(scope: Scope) -> str:
-    """Return the client's address; of IPv6 the /64 network, since a client usually owns all of it."""
-    host = scope["client"][0] if scope.get("client") else ""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    return str(ip_network((address, 64), strict=False)) if address.version == 6 else host
+async def while_authenticated(request: Request, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the parts of an endless response until the token or session of its request ends, to `RECHECK_S`."""
+    authenticator: Authenticator | None = getattr(request.app.state, "authenticator", None)
+    checked_at_s = time.monotonic()
+    async for part in parts:
+        if authenticator is not None and time.monotonic() - checked_at_s >= RECHECK_S:
+            try:
+                is_valid = await to_thread.run_sync(authenticator.is_valid, request.headers)
+            except DatabaseError as error:
+                log.warning("a response ends, since access cannot be checked: %s", type(error).__name__)
+                return
+            if not is_valid:
+                return
+            checked_at_s = time.monotonic()
+        yield part
+
+
+def actor_of(grant: Grant | None, client: Client) -> Actor:
+    """Return who makes the changes of a request; without a grant, anybody on this machine."""
+    return Actor("web" if grant is None else f"web {grant.token_name}", client.address or None)

@@ -1,18 +1,26 @@
 """The outermost middleware: it checks host, origin, content type, size and authentication of every request.
 
-A pure ASGI middleware, so that responses can stream.
+A pure ASGI middleware, so that responses can stream. It leaves `client`, `grant` and `actor` in the request's state.
 """
 
+import logging
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from urllib.parse import quote
 
+from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tagger.access.sessions import Grant, record_use
+from tagger.database.connection import Database
+from tagger.database.errors import DatabaseError
+from tagger.errors import DatabaseConnectionLost
 from tagger.web.http.access import AccessPolicy
-from tagger.web.http.auth import Authenticator, TooManyAttempts, client_address
+from tagger.web.http.auth import Authenticator, TooManyAttempts, actor_of
 from tagger.web.http.body_limits import (
     CLOSE_CONNECTION,
     FRAMING_BYTES,
@@ -21,7 +29,10 @@ from tagger.web.http.body_limits import (
     too_large_text,
 )
 from tagger.web.http.error_responses import error_response
+from tagger.web.http.forwarded import Client, client_of
 from tagger.web.http.response_headers import add_headers
+
+log = logging.getLogger(__name__)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 MAX_ADDRESS_BYTES = 8 * 2**10
@@ -30,24 +41,38 @@ MAX_ADDRESS_BYTES = 8 * 2**10
 _FORM_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
 _UPLOAD_PATHS = frozenset({"/", "/api/predict"})
 _UPLOAD_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
+_READ_ONLY_POSTS = frozenset({"/", "/api/predict", "/sign-out"})
+"""What a read-only token may send: photos to classify, of which nothing is stored. All else changes something."""
+_READ_ONLY_HIDDEN = frozenset({"/api/folders", "/jobs/new", "/jobs/schedules/new"})
+"""What it may not read: these list folders of the server, to start jobs in them."""
+_database_limiter = CapacityLimiter(8)
+"""Threads that check tokens and sessions: apart from those of the pages, which may all be busy."""
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
 
 
 class RequestRefused(Exception):
     """The request goes no further; the text says why, and what to do."""
 
-    def __init__(self, status: HTTPStatus, text: str) -> None:
+    def __init__(
+        self, status: HTTPStatus, text: str, headers: Mapping[str, str] = MappingProxyType(CLOSE_CONNECTION)
+    ) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
+        self.headers = headers
 
 
 class RequestGuard:
     """Passes a request on to the application only if it satisfies the policy."""
 
-    def __init__(self, app: ASGIApp, policy: AccessPolicy) -> None:
+    def __init__(
+        self, app: ASGIApp, policy: AccessPolicy, database: Database, authenticator: Authenticator | None
+    ) -> None:
         self._app = app
         self._policy = policy
+        self._database = database
+        self._authenticator = authenticator
+        self._has_warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # lifespan events; the server has no web sockets
@@ -55,22 +80,23 @@ class RequestGuard:
             return
         send = add_headers(scope, send)
         headers = Headers(scope=scope)
+        client = client_of(scope, headers, self._policy.trusted_proxies)
+        grant = None
         try:
-            limit_bytes = self._check(scope, headers)
+            limit_bytes = self._check(scope, headers, client)
+            if self._authenticator is not None and not _is_public(scope["path"]):
+                self._warn_of_proxy(headers, client)
+                grant = await self._authenticate(self._authenticator, headers, client)
+                _check_read_only(grant, scope)
         except RequestRefused as refused:
-            # The error page must not be affected by headers that are invalid.
-            response = error_response({**scope, "headers": []}, refused.status, refused.text)
-            response.headers.update(CLOSE_CONNECTION)
-            await response(scope, receive, send)
+            await _refusal_response(scope, headers, refused)(scope, receive, send)
             return
-        if self._policy.token is not None and not _is_public(scope["path"]):
-            refusal = _refuse_unauthenticated(scope, headers)
-            if refusal is not None:
-                await refusal(scope, receive, send)
-                return
+        scope.setdefault("state", {}).update(client=client, grant=grant, actor=actor_of(grant, client))
         await self._app(scope, limit_body(receive, limit_bytes), send)
+        if grant is not None and grant.needs_record:
+            await self._record_use(grant)
 
-    def _check(self, scope: Scope, headers: Headers) -> int:
+    def _check(self, scope: Scope, headers: Headers, client: Client) -> int:
         """Return the size limit of the body, in bytes.
 
         Raises:
@@ -78,9 +104,51 @@ class RequestGuard:
         """
         _check_address(scope)
         self._check_host(headers)
-        _check_origin(scope["method"], headers)
+        _check_origin(scope["method"], headers, client)
         _check_content_type(scope, headers)
         return self._body_limit(scope, headers)
+
+    async def _authenticate(self, authenticator: Authenticator, headers: Headers, client: Client) -> Grant:
+        """Return what the token or session of the request allows.
+
+        Raises:
+            RequestRefused: it has none, or its client sent too many wrong tokens.
+        """
+        try:
+            grant = await to_thread.run_sync(
+                authenticator.authenticate, headers, client, limiter=_database_limiter
+            )
+        except TooManyAttempts as error:
+            retry_after = {"retry-after": str(error.retry_after_s)}
+            raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, str(error), retry_after) from None
+        except DatabaseError as error:
+            log.exception("database error in authentication")
+            lost = DatabaseConnectionLost(reason=type(getattr(error, "orig", None) or error).__name__)
+            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, str(lost)) from None
+        if grant is None:
+            raise RequestRefused(
+                HTTPStatus.UNAUTHORIZED,
+                "A token is required: send it as `Authorization: Bearer TOKEN`, or sign in at /sign-in.",
+                {"www-authenticate": "Bearer"},
+            )
+        return grant
+
+    async def _record_use(self, grant: Grant) -> None:
+        """After the response, which does not wait for the database's lock."""
+        try:
+            await to_thread.run_sync(record_use, self._database, grant, limiter=_database_limiter)
+        except DatabaseError as error:
+            log.warning("the last use of a token was not recorded: %s", type(error).__name__)
+
+    def _warn_of_proxy(self, headers: Headers, client: Client) -> None:
+        if self._has_warned or self._policy.trusted_proxies or "x-forwarded-for" not in headers:
+            return
+        self._has_warned = True
+        log.warning(
+            "requests from %s have X-Forwarded-For, which is ignored, so all clients of this proxy share one limit of "
+            "wrong tokens; if the proxy is yours, name it in TAGGER_WEB_TRUSTED_PROXIES",
+            client.address,
+        )
 
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getlist("host")
@@ -111,25 +179,24 @@ class RequestGuard:
         return limit
 
 
-def _refuse_unauthenticated(scope: Scope, headers: Headers) -> ASGIApp | None:
-    """Return the response to a request that is not authenticated; None if it is."""
-    authenticator: Authenticator = scope["app"].state.authenticator
-    try:
-        if authenticator.is_authenticated(headers, client_address(scope)):
-            return None
-    except TooManyAttempts as error:
-        retry_after = {"retry-after": str(error.retry_after_s)}
-        return error_response(scope, HTTPStatus.TOO_MANY_REQUESTS, str(error), retry_after)
+def _refusal_response(scope: Scope, headers: Headers, refused: RequestRefused) -> ASGIApp:
     is_page = scope["method"] == "GET" and not scope["path"].startswith("/api/")
-    if is_page and "text/html" in headers.get("accept", ""):
+    if refused.status is HTTPStatus.UNAUTHORIZED and is_page and "text/html" in headers.get("accept", ""):
         address = f"/sign-in?next={quote(_address(scope), safe='/')}"
         return RedirectResponse(address, HTTPStatus.SEE_OTHER)
-    return error_response(
-        scope,
-        HTTPStatus.UNAUTHORIZED,
-        "A token is required: send it as `Authorization: Bearer TOKEN`, or sign in at /sign-in.",
-        {"www-authenticate": "Bearer"},
-    )
+    # The error page must not be affected by headers that are invalid.
+    return error_response({**scope, "headers": []}, refused.status, refused.text, refused.headers)
+
+
+def _check_read_only(grant: Grant, scope: Scope) -> None:
+    """Refuse all but looking and searching; a route that is not named here is refused too."""
+    method, path = scope["method"], scope["path"]
+    is_allowed = path not in _READ_ONLY_HIDDEN if method in SAFE_METHODS else path in _READ_ONLY_POSTS
+    if grant.read_only and not is_allowed:
+        raise RequestRefused(
+            HTTPStatus.FORBIDDEN,
+            "This token is read-only: it can search photos and classify uploads. Sign in with another token to make changes.",
+        )
 
 
 def _check_address(scope: Scope) -> None:
@@ -146,14 +213,14 @@ def _check_address(scope: Scope) -> None:
         )
 
 
-def _check_origin(method: str, headers: Headers) -> None:
+def _check_origin(method: str, headers: Headers, client: Client) -> None:
     """Refuse what a page of another site sends through the browser of somebody who has access."""
     site = headers.get("sec-fetch-site", "none")
     if method in SAFE_METHODS:
         # Other sites may link to this page; they may not embed or fetch it.
         is_foreign = site in {"cross-site", "same-site"} and headers.get("sec-fetch-mode") != "navigate"
     else:
-        is_foreign = site not in {"same-origin", "none"} or not _is_same_host(headers)
+        is_foreign = site not in {"same-origin", "none"} or not _is_same_host(headers, client.scheme)
     if is_foreign:
         raise RequestRefused(
             HTTPStatus.FORBIDDEN,
@@ -161,13 +228,14 @@ def _check_origin(method: str, headers: Headers) -> None:
         )
 
 
-def _is_same_host(headers: Headers) -> bool:
-    """Compare Origin or Referer with Host. The scheme does not matter: a proxy may terminate TLS."""
+def _is_same_host(headers: Headers, scheme: str | None) -> bool:
+    """Compare Origin or Referer with Host, and with the scheme if it is known: a proxy may terminate TLS."""
     host = headers.get("host", "").lower()
+    valid = {f"{each}://{host}" for each in ((scheme,) if scheme else ("http", "https"))}
     origins = headers.getlist("origin") or [
         "/".join(page.split("/")[:3]) for page in headers.getlist("referer")
     ]
-    return all(origin.lower() in {f"http://{host}", f"https://{host}"} for origin in origins)
+    return all(origin.lower() in valid for origin in origins)
 
 
 def _check_content_type(scope: Scope, headers: Headers) -> None:

@@ -6,7 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from tagger.web.http.auth import SESSION_S, Authenticator, TooManyAttempts, client_address
+from tagger.access.sessions import SESSION_S
+from tagger.web.http.auth import Authenticator, TooManyAttempts
+from tagger.web.http.forwarded import Client
 from tagger.web.http.templates import render
 
 router = APIRouter(include_in_schema=False)
@@ -25,25 +27,26 @@ def sign_in(
 ) -> Response:
     """Start a session if the token is right."""
     authenticator: Authenticator = request.app.state.authenticator
+    client: Client = request.state.client
     address = _local_address(next)
     try:
-        is_token = authenticator.is_token(token.strip(), client_address(request.scope))
+        session = authenticator.sign_in(token.strip(), client)
     except TooManyAttempts as error:
         page = render(request, "sign_in.html", HTTPStatus.TOO_MANY_REQUESTS, next=address, problem=str(error))
         page.headers["retry-after"] = str(error.retry_after_s)
         return page
-    if not is_token:
-        problem = "That is not the token. Copy the whole token and try again."
+    if session is None:
+        problem = "That is not a valid token. Copy the whole token and try again."
         return render(request, "sign_in.html", HTTPStatus.FORBIDDEN, next=address, problem=problem)
     response = RedirectResponse(address, HTTPStatus.SEE_OTHER)
     response.set_cookie(
         authenticator.cookie,
-        authenticator.create_session(),
+        session,
         max_age=SESSION_S,
         httponly=True,
         samesite="strict",
-        # Behind a proxy that terminates TLS, only the Origin header shows that the browser uses https.
-        secure=request.headers.get("origin", "").startswith("https://") or request.url.scheme == "https",
+        # Behind a proxy that is not trusted, only the Origin header shows that the browser uses https.
+        secure=client.scheme == "https" or request.headers.get("origin", "").startswith("https://"),
     )
     return response
 
@@ -52,7 +55,7 @@ def sign_in(
 def sign_out(request: Request) -> Response:
     """End the session, in this browser and for every copy of its cookie."""
     authenticator: Authenticator = request.app.state.authenticator
-    authenticator.end_session(request.headers)
+    authenticator.sign_out(request.headers, request.state.client)
     response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
     response.delete_cookie(authenticator.cookie, httponly=True, samesite="strict")
     return response

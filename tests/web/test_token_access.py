@@ -1,0 +1,322 @@
+"""Tokens and sessions over HTTP: who is locked out, what a read-only token may do, and what is recorded of it."""
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from unittest.mock import patch
+
+import httpx2 as httpx
+import pytest
+from fastapi.routing import APIRoute
+from starlette.testclient import TestClient
+from support.page_server import LOCAL_URL, TOKEN, photo
+
+from tagger.access.tokens import add_token, list_tokens, revoke_token
+from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
+from tagger.database.connection import Database
+from tagger.settings import Settings
+from tagger.web import api, pages
+from tagger.web.app import create_app
+from tagger.web.http import auth
+from tagger.web.http.access import AccessPolicy
+from tagger.web.http.auth import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, MAX_RECORDED
+from tagger.web.http.request_guard import SAFE_METHODS
+from tagger.web.pages import sign_in as sign_in_page
+
+WRONG = "a-wrong-token-of-16"
+ORIGIN = {"origin": LOCAL_URL}
+READ_ONLY_MAY_POST = {"/", "/api/predict", "/sign-in", "/sign-out"}
+READ_ONLY_MAY_NOT_GET = {"/api/folders", "/jobs/new", "/jobs/schedules/new"}
+
+ClientAt = Callable[..., TestClient]
+
+
+@pytest.fixture
+def client_at(web_settings: Settings, web_database: Database) -> Iterator[ClientAt]:
+    """Creates clients with an address, of one server or (`new_server`) of another one over the same database."""
+    opened: list[TestClient] = []
+    apps: list[object] = []
+
+    def make(address: str = "203.0.113.7", *, new_server: bool = False, token: str = TOKEN) -> TestClient:
+        if new_server or not apps:
+            policy = AccessPolicy(
+                "0.0.0.0", 8080 + len(apps), token, trusted_proxies=(ip_network("10.0.0.1"),)
+            )
+            apps.append(create_app(web_settings, web_database, policy))
+        client = TestClient(
+            apps[-1],  # type: ignore[arg-type]
+            base_url=LOCAL_URL,
+            raise_server_exceptions=False,
+            follow_redirects=False,
+            client=(address, 5000),
+        )
+        opened.append(client)
+        return client
+
+    yield make
+    for client in opened:
+        client.close()
+    for app in apps:
+        app.state.job_starter.close()  # type: ignore[attr-defined]
+        app.state.overview.close()  # type: ignore[attr-defined]
+        app.state.app_state.close()  # type: ignore[attr-defined]
+
+
+def sign_in(client: TestClient, token: str = TOKEN, **headers: str) -> httpx.Response:
+    return client.post("/sign-in", data={"token": token}, headers=ORIGIN | headers)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def status(client: TestClient, token: str | None = None) -> int:
+    headers = {} if token is None else bearer(token)
+    return client.get("/api/openapi.json", headers=headers).status_code
+
+
+def entries(database: Database, action: AuditAction) -> list[AuditEntry]:
+    return list(list_entries(database, AuditFilter((action,)), 1000))
+
+
+# --- budgets
+
+
+def test_wrong_tokens_lock_out_their_own_address_alone(client_at: ClientAt) -> None:
+    owner, attacker = client_at("203.0.113.7"), client_at("198.51.100.9")
+    sign_in(owner)
+    for _ in range(3 * MAX_ATTEMPTS):
+        status(attacker, WRONG)
+        sign_in(attacker, WRONG)
+    assert sign_in(attacker).status_code == 429
+    assert status(attacker, TOKEN) == 429
+    assert sign_in(attacker).headers["retry-after"] == str(ATTEMPT_WINDOW_S)
+    assert status(owner) == 200
+    assert status(client_at("203.0.113.8"), TOKEN) == 200
+    assert sign_in(client_at("203.0.113.8")).status_code == 303
+
+
+def test_wrong_tokens_from_everywhere_lock_out_nobody(client_at: ClientAt) -> None:
+    for number in range(60):
+        client = client_at(f"198.51.100.{number}")
+        for _ in range(MAX_ATTEMPTS):
+            assert status(client, WRONG) == 401
+    assert status(client_at("203.0.113.8"), TOKEN) == 200
+    assert sign_in(client_at("203.0.113.8")).status_code == 303
+
+
+def test_the_addresses_of_one_ipv6_network_share_a_budget(client_at: ClientAt) -> None:
+    for number in range(MAX_ATTEMPTS):
+        assert status(client_at(f"2001:db8:0:1::{number}"), WRONG) == 401
+    assert status(client_at("2001:db8:0:1:ffff::9"), TOKEN) == 429
+    assert status(client_at("2001:db8:0:2::9"), TOKEN) == 200
+
+
+def test_clients_of_a_trusted_proxy_have_budgets_of_their_own(client_at: ClientAt) -> None:
+    proxy = client_at("10.0.0.1")
+    attacker, owner = {"x-forwarded-for": "198.51.100.9"}, {"x-forwarded-for": "198.51.100.9, 203.0.113.7"}
+    for _ in range(MAX_ATTEMPTS):
+        proxy.get("/api/openapi.json", headers=bearer(WRONG) | attacker)
+    assert proxy.get("/api/openapi.json", headers=bearer(TOKEN) | attacker).status_code == 429
+    assert proxy.get("/api/openapi.json", headers=bearer(TOKEN) | owner).status_code == 200
+
+
+def test_a_client_cannot_forge_its_address(client_at: ClientAt) -> None:
+    attacker = client_at("198.51.100.9")
+    for number in range(MAX_ATTEMPTS):
+        headers = bearer(WRONG) | {"x-forwarded-for": f"192.0.2.{number}"}
+        assert attacker.get("/api/openapi.json", headers=headers).status_code == 401
+    headers = bearer(TOKEN) | {"x-forwarded-for": "192.0.2.200"}
+    assert attacker.get("/api/openapi.json", headers=headers).status_code == 429
+
+
+def test_a_trusted_proxys_scheme_decides_over_cookie_and_origin(client_at: ClientAt) -> None:
+    proxy = client_at("10.0.0.1")
+    https = {"origin": LOCAL_URL.replace("http:", "https:"), "x-forwarded-proto": "https"}
+    assert "Secure" in sign_in(proxy, **https).headers["set-cookie"]
+    downgraded = sign_in(proxy, **{"x-forwarded-proto": "https"})
+    assert downgraded.status_code == 403
+    forged = sign_in(client_at("198.51.100.9"), **{"x-forwarded-proto": "https"})
+    assert forged.status_code == 303
+    assert "Secure" not in forged.headers["set-cookie"]
+
+
+def test_a_proxy_that_is_not_trusted_is_reported_once(
+    client_of: Callable[..., TestClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = client_of("127.0.0.1", TOKEN)
+    for _ in range(2):
+        client.get("/library", headers={"x-forwarded-for": "192.0.2.1"})
+    assert caplog.text.count("TAGGER_WEB_TRUSTED_PROXIES") == 1
+
+
+# --- what is recorded
+
+
+def test_wrong_tokens_are_logged_and_recorded_with_their_address(
+    client_at: ClientAt, web_database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        sign_in(client_at("198.51.100.9"), WRONG)
+        status(client_at("2001:db8:0:1::7"), WRONG)
+    lines = [record.getMessage() for record in caplog.records if record.name == auth.__name__]
+    assert lines == ["wrong token from 198.51.100.9", "wrong token from 2001:db8:0:1::7"]
+    recorded = entries(web_database, AuditAction.SIGN_IN_REFUSED)
+    assert [entry.details["address"] for entry in recorded] == ["2001:db8:0:1::7", "198.51.100.9"]
+    assert WRONG not in str(recorded) + caplog.text
+
+
+def test_strangers_cannot_fill_the_audit_log(client_at: ClientAt, web_database: Database) -> None:
+    now = [0.0]
+    recorder = auth.RefusalRecorder(web_database, lambda: now[0])
+    for number in range(MAX_RECORDED + 20):
+        recorder.record(auth.Client(f"198.51.100.{number}"))
+    assert len(entries(web_database, AuditAction.SIGN_IN_REFUSED)) == MAX_RECORDED
+    now[0] = auth.RECORD_WINDOW_S + 1.0
+    recorder.record(auth.Client("198.51.100.9"))
+    assert entries(web_database, AuditAction.SIGN_IN_REFUSED)[0].details["unrecorded_before"] == 20
+
+
+def test_signing_in_and_out_is_recorded(client_at: ClientAt, web_database: Database) -> None:
+    add_token(web_database, "unused")
+    _, secret = add_token(web_database, "phone")
+    client = client_at()
+    sign_in(client, secret)
+    client.post("/sign-out", headers=ORIGIN)
+    for action in (AuditAction.SIGN_IN, AuditAction.SIGN_OUT):
+        (entry,) = entries(web_database, action)
+        assert (entry.actor, entry.subject) == ("web phone", "phone")
+        assert entry.details["address"] == "203.0.113.7"
+
+
+def test_changes_are_recorded_with_the_token_and_the_address(
+    client_at: ClientAt, web_database: Database
+) -> None:
+    _, secret = add_token(web_database, "phone")
+    client = client_at()
+    new = {"name": "nightly", "cron": "0 3 * * *", "zone": "UTC", "what": "all"}
+    assert client.post("/api/schedules", json=new, headers=bearer(secret)).status_code == 201
+    sign_in(client)
+    form = {"name": "nightly"}
+    assert client.post("/jobs/schedules/remove", data=form, headers=ORIGIN).status_code == 303
+    (added,) = entries(web_database, AuditAction.SCHEDULE_ADD)
+    (removed,) = entries(web_database, AuditAction.SCHEDULE_REMOVE)
+    assert (added.actor, added.details["address"]) == ("web phone", "203.0.113.7")
+    assert (removed.actor, removed.details["address"]) == ("web TAGGER_WEB_TOKEN", "203.0.113.7")
+
+
+def test_without_a_token_the_actor_is_the_page(client: TestClient, web_database: Database) -> None:
+    new = {"name": "nightly", "cron": "0 3 * * *", "zone": "UTC", "what": "all"}
+    assert client.post("/api/schedules", json=new).status_code == 201
+    (added,) = entries(web_database, AuditAction.SCHEDULE_ADD)
+    assert added.actor == "web"
+
+
+# --- sessions
+
+
+def test_sessions_are_shared_by_all_servers_and_outlive_them(client_at: ClientAt) -> None:
+    first = client_at()
+    sign_in(first)
+    (name, value), *_ = first.cookies.items()
+    other = client_at(new_server=True)
+    other.cookies.set(name, value)
+    assert status(other) == 200
+    assert other.post("/sign-out", headers=ORIGIN).status_code == 303
+    other.cookies.set(name, value)
+    restarted = client_at(new_server=True)
+    restarted.cookies.set(name, value)
+    assert [status(each) for each in (first, other, restarted)] == [401, 401, 401]
+
+
+def test_a_changed_settings_token_ends_its_sessions(client_at: ClientAt) -> None:
+    first = client_at()
+    sign_in(first)
+    (name, value), *_ = first.cookies.items()
+    changed = client_at(new_server=True, token="another-token-for-tests")
+    changed.cookies.set(name, value)
+    assert status(changed) == 401
+
+
+def test_a_revoked_token_ends_sessions_and_streams(client_at: ClientAt, web_database: Database) -> None:
+    _, secret = add_token(web_database, "phone")
+    client = client_at()
+    sign_in(client, secret)
+    assert status(client) == 200
+    assert status(client_at(), secret) == 200
+    assert list_tokens(web_database)[0].last_used_at is not None
+
+    async def endless() -> object:
+        yield b"first"
+        revoke_token(web_database, "phone")
+        for _ in range(1000):
+            yield b"more"
+
+    async def stream(request: object) -> object:
+        from fastapi.responses import StreamingResponse
+
+        return StreamingResponse(auth.while_authenticated(request, endless()))  # type: ignore[arg-type]
+
+    client.app.add_route("/endless", stream)  # type: ignore[attr-defined]
+    with patch.object(auth, "RECHECK_S", 0.0):
+        assert client.get("/endless").content == b"first"
+    assert status(client) == 401
+    assert status(client_at(), secret) == 401
+
+
+def test_an_expired_token_is_refused(client_at: ClientAt, web_database: Database) -> None:
+    _, secret = add_token(web_database, "guest", expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    assert status(client_at(), secret) == 401
+    assert sign_in(client_at(), secret).status_code == 403
+
+
+# --- read-only tokens
+
+
+def routes() -> list[tuple[str, str]]:
+    """Method and path of every route, with numbers and names for its parameters."""
+    routers = (*api.routers(), *pages.routers(), sign_in_page.router)
+    return sorted(
+        (method, re.sub(r"\{[^}]+\}", "1", route.path))
+        for router in routers
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    )
+
+
+def test_a_read_only_token_changes_nothing(client_at: ClientAt, web_database: Database) -> None:
+    """Each route of the application, also those that are added later."""
+    _, secret = add_token(web_database, "guest", read_only=True)
+    client = client_at()
+    sign_in(client, secret)
+    assert client.cookies
+    unsafe = [each for each in routes() if each[0] not in SAFE_METHODS]
+    assert len(unsafe) > 20
+    for method, path in unsafe:
+        if path in READ_ONLY_MAY_POST:
+            continue
+        for headers in (ORIGIN, bearer(secret) | {"content-type": "application/json"}):
+            answer = client.request(method, path, headers=headers)
+            assert (method, path, answer.status_code) == (method, path, 403)
+            assert "read-only" in answer.text
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        assert client.request(method, "/api/anything-new", headers=ORIGIN).status_code == 403
+        assert client.request(method, "/api/predict/", headers=ORIGIN).status_code == 403
+
+
+def test_a_read_only_token_looks_searches_and_classifies(client_at: ClientAt, web_database: Database) -> None:
+    _, secret = add_token(web_database, "guest", read_only=True)
+    client = client_at()
+    sign_in(client, secret)
+    for method, path in routes():
+        if method == "GET" and path != "/api/events":
+            is_refused = client.get(path).status_code == 403
+            assert (path, is_refused) == (path, path in READ_ONLY_MAY_NOT_GET)
+    png = bearer(secret) | {"content-type": "image/png"}
+    assert client.post("/api/predict", content=photo(0), headers=png).status_code == 200
+    assert client.post("/", files={"file": photo(0)}, headers=ORIGIN).status_code == 200
+    assert client.post("/sign-out", headers=ORIGIN).status_code == 303
+    assert status(client) == 401
