@@ -130,7 +130,9 @@ def run_round_trip(source: Path, name: str, copies: Copies) -> RoundTrip:
 
 
 def _write(photo: Path, original: bytes, result: RoundTrip) -> Mapping[str, UndoRecord]:
-    request = WriteRequest(photo, digest_photo(original), ADDITIONS, Target.EMBED, frozenset(), MAX_BYTES)
+    request = WriteRequest(
+        photo, photo.parent, digest_photo(original), ADDITIONS, Target.EMBED, frozenset(), MAX_BYTES
+    )
     try:
         with _measure(result, PLAN):
             plan = plan_photo(request, lambda _write: None)
@@ -163,7 +165,7 @@ def _record(ready: PreparedPhoto, result: RoundTrip) -> None:
 
 
 def _undo(photo: Path, original: bytes, undo_records: Mapping[str, UndoRecord], result: RoundTrip) -> None:
-    request = WriteRequest(photo, None, TagFields(), None, frozenset(Target), MAX_BYTES)
+    request = WriteRequest(photo, photo.parent, None, TagFields(), None, frozenset(Target), MAX_BYTES)
     if undo_records:
         try:
             with _measure(result, UNDO):

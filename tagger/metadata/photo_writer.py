@@ -24,7 +24,7 @@ NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """A photo and the values its metadata should hold.
+    """A photo and the values its metadata should hold. No link to a folder is followed on its path below `root`.
 
     `image_digest` is the digest the photo was tagged under; None accepts any image. `target` None is an undo.
     `written_targets` are the targets that this program has written before. `single_job` limits an undo to the writes of
@@ -32,6 +32,7 @@ class WriteRequest:
     """
 
     path: Path
+    root: Path
     image_digest: str | None
     tag_fields: TagFields
     target: Target | None
@@ -140,7 +141,9 @@ def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
     try:
         for file in plan.files:
             if not file.changes:
-                remove_leftover(file.original.path)  # of a process that died while it wrote something else
+                remove_leftover(
+                    file.original.path, file.original.root
+                )  # of a process that died while it wrote something else
                 continue
             ready.append((file, prepare(file.original, file.data, photo=plan.request.path)))
     except BaseException:
@@ -181,6 +184,7 @@ def _plan_own_file(request: WriteRequest, find_undo_record: FindUndoRecord) -> t
             find_undo_record,
             image_digest=request.image_digest,
             max_bytes=request.max_bytes,
+            root=request.root,
         ),
     )
 
@@ -188,7 +192,7 @@ def _plan_own_file(request: WriteRequest, find_undo_record: FindUndoRecord) -> t
 def _holds_our_values(request: WriteRequest) -> bool:
     """Whether the photo's own XMP names values of ours; False if it cannot be read."""
     try:
-        return has_our_fields(xmp_packet(read_photo(request.path, max_bytes=request.max_bytes).data))
+        return has_our_fields(xmp_packet(_read(request)))
     except (PhotoFailed, WriteRefused):
         return False
 
@@ -200,24 +204,29 @@ def _plan_sidecars(
     recorded_only = request.target is not None or request.single_job
     if not request.tag_fields and recorded_only and Target.SIDECAR not in request.written_targets:
         return ()
-    paths = existing_sidecars(request.path)
+    paths = existing_sidecars(request.path, request.root)
     if may_create or not request.tag_fields:  # an undo also records a sidecar that was deleted already
-        paths = paths or (sidecar_path(request.path),)
+        paths = paths or (sidecar_path(request.path, request.root),)
     photo_data = _tagged_photo(request) if request.tag_fields and paths else None
     return tuple(
-        plan_sidecar(path, request.tag_fields, find_undo_record, photo_data=photo_data) for path in paths
+        plan_sidecar(path, request.tag_fields, find_undo_record, photo_data=photo_data, root=request.root)
+        for path in paths
     )
 
 
 def _tagged_photo(request: WriteRequest) -> bytes:
     """Read the photo, if it still is the one that was tagged."""
     try:
-        data = read_photo(request.path, max_bytes=request.max_bytes).data
+        data = _read(request)
     except PhotoFailed as failed:
         gone = failed.failure.kind is FailureKind.GONE
         raise WriteFailed("gone" if gone else "unreadable", failed.failure.text) from failed
     check_image(data, request.image_digest)
     return data
+
+
+def _read(request: WriteRequest) -> bytes:
+    return read_photo(request.path, max_bytes=request.max_bytes, root=request.root).data
 
 
 def _removal_text(file: FilePlan) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.errors import FailureKind, PhotoFailed
+from tagger.photos.folders import FolderIsLink, LinkRefused, open_photo
 
 READ_ATTEMPTS = 3
 RETRY_PAUSE_S = 0.1
@@ -36,8 +37,10 @@ class PhotoBytes:
         return PhotoVersion(self.size_bytes, self.mtime_ns)
 
 
-def read_photo(path: Path, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
+def read_photo(path: Path, *, max_bytes: int, settle_s: float = 0.0, root: Path | None = None) -> PhotoBytes:
     """Read one whole file, unless it changed less than `settle_s` ago.
+
+    In a `root`, links are followed as by `open_photo`; without one, all are: the user named the file.
 
     Raises:
         PhotoFailed: it is gone, unreadable, empty, too large, or still being written (`settling`).
@@ -46,7 +49,7 @@ def read_photo(path: Path, *, max_bytes: int, settle_s: float = 0.0) -> PhotoByt
         for attempt in range(READ_ATTEMPTS):
             if attempt:
                 time.sleep(attempt * RETRY_PAUSE_S)
-            photo = _read_once(path, max_bytes, settle_s)
+            photo = _read_once(path, max_bytes, settle_s, root)
             if photo is not None:
                 return photo
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -74,6 +77,13 @@ def stored_time_ns(status: os.stat_result) -> int:
 
 def os_error_text(subject: str, error: OSError) -> str:
     """Describe an error of the operating system and what to do about it."""
+    if isinstance(error, FolderIsLink):
+        return "A folder on its path has become a link, which is not followed. Tag the folder that the link leads to."
+    if isinstance(error, LinkRefused):
+        return (
+            "It is a link out of its root, to a file that does not belong to the link's owner. Tag that file's folder, or make "
+            "the link as the file's owner."
+        )
     remedy = {
         errno.EACCES: "Give this user the right to read it.",
         errno.EPERM: "Give this user the right to read it.",
@@ -90,10 +100,10 @@ _SETTLING_TEXT = (
 )
 
 
-def _read_once(path: Path, max_bytes: int, settle_s: float) -> PhotoBytes | None:
+def _read_once(path: Path, max_bytes: int, settle_s: float, root: Path | None) -> PhotoBytes | None:
     """Read the file; None if it changed or was replaced meanwhile."""
     # Without O_NONBLOCK, opening a pipe would wait for a writer.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if root is None else open_photo(path, root)
     with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - it is open already
         before = os.fstat(descriptor)
         _check_regular(before)

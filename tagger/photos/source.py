@@ -65,7 +65,7 @@ class FolderSource:
         return find_photos(self.folder, include=include, exclude=exclude)
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
-        return read_photo(self.folder / path, max_bytes=max_bytes, settle_s=settle_s)
+        return read_photo(self.folder / path, max_bytes=max_bytes, settle_s=settle_s, root=self.folder)
 
     def version(self, path: str) -> PhotoVersion | None:
         return file_version(self.folder / path)

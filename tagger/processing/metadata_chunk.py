@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
 from itertools import takewhile
-from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -128,9 +127,13 @@ class MetadataChunkWriter:
         if self._claim.attempts < 2 and self._options is not None:
             return
         reachable = (item for item in items if item.root_id in roots)
-        for folder in {roots[item.root_id].path_of(item.path, item.path_bytes).parent for item in reachable}:
+        folders = {
+            (roots[item.root_id], roots[item.root_id].path_of(item.path, item.path_bytes).parent)
+            for item in reachable
+        }
+        for root, folder in folders:
             with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
-                remove_leftovers(folder)
+                remove_leftovers(folder, root.folder)
 
     def _process_batch(
         self, items: Sequence[OpenItem], roots: Mapping[int, Root], pool: ThreadPoolExecutor
@@ -142,7 +145,7 @@ class MetadataChunkWriter:
             pool.submit(
                 self._prepare_unless_stopped,
                 item,
-                roots[item.root_id].path_of(item.path, item.path_bytes),
+                roots[item.root_id],
                 tags.get(item.photo_id),
             )
             for item in items
@@ -169,17 +172,21 @@ class MetadataChunkWriter:
         return takewhile(lambda _result: not self._chunk.stop.is_set(), prepared)
 
     def _prepare_unless_stopped(
-        self, item: OpenItem, path: Path, tags: PhotoTags | None
+        self, item: OpenItem, root: Root, tags: PhotoTags | None
     ) -> PhotoResult | None:
-        return None if self._chunk.stop.is_set() else self._prepare(item, path, tags)
+        return None if self._chunk.stop.is_set() else self._prepare(item, root, tags)
 
-    def _prepare(self, item: OpenItem, path: Path, tags: PhotoTags | None) -> PhotoResult | None:
+    def _prepare(self, item: OpenItem, root: Root, tags: PhotoTags | None) -> PhotoResult | None:
         """Prepare a photo's files; None if the photo is busy and should be tried again."""
         if tags is None:
             text = "no model has classified it yet"
             return PhotoResult(item, Outcome.SKIPPED, text, text)
         request = tags.write_request(
-            path, self._options, max_bytes=self._chunk.settings.max_bytes, undo_job=self._undo_job
+            root.path_of(item.path, item.path_bytes),
+            root.folder,
+            self._options,
+            max_bytes=self._chunk.settings.max_bytes,
+            undo_job=self._undo_job,
         )
         try:
             photo = plan_and_prepare(request, self._undo_record_finder(item))

@@ -39,11 +39,14 @@ def preview_photos(
         roots = {root.id: root for root in list_roots(connection, settings.roots)}
         rows = connection.execute(select(photos).where(photos.c.id.in_(photo_ids))).all()
     tags = load_photo_tags(database, photo_ids)
-    paths = {row.id: roots[row.root_id].path_of(row.path, row.path_bytes) for row in rows}
+    by_id = {row.id: row for row in rows}
     for photo_id in photo_ids:
-        if photo_id in paths and photo_id in tags:
+        if photo_id in by_id and photo_id in tags:
+            row = by_id[photo_id]
+            root = roots[row.root_id]
+            path = root.path_of(row.path, row.path_bytes)
             request = tags[photo_id].write_request(
-                paths[photo_id], options, max_bytes=settings.max_bytes, undo_job=undo_job
+                path, root.folder, options, max_bytes=settings.max_bytes, undo_job=undo_job
             )
             yield _preview(database, photo_id, request)
 

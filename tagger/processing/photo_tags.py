@@ -32,17 +32,27 @@ class PhotoTags:
     complete_digests: frozenset[str]
 
     def write_request(
-        self, path: Path, options: MetadataOptions | None, *, max_bytes: int, undo_job: int | None = None
+        self,
+        path: Path,
+        root: Path,
+        options: MetadataOptions | None,
+        *,
+        max_bytes: int,
+        undo_job: int | None = None,
     ) -> WriteRequest:
-        """The request for the photo at `path`. Without `options` it is an undo, of all writes or of those of `undo_job`."""
+        """The request for the photo at `path` in the folder `root`. Without `options` it is an undo, of all writes or of those of `undo_job`."""
         if options is None:
             written = (
                 self.written_targets if undo_job is None else self.targets_by_job.get(undo_job, frozenset())
             )
             single_job = undo_job is not None
-            return WriteRequest(path, None, TagFields(), None, written, max_bytes, single_job=single_job)
+            return WriteRequest(
+                path, root, None, TagFields(), None, written, max_bytes, single_job=single_job
+            )
         tag_fields = make_tag_fields(self.landmarks, gps=options.gps, description=options.description)
-        return WriteRequest(path, self.image_digest, tag_fields, options.to, self.written_targets, max_bytes)
+        return WriteRequest(
+            path, root, self.image_digest, tag_fields, options.to, self.written_targets, max_bytes
+        )
 
 
 def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[int, PhotoTags]:

@@ -72,7 +72,7 @@ def _plan_undo(path: Path, find_undo_record: FindUndoRecord, max_bytes: int) -> 
 
 
 def _undo_request(path: Path, targets: frozenset[Target], max_bytes: int) -> WriteRequest:
-    return WriteRequest(path, None, TagFields(), None, targets, max_bytes)
+    return WriteRequest(path, path.parent, None, TagFields(), None, targets, max_bytes)
 
 
 def _may_hold_our_values(path: Path, max_bytes: int) -> bool:

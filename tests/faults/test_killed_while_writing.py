@@ -20,7 +20,8 @@ from tagger.metadata.plans import digest_file
 
 PHOTOS = 192
 PLACES = 4
-"""Number of folders. A folder is opened, to sync it, right after a photo in it was replaced."""
+"""Number of folders."""
+JUST_REPLACED = "after a file was replaced"
 
 
 class Library:
@@ -60,6 +61,13 @@ class Library:
             process.kill()
         assert process.wait(timeout=within_s) == -signal.SIGKILL, self.terminal.log.read_text()[-2000:]
         self.assert_no_file_is_damaged()
+
+    def is_killed_once(self, *words: str, at: str) -> None:
+        """Run a command that is killed at a moment."""
+        self.terminal.injected.clear()
+        self.terminal.inject(kill_at=at, once=self.terminal.folder / f"killed-{'-'.join(words)}")
+        self.is_killed(self.terminal.start(*words))
+        self.terminal.injected.clear()
 
     def assert_no_file_is_damaged(self) -> None:
         """Check that each file is the original or a recorded write, and nothing in between."""
@@ -114,11 +122,10 @@ def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_al
 ) -> None:
     terminal = library.terminal
     words = ("metadata", "write", "--to", "embed")
-    for word in ("photo-017", "place-1"):  # being read, just replaced
-        terminal.inject(kill_on_open=word)
-        library.is_killed(terminal.start(*words))
-    terminal.injected.clear()
-    done = 0
+    terminal.inject(kill_on_open="photo-017")  # being read
+    library.is_killed(terminal.start(*words))
+    library.is_killed_once(*words, at=JUST_REPLACED)
+    done = 1
     for more in (1, 20, 50):
         library.is_killed(terminal.start(*words), written=range(done + more, PHOTOS))
         assert done < library.written() < PHOTOS
@@ -133,9 +140,7 @@ def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_al
     assert f"{PHOTOS} photos: " in ended.stderr
     assert library.written() == PHOTOS
     library.assert_complete(library.latest_job())
-    terminal.inject(kill_on_open="place-2")
-    library.is_killed(terminal.start("metadata", "undo", "--all"))
-    terminal.injected.clear()
+    library.is_killed_once("metadata", "undo", "--all", at=JUST_REPLACED)
     library.is_killed(terminal.start("metadata", "undo", "--all"), written=range(1, library.written() - 10))
     terminal.run("metadata", "undo", "--all")
     library.is_brought_back()
@@ -146,8 +151,10 @@ def test_killed_and_stopped_workers_finish_with_correct_counts(library: Library)
     terminal = library.terminal
     job = int(terminal.run("metadata", "write", "--to", "embed", "--enqueue").stdout)
     values = dict(terminal.injected)
-    for word in ("photo-042", "place-3"):
-        terminal.inject(kill_on_open=word)
+    faults = ({"kill_on_open": "photo-042"}, {"kill_at": JUST_REPLACED, "once": terminal.folder / "killed"})
+    for fault in faults:
+        terminal.injected = dict(values)
+        terminal.inject(**fault)
         with terminal.workers(1) as (worker,):
             library.is_killed(worker)
     terminal.injected = values

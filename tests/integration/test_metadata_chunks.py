@@ -544,7 +544,7 @@ def test_tags_go_into_a_sidecar_if_the_owner_cannot_be_copied() -> None:
         os.chown(folder, 65534, 65534)
         os.chown(photo, 65534, 0)  # a group that this user is not in
         tag_fields = make_tag_fields([NamedLandmark(EIFFEL, EIFFEL_NAME)])
-        request = WriteRequest(photo, None, tag_fields, Target.EMBED, frozenset(), 10**6)
+        request = WriteRequest(photo, photo.parent, None, tag_fields, Target.EMBED, frozenset(), 10**6)
         groups = os.getgroups()
         os.setgroups([])
         os.setegid(65534)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 from support.artifacts import LABELS, tiny_artifact
+from support.temporary_paths import temporary_path
 from support.threads import in_threads
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
@@ -29,7 +30,6 @@ from tagger.ledger.jobs import cancel_job, claim_unfilled_job
 from tagger.ledger.ownership import UNFILLED
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.metadata import photo_writer
-from tagger.metadata.files.temporary_files import temporary_path
 from tagger.metadata.photo_writer import PreparedPhoto
 from tagger.processing import metadata_chunk as writing_chunk
 from tagger.processing.claimed_chunk import ChunkEnd

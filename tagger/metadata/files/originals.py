@@ -11,45 +11,55 @@ from pathlib import Path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.files.os_errors import translated_os_errors
+from tagger.photos.folders import OpenFolder, open_folder
 
 
 @dataclass(frozen=True)
 class Original:
-    """A file as it was read before a write; `data` and `status` are None if it did not exist."""
+    """A file as it was read before a write; `data` and `status` are None if it did not exist.
+
+    No link to a folder is followed below `root`; None is the file's own folder.
+    """
 
     path: Path
     data: bytes | None
     status: os.stat_result | None
+    root: Path | None = None
 
 
-def read_for_writing(path: Path, *, max_bytes: int) -> Original:
+def read_for_writing(path: Path, *, max_bytes: int, root: Path | None = None) -> Original:
     """Read a file that will be replaced, or find that it does not exist yet.
 
     Raises:
-        WriteRefused: the file is a link, has several hard links, is not a regular file, is write-protected (for root,
-            too), is too large, or changed while it was read.
+        WriteRefused: the file is a link, or in a folder that is one below `root`, has several hard links, is not a regular
+            file, is write-protected (for root, too), is too large, or changed while it was read.
         WriteFailed: the file cannot be read.
     """
     with translated_os_errors(path):
         try:
-            status = path.lstat()
+            folder = open_folder(path.parent, root)
         except FileNotFoundError:
-            return Original(path, None, None)
-        _check_writable(path, status, max_bytes)
-        descriptor = os.open(path, _READ)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - it is open already
-            before = os.fstat(descriptor)
-            _check_writable(path, before, max_bytes)
-            data = file.read(before.st_size + 1)
-            after = os.fstat(descriptor)
+            return Original(path, None, None, root)
+        with folder:
+            try:
+                status = folder.status(path.name)
+            except FileNotFoundError:
+                return Original(path, None, None, root)
+            _check_writable(folder, path.name, status, max_bytes)
+            descriptor = folder.open(path.name, _READ)
+            with open(descriptor, "rb") as file:  # noqa: PTH123 - it is open already
+                before = os.fstat(descriptor)
+                _check_writable(folder, path.name, before, max_bytes)
+                data = file.read(before.st_size + 1)
+                after = os.fstat(descriptor)
     if _identity(before) != _identity(after) or len(data) != before.st_size:
-        raise busy(path)
-    return Original(path, data, before)
+        raise busy(path.name)
+    return Original(path, data, before, root)
 
 
 @contextmanager
-def open_unchanged(path: Path, expected: os.stat_result | None) -> Iterator[int | None]:
-    """Open the file at `path` if its status is still `expected` and no other program has it open for writing.
+def open_unchanged(folder: OpenFolder, name: str, expected: os.stat_result | None) -> Iterator[int | None]:
+    """Open a file of the folder if its status is still `expected` and no other program has it open for writing.
 
     Yields the descriptor, or None if the file does not exist and did not exist before.
 
@@ -57,33 +67,32 @@ def open_unchanged(path: Path, expected: os.stat_result | None) -> Iterator[int 
         WriteRefused: the file has changed, or is being changed.
         WriteFailed: the file is gone.
     """
-    descriptor = _open_if_there(path)
+    descriptor = _open_if_there(folder, name)
     try:
         if descriptor is not None:
-            _check_same(path, expected, descriptor)
+            _check_same(name, expected, descriptor)
         elif expected is not None:
-            raise WriteFailed("gone", f"{path.name!r} no longer exists. Scan the folder again.")
+            raise WriteFailed("gone", f"{name!r} no longer exists. Scan the folder again.")
         yield descriptor
     finally:
         if descriptor is not None:
             os.close(descriptor)
 
 
-def busy(path: Path) -> WriteRefused:
+def busy(name: str) -> WriteRefused:
     """The refusal for a file that another program is using."""
     return WriteRefused(
         RefusalKind.BUSY,
-        f"{path.name!r} is being written by another program. Try again when it has finished.",
+        f"{name!r} is being written by another program. Try again when it has finished.",
     )
 
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NONBLOCK
 _ANY_WRITER = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _SHARES = ("nfs", "cifs", "smb")
 
 
-def _check_writable(path: Path, status: os.stat_result, max_bytes: int) -> None:
-    name = path.name
+def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_bytes: int) -> None:
     if stat.S_ISLNK(status.st_mode):
         raise WriteRefused(RefusalKind.LINK, f"{name!r} is a link. Name the file that it points to.")
     if not stat.S_ISREG(status.st_mode):
@@ -95,7 +104,7 @@ def _check_writable(path: Path, status: os.stat_result, max_bytes: int) -> None:
             "Copy it, or write a sidecar.",
         )
     # Root may write every file, but write protection is respected for root, too.
-    if not status.st_mode & _ANY_WRITER or not _may_write(path):
+    if not status.st_mode & _ANY_WRITER or not folder.may_write(name):
         raise WriteRefused(
             RefusalKind.READ_ONLY,
             f"{name!r} is write-protected. Give this user write permission, or write a sidecar.",
@@ -108,31 +117,27 @@ def _check_writable(path: Path, status: os.stat_result, max_bytes: int) -> None:
         )
 
 
-def _may_write(path: Path) -> bool:
-    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     """What changes when a file is replaced, written, or given other permissions or attributes."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _open_if_there(path: Path) -> int | None:
+def _open_if_there(folder: OpenFolder, name: str) -> int | None:
     try:
-        return os.open(path, _READ)
+        return folder.open(name, _READ)
     except FileNotFoundError:
         return None
 
 
-def _check_same(path: Path, expected: os.stat_result | None, descriptor: int) -> None:
+def _check_same(name: str, expected: os.stat_result | None, descriptor: int) -> None:
     status = os.fstat(descriptor)
     if expected is None or _identity(status) != _identity(expected):
         raise WriteRefused(
             RefusalKind.CHANGED,
-            f"{path.name!r} has changed since it was read. Tag it again, then write.",
+            f"{name!r} has changed since it was read. Tag it again, then write.",
         )
     if _is_being_written(descriptor, status):
-        raise busy(path)
+        raise busy(name)
 
 
 def _is_being_written(descriptor: int, status: os.stat_result) -> bool:

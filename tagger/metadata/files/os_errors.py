@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteFailureKind, WriteRefused
+from tagger.photos.folders import FolderIsLink
 
 
 @contextmanager
@@ -53,6 +54,9 @@ _OTHER: tuple[WriteFailureKind, str] = (
 
 def _translated(path: Path, error: OSError) -> WriteRefused | WriteFailed:
     reason = (error.strerror or str(error)).lower()
+    if isinstance(error, FolderIsLink):
+        remedy = "Links to folders are not followed. Tag the folder that the link leads to."
+        return WriteRefused(RefusalKind.LINK, f"{path.name!r} is left unchanged: {reason}. {remedy}")
     if refusal := _REFUSALS.get(error.errno or 0):
         return WriteRefused(refusal[0], f"{path.name!r} cannot be written ({reason}). {refusal[1]}")
     kind, remedy = _FAILURES.get(error.errno, _OTHER)

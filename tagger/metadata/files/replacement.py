@@ -29,6 +29,7 @@ from tagger.metadata.files.temporary_files import (
     remove_leftovers,
     write_whole,
 )
+from tagger.photos.folders import OpenFolder, open_folder
 
 __all__ = [
     "Original",
@@ -56,9 +57,9 @@ def prepare(original: Original, data: bytes | None, *, photo: Path | None = None
     if data is None and not is_sidecar_name(path.name):
         raise ValueError(f"only sidecars are deleted, not {path}")
     with translated_os_errors(path):
-        prepared = PreparedFile(path, original.status, create_locked(path), removes=data is None)
+        prepared = PreparedFile(path, original.status, _create_temporary(original), removes=data is None)
         try:
-            with open_unchanged(path, original.status) as source:
+            with open_unchanged(prepared.folder, path.name, original.status) as source:
                 if data is not None:
                     _write_new_file(prepared, data, source, photo)
         except BaseException:
@@ -70,7 +71,7 @@ def prepare(original: Original, data: bytes | None, *, photo: Path | None = None
 class PreparedFile:
     """A new file that is ready to replace the old one.
 
-    It holds a lock and a file descriptor until `replace` or `discard`, so keep no more than hundreds. As a context manager,
+    It holds a lock and two descriptors, of file and folder, until `replace` or `discard`, so keep no more than hundreds. As a context manager,
     it discards a file that was not replaced. `original_status` is the original's status when it was read, None if it did
     not exist.
     """
@@ -81,6 +82,7 @@ class PreparedFile:
         self.path = path
         self.original_status = original_status
         self.temporary = temporary
+        self.folder = temporary.folder
         self.removes = removes
         self._is_pending = True
 
@@ -103,10 +105,10 @@ class PreparedFile:
             raise ValueError(f"the file prepared for {self.path} was replaced or discarded before")
         try:
             with translated_os_errors(self.path):
-                with open_unchanged(self.path, self.original_status):
+                with open_unchanged(self.folder, self.path.name, self.original_status):
                     pass
                 self._rename()
-                _flush_folder(self.path.parent)
+                _flush_folder(self.folder)
                 self._verify()
         finally:
             self.discard()
@@ -116,29 +118,40 @@ class PreparedFile:
         if self._is_pending:
             self._is_pending = False
             self.temporary.remove()
+            self.folder.close()
 
     def _rename(self) -> None:
         if self.removes:
             if self.original_status is not None:
-                self.path.unlink()
+                self.folder.unlink(self.path.name)
             return
-        if not self.temporary.is_at(self.temporary.path):
-            raise busy(self.path)
+        if not self.temporary.is_at(self.temporary.name):
+            raise busy(self.path.name)
         try:
-            self.temporary.path.replace(self.path)
+            self.folder.replace(self.path.name, by=self.temporary.name)
         except OSError:
             # A share can rename the file, lose the response, and fail when the request is repeated.
-            if not self.temporary.is_at(self.path):
+            if not self.temporary.is_at(self.path.name):
                 raise
 
     def _verify(self) -> None:
-        is_replaced = not os.path.lexists(self.path) if self.removes else self.temporary.is_at(self.path)
+        name = self.path.name
+        is_replaced = not self.folder.exists(name) if self.removes else self.temporary.is_at(name)
         if not is_replaced:
             raise WriteFailed(
                 "unreadable",
-                f"{self.path.name!r} does not hold what was just written. Another program or the share changed it; "
+                f"{name!r} does not hold what was just written. Another program or the share changed it; "
                 "check the file and write again.",
             )
+
+
+def _create_temporary(original: Original) -> TemporaryFile:
+    folder = open_folder(original.path.parent, original.root)
+    try:
+        return create_locked(folder, original.path.name)
+    except BaseException:
+        folder.close()
+        raise
 
 
 def _write_new_file(prepared: PreparedFile, data: bytes, source: int | None, photo: Path | None) -> None:
@@ -148,7 +161,7 @@ def _write_new_file(prepared: PreparedFile, data: bytes, source: int | None, pho
     if original_status is not None and source is not None:
         copy_attributes(source, original_status, target, with_times=with_times)
     elif photo is not None:
-        copy_photo_permissions(photo.stat(), target)
+        copy_photo_permissions(os.stat(photo.name, dir_fd=prepared.folder.descriptor), target)
     flush_to_disk(target)
     check_written(prepared.temporary, data)
     if original_status is not None:
@@ -158,14 +171,11 @@ def _write_new_file(prepared: PreparedFile, data: bytes, source: int | None, pho
 _FLUSH_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-def _flush_folder(folder: Path) -> None:
+def _flush_folder(folder: OpenFolder) -> None:
     """Flush the rename to disk. Not every file system can flush a folder, and not every folder is readable."""
     with suppress(PermissionError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(descriptor)
+            folder.flush()
         except OSError as error:
             if error.errno not in _FLUSH_UNSUPPORTED:
                 raise
-        finally:
-            os.close(descriptor)

@@ -8,19 +8,20 @@ import os
 from pathlib import Path
 
 from tagger.metadata.files.os_errors import translated_os_errors
+from tagger.photos.folders import OpenFolder, open_folder
 
 
-def sidecar_path(photo: Path) -> Path:
+def sidecar_path(photo: Path, root: Path | None = None) -> Path:
     """The sidecar to write: an existing one, else a new `photo.jpg.xmp`.
 
     Raises:
         WriteRefused, WriteFailed: the folder cannot be read.
     """
-    return next(iter(existing_sidecars(photo)), photo.with_name(photo.name + ".xmp"))
+    return next(iter(existing_sidecars(photo, root)), photo.with_name(photo.name + ".xmp"))
 
 
-def existing_sidecars(photo: Path) -> tuple[Path, ...]:
-    """The sidecars that the photo has; the first is the one to write.
+def existing_sidecars(photo: Path, root: Path | None = None) -> tuple[Path, ...]:
+    """The sidecars that the photo has; the first is the one to write. No link to a folder is followed below `root`.
 
     `photo.xmp` counts only if the folder has no other file with this stem: beside `photo.raw` it belongs to the RAW file.
 
@@ -28,11 +29,16 @@ def existing_sidecars(photo: Path) -> tuple[Path, ...]:
         WriteRefused, WriteFailed: the folder cannot be read.
     """
     with translated_os_errors(photo):
-        sidecars = _files_in_any_case(photo)
-        stem_sidecars = _files_in_any_case(photo.with_name(photo.stem)) if photo.suffix else ()
-        if stem_sidecars and not _shares_stem(photo):
-            sidecars += stem_sidecars
-    return sidecars
+        try:
+            folder = open_folder(photo.parent, root)
+        except FileNotFoundError:
+            return ()
+        with folder:
+            sidecars = _files_in_any_case(folder, photo.name)
+            stem_sidecars = _files_in_any_case(folder, photo.stem) if photo.suffix else ()
+            if stem_sidecars and not _shares_stem(folder, photo):
+                sidecars += stem_sidecars
+    return tuple(photo.with_name(name) for name in sidecars)
 
 
 def is_sidecar_name(name: str) -> bool:
@@ -43,30 +49,28 @@ def is_sidecar_name(name: str) -> bool:
 _ENDINGS = tuple("." + "".join(letters) for letters in itertools.product("xX", "mM", "pP"))
 
 
-def _files_in_any_case(base: Path) -> tuple[Path, ...]:
-    """The files `base`.xmp, with the suffix in any case.
+def _files_in_any_case(folder: OpenFolder, base: str) -> tuple[str, ...]:
+    """The files `base`.xmp of a folder, with the suffix in any case.
 
     Each spelling is checked by name: listing the folder for every photo takes quadratic time.
     """
-    sidecars: dict[tuple[int, int], Path] = {}
+    sidecars: dict[tuple[int, int], str] = {}
     for ending in _ENDINGS:
-        path = base.with_name(base.name + ending)
         try:
-            status = path.lstat()
+            status = folder.status(base + ending)
         except FileNotFoundError:
             continue
         # On case-insensitive file systems all spellings are the same file.
-        sidecars.setdefault((status.st_dev, status.st_ino), path)
+        sidecars.setdefault((status.st_dev, status.st_ino), base + ending)
     return tuple(sidecars.values())
 
 
-def _shares_stem(photo: Path) -> bool:
+def _shares_stem(folder: OpenFolder, photo: Path) -> bool:
     """Whether another file, not a sidecar, has the photo's stem in any case. RAW files often use another case."""
-    with os.scandir(photo.parent) as entries:
-        return any(
-            os.path.splitext(entry.name)[0].lower() == photo.stem.lower()  # noqa: PTH122 - a Path for each is slow
-            and entry.name != photo.name
-            and not is_sidecar_name(entry.name)
-            and not entry.is_dir(follow_symlinks=False)
-            for entry in entries
-        )
+    return any(
+        os.path.splitext(entry.name)[0].lower() == photo.stem.lower()  # noqa: PTH122 - a Path for each is slow
+        and entry.name != photo.name
+        and not is_sidecar_name(entry.name)
+        and not entry.is_dir(follow_symlinks=False)
+        for entry in folder.entries()
+    )

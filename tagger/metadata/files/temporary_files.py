@@ -16,50 +16,51 @@ from pathlib import Path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.files.os_errors import translated_os_errors
+from tagger.photos.folders import OpenFolder, open_folder
 
 
 @dataclass(frozen=True)
 class TemporaryFile:
     """A hidden file that this process holds open and locked, even if its name refers to another file meanwhile."""
 
-    path: Path
+    folder: OpenFolder
+    name: str
     descriptor: int
 
-    def is_at(self, path: Path) -> bool:
-        """Whether a name refers to this file."""
-        return _refers_to(path, self.descriptor)
+    def is_at(self, name: str) -> bool:
+        """Whether a name in its folder refers to this file."""
+        return _refers_to(self.folder, name, self.descriptor)
 
     def remove(self) -> None:
         """Remove the name if it still refers to this file, and close the file."""
         with suppress(OSError):
-            if self.is_at(self.path):
-                self.path.unlink()
+            if self.is_at(self.name):
+                self.folder.unlink(self.name)
         with suppress(OSError):
             os.close(self.descriptor)
 
 
-def create_locked(path: Path) -> TemporaryFile:
-    """Create the temporary file for `path`; it replaces the leftover of a writer that died.
+def create_locked(folder: OpenFolder, name: str) -> TemporaryFile:
+    """Create the temporary file for the file `name` of a folder; it replaces the leftover of a writer that died.
 
     Raises:
         WriteRefused: another process is writing the file.
     """
-    temporary = temporary_path(path)
+    temporary = temporary_name(name)
     for _ in range(_ATTEMPTS):
-        descriptor = _create(temporary)
+        descriptor = _create(folder, temporary)
         if descriptor is not None:
-            return TemporaryFile(temporary, descriptor)
-        _remove_unlocked(temporary)
+            return TemporaryFile(folder, temporary, descriptor)
+        _remove_unlocked(folder, temporary)
     raise WriteRefused(
         RefusalKind.BUSY,
-        f"{path.name!r} is being written by another process of this program. Try again when it has finished.",
+        f"{name!r} is being written by another process of this program. Try again when it has finished.",
     )
 
 
-def temporary_path(path: Path) -> Path:
-    """The name of the temporary file, which is the same for every writer of `path`."""
-    name = hashlib.blake2b(os.fsencode(path.name), digest_size=16).hexdigest()
-    return path.with_name(f".tagger-{name}.part")
+def temporary_name(name: str) -> str:
+    """The name of the temporary file, which is the same for every writer of the file `name`."""
+    return f".tagger-{hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()}.part"
 
 
 def write_whole(descriptor: int, data: bytes) -> None:
@@ -86,13 +87,14 @@ def check_written(temporary: TemporaryFile, data: bytes) -> None:
         os.posix_fadvise(temporary.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     at = 0
     view = memoryview(data)
-    with open(os.open(temporary.path, _READ), "rb", buffering=0) as file:  # noqa: PTH123 - must not follow links
+    descriptor = temporary.folder.open(temporary.name, _READ)
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - it is open already
         while piece := file.read(_PIECE_BYTES):
             if piece != view[at : at + len(piece)]:
                 break
             at += len(piece)
         has_size = at == len(data) == os.fstat(file.fileno()).st_size
-        is_equal = has_size and _refers_to(temporary.path, file.fileno())
+        is_equal = has_size and _refers_to(temporary.folder, temporary.name, file.fileno())
     if not is_equal:
         raise WriteFailed(
             "unreadable",
@@ -100,69 +102,71 @@ def check_written(temporary: TemporaryFile, data: bytes) -> None:
         )
 
 
-def remove_leftovers(folder: Path) -> int:
+def remove_leftovers(path: Path, root: Path | None = None) -> int:
     """Remove the files that writers left in a folder when they died; return their number. Locked files are kept.
 
     Raises:
         WriteRefused, WriteFailed: the folder cannot be read.
     """
-    with translated_os_errors(folder), os.scandir(folder) as entries:
-        leftovers = [Path(entry) for entry in entries if _LEFTOVER.fullmatch(entry.name)]
-    removed = 0
-    for leftover in leftovers:
-        with suppress(OSError, WriteRefused):
-            removed += _remove_unlocked(leftover)
+    with translated_os_errors(path), open_folder(path, root) as folder:
+        leftovers = [entry.name for entry in folder.entries() if _LEFTOVER.fullmatch(entry.name)]
+        removed = 0
+        for leftover in leftovers:
+            with suppress(OSError, WriteRefused):
+                removed += _remove_unlocked(folder, leftover)
     return removed
 
 
-def remove_leftover(path: Path) -> None:
+def remove_leftover(path: Path, root: Path | None = None) -> None:
     """Remove the temporary file that a writer of `path` left when it died."""
-    with suppress(OSError, WriteRefused):
-        _remove_unlocked(temporary_path(path))
+    with suppress(OSError, WriteRefused), open_folder(path.parent, root) as folder:
+        _remove_unlocked(folder, temporary_name(path.name))
 
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_EXISTING = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NONBLOCK
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
+_EXISTING = os.O_RDWR | os.O_NONBLOCK
 _LEFTOVER = re.compile(r"\.tagger-[0-9a-f]{32}\.part")
 _ATTEMPTS = 10
 _PIECE_BYTES = 1 << 20
 
 
-def _create(temporary: Path) -> int | None:
+def _create(folder: OpenFolder, temporary: str) -> int | None:
     """Create and lock a file. None if it exists, or if another process removes it as a leftover at this moment."""
     try:
-        descriptor = os.open(temporary, _NEW, 0o600)
+        descriptor = folder.open(temporary, _NEW, 0o600)
     except FileExistsError:
         return None
     try:
-        if _lock(descriptor) and _refers_to(temporary, descriptor):
+        if _lock(descriptor) and _refers_to(folder, temporary, descriptor):
             return descriptor
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            folder.unlink(temporary)
         os.close(descriptor)
         raise
     os.close(descriptor)
     return None
 
 
-def _remove_unlocked(leftover: Path) -> bool:
+def _remove_unlocked(folder: OpenFolder, leftover: str) -> bool:
+    path = folder.path / leftover
     try:
-        if not stat.S_ISREG(leftover.lstat().st_mode):
+        if not stat.S_ISREG(folder.status(leftover).st_mode):
             raise WriteRefused(
-                RefusalKind.BUSY, f"{leftover} is not a regular file and blocks the write. Remove it."
+                RefusalKind.BUSY, f"{path} is not a regular file and blocks the write. Remove it."
             )
-        descriptor = os.open(leftover, _EXISTING)
+        descriptor = folder.open(leftover, _EXISTING)
     except FileNotFoundError:
         return False
     except PermissionError as error:
         raise WriteRefused(
             RefusalKind.BUSY,
-            f"Another user is writing it, or a write of theirs died. Try again; if {leftover} remains, remove it.",
+            f"Another user is writing it, or a write of theirs died. Try again; if {path} remains, remove it.",
         ) from error
     try:
-        if _lock(descriptor) and _refers_to(leftover, descriptor):
-            leftover.unlink()
+        if _lock(descriptor) and _refers_to(folder, leftover, descriptor):
+            folder.unlink(leftover)
             return True
         return False
     finally:
@@ -177,9 +181,9 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _refers_to(path: Path, descriptor: int) -> bool:
+def _refers_to(folder: OpenFolder, name: str, descriptor: int) -> bool:
     try:
-        status = path.lstat()
+        status = folder.status(name)
     except FileNotFoundError:
         return False
     return os.path.samestat(status, os.fstat(descriptor))

@@ -26,6 +26,7 @@ def plan_embed(
     *,
     image_digest: str | None,
     max_bytes: int,
+    root: Path | None = None,
 ) -> FilePlan:
     """Plan the photo's own file. `image_digest` is the digest it was tagged under; None accepts any image.
 
@@ -33,7 +34,7 @@ def plan_embed(
         WriteRefused: the write would risk losing data; the file is unchanged.
         WriteFailed: the file cannot be read.
     """
-    original = read_for_writing(path, max_bytes=max_bytes)
+    original = read_for_writing(path, max_bytes=max_bytes, root=root)
     data = _existing_data(original)
     check_image(data, image_digest)
     if not can_embed(data):

@@ -21,7 +21,12 @@ SIDECAR_MAX_BYTES = 16 * 2**20
 
 
 def plan_sidecar(
-    path: Path, tag_fields: TagFields, find_undo_record: FindUndoRecord, *, photo_data: bytes | None = None
+    path: Path,
+    tag_fields: TagFields,
+    find_undo_record: FindUndoRecord,
+    *,
+    photo_data: bytes | None = None,
+    root: Path | None = None,
 ) -> FilePlan:
     """Plan the sidecar at `path`. `photo_data` is the content of its photo, required to add values.
 
@@ -32,7 +37,7 @@ def plan_sidecar(
         WriteRefused: the write would lose data that the sidecar holds.
         WriteFailed: the sidecar cannot be read.
     """
-    original = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES)
+    original = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=root)
     base = base_of_sidecar(original.data, find_undo_record)
     if not tag_fields or photo_data is None:
         restores_original = (

@@ -4,10 +4,10 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from tagger.photos.files import os_error_text, stored_time_ns
+from tagger.photos.folders import open_photo
 from tagger.photos.mounts import MountState, check_mount
 from tagger.query.stored_photos import StoredPhoto
 
@@ -44,7 +44,8 @@ class OpenFile:
 def open_stored(photo: StoredPhoto) -> OpenFile:
     """Open the file that the scan found.
 
-    A file outside the photo's root (a folder was replaced by a link) is opened only if it is the very file that was scanned.
+    A link that has replaced a folder is not followed. One that leads out of the root is followed only as by `open_photo`, to
+    the very file that was scanned.
 
     Raises:
         PhotoUnavailable: the root is not mounted, or the file is gone, unreadable or another one.
@@ -53,7 +54,7 @@ def open_stored(photo: StoredPhoto) -> OpenFile:
         text = f"The folder {photo.root} is not available. Mount the disk or share it is on and try again."
         raise PhotoUnavailable(404, "unavailable", text)
     try:
-        file = _open(photo.path)
+        file = _open(photo)
     except (FileNotFoundError, NotADirectoryError):
         text = "The file no longer exists. If it was moved, tag the folder it is in now."
         raise PhotoUnavailable(404, "gone", text) from None
@@ -71,13 +72,12 @@ def open_stored(photo: StoredPhoto) -> OpenFile:
     return file
 
 
-def _open(path: Path) -> OpenFile:
-    # Opening a pipe would block until somebody writes to it.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+def _open(photo: StoredPhoto) -> OpenFile:
+    descriptor = open_photo(photo.path, photo.root)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise FileNotFoundError(path)
+        raise FileNotFoundError(photo.path)
     return OpenFile(open(descriptor, "rb", buffering=0), status.st_size, stored_time_ns(status))  # noqa: PTH123 - it is open already
 
 

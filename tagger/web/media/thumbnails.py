@@ -97,7 +97,7 @@ class Thumbnails:
             return jpeg
         self._failures.check(file)
         try:
-            digest, image = decoders.decode(photo.path)
+            digest, image = decoders.decode(photo)
         except PhotoFailed as failed:
             is_final = failed.failure.kind not in {FailureKind.TIMED_OUT, FailureKind.SETTLING}
             if is_final and not isinstance(failed, ChildKilled):
@@ -156,15 +156,15 @@ class _Decoders:
         for _ in range(count):
             self._free.put(self._resources.enter_context(SandboxReader(resize, limits)))
 
-    def decode(self, path: Path) -> tuple[str, DecodedImage]:
+    def decode(self, photo: StoredPhoto) -> tuple[str, DecodedImage]:
         """Return the image digest and the pixels.
 
         Raises:
             PhotoFailed: the photo cannot be read or decoded.
         """
         with self._reader() as child:
-            photo = child.open(open_source(str(path.parent)), path.name)
-            return photo.digest, photo.decode()
+            opened = child.open(open_source(str(photo.root)), str(photo.path.relative_to(photo.root)))
+            return opened.digest, opened.decode()
 
     def close(self) -> None:
         self._resources.close()

@@ -38,6 +38,7 @@ MOMENTS = {
     "before the forward pass": ("tagger.inference.model", "Model", "scores", "before"),
     "after the forward pass": ("tagger.inference.model", "Model", "scores", "after"),
     "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
+    "after a file was replaced": ("tagger.photos.folders", "OpenFolder", "replace", "after"),
 }
 
 
@@ -63,7 +64,7 @@ def grow() -> None:
 
 def on_open(word: str, act: Callable[[], None]) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and word in _name(arguments[0]):
+        if event == "open" and word in _name(arguments[0]) and not arguments[2] & os.O_DIRECTORY:
             act()
 
     sys.addaudithook(hook)
@@ -92,11 +93,11 @@ def around(
     original = getattr(owner_class, name)
 
     @wraps(original)
-    def wrapped(self: Any, argument: Any) -> Any:
+    def wrapped(self: Any, argument: Any, **options: Any) -> Any:
         if isinstance(argument, list) and not any(image.any() for image in argument):
             return original(self, argument)
         before()
-        result = original(self, argument)
+        result = original(self, argument, **options)
         after()
         return result
 

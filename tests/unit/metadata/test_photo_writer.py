@@ -46,11 +46,15 @@ class WrittenPhoto:
 
     def write(self, tag_fields: TagFields, target: Target = Target.EMBED) -> Outcome:
         return self._apply(
-            WriteRequest(self.path, None, tag_fields, target, self._written_targets, MAX_BYTES)
+            WriteRequest(
+                self.path, self.path.parent, None, tag_fields, target, self._written_targets, MAX_BYTES
+            )
         )
 
     def undo(self) -> None:
-        self._apply(WriteRequest(self.path, None, TagFields(), None, frozenset(Target), MAX_BYTES))
+        self._apply(
+            WriteRequest(self.path, self.path.parent, None, TagFields(), None, frozenset(Target), MAX_BYTES)
+        )
 
     @property
     def data(self) -> bytes:

@@ -1,0 +1,170 @@
+"""Folders held open, so that no link that takes a folder's place leads out of its root.
+
+A scan does not enter links to folders. Everyone who may write to a folder can replace a folder in it by a link after the
+scan, or between two system calls: a path would follow it. `open_folder` follows the links on the way to the root, which
+the operator named, and none below it. What is then done relative to its descriptor stays in this folder.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+
+class FolderIsLink(OSError):
+    """A folder on a file's path below the root has become a link."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.ELOOP, "a folder on its path is a link", str(path))
+
+
+class LinkRefused(OSError):
+    """A photo is a link to a file outside the root that belongs to somebody other than the link."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EACCES, "it is a link to somebody else's file", str(path))
+
+
+class OpenFolder:
+    """A folder by its descriptor. Names are relative to it, and no function follows a link. `path` is for messages only."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+    def open(self, name: str, flags: int, mode: int = 0o600) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self.descriptor)
+
+    def status(self, name: str) -> os.stat_result:
+        return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+
+    def exists(self, name: str) -> bool:
+        try:
+            self.status(name)
+        except OSError:
+            return False
+        return True
+
+    def may_write(self, name: str) -> bool:
+        """Whether this user has the right to write to a file."""
+        with_effective_user = os.access in os.supports_effective_ids
+        return os.access(name, os.W_OK, dir_fd=self.descriptor, effective_ids=with_effective_user)
+
+    def replace(self, name: str, by: str) -> None:
+        """Rename the file `by` to `name`."""
+        os.replace(by, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+
+    def unlink(self, name: str) -> None:
+        os.unlink(name, dir_fd=self.descriptor)
+
+    def entries(self) -> Iterator[os.DirEntry[str]]:
+        """List the folder."""
+        with self._listing() as descriptor, os.scandir(descriptor) as entries:
+            yield from entries
+
+    def flush(self) -> None:
+        """Flush changed names to disk."""
+        with self._listing() as descriptor:
+            os.fsync(descriptor)
+
+    @contextmanager
+    def _listing(self) -> Iterator[int]:
+        """Open the folder itself, for which the right to enter it does not suffice."""
+        descriptor = self.open(".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def open_folder(folder: Path, root: Path | None = None) -> OpenFolder:
+    """Open a folder in a root. Without `root`, the folder itself is the one that the user named.
+
+    Raises:
+        FolderIsLink: a folder below the root is a link, or the path leads out of the root.
+        OSError: it cannot be opened.
+    """
+    start = root or folder
+    if not folder.is_relative_to(start) or ".." in (names := folder.relative_to(start).parts):
+        raise FolderIsLink(folder)
+    descriptor = os.open(start, _FOLDER)
+    for name in names:
+        outer = descriptor
+        try:
+            descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=outer)
+        except OSError as error:
+            if error.errno in _IS_NO_FOLDER and _is_link(name, outer):
+                raise FolderIsLink(folder) from error
+            raise
+        finally:
+            os.close(outer)
+    return OpenFolder(folder, descriptor)
+
+
+def open_photo(path: Path, root: Path) -> int:
+    """Open a photo in a root for reading. Pipes are opened without waiting for a writer.
+
+    The photo itself may be a link: to a file below the root; or to one elsewhere, if the link belongs to this user, to root
+    or to the file's owner. Otherwise everyone who can write to a shared folder could show each file that this user may read.
+
+    Raises:
+        FolderIsLink, LinkRefused: a link that is not followed.
+        OSError: it cannot be opened.
+    """
+    with open_folder(path.parent, root) as folder:
+        try:
+            return folder.open(path.name, _READ)
+        except OSError as error:
+            if error.errno not in _IS_LINK:
+                raise
+        return _open_linked(folder, path, root)
+
+
+_FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
+"""With O_PATH, the right to list the folder is not needed, as in a path."""
+_READ = os.O_RDONLY | os.O_NONBLOCK
+_IS_LINK = (errno.ELOOP, errno.EMLINK)
+_IS_NO_FOLDER = (errno.ENOTDIR, *_IS_LINK)
+
+
+def _is_link(name: str, folder: int) -> bool:
+    with suppress(FileNotFoundError):
+        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    return False
+
+
+def _open_linked(folder: OpenFolder, path: Path, root: Path) -> int:
+    link = folder.status(path.name)
+    text = os.readlink(path.name, dir_fd=folder.descriptor)
+    if _version(folder.status(path.name)) != _version(link):
+        raise LinkRefused(path)  # another link, whose owner is unknown, was read
+    target = Path(os.path.realpath(path.parent / text, strict=True))
+    real_root = Path(os.path.realpath(root))
+    is_inside = target.is_relative_to(real_root)
+    # Links that were put on the resolved path since then are not followed.
+    with open_folder(target.parent, real_root if is_inside else Path(target.anchor)) as target_folder:
+        descriptor = target_folder.open(target.name, _READ)
+    if is_inside or link.st_uid in (0, os.geteuid(), os.fstat(descriptor).st_uid):
+        return descriptor
+    os.close(descriptor)
+    raise LinkRefused(path)
+
+
+def _version(link: os.stat_result) -> tuple[int, int, int]:
+    """What changes when a link is replaced, or renamed to another name and back."""
+    return link.st_dev, link.st_ino, link.st_ctime_ns

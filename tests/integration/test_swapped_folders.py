@@ -1,0 +1,259 @@
+"""Folders of a shared library become links while they are worked on: nothing outside the root is read or changed."""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.scenes import tree
+from support.written_folder import EMBED, SIDECAR, WrittenFolder
+
+from tagger.database.connection import Database
+from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.metadata import photo_writer
+from tagger.metadata.photo_writer import PreparedPhoto
+from tagger.photos.files import read_photo
+from tagger.photos.folders import FolderIsLink, LinkRefused, open_folder, open_photo
+
+STRANGER, OWNER = 12345, 54321
+SHARED_PHOTOS = 12
+SWAPPED_S = 0.003
+
+
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> WrittenFolder:
+    return WrittenFolder(database, tmp_path)
+
+
+class SharedFolder:
+    """`photos/shared` with photos, which can change its place with a link to `outside`: a folder with copies of them."""
+
+    def __init__(self, folder: WrittenFolder, count: int = 1) -> None:
+        self.folder = folder
+        for number in range(count):
+            folder.draw(f"shared/{number}.jpg", 0, shade=number)
+        folder.draw("other.jpg", 1)
+        folder.tag()
+        self.place = folder.folder / "shared"
+        self.moved = folder.folder / "moved"
+        self.outside = folder.folder.parent / "outside"
+        self.copy()
+
+    def copy(self) -> None:
+        """Make the folder outside a copy, with the same times."""
+        shutil.rmtree(self.outside, ignore_errors=True)
+        shutil.copytree(self.place, self.outside)
+        self.before = self.state()
+
+    def state(self) -> dict[str, tuple[int, int, bytes]]:
+        """What is outside: inode, change time and content of each file, and of the folder, which shows each created file."""
+        files = {**tree(self.outside), ".": b""}
+        statuses = {name: (self.outside / name).stat() for name in files}
+        return {
+            name: (statuses[name].st_ino, statuses[name].st_ctime_ns, data) for name, data in files.items()
+        }
+
+    def swap(self) -> None:
+        self.place.rename(self.moved)
+        self.place.symlink_to(self.outside)
+
+    def swap_back(self) -> None:
+        self.place.unlink()
+        self.moved.rename(self.place)
+
+    @contextmanager
+    def swapping(self) -> Iterator[None]:
+        """Swap in a loop, in a thread."""
+        end = threading.Event()
+
+        def run() -> None:
+            while not end.is_set():
+                self.swap()
+                end.wait(SWAPPED_S)
+                self.swap_back()
+                end.wait(SWAPPED_S)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
+
+
+def before_call(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, act: Callable[[], None]) -> None:
+    """Act once, before the first call."""
+    original = getattr(owner, name)
+    acts = [act]
+
+    def wrapped(*args: object) -> object:
+        if acts:
+            acts.pop()()
+        return original(*args)
+
+    monkeypatch.setattr(owner, name, wrapped)
+
+
+SWAPS = {
+    "before the file is read": (photo_writer, "plan_photo"),
+    "before it is prepared": (photo_writer, "prepare_photo"),
+    "before it is replaced": (PreparedPhoto, "replace_files"),
+}
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("undo", [False, True], ids=["write", "undo"])
+@pytest.mark.parametrize("options", [EMBED, SIDECAR], ids=["embed", "sidecar"])
+@pytest.mark.parametrize("moment", SWAPS)
+def test_write_does_not_follow_a_folder_that_became_a_link(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, moment: str, options: MetadataOptions, undo: bool
+) -> None:
+    shared = SharedFolder(folder)
+    if undo:
+        folder.write(options)
+        shared.copy()
+    original = tree(shared.place)
+    before_call(monkeypatch, *SWAPS[moment], shared.swap)
+    outcomes = folder.undo() if undo else folder.write(options)
+    assert shared.state() == shared.before
+    assert outcomes["other.jpg"] == "written"
+    if moment == "before it is replaced":  # the folder itself was open
+        assert outcomes["shared/0.jpg"] == "written"
+        assert tree(shared.moved) != original
+    else:
+        outcome, reason, text = folder.reasons(folder.latest().job)["shared/0.jpg"]
+        assert (outcome, reason) == ("refused", "link")
+        assert "Tag the folder that the link leads to" in (text or "")
+        assert tree(shared.moved) == original
+
+
+@ON_SQLITE
+def test_no_race_lets_a_write_out_of_the_root(folder: WrittenFolder) -> None:
+    shared = SharedFolder(folder, SHARED_PHOTOS)
+    outcomes: set[str] = set()
+    with shared.swapping():
+        for _ in range(3):
+            for options in (EMBED, SIDECAR):
+                outcomes |= set(folder.write(options).values())
+            outcomes |= set(folder.undo().values())
+    assert shared.state() == shared.before
+    assert outcomes >= {"written"}
+    folder.write()
+    folder.undo()
+    assert {name: data for name, data in tree(shared.place).items() if name.endswith(".jpg")} == {
+        name: data for name, (_, _, data) in shared.before.items() if name != "."
+    }
+
+
+@ON_SQLITE
+def test_leftovers_behind_a_link_stay(folder: WrittenFolder) -> None:
+    shared = SharedFolder(folder)
+    folder.write()
+    shared.copy()
+    leftover = shared.outside / f".tagger-{'0' * 32}.part"
+    leftover.write_bytes(b"precious")
+    shared.swap()
+    folder.undo()
+    assert leftover.read_bytes() == b"precious"
+
+
+@ON_SQLITE
+def test_tagging_does_not_read_behind_a_folder_that_became_a_link(folder: WrittenFolder) -> None:
+    shared = SharedFolder(folder)
+    job = folder.record(reprocess=True)
+    shared.swap()
+    folder.run(job)
+    (failing,) = folder.failing()
+    assert failing.kind == "unreadable"
+    assert "Tag the folder that the link leads to" in failing.text
+
+
+def test_stored_paths_do_not_lead_out_of_the_root(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    for path in (root / "../secret.jpg", tmp_path / "secret.jpg", root / "x/../../secret.jpg"):
+        with pytest.raises(FolderIsLink):
+            open_photo(path, root)
+
+
+def test_folder_that_may_be_entered_but_not_listed_is_opened(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "a.jpg").write_bytes(b"a")
+    inner.chmod(0o111)
+    with open_folder(inner, tmp_path) as opened:
+        assert opened.exists("a.jpg")
+    inner.chmod(0o700)
+
+
+# Photos that are links
+
+
+def read(path: Path, root: Path) -> bytes:
+    return read_photo(path, max_bytes=100, root=root).data
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    (root / ".annex").mkdir(parents=True)
+    (root / ".annex" / "key").write_bytes(b"annexed")
+    (tmp_path / "outside.jpg").write_bytes(b"outside")
+    return root
+
+
+def test_own_links_are_followed(root: Path) -> None:
+    (root / "inside.jpg").symlink_to(".annex/key")
+    (root / "outside.jpg").symlink_to(root.parent / "outside.jpg")
+    (root / "chain.jpg").symlink_to("outside.jpg")
+    (root.parent / "by-link").symlink_to(root)
+    for start in (root, root.parent / "by-link"):
+        assert read(start / "inside.jpg", start) == b"annexed"
+        assert read(start / "outside.jpg", start) == read(start / "chain.jpg", start) == b"outside"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_strangers_link_leads_to_their_own_files_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: OWNER)
+    outside, link = root.parent / "outside.jpg", root / "link.jpg"
+    os.chown(outside, OWNER, -1)
+    link.symlink_to(outside)
+    os.chown(link, STRANGER, -1, follow_symlinks=False)
+    with pytest.raises(LinkRefused):
+        open_photo(link, root)
+    os.chown(outside, STRANGER, -1)
+    assert read(link, root) == b"outside"
+    link.unlink()
+    link.symlink_to(".annex/key")
+    os.chown(link, STRANGER, -1, follow_symlinks=False)
+    assert read(link, root) == b"annexed"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_link_renamed_while_it_is_read_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, link, strange = root / "own.jpg", root / "link.jpg", root / "strange.jpg"
+    link.symlink_to(root / ".annex" / "key")
+    strange.symlink_to(root.parent / "outside.jpg")
+    os.chown(strange, STRANGER, -1, follow_symlinks=False)
+    original = os.readlink
+
+    def readlink(*args: object, **options: object) -> str:
+        link.rename(own)
+        strange.rename(link)
+        try:
+            return original(*args, **options)  # type: ignore[call-overload, no-any-return]
+        finally:
+            link.rename(strange)
+            own.rename(link)
+
+    monkeypatch.setattr(os, "readlink", readlink)
+    with pytest.raises(LinkRefused):
+        open_photo(link, root)
