@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tagger.cli.output import console
+from tagger.cli.output.edited_photos import edited_photos
 from tagger.cli.output.formats import write_json
 from tagger.cli.output.job_rate import JobRates
 from tagger.cli.output.job_text import job_summary, refusal_lines
@@ -117,12 +118,15 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
     from tagger.ledger.progress import list_jobs
 
     progress = list_jobs(database, job)[0]
+    edited = edited_photos(database, progress)
     if json:
-        write_json(job_document(progress))
+        write_json(job_document(progress) | edited.document())
     console.info(job_summary(progress))
     if progress.state is JobState.CANCELLED:
         console.warning(f"job {job} was cancelled: {progress.note or 'by request'}")
         return console.NOT_DONE
+    for line in edited.lines():
+        console.info(line)
     if progress.refused:
         for line in refusal_lines(count_refusals(database, job)):
             console.info(line)

@@ -356,7 +356,11 @@ job_items = Table(
         doc="the photo; null: removed from the database",
     ),
     Column("outcome", Text, _one_of("outcome", Outcome), doc=f"{_listed(Outcome)}; null: open"),
-    Column("reason", Text, doc="why it was skipped, or the kind of failure or refusal"),
+    Column(
+        "reason",
+        Text,
+        doc="why it was skipped, the kind of failure or refusal, or `edited`: an undo kept the changes of other programs",
+    ),
     Column("error_text", Text, doc="the failure or refusal in words"),
     Column(
         "attempts",

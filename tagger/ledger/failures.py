@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
@@ -11,6 +11,8 @@ from tagger.database.tables import job_items, photos
 from tagger.errors import FailureKind
 
 FAILURES_PAGE = 1000
+EDITED = "edited"
+"""The reason of a photo that an undo did not make the original again: another program has edited one of its files."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,19 @@ def count_refusals(database: Database, job_id: int) -> dict[str, int]:
 def unwritten_photos(
     database: Database, job_id: int, kinds: Collection[str] = (), after: int = -1
 ) -> Iterator[FailingPhoto]:
-    """Yield every photo that a metadata job refused or failed, after the position `after`, in pages by key."""
+    """Yield every photo that a metadata job refused or failed, after the position `after`, in pages by key.
+
+    With EDITED in `kinds`, also those of an undo whose files keep the changes of other programs.
+    """
+    reports: ColumnElement[bool] = job_items.c.outcome.in_((Outcome.REFUSED, Outcome.FAILED))
+    if EDITED in kinds:
+        reports = or_(reports, job_items.c.outcome == Outcome.WRITTEN)
     while True:
         query = (
             select(job_items, photos.c.root_id, photos.c.path, photos.c.path_bytes)
             .join(photos, photos.c.id == job_items.c.photo_id)
             .where(job_items.c.job_id == job_id, job_items.c.position > after)
-            .where(job_items.c.outcome.in_((Outcome.REFUSED, Outcome.FAILED)))
+            .where(reports)
         )
         if kinds:
             query = query.where(job_items.c.reason.in_(kinds))

@@ -75,6 +75,13 @@ class PreparedPhoto:
         finally:
             self.discard()
 
+    @property
+    def edited(self) -> list[FilePlan]:
+        """The files that an undo has replaced and that are not the originals: other programs have edited them."""
+        if self.plan.request.target is not None:
+            return []
+        return [file for file in self.replaced if file.data is not None and not file.restores_original]
+
     def discard(self) -> None:
         for _, prepared in self.prepared:
             prepared.discard()

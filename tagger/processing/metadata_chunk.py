@@ -18,6 +18,7 @@ from tagger.database.enums import Outcome
 from tagger.enqueue.metadata_options import UNDO_JOB, MetadataOptions
 from tagger.errors import FailureKind, LeaseLost, PhotoFailed
 from tagger.ledger.chunks import store_outcomes
+from tagger.ledger.failures import EDITED
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.files.temporary_files import remove_leftovers
 from tagger.metadata.photo_writer import PreparedPhoto, describe_result, plan_and_prepare
@@ -238,7 +239,8 @@ class MetadataChunkWriter:
         except WriteFailed as failed:
             return replace(result, outcome=Outcome.FAILED, text=failed.text, reason=failed.kind)
         outcome = Outcome.WRITTEN if self._was_written_before(result, photo) else result.outcome
-        return replace(result, outcome=outcome, text=describe_result(photo))
+        reason = EDITED if photo.edited else result.reason
+        return replace(result, outcome=outcome, text=describe_result(photo), reason=reason)
 
     def _was_written_before(self, result: PhotoResult, photo: PreparedPhoto) -> bool:
         """Whether an earlier claim of this chunk changed the file and died before it stored the outcome."""

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from tagger.database.enums import Outcome, Target
 from tagger.ledger.chunks import ItemOutcome
+from tagger.ledger.failures import EDITED
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest
 from tagger.metadata.plans import FilePlan, UndoRecord, digest_file
 from tagger.photos import path_text
@@ -36,7 +37,8 @@ class PhotoResult:
     complete_digests: frozenset[str] = frozenset()
 
     def item_outcome(self) -> ItemOutcome:
-        text = self.text if self.outcome in {Outcome.REFUSED, Outcome.FAILED} else None
+        has_text = self.outcome in {Outcome.REFUSED, Outcome.FAILED} or self.reason == EDITED
+        text = self.text if has_text else None
         return ItemOutcome(self.item.position, self.outcome, self.reason, text)
 
 

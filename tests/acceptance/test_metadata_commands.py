@@ -234,6 +234,27 @@ def test_writes_are_undone_by_job_by_folder_or_all_at_once(
     assert (unknown_job.code, "99" in unknown_job.err) == (1, True)
 
 
+def test_undo_names_the_photos_whose_sidecars_other_programs_have_edited(
+    tagger_with_redis: CommandRunner, photos: Path
+) -> None:
+    tagger_with_redis("tag", photos, "--write", "sidecar")
+    sidecar = photos / "moving.gif.xmp"
+    sidecar.write_bytes(sidecar.read_bytes().replace(b"<rdf:li>", b"<rdf:li>mine</rdf:li><rdf:li>", 1))
+    output = tagger_with_redis("metadata", "undo", "--all")
+    assert "3 written" in output.err
+    assert "edited: 1 photo whose file or sidecar another program has changed" in output.err
+    assert f"the rest stays: {photos / 'moving.gif'}" in output.err
+    assert "tagger failures 3 --kind edited" in output.err
+    assert {path.name for path in photos.rglob("*.xmp")} == {sidecar.name}
+    assert "edited: 1 photo" in tagger_with_redis("status", "3").text
+    assert tagger_with_redis("status", "3", "--json").json["edited"] == [str(photos / "moving.gif")]
+    (listed,) = tagger_with_redis("failures", "3", "--kind", "edited", "--json").json
+    assert (listed["kind"], listed["path"]) == ("edited", str(photos / "moving.gif"))
+    assert "moving.gif.xmp" in listed["text"]
+    assert tagger_with_redis("failures", "3").text == ""
+    assert "edited" not in tagger_with_redis("status", "2", "--json").json
+
+
 def test_files_of_a_forgotten_folder_are_undone_by_name(
     tagger_with_redis: CommandRunner, photos: Path
 ) -> None:

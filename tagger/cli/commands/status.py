@@ -17,6 +17,7 @@ from tagger.cli.options import (
     parse_refusal_kinds,
 )
 from tagger.cli.output import console
+from tagger.cli.output.edited_photos import edited_photos
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of, job_lines, late_tick_problem, overview_lines, refusal_lines
 from tagger.cli.output.summary import print_next_steps
@@ -70,11 +71,12 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
         if not json:
             print_next_steps(database, job)
         raise typer.Exit(code)
+    edited = edited_photos(database, progress)
     if json:
-        write_json(job_document(progress))
+        write_json(job_document(progress) | edited.document())
     else:
         refusals = refusal_lines(count_refusals(database, job)) if progress.refused else []
-        typer.echo("\n".join([*job_lines(progress), *(f"  {line}" for line in refusals)]))
+        typer.echo("\n".join([*job_lines(progress), *(f"  {line}" for line in (*edited.lines(), *refusals))]))
 
 
 def _show_overview(session: Session, *, json: bool) -> None:
@@ -123,7 +125,7 @@ def failures(
     from tagger.catalog.roots import list_roots
     from tagger.cli.output.photos import write_failures
     from tagger.database.enums import METADATA_KINDS
-    from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
+    from tagger.ledger.failures import EDITED, FailureFilter, failing_photos, unwritten_photos
 
     output_format = parse_format(format_, json=json, print0=print0)
     if output_format is Format.GEOJSON:
@@ -140,7 +142,7 @@ def failures(
     with_paths = ((roots[photo.root_id].path_of(photo.path, photo.path_bytes), photo) for photo in photos)
     count = write_failures(with_paths, output_format, end=b"\0" if print0 else b"\n")
     if is_write_job:
-        console.info(f"{count_of(count, 'photo')} not written")
+        console.info(f"{count_of(count, 'photo')} {'edited' if kind == [EDITED] else 'not written'}")
     else:
         console.info(
             f"{count_of(count, 'photo')} {'fails' if count == 1 else 'fail'} now"

@@ -1,0 +1,59 @@
+"""The photos of an undo whose files keep the changes of other programs, and what to do about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tagger.cli.output.formats import printable
+from tagger.cli.output.job_text import count_of
+from tagger.cli.session import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tagger.database.connection import Database
+    from tagger.ledger.progress import JobProgress
+
+PHOTOS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class EditedPhotos:
+    """Photos with a file or sidecar that another program has edited since the write; None if the job is no undo."""
+
+    job: int
+    paths: list[Path] | None
+
+    def document(self) -> dict[str, Any]:
+        return {} if self.paths is None else {"edited": [str(path) for path in self.paths]}
+
+    def lines(self) -> list[str]:
+        """How many they are, the first ones, and how to list all."""
+        if not self.paths:
+            return []
+        names = [printable(str(path)) for path in self.paths[:PHOTOS_SHOWN]]
+        more = len(self.paths) - len(names)
+        names += [f"and {more} more"] if more else []
+        photos = count_of(len(self.paths), "photo")
+        kept = "whose file or sidecar another program has changed since the write. Only tagger's values were removed"
+        return [
+            f"edited: {photos} {kept}; the rest stays: {', '.join(names)}",
+            f"to list them, run: tagger failures {self.job} --kind edited. Delete sidecars that you do not need",
+        ]
+
+
+def edited_photos(database: Database, progress: JobProgress) -> EditedPhotos:
+    """Find the photos of a job, if it is an undo."""
+    from tagger.catalog.roots import list_roots
+    from tagger.database.enums import JobKind
+    from tagger.ledger.failures import EDITED, unwritten_photos
+
+    if progress.kind != JobKind.UNDO:
+        return EditedPhotos(progress.job, None)
+    with database.read() as connection:
+        roots = {root.id: root for root in list_roots(connection, load_settings().roots)}
+    photos = unwritten_photos(database, progress.job, (EDITED,))
+    return EditedPhotos(
+        progress.job, [roots[photo.root_id].path_of(photo.path, photo.path_bytes) for photo in photos]
+    )
