@@ -145,6 +145,9 @@ def download(
     ],
     out: NewFolder,
     url: Annotated[str | None, typer.Option(help="Another URL of the same archive.")] = None,
+    sha256: Annotated[
+        str | None, typer.Option(help="Refuse an archive with another SHA-256.", metavar="HEX")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Download a set of photos, ready for training, with its landmarks.csv.
@@ -155,7 +158,7 @@ def download(
     """
     from trainer.data.udacity import URL, fetch_udacity
 
-    result = fetch_udacity(out, url or URL)
+    result = fetch_udacity(out, url or URL, sha256=sha256)
     if result.existed:
         log.info("the folder is already complete; nothing was downloaded")
     document = {

@@ -6,7 +6,9 @@ its checksum.
 """
 
 import errno
+import hashlib
 import json
+import logging
 import stat
 import zipfile
 import zlib
@@ -28,6 +30,8 @@ from trainer.progress import photo_progress
 URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
 RECORD = "source.json"
 GAZETTEER = "udacity-landmarks.csv"
+
+log = logging.getLogger("trainer")
 
 MOST_ENTRIES = 200_000
 MOST_BYTES = 20 * 2**30
@@ -72,8 +76,12 @@ class ArchiveEntry:
     path: PurePosixPath
 
 
-def fetch_udacity(out: Path, url: str = URL, *, waits_s: tuple[float, ...] | None = None) -> UdacityFolder:
+def fetch_udacity(
+    out: Path, url: str = URL, *, sha256: str | None = None, waits_s: tuple[float, ...] | None = None
+) -> UdacityFolder:
     """Download and unpack the archive to OUT/{train,test}/LABEL, with a landmarks.csv. Does nothing if `out` is complete.
+
+    An archive with another digest than `sha256` is refused.
 
     Raises:
         DownloadFailed, ArchiveRefused, FolderNotEmpty, NotEnoughSpace, OutputUnwritable: with what to do.
@@ -86,10 +94,11 @@ def fetch_udacity(out: Path, url: str = URL, *, waits_s: tuple[float, ...] | Non
         archive.parent.mkdir(parents=True, exist_ok=True)
     source = _fetch_archive(url, archive, waits_s)
     try:
+        digest = _checked_sha256(archive, sha256)
         with new_folder(out) as folder:
             unpack_photos(archive, folder, check_space=lambda needed: require_space(out, needed))
             _check_layout(folder)
-            _add_records(folder, source, archive)
+            _add_records(folder, source, archive, digest)
     except ArchiveUnsound as error:
         archive.unlink()
         raise ArchiveRefused(url=url, reason=error) from error
@@ -106,6 +115,16 @@ def _fetch_archive(url: str, archive: Path, waits_s: tuple[float, ...] | None) -
     return download(
         url, archive, check_space=lambda size_bytes: require_space(archive.parent, 2 * size_bytes), **options
     )
+
+
+def _checked_sha256(archive: Path, expected: str | None) -> str:
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if expected is None:
+        log.info("the archive's SHA-256 is %s; to accept only this one, use --sha256", digest)
+    elif digest != expected.lower():
+        raise ArchiveUnsound(f"its SHA-256 is {digest}, not {expected.lower()}")
+    return digest
 
 
 def unpack_photos(archive: Path, folder: Path, *, check_space: Callable[[int], None]) -> int:
@@ -221,9 +240,14 @@ def _check_layout(folder: Path) -> None:
         raise ArchiveUnsound("it has no train/LABEL/photo.jpg")
 
 
-def _add_records(folder: Path, source: RemoteFile, archive: Path) -> None:
+def _add_records(folder: Path, source: RemoteFile, archive: Path, sha256: str) -> None:
     """Write the gazetteer, unless the archive has one, and a record of the source."""
-    record = {"url": source.url, "size_bytes": archive.stat().st_size, "digest": file_digest(archive)}
+    record = {
+        "url": source.url,
+        "size_bytes": archive.stat().st_size,
+        "digest": file_digest(archive),
+        "sha256": sha256,
+    }
     with writing_to(folder):
         if not (folder / FILE_NAME).exists():
             (folder / FILE_NAME).write_bytes(files("trainer.data").joinpath(GAZETTEER).read_bytes())
