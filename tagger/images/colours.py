@@ -23,6 +23,10 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _KEYED_MODES = (*_SIXTEEN_BIT_MODES, "1")
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "LAB", "F")
 
+BLACK, WHITE = np.uint8(0), np.uint8(255)
+SRGB_BYTES = 48
+"""The most memory per pixel that `to_srgb` takes: 64-bit numbers for gray of more than 8 bits."""
+
 
 @dataclass(frozen=True)
 class GrayRange:
@@ -63,6 +67,19 @@ def scalable(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         return image.convert("LA" if image.mode in ("L", "La", "LA") else "RGBA")
     return image if image.mode in _PLAIN_MODES else image.convert("RGB")
+
+
+def scalable_bytes(image: Image.Image) -> int:
+    """The most memory per pixel that `scalable` takes, with averages of transparent pixels."""
+    if image.mode in _KEYED_MODES and isinstance(image.info.get("transparency"), int):
+        return 12
+    if image.mode in ("I", "F"):
+        return 12
+    if image.has_transparency_data:
+        return 8
+    if image.mode == "1":
+        return 1
+    return 0 if image.mode in _PLAIN_MODES else 4
 
 
 def to_srgb(image: Image.Image, encoding: Encoding) -> Image.Image:
@@ -173,8 +190,8 @@ def _extrema(band: Image.Image) -> tuple[float, float]:
 def _keyed(image: Image.Image) -> Image.Image:
     """A gray PNG with one transparent gray value, at the bit depths that Pillow does not support."""
     values, key = np.asarray(image), image.info["transparency"]
-    gray = np.where(values, 255, 0) if image.mode == "1" else values >> 8
-    return Image.fromarray(np.stack([gray, np.where(values == key, 0, 255)], axis=-1).astype(np.uint8))
+    gray = np.where(values, WHITE, BLACK) if image.mode == "1" else (values >> 8).astype(np.uint8)
+    return Image.fromarray(np.stack([gray, np.where(values == key, BLACK, WHITE)], axis=-1))
 
 
 def _finite(image: Image.Image) -> Image.Image:

@@ -13,11 +13,12 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from tagger.errors import PhotoFailed
-from tagger.images.colours import encoding_of, scalable, to_srgb
+from tagger.images.colours import SRGB_BYTES, encoding_of, scalable, scalable_bytes, to_srgb
 from tagger.images.decode_errors import failing_alone, is_truncation
+from tagger.images.decoder_memory import decoder_memory
 from tagger.images.formats import check_pixels, open_header, require_format
-from tagger.images.memory import MEMORY_BUDGET, needed_bytes
-from tagger.images.resize import Box, scaled
+from tagger.images.memory import MEMORY_BUDGET
+from tagger.images.resize import Box, scaled, scaling_bytes
 from tagger.photos.containers import orientation_in
 from tagger.photos.decoder_input import bare_file
 from tagger.photos.formats import PhotoFormat
@@ -134,12 +135,15 @@ def _read_file(
     width, height = image.size
     orientation = _orientation(original, image)
     draft = image.draft(None, _draft_size(resize)) if resize and photo_format is PhotoFormat.JPEG else None
-    with MEMORY_BUDGET.reserve(needed_bytes(image, photo_format, (width, height))):
+    extent = draft[1][2:] if draft else None
+    memory = decoder_memory(image, photo_format, data, (width, height))
+    converting_bytes = _converting_bytes(image, extent or image.size, resize)
+    with MEMORY_BUDGET.reserve(memory.held_bytes + max(memory.decoding_bytes, converting_bytes)):
         image.load()
         check_pixels(*image.size, max_pixels)
         if not may_be_blank and _is_uniform(image):
             raise _Blank
-        pixels = _resized(image, draft[1][2:] if draft else image.size, resize) if resize else _whole(image)
+        pixels = _resized(image, extent or image.size, resize) if resize else _whole(image)
         del image  # frees its pixels before the reservation ends
     if orientation in _TRANSPOSES:
         pixels = pixels.transpose(_TRANSPOSES[orientation])
@@ -177,6 +181,13 @@ def _is_uniform(image: Image.Image) -> bool:
     return bool((extrema[:, 0] == extrema[:, 1]).all())
 
 
+def _converting_bytes(image: Image.Image, extent: tuple[float, float], resize: Resize | None) -> int:
+    """The most memory that `_resized` or `_whole` takes beside the image."""
+    if resize is None:
+        return image.width * image.height * (4 + scalable_bytes(image) + SRGB_BYTES)
+    return scaling_bytes(image, _box(extent, resize), resize.size) + resize.size**2 * SRGB_BYTES
+
+
 def _whole(image: Image.Image) -> Image.Image:
     encoding = encoding_of(image)
     return to_srgb(scalable(image), encoding)
@@ -188,11 +199,13 @@ def _resized(image: Image.Image, extent: tuple[float, float], resize: Resize) ->
     `extent` is the part of the pixels that the image covers if it was decoded at a fraction.
     """
     encoding = encoding_of(image)
-    box = (0.0, 0.0, *extent) if resize.fit == "stretch" else _centre(extent, resize)
-    return to_srgb(scaled(image, box, resize.size), encoding)
+    return to_srgb(scaled(image, _box(extent, resize), resize.size), encoding)
 
 
-def _centre(extent: tuple[float, float], resize: Resize) -> Box:
+def _box(extent: tuple[float, float], resize: Resize) -> Box:
+    """The part of the image that is shown: its centre, or all of it."""
+    if resize.fit == "stretch":
+        return (0.0, 0.0, *extent)
     width, height = extent
     side = min(width, height) * resize.size / resize.short_side
     left, top = (width - side) / 2, (height - side) / 2

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable
 
-from PIL import ImageFile
+from PIL import Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -21,9 +21,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.images.tiff_options import prepare_tiff
+from tagger.images.tiff_options import check_tags, prepare_tiff
 from tagger.photos.decoder_input import readable_file
-from tagger.photos.formats import BIG_ENDIAN_BIGTIFF, PhotoFormat, detect_format, is_iso_media
+from tagger.photos.formats import BIG_ENDIAN_BIGTIFF, BOXES_BYTES, PhotoFormat, detect_format, is_iso_media
 from tagger.photos.jpeg import SEGMENT_LIMIT, scans_and_coding
 
 
@@ -68,10 +68,14 @@ def open_header(data: bytes, photo_format: PhotoFormat, max_pixels: int) -> Imag
         PhotoFailed: too many pixels, no pixels, or the format's reader is not installed.
     """
     _quiet_pillow()
+    # The limit is `max_pixels`. Pillow's own is checked for some formats only.
+    Image.MAX_IMAGE_PIXELS = None
     if photo_format is PhotoFormat.WEBP:
         _check_webp_canvas(data, max_pixels)
     if photo_format in (PhotoFormat.AVIF, PhotoFormat.HEIF):
         _check_boxed_sizes(data, max_pixels)
+    if photo_format is PhotoFormat.TIFF:
+        check_tags(data)
     image = _reader(photo_format)(io.BytesIO(_readable(data)))
     check_pixels(*image.size, max_pixels)
     if "progressive" in image.info:
@@ -123,8 +127,6 @@ _UNSUPPORTED_SIGNATURES = (
     (b"FUJIFILMCCD-RAW", "camera raw"),
 )
 _WEB_PAGE = (b"<!doctype html", b"<html")
-_BOXES_BYTES = 2**18
-"""Boxes with sizes are small and come before the coded data."""
 _SCAN_LIMIT = 100
 """Progressive photos have about ten."""
 
@@ -182,12 +184,12 @@ def _check_webp_canvas(data: bytes, max_pixels: int) -> None:
 
 def _check_boxed_sizes(data: bytes, max_pixels: int) -> None:
     # The decoders have limits of their own and do not report them as such.
-    at = data.find(b"ispe", 0, _BOXES_BYTES)
+    at = data.find(b"ispe", 0, BOXES_BYTES)
     while at >= 0 and at + 16 <= len(data):
         width, height = struct.unpack_from(">II", data, at + 8)
         if width and height:
             check_pixels(width, height, max_pixels)
-        at = data.find(b"ispe", at + 4, _BOXES_BYTES)
+        at = data.find(b"ispe", at + 4, BOXES_BYTES)
 
 
 def _check_scans(data: bytes) -> None:

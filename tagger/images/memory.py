@@ -1,6 +1,7 @@
-"""The memory of images that are being decoded: an estimate for each, and a budget for all of them.
+"""The memory of images that are being decoded: a budget for all of them.
 
-Many threads decode, each an image within the limit of pixels; without a common budget they could fill the machine.
+Many threads decode, each an image within the limit of pixels; without a common budget they could fill the machine. How much an
+image needs is counted in decoder_memory and resize.
 """
 
 import ctypes
@@ -12,32 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
-from PIL import Image
-
-from tagger.photos.formats import PhotoFormat
-
 BUDGET_BYTES = 2 * 2**30
 """For all images in the process. An image that needs more is decoded alone."""
-RESERVATION_LIMIT_S = 60.0
-"""No image takes this long: a decoder that does hangs, and its reservation no longer counts."""
+RESERVATION_LIMIT_S = 300.0
+"""No image takes this long: a decoder that does hangs, and no longer keeps others from decoding one at a time."""
 _CHECK_S = 1.0
-_LARGE_BYTES = 64 * 2**20
-
-_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
-"""Bytes per pixel in Pillow's memory by mode; 4 for all other modes."""
-_DECODER_BYTES = {PhotoFormat.WEBP: 12, PhotoFormat.AVIF: 8, PhotoFormat.HEIF: 8}
-"""Bytes per pixel that decoders with buffers of their own need in addition, as measured."""
-_COEFFICIENT_BYTES = 6
-"""A progressive JPEG is held as three two-byte coefficients per pixel of its full size, even if decoded at a fraction."""
-
-
-def needed_bytes(image: Image.Image, photo_format: PhotoFormat, full_size: tuple[int, int]) -> int:
-    """Estimate the most memory that decoding an opened image takes. Its size may be a fraction of `full_size`."""
-    pixels = image.width * image.height
-    needed = pixels * (_PIXEL_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(photo_format, 0))
-    if photo_format is PhotoFormat.JPEG and "progressive" in image.info:
-        needed += full_size[0] * full_size[1] * _COEFFICIENT_BYTES
-    return needed
+_LARGE_BYTES = 16 * 2**20
+"""What smaller images leave in the arenas of threads is little. Returning memory takes a tenth of a millisecond."""
 
 
 class MemoryBudget:
@@ -75,9 +57,10 @@ class MemoryBudget:
 
     def _fits(self, needed_bytes: int) -> bool:
         expired_at = time.monotonic() - RESERVATION_LIMIT_S
-        active = [each for each in self._reservations.values() if each.started_at > expired_at]
-        reserved_bytes = sum(reservation.size_bytes for reservation in active)
-        return reserved_bytes == 0 or reserved_bytes + needed_bytes <= self._size_bytes
+        reservations = self._reservations.values()
+        if all(reservation.started_at <= expired_at for reservation in reservations):
+            return True
+        return sum(reservation.size_bytes for reservation in reservations) + needed_bytes <= self._size_bytes
 
 
 @dataclass(frozen=True)

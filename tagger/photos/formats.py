@@ -19,6 +19,8 @@ class PhotoFormat(StrEnum):
     HEIF = "HEIC"
 
 
+BOXES_BYTES = 2**18
+"""Boxes of AVIF and HEIC with sizes and depths are small and come before the coded data."""
 HEAD_BYTES = 256
 """How much of a file `detect_format` looks at."""
 

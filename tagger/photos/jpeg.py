@@ -57,6 +57,14 @@ def scans_and_coding(data: bytes) -> tuple[int, int]:
     return markers.count(_SOS), next(frames, 0)
 
 
+def components_of_first_scan(data: bytes) -> int:
+    """Return how many colour components the first scan has; 0 if there is no scan."""
+    counts = (
+        data[start + 4 : start + 5] for marker, start, _ in _segments(data, scans=False) if marker == _SOS
+    )
+    return int.from_bytes(next(counts, b""))
+
+
 def jpeg_exif(data: bytes) -> bytes | None:
     """Return the first EXIF block."""
     for marker, start, end in _segments(data, scans=False):

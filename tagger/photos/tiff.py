@@ -13,7 +13,7 @@ ORIENTATION = 274
 _ENTRY_LIMIT = 4096
 """Real directories have tens of tags."""
 _DIRECTORY_LIMIT = 64
-_COUNT_LIMIT = 100_000
+COUNT_LIMIT = 100_000
 """Most numbers in one tag. Even one number per line of the largest image needs fewer."""
 
 VALUE_SIZES = {
@@ -98,13 +98,13 @@ class TiffBlock:
 
     def integers(self, entry: TiffTag | None) -> tuple[int, ...]:
         """The values of a tag of any whole-number type; none for other types, or more than a photo has."""
-        if entry is None or entry.kind not in INTEGERS or entry.count > _COUNT_LIMIT:
+        if entry is None or entry.kind not in INTEGERS or entry.count > COUNT_LIMIT:
             return ()
         return struct.unpack(f"{self.order}{entry.count}{INTEGERS[entry.kind]}", entry.raw)
 
     def fractions(self, entry: TiffTag | None) -> tuple[tuple[int, int], ...]:
         """The numerators and denominators of a rational tag; none for other types, or more than a photo has."""
-        if entry is None or entry.kind not in (5, 10) or entry.count > _COUNT_LIMIT:
+        if entry is None or entry.kind not in (5, 10) or entry.count > COUNT_LIMIT:
             return ()
         letter = "I" if entry.kind == 5 else "i"
         flat = struct.unpack(f"{self.order}{entry.count * 2}{letter}", entry.raw)

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -35,15 +36,17 @@ def tiff_of(
     *,
     separate: bool = False,
     tile: int = 0,
+    strip_rows: int = 0,
     tags: Mapping[int, int] | None = None,
 ) -> bytes:
     """An uncompressed TIFF in the byte order of the array.
 
-    `separate` stores each sample separately, `tile` stores squares of that side. `tags` are added or replace fields.
+    `separate` stores each sample separately, `tile` stores squares of that side, and `strip_rows` strips of so many rows.
+    `tags` are added or replace fields.
     """
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     height, width, samples = pixels.shape
-    parts = _tiles(pixels, tile) if tile else _strips(pixels, separate=separate)
+    parts = _tiles(pixels, tile) if tile else _strips(pixels, strip_rows or height, separate=separate)
     fields: dict[int, Sequence[int]] = {
         256: [width],
         257: [height],
@@ -53,7 +56,7 @@ def tiff_of(
         277: [samples],
         284: [2 if separate else 1],
         339: [{"f": 3, "i": 2}.get(pixels.dtype.kind, 1)] * samples,
-        **({322: [tile], 323: [tile]} if tile else {278: [height]}),
+        **({322: [tile], 323: [tile]} if tile else {278: [strip_rows or height]}),
         **{tag: [value] for tag, value in (tags or {}).items()},
     }
     return _tiff(
@@ -61,9 +64,9 @@ def tiff_of(
     )
 
 
-def _strips(pixels: Pixels, *, separate: bool) -> list[bytes]:
+def _strips(pixels: Pixels, rows: int, *, separate: bool) -> list[bytes]:
     if not separate:
-        return [pixels.tobytes()]
+        return [pixels[at : at + rows].tobytes() for at in range(0, pixels.shape[0], rows)]
     return [np.ascontiguousarray(pixels[..., sample]).tobytes() for sample in range(pixels.shape[2])]
 
 
@@ -85,7 +88,7 @@ def _tiff(
     values = {**fields, offsets_tag: [0] * len(parts), sizes_tag: [len(part) for part in parts]}
     values_offset = 8 + 2 + 12 * len(values) + 4
     start = values_offset + sum(4 * len(value) for value in values.values() if len(value) > 1)
-    values[offsets_tag] = [start + sum(map(len, parts[:k])) for k in range(len(parts))]
+    values[offsets_tag] = list(accumulate(map(len, parts[:-1]), initial=start))
     entries, long_values = b"", b""
     for tag, value in sorted(values.items()):
         packed = struct.pack(f"{order}{len(value)}I", *value)

@@ -2,25 +2,26 @@
 
 import io
 import struct
-import subprocess
-import sys
 import threading
 import time
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 from support.containers import encode_image, png_chunk
-from support.decoding import MAX_PIXELS, decode, decode_failure
+from support.decoding import MAX_PIXELS, RESIZE, decode, decode_failure
+from support.decoding_memory import CLEAR_PEAK, measure_decoding
 from support.drawing import draw_photo
+from support.handmade_images import GRAY, tiff_of
+from support.large_images import LARGE_IMAGES
 
-from tagger.errors import FailureKind
-from tagger.images import memory, resize
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.images import decode_photo, memory, resize
 from tagger.images.colours import scalable
+from tagger.images.decoder_memory import decoder_memory
 from tagger.images.formats import open_header
-from tagger.images.memory import MemoryBudget, needed_bytes
+from tagger.images.memory import MemoryBudget
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.photos import digest_photo
 from tagger.photos.decoder_input import readable_file
@@ -90,6 +91,27 @@ def test_a_gif_with_too_many_blocks_is_refused() -> None:
     assert decode_failure(gif[:at] + b"!\xfe" + b"\1a" * 100_001 + b"\0" + gif[at:])[0] is FailureKind.CORRUPT
 
 
+def test_a_tiff_with_too_many_strips_is_refused() -> None:
+    few, many = (tiff_of(np.zeros((count, 8), np.uint8), GRAY, strip_rows=1) for count in (1000, 100_001))
+    assert decode(few).width == 8
+    assert decode_failure(many)[0] is FailureKind.UNSUPPORTED
+
+
+def test_exif_with_millions_of_numbers_takes_no_memory() -> None:
+    count = 2_000_000
+    plain = tiff_of(np.zeros((8, 8), np.uint8), GRAY, tags={34665: 0})
+    pointer = plain.index(struct.pack("<HHI", 34665, 4, 1)) + 8
+    numbers_at = len(plain) + 18
+    exif = struct.pack("<HHHII", 1, 40000, 3, count, numbers_at) + bytes(4)
+    file = plain[:pointer] + struct.pack("<I", len(plain)) + plain[pointer + 4 :] + exif + b"\1\0" * count
+    tracemalloc.start()
+    try:
+        assert decode(file).width == 8
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(file)
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_jpeg_with_too_many_scans_is_refused() -> None:
     jpeg = encode_image(PICTURE, "JPEG", progressive=True)
     scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
@@ -132,55 +154,92 @@ def test_scaling_in_bands_gives_the_same_pixels(mode: str, monkeypatch: pytest.M
         assert np.array_equal(np.asarray(resize.scaled(image, box, 64)), np.asarray(whole))
 
 
-MEASURE = """
-import sys
-from pathlib import Path
-from threading import Thread
-from tagger.images import Resize, decode, decode_photo
-from tagger.images.memory import MemoryBudget
-
-def status(name):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-
-data, threads = Path(sys.argv[1]).read_bytes(), int(sys.argv[2])
-decode.MEMORY_BUDGET = MemoryBudget(1)
-Path("/proc/self/clear_refs").write_text("5")
-before = status("VmRSS")
-readers = [Thread(target=decode_photo, args=(data, Resize(128, 112)), kwargs={"max_pixels": 50_000_000}) for _ in range(threads)]
-for reader in readers:
-    reader.start()
-for reader in readers:
-    reader.join()
-print(status("VmHWM") - before, status("VmRSS") - before)
-"""
+ON_LINUX = pytest.mark.skipif(not CLEAR_PEAK.exists(), reason="reads the memory use from Linux's /proc")
+COSTLY_KINDS = [
+    "jpeg separate scans",
+    "jpeg progressive cmyk",
+    "png gray 16 bit key",
+    "gif animated",
+    "tiff rgba 16 bit strip",
+    "tiff rgba 16 bit strip rotated",
+    "tiff rgba 16 bit tile",
+    "webp lossless alpha",
+    "avif alpha",
+]
+ALLOCATOR_BYTES = 2**21
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="reads the memory use from Linux's /proc"
-)
-@pytest.mark.parametrize(("mode", "threads"), [("RGBA", 4), ("LA", 1), ("I;16", 1)])
-def test_large_images_take_little_more_than_the_pixels_of_one(
-    mode: str, threads: int, tmp_path: Path
-) -> None:
-    pixels = Image.new(mode, (5000, 4000))
-    pixels.save(tmp_path / "large.png", compress_level=1)
-    command = [sys.executable, "-c", MEASURE, str(tmp_path / "large.png"), str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    peak, remaining = (int(number) for number in done.stdout.split())
-    assert peak < needed_bytes(pixels, PhotoFormat.PNG, pixels.size) + 60_000_000
-    assert remaining < 60_000_000
+@ON_LINUX
+def test_decoding_takes_no_more_memory_than_counted() -> None:
+    for kind, taken in zip(COSTLY_KINDS, measure_decoding(COSTLY_KINDS, (2100, 2000)), strict=True):
+        assert taken.peak_bytes < taken.counted_bytes + ALLOCATOR_BYTES, kind
+        assert taken.counted_bytes < 1.6 * taken.peak_bytes + 50 * 2**20, kind
+
+
+@ON_LINUX
+@pytest.mark.slow
+@pytest.mark.parametrize("side", [112, 2048, 0])
+@pytest.mark.parametrize("kind", sorted(LARGE_IMAGES))
+def test_every_kind_of_image_takes_no_more_memory_than_counted(kind: str, side: int) -> None:
+    if kind.startswith("heic"):
+        pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
+    if " webp " in kind and not _writes_webp_in_tiff():
+        pytest.skip("this build of Pillow has no WebP in TIFF")
+    (taken,) = measure_decoding([kind], (4000, 3000), side=side)
+    assert taken.peak_bytes < taken.counted_bytes + ALLOCATOR_BYTES
+
+
+def _writes_webp_in_tiff() -> bool:
+    try:
+        encode_image(PICTURE, "TIFF", compression="webp")
+    except OSError:
+        return False
+    return True
+
+
+@ON_LINUX
+@pytest.mark.parametrize("size", [(1_000_000, 4), (4, 1_000_000)], ids=["wide", "tall"])
+def test_long_rows_and_many_rows_are_counted(size: tuple[int, int]) -> None:
+    kinds = ["png rgba 16 bit", "tiff rgb strip rotated"]
+    for kind, taken in zip(kinds, measure_decoding(kinds, size), strict=True):
+        assert taken.peak_bytes < taken.counted_bytes + ALLOCATOR_BYTES, kind
+
+
+@ON_LINUX
+def test_images_decoded_at_the_same_time_stay_within_the_budget() -> None:
+    kind, size = "tiff rgba 16 bit strip", (1600, 1200)
+    (alone,) = measure_decoding([kind], size)
+    budget_bytes = 2 * alone.counted_bytes + 1
+    (taken,) = measure_decoding([kind], size, threads=8, budget_bytes=budget_bytes)
+    assert taken.peak_bytes < budget_bytes + 8 * ALLOCATOR_BYTES
+
+
+@ON_LINUX
+def test_large_images_take_the_memory_of_one_and_give_it_back() -> None:
+    (taken,) = measure_decoding(["png rgba"], (3000, 2000), threads=4, budget_bytes=1)
+    assert taken.peak_bytes < taken.counted_bytes + 4 * ALLOCATOR_BYTES
+    assert taken.remaining_bytes < 60_000_000
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_decoding_a_jpeg_at_a_fraction_needs_a_fraction_unless_it_is_progressive(
     options: dict[str, bool],
 ) -> None:
-    data = encode_image(Image.new("RGB", (4000, 3000)), "JPEG", **options)
+    data = encode_image(Image.new("RGB", (8000, 6000)), "JPEG", **options)
     image = open_header(data, PhotoFormat.JPEG, MAX_PIXELS)
     image.draft(None, (300, 300))
-    needed = needed_bytes(image, PhotoFormat.JPEG, (4000, 3000))
-    assert (needed < 4000 * 3000) is not bool(options)
+    needed = decoder_memory(image, PhotoFormat.JPEG, data, (8000, 6000))
+    needed_bytes = needed.held_bytes + needed.decoding_bytes
+    assert (needed_bytes < 8000 * 6000) is not bool(options)
+
+
+@pytest.mark.parametrize("kind", ["webp lossless", "tiff rgb strip", "gif", "png rgb"])
+def test_only_the_limit_of_pixels_of_this_program_counts(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = LARGE_IMAGES[kind]((96, 64))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert decode_photo(data, RESIZE, max_pixels=96 * 64).width == 96
+    with pytest.raises(PhotoFailed):
+        decode_photo(data, RESIZE, max_pixels=96 * 64 - 1)
 
 
 def test_images_wait_for_memory_in_order() -> None:

@@ -1,0 +1,110 @@
+"""Measures the memory that decoding takes in a process of its own, and what was counted for it before. Linux only.
+
+    python -m tests.support.decoding_memory SIDE THREADS BUDGET_BYTES SMALL_FILE LARGE_FILE …
+
+The first file of each pair loads the decoder's libraries. SIDE is the model's input in pixels; 0 decodes the whole image.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+
+from tagger.errors import PhotoFailed
+from tagger.images import Resize, decode, decode_photo, decode_whole
+from tagger.images.memory import MemoryBudget, trim_memory
+
+from .large_images import LARGE_IMAGES, Size
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL = (96, 64)
+MAX_PIXELS = 2**30
+CLEAR_PEAK = Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class DecodingMemory:
+    """What was counted for one image, what decoding all of them took at most, and what remained afterwards."""
+
+    file_bytes: int
+    counted_bytes: int
+    peak_bytes: int
+    remaining_bytes: int
+
+
+def measure_decoding(
+    kinds: Sequence[str], size: Size, *, side: int = 112, threads: int = 1, budget_bytes: int = 2**40
+) -> list[DecodingMemory]:
+    """Decode images of these kinds (see large_images) one after another; each in several threads if so told."""
+    with tempfile.TemporaryDirectory() as name:
+        files = [_file(Path(name), kind, each) for kind in kinds for each in (SMALL, size)]
+        options = [str(side), str(threads), str(budget_bytes)]
+        command = [sys.executable, "-m", "tests.support.decoding_memory", *options, *map(str, files)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return [DecodingMemory(**document) for document in json.loads(done.stdout)]
+
+
+def _file(folder: Path, kind: str, size: Size) -> Path:
+    file = folder / f"{kind} {size}".replace(":", "")
+    file.write_bytes(LARGE_IMAGES[kind](size))
+    return file
+
+
+class _CountingBudget(MemoryBudget):
+    """Keeps the largest reservation."""
+
+    largest_bytes = 0
+
+    @contextmanager
+    def reserve(self, needed_bytes: int) -> Iterator[None]:
+        self.largest_bytes = max(self.largest_bytes, needed_bytes)
+        with super().reserve(needed_bytes):
+            yield
+
+
+def _measure(small: Path, large: Path, side: int, threads: int, budget_bytes: int) -> DecodingMemory:
+    failures: list[PhotoFailed] = []
+
+    def decode_file(data: bytes) -> None:
+        try:
+            if side:
+                decode_photo(data, Resize(side * 8 // 7, side), max_pixels=MAX_PIXELS)
+            else:
+                decode_whole(data, max_pixels=MAX_PIXELS)
+        except PhotoFailed as failure:
+            failures.append(failure)
+
+    decode_file(small.read_bytes())
+    data = large.read_bytes()
+    budget = decode.MEMORY_BUDGET = _CountingBudget(budget_bytes)  # type: ignore[attr-defined]
+    trim_memory()
+    CLEAR_PEAK.write_text("5")
+    before = _status_bytes("VmRSS")
+    readers = [Thread(target=decode_file, args=(data,)) for _ in range(threads)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    if failures:
+        raise failures[0]
+    peak_bytes, remaining_bytes = _status_bytes("VmHWM") - before, _status_bytes("VmRSS") - before
+    return DecodingMemory(len(data), budget.largest_bytes, peak_bytes, remaining_bytes)
+
+
+def _status_bytes(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+if __name__ == "__main__":
+    side, threads, budget_bytes = map(int, sys.argv[1:4])
+    files = [Path(name) for name in sys.argv[4:]]
+    pairs = zip(files[::2], files[1::2], strict=True)
+    json.dump([vars(_measure(*pair, side, threads, budget_bytes)) for pair in pairs], sys.stdout)
