@@ -158,7 +158,7 @@ def _insert_run(database: Database, row: Row[Any], due: datetime, new: NewJob) -
             note = f"job {open_job} of an earlier run has not finished"
             insert_missing(connection, schedule_runs, [run | {"note": note}])
             return ScheduleRun(due, now, None, None, note)
-        job_id = insert_job(connection, new)
+        job_id = insert_job(connection, new, row.name)
         insert_missing(connection, schedule_runs, [run | {"job_id": job_id}])
         return ScheduleRun(due, now, job_id, None, None)
 

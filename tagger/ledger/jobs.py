@@ -46,8 +46,8 @@ def create_job(database: Database, new: NewJob) -> int:
         return insert_job(connection, new)
 
 
-def insert_job(connection: Connection, new: NewJob) -> int:
-    """Create a job inside a transaction of the caller. Returns its id."""
+def insert_job(connection: Connection, new: NewJob, schedule: str | None = None) -> int:
+    """Create a job, for a run of `schedule`, inside a transaction of the caller. Returns its id."""
     options = new.options or {}
     values = {
         "kind": new.kind,
@@ -72,6 +72,7 @@ def insert_job(connection: Connection, new: NewJob) -> int:
         kind=new.kind,
         runner=new.runner,
         parent=new.parent_id,
+        schedule=schedule,
         write=options.get(WRITE),
     )
     return job_id

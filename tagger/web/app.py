@@ -28,9 +28,13 @@ def create_app(settings: Settings, database: Database, policy: AccessPolicy) -> 
     job_starter = JobStarter(settings, database, state.stopping)
     overview = LibraryOverview(database)
 
+    authenticator = None if policy.token is None else Authenticator(database, policy.token)
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        if authenticator is not None:
+            authenticator.close()
         job_starter.close()
         overview.close()
         state.close()
@@ -51,15 +55,9 @@ def create_app(settings: Settings, database: Database, policy: AccessPolicy) -> 
     for router in (*api.routers(), *pages.routers()):
         app.include_router(router)
     add_error_handlers(app)
-    _restrict_access(app, policy, database)
-    return app
-
-
-def _restrict_access(app: FastAPI, policy: AccessPolicy, database: Database) -> None:
-    """Add the guard last, so that it is the outermost middleware."""
-    authenticator = None
-    if policy.token is not None:
+    if authenticator is not None:
         app.include_router(sign_in.router)
-        authenticator = Authenticator(database, policy.token)
         app.state.authenticator = authenticator
-    app.add_middleware(RequestGuard, policy=policy, database=database, authenticator=authenticator)
+    # The last middleware that is added is the outermost.
+    app.add_middleware(RequestGuard, policy=policy, authenticator=authenticator)
+    return app

@@ -44,6 +44,7 @@ def test_a_token_opens_the_page_until_it_is_revoked(tagger: CommandRunner, sqlit
     with TestClient(app, base_url=LOCAL_URL) as client:
         headers = {"authorization": f"Bearer {secret}"}
         assert client.get("/api/openapi.json", headers=headers).status_code == 200
+        app.state.authenticator.close()
         assert tagger("token", "list", "--json").json[0]["last_used_at"] is not None
         tagger("token", "revoke", "phone")
         assert client.get("/api/openapi.json", headers=headers).status_code == 401

@@ -2,7 +2,9 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from unittest.mock import patch
@@ -16,12 +18,20 @@ from support.page_server import LOCAL_URL, TOKEN, photo
 from tagger.access.tokens import add_token, list_tokens, revoke_token
 from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list_entries
 from tagger.database.connection import Database
+from tagger.database.engine import BUSY_TIMEOUT_S
 from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.app import create_app
 from tagger.web.http import auth
 from tagger.web.http.access import AccessPolicy
-from tagger.web.http.auth import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, MAX_RECORDED
+from tagger.web.http.auth import (
+    ATTEMPT_WINDOW_S,
+    MAX_ATTEMPTS,
+    MAX_RECORDED,
+    RECORD_WINDOW_S,
+    AccessRecorder,
+)
+from tagger.web.http.forwarded import Client
 from tagger.web.http.request_guard import SAFE_METHODS
 from tagger.web.pages import sign_in as sign_in_page
 
@@ -75,6 +85,11 @@ def bearer(token: str) -> dict[str, str]:
 def status(client: TestClient, token: str | None = None) -> int:
     headers = {} if token is None else bearer(token)
     return client.get("/api/openapi.json", headers=headers).status_code
+
+
+def finish_recording(client: TestClient) -> None:
+    """Wait until what requests leave to a thread is in the database."""
+    client.app.state.authenticator.close()  # type: ignore[attr-defined]
 
 
 def entries(database: Database, action: AuditAction) -> list[AuditEntry]:
@@ -159,8 +174,10 @@ def test_wrong_tokens_are_logged_and_recorded_with_their_address(
     client_at: ClientAt, web_database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        sign_in(client_at("198.51.100.9"), WRONG)
+        client = client_at("198.51.100.9")
+        sign_in(client, WRONG)
         status(client_at("2001:db8:0:1::7"), WRONG)
+        finish_recording(client)
     lines = [record.getMessage() for record in caplog.records if record.name == auth.__name__]
     assert lines == ["wrong token from 198.51.100.9", "wrong token from 2001:db8:0:1::7"]
     recorded = entries(web_database, AuditAction.SIGN_IN_REFUSED)
@@ -168,15 +185,30 @@ def test_wrong_tokens_are_logged_and_recorded_with_their_address(
     assert WRONG not in str(recorded) + caplog.text
 
 
-def test_strangers_cannot_fill_the_audit_log(client_at: ClientAt, web_database: Database) -> None:
+def test_strangers_cannot_fill_the_audit_log(web_database: Database) -> None:
     now = [0.0]
-    recorder = auth.RefusalRecorder(web_database, lambda: now[0])
+    recorder = AccessRecorder(web_database, lambda: now[0])
     for number in range(MAX_RECORDED + 20):
-        recorder.record(auth.Client(f"198.51.100.{number}"))
+        recorder.record_refusal(Client(f"198.51.100.{number}"))
+    recorder.close()
     assert len(entries(web_database, AuditAction.SIGN_IN_REFUSED)) == MAX_RECORDED
-    now[0] = auth.RECORD_WINDOW_S + 1.0
-    recorder.record(auth.Client("198.51.100.9"))
+    now[0] = RECORD_WINDOW_S + 1.0
+    recorder.record_refusal(Client("198.51.100.9"))
+    recorder.close()
     assert entries(web_database, AuditAction.SIGN_IN_REFUSED)[0].details["unrecorded_before"] == 20
+
+
+def test_requests_do_not_wait_for_a_locked_database(client_at: ClientAt, web_database: Database) -> None:
+    _, secret = add_token(web_database, "phone")
+    client = client_at()
+    with ThreadPoolExecutor(1) as other, web_database.write():
+        begin = time.monotonic()
+        answers = [other.submit(status, client, token).result() for token in (secret, WRONG, secret) * 5]
+        assert time.monotonic() - begin < BUSY_TIMEOUT_S
+        assert answers[:3] == [200, 401, 200]
+    finish_recording(client)
+    assert list_tokens(web_database)[0].last_used_at is not None
+    assert len(entries(web_database, AuditAction.SIGN_IN_REFUSED)) == MAX_ATTEMPTS
 
 
 def test_signing_in_and_out_is_recorded(client_at: ClientAt, web_database: Database) -> None:
@@ -205,6 +237,20 @@ def test_changes_are_recorded_with_the_token_and_the_address(
     (removed,) = entries(web_database, AuditAction.SCHEDULE_REMOVE)
     assert (added.actor, added.details["address"]) == ("web phone", "203.0.113.7")
     assert (removed.actor, removed.details["address"]) == ("web TAGGER_WEB_TOKEN", "203.0.113.7")
+
+
+def test_jobs_are_recorded_with_the_token(client_at: ClientAt, web_database: Database) -> None:
+    _, secret = add_token(web_database, "phone")
+    client = client_at()
+    started = client.post("/api/backfills", json={"what": "all"}, headers=bearer(secret))
+    assert started.status_code == 202
+    schedule = {"name": "nightly", "cron": "0 3 * * *", "zone": "UTC", "what": "all"}
+    client.post("/api/schedules", json=schedule, headers=bearer(secret))
+    assert client.post("/api/schedules/nightly/run-now", headers=bearer(secret)).status_code == 200
+    of_schedule, of_request = entries(web_database, AuditAction.JOB_CREATE)
+    assert {of_schedule.actor, of_request.actor} == {"web phone"}
+    assert of_request.subject == str(started.json()["job"])
+    assert (of_request.details["kind"], of_schedule.details["schedule"]) == ("backfill", "nightly")
 
 
 def test_without_a_token_the_actor_is_the_page(client: TestClient, web_database: Database) -> None:
@@ -246,6 +292,7 @@ def test_a_revoked_token_ends_sessions_and_streams(client_at: ClientAt, web_data
     sign_in(client, secret)
     assert status(client) == 200
     assert status(client_at(), secret) == 200
+    finish_recording(client)
     assert list_tokens(web_database)[0].last_used_at is not None
 
     async def endless() -> object:

@@ -10,12 +10,20 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
 
-from tagger.access.sessions import Grant, end_session, session_grant, start_session, token_grant
+from tagger.access.sessions import (
+    Grant,
+    end_session,
+    record_use,
+    session_grant,
+    start_session,
+    token_grant,
+)
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -31,6 +39,7 @@ MAX_ADDRESSES = 10_000
 MAX_RECORDED = 100
 """Wrong tokens in the audit log within `RECORD_WINDOW_S`: with more, strangers could push out all other entries."""
 RECORD_WINDOW_S = 3600
+STOP_TIMEOUT_S = 10.0
 RECHECK_S = 30.0
 """How often an endless response checks whether its reader still has access."""
 
@@ -71,8 +80,8 @@ class AttemptLimiter:
                 self._times.popitem(last=False)
 
 
-class RefusalRecorder:
-    """Writes wrong tokens to the log, and at most `MAX_RECORDED` an hour to the audit log."""
+class AccessRecorder:
+    """Writes wrong tokens and last uses in a thread of its own: requests must not wait for the database's lock."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
@@ -80,9 +89,11 @@ class RefusalRecorder:
         self._lock = threading.Lock()
         self._times: deque[float] = deque()
         self._unrecorded = 0
+        self._waiting: dict[object, Callable[[], None]] = {}
+        self._thread: threading.Thread | None = None
 
-    def record(self, client: Client) -> None:
-        """Record a wrong token. Programs such as fail2ban read this line of the log."""
+    def record_refusal(self, client: Client) -> None:
+        """Log a wrong token, for programs such as fail2ban; record at most `MAX_RECORDED` an hour in the audit log."""
         log.warning("wrong token from %s", client.address or "an unknown address")
         with self._lock:
             now = self._clock()
@@ -93,7 +104,44 @@ class RefusalRecorder:
                 return
             self._times.append(now)
             unrecorded, self._unrecorded = self._unrecorded, 0
-        with self._database.acting_as(Actor("web", client.address)).write() as connection:
+        self._write(object(), partial(self._write_refusal, client, unrecorded))
+
+    def record_use(self, grant: Grant) -> None:
+        """Record the last use of a token and session, unless that waits to be written already."""
+        self._write((grant.token_id, grant.session_id), partial(record_use, self._database, grant))
+
+    def close(self) -> None:
+        """Write what waits, for at most `STOP_TIMEOUT_S`."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(STOP_TIMEOUT_S)
+
+    def _write(self, key: object, write: Callable[[], None]) -> None:
+        with self._lock:
+            self._waiting.setdefault(key, write)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="access-recorder", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._thread = None
+                    return
+                key, write = next(iter(self._waiting.items()))
+            try:
+                write()
+            except DatabaseError as error:
+                log.warning("the use of a token was not recorded: %s", type(error).__name__)
+            except Exception:
+                # The thread goes on: what waits must not be lost.
+                log.exception("unexpected error while the use of a token was recorded")
+            with self._lock:
+                del self._waiting[key]
+
+    def _write_refusal(self, client: Client, unrecorded: int) -> None:
+        with self._database.acting_as(Actor("web", client.address or None)).write() as connection:
             record_action(connection, AuditAction.SIGN_IN_REFUSED, unrecorded_before=unrecorded or None)
 
 
@@ -106,7 +154,7 @@ class Authenticator:
         self._database = database
         self._token = token
         self._limiter = AttemptLimiter()
-        self._refusals = RefusalRecorder(database)
+        self._recorder = AccessRecorder(database)
 
     def authenticate(self, headers: Headers, client: Client) -> Grant | None:
         """Return what the token or the session of the request allows; None if it has neither.
@@ -148,9 +196,18 @@ class Authenticator:
         if grant is not None:
             end_session(self._database.acting_as(actor_of(grant, client)), grant)
 
+    def record_use(self, grant: Grant) -> None:
+        """Record in the background that a token or session was used, if the last record is old."""
+        if grant.needs_record:
+            self._recorder.record_use(grant)
+
+    def close(self) -> None:
+        """Write what is to be recorded, since the server stops."""
+        self._recorder.close()
+
     def _refuse(self, client: Client) -> None:
         self._limiter.record(client.network)
-        self._refusals.record(client)
+        self._recorder.record_refusal(client)
 
     def _session(self, headers: Headers) -> str:
         # `or ""`: some cookies have no name or no value.

@@ -15,8 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tagger.access.sessions import Grant, record_use
-from tagger.database.connection import Database
+from tagger.access.sessions import Grant
 from tagger.database.errors import DatabaseError
 from tagger.errors import DatabaseConnectionLost
 from tagger.web.http.access import AccessPolicy
@@ -65,12 +64,9 @@ class RequestRefused(Exception):
 class RequestGuard:
     """Passes a request on to the application only if it satisfies the policy."""
 
-    def __init__(
-        self, app: ASGIApp, policy: AccessPolicy, database: Database, authenticator: Authenticator | None
-    ) -> None:
+    def __init__(self, app: ASGIApp, policy: AccessPolicy, authenticator: Authenticator | None) -> None:
         self._app = app
         self._policy = policy
-        self._database = database
         self._authenticator = authenticator
         self._has_warned = False
 
@@ -88,13 +84,12 @@ class RequestGuard:
                 self._warn_of_proxy(headers, client)
                 grant = await self._authenticate(self._authenticator, headers, client)
                 _check_read_only(grant, scope)
+                self._authenticator.record_use(grant)
         except RequestRefused as refused:
             await _refusal_response(scope, headers, refused)(scope, receive, send)
             return
         scope.setdefault("state", {}).update(client=client, grant=grant, actor=actor_of(grant, client))
         await self._app(scope, limit_body(receive, limit_bytes), send)
-        if grant is not None and grant.needs_record:
-            await self._record_use(grant)
 
     def _check(self, scope: Scope, headers: Headers, client: Client) -> int:
         """Return the size limit of the body, in bytes.
@@ -132,13 +127,6 @@ class RequestGuard:
                 {"www-authenticate": "Bearer"},
             )
         return grant
-
-    async def _record_use(self, grant: Grant) -> None:
-        """After the response, which does not wait for the database's lock."""
-        try:
-            await to_thread.run_sync(record_use, self._database, grant, limiter=_database_limiter)
-        except DatabaseError as error:
-            log.warning("the last use of a token was not recorded: %s", type(error).__name__)
 
     def _warn_of_proxy(self, headers: Headers, client: Client) -> None:
         if self._has_warned or self._policy.trusted_proxies or "x-forwarded-for" not in headers:
