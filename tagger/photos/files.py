@@ -102,9 +102,13 @@ _SETTLING_TEXT = (
 
 def _read_once(path: Path, max_bytes: int, settle_s: float, root: Path | None) -> PhotoBytes | None:
     """Read the file; None if it changed or was replaced meanwhile."""
-    # Without O_NONBLOCK, opening a pipe would wait for a writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if root is None else open_photo(path, root)
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - it is open already
+
+    def open_at_once(_path: str, _flags: int) -> int:
+        # Without O_NONBLOCK, opening a pipe would wait for a writer.
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK) if root is None else open_photo(path, root)
+
+    with open(path, "rb", buffering=0, opener=open_at_once) as file:
+        descriptor = file.fileno()
         before = os.fstat(descriptor)
         _check_regular(before)
         if _changed_within(before, settle_s):

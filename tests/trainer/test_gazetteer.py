@@ -60,6 +60,13 @@ def test_a_label_that_names_itself_gives_way_to_a_slug_of_the_file(tmp_path: Pat
     assert [label.slug for label in labels_with_landmarks(["Tower", "B"], tmp_path)] == ["tower-2", "tower"]
 
 
+def test_a_file_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "landmarks.csv").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(LandmarksFileInvalid, match="more than"):
+        labels_with_landmarks(["A"], tmp_path)
+
+
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [

@@ -242,6 +242,13 @@ def test_pipes_and_sockets_are_problems_and_hold_nothing_up(
     assert failure(Path("/dev/zero")) is FailureKind.UNREADABLE
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in Linux's /proc")
+def test_a_folder_in_place_of_a_photo_stays_not_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    assert {failure(tmp_path) for _ in range(5)} == {FailureKind.UNREADABLE}
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
 def deny_access(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `os.scandir` and `os.open` raise PermissionError for `path`, also for root."""
     scandir, opened = os.scandir, os.open

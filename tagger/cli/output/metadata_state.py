@@ -67,7 +67,7 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
 
     if file.is_dir():
         raise typer.BadParameter("it is a folder; name one photo", param_hint="FILE")
-    if not file.is_file():
+    if not file.exists():
         raise PathNotFound(path=file)
     if is_sidecar_name(file.name):
         return MetadataState(None, (_sidecar_state(file),), None)
@@ -112,13 +112,18 @@ def _photo_state(path: Path, data: bytes) -> FileState:
 
 
 def _sidecar_state(path: Path) -> FileState:
+    from tagger.errors import PhotoFailed
     from tagger.metadata.errors import WriteRefused
+    from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
     from tagger.metadata.inspection import xmp_fields
     from tagger.metadata.xmp import written_landmarks
+    from tagger.photos.files import read_photo
 
-    data = path.read_bytes()
     try:
+        data = read_photo(path, max_bytes=SIDECAR_MAX_BYTES).data
         return FileState(path, xmp_fields(data), written_landmarks(data))
+    except PhotoFailed as failed:
+        return FileState(path, {}, (), failed.failure.text)
     except WriteRefused as refused:
         return FileState(path, {}, (), refused.text)
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from tagger.metadata.files.os_errors import translated_os_errors
 from tagger.photos.folders import OpenFolder, open_folder
 
+SIDECAR_MAX_BYTES = 16 * 2**20
+"""A larger file is not read: real sidecars have kilobytes, with a history of edits perhaps a megabyte."""
+
 
 def sidecar_path(photo: Path, root: Path | None = None) -> Path:
     """The sidecar to write: an existing one, else a new `photo.jpg.xmp`.

@@ -7,6 +7,7 @@ from tagger.database.enums import Target
 from tagger.metadata import xmp
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.files.originals import read_for_writing
+from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
 from tagger.metadata.formats import can_embed, read_blocks
 from tagger.metadata.formats.blocks import Blocks
 from tagger.metadata.formats.heif import read_heif_blocks
@@ -16,8 +17,6 @@ from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord
 from tagger.metadata.plans.verification import refuse_difference
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.metadata.tag_fields import TagFields
-
-SIDECAR_MAX_BYTES = 16 * 2**20
 
 
 def plan_sidecar(

@@ -1,0 +1,77 @@
+"""`tagger metadata show` reads sidecars within limits, as photos are read: one that cannot be read has a problem of its own."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.format_photos import encode_photo
+
+from tagger.cli.output.metadata_state import FileState, metadata_state
+from tagger.metadata import xmp
+from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
+from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
+
+TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", city="Paris")
+PACKET = xmp.add(None, make_tag_fields((TOWER,)), sidecar=True)
+MAX_BYTES = 2**20
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to("missing.xmp")
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "tower.jpg"
+    path.write_bytes(encode_photo("JPEG"))
+    path.with_name("tower.xmp").write_bytes(PACKET)
+    return path
+
+
+def sidecar_state(photo: Path) -> FileState:
+    (state,) = (
+        each for each in metadata_state(photo, MAX_BYTES).sidecars if each.path.name == "tower.jpg.xmp"
+    )
+    return state
+
+
+@pytest.mark.parametrize(
+    ("create", "problem"),
+    [
+        (os.mkfifo, "It is a pipe, socket or device and not a file"),
+        (endless, "It is a pipe, socket or device and not a file"),
+        (os.mkdir, "is a directory"),
+        (sparse, f"more than the limit of {SIDECAR_MAX_BYTES}"),
+        (dangling, "There is no such file"),
+        (Path.touch, "The file has no content"),
+    ],
+)
+def test_a_sidecar_that_cannot_be_read_has_a_problem(
+    create: Callable[[Path], None], problem: str, photo: Path
+) -> None:
+    create(photo.with_name("tower.jpg.xmp"))
+    assert problem in (sidecar_state(photo).problem or "")
+    state = metadata_state(photo, MAX_BYTES)
+    assert [each.problem for each in (state.photo, *state.sidecars) if each and each.landmarks] == [None]
+
+
+def test_a_sidecar_by_its_own_name_is_read_within_limits(photo: Path) -> None:
+    pipe = photo.with_name("pipe.xmp")
+    os.mkfifo(pipe)
+    (state,) = metadata_state(pipe, MAX_BYTES).sidecars
+    assert "pipe" in (state.problem or "")
+
+
+def test_a_linked_sidecar_is_read(photo: Path) -> None:
+    photo.with_name("tower.jpg.xmp").symlink_to("tower.xmp")
+    assert sidecar_state(photo).landmarks[0].slug == "eiffel-tower"
