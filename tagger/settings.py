@@ -63,14 +63,15 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         env_parse_none_str="none",
+        hide_input_in_errors=True,  # addresses contain passwords
         use_attribute_docstrings=True,
     )
 
     data_folder: Path = Field(default_factory=_data_folder)
     """Folder of the SQLite database, the embedded Redis and the logs. Default: the platform's data folder."""
-    database_url: str | None = None
+    database_url: str | None = Field(None, repr=False)
     """URL of the database, like `postgresql://tagger@db.example/tagger`. Default: an SQLite file in the data folder."""
-    redis_url: str | None = None
+    redis_url: str | None = Field(None, repr=False)
     """URL of Redis, like `redis://localhost:6379/0`. Default: an embedded Redis, started on demand."""
     model: str | None = None
     """Name of a registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the registered model in use, else the model of the package."""
@@ -190,12 +191,6 @@ def load_settings(**options: Any) -> Settings:
         raise SettingsInvalid(reason=_reason(error)) from error
     except ValueError as error:  # invalid TOML in the file, or invalid JSON in a variable
         raise SettingsInvalid(reason=str(error)) from error
-
-
-def redact_url(url: str) -> str:
-    """Return the URL of a server without user, password and options; malformed URLs too."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def _reason(error: ValidationError) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -10,8 +10,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tagger.addresses import check_redis_url, redact_url
 from tagger.errors import RedisRefused, RedisUnavailable
-from tagger.settings import redact_url
 from worker.celery_config import QUEUES
 from worker.embedded_redis import embedded_url, start_embedded
 
@@ -27,7 +27,7 @@ ABSENT_LIST = "tagger.absent"
 class Broker:
     """A Redis server. `embedded`: this program starts it."""
 
-    url: str
+    url: str = field(repr=False)
     embedded: bool
 
     @property
@@ -36,7 +36,12 @@ class Broker:
         return redact_url(self.url)
 
     def client(self) -> redis.Redis:
-        """A client that fails within TIMEOUT_S and does not retry."""
+        """A client that fails within TIMEOUT_S and does not retry.
+
+        Raises:
+            AddressInvalid: the address is not one of Redis.
+        """
+        check_redis_url(self.url)
         if self.url.startswith("redis+socket://"):
             return redis.Redis(
                 unix_socket_path=urlsplit(self.url).path,

@@ -13,10 +13,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from tagger.database.connection import Database
+from tagger.database.engine import parse_database_url
 from tagger.database.schema import SCHEMA_REVISION, read_revision, supported_revisions
 from tagger.errors import DatabaseUnavailable, SettingsInvalid
 
@@ -61,8 +60,8 @@ class SchemaStatus(StrEnum):
 def sqlite_file(url: str) -> Path | None:
     """The file of an SQLite database; None for a server or an invalid address."""
     try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
+        parsed = parse_database_url(url)
+    except SettingsInvalid:
         return None
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return None
@@ -73,12 +72,7 @@ def bounded_url(url: str) -> str:
     """The same address with a connect timeout for servers."""
     if sqlite_file(url) is not None:
         return url
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise SettingsInvalid(
-            reason="database_url: it is not a database address like sqlite:///FILE"
-        ) from error
+    parsed = parse_database_url(url)
     # No statement_timeout: connection poolers refuse options that they do not know.
     timeout = {"connect_timeout": str(CONNECT_S)}
     return parsed.update_query_dict(timeout).render_as_string(hide_password=False)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from tagger.addresses import AddressInvalid, check_postgresql_url
 from tagger.errors import DatabaseUnavailable, SettingsInvalid, TaggerError
 
 BUSY_TIMEOUT_S = 30.0
@@ -28,6 +29,8 @@ _POSTGRESQL_TIMEOUTS = {
 }
 """libpq's limits on a server that is gone, in s, ms, s, s; for one that is silent see postgresql_connection."""
 
+_INVALID = "database_url: it is not a database address like sqlite:///FILE"
+
 
 def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
     """An engine for the database at `url`. Nothing connects yet; an SQLite file's folder is created.
@@ -36,23 +39,39 @@ def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
         SettingsInvalid: `url` is not an address of SQLite or PostgreSQL.
         DatabaseUnavailable: the folder of the SQLite file cannot be created.
     """
+    parsed = parse_database_url(url)
     try:
-        parsed = make_url(url)
-        if parsed.drivername in {"postgres", "postgresql"}:
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
-            raise SettingsInvalid(reason="database_url: only sqlite:/// and postgresql:// are supported")
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed, make_folder=make_folder)
         return _postgresql_engine(parsed)
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise SettingsInvalid(
-            reason="database_url: it is not a database address like sqlite:///FILE"
-        ) from error
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise SettingsInvalid(reason=_INVALID) from None  # a part of the address is in its text
     except ModuleNotFoundError as error:
         raise SettingsInvalid(
             reason="database_url: PostgreSQL needs an extra: pip install 'landmark-tagger[postgres]'"
         ) from error
+
+
+def parse_database_url(url: str) -> URL:
+    """Parse the address of a database. No part of an invalid one is in the error or its causes.
+
+    Raises:
+        SettingsInvalid: `url` is not an address of SQLite or PostgreSQL.
+    """
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        if backend == "postgresql" or parsed.drivername == "postgres":
+            check_postgresql_url(url)
+    except AddressInvalid as error:
+        raise SettingsInvalid(reason=f"database_url: {error}") from None
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise SettingsInvalid(reason=_INVALID) from None
+    if parsed.drivername in {"postgres", "postgresql"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend not in {"sqlite", "postgresql"}:
+        raise SettingsInvalid(reason="database_url: only sqlite:/// and postgresql:// are supported")
+    return parsed
 
 
 def _postgresql_engine(url: URL) -> Engine:

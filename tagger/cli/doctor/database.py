@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tagger.addresses import redact_url
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import (
@@ -22,7 +23,6 @@ from tagger.database.diagnostics import (
 )
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.errors import TaggerError
-from tagger.settings import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

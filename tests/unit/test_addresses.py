@@ -1,0 +1,168 @@
+"""Addresses of servers: no part of a password is shown, whatever is wrong with the address."""
+
+import io
+import json
+import traceback
+from contextlib import redirect_stderr, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from tagger.addresses import HIDDEN, AddressInvalid, check_postgresql_url, check_redis_url, redact_url
+from tagger.database.connection import open_database
+from tagger.database.diagnostics import bounded_url, schema_status, sqlite_file
+from tagger.errors import SettingsInvalid, TaggerError
+from tagger.settings import Settings, load_settings
+from worker.broker import Broker, check_accepts_messages, check_broker, find_broker, queue_depths
+
+LETTERS = "ZQXJKVWYzqxjkvwy"
+"""Rare in messages, so that a piece of a password is not in them by chance."""
+PIECE = 4
+
+PROFILE = settings(deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
+
+passwords = st.lists(
+    st.tuples(st.text(LETTERS, min_size=PIECE, max_size=8), st.text("@:/?#%[]&=;,. '\"\\+~!", max_size=2)),
+    min_size=1,
+    max_size=3,
+).map(lambda parts: "".join(letters + special for letters, special in parts))
+
+
+def manglings(scheme: str, password: str) -> list[str]:
+    """Addresses with this password: valid, unescaped, and with common mistakes."""
+    return [
+        f"{scheme}://:{password}@127.0.0.1:1/0",
+        f"{scheme}://user:{password}@127.0.0.1:1/0",
+        f"{scheme}:user:{password}@127.0.0.1:1/0",
+        f"{scheme}:/user:{password}@127.0.0.1:1/0",
+        f"{scheme}//user:{password}@127.0.0.1:1/0",
+        f"{scheme}:///user:{password}@127.0.0.1:1/0",
+        f"user:{password}@127.0.0.1:1/0",
+        f" {scheme}://user:{password}@127.0.0.1:1/0",
+        f"'{scheme}://user:{password}@127.0.0.1:1/0'",
+        f"{scheme.upper()}://user:{password}@127.0.0.1:1/0",
+        f"{scheme}://user:{password}@[127.0.0.1:1/0",
+        f"{scheme}://user:{password}@127.0.0.1:port/0",
+        f"{scheme}://user:{password}@127.0.0.1:99999999/0",
+        f"{scheme}://user:{password}@127.0.0.1:1/0?password={password}",
+        f"{scheme}://127.0.0.1:1/0?password={password}",
+        f"{scheme}://127.0.0.1:{password}/0",
+        f"{scheme}://user:{password}@",
+        *([f"{scheme}://user:{password}"] if "@" not in password else []),
+        f"x{scheme}://user:{password}@127.0.0.1:1/0",
+        password,
+    ]
+
+
+def assert_hidden(password: str, shown: str) -> None:
+    letters = [char if char in LETTERS else " " for char in password]
+    for word in "".join(letters).split():
+        for start in range(len(word) - PIECE + 1):
+            assert word[start : start + PIECE] not in shown, shown
+
+
+def shown_by(action: object, *arguments: object) -> str:
+    """What the action returns, or its error with all causes as -vv prints them."""
+    output = io.StringIO()
+    with redirect_stderr(output):
+        try:
+            result = action(*arguments)  # type: ignore[operator]
+        except (TaggerError, ValueError) as error:
+            return output.getvalue() + "".join(traceback.format_exception(error)) + repr(error)
+    return output.getvalue() + repr(result)
+
+
+@settings(PROFILE, max_examples=10)
+@given(password=passwords)
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+socket"])
+def test_no_part_of_the_password_of_redis_is_shown(scheme: str, password: str) -> None:
+    for url in manglings(scheme, password):
+        if scheme == "redis+socket" and ":///" in url:
+            continue  # a path
+        broker = Broker(url, embedded=False)
+        shown = [shown_by(action, broker) for action in (check_broker, check_accepts_messages, queue_depths)]
+        shown += [repr(broker), broker.redacted_url, shown_by(find_broker_of, url)]
+        for text in shown:
+            assert_hidden(password, text)
+
+
+def find_broker_of(url: str) -> object:
+    with suppress(SettingsInvalid):
+        loaded = load_settings(redis_url=url)
+        return loaded, find_broker(loaded, start=False)
+    return None
+
+
+@settings(PROFILE, max_examples=4)
+@given(password=passwords)
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "mysql"])
+def test_no_part_of_the_password_of_postgresql_is_shown(scheme: str, password: str) -> None:
+    for url in manglings(scheme, password):
+        for action in (open_database, schema_status, bounded_check, redact_url, sqlite_file, settings_of):
+            assert_hidden(password, shown_by(action, url))
+
+
+def bounded_check(url: str) -> None:
+    bounded_url(url)  # its result is for the driver alone
+
+
+def settings_of(url: str) -> Settings:
+    return load_settings(database_url=url)
+
+
+def test_an_error_in_the_settings_file_does_not_show_its_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tagger.toml"
+    monkeypatch.setenv("TAGGER_CONFIG", str(file))
+    for line in (
+        "redis_url = redis://:ZQXJKV@h",
+        "redis_url = ['ZQXJKV']",
+        "redis_url = 'ZQXJKV",
+        "web_token = 'ZQXJKV'",
+    ):
+        file.write_text(line)
+        assert_hidden("ZQXJKV", shown_by(load_settings))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://", None),
+        ("redis://localhost", None),
+        ("rediss://redis.example:6380/3", None),
+        ("redis://:p%40ss@[::1]:6379/0", "redis://[::1]:6379/0"),
+        ("redis://user:pass@redis_1:6379?socket_timeout=3", "redis://redis_1:6379"),
+        ("redis+socket:///home/me@work/tagger data/redis.sock?virtual_host=1", "redis+socket:///home/me@work/tagger data/redis.sock"),
+    ],
+)  # fmt: skip
+def test_valid_addresses_of_redis_are_shown_without_secrets(url: str, shown: str | None) -> None:
+    check_redis_url(url)
+    assert redact_url(url) == (shown or url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql:///tagger?host=/run/postgresql", "postgresql:///tagger"),
+        ("postgresql+psycopg://tagger@db.example:5432/tagger", "postgresql+psycopg://db.example:5432/tagger"),
+        ("postgres://u:a/b:c#d@db/x", "postgres://db/x"),
+        ("postgresql://u:p%40@[2001:db8::1]/x?sslmode=require", "postgresql://[2001:db8::1]/x"),
+    ],
+)  # fmt: skip
+def test_valid_addresses_of_postgresql_are_shown_without_secrets(url: str, shown: str) -> None:
+    check_postgresql_url(url)
+    assert redact_url(url) == shown
+
+
+def test_an_invalid_address_is_explained() -> None:
+    assert redact_url("redis://:a@b@c") == HIDDEN
+    with pytest.raises(AddressInvalid, match=r"like redis://HOST:6379/0; .*@ is %40"):
+        check_redis_url("redis://:a@b@c")
+    with pytest.raises(
+        SettingsInvalid, match=r"database_url: .*like postgresql://USER@HOST/NAME; .*@ is %40"
+    ):
+        open_database("postgresql://u:a@b@c/x")
+    assert json.dumps(redact_url("postgresql://u:1?x@db/x")) == json.dumps(HIDDEN)
