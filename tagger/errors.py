@@ -26,6 +26,10 @@ class SystemRefused(TaggerError):
     """The operating system refuses access to {what!r}: {reason}. Check the name and your permissions."""
 
 
+class PermissionsUnsafe(TaggerError):
+    """{path} is not used, because {reason}. Run: {remedy}"""
+
+
 class SettingsInvalid(TaggerError):
     """Invalid setting: {reason}. Correct the option, environment variable or tagger.toml that sets it."""
 

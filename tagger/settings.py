@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from tagger.errors import SettingsInvalid
+from tagger.permissions import permission_problem
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ class Settings(BaseSettings):
         env_prefix="TAGGER_",
         frozen=True,
         extra="forbid",
-        env_parse_none_str="none",
         hide_input_in_errors=True,  # addresses contain passwords
+        env_parse_none_str="none",
         use_attribute_docstrings=True,
     )
 
@@ -145,6 +146,11 @@ class _ConfigFile(TomlConfigSettingsSource):
 
     def _read_file(self, file_path: Path) -> dict[str, Any]:
         folder = file_path.absolute().parent
+        for path in (folder, file_path.absolute()):
+            if (problem := permission_problem(path)) is not None:
+                raise SettingsInvalid(
+                    reason=f"{file_path} is not read, because {problem[0]}; run: {problem[1]}"
+                )
         values = super()._read_file(file_path)
         return {name: _absolute_value(name, value, folder) for name, value in values.items()}
 

@@ -14,6 +14,7 @@ from tagger.addresses import check_redis_url, redact_url
 from tagger.errors import RedisRefused, RedisUnavailable
 from worker.celery_config import QUEUES
 from worker.embedded_redis import embedded_url, start_embedded
+from worker.redis_sockets import socket_client
 
 if TYPE_CHECKING:
     from tagger.settings import Settings
@@ -43,11 +44,7 @@ class Broker:
         """
         check_redis_url(self.url)
         if self.url.startswith("redis+socket://"):
-            return redis.Redis(
-                unix_socket_path=urlsplit(self.url).path,
-                socket_timeout=TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-            )
+            return socket_client(urlsplit(self.url).path, TIMEOUT_S)
         return redis.Redis.from_url(
             self.url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
         )

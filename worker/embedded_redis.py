@@ -5,8 +5,8 @@ has been idle for long. Its append-only file preserves messages over restarts.
 """
 
 import fcntl
-import hashlib
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,16 +17,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from tagger.errors import EmbeddedRedisMissing, RedisUnavailable
+from tagger.permissions import create_private_file, make_private_folder, require_safe
+from worker.redis_sockets import socket_client
 
 START_TIMEOUT_S = 20.0
 IDLE_CHECK_S = 60.0
 IDLE_END_S = 30 * 60.0
 SOCKET_PATH_LIMIT = 100
 """The limit in bytes is 107 on Linux and 103 on macOS."""
+SOCKET_NAME = "redis.sock"
+UNUSED_COMMANDS = ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF")
+"""Commands that could make the server write files elsewhere, or load code."""
 
 
 def embedded_url(data_folder: Path) -> str:
@@ -39,14 +42,17 @@ def start_embedded(data_folder: Path) -> str:
 
     Raises:
         EmbeddedRedisMissing, RedisUnavailable: it cannot be started.
+        PermissionsUnsafe: other users can change its folder.
     """
-    socket, folder = _socket(data_folder), data_folder / "redis"
-    if not _answers(socket):
-        folder.mkdir(parents=True, exist_ok=True)
-        socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = data_folder / "redis"
+    if not _answers(_socket(data_folder)):
+        make_private_folder(folder)
+        require_safe(data_folder)
+        require_safe(folder)
         with _lock(folder / "start.lock"):
-            if not _answers(socket):
-                _start(socket, folder)
+            _prepare_socket_folder(folder.absolute())
+            if not _answers(_socket(data_folder)):
+                _start(_socket(data_folder), folder)
     return embedded_url(data_folder)
 
 
@@ -64,11 +70,43 @@ def watch(socket: Path, folder: Path) -> None:
 
 
 def _socket(data_folder: Path) -> Path:
-    socket = data_folder.absolute() / "redis" / "redis.sock"
-    if len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT:
-        return socket
-    short = hashlib.sha256(os.fsencode(data_folder.absolute())).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"tagger-{os.getuid()}-{short}" / "redis.sock"
+    folder = data_folder.absolute() / "redis"
+    link = _short_folder(folder)
+    return (link.readlink() if link.is_symlink() else folder) / SOCKET_NAME
+
+
+def _short_folder(folder: Path) -> Path:
+    """A link to the folder of the socket, where the path of the usual one is too long.
+
+    Nobody else can have made that folder, because its name is random. Only this user can change the link.
+    """
+    return folder / "socket-folder"
+
+
+def _prepare_socket_folder(folder: Path) -> None:
+    link = _short_folder(folder)
+    is_too_long = len(os.fsencode(folder / SOCKET_NAME)) > SOCKET_PATH_LIMIT
+    if is_too_long and _is_private(link):
+        return
+    link.unlink(missing_ok=True)
+    if is_too_long:
+        link.symlink_to(tempfile.mkdtemp(prefix="tagger-", dir=_runtime_folder()))
+
+
+def _runtime_folder() -> Path | None:
+    """The user's folder for sockets, if the login session provides one."""
+    folder = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(folder) if folder and _is_private(Path(folder)) else None
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether it is a folder of this user that nobody else may enter."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return False
+    is_closed = not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and is_closed
 
 
 def _start(socket: Path, folder: Path) -> None:
@@ -76,9 +114,17 @@ def _start(socket: Path, folder: Path) -> None:
         raise EmbeddedRedisMissing
     log = folder / "redis.log"
     command = [sys.executable, "-P", "-m", "worker.embedded_redis", str(socket), str(folder)]
+    create_private_file(log)
     with log.open("ab") as output:
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            umask=0o077,
+            # Without the settings: some contain passwords, and the server outlives this process.
+            env={name: value for name, value in os.environ.items() if not name.startswith("TAGGER_")},
         )
     deadline = time.monotonic() + START_TIMEOUT_S
     while not _answers(socket):
@@ -103,6 +149,8 @@ def _command(socket: Path, folder: Path) -> list[str]:
         "port": "0",
         "unixsocket": str(socket),
         "unixsocketperm": "700",
+        # Messages have a few hundred bytes; a client that sends more is stopped.
+        "proto-max-bulk-len": "1mb",
         "dir": str(folder),
         # A crash of the machine loses the messages of the last second. The ledger sends them again.
         "appendonly": "yes",
@@ -113,6 +161,7 @@ def _command(socket: Path, folder: Path) -> list[str]:
     return [
         str(server_program()),
         *(part for name, value in settings.items() for part in (f"--{name}", value)),
+        *(part for command in UNUSED_COMMANDS for part in ("--rename-command", command, "")),
     ]
 
 
@@ -127,7 +176,7 @@ def _answers(socket: Path) -> bool:
 
 
 def _client(socket: Path) -> redis.Redis:
-    return redis.Redis(unix_socket_path=str(socket), socket_timeout=5, retry=Retry(NoBackoff(), 0))
+    return socket_client(str(socket), timeout_s=5)
 
 
 def _is_used(socket: Path) -> bool:
@@ -141,6 +190,7 @@ def _is_used(socket: Path) -> bool:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
+    create_private_file(path)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

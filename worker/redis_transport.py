@@ -14,11 +14,13 @@ from queue import Empty
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis
+from redis import UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 
 from worker.celery_config import QUEUES, TICK_QUEUE
 from worker.dead_letters import DEAD_LETTERS, store_dead_letter
 from worker.messages import TASK_NAME, TICK_NAME
+from worker.redis_sockets import OwnServer
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,10 @@ class Channel(redis.Channel):
             # The event loop reads from these connections. With a retry, redis-py connects again in the middle of a read,
             # without the subscriptions, and the loop waits for ever. Without one, kombu connects and subscribes again.
             parameters["retry_on_timeout"] = False
+        if issubclass(parameters["connection_class"], UnixDomainSocketConnection):
+            parameters["connection_class"] = type(
+                "SocketConnection", (OwnServer, parameters["connection_class"]), {}
+            )
         return parameters
 
     def _brpop_read(self, **options: Any) -> Any:

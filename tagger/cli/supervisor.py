@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from tagger.cli.output import console
 from tagger.errors import ProcessFailed, RedisUnavailable
+from tagger.permissions import create_private_file, make_private_folder, require_safe
 
 if TYPE_CHECKING:
     import socket
@@ -156,7 +157,9 @@ class _Process:
 
     def _start(self) -> None:
         self._started_at, self._restart_at = time.monotonic(), None
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.log.parent)
+        require_safe(self.log.parent)
+        create_private_file(self.log)
         with self.log.open("ab") as output:
             # -P: import no modules from the working directory.
             # A new session: Ctrl-C reaches only the supervisor, which stops the process gracefully.

@@ -5,7 +5,7 @@ fails at once if another process writes in between, so writers begin IMMEDIATE.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from tagger.addresses import AddressInvalid, check_postgresql_url
 from tagger.errors import DatabaseUnavailable, SettingsInvalid, TaggerError
+from tagger.permissions import create_private_file, make_private_folder, require_safe
 
 BUSY_TIMEOUT_S = 30.0
 IDLE_WRITER_S = 30
@@ -38,6 +39,7 @@ def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
     Raises:
         SettingsInvalid: `url` is not an address of SQLite or PostgreSQL.
         DatabaseUnavailable: the folder of the SQLite file cannot be created.
+        PermissionsUnsafe: other users can change the SQLite file or its folder.
     """
     parsed = parse_database_url(url)
     try:
@@ -107,12 +109,8 @@ def _postgresql_engine(url: URL) -> Engine:
 def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     if url.database in {None, "", ":memory:"}:
         raise SettingsInvalid(reason="database_url: an SQLite database has to be a file, like sqlite:///FILE")
-    folder = Path(str(url.database)).absolute().parent
-    try:
-        if make_folder:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatabaseUnavailable(url=redact(url), reason=f"{folder}: {error.strerror}") from error
+    if make_folder:
+        _prepare_folder(url)
     engine = create_engine(
         url,
         connect_args={"timeout": BUSY_TIMEOUT_S},
@@ -120,6 +118,12 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
         max_overflow=56,
         hide_parameters=True,  # parameters can be paths of photos, and errors go to logs
     )
+
+    @event.listens_for(engine, "do_connect")
+    def _create_file(*_: Any) -> None:
+        # SQLite would create it for everybody to read. Its -wal and -shm files get the permissions of this one.
+        with suppress(OSError):  # SQLite reports it
+            create_private_file(Path(str(url.database)))
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
@@ -134,6 +138,16 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
             connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def _prepare_folder(url: URL) -> None:
+    file = Path(str(url.database)).absolute()
+    try:
+        make_private_folder(file.parent)
+    except OSError as error:
+        raise DatabaseUnavailable(url=redact(url), reason=f"{file.parent}: {error.strerror}") from error
+    require_safe(file.parent)
+    require_safe(file)
 
 
 @contextmanager

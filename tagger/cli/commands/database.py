@@ -105,7 +105,7 @@ def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False
     if file == STREAM and (json or sys.stdout.isatty()):
         raise typer.BadParameter("name a file", param_hint="--json" if json else "FILE")
     database = open_session().database
-    with open_output(file, force=force) as out, ProgressLine("exporting") as line:
+    with open_output(file, force=force, private=True) as out, ProgressLine("exporting") as line:
         report = export_database(
             database,
             out,

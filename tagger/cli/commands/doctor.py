@@ -61,16 +61,18 @@ def run_checks() -> Iterator[Finding]:
 def _run_groups(settings: Settings) -> Iterator[Finding]:
     """Run the groups in parallel; groups that read the database start after the checks of the database."""
     from tagger.cli.doctor.database import DatabaseChecks
-    from tagger.cli.doctor.environment import check_extras, check_folders
+    from tagger.cli.doctor.environment import check_extras, check_folders, check_permissions
 
     database_checks = DatabaseChecks(settings.effective_database_url)
     database_group = CheckGroup("database", database_checks.run)
     folder_group = CheckGroup("data folder", lambda: check_folders(settings))
+    permission_group = CheckGroup("permissions", lambda: check_permissions(settings))
     device_group = CheckGroup("device", lambda: _check_device(settings))
     database_findings = database_group.findings()
     model_group = CheckGroup("model", lambda: _check_models(settings, database_checks))
     redis_group = CheckGroup("redis", lambda: _check_redis(settings, database_checks))
     yield from folder_group.findings()
+    yield from permission_group.findings()
     yield from database_findings
     yield from model_group.findings()
     yield from device_group.findings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -12,6 +13,12 @@ from typing import TYPE_CHECKING
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.database.diagnostics import sqlite_file
 from tagger.errors import SettingsInvalid
+from tagger.permissions import (
+    foreign_owner,
+    permission_problem,
+    readable_by_others,
+    replaceable_parent,
+)
 from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
 
 if TYPE_CHECKING:
@@ -97,6 +104,36 @@ def _check_writable(name: str, folder: Path) -> Finding:
     return ok(
         name, f"{folder} is writable" if existing == folder else f"{folder} will be created when it is needed"
     )
+
+
+def check_permissions(settings: Settings) -> Iterator[Finding]:
+    """Check that other users cannot change or read the data folder and the SQLite file."""
+    folder, file = settings.data_folder.absolute(), sqlite_file(settings.effective_database_url)
+    config = config_file().absolute()
+    paths = [folder, *([config.parent, config] if config.exists() else [])]
+    if file is not None:
+        paths += [file.absolute().parent, file.absolute()]
+    findings = [finding for path in dict.fromkeys(paths) for finding in _permission_findings(path)]
+    private = [folder]
+    if file is not None and readable_by_others(file.absolute().parent) is not None:
+        private.append(file.absolute())  # its folder does not protect it
+    findings += [
+        note("permissions", f"every user of this machine can read {path}", remedy)
+        for path in private
+        if (remedy := readable_by_others(path)) is not None
+    ]
+    yield from findings or [ok("permissions", "other users can neither read nor change the data")]
+
+
+def _permission_findings(path: Path) -> Iterator[Finding]:
+    if (problem := permission_problem(path)) is not None:
+        yield wrong("permissions", f"{path} is not used: {problem[0]}", problem[1])
+    if (owner := foreign_owner(path)) is not None:
+        found = f"{path} belongs to the user {owner}, who can change what root uses"
+        yield note("permissions", found, f"run tagger as that user: sudo -u '#{owner}' tagger …")
+    if (parent := replaceable_parent(path)) is not None:
+        found = f"every user of this machine can replace {path}, because {parent} is writable for all"
+        yield wrong("permissions", found, f"chmod +t {shlex.quote(str(parent))}")
 
 
 def check_space(folder: Path, free_bytes: int) -> Finding:

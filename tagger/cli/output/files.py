@@ -29,8 +29,10 @@ Force = Annotated[bool, typer.Option("--force", help="Replace an existing file."
 
 
 @contextmanager
-def open_output(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
+def open_output(path: Path, *, force: bool, private: bool = False) -> Iterator[IO[bytes]]:
     """Open a file for writing, or stdout for `-`. The file appears at the end, if no error occurs; .gz compresses it.
+
+    `private` keeps it from other users; otherwise the umask decides.
 
     Raises:
         FileExists: the file exists, and `force` is not set.
@@ -43,7 +45,8 @@ def open_output(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
     _check_absent(path, force=force)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("xb") as file:
+        mode = 0o600 if private else 0o666
+        with open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             with _compressed(file, path) as inner:
                 yield inner
             file.flush()

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tagger.inference.backends.protocol import BackendChoice
 from tagger.inference.devices import processor_name
+from tagger.permissions import create_private_file, make_private_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +83,8 @@ class SelectionCache:
         entries = dict(list(self._read().items())[1 - MAX_ENTRIES :]) | {self._key: asdict(choice)}
         partial = self._file.with_name(f"{self._file.name}.{os.getpid()}")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self._file.parent)
+            create_private_file(partial)
             partial.write_text(json.dumps(entries, indent=1))
             partial.replace(self._file)
         except OSError as error:

@@ -14,6 +14,8 @@ from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
+from tagger.permissions import make_private_folder
+
 log = logging.getLogger(__name__)
 
 EVICTION_TARGET = 0.9
@@ -61,7 +63,7 @@ class DiskCache:
         return self._folder / digest[:2] / digest[2:]
 
     def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".")
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123 - it is open already

@@ -1,11 +1,33 @@
-"""The embedded Redis of an installation without its extra."""
+"""The embedded Redis: without its extra, its permissions, and other users who want to take its place."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+import redis
+from kombu.exceptions import OperationalError
+from psutil import Process
 
-from tagger.errors import EmbeddedRedisMissing
-from worker.embedded_redis import start_embedded
+from tagger.errors import EmbeddedRedisMissing, PermissionsUnsafe, RedisUnavailable
+from worker.broker import Broker, check_broker
+from worker.celery_app import make_app
+from worker.embedded_redis import UNUSED_COMMANDS, embedded_url, start_embedded
+
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+
+SQUAT = """
+import os, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+os.setuid(1234)
+server.listen()
+print("listening", flush=True)
+clients = [server.accept() for _ in range(100)]
+"""
 
 
 def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,3 +36,79 @@ def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         EmbeddedRedisMissing, match=r"^No TAGGER_REDIS_URL is set.*landmark-tagger\[embedded\]'"
     ):
         start_embedded(tmp_path)
+
+
+@pytest.fixture(params=["short", "a" * 120], ids=["short path", "long path"])
+def data_folder(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A data folder whose Redis ends with the test. Machines that run many tests start it slowly."""
+    monkeypatch.setattr("worker.embedded_redis.START_TIMEOUT_S", 120)
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    folder = tmp_path / request.param / "data"
+    yield folder
+    with suppress(redis.RedisError), Broker(embedded_url(folder), embedded=True).client() as client:
+        client.shutdown(nosave=True)
+
+
+def test_the_server_and_its_files_are_closed_to_other_users(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_DATABASE_URL", "postgresql://u:secret@db/x")
+    (data_folder / "redis").mkdir(0o700, parents=True)
+    data_folder.chmod(0o700)
+    (data_folder / "redis" / "socket-folder").symlink_to(data_folder / "deleted")
+    before = os.umask(0)
+    try:
+        url = start_embedded(data_folder)
+    finally:
+        os.umask(before)
+    with Broker(url, embedded=True).client() as client:
+        facts = client.info()
+        client.rpush("list", "x")
+        for command in UNUSED_COMMANDS:
+            with pytest.raises(redis.ResponseError, match="unknown command"):
+                client.execute_command(command, "x", "y")
+    server = Process(facts["process_id"])
+    assert facts["tcp_port"] == 0
+    assert not server.net_connections("inet")
+    assert not any("TAGGER" in name for name in server.environ())
+    socket = Path(url.removeprefix("redis+socket://"))
+    for path in [data_folder, *data_folder.rglob("*"), socket.parent, socket]:
+        assert path.stat().st_mode & 0o077 == 0, path
+    is_long = len(str(data_folder)) > 100
+    assert (socket.parent.parent == Path(os.environ["XDG_RUNTIME_DIR"])) == is_long
+    assert start_embedded(data_folder) == url
+    with closing(make_app(url)) as app, app.connection_for_write() as connection:
+        assert connection.default_channel.queue_declare("queue").message_count == 0
+
+
+def test_a_data_folder_that_every_user_can_change_is_refused(data_folder: Path) -> None:
+    (data_folder / "redis").mkdir(parents=True)
+    for folder in (data_folder, data_folder / "redis"):
+        folder.chmod(0o777)
+        with pytest.raises(PermissionsUnsafe, match="chmod o-w"):
+            start_embedded(data_folder)
+        folder.chmod(0o755)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a server as another user")
+def test_the_server_of_another_user_is_not_used(tmp_path: Path) -> None:
+    socket = tmp_path / "redis.sock"
+    url = f"redis+socket://{socket}"
+    with subprocess.Popen([sys.executable, "-c", SQUAT, socket], stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        assert server.stdout.readline()
+        try:
+            with pytest.raises(RedisUnavailable, match="belongs to another user"):
+                check_broker(Broker(url, embedded=True))
+            with (
+                closing(make_app(url)) as app,
+                app.connection_for_write() as connection,
+                pytest.raises(OperationalError, match="belongs to another user"),
+            ):
+                connection.ensure_connection(max_retries=1, timeout=1)
+        finally:
+            server.kill()

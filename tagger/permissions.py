@@ -1,0 +1,115 @@
+"""Permissions of what this program keeps: the data folder, the SQLite file, logs and caches.
+
+They are for their owner alone, whatever the umask. In a folder that its group shares (`chmod 2770`), they are for the
+group too. What other users can change is not used. Files that the user names, such as photos, get ordinary permissions.
+"""
+
+import os
+import shlex
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from tagger.errors import PermissionsUnsafe
+
+_SHARED = stat.S_ISGID | stat.S_IWGRP
+
+
+def make_private_folder(folder: Path) -> None:
+    """Create the folder and its missing parents, for the owner alone or for the group that shares the parent."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileNotFoundError:
+        make_private_folder(folder.parent)
+        make_private_folder(folder)
+    except OSError:  # it exists, possibly on a read-only disk
+        if not folder.is_dir():
+            raise
+    else:
+        if _is_shared(folder.parent):
+            folder.chmod(0o2770)
+
+
+def create_private_file(file: Path) -> None:
+    """Create an empty file for the owner alone, or for the group that shares its folder. An existing one is unchanged."""
+    with suppress(FileExistsError):
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            if _is_shared(file.parent):
+                os.fchmod(descriptor, 0o660)
+        finally:
+            os.close(descriptor)
+
+
+def require_safe(path: Path) -> None:
+    """Check that no other user can change the file or folder. Its absence is safe.
+
+    Raises:
+        PermissionsUnsafe: another user can.
+    """
+    if (problem := permission_problem(path)) is not None:
+        reason, remedy = problem
+        raise PermissionsUnsafe(path=path, reason=reason, remedy=remedy)
+
+
+def permission_problem(path: Path) -> tuple[str, str] | None:
+    """How another user can change the file or folder, and the command against that. None if nobody can.
+
+    Allowed are a sticky folder, like /tmp, and a mount point, whose permissions the container or the mount sets.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if status.st_mode & stat.S_IWOTH and not (
+        is_folder and (status.st_mode & stat.S_ISVTX or path.is_mount())
+    ):
+        return "every user of this machine can change it", f"chmod o-w {shlex.quote(str(path))}"
+    if os.geteuid() in {0, status.st_uid} or status.st_uid == 0 or _is_for_group(status):
+        return None
+    return f"it belongs to another user ({status.st_uid})", f"sudo chown $(id -u) {shlex.quote(str(path))}"
+
+
+def readable_by_others(path: Path) -> str | None:
+    """The command that closes the folder or file to other users. None if it is closed or absent."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    if not status.st_mode & stat.S_IRWXO:
+        return None
+    if status.st_mode & _SHARED == _SHARED:
+        mode = "o-rwx"
+    else:
+        mode = "700" if stat.S_ISDIR(status.st_mode) else "600"
+    return f"chmod {mode} {shlex.quote(str(path))}"
+
+
+def foreign_owner(path: Path) -> int | None:
+    """The other user who owns what root uses, and so could change it. None for other users than root."""
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return None
+    return owner if os.geteuid() == 0 != owner else None
+
+
+def replaceable_parent(path: Path) -> Path | None:
+    """The nearest parent in which every user can replace files of others. None if there is none."""
+    for parent in path.absolute().parents:
+        try:
+            mode = parent.stat().st_mode
+        except OSError:
+            continue
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX and not parent.is_mount():
+            return parent
+    return None
+
+
+def _is_shared(folder: Path) -> bool:
+    return folder.stat().st_mode & _SHARED == _SHARED
+
+
+def _is_for_group(status: os.stat_result) -> bool:
+    return bool(status.st_mode & stat.S_IWGRP) and status.st_gid in {os.getegid(), *os.getgroups()}

@@ -1,0 +1,147 @@
+"""Permissions of the data folder, the database and logs: closed to other users, whatever the umask."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tagger.cli.doctor.environment import check_permissions
+from tagger.cli.output.files import open_output
+from tagger.cli.supervisor import _Process
+from tagger.database.connection import open_database
+from tagger.errors import PermissionsUnsafe, SettingsInvalid
+from tagger.inference.backends.protocol import BackendChoice
+from tagger.inference.backends.selection_cache import SelectionCache
+from tagger.permissions import create_private_file, make_private_folder, require_safe
+from tagger.settings import Settings, load_settings
+from tagger.web.media.disk_cache import DiskCache
+
+
+@pytest.fixture(params=[0o000, 0o022], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path: Path) -> str:
+    return oct(path.stat().st_mode & 0o7777)
+
+
+def modes(folder: Path) -> dict[str, str]:
+    return {path.name: mode(path) for path in [folder, *folder.rglob("*")]}
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_new_database_is_closed_to_other_users(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "data" / "tagger.sqlite"
+    with closing(open_database(f"sqlite:///{file}")):
+        found = modes(tmp_path / "new")
+    assert found.pop("new") == found.pop("data") == "0o700"
+    assert found == dict.fromkeys(("tagger.sqlite", "tagger.sqlite-wal", "tagger.sqlite-shm"), "0o600")
+
+
+@pytest.mark.usefixtures("umask")
+def test_caches_and_logs_are_closed_to_other_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "data"
+    DiskCache(folder / "web-cache", 1000).put("name", b"x")
+    SelectionCache(folder / "selections.json", "key").store(BackendChoice("torchscript", 1))  # type: ignore[arg-type]
+    monkeypatch.setattr("sys.executable", "/bin/true")
+    _Process("worker", folder).wait()
+    for path in folder.rglob("*"):
+        assert mode(path) == ("0o700" if path.is_dir() else "0o600"), path
+    assert {"web-cache", "selections.json", "worker.log"} <= set(modes(folder))
+
+
+@pytest.mark.usefixtures("umask")
+def test_what_a_group_shares_stays_shared(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2770)
+    with closing(open_database(f"sqlite:///{tmp_path / 'tagger.sqlite'}")):
+        make_private_folder(tmp_path / "a" / "b")
+        create_private_file(tmp_path / "a" / "b" / "file")
+        found = modes(tmp_path)
+    assert {found.pop(name) for name in ("a", "b", tmp_path.name)} == {"0o2770"}
+    assert set(found.values()) == {"0o660"}
+
+
+def test_the_export_of_the_database_is_closed_and_other_output_follows_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    for private, expected in ((True, "0o600"), (False, "0o644")):
+        with open_output(tmp_path / "file", force=True, private=private) as file:
+            file.write(b"x")
+        assert mode(tmp_path / "file") == expected
+    os.umask(before)
+
+
+def test_a_folder_or_file_that_every_user_can_change_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "it's here"
+    url = f"sqlite:///{folder}/tagger.sqlite"
+    open_database(url).close()
+    for path, bad, good in ((folder, 0o777, 0o1777), (folder / "tagger.sqlite", 0o666, 0o664)):
+        path.chmod(bad)
+        with pytest.raises(PermissionsUnsafe, match="every user of this machine can change it") as refused:
+            open_database(url)
+        subprocess.run(str(refused.value).partition("Run: ")[2], shell=True, check=True)
+        open_database(url).close()
+        path.chmod(good)
+        open_database(url).close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_what_another_user_owns_is_refused_unless_it_is_of_root_or_for_a_group_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch(0o600)
+    os.chown(file, 1234, os.getegid())
+    require_safe(file)  # by root
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(PermissionsUnsafe, match=r"belongs to another user \(1234\).*sudo chown"):
+        require_safe(file)
+    file.chmod(0o660)
+    require_safe(file)
+    os.chown(file, 0, 0)
+    file.chmod(0o600)
+    require_safe(file)
+    require_safe(tmp_path / "absent")
+
+
+def test_a_settings_file_that_every_user_can_change_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tagger.toml"
+    file.write_text("top_k = 3")
+    monkeypatch.setenv("TAGGER_CONFIG", str(file))
+    for path, bad, good in ((file, 0o666, 0o664), (tmp_path, 0o777, 0o1777)):
+        path.chmod(bad)
+        with pytest.raises(
+            SettingsInvalid, match=f"{file} is not read, because every user .*chmod o-w {path}"
+        ):
+            load_settings()
+        path.chmod(good)
+        assert load_settings().top_k == 3
+
+
+def test_doctor_tells_how_to_close_what_others_can_read_or_change(tmp_path: Path) -> None:
+    data = tmp_path / "parent" / "data"
+    settings = Settings(data_folder=data)
+    open_database(settings.effective_database_url).close()
+
+    def found() -> list[tuple[str, str]]:
+        return [(str(each.state), each.remedy or "") for each in check_permissions(settings)]
+
+    assert found() == [("ok", "")]
+    (data / "tagger.sqlite").chmod(0o644)
+    assert found() == [("ok", "")]  # its folder is closed
+    data.chmod(0o755)
+    assert found() == [("note", f"chmod 700 {data}"), ("note", f"chmod 600 {data}/tagger.sqlite")]
+    data.chmod(0o777)
+    data.parent.chmod(0o777)
+    for state, remedy in found():
+        assert state == "wrong" or remedy.startswith(("chmod 700", "chmod 600"))
+        subprocess.run(remedy, shell=True, check=True)
+    data.parent.chmod(0o755)
+    assert found() == [("ok", "")]
