@@ -11,8 +11,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tagger.addresses import check_redis_url, redact_url
-from tagger.errors import RedisRefused, RedisUnavailable
-from worker.celery_config import QUEUES
+from tagger.errors import RedisKeyForeign, RedisRefused, RedisUnavailable
+from worker.celery_config import QUEUES, TICK_QUEUE
+from worker.dead_letters import DEAD_LETTERS
 from worker.embedded_redis import embedded_url, start_embedded
 from worker.redis_sockets import socket_client
 
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 TIMEOUT_S = 3.0
 ABSENT_LIST = "tagger.absent"
 """A list that never exists: LPUSHX needs the same permissions and memory as a message, but writes nothing."""
+UNACKED = "unacked"
+"""The hash in which Celery's transport stores messages that workers have not acknowledged."""
+KEY_TYPES = {
+    **dict.fromkeys((TICK_QUEUE, *QUEUES.values(), DEAD_LETTERS), "list"),
+    UNACKED: "hash",
+    "unacked_index": "zset",
+    ABSENT_LIST: "none",
+}
+"""The keys that workers use, and their types in Redis."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +90,11 @@ def check_accepts_messages(broker: Broker) -> None:
 
     Raises:
         RedisUnavailable: it does not answer.
-        RedisRefused: it is full, a read-only replica, or has too few replicas.
+        RedisRefused: it is full, a read-only replica, has too few replicas, or another program uses its keys.
     """
     try:
         with broker.client() as client:
+            check_keys(broker, client)
             client.lpushx(ABSENT_LIST, "x")
     except redis.ResponseError as error:
         raise RedisRefused(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
@@ -91,11 +102,30 @@ def check_accepts_messages(broker: Broker) -> None:
         raise RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
 
 
+def check_keys(broker: Broker, client: redis.Redis) -> None:
+    """Check that the keys of this program have its types.
+
+    Raises:
+        RedisKeyForeign: another program has stored something else in one.
+    """
+    with client.pipeline(transaction=False) as pipeline:
+        for key in KEY_TYPES:
+            pipeline.type(key)
+        kinds = pipeline.execute(raise_on_error=False)  # an account may lack the permission
+    for (key, expected), kind in zip(KEY_TYPES.items(), kinds, strict=True):
+        if isinstance(kind, bytes) and kind.decode() not in {"none", expected}:
+            should = "should not exist" if expected == "none" else f"should be a {expected}"
+            raise RedisKeyForeign(url=broker.redacted_url, key=key, kind=kind.decode(), should=should)
+
+
 def queue_depths(broker: Broker) -> tuple[dict[str, int | None], str | None]:
     """The number of messages per priority, None if Redis does not answer, and the reason for that."""
     try:
         with broker.client() as client:
+            check_keys(broker, client)
             return {priority.value: int(client.llen(queue)) for priority, queue in QUEUES.items()}, None
+    except RedisKeyForeign as error:
+        return dict.fromkeys(priority.value for priority in QUEUES), str(error)
     except (redis.RedisError, ValueError) as error:
         unknown: dict[str, int | None] = dict.fromkeys(priority.value for priority in QUEUES)
         if broker.embedded:

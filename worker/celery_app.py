@@ -28,4 +28,11 @@ def make_app(broker_url: str) -> Celery:
     # flush would delete.
     names = (TICK_QUEUE, *QUEUES.values())
     app.conf.task_queues = [Queue(name, exchange="", routing_key=name) for name in names]  # type: ignore[no-untyped-call]
+    app.on_after_finalize.connect(_remove_builtin_tasks)
     return app
+
+
+def _remove_builtin_tasks(sender: Celery, **_: object) -> None:
+    """Leave the tasks of worker.tasks alone. Celery's own could run other tasks, or delete results."""
+    for name in [name for name in sender.tasks if name.startswith("celery.")]:
+        sender.tasks.unregister(name)

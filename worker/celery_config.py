@@ -20,12 +20,15 @@ TRANSPORT_OPTIONS: dict[str, object] = {
     # Check for messages of dead workers every few seconds.
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
+    "unacked_restore_limit": 1000,
     # Notice a dead connection within seconds.
     "health_check_interval": 5,
     "socket_keepalive": True,
     "socket_timeout": 10,
     "socket_connect_timeout": 3,
     "retry_on_timeout": True,
+    # Queues express priority. kombu would read three more lists for each.
+    "priority_steps": [0],
     # Interactive before bulk, except for every fourth message.
     "queue_order_strategy": "worker.queue_order:InteractiveFirst",
 }
@@ -52,9 +55,10 @@ CELERY_SETTINGS: dict[str, object] = {
     "accept_content": ["json"],
     "task_serializer": "json",
     "result_accept_content": ["json"],
-    # The workers are listed in SQL.
+    # The workers are listed in SQL. Nobody sends commands to workers or beat through Redis: it has no way to tell who may.
     "worker_send_task_events": False,
-    "worker_enable_remote_control": True,
+    "worker_enable_remote_control": False,
+    "beat_enable_remote_control": False,
     # Without an expiry: Celery compares the clocks of two machines, and would drop every tick if they differ.
     "beat_schedule": {"tick": {"task": TICK_NAME, "schedule": TICK_S, "options": {"queue": TICK_QUEUE}}},
     # Results are in SQL. Otherwise beat sends a task of Celery's own every night, to a queue that nobody reads.

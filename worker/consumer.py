@@ -1,4 +1,7 @@
-"""Celery's consumer, made to wait while Redis is away or refuses messages. Celery's own ends the worker after a number of attempts."""
+"""Celery's consumer without its channels between workers, made to wait while Redis is away or refuses messages.
+
+Celery's own ends the worker after a number of attempts.
+"""
 
 import time
 import warnings
@@ -16,6 +19,11 @@ RETRY_S = 1.0
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
     """Named in the settings. The engine's monitor logs outages, in place of Celery's messages."""
+
+    def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
+        # Workers see each other in SQL. Through these channels, any client of Redis could talk to them.
+        without = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
+        super().__init__(*arguments, worker_options={**(worker_options or {}), **without}, **options)
 
     def ensure_connected(self, conn: Any) -> Any:
         """Wait until Redis accepts messages, then connect: a message taken from a Redis that is full would be lost."""

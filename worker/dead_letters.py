@@ -1,13 +1,53 @@
 """The dead-letter list in Redis: messages that no worker understands. The ledger sends their chunks again."""
 
 import json
+import logging
+import threading
+import time
 
 import redis
 
+log = logging.getLogger(__name__)
+
 DEAD_LETTERS = "tagger.dead-letters"
 """The key of the list. Operators read and delete it."""
+MAX_LETTERS = 1000
+"""Older ones are dropped: another program may send without end."""
+MAX_RAW_BYTES = 4096
+"""Of bytes that are not a message, the rest is not stored."""
+REPORT_S = 60.0
+"""How often dead letters are logged."""
 
 
 def store_dead_letter(client: redis.Redis, body: object, reason: str) -> None:
-    """Store a message with the reason of its refusal."""
-    client.rpush(DEAD_LETTERS, json.dumps({"reason": reason, "body": body}, default=repr))
+    """Store a message with the reason of its refusal, and log that."""
+    _reporter.report(reason)
+    stored = body[:MAX_RAW_BYTES] if isinstance(body, bytes) else body
+    with client.pipeline() as pipeline:
+        pipeline.rpush(DEAD_LETTERS, json.dumps({"reason": reason, "body": stored}, default=repr))
+        pipeline.ltrim(DEAD_LETTERS, -MAX_LETTERS, -1)
+        pipeline.execute()
+
+
+class _Reporter:
+    """Counts dead letters, and logs their number at most once within REPORT_S."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._next_at = 0.0
+
+    def report(self, reason: str) -> None:
+        with self._lock:
+            self._count += 1
+            now = time.monotonic()
+            if now < self._next_at:
+                return
+            count, self._count, self._next_at = self._count, 0, now + REPORT_S
+        if count == 1:
+            log.error("Moved an invalid message (%s) to the list %s", reason, DEAD_LETTERS)
+        else:
+            log.error("Moved %d invalid messages (the last: %s) to the list %s", count, reason, DEAD_LETTERS)
+
+
+_reporter = _Reporter()

@@ -1,8 +1,8 @@
 """The message of a chunk: versioned JSON with the id of its ledger, so that a worker with another database refuses it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from tagger.ledger.chunks import ChunkName
 
@@ -17,9 +17,9 @@ class ChunkMessage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     version: Literal[1] = VERSION
-    ledger: str
-    job: int
-    chunk: int
+    ledger: Annotated[str, Field(max_length=100, pattern=r"^[!-~]+$")]
+    job: Annotated[int, Field(ge=0, lt=2**31)]
+    chunk: Annotated[int, Field(ge=0, lt=2**31)]
 
     @property
     def name(self) -> ChunkName:

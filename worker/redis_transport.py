@@ -1,7 +1,8 @@
 """A Redis transport for kombu that moves invalid messages to the dead-letter list.
 
 With kombu's own transport, bytes or headers in a queue that Celery did not write end the worker, and are lost. This one
-parses a message strictly and passes a new one to Celery, built from the parsed parts.
+parses a message strictly and passes a new one to Celery, built from the parsed parts: whoever writes to Redis can send
+chunks and ticks, but no callbacks, options or other tasks.
 """
 
 import base64
@@ -10,19 +11,26 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from queue import Empty
 from typing import Any
+from uuid import uuid4
 
 from kombu.transport import TRANSPORT_ALIASES, redis
 from redis import UnixDomainSocketConnection
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from worker.celery_config import QUEUES, TICK_QUEUE
-from worker.dead_letters import DEAD_LETTERS, store_dead_letter
+from worker.dead_letters import store_dead_letter
 from worker.messages import TASK_NAME, TICK_NAME
 from worker.redis_sockets import OwnServer
 
 log = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 16 * 2**10
+"""Messages of this program have about 600 bytes."""
+
+
+_CALLBACKS = ("callbacks", "errbacks", "chain", "chord")
+"""What Celery runs after a task. Messages of this program have none."""
 
 
 class _InvalidMessage(ValueError):
@@ -45,6 +53,21 @@ class QoS(redis.QoS):
         """Reject a message."""
         with self._ending(delivery_tag):
             super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
+
+    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
+        """Return an unacknowledged message to its queue. What is not such a message is deleted: kombu would try it for ever."""
+
+        def restore(pipe: Any) -> None:
+            is_small = pipe.hstrlen(self.unacked_key, tag) <= 2 * MAX_MESSAGE_BYTES
+            stored = pipe.hget(self.unacked_key, tag) if is_small else None
+            pipe.multi()
+            self._remove_from_indices(tag, pipe)  # type: ignore[no-untyped-call]
+            if (restored := _stored_message(stored)) is not None:
+                queue, message = restored
+                (pipe.lpush if leftmost else pipe.rpush)(queue, message)
+
+        with self.channel.conn_or_acquire(client) as acquired:
+            acquired.transaction(restore, self.unacked_key)
 
     @contextmanager
     def _ending(self, delivery_tag: str) -> Iterator[None]:
@@ -85,6 +108,8 @@ class Channel(redis.Channel):
 
         def recording_parse(*args: Any, **kwargs: Any) -> Any:
             responses.append(parse(*args, **kwargs))
+            if responses[-1] and len(responses[-1][1]) > MAX_MESSAGE_BYTES:
+                raise _InvalidMessage("it is too large")
             return responses[-1]
 
         self.client.parse_response = recording_parse
@@ -98,23 +123,17 @@ class Channel(redis.Channel):
         finally:
             del self.client.parse_response
 
-    def _receive_one(self, client: Any) -> Any:
-        try:
-            return super()._receive_one(client)  # type: ignore[no-untyped-call]
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            # A broadcast of Celery's remote control. An invalid one can be ignored.
-            log.warning("Ignored an invalid broadcast: %s", type(error).__name__)
-            raise Empty from error
-
     def _move_to_dead_letters(self, body: object, error: Exception) -> None:
         reason = str(error) if isinstance(error, _InvalidMessage) else type(error).__name__
-        log.error("Moved an invalid message (%s) to the list %s", reason, DEAD_LETTERS)
-        with self.conn_or_acquire() as client:
-            store_dead_letter(client, body, reason)
+        try:
+            with self.conn_or_acquire() as client:
+                store_dead_letter(client, body, reason)
+        except RedisError as store_error:
+            log.info("The invalid message is lost: %s", store_error)
 
 
 class Transport(redis.Transport):
-    """Delivers validated messages from the queues of this program, and broadcasts unchanged."""
+    """Delivers validated messages alone."""
 
     Channel = Channel
     # Redis refuses commands while it is full, a read-only replica, or lacks replicas. Celery ends the worker after other
@@ -122,8 +141,7 @@ class Transport(redis.Transport):
     connection_errors = (*redis.Transport.connection_errors, ResponseError)
 
     def _deliver(self, message: Any, queue: str) -> None:
-        ours = queue in (TICK_QUEUE, *QUEUES.values())
-        super()._deliver(_validated(message, queue) if ours else message, queue)  # type: ignore[no-untyped-call]
+        super()._deliver(_validated(message, queue), queue)  # type: ignore[no-untyped-call]
 
 
 def use_for_redis() -> None:
@@ -138,12 +156,11 @@ def _validated(message: Any, queue: str) -> dict[str, Any]:
     task, number = headers.get("task"), headers.get("id")
     if task not in (TASK_NAME, TICK_NAME) or not isinstance(number, str):
         raise _InvalidMessage("its task is unknown")
-    tag = properties.get("delivery_tag")
-    if not isinstance(tag, str) or properties.get("body_encoding") != "base64":
+    if properties.get("body_encoding") != "base64":
         raise _InvalidMessage("it was not sent by Celery")
-    _check_body(message.get("body"), task)
+    call = [_arguments(message.get("body"), task), {}, dict.fromkeys(_CALLBACKS)]
     return {
-        "body": message["body"],
+        "body": base64.b64encode(json.dumps(call).encode()).decode(),
         "content-type": "application/json",
         "content-encoding": "utf-8",
         "headers": {
@@ -161,7 +178,7 @@ def _validated(message: Any, queue: str) -> dict[str, Any]:
             "delivery_info": {"exchange": "", "routing_key": queue},
             "priority": 0,
             "body_encoding": "base64",
-            "delivery_tag": tag,
+            "delivery_tag": str(uuid4()),  # a sender's could be that of another message
         },
     }
 
@@ -173,17 +190,33 @@ def _part(message: Any, name: str) -> Mapping[str, Any]:
     return part
 
 
-def _check_body(body: object, task: str) -> None:
-    """Check the arguments of the task: one document for a chunk, which the task validates, none for a tick."""
+def _arguments(body: object, task: str) -> list[Any]:
+    """The arguments of the task: one flat document for a chunk, which the task validates, none for a tick."""
     try:
         call = json.loads(base64.b64decode(body, validate=True)) if isinstance(body, str) else None
     except (binascii.Error, UnicodeDecodeError) as error:
         raise _InvalidMessage("its body is not base64") from error
     if not isinstance(call, list) or len(call) != 3 or call[1] != {} or not isinstance(call[2], Mapping):
         raise _InvalidMessage("its body is not a call")
-    arguments = call[0]
-    valid = isinstance(arguments, list) and (
-        not arguments if task == TICK_NAME else len(arguments) == 1 and isinstance(arguments[0], Mapping)
-    )
-    if not valid:
+    arguments, _, callbacks = call
+    if any(callbacks.values()):
+        raise _InvalidMessage("it has callbacks")
+    if not isinstance(arguments, list) or len(arguments) != (task == TASK_NAME):
         raise _InvalidMessage("its arguments are not those of the task")
+    if not all(isinstance(argument, Mapping) and _is_flat(argument) for argument in arguments):
+        raise _InvalidMessage("its arguments are not those of the task")
+    return arguments
+
+
+def _is_flat(document: Mapping[str, Any]) -> bool:
+    return not any(isinstance(value, list | Mapping) for value in document.values())
+
+
+def _stored_message(stored: bytes | None) -> tuple[str, str] | None:
+    """The queue and the text of a message that kombu has stored as unacknowledged. None if it is something else."""
+    try:
+        message, _, queue = json.loads(stored or b"null")
+        text = json.dumps(message)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return (queue, text) if queue in (TICK_QUEUE, *QUEUES.values()) else None

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tagger.database.errors import DatabaseError
 from tagger.errors import ModelFailed, ReadsTimedOut, TaggerError
 from tagger.ledger.jobs import record_error
-from worker.dead_letters import DEAD_LETTERS, store_dead_letter
+from worker.dead_letters import store_dead_letter
 from worker.engine import current_engine
 from worker.lifecycle import exit_within_limit
 from worker.messages import TASK_NAME, TICK_NAME, ChunkMessage
@@ -69,10 +69,11 @@ def _parse(body: object) -> ChunkMessage:
         return ChunkMessage.model_validate(body)
     except ValidationError as error:
         reason = f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
-        log.exception("Moved an invalid message to the list %s", DEAD_LETTERS)
         try:
             with current_engine().broker.client() as client:
                 store_dead_letter(client, body, reason)
+        except redis.ResponseError:
+            pass  # the list is unusable; the monitor of Redis logs why
         except redis.RedisError:
             raise Reject(requeue=True) from error  # it stays in the queue until Redis answers
         raise Ignore from error

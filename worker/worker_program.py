@@ -26,10 +26,6 @@ def run_worker(queues: Sequence[str], log_level: str) -> None:
         queues=queues,
         loglevel=log_level,
         quiet=True,
-        # Workers see each other in SQL.
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
     )
     program.start()
     sys.exit(program.exitcode)

@@ -1,4 +1,6 @@
-"""Invalid messages in Redis: the worker survives, stores them as dead letters, and processes the next job."""
+"""Invalid messages and foreign commands in Redis: the worker survives, and processes the next job."""
+
+from contextlib import closing
 
 from support.artifacts import LABELS
 from support.commands import draw_many
@@ -16,6 +18,8 @@ def test_a_worker_survives_invalid_messages(scenario: FaultScenario, redis_serve
     terminal = scenario.terminal
     draw_many(terminal.folder / "few", len(LABELS))
     with terminal.workers(1) as (worker,), redis_server.client() as client:
+        assert client.pubsub_numpat() == 0  # it listens to no channel
+        _send_commands(redis_server.url)
         garbage = invalid_messages(client, redis_server.url)
         client.lpush(QUEUE, *garbage)
         terminal.wait_until(
@@ -27,14 +31,8 @@ def test_a_worker_survives_invalid_messages(scenario: FaultScenario, redis_serve
         assert is_alive(worker)
 
 
-def test_broadcasts_are_answered_and_invalid_ones_ignored(
-    scenario: FaultScenario, redis_server: RedisServer
-) -> None:
-    terminal = scenario.terminal
-    with terminal.workers(1) as (worker,), redis_server.client() as client:
-        for invalid in (b"garbage", b'{"a": 1}', b"[1]", b"5", b"\xff"):
-            client.publish("/0.celery.pidbox", invalid)
-        app = make_app(redis_server.url)
-        terminal.wait_until(lambda: app.control.ping(timeout=2))
-        app.close()
-        assert is_alive(worker)
+def _send_commands(url: str) -> None:
+    """Commands of Celery's remote control, which any client of Redis can send."""
+    with closing(make_app(url)) as app:
+        app.control.broadcast("cancel_consumer", arguments={"queue": QUEUE})
+        app.control.broadcast("shutdown")

@@ -51,18 +51,6 @@ def test_a_message_whose_end_redis_did_not_hear_of_leaves_room_for_the_next(
         ]  # delivered again after the time-out
 
 
-def test_a_lost_subscription_raises_instead_of_waiting_for_ever(redis_server: RedisServer) -> None:
-    with closing(make_app(redis_server.url)) as app, app.connection_for_read() as connection:
-        app.control.mailbox.Node("test", channel=connection.default_channel).listen(callback=print)
-        channel = connection.default_channel
-        connection.transport.cycle.on_poll_start()  # subscribes
-        channel._receive()  # the answer to that
-        with redis_server.client() as client:
-            assert client.client_kill_filter(_type="pubsub") == 1
-        with pytest.raises(channel.connection_errors):
-            channel._receive()
-
-
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_a_refusal_of_redis_counts_as_a_lost_connection(
     channel: Any, redis_server: RedisServer, kind: str

@@ -10,7 +10,7 @@ from typing import Any
 
 from tagger.database.enums import Priority
 from tagger.settings import Settings
-from worker.broker import Broker
+from worker.broker import KEY_TYPES, Broker
 from worker.celery_config import QUEUES
 from worker.engine import make_engine, stop_engine
 from worker.tasks import tag_chunk
@@ -46,7 +46,13 @@ class _QueueBroker(Broker):
         def llen(name: str) -> int:
             return self.messages.qsize() if name == QUEUES[Priority.BULK] else 0
 
-        yield SimpleNamespace(llen=llen, lpushx=lambda *_: 0)
+        @contextmanager
+        def pipeline(*, transaction: bool) -> Iterator[Any]:
+            yield SimpleNamespace(
+                type=lambda _: None, execute=lambda *, raise_on_error: [b"none"] * len(KEY_TYPES)
+            )
+
+        yield SimpleNamespace(llen=llen, lpushx=lambda *_: 0, pipeline=pipeline)
 
 
 @contextmanager

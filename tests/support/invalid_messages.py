@@ -57,7 +57,7 @@ def _variants(message: bytes) -> Iterator[bytes]:
         yield json.dumps(invalid).encode()
 
 
-def _chunk_message(client: redis.Redis, url: str) -> bytes:
+def chunk_message(client: redis.Redis, url: str) -> bytes:
     """The message that Celery sends for a chunk, of an unknown version, so that workers store it as a dead letter."""
     app = make_app(url)
     app.send_task(TASK_NAME, args=[{"version": 2}], queue="elsewhere")  # a queue that no worker reads
@@ -69,4 +69,4 @@ def _chunk_message(client: redis.Redis, url: str) -> bytes:
 
 def invalid_messages(client: redis.Redis, url: str) -> list[bytes]:
     """Noise, and variants of a real message with invalid values. The worker stores each as a dead letter."""
-    return [*RAW, *_variants(_chunk_message(client, url))]
+    return [*RAW, *_variants(chunk_message(client, url))]

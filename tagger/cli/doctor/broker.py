@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.errors import RedisKeyForeign
 from tagger.ledger.health import waiting_chunks
-from worker.broker import ABSENT_LIST, find_broker
+from worker.broker import ABSENT_LIST, UNACKED, check_keys, find_broker
 from worker.celery_config import QUEUES
 from worker.dead_letters import DEAD_LETTERS
 from worker.embedded_redis import server_program
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 MEMORY_NOTE = 0.8
 """Share of the memory limit of Redis."""
-UNACKED = "unacked"
-"""The hash in which Celery's transport stores messages that workers have not acknowledged."""
 PEEKED = 10
 """Messages read at each end of a queue, without removing them."""
 
@@ -48,8 +47,12 @@ class RedisChecks:
                 yield self._check_eviction(facts)
                 yield self._check_persistence(facts)
                 yield self._check_room(client, facts)
+                check_keys(self._broker, client)
                 yield self._check_dead_letters(client)
                 yield from self._check_messages(client, database)
+        except RedisKeyForeign as error:
+            remedy = f"look at it, then delete it: {self._cli('del ' + str(error.values['key']))}"
+            yield wrong("redis keys", str(error), remedy)
         except (redis.RedisError, OSError) as error:
             yield self._unavailable(str(error).rstrip("."))
         except ValueError:  # invalid URL; the error may contain part of a password
