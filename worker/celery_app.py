@@ -22,7 +22,8 @@ class Loader(AppLoader):
 def make_app(broker_url: str) -> Celery:
     """An app that sends to, or consumes from, the queues at `broker_url`."""
     use_for_redis()
-    app = Celery("tagger", broker=broker_url, include=["worker.tasks"], loader=Loader, set_as_current=False)
+    url = _with_checked_certificate(broker_url)
+    app = Celery("tagger", broker=url, include=["worker.tasks"], loader=Loader, set_as_current=False)
     app.conf.update(CELERY_SETTINGS)
     # The default exchange ("") routes a message to the queue named by its routing key, without bindings in Redis that a
     # flush would delete.
@@ -30,6 +31,13 @@ def make_app(broker_url: str) -> Celery:
     app.conf.task_queues = [Queue(name, exchange="", routing_key=name) for name in names]  # type: ignore[no-untyped-call]
     app.on_after_finalize.connect(_remove_builtin_tasks)
     return app
+
+
+def _with_checked_certificate(url: str) -> str:
+    """The address of a broker whose certificate is checked, unless the address says otherwise. kombu's default is not to."""
+    if not url.startswith("rediss:") or "ssl_cert_reqs=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
 
 
 def _remove_builtin_tasks(sender: Celery, **_: object) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from tagger.cli.doctor.access import check_redis_access
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import RedisKeyForeign
 from tagger.ledger.health import waiting_chunks
@@ -44,6 +45,8 @@ class RedisChecks:
                 answer_ms = (time.monotonic() - began) * 1000
                 facts: dict[str, Any] = dict(client.info())
                 yield self._described(facts, answer_ms)
+                if not self._broker.embedded:
+                    yield check_redis_access(self._broker.url)
                 yield self._check_eviction(facts)
                 yield self._check_persistence(facts)
                 yield self._check_room(client, facts)

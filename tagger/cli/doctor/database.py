@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.addresses import redact_url
+from tagger.cli.doctor.access import check_database_access
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import (
@@ -51,9 +52,11 @@ class DatabaseChecks:
             yield self._check_schema(schema, revision)
         if self._file is not None and self._file.exists():
             yield from check_database_file(self._file)
-        elif self.database is not None and is_read_only(self.database):
-            found = f"{self._shown} is read-only: it is a standby, or configured as read-only"
-            yield wrong("database lock", found, "set TAGGER_DATABASE_URL to the primary server")
+        elif self.database is not None:
+            yield check_database_access(self._url, self.database)
+            if is_read_only(self.database):
+                found = f"{self._shown} is read-only: it is a standby, or configured as read-only"
+                yield wrong("database lock", found, "set TAGGER_DATABASE_URL to the primary server")
 
     def _check_schema(self, schema: SchemaStatus, revision: str) -> Finding:
         shown = self._shown

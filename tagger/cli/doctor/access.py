@@ -1,0 +1,62 @@
+"""Checks of the connections to servers: whether others can read them, and what a password that leaks would allow."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+from tagger.cli.doctor.findings import note, ok
+from tagger.database.diagnostics import is_superuser
+
+if TYPE_CHECKING:
+    from tagger.cli.doctor.findings import Finding
+    from tagger.database.connection import Database
+
+VERIFIED = "verify-full"
+"""The only mode in which libpq checks that the certificate is that of the host."""
+
+
+def check_redis_access(url: str) -> Finding:
+    """Check who else can read the messages in a Redis server, or send some. `url` must be valid."""
+    address = urlsplit(url)
+    if not _is_remote(address.hostname):
+        return ok("redis access", "the server is on this machine")
+    problems = []
+    if not address.password:
+        problems.append("everybody who reaches it can delete jobs' messages, as it needs no password")
+    if address.scheme != "rediss":
+        problems.append("messages and password are sent unencrypted")
+    elif _option(address, "ssl_cert_reqs") not in {"", "required"}:
+        problems.append("its certificate is not checked")
+    if problems:
+        return note("redis access", "; ".join(problems), "docs/how-to/harden.md, Redis")
+    return ok("redis access", "with a password and TLS")
+
+
+def check_database_access(url: str, database: Database) -> Finding:
+    """Check who else can read the connection to a PostgreSQL server, and what its role may do."""
+    address = urlsplit(url)
+    host = _option(address, "host") or address.hostname
+    problems = []
+    if _is_remote(host) and _option(address, "sslmode") != VERIFIED:
+        problems.append(f"its certificate is not checked (sslmode is not {VERIFIED})")
+    if is_superuser(database):
+        problems.append("the role is a superuser, which may also run programs on the server")
+    if problems:
+        return note("database access", "; ".join(problems), "docs/how-to/harden.md, PostgreSQL")
+    return ok("database access", "TLS with a checked certificate" if _is_remote(host) else "on this machine")
+
+
+def _is_remote(host: str | None) -> bool:
+    """Whether the host is another machine. No host, or a folder of sockets, is this one."""
+    if not host or host.startswith("/") or host == "localhost":
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:  # a name
+        return True
+
+
+def _option(address: SplitResult, name: str) -> str:
+    return parse_qs(address.query).get(name, [""])[-1]
