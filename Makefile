@@ -48,9 +48,10 @@ test: setup  ## tests, lint, types and import rules, in 10 to 20 minutes on two 
 	@$(MAKE) --no-print-directory --jobs 2 types pytest
 
 test-slow: export TAGGER_FAULTS := real
-test-slow: setup  ## the long forms of tests: real leases and outages, fuzzing, soak, benchmarks, whole data sets
+test-slow: setup  ## the long forms of tests: real leases and outages, all faults, fuzzing, soak, benchmarks, whole data sets
 	$(BIN)/pytest -m "slow or not slow" -n 3 --dist loadgroup tests/faults
 	TAGGER_FAULTS= $(BIN)/pytest -m slow -n 2 --dist loadgroup --ignore tests/faults
+	$(BIN)/python -m bench.faults
 
 faults: setup  ## each kind of fault in a job of its own, on SQLite and PostgreSQL: an hour; OPTIONS="--only Redis"
 	$(BIN)/python -m bench.faults $(OPTIONS)
