@@ -53,7 +53,20 @@ def require_safe(path: Path) -> None:
 
 
 def permission_problem(path: Path) -> tuple[str, str] | None:
-    """How another user can change the file or folder, and the command against that. None if nobody can.
+    """How another user can change the file or folder, and the command against that. None if nobody can."""
+    if (problem := writable_by_all(path)) is not None:
+        return problem
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    if os.geteuid() in {0, status.st_uid} or status.st_uid == 0 or _is_for_group(status):
+        return None
+    return f"it belongs to another user ({status.st_uid})", f"sudo chown $(id -u) {shlex.quote(str(path))}"
+
+
+def writable_by_all(path: Path) -> tuple[str, str] | None:
+    """That every user can change the file or folder, and the command against that. None if not.
 
     Allowed are a sticky folder, like /tmp, and a mount point, whose permissions the container or the mount sets.
     """
@@ -61,14 +74,10 @@ def permission_problem(path: Path) -> tuple[str, str] | None:
         status = path.stat()
     except OSError:
         return None
-    is_folder = stat.S_ISDIR(status.st_mode)
-    if status.st_mode & stat.S_IWOTH and not (
-        is_folder and (status.st_mode & stat.S_ISVTX or path.is_mount())
-    ):
-        return "every user of this machine can change it", f"chmod o-w {shlex.quote(str(path))}"
-    if os.geteuid() in {0, status.st_uid} or status.st_uid == 0 or _is_for_group(status):
+    is_allowed = stat.S_ISDIR(status.st_mode) and (status.st_mode & stat.S_ISVTX or path.is_mount())
+    if is_allowed or not status.st_mode & stat.S_IWOTH:
         return None
-    return f"it belongs to another user ({status.st_uid})", f"sudo chown $(id -u) {shlex.quote(str(path))}"
+    return "every user of this machine can change it", f"chmod o-w {shlex.quote(str(path))}"
 
 
 def readable_by_others(path: Path) -> str | None:

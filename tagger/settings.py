@@ -25,7 +25,7 @@ from pydantic_settings import (
 )
 
 from tagger.errors import SettingsInvalid
-from tagger.permissions import permission_problem
+from tagger.permissions import writable_by_all
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class _ConfigFile(TomlConfigSettingsSource):
     def _read_file(self, file_path: Path) -> dict[str, Any]:
         folder = file_path.absolute().parent
         for path in (folder, file_path.absolute()):
-            if (problem := permission_problem(path)) is not None:
+            if (problem := writable_by_all(path)) is not None:
                 raise SettingsInvalid(
                     reason=f"{file_path} is not read, because {problem[0]}; run: {problem[1]}"
                 )

@@ -109,8 +109,7 @@ def _check_writable(name: str, folder: Path) -> Finding:
 def check_permissions(settings: Settings) -> Iterator[Finding]:
     """Check that other users cannot change or read the data folder and the SQLite file."""
     folder, file = settings.data_folder.absolute(), sqlite_file(settings.effective_database_url)
-    config = config_file().absolute()
-    paths = [folder, *([config.parent, config] if config.exists() else [])]
+    paths = [folder]
     if file is not None:
         paths += [file.absolute().parent, file.absolute()]
     findings = [finding for path in dict.fromkeys(paths) for finding in _permission_findings(path)]
