@@ -14,6 +14,7 @@ from tagger.web.api.job_starter import JobStarter
 from tagger.web.http.access import AccessPolicy
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.error_responses import add_error_handlers
+from tagger.web.http.limits import Limits
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.templates import STATIC
 from tagger.web.pages import sign_in
@@ -22,9 +23,12 @@ from tagger.web.pages.overview import LibraryOverview
 from tagger.web.state import AppState
 
 
-def create_app(settings: Settings, database: Database, policy: AccessPolicy) -> FastAPI:
-    """Return the page and the API over a database. `policy` says who has access."""
-    state = AppState(settings, database)
+def create_app(
+    settings: Settings, database: Database, policy: AccessPolicy, limits: Limits | None = None
+) -> FastAPI:
+    """Return the page and the API over a database. `policy` says who has access, `limits` what clients may hold."""
+    limits = limits or Limits()
+    state = AppState(settings, database, limits)
     job_starter = JobStarter(settings, database, state.stopping)
     overview = LibraryOverview(database)
 
@@ -47,6 +51,8 @@ def create_app(settings: Settings, database: Database, policy: AccessPolicy) -> 
         redirect_slashes=False,  # a redirect would go to the host that the request names
         lifespan=lifespan,
     )
+    app.state.policy = policy
+    app.state.limits = limits
     app.state.app_state = state
     app.state.job_starter = job_starter
     app.state.overview = overview
@@ -59,5 +65,5 @@ def create_app(settings: Settings, database: Database, policy: AccessPolicy) -> 
         app.include_router(sign_in.router)
         app.state.authenticator = authenticator
     # The last middleware that is added is the outermost.
-    app.add_middleware(RequestGuard, policy=policy, authenticator=authenticator)
+    app.add_middleware(RequestGuard, policy=policy, limits=limits, authenticator=authenticator)
     return app

@@ -13,7 +13,8 @@ from tagger.database.actor import Actor
 from tagger.database.connection import Database
 from tagger.processing.model_cache import ModelCache
 from tagger.settings import Settings
-from tagger.web.http.uploads import UploadMemory
+from tagger.web.http.limits import Limits
+from tagger.web.http.uploads import UploadMemory, UploadSpace
 from tagger.web.media.thumbnails import Thumbnails
 
 LARGEST_UPLOADS = 4
@@ -25,12 +26,13 @@ MODEL_TTL_S = 5.0
 class AppState:
     """Created once per server. The model is loaded with the first uploaded photo."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, limits: Limits) -> None:
         self.settings = settings
         self.database = database
         self.stopping = threading.Event()
         """Set when the server stops: event streams and scans end."""
         self.upload_memory = UploadMemory(LARGEST_UPLOADS * settings.web_upload_bytes)
+        self.upload_space = UploadSpace(limits.spooled_uploads * settings.web_upload_bytes)
         self.thumbnails = Thumbnails(self.cache_folder / "thumbnails", settings)
         self.models = ModelCache(database, settings)
         self._model_in_use = _ModelInUse(settings, database)

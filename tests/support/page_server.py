@@ -14,6 +14,7 @@ from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy
+from tagger.web.http.limits import Limits
 
 LOCAL_URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-for-these-tests"
@@ -37,12 +38,18 @@ def settings_in(folder: Path) -> Settings:
 
 
 @contextmanager
-def served(settings: Settings, database: Database, token: str | None = None, port: int = 0) -> Iterator[int]:
+def served(
+    settings: Settings,
+    database: Database,
+    token: str | None = None,
+    port: int = 0,
+    limits: Limits | None = None,
+) -> Iterator[int]:
     """Run the server on this port, by default a free one; yield the port."""
     with listen("127.0.0.1", port) as listener:
         port = listener.getsockname()[1]
         app = create_app(
-            settings, database, AccessPolicy("127.0.0.1", port, token, settings.web_upload_bytes)
+            settings, database, AccessPolicy("127.0.0.1", port, token, settings.web_upload_bytes), limits
         )
         server = server_for(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

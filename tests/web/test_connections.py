@@ -1,36 +1,63 @@
-"""Silent and slow connections are closed first; real requests are answered."""
+"""Clients that send or read slowly, or not at all, keep nobody else out: attacks on a real server with small limits."""
 
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
+import psutil
 import pytest
+from PIL import Image
+from support.colour_folders import TaggedFolder
 from support.page_server import TOKEN, served
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
-from tagger.web.http import body_limits, connections
+from tagger.web.http.limits import Limits
 
 MOST = 6
 ASK = b"HEAD /static/app.css HTTP/1.1\r\nHost: page\r\n\r\n"
+SIGNED_IN = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
 UPLOAD = (
-    b"POST /api/predict HTTP/1.1\r\nHost: page\r\nAuthorization: Bearer " + TOKEN.encode() + b"\r\n"
-    b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 7\r\nConnection: close\r\n\r\n--x"
+    b"POST /api/predict HTTP/1.1\r\nHost: page\r\n"
+    + SIGNED_IN
+    + b"Content-Type: multipart/form-data; boundary=x\r\n"
+    b"Content-Length: 7\r\nConnection: close\r\n\r\n--x"
 )
+FORM = b"POST /sign-in HTTP/1.1\r\nHost: page\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+HALF_SENT = FORM + b"Content-Length: 8000\r\n\r\ntoken="
+ANSWER_S = 30
 
 
 @contextmanager
-def page(settings: Settings, database: Database) -> Iterator[tuple[int, ExitStack]]:
+def page(settings: Settings, database: Database, limits: Limits) -> Iterator[tuple[int, ExitStack]]:
     """The server's port, and the stack that closes the connections to it before it ends."""
-    with served(settings, database, TOKEN) as port, ExitStack() as opened:
+    with served(settings, database, TOKEN, limits=limits) as port, ExitStack() as opened:
         yield port, opened
 
 
-def connected(port: int, opened: ExitStack, sent: bytes = b"") -> socket.socket:
-    connection = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+def connected(
+    port: int, opened: ExitStack, sent: bytes = b"", *, source: str = "127.0.0.1", buffer_bytes: int = 0
+) -> socket.socket:
+    connection = opened.enter_context(socket.socket())
+    if buffer_bytes:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+    connection.bind((source, 0))
+    connection.settimeout(ANSWER_S)
+    connection.connect(("127.0.0.1", port))
     connection.sendall(sent)
+    return connection
+
+
+def uploading(port: int, opened: ExitStack) -> socket.socket:
+    """A connection of which the server has read the request's head, and waits for the rest of the body."""
+    connection = connected(port, opened, UPLOAD.replace(b"\r\n\r\n--x", b"\r\nExpect: 100-continue\r\n\r\n"))
+    assert status(connection) == 100
+    connection.sendall(b"--x")
     return connection
 
 
@@ -46,6 +73,12 @@ def is_ended(connection: socket.socket) -> bool:
     return True
 
 
+def is_open(connection: socket.socket) -> bool:
+    """Whether the server, in this process, holds its end open. A client that has not read all does not learn of it."""
+    client = connection.getsockname()
+    return any(each.raddr == client for each in psutil.Process().net_connections("tcp4"))
+
+
 def drip(connection: socket.socket, part: bytes) -> bytes:
     """Send the part repeatedly until the server responds or closes the connection."""
     connection.settimeout(0.05)
@@ -59,85 +92,254 @@ def drip(connection: socket.socket, part: bytes) -> bytes:
     raise TimeoutError
 
 
-def test_silent_connections_block_no_others(
-    web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch
+def read_all(connection: socket.socket, pause_s: float = 0) -> int:
+    """Read until the end, with a pause after each read; return the number of bytes."""
+    size_bytes = 0
+    with suppress(ConnectionError):
+        while part := connection.recv(2**18):
+            size_bytes += len(part)
+            time.sleep(pause_s)
+    return size_bytes
+
+
+# --- how many
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", HALF_SENT, FORM + b"Transfer-Encoding: chunked\r\n\r\n"])
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"])
+def test_unfinished_requests_without_access_keep_nobody_out(
+    web_settings: Settings, web_database: Database, sent: bytes, source: str
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", MOST)
-    with page(web_settings, web_database) as (port, opened):
-        idle = [connected(port, opened) for _ in range(3 * MOST)]
-        asks = connected(port, opened, ASK)
+    limits = Limits(connections=MOST, connections_per_client=MOST - 2)
+    with page(web_settings, web_database, limits) as (port, opened):
+        unfinished = [connected(port, opened, sent) for _ in range(3 * MOST)]
+        asks = connected(port, opened, ASK, source=source)
         assert status(asks) == 200
-        assert is_ended(idle[0])
+        assert is_ended(unfinished[0])
         asks.sendall(ASK)
         assert status(asks) == 200
 
 
-def test_connections_in_a_request_stay_and_new_ones_are_refused(
-    web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch
+def test_half_an_upload_on_the_same_machine_keeps_nobody_out(
+    web_settings: Settings, web_database: Database
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", MOST)
-    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.2)
-    with page(web_settings, web_database) as (port, opened):
+    """Without a token, everybody on the machine may upload."""
+    limits = Limits(connections=MOST)
+    with served(web_settings, web_database, limits=limits) as port, ExitStack() as opened:
+        host = f"127.0.0.1:{port}".encode()
+        for _ in range(3 * MOST):
+            connected(port, opened, UPLOAD.replace(b"Host: page", b"Host: " + host))
+        assert status(connected(port, opened, ASK.replace(b"page", host))) == 200
+
+
+def test_requests_of_signed_in_clients_stay_and_new_ones_are_asked_to_return(
+    web_settings: Settings, web_database: Database
+) -> None:
+    limits = Limits(connections=MOST - 1, refused_connections=2, head_s=0.2)
+    with page(web_settings, web_database, limits) as (port, opened):
         asks = connected(port, opened, ASK)
         assert status(asks) == 200
-        uploads = [connected(port, opened, UPLOAD) for _ in range(MOST - 1)]
+        uploads = [uploading(port, opened) for _ in range(MOST - 1)]
         assert is_ended(asks)
         assert all(is_ended(connected(port, opened)) for _ in range(3))
-        uploads[0].settimeout(3 * connections.HEAD_TIMEOUT_S)
+        answer = connected(port, opened, ASK).recv(65536)
+        assert answer[9:12] == b"503"
+        assert b"retry-after: 5" in answer.lower()
+        uploads[0].settimeout(3 * limits.head_s)
         with pytest.raises(TimeoutError):
             uploads[0].recv(1)
         for upload in uploads:
-            upload.settimeout(30)
+            upload.settimeout(ANSWER_S)
             upload.sendall(b"--\r\n")
             assert status(upload) == 422  # its form holds no file
 
 
+def test_one_address_takes_only_its_own_connections(web_settings: Settings, web_database: Database) -> None:
+    limits = Limits(connections=MOST, connections_per_client=2)
+    with page(web_settings, web_database, limits) as (port, opened):
+        for _ in range(2):
+            uploading(port, opened)
+        assert status(connected(port, opened, ASK)) == 503
+        assert status(connected(port, opened, ASK, source="127.0.0.2")) == 200
+
+
+def test_requests_without_end_are_not_stored(web_settings: Settings, web_database: Database) -> None:
+    """The event stream is the response that they wait for."""
+    events = b"GET /api/events HTTP/1.1\r\nHost: page\r\n" + SIGNED_IN + b"\r\n"
+    with page(web_settings, web_database, Limits()) as (port, opened):
+        stream = connected(port, opened, events)
+        assert status(stream) == 200
+        with suppress(ConnectionError):
+            stream.sendall(ASK * 100_000)
+        read_all(stream)
+
+
+# --- how long
+
+
 @pytest.mark.parametrize("before", [b"", ASK])
 def test_head_that_drips_is_not_waited_for(
-    web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch, before: bytes
+    web_settings: Settings, web_database: Database, before: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.2)
-    with page(web_settings, web_database) as (port, opened):
+    with page(web_settings, web_database, Limits(head_s=0.2)) as (port, opened):
         connection = connected(port, opened, before)
         assert not before or status(connection) == 200
         connection.sendall(b"GET / HTTP/1.1\r\n")
         assert drip(connection, b"X-Slow: 1\r\n") == b""
 
 
-def test_a_silent_connection_is_closed(
-    web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.2)
-    with page(web_settings, web_database) as (port, opened):
+def test_a_silent_connection_is_closed(web_settings: Settings, web_database: Database) -> None:
+    with page(web_settings, web_database, Limits(head_s=0.2)) as (port, opened):
         assert is_ended(connected(port, opened))
 
 
+@pytest.mark.parametrize(
+    ("head", "limits"),
+    [
+        (FORM, Limits(open_body_s=0.3)),
+        (FORM.replace(b"/sign-in", b"/jobs/new") + SIGNED_IN, Limits(body_s=0.3)),
+        (FORM.replace(b"/sign-in", b"/jobs/new") + SIGNED_IN, Limits(body_s=0.3, open_body_s=60)),
+    ],
+)
 def test_small_body_that_drips_is_not_waited_for(
-    web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch
+    web_settings: Settings, web_database: Database, head: bytes, limits: Limits
 ) -> None:
-    monkeypatch.setattr(body_limits, "IDLE_S", 0.3)
-    head = (
-        b"POST /sign-in HTTP/1.1\r\nHost: page\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-        b"Content-Length: 9999\r\n\r\n"
-    )
-    with page(web_settings, web_database) as (port, opened):
-        assert drip(connected(port, opened, head), b"a")[9:12] == b"408"
+    with page(web_settings, web_database, limits) as (port, opened):
+        connection = connected(port, opened, head + b"Content-Length: 7999\r\n\r\n")
+        assert drip(connection, b"a")[9:12] == b"408"
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(upload_pause_s=0.3, upload_bytes_per_s=10_000),
+        Limits(upload_pause_s=60, upload_s=0.3, upload_bytes_per_s=1),
+    ],
+    ids=["rate", "total"],
+)
+def test_slow_upload_is_refused_with_the_reason(
+    web_settings: Settings, web_database: Database, limits: Limits
+) -> None:
+    head = UPLOAD.replace(b"multipart/form-data; boundary=x", b"image/png").replace(b": 7\r", b": 99999\r")
+    with page(web_settings, web_database, limits) as (port, opened):
+        answer = drip(connected(port, opened, head), b"a")
+        assert answer[9:12] == b"408"
+        assert b"bytes/s" in answer
+
+
+def test_upload_at_the_least_rate_may_take_longer_than_a_pause(
+    web_settings: Settings, web_database: Database
+) -> None:
+    size_bytes, parts = 8000, 8
+    head = UPLOAD.replace(b"multipart/form-data; boundary=x", b"image/png")
+    head = head.replace(b": 7\r", f": {3 + size_bytes}\r".encode())
+    limits = Limits(upload_pause_s=2, upload_bytes_per_s=100)
+    with page(web_settings, web_database, limits) as (port, opened):
+        connection = connected(port, opened, head)
+        for _ in range(parts):
+            time.sleep(0.35)
+            connection.sendall(bytes(size_bytes // parts))
+        assert status(connection) == 422  # it is no photo
+
+
+@pytest.fixture
+def large_photo(web_settings: Settings, web_database: Database, tmp_path: Path) -> bytes:
+    """The request of a photo of several megabytes."""
+    (tmp_path / "library").mkdir()
+    library = TaggedFolder(web_database, tmp_path / "library")
+    Image.new("RGB", (1400, 1000)).save(library.folder / "large.bmp")
+    library.record()
+    return b"GET /api/photos/1/image HTTP/1.1\r\nHost: page\r\nConnection: close\r\n" + SIGNED_IN + b"\r\n"
+
+
+def test_reader_that_does_not_read_is_closed(
+    web_settings: Settings, web_database: Database, large_photo: bytes
+) -> None:
+    with page(web_settings, web_database, Limits(write_s=0.5)) as (port, opened):
+        reader = connected(port, opened, large_photo, buffer_bytes=4096)
+        wait_until(lambda: is_open(reader))
+        wait_until(lambda: not is_open(reader))
+        assert read_all(reader) < 2**20
+
+
+def test_slow_reader_gets_a_large_photo(
+    web_settings: Settings, web_database: Database, large_photo: bytes
+) -> None:
+    with page(web_settings, web_database, Limits(write_s=1)) as (port, opened):
+        start = time.monotonic()
+        reader = connected(port, opened, large_photo, buffer_bytes=2**16)
+        assert read_all(reader, pause_s=0.03) > 1400 * 1000 * 3
+        assert time.monotonic() - start > 1
+
+
+def test_responses_that_nobody_reads_are_not_stored(web_settings: Settings, web_database: Database) -> None:
+    """Each of them is small."""
+    asks = ASK.replace(b"HEAD", b"GET") * 200
+    with page(web_settings, web_database, Limits(write_s=0.5)) as (port, opened):
+        reader = connected(port, opened, asks, buffer_bytes=4096)
+        wait_until(lambda: is_open(reader))
+        wait_until(lambda: not is_open(reader))
+        assert read_all(reader) < 2**20
+
+
+# --- how much
+
+
+def test_form_to_sign_in_is_small(web_settings: Settings, web_database: Database) -> None:
+    chunked = FORM + b"Transfer-Encoding: chunked\r\n\r\n" + b"1000\r\n" + b"a" * 4096 + b"\r\n"
+    with page(web_settings, web_database, Limits()) as (port, opened):
+        assert status(connected(port, opened, FORM + b"Content-Length: 8193\r\n\r\n")) == 413
+        assert drip(connected(port, opened, chunked), b"1000\r\n" + b"a" * 4096 + b"\r\n")[9:12] == b"413"
+
+
+def test_uploads_share_the_space_for_temporary_files(
+    web_settings: Settings, web_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    size_bytes = web_settings.web_upload_bytes
+    head = UPLOAD.replace(b"multipart/form-data; boundary=x", b"image/png").removesuffix(b"--x")
+    large = head.replace(b": 7\r", f": {size_bytes}\r".encode())
+    with page(web_settings, web_database, Limits(spooled_uploads=1)) as (port, opened):
+        upload = connected(port, opened, large + bytes(size_bytes - 100_000))
+        wait_until(lambda: status(connected(port, opened, large)) == 503)
+        chunked = head.replace(b"Content-Length: 7", b"Transfer-Encoding: chunked")
+        part = b"8000\r\n" + bytes(0x8000) + b"\r\n"
+        answer = drip(connected(port, opened, chunked), part)
+        assert answer[9:12] == b"503"
+        assert b"retry-after" in answer.lower()
+        assert not list(temporary.iterdir())  # so nothing is left of a server that is killed
+        upload.close()
+        wait_until(lambda: status(connected(port, opened, large + bytes(size_bytes))) == 422)
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if is_true():
+            return
+        time.sleep(0.1)
+    raise TimeoutError
 
 
 @pytest.mark.parametrize(
     ("soft", "hard", "expected"),
-    [(200, 2000, (512, 2000)), (200, 200, (100, 200)), (8000, 8000, (512, 8000))],
+    [
+        (200, 2000, (512, 128, 2000)),
+        (200, 200, (100, 25, 200)),
+        (8000, 8000, (512, 128, 8000)),
+    ],
 )
 def test_there_are_files_for_all_connections_or_fewer_connections(
-    soft: int, hard: int, expected: tuple[int, int]
+    soft: int, hard: int, expected: tuple[int, int, int]
 ) -> None:
     resource = pytest.importorskip("resource")
     if hard > resource.getrlimit(resource.RLIMIT_NOFILE)[1] > 0:
         pytest.skip("this process may not have so many files")
     program = (
-        "import resource; from tagger.web.http.connections import connection_limit as most; "
-        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); "
-        "print((most(), resource.getrlimit(resource.RLIMIT_NOFILE)[0]))"
+        "import resource; from tagger.web.http.limits import Limits, fit_to_open_files; "
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); limits = fit_to_open_files(Limits()); "
+        "print((limits.connections, limits.connections_per_client, resource.getrlimit(resource.RLIMIT_NOFILE)[0]))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(expected)

@@ -26,7 +26,7 @@ from support.page_server import TOKEN, photo, served, settings_in
 from tagger.database.connection import Database, open_database
 from tagger.settings import Settings
 from tagger.web import api, pages
-from tagger.web.http.body_limits import SMALL_BYTES
+from tagger.web.http.limits import SMALL_BYTES
 
 PNG = {"content-type": "image/png"}
 

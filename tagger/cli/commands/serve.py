@@ -173,7 +173,10 @@ def server_for(app: FastAPI) -> uvicorn.Server:
     """Return a server that runs until a signal or `should_exit`. Event streams end before it shuts down."""
     import uvicorn
 
-    from tagger.web.http.connections import Connection, connection_limit
+    from tagger.web.http.connections import connection_type
+    from tagger.web.http.limits import fit_to_open_files
+
+    limits = fit_to_open_files(app.state.limits)
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -183,14 +186,16 @@ def server_for(app: FastAPI) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http=Connection,  # based on h11, which limits the size of headers; httptools does not
+        # Based on h11, which limits the size of headers; httptools does not.
+        http=connection_type(limits, app.state.policy),
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         # Forwarded headers are believed only from TAGGER_WEB_TRUSTED_PROXIES, see forwarded.
         proxy_headers=False,
-        limit_concurrency=connection_limit(),
+        limit_concurrency=limits.connections + limits.refused_connections + 1,
+        timeout_keep_alive=limits.keep_alive_s,
         backlog=BACKLOG,
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )

@@ -67,7 +67,11 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The photo cannot be decoded; kind and text say why.",
     },
     507: {"model": Problem, "description": "The disk of the server's temporary folder is full."},
-    503: {"model": Problem, "description": "No model is available; the text says what to do."},
+    408: {"model": Problem, "description": "The photo arrived too slowly."},
+    503: {
+        "model": Problem,
+        "description": "No model is available, or too many photos are being uploaded; the text says what to do.",
+    },
 }
 _UPLOAD_SOURCE, _UPLOAD_PATH = open_source("-"), "-"
 _submit_limiter = CapacityLimiter(2)
@@ -79,7 +83,9 @@ async def predict(
     request: Request, state: State, top_k: TopK = None, threshold: Threshold = None
 ) -> Response:
     """Classify a photo, sent as the file of a form or as the body. Nothing is stored; simultaneous photos share forward passes."""
-    async with read_upload(request, state.upload_memory, state.settings.web_upload_bytes) as photo:
+    async with read_upload(
+        request, state.upload_memory, state.upload_space, state.settings.web_upload_bytes
+    ) as photo:
         try:
             classification = await classify(state, photo.data, top_k, threshold)
         except PhotoFailed as error:

@@ -1,45 +1,82 @@
-"""Connections of the server: their number and the time to send a request head are limited.
+"""Connections of the server: their number, the time for a request's head, and the time for each block of a response.
 
-At the limit, the connection that has been idle longest is closed. A connection with a request in progress, such as an
-upload or an event stream, is never closed.
+At a limit, the connection that has waited longest for its client is closed: an idle one, or one of a client without
+access whose request or response is not complete. Connections with access and a request in progress, such as an upload
+or an event stream, are kept. If there are only such, new connections are answered with 503.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
+from typing import ClassVar
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MAX_CONNECTIONS = 512
-HEAD_TIMEOUT_S = 20.0
-"""How long a request's head may take to arrive, from its first byte or from when the connection was made."""
-MIN_OPEN_FILES = 4096
-"""The open-file limit that is requested from the system if its own is lower."""
+from tagger.web.http.access import AccessPolicy
+from tagger.web.http.forwarded import peer_network
+from tagger.web.http.limits import Limits
+from tagger.web.http.request_guard import HAS_ACCESS, IS_REFUSED
+
+UNSENT_BYTES = 2**16
+"""How much of a response the system buffers beyond what is on its way. Its own choice can be megabytes per connection."""
+MAX_PIPELINED_BYTES = 2**16
+"""How much of later requests a client may send before the response."""
+
+
+def connection_type(limits: Limits, policy: AccessPolicy) -> type[Connection]:
+    """Return the protocol class of a server; uvicorn creates the connections."""
+    return type("LimitedConnection", (Connection,), {"limits": limits, "policy": policy})
 
 
 class Connection(H11Protocol):
-    """A connection of a server with a `limit_concurrency`."""
+    """A connection of a server with limits."""
 
-    idle_since = 0.0
+    limits: ClassVar[Limits]
+    policy: ClassVar[AccessPolicy]
+
+    peer_network: str | None = None
+    """The client that the connection counts for; None for a trusted proxy, which has many."""
+    waiting_since = 0.0
+    """When it was made, or its last response was complete."""
+    is_refused = False
     _head_timeout: asyncio.TimerHandle | None = None
+    _write_timeout: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.idle_since = self.loop.time()
-        self._close_idle_at_limit()
+        # Without a buffer of its own, the transport pauses whenever the system accepts no more.
+        transport.set_write_buffer_limits(high=0)
+        _limit_unsent_bytes(transport)
+        peer = self.client[0] if self.client else ""
+        self.peer_network = peer_network(peer, self.policy.trusted_proxies)
+        self.waiting_since = self.loop.time()
+        self._make_room()
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self.conn.their_state is h11.DONE and len(self.conn.trailing_data[0]) > MAX_PIPELINED_BYTES:
+            self.transport.abort()
         self._watch_head()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_timeout = self.loop.call_later(self.limits.write_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._cancel_write_timeout()
+
     def on_response_complete(self) -> None:
-        self.idle_since = self.loop.time()
+        self.waiting_since = self.loop.time()
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_head_timeout()
+        self._cancel_write_timeout()
         super().connection_lost(exc)
 
     @property
@@ -47,47 +84,54 @@ class Connection(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     @property
-    def is_sending(self) -> bool:
-        """Whether the end of a response is still in the write buffer."""
-        return self.transport.get_write_buffer_size() > 0
+    def is_kept(self) -> bool:
+        """Whether it is never closed to make room for others."""
+        if self.cycle is None or HAS_ACCESS not in self.scope["state"]:
+            return False
+        if self.cycle.response_complete:
+            return self.flow.write_paused
+        # Without a token everybody on this machine has access, so sending half a request must not be enough.
+        return self.policy.token is not None or not self.cycle.more_body
 
-    def _close_idle_at_limit(self) -> None:
-        if self.limit_concurrency is None or len(self.connections) < self.limit_concurrency:
+    def _make_room(self) -> None:
+        others = [each for each in self.connections if isinstance(each, Connection) and each is not self]
+        served = [each for each in others if not each.is_refused]
+        of_client = [each for each in served if each.peer_network == self.peer_network]
+        if self.peer_network is not None and len(of_client) >= self.limits.connections_per_client:
+            served = of_client
+        elif len(served) < self.limits.connections:
             return
-        idle = [item for item in self.connections if isinstance(item, Connection) and item.is_idle]
-        oldest = min(idle, key=lambda item: (item is self, item.is_sending, item.idle_since))
-        self.connections.discard(oldest)  # at once: many connections may be made before the loop closes it
-        oldest.transport.abort()
+        waiting = [each for each in served if not each.is_kept]
+        if not waiting:
+            self.is_refused = True
+            self.app_state = {**self.app_state, IS_REFUSED: True}
+            waiting = [each for each in others if each.is_refused]
+            if len(waiting) < self.limits.refused_connections:
+                return
+        longest = min(waiting, key=lambda each: each.waiting_since)
+        self.connections.discard(longest)  # at once: many connections may be made before the loop closes it
+        longest.transport.abort()
 
     def _watch_head(self) -> None:
         """Start the timeout once per request; further data does not extend it."""
         if not self.is_idle:
             self._cancel_head_timeout()
         elif self._head_timeout is None:
-            self._head_timeout = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
+            self._head_timeout = self.loop.call_later(self.limits.head_s, self.transport.abort)
 
     def _cancel_head_timeout(self) -> None:
         if self._head_timeout is not None:
             self._head_timeout.cancel()
             self._head_timeout = None
 
+    def _cancel_write_timeout(self) -> None:
+        if self._write_timeout is not None:
+            self._write_timeout.cancel()
+            self._write_timeout = None
 
-def connection_limit() -> int:
-    """Return how many connections the open-file limit allows. Half of the files are for photos, the database and libraries."""
-    files = _raise_file_limit()
-    return MAX_CONNECTIONS if files is None else min(MAX_CONNECTIONS, files // 2)
 
-
-def _raise_file_limit() -> int | None:
-    """Raise the open-file limit if it is low; returns the limit, or None if there is none."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return None
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    minimum = MIN_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MIN_OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < minimum:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (minimum, hard))
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else soft
+def _limit_unsent_bytes(transport: asyncio.Transport) -> None:
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS
+    if option is not None:
+        with suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)

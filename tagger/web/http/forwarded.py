@@ -50,6 +50,14 @@ def client_of(scope: Scope, headers: Headers, trusted: Sequence[Network]) -> Cli
     return Client(str(address), scheme if scheme in {"http", "https"} else None)
 
 
+def peer_network(peer: str, trusted: Sequence[Network]) -> str | None:
+    """Return the network of a connection's other end, as of a client; None if it is a trusted proxy."""
+    address = _parse(peer)
+    if address is not None and _is_trusted(address, trusted):
+        return None
+    return Client(peer if address is None else str(address)).network
+
+
 def _values(headers: Headers, name: str) -> list[str]:
     return [part.strip() for line in headers.getlist(name) for part in line.split(",") if part.strip()]
 

@@ -23,18 +23,26 @@ from tagger.web.http.auth import Authenticator, TooManyAttempts, actor_of
 from tagger.web.http.body_limits import (
     CLOSE_CONNECTION,
     FRAMING_BYTES,
-    SMALL_BYTES,
+    BodyLimit,
     limit_body,
     too_large_text,
 )
 from tagger.web.http.error_responses import error_response
 from tagger.web.http.forwarded import Client, client_of
+from tagger.web.http.limits import OPEN_BYTES, SMALL_BYTES, Limits
 from tagger.web.http.response_headers import add_headers
+from tagger.web.http.responses import send_in_blocks
 
 log = logging.getLogger(__name__)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 MAX_ADDRESS_BYTES = 8 * 2**10
+HAS_ACCESS = "has_access"
+"""In the state of a request that has passed authentication, for its connection."""
+IS_REFUSED = "is_refused"
+"""In the state of a request whose connection is one too many."""
+BUSY = "This server has as many connections as it can serve at once. Try again in some seconds."
+RETRY_AFTER_S = 5
 
 # Forms of any site can send these types without asking the browser; a program declares what it sends.
 _FORM_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
@@ -64,9 +72,12 @@ class RequestRefused(Exception):
 class RequestGuard:
     """Passes a request on to the application only if it satisfies the policy."""
 
-    def __init__(self, app: ASGIApp, policy: AccessPolicy, authenticator: Authenticator | None) -> None:
+    def __init__(
+        self, app: ASGIApp, policy: AccessPolicy, limits: Limits, authenticator: Authenticator | None
+    ) -> None:
         self._app = app
         self._policy = policy
+        self._limits = limits
         self._authenticator = authenticator
         self._has_warned = False
 
@@ -74,12 +85,13 @@ class RequestGuard:
         if scope["type"] != "http":  # lifespan events; the server has no web sockets
             await self._app(scope, receive, send)
             return
-        send = add_headers(scope, send)
+        send = send_in_blocks(add_headers(scope, send))
+        state = scope.setdefault("state", {})
         headers = Headers(scope=scope)
         client = client_of(scope, headers, self._policy.trusted_proxies)
         grant = None
         try:
-            limit_bytes = self._check(scope, headers, client)
+            limit = self._check(scope, headers, client)
             if self._authenticator is not None and not _is_public(scope["path"]):
                 self._warn_of_proxy(headers, client)
                 grant = await self._authenticate(self._authenticator, headers, client)
@@ -88,15 +100,24 @@ class RequestGuard:
         except RequestRefused as refused:
             await _refusal_response(scope, headers, refused)(scope, receive, send)
             return
-        scope.setdefault("state", {}).update(client=client, grant=grant, actor=actor_of(grant, client))
-        await self._app(scope, limit_body(receive, limit_bytes), send)
+        if not self._is_open(scope["path"]):
+            state[HAS_ACCESS] = True
+        state.update(client=client, grant=grant, actor=actor_of(grant, client))
+        await self._app(scope, limit_body(receive, limit), send)
 
-    def _check(self, scope: Scope, headers: Headers, client: Client) -> int:
-        """Return the size limit of the body, in bytes.
+    def _is_open(self, path: str) -> bool:
+        """Return whether the path needs no authentication, though others do."""
+        return self._authenticator is not None and _is_public(path)
+
+    def _check(self, scope: Scope, headers: Headers, client: Client) -> BodyLimit:
+        """Return the limit of the body.
 
         Raises:
             RequestRefused: the request must not have any effect.
         """
+        if IS_REFUSED in scope["state"]:
+            retry_after = {"retry-after": str(RETRY_AFTER_S), **CLOSE_CONNECTION}
+            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY, retry_after)
         _check_address(scope)
         self._check_host(headers)
         _check_origin(scope["method"], headers, client)
@@ -149,10 +170,8 @@ class RequestGuard:
                 "another name, start `tagger serve` with TAGGER_WEB_TOKEN set.",
             )
 
-    def _body_limit(self, scope: Scope, headers: Headers) -> int:
-        is_upload = scope["method"] == "POST" and scope["path"] in _UPLOAD_PATHS
-        is_photo = is_upload and _content_type(headers).startswith(_UPLOAD_TYPES)
-        limit = self._policy.upload_bytes + FRAMING_BYTES if is_photo else SMALL_BYTES
+    def _body_limit(self, scope: Scope, headers: Headers) -> BodyLimit:
+        limit = self._limit_for(scope, headers)
         length = headers.get("content-length")
         if length is not None and "transfer-encoding" in headers:
             # Request smuggling: a proxy and this server could disagree about where the body ends.
@@ -162,9 +181,19 @@ class RequestGuard:
             )
         if length is not None and (not length.isascii() or not length.isdigit()):
             raise RequestRefused(HTTPStatus.BAD_REQUEST, "The request's Content-Length is not a number.")
-        if length is not None and int(length[:20]) > limit:
-            raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large_text(limit))
+        if length is not None and int(length[:20]) > limit.size_bytes:
+            raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large_text(limit.size_bytes))
         return limit
+
+    def _limit_for(self, scope: Scope, headers: Headers) -> BodyLimit:
+        limits = self._limits
+        if self._is_open(scope["path"]):
+            return BodyLimit(OPEN_BYTES, limits.open_body_s)
+        is_upload = scope["method"] == "POST" and scope["path"] in _UPLOAD_PATHS
+        if is_upload and _content_type(headers).startswith(_UPLOAD_TYPES):
+            size_bytes = self._policy.upload_bytes + FRAMING_BYTES
+            return BodyLimit(size_bytes, limits.upload_s, limits.upload_pause_s, limits.upload_bytes_per_s)
+        return BodyLimit(SMALL_BYTES, limits.body_s)
 
 
 def _refusal_response(scope: Scope, headers: Headers, refused: RequestRefused) -> ASGIApp:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from fastapi.responses import StreamingResponse
 from starlette.responses import JSONResponse
+from starlette.types import Message, Send
 
 from tagger.query.documents import json_default
 
@@ -13,6 +14,8 @@ CSV = "text/csv; charset=utf-8"
 GEOJSON = "application/geo+json"
 MIN_BLOCK_BYTES = 2**16
 """Small parts are joined, since each send costs more than most parts."""
+MAX_BLOCK_BYTES = 2**16
+"""Large parts are sent in blocks, so that the server buffers only one of them for a slow client."""
 
 
 class DocumentResponse(JSONResponse):
@@ -26,6 +29,19 @@ def stream_download(parts: Iterable[bytes], media_type: str, file_name: str) -> 
     """Stream `parts` as they are produced; a browser saves them as `file_name`."""
     headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
     return StreamingResponse(_blocks(parts), media_type=media_type, headers=headers)
+
+
+def send_in_blocks(send: Send) -> Send:
+    """Return a `send` that passes on at most `MAX_BLOCK_BYTES` at once; each waits until the one before has left."""
+
+    async def send_blocks(message: Message) -> None:
+        body = message.get("body", b"")
+        while len(body) > MAX_BLOCK_BYTES:
+            await send({**message, "body": body[:MAX_BLOCK_BYTES], "more_body": True})
+            body = body[MAX_BLOCK_BYTES:]
+        await send({**message, "body": body} if "body" in message else message)
+
+    return send_blocks
 
 
 def _blocks(parts: Iterable[bytes]) -> Iterator[bytes]:

@@ -3,8 +3,8 @@
 import asyncio
 import errno
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from tempfile import SpooledTemporaryFile
@@ -14,6 +14,9 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.types import Message
+
+from tagger.web.http.body_limits import CLOSE_CONNECTION
 
 SPOOL_BYTES = 2**20
 """Smaller photos are not written to disk."""
@@ -23,6 +26,8 @@ DISK_FULL = (
     "The disk of this server's temporary folder is full, so the photo was not accepted. Free some space, or restart "
     "`tagger serve` with TMPDIR set to a folder on another disk; then send the photo again."
 )
+NO_SPACE = "Other photos are being uploaded at this moment, and there is no space for one more. Send the photo again."
+RETRY_AFTER_S = 10
 _DISK_FULL_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -55,16 +60,54 @@ class UploadMemory:
             self._freed.set()
 
 
+class UploadSpace:
+    """Space for photos that are arriving or waiting for memory. Uploads are refused while there is not enough."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._free_bytes = size_bytes
+
+    @contextmanager
+    def limit(self, request: Request) -> Iterator[Request]:
+        """Yield the request with a body that takes space as it arrives; the space is free again after the context.
+
+        A declared length takes none: a client that sends nothing must not keep others out.
+
+        Raises:
+            HTTPException: the body does not fit, now or, when it is read, as it arrives.
+        """
+        if int(request.headers.get("content-length", 0)) > self._free_bytes:
+            raise _no_space()
+        taken_bytes = 0
+
+        async def receive() -> Message:
+            nonlocal taken_bytes
+            message = await request.receive()
+            size_bytes = len(message.get("body", b""))
+            if size_bytes > self._free_bytes:
+                raise _no_space()
+            self._free_bytes -= size_bytes
+            taken_bytes += size_bytes
+            return message
+
+        try:
+            yield Request(request.scope, receive)
+        finally:
+            self._free_bytes += taken_bytes
+
+
 @asynccontextmanager
-async def read_upload(request: Request, memory: UploadMemory, max_bytes: int) -> AsyncIterator[UploadedPhoto]:
+async def read_upload(
+    request: Request, memory: UploadMemory, space: UploadSpace, max_bytes: int
+) -> AsyncIterator[UploadedPhoto]:
     """Yield the photo of a request: the first file of a form, or the body.
 
     Raises:
-        HTTPException: there is no photo, it is too large, or the disk is full.
+        HTTPException: there is no photo, it is too large, too many others are arriving, or the disk is full.
     """
     try:
-        async with _spool(request, memory, max_bytes) as photo:
-            yield photo
+        with space.limit(request) as limited:
+            async with _spool(limited, memory, max_bytes) as photo:
+                yield photo
     except OSError as error:  # closing a file writes too, so this encloses everything
         if error.errno not in _DISK_FULL_ERRORS:
             raise
@@ -103,6 +146,11 @@ async def _read(
         raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
     async with memory.reserve(size_bytes):
         yield await run_in_threadpool(file.read)
+
+
+def _no_space() -> HTTPException:
+    headers = {"Retry-After": str(RETRY_AFTER_S), **CLOSE_CONNECTION}
+    return HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, NO_SPACE, headers)
 
 
 def _base_name(name: str | None) -> str:

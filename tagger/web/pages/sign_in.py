@@ -13,6 +13,9 @@ from tagger.web.http.templates import render
 
 router = APIRouter(include_in_schema=False)
 
+MAX_NEXT_LENGTH = 4096
+"""Of the address to continue at: the form has to fit into the limit of a body that needs no authentication."""
+
 
 @router.get("/sign-in")
 def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 - the parameter's name in the address
@@ -64,4 +67,4 @@ def sign_out(request: Request) -> Response:
 def _local_address(address: str) -> str:
     """Return the address if it is a page of this server, else the start page."""
     is_local = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
-    return address if is_local else "/"
+    return address if is_local and len(address) <= MAX_NEXT_LENGTH else "/"

@@ -32,7 +32,9 @@ def show_form(request: Request, state: State) -> HTMLResponse:
 @router.post("/")
 async def try_photo(request: Request, state: State) -> HTMLResponse:
     """Classify one photo."""
-    async with read_upload(request, state.upload_memory, max_upload_bytes(state)) as photo:
+    async with read_upload(
+        request, state.upload_memory, state.upload_space, max_upload_bytes(state)
+    ) as photo:
         result = await _result(state, photo)
     status = HTTPStatus.OK if result.prediction else HTTPStatus.UNPROCESSABLE_ENTITY
     if "hx-request" in request.headers:

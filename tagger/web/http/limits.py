@@ -1,0 +1,69 @@
+"""Limits of what clients may hold: connections, time and temporary files. A server has one `Limits`; tests use small ones."""
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+SMALL_BYTES = 2**20
+"""The limit of a body that is no upload: JSON, and forms."""
+OPEN_BYTES = 8 * 2**10
+"""The limit of a body that needs no authentication: the form to sign in."""
+
+MIN_OPEN_FILES = 4096
+"""The open-file limit that is requested from the system if its own is lower."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Numbers of connections, and how long a client may take for its part of an exchange."""
+
+    connections: int = 512
+    connections_per_client: int = 128
+    """Of one address, which may be a household or an office: a browser opens six. A trusted proxy has no such limit."""
+    refused_connections: int = 16
+    """Connections beyond the others whose requests are answered with 503."""
+    head_s: float = 10.0
+    """For a request's head, from when the connection was made or from the first byte."""
+    keep_alive_s: int = 5
+    """Between two requests of a connection."""
+    open_body_s: float = 5.0
+    """For a body that needs no authentication."""
+    body_s: float = 60.0
+    """For any other body that is no upload."""
+    upload_s: float = 900.0
+    """For an uploaded photo."""
+    upload_pause_s: float = 30.0
+    """How long an upload may pause; a low rate uses this time up more slowly."""
+    upload_bytes_per_s: float = 1024.0
+    """The least average rate of an upload."""
+    write_s: float = 30.0
+    """For each 64 KiB of a response. A slow client may take any time for all of them."""
+    spooled_uploads: int = 8
+    """Uploads of the largest size for which there is space in the temporary folder; of smaller ones more."""
+
+
+def fit_to_open_files(limits: Limits) -> Limits:
+    """Return limits with as many connections as the open-file limit allows. Half of the files are for photos, the database and libraries."""
+    files = _raise_file_limit()
+    if files is None or files // 2 >= limits.connections:
+        return limits
+    connections = files // 2
+    return replace(
+        limits,
+        connections=connections,
+        connections_per_client=min(limits.connections_per_client, max(connections // 4, 1)),
+    )
+
+
+def _raise_file_limit() -> int | None:
+    """Raise the open-file limit if it is low; returns the limit, or None if there is none."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    minimum = MIN_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MIN_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < minimum:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (minimum, hard))
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
