@@ -48,9 +48,9 @@ def served(
     """Run the server on this port, by default a free one; yield the port."""
     with listen("127.0.0.1", port) as listener:
         port = listener.getsockname()[1]
-        app = create_app(
-            settings, database, AccessPolicy("127.0.0.1", port, token, settings.web_upload_bytes), limits
-        )
+        proxies = tuple(settings.web_trusted_proxies)
+        policy = AccessPolicy("127.0.0.1", port, token, settings.web_upload_bytes, proxies)
+        app = create_app(settings, database, policy, limits)
         server = server_for(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from ipaddress import ip_network
 from pathlib import Path
 
 import psutil
@@ -161,6 +162,15 @@ def test_one_address_takes_only_its_own_connections(web_settings: Settings, web_
             uploading(port, opened)
         assert status(connected(port, opened, ASK)) == 503
         assert status(connected(port, opened, ASK, source="127.0.0.2")) == 200
+
+
+def test_a_trusted_proxy_is_not_taken_for_one_client(web_settings: Settings, web_database: Database) -> None:
+    limits = Limits(connections=MOST, connections_per_client=2)
+    settings = web_settings.model_copy(update={"web_trusted_proxies": [ip_network("127.0.0.1")]})
+    with page(settings, web_database, limits) as (port, opened):
+        for _ in range(MOST - 1):
+            uploading(port, opened)
+        assert status(connected(port, opened, ASK)) == 200
 
 
 def test_requests_without_end_are_not_stored(web_settings: Settings, web_database: Database) -> None:
