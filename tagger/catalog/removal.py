@@ -6,6 +6,7 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
 from tagger.catalog.roots import Root, RootPaths, list_roots, photos_below
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import contents, job_items, photos, roots, verdicts
 from tagger.errors import PhotoNotFound
@@ -27,6 +28,8 @@ def forget_path(database: Database, path: Path, root_paths: RootPaths, *, dry_ru
         raise PhotoNotFound(path=path)
     if dry_run:
         return count
+    with database.write() as connection:  # first: an interrupted command has removed some of them
+        record_action(connection, AuditAction.PHOTOS_FORGET, _resolve(path), photos=count)
     while _remove_page(database, condition):
         pass
     _remove_empty_roots(database, root_ids)

@@ -38,6 +38,7 @@ class AuditAction(StrEnum):
     SCHEDULE_REMOVE = "schedule-remove"
     SCHEDULE_PAUSE = "schedule-pause"
     SCHEDULE_RESUME = "schedule-resume"
+    PHOTOS_FORGET = "photos-forget"
     DATABASE_IMPORT = "database-import"
 
 

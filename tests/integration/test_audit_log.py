@@ -13,6 +13,7 @@ from support.threads import in_threads
 
 from tagger.access.tokens import add_token, revoke_token
 from tagger.catalog.registered_models import use_model
+from tagger.catalog.removal import forget_path
 from tagger.database import audit_log as audit
 from tagger.database.actor import Actor, command_line_actor
 from tagger.database.audit_log import (
@@ -114,6 +115,17 @@ def test_imports_are_recorded_once(database: Database, tmp_path: Path) -> None:
     import_verdicts(database, read_entries(io.BytesIO(document), "x"))
     (entry,) = entries(database, AuditAction.VERDICTS_IMPORT)
     assert entry.details == {"added": 0, "replaced": 1}
+
+
+def test_forgetting_photos_is_recorded(database: Database, tmp_path: Path) -> None:
+    folder = TaggedFolder(database, tmp_path)
+    for number in range(2):
+        folder.draw(f"{number}.jpg", number)
+    folder.tag()
+    forget_path(database, folder.folder, {}, dry_run=True)
+    forget_path(database, folder.folder, {})
+    (entry,) = entries(database, AuditAction.PHOTOS_FORGET)
+    assert (entry.subject, entry.details) == (str(folder.folder.resolve()), {"photos": 2})
 
 
 def test_entries_are_listed_page_by_page(database: Database) -> None:
