@@ -344,6 +344,17 @@ def test_lost_messages_and_messages_of_another_database_are_reported(
     assert "messages of another database" in checked(tagger_with_redis, code=1)["messages"]["found"]
 
 
+def test_a_key_of_another_program_is_named(
+    tagger_with_redis: CommandRunner, redis_server: RedisServer
+) -> None:
+    with redis_server.client() as client:
+        client.set("unacked", "x")
+    found = checked(tagger_with_redis, code=1)["redis keys"]
+    assert "The key unacked of" in found["found"]
+    assert "it should be a hash" in found["found"]
+    assert found["remedy"].endswith("del unacked")
+
+
 def test_no_password_is_ever_printed(
     tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
