@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 _VERSION = b"\x01"
 _HEAD = struct.Struct("<QQQ")
+LARGEST_INVERSE = 64 * 2**20
+"""The limit on an unpacked inverse, in bytes: a few kilobytes for embedded tags, at most a whole sidecar."""
+MOST_SPLICES = 10_000
 
 
 @dataclass(frozen=True)
@@ -60,19 +63,42 @@ def undo_splices(data: bytes, inverse: bytes) -> bytes:
     return apply_splices(data, _unpack(inverse))
 
 
+def check_inverse(inverse: bytes) -> None:
+    """Check that `inverse_of` may have packed this. The inverse may still belong to another file.
+
+    Raises:
+        ValueError: it is damaged, or larger than any inverse.
+    """
+    _unpack(inverse)
+
+
 def _unpack(inverse: bytes) -> list[Splice]:
-    if not inverse.startswith(_VERSION):
-        raise ValueError("unknown version")
-    try:
-        raw = zlib.decompress(inverse[len(_VERSION) :])
-    except zlib.error as error:
-        raise ValueError(str(error)) from error
-    splices, at = [], 0
+    raw = _decompress(inverse)
+    splices: list[Splice] = []
+    at = 0
     while at < len(raw):
         if at + _HEAD.size > len(raw):
             raise ValueError("truncated")
         start, end, size = _HEAD.unpack_from(raw, at)
         at += _HEAD.size
+        if size > len(raw) - at or len(splices) == MOST_SPLICES:
+            raise ValueError("truncated, or too many splices")
         splices.append(Splice(start, end, raw[at : at + size]))
         at += size
     return splices
+
+
+def _decompress(inverse: bytes) -> bytes:
+    """Decompress an inverse within LARGEST_INVERSE: a few bytes may stand for gigabytes."""
+    if not inverse.startswith(_VERSION):
+        raise ValueError("unknown version")
+    stream = zlib.decompressobj()
+    try:
+        raw = stream.decompress(memoryview(inverse)[len(_VERSION) :], LARGEST_INVERSE + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if len(raw) > LARGEST_INVERSE:
+        raise ValueError("too large")
+    if not stream.eof or stream.unused_data:
+        raise ValueError("truncated, or followed by other data")
+    return raw
