@@ -9,7 +9,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -113,9 +112,10 @@ def landmarks_near(
 
 
 def _newest_created_at(connection: Connection) -> float:
-    manifests = connection.scalars(select(models.c.manifest))
-    dates = (datetime.fromisoformat(manifest["created_at"]).timestamp() for manifest in manifests)
-    return max(dates, default=float("-inf"))
+    from tagger.inference.artifact import Manifest
+
+    manifests = map(Manifest.model_validate, connection.scalars(select(models.c.manifest)))
+    return max((manifest.created_at.timestamp() for manifest in manifests), default=float("-inf"))
 
 
 def _update_facts(connection: Connection, landmark: Landmark, label: Label, *, newest: bool) -> None:

@@ -20,10 +20,16 @@ from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelN
 from tagger.inference.artifact import Manifest, file_digest, read_manifest
 from tagger.settings import is_model_path
 
+UNNAMED = ""
+"""The stored file of an imported model, until `tagger model add` names its file on this machine."""
+
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A registered model. `in_use`: the default of new jobs. `shipped`: it came with the package."""
+    """A registered model. `in_use`: the default of new jobs. `shipped`: it came with the package.
+
+    `file` is empty if the model was imported and its file has not been named on this machine (see UNNAMED).
+    """
 
     id: int
     name: str
@@ -32,6 +38,11 @@ class RegisteredModel:
     manifest: Manifest
     in_use: bool
     shipped: bool
+
+    @property
+    def file_text(self) -> str:
+        """The path of the file; empty if none is named."""
+        return UNNAMED if self.file == Path(UNNAMED) else str(self.file)
 
 
 def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
@@ -176,6 +187,8 @@ def verify_model(model: RegisteredModel) -> None:
         ModelChanged: the file has another digest.
         ModelRefused: it cannot be read.
     """
+    if model.file_text == UNNAMED:
+        raise ModelFileNotFound(name=model.name, reason="it was imported, and its file was never named here")
     if not model.file.is_file():
         raise ModelFileNotFound(name=model.name, reason=f"{model.file} is missing")
     if file_digest(model.file) == model.digest:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, text, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
 
 from tagger.catalog import shipped_model
 from tagger.catalog.landmarks import record_landmarks
@@ -44,6 +44,8 @@ def register(
         existing = connection.execute(select(models).where(models.c.digest == digest)).one_or_none()
         if existing is not None:
             _update_existing(connection, existing, path=path, name=name)
+            if existing.manifest != document:
+                _replace_manifest(connection, int(existing.id), manifest, document)
             return int(existing.id)
         landmark_ids = record_landmarks(connection, manifest)
         row: dict[str, Any] = {
@@ -107,6 +109,16 @@ def _update_existing(
         record_action(
             connection, AuditAction.MODEL_ADD, subject, digest=existing.digest, file=changes.get("file")
         )
+
+
+def _replace_manifest(
+    connection: Connection, model_id: int, manifest: Manifest, document: dict[str, object]
+) -> None:
+    """Store the manifest of the file itself: the stored one was imported, or written by an older version."""
+    landmark_ids = record_landmarks(connection, manifest)
+    connection.execute(update(models).where(models.c.id == model_id).values(manifest=document))
+    connection.execute(delete(model_labels).where(model_labels.c.model_id == model_id))
+    connection.execute(insert(model_labels), _label_rows(model_id, manifest.labels, landmark_ids))
 
 
 def _file_is_current(existing: Row[Any]) -> bool:

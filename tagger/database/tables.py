@@ -112,7 +112,11 @@ models = Table(
     Column("id", _Id, primary_key=True, doc="primary key"),
     Column("digest", Text, nullable=False, unique=True, doc="BLAKE3 digest of the model file"),
     Column("name", Text, nullable=False, unique=True, doc="name of the model in commands and settings"),
-    Column("file", Text, doc="path of the model file; null: the model shipped with the package"),
+    Column(
+        "file",
+        Text,
+        doc="path of the model file; null: the model shipped with the package; empty: imported, and not named here",
+    ),
     Column(
         "manifest",
         JSON,

@@ -4,7 +4,7 @@ Knows nothing of schedules, which make such jobs too.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +22,7 @@ from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.scan import ProgressCallback, Scan, ScanReport
 from tagger.enqueue.selection import Selection, require_available_roots, select_paths
 from tagger.ledger.items import fill_job
-from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan
+from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.ownership import job_heartbeat
 from tagger.photos import path_from_json, path_to_json
 from tagger.query.filters import path_ranges
@@ -149,15 +149,44 @@ def backfill_options(backfill: Backfill) -> dict[str, Any]:
 
 
 def backfill_from_options(scope: str, options: Mapping[str, Any]) -> Backfill:
-    """The backfill from which `backfill_options` made these options."""
-    values = dict(options)
-    for name in _FOLDERS & values.keys():
-        values[name] = tuple(path_from_json(folder) for folder in values[name])
-    for name in _TIMES & values.keys():
-        values[name] = datetime.fromisoformat(values[name])
-    if WRITE in values:
-        values[WRITE] = MetadataOptions.from_job_options(values)
-    return Backfill(BackfillScope(scope), **values)
+    """The backfill from which `backfill_options` made these options.
+
+    Raises:
+        ValueError: it made no such options.
+    """
+    names = {field.name for field in fields(Backfill)} - {"scope"}
+    if unknown := options.keys() - names:
+        raise ValueError(f"a backfill has no option {min(unknown)!r}")
+    landmark = options.get("landmark")
+    if not isinstance(landmark, str | None):
+        raise ValueError("its landmark is not text")  # noqa: TRY004 - as for other invalid values
+    return Backfill(
+        BackfillScope(scope),
+        under=_stored_folders(options, "under"),
+        landmark=landmark,
+        taken_after=_stored_time(options, "taken_after"),
+        taken_before=_stored_time(options, "taken_before"),
+        scan=_stored_folders(options, "scan"),
+        write=MetadataOptions.from_job_options(options),
+    )
+
+
+def _stored_folders(options: Mapping[str, Any], name: str) -> tuple[Path, ...]:
+    folders = options.get(name, [])
+    if not isinstance(folders, list):
+        raise ValueError(f"{name} is not a list of folders")  # noqa: TRY004
+    return tuple(path_from_json(folder) for folder in folders)
+
+
+def _stored_time(options: Mapping[str, Any], name: str) -> datetime | None:
+    """A time in the camera's local time, without a zone."""
+    text = options.get(name)
+    if text is None:
+        return None
+    time = datetime.fromisoformat(text) if isinstance(text, str) else None
+    if time is None or time.tzinfo is not None:
+        raise ValueError(f"{name} is not a time without a time zone")
+    return time
 
 
 def _photo_conditions(

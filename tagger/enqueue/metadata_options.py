@@ -25,6 +25,14 @@ class MetadataOptions:
 
     @classmethod
     def from_job_options(cls, options: Mapping[str, Any]) -> Self | None:
-        """The options that a job stores; None if it writes no metadata."""
-        stored = options.get(WRITE)
-        return None if stored is None else cls(Target(stored["to"]), stored["gps"], stored["description"])
+        """The options that a job stores; None if it writes no metadata.
+
+        Raises:
+            ValueError: these are not options that a job stores.
+        """
+        match options.get(WRITE):
+            case None:
+                return None
+            case {"to": to, "gps": bool(gps), "description": bool(description), **others} if not others:
+                return cls(Target(to), gps, description)
+        raise ValueError("its metadata options are not `to`, `gps` and `description`")

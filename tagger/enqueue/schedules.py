@@ -125,8 +125,19 @@ def schedule_row(connection: Connection, name: str) -> Row[Any]:
 
 def schedule_backfill(row: Row[Any]) -> Backfill:
     """The backfill of a schedule's row."""
-    options = {name: value for name, value in row.options.items() if name != _FOLLOWS_LINKS}
-    return backfill_from_options(row.selection, options)
+    return backfill_from_schedule(row.selection, row.options)
+
+
+def backfill_from_schedule(selection: str, options: Mapping[str, Any]) -> Backfill:
+    """The backfill that a schedule stores as its selection and options.
+
+    Raises:
+        ValueError: no schedule stores such options.
+    """
+    if not isinstance(options.get(_FOLLOWS_LINKS, True), bool):
+        raise ValueError(f"{_FOLLOWS_LINKS} is neither true nor false")  # noqa: TRY004
+    others = {name: value for name, value in options.items() if name != _FOLLOWS_LINKS}
+    return backfill_from_options(selection, others)
 
 
 def follows_links(options: Mapping[str, Any]) -> bool:

@@ -85,5 +85,12 @@ def fill_tag_job(
 
 
 def tag_job_paths(options: Mapping[str, Any]) -> list[Path]:
-    """The recorded folders and files of a job, from its options; empty for jobs of other kinds."""
-    return [path_from_json(path) for path in options.get(PATHS, ())]
+    """The recorded folders and files of a job, from its options; empty for jobs of other kinds.
+
+    Raises:
+        ValueError: they are not a list of paths.
+    """
+    paths = options.get(PATHS, [])
+    if not isinstance(paths, list):
+        raise ValueError("its paths are not a list")  # noqa: TRY004 - as for other invalid values
+    return [path_from_json(path) for path in paths]

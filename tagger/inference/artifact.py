@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from blake3 import blake3
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tagger.errors import ModelRefused
 from tagger.images import Fit, Resize
@@ -80,6 +80,14 @@ class Manifest(_Frozen):
     training: dict[str, object]
     metrics: dict[str, float]
     versions: dict[str, str]
+
+    @field_validator("created_at")
+    @classmethod
+    def _is_comparable(cls, created_at: datetime) -> datetime:
+        """Times of the first and last years have no time in UTC, so they cannot be compared."""
+        if not 1970 <= created_at.year < 9999:
+            raise ValueError("the year is not between 1970 and 9998")
+        return created_at
 
     @model_validator(mode="after")
     def _labels_are_distinct(self) -> Self:

@@ -1,7 +1,6 @@
 """Paths as text and as JSON, for SQL to store and sort, without losing names that are not UTF-8."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -27,9 +26,22 @@ def path_to_json(path: str | Path) -> str | dict[str, str]:
     return {"text": text, "bytes": raw.hex()} if raw else text
 
 
-def path_from_json(value: str | Mapping[str, str]) -> Path:
-    """The path from which `path_to_json` made `value`."""
-    return Path(value if isinstance(value, str) else os.fsdecode(bytes.fromhex(value["bytes"])))
+def path_from_json(value: object) -> Path:
+    """The path from which `path_to_json` made `value`.
+
+    Raises:
+        ValueError: `path_to_json` makes no such value.
+    """
+    match value:
+        case str():
+            path = value
+        case {"text": str(), "bytes": str(raw), **others} if not others:
+            path = os.fsdecode(bytes.fromhex(raw))
+        case _:
+            raise ValueError("it is not a path")
+    if "\0" in path:
+        raise ValueError("a path has no null character")
+    return Path(path)
 
 
 def printable_path(path: str | Path) -> str:

@@ -96,7 +96,7 @@ def model_document(model: RegisteredModel) -> dict[str, Any]:
     return {
         "name": model.name,
         "digest": model.digest,
-        "file": str(model.file),
+        "file": model.file_text,
         "in_use": model.in_use,
         "shipped": model.shipped,
         "labels": len(model.manifest.labels),

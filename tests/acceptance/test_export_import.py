@@ -1,4 +1,4 @@
-"""`tagger export` and `import`: a database moves while workers work, and its open jobs go on where it arrives."""
+"""`tagger export` and `import`: a database moves while workers work, and its open jobs continue there when resumed."""
 
 import gzip
 from pathlib import Path
@@ -13,6 +13,7 @@ from support.stored_photos import StoredPhotos
 
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
+from tagger.database.enums import JobState
 
 PHOTOS = 120
 
@@ -23,7 +24,7 @@ def known(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
     known = StoredPhotos(
         sqlite_database, tmp_path / "photos", add_model(sqlite_database, tmp_path / "tiny.pt")
     )
-    known.photo(b"caf\xe9.jpg", ("eiffel-tower", 0.9, True))
+    known.photo(b"caf\xe9.jpg", ("eiffel-tower", 0.9, True), digest=f"1-{'b2' * 32}")
     return known
 
 
@@ -56,11 +57,15 @@ def test_what_was_exported_is_imported(
     tagger("export", name)
     assert ((tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
     elsewhere(tmp_path, monkeypatch)
-    planned = tagger("import", name, "--dry-run")
-    assert "would be imported" in planned.text
+    shown = tagger("import", name, "--dry-run")
+    assert "would be imported" in shown.text
+    assert "name it with: tagger model add FILE" in shown.err
+    planned = tagger("import", name, "--dry-run", "--json")
     assert tagger("query", "--json").json == []
     done = tagger("import", name, "--json")
     assert (done.code, done.json["rows"]["photos"]) == (0, 1)
+    assert done.json["inactive"] == planned.json["inactive"]
+    assert [model["activate"] for model in done.json["inactive"]["models"]] == [["tagger model add FILE"]]
     assert tagger("query", "--json").json == photos
     again = tagger("import", name)
     assert (again.code, again.err.count("\n")) == (1, 1)
@@ -106,6 +111,9 @@ def test_an_export_beside_a_worker_is_complete_and_its_job_continues_elsewhere(
     assert 0 < begun.done <= PHOTOS
     assert begun.running == 0
     assert new.json("db", "check")["ok"]
+    assert begun.state == JobState.PAUSED
+    new.run("model", "add", new.environment["TAGGER_MODEL"])
+    new.run("resume", str(job))
     new.process_job(job)
     ended = new.progress(job)
     assert (ended.tagged, ended.unknown) == (PHOTOS * 4 // 5, PHOTOS // 5)

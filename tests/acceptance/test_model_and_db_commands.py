@@ -120,11 +120,11 @@ def test_db_check_finds_a_sound_database_sound(
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        (update(chunks).values(tagged=1, unknown=1), "job 1, chunk 0"),
+        (update(chunks).values(tagged=1, unknown=1), "job_id 1, chunk 0: it counts more outcomes"),
         (update(chunks).values(done=False), "job 1: its total or state"),
         (update(jobs).values(total=3), "job 1: its total"),
         (job_items.delete().where(job_items.c.position == 1), "job 1, chunk 0"),
-        (update(contents).values(outcome="tagged"), "image digest of"),
+        (update(contents).values(outcome="tagged"), "image 1-"),
         (
             text("INSERT INTO model_labels VALUES (77, 0, 'x', 1)"),
             "model_labels refers to a missing row of models",
@@ -149,8 +149,8 @@ def test_db_check_names_what_does_not_add_up(
 def _known(database: Database, folder: Path) -> StoredPhotos:
     tiny_artifact(folder / "tiny.pt")
     known = StoredPhotos(database, folder / "photos", add_model(database, folder / "tiny.pt"))
-    known.photo("a.jpg", ("eiffel-tower", 0.9, True))
-    known.photo("b.jpg", ("eiffel-tower", 0.1, False))
+    known.photo("a.jpg", ("eiffel-tower", 0.9, True), digest=f"1-{1:064x}")
+    known.photo("b.jpg", ("eiffel-tower", 0.1, False), digest=f"1-{2:064x}")
     known.photo("new.jpg", classified=False)
     known.photo("gone.jpg", classified=False)
     known.gone("gone.jpg")

@@ -26,13 +26,13 @@ from tagger.database.audit_log import (
 )
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority
-from tagger.database.exporter import export_database
-from tagger.database.importer import import_database
 from tagger.database.tables import audit_log
 from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.schedules import add_schedule, pause_schedule, remove_schedule
 from tagger.errors import ScheduleNotFound
 from tagger.ledger import job_control
+from tagger.transfer.exporter import export_database
+from tagger.transfer.importer import import_database
 from tagger.verdicts import VerdictKind, give_verdict, import_verdicts, read_entries
 
 ADA = Actor("web ada", "192.0.2.7")

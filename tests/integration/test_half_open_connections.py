@@ -19,10 +19,10 @@ from tagger.database import engine as engine_module
 from tagger.database import postgresql_connection
 from tagger.database.connection import open_database
 from tagger.database.engine import create_database_engine
-from tagger.database.exporter import export_database
-from tagger.database.importer import import_database
 from tagger.database.retry import is_transient
 from tagger.database.tables import ledgers
+from tagger.transfer.exporter import export_database
+from tagger.transfer.importer import import_database
 
 LONG_S = 1.2
 """Longer than several questions to the server."""

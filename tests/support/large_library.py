@@ -36,7 +36,7 @@ _IN_FOLDER = """
 _FILL = {
     "contents": f"""
         INSERT INTO contents (id, digest, width, height, model_id, top_k, threshold, outcome, classified_at)
-        {{numbers}} SELECT n, '1-' || CAST(n AS text), 4000, 3000, 1 + n % 2, 5, 0.5,
+        {{numbers}} SELECT n, '1-' || {{digest}}, 4000, 3000, 1 + n % 2, 5, 0.5,
             CASE WHEN {_IS_TAGGED} THEN 'tagged' ELSE 'unknown' END, {{classified_at}}
         FROM numbers""",
     # One photo in 20 is a copy of another, one in 200 is not classified yet, one in 100 is gone.
@@ -94,7 +94,7 @@ def make_library(url: str, photos: int) -> Database:
     with database.write() as connection:
         connection.execute(insert(roots).values(name=ROOT.name, location=str(ROOT), location_bytes=b""))
         row = connection.execute(select(models).where(models.c.id == model.id)).one()._asdict()
-        connection.execute(insert(models).values(row | {"id": 2, "digest": "older", "name": "older"}))
+        connection.execute(insert(models).values(row | {"id": 2, "digest": "0" * 64, "name": "older"}))
         _fill(connection, photos)
     database.close()
     _settle(url)
@@ -108,6 +108,7 @@ def _fill(connection: Connection, photos: int) -> None:
         "numbers": _NUMBERS[connection.dialect.name],
         "true": "1" if sqlite else "true",
         "false": "0" if sqlite else "false",
+        "digest": "printf('%064d', n)" if sqlite else "lpad(CAST(n AS text), 64, '0')",
         "no_bytes": "x''" if sqlite else r"'\x'::bytea",
         "classified_at": "'2026-03-01 00:00:00.000000'"
         if sqlite

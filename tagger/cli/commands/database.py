@@ -12,6 +12,7 @@ from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
 from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_stream
 from tagger.cli.output.formats import printable, write_json
+from tagger.cli.output.import_report import inactive_document, inactive_lines
 from tagger.cli.output.progress import ProgressLine
 from tagger.cli.session import load_settings, open_session
 
@@ -50,13 +51,13 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
 
 @db_app.command("check")
 def check(json: Json = False) -> None:
-    """Check the integrity of the database: the file, its references, and the counts of every job.
+    """Check the integrity of the database: the file, the values of every row, references, and the counts of every job.
 
     The exit code is 1 if there is a problem.
 
     Example: tagger db check
     """
-    from tagger.database.integrity import check_database
+    from tagger.integrity.database_check import check_database
 
     problems = list(check_database(open_session().database))
     if json:
@@ -77,7 +78,7 @@ def stats(json: Json = False) -> None:
 
     Example: tagger db stats
     """
-    from tagger.database.integrity import database_stats
+    from tagger.database.row_counts import database_stats
 
     counts = vars(database_stats(open_session().database))
     if json:
@@ -100,7 +101,7 @@ def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False
     """
     from importlib.metadata import version
 
-    from tagger.database.exporter import export_database
+    from tagger.transfer.exporter import export_database
 
     if file == STREAM and (json or sys.stdout.isatty()):
         raise typer.BadParameter("name a file", param_hint="--json" if json else "FILE")
@@ -132,11 +133,12 @@ def import_(
 ) -> None:
     """Import a file of `tagger export` into an empty database: all of it, or nothing.
 
-    Every row keeps its number. Open jobs continue as soon as a worker runs.
+    Every row keeps its number. Nothing of it runs by itself: open jobs and schedules are paused, and no model is in
+    use. The command lists them with the commands that activate them; --dry-run lists them before you import.
 
     Example: TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger import library.ndjson.gz
     """
-    from tagger.database.importer import import_database
+    from tagger.transfer.importer import import_database
 
     if file == STREAM and sys.stdin.isatty():
         raise typer.BadParameter("name a file", param_hint="FILE")
@@ -151,20 +153,23 @@ def import_(
             progress=lambda done, total: line.show("importing", done, total),
         )
     if json:
-        write_json({"rows": report.rows, "total": report.total, "ledger": report.ledger, "dry_run": dry_run})
+        document = {"rows": report.rows, "total": report.total, "ledger": report.ledger, "dry_run": dry_run}
+        write_json(document | {"inactive": inactive_document(report.inactive)})
         return
     typer.echo(_row_counts("would be imported" if dry_run else "imported", report.rows, report.total))
+    for inactive in inactive_lines(report.inactive):
+        console.info(inactive)
     if not dry_run:
         console.info(_next_steps(new_ledger=new_ledger))
 
 
 def _next_steps(*, new_ledger: bool) -> str:
-    models = "model files are not part of the export: `tagger doctor` checks whether they are in place"
+    doctor = "`tagger doctor` checks what is still missing"
     if new_ledger:
-        return f"this database has an identity of its own; {models}"
+        return f"this database has an identity of its own; {doctor}"
     return (
         "this database has the identity of the old one: use only one of them from now on, or import with "
-        f"--new-ledger; {models}"
+        f"--new-ledger; {doctor}"
     )
 
 

@@ -35,7 +35,13 @@ def list_models(json: Json = False) -> None:
         write_json_list(model_document(model) for model in models)
         return
     rows = (
-        ["*" if model.in_use else "", model.name, len(model.manifest.labels), model.digest[:12], model.file]
+        [
+            "*" if model.in_use else "",
+            model.name,
+            len(model.manifest.labels),
+            model.digest[:12],
+            model.file_text,
+        ]
         for model in models
     )
     write_table(("", "Name", "Landmarks", "Digest", "File"), rows)
@@ -131,7 +137,9 @@ def show(
         write_json(model_document(model) | {"manifest": model.manifest.model_dump(mode="json")})
         return
     typer.echo(f"{model.name}{' (in use)' if model.in_use else ''}")
-    typer.echo(f"file:       {printable(str(model.file))}\ndigest:     {model.digest}")
+    typer.echo(
+        f"file:       {printable(model.file_text or 'not named on this machine')}\ndigest:     {model.digest}"
+    )
     _print_manifest(model.manifest)
 
 

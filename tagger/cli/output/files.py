@@ -6,23 +6,27 @@ An output file appears complete or not at all, and replaces an existing file onl
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
 from tagger.errors import FileExists
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Iterator
 
 STREAM = Path("-")
 GZIP_LEVEL = 5
+GZIP_BUFFER_BYTES = 1 << 17
+GZIP_FREE_BYTES = 1 << 28
+MOST_GROWTH = 200
+"""An export grows about 20 times when it is decompressed. Beyond GZIP_FREE_BYTES, a file that grows more is refused."""
 _GZIP_MAGIC = b"\x1f\x8b"
 
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
@@ -94,7 +98,45 @@ def open_seekable(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _decompressed(file: io.BufferedReader) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if file.peek(2)[:2] == _GZIP_MAGIC else file
+    if file.peek(2)[:2] != _GZIP_MAGIC:
+        return file
+    return io.BufferedReader(_BoundedGzip(file), GZIP_BUFFER_BYTES)
+
+
+class _BoundedGzip(io.RawIOBase):
+    """Decompresses gzip, and refuses content that is far larger than its file: gzip stores a thousand bytes in one."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._compressed = _CountingReader(file)
+        self._gzip = gzip.GzipFile(fileobj=cast("IO[bytes]", self._compressed))
+        self._read_bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Decompress the next part.
+
+        Raises:
+            OSError, EOFError, zlib.error: the file is damaged, truncated, or grows too much.
+        """
+        data = self._gzip.read(len(buffer))
+        buffer[: len(data)] = data
+        self._read_bytes += len(data)
+        if self._read_bytes > GZIP_FREE_BYTES + MOST_GROWTH * self._compressed.read_bytes:
+            raise gzip.BadGzipFile(f"its content is more than {MOST_GROWTH} times as large as the file")
+        return len(data)
+
+
+class _CountingReader:
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file = file
+        self.read_bytes = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.read_bytes += len(data)
+        return data
 
 
 def display_name(path: Path) -> str:

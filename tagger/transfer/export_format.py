@@ -6,7 +6,6 @@ Defines the exported tables and columns, and how values are converted to JSON an
 import base64
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Column, DateTime, LargeBinary, Table
@@ -58,15 +57,4 @@ def to_json(column: Column[Any]) -> Converter | None:
         return lambda value: None if value is None else base64.b64encode(value).decode()
     if isinstance(column.type, DateTime | UtcDateTime):
         return lambda value: None if value is None else value.isoformat()
-    return None
-
-
-def from_json(column: Column[Any]) -> Converter | None:
-    """The conversion back. For other values it raises ValueError or TypeError."""
-    if isinstance(column.type, LargeBinary):
-        return lambda value: None if value is None else base64.b64decode(value, validate=True)
-    if isinstance(column.type, UtcDateTime):
-        return lambda value: None if value is None else datetime.fromisoformat(value).astimezone(UTC)
-    if isinstance(column.type, DateTime):
-        return lambda value: None if value is None else datetime.fromisoformat(value)
     return None

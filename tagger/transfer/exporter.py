@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any
 
-from sqlalchemy import Connection, Row, Select, Table, case, func, literal, select, tuple_
+from sqlalchemy import Connection, Select, Table, case, func, select
 
 from tagger.database.connection import Database
-from tagger.database.export_format import (
+from tagger.database.schema import SCHEMA_REVISION
+from tagger.database.stored_rows import stored_rows
+from tagger.database.tables import chunks
+from tagger.transfer.export_format import (
     FORMAT,
     TITLE,
     encode_line,
@@ -18,10 +21,8 @@ from tagger.database.export_format import (
     exported_tables,
     to_json,
 )
-from tagger.database.schema import SCHEMA_REVISION
-from tagger.database.tables import chunks
 
-PAGE = 2000
+PROGRESS_ROWS = 2000
 
 Progress = Callable[[int, int], None]
 """Called with the number of rows done, and of all rows."""
@@ -56,7 +57,7 @@ def export_database(
             for number, line in enumerate(_lines(connection, table), start=1):
                 write(line)
                 report.rows[table.name] = number
-                if not number % PAGE:
+                if not number % PROGRESS_ROWS:
                     progress(done + number, sum(counts.values()))
             report.rows.setdefault(table.name, 0)
     out.write(encode_line({"end": {"counts": report.rows, "sha256": hasher.hexdigest()}}))
@@ -92,24 +93,11 @@ def _header(database: Database, program: str, counts: dict[str, int]) -> dict[st
 def _lines(connection: Connection, table: Table) -> Iterator[bytes]:
     columns = exported_columns(table)
     converters = [(column.name, convert) for column in columns if (convert := to_json(column)) is not None]
-    for row in _rows(connection, table):
+    for row in stored_rows(connection, table, _select(table)):
         values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
         for name, convert in converters:
             values[name] = convert(values[name])
         yield encode_line({"table": table.name, "row": values})
-
-
-def _rows(connection: Connection, table: Table) -> Iterator[Row[Any]]:
-    """Every row, in the order of the primary key."""
-    keys = list(table.primary_key.columns)
-    page = _select(table).order_by(*keys).limit(PAGE)
-    rows = connection.execute(page).all()
-    while rows:
-        yield from rows
-        if len(rows) < PAGE:
-            return
-        last = [literal(getattr(rows[-1], key.name), key.type) for key in keys]
-        rows = connection.execute(page.where(tuple_(*keys) > tuple_(*last))).all()
 
 
 def _select(table: Table) -> Select[Any]:

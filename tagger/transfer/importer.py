@@ -1,21 +1,28 @@
-"""Imports an exported database into an empty one, in one transaction that commits only a complete import."""
+"""Imports an exported database into an empty one, in one transaction that commits only a complete, valid import.
+
+Nothing of it runs by itself (see deactivation).
+"""
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 from sqlalchemy import JSON, Connection, Table, delete, func, insert, select, text, update
 from sqlalchemy.exc import DataError, IntegrityError
 
+from tagger.catalog import shipped_model
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.export_format import exported_tables
-from tagger.database.export_reader import ExportReader
-from tagger.database.exporter import Progress
 from tagger.database.tables import landmarks, ledgers, model_labels, models
 from tagger.errors import DatabaseNotEmpty
+from tagger.inference.artifact import Manifest, read_manifest
+from tagger.integrity.cross_checks import cross_problems
+from tagger.transfer.deactivation import Inactive, deactivate
+from tagger.transfer.export_format import exported_tables
+from tagger.transfer.export_reader import ExportReader
+from tagger.transfer.exporter import Progress
 
 _SHIPPED_TABLES = (model_labels, models, landmarks)
 """Tables that commands fill in an otherwise empty database, when they register the shipped model."""
@@ -23,10 +30,11 @@ _SHIPPED_TABLES = (model_labels, models, landmarks)
 
 @dataclass(frozen=True)
 class ImportReport:
-    """The number of imported rows, by table, and the database's ledger id."""
+    """The number of imported rows, by table, the database's ledger id, and what waits for the operator."""
 
     ledger: str
     rows: dict[str, int]
+    inactive: Inactive
 
     @property
     def total(self) -> int:
@@ -44,22 +52,17 @@ def import_database(
 ) -> ImportReport:
     """Fill the empty `database` from an exported file. `name` is the file's name in error messages.
 
-    `new_ledger` gives the database a ledger id of its own, needed if the exported one stays in use. `dry_run` reads and
-    checks the whole file, and writes nothing.
+    `new_ledger` gives the database a ledger id of its own, needed if the exported one stays in use. `dry_run` does the
+    same and rolls it back.
 
     Raises:
         DatabaseNotEmpty: the database has rows.
-        ImportRefused: the file is damaged, incomplete, of another version, or not an exported database. Nothing changed.
+        ImportRefused: the file is damaged, incomplete, of another version, not an exported database, or holds values
+            that this program never stores. Nothing changed.
     """
-    reader = ExportReader(source, name, progress)
-    if dry_run:
-        with database.read() as connection:
-            _require_empty(database, connection)
-        for _ in reader.pages():
-            pass
-        return ImportReport(reader.ledger, reader.counts)
-    ledger = str(uuid.uuid4()) if new_ledger else reader.ledger
     with database.write() as connection:
+        savepoint = connection.begin_nested()
+        reader = ExportReader(source, name, progress)
         _allow_pauses(connection)
         _require_empty(database, connection)
         for table in (*_SHIPPED_TABLES, ledgers):
@@ -68,11 +71,29 @@ def import_database(
             with reader.refuse_on_error():
                 _insert(connection, table, rows)
         if new_ledger:
-            connection.execute(update(ledgers).values(ledger_id=ledger))
-        _update_sequences(connection)
-        total = sum(reader.counts.values())
-        record_action(connection, AuditAction.DATABASE_IMPORT, name, ledger=ledger, rows=total)
-    return ImportReport(ledger, reader.counts)
+            connection.execute(update(ledgers).values(ledger_id=str(uuid.uuid4())))
+        inactive = deactivate(connection)
+        for problem in _problems(connection):
+            raise reader.refuse_content(problem)
+        ledger = str(connection.scalar(select(ledgers.c.ledger_id)))
+        if dry_run:
+            savepoint.rollback()
+        else:
+            _update_sequences(connection)
+            total = sum(reader.counts.values())
+            record_action(connection, AuditAction.DATABASE_IMPORT, name, ledger=ledger, rows=total)
+    return ImportReport(ledger, reader.counts, inactive)
+
+
+def _problems(connection: Connection) -> Iterator[str]:
+    """What the imported rows say wrongly about each other, and about the model of this package."""
+    yield from cross_problems(connection)
+    digest = shipped_model.shipped_digest()
+    manifest = connection.scalar(select(models.c.manifest).where(models.c.digest == (digest or "")))
+    if manifest is not None and Manifest.model_validate(manifest) != read_manifest(
+        shipped_model.shipped_file()
+    ):
+        yield "it describes the model of this package wrongly"
 
 
 def _allow_pauses(connection: Connection) -> None:

@@ -1,0 +1,66 @@
+"""The number of rows of each kind in the database."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, exists, func, select, text, true
+
+from tagger.database.connection import Database
+from tagger.database.enums import Outcome
+from tagger.database.schema import SCHEMA_REVISION
+from tagger.database.tables import contents, jobs, landmarks, models, photos, roots, tags, verdicts
+
+
+@dataclass(frozen=True)
+class DatabaseStats:
+    """Counts of the database's rows. `photos` is without the gone ones; `contents` is the number of different images."""
+
+    url: str
+    schema: str
+    size_bytes: int
+    roots: int
+    photos: int
+    gone: int
+    failing: int
+    not_classified: int
+    contents: int
+    tagged: int
+    unknown: int
+    tags: int
+    verdicts: int
+    landmarks: int
+    models: int
+    jobs: int
+
+
+def database_stats(database: Database) -> DatabaseStats:
+    """Count the rows. On a large database this reads whole indexes and takes seconds."""
+    present = photos.c.gone_since.is_(None)
+    classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
+    count = select(func.count())
+    queries: dict[str, Select[Any]] = {
+        "roots": count.select_from(roots),
+        "photos": count.select_from(photos).where(present),
+        "gone": count.select_from(photos).where(~present),
+        "failing": count.select_from(photos).where(present, photos.c.failure_kind.is_not(None)),
+        "not_classified": count.select_from(photos).where(
+            present, ~classified, photos.c.failure_kind.is_(None)
+        ),
+        "contents": count.select_from(contents),
+        "tagged": count.select_from(contents).where(contents.c.outcome == Outcome.TAGGED),
+        "unknown": count.select_from(contents).where(contents.c.outcome == Outcome.UNKNOWN),
+        "tags": count.select_from(tags).where(tags.c.accepted == true()),
+        "verdicts": count.select_from(verdicts),
+        "landmarks": count.select_from(landmarks),
+        "models": count.select_from(models),
+        "jobs": count.select_from(jobs),
+    }
+    size = (
+        "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+        if database.is_sqlite
+        else "SELECT pg_database_size(current_database())"
+    )
+    with database.read() as connection:
+        numbers = {name: int(connection.scalar(query) or 0) for name, query in queries.items()}
+        size_bytes = int(connection.scalar(text(size)) or 0)
+    return DatabaseStats(url=database.redacted_url, schema=SCHEMA_REVISION, size_bytes=size_bytes, **numbers)

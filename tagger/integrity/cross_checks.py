@@ -1,0 +1,108 @@
+"""What rows say about other rows, checked in SQL: the counts of jobs, the outcomes of images, the labels of models."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, and_, case, exists, func, literal, or_, select, true
+
+from tagger.database.enums import JobState, Outcome
+from tagger.database.tables import (
+    chunks,
+    contents,
+    job_items,
+    jobs,
+    landmarks,
+    model_labels,
+    models,
+    tags,
+)
+from tagger.inference.artifact import Manifest
+
+PROBLEMS_SHOWN = 100
+"""The limit per kind of problem."""
+
+
+def cross_problems(connection: Connection) -> Iterator[str]:
+    """Yield a line per problem."""
+    yield from _chunk_problems(connection)
+    yield from _job_problems(connection)
+    yield from _content_problems(connection)
+    yield from _label_problems(connection)
+
+
+def _chunk_problems(connection: Connection) -> Iterator[str]:
+    """A chunk's counts must be those of its items. Items of a cancelled chunk are not checked."""
+    counted = [
+        func.coalesce(func.sum(case((job_items.c.outcome == outcome, 1), else_=0)), 0).label(f"has_{outcome}")
+        for outcome in Outcome
+        if outcome is not Outcome.CANCELLED
+    ]
+    in_chunk = and_(
+        job_items.c.job_id == chunks.c.job_id, job_items.c.position.between(chunks.c.first, chunks.c.last)
+    )
+    totals = (
+        select(chunks, func.count(job_items.c.position).label("item_count"), *counted)
+        .select_from(chunks.outerjoin(job_items, in_chunk))
+        .group_by(chunks.c.job_id, chunks.c.chunk)
+        .subquery()
+    )
+    summed = sum((totals.c[outcome.value] for outcome in Outcome), literal(0))
+    size = totals.c.last - totals.c.first + 1
+    wrong = or_(
+        totals.c.item_count != size,
+        *(
+            totals.c[outcome.value] != totals.c[f"has_{outcome}"]
+            for outcome in Outcome
+            if outcome is not Outcome.CANCELLED
+        ),
+        and_(totals.c.done == true(), summed != size),
+    )
+    for row in connection.execute(
+        select(totals.c.job_id, totals.c.chunk).where(wrong).limit(PROBLEMS_SHOWN)
+    ).all():
+        yield f"job {row.job_id}, chunk {row.chunk}: its counts do not match its items"
+
+
+def _job_problems(connection: Connection) -> Iterator[str]:
+    """A scanned job's total must be the number of its items, and its chunks must cover them."""
+    items = select(func.count()).where(job_items.c.job_id == jobs.c.id).scalar_subquery()
+    covered = (
+        select(func.coalesce(func.sum(chunks.c.last - chunks.c.first + 1), 0))
+        .where(chunks.c.job_id == jobs.c.id)
+        .scalar_subquery()
+    )
+    unfinished = exists().where(chunks.c.job_id == jobs.c.id, chunks.c.done != true())
+    wrong = or_(
+        jobs.c.total != items,
+        jobs.c.total != covered,
+        and_(jobs.c.state.in_((JobState.FINISHED, JobState.CANCELLED)), unfinished),
+    )
+    query = select(jobs.c.id).where(jobs.c.state != JobState.SCANNING, wrong).order_by(jobs.c.id)
+    for number in connection.scalars(query.limit(PROBLEMS_SHOWN)).all():
+        yield f"job {number}: its total or state does not match its chunks"
+
+
+def _content_problems(connection: Connection) -> Iterator[str]:
+    """A content's outcome is `tagged` exactly if it has an accepted tag."""
+    accepted = exists().where(tags.c.content_id == contents.c.id, tags.c.accepted == true())
+    wrong = or_(
+        and_(contents.c.outcome == Outcome.TAGGED, ~accepted),
+        and_(or_(contents.c.outcome.is_(None), contents.c.outcome != Outcome.TAGGED), accepted),
+    )
+    query = select(contents.c.digest).where(wrong).order_by(contents.c.id).limit(PROBLEMS_SHOWN)
+    for digest in connection.scalars(query).all():
+        yield f"image {digest}: its outcome does not match its tags"
+
+
+def _label_problems(connection: Connection) -> Iterator[str]:
+    """The labels of a model are those of its manifest, with the same landmarks in the same order."""
+    labels = (
+        select(model_labels.c.position, model_labels.c.label, landmarks.c.slug)
+        .join(landmarks, landmarks.c.id == model_labels.c.landmark_id)
+        .order_by(model_labels.c.position)
+    )
+    for model in connection.execute(select(models.c.id, models.c.name, models.c.manifest)).all():
+        manifest = Manifest.model_validate(model.manifest)
+        expected = [(position, label.label, label.slug) for position, label in enumerate(manifest.labels)]
+        stored = connection.execute(labels.where(model_labels.c.model_id == model.id)).all()
+        if [tuple(row) for row in stored] != expected:
+            yield f"model {model.name}: its labels are not those of its manifest"

@@ -1,0 +1,87 @@
+"""The values that columns may hold, as types for pydantic: numbers in their ranges, texts in their form, times."""
+
+import base64
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    NaiveDatetime,
+    Strict,
+    StringConstraints,
+)
+
+from tagger.database.enums import JobKind, JobState, Outcome, Priority, Runner, Target
+from tagger.enqueue.backfill import BackfillScope
+from tagger.errors import FailureKind
+from tagger.metadata.splices import check_inverse
+from tagger.verdicts import VerdictKind
+
+_MOST = 10**9
+"""Sums and differences of counts have to fit PostgreSQL's 32-bit integers."""
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a text has no null character")
+    return text
+
+
+def _bytes(value: object) -> object:
+    """Bytes are base64 in an export."""
+    return base64.b64decode(value, validate=True) if isinstance(value, str) else value
+
+
+def _undoable(inverse: bytes) -> bytes:
+    check_inverse(inverse)
+    return inverse
+
+
+LONGEST_CRON = 200
+
+Id = Annotated[int, Field(ge=1, le=2**53)]
+"""Every number of JSON is exact up to here."""
+OnlyId = Literal[1]
+Count = Annotated[int, Field(ge=0, le=_MOST)]
+Size = Annotated[int, Field(ge=0, lt=2**63)]
+Nanoseconds = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Pixels = Annotated[int, Field(ge=1, le=_MOST)]
+TopK = Annotated[int, Field(ge=1, le=_MOST)]
+Score = Annotated[float, Field(ge=0, le=1.001)]
+"""Scores of models are rounded to 32 bits."""
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+Longitude = Annotated[float, Field(ge=-180, le=180)]
+Seconds = Annotated[float, Field(ge=0, le=1e11)]
+
+Text = Annotated[str, AfterValidator(_storable)]
+Name = Annotated[str, StringConstraints(min_length=1), AfterValidator(_storable)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+FileDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+ImageDigest = Annotated[str, StringConstraints(pattern=r"^[0-9]+-[0-9a-f]{64}$")]
+LedgerId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{36}$")]
+Empty = Literal[""]
+Extent = Literal["point", "line", "area", "multi"]
+
+Bytes = Annotated[bytes, BeforeValidator(_bytes)]
+Inverse = Annotated[bytes, BeforeValidator(_bytes), AfterValidator(_undoable)]
+
+Time = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC)),
+]
+"""With room for every time zone."""
+CameraTime = NaiveDatetime
+
+KindOfJob = Annotated[JobKind, Strict(False)]
+StateOfJob = Annotated[JobState, Strict(False)]
+RunnerOfJob = Annotated[Runner, Strict(False)]
+PriorityOfJob = Annotated[Priority, Strict(False)]
+OutcomeOfItem = Annotated[Outcome, Strict(False)]
+OutcomeOfImage = Literal["tagged", "unknown"]
+TargetOfWrite = Annotated[Target, Strict(False)]
+KindOfFailure = Annotated[FailureKind, Strict(False)]
+KindOfVerdict = Annotated[VerdictKind, Strict(False)]
+Scope = Annotated[BackfillScope, Strict(False)]

@@ -1,0 +1,151 @@
+"""Rows that this program never stores are refused by `tagger import`, and found by `tagger db check`."""
+
+import base64
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from support.empty_databases import create_sqlite_database
+from support.exports import exported, fill_library, with_checksum, with_row
+
+from tagger.database.connection import Database, open_database
+from tagger.errors import ImportRefused
+from tagger.integrity.database_check import check_database, connection_problems
+from tagger.transfer import export_reader
+from tagger.transfer.export_format import encode_line
+from tagger.transfer.importer import import_database
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    folder = tmp_path_factory.mktemp("library")
+    database = open_database(create_sqlite_database(folder / "tagger.sqlite"))
+    fill_library(database, folder)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def export(library: Database) -> bytes:
+    return exported(library)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Database]:
+    database = open_database(create_sqlite_database(tmp_path / "tagger.sqlite"))
+    yield database
+    database.close()
+
+
+def refusal(database: Database, content: bytes) -> str:
+    with pytest.raises(ImportRefused) as refused:
+        import_database(database, io.BytesIO(content), "the file", dry_run=True)
+    return str(refused.value)
+
+
+BOMB = base64.b64encode(b"\x01" + zlib.compress(bytes(80 * 2**20), 9)).decode()
+INVALID: list[tuple[str, dict[str, Any], str]] = [
+    ("photos", {"size_bytes": 2**70}, "size_bytes"),
+    ("photos", {"id": 0}, "id: Input should be greater"),
+    ("photos", {"gone_since": "9999-12-31T23:59:59-12:00"}, "gone_since"),
+    ("photos", {"gone_since": 5}, "gone_since"),
+    ("photos", {"taken_at": "2026-01-01T00:00:00+01:00"}, "taken_at"),
+    ("photos", {"path": "../secret.jpg"}, "path does not stay inside its root"),
+    ("photos", {"path": "/etc/passwd"}, "path does not stay inside its root"),
+    ("photos", {"path_bytes": base64.b64encode(b"../\xe9").decode()}, "are not the same path"),
+    ("photos", {"latitude": 91.0, "longitude": 0.0}, "latitude"),
+    ("photos", {"failure_kind": "dull"}, "failure_kind"),
+    ("photos", {"path": "a\0.jpg"}, "no null character"),
+    ("contents", {"outcome": "perhaps"}, "outcome"),
+    ("contents", {"digest": "../../x"}, "digest"),
+    ("tags", {"score": 7.0}, "score"),
+    ("roots", {"location": "photos"}, "location is not an absolute path"),
+    ("landmarks", {"slug": "Eiffel Tower"}, "slug"),
+    ("models", {"manifest": {}}, "manifest: name: Field required"),
+    ("models", {"digest": "d"}, "digest"),
+    ("jobs", {"kind": "dance"}, "kind"),
+    ("jobs", {"threshold": 2.0}, "threshold"),
+    ("jobs", {"options": {"paths": 7}}, "its paths are not a list"),
+    ("jobs", {"options": {"paths": [{"bytes": "zz"}]}}, "it is not a path"),
+    ("jobs", {"options": {"write": {"to": "embed"}}}, "its metadata options"),
+    ("jobs", {"options": {}, "kind": "write"}, "it has no metadata options"),
+    ("jobs", {"options": {"what": "all", "landmark": 7}, "kind": "backfill"}, "its landmark is not text"),
+    ("jobs", {"parent_id": 3}, "parent_id"),
+    ("chunks", {"last": 2**31}, "last"),
+    ("chunks", {"tagged": 2}, "more outcomes than it has items"),
+    ("job_items", {"outcome": "failed"}, "reason is missing"),
+    ("metadata_writes", {"file": "../a.jpg"}, "file is not the name of a file"),
+    ("metadata_writes", {"undo": BOMB}, "undo: too large"),
+    ("metadata_writes", {"undo": "AAAA"}, "undo: unknown version"),
+    ("metadata_writes", {"landmarks": [1]}, "landmarks"),
+    ("schedules", {"cron": "0 0 30 2 *"}, "cron expression"),
+    ("schedules", {"cron": "*"}, "cron expression"),
+    ("schedules", {"time_zone": "../../etc/passwd"}, "there is no time zone"),
+    ("schedules", {"options": {"scan": "/"}}, "scan is not a list"),
+    ("schedules", {"options": {"taken_after": "2026-01-01T00:00+01:00"}}, "taken_after"),
+    ("ledgers", {"ledger_id": ""}, "ledger_id"),
+]
+
+
+@pytest.mark.parametrize(("table", "values", "reason"), INVALID)
+def test_a_row_with_an_invalid_value_is_refused_with_its_line(
+    export: bytes, empty: Database, table: str, values: dict[str, Any], reason: str
+) -> None:
+    message = refusal(empty, with_row(export, table, lambda row: row.update(values)))
+    assert f"is not a row of {table}: " in message
+    assert reason in message
+    assert "line " in message
+
+
+def test_what_rows_say_wrongly_about_each_other_is_refused(export: bytes, empty: Database) -> None:
+    assert "its counts do not match" in refusal(
+        empty, with_row(export, "chunks", lambda row: row.update(tagged=1))
+    )
+    assert "its labels are not those of its manifest" in refusal(
+        empty, with_row(export, "model_labels", lambda row: row.update(label="another"))
+    )
+
+
+@pytest.mark.parametrize("counts", [{"photos": "x"}, {"photos": -1}, {"photos": 1}, {"more": 1}])
+def test_a_header_with_invalid_counts_is_refused(
+    export: bytes, empty: Database, counts: dict[str, Any]
+) -> None:
+    header, *others = export.splitlines(keepends=True)
+    document = json.loads(header)
+    document["counts"] |= counts
+    assert "line 1" in refusal(empty, with_checksum([encode_line(document), *others]))
+
+
+def test_long_lines_and_lines_of_many_values_are_refused_before_they_are_parsed(
+    export: bytes, empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_reader, "MOST_VALUES", 50_000)
+    header = export.splitlines(keepends=True)[0]
+    assert "line 2 has more values than any row" in refusal(empty, header + b"[" + b"[]," * 60_000 + b"[]]\n")
+    monkeypatch.setattr(export_reader, "LONGEST_LINE", 100_000)
+    assert "line 2 is longer than any row" in refusal(empty, header + b" " * 200_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("UPDATE photos SET path = '../x' WHERE id = 1", "photos, id 1: path does not stay inside its root"),
+        ("UPDATE models SET manifest = '{}'", "models, id 1: manifest: name: Field required"),
+        ("UPDATE jobs SET options = '{\"paths\": 7}' WHERE id = 2", "jobs, id 2: its paths are not a list"),
+        ("UPDATE schedules SET cron = 'never'", "schedules, id 1: "),
+        ("UPDATE photos SET gone_since = 'soon'", "photos: a row cannot be read"),
+    ],
+)
+def test_db_check_finds_the_same_faults(library: Database, change: str, problem: str) -> None:
+    assert list(check_database(library)) == []
+    with library.read() as connection, connection.begin() as transaction:
+        connection.execute(text(change))
+        found = list(connection_problems(connection))
+        transaction.rollback()
+    assert any(line.startswith(problem) for line in found), found
+    assert "were not checked" in found[-1]
