@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from support.empty_databases import create_sqlite_database
-from support.injection import injecting_path
+from support.injection import injecting_environment, injecting_path
 from support.postgres_databases import PostgresDatabases
 from support.servers import RedisServer, postgres_server
 
 from tagger.database.connection import Database, open_database
 from tagger.inference.devices import quiet_threads
+from tagger.pipeline.child_process import minimal_environment
 
 # Containers often forbid compiled files. Each process that a test starts would then compile torch and everything else.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -120,5 +121,9 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     def inject(name: str, value: str) -> None:
         monkeypatch.setenv("PYTHONPATH", injecting_path(os.environ.get("PYTHONPATH")))
         monkeypatch.setenv(f"INJECT_{name}", value)
+        monkeypatch.setattr(
+            "tagger.pipeline.sandbox.minimal_environment",
+            lambda: injecting_environment(minimal_environment()),
+        )
 
     return inject

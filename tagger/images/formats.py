@@ -10,6 +10,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 
 from PIL import Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
@@ -21,7 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.images.tiff_options import check_tags, prepare_tiff
+from tagger.images.tiff_options import check_tags, prepare_tiff, quiet_libtiff
 from tagger.photos.decoder_input import readable_file
 from tagger.photos.formats import BIG_ENDIAN_BIGTIFF, BOXES_BYTES, PhotoFormat, detect_format, is_iso_media
 from tagger.photos.jpeg import SEGMENT_LIMIT, scans_and_coding
@@ -83,6 +84,13 @@ def open_header(data: bytes, photo_format: PhotoFormat, max_pixels: int) -> Imag
     if isinstance(image, TiffImageFile):
         prepare_tiff(image, max_pixels)
     return image
+
+
+def load_readers() -> None:
+    """Load what is otherwise loaded with the first photo of a format, for a process that can open no file later."""
+    quiet_libtiff()
+    with suppress(PhotoFailed):  # not installed
+        _reader(PhotoFormat.HEIF)
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:

@@ -21,12 +21,17 @@ _CHECK_S = 1.0
 _LARGE_BYTES = 16 * 2**20
 """What smaller images leave in the arenas of threads is little. Returning memory takes a tenth of a millisecond."""
 
+_SHARED_BYTES = 64 * 2**20
+"""A child process decodes smaller images without asking its parent for memory."""
+
 
 class MemoryBudget:
     """A number of bytes that threads share, first come, first served, so that large images are not starved."""
 
     def __init__(self, size_bytes: int) -> None:
         self._size_bytes = size_bytes
+        self.reserve_elsewhere: Callable[[int], None] | None = None
+        """In a child process: reserves a large image's bytes in the parent, too, which several children share."""
         self.waiting: set[int] = set()
         """The ids of threads that wait."""
         self._changed = threading.Condition()  # guards the fields below
@@ -37,6 +42,8 @@ class MemoryBudget:
     def reserve(self, needed_bytes: int) -> Iterator[None]:
         """Reserve bytes inside the context; wait until they are free or nobody else holds any."""
         key = object()
+        if self.reserve_elsewhere is not None and needed_bytes >= _SHARED_BYTES:
+            self.reserve_elsewhere(needed_bytes)
         with self._changed:
             self._queue.append(key)
             self.waiting.add(threading.get_ident())

@@ -53,7 +53,7 @@ def prepare_tiff(image: TiffImageFile, max_pixels: int) -> None:
     Raises:
         PhotoFailed: a tile has more pixels than the limit.
     """
-    _quiet_libtiff()
+    quiet_libtiff()
     exif = image.getexif()
     for pointer in _EXIF_POINTERS:
         if pointer in exif:
@@ -103,7 +103,7 @@ def _set_plane_depth(image: TiffImageFile) -> None:
 
 
 @cache
-def _quiet_libtiff() -> None:
+def quiet_libtiff() -> None:
     """Stop libtiff from printing errors, which Pillow raises as exceptions."""
     try:
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)

@@ -4,20 +4,24 @@ Parent and child (see child_main) exchange lines of JSON over pipes, followed by
 nothing of what the child does with a photo.
 """
 
+import fcntl
 import json
 import os
-import selectors
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import IO, Any, TypeVar
 
+import tagger
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.pipeline.requests import timeout_text
+from tagger.images.memory import MEMORY_BUDGET
+from tagger.pipeline.failures import timeout_text
 
 END_TIMEOUT_S = 5.0
 START_S = 30.0
@@ -36,8 +40,32 @@ FAULTS = frozenset(
     }
 )
 """Signals that a process gets because of what it does. Others, such as SIGKILL, come from outside or from the OOM killer."""
+_RETIRED = (0, -signal.SIGALRM)
+"""Exit codes of a child that ended between two photos (see child_main)."""
+_PIPE_BYTES = 2**20
+"""Most photos fit, so that parent and child wait for each other once."""
+_REPLY_BYTES = 2**16
+"""A document in a reply has at most this many. A photo that took over the child must not fill the parent's memory."""
+_PASSED_ON = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+"""Variables that Python may need to start."""
 
 T = TypeVar("T")
+
+
+def minimal_environment() -> dict[str, str]:
+    """The environment of a child without secrets: it imports the same code as this process, and uses one thread."""
+    passed_on = {name: value for name in _PASSED_ON if (value := os.environ.get(name)) is not None}
+    # This program's own folder first: it is not always in a path, as in an installation for development.
+    folders = [
+        str(Path(tagger.__file__).parents[1]),
+        *(path for path in sys.path if Path(path).is_absolute()),
+    ]
+    return passed_on | {
+        "PYTHONPATH": os.pathsep.join(folders),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUTF8": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
 
 
 class ChildKilled(PhotoFailed):
@@ -48,10 +76,15 @@ class ParentStopping(Exception):
     """The wait for the child ended because the parent has to stop; the photo has no result."""
 
 
+class InvalidReply(ValueError):
+    """The reply is not one that the child's program sends."""
+
+
 class ChildProcess:
     """A child process that runs `module`, started on demand and restarted after it died or was given up.
 
-    `config` is the child's first line; it may hold secrets, so it is not an argument. `must_stop` ends each wait.
+    `config` is the child's first line; it may hold secrets, so it is not an argument. `environment` is that of this process
+    by default. `must_stop` ends each wait.
     """
 
     def __init__(
@@ -60,18 +93,32 @@ class ChildProcess:
         config: Mapping[str, object],
         timeout_s: float,
         *,
+        environment: Callable[[], Mapping[str, str]] = lambda: os.environ,
         start_s: float = START_S,
+        late_text: Callable[[float], str] = timeout_text,
         must_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._module = module
         self._config = config
         self._timeout_s = timeout_s
+        self._environment = environment
         self._start_s = start_s
+        self._late_text = late_text
         self._must_stop = must_stop
         self._lock = threading.Lock()
         """Held during a call: a read that was given up may still wait for the child when the next one begins."""
         self._process: RunningChild | None = None
         self._closed = False
+
+    @property
+    def photo(self) -> object:
+        """What identifies the photo that the child has open; None if there is none."""
+        process = self._process
+        return process and process.photo
+
+    @property
+    def is_started(self) -> bool:
+        return self._process is not None
 
     def close(self) -> None:
         """End the child. A call in progress in another thread fails."""
@@ -82,23 +129,30 @@ class ChildProcess:
         """Call `work` with the running child, and once more with another one if the child dies of it.
 
         Raises:
-            PhotoFailed: the child reports it, or took too long, or both children crashed.
+            PhotoFailed: the child reports it, or took too long, or both children crashed, or the reply is invalid.
             ChildKilled: both children died, and at least one was killed.
             ParentStopping: `must_stop` became true.
         """
         deaths: list[int | None] = []
         with self._lock:
+            self._replace_retired()
             while True:
                 try:
                     return work(self._running())
                 except ChildDied as died:
                     self._end()
+                    if died.code == -signal.SIGXCPU:
+                        raise self._late() from died
                     deaths.append(died.code)
                     if len(deaths) > 1:
                         raise _failure_of(deaths) from died
                 except _ChildTimedOut:
                     self._end()
-                    raise PhotoFailed(FailureKind.TIMED_OUT, timeout_text(self._timeout_s)) from None
+                    raise self._late() from None
+                except InvalidReply as invalid:
+                    self._end()
+                    text = f"an error in this program (the process that reads photos sent {invalid}); please report it"
+                    raise PhotoFailed(FailureKind.INTERNAL, text) from invalid
                 except ParentStopping:
                     self._end()
                     raise
@@ -117,9 +171,21 @@ class ChildProcess:
             raise RuntimeError("the child process is closed")
         if self._process is None:
             self._process = RunningChild(
-                self._module, self._config, self._timeout_s, self._start_s, self._must_stop
+                self._module,
+                self._config,
+                self._environment(),
+                timeout_s=self._timeout_s,
+                start_s=self._start_s,
+                must_stop=self._must_stop,
             )
         return self._process
+
+    def _replace_retired(self) -> None:
+        if self._process is not None and self._process.is_retired:
+            self._end()
+
+    def _late(self) -> PhotoFailed:
+        return PhotoFailed(FailureKind.TIMED_OUT, self._late_text(self._timeout_s))
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -146,6 +212,8 @@ class RunningChild:
         self,
         module: str,
         config: Mapping[str, object],
+        environment: Mapping[str, str],
+        *,
         timeout_s: float,
         start_s: float,
         must_stop: Callable[[], bool],
@@ -161,73 +229,117 @@ class RunningChild:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
+            env=environment,
             start_new_session=True,
         )
+        self._requests = _opened_pipe(self._process.stdin)
+        self._replies = _opened_pipe(self._process.stdout)
+        os.set_blocking(self._requests.fileno(), False)
+        self._has_room = _poll(self._requests, select.POLLOUT)
+        self._has_reply = _poll(self._replies, select.POLLIN)
         self._unsent = json.dumps(config).encode() + b"\n"
         self._deadline = 0.0
 
-    def call(self, request: Mapping[str, object]) -> dict[str, Any]:
-        """Send a request and return the document of the reply; `read` returns the bytes that follow it.
+    def call(
+        self, request: Mapping[str, object], data: bytes = b"", *, most_s: float | None = None
+    ) -> dict[str, Any]:
+        """Send a request, with bytes, and return the document of the reply; `read` returns the bytes that follow it.
+
+        `most_s` is the time limit if it is shorter than that of all calls.
 
         Raises:
             PhotoFailed: the child reports it.
+            InvalidReply: the reply is not one that the child's program sends.
         """
-        self._deadline = time.monotonic() + self._timeout_s + self._start_s
-        self._send(json.dumps(request).encode() + b"\n")
-        length = int.from_bytes(self.read(4))
-        reply: dict[str, Any] = json.loads(self.read(length))
+        limit_s = self._timeout_s if most_s is None else min(self._timeout_s, most_s)
+        self._deadline = time.monotonic() + limit_s + self._start_s
+        with ExitStack() as reserved:
+            self._send(request, data)
+            reply = self._receive()
+            while "needed_bytes" in reply:
+                reserved.close()  # the child decodes the photo another time
+                started_at = time.monotonic()
+                reserved.enter_context(MEMORY_BUDGET.reserve(_natural(reply["needed_bytes"])))
+                self._deadline += time.monotonic() - started_at
+                self._send({})
+                reply = self._receive()
         self._start_s = 0.0
         if "kind" in reply:
-            raise PhotoFailed(FailureKind(reply["kind"]), reply["text"])
+            raise _reported_failure(reply)
         return reply
 
     def read(self, count: int) -> bytes:
         parts: list[bytes] = []
         while count:
-            self._wait_for_output(self._deadline)
-            part = os.read(self._output.fileno(), count)
+            self._wait_for(self._has_reply)
+            part = os.read(self._replies.fileno(), count)
             if not part:
                 raise ChildDied(self._exit_code())
             parts.append(part)
             count -= len(part)
         return b"".join(parts)
 
+    @property
+    def is_retired(self) -> bool:
+        """Whether the child has ended between two photos, as it does after some time."""
+        return self._process.poll() in _RETIRED
+
     def is_alive_after(self, for_s: float) -> bool:
         """Wait this long, without a request, and tell whether the child still runs."""
-        self._send(b"")
+        self._deadline = time.monotonic() + for_s
+        self._write(b"")
         try:
-            self._wait_for_output(time.monotonic() + for_s)
+            self._wait_for(self._has_reply)
         except _ChildTimedOut:
             return True
         raise ChildDied(self._exit_code())
 
     def end(self) -> None:
         self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._requests, self._replies):
             with suppress(OSError):
-                _opened_pipe(pipe).close()
+                pipe.close()
         self._exit_code()
 
-    @property
-    def _output(self) -> IO[bytes]:
-        return _opened_pipe(self._process.stdout)
+    def _send(self, request: Mapping[str, object], data: bytes = b"") -> None:
+        line = json.dumps({**request, "data_bytes": len(data)}).encode() + b"\n"
+        self._write(line, data)
 
-    def _send(self, line: bytes) -> None:
-        data, self._unsent = self._unsent + line, b""
+    def _write(self, line: bytes, data: bytes = b"") -> None:
+        """Write what was not sent yet, a line and bytes, without copying the bytes."""
+        parts, self._unsent = [memoryview(self._unsent + line), memoryview(data)], b""
+        while any(parts):
+            self._wait_for(self._has_room)
+            try:
+                count = os.writev(self._requests.fileno(), parts)
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:
+                raise ChildDied(self._exit_code()) from None
+            parts = [parts[0][count:], parts[1][max(0, count - len(parts[0])) :]]
+
+    def _receive(self) -> dict[str, Any]:
+        length = int.from_bytes(self.read(4))
+        if length > _REPLY_BYTES:
+            raise InvalidReply(f"a document of {length} bytes")
         try:
-            _opened_pipe(self._process.stdin).write(data)
-        except BrokenPipeError:
-            raise ChildDied(self._exit_code()) from None
+            reply = json.loads(self.read(length))
+        except ValueError as error:
+            raise InvalidReply("no JSON") from error
+        if not isinstance(reply, dict):
+            raise InvalidReply("no document")
+        return reply
 
-    def _wait_for_output(self, deadline: float) -> None:
-        """Wait until the child writes or ends."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._output, selectors.EVENT_READ)
-            while not selector.select(max(0.0, min(STOP_CHECK_S, deadline - time.monotonic()))):
-                if self._must_stop():
-                    raise ParentStopping
-                if time.monotonic() > deadline:
-                    raise _ChildTimedOut
+    def _wait_for(self, event: select.poll) -> None:
+        """Wait until the child reads, writes or ends."""
+        while True:
+            left_s = self._deadline - time.monotonic()
+            if event.poll(1000 * max(0.0, min(STOP_CHECK_S, left_s))):
+                return
+            if self._must_stop():
+                raise ParentStopping
+            if left_s < 0:
+                raise _ChildTimedOut
 
     def _exit_code(self) -> int | None:
         # A process that hangs in the kernel ends when the disk responds.
@@ -239,7 +351,28 @@ class RunningChild:
 def _opened_pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     if pipe is None:
         raise RuntimeError("the child process has no pipes")
+    with suppress(OSError, AttributeError):  # not Linux, or the user's pipes have their most memory
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return pipe
+
+
+def _poll(pipe: IO[bytes], event: int) -> select.poll:
+    poll = select.poll()
+    poll.register(pipe, event)
+    return poll
+
+
+def _reported_failure(reply: Mapping[str, object]) -> PhotoFailed:
+    try:
+        return PhotoFailed(FailureKind(str(reply["kind"])), str(reply.get("text")))
+    except ValueError as error:
+        raise InvalidReply("a failure of no kind") from error
+
+
+def _natural(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise InvalidReply("no number of bytes")
+    return value
 
 
 def _failure_of(deaths: list[int | None]) -> PhotoFailed:

@@ -9,10 +9,12 @@ LEAST_BYTES = 512 * 2**20
 """Enough for Python, the decoders and a photo of a camera."""
 SHARE = 0.9
 """Of the machine's or the container's memory. The kernel needs some, too."""
+_RESERVED_BYTES = 2**30
+"""Addresses that libraries reserve for threads and never use."""
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_RESIDENT, _DATA = 1, 5
-"""Columns of /proc/self/statm: memory in use, and memory reserved for data."""
+_ADDRESSES, _RESIDENT, _DATA = 0, 1, 5
+"""Columns of /proc/self/statm: addresses in use, memory in use, and memory reserved for data."""
 
 
 def memory_beside_this_process() -> int:
@@ -30,9 +32,12 @@ def limit_memory(more_bytes: int) -> None:
     except ImportError:
         return
     # Libraries reserve much that they never use, for each core: it must not count.
-    limit_bytes = _statm_bytes(_DATA) + more_bytes
-    with suppress(OSError, ValueError):  # a lower limit holds already
-        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+    data_bytes = _statm_bytes(_DATA) + more_bytes
+    # RLIMIT_DATA does not count shared memory.
+    address_bytes = _statm_bytes(_ADDRESSES) + more_bytes + _RESERVED_BYTES
+    for name, limit_bytes in ((resource.RLIMIT_DATA, data_bytes), (resource.RLIMIT_AS, address_bytes)):
+        with suppress(OSError, ValueError):  # a lower limit holds already
+            resource.setrlimit(name, (limit_bytes, limit_bytes))
 
 
 def _total_bytes() -> int:

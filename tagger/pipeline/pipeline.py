@@ -7,7 +7,7 @@ blocks while the buffers are full. Knows nothing of jobs or SQL; results go to t
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -18,16 +18,19 @@ from tagger.inference.model import Model, OutOfDeviceMemory
 from tagger.inference.predictions import ImageScores
 from tagger.metrics import BATCH_FILL, stage_timer
 from tagger.pipeline.buffers import BatchPhoto, DecodedPhoto, EncodedPhoto, PipelineBuffers, Waiter
+from tagger.pipeline.failures import internal_failure
 from tagger.pipeline.reader_pool import ReaderPool
 from tagger.pipeline.requests import (
     Limits,
+    Reader,
     Request,
     RequestResult,
     ResultSink,
-    internal_failure,
     local_reader,
+    read_photo_bytes,
 )
 from tagger.pipeline.results import Classified, Failed, Result
+from tagger.pipeline.sandbox import Sandbox
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +45,14 @@ _NOT_FINITE = PhotoFailure(
 
 
 class Pipeline:
-    """Runs from construction until `close`."""
+    """Runs from construction until `close`. With a `sandbox`, photos are decoded there; the caller closes it."""
 
-    def __init__(self, model: Model, limits: Limits) -> None:
+    def __init__(self, model: Model, limits: Limits, sandbox: Sandbox | None = None) -> None:
         self._model = model
-        decoder = model.decoder
-        keeps_jpegs = (lambda: decoder.works) if decoder is not None else (lambda: False)
-        reader = local_reader(model.manifest.input.resize, limits, keeps_jpegs)
         capacity = (1 + model.at_once) * model.batch_size
         self._buffers = PipelineBuffers(capacity, limits.readers)
-        self._readers = ReaderPool(reader, limits, self._buffers)
+        timed_threads: Collection[int] = frozenset() if sandbox is None else sandbox.threads
+        self._readers = ReaderPool(_reader(model, limits, sandbox), limits, self._buffers, timed_threads)
         self._threads = [
             threading.Thread(target=self._classify_batches, name="model", daemon=True)
             for _ in range(model.at_once)
@@ -187,6 +188,15 @@ class Pipeline:
         waiters = [waiter for photo in batch for waiter in self._buffers.take_waiters(photo.digest)]
         for sink in {waiter.request.sink for waiter in waiters}:
             sink.fail(error)
+
+
+def _reader(model: Model, limits: Limits, sandbox: Sandbox | None) -> Reader:
+    resize = model.manifest.input.resize
+    if sandbox is not None:
+        return lambda source, path: sandbox.open(read_photo_bytes(source, path, limits), resize)
+    decoder = model.decoder
+    keeps_jpegs = (lambda: decoder.works) if decoder is not None else (lambda: False)
+    return local_reader(resize, limits, keeps_jpegs)
 
 
 def _decoded_image(jpeg: PlainJpeg, pixels: Pixels) -> DecodedImage:

@@ -8,14 +8,15 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsTimedOut
 from tagger.images.memory import MEMORY_BUDGET
 from tagger.metrics import READS_HUNG
 from tagger.pipeline.buffers import ActiveRead, DecodedPhoto, EncodedPhoto, PipelineBuffers
-from tagger.pipeline.requests import Limits, OpenPhoto, Reader, internal_failure, timeout_text
+from tagger.pipeline.failures import internal_failure, timeout_text
+from tagger.pipeline.requests import Limits, OpenPhoto, Reader
 from tagger.pipeline.results import AlreadyClassified, Failed, Result, Unchanged
 
 log = logging.getLogger(__name__)
@@ -32,10 +33,17 @@ MOST_EXTRA_READERS = 8
 
 
 class ReaderPool:
-    """Runs from construction until `close`."""
+    """Runs from construction until `close`. `timed_threads`: the ids of threads whose time something else limits now."""
 
-    def __init__(self, reader: Reader, limits: Limits, buffers: PipelineBuffers) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        limits: Limits,
+        buffers: PipelineBuffers,
+        timed_threads: Collection[int] = frozenset(),
+    ) -> None:
         self._reader = reader
+        self._timed_threads = timed_threads
         self._limits = limits
         self._buffers = buffers
         self._lock = buffers.lock
@@ -63,6 +71,8 @@ class ReaderPool:
             except PhotoFailed as failed:
                 self._deliver(read, Failed(failed.failure))
             except Exception as error:
+                if self._buffers.closed:  # closing ends child processes
+                    return
                 log.exception("unexpected error while reading a photo")
                 self._deliver(read, Failed(internal_failure(error)))
             if read.is_abandoned:
@@ -103,6 +113,8 @@ class ReaderPool:
         except PhotoFailed as failed:
             self._fail(read, failed.failure)
         except Exception as error:
+            if self._buffers.closed:  # closing ends child processes
+                return
             log.exception("unexpected error while decoding a photo")
             self._fail(read, internal_failure(error))
         else:
@@ -146,12 +158,13 @@ class ReaderPool:
             self._closing.wait(pause_s)
 
     def _hanging_reads(self, suspended_s: float) -> list[ActiveRead]:
-        """Reads beyond the timeout, not counting time in which the process was suspended or they waited for memory."""
+        """Reads beyond the timeout, not counting time in which the process was suspended, or they waited for memory or a child."""
         now = time.monotonic()
         with self._lock:
             for read in self._buffers.reads:
-                waits_for_memory = read.thread.ident in MEMORY_BUDGET.waiting
-                read.started_at = now if waits_for_memory else read.started_at + suspended_s
+                ident = read.thread.ident
+                is_timed_elsewhere = ident in MEMORY_BUDGET.waiting or ident in self._timed_threads
+                read.started_at = now if is_timed_elsewhere else read.started_at + suspended_s
             local = [read for read in self._buffers.reads if read.request.reader is None]
             return [read for read in local if now - read.started_at > self._limits.timeout_s]
 

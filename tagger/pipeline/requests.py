@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from tagger.errors import FailureKind, PhotoFailure
 from tagger.images import DecodedImage, Resize, decode_photo
 from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
 from tagger.metadata.camera import CameraFacts, camera_facts
@@ -96,14 +95,19 @@ def local_reader(resize: Resize, limits: Limits, keeps_jpegs: Callable[[], bool]
     """Make a reader for this process. While `keeps_jpegs` is true, it leaves plain JPEGs for the device to decode."""
 
     def read(source: PhotoSource, path: str) -> OpenPhoto:
-        with stage_timer("read"):
-            photo = source.read(path, max_bytes=limits.max_bytes, settle_s=limits.settle_s)
+        photo = read_photo_bytes(source, path, limits)
         opened = open_bytes(photo, resize, limits)
         if not keeps_jpegs():
             return opened
         return replace(opened, jpeg=plain_jpeg(photo.data, max_pixels=limits.max_pixels))
 
     return read
+
+
+def read_photo_bytes(source: PhotoSource, path: str, limits: Limits) -> PhotoBytes:
+    """Read one whole photo; raises as `PhotoSource.read`."""
+    with stage_timer("read"):
+        return source.read(path, max_bytes=limits.max_bytes, settle_s=limits.settle_s)
 
 
 def open_bytes(photo: PhotoBytes, resize: Resize, limits: Limits) -> OpenPhoto:
@@ -115,17 +119,3 @@ def open_bytes(photo: PhotoBytes, resize: Resize, limits: Limits) -> OpenPhoto:
 
     with stage_timer("digest"):
         return OpenPhoto(digest_photo(photo.data), photo.version, camera_facts(photo.data), decode)
-
-
-def internal_failure(error: Exception) -> PhotoFailure:
-    """The failure of a photo because of an error in this program."""
-    text = f"an error in this program ({type(error).__name__}: {error}); please report it, with the photo if you can"
-    return PhotoFailure(FailureKind.INTERNAL, text)
-
-
-def timeout_text(timeout_s: float) -> str:
-    """Describe the failure of a photo that took too long, and what to do about it."""
-    return (
-        f"Reading it took longer than {timeout_s:g} s and was given up. If its disk or share was slow to answer, "
-        "try again: tagger retry --kind timed-out. TAGGER_READ_TIMEOUT_S allows more time."
-    )

@@ -1,123 +1,192 @@
-"""Reads and decodes photos in a child process: a photo that crashes its reader ends only the child.
+"""Decodes photos in child processes: a photo that crashes or takes over its decoder has only the child.
 
-Slow, and used for chunks that have killed workers. The child does not import torch, and its memory is limited.
+The children (see sandbox_main) get the bytes of photos over pipes. They start without the environment and the open files of
+this process, cannot open files or sockets or start programs (see confinement), and their memory is limited.
 """
 
-from collections.abc import Callable
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Self
 
 import numpy as np
 
+from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import DecodedImage, Resize
 from tagger.metadata.camera import CameraFacts
-from tagger.photos.files import PhotoVersion
-from tagger.photos.source import PhotoSource, open_source
-from tagger.pipeline.child_main import Reply, reply_to_parent
-from tagger.pipeline.child_process import ChildProcess, RunningChild
-from tagger.pipeline.memory_limit import limit_memory, memory_beside_this_process
-from tagger.pipeline.requests import Limits, OpenPhoto, local_reader
+from tagger.metrics import stage_timer
+from tagger.photos import PhotoBytes
+from tagger.photos.source import PhotoSource
+from tagger.pipeline.child_process import ChildProcess, InvalidReply, RunningChild, minimal_environment
+from tagger.pipeline.failures import decoding_timeout_text
+from tagger.pipeline.memory_limit import memory_beside_this_process
+from tagger.pipeline.requests import Limits, OpenPhoto, Reader
+from tagger.pipeline.timed_reads import read_in_time
 
-_PhotoKey = tuple[str, str]
-"""The source's location and the photo's path in it."""
+MODULE = "tagger.pipeline.sandbox_main"
+_DIGEST_LENGTH = 100
+_BUSY_TEXT = "This server has too many photos to decode. Send the photo again later."
 
 
-class SandboxReader:
-    """Opens photos in a child process, which is started on demand and restarted after each crash.
+class Sandbox:
+    """Decodes photos in at most `count` child processes, which are started on demand and restarted after each crash.
 
-    A photo whose reading ends the child is tried a second time: an operator or the kernel may have ended the first child.
-    `must_stop` ends each wait for the child.
+    A photo that ends its child is tried a second time: an operator or the kernel may have ended the first child.
+    `must_stop` ends each wait for a child. Thread-safe.
     """
 
-    def __init__(self, resize: Resize, limits: Limits, must_stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, limits: Limits, *, count: int = 1, must_stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._limits = limits
+        self._must_stop = must_stop
         config = {
-            "resize": asdict(resize),
-            "limits": asdict(limits),
+            "max_pixels": limits.max_pixels,
+            "timeout_s": limits.timeout_s,
             "memory_bytes": memory_beside_this_process(),
         }
-        self._child = ChildProcess("tagger.pipeline.sandbox", config, limits.timeout_s, must_stop=must_stop)
+        self._children = [
+            ChildProcess(
+                MODULE,
+                config,
+                limits.timeout_s,
+                environment=minimal_environment,
+                late_text=decoding_timeout_text,
+                must_stop=must_stop,
+            )
+            for _ in range(count)
+        ]
+        self._free = self._children.copy()
+        self._changed = threading.Condition()
+        self.threads: set[int] = set()
+        """The ids of threads that are waiting for a child, whose time is limited here."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._child.close()
+        self.close()
 
-    def open(self, source: PhotoSource, path: str) -> OpenPhoto:
-        """Open a photo; a `Reader`.
+    def open(self, photo: PhotoBytes, resize: Resize, *, ends_at: float = math.inf) -> OpenPhoto:
+        """Open a photo that is in memory; as `open_bytes`, but in a child.
+
+        `ends_at` (monotonic seconds) limits the time further, here and in `OpenPhoto.decode`.
 
         Raises:
-            PhotoFailed: as reading in this process, or the photo crashed two children, or it took too long.
+            PhotoFailed: the photo crashed two children, or it took too long.
             ChildKilled: two children died, and at least one was killed.
             ParentStopping: `must_stop` became true.
         """
-        key = source.location, path
-        reply = self._child.run(lambda child: _open(child, key))
-        taken_at = reply["taken_at"] and datetime.fromisoformat(reply["taken_at"])
-        facts = CameraFacts(taken_at, reply["latitude"], reply["longitude"])
+        if _left_s(ends_at) == 0:
+            raise PhotoFailed(FailureKind.TIMED_OUT, _BUSY_TEXT)
+        key = object()
+        with stage_timer("digest"), self._child(key, ends_at) as child:
+            started_at = time.monotonic()
+            digest, facts = child.run(lambda running: _open(running, key, photo.data, ends_at))
+            # The start of a child does not count.
+            decoded_by = ends_at + time.monotonic() - started_at
 
         def decode() -> DecodedImage:
-            return self._child.run(lambda child: _decode(child, key))
+            with stage_timer("decode"), self._child(key, decoded_by) as child:
+                return child.run(lambda running: _decode(running, key, photo.data, resize, decoded_by))
 
-        return OpenPhoto(reply["digest"], PhotoVersion(*reply["version"]), facts, decode)
+        return OpenPhoto(digest, photo.version, facts, decode)
+
+    def reader(self, resize: Resize) -> Reader:
+        """Make a reader whose photos are read here, within the time limit, and decoded in a child."""
+
+        def read(source: PhotoSource, path: str) -> OpenPhoto:
+            return self.open(read_in_time(source, path, self._limits, self._must_stop), resize)
+
+        return read
+
+    def layers(self) -> list[str]:
+        """What confines a child on this system (see confinement)."""
+        with self._child(None, math.inf) as child:
+            return [
+                str(layer) for layer in child.run(lambda running: running.call({"layers": True}))["layers"]
+            ]
 
     def survives(self, for_s: float) -> bool:
         """Whether a child without a photo lives this long. If not, something outside kills the children."""
-        return self._child.survives(for_s)
+        with self._child(None, math.inf) as child:
+            return child.survives(for_s)
+
+    def close(self) -> None:
+        """End the children. Calls in progress in other threads fail."""
+        for child in self._children:
+            child.close()
+
+    @contextmanager
+    def _child(self, key: object, ends_at: float) -> Iterator[ChildProcess]:
+        """Take a free child, preferably the one that has the photo open, until the end of the context."""
+
+        def preference(child: ChildProcess) -> int:
+            if not child.is_started:
+                return 2
+            return 1 if child.photo is None else 0 if child.photo is key else 3
+
+        self.threads.add(threading.get_ident())
+        try:
+            with self._changed:
+                if not self._changed.wait_for(lambda: self._free, _left_s(ends_at)):
+                    raise PhotoFailed(FailureKind.TIMED_OUT, _BUSY_TEXT)
+                child = min(self._free, key=preference)
+                self._free.remove(child)
+            try:
+                yield child
+            finally:
+                with self._changed:
+                    self._free.append(child)
+                    self._changed.notify()
+        finally:
+            self.threads.discard(threading.get_ident())
 
 
-def _open(child: RunningChild, key: _PhotoKey) -> dict[str, Any]:
-    """Open a photo in the child and return its digest, version and camera facts."""
-    reply = child.call({"open": key})
+def _open(child: RunningChild, key: object, data: bytes, ends_at: float) -> tuple[str, CameraFacts]:
+    """Open a photo in the child and return its digest and camera facts."""
+    reply = child.call({"open": True}, data, most_s=_left_s(ends_at))
     child.photo = key
-    return reply
+    try:
+        return _digest(reply), _camera_facts(reply)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidReply("facts that no photo has") from error
 
 
-def _decode(child: RunningChild, key: _PhotoKey) -> DecodedImage:
-    if child.photo != key:  # the child was restarted
-        _open(child, key)
-    reply = child.call({"decode": True})
-    height, width = reply["shape"]
-    pixels = np.frombuffer(child.read(height * width * 3), dtype=np.uint8).reshape(height, width, 3)
-    return DecodedImage(pixels, reply["width"], reply["height"])
+def _decode(child: RunningChild, key: object, data: bytes, resize: Resize, ends_at: float) -> DecodedImage:
+    if child.photo is not key:  # the child was restarted, or had another photo meanwhile
+        _open(child, key, data, ends_at)
+    child.photo = None
+    reply = child.call({"decode": asdict(resize)}, most_s=_left_s(ends_at))
+    width, height = reply.get("width"), reply.get("height")
+    if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
+        raise InvalidReply("an image without a size")
+    side = resize.size
+    pixels = np.frombuffer(child.read(side * side * 3), dtype=np.uint8).reshape(side, side, 3)
+    return DecodedImage(pixels, width, height)
 
 
-# --- In the child ---
+def _left_s(ends_at: float) -> float | None:
+    return None if math.isinf(ends_at) else max(0.0, ends_at - time.monotonic())
 
 
-def _make_answer(config: dict[str, Any]) -> Callable[[dict[str, Any]], Reply]:
-    limit_memory(config["memory_bytes"])
-    read = local_reader(Resize(**config["resize"]), Limits(**config["limits"]))
-    photo: OpenPhoto | None = None
-
-    def answer(request: dict[str, Any]) -> Reply:
-        nonlocal photo
-        if "open" in request:
-            location, path = request["open"]
-            photo = read(open_source(location), path)
-            return _open_reply(photo), b""
-        assert photo is not None  # noqa: S101 - the parent opens before it decodes
-        return _decode_reply(photo.decode())
-
-    return answer
+def _digest(reply: Mapping[str, Any]) -> str:
+    digest = reply["digest"]
+    if not (isinstance(digest, str) and digest.isascii() and len(digest) <= _DIGEST_LENGTH):
+        raise ValueError(digest)
+    return digest
 
 
-def _open_reply(photo: OpenPhoto) -> dict[str, object]:
-    facts = photo.facts
-    return {
-        "digest": photo.digest,
-        "version": [photo.version.size_bytes, photo.version.mtime_ns],
-        "taken_at": facts.taken_at and facts.taken_at.isoformat(),
-        "latitude": facts.latitude,
-        "longitude": facts.longitude,
-    }
+def _camera_facts(reply: Mapping[str, Any]) -> CameraFacts:
+    taken_at = reply["taken_at"] and datetime.fromisoformat(reply["taken_at"])
+    return CameraFacts(taken_at, _degrees(reply["latitude"], 90), _degrees(reply["longitude"], 180))
 
 
-def _decode_reply(image: DecodedImage) -> Reply:
-    shape = {"shape": image.pixels.shape[:2], "width": image.width, "height": image.height}
-    return shape, image.pixels.tobytes()
-
-
-if __name__ == "__main__":
-    reply_to_parent(_make_answer)
+def _degrees(value: float | None, limit: int) -> float | None:
+    if value is not None and not -limit <= value <= limit:  # also not a number
+        raise ValueError(value)
+    return value

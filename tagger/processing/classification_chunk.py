@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,7 +24,7 @@ from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.requests import Reader, Request, RequestResult
 from tagger.pipeline.results import Failed, Result
-from tagger.pipeline.sandbox import SandboxReader
+from tagger.pipeline.sandbox import Sandbox
 from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredOutcome
 from tagger.processing.isolation import PhotoLeftOpen, needs_isolation, until_decided
 from tagger.processing.item_process import ItemProcess
@@ -143,9 +144,8 @@ class _ChunkClassifier:
     def _classify_in_isolation(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
         """Read each photo in a sandbox and store its result before the next: the chunk may have killed workers."""
         log.warning("job %d chunk %d is processed one photo at a time", *self._chunk.numbers)
-        resize = self._loaded.model.manifest.input.resize
         with (
-            SandboxReader(resize, self._loaded.limits, self._must_stop_waiting) as sandbox,
+            Sandbox(self._loaded.limits, must_stop=self._must_stop_waiting) as sandbox,
             ItemProcess(self._chunk) as process,
         ):
             # Those that may have killed a worker come last, so that they do not keep the others from being classified.
@@ -161,7 +161,7 @@ class _ChunkClassifier:
                     log.warning("job %d chunk %d: a photo stays open", *self._chunk.numbers)
 
     def _classify_alone(
-        self, item: OpenItem, roots: Mapping[int, Root], sandbox: SandboxReader, process: ItemProcess
+        self, item: OpenItem, roots: Mapping[int, Root], sandbox: Sandbox, process: ItemProcess
     ) -> None:
         """Read the photo in the sandbox and classify it here, or all of it in a child if workers died of that.
 
@@ -171,9 +171,9 @@ class _ChunkClassifier:
         """
         source = roots[item.root_id].source
         path = path_from_text(item.path, item.path_bytes)
-        reader: Reader = sandbox.open
+        reader = sandbox.reader(self._loaded.model.manifest.input.resize)
         if item.classified is None or source.version(path) != item.classified:
-            reader = until_decided(lambda: _read_photo(sandbox, source, path), sandbox.survives)
+            reader = until_decided(partial(_read_photo, reader, source, path), sandbox.survives)
         if item.deaths >= MAX_DEATHS:
             process.process(item)
             return
@@ -228,9 +228,9 @@ class _ChunkClassifier:
         return self._must_stop()
 
 
-def _read_photo(sandbox: SandboxReader, source: PhotoSource, path: str) -> Reader:
-    """Read and decode a photo in the sandbox. Returns a reader that opens what is in memory now."""
-    photo = sandbox.open(source, path)
+def _read_photo(reader: Reader, source: PhotoSource, path: str) -> Reader:
+    """Read and decode a photo. Returns a reader that opens what is in memory now."""
+    photo = reader(source, path)
     image: DecodedImage | PhotoFailed
     try:
         image = photo.decode()

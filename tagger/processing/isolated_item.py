@@ -11,7 +11,7 @@ from tagger.database.enums import METADATA_KINDS, JobKind
 from tagger.database.retry import is_transient
 from tagger.errors import LeaseLost, TaggerError
 from tagger.ledger.chunks import ChunkName, Claim
-from tagger.pipeline.child_main import Reply, reply_to_parent
+from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
 from tagger.processing.claimed_chunk import ClaimedChunk, StoredOutcome
 from tagger.processing.classification_chunk import classify_item
 from tagger.processing.database_waits import DatabaseWaits
@@ -21,8 +21,14 @@ from tagger.settings import Settings
 
 T = TypeVar("T")
 
-_MODEL_SETTINGS = {"device": "cpu", "backend": "torchscript", "batch_size": 1, "threads": 1}
-"""The reference backend, which needs no device memory beside the parent's."""
+_MODEL_SETTINGS = {
+    "device": "cpu",
+    "backend": "torchscript",
+    "batch_size": 1,
+    "threads": 1,
+    "sandbox": "always",
+}
+"""The reference backend, which needs no device memory beside the parent's. The photo is suspicious: it is decoded elsewhere."""
 
 
 class _Chunk(ClaimedChunk):
@@ -32,14 +38,14 @@ class _Chunk(ClaimedChunk):
         return work()
 
 
-def _make_answer(config: dict[str, Any]) -> Callable[[dict[str, Any]], Reply]:
+def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
     settings = Settings(**config["settings"])
     claim = _claim(config["claim"])
     database = open_database(settings.effective_database_url)
     waits = DatabaseWaits(lambda: 0)
     models = ModelCache(database, settings.model_copy(update=_MODEL_SETTINGS))
 
-    def answer(request: dict[str, Any]) -> Reply:
+    def answer(request: dict[str, Any], _data: bytes) -> Reply:
         stored: list[StoredOutcome] = []
         chunk = _Chunk(
             database,

@@ -11,6 +11,7 @@ from tagger.inference.devices import Device, choose_device, core_count, passes_a
 from tagger.inference.model import Model, load_fastest_model
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Limits
+from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
 
 SELECTIONS_NAME = "backend-selections.json"
@@ -23,6 +24,8 @@ class LoadedModel:
 
     model: Model
     pipeline: Pipeline
+    sandbox: Sandbox | None
+    """Decodes all photos, if the settings say so."""
     limits: Limits
     landmark_ids: tuple[int, ...]
 
@@ -51,6 +54,8 @@ class ModelCache:
         """End the pipelines' threads."""
         for loaded in list(self._models.values()):
             loaded.pipeline.close()
+            if loaded.sandbox is not None:
+                loaded.sandbox.close()
 
     def _load(self, model_id: int) -> LoadedModel:
         registered = model_by_id(self._database, model_id)
@@ -59,15 +64,21 @@ class ModelCache:
         device = choose_device(settings.device, settings.batch_size)
         options = backend_options(device, settings)
         model = load_fastest_model(registered.file, registered.digest, registered.manifest, device, options)
-        readers = settings.threads or core_count()
-        limits = Limits(
-            readers,
-            settings.max_bytes,
-            settings.max_pixels,
-            timeout_s=settings.read_timeout_s,
-            settle_s=settings.settle_s,
-        )
-        return LoadedModel(model, Pipeline(model, limits), limits, landmark_ids(self._database, model_id))
+        limits = photo_limits(settings)
+        sandbox = Sandbox(limits, count=limits.readers) if settings.sandbox == "always" else None
+        pipeline = Pipeline(model, limits, sandbox)
+        return LoadedModel(model, pipeline, sandbox, limits, landmark_ids(self._database, model_id))
+
+
+def photo_limits(settings: Settings) -> Limits:
+    """The limits of the settings for reading and decoding."""
+    return Limits(
+        settings.threads or core_count(),
+        settings.max_bytes,
+        settings.max_pixels,
+        timeout_s=settings.read_timeout_s,
+        settle_s=settings.settle_s,
+    )
 
 
 def backend_options(device: Device, settings: Settings) -> BackendOptions:
@@ -77,5 +88,5 @@ def backend_options(device: Device, settings: Settings) -> BackendOptions:
         at_once=passes_at_once(device, settings.threads),
         batch_size=settings.batch_size,
         cache_file=settings.data_folder / SELECTIONS_NAME,
-        gpu_jpeg=settings.gpu_jpeg,
+        gpu_jpeg=settings.gpu_jpeg and settings.sandbox != "always",
     )

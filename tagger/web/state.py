@@ -11,7 +11,8 @@ from fastapi import Depends, Request
 from tagger.catalog.registered_models import RegisteredModel, resolve_model
 from tagger.database.actor import Actor
 from tagger.database.connection import Database
-from tagger.processing.model_cache import ModelCache
+from tagger.pipeline.sandbox import Sandbox
+from tagger.processing.model_cache import ModelCache, photo_limits
 from tagger.settings import Settings
 from tagger.web.http.limits import Limits
 from tagger.web.http.uploads import UploadMemory, UploadSpace
@@ -19,6 +20,8 @@ from tagger.web.media.thumbnails import Thumbnails
 
 LARGEST_UPLOADS = 4
 """Uploads of the largest size that fit into memory at once; of smaller ones more."""
+UPLOAD_DECODERS = 4
+"""Most processes that decode uploads. Each takes about 45 MB, and the memory of its photo."""
 MODEL_TTL_S = 5.0
 """How long the page keeps using a model after another one was put in use."""
 
@@ -35,6 +38,8 @@ class AppState:
         self.upload_space = UploadSpace(limits.spooled_uploads * settings.web_upload_bytes)
         self.thumbnails = Thumbnails(self.cache_folder / "thumbnails", settings)
         self.models = ModelCache(database, settings)
+        limits = photo_limits(settings)
+        self.upload_sandbox = Sandbox(limits, count=min(limits.readers, UPLOAD_DECODERS))
         self._model_in_use = _ModelInUse(settings, database)
 
     def acting_as(self, actor: Actor) -> "AppState":
@@ -56,6 +61,7 @@ class AppState:
         """Stop the model's threads and the processes that decode."""
         self.thumbnails.close()
         self.models.close()
+        self.upload_sandbox.close()
 
 
 class _ModelInUse:

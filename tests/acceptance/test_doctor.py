@@ -27,6 +27,7 @@ from tagger.cli.doctor import findings
 from tagger.cli.doctor.broker import ABSENT_LIST
 from tagger.cli.doctor.environment import check_folders, check_space
 from tagger.cli.doctor.findings import CheckGroup, State, ok
+from tagger.cli.doctor.sandbox import sandbox_finding
 from tagger.database import diagnostics
 from tagger.database.connection import Database
 from tagger.database.diagnostics import file_system_of
@@ -81,6 +82,7 @@ def test_a_healthy_installation_has_nothing_wrong(terminal: Terminal) -> None:
             "database",
             "model",
             "device",
+            "sandbox",
             "redis",
         )
         assert {*wanted, "dead letters", "workers", "jobs", "roots", "failing photos"} <= set(names)
@@ -94,6 +96,34 @@ def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger: CommandRu
     assert output.code == 0, output.text
     assert "does not exist yet" in output.text
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "layers", "state", "text"),
+    [
+        (
+            "suspicious",
+            ["Landlock 7", "resource limits", "seccomp"],
+            State.OK,
+            "uploads and photos on which workers died",
+        ),
+        (
+            "always",
+            ["resource limits", "seccomp"],
+            State.OK,
+            "all photos and uploads are decoded without files",
+        ),
+        ("always", ["resource limits"], State.NOTE, "there is no seccomp"),
+        ("always", [], State.NOTE, "confines them little (none)"),
+    ],
+)
+def test_what_confines_the_processes_that_decode_is_reported(
+    setting: str, layers: list[str], state: State, text: str
+) -> None:
+    finding = sandbox_finding(setting, layers)
+    assert finding.state is state
+    assert text in finding.found
+    assert ", ".join(layers) in finding.found
 
 
 def test_unknown_variables_and_empty_values_are_reported(

@@ -57,9 +57,10 @@ def terminal(scenario_on_each_database: FaultScenario) -> Terminal:
 def test_a_photo_that_crashes_the_process_fails_alone(terminal: Terminal, fault: str, text: str) -> None:
     draw_many(terminal.folder / "mixed", 4 * PHOTOS)
     # In two chunks, so that one is isolated while the other still kills.
-    draw(terminal.folder / "mixed" / "00" / "00007-kills.jpg", 0, seed=1001)
-    draw(terminal.folder / "mixed" / "00" / "00040-kills.jpg", 0, seed=1002)
-    terminal.inject(**{f"{fault}_on_open": "kills"})
+    for number, seed in ((7, 1001), (40, 1002)):
+        photo = draw(terminal.folder / "mixed" / "00" / f"{number:05}-kills.jpg", 0, seed=seed)
+        photo.write_bytes(photo.read_bytes() + b"kills")
+    terminal.inject(**{f"{fault}_on_decode": "kills"})
     job = int(terminal.run("enqueue", "mixed").stdout)
     restarts = supervise(terminal, job, terminal.start("worker"))
     assert 2 <= restarts <= 4  # the third claim of a chunk reads in a child process

@@ -56,7 +56,9 @@ def test_no_photo_fails_because_workers_were_killed(folder: WrittenFolder) -> No
 def test_a_photo_that_crashes_its_child_fails_alone(
     folder: WrittenFolder, inject: Callable[[str, str], None]
 ) -> None:
-    inject("FAULT_ON_OPEN", "2.jpg")
+    inject("FAULT_ON_DECODE", "crashes")
+    with (folder.folder / "2.jpg").open("ab") as photo:
+        photo.write(b"crashes")
     job = folder.record(runner=Runner.WORKERS)
     kill_workers(folder.database, job, SHARED_ATTEMPTS)
     folder.work(job)

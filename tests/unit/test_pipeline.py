@@ -35,6 +35,7 @@ from tagger.pipeline.requests import (
     local_reader,
 )
 from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Unchanged
+from tagger.pipeline.sandbox import Sandbox
 
 WAIT_S = 20.0
 """Longer than any test waits unless something hangs."""
@@ -442,6 +443,24 @@ def test_a_photo_the_model_fails_on_fails_alone(
         "the model fails on this photo: it cannot stand red",
     )
     assert all(isinstance(result, Classified) for result in results.values())
+
+
+def test_photos_that_a_sandbox_decodes_have_the_same_results(
+    pipeline: Pipeline, model: BrightModel, tmp_path: Path
+) -> None:
+    paths = [*draw_photos(tmp_path, 8), tmp_path / "gone.png", tmp_path / "broken.png"]
+    paths[-1].write_bytes(b"not an image")
+    limits = Limits(readers=2, max_bytes=10**7, max_pixels=10**7)
+    results = []
+    with Sandbox(limits, count=2) as sandbox:
+        sandboxed = Pipeline(model, limits, sandbox)  # type: ignore[arg-type]
+        for each in (pipeline, sandboxed):
+            sink = CollectingSink()
+            for path in paths:
+                each.submit(file_request(path, sink))
+            results.append({request.path: result for request, result in sink.take(len(paths)).items()})
+        sandboxed.close()
+    assert results[0] == results[1]
 
 
 class HangingReader:

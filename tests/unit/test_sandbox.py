@@ -1,26 +1,42 @@
-"""Photos read in a sandbox: the same results as in this process; a crash or hang fails at most one photo."""
+"""Photos decoded in a sandbox: the same results as in this process; one that crashes, hangs or attacks fails alone."""
 
+import json
 import os
+import platform
 import signal
+import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.injection import injecting_environment
+from support.odd_photos import small_photos
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import Resize
+from tagger.images.memory import MemoryBudget
+from tagger.photos import PhotoBytes
 from tagger.photos.source import FolderSource, PhotoSource
-from tagger.pipeline.child_process import ChildKilled, ParentStopping
-from tagger.pipeline.requests import Limits, local_reader
-from tagger.pipeline.sandbox import SandboxReader
+from tagger.pipeline.child_process import (
+    ChildKilled,
+    ChildProcess,
+    ParentStopping,
+    RunningChild,
+    minimal_environment,
+)
+from tagger.pipeline.requests import Limits, OpenPhoto, local_reader, open_bytes
+from tagger.pipeline.sandbox import MODULE, Sandbox
 
 RESIZE = Resize(size=32, short_side=40)
 LIMITS = Limits(readers=1, max_bytes=10**6, max_pixels=10**6, timeout_s=20)
+LINUX = pytest.mark.skipif(platform.system() != "Linux", reason="the kernel of Linux confines processes")
 
 
 def draw(path: Path, shade: int = 90) -> Path:
@@ -30,17 +46,31 @@ def draw(path: Path, shade: int = 90) -> Path:
     return path
 
 
+def draw_with(path: Path, word: str) -> Path:
+    """A photo with a word in its bytes, where faults look for it."""
+    draw(path).write_bytes(path.read_bytes() + word.encode())
+    return path
+
+
 def located(path: Path) -> tuple[PhotoSource, str]:
     return FolderSource(path.parent), path.name
+
+
+def read(sandbox: Sandbox, path: Path) -> OpenPhoto:
+    return sandbox.reader(RESIZE)(*located(path))
+
+
+def in_memory(data: bytes) -> PhotoBytes:
+    return PhotoBytes(data, len(data), 0)
 
 
 def test_the_sandbox_reads_as_this_process_does(tmp_path: Path) -> None:
     names = ["a.jpg", "b.png", "blank space ü.jpg", os.fsdecode(b"odd-\xff.jpg"), "new\nline.jpg"]
     read_locally = local_reader(RESIZE, LIMITS)
-    with SandboxReader(RESIZE, LIMITS) as child:
+    with Sandbox(LIMITS) as child:
         for shade, name in enumerate(names):
             path = draw(tmp_path / name, shade)
-            result, expected = child.open(*located(path)), read_locally(*located(path))
+            result, expected = read(child, path), read_locally(*located(path))
             assert (result.digest, result.version, result.facts) == (
                 expected.digest,
                 expected.version,
@@ -51,11 +81,196 @@ def test_the_sandbox_reads_as_this_process_does(tmp_path: Path) -> None:
             assert (image.width, image.height) == (expected_image.width, expected_image.height)
 
 
+def test_photos_of_every_kind_are_decoded_without_files_threads_or_programs() -> None:
+    limits = replace(LIMITS, timeout_s=60)
+    with Sandbox(limits) as sandbox:
+        for kind, data in small_photos().items():
+            photo = sandbox.open(in_memory(data), RESIZE)
+            expected = open_bytes(in_memory(data), RESIZE, limits)
+            assert (photo.digest, photo.facts) == (expected.digest, expected.facts), kind
+            assert np.array_equal(photo.decode().pixels, expected.decode().pixels), kind
+
+
+# ---------- what a photo finds that takes over its decoder ----------
+
+
+def attack(
+    tmp_path: Path, inject: Callable[[str, str], None]
+) -> tuple[dict[str, str], dict[str, list[object]]]:
+    inject("ATTACK_ON_DECODE", "attacks")
+    with Sandbox(LIMITS) as sandbox, pytest.raises(PhotoFailed) as failed:
+        read(sandbox, draw_with(tmp_path / "a.jpg", "attacks")).decode()
+    results, surroundings = json.loads(failed.value.failure.text)
+    return results, surroundings
+
+
+@LINUX
+def test_a_photo_that_takes_over_its_decoder_is_refused_everything(
+    tmp_path: Path, inject: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_DATABASE_URL", "postgresql://tagger:secret@db.example/tagger")
+    with socket.create_server(("127.0.0.1", 0)) as listener, (tmp_path / "a file").open("wb") as file:
+        for descriptor in (listener.fileno(), file.fileno()):
+            os.set_inheritable(descriptor, True)
+        results, surroundings = attack(tmp_path, inject)
+    assert results.pop("raise a limit") == "ValueError"
+    assert set(results.values()) == {"PermissionError"}, results
+    own = [
+        name for name in surroundings["environment"] if not str(name).startswith(("PYTHON", "INJECT", "LC_"))
+    ]
+    assert set(own) <= {"OPENBLAS_NUM_THREADS", "LD_LIBRARY_PATH"}
+    assert surroundings["descriptors"] == [
+        0,
+        1,
+        2,
+        3,
+    ]  # the pipes, and standard output and error without readers
+
+
+@LINUX
+@pytest.mark.parametrize("absent", ["seccomp", "landlock"])
+def test_files_and_sockets_are_refused_where_the_kernel_lacks_a_layer(
+    tmp_path: Path, inject: Callable[[str, str], None], absent: str
+) -> None:
+    inject("WITHOUT_LAYERS", absent)
+    results, _ = attack(tmp_path, inject)
+    refused = (
+        "read a file",
+        "read the program",
+        "write a file",
+        "open a UDP socket",
+        "make a pipe",
+        "start a program",
+    )
+    assert not {results[name] for name in refused} & {"succeeded", "FileNotFoundError"}, results
+
+
+def test_a_child_that_lies_fails_its_photo(tmp_path: Path) -> None:
+    documents = {
+        "a document of 4294967295 bytes": b"\xff\xff\xff\xff",
+        "no JSON": b"\0\0\0\1{",
+        "no document": b"\0\0\0\2[]",
+        "a failure of no kind": b'\0\0\0\x0f{"kind": "odd"}',
+    }
+    for text, reply in documents.items():
+        (tmp_path / "liar.py").write_text(
+            f"import sys; sys.stdin.readline(); sys.stdout.buffer.write({reply!r}); sys.stdout.flush(); sys.stdin.read()"
+        )
+        child = ChildProcess("liar", {}, 20, environment=lambda: {"PYTHONPATH": str(tmp_path)})
+        with closing(child), pytest.raises(PhotoFailed, match=text):
+            child.run(lambda running: running.call({}))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"digest": 7},
+        {"digest": "1-" + "a" * 1000},
+        {"taken_at": "yesterday"},
+        {"latitude": float("nan")},
+        {"longitude": 181.0},
+    ],
+)
+def test_facts_of_a_child_are_checked(monkeypatch: pytest.MonkeyPatch, lie: dict[str, object]) -> None:
+    facts = {"digest": "1-ab", "taken_at": None, "latitude": None, "longitude": None}
+    monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: facts | lie)
+    with Sandbox(LIMITS) as sandbox, pytest.raises(PhotoFailed, match="facts that no photo has"):
+        sandbox.open(in_memory(b"a"), RESIZE)
+
+
+def test_a_photo_that_computes_without_end_fails_as_timed_out(
+    tmp_path: Path, inject: Callable[[str, str], None]
+) -> None:
+    inject("BUSY_ON_DECODE", "busy")
+    with Sandbox(replace(LIMITS, timeout_s=2)) as sandbox:
+        with pytest.raises(PhotoFailed, match="Decoding it took longer than 2 s") as failed:
+            read(sandbox, draw_with(tmp_path / "a.jpg", "busy")).decode()
+        assert failed.value.failure.kind is FailureKind.TIMED_OUT
+
+
+def test_a_child_whose_parent_hangs_ends_when_its_photo_computes_without_end(
+    tmp_path: Path, inject: Callable[[str, str], None]
+) -> None:
+    inject("BUSY_ON_DECODE", "busy")
+    environment = injecting_environment(minimal_environment())
+    config = {"max_pixels": 10**6, "timeout_s": 0.2, "memory_bytes": 2**30}
+    child = RunningChild(MODULE, config, environment, timeout_s=60, start_s=60, must_stop=lambda: False)
+    try:
+        child.call({"open": True}, draw_with(tmp_path / "a.jpg", "busy").read_bytes())
+        child._send({"decode": asdict(RESIZE)})
+        assert child._process.wait(120) == -signal.SIGXCPU
+    finally:
+        child.end()
+
+
+def test_a_photo_that_takes_memory_without_end_fails_as_crashed(
+    tmp_path: Path, inject: Callable[[str, str], None]
+) -> None:
+    inject("GROW_ON_DECODE", "grows")
+    with Sandbox(LIMITS) as sandbox, pytest.raises(PhotoFailed, match="more memory") as failed:
+        read(sandbox, draw_with(tmp_path / "a.jpg", "grows")).decode()
+    assert failed.value.failure.kind is FailureKind.CRASHED
+
+
+def test_a_photo_whose_time_is_over_before_it_is_decoded_starts_no_child(tmp_path: Path) -> None:
+    with Sandbox(LIMITS) as sandbox:
+        with pytest.raises(PhotoFailed, match="too many photos") as failed:
+            sandbox.open(in_memory(b"a"), RESIZE, ends_at=time.monotonic())
+        assert failed.value.failure.kind is FailureKind.TIMED_OUT
+        assert not sandbox._children[0].is_started
+
+
+# ---------- children that come and go ----------
+
+
+def test_a_large_image_reserves_memory_in_the_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reserved: list[int] = []
+
+    class Budget(MemoryBudget):
+        @contextmanager
+        def reserve(self, needed_bytes: int) -> Iterator[None]:
+            reserved.append(needed_bytes)
+            yield
+
+    monkeypatch.setattr("tagger.pipeline.child_process.MEMORY_BUDGET", Budget(1))
+    Image.new("1", (10_000, 7_000)).save(tmp_path / "large.png")
+    with Sandbox(replace(LIMITS, max_pixels=10**8, timeout_s=60)) as sandbox:
+        read(sandbox, draw(tmp_path / "small.jpg")).decode()
+        assert reserved == []
+        read(sandbox, tmp_path / "large.png").decode()
+    assert len(reserved) == 1
+    assert reserved[0] >= 70_000_000
+
+
+def test_a_child_that_ended_while_it_had_no_photo_is_replaced(tmp_path: Path) -> None:
+    path = draw(tmp_path / "a.jpg")
+    with Sandbox(LIMITS) as child:
+        photo = read(child, path)
+        running = child._children[0]._process
+        assert running is not None
+        kill(child, signal.SIGALRM)  # as after some minutes without a photo
+        running._process.wait(60)
+        assert running.is_retired
+        assert photo.decode().width == 60
+        assert child._children[0]._process is not running
+
+
+def test_several_photos_are_decoded_at_the_same_time_each_in_its_own_child(tmp_path: Path) -> None:
+    paths = [draw(tmp_path / f"{shade}.jpg", shade) for shade in range(3)]
+    with Sandbox(LIMITS, count=2) as sandbox:
+        first, second = read(sandbox, paths[0]), read(sandbox, paths[1])
+        assert [child.is_started for child in sandbox._children] == [True, True]
+        third = read(sandbox, paths[2])  # takes the place of one that is not decoded yet
+        images = [photo.decode() for photo in (first, second, third)]
+    for path, image in zip(paths, images, strict=True):
+        assert np.array_equal(image.pixels, local_reader(RESIZE, LIMITS)(*located(path)).decode().pixels)
+
+
 def test_threads_that_read_at_the_same_time_get_their_own_photos(tmp_path: Path) -> None:
     paths = [draw(tmp_path / f"{shade}.jpg", shade) for shade in range(8)]
     read_locally = local_reader(RESIZE, LIMITS)
-    with SandboxReader(RESIZE, LIMITS) as child, ThreadPoolExecutor(4) as pool:
-        photos = list(pool.map(lambda path: child.open(*located(path)), paths))
+    with Sandbox(LIMITS) as child, ThreadPoolExecutor(4) as pool:
+        photos = list(pool.map(lambda path: read(child, path), paths))
         images = list(pool.map(lambda photo: photo.decode(), photos))
     for path, photo, image in zip(paths, photos, images, strict=True):
         expected = read_locally(*located(path))
@@ -66,12 +281,12 @@ def test_threads_that_read_at_the_same_time_get_their_own_photos(tmp_path: Path)
 def test_a_photo_fails_in_the_sandbox_as_in_this_process(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "words.jpg").write_text("no picture")
-    with SandboxReader(RESIZE, LIMITS) as child:
+    with Sandbox(LIMITS) as child:
         for name, kind in (("gone.jpg", FailureKind.GONE), ("empty.jpg", FailureKind.EMPTY)):
             with pytest.raises(PhotoFailed) as failed:
-                child.open(*located(tmp_path / name))
+                read(child, tmp_path / name)
             assert failed.value.failure.kind is kind
-        text_file = child.open(*located(tmp_path / "words.jpg"))
+        text_file = read(child, tmp_path / "words.jpg")
         with pytest.raises(PhotoFailed) as failed:
             text_file.decode()
         assert failed.value.failure.kind is FailureKind.NOT_AN_IMAGE
@@ -80,14 +295,14 @@ def test_a_photo_fails_in_the_sandbox_as_in_this_process(tmp_path: Path) -> None
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_killed_child_is_restarted(tmp_path: Path, signal_number: signal.Signals) -> None:
     path = draw(tmp_path / "a.jpg")
-    with SandboxReader(RESIZE, LIMITS) as child:
-        photo = child.open(*located(path))
+    with Sandbox(LIMITS) as child:
+        photo = read(child, path)
         kill(child, signal_number)
         assert np.array_equal(
             photo.decode().pixels, local_reader(RESIZE, LIMITS)(*located(path)).decode().pixels
         )
         kill(child, signal_number)
-        assert child.open(*located(path)).digest == photo.digest
+        assert read(child, path).digest == photo.digest
 
 
 @pytest.mark.parametrize(
@@ -96,15 +311,15 @@ def test_a_killed_child_is_restarted(tmp_path: Path, signal_number: signal.Signa
 def test_a_photo_that_ends_two_children_fails_as_crashed(
     tmp_path: Path, inject: Callable[[str, str], None], fault: str, signal_name: str, is_proof: bool
 ) -> None:
-    inject(f"{fault}_ON_OPEN", "ends")
-    fine, poison = draw(tmp_path / "fine.jpg"), draw(tmp_path / "ends.jpg")
-    with SandboxReader(RESIZE, LIMITS) as child:
+    inject(f"{fault}_ON_DECODE", "ends")
+    fine, poison = draw(tmp_path / "fine.jpg"), draw_with(tmp_path / "ends.jpg", "ends")
+    with Sandbox(LIMITS) as child:
         for _ in range(2):
             with pytest.raises(PhotoFailed, match=signal_name) as failed:
-                child.open(*located(poison))
+                read(child, poison).decode()
             assert failed.value.failure.kind is FailureKind.CRASHED
             assert isinstance(failed.value, ChildKilled) is not is_proof
-            assert child.open(*located(fine)).decode().width == 60
+            assert read(child, fine).decode().width == 60
 
 
 def test_a_photo_that_needs_more_memory_than_the_child_may_take_fails_as_crashed(
@@ -113,54 +328,54 @@ def test_a_photo_that_needs_more_memory_than_the_child_may_take_fails_as_crashed
     monkeypatch.setattr("tagger.pipeline.sandbox.memory_beside_this_process", lambda: 150 * 2**20)
     Image.new("1", (20_000, 12_000)).save(tmp_path / "large.png")
     fine = draw(tmp_path / "fine.jpg")
-    with SandboxReader(RESIZE, replace(LIMITS, max_bytes=10**8, max_pixels=250 * 10**6)) as child:
+    with Sandbox(replace(LIMITS, max_bytes=10**8, max_pixels=250 * 10**6)) as child:
         with pytest.raises(PhotoFailed, match="more memory") as failed:
-            child.open(*located(tmp_path / "large.png")).decode()
+            read(child, tmp_path / "large.png").decode()
         assert failed.value.failure.kind is FailureKind.CRASHED
         assert type(failed.value) is PhotoFailed
-        assert child.open(*located(fine)).decode().width == 60
+        assert read(child, fine).decode().width == 60
 
 
 def test_a_child_without_a_photo_survives_unless_something_kills_it(tmp_path: Path) -> None:
-    with SandboxReader(RESIZE, LIMITS) as child:
+    with Sandbox(LIMITS) as child:
         assert child.survives(0.1)
-        child.open(*located(draw(tmp_path / "a.jpg")))
+        read(child, draw(tmp_path / "a.jpg"))
         kill(child, signal.SIGKILL)
         assert not child.survives(5.0)
 
 
 def test_a_wait_for_a_child_ends_when_the_parent_has_to_stop(tmp_path: Path) -> None:
     must_stop = threading.Event()
-    with SandboxReader(RESIZE, LIMITS, must_stop.is_set) as child:
-        child.open(*located(draw(tmp_path / "a.jpg")))
+    with Sandbox(LIMITS, must_stop=must_stop.is_set) as child:
+        read(child, draw(tmp_path / "a.jpg"))
         kill(child, signal.SIGSTOP)
         must_stop.set()
         with pytest.raises(ParentStopping):
-            child.open(*located(tmp_path / "a.jpg"))
+            read(child, tmp_path / "a.jpg")
 
 
 def test_the_child_ignores_the_signals_that_stop_its_worker(tmp_path: Path) -> None:
     path = draw(tmp_path / "a.jpg")
-    with SandboxReader(RESIZE, LIMITS) as child:
-        child.open(*located(path))
-        before = child._child._process
+    with Sandbox(LIMITS) as child:
+        read(child, path)
+        before = child._children[0]._process
         for number in (signal.SIGTERM, signal.SIGINT):
             kill(child, number)
-            child.open(*located(path)).decode()
-        assert child._child._process is before
+            read(child, path).decode()
+        assert child._children[0]._process is before
 
 
-def kill(child: SandboxReader, signal_number: signal.Signals) -> None:
-    assert child._child._process is not None
-    os.kill(child._child._process._process.pid, signal_number)
+def kill(child: Sandbox, signal_number: signal.Signals) -> None:
+    assert child._children[0]._process is not None
+    os.kill(child._children[0]._process._process.pid, signal_number)
 
 
 def test_a_hanging_child_is_killed_and_fails_one_photo(tmp_path: Path) -> None:
     path = draw(tmp_path / "a.jpg")
-    with SandboxReader(RESIZE, Limits(1, 10**6, 10**6, timeout_s=3)) as child:
-        digest = child.open(*located(path)).digest
+    with Sandbox(replace(LIMITS, timeout_s=3)) as child:
+        digest = read(child, path).digest
         kill(child, signal.SIGSTOP)
         with pytest.raises(PhotoFailed, match="longer than 3 s") as failed:
-            child.open(*located(path))
+            read(child, path)
         assert failed.value.failure.kind is FailureKind.TIMED_OUT
-        assert child.open(*located(path)).digest == digest
+        assert read(child, path).digest == digest

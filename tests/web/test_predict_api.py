@@ -5,6 +5,7 @@ import json
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sqlalchemy import func, select
 from starlette.testclient import TestClient
 from support.artifacts import LABELS
 from support.drawing import draw_photo
-from support.page_server import photo, served
+from support.page_server import LOCAL_URL, photo, served
 
 from tagger.cli.output.predictions import print_predictions
 from tagger.database.connection import Database
@@ -23,6 +24,8 @@ from tagger.database.tables import contents, jobs, photos
 from tagger.metrics import BATCH_FILL
 from tagger.settings import Settings
 from tagger.web.api import predict
+from tagger.web.app import create_app
+from tagger.web.http.access import AccessPolicy
 
 PNG = {"content-type": "image/png"}
 AT_ONCE = 50
@@ -51,6 +54,8 @@ def test_time_a_photo_took_leaves_out_the_loading_of_the_model(
 
     class Clock:
         """Runs only while the model is loaded: by a thousand seconds."""
+
+        monotonic = staticmethod(time.monotonic)
 
         @staticmethod
         def perf_counter() -> float:
@@ -162,6 +167,64 @@ def test_a_full_temporary_folder_is_reported_with_the_remedy(
                 assert answer.status_code == 507
                 assert "TMPDIR" in answer.text
     assert client.post("/api/predict", content=photo(0), headers=PNG).status_code == 200
+
+
+def impatient_client(settings: Settings, database: Database, timeout_s: float) -> TestClient:
+    app = create_app(
+        settings.model_copy(
+            update={"read_timeout_s": timeout_s, "max_pixels": 10**8, "web_upload_bytes": 10**8}
+        ),
+        database,
+        AccessPolicy("127.0.0.1", 8080, None, 10**8),
+    )
+    return TestClient(app, base_url=LOCAL_URL)
+
+
+def test_uploads_that_compute_without_end_are_given_up_and_do_not_keep_others_waiting(
+    web_settings: Settings, web_database: Database, inject: Callable[[str, str], None]
+) -> None:
+    inject("BUSY_ON_DECODE", "without end")
+    with impatient_client(web_settings, web_database, 2.0) as client:
+
+        def send(data: bytes) -> httpx.Response:
+            return client.post("/api/predict", content=data, headers=PNG)
+
+        assert send(photo(0)).status_code == 200
+        began = time.monotonic()
+        with ThreadPoolExecutor(8) as senders:
+            answers = list(senders.map(send, [photo(0) + b"without end"] * 8))
+        assert time.monotonic() - began < 60  # one after the other, or without a limit, it would take longer
+        for answer in answers:
+            assert (answer.status_code, answer.json()["kind"]) == (422, "timed-out")
+            assert (
+                "took longer than 2 s" in answer.json()["text"] or "too many photos" in answer.json()["text"]
+            )
+        assert send(photo(0)).status_code == 200
+
+
+@pytest.mark.slow
+def test_a_jpeg_that_takes_long_to_decode_is_given_up(web_settings: Settings, web_database: Database) -> None:
+    out = io.BytesIO()
+    noise = Image.effect_noise((600, 600), 90).resize((9000, 9000), Image.Resampling.NEAREST)
+    Image.merge("CMYK", [noise] * 4).save(out, "JPEG", progressive=True, quality=1)
+    with impatient_client(web_settings, web_database, 0.5) as client:
+        client.post("/api/predict", content=photo(0), headers=PNG)
+        began = time.monotonic()
+        answer = client.post("/api/predict", content=out.getvalue(), headers={"content-type": "image/jpeg"})
+        assert time.monotonic() - began < 15
+    assert (answer.status_code, answer.json()["kind"]) == (422, "timed-out")
+
+
+def test_an_upload_finds_no_secrets_where_it_is_decoded(
+    client_of: Callable[..., TestClient], inject: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_DATABASE_URL", "postgresql://tagger:secret@db.example/tagger")
+    inject("ATTACK_ON_DECODE", "attacks")
+    answer = client_of().post("/api/predict", content=photo(0) + b"attacks", headers=PNG)
+    results, surroundings = json.loads(answer.json()["text"])
+    assert "succeeded" not in results.values()
+    assert not [name for name in surroundings["environment"] if name.startswith("TAGGER")]
+    assert surroundings["descriptors"] == [0, 1, 2, 3]
 
 
 def test_model_that_cannot_be_run_is_not_the_photos_fault(client: TestClient, web_settings: Settings) -> None:

@@ -25,7 +25,7 @@ MIN_SECRET_LENGTH = 4
 
 
 def doctor(json: Json = False) -> None:
-    """Check settings, disk, database, model, device, Redis, workers, jobs, folders and photos, and suggest remedies.
+    """Check settings, disk, database, model, device, sandbox, Redis, workers, jobs, folders and photos, and suggest remedies.
 
     The command changes nothing. The exit code is 1 if something is wrong; notes do not count.
 
@@ -68,6 +68,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     folder_group = CheckGroup("data folder", lambda: check_folders(settings))
     permission_group = CheckGroup("permissions", lambda: check_permissions(settings))
     device_group = CheckGroup("device", lambda: _check_device(settings))
+    sandbox_group = CheckGroup("sandbox", lambda: _check_sandbox(settings))
     database_findings = database_group.findings()
     model_group = CheckGroup("model", lambda: _check_models(settings, database_checks))
     redis_group = CheckGroup("redis", lambda: _check_redis(settings, database_checks))
@@ -76,6 +77,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     yield from database_findings
     yield from model_group.findings()
     yield from device_group.findings()
+    yield from sandbox_group.findings()
     yield from check_extras(settings)
     yield from redis_group.findings()
     yield from _check_contents(settings, database_checks)
@@ -103,6 +105,12 @@ def _check_device(settings: Settings) -> Iterator[Finding]:
     from tagger.cli.doctor.models import check_device  # imports torch, which takes seconds
 
     yield from check_device(settings)
+
+
+def _check_sandbox(settings: Settings) -> Iterator[Finding]:
+    from tagger.cli.doctor.sandbox import check_sandbox
+
+    yield from check_sandbox(settings)
 
 
 def _check_models(settings: Settings, database_checks: DatabaseChecks) -> Iterator[Finding]:

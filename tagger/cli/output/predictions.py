@@ -2,7 +2,8 @@
 
 import json as json_module
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -11,11 +12,13 @@ from tagger.catalog.registered_models import RegisteredModel, resolve_model, unr
 from tagger.cli.output.formats import printable
 from tagger.cli.session import open_session
 from tagger.errors import PhotoFailed
-from tagger.images import decode_photo
 from tagger.inference.devices import choose_device
 from tagger.inference.model import Model, load_model
 from tagger.inference.predictions import Prediction
-from tagger.photos import read_photo
+from tagger.photos import PhotoBytes, read_photo
+from tagger.pipeline.requests import OpenPhoto, open_bytes
+from tagger.pipeline.sandbox import Sandbox
+from tagger.processing.model_cache import photo_limits
 from tagger.query.documents import failed_prediction_document, prediction_document
 from tagger.settings import Settings
 
@@ -30,18 +33,20 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
     threshold = registered.manifest.threshold if settings.threshold is None else settings.threshold
     documents: list[dict[str, object]] = []
     failed = 0
-    for file in files:
-        try:
-            predictions = _predict(file, settings, model, threshold)
-        except PhotoFailed as error:
-            failed += 1
-            failure = error.failure
-            documents.append(failed_prediction_document(_absolute(file), failure))
-            typer.echo(f"{printable(file)}: failed ({failure.kind}): {failure.text}", err=True)
-            continue
-        documents.append(prediction_document(_absolute(file), predictions, registered))
-        if not json:
-            _print(file, predictions, registered, threshold, with_heading=len(files) > 1)
+    with _opener(model, settings) as opener:
+        for file in files:
+            try:
+                image = opener(_read(file, settings)).decode()
+            except PhotoFailed as error:
+                failed += 1
+                failure = error.failure
+                documents.append(failed_prediction_document(_absolute(file), failure))
+                typer.echo(f"{printable(file)}: failed ({failure.kind}): {failure.text}", err=True)
+                continue
+            predictions = model.predict([image.pixels])[0].top_k(settings.top_k, threshold)
+            documents.append(prediction_document(_absolute(file), predictions, registered))
+            if not json:
+                _print(file, predictions, registered, threshold, with_heading=len(files) > 1)
     if json:
         typer.echo(json_module.dumps(documents))
     return failed
@@ -55,13 +60,21 @@ def _select_model(settings: Settings) -> RegisteredModel:
     return resolve_model(database, settings.model)
 
 
-def _predict(file: str, settings: Settings, model: Model, threshold: float) -> tuple[Prediction, ...]:
-    if file == "-":
-        data = sys.stdin.buffer.read(settings.max_bytes + 1)[: settings.max_bytes]
-    else:
-        data = read_photo(Path(file), max_bytes=settings.max_bytes).data
-    image = decode_photo(data, model.manifest.input.resize, max_pixels=settings.max_pixels)
-    return model.predict([image.pixels])[0].top_k(settings.top_k, threshold)
+@contextmanager
+def _opener(model: Model, settings: Settings) -> Iterator[Callable[[PhotoBytes], OpenPhoto]]:
+    resize, limits = model.manifest.input.resize, photo_limits(settings)
+    if settings.sandbox != "always":
+        yield lambda photo: open_bytes(photo, resize, limits)
+        return
+    with Sandbox(limits) as sandbox:
+        yield lambda photo: sandbox.open(photo, resize)
+
+
+def _read(file: str, settings: Settings) -> PhotoBytes:
+    if file != "-":
+        return read_photo(Path(file), max_bytes=settings.max_bytes)
+    data = sys.stdin.buffer.read(settings.max_bytes + 1)[: settings.max_bytes]
+    return PhotoBytes(data, len(data), 0)
 
 
 def _absolute(file: str) -> str:

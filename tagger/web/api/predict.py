@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ from tagger.inference.predictions import Prediction
 from tagger.photos import PhotoBytes
 from tagger.photos.source import open_source
 from tagger.pipeline import requests as pipeline_requests
-from tagger.pipeline.requests import OpenPhoto, RequestResult, open_bytes
+from tagger.pipeline.requests import OpenPhoto, RequestResult
 from tagger.pipeline.results import Classified, Failed
 from tagger.processing.model_cache import LoadedModel
 from tagger.query.documents import failed_prediction_document, prediction_document
@@ -117,8 +118,9 @@ async def classify(
     model, loaded = await to_thread.run_sync(_load_model, state, limiter=_submit_limiter)
     start_s = time.perf_counter()
     sink = _UploadSink(top_k or state.settings.top_k, _threshold(state, model, threshold))
+    open_photo = partial(_open, data, state, loaded, time.monotonic() + state.settings.read_timeout_s)
     request = pipeline_requests.Request(
-        _UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=lambda _source, _path: _open(data, loaded)
+        _UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=lambda _source, _path: open_photo()
     )
     if not await to_thread.run_sync(
         loaded.pipeline.submit, request, state.stopping.is_set, limiter=_submit_limiter
@@ -169,10 +171,12 @@ def _threshold(state: AppState, model: RegisteredModel, threshold: float | None)
     return next(choice for choice in choices if choice is not None)
 
 
-def _open(data: bytes, loaded: LoadedModel) -> OpenPhoto:
+def _open(data: bytes, state: AppState, loaded: LoadedModel, ends_at: float) -> OpenPhoto:
+    """Open an upload in a confined process. The time limit includes the wait for other uploads."""
     if not data:
         raise PhotoFailed(FailureKind.EMPTY, "The file is empty (0 bytes). Copy it again from its source.")
-    return open_bytes(PhotoBytes(data, len(data), 0), loaded.model.manifest.input.resize, loaded.limits)
+    resize = loaded.model.manifest.input.resize
+    return state.upload_sandbox.open(PhotoBytes(data, len(data), 0), resize, ends_at=ends_at)
 
 
 def _last_line(error: Exception) -> str:

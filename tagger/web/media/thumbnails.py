@@ -5,11 +5,10 @@ and a page of thumbnails does not occupy all cores.
 """
 
 import io
-import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -20,8 +19,9 @@ from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.images import DecodedImage, Resize
 from tagger.photos.source import open_source
 from tagger.pipeline.child_process import ChildKilled
-from tagger.pipeline.requests import Limits
-from tagger.pipeline.sandbox import SandboxReader
+from tagger.pipeline.requests import Reader
+from tagger.pipeline.sandbox import Sandbox
+from tagger.processing.model_cache import photo_limits
 from tagger.query.stored_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.web.media.disk_cache import DiskCache
@@ -44,18 +44,15 @@ class Thumbnails:
     """Creates and caches JPEGs, upright and in sRGB. Callers hold `limiter` or `preview_limiter` while they create one."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
-        limits = Limits(
-            readers=1,
-            max_bytes=settings.max_bytes,
-            max_pixels=settings.max_pixels,
-            timeout_s=settings.read_timeout_s,
-        )
         self.limiter = anyio.CapacityLimiter(DECODERS)
         self.preview_limiter = anyio.CapacityLimiter(1)
         self._cache = DiskCache(folder, settings.web_cache_bytes)
         large = int(ThumbnailSize.LARGE)
-        self._squares = _Decoders(Resize(large, large), limits, DECODERS)
-        self._previews = _Decoders(Resize(PREVIEW_PX, PREVIEW_PX, "stretch"), limits, 1)
+        # A photo that is displayed need not have settled.
+        limits = replace(photo_limits(settings), settle_s=0.0)
+        self._sandbox = Sandbox(limits, count=DECODERS + 1)
+        self._squares = self._sandbox.reader(Resize(large, large))
+        self._previews = self._sandbox.reader(Resize(PREVIEW_PX, PREVIEW_PX, "stretch"))
         self._failures = _FailureCache()
 
     def cached(self, photo: StoredPhoto, size: int) -> bytes | None:
@@ -80,14 +77,13 @@ class Thumbnails:
 
     def close(self) -> None:
         """Stop the child processes."""
-        self._squares.close()
-        self._previews.close()
+        self._sandbox.close()
 
     def _create(
         self,
         photo: StoredPhoto,
         size: int,
-        decoders: "_Decoders",
+        read: Reader,
         encode: Callable[[DecodedImage], Mapping[int, bytes]],
     ) -> bytes:
         if photo.digest and (jpeg := self._cache.get(_name(photo.digest, size))):
@@ -97,14 +93,15 @@ class Thumbnails:
             return jpeg
         self._failures.check(file)
         try:
-            digest, image = decoders.decode(photo)
+            opened = read(open_source(str(photo.root)), str(photo.path.relative_to(photo.root)))
+            image = opened.decode()
         except PhotoFailed as failed:
             is_final = failed.failure.kind not in {FailureKind.TIMED_OUT, FailureKind.SETTLING}
             if is_final and not isinstance(failed, ChildKilled):
                 self._failures.add(file, failed.failure)
             raise _unavailable(failed.failure) from failed
         # A file that changed since it was classified must not represent the copies of its former content.
-        identity = digest if digest == photo.digest else file
+        identity = opened.digest if opened.digest == photo.digest else file
         jpegs = encode(image)
         for side_px, jpeg in jpegs.items():
             self._cache.put(_name(identity, side_px), jpeg)
@@ -145,37 +142,6 @@ def _file_identity(photo: StoredPhoto) -> str:
 def _unavailable(failure: PhotoFailure) -> PhotoUnavailable:
     is_readable = failure.kind not in {FailureKind.GONE, FailureKind.UNREADABLE}
     return PhotoUnavailable(422 if is_readable else 404, failure.kind, failure.text)
-
-
-class _Decoders:
-    """A pool of child processes with the same settings, started on first use."""
-
-    def __init__(self, resize: Resize, limits: Limits, count: int) -> None:
-        self._resources = ExitStack()
-        self._free: queue.LifoQueue[SandboxReader] = queue.LifoQueue()
-        for _ in range(count):
-            self._free.put(self._resources.enter_context(SandboxReader(resize, limits)))
-
-    def decode(self, photo: StoredPhoto) -> tuple[str, DecodedImage]:
-        """Return the image digest and the pixels.
-
-        Raises:
-            PhotoFailed: the photo cannot be read or decoded.
-        """
-        with self._reader() as child:
-            opened = child.open(open_source(str(photo.root)), str(photo.path.relative_to(photo.root)))
-            return opened.digest, opened.decode()
-
-    def close(self) -> None:
-        self._resources.close()
-
-    @contextmanager
-    def _reader(self) -> Iterator[SandboxReader]:
-        child = self._free.get()
-        try:
-            yield child
-        finally:
-            self._free.put(child)
 
 
 class _FailureCache:

@@ -7,6 +7,10 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_FAULT_ON_OPEN=WORD     SIGSEGV instead
     INJECT_GROW_ON_OPEN=WORD      the process takes memory up to its limit; without a limit, the OOM killer ends it
     INJECT_HANG_ON_OPEN=WORD      the thread sleeps for an hour instead
+    INJECT_…_ON_DECODE=WORD       the same four when a photo with WORD in its bytes is decoded, and
+    INJECT_BUSY_ON_DECODE=WORD    the thread computes for an hour
+    INJECT_ATTACK_ON_DECODE=WORD  the photo takes over the decoder, tries all of ATTACKS (see attacks) and fails with the results
+    INJECT_WITHOUT_LAYERS=NAMES   the system has no `seccomp` or no `landlock`
     INJECT_KILL_AT=MOMENT         SIGKILL at a moment (see MOMENTS), once:
     INJECT_ONCE=FILE              … created by the first kill; while it exists, nothing is killed
     INJECT_FAULT_AT=MOMENT        SIGSEGV at a moment, each time
@@ -17,6 +21,7 @@ puts it there for the processes it starts. Environment variables select the faul
 """
 
 import importlib
+import json
 import mmap
 import os
 import resource
@@ -30,6 +35,8 @@ from datetime import datetime, timedelta, tzinfo
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
+
+import attacks
 
 AN_HOUR_S = 3600.0
 MOST_PAGES = 2**32 - 2
@@ -60,6 +67,49 @@ def grow() -> None:
             blocks.append(mmap.mmap(-1, 2**28, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
     except OSError as error:
         raise MemoryError from error
+
+
+def compute() -> None:
+    ends_at = time.monotonic() + AN_HOUR_S
+    while time.monotonic() < ends_at:
+        pass
+
+
+def attack() -> None:
+    errors = importlib.import_module("tagger.errors")
+    raise errors.PhotoFailed(
+        errors.FailureKind.INTERNAL, json.dumps([attacks.results(), attacks.surroundings()])
+    )
+
+
+def on_decode(word: str, act: Callable[[], None]) -> None:
+    """Act before a photo is decoded. The modules that decode are imported later."""
+    images = importlib.import_module("tagger.images")
+    original = images.decode_photo
+
+    @wraps(original)
+    def wrapped(data: bytes, *args: Any, **kwargs: Any) -> Any:
+        if word.encode() in data:
+            act()
+        return original(data, *args, **kwargs)
+
+    images.decode_photo = wrapped  # type: ignore[attr-defined]
+
+
+def without_layers(names: list[str]) -> None:
+    functions = {"seccomp": "filter_system_calls", "landlock": "give_up_access"}
+    for name in names:
+        setattr(importlib.import_module(f"tagger.pipeline.{name}"), functions[name], lambda: 0)
+
+
+def pass_on() -> None:
+    """Pass the faults on to child processes that do not get this one's environment."""
+    module = importlib.import_module("tagger.pipeline.child_process")
+    original = module.minimal_environment
+    # Others import torch, which these processes do not have.
+    names = [name for name in os.environ if name.endswith(("_ON_OPEN", "_ON_DECODE", "_WITHOUT_LAYERS"))]
+    injected = {name: os.environ[name] for name in names}
+    module.minimal_environment = lambda: original() | injected  # type: ignore[attr-defined]
 
 
 def on_open(word: str, act: Callable[[], None]) -> None:
@@ -162,6 +212,16 @@ def set_values(words: list[str]) -> None:
         setattr(imported, name, float(value))
 
 
+ON_DECODE = {
+    "KILL": kill,
+    "FAULT": fault,
+    "GROW": grow,
+    "HANG": lambda: time.sleep(AN_HOUR_S),
+    "BUSY": compute,
+    "ATTACK": attack,
+}
+
+
 def main() -> None:
     faults = {
         name.removeprefix("INJECT_"): value
@@ -180,6 +240,11 @@ def main() -> None:
         on_open(faults["GROW_ON_OPEN"], grow)
     if "HANG_ON_OPEN" in faults:
         on_open(faults["HANG_ON_OPEN"], lambda: time.sleep(AN_HOUR_S))
+    for name, act in ON_DECODE.items():
+        if f"{name}_ON_DECODE" in faults:
+            on_decode(faults[f"{name}_ON_DECODE"], act)
+    if "WITHOUT_LAYERS" in faults:
+        without_layers(faults["WITHOUT_LAYERS"].split())
     if "SLOW_PASS_S" in faults:
         around(
             "tagger.inference.model",
@@ -193,6 +258,8 @@ def main() -> None:
         at(faults["FAULT_AT"], fault)
     if "FULL_WHILE" in faults:
         full_while(Path(faults["FULL_WHILE"]))
+    if faults:
+        pass_on()
 
 
 main()

@@ -1,0 +1,62 @@
+"""The child's side of a `Sandbox`: decodes photos whose bytes the parent sends. Run as a module.
+
+It imports little, so that it starts fast and takes little memory. It imports everything before the first photo, because it
+can open no file from then on.
+"""
+
+import time
+from typing import Any
+
+from tagger.images import DecodedImage, Resize, decode_photo
+from tagger.images.formats import load_readers
+from tagger.images.memory import MEMORY_BUDGET, trim_memory
+from tagger.metadata.camera import camera_facts
+from tagger.photos import digest_photo
+from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
+from tagger.pipeline.confinement import confine, is_due, limit_cpu
+from tagger.pipeline.memory_limit import limit_memory
+
+IDLE_S = 300
+"""A child without photos ends after this time, and its memory is free."""
+
+
+def _make_answer(config: dict[str, Any], parent: ParentPipe) -> Answer:
+    load_readers()
+    trim_memory()
+    limit_memory(config["memory_bytes"])
+    MEMORY_BUDGET.reserve_elsewhere = parent.reserve_memory
+    layers = confine()
+    data = b""
+
+    def answer(request: dict[str, Any], request_data: bytes) -> Reply:
+        nonlocal data
+        # Twice the time limit: an image that several threads decode takes more processor time than time.
+        limit_cpu(2 * config["timeout_s"])
+        if "layers" in request:
+            return {"layers": layers}, b""
+        if "open" in request:
+            data = request_data
+            return _open_reply(data), b""
+        photo, data = data, b""
+        resize = Resize(**request["decode"])
+        return _decode_reply(decode_photo(photo, resize, max_pixels=config["max_pixels"]))
+
+    return answer
+
+
+def _open_reply(data: bytes) -> dict[str, object]:
+    facts = camera_facts(data)
+    return {
+        "digest": digest_photo(data),
+        "taken_at": facts.taken_at and facts.taken_at.isoformat(),
+        "latitude": facts.latitude,
+        "longitude": facts.longitude,
+    }
+
+
+def _decode_reply(image: DecodedImage) -> Reply:
+    return {"width": image.width, "height": image.height}, image.pixels.tobytes()
+
+
+if __name__ == "__main__":
+    reply_to_parent(_make_answer, idle_s=IDLE_S, is_due=lambda: is_due(time.process_time()))
