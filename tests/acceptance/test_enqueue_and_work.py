@@ -252,10 +252,16 @@ def test_no_password_is_ever_printed(terminal: Terminal) -> None:
         ("TAGGER_DATABASE_URL", "postgresql://u:geheim@127.0.0.1:1/x"),
         ("TAGGER_DATABASE_URL", "postgresql://127.0.0.1:1/x?password=geheim"),
         ("TAGGER_DATABASE_URL", "postgresql://u:geheim@127.0.0.1:port/x"),
+        ("TAGGER_REDIS_URL", "redis:u:geheim@127.0.0.1:1/0"),
+        ("TAGGER_REDIS_URL", "redis://u:geheim"),
+        ("TAGGER_REDIS_URL", "geheim"),
+        ("TAGGER_DATABASE_URL", "postgresql://u:a@geheim@127.0.0.1:1/x"),
+        ("TAGGER_DATABASE_URL", "postgresql://u:a@127.0.0.1:geheim/x"),
     ):
         code = 1 if name == "TAGGER_DATABASE_URL" else 0
         asked = Terminal(terminal.folder, {name: url}).run("status", code=code)
-        assert "heim" not in asked.stdout + asked.stderr, url
+        verbose = Terminal(terminal.folder, {name: url}).run("-vv", "status", code=code)
+        assert "heim" not in asked.stdout + asked.stderr + verbose.stdout + verbose.stderr, url
         assert "Traceback" not in asked.stderr, url
 
 
