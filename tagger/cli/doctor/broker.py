@@ -155,11 +155,10 @@ class RedisChecks:
 
     def _cli(self, words: str) -> str:
         """Return a redis-cli command for this Redis, without its password."""
-        address, program = self._broker.redacted_url, server_program()
+        address = self._broker.redacted_url
         if not address.startswith("redis+socket://"):
             return f"redis-cli -u {address} {words}"
-        client = program.with_name("redis-cli") if self._broker.embedded and program else "redis-cli"
-        return f"{client} -s {address.removeprefix('redis+socket://')} {words}"
+        return f"redis-cli -s {address.removeprefix('redis+socket://')} {words}"
 
 
 def _length(client: redis.Redis, name: str) -> int:
