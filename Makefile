@@ -7,7 +7,7 @@ UV := $(BIN)/uv
 PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshots reference test test-slow faults lint types pytest format hooks lock clean
+.PHONY: help setup demo screenshots reference test test-slow faults lint types pytest format hooks lock audit sbom clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,20 @@ lock: setup  ## update the lock file from the ranges in pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
 		--no-annotate --output-file requirements.lock pyproject.toml
 	grep -A 30 '^uv==' requirements.lock | awk 'NR > 1 && /^[a-z]/ {exit} {print}' > requirements-uv.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--group audit --output-file requirements-audit.lock
+
+audit: build/audit/ready  ## look up known vulnerabilities of the locked packages in PyPI
+	build/audit/bin/pip-audit --strict --requirement requirements.lock --require-hashes --disable-pip
+
+sbom: build/audit/ready  ## write build/sbom.cdx.json: the locked packages with their hashes (CycloneDX)
+	build/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file build/sbom.cdx.json requirements.lock
+
+build/audit/ready: .venv/ready requirements-audit.lock
+	$(UV) venv --quiet --clear build/audit
+	$(UV) pip install --quiet --python build/audit/bin/python --require-hashes -r requirements-audit.lock
+	@touch $@
 
 clean:  ## remove the virtual environment and build files
 	rm -rf .venv build *.egg-info
