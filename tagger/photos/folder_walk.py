@@ -10,6 +10,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cache
 from pathlib import Path
 
@@ -68,7 +69,11 @@ def find_photo(path: Path) -> FoundPhoto:
     """
     if not os.path.lexists(path):
         raise PathNotFound(path=path)
-    return _found(os.path.abspath(path))  # noqa: PTH100 - links are not resolved
+    absolute = os.path.abspath(path)  # noqa: PTH100 - links are not resolved
+    try:
+        return _found(absolute, os.stat(absolute))  # noqa: PTH116 - see is_photo_name
+    except OSError:
+        return _found(absolute, None)
 
 
 def is_photo_name(name: str) -> bool:
@@ -86,6 +91,16 @@ _SKIPPED_FOLDERS = {
     "lost+found",
     "system volume information",
 }
+
+
+class _Kind(IntEnum):
+    FOLDER = 0
+    FILE = 1
+    LINK = 2
+
+
+_Entry = tuple[str, str, _Kind]
+"""The text by which a photo or folder is sorted, its name, and what it is."""
 
 
 class _Walk:
@@ -111,21 +126,40 @@ class _Walk:
 
     def _listing(self, folder: str) -> Iterator[FoundPhoto | FolderProblem | str]:
         """Yield the entries of a folder in order: photos, problems, and sub-folders as relative paths ending in a slash."""
-        entries, problem = _entries(os.path.join(self.root, folder))  # noqa: PTH118 - see is_photo_name
+        path = os.path.join(self.root, folder)  # noqa: PTH118 - see is_photo_name
+        entries, problem = self._entries(path, folder)
         if problem:
             yield problem
         previous = None
-        for text, entry, is_folder in entries:
-            relative = folder + entry.name
-            if not (self._is_entered(relative) if is_folder else self._is_listed(relative)):
-                continue
+        for text, name, kind in entries:
             if text == previous:
-                yield FolderProblem(Path(entry.path), "Its name reads the same as another's. Rename it.")
-            elif is_folder:
-                yield relative + "/"
+                yield FolderProblem(Path(path + name), "Its name reads the same as another's. Rename it.")
+            elif kind is _Kind.FOLDER:
+                yield folder + name + "/"
             else:
-                yield from self._photo(entry)
+                yield from self._photo(path + name, is_link=kind is _Kind.LINK)
             previous = text
+
+    def _entries(self, path: str, folder: str) -> tuple[list[_Entry], FolderProblem | None]:
+        """The photos and sub-folders in a folder, in the order of whole paths: folders sort with a trailing slash.
+
+        Little is kept of each: a folder may have millions.
+        """
+        entries: list[_Entry] = []
+        problem = None
+        try:
+            with os.scandir(path) as listing:
+                for entry in listing:
+                    name, relative = entry.name, folder + entry.name
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    if not (self._is_entered(relative) if is_folder else self._is_listed(relative)):
+                        continue
+                    kind = _Kind.FOLDER if is_folder else _Kind.LINK if entry.is_symlink() else _Kind.FILE
+                    entries.append((path_text(name)[0] + "/" * is_folder, name, kind))
+        except OSError as error:
+            problem = FolderProblem(Path(path), os_error_text("The folder", error))
+        entries.sort()
+        return entries, problem
 
     def _is_entered(self, relative: str) -> bool:
         name = relative.rpartition("/")[2]
@@ -138,25 +172,24 @@ class _Walk:
             return False
         return self.include is None or _matches(self.include, relative)
 
-    def _photo(self, entry: os.DirEntry[str]) -> Iterator[FoundPhoto | FolderProblem]:
-        if entry.is_symlink():
-            target = os.path.realpath(entry.path)
+    def _photo(self, path: str, *, is_link: bool) -> Iterator[FoundPhoto | FolderProblem]:
+        if is_link:
+            target = os.path.realpath(path)
             if os.path.isdir(target) or self._reaches(target):  # noqa: PTH112 - see is_photo_name
                 return
+        status = None
         try:
-            mode = entry.stat().st_mode
+            status = os.stat(path)  # noqa: PTH116 - see is_photo_name
         except FileNotFoundError:
-            if not entry.is_symlink():
+            if not is_link:
                 return  # deleted since the folder was listed
         except OSError:
             pass
+        if status is not None and not stat.S_ISREG(status.st_mode):
+            text = "It is a pipe, socket or device and not a file. Rename or remove it."
+            yield FolderProblem(Path(path), text)
         else:
-            if not stat.S_ISREG(mode):
-                yield FolderProblem(
-                    Path(entry.path), "It is a pipe, socket or device and not a file. Rename or remove it."
-                )
-                return
-        yield _found(entry.path)
+            yield _found(path, status)
 
     def _reaches(self, target: str) -> bool:
         """Whether the walk also reaches the target of a link directly."""
@@ -168,25 +201,8 @@ class _Walk:
         )
 
 
-def _entries(folder: str) -> tuple[list[tuple[str, os.DirEntry[str], bool]], FolderProblem | None]:
-    """A folder's entries with their texts, in the order of whole paths: folders sort with a trailing slash."""
-    entries = []
-    problem = None
-    try:
-        with os.scandir(folder) as listing:
-            for entry in listing:
-                is_folder = entry.is_dir(follow_symlinks=False)
-                entries.append((path_text(entry.name)[0] + "/" * is_folder, entry, is_folder))
-    except OSError as error:
-        problem = FolderProblem(Path(folder), os_error_text("The folder", error))
-    entries.sort(key=lambda item: (item[0], item[1].name))
-    return entries, problem
-
-
-def _found(path: str) -> FoundPhoto:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - see is_photo_name
-    except OSError:
+def _found(path: str, status: os.stat_result | None) -> FoundPhoto:
+    if status is None:
         return FoundPhoto(Path(path), 0, 0)
     return FoundPhoto(Path(path), status.st_size, stored_time_ns(status))
 

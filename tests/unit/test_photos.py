@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -279,6 +280,18 @@ def test_an_unreadable_folder_is_a_problem_and_the_rest_continues(
     assert [entry.path.relative_to(tmp_path).as_posix() for entry in entries] == ["a/a.jpg", "b", "c.jpg"]
     assert isinstance(entries[1], FolderProblem)
     assert "permission denied" in entries[1].text
+
+
+def test_a_large_folder_takes_little_memory(tmp_path: Path) -> None:
+    count = 3000
+    for number in range(count):
+        (tmp_path / f"IMG_{number:07}.jpg").touch()
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in find_photos(tmp_path)) == count
+        assert tracemalloc.get_traced_memory()[1] < 300 * count
+    finally:
+        tracemalloc.stop()
 
 
 def test_missing_folder_is_an_error(tmp_path: Path) -> None:
