@@ -18,7 +18,7 @@ from support.page_server import TOKEN, served
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
-from tagger.web.http.limits import Limits
+from tagger.web.http.limits import OPEN_BYTES, SMALL_BYTES, Limits
 
 MOST = 6
 ASK = b"HEAD /static/app.css HTTP/1.1\r\nHost: page\r\n\r\n"
@@ -353,3 +353,21 @@ def test_there_are_files_for_all_connections_or_fewer_connections(
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(expected)
+
+
+def test_documented_limits_are_those_of_the_server() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-the-page.md").read_text()
+    limits = Limits()
+    for shown in (
+        f"| connections | {limits.connections},",
+        f"| connections of one address | {limits.connections_per_client} ",
+        f"| head of a request | {limits.head_s:g} s,",
+        f"| between two requests of a connection | {limits.keep_alive_s} s |",
+        f"| form to sign in | {limits.open_body_s:g} s, {OPEN_BYTES // 1024} KiB |",
+        f"| other small bodies: JSON and forms | {limits.body_s:g} s, {SMALL_BYTES // 2**20} MiB |",
+        f"{limits.upload_s / 60:g} min; pauses up to {limits.upload_pause_s:g} s, and at least "
+        f"{limits.upload_bytes_per_s / 1024:g} KiB/s",
+        f"must be read within {limits.write_s:g} s",
+    ):
+        assert shown in text
+    assert limits.spooled_uploads == 8  # "eight times"
