@@ -365,8 +365,8 @@ def test_documented_limits_are_those_of_the_server() -> None:
         f"| between two requests of a connection | {limits.keep_alive_s} s |",
         f"| form to sign in | {limits.open_body_s:g} s, {OPEN_BYTES // 1024} KiB |",
         f"| other small bodies: JSON and forms | {limits.body_s:g} s, {SMALL_BYTES // 2**20} MiB |",
-        f"{limits.upload_s / 60:g} min; pauses up to {limits.upload_pause_s:g} s, and at least "
-        f"{limits.upload_bytes_per_s / 1024:g} KiB/s",
+        f"{limits.upload_s / 60:g} min; pauses up to {limits.upload_pause_s:g} s,",
+        f"at least {limits.upload_bytes_per_s / 1024:g} KiB/s",
         f"must be read within {limits.write_s:g} s",
     ):
         assert shown in text

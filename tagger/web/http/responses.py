@@ -36,10 +36,10 @@ def send_in_blocks(send: Send) -> Send:
 
     async def send_blocks(message: Message) -> None:
         body = message.get("body", b"")
-        while len(body) > MAX_BLOCK_BYTES:
-            await send({**message, "body": body[:MAX_BLOCK_BYTES], "more_body": True})
-            body = body[MAX_BLOCK_BYTES:]
-        await send({**message, "body": body} if "body" in message else message)
+        last = max(len(body) - 1, 0) // MAX_BLOCK_BYTES * MAX_BLOCK_BYTES
+        for start in range(0, last, MAX_BLOCK_BYTES):
+            await send({**message, "body": body[start : start + MAX_BLOCK_BYTES], "more_body": True})
+        await send({**message, "body": body[last:]} if last else message)
 
     return send_blocks
 
