@@ -146,9 +146,10 @@ class Settings(BaseSettings):
 class _ConfigFile(TomlConfigSettingsSource):
     """Reads tagger.toml. Relative paths in it are relative to its folder: in the working directory, they could name other files."""
 
-    def _read_file(self, file_path: Path) -> dict[str, Any]:
-        folder = file_path.absolute().parent
-        for path in (folder, file_path.absolute()):
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
+        file = Path(file_path).absolute()
+        folder = file.parent
+        for path in (folder, file):
             if (problem := writable_by_all(path)) is not None:
                 raise SettingsInvalid(
                     reason=f"{file_path} is not read, because {problem[0]}; run: {problem[1]}"

@@ -78,7 +78,7 @@ class RunUnfinished(TaggerError):
 
 
 class ExportImpossible(TaggerError):
-    """The model cannot be exported, because TorchScript does not support its network ({reason}). Train with another --backbone."""
+    """The model cannot be exported, because TorchScript or the tagger does not support its network ({reason}). Train with another --backbone."""
 
 
 class ComparisonEmpty(TaggerError):

@@ -12,7 +12,7 @@ from worker.celery_config import CELERY_SETTINGS, QUEUES, TICK_QUEUE
 from worker.redis_transport import use_for_redis
 
 
-class Loader(AppLoader):
+class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
     """Imports modules as Python does. Celery's own loader puts the working directory first, where a stranger's files may be."""
 
     def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> ModuleType:  # noqa: ARG002

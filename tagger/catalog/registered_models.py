@@ -17,7 +17,7 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.tables import models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected, ModelRefused
-from tagger.inference.artifact import Manifest, file_digest, read_manifest
+from tagger.inference.artifact import Manifest, check_program, file_digest, read_manifest
 from tagger.settings import is_model_path
 
 UNNAMED = ""
@@ -169,13 +169,14 @@ def check_model_file(file: Path) -> ModelFile:
     """Read a model file to its last byte without running anything from it.
 
     Raises:
-        ModelRefused: it cannot be read, is damaged, or has no valid manifest.
+        ModelRefused: it cannot be read, is damaged, has no valid manifest, or does what no classifier needs.
     """
     digest, manifest = file_digest(file), read_manifest(file)
     with zipfile.ZipFile(file) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise ModelRefused(path=file, reason=f"it is damaged at {damaged}")
+    check_program(file)
     return ModelFile(file, digest, manifest)
 
 

@@ -44,7 +44,7 @@ ModelName = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="Registered name or file of the model. (env: TAGGER_MODEL, default: the model in use)",
+        help="Registered name or file of the model. A model is a program: name only files that you trust. (env: TAGGER_MODEL, default: the model in use)",
     ),
 ]
 DeviceName = Annotated[

@@ -4,7 +4,8 @@ The file is a zip archive whose `extra/manifest.json` can be read without torch.
 (B, 3, H, W) and returns float32 (B, L): a calibrated score per label. The scores sum to at most 1; the remainder is the
 probability that the photo shows none of the labels. Normalisation is part of the forward.
 
-`torch.jit.load` runs code from the file. Load only files that the operator named, and check the digest first.
+The file is a program, and `torch.jit.load` already runs code from it. Load only files that the operator named, after a check
+of the digest. What their code can do is limited: see model_archive.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tagger.errors import ModelRefused
 from tagger.images import Fit, Resize
+from tagger.inference.model_archive import checked_archive
+from tagger.inference.model_code import ProgramRefused
 
 if TYPE_CHECKING:
     import torch
@@ -162,24 +165,46 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
     """Load the scripted module on the CPU, in the precision it is stored in.
 
     Raises:
-        ModelRefused: the file's digest is not `expected_digest`, or torch cannot read it.
+        ModelRefused: the file's digest is not `expected_digest`, it does what no classifier needs, or torch cannot read it.
     """
     import torch
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelRefused(path=path, reason=_os_reason(error)) from error
+    data = _read_bytes(path)
     # The digest and the module come from the same bytes, so the file cannot be exchanged in between.
     if blake3(data).hexdigest() != expected_digest:
         raise ModelRefused(path=path, reason="it is not the file that was registered (its digest differs)")
+    archive = _checked_archive(path, data)
+    del data  # a large model would be in memory three times
     try:
-        module: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
+        module: torch.jit.ScriptModule = torch.jit.load(archive, map_location="cpu")  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise ModelRefused(
             path=path, reason=f"torch cannot read it ({str(error).splitlines()[0]})"
         ) from error
     return module
+
+
+def check_program(path: Path) -> None:
+    """Check that the file does nothing but what a classifier needs. None of its code runs.
+
+    Raises:
+        ModelRefused: it does something else, is damaged, or cannot be read.
+    """
+    _checked_archive(path, _read_bytes(path))
+
+
+def _checked_archive(path: Path, data: bytes) -> io.BytesIO:
+    try:
+        return checked_archive(data)
+    except ProgramRefused as error:
+        raise ModelRefused(path=path, reason=str(error)) from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelRefused(path=path, reason=_os_reason(error)) from error
 
 
 def _os_reason(error: OSError) -> str:

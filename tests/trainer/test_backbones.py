@@ -1,5 +1,6 @@
 """Backbones of every kind: their features, their export, and the errors when one is not available."""
 
+import io
 import pickle
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from support.trainer_commands import NO_NETWORK, run_trainer
 from torch import Tensor, nn
 from torchvision import models
 
+from tagger.inference.model_archive import checked_archive
 from trainer.backbones import Backbone, build_network, load_backbone, require_backbone
 from trainer.backbones.torchvision_networks import LowerRightPadded, build
 from trainer.errors import BackboneUnknown, SizeUnsuitable, TimmMissing, WeightsUnavailable, WeightsUnsuitable
@@ -54,6 +56,9 @@ def test_a_network_of_each_family_gives_features_and_learns(name: str) -> None:
 def test_a_network_of_each_family_can_be_exported(name: str) -> None:
     classifier, images = _classifier(name).eval(), _images(2, ONE_SIZE.get(name, 64))
     scripted = torch.jit.script(classifier)
+    exported = io.BytesIO()
+    torch.jit.save(scripted, exported)
+    checked_archive(exported.getvalue())
 
     with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
         torch.testing.assert_close(scripted(images), classifier(images))

@@ -150,7 +150,12 @@ def export(
 @app.command()
 def evaluate(
     *,
-    model: Annotated[Path, typer.Argument(help="A model file that `trainer export` wrote.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A model file that `trainer export` wrote. It is a program: name only files that you trust."
+        ),
+    ],
     data: Annotated[
         Path, typer.Option(help="The folder with test/LABEL/photo.jpg, or with LABEL/photo.jpg.")
     ],

@@ -15,7 +15,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tagger.inference.artifact import MANIFEST_NAME, Manifest, file_digest, load_module, save_artifact
+from tagger.errors import ModelRefused
+from tagger.inference.artifact import (
+    MANIFEST_NAME,
+    Manifest,
+    check_program,
+    file_digest,
+    load_module,
+    save_artifact,
+)
 from tagger.inference.devices import Device, available_kinds, choose_device
 from tagger.inference.model import load_model
 from trainer.backbones import HALF_PRECISION_LAYERS
@@ -145,7 +153,7 @@ def write_program(classifier: Classifier, manifest: Manifest, path: Path) -> Non
     file, readable without torch. `tagger.inference.artifact` reads both and must change with it.
 
     Raises:
-        ExportImpossible: the format does not support the network.
+        ExportImpossible: the format does not support the network, or the tagger refuses it.
     """
     try:
         with without_deprecations():
@@ -153,6 +161,10 @@ def write_program(classifier: Classifier, manifest: Manifest, path: Path) -> Non
     except RuntimeError as error:
         raise ExportImpossible(reason=str(error).strip().splitlines()[0]) from error
     save_artifact(module, manifest, path)
+    try:
+        check_program(path)
+    except ModelRefused as error:
+        raise ExportImpossible(reason=error.values["reason"]) from error
 
 
 def read_program(path: Path) -> Program:

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 model_app = typer.Typer(help="Register models, and select the model in use.", no_args_is_help=True)
 
-ModelFile = Annotated[Path, typer.Argument(help="A model file of `trainer export`.", metavar="FILE")]
+ModelFile = Annotated[
+    Path,
+    typer.Argument(
+        help="A model file of `trainer export`. It is a program: name only files that you trust.",
+        metavar="FILE",
+    ),
+]
 
 
 @model_app.command("list")
@@ -59,6 +65,8 @@ def add(
     json: Json = False,
 ) -> None:
     """Register a model file by its digest. It does not become the model in use, and none of its code runs.
+
+    A file with code that no exported classifier needs, such as access to files, is refused.
 
     The file stays where it is. Registering the same file again changes nothing.
 
@@ -145,7 +153,7 @@ def show(
 
 @model_app.command("verify")
 def verify(file: ModelFile, json: Json = False) -> None:
-    """Check that a model file is complete, has a valid manifest, and has not changed since its registration.
+    """Check that a model file is complete, has a valid manifest and only code that classifiers need, and has not changed since its registration.
 
     None of its code runs.
 

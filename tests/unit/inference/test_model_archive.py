@@ -1,0 +1,273 @@
+"""Hostile model files are refused before torch reads them, and what torch reads is what was checked."""
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from support.artifacts import tiny_artifact
+from support.small_network import SIZE, SmallNetwork
+from torch import Tensor
+
+from tagger.errors import ModelRefused
+from tagger.inference import model_archive
+from tagger.inference.artifact import file_digest, load_module
+from tagger.inference.model_archive import checked_archive
+from tagger.inference.model_code import OPERATORS, ProgramRefused
+
+CODE = "archive/code/__torch__/support/artifacts.py"
+DATA = "archive/data.pkl"
+FIRST_LINE = "    images: Tensor) -> Tensor:\n"
+
+
+class _WritesInForward(torch.nn.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.from_file(self.path, True, 8).zero_() + images.sum()
+
+
+class _WritesWhenLoaded(torch.nn.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, bool]:
+        return self.path, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        self.path = state[0]
+        self.training = state[1]
+        torch.save([1], self.path)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
+@pytest.mark.parametrize("kind", [_WritesInForward, _WritesWhenLoaded])
+def test_a_model_that_writes_files_is_refused_and_writes_nothing(
+    kind: Callable[[str], torch.nn.Module], tmp_path: Path
+) -> None:
+    written, file = tmp_path / "written", tmp_path / "hostile.pt"
+    torch.jit.save(torch.jit.script(kind(str(written))), file)
+    written.unlink(missing_ok=True)
+    with pytest.raises(ModelRefused, match=r"from_file|__(get|set)state__"):
+        load_module(file, file_digest(file))
+    assert not written.exists()
+    torch.jit.load(file)(torch.zeros(1))  # type: ignore[no-untyped-call]
+    assert written.exists()
+
+
+def test_allowed_operators_exist_and_take_no_files() -> None:
+    schemas = [schema for schema in torch._C._jit_get_all_schemas() if schema.name.startswith("aten::")]
+    allowed = [schema for schema in schemas if schema.name.removeprefix("aten::") in OPERATORS]
+    assert len({schema.name for schema in allowed}) == len(OPERATORS)
+    texts = [each.name for schema in allowed for each in schema.arguments if "str" in str(each.type)]
+    assert not [name for name in texts if "file" in name or "path" in name]
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("artifact") / "tiny.pt"
+    tiny_artifact(path)
+    return path.read_bytes()
+
+
+def _edited(artifact: bytes, edits: Mapping[str, Callable[[bytes], bytes]]) -> bytes:
+    edited = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(artifact)) as source, zipfile.ZipFile(edited, "w") as target:
+        for entry in source.infolist():
+            before = source.read(entry)
+            after = edits.get(entry.filename, bytes)(before)
+            assert (after != before) == (entry.filename in edits)
+            target.writestr(entry, after)
+    return edited.getvalue()
+
+
+def _with_code(artifact: bytes, lines: str) -> bytes:
+    added = "".join(f"    {line}\n" for line in lines.split("\n"))
+    return _edited(
+        artifact, {CODE: lambda code: code.replace(FIRST_LINE.encode(), (FIRST_LINE + added).encode(), 1)}
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'x = torch.from_file("f", True, 8)',
+        'torch.save(images, "f")',
+        'images.save("f")',
+        'x = (self.colours).save("f")',
+        'x = torch.relu((torch.relu(images)).save("f"))',
+        'x = [torch.zeros([1]), torch.from_file("f", True, 8)]',
+        'x = annotate(Tensor, torch.from_file("f", True, 8))',
+        'x = torch.sum(input=torch.from_file("f", True, 8))',
+        'x = images[torch.load("f")]',
+        'ops.aten.save(images, "f")',
+        "x = ops.prim.CallFunction(images)",
+        "x = torch.ops.aten.relu(images)",
+        "x = __torch__.torch.classes.quantized.Conv2dPackedParamsBase()",
+        "x : __torch__.torch.classes.quantized.Conv2dPackedParamsBase = images",
+        'f = torch.save\nf(images, "f")',
+        'f, g = torch.save, 1\nf(images, "f")',
+        'f = ops.aten.save\nf(images, "f")',
+        'torch = images\ntorch.save("f")',
+        'm = self\nm = images\nm.save("f")',
+        'm = images\nm = self\nm.save("f")',
+        'for m in range(1):\n  m.save("f")',
+        'x = getattr(images, "save")',
+        'getattr(torch, "save")(images, "f")',
+        'x = torch.\uff46rom_file("f")',
+        'x = torch.\\\nfrom_file("f", True, 8)',
+        'x = [torch.save(y, "f") for y in [images]]',
+        'x = (lambda: torch.save(images, "f"))()',
+        "print(images)",
+        "x = fork(self.forward, images)",
+        'x = open("f")',
+        "x = unchecked_cast(__torch__.support.artifacts._MeanColours, images)",
+        "x = unchecked_cast(Tuple[int, int], (1, 2, 3))",
+        "x : Any = images",
+        "x = uninitialized(__torch__.support.artifacts._MeanColours)",
+        "self.forward = images",
+        "import os",
+        "with images as x:\n  pass",
+        'x = f"{images}"',
+        "x = CONSTANTS.save",
+        "x = __torch__.support.artifacts._MeanColours()",
+        'torch.warn("\\x1b[2J")',
+        "def inner(x: Tensor) -> Tensor:\n  return x",
+    ],
+)  # fmt: skip
+def test_code_with_other_operators_or_syntax_is_refused(artifact: bytes, lines: str) -> None:
+    with pytest.raises(ProgramRefused, match=r"support/artifacts\.py"):
+        checked_archive(_with_code(artifact, lines))
+
+
+def test_the_refusal_names_the_operator_and_the_file(artifact: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "hostile.pt"
+    file.write_bytes(_with_code(artifact, 'x = torch.from_file("f", True, 8)'))
+    with pytest.raises(ModelRefused) as refused:
+        load_module(file, file_digest(file))
+    for words in ("hostile.pt", "torch.from_file", "support/artifacts.py", "trainer export"):
+        assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"class _MeanColours(Module):\n", b"class _MeanColours(Module):\n  x : Final[int] = torch.load('f')\n"),
+        (b"images: Tensor)", b"images: Tensor=torch.zeros([1]))"),
+        (b"  def forward", b"  def __setstate__(self, x: int) -> int:\n    return x\n  def forward"),
+        (b"class _MeanColours(Module):\n", b"@torch.save\nclass _MeanColours(Module):\n"),
+        (b"class _MeanColours(Module):\n", b"class Other(NamedTuple):\n  x : int\nclass _MeanColours(Module):\n"),
+        (b"  nearness : float\n", b"  nearness : int\n"),
+        (b"  nearness : float\n", b"  nearness : float\n  more : int\n"),
+        (b"  colours : Tensor\n", b"  colours : __torch__.support.artifacts._MeanColours\n"),
+        (b"\n", b"\xff\n"),
+        (b"class ", b"clas "),
+    ],
+)  # fmt: skip
+def test_hostile_declarations_are_refused(artifact: bytes, old: bytes, new: bytes) -> None:
+    with pytest.raises(ProgramRefused):
+        checked_archive(_edited(artifact, {CODE: lambda code: code.replace(old, new, 1)}))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"K\x04K\x03t", b"K\x40K\x03t"),  # a tensor larger than its storage
+        (b"K\x0ct", b"K\x40t"),  # a storage larger than its data
+        (b"ctorch\nFloatStorage\n", b"ctorch\nDoubleStorage\n"),
+        (b"ctorch\nFloatStorage\n", b"cos\nsystem\n"),
+        (b"M\x10'", b"N"),  # None for an int
+        (b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch._utils\n_rebuild_parameter\n"),
+        (b"ub", b"ubN"),
+        (b"ub", b"uK\x00b"),
+        (b"}", b"}q\x7f"),
+        (b"\x80\x02", b"\x80\x02\x80\x02"),
+        (b"X\x03\x00\x00\x00cpu", b"X\x04\x00\x00\x00cuda"),
+    ],
+)
+def test_hostile_data_is_refused(artifact: bytes, old: bytes, new: bytes) -> None:
+    with pytest.raises(ProgramRefused, match=r"data\.pkl"):
+        checked_archive(_edited(artifact, {DATA: lambda data: data.replace(old, new, 1)}))
+
+
+@pytest.mark.parametrize(
+    "constants", [b"\x80\x02K\x00)R.", b"\x80\x02(K\x01t.", b"\x80\x02cos\nsystem\n.", b"", b"\x80\x02h\x00.", b"\x80\x02t."]
+)  # fmt: skip
+def test_hostile_constants_are_refused(artifact: bytes, constants: bytes) -> None:
+    with pytest.raises(ProgramRefused, match=r"constants\.pkl"):
+        checked_archive(_edited(artifact, {"archive/constants.pkl": lambda _: constants}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["archive/bytecode.pkl", "archive/model.json", "archive/code/x.py", "archive/data.pkl", "other/version", "archive/../x", "x"],
+)  # fmt: skip
+def test_unknown_and_repeated_entries_are_refused(artifact: bytes, name: str) -> None:
+    file = io.BytesIO(artifact)
+    with (
+        zipfile.ZipFile(file, "a") as archive,
+        pytest.warns(UserWarning, match="Duplicate") if name == DATA else io.BytesIO(),
+    ):
+        archive.writestr(name, b"x")
+    with pytest.raises(ProgramRefused, match="entr"):
+        checked_archive(file.getvalue())
+
+
+def test_code_that_is_nested_too_deeply_is_refused(artifact: bytes) -> None:
+    with pytest.raises(ProgramRefused):
+        checked_archive(_with_code(artifact, f"x = {'torch.relu(' * 500}images{')' * 500}"))
+
+
+def test_entries_that_would_fill_the_memory_are_refused(
+    artifact: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_archive, "CODE_LIMIT_BYTES", 1000)
+    with pytest.raises(ProgramRefused, match="larger than the file"):
+        checked_archive(_edited(artifact, {CODE: lambda code: code + b"\n" * 1000}))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(10**6))
+    with pytest.raises(ProgramRefused, match="compressed"):
+        checked_archive(file.getvalue())
+
+
+def test_a_size_that_the_data_does_not_have_is_refused(artifact: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(artifact)) as archive:
+        entry = archive.getinfo("archive/data/0")
+    size = entry.file_size.to_bytes(4, "little")
+    twice = (2 * entry.file_size).to_bytes(4, "little")
+    lying = bytearray(_edited(artifact, {DATA: lambda data: data.replace(b"K\x0ct", b"K\x18t")}))
+    directory = lying.index(b"PK\x01\x02")
+    position = lying.index(entry.filename.encode(), directory) - 46
+    assert lying[position + 24 : position + 28] == size
+    lying[position + 24 : position + 28] = twice
+    with pytest.raises(ProgramRefused, match="shorter than it says"):
+        checked_archive(bytes(lying))
+
+
+def test_what_torch_reads_is_what_was_checked(artifact: bytes) -> None:
+    commented = _edited(artifact, {CODE: lambda code: b"# torch.save\n" + code + b"\n# end\n"})
+    with zipfile.ZipFile(checked_archive(b"prefix" + commented)) as rebuilt:
+        assert b"#" not in rebuilt.read(CODE)
+        names = set(rebuilt.namelist())
+    assert {CODE, DATA, "archive/constants.pkl", "archive/data/0", "archive/byteorder"} < names
+    assert "archive/extra/manifest.json" not in names
+
+
+def test_a_checked_model_computes_the_same() -> None:
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(SmallNetwork().eval()), file)
+    images = torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8)
+    before = torch.jit.load(io.BytesIO(file.getvalue()))  # type: ignore[no-untyped-call]
+    after = torch.jit.load(checked_archive(file.getvalue()))  # type: ignore[no-untyped-call]
+    with torch.inference_mode():
+        torch.testing.assert_close(after(images), before(images), rtol=0, atol=0)
