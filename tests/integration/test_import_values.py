@@ -1,6 +1,7 @@
 """Rows that this program never stores are refused by `tagger import`, and found by `tagger db check`."""
 
 import base64
+import gzip
 import io
 import json
 import zlib
@@ -13,6 +14,7 @@ from sqlalchemy import text
 from support.empty_databases import create_sqlite_database
 from support.exports import exported, fill_library, with_checksum, with_row
 
+from tagger.cli.output import files
 from tagger.database.connection import Database, open_database
 from tagger.errors import ImportRefused
 from tagger.integrity.database_check import check_database, connection_problems
@@ -129,6 +131,19 @@ def test_long_lines_and_lines_of_many_values_are_refused_before_they_are_parsed(
     assert "line 2 has more values than any row" in refusal(empty, header + b"[" + b"[]," * 60_000 + b"[]]\n")
     monkeypatch.setattr(export_reader, "LONGEST_LINE", 100_000)
     assert "line 2 is longer than any row" in refusal(empty, header + b" " * 200_000)
+
+
+def test_gzip_that_grows_too_much_is_refused(
+    export: bytes, empty: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "GZIP_FREE_BYTES", 1 << 20)
+    header = export.splitlines(keepends=True)[0]
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(header + bytes(1 << 22)))
+    with files.open_stream(tmp_path / "bomb.gz") as source, pytest.raises(ImportRefused, match="200 times"):
+        import_database(empty, source, "the file", dry_run=True)
+    (tmp_path / "export.gz").write_bytes(gzip.compress(export))
+    with files.open_stream(tmp_path / "export.gz") as source:
+        assert import_database(empty, source, "the file").rows["photos"] == 2
 
 
 @pytest.mark.parametrize(

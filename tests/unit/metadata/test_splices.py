@@ -1,10 +1,19 @@
 """Splices of a file: applied, and undone by their inverse."""
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.metadata.splices import Splice, apply_splices, inverse_of, undo_splices
+from tagger.metadata.splices import (
+    LARGEST_INVERSE,
+    MOST_SPLICES,
+    Splice,
+    apply_splices,
+    inverse_of,
+    undo_splices,
+)
 
 CHANGED = Splice(2, 4, b"---")
 
@@ -85,3 +94,15 @@ def test_inverse_of_another_file_raises_value_error() -> None:
     packed = inverse_of(b"a much longer file", [Splice(15, 15, b"!")])
     with pytest.raises(ValueError, match="outside"):
         undo_splices(b"short", packed)
+
+
+def test_an_inverse_that_stands_for_gigabytes_is_refused() -> None:
+    forged = b"\x01" + zlib.compress(bytes(LARGEST_INVERSE + 1), 1)
+    with pytest.raises(ValueError, match="too large"):
+        undo_splices(b"data", forged)
+
+
+def test_an_inverse_of_countless_splices_is_refused() -> None:
+    forged = b"\x01" + zlib.compress(bytes(24 * (MOST_SPLICES + 1)), 1)
+    with pytest.raises(ValueError, match="too many splices"):
+        undo_splices(b"data", forged)
