@@ -14,7 +14,7 @@ from tagger.web.api.job_starter import JobStarter
 from tagger.web.http.access import AccessPolicy
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.error_responses import add_error_handlers
-from tagger.web.http.limits import Limits
+from tagger.web.http.limits import ClientLimits
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.templates import STATIC
 from tagger.web.pages import sign_in
@@ -24,10 +24,10 @@ from tagger.web.state import AppState
 
 
 def create_app(
-    settings: Settings, database: Database, policy: AccessPolicy, limits: Limits | None = None
+    settings: Settings, database: Database, policy: AccessPolicy, limits: ClientLimits | None = None
 ) -> FastAPI:
     """Return the page and the API over a database. `policy` says who has access, `limits` what clients may hold."""
-    limits = limits or Limits()
+    limits = limits or ClientLimits()
     state = AppState(settings, database, limits)
     job_starter = JobStarter(settings, database, state.stopping)
     overview = LibraryOverview(database)

@@ -14,7 +14,7 @@ from tagger.database.connection import Database
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processing.model_cache import ModelCache, photo_limits
 from tagger.settings import Settings
-from tagger.web.http.limits import Limits
+from tagger.web.http.limits import ClientLimits
 from tagger.web.http.uploads import UploadMemory, UploadSpace
 from tagger.web.media.thumbnails import Thumbnails
 
@@ -29,7 +29,7 @@ MODEL_TTL_S = 5.0
 class AppState:
     """Created once per server. The model is loaded with the first uploaded photo."""
 
-    def __init__(self, settings: Settings, database: Database, limits: Limits) -> None:
+    def __init__(self, settings: Settings, database: Database, limits: ClientLimits) -> None:
         self.settings = settings
         self.database = database
         self.stopping = threading.Event()
@@ -38,8 +38,8 @@ class AppState:
         self.upload_space = UploadSpace(limits.spooled_uploads * settings.web_upload_bytes)
         self.thumbnails = Thumbnails(self.cache_folder / "thumbnails", settings)
         self.models = ModelCache(database, settings)
-        limits = photo_limits(settings)
-        self.upload_sandbox = Sandbox(limits, count=min(limits.readers, UPLOAD_DECODERS))
+        reading = photo_limits(settings)
+        self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
         self._model_in_use = _ModelInUse(settings, database)
 
     def acting_as(self, actor: Actor) -> "AppState":

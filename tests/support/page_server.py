@@ -14,7 +14,7 @@ from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy
-from tagger.web.http.limits import Limits
+from tagger.web.http.limits import ClientLimits
 
 LOCAL_URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-for-these-tests"
@@ -43,7 +43,7 @@ def served(
     database: Database,
     token: str | None = None,
     port: int = 0,
-    limits: Limits | None = None,
+    limits: ClientLimits | None = None,
 ) -> Iterator[int]:
     """Run the server on this port, by default a free one; yield the port."""
     with listen("127.0.0.1", port) as listener:

@@ -18,7 +18,7 @@ from support.page_server import TOKEN, served
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
-from tagger.web.http.limits import OPEN_BYTES, SMALL_BYTES, Limits
+from tagger.web.http.limits import OPEN_BYTES, SMALL_BYTES, ClientLimits
 
 MOST = 6
 ASK = b"HEAD /static/app.css HTTP/1.1\r\nHost: page\r\n\r\n"
@@ -35,7 +35,7 @@ ANSWER_S = 30
 
 
 @contextmanager
-def page(settings: Settings, database: Database, limits: Limits) -> Iterator[tuple[int, ExitStack]]:
+def page(settings: Settings, database: Database, limits: ClientLimits) -> Iterator[tuple[int, ExitStack]]:
     """The server's port, and the stack that closes the connections to it before it ends."""
     with served(settings, database, TOKEN, limits=limits) as port, ExitStack() as opened:
         yield port, opened
@@ -111,7 +111,7 @@ def read_all(connection: socket.socket, pause_s: float = 0) -> int:
 def test_unfinished_requests_without_access_keep_nobody_out(
     web_settings: Settings, web_database: Database, sent: bytes, source: str
 ) -> None:
-    limits = Limits(connections=MOST, connections_per_client=MOST - 2)
+    limits = ClientLimits(connections=MOST, connections_per_client=MOST - 2)
     with page(web_settings, web_database, limits) as (port, opened):
         unfinished = [connected(port, opened, sent) for _ in range(3 * MOST)]
         asks = connected(port, opened, ASK, source=source)
@@ -125,7 +125,7 @@ def test_half_an_upload_on_the_same_machine_keeps_nobody_out(
     web_settings: Settings, web_database: Database
 ) -> None:
     """Without a token, everybody on the machine may upload."""
-    limits = Limits(connections=MOST)
+    limits = ClientLimits(connections=MOST)
     with served(web_settings, web_database, limits=limits) as port, ExitStack() as opened:
         host = f"127.0.0.1:{port}".encode()
         for _ in range(3 * MOST):
@@ -136,7 +136,7 @@ def test_half_an_upload_on_the_same_machine_keeps_nobody_out(
 def test_requests_of_signed_in_clients_stay_and_new_ones_are_asked_to_return(
     web_settings: Settings, web_database: Database
 ) -> None:
-    limits = Limits(connections=MOST - 1, refused_connections=2, head_s=0.2)
+    limits = ClientLimits(connections=MOST - 1, refused_connections=2, head_s=0.2)
     with page(web_settings, web_database, limits) as (port, opened):
         asks = connected(port, opened, ASK)
         assert status(asks) == 200
@@ -156,7 +156,7 @@ def test_requests_of_signed_in_clients_stay_and_new_ones_are_asked_to_return(
 
 
 def test_one_address_takes_only_its_own_connections(web_settings: Settings, web_database: Database) -> None:
-    limits = Limits(connections=MOST, connections_per_client=2)
+    limits = ClientLimits(connections=MOST, connections_per_client=2)
     with page(web_settings, web_database, limits) as (port, opened):
         for _ in range(2):
             uploading(port, opened)
@@ -165,7 +165,7 @@ def test_one_address_takes_only_its_own_connections(web_settings: Settings, web_
 
 
 def test_a_trusted_proxy_is_not_taken_for_one_client(web_settings: Settings, web_database: Database) -> None:
-    limits = Limits(connections=MOST, connections_per_client=2)
+    limits = ClientLimits(connections=MOST, connections_per_client=2)
     settings = web_settings.model_copy(update={"web_trusted_proxies": [ip_network("127.0.0.1")]})
     with page(settings, web_database, limits) as (port, opened):
         for _ in range(MOST - 1):
@@ -176,7 +176,7 @@ def test_a_trusted_proxy_is_not_taken_for_one_client(web_settings: Settings, web
 def test_requests_without_end_are_not_stored(web_settings: Settings, web_database: Database) -> None:
     """The event stream is the response that they wait for."""
     events = b"GET /api/events HTTP/1.1\r\nHost: page\r\n" + SIGNED_IN + b"\r\n"
-    with page(web_settings, web_database, Limits()) as (port, opened):
+    with page(web_settings, web_database, ClientLimits()) as (port, opened):
         stream = connected(port, opened, events)
         assert status(stream) == 200
         with suppress(ConnectionError):
@@ -191,7 +191,7 @@ def test_requests_without_end_are_not_stored(web_settings: Settings, web_databas
 def test_head_that_drips_is_not_waited_for(
     web_settings: Settings, web_database: Database, before: bytes
 ) -> None:
-    with page(web_settings, web_database, Limits(head_s=0.2)) as (port, opened):
+    with page(web_settings, web_database, ClientLimits(head_s=0.2)) as (port, opened):
         connection = connected(port, opened, before)
         assert not before or status(connection) == 200
         connection.sendall(b"GET / HTTP/1.1\r\n")
@@ -199,20 +199,20 @@ def test_head_that_drips_is_not_waited_for(
 
 
 def test_a_silent_connection_is_closed(web_settings: Settings, web_database: Database) -> None:
-    with page(web_settings, web_database, Limits(head_s=0.2)) as (port, opened):
+    with page(web_settings, web_database, ClientLimits(head_s=0.2)) as (port, opened):
         assert is_ended(connected(port, opened))
 
 
 @pytest.mark.parametrize(
     ("head", "limits"),
     [
-        (FORM, Limits(open_body_s=0.3)),
-        (FORM.replace(b"/sign-in", b"/jobs/new") + SIGNED_IN, Limits(body_s=0.3)),
-        (FORM.replace(b"/sign-in", b"/jobs/new") + SIGNED_IN, Limits(body_s=0.3, open_body_s=60)),
+        (FORM, ClientLimits(open_body_s=0.3)),
+        (FORM.replace(b"/sign-in", b"/jobs/new") + SIGNED_IN, ClientLimits(body_s=0.3)),
+        (FORM.replace(b"/sign-in", b"/jobs/new") + SIGNED_IN, ClientLimits(body_s=0.3, open_body_s=60)),
     ],
 )
 def test_small_body_that_drips_is_not_waited_for(
-    web_settings: Settings, web_database: Database, head: bytes, limits: Limits
+    web_settings: Settings, web_database: Database, head: bytes, limits: ClientLimits
 ) -> None:
     with page(web_settings, web_database, limits) as (port, opened):
         connection = connected(port, opened, head + b"Content-Length: 7999\r\n\r\n")
@@ -222,13 +222,13 @@ def test_small_body_that_drips_is_not_waited_for(
 @pytest.mark.parametrize(
     "limits",
     [
-        Limits(upload_pause_s=0.3, upload_bytes_per_s=10_000),
-        Limits(upload_pause_s=60, upload_s=0.3, upload_bytes_per_s=1),
+        ClientLimits(upload_pause_s=0.3, upload_bytes_per_s=10_000),
+        ClientLimits(upload_pause_s=60, upload_s=0.3, upload_bytes_per_s=1),
     ],
     ids=["rate", "total"],
 )
 def test_slow_upload_is_refused_with_the_reason(
-    web_settings: Settings, web_database: Database, limits: Limits
+    web_settings: Settings, web_database: Database, limits: ClientLimits
 ) -> None:
     head = UPLOAD.replace(b"multipart/form-data; boundary=x", b"image/png").replace(b": 7\r", b": 99999\r")
     with page(web_settings, web_database, limits) as (port, opened):
@@ -243,7 +243,7 @@ def test_upload_at_the_least_rate_may_take_longer_than_a_pause(
     size_bytes, parts = 8000, 8
     head = UPLOAD.replace(b"multipart/form-data; boundary=x", b"image/png")
     head = head.replace(b": 7\r", f": {3 + size_bytes}\r".encode())
-    limits = Limits(upload_pause_s=2, upload_bytes_per_s=100)
+    limits = ClientLimits(upload_pause_s=2, upload_bytes_per_s=100)
     with page(web_settings, web_database, limits) as (port, opened):
         connection = connected(port, opened, head)
         for _ in range(parts):
@@ -265,7 +265,7 @@ def large_photo(web_settings: Settings, web_database: Database, tmp_path: Path) 
 def test_reader_that_does_not_read_is_closed(
     web_settings: Settings, web_database: Database, large_photo: bytes
 ) -> None:
-    with page(web_settings, web_database, Limits(write_s=0.5)) as (port, opened):
+    with page(web_settings, web_database, ClientLimits(write_s=0.5)) as (port, opened):
         reader = connected(port, opened, large_photo, buffer_bytes=4096)
         wait_until(lambda: is_open(reader))
         wait_until(lambda: not is_open(reader))
@@ -275,7 +275,7 @@ def test_reader_that_does_not_read_is_closed(
 def test_slow_reader_gets_a_large_photo(
     web_settings: Settings, web_database: Database, large_photo: bytes
 ) -> None:
-    with page(web_settings, web_database, Limits(write_s=1)) as (port, opened):
+    with page(web_settings, web_database, ClientLimits(write_s=1)) as (port, opened):
         start = time.monotonic()
         reader = connected(port, opened, large_photo, buffer_bytes=2**16)
         assert read_all(reader, pause_s=0.03) > 1400 * 1000 * 3
@@ -285,7 +285,7 @@ def test_slow_reader_gets_a_large_photo(
 def test_responses_that_nobody_reads_are_not_stored(web_settings: Settings, web_database: Database) -> None:
     """Each of them is small."""
     asks = ASK.replace(b"HEAD", b"GET") * 200
-    with page(web_settings, web_database, Limits(write_s=0.5)) as (port, opened):
+    with page(web_settings, web_database, ClientLimits(write_s=0.5)) as (port, opened):
         reader = connected(port, opened, asks, buffer_bytes=4096)
         wait_until(lambda: is_open(reader))
         wait_until(lambda: not is_open(reader))
@@ -297,7 +297,7 @@ def test_responses_that_nobody_reads_are_not_stored(web_settings: Settings, web_
 
 def test_form_to_sign_in_is_small(web_settings: Settings, web_database: Database) -> None:
     chunked = FORM + b"Transfer-Encoding: chunked\r\n\r\n" + b"1000\r\n" + b"a" * 4096 + b"\r\n"
-    with page(web_settings, web_database, Limits()) as (port, opened):
+    with page(web_settings, web_database, ClientLimits()) as (port, opened):
         assert status(connected(port, opened, FORM + b"Content-Length: 8193\r\n\r\n")) == 413
         assert drip(connected(port, opened, chunked), b"1000\r\n" + b"a" * 4096 + b"\r\n")[9:12] == b"413"
 
@@ -311,7 +311,7 @@ def test_uploads_share_the_space_for_temporary_files(
     size_bytes = web_settings.web_upload_bytes
     head = UPLOAD.replace(b"multipart/form-data; boundary=x", b"image/png").removesuffix(b"--x")
     large = head.replace(b": 7\r", f": {size_bytes}\r".encode())
-    with page(web_settings, web_database, Limits(spooled_uploads=1)) as (port, opened):
+    with page(web_settings, web_database, ClientLimits(spooled_uploads=1)) as (port, opened):
         upload = connected(port, opened, large + bytes(size_bytes - 100_000))
         wait_until(lambda: status(connected(port, opened, large)) == 503)
         chunked = head.replace(b"Content-Length: 7", b"Transfer-Encoding: chunked")
@@ -347,8 +347,8 @@ def test_there_are_files_for_all_connections_or_fewer_connections(
     if hard > resource.getrlimit(resource.RLIMIT_NOFILE)[1] > 0:
         pytest.skip("this process may not have so many files")
     program = (
-        "import resource; from tagger.web.http.limits import Limits, fit_to_open_files; "
-        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); limits = fit_to_open_files(Limits()); "
+        "import resource; from tagger.web.http.limits import ClientLimits, fit_to_open_files; "
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); limits = fit_to_open_files(ClientLimits()); "
         "print((limits.connections, limits.connections_per_client, resource.getrlimit(resource.RLIMIT_NOFILE)[0]))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -357,7 +357,7 @@ def test_there_are_files_for_all_connections_or_fewer_connections(
 
 def test_documented_limits_are_those_of_the_server() -> None:
     text = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-the-page.md").read_text()
-    limits = Limits()
+    limits = ClientLimits()
     for shown in (
         f"| connections | {limits.connections},",
         f"| connections of one address | {limits.connections_per_client} ",

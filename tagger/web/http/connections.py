@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tagger.web.http.access import AccessPolicy
 from tagger.web.http.forwarded import peer_network
-from tagger.web.http.limits import Limits
+from tagger.web.http.limits import ClientLimits
 from tagger.web.http.request_guard import HAS_ACCESS, IS_REFUSED
 
 UNSENT_BYTES = 2**16
@@ -26,7 +26,7 @@ MAX_PIPELINED_BYTES = 2**16
 """How much of later requests a client may send before the response."""
 
 
-def connection_type(limits: Limits, policy: AccessPolicy) -> type[Connection]:
+def connection_type(limits: ClientLimits, policy: AccessPolicy) -> type[Connection]:
     """Return the protocol class of a server; uvicorn creates the connections."""
     return type("LimitedConnection", (Connection,), {"limits": limits, "policy": policy})
 
@@ -34,7 +34,7 @@ def connection_type(limits: Limits, policy: AccessPolicy) -> type[Connection]:
 class Connection(H11Protocol):
     """A connection of a server with limits."""
 
-    limits: ClassVar[Limits]
+    limits: ClassVar[ClientLimits]
     policy: ClassVar[AccessPolicy]
 
     peer_network: str | None = None

@@ -1,4 +1,4 @@
-"""Limits of what clients may hold: connections, time and temporary files. A server has one `Limits`; tests use small ones."""
+"""Limits of what clients may hold: connections, time and temporary files. A server has one `ClientLimits`; tests use small ones."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ MIN_OPEN_FILES = 4096
 
 
 @dataclass(frozen=True)
-class Limits:
+class ClientLimits:
     """Numbers of connections, and how long a client may take for its part of an exchange."""
 
     connections: int = 512
@@ -41,7 +41,7 @@ class Limits:
     """Uploads of the largest size for which there is space in the temporary folder; of smaller ones more."""
 
 
-def fit_to_open_files(limits: Limits) -> Limits:
+def fit_to_open_files(limits: ClientLimits) -> ClientLimits:
     """Return limits with as many connections as the open-file limit allows. Half of the files are for photos, the database and libraries."""
     files = _raise_file_limit()
     if files is None or files // 2 >= limits.connections:

@@ -29,7 +29,7 @@ from tagger.web.http.body_limits import (
 )
 from tagger.web.http.error_responses import error_response
 from tagger.web.http.forwarded import Client, client_of
-from tagger.web.http.limits import OPEN_BYTES, SMALL_BYTES, Limits
+from tagger.web.http.limits import OPEN_BYTES, SMALL_BYTES, ClientLimits
 from tagger.web.http.response_headers import add_headers
 from tagger.web.http.responses import send_in_blocks
 
@@ -73,7 +73,7 @@ class RequestGuard:
     """Passes a request on to the application only if it satisfies the policy."""
 
     def __init__(
-        self, app: ASGIApp, policy: AccessPolicy, limits: Limits, authenticator: Authenticator | None
+        self, app: ASGIApp, policy: AccessPolicy, limits: ClientLimits, authenticator: Authenticator | None
     ) -> None:
         self._app = app
         self._policy = policy
