@@ -25,7 +25,7 @@ from pydantic_settings import (
 )
 
 from tagger.errors import SettingsInvalid
-from tagger.permissions import writable_by_all
+from tagger.system.permissions import writable_by_all
 
 log = logging.getLogger(__name__)
 

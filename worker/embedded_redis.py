@@ -19,7 +19,7 @@ from pathlib import Path
 import redis
 
 from tagger.errors import EmbeddedRedisMissing, RedisUnavailable
-from tagger.permissions import create_private_file, make_private_folder, require_safe
+from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 from worker.redis_sockets import socket_client
 
 START_TIMEOUT_S = 20.0

@@ -11,7 +11,7 @@ from celery import signals
 from celery.platforms import SecurityWarning
 from celery.utils.nodenames import host_format
 
-from tagger.interruption import handle_own_signals
+from tagger.system.interruption import handle_own_signals
 from worker.app import app
 from worker.engine import current_engine
 

@@ -12,7 +12,7 @@ from tagger.cli.output.job_text import count_of
 from tagger.cli.output.progress import ProgressLine
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import Session, open_session
-from tagger.interruption import set_advice
+from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
     from tagger.database.connection import Database

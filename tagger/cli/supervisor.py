@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from tagger.cli.output import console
 from tagger.errors import ProcessFailed, RedisUnavailable
-from tagger.permissions import create_private_file, make_private_folder, require_safe
+from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 
 if TYPE_CHECKING:
     import socket

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from tagger.addresses import AddressInvalid, check_postgresql_url
 from tagger.errors import DatabaseUnavailable, SettingsInvalid, TaggerError
-from tagger.permissions import create_private_file, make_private_folder, require_safe
+from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 
 BUSY_TIMEOUT_S = 30.0
 IDLE_WRITER_S = 30

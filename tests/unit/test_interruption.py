@@ -36,7 +36,7 @@ except KeyboardInterrupt:
 """
 SERVICE = """
 import time
-from tagger.interruption import handle_own_signals
+from tagger.system.interruption import handle_own_signals
 handle_own_signals()
 try:
     print("ready", flush=True)
@@ -93,7 +93,7 @@ def started(body: str, *, end_s: float, before: str = "") -> Iterator[Program]:
     """A program of this body, which may take `end_s` to end; `before` runs first."""
     lines = [
         before,
-        "from tagger import interruption",
+        "from tagger.system import interruption",
         f"interruption.END_S = {end_s}",
         f"interruption.run_interruptible(lambda: exec({body!r}, {{}}), 'continue')",
     ]

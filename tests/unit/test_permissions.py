@@ -15,8 +15,8 @@ from tagger.database.connection import open_database
 from tagger.errors import PermissionsUnsafe, SettingsInvalid
 from tagger.inference.backends.protocol import BackendChoice
 from tagger.inference.backends.selection_cache import SelectionCache
-from tagger.permissions import create_private_file, make_private_folder, require_safe
 from tagger.settings import Settings, load_settings
+from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 from tagger.web.media.disk_cache import DiskCache
 
 

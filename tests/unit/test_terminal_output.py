@@ -17,7 +17,7 @@ from tagger.database.enums import Outcome
 from tagger.errors import PathNotFound
 from tagger.ledger.chunks import ItemOutcome
 from tagger.pipeline.results import MetadataOutcome
-from tagger.standard_streams import open_closed_streams
+from tagger.system.standard_streams import open_closed_streams
 
 ESCAPES = "red\x1b[31m"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.interruption import set_advice
+from tagger.system.interruption import set_advice
 from trainer.cli.options import DeviceName, ImageSize, Json
 from trainer.recipes.options import PRECISION
 

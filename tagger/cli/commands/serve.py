@@ -15,7 +15,7 @@ import typer
 from tagger.cli.output import console
 from tagger.cli.session import load_settings, open_session
 from tagger.errors import AddressInUse, AddressRefused, ExtraMissing
-from tagger.interruption import handle_own_signals
+from tagger.system.interruption import handle_own_signals
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -23,7 +23,7 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session
 from tagger.errors import ProcessFailed, TaggerError
-from tagger.interruption import handle_own_signals
+from tagger.system.interruption import handle_own_signals
 
 if TYPE_CHECKING:
     import socket

@@ -22,7 +22,7 @@ from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of, job_lines, late_tick_problem, overview_lines, refusal_lines
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import Session, open_session
-from tagger.interruption import set_advice
+from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
     from tagger.database.connection import Database

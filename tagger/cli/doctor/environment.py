@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.database.diagnostics import sqlite_file
 from tagger.errors import SettingsInvalid
-from tagger.permissions import (
+from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
+from tagger.system.permissions import (
     foreign_owner,
     permission_problem,
     readable_by_others,
     replaceable_parent,
 )
-from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tagger.inference.backends.protocol import BackendChoice
 from tagger.inference.devices import processor_name
-from tagger.permissions import create_private_file, make_private_folder
+from tagger.system.permissions import create_private_file, make_private_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

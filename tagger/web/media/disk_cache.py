@@ -14,7 +14,7 @@ from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
-from tagger.permissions import make_private_folder
+from tagger.system.permissions import make_private_folder
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The operating system: signals, standard streams and the permissions of files."""
