@@ -5,7 +5,9 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.scenes import tree
@@ -88,23 +90,29 @@ class SharedFolder:
             thread.join()
 
 
-def before_call(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, act: Callable[[], None]) -> None:
-    """Act once, before the first call."""
+def before_call(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: object,
+    name: str,
+    path_of: Callable[[Any], Path],
+    act: Callable[[], None],
+) -> None:
+    """Act once, before the first call for the shared photo. Other photos may be in other threads."""
     original = getattr(owner, name)
     acts = [act]
 
-    def wrapped(*args: object) -> object:
-        if acts:
+    def wrapped(subject: object, *args: object) -> object:
+        if acts and path_of(subject).name == "0.jpg":
             acts.pop()()
-        return original(*args)
+        return original(subject, *args)
 
     monkeypatch.setattr(owner, name, wrapped)
 
 
-SWAPS = {
-    "before the file is read": (photo_writer, "plan_photo"),
-    "before it is prepared": (photo_writer, "prepare_photo"),
-    "before it is replaced": (PreparedPhoto, "replace_files"),
+SWAPS: dict[str, tuple[object, str, Callable[[Any], Path]]] = {
+    "before the file is read": (photo_writer, "plan_photo", attrgetter("path")),
+    "before it is prepared": (photo_writer, "prepare_photo", attrgetter("request.path")),
+    "before it is replaced": (PreparedPhoto, "replace_files", attrgetter("plan.request.path")),
 }
 
 

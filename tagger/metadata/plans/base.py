@@ -1,6 +1,7 @@
 """The base of a file: the file without any of our values."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
@@ -11,7 +12,18 @@ from tagger.metadata.plans.verification import refuse_difference, verify_removal
 from tagger.metadata.splices import apply_splices, undo_splices
 
 
-def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> bytes:
+@dataclass(frozen=True)
+class PhotoBase:
+    """A photo's file without our values. `is_restored`: an undo record says that these are the bytes of the original.
+
+    Undo records come from the database, so whoever can write to it chooses them: see verify_insertion.
+    """
+
+    data: bytes
+    is_restored: bool
+
+
+def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> PhotoBase:
     """The photo's file without our values: the exact original if nobody else has changed it.
 
     Raises:
@@ -19,10 +31,11 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> bytes:
     """
     blocks = read_blocks(data)
     if _may_hold_our_fields(blocks.xmp):
-        base = restored_original(data, find_undo_record)
-        if base is not None:
-            return base
-    return remove_our_values(data, blocks) if xmp.has_our_fields(blocks.xmp) else data
+        original = restored_original(data, find_undo_record)
+        if original is not None:
+            return PhotoBase(original, is_restored=True)
+    base = remove_our_values(data, blocks) if xmp.has_our_fields(blocks.xmp) else data
+    return PhotoBase(base, is_restored=False)
 
 
 def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> bytes | None:

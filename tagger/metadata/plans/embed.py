@@ -10,7 +10,7 @@ from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.files.originals import Original, read_for_writing
 from tagger.metadata.formats import can_embed, extended_xmp, is_jpeg, read_blocks, replace_blocks
 from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.plans.base import base_of_photo, restored_original
+from tagger.metadata.plans.base import base_of_photo
 from tagger.metadata.plans.existing_values import existing_keywords, without_occupied_fields
 from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.plans.verification import verify_insertion
@@ -40,12 +40,16 @@ def plan_embed(
     if not can_embed(data):
         raise WriteRefused(RefusalKind.FORMAT, "Metadata is embedded in JPEG, PNG, WebP and TIFF files only.")
     base = base_of_photo(data, find_undo_record)
-    if not tag_fields:
-        restores_original = restored_original(data, find_undo_record) is not None
-        return FilePlan(Target.EMBED, original, base, None, restores_original=restores_original)
-    new, inverse, notes = _embed(base, tag_fields, current=data)
-    record = UndoRecord(digest_file(new), digest_file(base), inverse)
-    return FilePlan(Target.EMBED, original, new, record, notes)
+    if tag_fields:
+        new, inverse, notes = _embed(base.data, tag_fields, current=data)
+        record = UndoRecord(digest_file(new), digest_file(base.data), inverse)
+        plan = FilePlan(Target.EMBED, original, new, record, notes)
+    else:
+        plan = FilePlan(Target.EMBED, original, base.data, None, restores_original=base.is_restored)
+    if base.is_restored and plan.changes:
+        # What was written passed this check, so a record that does not pass it was not made by a write.
+        verify_insertion(base.data, data, read_blocks(base.data), read_blocks(data))
+    return plan
 
 
 def check_image(data: bytes, image_digest: str | None) -> None:

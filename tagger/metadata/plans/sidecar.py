@@ -65,7 +65,7 @@ def plan_sidecar(
 def _photo_base(photo: bytes, find_undo_record: FindUndoRecord) -> bytes:
     """The photo without our values: values that we embedded in it must still go into the sidecar."""
     try:
-        return base_of_photo(photo, find_undo_record) if can_embed(photo) else photo
+        return base_of_photo(photo, find_undo_record).data if can_embed(photo) else photo
     except WriteRefused:
         return photo
 

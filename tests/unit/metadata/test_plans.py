@@ -22,6 +22,7 @@ from tagger.metadata.plans import (
     plan_embed,
     plan_sidecar,
 )
+from tagger.metadata.splices import Splice, inverse_of
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.photos import digest_photo
 
@@ -394,6 +395,27 @@ def test_photos_of_every_format_are_written_and_restored(tmp_path: Path) -> None
         written = embed(path, ALL)
         path.write_bytes(written.data or b"")
         assert embed(path, NONE, undo_records_of(written)).data == original, kind
+
+
+@pytest.mark.parametrize("tag_fields", [NONE, OTHERS], ids=["undo", "another write"])
+@pytest.mark.parametrize(
+    "forged",
+    [
+        encode_photo("JPEG", Image.new("RGB", (8, 8), "red")),
+        b"no photo at all",
+        b"",
+        jpeg(),  # without the owner's keyword
+    ],
+    ids=["another image", "other bytes", "nothing", "less metadata"],
+)
+def test_a_forged_undo_record_changes_nothing(tmp_path: Path, forged: bytes, tag_fields: TagFields) -> None:
+    path = photo_in(tmp_path, jpeg(packet=subject("mine")))
+    written = embed(path, ALL).data or b""
+    path.write_bytes(written)
+    inverse = inverse_of(forged, [Splice(0, len(forged), written)])
+    record = UndoRecord(digest_file(written), digest_file(forged), inverse)
+    with pytest.raises(WriteRefused):
+        embed(path, tag_fields, {record.written_digest: record}.get)
 
 
 def test_unreadable_iptc_stays_and_xmp_is_written(tmp_path: Path) -> None:
