@@ -95,7 +95,7 @@ class PostgresDatabases:
                 if table != ledgers.name:
                     connection.execute(SQL("DELETE FROM {}").format(Identifier(table)))
             connection.execute(_FIRST_IDS)
-            connection.execute(_NEW_LEDGER, (name,))
+            connection.execute(_NEW_LEDGER, (str(uuid4()),))
         return True
 
     def _create_migrated(self) -> str:
@@ -106,7 +106,7 @@ class PostgresDatabases:
                 _, *self._catalog = connection.execute(_STATE).fetchone() or ()
         name = self._create(TEMPLATE)
         with self._connect(name) as connection:
-            connection.execute(_NEW_LEDGER, (name,))
+            connection.execute(_NEW_LEDGER, (str(uuid4()),))
         return name
 
     def _create(self, template: str) -> str:
