@@ -81,11 +81,15 @@ def is_open(connection: socket.socket) -> bool:
 
 
 def drip(connection: socket.socket, part: bytes) -> bytes:
-    """Send the part repeatedly until the server responds or closes the connection."""
+    """Send the part repeatedly until the server responds or closes the connection. Returns the whole answer."""
     connection.settimeout(0.05)
     for _ in range(600):
         with suppress(TimeoutError, ConnectionError):
-            return connection.recv(65536)
+            answer = connection.recv(65536)
+            connection.settimeout(5)
+            while more := connection.recv(65536):
+                answer += more
+            return answer
         try:
             connection.sendall(part)
         except ConnectionError:
