@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import stat
 import zipfile
 import zlib
 from datetime import datetime
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 MANIFEST_NAME = "manifest.json"
 MANIFEST_LIMIT_BYTES = 32 * 2**20
 """A manifest has a few kilobytes; a larger one is a mistake or an attack."""
+FILE_LIMIT_BYTES = 8 * 2**30
+"""The largest networks of vision have a few gigabytes. A file is read whole."""
 
 
 class _Frozen(BaseModel):
@@ -108,8 +111,7 @@ def file_digest(path: Path) -> str:
         ModelRefused: there is no such file, or it cannot be read.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise ModelRefused(path=path, reason="it is not a regular file")
+        _check_file(path)
         with path.open("rb"):  # its errors are clearer than those of update_mmap
             pass
         hasher = blake3()
@@ -126,6 +128,7 @@ def read_manifest(path: Path) -> Manifest:
         ModelRefused: there is no such file, it is not an artifact, or its manifest is invalid.
     """
     try:
+        _check_file(path)
         with zipfile.ZipFile(path) as archive:
             entries = [i for i in archive.infolist() if i.filename.endswith(f"/extra/{MANIFEST_NAME}")]
             if len(entries) != 1:
@@ -202,9 +205,19 @@ def _checked_archive(path: Path, data: bytes) -> io.BytesIO:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        _check_file(path)
         return path.read_bytes()
     except OSError as error:
         raise ModelRefused(path=path, reason=_os_reason(error)) from error
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what would block a reader, or fill the memory."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelRefused(path=path, reason="it is not a regular file")
+    if status.st_size > FILE_LIMIT_BYTES:
+        raise ModelRefused(path=path, reason=f"it is larger than {FILE_LIMIT_BYTES // 2**30} GiB")
 
 
 def _os_reason(error: OSError) -> str:

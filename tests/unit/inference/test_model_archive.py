@@ -1,6 +1,7 @@
 """Hostile model files are refused before torch reads them, and what torch reads is what was checked."""
 
 import io
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from tagger.errors import ModelRefused
 from tagger.inference import model_archive
-from tagger.inference.artifact import file_digest, load_module
+from tagger.inference.artifact import check_program, file_digest, load_module, read_manifest
 from tagger.inference.model_archive import checked_archive
 from tagger.inference.model_code import OPERATORS, ProgramRefused
 
@@ -271,3 +272,16 @@ def test_a_checked_model_computes_the_same() -> None:
     after = torch.jit.load(checked_archive(file.getvalue()))  # type: ignore[no-untyped-call]
     with torch.inference_mode():
         torch.testing.assert_close(after(images), before(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("read", [file_digest, read_manifest, check_program], ids=lambda read: read.__name__)
+def test_a_pipe_and_a_sparse_terabyte_are_refused_at_once(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    pipe, sparse = tmp_path / "pipe.pt", tmp_path / "sparse.pt"
+    os.mkfifo(pipe)
+    with sparse.open("wb") as file:
+        file.truncate(2**40)
+    for path, reason in ((pipe, "not a regular file"), (sparse, "larger than 8 GiB")):
+        with pytest.raises(ModelRefused, match=reason):
+            read(path)
