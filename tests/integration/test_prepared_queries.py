@@ -214,8 +214,9 @@ def test_with_retry_waits_for_a_locked_database(sqlite: Database, sqlite_file: P
 
 def test_the_next_query_succeeds_after_an_error(sqlite: Database) -> None:
     assert first_id(sqlite) is not None
-    assert sqlite._query_connection is not None
-    sqlite._query_connection.connection.driver_connection.close()  # type: ignore[union-attr]
+    connection = sqlite._prepared._connection
+    assert connection is not None
+    connection.connection.driver_connection.close()  # type: ignore[union-attr]
     with pytest.raises(SQLAlchemyError):
         first_id(sqlite)
     assert first_id(sqlite) is not None
