@@ -30,8 +30,10 @@ def _call(name: str) -> None:
 
 
 def _fork() -> None:
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         os._exit(0)
+    os.waitpid(child, 0)  # its end is a signal, which would stop this process after ptrace
 
 
 def _read_the_parent() -> None:
