@@ -6,7 +6,7 @@ outcomes. The chunk may be interrupted anywhere and processed again: the files t
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from itertools import takewhile
@@ -55,6 +55,9 @@ class MetadataChunkWriter:
         """None in a job that undoes writes."""
         self._undo_job: int | None = chunk.claim.options.get(UNDO_JOB)
         self._tries: dict[int, int] = {}
+        self._prepared: list[PreparedPhoto] = []
+        """Photos whose temporary files may exist; threads append to it."""
+        self._has_ended = False
 
     def run(self) -> ChunkEnd:
         """Process the chunk's items until none is open, or the chunk has to be returned.
@@ -95,7 +98,8 @@ class MetadataChunkWriter:
         return ChunkEnd.DONE
 
     def _write(self, remaining: Callable[[], list[OpenItem]]) -> ChunkEnd:
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="writer") as pool:
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writer")
+        try:
             while items := remaining():
                 roots = self._chunk.roots()
                 if self._waits_for_root(items, roots):
@@ -108,6 +112,11 @@ class MetadataChunkWriter:
                     self._process_batch(items[start : start + BATCH], roots, pool)
                 if self._tries:
                     self._chunk.stop.wait(BUSY_PAUSE_S)
+        finally:
+            # An interruption may come while photos are being prepared, even before the pool knows its new thread.
+            self._has_ended = True
+            pool.shutdown(cancel_futures=True)
+            self._discard_prepared()
         return ChunkEnd.DONE
 
     def _open_items(self) -> list[OpenItem]:
@@ -143,30 +152,25 @@ class MetadataChunkWriter:
             lambda: load_photo_tags(self._chunk.database, [item.photo_id for item in items])
         )
         futures = [
-            pool.submit(
-                self._prepare_unless_stopped,
-                item,
-                roots[item.root_id],
-                tags.get(item.photo_id),
-            )
+            pool.submit(self._prepare_unless_stopped, item, roots[item.root_id], tags.get(item.photo_id))
             for item in items
             if item.root_id in roots
         ]
-        wait(futures)
-        prepared = [
-            result for future in futures if not future.exception() and (result := future.result()) is not None
-        ]
-        try:
-            for future in futures:
-                future.result()  # an error ends the chunk; the files of the other photos are discarded below
-            self._chunk.check_lease()
-            self._record_intents(prepared)
-            results = [self._replace_files(result) for result in self._until_stopped(prepared)]
-        finally:
-            for result in prepared:
-                if result.photo is not None:
-                    result.photo.discard()
+        prepared = [result for future in futures if (result := future.result()) is not None]
+        self._chunk.check_lease()
+        self._record_intents(prepared)
+        results = [self._replace_files(result) for result in self._until_stopped(prepared)]
+        self._discard_prepared()
         self._store(results)
+
+    def _discard_prepared(self) -> None:
+        """Remove the temporary files of photos that were prepared and not replaced."""
+        while True:
+            try:
+                photo = self._prepared.pop()
+            except IndexError:
+                return
+            photo.discard()
 
     def _until_stopped(self, prepared: Sequence[PhotoResult]) -> Iterator[PhotoResult]:
         """The results until the chunk has to stop: the files of the others stay as they are, and their items stay open."""
@@ -191,6 +195,9 @@ class MetadataChunkWriter:
         )
         try:
             photo = plan_and_prepare(request, self._undo_record_finder(item))
+            self._prepared.append(photo)
+            if self._has_ended:
+                self._discard_prepared()
         except WriteRefused as refused:
             if refused.kind is RefusalKind.BUSY and self._may_retry(item):
                 return None

@@ -1,10 +1,13 @@
 """Jobs that write metadata: chained to other jobs, adopted by workers, and interrupted at any point."""
 
 import shutil
+import signal
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
@@ -387,6 +390,44 @@ def test_stop_releases_the_remaining_photos(folder: WrittenFolder, monkeypatch: 
     assert set(folder.outcomes(job).values()) == {"written"}
     folder.undo()
     assert (folder.files(), folder.undo_rows) == (before, [])
+
+
+def test_an_interruption_while_photos_are_prepared_leaves_no_temporary_file(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = draw_photos(folder, 8)
+    folder.tag()
+    claimed = claim_chunk(
+        folder.database, ChunkName(folder.create_write_job_for_workers(), 0), Runner.WORKERS, "w"
+    )
+    assert claimed is not None
+    main_thread, original, signals = threading.get_ident(), writing_chunk.plan_and_prepare, [signal.SIGUSR1]
+    is_interrupted = threading.Event()
+
+    def prepare_and_interrupt(*args: Any) -> PreparedPhoto:
+        prepared = original(*args)
+        if signals:
+            signal.pthread_kill(main_thread, signals.pop())
+            assert is_interrupted.wait(20)
+        return prepared
+
+    def interrupt(*_args: object) -> None:
+        is_interrupted.set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing_chunk, "plan_and_prepare", prepare_and_interrupt)
+    former = signal.signal(signal.SIGUSR1, interrupt)
+    executor = folder.executor()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            executor.execute(claimed)
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+        executor.close()
+    deadline = time.monotonic() + 10  # a thread that was just started may still be preparing a photo
+    while folder.files() != before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert folder.files() == before
 
 
 def test_job_waits_for_an_unavailable_root(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
