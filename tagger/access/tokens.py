@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy import Row, delete, insert, select
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -98,8 +98,7 @@ def revoke_token(database: Database, name: str) -> int:
             names = connection.scalars(select(access_tokens.c.name).order_by(access_tokens.c.name)).all()
             raise TokenNotFound(name=name, names=", ".join(names) or "none")
         of_token = page_sessions.c.token_id == token_id
-        count = connection.scalar(select(func.count()).select_from(page_sessions).where(of_token)) or 0
-        connection.execute(delete(page_sessions).where(of_token))
+        count = connection.execute(delete(page_sessions).where(of_token)).rowcount
         connection.execute(delete(access_tokens).where(access_tokens.c.id == token_id))
         record_action(connection, AuditAction.TOKEN_REVOKE, name, sessions=count)
     return count
