@@ -1,10 +1,11 @@
-"""Addresses of servers: whether one is valid, and how it is shown without secrets.
+"""Addresses of servers: whether one is valid, how it is shown without secrets, and whether only this machine reaches it.
 
 Programs disagree about where the password of a malformed address ends, so no part of such an address is shown, and no
 server is contacted: its errors would name a part as the host.
 """
 
 import re
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 HIDDEN = "an invalid address"
@@ -50,3 +51,13 @@ def redact_url(url: str) -> str:
             parts = {"server": "", **match.groupdict(default="")}
             return f"{parts['scheme']}://{parts['server']}{parts['path']}"
     return HIDDEN
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False

@@ -9,7 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 from support.page_server import LOCAL_URL, TOKEN, photo
 
-from tagger.web.http.access import AccessPolicy, is_loopback
+from tagger.addresses import is_loopback
+from tagger.web.http.access import AccessPolicy
 from tagger.web.http.auth import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AttemptLimiter, TooManyAttempts
 from tagger.web.http.limits import SMALL_BYTES
 from tagger.web.http.response_headers import SECURITY_HEADERS

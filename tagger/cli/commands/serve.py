@@ -131,7 +131,8 @@ def _listener(host: str, port: int, fd: int | None) -> socket.socket:
 
 def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
     """The access policy for the socket's actual address, because a host name or a socket of the parent may lead anywhere."""
-    from tagger.web.http.access import AccessPolicy, is_loopback
+    from tagger.addresses import is_loopback
+    from tagger.web.http.access import AccessPolicy
 
     host, port = listener.getsockname()[:2]
     token = settings.web_token

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from tagger.addresses import is_loopback
 from tagger.cli.doctor.findings import note, ok
 from tagger.database.diagnostics import is_superuser
 
@@ -50,12 +50,7 @@ def check_database_access(url: str, database: Database) -> Finding:
 
 def _is_remote(host: str | None) -> bool:
     """Whether the host is another machine. No host, or a folder of sockets, is this one."""
-    if not host or host.startswith("/") or host == "localhost":
-        return False
-    try:
-        return not ip_address(host).is_loopback
-    except ValueError:  # a name
-        return True
+    return bool(host and not host.startswith("/") and not is_loopback(host))
 
 
 def _option(address: SplitResult, name: str) -> str:

@@ -1,8 +1,8 @@
 """Who has access to a server, decided by the address that it listens at and its token."""
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 
+from tagger.addresses import is_loopback
 from tagger.web.http.forwarded import Network
 
 
@@ -31,13 +31,3 @@ class AccessPolicy:
         names = {"127.0.0.1", "localhost", "[::1]", f"[{self.host}]" if ":" in self.host else self.host}
         with_port = {f"{name}:{self.port}" for name in names}
         return frozenset(with_port | names if self.port == 80 else with_port)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
