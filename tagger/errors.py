@@ -242,10 +242,19 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True)
 class PhotoFailure:
-    """The failure of one photo: a kind to filter by and a text with the reason and a remedy."""
+    """The failure of one photo: a kind to filter by and a text with the reason and a remedy.
+
+    The text is one line of printable characters. It may quote a photo, and databases refuse some characters: one such
+    text would fail all photos that are stored with it.
+    """
 
     kind: FailureKind
     text: str
+
+    def __post_init__(self) -> None:
+        if not self.text.isprintable():
+            text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in self.text)
+            object.__setattr__(self, "text", text)
 
 
 class PhotoFailed(Exception):

@@ -324,7 +324,7 @@ class RunningChild:
             raise InvalidReply(f"a document of {length} bytes")
         try:
             reply = json.loads(self.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidReply("no JSON") from error
         if not isinstance(reply, dict):
             raise InvalidReply("no document")
@@ -382,8 +382,15 @@ def _failure_of(deaths: list[int | None]) -> PhotoFailed:
         text = f"an error in this program (the process that reads photos ended with code {code}); please report it"
         return PhotoFailed(FailureKind.INTERNAL, text)
     text = (
-        f"Reading it crashes the process that reads photos ({signal.Signals(-code).name}). The photo is damaged in a way that "
+        f"Reading it crashes the process that reads photos ({_signal_name(-code)}). The photo is damaged in a way that "
         "crashes a decoder, or needs more memory than there is. Restore it from a backup or save it again."
     )
     are_faults = all(code is not None and -code in FAULTS for code in deaths)
     return (PhotoFailed if are_faults else ChildKilled)(FailureKind.CRASHED, text)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"

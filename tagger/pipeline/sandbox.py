@@ -5,6 +5,7 @@ this process, cannot open files or sockets or start programs (see confinement), 
 """
 
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from tagger.images import DecodedImage, Resize
 from tagger.metadata.camera import CameraFacts
 from tagger.metrics import stage_timer
 from tagger.photos import PhotoBytes
+from tagger.photos.digest import DIGEST_VERSION
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildProcess, InvalidReply, RunningChild, minimal_environment
 from tagger.pipeline.failures import decoding_timeout_text
@@ -28,7 +30,7 @@ from tagger.pipeline.requests import Limits, OpenPhoto, Reader
 from tagger.pipeline.timed_reads import read_in_time
 
 MODULE = "tagger.pipeline.sandbox_main"
-_DIGEST_LENGTH = 100
+_DIGEST = re.compile(rf"{DIGEST_VERSION}-[0-9a-f]{{64}}")
 _BUSY_TEXT = "This server has too many photos to decode. Send the photo again later."
 
 
@@ -92,7 +94,11 @@ class Sandbox:
 
         def decode() -> DecodedImage:
             with stage_timer("decode"), self._child(key, decoded_by) as child:
-                return child.run(lambda running: _decode(running, key, photo.data, resize, decoded_by))
+                return child.run(
+                    lambda running: _decode(
+                        running, key, photo.data, resize, decoded_by, self._limits.max_pixels
+                    )
+                )
 
         return OpenPhoto(digest, photo.version, facts, decode)
 
@@ -157,17 +163,25 @@ def _open(child: RunningChild, key: object, data: bytes, ends_at: float) -> tupl
         raise InvalidReply("facts that no photo has") from error
 
 
-def _decode(child: RunningChild, key: object, data: bytes, resize: Resize, ends_at: float) -> DecodedImage:
+def _decode(
+    child: RunningChild, key: object, data: bytes, resize: Resize, ends_at: float, max_pixels: int
+) -> DecodedImage:
     if child.photo is not key:  # the child was restarted, or had another photo meanwhile
         _open(child, key, data, ends_at)
     child.photo = None
     reply = child.call({"decode": asdict(resize)}, most_s=_left_s(ends_at))
-    width, height = reply.get("width"), reply.get("height")
-    if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
-        raise InvalidReply("an image without a size")
+    width, height = _length(reply.get("width")), _length(reply.get("height"))
+    if width * height > max_pixels:
+        raise InvalidReply("an image of more pixels than it decodes")
     side = resize.size
     pixels = np.frombuffer(child.read(side * side * 3), dtype=np.uint8).reshape(side, side, 3)
     return DecodedImage(pixels, width, height)
+
+
+def _length(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidReply("an image without a size")
+    return value
 
 
 def _left_s(ends_at: float) -> float | None:
@@ -176,17 +190,28 @@ def _left_s(ends_at: float) -> float | None:
 
 def _digest(reply: Mapping[str, Any]) -> str:
     digest = reply["digest"]
-    if not (isinstance(digest, str) and digest.isascii() and len(digest) <= _DIGEST_LENGTH):
+    if not _DIGEST.fullmatch(digest):
         raise ValueError(digest)
-    return digest
+    return str(digest)
 
 
 def _camera_facts(reply: Mapping[str, Any]) -> CameraFacts:
-    taken_at = reply["taken_at"] and datetime.fromisoformat(reply["taken_at"])
-    return CameraFacts(taken_at, _degrees(reply["latitude"], 90), _degrees(reply["longitude"], 180))
+    latitude, longitude = _degrees(reply["latitude"], 90), _degrees(reply["longitude"], 180)
+    return CameraFacts(_taken_at(reply["taken_at"]), latitude, longitude)
+
+
+def _taken_at(value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    taken_at = datetime.fromisoformat(value)
+    if taken_at.tzinfo is not None:
+        raise ValueError(value)
+    return taken_at
 
 
 def _degrees(value: float | None, limit: int) -> float | None:
-    if value is not None and not -limit <= value <= limit:  # also not a number
+    if value is None:
+        return None
+    if isinstance(value, bool) or not -limit <= value <= limit:  # also not a number
         raise ValueError(value)
-    return value
+    return float(value)

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from support.odd_photos import small_photos
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import Resize
 from tagger.images.memory import MemoryBudget
+from tagger.metadata.camera import CameraFacts
 from tagger.photos import PhotoBytes
 from tagger.photos.source import FolderSource, PhotoSource
 from tagger.pipeline.child_process import (
@@ -146,17 +149,18 @@ def test_files_and_sockets_are_refused_where_the_kernel_lacks_a_layer(
 
 
 def test_a_child_that_lies_fails_its_photo(tmp_path: Path) -> None:
-    documents = {
-        "a document of 4294967295 bytes": b"\xff\xff\xff\xff",
-        "no JSON": b"\0\0\0\1{",
-        "no document": b"\0\0\0\2[]",
-        "a failure of no kind": b'\0\0\0\x0f{"kind": "odd"}',
-    }
-    for text, reply in documents.items():
-        (tmp_path / "liar.py").write_text(
+    documents = [
+        ("a document of 4294967295 bytes", b"\xff\xff\xff\xff"),
+        ("no JSON", b"\0\0\0\1{"),
+        ("no JSON", b"\0\0\xea\x60" + b"[" * 60_000),
+        ("no document", b"\0\0\0\2[]"),
+        ("a failure of no kind", b'\0\0\0\x0f{"kind": "odd"}'),
+    ]
+    for number, (text, reply) in enumerate(documents):
+        (tmp_path / f"liar{number}.py").write_text(
             f"import sys; sys.stdin.readline(); sys.stdout.buffer.write({reply!r}); sys.stdout.flush(); sys.stdin.read()"
         )
-        child = ChildProcess("liar", {}, 20, environment=lambda: {"PYTHONPATH": str(tmp_path)})
+        child = ChildProcess(f"liar{number}", {}, 20, environment=lambda: {"PYTHONPATH": str(tmp_path)})
         with closing(child), pytest.raises(PhotoFailed, match=text):
             child.run(lambda running: running.call({}))
 
@@ -166,16 +170,57 @@ def test_a_child_that_lies_fails_its_photo(tmp_path: Path) -> None:
     [
         {"digest": 7},
         {"digest": "1-" + "a" * 1000},
+        {"digest": "1-" + "\0" * 64},
         {"taken_at": "yesterday"},
+        {"taken_at": []},
+        {"taken_at": "2020-01-02T03:04:05+01:00"},
         {"latitude": float("nan")},
+        {"latitude": True},
         {"longitude": 181.0},
     ],
 )
 def test_facts_of_a_child_are_checked(monkeypatch: pytest.MonkeyPatch, lie: dict[str, object]) -> None:
-    facts = {"digest": "1-ab", "taken_at": None, "latitude": None, "longitude": None}
+    facts = {"digest": "1-" + "ab" * 32, "taken_at": None, "latitude": None, "longitude": None}
     monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: facts | lie)
     with Sandbox(LIMITS) as sandbox, pytest.raises(PhotoFailed, match="facts that no photo has"):
         sandbox.open(in_memory(b"a"), RESIZE)
+
+
+def test_the_facts_of_a_child_that_tells_the_truth_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other half of the test above: only the lie is refused."""
+    facts: dict[str, Any] = {"digest": "1-" + "ab" * 32, "latitude": 1, "longitude": -2.5}
+    facts["taken_at"] = "2020-01-02T03:04:05"
+    monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: facts)
+    with Sandbox(LIMITS) as sandbox:
+        photo = sandbox.open(in_memory(b"a"), RESIZE)
+    assert photo.facts == CameraFacts(datetime.fromisoformat(facts["taken_at"]), 1.0, -2.5)
+
+
+@pytest.mark.parametrize(("width", "height"), [(2**63, 1), (True, True), (0, 1), (1001, 1000)])
+def test_sizes_of_a_child_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, height: int
+) -> None:
+    """A database refuses a number of that size, and with it all photos that are stored together."""
+    with Sandbox(LIMITS) as sandbox:
+        photo = read(sandbox, draw(tmp_path / "a.jpg"))
+        size = {"width": width, "height": height}
+        monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: size)
+        with pytest.raises(PhotoFailed, match=r"an image without a size|more pixels"):
+            photo.decode()
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\0b", "\x1b[2J", "two\nlines"])
+def test_the_text_of_a_failure_is_one_that_every_database_stores(text: str) -> None:
+    stored = PhotoFailed(FailureKind.CORRUPT, f"damaged: {text}").failure.text
+    assert stored == f"damaged: {ascii(text)[1:-1]}"
+    assert stored.isprintable()
+
+
+def test_a_child_that_ends_by_a_signal_without_a_name_fails_its_photo(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text("import os; os.kill(os.getpid(), 40)")
+    child = ChildProcess("ends", {}, 20, environment=lambda: {"PYTHONPATH": str(tmp_path)})
+    with closing(child), pytest.raises(ChildKilled, match="signal 40"):
+        child.run(lambda running: running.call({}))
 
 
 def test_a_photo_that_computes_without_end_fails_as_timed_out(
