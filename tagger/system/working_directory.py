@@ -1,0 +1,106 @@
+"""Keeps packages from reading the working directory while they are imported: its files may be a stranger's.
+
+`import torch` loads NVIDIA's cuSPARSELt, whose list of library folders has an empty entry. The system takes that for the
+working directory, and runs the code of a `libcuda.so.1` there. `import matplotlib` reads a `matplotlibrc`.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+
+_CLONE_FS = 0x200
+"""The flag of unshare(2) for the working directory."""
+
+
+def protect_imports() -> None:
+    """Keep torch and matplotlib from reading the working directory when they are imported."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+@contextmanager
+def root_folder() -> Iterator[None]:
+    """Make `/` the working directory of this process."""
+    here = os.open(".", os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", 0))
+    try:
+        os.chdir("/")
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+class _Finder(MetaPathFinder):
+    """Finds what Python finds."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in {"torch", "matplotlib"}:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None or spec.loader is None:
+            return None
+        if fullname == "torch":
+            _load_cusparselt(packages=Path(spec.origin).parents[1])
+        else:
+            spec.loader = _RootFolderLoader(spec.loader)
+        return spec
+
+
+class _RootFolderLoader(Loader):
+    """Loads a package with `/` as the working directory."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
+        with root_folder():
+            self._loader.exec_module(module)
+
+
+def _load_cusparselt(packages: Path) -> None:
+    """Load it where torch finds it, if this torch has CUDA. The system does not load a library a second time."""
+    libraries = sorted((packages / "nvidia" / "cusparselt" / "lib").glob("libcusparseLt.so*"))
+    if libraries:
+        import ctypes
+
+        _run_in_root_folder(lambda: [ctypes.CDLL(str(library)) for library in libraries])
+
+
+def _run_in_root_folder(work: Callable[[], object]) -> None:
+    """Run `work` in a thread whose working directory is `/`.
+
+    The other threads keep theirs, since torch is imported beside them, unless a container forbids that.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    def run() -> None:
+        if _has_own_folder():
+            os.chdir("/")
+            work()
+        else:
+            with root_folder():
+                work()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="root-folder") as pool:
+        pool.submit(run).result()
+
+
+def _has_own_folder() -> bool:
+    """Give this thread a working directory of its own. False if the system cannot."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    return hasattr(libc, "unshare") and libc.unshare(_CLONE_FS) == 0

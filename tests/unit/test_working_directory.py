@@ -1,0 +1,39 @@
+"""Packages that are imported do not read the working directory, where a stranger's files may be."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tagger.system import working_directory
+from tagger.system.working_directory import _run_in_root_folder
+
+
+@pytest.mark.parametrize(
+    ("modules", "file"),
+    [
+        ("tagger, torch", "libcuda.so.1"),
+        ("trainer.cli.program, matplotlib", "matplotlibrc"),
+    ],
+)
+def test_imports_do_not_open_files_of_the_working_directory(modules: str, file: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / file)  # opening it would wait for ever
+    code = f"import os; before = os.getcwd(); import {modules}; assert os.getcwd() == before"
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True, timeout=300)
+
+
+@pytest.mark.parametrize("can_have_own_folder", [True, False])
+def test_the_root_folder_is_left_again(
+    can_have_own_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if not can_have_own_folder:
+        monkeypatch.setattr(working_directory, "_has_own_folder", lambda: False)
+    folders: list[str] = []
+    _run_in_root_folder(lambda: folders.append(os.getcwd()))  # noqa: PTH109 - of this thread
+    assert (folders, Path.cwd()) == (["/"], tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        _run_in_root_folder(lambda: 1 // 0)
+    assert Path.cwd() == tmp_path
