@@ -32,6 +32,7 @@ class AuditAction(StrEnum):
     JOB_CANCEL = "job-cancel"
     METADATA_UNDO = "metadata-undo"
     VERDICTS_IMPORT = "verdicts-import"
+    VERDICTS_WITHDRAW = "verdicts-withdraw"
     MODEL_ADD = "model-add"
     MODEL_USE = "model-use"
     SCHEDULE_ADD = "schedule-add"
@@ -66,17 +67,14 @@ def record_action(
     connection: Connection, action: AuditAction, subject: object = None, **details: object
 ) -> int:
     """Record an action of the transaction's actor; returns the entry's number. `details` must hold no secrets."""
-    actor: Actor = connection.get_execution_options()["tagger_actor"]
-    if actor.address is not None:
-        details = {"address": actor.address} | details
     now = datetime.now(UTC)
     row = {
         "at": now,
-        "actor": actor.name,
+        "actor": _actor(connection).name,
         "action": action,
         # The name of a file may have bytes that are not UTF-8, which PostgreSQL does not store.
         "subject": None if subject is None else str(subject).encode(errors="backslashreplace").decode(),
-        "details": {name: value for name, value in details.items() if value is not None},
+        "details": _stored_details(connection, details),
     }
     entry = int(connection.execute(insert(audit_log).values(row).returning(audit_log.c.id)).scalar_one())
     _remove(connection, audit_log.c.at < now - timedelta(days=KEPT_DAYS))
@@ -87,7 +85,19 @@ def record_action(
 
 def update_details(connection: Connection, entry: int, **details: object) -> None:
     """Replace the details of an action that takes several transactions."""
-    connection.execute(update(audit_log).where(audit_log.c.id == entry).values(details=details))
+    values = {"details": _stored_details(connection, details)}
+    connection.execute(update(audit_log).where(audit_log.c.id == entry).values(values))
+
+
+def _actor(connection: Connection) -> Actor:
+    actor: Actor = connection.get_execution_options()["tagger_actor"]
+    return actor
+
+
+def _stored_details(connection: Connection, details: dict[str, object]) -> dict[str, object]:
+    """The details that are not None, with the actor's address."""
+    details = {"address": _actor(connection).address} | details
+    return {name: value for name, value in details.items() if value is not None}
 
 
 def list_entries(

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from tagger.catalog.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.catalog.roots import RootPaths
+from tagger.database.audit_log import AuditAction, record_action, update_details
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photos
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified
@@ -103,6 +104,10 @@ def withdraw_verdict(
         content_id, result = _current_verdict(connection, photo, landmark, root_paths)
         if result.before is kind and not dry_run:
             delete_verdicts(connection, [(content_id, result.landmark.id)], kind)
+            slug = result.landmark.slug
+            record_action(
+                connection, AuditAction.VERDICTS_WITHDRAW, slug, verdict=kind, count=1, digest=result.digest
+            )
     return result
 
 
@@ -176,7 +181,10 @@ def withdraw_verdict_from_photos(
         matches = [photo_id for photo_id, old in current.kinds.items() if old is kind]
         if not dry_run:
             keys = {(current.content_ids[photo_id], current.landmark.id) for photo_id in matches}
-            delete_verdicts(connection, sorted(keys), kind)
+            count = delete_verdicts(connection, sorted(keys), kind)
+            if count:
+                slug = current.landmark.slug
+                record_action(connection, AuditAction.VERDICTS_WITHDRAW, slug, verdict=kind, count=count)
     return len(matches)
 
 
@@ -286,7 +294,11 @@ def withdraw_verdicts(
     """
     if verdict_filter.kind is None:
         raise ValueError("the filter must name the kind of the verdicts to withdraw")
+    query = verdict_filter.photos
+    with database.read() as connection:
+        slug = find_landmark(connection, query.landmark).slug if query.landmark else None
     count = 0
+    audit_entry: int | None = None
     for page in verdict_pages(database, verdict_filter, root_paths):
         keys = [(row.content_id, row.landmark_id) for row in page]
         if dry_run:
@@ -294,4 +306,15 @@ def withdraw_verdicts(
             continue
         with database.write() as connection:
             count += delete_verdicts(connection, keys, verdict_filter.kind)
+            if audit_entry is None:
+                audit_entry = record_action(connection, AuditAction.VERDICTS_WITHDRAW, slug)
+            update_details(
+                connection,
+                audit_entry,
+                verdict=verdict_filter.kind,
+                count=count,
+                country=query.country,
+                # Bytes that are not UTF-8 cannot be stored in PostgreSQL.
+                under=[str(path).encode(errors="backslashreplace").decode() for path in query.under] or None,
+            )
     return count

@@ -31,9 +31,19 @@ from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.schedules import add_schedule, pause_schedule, remove_schedule
 from tagger.errors import ScheduleNotFound
 from tagger.ledger import job_control
+from tagger.query import PhotoQuery
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database
-from tagger.verdicts import VerdictKind, give_verdict, import_verdicts, read_entries
+from tagger.verdicts import (
+    VerdictFilter,
+    VerdictKind,
+    give_verdict,
+    import_verdicts,
+    read_entries,
+    withdraw_verdict,
+    withdraw_verdict_from_photos,
+    withdraw_verdicts,
+)
 
 ADA = Actor("web ada", "192.0.2.7")
 
@@ -115,6 +125,37 @@ def test_imports_are_recorded_once(database: Database, tmp_path: Path) -> None:
     import_verdicts(database, read_entries(io.BytesIO(document), "x"))
     (entry,) = entries(database, AuditAction.VERDICTS_IMPORT)
     assert entry.details == {"added": 0, "replaced": 1}
+
+
+def test_withdrawn_verdicts_are_recorded(database: Database, tmp_path: Path) -> None:
+    folder = TaggedFolder(database, tmp_path)
+    photo = folder.draw("a.jpg", 0)
+    folder.tag()
+    rejected, by_ada = VerdictKind.REJECTED, database.acting_as(ADA)
+    query = VerdictFilter(rejected, photos=PhotoQuery(landmark=EIFFEL, under=(folder.folder,)))
+
+    def give() -> str:
+        return give_verdict(database, photo, EIFFEL, rejected, "eva", {}).digest
+
+    digest = give()
+    withdraw_verdict(by_ada, photo, EIFFEL, rejected, {}, dry_run=True)
+    withdraw_verdicts(by_ada, query, {}, dry_run=True)
+    assert entries(database, AuditAction.VERDICTS_WITHDRAW) == []
+    withdraw_verdict(by_ada, photo, EIFFEL, rejected, {})
+    give()
+    withdraw_verdict_from_photos(by_ada, [1], EIFFEL, rejected)
+    give()
+    withdraw_verdicts(by_ada, query, {})
+    withdraw_verdict(by_ada, photo, EIFFEL, rejected, {})
+    withdraw_verdicts(by_ada, query, {})
+    recorded = entries(database, AuditAction.VERDICTS_WITHDRAW)
+    assert {(entry.actor, entry.subject) for entry in recorded} == {("web ada", EIFFEL)}
+    common = {"address": "192.0.2.7", "verdict": "rejected", "count": 1}
+    assert [entry.details for entry in recorded] == [
+        common | {"digest": digest},
+        common,
+        common | {"under": [str(folder.folder)]},
+    ]
 
 
 def test_forgetting_photos_is_recorded(database: Database, tmp_path: Path) -> None:

@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
+from support.page_server import LOCAL_URL, TOKEN
 
+from tagger.access.tokens import SETTINGS_TOKEN, add_token
 from tagger.database.connection import Database
 from tagger.settings import Settings
+
+ORIGIN = {"origin": LOCAL_URL}
 
 
 @pytest.fixture
@@ -53,6 +57,27 @@ def test_a_verdict_records_that_it_came_from_the_page(client: TestClient, librar
     assert verdict["given_by"] == f"web {getpass.getuser()}"
     client.post(f"/api/photos/{number}/verdicts", json={**output, "by": "Ada"})
     assert client.get(f"/api/photos/{number}").json()["verdicts"][0]["given_by"] == "Ada"
+
+
+def test_a_verdict_names_the_token_of_who_gave_it(
+    client_with_token: TestClient, web_database: Database, library: LibraryPhotos
+) -> None:
+    number = library.number("a.jpg", (EIFFEL, 0.9, True))
+    _, secret = add_token(web_database, "phone")
+    for token, person in ((secret, "web phone"), (TOKEN, f"web {SETTINGS_TOKEN}")):
+        headers = {"authorization": f"Bearer {token}"}
+        for address in (f"/api/photos/{number}/verdicts", "/api/verdicts"):
+            photos = {"photos": [number]} if address == "/api/verdicts" else {}
+            for verdict in ("confirmed", "rejected"):
+                body = photos | {"landmark": EIFFEL, "verdict": verdict}
+                client_with_token.post(address, json=body, headers=headers)
+                details = client_with_token.get(f"/api/photos/{number}", headers=headers).json()
+                (stored,) = details["verdicts"]
+                assert (stored["verdict"], stored["given_by"]) == (verdict, person)
+        form = {"landmark": EIFFEL, "verdict": "confirmed"}
+        client_with_token.post(f"/photos/{number}/verdict", data=form, headers=headers | ORIGIN)
+        details = client_with_token.get(f"/api/photos/{number}", headers=headers).json()
+        assert details["verdicts"][0]["given_by"] == person
 
 
 def test_a_verdict_is_withdrawn_only_if_it_exists(client: TestClient, library: LibraryPhotos) -> None:

@@ -27,9 +27,10 @@ from tagger.verdicts.documents import verdict_document, verdict_result_document
 from tagger.web.api import schemas
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
+from tagger.web.http.auth import ANYBODY
 from tagger.web.http.form_fields import ONE_LINE
 from tagger.web.http.query_params import QueryParams, verdict_query_params
-from tagger.web.state import State
+from tagger.web.state import AppState, State
 
 router = api_router("verdicts")
 
@@ -38,7 +39,9 @@ MAX_PHOTOS = 500
 
 Name = Annotated[str, Field(min_length=1, max_length=1000), ONE_LINE]
 Person = Annotated[str, Field(max_length=200), ONE_LINE]
-By = Annotated[Person | None, Field(description="The person. Default: the server's user.")]
+By = Annotated[
+    Person | None, Field(description="The person. Default: the token; without tokens, the server's user.")
+]
 
 
 def verdict_filter(
@@ -140,7 +143,7 @@ def give(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> dict
     """Confirm or reject a landmark on a photo. The verdict applies to every copy and survives new models."""
     database, roots = state.database, state.settings.roots
     path = stored_photo(database, photo_id, roots).path
-    by = body.by or default_person()
+    by = body.by or default_person(state)
     result = give_verdict(database, photo_id, body.landmark, body.verdict, by, roots, dry_run=body.dry_run)
     return verdict_result_document(path, result, body.verdict, withdraw=False, dry_run=body.dry_run)
 
@@ -157,7 +160,7 @@ def withdraw(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> 
 @router.post("/verdicts", response_model=schemas.QueryVerdictResult | schemas.PhotosVerdictResult)
 def give_many(state: State, body: VerdictsRequest) -> dict[str, Any]:
     """Confirm or reject on many photos. With `dry_run` they are only counted."""
-    by = body.by or default_person()
+    by = body.by or default_person(state)
     if body.query is None:
         return _give_to_photos(state, body, by)
     result = give_verdict_by_query(
@@ -184,8 +187,11 @@ def withdraw_many(state: State, body: VerdictsRequest) -> dict[str, Any]:
     return {"verdict": body.verdict, "withdrawn": count, "dry_run": body.dry_run}
 
 
-def default_person() -> str:
-    """Return the person of verdicts given through the page: `web` and the name of the server's user."""
+def default_person(state: AppState) -> str:
+    """Return the person of verdicts given through the page: `web` and the token's name; without tokens, the server's user."""
+    actor = state.database.actor.name
+    if actor != ANYBODY:
+        return actor
     try:
         return f"web {getpass.getuser()}"
     except (OSError, KeyError):  # a container's user may have no name

@@ -32,6 +32,8 @@ from tagger.web.http.forwarded import Client
 
 log = logging.getLogger(__name__)
 
+ANYBODY = "web"
+"""The actor of requests without a token, where none is required."""
 MAX_ATTEMPTS = 5
 """Wrong tokens from one address within `ATTEMPT_WINDOW_S`; further attempts are refused for that time."""
 ATTEMPT_WINDOW_S = 60
@@ -233,4 +235,4 @@ async def while_authenticated(request: Request, parts: AsyncIterator[bytes]) -> 
 
 def actor_of(grant: Grant | None, client: Client) -> Actor:
     """Return who makes the changes of a request; without a grant, anybody on this machine."""
-    return Actor("web" if grant is None else f"web {grant.token_name}", client.address or None)
+    return Actor(ANYBODY if grant is None else f"web {grant.token_name}", client.address or None)

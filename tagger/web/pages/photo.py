@@ -69,7 +69,7 @@ def give(
         if withdraw:
             withdraw_verdict(database, photo_id, landmark, verdict, roots)
         else:
-            result = give_verdict(database, photo_id, landmark, verdict, default_person(), roots)
+            result = give_verdict(database, photo_id, landmark, verdict, default_person(state), roots)
             if instead:
                 _reject_others(state, photo_id, result.landmark.slug)
     except (LandmarkNotFound, LandmarkAmbiguous) as error:
@@ -127,7 +127,9 @@ def _reject_others(state: AppState, photo_id: int, slug: str) -> None:
     roots = state.settings.roots
     for row in landmark_rows(photo_details_by_id(state.database, photo_id, roots)):
         if row.state == "accepted" and row.slug != slug:
-            give_verdict(state.database, photo_id, row.slug, VerdictKind.REJECTED, default_person(), roots)
+            give_verdict(
+                state.database, photo_id, row.slug, VerdictKind.REJECTED, default_person(state), roots
+            )
 
 
 def _grid_context(state: AppState, params: QueryParams, photo_id: int) -> GridContext | None:
