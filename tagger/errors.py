@@ -118,6 +118,10 @@ class DatabaseConnectionLost(TaggerError):
     """The connection to the database is lost: {reason}. Stored results are safe; run the same command again when the database is back."""
 
 
+class DatabasePermissionMissing(TaggerError):
+    """The role of TAGGER_DATABASE_URL may not do this: {reason}. Run the command as the role that owns the schema; if that is this one, grant it the right."""
+
+
 class SchemaOutdated(TaggerError):
     """The schema of the database {url} is missing or older than this version of tagger. Run `tagger db upgrade` once."""
 

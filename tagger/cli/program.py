@@ -30,7 +30,7 @@ from tagger.cli.commands import (
 )
 from tagger.cli.output import console
 from tagger.cli.session import close_sessions
-from tagger.errors import DatabaseConnectionLost, SystemRefused, TaggerError
+from tagger.errors import DatabaseConnectionLost, DatabasePermissionMissing, SystemRefused, TaggerError
 
 PANELS = ("Tagging", "Jobs", "Search", "Backfills", "Metadata", "Models", "Maintenance")
 
@@ -132,11 +132,13 @@ def run() -> None:
         what = error.filename or "a file or standard output"
         console.fail(SystemRefused(what=what, reason=error.strerror or str(error)))
     except Exception as error:
-        from tagger.database.errors import DatabaseError
+        from tagger.database.errors import DatabaseError, is_permission_missing
 
         if not isinstance(error, DatabaseError):
             raise
-        console.fail(DatabaseConnectionLost(reason=str(getattr(error, "orig", None) or error).strip()))
+        reason = str(getattr(error, "orig", None) or error).strip()
+        kind = DatabasePermissionMissing if is_permission_missing(error) else DatabaseConnectionLost
+        console.fail(kind(reason=reason))
     finally:
         close_sessions()
 

@@ -14,7 +14,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from tagger.addresses import AddressInvalid, check_postgresql_url
-from tagger.errors import DatabaseUnavailable, SettingsInvalid, TaggerError
+from tagger.database.errors import is_permission_missing
+from tagger.errors import DatabasePermissionMissing, DatabaseUnavailable, SettingsInvalid, TaggerError
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 
 BUSY_TIMEOUT_S = 30.0
@@ -159,6 +160,8 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
         cause = getattr(error, "orig", None) or error
         lines = str(cause).strip().splitlines() or [type(cause).__name__]
         engine.dispose()
+        if is_permission_missing(error):
+            raise DatabasePermissionMissing(reason=lines[0]) from error
         raise DatabaseUnavailable(url=redact(engine.url), reason=lines[0]) from error
     except TaggerError:
         engine.dispose()

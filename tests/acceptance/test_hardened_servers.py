@@ -1,6 +1,7 @@
 """Workers with the limited users and encrypted connections of docs/how-to/harden.md."""
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,11 +12,15 @@ import pytest
 from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import NoPermissionError
+from support.colour_folders import TaggedFolder
 from support.commands import Terminal, draw_many
 from support.servers import PostgresServer, RedisServer
 from support.tls_proxy import TlsProxy
 
+from tagger.cli.program import run
+from tagger.database.connection import open_database
 from tagger.database.schema import upgrade_database
+from tagger.transfer.exporter import export_database
 from worker.celery_app import make_app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "harden.md").read_text()
@@ -105,6 +110,40 @@ def test_the_roles_of_postgresql_may_do_nothing_else(
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         connection.execute(statement.encode())
+
+
+def test_only_the_owner_upgrades_and_imports(
+    postgres: PostgresServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("TAGGER_DATA_FOLDER", str(tmp_path / "data"))
+    exported = tmp_path / "library.ndjson"
+    with closing(open_database(f"sqlite:///{tmp_path}/laptop.sqlite")) as laptop, exported.open("wb") as file:
+        TaggedFolder(laptop, tmp_path)  # its model has landmarks, whose ids a sequence continues
+        export_database(laptop, file, "1.2.3")
+    with closing(psycopg.connect(postgres.url, autocommit=True)) as connection:
+        connection.execute("CREATE DATABASE moved OWNER tagger_owner")
+    _, as_owner = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    owner_url = postgres.url.replace("//postgres@/postgres", "//tagger_owner@/moved")
+    with closing(psycopg.connect(owner_url, autocommit=True)) as connection:
+        connection.execute(as_owner.encode())
+
+    def run_as(url: str, *command: str) -> tuple[int, str]:
+        monkeypatch.setenv("TAGGER_DATABASE_URL", url)
+        monkeypatch.setattr(sys, "argv", ["tagger", *command])
+        with pytest.raises(SystemExit) as exited:
+            run()
+        return int(exited.value.code or 0), capsys.readouterr().err
+
+    tagger_url = owner_url.replace("//tagger_owner@", "//tagger@")
+    for command in (("db", "upgrade"), ("import", str(exported))):
+        code, text = run_as(tagger_url, *command)
+        assert code == 1
+        assert "permission denied" in text
+        assert "as the role that owns the schema" in text
+        assert run_as(owner_url, *command)[0] == 0
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused_by_default(
