@@ -116,7 +116,9 @@ def _load(variant: Variant, model: Path, size: int, at_once: int = 1, threads: i
 
 
 def _scores(backend: "Backend", images: "Images") -> "Scores":
-    return np.concatenate([backend.forward(images[at : at + BATCH]) for at in range(0, len(images), BATCH)])
+    return np.concatenate(
+        [backend.forward(images[at : at + BATCH]).scores for at in range(0, len(images), BATCH)]
+    )
 
 
 def _costs(backends: dict[Variant, "Backend"], images: "Images", rounds: int) -> dict[Variant, float]:

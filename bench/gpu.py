@@ -158,7 +158,7 @@ class _Bench:
         reported = {1, batches, *range(0, batches, max(1, batches // SOAK_ROWS))}
         for number in range(1, batches + 1):
             images = [image for image in self.decoder.decode(photos) if image is not None]
-            self.model.scores(images)
+            self.model.outputs(images)
             if number in reported:
                 rows.append((number, *_memory_mib(self.device)))
         return rows
@@ -197,7 +197,7 @@ class _Bench:
         batch_size = self.model.batch_size
         counts = [min(batch_size, len(files) - first) for first in range(0, len(files), batch_size)]
         with ThreadPoolExecutor(self.model.at_once) as pool:
-            list(pool.map(lambda count: self.model.scores([noise] * count), counts))
+            list(pool.map(lambda count: self.model.outputs([noise] * count), counts))
 
     def _data_loader(self, files: Sequence[Path]) -> None:
         network = load_network(SHIPPED)

@@ -1,8 +1,9 @@
 """The exported model: TorchScript and a manifest in one `.pt` file.
 
 The file is a zip archive whose `extra/manifest.json` can be read without torch. The scripted forward takes uint8
-(B, 3, H, W) and returns float32 (B, L): a calibrated score per label. The scores sum to at most 1; the remainder is the
-probability that the photo shows none of the labels. Normalisation is part of the forward.
+(B, 3, H, W). In format 1 it returns float32 (B, L): a calibrated score per label. The scores sum to at most 1; the remainder
+is the probability that the photo shows none of the labels. In format 2 it returns these scores and an embedding (B, D), with
+which other landmarks can be taught, and the file has the background statistics. Normalisation is part of the forward.
 
 The file is a program, and `torch.jit.load` already runs code from it. Load only files that the operator named, after a check
 of the digest. What their code can do is limited: see model_archive.
@@ -24,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tagger.errors import ModelRefused
 from tagger.images import Fit, Resize
+from tagger.inference.background import BackgroundStatistics, stored_bytes
 from tagger.inference.model_archive import checked_archive
 from tagger.inference.model_code import ProgramRefused
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     import torch
 
 MANIFEST_NAME = "manifest.json"
+BACKGROUND_NAME = "background.f32"
 MANIFEST_LIMIT_BYTES = 32 * 2**20
 """A manifest has a few kilobytes; a larger one is a mistake or an attack."""
 FILE_LIMIT_BYTES = 8 * 2**30
@@ -72,14 +75,26 @@ class InputRule(_Frozen):
         return Resize(short_side=self.short_side, size=self.size, fit=self.fit)
 
 
+class Embedding(_Frozen):
+    """The second output of a model of format 2.
+
+    `layer` says which features of the network it is made of, `background_photos` how many photos the statistics come from.
+    """
+
+    dimension: int = Field(ge=2, le=16384)
+    layer: str = Field(min_length=1)
+    background_photos: int = Field(ge=2)
+
+
 class Manifest(_Frozen):
     """The description of an artifact. `threshold` is the lowest score at which a prediction is accepted."""
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 1
     name: str = Field(min_length=1)
     created_at: datetime
     labels: tuple[Label, ...] = Field(min_length=1)
     input: InputRule
+    embedding: Embedding | None = None
     threshold: float = Field(gt=0, le=1)
     threshold_reason: str
     calibration: dict[str, float | str]
@@ -94,6 +109,12 @@ class Manifest(_Frozen):
         if not 1970 <= created_at.year < 9999:
             raise ValueError("the year is not between 1970 and 9998")
         return created_at
+
+    @model_validator(mode="after")
+    def _has_the_outputs_of_its_format(self) -> Self:
+        if (self.format == 2) != (self.embedding is not None):
+            raise ValueError(f"format {self.format} {'needs' if self.format == 2 else 'has no'} embedding")
+        return self
 
     @model_validator(mode="after")
     def _labels_are_distinct(self) -> Self:
@@ -130,7 +151,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         _check_file(path)
         with zipfile.ZipFile(path) as archive:
-            entries = [i for i in archive.infolist() if i.filename.endswith(f"/extra/{MANIFEST_NAME}")]
+            entries = _extra_entries(archive, MANIFEST_NAME)
             if len(entries) != 1:
                 raise ModelRefused(
                     path=path, reason="it has no manifest, so it was not exported by this program's trainer"
@@ -148,8 +169,42 @@ def read_manifest(path: Path) -> Manifest:
         raise ModelRefused(path=path, reason=f"its manifest is invalid at {where}: {first['msg']}") from error
 
 
-def save_artifact(module: torch.jit.ScriptModule, manifest: Manifest, path: Path) -> None:
-    """Write the scripted module and its manifest to `path` atomically. The module must not be frozen."""
+def read_background(path: Path, expected_digest: str, embedding: Embedding) -> BackgroundStatistics:
+    """Read the background statistics of a model of format 2, without torch.
+
+    Raises:
+        ModelRefused: the file's digest is not `expected_digest`, or the statistics are missing or damaged.
+    """
+    data = _read_registered(path, expected_digest)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = _extra_entries(archive, BACKGROUND_NAME)
+            if len(entries) != 1 or entries[0].file_size != stored_bytes(embedding.dimension):
+                raise ModelRefused(path=path, reason="it has no background statistics of the right size")
+            return BackgroundStatistics.from_bytes(
+                archive.read(entries[0]), embedding.background_photos, embedding.dimension
+            )
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
+    except ValueError as error:
+        raise ModelRefused(path=path, reason=str(error)) from error
+
+
+def _extra_entries(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
+    return [entry for entry in archive.infolist() if entry.filename.endswith(f"/extra/{name}")]
+
+
+def save_artifact(
+    module: torch.jit.ScriptModule,
+    manifest: Manifest,
+    path: Path,
+    *,
+    background: BackgroundStatistics | None = None,
+) -> None:
+    """Write the scripted module and its manifest to `path` atomically. The module must not be frozen.
+
+    A manifest of format 2 needs `background`.
+    """
     import torch
 
     partial = path.with_name(path.name + ".partial")
@@ -161,6 +216,9 @@ def save_artifact(module: torch.jit.ScriptModule, manifest: Manifest, path: Path
             # Debug information contains source paths of the exporting machine.
             if not entry.filename.endswith(".debug_pkl"):
                 target.writestr(entry, source.read(entry))
+        if background is not None:
+            folder = source.namelist()[0].partition("/")[0]
+            target.writestr(zipfile.ZipInfo(f"{folder}/extra/{BACKGROUND_NAME}"), background.to_bytes())
     partial.replace(path)
 
 
@@ -172,10 +230,7 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
     """
     import torch
 
-    data = _read_bytes(path)
-    # The digest and the module come from the same bytes, so the file cannot be exchanged in between.
-    if blake3(data).hexdigest() != expected_digest:
-        raise ModelRefused(path=path, reason="it is not the file that was registered (its digest differs)")
+    data = _read_registered(path, expected_digest)
     archive = _checked_archive(path, data)
     del data  # a large model would be in memory three times
     try:
@@ -201,6 +256,14 @@ def _checked_archive(path: Path, data: bytes) -> io.BytesIO:
         return checked_archive(data)
     except ProgramRefused as error:
         raise ModelRefused(path=path, reason=str(error)) from error
+
+
+def _read_registered(path: Path, expected_digest: str) -> bytes:
+    """The digest and what is made of the file come from the same bytes, so the file cannot be exchanged in between."""
+    data = _read_bytes(path)
+    if blake3(data).hexdigest() != expected_digest:
+        raise ModelRefused(path=path, reason="it is not the file that was registered (its digest differs)")
+    return data
 
 
 def _read_bytes(path: Path) -> bytes:

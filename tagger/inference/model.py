@@ -12,9 +12,9 @@ import numpy as np
 from tagger.errors import SettingsInvalid
 from tagger.images.memory import trim_memory
 from tagger.inference.artifact import Manifest, load_module
-from tagger.inference.backends.protocol import Backend, Decoder, Scores, is_out_of_memory
+from tagger.inference.backends.protocol import Backend, Decoder, Outputs, is_out_of_memory
 from tagger.inference.devices import Device, core_count
-from tagger.inference.predictions import ImageScores
+from tagger.inference.predictions import ImageOutput
 from tagger.metrics import BATCH_SIZE
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.images import Pixels
-    from tagger.inference.backends.protocol import BackendChoice, BackendOptions
+    from tagger.inference.backends.protocol import BackendChoice, BackendOptions, Embeddings, Scores
     from tagger.inference.backends.selection import BackendSelector
     from tagger.inference.backends.selection_cache import SelectionCache
 
@@ -57,22 +57,24 @@ class Model:
     def backend_name(self) -> str:
         return self._backend.name
 
-    def predict(self, images: Sequence[Pixels]) -> list[ImageScores]:
-        """Return the scores of images, each uint8 (size, size, 3) RGB, in order.
+    def predict(self, images: Sequence[Pixels]) -> list[ImageOutput]:
+        """Return the outputs for images, each uint8 (size, size, 3) RGB, in order.
 
         Raises:
             OutOfDeviceMemory: there is no memory for a single image.
             ValueError: the model returned an array of the wrong shape.
         """
-        scores = self.scores(images)
-        expected = (len(images), len(self.manifest.labels))
-        if scores.shape != expected:
-            raise ValueError(f"the model returned scores of shape {scores.shape} instead of {expected}")
-        return [ImageScores(row) for row in scores]
+        scores, embeddings = self.outputs(images)
+        scores = _checked("scores", scores, (len(images), len(self.manifest.labels)))
+        rule = self.manifest.embedding
+        if rule is None:
+            return [ImageOutput(row, None) for row in scores]
+        embeddings = _checked("embeddings", embeddings, (len(images), rule.dimension))
+        return [ImageOutput(row, embedding) for row, embedding in zip(scores, embeddings, strict=True)]
 
-    def scores(self, images: Sequence[Pixels]) -> Scores:
-        """Return calibrated scores, float32 (B, L); each row sums to at most 1. `predict` is the checked form."""
-        parts: list[Scores] = []
+    def outputs(self, images: Sequence[Pixels]) -> Outputs:
+        """Return calibrated scores, whose rows sum to at most 1, and embeddings. `predict` is the checked form."""
+        parts: list[Outputs] = []
         done, batch_size = 0, self.batch_size
         while done < len(images):
             part = images[done : done + batch_size]
@@ -87,14 +89,14 @@ class Model:
                 self._reduce_batch_size(batch_size)
             else:
                 done += len(part)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else _concatenate(parts)
 
     def free_memory(self) -> None:
         """Release memory kept for later passes. Call it when no photos are expected soon."""
         self._backend.free_memory()
         trim_memory()
 
-    def _forward(self, images: Sequence[Pixels]) -> Scores:
+    def _forward(self, images: Sequence[Pixels]) -> Outputs:
         batch = self._backend.empty(len(images))
         for row, image in zip(batch, images, strict=True):
             np.copyto(row, image)
@@ -188,11 +190,25 @@ def _load_choice(
     return _warm_up(Model(backend, manifest, choice.batch_size, decoder))
 
 
+def _concatenate(parts: Sequence[Outputs]) -> Outputs:
+    embeddings = [part.embeddings for part in parts if part.embeddings is not None]
+    return Outputs(
+        np.concatenate([part.scores for part in parts]), np.concatenate(embeddings) if embeddings else None
+    )
+
+
+def _checked(name: str, values: Scores | Embeddings | None, expected: tuple[int, int]) -> Scores | Embeddings:
+    if values is None or values.shape != expected:
+        shape = None if values is None else values.shape
+        raise ValueError(f"the model returned {name} of shape {shape} instead of {expected}")
+    return values
+
+
 def _warm_up(model: Model) -> Model:
     """Run blank images: TorchScript profiles and compiles in its first two passes."""
     size = model.manifest.input.size
     blank = np.zeros((size, size, 3), dtype=np.uint8)
     for count in (1, model.batch_size, model.batch_size):
-        model.scores([blank] * count)
+        model.outputs([blank] * count)
     model.free_memory()
     return model

@@ -24,7 +24,7 @@ FORMAT = {
     "byteorder": re.compile(rb"little"),
 }
 NOT_LOADED = re.compile(
-    r"extra/manifest\.json|\.data/serialization_id|\.format_version|\.storage_alignment|code/.*\.debug_pkl"
+    r"extra/manifest\.json|extra/background\.f32|\.data/serialization_id|\.format_version|\.storage_alignment|code/.*\.debug_pkl"
 )
 CODE_LIMIT_BYTES = 64 * 2**20
 """Code is compressed. The networks of torchvision and timm have less than 4 MiB."""

@@ -1,10 +1,10 @@
-"""What a model predicts for one image."""
+"""What a model returns for one image."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from tagger.inference.backends.protocol import Scores
+from tagger.inference.backends.protocol import Embeddings, Scores
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,20 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class ImageScores:
-    """A model's output for one image: `scores`, float32 (L,), one per label."""
+class ImageOutput:
+    """A model's output for one image: `scores`, float32 (L,), one per label, and `embedding`, float32 (D,).
+
+    `embedding` is None for models of format 1.
+    """
 
     scores: Scores
+    embedding: Embeddings | None
 
     @property
     def is_finite(self) -> bool:
-        return bool(np.isfinite(self.scores).all())
+        return all(
+            np.isfinite(values).all() for values in (self.scores, self.embedding) if values is not None
+        )
 
     def top_k(self, k: int, threshold: float) -> tuple[Prediction, ...]:
         """Return the `k` best predictions, best first; equal scores are in label order."""

@@ -15,7 +15,7 @@ from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.images import DecodedImage, Pixels
 from tagger.images.plain_jpeg import PlainJpeg
 from tagger.inference.model import Model, OutOfDeviceMemory
-from tagger.inference.predictions import ImageScores
+from tagger.inference.predictions import ImageOutput
 from tagger.metrics import BATCH_FILL, stage_timer
 from tagger.pipeline.buffers import BatchPhoto, DecodedPhoto, EncodedPhoto, PipelineBuffers, Waiter
 from tagger.pipeline.failures import internal_failure
@@ -136,14 +136,14 @@ class Pipeline:
 
     def _classify(self, batch: Sequence[DecodedPhoto]) -> None:
         try:
-            scores = self._predict([photo.image.pixels for photo in batch])
+            outputs = self._predict([photo.image.pixels for photo in batch])
         except Exception as error:
             log.exception("the model failed on a batch of %d", len(batch))
             self._classify_one_by_one(batch, error)
         else:
-            self._deliver(batch, scores)
+            self._deliver(batch, outputs)
 
-    def _predict(self, images: Sequence[Pixels]) -> list[ImageScores]:
+    def _predict(self, images: Sequence[Pixels]) -> list[ImageOutput]:
         with stage_timer("model"):
             return self._model.predict(images)
 
@@ -164,17 +164,17 @@ class Pipeline:
             else:
                 self._deliver([photo], [outcome])
 
-    def _predict_or_error(self, pixels: Pixels) -> ImageScores | Exception:
+    def _predict_or_error(self, pixels: Pixels) -> ImageOutput | Exception:
         try:
             return self._predict([pixels])[0]
         except Exception as error:  # noqa: BLE001 - the caller decides whether the photo or the model is at fault
             return error
 
-    def _deliver(self, batch: Sequence[DecodedPhoto], scores: Sequence[ImageScores]) -> None:
+    def _deliver(self, batch: Sequence[DecodedPhoto], outputs: Sequence[ImageOutput]) -> None:
         results: dict[ResultSink, list[RequestResult]] = {}
-        for photo, photo_scores in zip(batch, scores, strict=True):
+        for photo, output in zip(batch, outputs, strict=True):
             for waiter in self._buffers.take_waiters(photo.digest):
-                result = _result(photo, waiter, photo_scores)
+                result = _result(photo, waiter, output)
                 results.setdefault(waiter.request.sink, []).append((waiter.request, result))
         for sink, sink_results in results.items():
             sink.deliver(sink_results)
@@ -203,11 +203,11 @@ def _decoded_image(jpeg: PlainJpeg, pixels: Pixels) -> DecodedImage:
     return DecodedImage(pixels, jpeg.width, jpeg.height)
 
 
-def _result(photo: DecodedPhoto, waiter: Waiter, scores: ImageScores) -> Result:
-    if not scores.is_finite:
+def _result(photo: DecodedPhoto, waiter: Waiter, output: ImageOutput) -> Result:
+    if not output.is_finite:
         return Failed(_NOT_FINITE, photo.digest, waiter.version)
     sink = waiter.request.sink
-    predictions = scores.top_k(sink.top_k, sink.threshold)
+    predictions = output.top_k(sink.top_k, sink.threshold)
     image = photo.image
     return Classified(photo.digest, waiter.version, waiter.facts, image.width, image.height, predictions)
 

@@ -1,4 +1,4 @@
-"""A small network like the shipped one: both kinds of convolutions, a linear layer, scores that sum to less than 1."""
+"""A small network of format 2: both kinds of convolutions, a linear layer, scores that sum to less than 1, an embedding."""
 
 import io
 
@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 LABELS = 5
+DIMENSION = 16
 SIZE = 48
 
 
 class SmallNetwork(nn.Module):
-    """uint8 (B, 3, H, W) → float32 (B, LABELS), with random weights from the seed."""
+    """uint8 (B, 3, H, W) → float32 (B, LABELS) and (B, DIMENSION), with random weights from the seed."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
@@ -18,25 +19,38 @@ class SmallNetwork(nn.Module):
         self.first = nn.Conv2d(3, 16, 3, stride=2)
         self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
         self.single = nn.Conv2d(16, 16, 1, groups=16)
-        self.last = nn.Linear(16, LABELS + 1)
+        self.last = nn.Linear(DIMENSION, LABELS + 1)
         for parameter in self.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator) * (
                 0.5 if parameter.dim() > 1 else 0.1
             )
         self.last.weight.data *= 8  # otherwise all images would have nearly the same scores
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = images.to(self.first.weight.dtype) / 255.0 - 0.5
         features = torch.relu(self.first(features))
         features = torch.relu(self.single(self.depthwise(features)))
-        logits = self.last(features.mean(dim=(2, 3)))
-        return logits.float().softmax(dim=1)[:, :-1]
+        pooled = features.mean(dim=(2, 3))
+        logits = self.last(pooled)
+        return logits.float().softmax(dim=1)[:, :-1], pooled.float().sqrt()
 
 
-def small_module(seed: int = 0) -> torch.jit.ScriptModule:
+class ScoresOnly(nn.Module):
+    """The network as a model of format 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = SmallNetwork()
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.network(images)[0]
+        return scores
+
+
+def small_module(network: nn.Module | None = None) -> torch.jit.ScriptModule:
     """The network as TorchScript, loaded from a file so that it shares no compiled code with other tests."""
     artifact = io.BytesIO()
-    torch.jit.save(torch.jit.script(SmallNetwork(seed).eval()), artifact)
+    torch.jit.save(torch.jit.script((network or SmallNetwork()).eval()), artifact)
     artifact.seek(0)
     module: torch.jit.ScriptModule = torch.jit.load(artifact)
     return module

@@ -56,7 +56,7 @@ def test_scores_are_float32_and_sum_to_at_most_1_in_any_batch() -> None:
     size = model.manifest.input.size
     images = torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8, generator=generator)
     for count in (1, 3):
-        scores = model.scores(list(images[:count].numpy()))
+        scores = model.outputs(list(images[:count].numpy())).scores
         assert scores.shape == (count, 61)
         assert scores.dtype == "float32"
         assert (scores.sum(axis=1) <= 1).all()
@@ -89,7 +89,7 @@ def _load(dtype: torch.dtype) -> Model:
 
 def _score(model: Model, photos: tuple[LabelledPhoto, ...]) -> torch.Tensor:
     batches = decode_batches([photo.path for photo in photos], model.manifest.input.resize, BATCH_SIZE)
-    rows = [model.scores(list(batch.images.permute(0, 2, 3, 1).numpy())) for batch in batches]
+    rows = [model.outputs(list(batch.images.permute(0, 2, 3, 1).numpy())).scores for batch in batches]
     return torch.cat([torch.from_numpy(row) for row in rows])
 
 

@@ -135,7 +135,9 @@ def test_the_manifest_describes_the_model(trained: Path) -> None:
 def test_artifact_runs_frozen_in_either_precision(trained: Path, dtype: torch.dtype) -> None:
     path = trained / "model.pt"
     model = load_model(path, file_digest(path), read_manifest(path), Device("cpu", dtype, 4), threads=1)
-    scores = torch.from_numpy(model.scores([torch.full((64, 64, 3), 99, dtype=torch.uint8).numpy()] * 3))
+    scores = torch.from_numpy(
+        model.outputs([torch.full((64, 64, 3), 99, dtype=torch.uint8).numpy()] * 3).scores
+    )
 
     assert scores.shape == (3, len(TINTS))
     assert bool((scores.sum(dim=1) <= 1).all())

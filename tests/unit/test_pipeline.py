@@ -17,7 +17,8 @@ from support.threads import in_threads
 
 from tagger.errors import FailureKind, PhotoFailed, ReadsTimedOut
 from tagger.images import DecodedImage, Resize
-from tagger.inference.backends.protocol import Decoder
+from tagger.inference.artifact import Embedding
+from tagger.inference.backends.protocol import Decoder, Outputs
 from tagger.inference.model import Model
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
@@ -52,6 +53,7 @@ class BrightModel:
         self.gate = threading.Event()
         self.gate.set()
         self.memory_freed = threading.Event()
+        self.was_called = threading.Event()
         self.batches: list[int] = []
         self.trouble: Exception | None = None
         self.manifest = _Manifest()
@@ -61,13 +63,14 @@ class BrightModel:
     def free_memory(self) -> None:
         self.memory_freed.set()
 
-    def scores(self, images: Sequence[np.ndarray]) -> np.ndarray:
+    def outputs(self, images: Sequence[np.ndarray]) -> Outputs:
+        self.was_called.set()
         assert self.gate.wait(WAIT_S)
         self.batches.append(len(images))
         if self.trouble:
             raise self.trouble
         red = [float(image[..., 0].mean()) / 255 for image in images]
-        return np.array([[value, 1 - value] for value in red], dtype=np.float32)
+        return Outputs(np.array([[value, 1 - value] for value in red], dtype=np.float32), None)
 
 
 class _Input:
@@ -77,6 +80,7 @@ class _Input:
 class _Manifest:
     labels = ("red", "not red")
     input = _Input()
+    embedding: Embedding | None = None
 
 
 @dataclass(eq=False)
@@ -214,7 +218,7 @@ def test_chunks_share_batches(pipeline: Pipeline, model: BrightModel, tmp_path: 
     model.gate.clear()
     paths = draw_photos(tmp_path, 9)
     pipeline.submit(file_request(paths[8], sinks[0]))
-    wait_until(lambda: len(pipeline._buffers.photos) == 0 and pipeline._buffers.waiters)
+    assert model.was_called.wait(WAIT_S)
     for path, sink in zip(paths[:8], sinks * 2, strict=True):
         pipeline.submit(file_request(path, sink))
     wait_until(lambda: len(pipeline._buffers.photos) == 8)
@@ -320,7 +324,7 @@ def test_scores_of_the_wrong_shape_fail_the_batch_but_not_the_thread(
 ) -> None:
     sink = CollectingSink()
     with monkeypatch.context() as patch:
-        patch.setattr(model, "scores", lambda _images: np.zeros(shape, dtype=np.float32))
+        patch.setattr(model, "outputs", lambda _images: Outputs(np.zeros(shape, dtype=np.float32), None))
         pipeline.submit(file_request(draw(tmp_path / "a.png", 1), sink))
         assert isinstance(sink.received.get(timeout=WAIT_S), ValueError)
     pipeline.submit(file_request(draw(tmp_path / "b.png", 2), sink))
@@ -331,14 +335,14 @@ def test_scores_of_the_wrong_shape_fail_the_batch_but_not_the_thread(
 def test_scores_that_are_not_finite_fail_their_photo_alone(
     pipeline: Pipeline, model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    original = model.scores
+    original = model.outputs
 
-    def some_bad(images: Sequence[np.ndarray]) -> np.ndarray:
-        scores = original(images)
-        scores[scores[:, 0] > 0.7] = value
-        return scores
+    def some_bad(images: Sequence[np.ndarray]) -> Outputs:
+        outputs = original(images)
+        outputs.scores[outputs.scores[:, 0] > 0.7] = value
+        return outputs
 
-    monkeypatch.setattr(model, "scores", some_bad)
+    monkeypatch.setattr(model, "outputs", some_bad)
     sink = CollectingSink()
     requests = [file_request(draw(tmp_path / f"{red}.png", red), sink) for red in (10, 250, 100)]
     for request in requests:
@@ -423,14 +427,14 @@ def test_concurrent_sinks_get_all_their_results(pipeline: Pipeline, tmp_path: Pa
 def test_a_photo_the_model_fails_on_fails_alone(
     pipeline: Pipeline, model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = model.scores
+    original = model.outputs
 
-    def reject_red(images: Sequence[np.ndarray]) -> np.ndarray:
+    def reject_red(images: Sequence[np.ndarray]) -> Outputs:
         if any(image[..., 0].mean() > 200 for image in images):
             raise RuntimeError("stack\nit cannot stand red")
         return original(images)
 
-    monkeypatch.setattr(model, "scores", reject_red)
+    monkeypatch.setattr(model, "outputs", reject_red)
     sink = CollectingSink()
     requests = {red: file_request(draw(tmp_path / f"{red}.png", red), sink) for red in (10, 250, 100, 50)}
     for request in requests.values():
@@ -599,12 +603,12 @@ class CountingModel(BrightModel):
         self.lock = threading.Lock()
         self.inside = self.most_inside = 0
 
-    def scores(self, images: Sequence[np.ndarray]) -> np.ndarray:
+    def outputs(self, images: Sequence[np.ndarray]) -> Outputs:
         with self.lock:
             self.inside += 1
             self.most_inside = max(self.most_inside, self.inside)
         try:
-            return super().scores(images)
+            return super().outputs(images)
         finally:
             with self.lock:
                 self.inside -= 1
@@ -667,14 +671,14 @@ def test_copies_are_decoded_once_with_concurrent_passes(
 def test_photos_that_the_model_rejects_fail_alone_with_concurrent_passes(
     parallel_pipeline: Pipeline, counting: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = counting.scores
+    original = counting.outputs
 
-    def reject_red(images: Sequence[np.ndarray]) -> np.ndarray:
+    def reject_red(images: Sequence[np.ndarray]) -> Outputs:
         if any(image[..., 0].mean() > 200 for image in images):
             raise RuntimeError("it cannot stand red")
         return original(images)
 
-    monkeypatch.setattr(counting, "scores", reject_red)
+    monkeypatch.setattr(counting, "outputs", reject_red)
     sink = CollectingSink()
     reds = [*range(0, 180, 4), 210, 230, 250]
     random.Random(7).shuffle(reds)
@@ -688,15 +692,15 @@ def test_photos_that_the_model_rejects_fail_alone_with_concurrent_passes(
 def test_photos_of_a_pass_that_fails_once_are_classified_again(
     parallel_pipeline: Pipeline, counting: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, failed = counting.scores, threading.Event()
+    original, failed = counting.outputs, threading.Event()
 
-    def fails_once(images: Sequence[np.ndarray]) -> np.ndarray:
+    def fails_once(images: Sequence[np.ndarray]) -> Outputs:
         if len(images) > 1 and not failed.is_set():
             failed.set()
             raise RuntimeError("once")
         return original(images)
 
-    monkeypatch.setattr(counting, "scores", fails_once)
+    monkeypatch.setattr(counting, "outputs", fails_once)
     sinks = [CollectingSink(), CollectingSink()]
     paths = draw_photos(tmp_path, 40)
     for number, path in enumerate(paths):

@@ -44,7 +44,7 @@ def score_photos(
         for batch in decode_batches(paths, manifest.input.resize, batch_size, alter=alter):
             images = list(batch.images.permute(0, 2, 3, 1).numpy())
             for model, scores in zip(models, parts, strict=True):
-                scores.append(model.scores(images))
+                scores.append(model.outputs(images).scores)
             rows += batch.positions
             advance(len(batch.positions))
     tensors = tuple(torch.from_numpy(np.concatenate(scores)) for scores in parts)

@@ -216,7 +216,7 @@ def _tagger_programs(exported: Path, manifest: Manifest) -> dict[str, Program]:
 
 def _tagger_program(exported: Path, manifest: Manifest, device: Device) -> Program:
     model = load_model(exported, file_digest(exported), manifest, device)
-    return lambda images: torch.from_numpy(model.scores(list(images.permute(0, 2, 3, 1).numpy())))
+    return lambda images: torch.from_numpy(model.outputs(list(images.permute(0, 2, 3, 1).numpy())).scores)
 
 
 def _require_agreement(agreement: dict[str, ExportAgreement | None], run: FinishedRun, out: Path) -> None:

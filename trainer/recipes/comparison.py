@@ -272,7 +272,7 @@ def measure_speeds(models: dict[str, Path], photos: Sequence[str], device: Devic
         for _ in range(ROUNDS + 1):
             for name, model in loaded.items():
                 images = _decode(model, paths)
-                forward[name].append(_rate(len(images), lambda: model.scores(images)))  # noqa: B023 - called at once
+                forward[name].append(_rate(len(images), lambda: model.outputs(images)))  # noqa: B023 - called at once
                 total[name].append(_rate(len(images), lambda: _decode_and_score(model, paths)))  # noqa: B023
                 advance(len(paths))
     return {name: Speed(median(forward[name][1:]), median(total[name][1:])) for name in loaded}
@@ -297,7 +297,7 @@ def _decode(model: Model, paths: Sequence[Path]) -> list[Pixels]:
 
 def _decode_and_score(model: Model, paths: Sequence[Path]) -> None:
     for batch in decode_batches(paths, model.manifest.input.resize, model.batch_size):
-        model.scores(list(batch.images.permute(0, 2, 3, 1).numpy()))
+        model.outputs(list(batch.images.permute(0, 2, 3, 1).numpy()))
 
 
 def recommend(trials: dict[str, Trial], speeds: dict[str, Speed]) -> Recommendation:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from tagger.inference.backends.bfloat16 import round_kernels
+from tagger.inference.backends.protocol import Outputs
 
 # The telemetry package would report each conversion to OpenVINO's makers from a forked process.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -23,7 +24,7 @@ from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noq
 from openvino.preprocess import PrePostProcessor  # noqa: E402
 
 if TYPE_CHECKING:
-    from tagger.inference.backends.protocol import BackendName, Images, Scores
+    from tagger.inference.backends.protocol import BackendName, Images
     from tagger.inference.devices import Device
 
 
@@ -50,11 +51,14 @@ class OpenVinoBackend:
     def empty(self, count: int) -> Images:
         return np.empty((count, self._size, self._size, 3), dtype=np.uint8)
 
-    def forward(self, images: Images) -> Scores:
+    def forward(self, images: Images) -> Outputs:
         request = self._requests.get()
         try:
             request.infer([images], share_inputs=True)
-            return np.array(request.get_output_tensor(0).data, dtype=np.float32)
+            scores, *embeddings = (
+                np.array(output.data, dtype=np.float32) for output in request.output_tensors
+            )
+            return Outputs(scores, embeddings[0] if embeddings else None)
         finally:
             self._requests.put(request)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,14 @@ from tagger.images.plain_jpeg import PlainJpeg
 BackendName = Literal["torchscript", "openvino"]
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) RGB
 Scores = npt.NDArray[np.float32]  # (B, L)
+Embeddings = npt.NDArray[np.float32]  # (B, D)
+
+
+class Outputs(NamedTuple):
+    """What a model returns for a batch. `embeddings` is None for models of format 1, which have none."""
+
+    scores: Scores
+    embeddings: Embeddings | None
 
 
 class Backend(Protocol):
@@ -29,8 +37,8 @@ class Backend(Protocol):
         """Allocate a batch of `count` images in the memory from which `forward` copies fastest."""
         ...
 
-    def forward(self, images: Images) -> Scores:
-        """Return the calibrated scores of a batch, float32 (B, L)."""
+    def forward(self, images: Images) -> Outputs:
+        """Return the calibrated scores and the embeddings of a batch."""
         ...
 
     def free_memory(self) -> None:

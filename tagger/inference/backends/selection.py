@@ -24,7 +24,7 @@ from tagger.inference.backends.torchscript import TorchScriptBackend
 if TYPE_CHECKING:
     import torch
 
-    from tagger.inference.backends.protocol import Backend, Images, Scores
+    from tagger.inference.backends.protocol import Backend, Embeddings, Images, Scores
     from tagger.inference.devices import Device
 
 log = logging.getLogger(__name__)
@@ -164,12 +164,24 @@ def _cost_ms(backend: Backend, device: Device, images: Images) -> float:
 
 
 def _distance(reference: Backend, other: Backend, size: int) -> float:
-    """Infinite for wrong shapes and scores that are not finite."""
+    """Of the outputs. Infinite for wrong shapes and values that are not finite."""
     images = generated_images(size, 8)
-    expected, actual = reference.forward(images), other.forward(images)
+    (expected, embeddings), (actual, other_embeddings) = reference.forward(images), other.forward(images)
     if actual.shape != expected.shape or not np.isfinite(actual).all():
         return math.inf
-    return max(_variation(expected, actual), _variation(_shares(expected), _shares(actual)))
+    scores_distance = max(_variation(expected, actual), _variation(_shares(expected), _shares(actual)))
+    return max(scores_distance, _angle(embeddings, other_embeddings))
+
+
+def _angle(expected: Embeddings | None, actual: Embeddings | None) -> float:
+    """1 minus the mean cosine of the embeddings of the same photo: 0 if they have the same direction."""
+    if expected is None or actual is None:
+        return 0.0 if expected is actual else math.inf
+    if actual.shape != expected.shape or not np.isfinite(actual).all():
+        return math.inf
+    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
+    cosines = np.divide((expected * actual).sum(axis=1), norms, out=np.ones_like(norms), where=norms > 0)
+    return float(1 - cosines.mean())
 
 
 def _variation(expected: Scores, actual: Scores) -> float:

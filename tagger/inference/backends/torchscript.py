@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from tagger.inference.backends.bfloat16 import round_kernels
+from tagger.inference.backends.protocol import Outputs
 
 if TYPE_CHECKING:
-    from tagger.inference.backends.protocol import BackendName, Images, Scores
+    from tagger.inference.backends.protocol import BackendName, Images
     from tagger.inference.devices import Device
 
 
@@ -34,25 +35,33 @@ class TorchScriptBackend:
             return np.empty(shape, dtype=np.uint8)
         return torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
 
-    def forward(self, images: Images) -> Scores:
+    def forward(self, images: Images) -> Outputs:
         """On a GPU, the calling thread waits for its own pass only."""
         if self._kind != "cuda":
-            return self._scores(images)
+            return self._outputs(images)
         with torch.cuda.stream(_thread_stream()):
-            return self._scores(images)
+            return self._outputs(images)
 
     def free_memory(self) -> None:
         """Empty torch's cache: its blocks have the wrong sizes after the batch size has changed."""
         if self._kind == "cuda":
             torch.cuda.empty_cache()
 
-    def _scores(self, images: Images) -> Scores:
+    def _outputs(self, images: Images) -> Outputs:
         batch = torch.from_numpy(images)
         with torch.inference_mode():
             # (B, H, W, 3) viewed as (B, 3, H, W) is channels_last, the fastest layout for convolutions.
             tensor = batch.to(self._kind, non_blocking=True).permute(0, 3, 1, 2)
-            scores: Scores = self._module(tensor).float().cpu().numpy()  # waits for this thread's stream
-        return scores
+            outputs: torch.Tensor | tuple[torch.Tensor, torch.Tensor] = self._module(tensor)
+            if isinstance(outputs, torch.Tensor):
+                return Outputs(_to_array(outputs), None)
+            scores, embeddings = outputs
+            return Outputs(_to_array(scores), _to_array(embeddings))
+
+
+def _to_array(output: torch.Tensor) -> np.ndarray:
+    """Waits for this thread's stream."""
+    return output.float().cpu().numpy()
 
 
 def freeze(module: torch.jit.ScriptModule, device: Device) -> torch.jit.ScriptModule:

@@ -10,7 +10,7 @@ import torch
 from support.small_network import SIZE, small_module
 
 from tagger.errors import SettingsInvalid
-from tagger.inference.backends import Images, Scores
+from tagger.inference.backends import Embeddings, Images, Outputs, Scores
 from tagger.inference.backends.openvino import OpenVinoBackend
 from tagger.inference.backends.protocol import Backend, BackendChoice, BackendName
 from tagger.inference.backends.selection import CPU_BATCHES, GPU_BATCHES, BackendSelector, generated_images
@@ -40,6 +40,7 @@ class FakeBackend:
 
     name: BackendName
     classify: Callable[[Images], Scores] = half_brightness
+    embed: Callable[[Images], Embeddings | None] = lambda _images: None
     ms: Callable[[int], float] = lambda _count: SLOW_MS
     max_batch: int = 10_000
     error: Callable[[], Exception] = MemoryError
@@ -50,7 +51,7 @@ class FakeBackend:
     def empty(self, count: int) -> Images:
         return np.empty((count, SIZE, SIZE, 3), dtype=np.uint8)
 
-    def forward(self, images: Images) -> Scores:
+    def forward(self, images: Images) -> Outputs:
         until = time.thread_time() + self.ms(len(images)) * len(images) / 1000
         if len(images) not in self.batches:
             self.batches.append(len(images))
@@ -58,7 +59,7 @@ class FakeBackend:
             raise self.error()
         while time.thread_time() < until:
             pass
-        return self.classify(images)
+        return Outputs(self.classify(images), self.embed(images))
 
     def free_memory(self) -> None:
         self.freed += 1
@@ -84,7 +85,7 @@ def choose_backend(other: FakeBackend) -> BackendChoice:
 
 
 def fast(classify: Callable[[Images], Scores] = half_brightness) -> FakeBackend:
-    return FakeBackend("openvino", classify, lambda _count: SLOW_MS / 5)
+    return FakeBackend("openvino", classify, ms=lambda _count: SLOW_MS / 5)
 
 
 def test_a_faster_backend_that_agrees_is_chosen() -> None:
@@ -100,6 +101,28 @@ def test_a_backend_that_is_not_clearly_faster_is_not_chosen(share: float) -> Non
 
 def fails(_images: Images) -> Scores:
     raise RuntimeError("an operation it does not know")
+
+
+def mean_colours(images: Images) -> Embeddings:
+    return images.mean(axis=(1, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("embed", "chosen"),
+    [
+        pytest.param(lambda images: 1.001 * mean_colours(images) + 0.1, "openvino", id="much the same"),
+        pytest.param(lambda _images: None, "torchscript", id="none"),
+        pytest.param(lambda images: mean_colours(images)[:, :2], "torchscript", id="fewer dimensions"),
+        pytest.param(lambda images: mean_colours(255 - images) ** 2, "torchscript", id="other directions"),
+        pytest.param(lambda images: mean_colours(images) * np.nan, "torchscript", id="not numbers"),
+    ],
+)
+def test_a_backend_is_chosen_only_if_its_embeddings_agree(
+    embed: Callable[[Images], Embeddings | None], chosen: BackendName
+) -> None:
+    other = FakeBackend("openvino", embed=embed, ms=lambda _count: SLOW_MS / 5)
+    selector = FakeSelector(FakeBackend("torchscript", embed=mean_colours), other)
+    assert selector.choose(None, 4).choice.backend == chosen
 
 
 @pytest.mark.parametrize(

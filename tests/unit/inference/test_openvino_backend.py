@@ -13,7 +13,7 @@ import pytest
 import torch
 from support.commands import Terminal, draw
 from support.shipped import ARTIFACT, decoded_photos, shipped_module, shipped_size
-from support.small_network import LABELS, SIZE, small_module
+from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, small_module
 from support.threads import in_threads
 
 from tagger.errors import SettingsInvalid
@@ -39,41 +39,52 @@ def truth() -> Backend:
     return TorchScriptBackend(small_module(), FLOAT32, SIZE, at_once=3)
 
 
-def test_generated_images_get_the_scores_of_torchscript(backend: Backend, truth: Backend) -> None:
+def test_generated_images_get_the_outputs_of_torchscript(backend: Backend, truth: Backend) -> None:
     images = generated_images(SIZE, 64)
-    scores = backend.forward(images)
+    scores, embeddings = backend.forward(images)
     assert (scores.dtype, scores.shape) == (np.float32, (64, LABELS))
+    assert embeddings is not None
+    assert (embeddings.dtype, embeddings.shape) == (np.float32, (64, DIMENSION))
+    np.testing.assert_allclose(embeddings, truth.forward(images).embeddings, rtol=0, atol=SAME)
     assert len(set(scores.argmax(axis=1))) > 1  # otherwise the comparison would prove nothing
-    np.testing.assert_allclose(scores, truth.forward(images), rtol=0, atol=SAME)
+    np.testing.assert_allclose(scores, truth.forward(images).scores, rtol=0, atol=SAME)
+
+
+def test_models_of_format_1_have_no_embeddings() -> None:
+    module = small_module(ScoresOnly())
+    scores, embeddings = OpenVinoBackend(module, FLOAT32, SIZE, at_once=1).forward(generated_images(SIZE, 3))
+    assert (scores.shape, embeddings) == ((3, LABELS), None)
 
 
 def test_real_photos_get_the_scores_of_torchscript(test_data: Path) -> None:
     photos = decoded_photos(test_data, 24)
     size = shipped_size()
-    expected = TorchScriptBackend(shipped_module(), FLOAT32, size, at_once=1).forward(photos)
-    scores = OpenVinoBackend(shipped_module(), FLOAT32, size, at_once=1).forward(photos)
+    expected = TorchScriptBackend(shipped_module(), FLOAT32, size, at_once=1).forward(photos).scores
+    scores = OpenVinoBackend(shipped_module(), FLOAT32, size, at_once=1).forward(photos).scores
     np.testing.assert_allclose(scores, expected, rtol=0, atol=SAME)
 
 
 def test_bfloat16_is_within_the_distance_of_the_selection() -> None:
     device = Device("cpu", torch.bfloat16, 8)
     images = generated_images(SIZE, 8)
-    scores = OpenVinoBackend(small_module(), device, SIZE, at_once=1).forward(images)
-    expected = TorchScriptBackend(small_module(), device, SIZE, at_once=1).forward(images)
+    scores = OpenVinoBackend(small_module(), device, SIZE, at_once=1).forward(images).scores
+    expected = TorchScriptBackend(small_module(), device, SIZE, at_once=1).forward(images).scores
     assert np.abs(scores - expected).sum(axis=1).mean() / 2 <= MAX_DISTANCE
 
 
 def test_batches_may_have_any_size_in_any_order(backend: Backend, truth: Backend) -> None:
     images = generated_images(SIZE, 9)
-    expected = truth.forward(images)
+    expected = truth.forward(images).scores
     counts = [*range(1, 10)] * 3
     random.Random(5).shuffle(counts)
     for count in counts:
-        np.testing.assert_allclose(backend.forward(images[-count:]), expected[-count:], rtol=0, atol=SAME)
+        np.testing.assert_allclose(
+            backend.forward(images[-count:]).scores, expected[-count:], rtol=0, atol=SAME
+        )
 
 
 def test_scores_are_not_overwritten_by_the_next_batch(backend: Backend) -> None:
-    first = backend.forward(generated_images(SIZE, 4))
+    first = backend.forward(generated_images(SIZE, 4)).scores
     copy = first.copy()
     backend.forward(255 - generated_images(SIZE, 4))
     np.testing.assert_array_equal(first, copy)
@@ -84,22 +95,22 @@ def test_a_batch_filled_in_place_is_classified(backend: Backend) -> None:
     batch = backend.empty(3)
     assert (batch.shape, batch.dtype) == ((3, SIZE, SIZE, 3), np.uint8)
     np.copyto(batch, images)
-    first = backend.forward(batch)
-    np.testing.assert_array_equal(first, backend.forward(images))
+    first = backend.forward(batch).scores
+    np.testing.assert_array_equal(first, backend.forward(images).scores)
     np.copyto(batch, 255 - images)  # the engine uses this memory only during the pass
-    np.testing.assert_array_equal(first, backend.forward(images))
+    np.testing.assert_array_equal(first, backend.forward(images).scores)
 
 
 def test_concurrent_threads_get_their_own_scores(backend: Backend, truth: Backend) -> None:
     images = generated_images(SIZE, 40)
-    expected = truth.forward(images)
+    expected = truth.forward(images).scores
 
     def classify(number: int) -> None:
         rng = random.Random(number)
         for _ in range(40):
             first = rng.randrange(0, 35)
             last = first + rng.randint(1, 5)
-            scores = backend.forward(images[first:last])
+            scores = backend.forward(images[first:last]).scores
             np.testing.assert_allclose(scores, expected[first:last], rtol=0, atol=SAME)
 
     in_threads([partial(classify, number) for number in range(6)])  # more threads than concurrent passes
@@ -110,7 +121,9 @@ def test_scores_stay_the_same_after_memory_was_released_from_several_threads(
 ) -> None:
     images = generated_images(SIZE, 2)
     in_threads([backend.free_memory] * 4 + [partial(backend.forward, images)] * 4)
-    np.testing.assert_allclose(backend.forward(images), truth.forward(images), rtol=0, atol=SAME)
+    np.testing.assert_allclose(
+        backend.forward(images).scores, truth.forward(images).scores, rtol=0, atol=SAME
+    )
 
 
 def test_the_backend_works_after_a_failed_pass(backend: Backend, truth: Backend) -> None:
@@ -118,7 +131,9 @@ def test_the_backend_works_after_a_failed_pass(backend: Backend, truth: Backend)
         with pytest.raises(RuntimeError):
             backend.forward(np.zeros((1, SIZE + 1, SIZE, 3), dtype=np.uint8))
     images = generated_images(SIZE, 2)
-    np.testing.assert_allclose(backend.forward(images), truth.forward(images), rtol=0, atol=SAME)
+    np.testing.assert_allclose(
+        backend.forward(images).scores, truth.forward(images).scores, rtol=0, atol=SAME
+    )
 
 
 def test_the_engines_threads_count_as_model_time(backend: Backend) -> None:
@@ -148,7 +163,7 @@ from tagger.inference.backends.openvino import OpenVinoBackend
 path = Path(sys.argv[1])
 size = int(sys.argv[2])
 module = load_module(path, file_digest(path))
-scores = OpenVinoBackend(module, Device("cpu", torch.float32, 8), size, 2).forward(generated_images(size, 2))
+scores = OpenVinoBackend(module, Device("cpu", torch.float32, 8), size, 2).forward(generated_images(size, 2)).scores
 print(json.dumps({
     "scores": scores.shape[0],
     "told": told,

@@ -76,7 +76,7 @@ def test_a_second_start_uses_the_cached_choice(starts: Starts) -> None:
     assert starts.cache_file.stat().st_mtime_ns == written
     assert (second.backend_name, second.batch_size) == (first.backend_name, first.batch_size)
     image = np.full((SIZE, SIZE, 3), 200, dtype=np.uint8)
-    np.testing.assert_allclose(second.scores([image]), first.scores([image]), atol=1e-4)
+    np.testing.assert_allclose(second.outputs([image]).scores, first.outputs([image]).scores, atol=1e-4)
 
 
 def test_other_models_devices_and_options_are_tested_again(starts: Starts) -> None:
