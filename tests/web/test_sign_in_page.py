@@ -7,7 +7,20 @@ from playwright.sync_api import Browser
 from support.browser import DESKTOP, PHONE, Screen, axe_findings, open_page, serving
 from support.page_server import TOKEN
 
+from tagger.access.tokens import add_token
+from tagger.database.connection import Database
 from tagger.settings import Settings
+
+MISPLACED_IN_HEADER = """() => {
+  const parts = [".brand-mark", ".site-nav li", ".site-tools > *"].flatMap((each) => [...document.querySelectorAll(each)]);
+  const boxes = parts.filter((each) => each.checkVisibility()).map((each) => [each, each.getBoundingClientRect()]);
+  const isApart = (one, other) =>
+    one.right <= other.left + 1 || other.right <= one.left + 1 || one.bottom <= other.top + 1 || other.bottom <= one.top + 1;
+  return boxes.filter(([each, box]) =>
+    box.left < 0 || box.right > innerWidth || box.width < 16 || (each.tagName === "SPAN" && box.height > 24) ||
+    boxes.some(([other, its]) => other !== each && !isApart(box, its))).map(([each]) => each.outerHTML.slice(0, 80));
+}"""
+"""Parts that are outside the window, lie on others, are squeezed, or have several lines."""
 
 
 @pytest.mark.parametrize(
@@ -27,6 +40,24 @@ def test_signing_in_leads_to_the_requested_page(
         page.keyboard.press("Enter")
         page.wait_for_url(f"{address}/library?country=France")
         assert page.evaluate("document.cookie") == ""
+
+
+def test_the_header_of_a_read_only_token_fits_every_window(
+    web_settings: Settings, web_database: Database, browser: Browser, tmp_path: Path
+) -> None:
+    _, secret = add_token(web_database, "guest", read_only=True)
+    with (
+        serving(web_settings, token=TOKEN) as address,
+        open_page(browser, f"{address}/map") as page,
+    ):
+        page.get_by_label("Token").fill(secret)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{address}/map")
+        for width in (320, 390, 767, 768, 900, 1023, 1024, 1440):
+            page.set_viewport_size({"width": width, "height": 600})
+            assert page.evaluate(MISPLACED_IN_HEADER) == [], width
+            page.screenshot(path=tmp_path / f"header-{width}.png")
+        assert axe_findings(page) == []
 
 
 def test_a_wrong_token_is_reported_beside_its_field(
