@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal
 
+from tagger.photos import printable_path
+
 FIELDS = ("job", "chunk", "photo", "kind", "path")
 """The optional fields of a log record."""
 
@@ -42,7 +44,7 @@ class _Lines(logging.Formatter):
         if kind is None:
             return ""
         summary = f"{kind.__name__}: {error}" if self._paths else kind.__name__
-        return "".join(traceback.format_tb(trace)) + summary
+        return "".join(traceback.format_tb(trace)) + printable_path(summary)
 
 
 class TextLines(_Lines):
@@ -53,6 +55,7 @@ class TextLines(_Lines):
         fields = ", ".join(f"{name} {value}" for name, value in self.fields(record).items())
         line = f"{when:%Y-%m-%d %H:%M:%S} {record.levelname} {record.getMessage()}"
         line += f" ({fields})" if fields else ""
+        line = printable_path(line)  # a name of a photo could look like another line, or command the terminal
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,8 @@ MAX_MESSAGE_BYTES = 16 * 2**10
 """Messages of this program have about 600 bytes."""
 
 
+_ID = re.compile(r"[\w -]{1,100}", re.ASCII)
+"""The id of a message. Celery writes it to the log."""
 _CALLBACKS = ("callbacks", "errbacks", "chain", "chord")
 """What Celery runs after a task. Messages of this program have none."""
 
@@ -106,13 +109,17 @@ class Channel(redis.Channel):
         responses: list[Any] = []
         parse = self.client.parse_response
 
-        def recording_parse(*args: Any, **kwargs: Any) -> Any:
+        def parse_and_validate(*args: Any, **kwargs: Any) -> Any:
             responses.append(parse(*args, **kwargs))
-            if responses[-1] and len(responses[-1][1]) > MAX_MESSAGE_BYTES:
+            if not responses[-1]:
+                return responses[-1]
+            queue, message = responses[-1]
+            if len(message) > MAX_MESSAGE_BYTES:
                 raise _InvalidMessage("it is too large")
-            return responses[-1]
+            # kombu's parser makes other types of some documents, with any error of these types.
+            return queue, json.dumps(_validated(json.loads(message), queue.decode()))
 
-        self.client.parse_response = recording_parse
+        self.client.parse_response = parse_and_validate
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
         except (ValueError, RecursionError) as error:
@@ -140,9 +147,6 @@ class Transport(redis.Transport):
     # errors, and waits after these.
     connection_errors = (*redis.Transport.connection_errors, ResponseError)
 
-    def _deliver(self, message: Any, queue: str) -> None:
-        super()._deliver(_validated(message, queue), queue)  # type: ignore[no-untyped-call]
-
 
 def use_for_redis() -> None:
     """Make kombu use this transport for every Redis address. An address with a socket cannot name a transport."""
@@ -154,7 +158,7 @@ def _validated(message: Any, queue: str) -> dict[str, Any]:
     """A new message with the checked parts only; nothing else of the original reaches Celery."""
     headers, properties = _part(message, "headers"), _part(message, "properties")
     task, number = headers.get("task"), headers.get("id")
-    if task not in (TASK_NAME, TICK_NAME) or not isinstance(number, str):
+    if task not in (TASK_NAME, TICK_NAME) or not isinstance(number, str) or not _ID.fullmatch(number):
         raise _InvalidMessage("its task is unknown")
     if properties.get("body_encoding") != "base64":
         raise _InvalidMessage("it was not sent by Celery")
@@ -209,7 +213,10 @@ def _arguments(body: object, task: str) -> list[Any]:
 
 
 def _is_flat(document: Mapping[str, Any]) -> bool:
-    return not any(isinstance(value, list | Mapping) for value in document.values())
+    # Celery parses the arguments with kombu's parser.
+    return "__type__" not in document and not any(
+        isinstance(value, list | Mapping) for value in document.values()
+    )
 
 
 def _stored_message(stored: bytes | None) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ import pytest
 import redis
 from celery import Celery
 from kombu.utils.imports import symbol_by_name
-from support.invalid_messages import chunk_message
+from support.invalid_messages import TYPED, chunk_message
 from support.servers import RedisServer
 
 from tagger.database.enums import Priority
@@ -97,6 +97,19 @@ def test_nothing_of_a_message_reaches_celery_but_its_arguments_and_id(
     assert received.headers["timelimit"] == [None, None]
     assert "reply_to" not in received.properties
     assert received.delivery_tag != "of another message"
+
+
+def test_documents_of_other_types_end_no_worker(
+    app: Celery, client: redis.Redis, redis_server: RedisServer
+) -> None:
+    message = json.loads(chunk_message(client, redis_server.url))
+    invalid = [*TYPED, json.dumps(message | {"headers": json.loads(TYPED[0])}).encode()]
+    for typed in TYPED:
+        message["body"] = base64.b64encode(b"[[%s], {}, {}]" % typed).decode()
+        invalid.append(json.dumps(message).encode())
+    client.lpush(QUEUE, *invalid)
+    assert received_messages(app, 0) == []
+    assert client.llen(DEAD_LETTERS) == len(invalid)
 
 
 def test_only_the_tasks_of_this_program_are_registered(app: Celery) -> None:

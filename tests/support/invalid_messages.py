@@ -36,16 +36,28 @@ CHANGES: list[Change] = [
     body(b'[[{}],{"x":1},{"callbacks":[1],"errbacks":5,"chain":[3],"chord":"q"}]'),
     *(properties(delivery_info=invalid) for invalid in (5, {}, {"exchange": 5, "routing_key": None})),
     *(properties(delivery_tag=invalid) for invalid in (None, [1], {})),
+    # Documents of which kombu's parser makes other types.
+    *(
+        body(b'[[{"__type__": "%s", "__value__": %s}], {}, {}]' % typed)
+        for typed in ((b"datetime", b"5"), (b"decimal", b'"1"'), (b"uuid", b"5"), (b"other", b"1"))
+    ),
+    headers(x={"__type__": "decimal", "__value__": "x"}),
+    lambda message: message.update(headers={"__type__": "datetime", "__value__": 5}),
     properties(body_encoding="foo"),
     properties(reply_to=[1], correlation_id={}, priority="x", expiration="x"),
-    *(headers(id=invalid) for invalid in (5, None, [1])),
+    *(headers(id=invalid) for invalid in (5, None, [1], "", "\n\x1b[31m", "\u2028", "a" * 101)),
     *(headers(timelimit=invalid) for invalid in (5, [1], [5], ["a", "b"])),
     headers(task="some.other.task"),
     headers(task=[1]),
     headers(compression="zlib"),
     headers(shadow=[1], group=5, stamps=7, stamped_headers=3, retries="x", eta="x", expires="x", origin=[1]),
 ]
-RAW = [b"garbage", b"[1]", b"5", b"\xff\xfe\x00", b"{}", b"NaN", b"[" * 200_000, b"1" * 5000]
+TYPED = [
+    b'{"__type__": "%s", "__value__": %s}' % (name, value)
+    for name in (b"datetime", b"date", b"time", b"decimal", b"uuid", b"bytes")
+    for value in (b"5", b'"x"')
+]
+RAW = [*TYPED, b"garbage", b"[1]", b"5", b"\xff\xfe\x00", b"{}", b"NaN", b"[" * 200_000, b"1" * 5000]
 
 
 def _variants(message: bytes) -> Iterator[bytes]:

@@ -63,3 +63,11 @@ def test_paths_are_logged_only_if_enabled(output_of: OutputOf, formatter: type[_
     output = output_of(formatter(paths=True))
     assert "secret/a.jpg" in output
     assert "No such file or directory: 'secret/b.jpg'" in output
+
+
+def test_a_text_line_stays_one_line_without_control_characters() -> None:
+    record = logging.LogRecord("tagger", logging.INFO, "", 0, "%s failed", ("a\n\x1b[2J",), None)
+    record.path = "b\n2026-01-01 00:00:00 CRITICAL é\u2028\x9b.jpg"
+    line = TextLines(paths=True).format(record)
+    assert line.endswith(r"INFO a\n\x1b[2J failed (path b\n2026-01-01 00:00:00 CRITICAL é\u2028\x9b.jpg)")
+    assert line.isprintable()
