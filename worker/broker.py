@@ -65,6 +65,7 @@ def find_broker(settings: Settings, *, start: bool) -> Broker:
 
     Raises:
         RedisUnavailable: the embedded Redis cannot be started.
+        PermissionsUnsafe: other users can change its folder.
     """
     if settings.redis_url is not None:
         return Broker(settings.redis_url, embedded=False)

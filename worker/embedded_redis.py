@@ -33,7 +33,12 @@ UNUSED_COMMANDS = ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF")
 
 
 def embedded_url(data_folder: Path) -> str:
-    """The address of the data folder's Redis, running or not."""
+    """The address of the data folder's Redis, running or not.
+
+    Raises:
+        PermissionsUnsafe: other users can change its folder, and so take its place.
+    """
+    _require_safe_folders(data_folder)
     return f"redis+socket://{_socket(data_folder)}"
 
 
@@ -45,10 +50,10 @@ def start_embedded(data_folder: Path) -> str:
         PermissionsUnsafe: other users can change its folder.
     """
     folder = data_folder / "redis"
+    _require_safe_folders(data_folder)
     if not _answers(_socket(data_folder)):
         make_private_folder(folder)
-        require_safe(data_folder)
-        require_safe(folder)
+        _require_safe_folders(data_folder)  # another user may have made them first
         with _lock(folder / "start.lock"):
             _prepare_socket_folder(folder.absolute())
             if not _answers(_socket(data_folder)):
@@ -67,6 +72,11 @@ def watch(socket: Path, folder: Path) -> None:
         elif time.monotonic() - last_used > IDLE_END_S:
             server.terminate()  # Redis saves on SIGTERM
             server.wait()
+
+
+def _require_safe_folders(data_folder: Path) -> None:
+    require_safe(data_folder)
+    require_safe(data_folder / "redis")
 
 
 def _socket(data_folder: Path) -> Path:

@@ -148,7 +148,8 @@ def _prepare_folder(url: URL) -> None:
     except OSError as error:
         raise DatabaseUnavailable(url=redact(url), reason=f"{file.parent}: {error.strerror}") from error
     require_safe(file.parent)
-    require_safe(file)
+    for ending in ("", "-wal", "-shm", "-journal"):  # SQLite writes what the last three say into the file
+        require_safe(file.with_name(file.name + ending))
 
 
 @contextmanager

@@ -80,12 +80,18 @@ def test_a_folder_or_file_that_every_user_can_change_is_refused(tmp_path: Path) 
     folder = tmp_path / "it's here"
     url = f"sqlite:///{folder}/tagger.sqlite"
     open_database(url).close()
-    for path, bad, good in ((folder, 0o777, 0o1777), (folder / "tagger.sqlite", 0o666, 0o664)):
+    for path, bad, good in (
+        (folder, 0o777, 0o1777),
+        (folder / "tagger.sqlite", 0o666, 0o664),
+        (folder / "tagger.sqlite-wal", 0o666, 0o664),
+    ):
+        path.touch()
         path.chmod(bad)
         with pytest.raises(PermissionsUnsafe, match="every user of this machine can change it") as refused:
             open_database(url)
         subprocess.run(str(refused.value).partition("Run: ")[2], shell=True, check=True)
         open_database(url).close()
+        path.touch()  # SQLite deletes its -wal file
         path.chmod(good)
         open_database(url).close()
 

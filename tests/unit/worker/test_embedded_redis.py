@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from kombu.exceptions import OperationalError
 from psutil import Process
 
 from tagger.errors import EmbeddedRedisMissing, PermissionsUnsafe, RedisUnavailable
-from worker.broker import Broker, check_broker
+from tagger.settings import load_settings
+from worker import embedded_redis
+from worker.broker import Broker, check_broker, find_broker
 from worker.celery_app import make_app
 from worker.embedded_redis import UNUSED_COMMANDS, embedded_url, start_embedded
 
@@ -85,13 +87,30 @@ def test_the_server_and_its_files_are_closed_to_other_users(
         assert connection.default_channel.queue_declare("queue").message_count == 0
 
 
-def test_a_data_folder_that_every_user_can_change_is_refused(data_folder: Path) -> None:
+@pytest.mark.parametrize("use", [start_embedded, embedded_url])
+def test_a_data_folder_that_every_user_can_change_is_refused(
+    data_folder: Path, use: Callable[[Path], str]
+) -> None:
     (data_folder / "redis").mkdir(parents=True)
     for folder in (data_folder, data_folder / "redis"):
         folder.chmod(0o777)
         with pytest.raises(PermissionsUnsafe, match="chmod o-w"):
-            start_embedded(data_folder)
+            use(data_folder)
         folder.chmod(0o755)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_the_running_server_in_another_users_folder_is_not_used(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data_folder / "redis").mkdir(parents=True)
+    os.chown(data_folder, 1234, -1)
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "geteuid", lambda: 1000)
+        patches.setattr(embedded_redis, "_answers", lambda _socket: True)
+        for start in (True, False):
+            with pytest.raises(PermissionsUnsafe, match="belongs to another user"):
+                find_broker(load_settings(data_folder=data_folder), start=start)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a server as another user")
