@@ -196,7 +196,9 @@ def test_signing_out_ends_it_in_this_browser_and_for_who_has_its_cookie(
     client_with_token.cookies.clear()
     sign_in(client_with_token)
     copied = {"cookie": f"{name}={client_with_token.cookies[name]}"}
-    assert client_with_token.post("/sign-out", headers={"origin": LOCAL_URL}).status_code == 303
+    signed_out = client_with_token.post("/sign-out", headers={"origin": LOCAL_URL})
+    assert signed_out.status_code == 303
+    assert signed_out.headers["clear-site-data"] == '"cache"'  # thumbnails, which browsers keep for a year
     assert name not in client_with_token.cookies
     assert client_with_token.get("/api/openapi.json", headers=copied).status_code == 401
     assert client_with_token.get("/api/openapi.json", headers=other).status_code == 200
@@ -239,7 +241,7 @@ def test_guessing_does_not_end_sessions(client_with_token: TestClient) -> None:
 
 def test_failures_are_forgotten_and_counted_by_address() -> None:
     now = [0.0]
-    failures = AttemptLimiter(lambda: now[0])
+    failures = AttemptLimiter(clock=lambda: now[0])
     for _ in range(MAX_ATTEMPTS):
         failures.check("one")
         failures.record("one")

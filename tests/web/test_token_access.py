@@ -29,6 +29,7 @@ from tagger.web.http.auth import (
     MAX_ATTEMPTS,
     MAX_RECORDED,
     RECORD_WINDOW_S,
+    SIGN_IN_WINDOW_S,
     AccessRecorder,
 )
 from tagger.web.http.forwarded import Client
@@ -196,6 +197,23 @@ def test_strangers_cannot_fill_the_audit_log(web_database: Database) -> None:
     recorder.record_refusal(Client("198.51.100.9"))
     recorder.close()
     assert entries(web_database, AuditAction.SIGN_IN_REFUSED)[0].details["unrecorded_before"] == 20
+
+
+def test_a_guest_cannot_fill_the_audit_log_by_signing_in(
+    client_at: ClientAt, web_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "MAX_SIGN_INS", 3)
+    _, guest = add_token(web_database, "guest", read_only=True)
+    _, phone = add_token(web_database, "phone")
+    clients = [client_at(f"203.0.113.{number}") for number in range(5)]
+    assert [sign_in(client, guest).status_code for client in clients] == [303, 303, 303, 429, 429]
+    refused = sign_in(clients[0], guest)
+    assert "Too many sign-ins" in refused.text
+    assert refused.headers["retry-after"] == str(SIGN_IN_WINDOW_S)
+    assert len(entries(web_database, AuditAction.SIGN_IN)) == 3
+    assert status(clients[0]) == 200  # its session goes on
+    assert status(client_at(), guest) == 200
+    assert sign_in(clients[0], phone).status_code == 303
 
 
 def test_requests_do_not_wait_for_a_locked_database(client_at: ClientAt, web_database: Database) -> None:

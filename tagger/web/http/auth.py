@@ -2,7 +2,7 @@
 
 Wrong tokens are counted by client address. An address with too many of them is refused for a while, also with the right
 token; all others go on, and so do sessions. There is no limit over all addresses, with which anybody could lock out
-everybody: only what is written about wrong tokens is limited.
+everybody: only what is written about wrong tokens is limited. Sign-ins are counted by token.
 """
 
 import logging
@@ -24,6 +24,7 @@ from tagger.access.sessions import (
     start_session,
     token_grant,
 )
+from tagger.access.tokens import token_digest
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -37,6 +38,9 @@ ANYBODY = "web"
 MAX_ATTEMPTS = 5
 """Wrong tokens from one address within `ATTEMPT_WINDOW_S`; further attempts are refused for that time."""
 ATTEMPT_WINDOW_S = 60
+MAX_SIGN_INS = 100
+"""Sign-ins with one token within `SIGN_IN_WINDOW_S`: a guest with more could push all other entries out of the audit log."""
+SIGN_IN_WINDOW_S = 3600
 MAX_ADDRESSES = 10_000
 MAX_RECORDED = 100
 """Wrong tokens in the audit log within `RECORD_WINDOW_S`: with more, strangers could push out all other entries."""
@@ -49,35 +53,54 @@ RECHECK_S = 30.0
 class TooManyAttempts(Exception):
     """Too many wrong tokens came from this address. Try again in a minute."""
 
+    retry_after_s = ATTEMPT_WINDOW_S
+
     def __init__(self) -> None:
         super().__init__(self.__doc__)
-        self.retry_after_s = ATTEMPT_WINDOW_S
+
+
+class TooManySignIns(TooManyAttempts):
+    """Too many sign-ins with this token within an hour. Stay signed in, or try again later."""
+
+    retry_after_s = SIGN_IN_WINDOW_S
 
 
 class AttemptLimiter:
-    """Counts wrong tokens by client address, within `ATTEMPT_WINDOW_S`."""
+    """Counts attempts by key within a time, such as wrong tokens by client address.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    `error` is raised if a key has used up its `most` attempts.
+    """
+
+    def __init__(
+        self,
+        most: int = MAX_ATTEMPTS,
+        window_s: float = ATTEMPT_WINDOW_S,
+        error: type[TooManyAttempts] = TooManyAttempts,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most = most
+        self._window_s = window_s
+        self._error = error
         self._clock = clock
         self._lock = threading.Lock()
         self._times: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def check(self, client: str) -> None:
+    def check(self, key: str) -> None:
         """Raises:
-        TooManyAttempts: the client has used up its attempts.
+        TooManyAttempts: the key has used up its attempts.
         """
         with self._lock:
-            times = self._times.get(client, deque())
-            while times and times[0] < self._clock() - ATTEMPT_WINDOW_S:
+            times = self._times.get(key, deque())
+            while times and times[0] < self._clock() - self._window_s:
                 times.popleft()
-            if len(times) >= MAX_ATTEMPTS:
-                raise TooManyAttempts
+            if len(times) >= self._most:
+                raise self._error
 
-    def record(self, client: str) -> None:
-        """Count a wrong token."""
+    def record(self, key: str) -> None:
+        """Count an attempt."""
         with self._lock:
-            self._times.setdefault(client, deque(maxlen=MAX_ATTEMPTS)).append(self._clock())
-            self._times.move_to_end(client)
+            self._times.setdefault(key, deque(maxlen=self._most)).append(self._clock())
+            self._times.move_to_end(key)
             while len(self._times) > MAX_ADDRESSES:
                 self._times.popitem(last=False)
 
@@ -156,6 +179,7 @@ class Authenticator:
         self._database = database
         self._token = token
         self._limiter = AttemptLimiter()
+        self._sign_ins = AttemptLimiter(MAX_SIGN_INS, SIGN_IN_WINDOW_S, TooManySignIns)
         self._recorder = AccessRecorder(database)
 
     def authenticate(self, headers: Headers, client: Client) -> Grant | None:
@@ -185,11 +209,16 @@ class Authenticator:
 
         Raises:
             TooManyAttempts: the client has used up its attempts.
+            TooManySignIns: the token has used up its sign-ins.
         """
         self._limiter.check(client.network)
+        digest = token_digest(secret)
+        self._sign_ins.check(digest)
         session = start_session(self._database, secret, self._token, client.address)
         if session is None:
             self._refuse(client)
+        else:
+            self._sign_ins.record(digest)
         return session
 
     def sign_out(self, headers: Headers, client: Client) -> None:

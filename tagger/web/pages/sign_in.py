@@ -59,7 +59,8 @@ def sign_out(request: Request) -> Response:
     """End the session, in this browser and for every copy of its cookie."""
     authenticator: Authenticator = request.app.state.authenticator
     authenticator.sign_out(request.headers, request.state.client)
-    response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
+    # Browsers keep thumbnails for a year, and who comes next could open them by their address.
+    response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER, {"Clear-Site-Data": '"cache"'})
     response.delete_cookie(authenticator.cookie, httponly=True, samesite="strict")
     return response
 
