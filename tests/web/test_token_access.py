@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from pathlib import Path
 from unittest.mock import patch
 
 import httpx2 as httpx
 import pytest
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
+from support.job_runs import process_job
+from support.library_photos import EIFFEL, LibraryPhotos
 from support.page_server import LOCAL_URL, TOKEN, photo
 
 from tagger.access.tokens import add_token, list_tokens, revoke_token
@@ -370,6 +373,36 @@ def test_a_read_only_token_changes_nothing(client_at: ClientAt, web_database: Da
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         assert client.request(method, "/api/anything-new", headers=ORIGIN).status_code == 403
         assert client.request(method, "/api/predict/", headers=ORIGIN).status_code == 403
+
+
+def test_pages_offer_only_what_a_session_may_do(
+    client_at: ClientAt, web_database: Database, web_settings: Settings, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    number = library.file("tower.jpg", (EIFFEL, 0.8, True))
+    (library.root / "broken.jpg").write_text("no photo")
+    admin, guest = client_at(), client_at()
+    sign_in(admin)
+    sign_in(guest, add_token(web_database, "guest", read_only=True)[1])
+    schedule = {"name": "nightly", "cron": "0 3 * * *", "zone": "UTC", "what": "all"}
+    assert admin.post("/api/schedules", json=schedule, headers=ORIGIN).status_code == 201
+    failed = admin.post("/api/jobs", json={"paths": [str(library.root)]}, headers=ORIGIN).json()["job"]
+    process_job(web_database, web_settings, failed)
+    assert admin.post("/api/backfills", json={"what": "all"}, headers=ORIGIN).status_code == 202
+    offered = {
+        "/jobs": {"/jobs/new", "/jobs/schedules/new", "/jobs/schedules/pause", "/jobs/schedules/run"},
+        f"/jobs/{failed}": {f"/jobs/{failed}/retry"},
+        f"/photos/{number}": {f"/photos/{number}/verdict", "data-name-another", 'id="naming"'},
+        f"/landmarks/{EIFFEL}": {"select.js"},
+        "/photos": {"select.js", 'id="naming"'},
+    }
+    for path, actions in offered.items():
+        page, read_only = admin.get(path).text, guest.get(path).text
+        assert {action for action in actions if action in page} == actions, path
+        assert {action for action in actions if action in read_only} == set(), path
+        forms = set(re.findall(r'<form[^>]*method="post" action="([^"]*)"', read_only))
+        assert forms <= READ_ONLY_MAY_POST, path
+        assert "Read-only" in read_only
 
 
 def test_a_read_only_token_looks_searches_and_classifies(client_at: ClientAt, web_database: Database) -> None:

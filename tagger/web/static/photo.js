@@ -103,7 +103,8 @@ const requestOf = ({ dataset: { landmark, name } }, verdict, isWithdrawal = fals
 
 function giveSelected(verdict) {
   const row = current();
-  return row && giveAll([requestOf(row, verdict)]);
+  if (!row?.querySelector("form")) return; // a read-only session
+  return giveAll([requestOf(row, verdict)]);
 }
 
 function select(row) {
