@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from support.trainer_commands import NO_NETWORK, run_trainer
@@ -15,7 +16,8 @@ from torchvision import models
 
 from tagger.inference.model_archive import checked_archive
 from trainer.backbones import Backbone, build_network, load_backbone, require_backbone
-from trainer.backbones.torchvision_networks import LowerRightPadded, build
+from trainer.backbones.same_padding import SamePadded
+from trainer.backbones.torchvision_networks import build
 from trainer.errors import BackboneUnknown, SizeUnsuitable, TimmMissing, WeightsUnavailable, WeightsUnsuitable
 from trainer.learning.classifier import Classifier, Distance, Encoder, FeatureSpace, ScoreRule
 
@@ -124,13 +126,31 @@ def test_mobilenet_v2_weights_default_to_the_tensorflow_convention(tmp_path: Pat
 
     backbone, network = load_backbone("mobilenet_v2", tmp_path / "silent.safetensors", 64)
     assert (backbone.convention, backbone.normalisation.mean) == ("tensorflow", (127.5, 127.5, 127.5))
-    assert any(isinstance(module, LowerRightPadded) for module in network.modules())
+    assert any(isinstance(module, SamePadded) for module in network.modules())
     for name in ("says.safetensors", "theirs.pth"):
         backbone, network = load_backbone("mobilenet_v2", tmp_path / name, 64)
         assert (backbone.convention, backbone.normalisation.mean) == ("torchvision", IMAGENET)
-        assert not any(isinstance(module, LowerRightPadded) for module in network.modules())
+        assert not any(isinstance(module, SamePadded) for module in network.modules())
     with pytest.raises(WeightsUnsuitable, match="convention: caffe"):
         load_backbone("mobilenet_v2", tmp_path / "odd.safetensors", 64)
+
+
+def test_edgetpu_weights_give_the_features_of_googles_network(tmp_path: Path) -> None:
+    """timm has "same" padding of its own, which TorchScript cannot compile."""
+    original = timm.create_model("mobilenet_edgetpu_100", num_classes=0, pad_type="same").eval()
+    original.blocks[0][0].bn1.act = nn.Identity()  # Google's network has no ReLU there
+    for norm in original.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.normal_(norm.running_mean)
+    save_file(original.state_dict(), tmp_path / "weights.safetensors")
+
+    backbone, network = load_backbone("timm/mobilenet_edgetpu_100", tmp_path / "weights.safetensors", 96)
+    assert (backbone.features, backbone.convention, backbone.folded) == (1280, "tensorflow", True)
+    images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = original((images.float() - 128) / 127)
+        difference = torch.jit.script(Encoder(backbone, network).eval())(images) - expected
+    assert difference.norm() < 0.01 * expected.norm()  # weights are rounded
 
 
 def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -119,11 +119,17 @@ def fuse_in_place(network: nn.Module) -> nn.Module:
             and _can_fuse(module, previous[1])
         ):
             setattr(network, previous[0], fuse_conv_bn_eval(previous[1], module))
-            setattr(network, name, nn.Identity())
+            setattr(network, name, _activation_of(module))
         else:
             fuse_in_place(module)
         previous = (name, module)
     return network
+
+
+def _activation_of(norm: nn.Module) -> nn.Module:
+    """Timm's batch norms include the activation that follows."""
+    activation = getattr(norm, "act", None)
+    return activation if isinstance(activation, nn.Module) else nn.Identity()
 
 
 def _can_fuse(norm: nn.BatchNorm2d, convolution: nn.Conv2d) -> bool:

@@ -28,8 +28,12 @@ from trainer.errors import BackboneUnknown, SizeUnsuitable, TimmMissing, Weights
 TIMM = "timm/"
 CONVENTION = "convention"
 """The metadata entry of a safetensors file that names the convention of its weights."""
-CONVENTIONS: dict[str, Convention] = {"tensorflow": "tensorflow", "torchvision": "torchvision"}
-TENSORFLOW_BY_DEFAULT = {"mobilenet_v2"}
+CONVENTIONS: dict[str, Convention] = {
+    "tensorflow": "tensorflow",
+    "torchvision": "torchvision",
+    "timm": "timm",
+}
+TENSORFLOW_BY_DEFAULT = {"mobilenet_v2", "timm/mobilenet_edgetpu_100"}
 """Architectures whose safetensors files come from TensorFlow unless their metadata names another convention."""
 
 log = logging.getLogger("trainer")
@@ -160,9 +164,9 @@ def _read_pth(path: Path) -> tuple[State, str | None]:
 
 
 def _convention(architecture: str, file: WeightsFile) -> Convention:
-    if architecture.startswith(TIMM):
-        return "timm"
-    return file.convention or ("tensorflow" if architecture in TENSORFLOW_BY_DEFAULT else "torchvision")
+    if file.convention is None and architecture in TENSORFLOW_BY_DEFAULT:
+        return "tensorflow"
+    return file.convention or ("timm" if architecture.startswith(TIMM) else "torchvision")
 
 
 def _load_state(template: FeatureNetwork, state: State, architecture: str, path: Path | None) -> None:

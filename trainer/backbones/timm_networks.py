@@ -5,9 +5,14 @@ from contextlib import redirect_stdout
 from typing import Any
 
 import timm
+from torch import nn
 
-from trainer.backbones.backbone import Convention, FeatureNetwork, State, scale_normalisation
+from trainer.backbones.backbone import Convention, FeatureNetwork, Normalisation, State, scale_normalisation
+from trainer.backbones.same_padding import pad_like_tensorflow
 from trainer.errors import WeightsUnavailable
+
+EDGETPU = "mobilenet_edgetpu_100"
+EDGETPU_NORMALISATION = Normalisation((128.0, 128.0, 128.0), (127.0, 127.0, 127.0))
 
 
 def network_names() -> list[str]:
@@ -15,17 +20,31 @@ def network_names() -> list[str]:
     return [*timm.list_models(), *timm.list_pretrained()]
 
 
-def build(name: str, _convention: Convention) -> FeatureNetwork:
+def build(name: str, convention: Convention) -> FeatureNetwork:
     network = _create(name, pretrained=False)
+    if convention == "tensorflow":
+        _follow_tensorflow(network, name)
     config = network.pretrained_cfg
     classifiers = config["classifier"] or ()
     names = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
     return FeatureNetwork(
         network,
         classifier_prefixes=tuple(f"{classifier}." for classifier in names),
-        normalisation=scale_normalisation(config["mean"], config["std"]),
+        normalisation=_normalisation(name, convention, config),
         training_size=int(config["input_size"][-1]),
     )
+
+
+def _follow_tensorflow(network: Any, name: str) -> None:
+    pad_like_tensorflow(network)
+    if name == EDGETPU:
+        network.blocks[0][0].bn1.act = nn.Identity()  # timm has a ReLU where Google's network has none
+
+
+def _normalisation(name: str, convention: Convention, config: dict[str, Any]) -> Normalisation:
+    if name == EDGETPU and convention == "tensorflow":
+        return EDGETPU_NORMALISATION
+    return scale_normalisation(config["mean"], config["std"])
 
 
 def published_state(name: str) -> tuple[str, State]:

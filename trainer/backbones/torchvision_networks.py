@@ -4,7 +4,6 @@ import sys
 from contextlib import redirect_stdout
 
 from torch import Tensor, nn
-from torch.nn import functional
 from torchvision import models
 from torchvision.models import GoogLeNet, Inception3
 
@@ -16,6 +15,7 @@ from trainer.backbones.backbone import (
     State,
     scale_normalisation,
 )
+from trainer.backbones.same_padding import pad_like_tensorflow
 from trainer.errors import WeightsUnavailable
 
 CLASSES = 1000
@@ -37,7 +37,7 @@ def build(name: str, convention: Convention) -> FeatureNetwork:
         network.__class__ = _InceptionFeatures
     last = _remove_last_layer(network)
     if convention == "tensorflow":
-        _pad_like_tensorflow(network)
+        pad_like_tensorflow(network)
     normalisation = _normalisation(name, convention)
     return FeatureNetwork(network, (f"{last}.", *AUXILIARY), normalisation, _training_size(name))
 
@@ -92,22 +92,6 @@ def _outputs(module: nn.Module) -> int:
     if isinstance(module, nn.Linear):
         return module.out_features
     return module.out_channels if isinstance(module, nn.Conv2d) else 0  # SqueezeNet ends in a convolution
-
-
-class LowerRightPadded(nn.Conv2d):
-    """A strided convolution that pads images of even sides like TensorFlow's "same": only on the right and bottom."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        padded = functional.pad(images, (0, 1, 0, 1))
-        convolved: Tensor = self._conv_forward(padded, self.weight, self.bias)
-        return convolved
-
-
-def _pad_like_tensorflow(network: nn.Module) -> None:
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d) and module.stride == (2, 2) and module.kernel_size == (3, 3):
-            module.__class__ = LowerRightPadded
-            module.padding = (0, 0)
 
 
 class _GoogLeNetFeatures(GoogLeNet):  # type: ignore[misc]  # torchvision has no types

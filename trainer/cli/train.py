@@ -44,7 +44,7 @@ Cache = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
-        help="The backbone's weights: a safetensors file with torchvision's names (timm's for timm/NAME; TensorFlow weights for mobilenet_v2), or a .pth file of torchvision. Downloaded if omitted."
+        help="The backbone's weights: a safetensors file with torchvision's names (timm's for timm/NAME; TensorFlow weights for mobilenet_v2 and timm/mobilenet_edgetpu_100), or a .pth file of torchvision. Downloaded if omitted."
     ),
 ]
 BackboneName = Annotated[
