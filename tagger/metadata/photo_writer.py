@@ -167,7 +167,10 @@ def describe_result(photo: PreparedPhoto) -> str:
     files = ", ".join(_file_name(file) for file in photo.replaced)
     parts = [plan.refusal.text] if plan.refusal else []
     if names and (files or plan.refusal):
-        parts.append(f"{names} → {files or _unchanged_files(plan)}")
+        target = files or _unchanged_files(plan)
+        parts.append(
+            f"The tags are in a sidecar: {names} → {target}" if plan.refusal else f"{names} → {target}"
+        )
     elif files:
         parts.append(", ".join(_removal_text(file) for file in photo.replaced))
     elif not plan.refusal:

@@ -65,7 +65,7 @@ def test_tags_go_into_the_photos_and_what_cannot_be_embedded_gets_a_sidecar(
     assert output.code == 0  # whatever was refused has its sidecar
     assert "written: Eiffel Tower → the photo itself" in output.text
     assert "moving.gif: refused: Metadata is embedded in JPEG, PNG, WebP and TIFF files only." in output.text
-    assert "Brandenburg Gate → moving.gif.xmp" in output.text
+    assert "The tags are in a sidecar: Brandenburg Gate → moving.gif.xmp" in output.text
     assert "3 photos: 2 written, 0 unchanged, 1 refused" in output.err
     assert "to list the photos that were not written, and why, run: tagger failures 2" in output.err
     after = state(photos)

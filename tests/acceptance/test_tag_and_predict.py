@@ -55,7 +55,9 @@ def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal: Termi
     assert "1 photo: 1 written" in terminal.run(*write).stderr
     assert terminal.run("-q", "tag", "my photos", "--again").stderr == ""
     assert "run: " not in terminal.run("tag", "my photos", "--again", "--json").stderr
-    assert "run: " not in terminal.run("tag", "my photos").stderr  # nothing new is tagged
+    repeated = terminal.run("tag", "my photos").stderr
+    assert "run: " not in repeated  # nothing new is tagged
+    assert "skipped: this model has classified these photos already; to include them, add --again" in repeated
 
 
 def test_broken_files_fail_alone_with_a_kind_and_code_3(terminal: Terminal) -> None:

@@ -30,14 +30,18 @@ def print_profile(profile: Profile, photos: int) -> None:
 
 
 def print_next_steps(database: Database, job: int) -> None:
-    """Print how to see, correct and write the tags of a finished job, if it has any."""
-    from tagger.database.enums import METADATA_KINDS, JobState
+    """Print why photos were skipped, and how to see, correct and write the tags of a finished job."""
+    from tagger.database.enums import METADATA_KINDS, JobKind, JobState
     from tagger.enqueue.tag_jobs import tag_job_paths
     from tagger.ledger.jobs import has_write_option, job_options
     from tagger.ledger.progress import list_jobs
 
     progress = list_jobs(database, job)[0]
-    if progress.state is not JobState.FINISHED or not progress.tagged or progress.kind in METADATA_KINDS:
+    if progress.state is not JobState.FINISHED or progress.kind in METADATA_KINDS:
+        return
+    if progress.skipped and progress.kind == JobKind.TAG:
+        console.info("skipped: this model has classified these photos already; to include them, add --again")
+    if not progress.tagged:
         return
     paths = [shlex.quote(str(path)) for path in tag_job_paths(job_options(database, [job])[job])]
     (under, path) = (f" --under {paths[0]}", f" {paths[0]}") if len(paths) == 1 else ("", "")

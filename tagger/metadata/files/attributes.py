@@ -129,6 +129,5 @@ def _copy_extended_attributes_on_macos(source: int, target: int) -> None:
 def _not_copied(attribute: str) -> WriteRefused:
     return WriteRefused(
         RefusalKind.READ_ONLY,
-        f"The file's {attribute} cannot be copied by this user or on this disk. "
-        "Write as the file's owner, or write a sidecar.",
+        f"The file's {attribute} cannot be copied by this user or on this disk. Write as the file's owner.",
     )

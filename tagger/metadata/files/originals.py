@@ -101,19 +101,19 @@ def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_b
         raise WriteRefused(
             RefusalKind.LINK,
             f"The file {name!r} has {status.st_nlink} hard links, which a write would separate. "
-            "Copy it, or write a sidecar.",
+            "To write into it, replace it by a copy.",
         )
     # Root may write every file, but write protection is respected for root, too.
     if not status.st_mode & _ANY_WRITER or not folder.may_write(name):
         raise WriteRefused(
             RefusalKind.READ_ONLY,
-            f"{name!r} is write-protected. Give this user write permission, or write a sidecar.",
+            f"{name!r} is write-protected. Give this user write permission.",
         )
     if status.st_size > max_bytes:
         raise WriteRefused(
             RefusalKind.TOO_LARGE,
             f"{name!r} has {status.st_size} bytes, more than the limit of {max_bytes}. "
-            "Write a sidecar, or raise the limit if this machine has enough memory.",
+            "Raise the limit if this machine has enough memory.",
         )
 
 
