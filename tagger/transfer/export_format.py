@@ -46,6 +46,12 @@ def exported_columns(table: Table) -> list[Column[Any]]:
     return [column for column in table.columns if column.name not in local]
 
 
+def row_counts_text(counts: Mapping[str, int]) -> str:
+    """The tables that have rows, in words: `1 root, 2 job items`."""
+    nouns = ((count, name.replace("_", " ").removesuffix("s")) for name, count in counts.items() if count)
+    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in nouns)
+
+
 def encode_line(document: object) -> bytes:
     """A document as one line of the file."""
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"

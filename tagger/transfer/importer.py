@@ -20,7 +20,7 @@ from tagger.errors import DatabaseNotEmpty
 from tagger.inference.artifact import Manifest, read_manifest
 from tagger.integrity.cross_checks import cross_problems
 from tagger.transfer.deactivation import Inactive, deactivate
-from tagger.transfer.export_format import exported_tables
+from tagger.transfer.export_format import exported_tables, row_counts_text
 from tagger.transfer.export_reader import ExportReader
 from tagger.transfer.exporter import Progress
 
@@ -111,8 +111,7 @@ def _require_empty(database: Database, connection: Connection) -> None:
         and not (table in _SHIPPED_TABLES and _has_only_shipped_models(connection))
     }
     if counts:
-        summary = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
-        raise DatabaseNotEmpty(url=database.redacted_url, contents=summary)
+        raise DatabaseNotEmpty(url=database.redacted_url, contents=row_counts_text(counts))
 
 
 def _has_only_shipped_models(connection: Connection) -> bool:

@@ -38,7 +38,7 @@ def test_a_file_is_written_whole_and_never_replaced_unasked(
 ) -> None:
     output = tagger("export", "all.ndjson")
     assert (output.code, output.out) == (0, b"")
-    assert "1 photos" in output.err
+    assert "1 photo, " in output.err
     before = (tmp_path / "all.ndjson").read_bytes()
     refused = tagger("export", "all.ndjson")
     assert (refused.code, "--force" in refused.err) == (1, True)

@@ -174,5 +174,6 @@ def _next_steps(*, new_ledger: bool) -> str:
 
 
 def _row_counts(verb: str, rows: Mapping[str, int], total: int) -> str:
-    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in rows.items() if count)
-    return f"{total} rows {verb}: {counts}"
+    from tagger.transfer.export_format import row_counts_text
+
+    return f"{total} rows {verb}: {row_counts_text(rows)}"
