@@ -15,7 +15,6 @@ import io
 import json
 import stat
 import zipfile
-import zlib
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -26,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tagger.errors import ModelRefused
 from tagger.images import Fit, Resize
 from tagger.inference.background import BackgroundStatistics, stored_bytes
-from tagger.inference.model_archive import checked_archive
+from tagger.inference.model_archive import COMPRESSIONS, DAMAGED, checked_archive
 from tagger.inference.model_code import ProgramRefused
 
 if TYPE_CHECKING:
@@ -161,12 +160,12 @@ def read_manifest(path: Path) -> Manifest:
             return Manifest.model_validate_json(archive.read(entries[0]))
     except OSError as error:
         raise ModelRefused(path=path, reason=_os_reason(error)) from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise ModelRefused(path=path, reason=f"its manifest is invalid at {where}: {first['msg']}") from error
+    except DAMAGED as error:
+        raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
 
 
 def read_background(path: Path, expected_digest: str, embedding: Embedding) -> BackgroundStatistics:
@@ -184,14 +183,18 @@ def read_background(path: Path, expected_digest: str, embedding: Embedding) -> B
             return BackgroundStatistics.from_bytes(
                 archive.read(entries[0]), embedding.background_photos, embedding.dimension
             )
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
     except ValueError as error:
         raise ModelRefused(path=path, reason=str(error)) from error
+    except DAMAGED as error:
+        raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
 
 
 def _extra_entries(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
-    return [entry for entry in archive.infolist() if entry.filename.endswith(f"/extra/{name}")]
+    return [
+        entry
+        for entry in archive.infolist()
+        if entry.filename.endswith(f"/extra/{name}") and entry.compress_type in COMPRESSIONS
+    ]
 
 
 def save_artifact(
@@ -235,10 +238,10 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
     del data  # a large model would be in memory three times
     try:
         module: torch.jit.ScriptModule = torch.jit.load(archive, map_location="cpu")  # type: ignore[no-untyped-call]
-    except RuntimeError as error:
-        raise ModelRefused(
-            path=path, reason=f"torch cannot read it ({str(error).splitlines()[0]})"
-        ) from error
+    except (RuntimeError, AttributeError, TypeError, ValueError, IndexError) as error:
+        # torch passes errors of C++ on, and stumbles over modules with the names of its own attributes.
+        summary = str(error).strip().partition("\n")[0]
+        raise ModelRefused(path=path, reason=f"torch cannot read it ({summary})") from error
     return module
 
 

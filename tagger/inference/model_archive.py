@@ -28,6 +28,8 @@ NOT_LOADED = re.compile(
 )
 CODE_LIMIT_BYTES = 64 * 2**20
 """Code is compressed. The networks of torchvision and timm have less than 4 MiB."""
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Others take as much memory as an entry says, and none is used by torch."""
 ROOT = "archive"
 DAMAGED = (
     zipfile.BadZipFile,
@@ -100,7 +102,7 @@ class _Entries:
         for name, entry in self._by_name.items():
             if entry.compress_type == zipfile.ZIP_STORED:
                 stored_bytes += entry.file_size
-            elif name.startswith("code/"):
+            elif name.startswith("code/") and entry.compress_type in COMPRESSIONS:
                 compressed_bytes += entry.file_size
             else:
                 raise ProgramRefused(f"its entry {name} is compressed")
@@ -116,7 +118,10 @@ class _Entries:
 
     def read(self, name: str) -> bytes:
         entry = self._by_name[name]
-        data = self._archive.read(entry)
+        try:
+            data = self._archive.read(entry)
+        except DAMAGED as error:
+            raise ProgramRefused(f"it is damaged at {entry.filename}") from error
         if len(data) != entry.file_size:
             raise ProgramRefused(f"its entry {name} is shorter than it says")
         return data

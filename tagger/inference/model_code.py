@@ -25,7 +25,7 @@ fill_ flatten flip floor floor_ floor_divide floordiv fmod format full full_like
 group_norm gt hardsigmoid hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ im2col index index_add index_fill
 index_fill_ index_put index_put_ index_select insert instance_norm is_autocast_enabled is_floating_point
 is_grad_enabled isfinite isinf isnan item keys layer_norm le leaky_relu leaky_relu_ len lerp linalg_vector_norm
-linear linspace list log log10 log1p log2 log_softmax logical_and logical_not logical_or logsumexp lstm lt
+linear linspace list log log10 log1p log2 log_softmax logical_and logical_not logical_or logsumexp lt
 masked_fill masked_fill_ matmul max max_pool1d max_pool2d max_pool3d maximum mean meshgrid min minimum mish
 mish_ mm movedim mul mul_ mv nan_to_num narrow ne neg neg_ new_empty new_full new_ones new_zeros norm normal_
 numel ones ones_like outer pad permute pixel_shuffle pixel_unshuffle pow prelu prod rand rand_like reciprocal
@@ -38,7 +38,20 @@ upsample_nearest2d upsample_nearest3d upsample_trilinear3d values var var_mean v
 zeros zeros_like
 """
 OPERATORS = frozenset(_OPERATORS.split())
-"""The operators of all networks of torchvision and timm that can be exported, and their siblings. None reaches files, processes or raw memory."""
+"""The operators of all networks of torchvision and timm that can be exported, and their siblings. None reaches files, processes or raw memory.
+
+`lstm` is not one of them: it writes outside of its memory if the shapes of its arguments do not match.
+"""
+_KEYWORDS = """
+alpha approximate beta copy correction decimals descending device dim dtype enable_gqa generator implicit indexing
+keepdim layout memory_format non_blocking out output_size path pin_memory reduce requires_grad rounding_mode scale
+sparse_grad stable value
+"""
+KEYWORDS = frozenset(_KEYWORDS.split())
+"""The arguments of the operators that have to be named, and `out`, which `torch.nn.functional.normalize` passes on."""
+FIXED_KEYWORDS: Mapping[str, tuple[object, ...]] = {"layout": (None, 0), "output_size": (None,)}
+"""The only values of arguments with which operators would use memory that they do not check: only dense tensors (0), and
+no promise about the sum of `repeat_interleave`."""
 PRIMITIVES = frozenset(
     {"RaiseException", "abs", "device", "dtype", "is_nested", "max", "min", "requires_grad", "type"}
 )
@@ -409,7 +422,8 @@ class _FileChecker:
                 if isinstance(function, ast.Name) and function.id in CALLS_WITH_TYPES:
                     self._check_call_with_type(node, function.id, arguments)
                 elif self._is_allowed(function):
-                    self._check_expressions([*arguments, *(keyword.value for keyword in keywords)])
+                    self._check_expressions(arguments)
+                    self._check_keywords(keywords)
                 else:
                     raise self._refuse(function)
             case _:
@@ -418,6 +432,17 @@ class _FileChecker:
     def _check_expressions(self, nodes: list[ast.expr]) -> None:
         for node in nodes:
             self._check_expression(node)
+
+    def _check_keywords(self, keywords: list[ast.keyword]) -> None:
+        for keyword in keywords:
+            self._check_expression(keyword.value)
+            match keyword:
+                case ast.keyword(arg=str(name), value=value) if name in FIXED_KEYWORDS:
+                    is_allowed = isinstance(value, ast.Constant) and value.value in FIXED_KEYWORDS[name]
+                case _:
+                    is_allowed = keyword.arg in KEYWORDS
+            if not is_allowed:
+                raise self._refuse(keyword)
 
     def _is_allowed(self, function: ast.expr) -> bool:
         """Whether the program may call this."""

@@ -166,7 +166,7 @@ class _Reader:
         module, _, name = argument.partition(" ")
         is_storage = module == "torch" and name in ITEM_BYTES
         if not (is_storage or argument in FUNCTIONS or CLASS_NAME.fullmatch(argument)):
-            raise ProgramRefused(f"{self._name} names {argument}")
+            raise ProgramRefused(f"{self._name} names {argument[:100]}")
         self._stack.append(_Global(argument))
 
     def _recall(self, number: int) -> None:
@@ -188,8 +188,9 @@ class _Reader:
         self._stack.append(self._storage(self._stack.pop()))
 
     def _memorise(self, number: int) -> None:
-        # Lists and dictionaries can still change, and an object has no attributes yet.
-        if isinstance(self._stack[-1], list | dict | _Unbuilt | _Mark) or number in self._memo:
+        # Lists and dictionaries can still change, and an object has no attributes yet. torch counts from 0: a large
+        # number would make its table of values fill the memory.
+        if isinstance(self._stack[-1], list | dict | _Unbuilt | _Mark) or number != len(self._memo):
             raise ProgramRefused(f"{self._name} refers to an unfinished value")
         self._memo[number] = self._stack[-1]
 
@@ -222,6 +223,8 @@ class _Reader:
         values = self._pop_to_mark()
         target = self._stack[-1]
         keys = values[::2]
+        if not all(isinstance(key, str | int | float) for key in keys):  # hashing deep tuples crashes Python
+            raise ProgramRefused(f"{self._name} has a dictionary with unusual keys")
         is_new = len(set(keys)) == len(keys) and not (isinstance(target, dict) and target)
         if not isinstance(target, dict) or not is_new or len(values) % 2:
             raise ProgramRefused(f"{self._name} changes a finished value")

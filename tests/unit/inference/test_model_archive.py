@@ -12,11 +12,12 @@ from support.artifacts import tiny_artifact
 from support.small_network import SIZE, SmallNetwork
 from torch import Tensor
 
+from tagger.catalog.registered_models import check_model_file
 from tagger.errors import ModelRefused
 from tagger.inference import model_archive
 from tagger.inference.artifact import check_program, file_digest, load_module, read_manifest
 from tagger.inference.model_archive import checked_archive
-from tagger.inference.model_code import OPERATORS, ProgramRefused
+from tagger.inference.model_code import FIXED_KEYWORDS, KEYWORDS, OPERATORS, ProgramRefused
 
 CODE = "archive/code/__torch__/support/artifacts.py"
 DATA = "archive/data.pkl"
@@ -69,7 +70,11 @@ def test_allowed_operators_exist_and_take_no_files() -> None:
     schemas = [schema for schema in torch._C._jit_get_all_schemas() if schema.name.startswith("aten::")]
     allowed = [schema for schema in schemas if schema.name.removeprefix("aten::") in OPERATORS]
     assert len({schema.name for schema in allowed}) == len(OPERATORS)
-    texts = [each.name for schema in allowed for each in schema.arguments if "str" in str(each.type)]
+    arguments = [each for schema in allowed for each in schema.arguments]
+    named = {each.name for each in arguments if each.kwarg_only and not each.is_out}
+    assert named - {"names"} | {"out"} == KEYWORDS
+    assert FIXED_KEYWORDS.keys() <= KEYWORDS
+    texts = [each.name for each in arguments if "str" in str(each.type)]
     assert not [name for name in texts if "file" in name or "path" in name]
 
 
@@ -143,11 +148,33 @@ def _with_code(artifact: bytes, lines: str) -> bytes:
         "x = __torch__.support.artifacts._MeanColours()",
         'torch.warn("\\x1b[2J")',
         "def inner(x: Tensor) -> Tensor:\n  return x",
+        "x = torch.repeat_interleave(torch.tensor([9, -8]), output_size=1)",
+        "n = 1\nx = torch.repeat_interleave(torch.tensor([9, -8]), output_size=n)",
+        "x = torch.empty([2, 2], dtype=6, layout=3)",
+        "x = torch.topk(images, 1, values=images, indices=images)",
+        "x = torch.relu(**images)",
+        "x = torch.lstm(images, [images], [images], True, 1, 0., False, True, True)",
     ],
 )  # fmt: skip
 def test_code_with_other_operators_or_syntax_is_refused(artifact: bytes, lines: str) -> None:
     with pytest.raises(ProgramRefused, match=r"support/artifacts\.py"):
         checked_archive(_with_code(artifact, lines))
+
+
+def test_functions_that_pass_results_on_are_allowed() -> None:
+    class Normalised(torch.nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            zeros = torch.zeros([2], dtype=torch.float32, layout=torch.strided)
+            repeated = torch.repeat_interleave(zeros, torch.tensor([1, 2]))
+            return torch.nn.functional.normalize(images) + repeated.sum()
+
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(Normalised()), file)
+    with zipfile.ZipFile(file) as archive:
+        code = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".py"))
+    assert b"out=out" in code
+    assert b"layout=0" in code
+    checked_archive(file.getvalue())
 
 
 def test_the_refusal_names_the_operator_and_the_file(artifact: bytes, tmp_path: Path) -> None:
@@ -221,6 +248,65 @@ def test_unknown_and_repeated_entries_are_refused(artifact: bytes, name: str) ->
         archive.writestr(name, b"x")
     with pytest.raises(ProgramRefused, match="entr"):
         checked_archive(file.getvalue())
+
+
+def test_keys_that_python_cannot_hash_are_refused(artifact: bytes) -> None:
+    """The hash of a deep tuple overflows the stack: without the check, this process dies."""
+    deep = b"\x80\x02}()" + b"\x85" * 10**6 + b"Nu."
+    with pytest.raises(ProgramRefused, match="unusual keys"):
+        checked_archive(_edited(artifact, {DATA: lambda _: deep}))
+
+
+def test_a_number_that_would_fill_the_memory_of_torch_is_refused(artifact: bytes) -> None:
+    storage = b"X\x07\x00\x00\x00storage"
+    with pytest.raises(ProgramRefused, match="unfinished value"):
+        checked_archive(
+            _edited(artifact, {DATA: lambda data: data.replace(storage, storage + b"r\xff\xff\xff\xff", 1)})
+        )
+
+
+def test_torch_meeting_a_name_of_its_own_refuses_the_model(tmp_path: Path) -> None:
+    class Outer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = torch.nn.ReLU()
+
+        def forward(self, images: Tensor) -> Tensor:
+            inside: Tensor = self.inside(images)
+            return inside
+
+    file, renamed = io.BytesIO(), io.BytesIO()
+    torch.jit.save(torch.jit.script(Outer()), file)
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(renamed, "w") as target:
+        for entry in source.infolist():
+            data = source.read(entry)
+            data = data.replace(b"X\x06\0\0\0inside", b"X\x08\0\0\0_modules").replace(b"inside", b"_modules")
+            target.writestr(entry.filename, data)
+    path = tmp_path / "hostile.pt"
+    path.write_bytes(renamed.getvalue())
+    with pytest.raises(ModelRefused, match="torch cannot read it"):
+        load_module(path, file_digest(path))
+
+
+@pytest.mark.parametrize("entry", ["extra/manifest.json", "code/__torch__/support/artifacts.py"])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_and_unusual_compression_is_refused(
+    artifact: bytes, tmp_path: Path, entry: str, compression: int
+) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(artifact)) as source, zipfile.ZipFile(packed, "w") as target:
+        for each in source.infolist():
+            is_packed = each.filename.endswith(entry)
+            target.writestr(
+                each.filename, source.read(each), compression if is_packed else zipfile.ZIP_STORED
+            )
+    damaged = bytearray(packed.getvalue())
+    start = damaged.index(f"archive/{entry}".encode()) + len(f"archive/{entry}")
+    damaged[start + 20 : start + 60] = bytes(40)
+    path = tmp_path / "hostile.pt"
+    path.write_bytes(damaged)
+    with pytest.raises(ModelRefused, match="hostile"):
+        check_model_file(path)
 
 
 def test_code_that_is_nested_too_deeply_is_refused(artifact: bytes) -> None:
