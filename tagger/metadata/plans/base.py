@@ -23,6 +23,14 @@ class PhotoBase:
     is_restored: bool
 
 
+@dataclass(frozen=True)
+class SidecarBase:
+    """A sidecar without our values, like PhotoBase. `data` is None if it did not exist before we created it."""
+
+    data: bytes | None
+    is_restored: bool = False
+
+
 def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> PhotoBase:
     """The photo's file without our values: the exact original if nobody else has changed it.
 
@@ -31,38 +39,35 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> PhotoBase:
     """
     blocks = read_blocks(data)
     if _may_hold_our_fields(blocks.xmp):
-        original = restored_original(data, find_undo_record)
+        original = _undone(data, find_undo_record(digest_file(data)))
         if original is not None:
             return PhotoBase(original, is_restored=True)
     base = remove_our_values(data, blocks) if xmp.has_our_fields(blocks.xmp) else data
     return PhotoBase(base, is_restored=False)
 
 
-def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> bytes | None:
-    """The sidecar without our values; None if it did not exist before we created it.
+def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> SidecarBase:
+    """The sidecar without our values.
+
+    An undo record alone does not say that we created it (see PhotoBase): the sidecar itself has to.
 
     Raises:
         WriteRefused: our values cannot be removed without changing something else.
     """
     if data is None:
-        return None
+        return SidecarBase(None)
     if _may_hold_our_fields(data):
         record = find_undo_record(digest_file(data))
-        if record is not None and record.inverse is None:
-            return None
+        if record is not None and record.inverse is None and xmp.is_our_sidecar(data):
+            return SidecarBase(None)
         original = _undone(data, record)
         if original is not None:  # may be an empty file
-            return original
+            return SidecarBase(original, is_restored=True)
     if not xmp.has_our_fields(data):
-        return data
+        return SidecarBase(data)
     base = xmp.remove(data)
     refuse_difference(xmp.removal_difference(data, base))
-    return base
-
-
-def restored_original(data: bytes, find_undo_record: FindUndoRecord) -> bytes | None:
-    """The original that the undo record of these exact bytes restores; None without a record that fits."""
-    return _undone(data, find_undo_record(digest_file(data)))
+    return SidecarBase(base)
 
 
 def _may_hold_our_fields(packet: bytes | None) -> bool:

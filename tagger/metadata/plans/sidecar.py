@@ -6,12 +6,12 @@ from pathlib import Path
 from tagger.database.enums import Target
 from tagger.metadata import xmp
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.files.originals import read_for_writing
+from tagger.metadata.files.originals import Original, read_for_writing
 from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
 from tagger.metadata.formats import can_embed, read_blocks
 from tagger.metadata.formats.blocks import Blocks
 from tagger.metadata.formats.heif import read_heif_blocks
-from tagger.metadata.plans.base import base_of_photo, base_of_sidecar, remove_our_values, restored_original
+from tagger.metadata.plans.base import base_of_photo, base_of_sidecar, remove_our_values
 from tagger.metadata.plans.existing_values import existing_keywords, without_occupied_fields
 from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.plans.verification import refuse_difference
@@ -39,10 +39,22 @@ def plan_sidecar(
     original = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=root)
     base = base_of_sidecar(original.data, find_undo_record)
     if not tag_fields or photo_data is None:
-        restores_original = (
-            original.data is not None and restored_original(original.data, find_undo_record) is not None
-        )
-        return FilePlan(Target.SIDECAR, original, base, None, restores_original=restores_original)
+        plan = FilePlan(Target.SIDECAR, original, base.data, None, restores_original=base.is_restored)
+    else:
+        plan = _plan_insertion(original, base.data, tag_fields, photo_data, find_undo_record)
+    if base.is_restored and plan.changes:
+        # What was written passed this check, so a record that does not pass it was not made by a write.
+        refuse_difference(xmp.insertion_difference(base.data, original.data))
+    return plan
+
+
+def _plan_insertion(
+    original: Original,
+    base: bytes | None,
+    tag_fields: TagFields,
+    photo_data: bytes,
+    find_undo_record: FindUndoRecord,
+) -> FilePlan:
     photo = _photo_base(photo_data, find_undo_record)
     blocks = _readable_blocks(photo)
     start = _template(blocks.xmp) if base is None else base

@@ -7,6 +7,7 @@ from tagger.metadata.xmp.records import (
     WrittenLandmark,
     added_values,
     has_our_fields,
+    is_our_sidecar,
     names_our_namespace,
     written_landmarks,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "conflicts_with_extended",
     "has_our_fields",
     "insertion_difference",
+    "is_our_sidecar",
     "names_our_namespace",
     "properties",
     "removal_difference",

@@ -6,7 +6,7 @@ Any program may have written them, so invalid records are ignored, and nothing h
 from dataclasses import dataclass
 
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.xmp.namespaces import ADDED, LANDMARKS, OUR_NAMESPACE, OUR_PREFIX, WAS_EMPTY
+from tagger.metadata.xmp.namespaces import ADDED, LANDMARKS, OUR_NAMESPACE, OUR_PREFIX, SIDECAR, WAS_EMPTY
 from tagger.metadata.xmp.properties import Value, properties
 
 FIELD, ADDED_VALUE = f"{OUR_PREFIX}:Field", f"{OUR_PREFIX}:Value"
@@ -39,6 +39,11 @@ def names_our_namespace(packet: bytes | None) -> bool:
 def has_our_fields(packet: bytes | None) -> bool:
     """Whether the packet has fields of our namespace; False if it cannot be read."""
     return any(name.startswith(f"{OUR_PREFIX}:") for name in _properties(packet))
+
+
+def is_our_sidecar(packet: bytes) -> bool:
+    """Whether the sidecar says that we created it; False if it cannot be read."""
+    return SIDECAR in _properties(packet)
 
 
 def written_landmarks(packet: bytes | None) -> tuple[WrittenLandmark, ...]:

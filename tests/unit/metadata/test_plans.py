@@ -418,6 +418,35 @@ def test_a_forged_undo_record_changes_nothing(tmp_path: Path, forged: bytes, tag
         embed(path, tag_fields, {record.written_digest: record}.get)
 
 
+@pytest.mark.parametrize("tag_fields", [NONE, OTHERS], ids=["undo", "another write"])
+@pytest.mark.parametrize(
+    "forged",
+    [b"", b"no XMP at all", in_xmp(""), in_xmp(subject("another"))],
+    ids=["nothing", "other bytes", "less", "other"],
+)
+def test_a_forged_undo_record_changes_no_sidecar(
+    tmp_path: Path, forged: bytes, tag_fields: TagFields
+) -> None:
+    path = tmp_path / "photo.xmp"
+    path.write_bytes(in_xmp(subject("theirs")))
+    written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg()).data or b""
+    path.write_bytes(written)
+    inverse = inverse_of(forged, [Splice(0, len(forged), written)])
+    record = UndoRecord(digest_file(written), digest_file(forged), inverse)
+    with pytest.raises(WriteRefused):
+        plan_sidecar(path, tag_fields, {record.written_digest: record}.get, photo_data=jpeg())
+
+
+def test_a_forged_undo_record_deletes_no_sidecar_of_the_owner(tmp_path: Path) -> None:
+    path = tmp_path / "photo.xmp"
+    path.write_bytes(in_xmp(subject("theirs")))
+    written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg()).data or b""
+    path.write_bytes(written)
+    record = UndoRecord(digest_file(written), None, None)
+    back = plan_sidecar(path, NONE, {record.written_digest: record}.get)
+    assert xmp_fields(back.data) == {"XMP:dc:subject": ["theirs"]}
+
+
 def test_unreadable_iptc_stays_and_xmp_is_written(tmp_path: Path) -> None:
     one = jpeg(iptc=dataset(25, "holiday"))
     behind_iptc = 4 + int.from_bytes(one[4:6], "big")
