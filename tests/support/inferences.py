@@ -10,12 +10,12 @@ from tagger.inference.model import Model
 def record_inferences(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list to which the size of each forward pass is added, but for blank images, which warm the model up."""
     sizes: list[int] = []
-    original = Model.scores
+    original = Model.outputs
 
-    def scores(self: Model, images: Any) -> Any:
+    def outputs(self: Model, images: Any) -> Any:
         if any(image.any() for image in images):
             sizes.append(len(images))
         return original(self, images)
 
-    monkeypatch.setattr(Model, "scores", scores)
+    monkeypatch.setattr(Model, "outputs", outputs)
     return sizes

@@ -198,12 +198,12 @@ def test_encoded_bytes_are_bounded_and_a_batch_does_not_wait_for_more(
 def test_the_photo_the_model_fails_on_is_found_among_those_the_device_decoded(
     pipeline: Pipeline, model: BrightModel, tmp_path: Path
 ) -> None:
-    def scores(images: Sequence[Pixels]) -> object:
+    def outputs(images: Sequence[Pixels]) -> object:
         if any(image[0, 0, 0] > 200 for image in images):
             raise RuntimeError("it cannot stand red")
-        return BrightModel.scores(model, images)
+        return BrightModel.outputs(model, images)
 
-    model.scores = scores  # type: ignore[method-assign, assignment]
+    model.outputs = outputs  # type: ignore[method-assign, assignment]
     results = classify(pipeline, [jpeg(tmp_path / f"{n}.jpg", 255 if n == 5 else n) for n in range(8)])
     assert [isinstance(result, Failed) for result in results] == [n == 5 for n in range(8)]
 

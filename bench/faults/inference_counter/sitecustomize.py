@@ -11,15 +11,15 @@ from typing import Any
 from tagger.inference.model import Model
 
 _counts = os.open(os.environ["INFERENCE_COUNTS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-_scores = Model.scores
+_outputs = Model.outputs
 
 
-@wraps(_scores)
-def _counted_scores(self: Model, images: Any) -> Any:
-    scores = _scores(self, images)
+@wraps(_outputs)
+def _counted_outputs(self: Model, images: Any) -> Any:
+    outputs = _outputs(self, images)
     if any(image.any() for image in images):  # blank images warm the model up and belong to no photo
         os.write(_counts, f"{len(images)}\n".encode())
-    return scores
+    return outputs
 
 
-Model.scores = _counted_scores  # type: ignore[method-assign]
+Model.outputs = _counted_outputs  # type: ignore[method-assign]

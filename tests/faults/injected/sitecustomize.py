@@ -42,8 +42,8 @@ AN_HOUR_S = 3600.0
 MOST_PAGES = 2**32 - 2
 
 MOMENTS = {
-    "before the forward pass": ("tagger.inference.model", "Model", "scores", "before"),
-    "after the forward pass": ("tagger.inference.model", "Model", "scores", "after"),
+    "before the forward pass": ("tagger.inference.model", "Model", "outputs", "before"),
+    "after the forward pass": ("tagger.inference.model", "Model", "outputs", "after"),
     "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
     "after a file was replaced": ("tagger.photos.folders", "OpenFolder", "replace", "after"),
 }
@@ -249,7 +249,7 @@ def main() -> None:
         around(
             "tagger.inference.model",
             "Model",
-            "scores",
+            "outputs",
             before=partial(time.sleep, float(faults["SLOW_PASS_S"])),
         )
     if "KILL_AT" in faults:
