@@ -38,6 +38,8 @@ MANIFEST_LIMIT_BYTES = 32 * 2**20
 FILE_LIMIT_BYTES = 8 * 2**30
 """The largest networks of vision have a few gigabytes. A file is read whole."""
 
+PIECE_BYTES = 2**20
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -132,10 +134,12 @@ def file_digest(path: Path) -> str:
     """
     try:
         _check_file(path)
-        with path.open("rb"):  # its errors are clearer than those of update_mmap
-            pass
         hasher = blake3()
-        hasher.update_mmap(path)
+        with path.open(
+            "rb", buffering=0
+        ) as file:  # a mapped file that is truncated meanwhile ends the process
+            while piece := file.read(PIECE_BYTES):
+                hasher.update(piece)
     except OSError as error:
         raise ModelRefused(path=path, reason=_os_reason(error)) from error
     return hasher.hexdigest()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from blake3 import blake3
 from support.artifacts import tiny_artifact
 from support.small_network import SIZE, SmallNetwork
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from tagger.catalog.registered_models import check_model_file
 from tagger.errors import ModelRefused
 from tagger.inference import model_archive
-from tagger.inference.artifact import check_program, file_digest, load_module, read_manifest
+from tagger.inference.artifact import PIECE_BYTES, check_program, file_digest, load_module, read_manifest
 from tagger.inference.model_archive import checked_archive
 from tagger.inference.model_code import FIXED_KEYWORDS, KEYWORDS, OPERATORS, ProgramRefused
 
@@ -371,3 +372,25 @@ def test_a_pipe_and_a_sparse_terabyte_are_refused_at_once(
     for path, reason in ((pipe, "not a regular file"), (sparse, "larger than 8 GiB")):
         with pytest.raises(ModelRefused, match=reason):
             read(path)
+
+
+def test_a_file_that_is_truncated_while_it_is_read_ends_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapped file would end this process with SIGBUS."""
+    path = tmp_path / "changing.pt"
+    path.write_bytes(bytes(3 * PIECE_BYTES))
+
+    class TruncatingHasher:
+        def __init__(self) -> None:
+            self._hasher = blake3()
+
+        def update(self, piece: bytes) -> None:
+            os.truncate(path, 0)
+            self._hasher.update(piece)
+
+        def hexdigest(self) -> str:
+            return self._hasher.hexdigest()
+
+    monkeypatch.setattr("tagger.inference.artifact.blake3", TruncatingHasher)
+    assert file_digest(path) == blake3(bytes(PIECE_BYTES)).hexdigest()
