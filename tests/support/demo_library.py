@@ -1,5 +1,7 @@
 """A demonstration library: tagged photos, verdicts, and jobs in every state."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.schedules import add_schedule, pause_schedule
 from tagger.enqueue.selection import select_paths
 from tagger.enqueue.tag_jobs import record_tag_job, tag_job
+from tagger.enqueue.ticks import record_tick
 from tagger.ledger import job_control
 from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, renew_leases
 from tagger.ledger.jobs import suspend_for_root
@@ -47,8 +50,9 @@ class DemoLibrary:
     claims: list[Claim]
 
     def send_heartbeats(self) -> None:
-        """Renew heartbeats and leases, as running workers do every few seconds."""
+        """Renew heartbeats, leases and the tick of beat, as running workers do every few seconds."""
         renew_leases(self.database, self.claims)
+        record_tick(self.database)
         columns = {"started_at": THEN, "heartbeat_at": 0.0}
         rows = [{"name": name, "device": device, **columns} for name, device in WORKERS.items()]
         with self.database.write() as connection:
@@ -65,6 +69,7 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
     settings = Settings(data_folder=terminal.data, model=str(model), device="cpu", backend="torchscript")
     _add_failing_files(pictures)
     try:
+        _start_redis(terminal.data)  # the page sends jobs, but starts no Redis
         with terminal.database() as database:
             failing = _tag(database, settings, pictures)
             landmark = landmark_counts(database)[0].landmark
@@ -88,6 +93,12 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
             )
     finally:
         terminal.end_embedded_redis()
+
+
+def _start_redis(data_folder: Path) -> None:
+    """Start the embedded Redis from a process that ends at once, as a command does: the server is nobody's child."""
+    program = "import sys; from pathlib import Path; from worker.embedded_redis import start_embedded; start_embedded(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", program, str(data_folder)], check=True)
 
 
 def _tag(database: Database, settings: Settings, pictures: Path) -> int:

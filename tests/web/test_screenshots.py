@@ -12,6 +12,8 @@ from support.drawn_library import draw_library
 from support.drawn_model import learn_landmarks
 from support.screenshots import PICTURES, SCREENSHOTS, documented_names, take_screenshots
 
+from tagger.web.api.status import read_status
+
 MAX_BYTES = 2_500_000
 MIN_COLOURS = 100
 
@@ -45,6 +47,10 @@ def assert_screenshots(browser: Browser, home: Path, model: Path, *, min_colours
     names = ["library-phone", "jobs-phone"]
     with demo_library(home, model) as library:
         take_screenshots(browser, library, home / "out", names)
+        status = read_status(library.settings, library.database, 1)
+        assert status.has_redis  # else the page of jobs shows a warning
+        assert status.last_tick
+        assert status.last_tick.at
     paths = sorted((home / "out").iterdir())
     assert sorted(path.stem for path in paths) == sorted(names)
     for path in paths:
