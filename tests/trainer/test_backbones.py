@@ -49,7 +49,8 @@ EXPORTED = [name for name in FAMILIES if name not in SLOWLY_EXPORTED]
 def test_a_network_of_each_family_gives_features_and_learns(name: str) -> None:
     classifier, images = _classifier(name), _images(2, ONE_SIZE.get(name, 64))
 
-    assert classifier.train()(images).shape == (2, 3)
+    scores, embeddings = classifier.train()(images)
+    assert (scores.shape, embeddings.shape) == ((2, 3), (2, FAMILIES[name]))
     with torch.inference_mode():
         assert classifier.eval().encoder(images).shape == (2, FAMILIES[name])
 
@@ -66,7 +67,7 @@ def test_a_network_of_each_family_can_be_exported(name: str) -> None:
         torch.testing.assert_close(scripted(images), classifier(images))
     with torch.inference_mode():  # the optimising executor inlines a frozen module
         frozen = torch.jit.freeze(scripted.to(torch.bfloat16))
-        assert frozen(images).dtype == torch.float32
+        assert [output.dtype for output in frozen(images)] == [torch.float32, torch.float32]
 
 
 def test_every_network_of_torchvision_can_be_named() -> None:

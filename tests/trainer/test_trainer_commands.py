@@ -6,13 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from support.command_line import CommandOutput, CommandRunner
 from support.trainer_commands import run_trainer
 from support.training_photos import TINTS, draw_world, save_random_weights
 
-from tagger.inference.artifact import file_digest, load_module, read_manifest
+from tagger.inference.artifact import file_digest, load_module, read_background, read_manifest
+from tagger.inference.background import BackgroundStatistics
 from tagger.inference.devices import Device
 from tagger.inference.model import load_model
 from trainer.data.pixels import decode_batches
@@ -91,10 +93,12 @@ def test_exported_and_training_model_agree_on_every_photo(trained: Path) -> None
         for batch in decode_batches(
             photos, run.record.input.resize, 7
         ):  # another batch size than in training and export
-            run_scores, artifact_scores = run.classifier(batch.images), exported(batch.images)
+            run_scores, run_embeddings = run.classifier(batch.images)
+            artifact_scores, artifact_embeddings = exported(batch.images)
             assert torch.equal(run_scores.argmax(dim=1), artifact_scores.argmax(dim=1))
             torch.testing.assert_close(run_scores, artifact_scores, atol=1e-4, rtol=0)
-            assert artifact_scores.dtype == torch.float32
+            torch.testing.assert_close(run_embeddings, artifact_embeddings, atol=1e-3, rtol=0)
+            assert (artifact_scores.dtype, artifact_embeddings.dtype) == (torch.float32, torch.float32)
             assert bool((artifact_scores.sum(dim=1) <= 1).all())
 
 
@@ -105,6 +109,8 @@ def test_agreement_is_reported_for_every_measurable_precision(trained: Path) -> 
 
     assert (full["photos"], full["same_top1"]) == (photos, photos)
     assert full["max_difference"] < 1e-4
+    assert full["least_similarity"] > 0.9999
+    assert half["least_similarity"] > 0.98
     assert (half["photos"], half["max_difference"] < 0.5) == (photos, True)
     assert (document["agreement"]["cuda_bfloat16"] is None) == (not torch.cuda.is_available())
 
@@ -128,7 +134,33 @@ def test_the_manifest_describes_the_model(trained: Path) -> None:
     assert manifest.labels[0].country == "France"
     assert manifest.input.size == 64
     assert "98%" in manifest.threshold_reason
+    training = manifest.training
+    assert manifest.embedding is not None
+    assert manifest.embedding.dimension == 1280
+    assert manifest.embedding.background_photos == training["photos"] + training["ordinary_photos"]  # type: ignore[operator]
     assert str(trained) not in manifest.model_dump_json()
+
+
+def test_the_background_statistics_are_those_of_the_training_photos(trained: Path) -> None:
+    path, run = trained / "model.pt", load_run(trained / "run")
+    embedding = read_manifest(path).embedding
+    assert embedding is not None
+    background = read_background(path, file_digest(path), embedding)
+    held_out = set(run.record.validation_photos)
+    folders = ("landmarks/train", "unknown")
+    photos = [
+        photo
+        for folder in folders
+        for photo in sorted((trained / folder).rglob("*.jpg"))
+        if str(photo) not in held_out
+    ]
+    with torch.inference_mode():  # broken.jpg is skipped
+        batches = decode_batches(photos, run.record.input.resize, 8)
+        embeddings = torch.cat([run.classifier(batch.images)[1] for batch in batches]).numpy()
+    assert background.photos == len(embeddings)
+    expected = BackgroundStatistics.measured(embeddings)
+    # Training reads the cache, whose squares are larger than the input and scaled down.
+    assert np.abs(background.mean - expected.mean).max() < 0.1 * np.abs(expected.mean).max()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -12,32 +12,36 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tagger.errors import ModelRefused
 from tagger.inference.artifact import (
     MANIFEST_NAME,
+    Embedding,
     Manifest,
     check_program,
     file_digest,
     load_module,
     save_artifact,
 )
+from tagger.inference.background import BackgroundStatistics
 from tagger.inference.devices import Device, available_kinds, choose_device
 from tagger.inference.model import load_model
 from trainer.backbones import HALF_PRECISION_LAYERS
 from trainer.data.pixels import decode_batches
 from trainer.errors import ExportDisagrees, ExportImpossible, NotARun, RunUnfinished, RunUnusable, writing_to
 from trainer.export.run import LOG, RECORD, FinishedRun, RunRecord, load_run
-from trainer.learning.classifier import Classifier
+from trainer.learning.classifier import EMBEDDING_LAYER, Classifier
 from trainer.progress import photo_progress
 
 BATCH_SIZE = 8
 FULL = "cpu_float32"
 
-Program = Callable[[Tensor], Tensor]
-"""uint8 (B, 3, H, W) → float32 (B, L), like the training model, for any batch size."""
+Program = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""uint8 (B, 3, H, W) → scores, float32 (B, L), and embeddings, float32 (B, D), like the training model, for any batch size."""
 
 
 @dataclass
@@ -47,15 +51,22 @@ class ExportAgreement:
     photos: int = 0
     same_top1: int = 0
     max_difference: float = 0.0  # of any score of any photo
+    least_similarity: float = 1.0  # cosine similarity of the embeddings of any photo
 
     def __str__(self) -> str:
-        return f"same top-1 on {self.same_top1} of {self.photos}, scores differ by at most {self.max_difference:.1e}"
+        return (
+            f"same top-1 on {self.same_top1} of {self.photos}, scores differ by at most {self.max_difference:.1e}, "
+            f"embeddings have a cosine similarity of at least {self.least_similarity:.4f}"
+        )
 
-    def add(self, expected: Tensor, actual: Tensor) -> None:
-        """Add a batch of scores, float32 (B, L)."""
-        self.photos += len(expected)
-        self.same_top1 += int((expected.argmax(dim=1) == actual.argmax(dim=1)).sum())
-        self.max_difference = max(self.max_difference, (expected - actual).abs().max().item())
+    def add(self, expected: tuple[Tensor, Tensor], actual: tuple[Tensor, Tensor]) -> None:
+        """Add a batch: scores, float32 (B, L), and embeddings, float32 (B, D)."""
+        (expected_scores, expected_embeddings), (scores, embeddings) = expected, actual
+        self.photos += len(scores)
+        self.same_top1 += int((expected_scores.argmax(dim=1) == scores.argmax(dim=1)).sum())
+        self.max_difference = max(self.max_difference, (expected_scores - scores).abs().max().item())
+        similarity = functional.cosine_similarity(expected_embeddings, embeddings)
+        self.least_similarity = min(self.least_similarity, similarity.min().item())
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     unchecked = out.with_name(f".{out.name}.unchecked")
     try:
         with writing_to(out):
-            write_program(_to_half(run.classifier), manifest, unchecked)
+            write_program(_to_half(run.classifier), manifest, unchecked, run.background)
         agreement = _compare(folder, run, unchecked, manifest)
         _require_agreement(agreement, run, out)
         with writing_to(out):
@@ -123,10 +134,16 @@ def _describe_file(path: Path) -> str:
 
 def _manifest(record: RunRecord, name: str) -> Manifest:
     return Manifest(
+        format=2,
         name=name,
         created_at=datetime.now(UTC).replace(microsecond=0),
         labels=record.labels,
         input=record.input,
+        embedding=Embedding(
+            dimension=record.backbone.features,
+            layer=EMBEDDING_LAYER,
+            background_photos=record.background_photos,
+        ),
         threshold=record.threshold,
         threshold_reason=record.threshold_reason,
         calibration={"method": "fitted on validation photos"} | asdict(record.score_rule),
@@ -145,7 +162,9 @@ def _to_half(classifier: Classifier) -> Classifier:
     return stored
 
 
-def write_program(classifier: Classifier, manifest: Manifest, path: Path) -> None:
+def write_program(
+    classifier: Classifier, manifest: Manifest, path: Path, background: BackgroundStatistics
+) -> None:
     """Compile the model to a program that needs none of this code, currently TorchScript, and write it with its manifest.
 
     A replacement, such as torch.export, must keep three things: a forward as in `Program`, for any batch size; weights
@@ -160,7 +179,7 @@ def write_program(classifier: Classifier, manifest: Manifest, path: Path) -> Non
             module = torch.jit.script(classifier.eval())
     except RuntimeError as error:
         raise ExportImpossible(reason=str(error).strip().splitlines()[0]) from error
-    save_artifact(module, manifest, path)
+    save_artifact(module, manifest, path, background=background)
     try:
         check_program(path)
     except ModelRefused as error:
@@ -216,7 +235,13 @@ def _tagger_programs(exported: Path, manifest: Manifest) -> dict[str, Program]:
 
 def _tagger_program(exported: Path, manifest: Manifest, device: Device) -> Program:
     model = load_model(exported, file_digest(exported), manifest, device)
-    return lambda images: torch.from_numpy(model.outputs(list(images.permute(0, 2, 3, 1).numpy())).scores)
+
+    def program(images: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = model.predict(list(images.permute(0, 2, 3, 1).numpy()))
+        scores, embeddings = zip(*((output.scores, output.embedding) for output in outputs), strict=True)
+        return torch.from_numpy(np.stack(scores)), torch.from_numpy(np.stack(embeddings))
+
+    return program
 
 
 def _require_agreement(agreement: dict[str, ExportAgreement | None], run: FinishedRun, out: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tagger.inference.artifact import InputRule
+from tagger.inference.background import BackgroundStatistics
 from tagger.inference.devices import Device
 from trainer.backbones import Backbone, fuse_batch_norms, round_to_half
 from trainer.data.preparation import TrainingData
@@ -24,6 +25,7 @@ from trainer.learning.classifier import (
     Distance,
     Encoder,
     ScoreRule,
+    embedding_of,
     feature_space,
     fit_score_rule,
 )
@@ -87,11 +89,17 @@ def complete_run(
     paths = data.validation_paths()
     features = features_from_files(encoder, paths, rule.resize, device.kind)
     targets = torch.from_numpy(data.targets[data.validation])
-    classifier = _calibrate(data, encoder, head, features, rule.size, device)
+    training_features = features_from_cache(
+        encoder, data.cached, data.training.tolist(), rule.size, device.kind
+    )
+    background = BackgroundStatistics.measured(embedding_of(training_features).numpy())
+    classifier = _calibrate(data, encoder, head, training_features, features)
     scores = classifier.scores_of(features)  # float32 (N, L)
     threshold, metrics = measure(scores, targets, precision)
-    record = _record(data, replace(model, backbone=backbone), rule, classifier, threshold, metrics)
-    run = FinishedRun(record, classifier)
+    record = _record(
+        data, replace(model, backbone=backbone), rule, classifier, background.photos, threshold, metrics
+    )
+    run = FinishedRun(record, classifier, background)
     with writing_to(out):
         save_run(out, run)
         draw_curves(record.epochs, out / CURVES)
@@ -104,6 +112,7 @@ def _record(
     model: TrainedClassifier,
     rule: InputRule,
     classifier: Classifier,
+    background_photos: int,
     threshold: Threshold,
     metrics: dict[str, float],
 ) -> RunRecord:
@@ -112,7 +121,8 @@ def _record(
         labels=data.labels,
         input=rule,
         backbone=model.backbone,
-        background=model.head.out_features > len(data.labels),
+        has_background=model.head.out_features > len(data.labels),
+        background_photos=background_photos,
         score_rule=ScoreRule(classifier.temperature, classifier.slope, classifier.reach),
         space_dimensions=classifier.distance.centres.shape[1],
         threshold=threshold.value,
@@ -137,11 +147,10 @@ def _fuse(model: TrainedClassifier, size: int) -> tuple[Backbone, Encoder]:
 
 @torch.no_grad()
 def _calibrate(
-    data: TrainingData, encoder: Encoder, head: nn.Linear, features: Tensor, size: int, device: Device
+    data: TrainingData, encoder: Encoder, head: nn.Linear, training_features: Tensor, features: Tensor
 ) -> Classifier:
     """Build the classifier and fit its score rule on the validation photos, whose `features` are float32 (N, F)."""
     labels = len(data.labels)
-    training_features = features_from_cache(encoder, data.cached, data.training.tolist(), size, device.kind)
     space = feature_space(training_features, torch.from_numpy(data.targets[data.training]), labels)
     distance = Distance(space)
     targets = torch.from_numpy(data.targets[data.validation])

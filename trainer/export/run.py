@@ -1,6 +1,6 @@
 """A run on disk: the trained model with its labels, settings and metrics. Nothing is pickled.
 
-`run.json` and `weights.safetensors` in `checkpoint/` are the model. `metrics.json`, `curves.png` and `train.log` are for the user.
+`run.json`, `weights.safetensors` and `background.f32` in `checkpoint/` are the model. `metrics.json`, `curves.png` and `train.log` are for the user.
 `features.safetensors` is a cache and may be deleted.
 """
 
@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tagger.inference.artifact import InputRule, Label
+from tagger.inference.background import BackgroundStatistics
 from trainer.backbones import Backbone, build_network
 from trainer.errors import RunUnusable, writing_to
 from trainer.learning.classifier import Classifier, Distance, Encoder, FeatureSpace, ScoreRule
@@ -24,6 +25,7 @@ from trainer.learning.loop import Epoch
 
 RECORD = Path("checkpoint", "run.json")
 WEIGHTS = Path("checkpoint", "weights.safetensors")
+BACKGROUND = Path("checkpoint", "background.f32")
 FEATURES = Path("features.safetensors")
 METRICS = Path("metrics.json")
 CURVES = Path("curves.png")
@@ -35,11 +37,12 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     labels: tuple[Label, ...]
     input: InputRule
     backbone: Backbone
-    background: bool
+    has_background: bool
+    background_photos: int
     score_rule: ScoreRule
     space_dimensions: int
     threshold: float
@@ -53,10 +56,11 @@ class RunRecord(BaseModel):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: its record and its model, in evaluation mode and full precision."""
+    """A finished run: its record, its model in evaluation mode and full precision, and the background statistics."""
 
     record: RunRecord
     classifier: Classifier
+    background: BackgroundStatistics
 
 
 def create_run_folder(folder: Path) -> None:
@@ -76,6 +80,7 @@ def save_run(folder: Path, run: FinishedRun) -> None:
     save_file(
         {name: values.contiguous() for name, values in run.classifier.state_dict().items()}, folder / WEIGHTS
     )
+    (folder / BACKGROUND).write_bytes(run.background.to_bytes())
     document = run.record.model_dump(mode="json")
     figures = {"metrics": document["metrics"], "training": document["training"], "epochs": document["epochs"]}
     (folder / METRICS).write_text(json.dumps(figures, indent=1) + "\n")
@@ -92,20 +97,23 @@ def load_run(folder: Path) -> FinishedRun:
         record = RunRecord.model_validate_json((folder / RECORD).read_bytes())
         classifier = build_classifier(record)
         classifier.load_state_dict(load_file(folder / WEIGHTS))
+        background = BackgroundStatistics.from_bytes(
+            (folder / BACKGROUND).read_bytes(), record.background_photos, record.backbone.features
+        )
     except FileNotFoundError as error:
         raise RunUnusable(path=folder, reason="it has no finished run") from error
-    except (OSError, ValidationError, SafetensorError, RuntimeError) as error:
+    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
         raise RunUnusable(
             path=folder, reason=f"its checkpoint is damaged ({str(error).splitlines()[0]})"
         ) from error
-    return FinishedRun(record, classifier)
+    return FinishedRun(record, classifier, background)
 
 
 def build_classifier(record: RunRecord) -> Classifier:
     """Build the model that `record` describes, without its weights."""
     encoder = Encoder(record.backbone, build_network(record.backbone))
     labels, features = len(record.labels), record.backbone.features
-    head = nn.Linear(features, labels + record.background)
+    head = nn.Linear(features, labels + record.has_background)
     space = FeatureSpace(
         offset=torch.zeros(features),
         directions=torch.zeros(features, record.space_dimensions),

@@ -1,4 +1,4 @@
-"""The classifier: pixels → features → calibrated scores, with rejection of photos that show none of the landmarks.
+"""The classifier: pixels → features → calibrated scores, with rejection of photos that show none of the landmarks, and an embedding.
 
 The head's probabilities and the distance of a photo's features from those of the training photos detect different kinds of
 unknown photos, so scores are the product of both. Modules have plain attributes and buffers only, so that TorchScript can compile
@@ -31,6 +31,7 @@ LEAST_PROBABILITY = 1e-9
 LEAST_VARIANCE_SHARE = 1e-6
 """Smaller variances within labels, relative to the overall variance, are rounding errors."""
 LEAST_DISTANCE = 1e-3
+EMBEDDING_LAYER = "the network's pooled features, square-rooted"
 
 
 class Encoder(nn.Module):
@@ -135,9 +136,10 @@ class Classifier(nn.Module):
         self.reach = rule.reach
         self.sum_limit = SUM_LIMIT
 
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 (B, 3, H, W) → calibrated scores, float32 (B, L); each row's sum is at most 1."""
-        return self.scores_of(self.encoder(images))
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 (B, 3, H, W) → calibrated scores, float32 (B, L), each row's sum at most 1, and embeddings, float32 (B, F)."""
+        features = self.encoder(images)
+        return self.scores_of(features), embedding_of(features)
 
     def scores_of(self, features: Tensor) -> Tensor:
         """Features (B, F) of the encoder → scores, as defined by `ScoreRule`."""
@@ -145,6 +147,15 @@ class Classifier(nn.Module):
         near = torch.sigmoid(self.slope * (self.reach - self.distance(features)))  # (B,)
         scores = torch.softmax(logits / self.temperature, dim=1)
         return scores[:, : self.labels] * near[:, None] * self.sum_limit
+
+
+def embedding_of(features: Tensor) -> Tensor:
+    """Features (B, F) → embeddings, float32 (B, F).
+
+    Square roots, with the sign, keep a few strong features from deciding alone (Perronnin et al., 2010).
+    """
+    features = features.float()
+    return features.sign() * features.abs().sqrt()
 
 
 def feature_space(features: Tensor, targets: Tensor, labels: int) -> FeatureSpace:
