@@ -161,4 +161,4 @@ class Sweeper:
         lost = reset_lost_messages(self._database, in_redis=sum(depths))
         if lost:
             MESSAGES_LOST.inc(lost)
-            log.warning("Redis lost %d messages; sending them again", lost)
+            log.warning("messages that Redis lost and that are sent again: %d", lost)

@@ -107,6 +107,17 @@ def test_json_stays_one_document_though_two_jobs_ran(tagger_with_redis: CommandR
     assert "writes the tags of job 1" in tagger_with_redis("status", "2").text
 
 
+@pytest.mark.parametrize("options", [(), ("--to", "nonsense")], ids=["missing", "unknown"])
+def test_a_missing_or_unknown_target_names_the_choices(
+    tagger: CommandRunner, options: tuple[str, ...]
+) -> None:
+    done = tagger("metadata", "write", *options)
+    assert done.code == 2
+    assert "'--to'" in done.err
+    assert "sidecar" in done.err
+    assert "embed" in done.err
+
+
 def test_a_dry_run_shows_the_difference_and_changes_nothing(
     tagger_with_redis: CommandRunner, photos: Path
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -79,7 +79,7 @@ def write(
     ] = None,
     *,
     to: Annotated[
-        str,
+        Literal["sidecar", "embed"],
         typer.Option(
             "--to",
             metavar="sidecar|embed",
@@ -110,8 +110,6 @@ def write(
     from tagger.database.enums import Target
     from tagger.enqueue.metadata_options import MetadataOptions
 
-    if to not in set(Target):
-        raise typer.BadParameter("use sidecar or embed", param_hint="--to")
     metadata = MetadataOptions(Target(to), gps=gps, description=description)
     _check_options(enqueue=enqueue, wait=wait, dry_run=dry_run)
     query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
