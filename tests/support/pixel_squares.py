@@ -28,6 +28,7 @@ def training_set(
         cached=noise_squares(len(targets)),
         positions=np.arange(len(targets)),
         targets=np.array(targets),
+        groups=np.array(targets),
         balance=balance,
         augmentation=Augmentation(erased_share=0.5),
         batch_size=batch_size,

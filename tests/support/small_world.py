@@ -33,6 +33,7 @@ def scratch_options(folder: Path, out: Path, epochs: int = 2, **others: object) 
     options = RecipeOptions(
         data=folder / "data",
         unknown=folder / "unknown",
+        others=None,
         out=out,
         cache=folder / "pixels",
         epochs=epochs,

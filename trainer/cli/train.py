@@ -35,6 +35,12 @@ Unknown = Annotated[
         help="A folder of ordinary photos, at any depth, that show none of the landmarks. Greatly improves rejection."
     ),
 ]
+Others = Annotated[
+    Path | None,
+    typer.Option(
+        help="A folder with LANDMARK/photo.jpg of other landmarks. The model learns to call them unknown; those with a label are left out."
+    ),
+]
 Cache = Annotated[
     Path | None,
     typer.Option(
@@ -99,6 +105,7 @@ def transfer(
     data: Data,
     out: Out,
     unknown: Unknown = None,
+    others: Others = None,
     weights: Weights = None,
     backbone: BackboneName = "mobilenet_v2",
     cache: Cache = None,
@@ -126,6 +133,7 @@ def transfer(
     options = TransferOptions(
         data,
         unknown,
+        others,
         out,
         cache,
         epochs,
@@ -150,6 +158,7 @@ def scratch(
     data: Data,
     out: Out,
     unknown: Unknown = None,
+    others: Others = None,
     cache: Cache = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of training.")] = 100,
     size: ImageSize = 160,
@@ -173,7 +182,19 @@ def scratch(
     from trainer.recipes.scratch import train_scratch
 
     options = RecipeOptions(
-        data, unknown, out, cache, epochs, size, batch_size, learning_rate, device, seed, precision, resume
+        data,
+        unknown,
+        others,
+        out,
+        cache,
+        epochs,
+        size,
+        batch_size,
+        learning_rate,
+        device,
+        seed,
+        precision,
+        resume,
     )
     with _run_log(out), tensorboard_events(tensorboard) as on_epoch:
         record = train_scratch(options, on_epoch).record

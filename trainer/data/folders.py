@@ -33,10 +33,14 @@ log = logging.getLogger("trainer")
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """A photo and its label; None: an ordinary photo."""
+    """A photo and its label; None: it shows none of the labels.
+
+    `place` is the other landmark that a photo without a label shows; None: an ordinary photo.
+    """
 
     path: Path
     label: str | None
+    place: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,21 @@ def find_ordinary_photos(folder: Path) -> tuple[LabelledPhoto, ...]:
     if not folder.is_dir():
         raise PathNotFound(path=folder)
     return tuple(LabelledPhoto(path, None) for path in photo_paths(folder))
+
+
+def find_other_landmarks(folder: Path) -> tuple[LabelledPhoto, ...]:
+    """Every photo in the folders of `folder`, each of which is a landmark without a label.
+
+    Raises:
+        PathNotFound: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise PathNotFound(path=folder)
+    return tuple(
+        LabelledPhoto(path, None, place.name)
+        for place in label_folders(folder)
+        for path in photo_paths(place)
+    )
 
 
 def photo_paths(folder: Path) -> list[Path]:

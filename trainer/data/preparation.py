@@ -1,5 +1,7 @@
 """Prepare a folder of labelled photos for training: decode it once, and hold out validation photos."""
 
+import logging
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +12,24 @@ from blake3 import blake3
 from tagger.inference.artifact import Label
 from tagger.photos import path_text
 from trainer.data.duplicates import group_near_duplicates, sketch_of
-from trainer.data.folders import LabelledPhoto, find_ordinary_photos, read_training_folder
+from trainer.data.folders import (
+    LabelledPhoto,
+    find_ordinary_photos,
+    find_other_landmarks,
+    read_training_folder,
+)
 from trainer.data.gazetteer import labels_with_landmarks
 from trainer.data.pixels import CachedPhotos, cache_photos
 from trainer.data.split import assign_splits
 from trainer.errors import LabelEmpty, ValidationImpossible
 
 VALIDATION_SHARE = 0.15
-ORDINARY = ""
-"""The label of ordinary photos where one is required."""
+ORDINARY, OTHER = "", "/"
+"""The labels of ordinary photos and of other landmarks where one is required. No folder has these names."""
 CACHE_SCALE = 9 / 7
 """Cached photos are larger than the model's input by this factor, for closer views of them."""
+
+log = logging.getLogger("trainer")
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,18 @@ class TrainingData:
         """Positions of the validation photos."""
         return np.flatnonzero(self.is_validation)
 
+    @property
+    def groups(self) -> npt.NDArray[np.int64]:
+        """Each photo's group, int64 (N,): its label, the other landmark that it shows, or the ordinary photos."""
+        names = [(photo.label, photo.place) for photo in self.cached.photos]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        return np.array([numbers[name] for name in names], dtype=np.int64)
+
+    @property
+    def is_other(self) -> npt.NDArray[np.bool_]:
+        """Whether each photo shows a landmark without a label, bool (N,)."""
+        return np.array([photo.place is not None for photo in self.cached.photos], dtype=bool)
+
     def provenance(self) -> dict[str, object]:
         """Counts and a digest of the photos, without names of files or machines."""
         rows = sorted(
@@ -54,12 +75,15 @@ class TrainingData:
             for photo, digest in zip(self.cached.photos, self.cached.digests, strict=True)
         )
         landmarks = self.targets < len(self.labels)
+        kinds = {"photos": landmarks, "ordinary_photos": ~landmarks & ~self.is_other}
+        kinds["other_landmark_photos"] = self.is_other
         return {
             "digest": "blake3:" + blake3("\n".join(rows).encode()).hexdigest(),
-            "photos": int((landmarks & ~self.is_validation).sum()),
-            "ordinary_photos": int((~landmarks & ~self.is_validation).sum()),
-            "validation_photos": int((landmarks & self.is_validation).sum()),
-            "validation_ordinary_photos": int((~landmarks & self.is_validation).sum()),
+            **{name: int((photos & ~self.is_validation).sum()) for name, photos in kinds.items()},
+            **{
+                f"validation_{name}": int((photos & self.is_validation).sum())
+                for name, photos in kinds.items()
+            },
         }
 
     def validation_paths(self) -> list[Path]:
@@ -71,12 +95,15 @@ class TrainingData:
         return tuple(path_text(path.absolute())[0] for path in self.validation_paths())
 
 
-def prepare(data: Path, unknown: Path | None, cache: Path, *, size: int, seed: int) -> TrainingData:
-    """Read `data` and the ordinary photos in `unknown`. Without `data`/val, a seventh of train/ is held out for validation.
+def prepare(
+    data: Path, unknown: Path | None, others: Path | None, cache: Path, *, size: int, seed: int
+) -> TrainingData:
+    """Read the photos. Without `data`/val, a seventh of train/ is held out for validation; of `others`, a seventh of the landmarks.
 
     Args:
         data: the folder with train/LABEL/photo.jpg
         unknown: a folder of photos that show none of the landmarks
+        others: a folder with LANDMARK/photo.jpg, of other landmarks; those with a label in `data` are left out
         cache: the folder of decoded photos
         size: side of the model's input, in pixels
         seed: the same seed and photos give the same split
@@ -87,12 +114,23 @@ def prepare(data: Path, unknown: Path | None, cache: Path, *, size: int, seed: i
     folder = read_training_folder(data)
     labels = labels_with_landmarks(folder.labels, data)
     ordinary = find_ordinary_photos(unknown) if unknown else ()
-    cached = cache_photos((*folder.train, *folder.val, *ordinary), square_side(size), cache)
+    other = _without_labels(find_other_landmarks(others), labels) if others else ()
+    cached = cache_photos((*folder.train, *folder.val, *ordinary, *other), square_side(size), cache)
     positions = {label.label: position for position, label in enumerate(labels)}
     targets = np.array([positions.get(photo.label or ORDINARY, len(labels)) for photo in cached.photos])
     prepared = TrainingData(labels, cached, targets, _hold_out(cached, set(folder.val), seed))
     _require_photos(prepared, data)
     return prepared
+
+
+def _without_labels(
+    photos: tuple[LabelledPhoto, ...], labels: tuple[Label, ...]
+) -> tuple[LabelledPhoto, ...]:
+    names = {name for label in labels for name in (label.label, label.slug)}
+    left_out = sorted({photo.place for photo in photos if photo.place in names})
+    if left_out:
+        log.info("%d other landmarks have a label and are left out: %s", len(left_out), ", ".join(left_out))
+    return tuple(photo for photo in photos if photo.place not in names)
 
 
 def square_side(size: int) -> int:
@@ -101,12 +139,18 @@ def square_side(size: int) -> int:
 
 
 def _hold_out(cached: CachedPhotos, val: set[LabelledPhoto], seed: int) -> npt.NDArray[np.bool_]:
-    """Hold out the photos of val/, or a share of train/ with near-duplicates together; and a share of the ordinary photos."""
+    """Hold out the photos of val/, or a share of train/; a share of the ordinary photos; and a share of the other landmarks.
+
+    Near-duplicates stay together, and so do all photos of another landmark.
+    """
     sketches = [sketch_of(cached.image(position)) for position in range(len(cached.photos))]
-    groups = group_near_duplicates(
+    duplicates = group_near_duplicates(
         [sketch.difference_hash for sketch in sketches], [sketch.thumbnail for sketch in sketches]
     )
-    labels = [photo.label or ORDINARY for photo in cached.photos]
+    groups: list[Hashable] = [
+        photo.place or group for photo, group in zip(cached.photos, duplicates, strict=True)
+    ]
+    labels = [photo.label or (OTHER if photo.place else ORDINARY) for photo in cached.photos]
     splits = assign_splits(labels, groups, cached.digests, {"val": VALIDATION_SHARE}, seed=seed)
     return np.array(
         [

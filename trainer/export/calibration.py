@@ -1,5 +1,6 @@
 """From a trained network to a finished run: calibrate and measure it on the validation photos, and write the run."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from trainer.report import write_validation_report
 from trainer.report.drawings import draw_curves
 
 LEAST_THRESHOLD = 0.05
+ORDINARY, OTHER = "ordinary photos", "photos of other landmarks"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Threshold:
     value: float
     precision: float
     accepted: float  # share of landmark photos whose right label is accepted
-    false_tags: float  # share of ordinary photos with an accepted label; 0 without ordinary photos
+    false_tags: dict[str, float]  # by kind of other photos, the share with an accepted label
     reason: str
 
 
@@ -95,7 +97,8 @@ def complete_run(
     background = BackgroundStatistics.measured(embedding_of(training_features).numpy())
     classifier = _calibrate(data, encoder, head, training_features, features)
     scores = classifier.scores_of(features)  # float32 (N, L)
-    threshold, metrics = measure(scores, targets, precision)
+    is_other = torch.from_numpy(data.is_other[data.validation])
+    threshold, metrics = measure(scores, targets, is_other, precision)
     record = _record(
         data, replace(model, backbone=backbone), rule, classifier, background.photos, threshold, metrics
     )
@@ -158,20 +161,28 @@ def _calibrate(
     return Classifier(encoder, head, distance, labels=labels, rule=rule).eval()
 
 
-def measure(scores: Tensor, targets: Tensor, precision: float) -> tuple[Threshold, dict[str, float]]:
+def measure(
+    scores: Tensor, targets: Tensor, is_other: Tensor, precision: float
+) -> tuple[Threshold, dict[str, float]]:
     """Choose the threshold and compute the metrics of the validation photos.
 
     Args:
         scores: float32 (N, L), as the exported model will return them
         targets: int64 (N,); L: none of them
+        is_other: bool (N,), whether a photo shows a landmark without a label
         precision: the share of accepted labels that should be right, 0…1
     """
     landmarks = targets < scores.shape[1]
     landmark_scores, labels = scores[landmarks], targets[landmarks]
     top, predicted = landmark_scores.max(dim=1)
     correct = predicted == labels
-    ordinary = scores[~landmarks].amax(dim=1)
-    threshold = choose_threshold(top, correct, ordinary, precision=precision)
+    highest = scores.amax(dim=1)
+    others = {
+        kind: highest[photos]
+        for kind, photos in ((ORDINARY, ~landmarks & ~is_other), (OTHER, is_other))
+        if photos.any()
+    }
+    threshold = choose_threshold(top, correct, others, precision=precision)
     metrics = {
         "val_photos": float(len(labels)),
         "val_top1": top_k_accuracy(landmark_scores, labels, 1),
@@ -181,34 +192,49 @@ def measure(scores: Tensor, targets: Tensor, precision: float) -> tuple[Threshol
         "val_precision_at_threshold": threshold.precision,
         "val_accepted_rightly": threshold.accepted,
     }
-    if len(ordinary):
-        metrics |= {
-            "val_ordinary_photos": float(len(ordinary)),
-            "val_auroc": auroc(top, ordinary),
-            "val_fpr_at_95_recall": false_positive_rate_at(0.95, top, ordinary),
-            "val_false_tags_at_threshold": threshold.false_tags,
-        }
+    for kind, prefix in ((ORDINARY, "val_ordinary"), (OTHER, "val_other_landmark")):
+        if kind in others:
+            metrics |= {
+                f"{prefix}_photos": float(len(others[kind])),
+                f"{prefix}_auroc": auroc(top, others[kind]),
+                f"{prefix}_fpr_at_95_recall": false_positive_rate_at(0.95, top, others[kind]),
+                f"{prefix}_false_tags_at_threshold": threshold.false_tags[kind],
+            }
     return threshold, metrics
 
 
-def choose_threshold(top: Tensor, correct: Tensor, ordinary: Tensor, *, precision: float) -> Threshold:
+def choose_threshold(
+    top: Tensor, correct: Tensor, others: Mapping[str, Tensor], *, precision: float
+) -> Threshold:
     """Choose the lowest threshold at which accepted labels are right in `precision` of the photos.
 
-    Ordinary photos, if there are any, are weighted as half of all photos, because most folders are not collections of landmarks.
+    Other photos, if there are any, are weighted as half of all photos, because most folders are not collections of landmarks;
+    each kind has the same weight.
 
     Args:
         top: float (N,), the highest score of each landmark photo
         correct: bool (N,), whether that score is of the right label
-        ordinary: float (M,), the highest score of each ordinary photo
+        others: by kind, float (M,), the highest score of each photo without a label
         precision: the share to reach, 0…1
     """
-    scale = len(top) / len(ordinary) if len(ordinary) else 0.0
-    candidates = torch.cat([top, ordinary]).sort().values  # ascending
+    rejected, weights = _weighted(others, len(top))
+    candidates = torch.cat([top, rejected]).sort().values  # ascending
     right = torch.stack([(correct & (top >= c)).sum() for c in candidates]).double()
-    wrong = torch.stack([(~correct & (top >= c)).sum() + scale * (ordinary >= c).sum() for c in candidates])
+    wrong = torch.stack([(~correct & (top >= c)).sum() + weights[rejected >= c].sum() for c in candidates])
     precisions = right / (right + wrong).clamp(min=1e-12)  # float64 (C,)
     value = max(_lowest(candidates, precisions, precision), LEAST_THRESHOLD)
-    return _threshold(value, top, correct, ordinary, precision)
+    return _threshold(value, top, correct, others, precision)
+
+
+def _weighted(others: Mapping[str, Tensor], total: int) -> tuple[Tensor, Tensor]:
+    """The scores of all kinds, float (M,), and the weights of the photos, float64 (M,), whose sum is `total`."""
+    if not others:
+        return torch.empty(0), torch.empty(0, dtype=torch.float64)
+    weights = [
+        torch.full((len(scores),), total / len(others) / len(scores), dtype=torch.float64)
+        for scores in others.values()
+    ]
+    return torch.cat(list(others.values())), torch.cat(weights)
 
 
 def _lowest(candidates: Tensor, precisions: Tensor, precision: float) -> float:
@@ -219,17 +245,19 @@ def _lowest(candidates: Tensor, precisions: Tensor, precision: float) -> float:
     return round(float((candidates[index] + below) / 2), 4)
 
 
-def _threshold(value: float, top: Tensor, correct: Tensor, ordinary: Tensor, precision: float) -> Threshold:
+def _threshold(
+    value: float, top: Tensor, correct: Tensor, others: Mapping[str, Tensor], precision: float
+) -> Threshold:
     right = int((correct & (top >= value)).sum())
     wrong = int((~correct & (top >= value)).sum())
-    false = int((ordinary >= value).sum())
-    scale = len(top) / len(ordinary) if len(ordinary) else 0.0
-    actual = right / max(right + wrong + scale * false, 1e-12)
-    false_share = false / len(ordinary) if len(ordinary) else 0.0
+    rejected, weights = _weighted(others, len(top))
+    actual = right / max(right + wrong + float(weights[rejected >= value].sum()), 1e-12)
+    false_tags = {kind: float((scores >= value).float().mean()) for kind, scores in others.items()}
+    counts = " and ".join(f"{len(scores)} {kind}" for kind, scores in others.items())
     reason = (
         f"lowest score with at least {precision:.0%} of accepted labels right on {len(top)} validation photos of landmarks"
-        + (f" and {len(ordinary)} ordinary photos, weighted as half of all" if len(ordinary) else "")
+        + (f" and {counts}, weighted as half of all" if others else "")
         + f": {actual:.1%} right, {right / len(top):.1%} of landmark photos accepted rightly"
-        + (f", {false_share:.1%} of ordinary photos accepted falsely" if len(ordinary) else "")
+        + "".join(f", {share:.1%} of {kind} accepted falsely" for kind, share in false_tags.items())
     )
-    return Threshold(value, actual, right / len(top), false_share, reason)
+    return Threshold(value, actual, right / len(top), false_tags, reason)

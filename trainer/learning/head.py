@@ -30,7 +30,7 @@ BATCH_SIZE = 256
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1.0
 BALANCE = 0.5
-"""0: every photo has the same weight; 1: every label has the same weight."""
+"""0: every photo has the same weight; 1: every group has the same weight."""
 FEATURE_BATCH_SIZE = 8
 """Larger batches are slower on a CPU, because their activations no longer fit in its caches."""
 VIEWS = ("plain", "mirrored", "closer", "closer, mirrored")
@@ -44,10 +44,11 @@ log = logging.getLogger("trainer")
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features of photos in several views, and their targets. The target after the last label is "none of them"."""
+    """Features of photos in several views, their targets and groups. The target after the last label is "none of them"."""
 
     features: Tensor  # float32 (N, V, F)
     targets: Tensor  # int64 (N,)
+    groups: Tensor  # int64 (N,), see `TrainingData`
 
 
 def fit_head(
@@ -70,7 +71,7 @@ def fit_head(
     head = nn.Linear(width, classes)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    weights = _class_weights(training.targets, classes)
+    weights = _weights(training.groups).repeat_interleave(views)
     plain = (validation.features[:, 0] - mean) / deviation
     history = []
     losses = _fit(head, (inputs - mean) / deviation, targets, weights, epochs, seed)
@@ -95,7 +96,8 @@ def _fit(
         order = torch.randperm(len(inputs), generator=generator)
         for first in range(0, len(order), BATCH_SIZE):
             rows = order[first : first + BATCH_SIZE]
-            loss = functional.cross_entropy(head(inputs[rows]), targets[rows], weight=weights)
+            losses = functional.cross_entropy(head(inputs[rows]), targets[rows], reduction="none")
+            loss = (losses * weights[rows]).sum() / weights[rows].sum()
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -104,9 +106,9 @@ def _fit(
         yield total / len(inputs)
 
 
-def _class_weights(targets: Tensor, classes: int) -> Tensor:
-    counts = torch.bincount(targets, minlength=classes).float()
-    return (counts.mean() / counts) ** BALANCE
+def _weights(groups: Tensor) -> Tensor:
+    """The weight of each photo, float32 (N,)."""
+    return torch.bincount(groups)[groups].float() ** -BALANCE
 
 
 @torch.no_grad()

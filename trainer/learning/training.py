@@ -111,6 +111,7 @@ def _training_set(data: TrainingData, plan: TrainingPlan) -> TrainingSet:
         data.cached,
         data.training,
         data.targets[data.training],
+        data.groups[data.training],
         plan.balance,
         plan.augmentation,
         plan.schedule.batch_size,

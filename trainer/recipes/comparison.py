@@ -204,6 +204,7 @@ def _transfer_options(backbone: str, options: ComparisonOptions) -> TransferOpti
     return TransferOptions(
         data=options.data,
         unknown=options.unknown,
+        others=None,
         out=options.folder_of(backbone),
         cache=options.out / PIXELS,
         epochs=0,

@@ -18,6 +18,7 @@ class RecipeOptions:
 
     data: Path
     unknown: Path | None
+    others: Path | None
     out: Path
     cache: Path | None
     epochs: int

@@ -39,7 +39,14 @@ def train_scratch(options: RecipeOptions, on_epoch: Callable[[Epoch], None]) -> 
     """
     create_run_folder(options.out)
     device = choose_device(options.device, None)
-    data = prepare(options.data, options.unknown, options.pixels, size=options.size, seed=options.seed)
+    data = prepare(
+        options.data,
+        options.unknown,
+        options.others,
+        options.pixels,
+        size=options.size,
+        seed=options.seed,
+    )
     torch.manual_seed(options.seed)
     backbone, network = scratch_backbone()
     head = nn.Linear(backbone.features, data.classes)

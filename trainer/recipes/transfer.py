@@ -1,7 +1,7 @@
 """The transfer recipe: train a linear layer on the features of a pretrained backbone, then fine-tune both together.
 
-Ordinary photos, if there are any, are one more class of the linear layer. The score of that class is missing from
-the sum of the landmarks' scores.
+Ordinary photos and other landmarks, if there are any, are one more class of the linear layer. The score of that class is
+missing from the sum of the landmarks' scores.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,14 @@ def train_transfer(options: TransferOptions, on_epoch: Callable[[Epoch], None]) 
     create_run_folder(options.out)
     device = choose_device(options.device, None)
     backbone, network = load_backbone(options.backbone, options.weights, options.size)
-    data = prepare(options.data, options.unknown, options.pixels, size=options.size, seed=options.seed)
+    data = prepare(
+        options.data,
+        options.unknown,
+        options.others,
+        options.pixels,
+        size=options.size,
+        seed=options.seed,
+    )
     model = _train_head(data, backbone, Encoder(backbone, network), options, device.kind)
     if options.epochs:
         model = _fine_tune(data, model, options, device, on_epoch)
@@ -75,11 +82,11 @@ def _train_head(
         cache=options.out / FEATURES,
         source=asdict(backbone),
     )
-    targets = torch.from_numpy(data.targets)
+    targets, groups = torch.from_numpy(data.targets), torch.from_numpy(data.groups)
     validation = torch.from_numpy(data.is_validation)
     head, history = fit_head(
-        FeatureSet(features[~validation], targets[~validation]),
-        FeatureSet(features[validation], targets[validation]),
+        FeatureSet(features[~validation], targets[~validation], groups[~validation]),
+        FeatureSet(features[validation], targets[validation], groups[validation]),
         len(data.labels),
         data.classes,
         epochs=HEAD_EPOCHS,

@@ -1,0 +1,84 @@
+"""Photos of landmarks without a label: whole landmarks are held out, sampled as often as labels, and measured apart."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.scenes import draw_label
+from support.small_world import LABELS, draw_small_world, train, transfer_options
+
+from tagger.errors import PathNotFound
+from trainer.data.preparation import TrainingData, prepare
+from trainer.learning.batches import sample_rows
+
+PLACES = 12
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two labels of 8 photos, 5 ordinary photos, 12 other landmarks of 2 photos, and one whose folder is a label's."""
+    folder = draw_small_world(tmp_path_factory.mktemp("world"))
+    for number in range(PLACES):
+        draw_label(folder / "others" / f"place-{number}", range(2000 + 2 * number, 2002 + 2 * number))
+    draw_label(folder / "others" / "bridge", range(3000, 3003))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(world: Path) -> TrainingData:
+    return prepared(world)
+
+
+def prepared(world: Path, seed: int = 0) -> TrainingData:
+    return prepare(world / "data", world / "unknown", world / "others", world / "pixels", size=32, seed=seed)
+
+
+def test_other_landmarks_with_a_label_are_left_out(data: TrainingData, world: Path) -> None:
+    places = {photo.place for photo in data.cached.photos if photo.place}
+    assert places == {f"place-{number}" for number in range(PLACES)}
+    assert data.is_other.sum() == 2 * PLACES
+    assert set(data.targets[data.is_other]) == {len(LABELS)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whole_landmarks_are_held_out(world: Path, seed: int) -> None:
+    data = prepared(world, seed)
+    places = np.array([photo.place or "" for photo in data.cached.photos])
+    held_out = set(places[data.is_validation & data.is_other])
+    assert len(held_out) == round(0.15 * PLACES)
+    assert not held_out & set(places[~data.is_validation])
+
+
+def test_each_kind_of_photo_is_counted(data: TrainingData) -> None:
+    counts = data.provenance()
+    assert counts["other_landmark_photos"] == 2 * (PLACES - 2)
+    assert counts["validation_other_landmark_photos"] == 4
+    assert (counts["ordinary_photos"], counts["validation_ordinary_photos"]) == (4, 1)
+
+
+def test_a_group_is_a_label_another_landmark_or_the_ordinary_photos(data: TrainingData) -> None:
+    names = {(photo.label, photo.place) for photo in data.cached.photos}
+    assert len(names) == len(LABELS) + PLACES + 1
+    assert len(
+        set(zip(data.groups.tolist(), [(p.label, p.place) for p in data.cached.photos], strict=True))
+    ) == len(names)
+
+
+def test_landmarks_with_few_photos_are_sampled_as_often_as_labels(data: TrainingData) -> None:
+    rows = sample_rows(data.groups, 1.0, 3000, np.random.default_rng(0))
+    shares = np.bincount(data.groups[rows]) / 3000
+    assert shares.min() > 0.9 * shares.max()
+
+
+def test_a_missing_folder_is_refused(world: Path) -> None:
+    with pytest.raises(PathNotFound):
+        prepare(world / "data", None, world / "none", world / "pixels", size=32, seed=0)
+
+
+def test_a_run_measures_other_landmarks_apart(world: Path, tmp_path: Path) -> None:
+    record = train(transfer_options(world, tmp_path / "run", epochs=1, others=world / "others")).record
+    assert record.metrics["val_other_landmark_photos"] == 4
+    assert 0 <= record.metrics["val_other_landmark_auroc"] <= 1
+    assert record.metrics["val_ordinary_photos"] >= 1
+    assert "4 photos of other landmarks" in record.threshold_reason
+    assert record.training["other_landmark_photos"] == 2 * (PLACES - 2)
