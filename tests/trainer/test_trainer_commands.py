@@ -13,7 +13,10 @@ from support.command_line import CommandOutput, CommandRunner
 from support.trainer_commands import run_trainer
 from support.training_photos import TINTS, draw_world, save_random_weights
 
+from tagger.images import Resize, decode_photo
 from tagger.inference.artifact import file_digest, load_module, read_background, read_manifest
+from tagger.inference.backends.openvino import OpenVinoBackend
+from tagger.inference.backends.torchscript import TorchScriptBackend
 from tagger.inference.background import BackgroundStatistics
 from tagger.inference.devices import Device
 from tagger.inference.model import load_model
@@ -161,6 +164,26 @@ def test_the_background_statistics_are_those_of_the_training_photos(trained: Pat
     expected = BackgroundStatistics.measured(embeddings)
     # Training reads the cache, whose squares are larger than the input and scaled down.
     assert np.abs(background.mean - expected.mean).max() < 0.1 * np.abs(expected.mean).max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("engine", [TorchScriptBackend, OpenVinoBackend])
+def test_a_picture_with_nothing_in_it_is_unknown(
+    trained: Path, engine: type[TorchScriptBackend | OpenVinoBackend], dtype: torch.dtype
+) -> None:
+    path = trained / "model.pt"
+    backend = engine(load_module(path, file_digest(path)), Device("cpu", dtype, 4), 64, 1)
+    noise = np.random.default_rng(0)
+    empty = [
+        *(np.full((64, 64, 3), colour, dtype=np.uint8) for colour in (0, 255, (200, 40, 40))),
+        noise.integers(0, 10, (64, 64, 3), dtype=np.uint8),  # a photo in the dark
+        (240 + noise.integers(0, 10, (64, 64, 3))).astype(np.uint8),
+    ]
+    red_house = min((trained / "landmarks" / "test" / "01.Red_House").glob("*.jpg"))
+    photo = decode_photo(red_house.read_bytes(), Resize(64, 64, "stretch"), max_pixels=10**6).pixels
+    scores = backend.forward(np.stack([*empty, photo])).scores
+    assert scores[:-1].max() == 0
+    assert scores[-1].max() > 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

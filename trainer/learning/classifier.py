@@ -25,6 +25,13 @@ of the false tags.
 """
 TEMPERATURES = torch.logspace(-1.3, 1, 461, dtype=torch.float64)
 """The candidates. The loss has a single minimum, and steps of 1/90 are finer than photos can resolve."""
+LEAST_CONTRAST = 5.0
+"""Levels by which the pixels of a picture with something in it differ from its mean colour, on average.
+
+Of 7,640 photos, four are all black; all others have at least 9.8.
+"""
+CONTRAST_STRIDE = 4
+"""The contrast of every fourth pixel of every fourth row is that of the picture."""
 SUM_LIMIT = 1 - 1e-6
 """Scores are scaled by this factor, so that rounding never takes their sum above 1."""
 LEAST_PROBABILITY = 1e-9
@@ -114,6 +121,22 @@ class Distance(nn.Module):
         return differences.square().sum(dim=2).amin(dim=1).sqrt()
 
 
+class Contrast(nn.Module):
+    """The mean difference of an image's pixels from its mean colour, in levels, in the channel where it is largest."""
+
+    stride: Final[int]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stride = CONTRAST_STRIDE
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) → float32 (B,)."""
+        pixels = images[:, :, :: self.stride, :: self.stride].float()
+        differences = (pixels - pixels.mean(dim=[2, 3], keepdim=True)).abs()
+        return differences.mean(dim=[2, 3]).amax(dim=1)
+
+
 class Classifier(nn.Module):
     """Encoder, linear head and score rule. A head output after `labels` is "none of them" and is not returned."""
 
@@ -122,6 +145,7 @@ class Classifier(nn.Module):
     slope: Final[float]
     reach: Final[float]
     sum_limit: Final[float]
+    least_contrast: Final[float]
 
     def __init__(
         self, encoder: Encoder, head: nn.Linear, distance: Distance, *, labels: int, rule: ScoreRule
@@ -135,11 +159,17 @@ class Classifier(nn.Module):
         self.slope = rule.slope
         self.reach = rule.reach
         self.sum_limit = SUM_LIMIT
+        self.contrast = Contrast()
+        self.least_contrast = LEAST_CONTRAST
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (B, 3, H, W) → calibrated scores, float32 (B, L), each row's sum at most 1, and embeddings, float32 (B, F)."""
+        """uint8 (B, 3, H, W) → calibrated scores, float32 (B, L), each row's sum at most 1, and embeddings, float32 (B, F).
+
+        A picture with nothing in it gets scores of 0.
+        """
         features = self.encoder(images)
-        return self.scores_of(features), embedding_of(features)
+        shows_something = self.contrast(images) >= self.least_contrast
+        return self.scores_of(features) * shows_something[:, None], embedding_of(features)
 
     def scores_of(self, features: Tensor) -> Tensor:
         """Features (B, F) of the encoder → scores, as defined by `ScoreRule`."""
