@@ -257,7 +257,7 @@ def test_a_database_with_only_the_shipped_model_is_empty(
     third = new_database()
     with third.write() as connection:
         connection.execute(insert(models).values(row | {"file": "/mine.pt"}))
-    with pytest.raises(DatabaseNotEmpty, match="1 models"):
+    with pytest.raises(DatabaseNotEmpty, match=r"it contains 1 model\."):
         imported(third, content)
 
 
