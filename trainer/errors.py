@@ -25,6 +25,10 @@ class LandmarksFileInvalid(TaggerError):
     """The landmarks file {path} cannot be used: {reason}. Correct it, or remove it to name landmarks after their labels."""
 
 
+class ExclusionsInvalid(TaggerError):
+    """The list of excluded photos {path} cannot be used: {reason}. It is a CSV file with the columns photo and reason."""
+
+
 class BackboneUnknown(TaggerError):
     """There is no backbone {name}.{close} Use a classification network of torchvision, or one of timm as timm/NAME."""
 

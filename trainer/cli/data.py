@@ -11,11 +11,12 @@ import typer
 from trainer.cli.options import Json, print_results
 
 if TYPE_CHECKING:
+    from trainer.data.combination import Combination
     from trainer.data.corrections import Corrections
     from trainer.data.split import Split
 
 data_app = typer.Typer(
-    help="Prepare training data: download, inspect and split photos, or export them from verdicts.",
+    help="Prepare training data: download, inspect, split and combine photos, or export them from verdicts.",
     no_args_is_help=True,
 )
 
@@ -25,6 +26,12 @@ LISTED = 10
 log = logging.getLogger("trainer")
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the result without writing anything.")]
+Link = Annotated[
+    bool,
+    typer.Option(
+        "--link", help="Create hard links instead of copies. They share their content with the originals."
+    ),
+]
 NewFolder = Annotated[Path, typer.Option(help="The folder to create. It must be empty or missing.")]
 
 
@@ -83,12 +90,7 @@ def split(
     val: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share of photos for validation.")] = 0.2,
     test: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share of photos for testing.")] = 0.2,
     seed: Annotated[int, typer.Option(min=0, help="The same seed and photos give the same splits.")] = 0,
-    link: Annotated[
-        bool,
-        typer.Option(
-            "--link", help="Create hard links instead of copies. They share their content with the originals."
-        ),
-    ] = False,
+    link: Link = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -134,6 +136,67 @@ def _log_split(plan: Split) -> None:
 def _join(names: list[str]) -> str:
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more
+
+
+@data_app.command()
+def combine(
+    *,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Collections with LABEL/photo.jpg or {train,val,test}/LABEL. Of equal photos, the first is taken."
+        ),
+    ],
+    landmarks: Annotated[
+        Path,
+        typer.Option(
+            help="The landmarks.csv of the labels. Folders are named after a label or its slug; all others are other landmarks."
+        ),
+    ],
+    out: NewFolder,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV file of training photos to leave out: photo (FOLDER/NAME, or FOLDER/) and reason."
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The same seed and photos give the same photos for testing.")
+    ] = 0,
+    link: Link = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Combine collections into one training folder: {train,test}/LABEL, others/LANDMARK and landmarks.csv.
+
+    Photos for testing stay what they are, and what looks like one of them is left out of training. Of a landmark without any, a fifth is
+    held out for testing. Photos are copied, never moved or changed.
+
+    Example: trainer data combine landmarks more-photos --landmarks landmarks/landmarks.csv --out combined
+    """
+    from trainer.data.combination import plan_combination, write_combination
+    from trainer.data.output_folder import require_free_folder
+
+    for folder in folders:
+        require_free_folder(out, folder)
+    combination = plan_combination(folders, landmarks, exclude, seed=seed)
+    _log_left_out(combination)
+    if not dry_run:
+        write_combination(combination, out, link=link)
+    document = combination.document | {"out": str(out), "dry_run": dry_run}
+    if as_json:
+        print_results(document, as_json=True)
+        return
+    columns = ("labels", "train", "val", "test", "others", "other_landmarks")
+    print_results({name: document[name] for name in columns}, as_json=False)
+
+
+def _log_left_out(combination: Combination) -> None:
+    for reason, count in sorted(combination.left_out.items()):
+        log.info("%d photos left out: %s", count, reason)
+    without = combination.document["without_photos"]
+    if without:
+        log.warning("landmarks without a photo for training: %s", _join(without))
 
 
 @data_app.command()

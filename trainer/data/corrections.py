@@ -3,9 +3,7 @@
 Reads the database through `tagger.verdicts.training_export`. Photos are only read and copied.
 """
 
-import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from tagger.photos import path_text
 from tagger.settings import Settings
 from tagger.verdicts.training_export import LabelledImage, TrainingExport, open_training_export
 from trainer.data.folders import Dataset, image_digest, read_dataset
-from trainer.data.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks
+from trainer.data.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks, write_gazetteer
 from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder, require_free_folder, require_space
 from trainer.errors import NoVerdicts, writing_to
 from trainer.progress import photo_progress
@@ -99,7 +97,7 @@ def write_corrections(corrections: Corrections, out: Path, earlier: Path | None 
     with new_folder(out) as folder:
         copy_photos(corrections.copies, folder)
         with writing_to(out):
-            _write_gazetteer(folder / FILE_NAME, corrections.labels.values())
+            write_gazetteer(folder / FILE_NAME, corrections.labels.values())
 
 
 class _Collector:
@@ -207,16 +205,3 @@ class _Collector:
 
 def _is_folder_name(label: str) -> bool:
     return label.isprintable() and label[0] not in ".@" and not set(label) & set('/\\:*?"<>|')
-
-
-def _write_gazetteer(path: Path, labels: Iterable[Label]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(_rows(labels))
-
-
-def _rows(labels: Iterable[Label]) -> Iterator[Mapping[str, object]]:
-    for label in sorted(labels, key=lambda label: label.label):
-        if not path_text(label.label)[1]:  # labels that are not UTF-8 cannot be in the file
-            yield label.model_dump()

@@ -12,6 +12,7 @@ from blake3 import blake3
 from pydantic import ValidationError
 
 from tagger.inference.artifact import Label
+from tagger.photos import path_text
 from trainer.errors import LandmarksFileInvalid
 
 FILE_NAME = "landmarks.csv"
@@ -29,12 +30,11 @@ def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, .
         LandmarksFileInvalid: a row is invalid, or two labels share a slug.
     """
     path = folder / FILE_NAME
-    rows = _read_rows(path) if path.is_file() else {}
-    listed = {label: _from_row(path, row) for label, row in rows.items()}
+    listed = read_gazetteer(path) if path.is_file() else {}
     slugs = {landmark.slug for landmark in listed.values()}
     result = []
     for label in labels:
-        if rows and label not in listed:
+        if listed and label not in listed:
             log.warning("%s has no row for the label %s; using the label as its name", path.name, label)
         landmark = listed.get(label) or Label(
             label=label, slug=_free_slug(slug_of(label), slugs), name=name_of(label)
@@ -43,6 +43,27 @@ def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, .
         result.append(landmark)
     _refuse_shared_slugs(path, result)
     return tuple(result)
+
+
+def read_gazetteer(path: Path) -> dict[str, Label]:
+    """The landmarks of a CSV file with a column `label`, by label.
+
+    Raises:
+        LandmarksFileInvalid: the file cannot be read, a row is invalid, or two labels share a slug.
+    """
+    landmarks = {label: _from_row(path, row) for label, row in _read_rows(path).items()}
+    _refuse_shared_slugs(path, landmarks.values())
+    return landmarks
+
+
+def write_gazetteer(path: Path, landmarks: Iterable[Label]) -> None:
+    """Write the landmarks, ordered by label. Those with a label that is not UTF-8 are left out."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for landmark in sorted(landmarks, key=lambda landmark: landmark.label):
+            if not path_text(landmark.label)[1]:
+                writer.writerow(landmark.model_dump())
 
 
 def listed_labels(folder: Path) -> tuple[str, ...]:
@@ -104,7 +125,7 @@ def _from_row(path: Path, row: dict[str, str]) -> Label:
         raise LandmarksFileInvalid(path=path, reason=reason) from error
 
 
-def _refuse_shared_slugs(path: Path, labels: list[Label]) -> None:
+def _refuse_shared_slugs(path: Path, labels: Iterable[Label]) -> None:
     labels_by_slug: dict[str, str] = {}
     for label in labels:
         other = labels_by_slug.setdefault(label.slug, label.label)

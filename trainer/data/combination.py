@@ -1,0 +1,167 @@
+"""Combine several collections of photos into one training folder, by the landmarks of a gazetteer.
+
+Folders that are named after a landmark's label or slug become that label; all others are other landmarks, which a model is
+trained not to name. Photos for testing stay what they are, and nothing that looks like one of them is trained on.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tagger.errors import PathNotFound, PhotoFailure
+from tagger.inference.artifact import Label
+from trainer.data.duplicates import group_near_duplicates
+from trainer.data.folders import Dataset, DatasetPhoto, PhotoFacts, examine_photos, read_dataset
+from trainer.data.gazetteer import FILE_NAME, read_gazetteer, write_gazetteer
+from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder, require_free_folder, require_space
+from trainer.data.split import TRAIN, assign_splits
+from trainer.errors import ExclusionsInvalid, writing_to
+
+TEST, OTHERS = "test", "others"
+TEST_SHARE = 0.2
+"""Of the photos of a landmark for which no collection has photos for testing."""
+
+
+@dataclass
+class Combination:
+    """The planned folder. `left_out` counts the photos that are not copied, by reason."""
+
+    landmarks: tuple[Label, ...]
+    copies: list[PhotoCopy] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The result as JSON."""
+        splits = Counter(copy.folder.parts[0] for copy in self.copies)
+        labels = {copy.folder.name for copy in self.copies if copy.folder.parts[0] == TRAIN}
+        return {
+            "labels": len(labels),
+            **{name: splits[name] for name in (TRAIN, "val", TEST, OTHERS)},
+            "other_landmarks": len({copy.folder for copy in self.copies if copy.folder.parts[0] == OTHERS}),
+            "left_out": dict(sorted(self.left_out.items())),
+            "without_photos": [each.label for each in self.landmarks if each.label not in labels],
+        }
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A readable photo, and where it belongs. `label` is None for other landmarks."""
+
+    photo: DatasetPhoto
+    facts: PhotoFacts
+    label: str | None
+
+
+def plan_combination(
+    folders: Sequence[Path], landmarks: Path, exclusions: Path | None, *, seed: int
+) -> Combination:
+    """Assign each photo to a split and a label, or leave it out. Writes nothing.
+
+    Args:
+        folders: collections with LABEL/photo.jpg or {train,val,test}/LABEL/photo.jpg; of equal photos, the first is taken
+        landmarks: the gazetteer, see `read_gazetteer`
+        exclusions: see `read_exclusions`
+        seed: of the photos that are chosen for testing
+
+    Raises:
+        PathNotFound, DatasetEmpty, LandmarksFileInvalid, ExclusionsInvalid: with what to change.
+    """
+    by_label = read_gazetteer(landmarks)
+    excluded = read_exclusions(exclusions) if exclusions else {}
+    combination = Combination(tuple(by_label.values()))
+    names = {name: label for label, each in by_label.items() for name in (each.slug, label)}
+    candidates = _candidates([read_dataset(folder) for folder in folders], names, excluded, combination)
+    groups = group_near_duplicates(
+        [each.facts.sketch.difference_hash for each in candidates],
+        [each.facts.sketch.thumbnail for each in candidates],
+    )
+    splits = _splits(candidates, groups, seed)
+    tested = {group for group, split in zip(groups, splits, strict=True) if split == TEST}
+    for candidate, group, split in zip(candidates, groups, splits, strict=True):
+        if split != TEST and group in tested:
+            combination.left_out["like a photo for testing"] += 1
+        else:
+            target = Path(split, candidate.label) if candidate.label else Path(OTHERS, candidate.photo.label)
+            combination.copies.append(PhotoCopy(candidate.photo.path, target, candidate.facts.digest))
+    return combination
+
+
+def read_exclusions(path: Path) -> dict[str, str]:
+    """Why photos are left out, from a CSV file with the columns `photo` and `reason`.
+
+    A photo is FOLDER/NAME; FOLDER/ stands for all photos in the folder.
+
+    Raises:
+        PathNotFound, ExclusionsInvalid: the file is missing, or is not such a file.
+    """
+    if not path.is_file():
+        raise PathNotFound(path=path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ExclusionsInvalid(path=path, reason=f"it is not a CSV file in UTF-8 ({error})") from error
+    exclusions = {row.get("photo") or "": row.get("reason") or "" for row in rows}
+    if not all("/" in photo and reason for photo, reason in exclusions.items()):
+        raise ExclusionsInvalid(path=path, reason="each row needs a photo, FOLDER/NAME, and a reason")
+    return exclusions
+
+
+def _candidates(
+    datasets: Sequence[Dataset], names: dict[str, str], excluded: dict[str, str], combination: Combination
+) -> list[_Candidate]:
+    photos: list[DatasetPhoto] = []
+    for photo in (photo for dataset in datasets for photo in dataset.photos):
+        reason = excluded.get(f"{photo.label}/{photo.path.name}") or excluded.get(f"{photo.label}/")
+        if reason and photo.split != TEST:
+            combination.left_out[reason] += 1
+        else:
+            photos.append(photo)
+    candidates: dict[str, _Candidate] = {}
+    results = examine_photos([photo.path for photo in photos])
+    for photo, facts in zip(photos, results, strict=True):
+        if isinstance(facts, PhotoFailure):
+            combination.left_out["unreadable"] += 1
+        elif facts.digest in candidates:
+            combination.left_out["a copy"] += 1
+        else:
+            candidates[facts.digest] = _Candidate(photo, facts, names.get(photo.label))
+    return list(candidates.values())
+
+
+def _splits(candidates: Sequence[_Candidate], groups: Sequence[int], seed: int) -> list[str]:
+    """The split of each photo: that of its collection, or a new one for landmarks without photos for testing."""
+    tested = {each.label for each in candidates if each.photo.split == TEST}
+    chosen = assign_splits(
+        [each.label or "" for each in candidates],
+        groups,
+        [each.facts.digest for each in candidates],
+        {TEST: TEST_SHARE},
+        seed=seed,
+    )
+    return [
+        split if each.label and each.label not in tested else each.photo.split or TRAIN
+        for each, split in zip(candidates, chosen, strict=True)
+    ]
+
+
+def write_combination(combination: Combination, out: Path, *, link: bool = False) -> None:
+    """Copy or hard-link the photos to OUT/{train,val,test}/LABEL and OUT/others/LANDMARK, with a landmarks.csv; all or nothing.
+
+    Raises:
+        FolderNotEmpty, NotEnoughSpace, LinkFailed, OutputUnwritable: with what to do.
+    """
+    require_free_folder(out)
+    if not link:
+        require_space(out, sum(copy.source.stat().st_size for copy in combination.copies))
+    with new_folder(out) as folder:
+        copy_photos(combination.copies, folder, link=link)
+        with writing_to(out):
+            labels = {copy.folder.name for copy in combination.copies if copy.folder.parts[0] == TRAIN}
+            write_gazetteer(
+                folder / FILE_NAME, (each for each in combination.landmarks if each.label in labels)
+            )
