@@ -7,7 +7,7 @@ UV := $(BIN)/uv
 PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshots reference test test-slow faults lint types pytest format hooks lock audit sbom clean
+.PHONY: help setup demo screenshots model reference test test-slow faults lint types pytest format hooks lock audit sbom clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,20 @@ demo: setup  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, an
 screenshots: export PYTHONPATH := .:tests
 screenshots: setup  ## create the screenshots for docs/reference/page.md; needs Chromium
 	$(BIN)/python tests/support/screenshots.py
+
+# COLLECTIONS has landmarks/{train,test}, places/{known,others} and unknown/{train,test}; WEIGHTS is the backbone's file.
+MODEL := build/model
+model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHTS=file; run it again to continue
+	@test -d "$(COLLECTIONS)" -a -f "$(WEIGHTS)" || { echo "set COLLECTIONS=folder and WEIGHTS=file"; exit 2; }
+	test -d $(MODEL)/photos || $(BIN)/trainer data combine "$(COLLECTIONS)/landmarks" "$(COLLECTIONS)/places/known" \
+		"$(COLLECTIONS)/places/others" --landmarks trainer/data/shipped-landmarks.csv \
+		--exclude trainer/data/shipped-exclusions.csv --out $(MODEL)/photos
+	$(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others \
+		--unknown "$(COLLECTIONS)/unknown/train" --backbone timm/mobilenet_edgetpu_100 --weights "$(WEIGHTS)" \
+		--size 256 --epochs 30 --out $(MODEL)/run --resume
+	$(BIN)/trainer export $(MODEL)/run --out $(MODEL)/landmarks.pt --name landmarks-92-v3
+	$(BIN)/trainer evaluate $(MODEL)/landmarks.pt --data $(MODEL)/photos --distractors "$(COLLECTIONS)/unknown/test" \
+		--altered --out $(MODEL)/report
 
 test: setup  ## tests, lint, types and import rules, in 10 to 20 minutes on two cores
 	@$(MAKE) --no-print-directory lint
