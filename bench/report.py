@@ -59,8 +59,8 @@ def _memory_gib() -> float:
 
 
 def _program() -> str:
-    program = Path(sys.argv[0])
-    return f"bench.{program.parent.name if program.stem == '__main__' else program.stem}"
+    spec = sys.modules["__main__"].__spec__
+    return spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
 
 
 def _arguments() -> str:
