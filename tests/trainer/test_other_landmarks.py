@@ -1,15 +1,18 @@
 """Photos of landmarks without a label: whole landmarks are held out, sampled as often as labels, and measured apart."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support.scenes import draw_label
 from support.small_world import LABELS, draw_small_world, train, transfer_options
 
 from tagger.errors import PathNotFound
 from trainer.data.preparation import TrainingData, prepare
 from trainer.learning.batches import sample_rows
+from trainer.learning.classifier import validation_loss
 
 PLACES = 12
 
@@ -64,6 +67,24 @@ def test_a_group_is_a_label_another_landmark_or_the_ordinary_photos(data: Traini
     ) == len(names)
 
 
+def test_ordinary_photos_and_each_other_landmark_in_training_are_a_class(data: TrainingData) -> None:
+    classes, training = data.classes_of_photos, ~data.is_validation
+    assert data.classes == len(LABELS) + 1 + (PLACES - 2)
+    assert set(classes[training]) == set(range(data.classes))
+    for photos in (training & data.is_other, training & (data.targets < len(LABELS))):
+        pairs = set(zip(classes[photos].tolist(), data.groups[photos].tolist(), strict=True))
+        assert len(pairs) == len(set(data.groups[photos]))
+    assert (classes[data.targets < len(LABELS)] == data.targets[data.targets < len(LABELS)]).all()
+
+
+def test_background_classes_count_together_in_the_loss() -> None:
+    probabilities = torch.tensor([[0.5, 0.2, 0.2, 0.1], [0.1, 0.1, 0.3, 0.5]])
+    loss = validation_loss(probabilities.log(), torch.tensor([0, 2]), labels=2)
+    assert loss.item() == pytest.approx(-(math.log(0.5) + math.log(0.8)) / 2, rel=1e-5)
+    alone = validation_loss(probabilities[:, :2].log(), torch.tensor([0, 2]), labels=2)
+    assert alone.item() == pytest.approx(-math.log(0.5 / 0.7), rel=1e-5)
+
+
 def test_landmarks_with_few_photos_are_sampled_as_often_as_labels(data: TrainingData) -> None:
     rows = sample_rows(data.groups, 1.0, 3000, np.random.default_rng(0))
     shares = np.bincount(data.groups[rows]) / 3000
@@ -76,7 +97,10 @@ def test_a_missing_folder_is_refused(world: Path) -> None:
 
 
 def test_a_run_measures_other_landmarks_apart(world: Path, tmp_path: Path) -> None:
-    record = train(transfer_options(world, tmp_path / "run", epochs=1, others=world / "others")).record
+    run = train(transfer_options(world, tmp_path / "run", epochs=1, others=world / "others"))
+    record = run.record
+    assert run.classifier.head.out_features == len(LABELS) + record.background_classes
+    assert record.background_classes == 1 + (PLACES - 2)
     assert record.metrics["val_other_landmark_photos"] == 4
     assert 0 <= record.metrics["val_other_landmark_auroc"] <= 1
     assert record.metrics["val_ordinary_photos"] >= 1

@@ -43,8 +43,21 @@ class TrainingData:
 
     @property
     def classes(self) -> int:
-        """L, or L + 1 if there are ordinary training photos."""
-        return len(self.labels) + bool((self.targets[self.training] == len(self.labels)).any())
+        """L, and after the labels one class for the ordinary photos and one for each other landmark in training."""
+        return len(self.labels) + len(self._background_groups)
+
+    @property
+    def classes_of_photos(self) -> npt.NDArray[np.int64]:
+        """Each photo's class, int64 (N,). Photos of landmarks that are held out have none; they get L."""
+        classes = self.targets.copy()
+        for number, group in enumerate(self._background_groups, start=len(self.labels)):
+            classes[self.groups == group] = number
+        return classes
+
+    @property
+    def _background_groups(self) -> npt.NDArray[np.int64]:
+        is_background = ~self.is_validation & (self.targets == len(self.labels))
+        return np.unique(self.groups[is_background])
 
     @property
     def training(self) -> npt.NDArray[np.int64]:

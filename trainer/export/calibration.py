@@ -124,7 +124,7 @@ def _record(
         labels=data.labels,
         input=rule,
         backbone=model.backbone,
-        has_background=model.head.out_features > len(data.labels),
+        background_classes=model.head.out_features - len(data.labels),
         background_photos=background_photos,
         score_rule=ScoreRule(classifier.temperature, classifier.slope, classifier.reach),
         space_dimensions=classifier.distance.centres.shape[1],

@@ -41,7 +41,7 @@ class RunRecord(BaseModel):
     labels: tuple[Label, ...]
     input: InputRule
     backbone: Backbone
-    has_background: bool
+    background_classes: int
     background_photos: int
     score_rule: ScoreRule
     space_dimensions: int
@@ -113,7 +113,7 @@ def build_classifier(record: RunRecord) -> Classifier:
     """Build the model that `record` describes, without its weights."""
     encoder = Encoder(record.backbone, build_network(record.backbone))
     labels, features = len(record.labels), record.backbone.features
-    head = nn.Linear(features, labels + record.has_background)
+    head = nn.Linear(features, labels + record.background_classes)
     space = FeatureSpace(
         offset=torch.zeros(features),
         directions=torch.zeros(features, record.space_dimensions),

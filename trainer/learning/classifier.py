@@ -138,7 +138,7 @@ class Contrast(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Encoder, linear head and score rule. A head output after `labels` is "none of them" and is not returned."""
+    """Encoder, linear head and score rule. Head outputs after `labels` are background classes and are not returned."""
 
     labels: Final[int]
     temperature: Final[float]
@@ -173,7 +173,7 @@ class Classifier(nn.Module):
 
     def scores_of(self, features: Tensor) -> Tensor:
         """Features (B, F) of the encoder → scores, as defined by `ScoreRule`."""
-        logits = self.head(features).float()  # (B, L), or (B, L + 1) with ordinary photos
+        logits = self.head(features).float()  # (B, C)
         near = torch.sigmoid(self.slope * (self.reach - self.distance(features)))  # (B,)
         scores = torch.softmax(logits / self.temperature, dim=1)
         return scores[:, : self.labels] * near[:, None] * self.sum_limit
@@ -227,7 +227,7 @@ def fit_score_rule(logits: Tensor, distances: Tensor, targets: Tensor, labels: i
     other photos are ordinary ones like those in training, which the head already recognises; the distance is for all others.
 
     Args:
-        logits: float (N, C), C = L, or L + 1 with ordinary photos
+        logits: float (N, C), C ≥ L
         distances: float (N,)
         targets: int64 (N,); L: none of them
         labels: L
@@ -248,6 +248,20 @@ def scores_of(
     """Scores as defined by `ScoreRule`, float (N, L), scaled by `SUM_LIMIT`."""
     near = torch.sigmoid(slope * (reach - distances))
     return torch.softmax(logits / temperature, dim=1)[:, :labels] * near[:, None] * SUM_LIMIT
+
+
+def validation_loss(logits: Tensor, targets: Tensor, labels: int) -> Tensor:
+    """The mean negative log probability of the right label, or of all background classes together.
+
+    Args:
+        logits: float (N, C), C ≥ L
+        targets: int64 (N,); L: none of them
+        labels: L
+    """
+    background = logits[:, labels:].logsumexp(dim=1, keepdim=True)
+    outcomes = torch.cat([logits[:, :labels], background], dim=1) if logits.shape[1] > labels else logits
+    has_outcome = targets < outcomes.shape[1]
+    return functional.cross_entropy(outcomes[has_outcome], targets[has_outcome])
 
 
 def _log_loss(scores: Tensor, targets: Tensor, labels: int) -> Tensor:

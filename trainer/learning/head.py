@@ -22,7 +22,7 @@ from tagger.images import Resize
 from trainer.data.pixels import CachedPhotos, decode_batches
 from trainer.errors import ValidationPhotosMissing, writing_to
 from trainer.evaluation.metrics import top_k_accuracy
-from trainer.learning.classifier import Encoder
+from trainer.learning.classifier import Encoder, validation_loss
 from trainer.learning.loop import Epoch, Validation
 from trainer.progress import photo_progress
 
@@ -44,7 +44,10 @@ log = logging.getLogger("trainer")
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features of photos in several views, their targets and groups. The target after the last label is "none of them"."""
+    """Features of photos in several views, their targets and groups.
+
+    Targets are classes for training. For validation, the target after the last label is "none of them".
+    """
 
     features: Tensor  # float32 (N, V, F)
     targets: Tensor  # int64 (N,)
@@ -60,7 +63,7 @@ def fit_head(
         training: the features to fit
         validation: the features to measure; only the first view is used
         labels: L
-        classes: C, which is L + 1 if there are ordinary photos
+        classes: C; those after the labels are background
         epochs: passes over the features
         seed: of their order
     """
@@ -114,8 +117,8 @@ def _weights(groups: Tensor) -> Tensor:
 @torch.no_grad()
 def _validate(head: nn.Linear, features: Tensor, targets: Tensor, labels: int) -> Validation:
     logits = head(features)
-    landmarks, has_class = targets < labels, targets < head.out_features
-    loss = functional.cross_entropy(logits[has_class], targets[has_class]).item()
+    landmarks = targets < labels
+    loss = validation_loss(logits, targets, labels).item()
     return Validation(loss, top_k_accuracy(logits[landmarks, :labels], targets[landmarks], 1))
 
 

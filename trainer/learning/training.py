@@ -19,14 +19,13 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tagger.inference.devices import Device
 from trainer.data.preparation import TrainingData
 from trainer.errors import CheckpointUnusable, TensorBoardMissing, writing_to
 from trainer.evaluation.metrics import top_k_accuracy
 from trainer.learning.batches import Augmentation, TrainingSet
-from trainer.learning.classifier import TrainingNetwork
+from trainer.learning.classifier import TrainingNetwork, validation_loss
 from trainer.learning.loop import (
     Epoch,
     LoopCallbacks,
@@ -110,7 +109,7 @@ def _training_set(data: TrainingData, plan: TrainingPlan) -> TrainingSet:
     return TrainingSet(
         data.cached,
         data.training,
-        data.targets[data.training],
+        data.classes_of_photos[data.training],
         data.groups[data.training],
         plan.balance,
         plan.augmentation,
@@ -140,8 +139,8 @@ def _callbacks(
 def _validate(network: nn.Module, data: TrainingData, size: int, device: Device) -> Validation:
     logits = _validation_logits(network, data, size, device)
     targets = torch.from_numpy(data.targets[data.validation])
-    landmarks, has_class = targets < len(data.labels), targets < logits.shape[1]
-    loss = functional.cross_entropy(logits[has_class], targets[has_class]).item()
+    landmarks = targets < len(data.labels)
+    loss = validation_loss(logits, targets, len(data.labels)).item()
     top1 = top_k_accuracy(logits[landmarks][:, : len(data.labels)], targets[landmarks], 1)
     return Validation(loss, top1)
 
