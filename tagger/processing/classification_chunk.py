@@ -83,14 +83,18 @@ class _ChunkClassifier:
         self._settle_deadline: float | None = None
 
     def run(self) -> ChunkEnd:
-        while items := self._chunk.with_retry(lambda: open_items(self._chunk.database, self._chunk.claim)):
+        while True:
+            # Before the items: a photo that another claim stores between the two queries is then busy or classified.
+            busy = self._chunk.with_retry(
+                lambda: photos_claimed_earlier(self._chunk.database, self._chunk.claim)
+            )
+            items = self._chunk.with_retry(lambda: open_items(self._chunk.database, self._chunk.claim))
+            if not items:
+                return ChunkEnd.DONE
             roots = self._chunk.roots()
             if unavailable := self._chunk.unavailable_roots({item.root_id for item in items}, roots):
                 self._chunk.wait_for_root(unavailable[0])
                 return ChunkEnd.WAITING
-            busy = self._chunk.with_retry(
-                lambda: photos_claimed_earlier(self._chunk.database, self._chunk.claim)
-            )
             free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
             self._results.is_root_unavailable = False
             self._results.settling = 0
@@ -105,7 +109,6 @@ class _ChunkClassifier:
                 self._chunk.stop.wait(BUSY_PAUSE_S)
             elif self._results.settling:
                 self._wait_for_settling()
-        return ChunkEnd.DONE
 
     def _wait_for_settling(self) -> None:
         """Pause before the photos that changed a moment ago are read again. After the last time, they fail."""

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -508,3 +509,27 @@ def test_a_printer_that_breaks_ends_the_job_and_loses_nothing(folder: TaggedFold
     again = folder.run(folder.record())
     assert again.tagged + again.skipped == 50
     assert again.skipped >= progress.tagged
+
+
+def test_photos_that_another_job_stores_as_a_chunk_begins_are_skipped(
+    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(8):
+        folder.draw(f"{number}.jpg", shade=number)
+    first, second = (folder.record(runner=Runner.WORKERS) for _ in range(2))
+    claims = [claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w") for job in (first, second)]
+    earlier, later = (claim for claim in claims if claim is not None)
+    query, others = classification_chunk.photos_claimed_earlier, [earlier]
+
+    def after_the_other_job(*arguments: Any) -> set[int]:
+        while others:
+            executor = folder.executor()
+            executor.execute(others.pop())
+            executor.close()
+        return query(*arguments)
+
+    monkeypatch.setattr(classification_chunk, "photos_claimed_earlier", after_the_other_job)
+    executor = folder.executor()
+    executor.execute(later)
+    executor.close()
+    assert (folder.progress(first).tagged, folder.progress(second).skipped) == (8, 8)
