@@ -34,16 +34,21 @@ class Combination:
     left_out: Counter[str] = field(default_factory=Counter)
 
     @property
+    def trained(self) -> tuple[Label, ...]:
+        """The landmarks with photos for training."""
+        labels = {copy.folder.name for copy in self.copies if copy.folder.parts[0] == TRAIN}
+        return tuple(landmark for landmark in self.landmarks if landmark.label in labels)
+
+    @property
     def document(self) -> dict[str, Any]:
         """The result as JSON."""
         splits = Counter(copy.folder.parts[0] for copy in self.copies)
-        labels = {copy.folder.name for copy in self.copies if copy.folder.parts[0] == TRAIN}
         return {
-            "labels": len(labels),
+            "labels": len(self.trained),
             **{name: splits[name] for name in (TRAIN, "val", TEST, OTHERS)},
             "other_landmarks": len({copy.folder for copy in self.copies if copy.folder.parts[0] == OTHERS}),
             "left_out": dict(sorted(self.left_out.items())),
-            "without_photos": [each.label for each in self.landmarks if each.label not in labels],
+            "without_photos": [each.label for each in self.landmarks if each not in self.trained],
         }
 
 
@@ -161,7 +166,4 @@ def write_combination(combination: Combination, out: Path, *, link: bool = False
     with new_folder(out) as folder:
         copy_photos(combination.copies, folder, link=link)
         with writing_to(out):
-            labels = {copy.folder.name for copy in combination.copies if copy.folder.parts[0] == TRAIN}
-            write_gazetteer(
-                folder / FILE_NAME, (each for each in combination.landmarks if each.label in labels)
-            )
+            write_gazetteer(folder / FILE_NAME, combination.trained)
