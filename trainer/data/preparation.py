@@ -49,9 +49,9 @@ class TrainingData:
     @property
     def classes_of_photos(self) -> npt.NDArray[np.int64]:
         """Each photo's class, int64 (N,). Photos of landmarks that are held out have none; they get L."""
-        classes = self.targets.copy()
+        classes, groups = self.targets.copy(), self.groups
         for number, group in enumerate(self._background_groups, start=len(self.labels)):
-            classes[self.groups == group] = number
+            classes[groups == group] = number
         return classes
 
     @property
