@@ -15,6 +15,7 @@ from tagger.catalog.position_changes import record_landmark
 from tagger.catalog.registration import lock_registry
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.enums import Outcome
+from tagger.database.statements import pages
 from tagger.database.tables import (
     classifiers,
     contents,
@@ -272,11 +273,11 @@ def _delete_verdicts(connection: Connection, landmark: Landmark) -> None:
     connection.execute(delete(verdicts).where(of_landmark))
     has_photo = exists().where(photos.c.content_id == contents.c.id)
     has_verdict = exists().where(verdicts.c.content_id == contents.c.id)
-    for start in range(0, len(content_ids), PAGE):
-        page = contents.c.id.in_(content_ids[start : start + PAGE])
+    for page in pages(content_ids):
+        affected = contents.c.id.in_(page)
         # An image that a worker has locked gets a photo.
         orphans = (
-            select(contents.c.id).where(page, ~has_photo, ~has_verdict).with_for_update(skip_locked=True)
+            select(contents.c.id).where(affected, ~has_photo, ~has_verdict).with_for_update(skip_locked=True)
         )
         connection.execute(delete(contents).where(contents.c.id.in_(orphans)))
 
@@ -287,8 +288,8 @@ def _delete_tags(connection: Connection, landmark: Landmark) -> None:
     content_ids = connection.scalars(select(tags.c.content_id).where(of_landmark)).all()
     connection.execute(delete(tags).where(of_landmark))
     is_tagged = exists().where(tags.c.content_id == contents.c.id, tags.c.accepted == true())
-    for start in range(0, len(content_ids), PAGE):
-        affected = contents.c.id.in_(content_ids[start : start + PAGE])
+    for page in pages(content_ids):
+        affected = contents.c.id.in_(page)
         untagged = update(contents).where(affected, contents.c.outcome == Outcome.TAGGED, ~is_tagged)
         connection.execute(untagged.values(outcome=Outcome.UNKNOWN))
 

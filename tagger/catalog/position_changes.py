@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import ColumnElement, Connection, insert, select, union
 
+from tagger.database.statements import pages
 from tagger.database.tables import photos, position_changes, tags, taught_tags, verdicts
-
-_IDS = 500  # in one statement
 
 
 def record_photos(connection: Connection, photo_ids: Iterable[int]) -> None:
@@ -17,9 +16,8 @@ def record_photos(connection: Connection, photo_ids: Iterable[int]) -> None:
 
     Call it before: photos that were taken around them are estimated anew, too.
     """
-    ids = sorted(set(photo_ids))
-    for start in range(0, len(ids), _IDS):
-        record_matching_photos(connection, photos.c.id.in_(ids[start : start + _IDS]))
+    for page in pages(sorted(set(photo_ids))):
+        record_matching_photos(connection, photos.c.id.in_(page))
 
 
 def record_contents(connection: Connection, content_ids: Iterable[int]) -> None:

@@ -1,8 +1,9 @@
-"""SQL that both databases need in their own form: the current time, insert-or-ignore, and prepared queries."""
+"""SQL that both databases need in their own form: the current time, insert-or-ignore, and prepared queries; and pages of ids."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, Table, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -11,6 +12,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Float
+
+_Value = TypeVar("_Value")
+_PAGE = 500
 
 
 class db_now(FunctionElement[float]):  # noqa: N801 - reads as a SQL function where it is used
@@ -40,6 +44,12 @@ def insert_missing(connection: Connection, target: Table, rows: Sequence[Mapping
     if rows:
         dialect = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
         connection.execute(dialect(target).on_conflict_do_nothing(), rows)
+
+
+def pages(values: Iterable[_Value]) -> Iterator[list[_Value]]:
+    """The values in parts that are small enough to be the parameters of one statement, as in `id IN (…)`."""
+    rest = iter(values)
+    return iter(lambda: list(islice(rest, _PAGE)), [])
 
 
 class PreparedQuery:

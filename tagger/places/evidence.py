@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from blake3 import blake3
 from sqlalchemy import Connection, Select, exists, func, or_, select, true
 
+from tagger.database.statements import pages
 from tagger.database.tables import embeddings, model_labels, tags, verdicts
 from tagger.places.embeddings import Embeddings, restore
 
 LEAST_MISSED = 3
 """A landmark of the model is taught once this many confirmed images are among those that the model missed."""
-_IDS = 500  # in one statement
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,7 @@ def _taught(model_id: int) -> Select[tuple[int]]:
 def load_embeddings(connection: Connection, content_ids: Sequence[int], dimension: int) -> Embeddings:
     """The embeddings (N, D) of these images, in their order."""
     stored: dict[int, bytes] = {}
-    for start in range(0, len(content_ids), _IDS):
-        query = select(embeddings.c.content_id, embeddings.c.data).where(
-            embeddings.c.content_id.in_(content_ids[start : start + _IDS])
-        )
+    for page in pages(content_ids):
+        query = select(embeddings.c.content_id, embeddings.c.data).where(embeddings.c.content_id.in_(page))
         stored |= {row.content_id: row.data for row in connection.execute(query)}
     return restore([stored[content_id] for content_id in content_ids if content_id in stored], dimension)

@@ -10,13 +10,12 @@ from sqlalchemy import Connection, and_, false, or_, select
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
+from tagger.database.statements import pages
 from tagger.database.tables import embeddings, photos
 from tagger.errors import PhotoNotFound
 from tagger.query.details import photo_id_in
 from tagger.query.filters import path_ranges
 from tagger.query.tagged_photos import NameCache, select_photos
-
-_IDS = 500  # in one statement
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,9 @@ def _without_embedding(connection: Connection, model_id: int, photo_ids: Sequenc
     """The photos whose image has no embedding of the model."""
     of_model = and_(embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model_id)
     found = set[int]()
-    for start in range(0, len(photo_ids), _IDS):
+    for page in pages(photo_ids):
         query = select(photos.c.id).outerjoin(embeddings, of_model).where(embeddings.c.content_id.is_(None))
-        found.update(connection.scalars(query.where(photos.c.id.in_(photo_ids[start : start + _IDS]))))
+        found.update(connection.scalars(query.where(photos.c.id.in_(page))))
     return found
 
 
@@ -105,12 +104,12 @@ def _examples(
     names = NameCache(connection, root_paths)
     of_model = and_(embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model.id)
     found = {}
-    for start in range(0, len(ids), _IDS):
+    for page in pages(ids):
         query = (
             select_photos()
             .add_columns(photos.c.failure_text, embeddings.c.content_id.label("embedded"))
             .outerjoin(embeddings, of_model)
-            .where(photos.c.id.in_(ids[start : start + _IDS]))
+            .where(photos.c.id.in_(page))
         )
         for row in connection.execute(query):
             path = names.path(connection, row)

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, se
 
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.database.connection import Database
+from tagger.database.statements import pages
 from tagger.database.tables import classifiers, embeddings, taught_tags
 from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.inference.artifact import Embedding, read_background
@@ -169,11 +170,8 @@ def _library_sample(connection: Connection, model_id: int) -> list[int]:
         draws = np.random.default_rng(0).choice(last, LIBRARY_SAMPLE, replace=False) + 1
         wanted = sorted(map(int, draws))
     found: list[int] = []
-    for start in range(0, len(wanted), _IDS):
-        is_drawn: ColumnElement[bool] = embeddings.c.content_id.in_(wanted[start : start + _IDS])
+    for page in pages(wanted):
+        is_drawn: ColumnElement[bool] = embeddings.c.content_id.in_(page)
         query = select(embeddings.c.content_id).where(and_(is_drawn, embeddings.c.model_id == model_id))
         found.extend(connection.scalars(query.order_by(embeddings.c.content_id)))
     return found
-
-
-_IDS = 500  # in one statement

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fal
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
+from tagger.database.statements import pages
 from tagger.database.tables import contents, embeddings, photos
 from tagger.inference.artifact import read_background
 from tagger.places.embeddings import Embeddings, restore
@@ -24,7 +25,6 @@ from tagger.query.index_scan import off_index
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
 
 PAGE = 2000
-_IDS = 500  # in one statement
 
 
 def find_similar(
@@ -119,8 +119,7 @@ def _photos(
     is_listed = _is_listed(connection, under, root_paths)
     content_ids, rows = list(similarity_of), dict[int, Row[Any]]()
     tags_of: dict[int, Sequence[Row[Any]]] = {}
-    for start in range(0, len(content_ids), _IDS):
-        ids = content_ids[start : start + _IDS]
+    for ids in pages(content_ids):
         query = select_photos().where(photos.c.content_id.in_(ids), is_listed).order_by(photos.c.id.desc())
         rows |= {row.content_id: row for row in connection.execute(query)}
         tags_of |= tag_rows(connection, ids)

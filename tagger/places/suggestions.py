@@ -9,12 +9,11 @@ from sqlalchemy import Connection, Row, Select, and_, exists, literal, null, or_
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
+from tagger.database.statements import pages
 from tagger.database.tables import landmarks, photos, taught_tags, verdicts
 from tagger.errors import CursorInvalid
 from tagger.places.taught_tags import is_tagged_by_model
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
-
-PAGE = 500
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,9 @@ def _photos(database: Database, landmark_id: int | None, root_paths: RootPaths) 
     for each in landmark_ids:
         with database.read() as connection:
             content_ids = _content_ids(connection, each)
-        for start in range(0, len(content_ids), PAGE):
+        for page in pages(content_ids):
             with database.read() as connection:
-                yield from _page(connection, names, content_ids[start : start + PAGE], each)
+                yield from _page(connection, names, page, each)
 
 
 def _landmarks(connection: Connection) -> Sequence[int]:

@@ -10,13 +10,13 @@ from sqlalchemy import ColumnElement, Connection, Select, or_, select, true, upd
 from tagger.catalog.cameras import is_named
 from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.enums import ClockSource
+from tagger.database.statements import pages
 from tagger.database.tables import cameras, effective_tags, photos
 from tagger.positions.clocks import WIDEST_S, Sighting, estimate_clock
 
 MOST_PHOTOS = 1000
 """Of each side, the newest ones: the clock may have been set since the others were taken."""
 MOST_SIGHTINGS = 200
-_IDS = 500  # in one statement
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,7 @@ def _sightings(connection: Connection, *conditions: ColumnElement[bool]) -> list
     )
     rows = [row for row in connection.execute(query) if row.taken_at is not None]
     found: list[Sighting] = []
-    for start in range(0, len(rows), _IDS):
-        page = rows[start : start + _IDS]
+    for page in pages(rows):
         landmarks_of = _accepted(connection, {row.content_id for row in page})
         found += [
             Sighting(landmark_id, row.taken_at.replace(tzinfo=UTC).timestamp(), row.utc_offset_s)

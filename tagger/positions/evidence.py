@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, Select, select, true
 
 from tagger.database.enums import PositionSource
+from tagger.database.statements import pages
 from tagger.database.tables import cameras, effective_tags, landmarks, photos
 from tagger.positions.camera_times import is_clock_time
 from tagger.positions.track_fixes import locate_on_tracks
@@ -20,8 +21,6 @@ LANDMARK_ERROR_M = {"point": 300.0, "area": 3_000.0, "line": 5_000.0, "multi": 2
 
 TRUST = {PositionSource.TRACK: 1, PositionSource.LANDMARK: 2, PositionSource.CAMERA: 3}
 """Of anchors. An estimate is none."""
-
-_IDS = 500  # in one statement
 
 
 @dataclass(frozen=True)
@@ -162,10 +161,8 @@ def _accepted_landmarks(connection: Connection, content_ids: Collection[int]) ->
         .join(landmarks, landmarks.c.id == effective_tags.c.landmark_id)
         .where(effective_tags.c.accepted == true(), landmarks.c.latitude.is_not(None))
     )
-    ids = sorted(content_ids)
-    for start in range(0, len(ids), _IDS):
-        page = effective_tags.c.content_id.in_(ids[start : start + _IDS])
-        yield from connection.execute(query.where(page))
+    for page in pages(sorted(content_ids)):
+        yield from connection.execute(query.where(effective_tags.c.content_id.in_(page)))
 
 
 def _quality(tag: Row[Any]) -> tuple[bool, float, int]:

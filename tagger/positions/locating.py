@@ -10,12 +10,11 @@ from sqlalchemy import Connection, func, select, update
 from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.connection import Database
 from tagger.database.enums import ClockSource, PositionSource
+from tagger.database.statements import pages
 from tagger.database.tables import cameras, ledgers, photos, positions
 from tagger.errors import CameraAmbiguous, CameraNotFound
 from tagger.positions.camera_clocks import CameraClock, estimate_clocks
 from tagger.positions.update import Progress, update_positions, update_positions_in
-
-_IDS = 500  # in one statement
 
 
 @dataclass(frozen=True)
@@ -121,9 +120,8 @@ def _count(
         is_read = photos.c.content_id.is_not(None) & photos.c.gone_since.is_(None)
         counts.update({row.source: row.photos for row in connection.execute(query.where(is_read))})
     else:
-        ids = sorted(photo_ids)
-        for start in range(0, len(ids), _IDS):
-            page = photos.c.id.in_(ids[start : start + _IDS])
-            counts.update({row.source: row.photos for row in connection.execute(query.where(page))})
+        for page in pages(sorted(photo_ids)):
+            rows = connection.execute(query.where(photos.c.id.in_(page)))
+            counts.update({row.source: row.photos for row in rows})
     sources = {source: counts[source] for source in PositionSource}
     return counts.total(), sources

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select, text
 from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.connection import Database
 from tagger.database.enums import PositionSource
+from tagger.database.statements import pages
 from tagger.database.tables import ledgers, photos, position_changes, positions
 from tagger.positions import estimation
 from tagger.positions.camera_times import LOCAL_TIMES
@@ -27,7 +28,6 @@ BATCH = 20000
 PASS = 100_000
 """Changes that are sorted at a time, in some 40 MB."""
 
-_IDS = 500  # in one statement
 _FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' times have no zone
 _LOCK = 7_309_453
 """Key of PostgreSQL's advisory lock: one update at a time. On SQLite, there is one writer anyway."""
@@ -122,8 +122,8 @@ def _expand_to_photos(connection: Connection) -> None:
     _lock(connection)
     of_images = delete(position_changes).where(position_changes.c.photo_id.is_(None))
     images = sorted(set(connection.scalars(of_images.returning(position_changes.c.content_id))))
-    for start in range(0, len(images), _IDS):
-        record_matching_photos(connection, photos.c.content_id.in_(images[start : start + _IDS]))
+    for page in pages(images):
+        record_matching_photos(connection, photos.c.content_id.in_(page))
 
 
 def _lock(connection: Connection) -> None:
@@ -134,10 +134,8 @@ def _lock(connection: Connection) -> None:
 def _update(connection: Connection, changes: Sequence[_Change]) -> int:
     """Store the positions of changed photos and of those around them; returns how many moved."""
     _lock(connection)
-    ids = [change.id for change in changes]
-    for start in range(0, len(ids), _IDS):
-        page = position_changes.c.id.in_(ids[start : start + _IDS])
-        connection.execute(delete(position_changes).where(page))
+    for page in pages(change.id for change in changes):
+        connection.execute(delete(position_changes).where(position_changes.c.id.in_(page)))
     # Read after the lock and the deletion: evidence that changes later is recorded again.
     max_gap_s = float(connection.execute(select(ledgers.c.max_gap_s)).scalar_one())
     reach = timedelta(seconds=estimation.reach_s(max_gap_s)) + LOCAL_TIMES
@@ -167,9 +165,8 @@ def _windows(
         for camera_id, taken_at in (change.now, change.before):
             if camera_id is not None and taken_at is not None:
                 by_camera.setdefault(camera_id, set()).add(taken_at)
-    ids = sorted(single)
-    for start in range(0, len(ids), _IDS):
-        yield photos.c.id.in_(ids[start : start + _IDS]), []
+    for page in pages(sorted(single)):
+        yield photos.c.id.in_(page), []
     # Anchors of photos that are near a change, where "near" is in local time.
     reach = 2 * reach
     for camera_id, times in sorted(by_camera.items()):
@@ -251,8 +248,8 @@ def _store(connection: Connection, fixes: Mapping[int, Fix | None]) -> int:
     values = {photo_id: _values(fix) for photo_id, fix in fixes.items()}
     different = sorted(photo_id for photo_id, new in values.items() if new != stored.get(photo_id))
     old = [photo_id for photo_id in different if photo_id in stored]
-    for start in range(0, len(old), _IDS):
-        connection.execute(delete(positions).where(positions.c.photo_id.in_(old[start : start + _IDS])))
+    for page in pages(old):
+        connection.execute(delete(positions).where(positions.c.photo_id.in_(page)))
     rows = [{"photo_id": photo_id, **new} for photo_id in different if (new := values[photo_id]) is not None]
     if rows:
         connection.execute(insert(positions), _with_cities(rows))
@@ -289,8 +286,7 @@ def _values(fix: Fix | None) -> dict[str, Any] | None:
 def _stored(connection: Connection, photo_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     query = select(positions.c.photo_id, *(positions.c[name] for name in _COLUMNS))
     found: dict[int, dict[str, Any]] = {}
-    for start in range(0, len(photo_ids), _IDS):
-        page = positions.c.photo_id.in_(photo_ids[start : start + _IDS])
-        for row in connection.execute(query.where(page)):
+    for page in pages(photo_ids):
+        for row in connection.execute(query.where(positions.c.photo_id.in_(page))):
             found[row.photo_id] = dict(zip(_COLUMNS, row[1:], strict=True))
     return found
