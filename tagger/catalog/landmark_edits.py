@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from sqlalchemy import Connection, insert, text, update
 
@@ -25,9 +24,6 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.tables import landmarks
 from tagger.errors import LandmarkExists, LandmarkInvalid, LandmarkSlugTaken
 
-if TYPE_CHECKING:
-    from tagger.database.connection import Database
-
 LONGEST_NUMBERED = 90
 """Characters of a slug that are kept before a number."""
 
@@ -44,16 +40,6 @@ class NewLandmark:
     position: tuple[float, float] | None = None
     extent: str | None = None
     aliases: tuple[str, ...] = ()
-
-
-@contextmanager
-def landmark_transaction(database: Database, *, dry_run: bool = False) -> Iterator[Connection]:
-    """A transaction for changes of landmarks; with `dry_run` it is rolled back, so that the result is exact."""
-    with database.write() as connection:
-        savepoint = connection.begin_nested()
-        yield connection
-        if dry_run:
-            savepoint.rollback()
 
 
 def add_landmark(connection: Connection, new: NewLandmark) -> Landmark:

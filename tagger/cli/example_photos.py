@@ -135,10 +135,10 @@ def find_or_add_landmark(
         LandmarkAmbiguous: several landmarks have the name.
         LandmarkInvalid, LandmarkSlugTaken: the name cannot be that of a new landmark.
     """
-    from tagger.catalog.landmark_edits import add_landmark, landmark_transaction
+    from tagger.catalog.landmark_edits import add_landmark
     from tagger.catalog.landmarks import find_landmark
 
-    with landmark_transaction(database, dry_run=dry_run) as connection:
+    with database.write(dry_run=dry_run) as connection:
         try:
             found = find_landmark(connection, landmark.name)
         except LandmarkNotFound:

@@ -76,8 +76,11 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that locks for writing at its start. It commits at the end and rolls back on an exception."""
+    def write(self, *, dry_run: bool = False) -> Iterator[Connection]:
+        """A transaction that locks for writing at its start. It commits at the end and rolls back on an exception.
+
+        With `dry_run`, it always rolls back: whoever does the same and reads the result knows it exactly.
+        """
         options = {
             "tagger_begin": "IMMEDIATE",
             "tagger_actor": self.actor,
@@ -86,9 +89,11 @@ class Database:
         with (
             self._write_lock if self.is_sqlite else nullcontext(),
             self._engine.connect().execution_options(**options) as connection,
-            connection.begin(),
+            connection.begin() as transaction,
         ):
             yield connection
+            if dry_run:
+                transaction.rollback()
 
     def fetch_first(self, query: PreparedQuery, values: Mapping[str, Any]) -> Any:
         """The first column of the first row, None without rows. Runs outside any transaction."""

@@ -12,6 +12,7 @@ from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.enums import ClockSource
 from tagger.database.statements import pages
 from tagger.database.tables import cameras, effective_tags, photos
+from tagger.positions.camera_times import clock_seconds
 from tagger.positions.clocks import WIDEST_S, Sighting, estimate_clock
 
 MOST_PHOTOS = 1000
@@ -81,7 +82,7 @@ def _sightings(connection: Connection, *conditions: ColumnElement[bool]) -> list
     for page in pages(rows):
         landmarks_of = _accepted(connection, {row.content_id for row in page})
         found += [
-            Sighting(landmark_id, row.taken_at.replace(tzinfo=UTC).timestamp(), row.utc_offset_s)
+            Sighting(landmark_id, clock_seconds(row.taken_at), row.utc_offset_s)
             for row in page
             for landmark_id in landmarks_of.get(row.content_id, ())
         ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, select, true
 from tagger.database.enums import PositionSource
 from tagger.database.statements import pages
 from tagger.database.tables import cameras, effective_tags, landmarks, photos
-from tagger.positions.camera_times import is_clock_time
+from tagger.positions.camera_times import clock_seconds, is_clock_time
 from tagger.positions.track_fixes import locate_on_tracks
 
 CAMERA_ERROR_M = 30.0
@@ -115,11 +115,7 @@ def _times(rows: Sequence[Row[Any]]) -> Iterator[tuple[float | None, bool]]:
         if row.taken_at is None or not (is_clock_known or is_clock_time(row.taken_at, row.utc_offset_s)):
             yield None, False
         else:
-            yield _seconds(row.taken_at) - (carried if offset is None else offset), offset is not None
-
-
-def _seconds(taken_at: datetime) -> float:
-    return taken_at.replace(tzinfo=UTC).timestamp()
+            yield clock_seconds(row.taken_at) - (carried if offset is None else offset), offset is not None
 
 
 def _fix(row: Row[Any], landmark_fixes: Mapping[int, Fix]) -> Fix | None:

@@ -1,8 +1,7 @@
 """What `tagger locate` does: settings of the estimates, an update, and what came of it."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, update
@@ -58,7 +57,7 @@ def locate(
         CameraNotFound, CameraAmbiguous: a clock is set of a camera that is not known, or of several.
     """
     if dry_run:
-        with _rolled_back(database) as connection:
+        with database.write(dry_run=True) as connection:
             _apply(connection, settings)
             clocks = estimate_clocks(connection)
             moved = update_positions_in(connection, on_progress)
@@ -69,14 +68,6 @@ def locate(
     moved = update_positions(database, on_progress)
     with database.read() as connection:
         return PositionCounts(*_count(connection, photo_ids), moved, clocks)
-
-
-@contextmanager
-def _rolled_back(database: Database) -> Iterator[Connection]:
-    with database.write() as connection:
-        savepoint = connection.begin_nested()
-        yield connection
-        savepoint.rollback()
 
 
 def _apply(connection: Connection, settings: EstimateSettings) -> None:

@@ -61,8 +61,7 @@ def import_database(
         ImportRefused: the file is damaged, incomplete, of another version, not an exported database, or holds values
             that this program never stores. Nothing changed.
     """
-    with database.write() as connection:
-        savepoint = connection.begin_nested()
+    with database.write(dry_run=dry_run) as connection:
         reader = ExportReader(source, name, progress)
         _allow_pauses(connection)
         _require_empty(database, connection)
@@ -77,12 +76,10 @@ def import_database(
         for problem in _problems(connection):
             raise reader.refuse_content(problem)
         ledger = str(connection.scalar(select(ledgers.c.ledger_id)))
-        if dry_run:
-            savepoint.rollback()
-        else:
+        total = sum(reader.counts.values())
+        record_action(connection, AuditAction.DATABASE_IMPORT, name, ledger=ledger, rows=total)
+        if not dry_run:  # no transaction takes sequences back
             _update_sequences(connection)
-            total = sum(reader.counts.values())
-            record_action(connection, AuditAction.DATABASE_IMPORT, name, ledger=ledger, rows=total)
     return ImportReport(ledger, reader.counts, inactive)
 
 

@@ -12,7 +12,6 @@ from tagger.catalog.landmark_edits import (
     NewLandmark,
     add_landmark,
     edit_landmark,
-    landmark_transaction,
 )
 from tagger.catalog.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.catalog.registered_models import add_model
@@ -42,7 +41,7 @@ def database(database: Database, tmp_path: Path) -> Database:
 
 
 def add(database: Database, name: str, *, dry_run: bool = False, **facts: object) -> Landmark:
-    with landmark_transaction(database, dry_run=dry_run) as connection:
+    with database.write(dry_run=dry_run) as connection:
         return add_landmark(connection, NewLandmark(name, **facts))  # type: ignore[arg-type]
 
 
@@ -145,7 +144,7 @@ def test_a_later_model_with_its_slug_means_the_same_landmark(database: Database,
 
 
 def edit(database: Database, slug: str, /, *, dry_run: bool = False, **changes: object) -> EditedLandmark:
-    with landmark_transaction(database, dry_run=dry_run) as connection:
+    with database.write(dry_run=dry_run) as connection:
         return edit_landmark(connection, slug, changes)  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ from support.empty_databases import create_sqlite_database
 from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark, landmark_transaction
+from tagger.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
 from tagger.catalog.landmark_removal import MergedLandmark, RemovedLandmark, merge_landmark, remove_landmark
 from tagger.catalog.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.catalog.registered_models import RegisteredModel, add_model
@@ -82,11 +82,11 @@ class Library(StoredPhotos):
             return {landmark.slug for landmark in all_landmarks(connection)}
 
     def merge(self, name: str, into: str, *, dry_run: bool = False) -> MergedLandmark:
-        with landmark_transaction(self.database, dry_run=dry_run) as connection:
+        with self.database.write(dry_run=dry_run) as connection:
             return merge_landmark(connection, name, into)
 
     def remove(self, name: str, *, dry_run: bool = False, with_verdicts: bool = False) -> RemovedLandmark:
-        with landmark_transaction(self.database, dry_run=dry_run) as connection:
+        with self.database.write(dry_run=dry_run) as connection:
             return remove_landmark(connection, name, with_verdicts=with_verdicts)
 
     def problems(self) -> list[str]:
@@ -266,7 +266,7 @@ def test_a_running_worker_stores_tags_of_the_landmark_that_remains(
     def merge_once(_stored: object) -> None:
         if not merged:
             merged.append(EIFFEL)
-            with landmark_transaction(database) as connection:
+            with database.write() as connection:
                 merge_landmark(connection, EIFFEL, TOWER)
 
     job = folder.record(folder.folder / "first.jpg")

@@ -66,7 +66,7 @@ def add(
 
     tagger confirm holiday/IMG_0042.jpg frauenkirche
     """
-    from tagger.catalog.landmark_edits import NewLandmark, add_landmark, landmark_transaction
+    from tagger.catalog.landmark_edits import NewLandmark, add_landmark
     from tagger.query.documents import landmark_facts
 
     new = NewLandmark(
@@ -79,7 +79,7 @@ def add(
         extent,
         tuple(alias or ()),
     )
-    with landmark_transaction(open_session().database, dry_run=dry_run) as connection:
+    with open_session().database.write(dry_run=dry_run) as connection:
         landmark = add_landmark(connection, new)
     if json:
         write_json(landmark_facts(landmark) | {"dry_run": dry_run})
@@ -174,12 +174,11 @@ def merge(
 
     Example: tagger landmark merge koelner-dom --into cologne-cathedral
     """
-    from tagger.catalog.landmark_edits import landmark_transaction
     from tagger.catalog.landmark_removal import merge_landmark
     from tagger.query.documents import merged_landmark_document
 
     session = open_session()
-    with landmark_transaction(session.database, dry_run=dry_run) as connection:
+    with session.database.write(dry_run=dry_run) as connection:
         result = merge_landmark(connection, landmark, into)
     if json:
         write_json(merged_landmark_document(result) | {"dry_run": dry_run})
@@ -212,12 +211,11 @@ def remove(
 
     Example: tagger landmark remove frauenkirche --dry-run
     """
-    from tagger.catalog.landmark_edits import landmark_transaction
     from tagger.catalog.landmark_removal import remove_landmark
     from tagger.query.documents import removed_landmark_document
 
     session = open_session()
-    with landmark_transaction(session.database, dry_run=dry_run) as connection:
+    with session.database.write(dry_run=dry_run) as connection:
         # A dry run shows the number of verdicts, and need not be told to delete them.
         result = remove_landmark(connection, landmark, with_verdicts=with_verdicts or dry_run)
     if not dry_run:
@@ -232,11 +230,11 @@ def remove(
 
 
 def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool) -> None:
-    from tagger.catalog.landmark_edits import edit_landmark, landmark_transaction
+    from tagger.catalog.landmark_edits import edit_landmark
     from tagger.query.documents import edited_landmark_document
 
     session = open_session()
-    with landmark_transaction(session.database, dry_run=dry_run) as connection:
+    with session.database.write(dry_run=dry_run) as connection:
         result = edit_landmark(connection, landmark, changes)
     if not dry_run:
         update_positions(session)

@@ -13,7 +13,6 @@ from tagger.catalog.landmark_edits import (
     NewLandmark,
     add_landmark,
     edit_landmark,
-    landmark_transaction,
 )
 from tagger.catalog.landmark_removal import merge_landmark, remove_landmark
 from tagger.inference.artifact import Extent
@@ -174,7 +173,7 @@ def landmarks_geojson(documents: Documents) -> StreamingResponse:
 @router.post("/landmarks", status_code=HTTPStatus.CREATED, response_model=schemas.Landmark)
 def add(state: State, body: NewLandmarkRequest) -> dict[str, Any]:
     """Add a landmark that the model does not know. It can be confirmed on photos and searched for as any other."""
-    with landmark_transaction(state.database, dry_run=body.dry_run) as connection:
+    with state.database.write(dry_run=body.dry_run) as connection:
         landmark = add_landmark(connection, body.landmark())
     return landmark_facts(landmark) | {"dry_run": body.dry_run}
 
@@ -182,7 +181,7 @@ def add(state: State, body: NewLandmarkRequest) -> dict[str, Any]:
 @router.patch("/landmarks/{landmark}", response_model=schemas.EditedLandmark)
 def edit(state: State, landmark: Landmark, body: LandmarkChangesRequest) -> dict[str, Any]:
     """Change what is known of a landmark. Models do not change what a person set; the slug never changes."""
-    with landmark_transaction(state.database, dry_run=body.dry_run) as connection:
+    with state.database.write(dry_run=body.dry_run) as connection:
         result = edit_landmark(connection, landmark, body.changes())
     return edited_landmark_document(result) | {"dry_run": body.dry_run}
 
@@ -190,7 +189,7 @@ def edit(state: State, landmark: Landmark, body: LandmarkChangesRequest) -> dict
 @router.post("/landmarks/{landmark}/merge", response_model=schemas.MergedLandmark)
 def merge(state: State, landmark: Landmark, body: MergeRequest) -> dict[str, Any]:
     """Merge a landmark into another one, which gets its verdicts, tags and names. Its slug finds that one from now on."""
-    with landmark_transaction(state.database, dry_run=body.dry_run) as connection:
+    with state.database.write(dry_run=body.dry_run) as connection:
         result = merge_landmark(connection, landmark, body.into)
     if not body.dry_run:
         state.taught_updates.request()
@@ -202,7 +201,7 @@ def remove(
     state: State, landmark: Landmark, body: Annotated[RemovalRequest, Body()] = _REMOVAL
 ) -> dict[str, Any]:
     """Remove a landmark that no registered model knows."""
-    with landmark_transaction(state.database, dry_run=body.dry_run) as connection:
+    with state.database.write(dry_run=body.dry_run) as connection:
         # A dry run shows the number of verdicts, and need not be told to delete them.
         result = remove_landmark(connection, landmark, with_verdicts=body.with_verdicts or body.dry_run)
     return removed_landmark_document(result) | {"dry_run": body.dry_run}

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.catalog.landmark_edits import NewLandmark, add_landmark, landmark_transaction
+from tagger.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.catalog.landmarks import find_landmark
 from tagger.errors import (
     LandmarkAmbiguous,
@@ -82,7 +82,7 @@ def give(
             withdraw_verdict(database, photo_id, landmark, verdict, roots)
         else:
             if new:
-                with landmark_transaction(database) as connection:
+                with database.write() as connection:
                     landmark = add_landmark(connection, NewLandmark(landmark)).slug
             result = give_verdict(database, photo_id, landmark, verdict, default_person(state), roots)
             if instead:
