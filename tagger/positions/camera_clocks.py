@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, or_, select, true, update
 
+from tagger.catalog.camera_times import clock_seconds
 from tagger.catalog.cameras import is_named
 from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.enums import ClockSource
 from tagger.database.statements import pages
 from tagger.database.tables import cameras, effective_tags, photos
-from tagger.positions.camera_times import clock_seconds
 from tagger.positions.clocks import WIDEST_S, Sighting, estimate_clock
 
 MOST_PHOTOS = 1000

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tagger.positions.camera_times import LOCAL_TIMES
+from tagger.catalog.camera_times import LOCAL_TIMES
 
 TOGETHER_S = 900.0
 """Photos of one landmark that are this near in time may be of one visit."""

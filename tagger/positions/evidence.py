@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, Select, select, true
 
+from tagger.catalog.camera_times import clock_seconds, is_clock_time
 from tagger.database.enums import PositionSource
 from tagger.database.statements import pages
 from tagger.database.tables import cameras, effective_tags, landmarks, photos
-from tagger.positions.camera_times import clock_seconds, is_clock_time
 from tagger.positions.track_fixes import locate_on_tracks
 
 CAMERA_ERROR_M = 30.0

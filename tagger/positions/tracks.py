@@ -15,13 +15,13 @@ import numpy as np
 from blake3 import blake3
 from sqlalchemy import Connection, Select, delete, exists, func, insert, select
 
+from tagger.catalog.camera_times import LOCAL_TIMES
 from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import insert_missing
 from tagger.database.tables import photos, track_parts, tracks
 from tagger.errors import GpxRefused, TrackAmbiguous, TrackNotFound
-from tagger.positions.camera_times import LOCAL_TIMES
 from tagger.positions.gpx import PointCounts, Points, open_gpx, read_blocks, read_segments
 from tagger.positions.track_parts import divide_track
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, text
 
+from tagger.catalog.camera_times import LOCAL_TIMES
 from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.connection import Database
 from tagger.database.enums import PositionSource
 from tagger.database.statements import pages
 from tagger.database.tables import ledgers, photos, position_changes, positions
 from tagger.positions import estimation
-from tagger.positions.camera_times import LOCAL_TIMES
 from tagger.positions.cities import nearest_cities
 from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
 
