@@ -1,11 +1,24 @@
-"""SQL that both databases need in their own form: the current time, insert-or-ignore, and prepared queries; and pages of ids."""
+"""SQL that both databases need in their own form: the current time, insert-or-ignore, and prepared queries; and many ids."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, Table, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    Table,
+    any_,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.compiler import compiles
@@ -50,6 +63,17 @@ def pages(values: Iterable[_Value]) -> Iterator[list[_Value]]:
     """The values in parts that are small enough to be the parameters of one statement, as in `id IN (…)`."""
     rest = iter(values)
     return iter(lambda: list(islice(rest, _PAGE)), [])
+
+
+def among(connection: Connection, column: ColumnElement[int], ids: Iterable[int]) -> ColumnElement[bool]:
+    """The condition that a column is one of any number of ids: one parameter, where `in_` has one for each id.
+
+    On SQLite, views with UNION need `in_` and `pages`: other conditions are not passed on to their parts.
+    """
+    if connection.dialect.name == "sqlite":
+        values = func.json_each(json.dumps(list(ids))).table_valued("value")
+        return column.in_(select(values.c.value))
+    return column == any_(literal(list(ids), ARRAY(BigInteger)))
 
 
 class PreparedQuery:

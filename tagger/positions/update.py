@@ -5,23 +5,23 @@ and stores the differences: the next update continues one that was interrupted.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, text
+from sqlalchemy import ColumnElement, Connection, delete, select, text
 
 from tagger.catalog.camera_times import LOCAL_TIMES
 from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.connection import Database
 from tagger.database.enums import PositionSource
-from tagger.database.statements import pages
-from tagger.database.tables import ledgers, photos, position_changes, positions
+from tagger.database.statements import among, pages
+from tagger.database.tables import ledgers, photos, position_changes
 from tagger.positions import estimation
-from tagger.positions.cities import nearest_cities
 from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
+from tagger.positions.stored_positions import store_positions
 
 BATCH = 20000
 """Changes per transaction."""
@@ -134,8 +134,8 @@ def _lock(connection: Connection) -> None:
 def _update(connection: Connection, changes: Sequence[_Change]) -> int:
     """Store the positions of changed photos and of those around them; returns how many moved."""
     _lock(connection)
-    for page in pages(change.id for change in changes):
-        connection.execute(delete(position_changes).where(position_changes.c.id.in_(page)))
+    is_change = among(connection, position_changes.c.id, (change.id for change in changes))
+    connection.execute(delete(position_changes).where(is_change))
     # Read after the lock and the deletion: evidence that changes later is recorded again.
     max_gap_s = float(connection.execute(select(ledgers.c.max_gap_s)).scalar_one())
     reach = timedelta(seconds=estimation.reach_s(max_gap_s)) + LOCAL_TIMES
@@ -146,7 +146,7 @@ def _update(connection: Connection, changes: Sequence[_Change]) -> int:
         affected = [shot for shot in shots if shot.photo_id in changed or _is_near(moments, shot, reach)]
         estimates = _estimated(shots, max_gap_s) if moments else {}
         fixes = {shot.photo_id: estimates.get(shot.photo_id, shot.fix) for shot in affected}
-        moved += _store(connection, fixes)
+        moved += store_positions(connection, fixes)
     return moved
 
 
@@ -240,53 +240,3 @@ def _evidence(line: Sequence[Shot], found: estimation.Estimates, index: int) -> 
             seconds = abs((line[anchor].at or 0.0) - (line[index].at or 0.0))
             evidence |= {name: line[anchor].photo_id, f"{name}_s": round(seconds)}
     return evidence
-
-
-def _store(connection: Connection, fixes: Mapping[int, Fix | None]) -> int:
-    """Replace the positions that differ from the stored ones."""
-    stored = _stored(connection, list(fixes))
-    values = {photo_id: _values(fix) for photo_id, fix in fixes.items()}
-    different = sorted(photo_id for photo_id, new in values.items() if new != stored.get(photo_id))
-    old = [photo_id for photo_id in different if photo_id in stored]
-    for page in pages(old):
-        connection.execute(delete(positions).where(positions.c.photo_id.in_(page)))
-    rows = [{"photo_id": photo_id, **new} for photo_id in different if (new := values[photo_id]) is not None]
-    if rows:
-        connection.execute(insert(positions), _with_cities(rows))
-    return len(different)
-
-
-def _with_cities(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    degrees = np.array([[row["latitude"], row["longitude"]] for row in rows], np.float64)
-    # Many photos are of one place, and a city is no nearer than some hundred metres anyway.
-    places, place_of = np.unique(np.round(degrees, 2), axis=0, return_inverse=True)
-    cities = [
-        {"country": city and city.country, "region": city and city.region, "city": city and city.name}
-        for city in nearest_cities(*places.T)
-    ]
-    return [row | cities[place] for row, place in zip(rows, place_of.tolist(), strict=True)]
-
-
-_COLUMNS = ("latitude", "longitude", "error_m", "source", "evidence")
-
-
-def _values(fix: Fix | None) -> dict[str, Any] | None:
-    """The columns of a position, rounded to a centimetre, so that the same evidence gives the same row."""
-    if fix is None:
-        return None
-    return {
-        "latitude": round(fix.latitude, 7),
-        "longitude": round(fix.longitude, 7),
-        "error_m": float(round(fix.error_m)),
-        "source": str(fix.source),
-        "evidence": dict(fix.evidence),
-    }
-
-
-def _stored(connection: Connection, photo_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    query = select(positions.c.photo_id, *(positions.c[name] for name in _COLUMNS))
-    found: dict[int, dict[str, Any]] = {}
-    for page in pages(photo_ids):
-        for row in connection.execute(query.where(positions.c.photo_id.in_(page))):
-            found[row.photo_id] = dict(zip(_COLUMNS, row[1:], strict=True))
-    return found

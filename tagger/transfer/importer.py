@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from sqlalchemy import JSON, Connection, Table, delete, func, insert, select, text, update
-from sqlalchemy.exc import DataError, IntegrityError
 
 from tagger.catalog import shipped_model
 from tagger.catalog.landmarks import all_landmarks
 from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.bulk_insert import insert_in_bulk
 from tagger.database.connection import Database
 from tagger.database.tables import landmarks, ledgers, model_labels, models
 from tagger.errors import DatabaseNotEmpty
@@ -122,26 +122,10 @@ def _has_only_shipped_models(connection: Connection) -> bool:
 def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     if connection.dialect.name == "sqlite":
         connection.execute(insert(table), rows)
-    else:
-        _copy(connection, table, rows)
-
-
-def _copy(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert by COPY, which on PostgreSQL is several times as fast as INSERT."""
-    driver: Any = connection.dialect.dbapi
-    cursor: Any = connection.connection.cursor()
-    preparer = connection.dialect.identifier_preparer
+        return
     columns = [(name, isinstance(table.columns[name].type, JSON)) for name in rows[0]]
-    names = ", ".join(preparer.quote(name) for name, _ in columns)
-    statement = f"COPY {preparer.format_table(table)} ({names}) FROM STDIN"
-    try:
-        with cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row([json.dumps(row[name]) if is_json else row[name] for name, is_json in columns])
-    except driver.IntegrityError as error:
-        raise IntegrityError(statement, None, error) from error
-    except driver.DataError as error:
-        raise DataError(statement, None, error) from error
+    values = ([json.dumps(row[name]) if is_json else row[name] for name, is_json in columns] for row in rows)
+    insert_in_bulk(connection, table, list(rows[0]), values)
 
 
 def _update_sequences(connection: Connection) -> None:
