@@ -14,9 +14,9 @@ from tagger.geo import EARTH_RADIUS_KM
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
-_MAX_DISTANCES = 60_000
+_MAX_DISTANCES = 20_000
 """Of one matrix. More are halved first, because nearby positions have few candidates."""
-_MIN_POSITIONS = 32
+_MIN_POSITIONS = 8
 _ROUNDING_KM = 0.001
 
 
@@ -46,7 +46,7 @@ def nearest_discs(positions: Floats, centres: Floats, radii_km: Floats) -> Indic
         low, high = group.points.min(axis=1), group.points.max(axis=1)
         discs = group.discs[_can_be_nearest(low, high, centres[:, group.discs], radii_km[group.discs])]
         if len(group.rows) * len(discs) <= _MAX_DISTANCES or len(group.rows) <= _MIN_POSITIONS:
-            distances = chords_km(group.points.T @ centres[:, discs])
+            distances = chords_km(_cosines(group.points, centres[:, discs]))
             distances -= radii_km[discs]
             nearest[group.rows] = discs[distances.argmin(axis=1)]
         else:
@@ -70,7 +70,7 @@ def _can_be_nearest(low: Floats, high: Floats, centres: Floats, radii_km: Floats
     """Which discs can be nearest to a position in the box between two corners."""
     middle = (low + high) / 2
     diameter_km = EARTH_RADIUS_KM * float(np.linalg.norm(high - low))
-    squares = 1 + middle @ middle - 2 * (middle @ centres)
+    squares = 1 + middle @ middle - 2 * _cosines(middle[:, None], centres)[0]
     distances = EARTH_RADIUS_KM * np.sqrt(np.maximum(0.0, squares)) - radii_km
     nearness: npt.NDArray[np.bool_] = distances <= distances.min() + diameter_km + _ROUNDING_KM
     return nearness
@@ -80,6 +80,11 @@ def _halves(group: _Group, axis: int) -> tuple[Indices, Indices]:
     """The group divided at its median of an axis."""
     order = np.argpartition(group.points[axis], len(group.rows) // 2)
     return order[: len(order) // 2], order[len(order) // 2 :]
+
+
+def _cosines(positions: Floats, others: Floats) -> Floats:
+    """The cosines of the angles between unit vectors (3, n) and (3, m): (n, m). Not by BLAS: its threads wait longer than they work."""
+    return np.asarray(np.einsum("in,im->nm", positions, others))
 
 
 def chords_km(cosines: Floats) -> Floats:
