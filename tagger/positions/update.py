@@ -6,137 +6,83 @@ and stores the differences: the next update continues one that was interrupted.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, delete, select, text
+from sqlalchemy import ColumnElement, Connection, select
 
 from tagger.catalog.camera_times import LOCAL_TIMES
-from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.connection import Database
 from tagger.database.enums import PositionSource
-from tagger.database.statements import among, pages
-from tagger.database.tables import ledgers, photos, position_changes
+from tagger.database.statements import pages
+from tagger.database.tables import ledgers, photos
 from tagger.positions import estimation
+from tagger.positions.change_queue import (
+    Change,
+    Ids,
+    changes_in_order,
+    expand_images,
+    has_changes,
+    take_changes,
+)
 from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
 from tagger.positions.stored_positions import store_positions
 
-BATCH = 20000
+BATCH = 20_000
 """Changes per transaction."""
-PASS = 100_000
-"""Changes that are sorted at a time, in some 40 MB."""
 
 _FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' times have no zone
-_LOCK = 7_309_453
-"""Key of PostgreSQL's advisory lock: one update at a time. On SQLite, there is one writer anyway."""
-
-_Moment = tuple[int | None, datetime | None]
-"""A camera's id and its local time; None: unknown."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of changes done, and of all."""
 
 
-@dataclass(frozen=True)
-class _Change:
-    """A change of a photo, with its camera and time of now, and of before."""
-
-    id: int
-    photo_id: int
-    now: _Moment
-    before: _Moment
-
-
 def update_positions(database: Database, on_progress: Progress = lambda _done, _total: None) -> int:
     """Compute the positions that may have changed. Returns how many are new, moved or gone."""
     moved = 0
-    while changes := _next_changes(database):
-        for done, batch in _batches(changes):
+    while len(ids := _next_changes(database)):
+        for done, batch in _batches(ids):
             with database.write() as connection:
                 moved += _update(connection, batch)
-            on_progress(done, len(changes))
+            on_progress(done, len(ids))
     return moved
 
 
 def update_positions_in(connection: Connection, on_progress: Progress) -> int:
     """The same in one transaction, which may be rolled back."""
     moved = 0
-    while True:
-        _expand_to_photos(connection)
-        changes = _read_changes(connection)
-        if not changes:
-            return moved
-        for done, batch in _batches(changes):
+    while expand_images(connection, BATCH):
+        pass
+    while len(ids := changes_in_order(connection)):
+        for done, batch in _batches(ids):
             moved += _update(connection, batch)
-            on_progress(done, len(changes))
+            on_progress(done, len(ids))
+    return moved
 
 
-def _batches(changes: Sequence[_Change]) -> Iterator[tuple[int, Sequence[_Change]]]:
+def _next_changes(database: Database) -> Ids:
+    with database.read() as connection:
+        if not has_changes(connection):
+            return np.empty(0, np.int64)
+    while True:
+        with database.write() as connection:
+            if not expand_images(connection, BATCH):
+                break
+    with database.read() as connection:
+        return changes_in_order(connection)
+
+
+def _batches(ids: Ids) -> Iterator[tuple[int, list[int]]]:
     """Parts of the changes, each with the number of changes that are done after it."""
-    for start in range(0, len(changes), BATCH):
-        batch = changes[start : start + BATCH]
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH].tolist()
         yield start + len(batch), batch
 
 
-def _next_changes(database: Database) -> list[_Change]:
-    with database.read() as connection:
-        if connection.execute(select(position_changes.c.id).limit(1)).first() is None:
-            return []
-    with database.write() as connection:
-        _expand_to_photos(connection)
-    with database.read() as connection:
-        return _read_changes(connection)
-
-
-def _read_changes(connection: Connection) -> list[_Change]:
-    """Changes by camera and time, so that photos that are read together are near each other."""
-    query = (
-        select(
-            position_changes.c.id,
-            position_changes.c.photo_id,
-            photos.c.camera_id,
-            photos.c.taken_at,
-            position_changes.c.camera_id.label("camera_before"),
-            position_changes.c.taken_at.label("taken_before"),
-        )
-        .outerjoin(photos, photos.c.id == position_changes.c.photo_id)
-        .where(position_changes.c.photo_id.is_not(None))
-        .limit(PASS)
-    )
-    changes = [
-        _Change(row.id, row.photo_id, (row.camera_id, row.taken_at), (row.camera_before, row.taken_before))
-        for row in connection.execute(query)
-    ]
-    return sorted(changes, key=lambda change: _order(change.now))
-
-
-def _order(moment: _Moment) -> tuple[int, datetime]:
-    camera_id, taken_at = moment
-    return camera_id or 0, taken_at or _FIRST
-
-
-def _expand_to_photos(connection: Connection) -> None:
-    """Replace changes of images by those of their photos."""
-    _lock(connection)
-    of_images = delete(position_changes).where(position_changes.c.photo_id.is_(None))
-    images = sorted(set(connection.scalars(of_images.returning(position_changes.c.content_id))))
-    for page in pages(images):
-        record_matching_photos(connection, photos.c.content_id.in_(page))
-
-
-def _lock(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-
-
-def _update(connection: Connection, changes: Sequence[_Change]) -> int:
+def _update(connection: Connection, ids: Sequence[int]) -> int:
     """Store the positions of changed photos and of those around them; returns how many moved."""
-    _lock(connection)
-    is_change = among(connection, position_changes.c.id, (change.id for change in changes))
-    connection.execute(delete(position_changes).where(is_change))
-    # Read after the lock and the deletion: evidence that changes later is recorded again.
+    changes = take_changes(connection, ids)
     max_gap_s = float(connection.execute(select(ledgers.c.max_gap_s)).scalar_one())
     reach = timedelta(seconds=estimation.reach_s(max_gap_s)) + LOCAL_TIMES
     moved = 0
@@ -151,7 +97,7 @@ def _update(connection: Connection, changes: Sequence[_Change]) -> int:
 
 
 def _windows(
-    changes: Sequence[_Change], reach: timedelta
+    changes: Sequence[Change], reach: timedelta
 ) -> Iterator[tuple[ColumnElement[bool], list[datetime]]]:
     """Conditions on photos of one camera, and the times of what changed among them, ascending; no times: they have no common clock.
 

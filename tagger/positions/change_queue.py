@@ -1,0 +1,85 @@
+"""The queue of photos and images whose evidence has changed since the positions were updated."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, delete, select, text
+
+from tagger.catalog.position_changes import record_matching_photos
+from tagger.database.statements import among
+from tagger.database.tables import photos, position_changes
+
+MOST_SORTED = 1_000_000
+"""Changes that are sorted at a time, in some 50 MB."""
+
+_LOCK = 7_309_453
+"""Key of PostgreSQL's advisory lock: one update at a time. On SQLite, there is one writer anyway."""
+_ROWS = 10_000
+"""Rows that are read at a time."""
+
+Ids = npt.NDArray[np.int64]
+Moment = tuple[int | None, datetime | None]
+"""A camera's id and its local time; None: unknown."""
+
+
+class Change(NamedTuple):
+    """A change of a photo, with its camera and time of now, and of before."""
+
+    photo_id: int
+    now: Moment
+    before: Moment
+
+
+def has_changes(connection: Connection) -> bool:
+    return connection.execute(select(position_changes.c.id).limit(1)).first() is not None
+
+
+def expand_images(connection: Connection, limit: int) -> int:
+    """Replace changes of at most `limit` images by those of their photos. Returns how many images."""
+    lock_positions(connection)
+    of_images = select(position_changes.c.id).where(position_changes.c.photo_id.is_(None)).limit(limit)
+    taken = delete(position_changes).where(position_changes.c.id.in_(of_images))
+    images = connection.scalars(taken.returning(position_changes.c.content_id)).all()
+    if images:
+        record_matching_photos(connection, among(connection, photos.c.content_id, set(images)))
+    return len(images)
+
+
+def changes_in_order(connection: Connection, limit: int = MOST_SORTED) -> Ids:
+    """The ids of changes by camera and time, so that photos that are read together are near each other."""
+    query = (
+        select(position_changes.c.id)
+        .outerjoin(photos, photos.c.id == position_changes.c.photo_id)
+        .where(position_changes.c.photo_id.is_not(None))
+        .order_by(photos.c.camera_id, photos.c.taken_at)
+        .limit(limit)
+        .execution_options(yield_per=_ROWS)
+    )
+    return np.fromiter(connection.scalars(query), np.int64)
+
+
+def take_changes(connection: Connection, ids: Sequence[int]) -> list[Change]:
+    """Take changes out of the queue. Those that another process has taken meanwhile are left out.
+
+    What is read afterwards is of now: evidence that changes later is recorded again.
+    """
+    lock_positions(connection)
+    columns = (position_changes.c.photo_id, position_changes.c.camera_id, position_changes.c.taken_at)
+    taken = delete(position_changes).where(among(connection, position_changes.c.id, ids)).returning(*columns)
+    rows = connection.execute(taken).all()
+    is_changed = among(connection, photos.c.id, {row.photo_id for row in rows})
+    query = select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(is_changed)
+    now = {photo_id: (camera_id, taken_at) for photo_id, camera_id, taken_at in connection.execute(query)}
+    return [
+        Change(photo_id, now.get(photo_id, (None, None)), (camera_id, taken_at))
+        for photo_id, camera_id, taken_at in rows
+    ]
+
+
+def lock_positions(connection: Connection) -> None:
+    """Let other updates of positions wait until this transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
