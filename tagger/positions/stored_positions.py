@@ -1,27 +1,24 @@
 """Positions as they are stored: rounded, with the names of their country, region and city."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping
 
-import numpy as np
 from sqlalchemy import Connection, Text, cast, delete, select
 
 from tagger.database.bulk_insert import insert_in_bulk
 from tagger.database.statements import among
 from tagger.database.tables import positions
-from tagger.positions.cities import nearest_cities
 from tagger.positions.evidence import Fix
+from tagger.positions.place_names import PlaceNames
 
 _COLUMNS = ("latitude", "longitude", "error_m", "source", "evidence")
 _PLACE = ("country", "region", "city")
 
-_Place = tuple[str | None, str | None, str | None]
 _Facts = tuple[float, float, float, str, str]
 """The values of _COLUMNS; the evidence is JSON."""
 
 
-def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> int:
+def store_positions(connection: Connection, fixes: Mapping[int, Fix | None], names: PlaceNames) -> int:
     """Replace the positions of photos that differ from the stored ones; returns how many are new, moved or gone."""
     stored = _stored(connection, fixes)
     facts = {photo_id: _facts(fix) for photo_id, fix in fixes.items() if fix is not None}
@@ -31,7 +28,8 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
         connection.execute(delete(positions).where(among(connection, positions.c.photo_id, old)))
     new = [(photo_id, *facts[photo_id]) for photo_id in different if photo_id in facts]
     if new:
-        rows = (row + place for row, place in zip(new, _places(new), strict=True))
+        places = names.find((latitude, longitude) for _, latitude, longitude, *_ in new)
+        rows = (row + place for row, place in zip(new, places, strict=True))
         insert_in_bulk(connection, positions, ("photo_id", *_COLUMNS, *_PLACE), rows)
     return len(different)
 
@@ -52,15 +50,3 @@ def _stored(connection: Connection, photo_ids: Collection[int]) -> dict[int, _Fa
     query = select(positions.c.photo_id, *(positions.c[name] for name in _COLUMNS[:-1]), evidence)
     rows = connection.execute(query.where(among(connection, positions.c.photo_id, photo_ids)))
     return {photo_id: (*facts,) for photo_id, *facts in rows}
-
-
-def _places(rows: Sequence[tuple[Any, ...]]) -> list[_Place]:
-    """The country, region and city of each row, whose second and third column are its position."""
-    degrees = np.array([row[1:3] for row in rows], np.float64)
-    # Many photos are of one place, and a city is no nearer than some hundred metres anyway.
-    cells, cell_of = np.unique(np.round(degrees, 2), axis=0, return_inverse=True)
-    places = [
-        (city.country, city.region, city.name) if city else (None, None, None)
-        for city in nearest_cities(*cells.T)
-    ]
-    return [places[cell] for cell in cell_of.tolist()]

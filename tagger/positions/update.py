@@ -27,6 +27,7 @@ from tagger.positions.change_queue import (
     take_changes,
 )
 from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
+from tagger.positions.place_names import PlaceNames
 from tagger.positions.stored_positions import store_positions
 
 BATCH = 20_000
@@ -40,23 +41,23 @@ Progress = Callable[[int, int], None]
 
 def update_positions(database: Database, on_progress: Progress = lambda _done, _total: None) -> int:
     """Compute the positions that may have changed. Returns how many are new, moved or gone."""
-    moved = 0
+    moved, names = 0, PlaceNames()
     while len(ids := _next_changes(database)):
         for done, batch in _batches(ids):
             with database.write() as connection:
-                moved += _update(connection, batch)
+                moved += _update(connection, batch, names)
             on_progress(done, len(ids))
     return moved
 
 
 def update_positions_in(connection: Connection, on_progress: Progress) -> int:
     """The same in one transaction, which may be rolled back."""
-    moved = 0
+    moved, names = 0, PlaceNames()
     while expand_images(connection, BATCH):
         pass
     while len(ids := changes_in_order(connection)):
         for done, batch in _batches(ids):
-            moved += _update(connection, batch)
+            moved += _update(connection, batch, names)
             on_progress(done, len(ids))
     return moved
 
@@ -80,7 +81,7 @@ def _batches(ids: Ids) -> Iterator[tuple[int, list[int]]]:
         yield start + len(batch), batch
 
 
-def _update(connection: Connection, ids: Sequence[int]) -> int:
+def _update(connection: Connection, ids: Sequence[int], names: PlaceNames) -> int:
     """Store the positions of changed photos and of those around them; returns how many moved."""
     changes = take_changes(connection, ids)
     max_gap_s = float(connection.execute(select(ledgers.c.max_gap_s)).scalar_one())
@@ -92,7 +93,7 @@ def _update(connection: Connection, ids: Sequence[int]) -> int:
         affected = [shot for shot in shots if shot.photo_id in changed or _is_near(moments, shot, reach)]
         estimates = _estimated(shots, max_gap_s) if moments else {}
         fixes = {shot.photo_id: estimates.get(shot.photo_id, shot.fix) for shot in affected}
-        moved += store_positions(connection, fixes)
+        moved += store_positions(connection, fixes, names)
     return moved
 
 
