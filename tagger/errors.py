@@ -142,6 +142,10 @@ class GpxRefused(TaggerError):
     """The track {path} cannot be added: {reason}. Nothing of it was stored; {remedy}."""
 
 
+class TripNotFound(TaggerError):
+    """There is no trip {trip}. `tagger trips` lists them; a trip gets a new name where more photos change its first day."""
+
+
 class TrackNotFound(TaggerError):
     """There is no track {name}. `tagger track list` shows the tracks."""
 

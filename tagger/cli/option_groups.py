@@ -25,6 +25,7 @@ from tagger.cli.options import (
     TakenBefore,
     Threshold,
     TopK,
+    TripId,
     Under,
     WriteTo,
     parse_metadata_options,
@@ -51,6 +52,7 @@ class QueryOptions:
     near: NearPosition = None
     radius_km: RadiusKm = None
     position: PositionSource = None
+    trip: TripId = None
     min_score: MinScore = None
     under: Under = None
     taken_after: TakenAfter = None

@@ -103,6 +103,10 @@ PositionSource = Annotated[
         help="Photos whose position comes from here: camera, landmark, track, neighbour, any or none.",
     ),
 ]
+TripId = Annotated[
+    str | None,
+    typer.Option("--trip", metavar="TRIP", help="All photos of this trip, by its id in `tagger trips`."),
+]
 MinScore = Annotated[
     float | None,
     typer.Option("--min-score", min=0.0, max=1.0, help="Tags with at least this score, and confirmed tags."),

@@ -31,6 +31,7 @@ from tagger.cli.commands import (
     teach,
     token,
     track,
+    trips,
     verdicts,
 )
 from tagger.cli.output import console
@@ -97,7 +98,15 @@ COMMANDS = {
     "Tagging": (tag.tag, tag.predict, tag.enqueue, tag.forget, services.worker, services.beat, services.up),
     "Jobs": (status.status, status.failures, jobs.retry, jobs.pause, jobs.resume, jobs.cancel),
     "Places": (teach.teach, teach.suggestions, locate.locate),
-    "Search": (query.query, query.landmarks, query.show, similar.similar, confirm.confirm, confirm.reject),
+    "Search": (
+        query.query,
+        query.landmarks,
+        query.show,
+        trips.trips,
+        similar.similar,
+        confirm.confirm,
+        confirm.reject,
+    ),
     "Backfills": (backfill.backfill,),
     "Maintenance": (doctor.doctor, serve.serve, audit.audit, database.export, database.import_),
 }

@@ -64,6 +64,7 @@ def has_tag_conditions(query: PhotoQuery) -> bool:
         query.country,
         query.near,
         query.position,
+        query.trip,
         query.min_score,
         query.model,
         query.limit,

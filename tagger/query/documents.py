@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tagger.inference.predictions import Prediction
     from tagger.query import LandmarkCount, PhotoDetails, TaggedPhoto
     from tagger.query.tagged_photos import Tag
+    from tagger.query.trip_summaries import TripSummary
 
 PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at")
 TAG_COLUMNS = (
@@ -135,6 +136,21 @@ def removed_landmark_document(result: RemovedLandmark) -> dict[str, Any]:
         "rejected": result.rejected,
         "taught_tags": result.taught_tags,
         "schedules": list(result.schedules),
+    }
+
+
+def trip_document(summary: TripSummary) -> dict[str, Any]:
+    """A trip as JSON."""
+    trip = summary.trip
+    return {
+        "trip": trip.id,
+        "name": summary.name,
+        "dates": trip.dates,
+        "first": trip.first.isoformat(),
+        "last": trip.last.isoformat(),
+        "photos": summary.photos,
+        "places": [vars(place) for place in trip.places],
+        "landmarks": [vars(landmark) for landmark in summary.landmarks],
     }
 
 

@@ -19,6 +19,8 @@ from tagger.errors import ModelNotFound
 from tagger.photos import path_text
 from tagger.query.index_scan import Condition, off_index
 from tagger.query.options import PhotoQuery, PositionOption
+from tagger.trips.find import find_trip, is_of_trip
+from tagger.trips.grouping import Trip
 
 _FIRST_CHARACTER = "\x01"  # names have no \x00, so only the name itself sorts before name + this
 _AFTER_SLASH = chr(ord("/") + 1)
@@ -32,13 +34,14 @@ class ResolvedQuery:
     landmarks: Mapping[int, int] | None
     model_id: int | None
     ranges: "tuple[PathRange, ...]"
+    trip: Trip | None = None
 
     @classmethod
     def resolve(cls, connection: Connection, query: PhotoQuery, root_paths: RootPaths) -> Self:
         """Look up the names of `query`.
 
         Raises:
-            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
         """
         landmark_ids = _landmark_ids(connection, query)
         return cls(
@@ -48,6 +51,7 @@ class ResolvedQuery:
             else {landmark_id: position for position, landmark_id in enumerate(landmark_ids)},
             model_id=None if query.model is None else _model_id(connection, query.model),
             ranges=tuple(path_ranges(connection, query.under, root_paths)),
+            trip=None if query.trip is None else find_trip(connection, query.trip),
         )
 
     def conditions(self, scan_landmark: int | None) -> tuple[Condition, ...]:
@@ -62,6 +66,8 @@ class ResolvedQuery:
                 conditions.append(_has_score(query.min_score))
         if query.position is not None:
             conditions.append(_has_position(query.position))
+        if self.trip is not None:
+            conditions.append(is_of_trip(self.trip))
         if query.under:
             conditions.append(or_(false(), *(range_.filter for range_ in self.ranges)))
         if query.taken_after is not None:
@@ -82,7 +88,7 @@ class ResolvedQuery:
             return (photo_tags if query.any_rank else ()) if matches else None
         if query.any_rank and not self._has_tag_options:
             return photo_tags
-        if query.position is not None and not self._has_tag_options:
+        if self._selects_untagged:
             return [tag for tag in photo_tags if self._matches(tag)]
         matching = [tag for tag in photo_tags if self._matches(tag)]
         if not matching or not self._belongs_to_scan(matching, scan_landmark):
@@ -93,9 +99,13 @@ class ResolvedQuery:
     def needs_accepted_tag(self) -> bool:
         """Whether photos without an accepted tag do not match."""
         query = self.query
-        return not (query.unknown or query.untagged or query.any_rank) and (
-            query.position is None or self._has_tag_options
-        )
+        return not (query.unknown or query.untagged or query.any_rank or self._selects_untagged)
+
+    @property
+    def _selects_untagged(self) -> bool:
+        """Whether the query asks for photos of a position or a trip, and for no tags."""
+        query = self.query
+        return (query.position is not None or query.trip is not None) and not self._has_tag_options
 
     @property
     def _has_tag_options(self) -> bool:
@@ -104,6 +114,12 @@ class ResolvedQuery:
     def _has_outcome(self) -> Condition:
         if self.query.untagged:
             return and_(off_index(contents.c.outcome).is_(None), photos.c.failure_kind.is_(None))
+        if (
+            self.trip is not None
+            and self._selects_untagged
+            and not (self.query.any_rank or self.query.unknown)
+        ):
+            return true()
         if not self.needs_accepted_tag:
             return off_index(contents.c.outcome).is_not(None)
         return or_(off_index(contents.c.outcome) == Outcome.TAGGED, is_confirmed_or_taught())

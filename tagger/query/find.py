@@ -226,6 +226,10 @@ def _size(connection: Connection, scans: Sequence[IndexScan], limit: int) -> int
 def _plans(resolved: ResolvedQuery) -> Iterator[tuple[IndexScan, ...]]:
     """Each plan is a sequence of scans that together return every match."""
     query = resolved.query
+    if resolved.trip is not None:  # few photos, in order of time
+        during = photos.c.taken_at.between(resolved.trip.first, resolved.trip.last)
+        yield (PhotoScan((photos.c.taken_at, photos.c.id), (during,)),)
+        return
     if resolved.landmarks is not None:
         yield tuple(
             landmark_scan(landmark_id, any_rank=query.any_rank, min_score=query.min_score)

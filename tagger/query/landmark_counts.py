@@ -62,19 +62,24 @@ def landmark_counts(
             all_landmarks(connection) if country is None else landmarks_in_country(connection, country)
         )
         landmark_ids = None if country is None else [landmark.id for landmark in landmarks]
-        numbers = _photos_by_landmark(connection, landmark_ids, job)
+        numbers = photos_by_landmark(connection, _exists(job), landmark_ids)
     counts = (LandmarkCount.of(landmark, numbers.get(landmark.id, 0)) for landmark in landmarks)
     selected = (count for count in counts if count.photos or include_empty)
     return sorted(selected, key=lambda count: (-count.photos, count.landmark))
 
 
-def _photos_by_landmark(
-    connection: Connection, landmark_ids: Sequence[int] | None, job: int | None
+def _exists(job: int | None) -> ColumnElement[bool]:
+    """The condition for photos whose files exist, of one job or of all."""
+    exists_ = photos.c.gone_since.is_(None)
+    if job is None:
+        return exists_
+    return exists_ & photos.c.id.in_(select(job_items.c.photo_id).where(job_items.c.job_id == job))
+
+
+def photos_by_landmark(
+    connection: Connection, counted: ColumnElement[bool], landmark_ids: Sequence[int] | None = None
 ) -> Mapping[int, int]:
-    """Numbers of photos by landmark id. The view of effective tags has the same, but would be read as a whole."""
-    counted: ColumnElement[bool] = photos.c.gone_since.is_(None)
-    if job is not None:
-        counted = counted & photos.c.id.in_(select(job_items.c.photo_id).where(job_items.c.job_id == job))
+    """Numbers of photos with this condition by landmark id. The view of effective tags would be read as a whole."""
     # Counted apart, so that a tag that is accepted for several reasons counts once.
     accepted = _accepted(tags, counted, ~_has(verdicts, tags))
     taught = _accepted(taught_tags, counted, ~_has(verdicts, taught_tags), ~_has_accepted_tag())

@@ -29,7 +29,7 @@ class PhotoQuery:
 
     By default, photos with a matching accepted tag, and those tags. `any_rank`: classified photos with their whole
     top-k, accepted or not. `unknown`: classified photos without an accepted tag. `untagged`: photos that no model has
-    classified, without those that fail. `position`: classified photos with a position of this source, tagged or not. `min_score` never excludes confirmed tags. `under` names folders and files.
+    classified, without those that fail. `position`: classified photos with a position of this source, tagged or not. `trip`: the photos of the trip with this id, tagged or not, and classified or not. `min_score` never excludes confirmed tags. `under` names folders and files.
     `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
     """
 
@@ -37,6 +37,7 @@ class PhotoQuery:
     country: str | None = None
     near: Near | None = None
     position: PositionOption | None = None
+    trip: str | None = None
     min_score: float | None = None
     under: tuple[Path, ...] = ()
     taken_after: datetime | None = None
@@ -55,6 +56,7 @@ def parse_query(
     near: str | None = None,
     radius_km: float | None = None,
     position: str | None = None,
+    trip: str | None = None,
     min_score: float | None = None,
     under: Iterable[Path] = (),
     taken_after: str | None = None,
@@ -75,6 +77,7 @@ def parse_query(
         country=country,
         near=parse_near(near, radius_km),
         position=_parse_position_option(position),
+        trip=trip,
         min_score=min_score,
         under=tuple(under),
         taken_after=parse_date(taken_after, "taken_after"),

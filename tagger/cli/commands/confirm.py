@@ -118,13 +118,15 @@ def _check_query(query: PhotoQuery, argument: str | None, *, withdraw: bool) -> 
     if query.any_rank and query.landmark is None:
         raise typer.BadParameter("it needs --landmark", param_hint="--any-rank")
     prediction_options = {
+        "--position": query.position,
+        "--trip": query.trip,
         "--min-score": query.min_score is not None,
         "--model": query.model,
         "--any-rank": query.any_rank,
     }
     for option, is_set in prediction_options.items():
         if withdraw and is_set:
-            text = "with --withdraw, select verdicts by landmark, position, folder and date"
+            text = "with --withdraw, select verdicts by landmark, country, folder and date"
             raise typer.BadParameter(text, param_hint=option)
 
 

@@ -81,6 +81,7 @@ class VerdictQuery(BaseModel):
     country: Name | None = None
     near: Annotated[str | None, Field(max_length=100)] = None
     radius_km: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+    trip: Name | None = None
     min_score: Annotated[float | None, Field(ge=0, le=1)] = None
     under: Annotated[str | None, Field(min_length=1, max_length=4096)] = None
     taken_after: Annotated[str | None, Field(max_length=100)] = None
@@ -104,10 +105,8 @@ class VerdictQuery(BaseModel):
         QueryInvalid: as in `photo_query`, or the query depends on predictions.
         """
         query = self.photo_query()
-        if query.min_score is not None or query.model or query.any_rank:
-            reason = (
-                "verdicts are withdrawn by landmark, country, folder and date, not by score, model or rank"
-            )
+        if query.trip or query.min_score is not None or query.model or query.any_rank:
+            reason = "verdicts are withdrawn by landmark, country, folder and date, not by trip, score, model or rank"
             raise QueryInvalid(reason=reason)
         return query
 

@@ -30,6 +30,7 @@ STATUS_OF_ERROR: Mapping[type[TaggerError], HTTPStatus] = {
             errors.PhotoNotFound,
             errors.PhotoIdNotFound,
             errors.ScheduleNotFound,
+            errors.TripNotFound,
         ),
         HTTPStatus.NOT_FOUND,
     ),

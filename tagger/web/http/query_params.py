@@ -71,6 +71,7 @@ _Landmark = Annotated[_Text, Query(description="A landmark by slug or name, in a
 _Country = Annotated[_Text, Query(description="Landmarks of this country, in any case.")]
 _Near = Annotated[_Text, Query(description="Landmarks near this position: LAT,LON in degrees.")]
 _Radius = Annotated[_Distance, Query(description="The distance from `near`. Default: 10.")]
+_Trip = Annotated[_Text, Query(description="All photos of this trip, by its id.")]
 _Under = Annotated[_Text, Query(description="Photos in this folder, by its whole path.")]
 _After = Annotated[_Text, Query(description="Taken at this time or later, by the camera's clock.")]
 _Before = Annotated[_Text, Query(description="Taken before this time.")]
@@ -87,6 +88,7 @@ def query_params(
             description="Photos whose position comes from here: camera, landmark, track, neighbour, any or none."
         ),
     ] = None,
+    trip: _Trip = None,
     min_score: Annotated[_Score, Query(description="Tags with at least this score, or confirmed.")] = None,
     under: _Under = None,
     taken_after: _After = None,
@@ -103,6 +105,7 @@ def query_params(
         near=near,
         radius_km=radius_km,
         position=position,
+        trip=trip,
         min_score=min_score,
         under=under,
         taken_after=taken_after,

@@ -22,6 +22,7 @@ _CHIP_TEXTS = {
     "near": "near {}",
     "radius_km": "within {} km",
     "position": "position: {}",
+    "trip": "trip {}",
     "min_score": "score from {}",
     "under": "in {}",
     "taken_after": "from {}",

@@ -18,6 +18,7 @@ from tagger.errors import (
     LandmarkAmbiguous,
     LandmarkNotFound,
     QueryInvalid,
+    TripNotFound,
 )
 from tagger.query import LandmarkCount, find_tagged_page
 from tagger.query.cursors import decode_cursor, encode_cursor
@@ -42,7 +43,14 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 PAGE_SIZE = 60
 """Photos in the page itself. A script loads more; without it, there is a link to the next page."""
-QUERY_ERRORS = (CountryNotFound, CursorInvalid, LandmarkAmbiguous, LandmarkNotFound, QueryInvalid)
+QUERY_ERRORS = (
+    CountryNotFound,
+    CursorInvalid,
+    LandmarkAmbiguous,
+    LandmarkNotFound,
+    QueryInvalid,
+    TripNotFound,
+)
 
 After = Annotated[str | None, Query(max_length=20_000)]
 

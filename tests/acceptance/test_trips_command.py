@@ -1,0 +1,86 @@
+"""`tagger trips` as a person types it, and the option --trip."""
+
+from pathlib import Path
+
+import pytest
+from support.artifacts import tiny_artifact
+from support.command_line import CommandRunner
+from support.position_library import PositionLibrary
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+
+EIFFEL = ("eiffel-tower", 0.97, True)
+PARIS = (48.8584, 2.2945)
+TRIP = "2024-05-03-paris"
+
+
+@pytest.fixture
+def library(sqlite_database: Database, tmp_path: Path) -> PositionLibrary:
+    tiny_artifact(tmp_path / "tiny.pt")
+    library = PositionLibrary(
+        sqlite_database, tmp_path / "photos", add_model(sqlite_database, tmp_path / "tiny.pt")
+    )
+    library.camera()
+    for hours in range(0, 48, 8):
+        library.shot(hours * 60, gps=PARIS)
+    library.shot(90, EIFFEL)
+    library.update()
+    return library
+
+
+@pytest.mark.usefixtures("library")
+def test_trips_are_listed(tagger: CommandRunner) -> None:
+    output = tagger("trips")
+    assert output.code == 0
+    assert output.text == f"{TRIP}\tParis\t3\N{EN DASH}5 May 2024\t7\tParis\tEiffel Tower\n"
+    (document,) = tagger("trips", "--json").json
+    assert {name: document[name] for name in ("trip", "name", "photos", "first", "last")} == {
+        "trip": TRIP,
+        "name": "Paris",
+        "photos": 7,
+        "first": "2024-05-03T12:00:00",
+        "last": "2024-05-05T04:00:00",
+    }
+    assert document["places"][0]["city"] == "Paris"
+    assert document["landmarks"] == [{"landmark": "eiffel-tower", "name": "Eiffel Tower", "photos": 1}]
+    assert tagger("trips", "--format", "ndjson").json == document
+
+
+@pytest.mark.usefixtures("library")
+def test_dates_select_trips(tagger: CommandRunner) -> None:
+    assert len(tagger("trips", "--year", "2024", "--json").json) == 1
+    assert tagger("trips", "--year", "2023", "--json").json == []
+    assert tagger("trips", "--taken-after", "2024-05-06", "--json").json == []
+    assert len(tagger("trips", "--taken-before", "2024-05-04", "--json").json) == 1
+    assert tagger("trips", "--year", "2024", "--taken-after", "2024-05-06").code == 2
+    assert tagger("trips", "--format", "csv").code == 2
+
+
+def test_without_trips_the_next_step_is_named(tagger: CommandRunner) -> None:
+    output = tagger("trips")
+    assert (output.code, output.text) == (0, "")
+    assert "tagger locate" in output.err
+
+
+@pytest.mark.usefixtures("library")
+def test_commands_select_the_photos_of_a_trip(tagger: CommandRunner) -> None:
+    assert len(tagger("query", "--trip", TRIP, "--json").json) == 7
+    assert tagger("locate", "--trip", TRIP, "--json").json["photos"] == 7
+    assert tagger("metadata", "write", "--trip", TRIP, "--to", "sidecar", "--dry-run").code == 0
+    assert tagger("confirm", "--all-of-query", "--trip", TRIP, "--dry-run").code == 0
+
+
+def test_an_unknown_trip_says_how_to_find_others(tagger: CommandRunner, library: PositionLibrary) -> None:
+    output = tagger("query", "--trip", "2024-06-01-rome")
+    assert output.code == 1
+    assert "There is no trip 2024-06-01-rome. `tagger trips` lists them" in output.err
+    assert library.found()
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("option", [("--trip", TRIP), ("--position", "camera")])
+def test_verdicts_are_not_withdrawn_by_trip_or_source(tagger: CommandRunner, option: tuple[str, str]) -> None:
+    output = tagger("reject", "--all-of-query", *option, "--withdraw")
+    assert output.code == 2
+    assert option[0] in output.err

@@ -1,0 +1,179 @@
+"""Trips of stored photos: what the database sums up, and the photos of one trip."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from support.artifacts import tiny_artifact
+from support.position_library import NOON, PositionLibrary
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.database.tables import photos
+from tagger.errors import TripNotFound
+from tagger.query import PhotoQuery, find_neighbours, find_tagged, find_tagged_page, parse_query
+from tagger.query.trip_summaries import TripSummary, trip_summaries, trip_summary
+
+EIFFEL = ("eiffel-tower", 0.97, True)
+PARIS = (48.8584, 2.2945)
+ROME = (41.8902, 12.4922)
+DAY = 24 * 60
+HOUR = 60
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> PositionLibrary:
+    tiny_artifact(tmp_path / "tiny.pt")
+    library = PositionLibrary(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    library.camera()
+    return library
+
+
+def in_paris(library: PositionLibrary, day: int = 0) -> list[int]:
+    """Three days: four photos with GPS, one that shows a landmark, one without a position, one that is not classified."""
+    start = day * DAY
+    gps = [library.shot(start + minutes, gps=PARIS) for minutes in (0, 5, DAY, 2 * DAY)]
+    tower = library.shot(start + DAY + HOUR, EIFFEL)
+    alone = library.shot(start + DAY + 8 * HOUR)
+    unread = library.shot(start + DAY + 9 * HOUR, classified=False)
+    library.update()
+    return [gps[0], gps[1], gps[2], tower, alone, unread, gps[3]]
+
+
+def found(library: PositionLibrary, **options: object) -> list[int]:
+    return [photo.id for photo in find_tagged(library.database, PhotoQuery(**options))]  # type: ignore[arg-type]
+
+
+def only(library: PositionLibrary) -> TripSummary:
+    (summary,) = trip_summaries(library.database)
+    return summary
+
+
+def test_a_trip_has_all_photos_of_its_time(library: PositionLibrary) -> None:
+    ids = in_paris(library)
+    library.shot(3 * DAY)  # after the last photo with a position
+    library.shot(None)
+    summary = only(library)
+    assert (summary.trip.id, summary.title) == (
+        "2024-05-03-paris",
+        "Paris, 3\N{EN DASH}5 May 2024",
+    )
+    assert summary.photos == 7
+    assert [(place.city, place.country, place.photos) for place in summary.trip.places] == [
+        ("Paris", "France", 5)
+    ]
+    assert [(each.landmark, each.photos) for each in summary.landmarks] == [("eiffel-tower", 1)]
+    assert found(library, trip="2024-05-03-paris") == ids
+    assert trip_summary(library.database, "2024-05-03-paris") == summary
+
+
+def test_other_options_limit_the_photos_of_a_trip(library: PositionLibrary) -> None:
+    ids = in_paris(library)
+    trip = "2024-05-03-paris"
+    assert found(library, trip=trip, landmark="eiffel-tower") == [ids[3]]
+    assert found(library, trip=trip, untagged=True) == [ids[5]]
+    assert found(library, trip=trip, unknown=True) == [ids[0], ids[1], ids[2], ids[4], ids[6]]
+    assert found(library, trip=trip, any_rank=True) == [id_ for id_ in ids if id_ != ids[5]]
+    assert found(library, trip=trip, position="landmark") == [ids[3]]
+    assert found(library, trip=trip, taken_after=NOON + timedelta(days=2)) == [ids[6]]
+
+
+def test_pages_and_neighbours_are_in_order_of_time(library: PositionLibrary) -> None:
+    ids = in_paris(library)
+    query = parse_query(trip="2024-05-03-paris")
+    first = find_tagged_page(library.database, query, None, None, 4)
+    second = find_tagged_page(library.database, query, None, first.next, 4)
+    assert [photo.id for photo in (*first.photos, *second.photos)] == ids
+    neighbours = find_neighbours(library.database, query, None, ids[5])
+    assert (neighbours.previous, neighbours.following) == (ids[4], ids[6])
+
+
+def test_dates_of_no_clock_make_no_trip(library: PositionLibrary) -> None:
+    midnight = datetime(2023, 7, 1)  # noqa: DTZ001 - the camera's local time
+    for days in range(3):
+        for minute in range(5):
+            library.shot(None, gps=PARIS, digest=f"{days}-{minute}")
+    with library.database.write() as connection:
+        rows = connection.execute(select(photos.c.id).order_by(photos.c.id)).scalars().all()
+        for number, photo_id in enumerate(rows):
+            taken_at = (
+                midnight + timedelta(days=number % 3),
+                datetime(1970, 1, 1 + number % 2, 10),  # noqa: DTZ001
+                datetime(2023, 1, 1, 10, number),  # noqa: DTZ001
+            )[number % 3]
+            connection.execute(photos.update().where(photos.c.id == photo_id).values(taken_at=taken_at))
+    library.update()
+    assert trip_summaries(library.database) == []
+
+
+def test_new_year_with_a_time_zone_is_a_time(library: PositionLibrary) -> None:
+    new_year = datetime(2024, 1, 1, 0, 5)  # noqa: DTZ001
+    minutes = (new_year - NOON).total_seconds() / 60
+    for number in range(10):
+        library.shot(minutes + number, gps=PARIS, utc_offset_s=3600)
+    library.update()
+    assert only(library).trip.id == "2024-01-01-paris"
+
+
+def test_screenshots_and_photos_of_unknown_cameras_make_no_trip(library: PositionLibrary) -> None:
+    for minutes in range(0, 3 * DAY, 4 * HOUR):
+        library.shot(minutes, gps=PARIS, origin="screenshot")
+        library.shot(minutes, gps=ROME, camera=None)
+    library.update()
+    assert trip_summaries(library.database) == []
+
+
+def test_gone_photos_are_not_counted(library: PositionLibrary) -> None:
+    ids = in_paris(library)
+    library.gone(f"{ids[4] - 1}.jpg")
+    assert only(library).photos == 6
+    assert ids[4] not in found(library, trip="2024-05-03-paris")
+
+
+def test_cover_is_the_best_landmark_that_nobody_rejected(library: PositionLibrary) -> None:
+    ids = in_paris(library)
+    second = library.shot(2, ("eiffel-tower", 0.6, True))
+
+    def cover() -> int | None:
+        found_cover = only(library).cover
+        return None if found_cover is None else found_cover.photo_id
+
+    assert cover() == ids[3]
+    library.verdict(f"digest of {ids[3] - 1}.jpg", "eiffel-tower", "rejected")
+    assert cover() == second
+
+
+def test_a_day_of_one_landmark_has_its_name(library: PositionLibrary) -> None:
+    for minutes in range(12):
+        library.shot(minutes, EIFFEL)
+    library.update()
+    assert (only(library).trip.id, only(library).name) == ("2024-05-03-paris", "Eiffel Tower, Paris")
+
+
+def test_dates_select_trips_that_overlap_them(library: PositionLibrary) -> None:
+    in_paris(library)
+    in_paris(library, 400)
+    first, second = (datetime(2024, 5, 5), datetime(2025, 6, 7))  # noqa: DTZ001
+    assert [each.trip.id for each in trip_summaries(library.database)] == [
+        "2025-06-07-paris",
+        "2024-05-03-paris",
+    ]
+    assert [each.trip.id for each in trip_summaries(library.database, first, second)] == ["2024-05-03-paris"]
+
+
+@pytest.mark.parametrize("name", ["", "paris", "2024-05-03", "2024-05-03-arles"])
+def test_a_trip_that_was_renamed_is_found_by_its_day(library: PositionLibrary, name: str) -> None:
+    in_paris(library)
+    if name.startswith("2024"):
+        assert trip_summary(library.database, name).trip.id == "2024-05-03-paris"
+    else:
+        with pytest.raises(TripNotFound):
+            trip_summary(library.database, name)
+
+
+@pytest.mark.parametrize("name", ["2024-05-04-paris", "0001-01-01-paris", "9999-12-31-paris", "2024-13-01-x"])
+def test_a_day_without_a_trip_has_none(library: PositionLibrary, name: str) -> None:
+    in_paris(library)
+    with pytest.raises(TripNotFound):
+        found(library, trip=name)

@@ -1,0 +1,244 @@
+"""Grouping visits into trips: what ends a trip, what is none, and what makes no difference."""
+# ruff: noqa: DTZ001 - cameras record no time zone
+
+import random
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.trip_visits import (
+    ARLES,
+    AT_SEA,
+    AVIGNON,
+    BERLIN,
+    CITIES,
+    HAMBURG,
+    LUENEBURG,
+    NICE,
+    PARIS,
+    ROME,
+    TOKYO,
+    City,
+    Shot,
+    everyday,
+    shots,
+    visits,
+)
+
+from tagger.trips.grouping import REACH, Trip, group_trips
+
+AT_HOME = everyday(HAMBURG)
+
+
+def ids(*found: list[Shot]) -> list[str]:
+    return [trip.id for trip in group_trips(visits(*found))]
+
+
+def contains(trip: Trip, shot: Shot) -> bool:
+    return any(span.camera_id == shot.camera_id and span.first <= shot.at <= span.last for span in trip.spans)
+
+
+def test_photos_away_from_home_are_a_trip() -> None:
+    trips = group_trips(visits(AT_HOME, shots("2019-05-03", "2019-05-09", ARLES, AVIGNON)))
+    assert [(trip.id, trip.name) for trip in trips] == [("2019-05-03-arles-and-avignon", "Arles and Avignon")]
+    assert (trips[0].first, trips[0].last) == (datetime(2019, 5, 3, 10), datetime(2019, 5, 9, 17))
+    assert [(place.city, place.photos) for place in trips[0].places] == [("Arles", 12), ("Avignon", 9)]
+
+
+def test_everyday_photos_are_no_trip() -> None:
+    assert ids(AT_HOME) == []
+    assert ids(AT_HOME, shots("2019-06-01", "2019-06-10", HAMBURG, LUENEBURG)) == []
+
+
+def test_without_a_home_every_group_is_a_trip() -> None:
+    assert ids(shots("2019-05-03", "2019-05-09", HAMBURG)) == ["2019-05-03-hamburg"]
+
+
+def test_a_place_of_yearly_holidays_is_no_home() -> None:
+    holidays = [shots(f"{year}-07-05", f"{year}-07-25", NICE) for year in range(2015, 2022)]
+    assert len(ids(*holidays)) == 7
+
+
+def test_people_who_move_have_two_homes() -> None:
+    moved = everyday(HAMBURG, 2018) + everyday(PARIS, 2019) + everyday(PARIS, 2020)
+    assert ids(moved) == []
+    assert ids(moved, everyday(PARIS, 2021), shots("2021-08-03", "2021-08-05", HAMBURG)) == [
+        "2021-08-03-hamburg"
+    ]
+
+
+def test_days_at_home_end_a_trip() -> None:
+    home = shots("2019-05-06", "2019-05-06", HAMBURG)
+    assert ids(
+        AT_HOME, shots("2019-05-04", "2019-05-05", ARLES), home, shots("2019-05-07", "2019-05-08", ARLES)
+    ) == ["2019-05-04-arles", "2019-05-07-arles"]
+
+
+def test_photos_of_the_departure_and_return_are_not_part_of_the_trip() -> None:
+    departure = shots("2019-05-03", "2019-05-03", HAMBURG, hours=[6])
+    back = shots("2019-05-05", "2019-05-05", HAMBURG, hours=[22])
+    (trip,) = group_trips(visits(AT_HOME, departure, shots("2019-05-03", "2019-05-05", ARLES), back))
+    assert not contains(trip, departure[0])
+    assert not contains(trip, back[0])
+
+
+@pytest.mark.parametrize(
+    ("second", "city", "number"),
+    [
+        ("2019-05-05", NICE, 1),
+        ("2019-05-06", NICE, 2),
+        ("2019-05-06", AVIGNON, 1),
+        ("2019-05-09", AVIGNON, 2),
+    ],
+)
+def test_a_gap_in_time_ends_a_trip_and_a_longer_one_in_one_place(
+    second: str, city: City, number: int
+) -> None:
+    later = shots(second, "2019-05-12", city)
+    assert len(ids(AT_HOME, shots("2019-05-03", "2019-05-04", ARLES), later)) == number
+
+
+def test_a_jump_into_another_country_ends_a_trip() -> None:
+    assert ids(shots("2019-05-03", "2019-05-05", PARIS), shots("2019-05-06", "2019-05-09", ROME)) == [
+        "2019-05-03-paris",
+        "2019-05-06-rome",
+    ]
+
+
+def test_a_journey_within_a_country_is_one_trip() -> None:
+    assert ids(shots("2019-05-03", "2019-05-04", PARIS), shots("2019-05-05", "2019-05-06", NICE)) == [
+        "2019-05-03-nice-and-paris"
+    ]
+
+
+def test_an_excursion_by_plane_ends_no_trip() -> None:
+    assert ids(
+        shots("2019-05-03", "2019-05-05", PARIS),
+        shots("2019-05-06", "2019-05-06", ROME),
+        shots("2019-05-07", "2019-05-09", PARIS),
+    ) == ["2019-05-03-paris"]
+
+
+@pytest.mark.parametrize("city", [ROME, TOKYO, HAMBURG])
+def test_a_wrong_landmark_does_not_divide_a_trip(city: City) -> None:
+    wrong = [Shot(datetime(2019, 5, 5, 14, minute), city, is_measured=False) for minute in (0, 1)]
+    trip_shots = shots("2019-05-03", "2019-05-06", ARLES, AVIGNON, hours=[9, 12, 18])
+    (trip,) = group_trips(visits(AT_HOME, trip_shots, wrong))
+    assert (trip.id, trip.last) == ("2019-05-03-arles-and-avignon", datetime(2019, 5, 6, 18))
+    assert all(contains(trip, shot) for shot in wrong + trip_shots)
+
+
+def test_a_wrong_landmark_at_home_is_no_trip() -> None:
+    wrong = [Shot(datetime(2019, 5, 15, 14), TOKYO, is_measured=False)]
+    assert ids(AT_HOME, wrong) == []
+
+
+def test_a_day_trip_needs_ten_photos() -> None:
+    assert ids(AT_HOME, shots("2019-05-04", "2019-05-04", BERLIN, hours=range(9, 18))) == []
+    assert ids(AT_HOME, shots("2019-05-04", "2019-05-04", BERLIN, hours=range(9, 19))) == [
+        "2019-05-04-berlin"
+    ]
+
+
+def test_cameras_that_are_together_are_on_one_trip() -> None:
+    (trip,) = group_trips(
+        visits(
+            AT_HOME,
+            shots("2019-05-03", "2019-05-09", ARLES),
+            shots("2019-05-04", "2019-05-04", AVIGNON, camera=2),
+            shots("2019-05-08", "2019-05-10", AVIGNON, camera=2),
+        )
+    )
+    assert trip.id == "2019-05-03-arles"
+    assert trip.last == datetime(2019, 5, 10, 17)
+    # What the second camera took in between belongs to the trip, with or without a position.
+    assert [(span.camera_id, span.first.day, span.last.day) for span in trip.spans] == [(1, 3, 9), (2, 4, 10)]
+
+
+def test_people_at_two_places_are_on_two_trips() -> None:
+    assert ids(
+        AT_HOME,
+        shots("2019-05-03", "2019-05-09", ARLES),
+        shots("2019-05-04", "2019-05-08", ROME, camera=2),
+    ) == ["2019-05-03-arles", "2019-05-04-rome"]
+
+
+def test_a_trip_goes_on_across_midnight_and_new_year() -> None:
+    (trip,) = group_trips(visits(AT_HOME, shots("2019-12-28", "2020-01-02", ROME, hours=[0, 23])))
+    assert trip.dates == "28 December 2019 \N{EN DASH} 2 January 2020"
+
+
+def test_local_times_that_a_flight_repeats_are_one_trip() -> None:
+    """Photos of Paris until 16:00, then of New York from 14:00 on."""
+    (trip,) = group_trips(
+        visits(
+            shots("2019-05-03", "2019-05-04", PARIS, hours=[9, 16]),
+            shots("2019-05-04", "2019-05-06", TOKYO, hours=[14, 20]),
+        )
+    )
+    assert trip.first.day == 3
+    assert trip.last.day == 6
+
+
+def test_trips_of_one_day_and_name_have_different_ids() -> None:
+    assert ids(
+        shots("2019-05-03", "2019-05-05", AT_SEA),
+        [Shot(shot.at, shot.city, 2) for shot in shots("2019-05-03", "2019-05-05", ROME)],
+        [
+            Shot(shot.at + timedelta(minutes=1), replace(ROME, latitude=41.2), 3)
+            for shot in shots("2019-05-03", "2019-05-05", ROME)
+        ],
+    ) == ["2019-05-03-64-8-s-62-9-w", "2019-05-03-rome", "2019-05-03-rome-2"]
+
+
+journeys = st.lists(
+    st.builds(
+        Shot,
+        st.datetimes(datetime(2018, 1, 1), datetime(2020, 12, 31)).map(lambda at: at.replace(microsecond=0)),
+        st.sampled_from(CITIES),
+        st.integers(1, 3),
+        st.booleans(),
+    ),
+    max_size=40,
+)
+stays = st.lists(
+    st.tuples(st.integers(0, 700), st.integers(1, 10), st.sampled_from(CITIES), st.integers(1, 3)),
+    max_size=8,
+)
+
+
+@st.composite
+def libraries(draw: st.DrawFn) -> list[Shot]:
+    """Single photos anywhere, stays of some days, and perhaps a home."""
+    found = draw(journeys)
+    for day, length, city, camera in draw(stays):
+        begin = datetime(2018, 1, 1) + timedelta(days=day)
+        end = begin + timedelta(days=length)
+        found += shots(str(begin.date()), str(end.date()), city, camera=camera)
+    if draw(st.booleans()):
+        found += everyday(HAMBURG, 2018) + everyday(HAMBURG, 2019)
+    return sorted(set(found))
+
+
+@given(libraries(), st.randoms(use_true_random=False))
+def test_order_makes_no_difference(found: list[Shot], order: random.Random) -> None:
+    trips = group_trips(visits(found))
+    order.shuffle(found)
+    assert group_trips(visits(found)) == trips
+
+
+@given(libraries())
+def test_a_photo_is_on_one_trip_at_most_and_ids_are_unique(found: list[Shot]) -> None:
+    trips = group_trips(visits(found))
+    assert all(sum(contains(trip, shot) for trip in trips) <= 1 for shot in found)
+    assert len({trip.id for trip in trips}) == len(trips)
+    assert trips == sorted(trips, key=lambda trip: trip.first)
+
+
+@given(libraries())
+def test_a_trip_depends_only_on_photos_near_it_in_time(found: list[Shot]) -> None:
+    for trip in group_trips(visits(found)):
+        begin, end = datetime.fromisoformat(trip.id[:10]) - REACH, trip.last + REACH
+        assert trip in group_trips(visits([shot for shot in found if begin <= shot.at < end]))
