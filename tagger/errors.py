@@ -282,6 +282,12 @@ class RootUnavailable(TaggerError):
     """
 
 
+class FoldersNotWatched(TaggerError):
+    """The system does not report changes in these folders: {reason}. On Linux, raise fs.inotify.max_user_watches, and
+    fs.inotify.max_user_instances, with sysctl.
+    """
+
+
 class FailureKind(StrEnum):
     """Why one photo could not be classified. Users filter and retry failures by these names."""
 

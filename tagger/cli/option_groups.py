@@ -8,7 +8,6 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from tagger.cli.options import (
-    Again,
     ClassifiedBy,
     Country,
     Description,
@@ -73,12 +72,11 @@ class QueryOptions:
 
 @dataclass(frozen=True)
 class TagCommandOptions:
-    """The options of `tag` and `enqueue`: what to tag with, which files of the folders, and what to write."""
+    """The options of `tag`, `watch` and `enqueue`: what to tag with, which files of the folders, and what to write."""
 
     top_k: TopK = None
     threshold: Threshold = None
     model: ModelName = None
-    again: Again = False
     write: WriteTo = "none"
     gps: Gps = False
     description: Description = False

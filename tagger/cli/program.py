@@ -95,7 +95,16 @@ def _common(
 
 
 COMMANDS = {
-    "Tagging": (tag.tag, tag.predict, tag.enqueue, tag.forget, services.worker, services.beat, services.up),
+    "Tagging": (
+        tag.tag,
+        tag.watch,
+        tag.predict,
+        tag.enqueue,
+        tag.forget,
+        services.worker,
+        services.beat,
+        services.up,
+    ),
     "Jobs": (status.status, status.failures, jobs.retry, jobs.pause, jobs.resume, jobs.cancel),
     "Places": (teach.teach, teach.suggestions, locate.locate),
     "Search": (

@@ -14,6 +14,7 @@ from tagger.system.permissions import create_private_file, make_private_folder, 
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tagger.settings import Settings
@@ -36,7 +37,7 @@ class Supervisor:
         self._listener = page
         self.worker = _Process("worker", folder)
         self._processes = [self.worker, _Process("beat", folder)]
-        self._page = _Process("page", folder, page) if page else None
+        self._page = _serve(folder, page) if page else None
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +56,12 @@ class Supervisor:
             for process in processes:
                 process.kill()
             raise
+
+    def watch(self, arguments: Sequence[str]) -> Path:
+        """Keep `tagger watch` running with these arguments, too; returns its log."""
+        watch = _Process("watch", self._settings.data_folder, ("watch", *arguments))
+        self._processes.append(watch)
+        return watch.log
 
     def check(self) -> None:
         """Restart processes that have exited. If the web page keeps exiting, continue without it.
@@ -105,11 +112,18 @@ class Supervisor:
 class _Process:
     """One `tagger` command as a child process."""
 
-    def __init__(self, name: str, folder: Path, listener: socket.socket | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        command: Sequence[str] | None = None,
+        file_descriptors: Sequence[int] = (),
+    ) -> None:
+        """`command`: the arguments of `tagger`; None: the name alone. `file_descriptors` stay open in the process."""
         self.log = folder / f"{name}.log"
         self._name = name
-        self._file_descriptors = () if listener is None else (listener.fileno(),)
-        self._command = (name,) if listener is None else ("serve", "--fd", str(listener.fileno()))
+        self._command = command or (name,)
+        self._file_descriptors = file_descriptors
         self._early_exits = 0
         self._restart_at: float | None = None
         self._start()
@@ -171,6 +185,10 @@ class _Process:
                 pass_fds=self._file_descriptors,
                 start_new_session=True,
             )
+
+
+def _serve(folder: Path, page: socket.socket) -> _Process:
+    return _Process("page", folder, ("serve", "--fd", str(page.fileno())), (page.fileno(),))
 
 
 def _last_line(log: Path) -> str:

@@ -61,6 +61,13 @@ def find_photos(
     return _Walk(root, _pattern(include), _pattern(exclude)).photos()
 
 
+def find_listed(
+    root: Path, path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> FoundPhoto | None:
+    """Return the photo at `path` below the folder `root` if `find_photos` would yield it now."""
+    return _Walk(root, _pattern(include), _pattern(exclude)).photo_at(path)
+
+
 def find_photo(path: Path) -> FoundPhoto:
     """Return a single file, whatever its extension.
 
@@ -123,6 +130,13 @@ class _Walk:
                 listings.append(self._listing(step))
             else:
                 yield step
+
+    def photo_at(self, path: Path) -> FoundPhoto | None:
+        relative = str(path)[len(self.root) :].lstrip("/")
+        if not (self._is_listed(relative) and self._is_reached(relative)):
+            return None
+        found = next(self._photo(str(path), is_link=path.is_symlink()), None)
+        return found if isinstance(found, FoundPhoto) else None
 
     def _listing(self, folder: str) -> Iterator[FoundPhoto | FolderProblem | str]:
         """Yield the entries of a folder in order: photos, problems, and sub-folders as relative paths ending in a slash."""
@@ -195,10 +209,13 @@ class _Walk:
         """Whether the walk also reaches the target of a link directly."""
         if not target.startswith(os.path.join(self.real_root, "")) or not os.path.isfile(target):  # noqa: PTH113, PTH118
             return False
-        *folders, _ = parts = target[len(self.real_root) :].strip("/").split("/")
-        return self._is_listed("/".join(parts)) and all(
-            self._is_entered("/".join(parts[: i + 1])) for i in range(len(folders))
-        )
+        relative = target[len(self.real_root) :].strip("/")
+        return self._is_listed(relative) and self._is_reached(relative)
+
+    def _is_reached(self, relative: str) -> bool:
+        """Whether the walk enters all folders on the way."""
+        folders = relative.split("/")[:-1]
+        return all(self._is_entered("/".join(folders[: i + 1])) for i in range(len(folders)))
 
 
 def _found(path: str, status: os.stat_result | None) -> FoundPhoto:

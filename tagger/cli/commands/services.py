@@ -27,6 +27,7 @@ from tagger.system.interruption import handle_own_signals
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
 
     from tagger.enqueue.metadata_options import MetadataOptions
     from tagger.enqueue.selection import Selection
@@ -88,6 +89,10 @@ def up(
     once: Annotated[
         bool, typer.Option("--once", help="Exit when the photos are tagged. No web page is served.")
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Then tag new and changed photos in the folders within seconds."),
+    ] = False,
     port: Annotated[
         int | None,
         typer.Option(
@@ -113,7 +118,7 @@ def up(
     from worker.broker import check_broker, find_broker
 
     metadata = parse_metadata_options(write, gps=gps, description=description)
-    _check_options(paths, port, once=once, writes=metadata is not None)
+    _check_options(paths, port, once=once, watch=watch, writes=metadata is not None)
     _export_settings(device=device, batch_size=batch_size)
     settings = load_settings()
     page = None if once else _page_listener(port)
@@ -125,15 +130,22 @@ def up(
     session = open_session(settings, settle_jobs=True)
     redis = "embedded" if broker.embedded else broker.redacted_url
     console.info(f"Redis: {redis}; database: {session.database.redacted_url}")
-    raise typer.Exit(_supervise(session, selection, metadata, page, port, once=once))
+    watched = _watch_arguments(selection, write, gps=gps, description=description) if watch else None
+    raise typer.Exit(_supervise(session, selection, metadata, page, port, watched, once=once))
 
 
-def _check_options(paths: list[Path] | None, port: int | None, *, once: bool, writes: bool) -> None:
+def _check_options(
+    paths: list[Path] | None, port: int | None, *, once: bool, watch: bool, writes: bool
+) -> None:
     if once and not paths:
         raise typer.BadParameter("it needs photos to tag: tagger up FOLDER --once", param_hint="--once")
     if writes and not paths:
         text = "it needs photos to tag: tagger up FOLDER --write sidecar"
         raise typer.BadParameter(text, param_hint="--write")
+    if watch and not (paths and all(path.is_dir() for path in paths)):
+        raise typer.BadParameter("it needs folders to watch: tagger up FOLDER --watch", param_hint="--watch")
+    if watch and once:
+        raise typer.BadParameter("with --once, nothing is watched", param_hint="--watch")
     if once and port is not None:
         raise typer.BadParameter("with --once, no web page is served", param_hint="--port")
 
@@ -144,10 +156,14 @@ def _supervise(
     metadata: MetadataOptions | None,
     page: socket.socket | None,
     port: int | None,
+    watched: Sequence[str] | None,
     *,
     once: bool,
 ) -> int:
-    """Run the services, and follow the job over `selection`; returns the exit code."""
+    """Run the services, and follow the job over `selection`; returns the exit code.
+
+    `watched`: the arguments of `tagger watch`, which starts when the job is finished; None: it does not run.
+    """
     from tagger.cli.follow import follow
     from tagger.cli.job_submission import submit_tag_job
     from tagger.cli.output.summary import print_summary
@@ -173,6 +189,8 @@ def _supervise(
                 )
                 raise
             print_summary(database, job)
+        if watched is not None:
+            console.info(f"watching for new photos; the log is {supervisor.watch(watched)}")
         if not once:
             where = "on the web page or " if page is not None else ""
             console.info(f"running until Ctrl-C; you can start more jobs {where}from another terminal")
@@ -180,6 +198,12 @@ def _supervise(
             supervisor.check()
             time.sleep(POLL_S)
     return code
+
+
+def _watch_arguments(selection: Selection | None, write: str, *, gps: bool, description: bool) -> list[str]:
+    options = ["--gps"] * gps + ["--description"] * description
+    folders = selection.folders if selection else ()
+    return ["--enqueue", "--write", write, *options, "--", *map(str, folders)]
 
 
 def _export_settings(**options: object) -> None:

@@ -1,9 +1,9 @@
-"""`tagger tag`, `predict`, `enqueue` and `forget`."""
+"""`tagger tag`, `watch`, `predict`, `enqueue` and `forget`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from tagger.cli.job_submission import (
 from tagger.cli.local_jobs import finish_local_job, run_chained_write, run_local_job
 from tagger.cli.option_groups import TagCommandOptions, with_option_groups
 from tagger.cli.options import (
+    Again,
     BatchSize,
     DeviceName,
     DryRun,
@@ -34,12 +35,20 @@ from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.summary import print_next_steps, print_profile
 from tagger.cli.session import load_settings, open_session
+from tagger.cli.watching import SCAN_EVERY_MIN, ScanEvery, Watcher
+from tagger.system.interruption import set_advice
+
+if TYPE_CHECKING:
+    from tagger.cli.session import Session
+    from tagger.enqueue.metadata_options import MetadataOptions
+    from tagger.enqueue.selection import Selection
 
 
 @with_option_groups
 def tag(
     paths: Paths,
     options: TagCommandOptions,
+    again: Again = False,
     device: DeviceName = None,
     batch_size: BatchSize = None,
     dry_run: DryRun = False,
@@ -56,29 +65,83 @@ def tag(
 
     Example: tagger tag ~/Pictures, then: tagger landmarks
     """
-    from tagger.database.enums import Priority, Runner
-    from tagger.ledger.progress import list_jobs
-
     metadata = options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)
     selection = options.selection(paths)
     if dry_run:
-        print_plan(settings, selection, reprocess=options.again, write=metadata)
+        print_plan(settings, selection, reprocess=again, write=metadata)
         return
     session = open_session(settings, settle_jobs=True)
-    database = session.database
+    job, code = _tag_here(session, selection, metadata, again=again, profile=profile, json=json)
+    if not json:
+        print_next_steps(session.database, job)
+    raise typer.Exit(code)
+
+
+@with_option_groups
+def watch(
+    paths: Annotated[list[Path], typer.Argument(help="Folders, with the folders in them.", metavar="FOLDER")],
+    options: TagCommandOptions,
+    enqueue: Annotated[
+        bool, typer.Option("--enqueue", help="Leave the photos to workers, in jobs, as tagger enqueue does.")
+    ] = False,
+    scan_every: ScanEvery = SCAN_EVERY_MIN,
+    device: DeviceName = None,
+    batch_size: BatchSize = None,
+) -> None:
+    """Tag the new and changed photos in folders, at once and then within seconds, until Ctrl-C.
+
+    Photos that are still being copied are tagged when they are complete, and deleted ones are marked as gone. All folders
+    are scanned from time to time, too: network shares do not report changes. Photos that failed are tried again when they
+    change.
+
+    Example: tagger watch ~/Pictures
+    """
+    metadata = options.metadata()
+    settings = options.settings(device=device, batch_size=batch_size)
+    selection = options.selection(paths)
+    if selection.files:
+        text = f"{selection.files[0]} is a file; name the folder that it is in"
+        raise typer.BadParameter(text, param_hint="FOLDER")
+    session = open_session(settings, settle_jobs=True)
+
+    def tag_photos(photos: Selection) -> int:
+        if enqueue:
+            return submit_tag_job(session, photos, Priority.BULK, write=metadata, start_redis=True)
+        return _tag_here(session, photos, metadata)[0]
+
+    from tagger.database.enums import Priority
+
+    set_advice("start the same command again: it finds what is not tagged yet")
+    with Watcher(session, selection, 60.0 * scan_every, tag_photos) as watcher:
+        console.info(f"watching {count_of(len(selection.folders), 'folder')}; press Ctrl-C to stop")
+        while True:
+            watcher.step()
+
+
+def _tag_here(
+    session: Session,
+    selection: Selection,
+    metadata: MetadataOptions | None,
+    *,
+    again: bool = False,
+    profile: bool = False,
+    json: bool = False,
+) -> tuple[int, int]:
+    """Tag photos in this process; returns the number of the job, and the exit code."""
+    from tagger.database.enums import Priority, Runner
+    from tagger.ledger.progress import list_jobs
+
+    settings, database = session
     job = create_tag_job(
-        session, selection, Runner.LOCAL, Priority.INTERACTIVE, reprocess=options.again, write=metadata
+        session, selection, Runner.LOCAL, Priority.INTERACTIVE, reprocess=again, write=metadata
     )
     times = run_local_job(database, settings, job, lines=not json)
     if profile and times is not None:
         print_profile(times, list_jobs(database, job)[0].done)
     update_derived_facts(session)  # some photos may be examples that had no embedding of the model before
     code = finish_local_job(database, job, json=json)
-    code = run_chained_write(database, settings, job, lines=not json) or code
-    if not json:
-        print_next_steps(database, job)
-    raise typer.Exit(code)
+    return job, run_chained_write(database, settings, job, lines=not json) or code
 
 
 def predict(
@@ -107,6 +170,7 @@ def predict(
 def enqueue(
     paths: Paths,
     options: TagCommandOptions,
+    again: Again = False,
     priority: PriorityName = "bulk",
     wait: Wait = False,
     dry_run: DryRun = False,
@@ -122,12 +186,10 @@ def enqueue(
     job_priority, metadata = parse_priority(priority), options.metadata()
     settings, selection = options.settings(), options.selection(paths)
     if dry_run:
-        print_plan(settings, selection, reprocess=options.again, write=metadata)
+        print_plan(settings, selection, reprocess=again, write=metadata)
         return
     session = open_session(settings, settle_jobs=True)
-    job = submit_tag_job(
-        session, selection, job_priority, reprocess=options.again, write=metadata, start_redis=wait
-    )
+    job = submit_tag_job(session, selection, job_priority, reprocess=again, write=metadata, start_redis=wait)
     finish_submission(session.database, job, wait=wait, json=json)
 
 

@@ -1,0 +1,148 @@
+"""Watches folders: reports photos that are new or changed once they have been quiet, and paths that are gone.
+
+Knows nothing of the database. The system's messages may be missing (network shares) or lost (too many at once): who watches
+scans the folders from time to time, too.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from watchfiles import Change, watch
+from watchfiles._rust_notify import WatchfilesRustInternalError
+
+from tagger.errors import FoldersNotWatched
+from tagger.photos.folder_walk import FoundPhoto, find_listed, find_photos
+
+POLL_MS = 500
+"""`FolderWatch.poll` waits so long for messages."""
+
+_GATHER_MS = 200  # messages of one file come in bursts
+_FileState = tuple[int, int] | None
+"""The size and the time of a file; None: there is none."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What has happened: photos to read, and paths of files or folders that no longer exist.
+
+    A watched folder is missing also if another one has taken its place, as where a disk was mounted. It is not watched any more.
+    """
+
+    photos: Sequence[Path] = ()
+    missing: Sequence[Path] = ()
+
+
+class FolderWatch:
+    """The changes below some folders, of photos that a scan with the same patterns would find.
+
+    Used as a context, from whose start on no change is overlooked.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        *,
+        quiet_s: float,
+    ) -> None:
+        """A photo that has not changed for `quiet_s` is complete: nobody is copying it any more."""
+        self._folders = folders
+        self._include = include
+        self._exclude = exclude
+        self._quiet = QuietPaths(_file_state, quiet_s)
+        # All changes are wanted: the library's own filter knows about programming.
+        self._messages: Iterator[set[tuple[Change, str]]] = watch(
+            *folders,
+            watch_filter=None,
+            debounce=_GATHER_MS,
+            rust_timeout=POLL_MS,
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
+        )
+
+    def __enter__(self) -> Self:
+        """Start.
+
+        Raises:
+            FoldersNotWatched: the system watches no more folders, for this user.
+        """
+        try:
+            self._record(next(self._messages))
+        except (OSError, WatchfilesRustInternalError) as error:
+            raise FoldersNotWatched(reason=error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        close = getattr(self._messages, "close", None)
+        if close is not None:
+            close()
+
+    def poll(self) -> Changes:
+        """Wait up to POLL_MS for messages; returns what has been quiet."""
+        self._record(next(self._messages))
+        due = self._quiet.due(time.monotonic())
+        # A folder may have taken the place of what was deleted.
+        photos = sorted(path for path, exists in due if exists and self._is_listed(path))
+        missing = sorted(path for path, exists in due if not exists or path in self._folders)
+        return Changes(photos, missing)
+
+    def _record(self, messages: set[tuple[Change, str]]) -> None:
+        now = time.monotonic()
+        for change, text in messages:
+            path = Path(text)
+            if change is Change.deleted or self._is_listed(path):
+                self._quiet.record(path, now)
+            elif change is Change.added and path.is_dir() and not path.is_symlink():
+                # Nothing tells about the files in a folder that was moved here.
+                for found in find_photos(path):
+                    if isinstance(found, FoundPhoto) and self._is_listed(found.path):
+                        self._quiet.record(found.path, now)
+
+    def _is_listed(self, path: Path) -> bool:
+        return any(
+            find_listed(folder, path, include=self._include, exclude=self._exclude) is not None
+            for folder in self._folders
+            if path.is_relative_to(folder)
+        )
+
+
+class QuietPaths:
+    """Paths that have changed, until they have been quiet for a time. `state_of` tells the state of a file now."""
+
+    def __init__(self, state_of: Callable[[Path], _FileState], quiet_s: float) -> None:
+        self._state_of = state_of
+        self._quiet_s = quiet_s
+        self._changed: dict[Path, tuple[float, _FileState]] = {}
+
+    def record(self, path: Path, now: float) -> None:
+        """A change at `now`, in seconds of any clock."""
+        self._changed[path] = now, self._state_of(path)
+
+    def due(self, now: float) -> list[tuple[Path, bool]]:
+        """Take the paths that are quiet, each with whether there is a file."""
+        due = []
+        for path, (since, state) in list(self._changed.items()):
+            if now - since < self._quiet_s:
+                continue
+            # Not every system tells about each write.
+            if (current := self._state_of(path)) != state:
+                self._changed[path] = now, current
+                continue
+            del self._changed[path]
+            due.append((path, state is not None))
+        return due
+
+
+def _file_state(path: Path) -> _FileState:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

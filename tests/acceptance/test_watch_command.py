@@ -1,0 +1,167 @@
+"""`tagger watch` and `tagger up --watch`: what is copied into a folder is tagged, and what is deleted is gone."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.command_line import environment_of
+from support.commands import Terminal, draw
+
+from tagger.cli import watching
+from tagger.cli.session import open_session
+from tagger.cli.watching import Watcher
+from tagger.enqueue.selection import Selection, select_paths
+from tagger.photos.folder_watch import FolderWatch
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path / "terminal")
+
+
+@contextmanager
+def started(terminal: Terminal, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = terminal.start(*arguments)
+    try:
+        yield process
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert "Traceback" not in terminal.log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def outcomes(terminal: Terminal) -> dict[str, str]:
+    """The outcome of each photo that is present, by its name."""
+    if not (terminal.data / "tagger.sqlite").exists():
+        return {}
+    found = terminal.json("query") + terminal.json("query", "--unknown")
+    return {Path(each["path"]).name: each["outcome"] for each in found}
+
+
+def test_photos_are_tagged_as_they_come_and_gone_as_they_are_deleted(terminal: Terminal) -> None:
+    photos = terminal.folder / "photos"
+    first = draw(photos / "first.jpg", 0)
+    draw(terminal.folder / "card" / "day" / "moved.jpg", 1, seed=2)
+    with started(terminal, "watch", "photos"):
+        terminal.wait_until(lambda: outcomes(terminal) == {"first.jpg": "tagged"})
+        draw(photos / "new" / "second.jpg", 1, seed=1)
+        draw(photos / "new" / ".third.jpg.part.jpg", None)
+        (terminal.folder / "card").rename(photos / "card")
+        terminal.wait_until(lambda: set(outcomes(terminal)) == {"first.jpg", "second.jpg", "moved.jpg"})
+        first.unlink()
+        terminal.wait_until(lambda: "first.jpg" not in outcomes(terminal))
+    assert "watching 1 folder; press Ctrl-C to stop" in terminal.log.read_text()
+    assert all(job.is_over for job in terminal.jobs())
+
+
+def test_a_photo_that_is_still_being_copied_is_tagged_once_and_whole(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "terminal", {"TAGGER_SETTLE_S": "5"})
+    photos = terminal.folder / "photos"
+    data = draw(terminal.folder / "whole.jpg", 0).read_bytes()
+    photos.mkdir()
+    with started(terminal, "watch", "photos"):
+        terminal.wait_until(lambda: "watching" in terminal.log.read_text())
+        with (photos / "copied.jpg").open("wb", buffering=0) as copy:
+            for start in range(0, len(data), 1 + len(data) // 8):
+                copy.write(data[start : start + 1 + len(data) // 8])
+                time.sleep(0.5)
+        terminal.wait_until(lambda: outcomes(terminal) == {"copied.jpg": "tagged"})
+    assert [job.total for job in terminal.jobs()] == [1]
+    assert terminal.json("failures") == []
+
+
+def test_written_metadata_is_no_reason_to_tag_again(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos" / "a.jpg", 0)
+    with started(terminal, "watch", "photos", "--write", "embed"):
+        terminal.wait_until(lambda: len(terminal.jobs()) == 2 and all(job.is_over for job in terminal.jobs()))
+        draw(terminal.folder / "photos" / "b.jpg", 1, seed=1)
+        terminal.wait_until(lambda: len(terminal.jobs()) == 4 and all(job.is_over for job in terminal.jobs()))
+    assert [job.total for job in terminal.jobs()] == [1, 1, 1, 1]
+
+
+class Tagged(list[set[str]]):
+    """The names of the photos that jobs were asked for."""
+
+    def tag(self, selection: Selection) -> int:
+        self.append({file.name for file in selection.files})
+        return 1
+
+
+def test_a_disk_that_is_unmounted_is_waited_for_and_said_once(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = terminal.folder / "photos"
+    draw(photos / "a.jpg", 0)
+    terminal.run("tag", "photos")
+    monkeypatch.setattr(watching, "RETRY_S", 0.0)
+    tagged = Tagged()
+
+    with environment_of(terminal.environment):
+        session = open_session()
+        with Watcher(session, select_paths([photos]), 3600.0, tagged.tag) as watcher:
+            watcher.step()
+            assert tagged == []
+            photos.rename(terminal.folder / "disk")
+            photos.mkdir()
+            for _ in range(10):
+                watcher.step()
+            photos.rmdir()
+            (terminal.folder / "disk").rename(photos)
+            draw(photos / "b.jpg", 1, seed=1)
+            terminal.wait_until(lambda: watcher.step() or tagged)
+    assert tagged == [{"b.jpg"}]
+    assert capsys.readouterr().err.count("no photo was marked as gone") == 1
+    assert set(outcomes(terminal)) == {"a.jpg"}
+
+
+def test_what_the_system_does_not_report_is_found_by_scans(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = terminal.folder / "photos"
+    draw(photos / "a.jpg", 0)
+
+    def refuse(_watch: FolderWatch) -> FolderWatch:
+        raise watching.FoldersNotWatched(reason="no space left")
+
+    monkeypatch.setattr(FolderWatch, "__enter__", refuse)
+    monkeypatch.setattr(watching, "POLL_S", 0.01)
+    tagged = Tagged()
+
+    with environment_of(terminal.environment):
+        terminal.run("model", "list")  # registers the model
+        session = open_session()
+        with Watcher(session, select_paths([photos]), 0.05, tagged.tag) as watcher:
+            terminal.wait_until(lambda: watcher.step() or tagged)
+    assert tagged == [{"a.jpg"}]
+    assert "scanned every 0 minutes" in capsys.readouterr().err
+
+
+def test_watch_takes_folders_only(terminal: Terminal) -> None:
+    draw(terminal.folder / "a.jpg")
+    assert "name the folder that it is in" in terminal.run_process("watch", "a.jpg", code=2).stderr
+    refused = terminal.run_process("up", "a.jpg", "--watch", code=2)
+    assert "it needs folders to watch" in refused.stderr
+    refused = terminal.run_process("up", ".", "--watch", "--once", code=2)
+    assert "nothing is watched" in refused.stderr
+
+
+def test_up_watches_for_workers(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "terminal")
+    draw(terminal.folder / "photos" / "a.jpg", 0)
+    try:
+        with started(terminal, "up", "photos", "--watch"):
+            terminal.wait_until(lambda: "watching for new photos" in terminal.log.read_text())
+            log = terminal.data / "watch.log"
+            terminal.wait_until(lambda: log.exists() and "watching 1 folder" in log.read_text())
+            draw(terminal.folder / "photos" / "b.jpg", 1, seed=1)
+            terminal.wait_until(lambda: set(outcomes(terminal)) == {"a.jpg", "b.jpg"})
+            assert [job.total for job in terminal.jobs()] == [1, 1]
+        assert "Traceback" not in log.read_text()
+    finally:
+        terminal.end_embedded_redis()

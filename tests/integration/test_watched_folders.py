@@ -1,0 +1,122 @@
+"""Which photos of watched folders need a job, and which are gone, on both databases."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+from support.ledgers import LedgerBuilder
+
+from tagger.database.connection import Database
+from tagger.database.tables import photos
+from tagger.enqueue.inference_options import InferenceOptions
+from tagger.enqueue.scan import Scan
+from tagger.enqueue.selection import select_paths
+from tagger.enqueue.watched_folders import mark_gone, unseen_photos
+from tagger.errors import FailureKind, RootUnavailable
+from tagger.ledger.jobs import finish_scan
+
+
+class Library:
+    """A folder with files, in a database."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.database = database
+        self.folder = folder
+        self.ledger = LedgerBuilder(database)
+        self.options = InferenceOptions(self.ledger.model_id, 5, 0.5, reprocess=False)
+
+    def write(self, *names: str) -> None:
+        for name in names:
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_bytes(b"x")
+
+    def scan(self) -> None:
+        job = self.ledger.scanning()
+        Scan(self.database, job, self.options, {}).run(select_paths([self.folder]))
+        finish_scan(self.database, job)
+
+    def change(self, name: str, **values: object) -> None:
+        with self.database.write() as connection:
+            connection.execute(update(photos).where(photos.c.path == name).values(values))
+
+    def fail(self, name: str, kind: FailureKind) -> None:
+        self.change(name, failure_kind=kind, failure_text="It fails.")
+
+    def unseen(self, *names: str, exclude: tuple[str, ...] = ()) -> set[str]:
+        paths = [self.folder / name for name in names] or [self.folder]
+        found = unseen_photos(self.database, select_paths(paths, (), exclude), self.options, {})
+        assert found.folders == ()
+        return {str(file.relative_to(self.folder)) for file in found.files}
+
+    def gone(self) -> set[str]:
+        with self.database.read() as connection:
+            return set(connection.scalars(select(photos.c.path).where(photos.c.gone_since.is_not(None))))
+
+    def mark_gone(self, *names: str) -> int:
+        return mark_gone(self.database, [self.folder / name for name in names], {})
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> Library:
+    return Library(database, tmp_path / "library")
+
+
+def test_a_photo_of_no_job_is_unseen(library: Library) -> None:
+    library.write("a.jpg", "trip/b.jpg", "notes.txt", "private/c.jpg")
+    assert library.unseen(exclude=("private",)) == {"a.jpg", "trip/b.jpg"}
+    library.scan()  # recorded, but no job has come to them
+    assert library.unseen() == {"a.jpg", "trip/b.jpg", "private/c.jpg"}
+    assert library.unseen("trip/b.jpg") == {"trip/b.jpg"}
+
+
+def test_a_failed_photo_is_unseen_again_when_it_changes(library: Library) -> None:
+    library.write("a.jpg", "b.jpg", "c.jpg")
+    library.scan()
+    library.fail("a.jpg", FailureKind.CORRUPT)
+    library.fail("b.jpg", FailureKind.CORRUPT)
+    library.fail("c.jpg", FailureKind.SETTLING)
+    (library.folder / "b.jpg").write_bytes(b"repaired")
+    assert library.unseen() == {"b.jpg", "c.jpg"}
+
+
+def test_a_photo_that_comes_back_is_unseen(library: Library) -> None:
+    library.write("a.jpg", "b.jpg")
+    library.scan()
+    library.fail("a.jpg", FailureKind.CORRUPT)
+    (library.folder / "a.jpg").rename(library.folder / "other.txt")
+    assert library.mark_gone("a.jpg") == 1
+    (library.folder / "other.txt").rename(library.folder / "a.jpg")
+    assert "a.jpg" in library.unseen()
+
+
+def test_a_file_that_is_gone_meanwhile_is_left_out(library: Library) -> None:
+    library.write("a.jpg", "b.jpg")
+    selection = select_paths([library.folder / "a.jpg", library.folder / "b.jpg"])
+    (library.folder / "a.jpg").unlink()
+    assert unseen_photos(library.database, selection, library.options, {}).files == (
+        library.folder / "b.jpg",
+    )
+
+
+def test_deleted_photos_and_folders_are_marked_and_others_are_not(library: Library) -> None:
+    library.write("a.jpg", "a/b.jpg", "a/c/d.jpg", "a0.jpg", "e.jpg")
+    library.scan()
+    for name in ("a/b.jpg", "a/c/d.jpg", "e.jpg"):
+        (library.folder / name).unlink()
+    assert library.mark_gone("a") == 2
+    assert library.gone() == {"a/b.jpg", "a/c/d.jpg"}
+    assert library.mark_gone("e.jpg", "a.jpg", "not/stored.jpg") == 1
+    assert library.gone() == {"a/b.jpg", "a/c/d.jpg", "e.jpg"}
+    assert library.mark_gone("") == 0
+
+
+def test_nothing_is_marked_while_the_disk_is_not_mounted(library: Library) -> None:
+    library.write("a.jpg", "trip/b.jpg")
+    library.scan()
+    library.folder.rename(library.folder.parent / "unmounted")
+    library.folder.mkdir()
+    with pytest.raises(RootUnavailable):
+        library.mark_gone("trip")
+    with pytest.raises(RootUnavailable):
+        library.mark_gone("")
+    assert library.gone() == set()
