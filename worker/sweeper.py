@@ -1,7 +1,8 @@
 """The sweeper: a thread of every worker that keeps jobs moving.
 
 It sends heartbeats, releases expired leases, recovers stale jobs, sends lost messages again, and resumes jobs whose root
-is available again. Any number of sweepers may run: each step is one SQL statement that changes nothing the second time.
+is available again. While no job runs, it locates photos. Any number of sweepers may run: each step is one SQL statement
+that changes nothing the second time, or takes its work out of a queue.
 """
 
 import logging
@@ -25,10 +26,12 @@ from tagger.ledger.dispatch import (
     resume_suspended_jobs,
     roots_of_suspended_jobs,
 )
+from tagger.ledger.jobs import is_any_claimable
 from tagger.ledger.ownership import LEASE_S, RENEW_S
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import record_heartbeat, remove_worker
 from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH
+from tagger.positions.update import update_some_positions
 from tagger.settings import Settings
 from worker.broker import queue_depths
 from worker.celery_config import QUEUES
@@ -38,6 +41,8 @@ from worker.redis_monitor import RedisMonitor
 log = logging.getLogger(__name__)
 
 SWEEP_S = 10.0
+LOCATE_S = 5.0
+"""How long a sweep locates photos, in transactions of less than a second."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ class Sweeper:
         self._resume_suspended()
         select_adopted_jobs(self._database)
         self._send()
+        self._locate()
 
     def _can_judge_leases(self) -> bool:
         """Whether an expired lease tells that its holder ended.
@@ -140,6 +146,13 @@ class Sweeper:
         available = {root.id for root in roots} - unavailable
         jobs = [job for job, root_ids in suspended.items() if available.issuperset(root_ids)]
         resume_suspended_jobs(self._database, jobs)
+
+    def _locate(self) -> None:
+        """Bring positions up to date for LOCATE_S, unless a job runs: it needs the database, and changes more of them."""
+        until = time.monotonic() + LOCATE_S
+        while time.monotonic() < until and not self._closed.is_set():
+            if is_any_claimable(self._database) or not update_some_positions(self._database):
+                return
 
     def _send(self) -> None:
         """Send the messages that are due or that Redis has lost, unless Redis refuses them."""

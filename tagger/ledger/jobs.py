@@ -134,6 +134,12 @@ def count_open_jobs(database: Database) -> int:
         return connection.scalar(select(func.count()).where(jobs.c.state.in_(OPEN_STATES))) or 0
 
 
+def is_any_claimable(database: Database) -> bool:
+    """Whether a job runs, or would run if a worker had time for it."""
+    with database.read() as connection:
+        return bool(connection.scalar(select(exists().where(jobs.c.state.in_(CLAIMABLE)))))
+
+
 def open_job_of_photo(database: Database, photo_id: int) -> int | None:
     """Return the newest open job that has yet to classify the photo."""
     query = (

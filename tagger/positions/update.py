@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, select
 from tagger.catalog.camera_times import LOCAL_TIMES
 from tagger.database.connection import Database
 from tagger.database.enums import PositionSource
+from tagger.database.locks import LockTimedOut, lock_timeout
 from tagger.database.statements import pages
 from tagger.database.tables import ledgers, photos
 from tagger.positions import estimation
@@ -32,6 +33,10 @@ from tagger.positions.stored_positions import store_positions
 
 BATCH = 20_000
 """Changes per transaction."""
+SMALL_BATCH = 5_000
+"""The same in the background."""
+LOCK_S = 2.0
+"""How long a small batch waits for another update."""
 
 _FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' times have no zone
 
@@ -48,6 +53,26 @@ def update_positions(database: Database, on_progress: Progress = lambda _done, _
                 moved += _update(connection, batch, names)
             on_progress(done, len(ids))
     return moved
+
+
+def update_some_positions(database: Database) -> bool:
+    """Compute a few of the positions that may have changed, for processes that have other work, too. Returns whether there were any.
+
+    While another process updates positions on PostgreSQL for longer than LOCK_S, it has to do that: False.
+    """
+    with database.read() as connection:
+        if not has_changes(connection):
+            return False
+    try:
+        with database.write() as connection, lock_timeout(connection, LOCK_S):
+            expand_images(connection, SMALL_BATCH)
+        with database.read() as connection:
+            ids = changes_in_order(connection, SMALL_BATCH).tolist()
+        with database.write() as connection, lock_timeout(connection, LOCK_S):
+            _update(connection, ids, PlaceNames())
+    except LockTimedOut:
+        return False
+    return True
 
 
 def update_positions_in(connection: Connection, on_progress: Progress) -> int:

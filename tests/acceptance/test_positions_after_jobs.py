@@ -1,0 +1,25 @@
+"""Workers locate photos once their job has finished, without a command."""
+
+from pathlib import Path
+
+from sqlalchemy import select
+from support.commands import Terminal, draw
+from support.servers import RedisServer
+
+from tagger.database.tables import positions
+
+
+def test_photos_of_a_finished_job_are_located(
+    tmp_path: Path, redis_server: RedisServer, database_url: str
+) -> None:
+    settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_DATABASE_URL": database_url}
+    terminal = Terminal(tmp_path / "terminal", settings)
+    draw(terminal.folder / "photos/tower.jpg", 0)
+
+    def sources() -> list[str]:
+        with terminal.database() as database, database.read() as connection:
+            return list(connection.scalars(select(positions.c.source)))
+
+    with terminal.workers(1):
+        terminal.run("enqueue", "photos", "--wait")
+        terminal.wait_until(lambda: sources() == ["landmark"])

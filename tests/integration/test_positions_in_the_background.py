@@ -1,0 +1,101 @@
+"""Sweepers bring positions up to date, a few at a time, while no job runs."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+from support.artifacts import tiny_artifact
+from support.position_library import PositionLibrary
+from support.servers import RedisServer
+
+from tagger.catalog.position_changes import record_contents
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.database.enums import Priority, Runner
+from tagger.database.tables import photos, position_changes
+from tagger.ledger.job_control import pause
+from tagger.ledger.jobs import NewJob, create_job
+from tagger.positions import update
+from tagger.positions.change_queue import lock_positions
+from tagger.positions.update import update_some_positions
+from tagger.settings import Settings
+from worker.broker import Broker
+from worker.celery_app import make_app
+from worker.redis_monitor import RedisMonitor
+from worker.sweeper import Sweeper, WorkerIdentity
+
+SHOTS = 7
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> PositionLibrary:
+    """Photos with GPS, which are not located."""
+    file = tmp_path / "tiny.pt"
+    tiny_artifact(file)
+    library = PositionLibrary(database, tmp_path / "photos", add_model(database, file))
+    library.camera()
+    for minutes in range(SHOTS):
+        library.shot(minutes, gps=(48.0, 2.0))
+    return library
+
+
+@pytest.fixture
+def sweeper(redis_server: RedisServer, database: Database) -> Iterator[Sweeper]:
+    with closing(make_app(redis_server.url)) as app:
+        monitor = RedisMonitor(Broker(redis_server.url, embedded=False))
+        yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"))
+
+
+def changes(database: Database) -> int:
+    with database.read() as connection:
+        return connection.scalar(select(func.count()).select_from(position_changes)) or 0
+
+
+def test_a_sweep_locates_photos_only_while_no_job_runs(library: PositionLibrary, sweeper: Sweeper) -> None:
+    new = NewJob(library.model.id, top_k=5, threshold=0.5, runner=Runner.WORKERS, priority=Priority.BULK)
+    job = create_job(library.database, new)
+    sweeper.sweep()
+    assert library.found() == {}
+    pause(library.database, job)
+    sweeper.sweep()
+    assert len(library.found()) == SHOTS
+    assert changes(library.database) == 0
+
+
+def test_a_small_update_takes_a_limited_number_of_changes(
+    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update, "SMALL_BATCH", 2)
+    update_some_positions(library.database)
+    assert changes(library.database) == SHOTS - 2
+    while update_some_positions(library.database):
+        pass
+    assert changes(library.database) == 0
+    assert len(library.found()) == SHOTS
+
+
+def test_changes_of_images_are_expanded_in_parts(
+    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.update()
+    monkeypatch.setattr(update, "SMALL_BATCH", 2)
+    with library.database.write() as connection:
+        record_contents(connection, connection.scalars(select(photos.c.content_id)).all())
+    while update_some_positions(library.database):
+        assert changes(library.database) <= SHOTS
+    assert changes(library.database) == 0
+
+
+def test_a_small_update_does_not_wait_for_a_long_one(
+    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if library.database.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    monkeypatch.setattr(update, "LOCK_S", 0.1)
+    with library.database.write() as connection:
+        lock_positions(connection)
+        assert not update_some_positions(library.database)
+    assert library.found() == {}
+    assert update_some_positions(library.database)
