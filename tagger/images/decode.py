@@ -16,8 +16,9 @@ from tagger.errors import PhotoFailed
 from tagger.images.colours import SRGB_BYTES, encoding_of, scalable, scalable_bytes, to_srgb
 from tagger.images.decode_errors import failing_alone, is_truncation
 from tagger.images.decoder_memory import decoder_memory
-from tagger.images.formats import check_pixels, open_header, require_format
+from tagger.images.formats import check_pixels, open_header
 from tagger.images.memory import MEMORY_BUDGET
+from tagger.images.raw_preview import shown_file
 from tagger.images.resize import Box, scaled, scaling_bytes
 from tagger.photos.containers import orientation_in
 from tagger.photos.decoder_input import bare_file
@@ -65,9 +66,9 @@ def decode_photo(data: bytes, resize: Resize, *, max_pixels: int) -> DecodedImag
     Raises:
         PhotoFailed: for any bad input, with its kind and a text that says what to do.
     """
-    photo_format = require_format(data)
-    with failing_alone(data):
-        square, width, height = _read(data, photo_format, resize, max_pixels)
+    file, file_format = shown_file(data, max_pixels=max_pixels)
+    with failing_alone(file):
+        square, width, height = _read(file, data, file_format, resize, max_pixels)
     return DecodedImage(np.asarray(square), width, height)
 
 
@@ -77,9 +78,9 @@ def decode_whole(data: bytes, *, max_pixels: int) -> Pixels:
     Raises:
         PhotoFailed: as `decode_photo`.
     """
-    photo_format = require_format(data)
-    with failing_alone(data):
-        upright, _, _ = _read(data, photo_format, None, max_pixels)
+    file, file_format = shown_file(data, max_pixels=max_pixels)
+    with failing_alone(file):
+        upright, _, _ = _read(file, data, file_format, None, max_pixels)
     return np.asarray(upright)
 
 
@@ -99,9 +100,11 @@ _Upright = tuple[Image.Image, int, int]
 """The resized image (or the whole photo if there is no resize rule), and the photo's own width and height."""
 
 
-def _read(data: bytes, photo_format: PhotoFormat, resize: Resize | None, max_pixels: int) -> _Upright:
+def _read(
+    data: bytes, original: bytes, photo_format: PhotoFormat, resize: Resize | None, max_pixels: int
+) -> _Upright:
     try:
-        return _read_file(data, data, photo_format, resize, max_pixels)
+        return _read_file(data, original, photo_format, resize, max_pixels)
     except PhotoFailed:
         raise
     except Exception as error:
@@ -112,7 +115,7 @@ def _read(data: bytes, photo_format: PhotoFormat, resize: Resize | None, max_pix
         error.__traceback__ = error.__context__ = None  # they keep the decoded pixels alive
         is_truncated = is_truncation(error)
         try:
-            return _read_file(bare, data, photo_format, resize, max_pixels, may_be_blank=not is_truncated)
+            return _read_file(bare, original, photo_format, resize, max_pixels, may_be_blank=not is_truncated)
         except _Blank:
             raise error from None
 
@@ -130,7 +133,7 @@ def _read_file(
     *,
     may_be_blank: bool = True,
 ) -> _Upright:
-    """Decode `data`, which may be a reduced copy of `original`; the orientation is that of `original`."""
+    """Decode `data`, which may be a reduced copy or the preview of `original`; the orientation is that of `original`."""
     image = open_header(data, photo_format, max_pixels)
     width, height = image.size
     orientation = _orientation(original, image)

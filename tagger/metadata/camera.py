@@ -49,12 +49,12 @@ def camera_facts(data: bytes) -> CameraFacts:
     main = block.directory(block.first) if block else None
     if block is None or main is None:
         return CameraFacts()
-    exif = block.child(main.tags.get(_EXIF_POINTER))
+    # DNGs of phones have the tags of EXIF in the main directory, by the older standard TIFF/EP.
+    exif = block.child(main.tags.get(_EXIF_POINTER)) or main
     capture = read_capture_time(main, exif)
     fix = read_gps(block, block.child(main.tags.get(GPS_POINTER)))
     if _is_of_another_day(capture, fix):
         fix = GpsFix()
-    exif_tags = exif.tags if exif else {}
     return CameraFacts(
         taken_at=capture.taken_at,
         latitude=fix.latitude,
@@ -64,7 +64,7 @@ def camera_facts(data: bytes) -> CameraFacts:
         origin=_origin(block, main, exif, capture),
         make=_name(main.tags.get(_MAKE)),
         model=_name(main.tags.get(_MODEL)),
-        serial=_name(exif_tags.get(_BODY_SERIAL)) or _name(main.tags.get(_DNG_SERIAL)),
+        serial=_name(exif.tags.get(_BODY_SERIAL)) or _name(main.tags.get(_DNG_SERIAL)),
     )
 
 
@@ -161,14 +161,14 @@ def _utc_offset_s(capture: CaptureTime, fix: GpsFix) -> int | None:
 
 
 def _origin(
-    block: TiffBlock, main: TiffDirectory, exif: TiffDirectory | None, capture: CaptureTime
+    block: TiffBlock, main: TiffDirectory, exif: TiffDirectory, capture: CaptureTime
 ) -> PhotoOrigin | None:
     """A screenshot names itself. An edited photo has the time of an editor's last change only.
 
     What editors export with the time of capture is a photo as any other.
     """
     software = _text(main.tags.get(_SOFTWARE))
-    comment = _comment(block, exif.tags.get(_USER_COMMENT) if exif else None)
+    comment = _comment(block, exif.tags.get(_USER_COMMENT))
     description = _text(main.tags.get(_DESCRIPTION))
     names_itself = any(_SCREENSHOT.fullmatch(text) for text in (comment, description))
     if names_itself or _SCREENSHOT_SOFTWARE.search(software):

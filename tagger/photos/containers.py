@@ -1,4 +1,4 @@
-"""Parses JPEG, PNG, WebP and TIFF files: the bytes of the image, its orientation, and the EXIF block.
+"""Parses JPEG, PNG, WebP, TIFF and RAW files: the bytes of the image, its orientation, and the EXIF block.
 
 The parts of the image change if and only if the visible image changes; writing keywords, dates or ratings does not change
 them. Parsing takes linear time and bounded memory and never raises on bad input: an inconsistent file gives None. Knows
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tagger.photos.formats import PNG_SIGNATURE, PhotoFormat, detect_format
 from tagger.photos.jpeg import SEGMENT_LIMIT, Part, jpeg_exif, jpeg_parts
+from tagger.photos.raw import read_raw
 from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff, orientation_of
 
 
@@ -36,7 +37,9 @@ def read_container(data: bytes) -> Container | None:
 
 
 def exif_of(data: bytes) -> bytes | None:
-    """Return the EXIF block, for `tiff.open_tiff`; for a TIFF photo, that is the whole file. Reads as little as possible."""
+    """Return the EXIF block, for `tiff.open_tiff`; for a TIFF photo and most RAW photos, that is the whole file. Reads as little as
+    possible.
+    """
     photo_format = detect_format(data)
     return _EXIF[photo_format](data) if photo_format in _EXIF else None
 
@@ -199,15 +202,29 @@ def _tiff_exif(data: bytes) -> bytes:
     return data
 
 
+# --- RAW: the data of the sensor, whatever the previews are ---
+
+
+def _raw_parts(data: bytes) -> tuple[Part, ...] | None:
+    image = read_raw(data).image
+    return tuple(part for strip in image for part in (len(strip).to_bytes(8, "little"), strip)) or None
+
+
+def _raw_exif(data: bytes) -> bytes | None:
+    return read_raw(data).exif
+
+
 _PARTS: dict[PhotoFormat | None, Callable[[bytes], tuple[Part, ...] | None]] = {
     PhotoFormat.JPEG: jpeg_parts,
     PhotoFormat.PNG: _png_parts,
     PhotoFormat.WEBP: _webp_parts,
     PhotoFormat.TIFF: _tiff_parts,
+    PhotoFormat.RAW: _raw_parts,
 }
 _EXIF: dict[PhotoFormat | None, Callable[[bytes], bytes | None]] = {
     PhotoFormat.JPEG: jpeg_exif,
     PhotoFormat.PNG: _png_exif,
     PhotoFormat.WEBP: _webp_exif,
     PhotoFormat.TIFF: _tiff_exif,
+    PhotoFormat.RAW: _raw_exif,
 }

@@ -18,9 +18,31 @@ from tagger.errors import PathNotFound
 from tagger.photos.files import os_error_text, stored_time_ns
 from tagger.photos.paths import path_text
 
-PHOTO_EXTENSIONS = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
+RAW_EXTENSIONS = frozenset(
+    (
+        *(
+            ".dng",
+            ".cr2",
+            ".cr3",
+            ".nef",
+            ".nrw",
+            ".arw",
+            ".sr2",
+            ".orf",
+            ".ori",
+            ".rw2",
+            ".rwl",
+            ".raf",
+            ".pef",
+            ".srw",
+        ),
+        *(".3fr", ".fff", ".iiq"),
+    )
 )
+"""Extensions of cameras' RAW files, in any case."""
+PHOTO_EXTENSIONS = RAW_EXTENSIONS | {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
+}
 """Extensions of photos, in any case. EPS and PDF are excluded because their readers start other programs."""
 HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
 """Extensions of photos if the extra that reads them is installed."""
@@ -87,6 +109,11 @@ def is_photo_name(name: str) -> bool:
     """Whether a file of this name is listed as a photo."""
     extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 - creating a Path per name would dominate the time
     return extension in PHOTO_EXTENSIONS or (extension in HEIC_EXTENSIONS and _reads_heic())
+
+
+def is_raw_name(name: str) -> bool:
+    """Whether a file of this name is listed as a camera's RAW file."""
+    return os.path.splitext(name)[1].lower() in RAW_EXTENSIONS  # noqa: PTH122 - as in is_photo_name
 
 
 _SKIPPED_FOLDERS = {

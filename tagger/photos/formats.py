@@ -1,9 +1,12 @@
 """Detects a photo's format by its first bytes. The file's name is no evidence.
 
-This is the only place that knows the signatures of formats. Whether a format can be decoded is decided in images.
+This is the only place that knows the signatures of formats, apart from those of cameras' RAW files (see raw). Whether a format
+can be decoded is decided in images.
 """
 
 from enum import StrEnum
+
+from tagger.photos.raw.detection import is_raw
 
 
 class PhotoFormat(StrEnum):
@@ -17,6 +20,7 @@ class PhotoFormat(StrEnum):
     BMP = "BMP"
     AVIF = "AVIF"
     HEIF = "HEIC"
+    RAW = "RAW"
 
 
 BOXES_BYTES = 2**18
@@ -28,8 +32,10 @@ HEAD_BYTES = 256
 def detect_format(head: bytes) -> PhotoFormat | None:
     """Return the format of a file that begins with `head`, or None if it has none of these formats.
 
-    Pass the whole file or at least its first HEAD_BYTES.
+    Pass the whole file or at least its first HEAD_BYTES. Of some RAW files, only the whole differs from a TIFF.
     """
+    if is_raw(head):
+        return PhotoFormat.RAW
     if is_iso_media(head):
         return _iso_media_format(head)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":

@@ -5,7 +5,10 @@ raises on bad input.
 """
 
 import re
+import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 Part: TypeAlias = bytes | memoryview
@@ -16,6 +19,8 @@ SEGMENT_LIMIT = 100_000
 _MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]", re.DOTALL)
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _JUNK_BYTES = 65_536
+_FRAME_WITHIN = 1000
+"""Segments before the frame: tens, with a large profile a few hundred."""
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _RESERVED = {0xC8, *range(0xF0, 0xFE)}
 _SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
@@ -65,15 +70,35 @@ def components_of_first_scan(data: bytes) -> int:
     return int.from_bytes(next(counts, b""))
 
 
-def jpeg_exif(data: bytes) -> bytes | None:
+def jpeg_exif(data: bytes | memoryview) -> bytes | None:
     """Return the first EXIF block."""
     for marker, start, end in _segments(data, scans=False):
         if marker == _APP1 and data[start + 4 : start + 10] == b"Exif\0\0":
-            return data[start + 10 : end]
+            return bytes(data[start + 10 : end])
     return None
 
 
-def _segments(data: bytes, *, scans: bool = True) -> Iterator[tuple[int, int, int]]:
+@dataclass(frozen=True)
+class JpegFrame:
+    """What the frame says of an image: the marker of its coding, bits per sample, size in pixels, and colour components."""
+
+    coding: int
+    bits: int
+    width: int
+    height: int
+    components: int
+
+
+def jpeg_frame(data: bytes | memoryview) -> JpegFrame | None:
+    """Read the frame before the first scan; None if there is none."""
+    for marker, start, end in islice(_segments(data, scans=False), _FRAME_WITHIN):
+        if marker in _FRAMES and end - start >= 10:
+            bits, height, width, components = struct.unpack_from(">BHHB", data, start + 4)
+            return JpegFrame(marker, bits, width, height, components)
+    return None
+
+
+def _segments(data: bytes | memoryview, *, scans: bool = True) -> Iterator[tuple[int, int, int]]:
     """Yield (marker, start, end) up to the end marker or a truncated segment. A scan includes its coded data.
 
     Without `scans`, the first scan is the last item and extends to the end of the file, which is not searched for markers.

@@ -37,14 +37,18 @@ VALUE_SIZES = {
 INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 """By type of value: the bytes of one value (VALUE_SIZES), and for integers the letter in `struct` (INTEGERS)."""
 
+_VERSIONS = (42, 0x4F52, 0x5352, 0x55)
+"""TIFF; "RO" and "RS" of Olympus; "U" of Panasonic. BigTIFF is 43."""
+
 
 @dataclass(frozen=True)
 class TiffTag:
-    """The stored values of one tag. A view, because thousands of tags may refer to the same bytes."""
+    """The stored values of one tag, at `start` in the block. A view, because thousands of tags may refer to the same bytes."""
 
     kind: int
     count: int
     raw: memoryview
+    start: int
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class TiffDirectory:
 class TiffBlock:
     """A TIFF header and the bytes that its offsets refer to."""
 
-    data: bytes
+    data: bytes | memoryview
     order: str
     big: bool
     first: int
@@ -79,9 +83,9 @@ class TiffBlock:
         tags = {}
         for at in range(start, end, step):
             tag, kind, length = head.unpack_from(self.data, at)
-            raw = self._values(at + head_size, slot, VALUE_SIZES.get(kind, 0) * length)
+            start_of_values, raw = self._values(at + head_size, slot, VALUE_SIZES.get(kind, 0) * length)
             if raw:
-                tags[tag] = TiffTag(kind, length, raw)
+                tags[tag] = TiffTag(kind, length, raw, start_of_values)
         return TiffDirectory(tags, self._offset(end, slot))
 
     def directories(self) -> Iterator[TiffDirectory]:
@@ -115,9 +119,10 @@ class TiffBlock:
         flat = struct.unpack(f"{self.order}{entry.count * 2}{letter}", entry.raw)
         return tuple(zip(flat[::2], flat[1::2], strict=True))
 
-    def _values(self, at: int, slot: int, size: int) -> memoryview:
+    def _values(self, at: int, slot: int, size: int) -> tuple[int, memoryview]:
         start = at if size <= slot else self._offset(at, slot)
-        return memoryview(self.data)[start : start + size if 0 < start <= len(self.data) - size else start]
+        end = start + size if 0 < start <= len(self.data) - size else start
+        return start, memoryview(self.data)[start:end]
 
     def _offset(self, at: int, slot: int) -> int:
         if at + slot > len(self.data):
@@ -125,13 +130,13 @@ class TiffBlock:
         return int.from_bytes(self.data[at : at + slot], "little" if self.order == "<" else "big")
 
 
-def open_tiff(data: bytes) -> TiffBlock | None:
-    """Read the header of a TIFF or BigTIFF file or of an EXIF block."""
-    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+def open_tiff(data: bytes | memoryview) -> TiffBlock | None:
+    """Read the header of a TIFF or BigTIFF file, of an EXIF block, or of a RAW file of Olympus or Panasonic."""
+    order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order is None or len(data) < 8:
         return None
     version, first = struct.unpack_from(order + "HI", data, 2)
-    if version == 42:
+    if version in _VERSIONS:
         return TiffBlock(data, order, big=False, first=first)
     if version == 43 and len(data) >= 16:
         return TiffBlock(data, order, big=True, first=struct.unpack_from(order + "Q", data, 8)[0])

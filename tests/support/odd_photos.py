@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from .handmade_images import GRAY, png_of, tiff_of
+from .raw_files import RAW_KINDS, raw_file
 
 SIZE = (60, 44)
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -15,7 +16,11 @@ _XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="
 
 def small_photos() -> dict[str, bytes]:
     """A photo of each kind by the kind's name; HEIC only if its reader is installed."""
-    return _jpeg() | _png() | _tiff() | _others() | (_heic() if _reads_heic() else {})
+    return _jpeg() | _png() | _tiff() | _others() | _raw() | (_heic() if _reads_heic() else {})
+
+
+def _raw() -> dict[str, bytes]:
+    return {f"raw {kind}": raw_file(kind) for kind in RAW_KINDS}
 
 
 def _jpeg() -> dict[str, bytes]:

@@ -71,7 +71,7 @@ def test_the_same_seed_breaks_a_photo_in_the_same_way() -> None:
 
 def test_pieces_and_metadata_are_found_where_there_are_any() -> None:
     without_pieces = {kind for kind, data in PHOTOS.items() if not pieces_of(data)}
-    assert without_pieces == {"gif", "gif animated", "bmp", "bmp palette"}
+    assert without_pieces == {"gif", "gif animated", "bmp", "bmp palette", "raw raf"}
     with_metadata = {kind for kind, data in PHOTOS.items() if with_other_metadata(data, random.Random(1))}
     assert {"jpeg", "mpo", "png", "apng", "webp", "webp animated"} <= with_metadata
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, decoded, picture
+from support.raw_files import LARGE, RAW_KINDS, RawContent, raw_file
 
 from tagger.cli.output.formats import Format
 from tagger.cli.output.photos import write_landmarks, write_photos
@@ -171,6 +172,16 @@ def test_a_photo_that_browsers_do_not_show_comes_as_jpeg(client: TestClient, lib
     assert answer.headers["content-type"] == "image/jpeg"
     assert decoded(answer.content).size == (1800, 600)
     assert 'filename="a.jpg"' in answer.headers["content-disposition"]
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_a_raw_photo_comes_as_its_preview(client: TestClient, library: LibraryPhotos, kind: str) -> None:
+    data = raw_file(kind, RawContent(orientation=6))
+    number = library.file(f"a.{kind}", (EIFFEL, 0.9, True), data=data)
+    answer = client.get(f"/api/photos/{number}/image")
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert decoded(answer.content).size == LARGE[::-1]
+    assert client.get(f"/api/photos/{number}/thumbnail").headers["content-type"] == "image/jpeg"
 
 
 def test_a_name_cannot_write_headers(client: TestClient, library: LibraryPhotos) -> None:

@@ -193,7 +193,7 @@ class _BlockReader:
         if start is None or size is None:
             raise _broken("its thumbnail has an offset without a size, or a size without an offset")
         self._mark(start, size)
-        self._thumbnail = self._tiff.data[start : start + size]
+        self._thumbnail = bytes(self._tiff.data[start : start + size])
 
     def _entries_end(self, offset: int) -> int:
         (count,) = struct.unpack_from(f"{self._tiff.order}H", self._tiff.data, offset)

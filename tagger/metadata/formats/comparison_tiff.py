@@ -56,7 +56,7 @@ def _main_entries(block: TiffBlock) -> range | None:
 
 def _other_entries(block: TiffBlock, entries: range) -> list[bytes]:
     """The raw entries other than XMP."""
-    return [block.data[at : at + entries.step] for at in entries if _number(block, at, 2) != _XMP]
+    return [bytes(block.data[at : at + entries.step]) for at in entries if _number(block, at, 2) != _XMP]
 
 
 def _xmp_spans(block: TiffBlock, entries: range) -> list[tuple[int, int]]:

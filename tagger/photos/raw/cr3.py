@@ -1,0 +1,114 @@
+"""The layout of Canon's CR3: ISO base media boxes. Each image is a track; EXIF is in TIFF blocks, one for each directory.
+
+The structure is that of <https://github.com/lclevy/canon_cr3>.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+from tagger.photos.raw.exif_block import merged_exif
+from tagger.photos.raw.layout import RawLayout, Span
+
+_BOX_LIMIT = 1000
+_SAMPLE_LIMIT = 1000
+"""A track has one image, in files of bursts a few hundred."""
+_METADATA = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
+_PREVIEW = bytes.fromhex("eaf42b5e1c984b88b9fbb7dc406e4d16")
+_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+_SAMPLE_TABLE = (b"mdia", b"minf", b"stbl")
+_JPEG_START, _JPEG_HEAD_BYTES = b"\xff\xd8\xff", 64
+"""Sizes and flags precede a preview in its box."""
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A box's type (of a `uuid` box, its identifier), and the range of its content."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+def cr3_layout(data: bytes) -> RawLayout:
+    """Read the layout, as far as the boxes are valid."""
+    top = list(_boxes(data, 0, len(data)))
+    movie = [inner for box in top if box.kind == b"moov" for inner in _children(data, box)]
+    tracks = [_samples(data, box) for box in movie if box.kind == b"trak"]
+    metadata = [inner for box in movie if box.kind == _METADATA for inner in _children(data, box)]
+    previews = [box for box in top if box.kind == _PREVIEW] + [box for box in metadata if box.kind == b"THMB"]
+    jpegs = [span for box in previews for span in _jpeg_in(data, box)]
+    jpegs += [samples[0] for samples in tracks if samples]
+    blocks = {box.kind: data[box.start : box.end] for box in metadata}
+    return RawLayout(
+        tuple(jpegs),
+        tuple(samples for samples in tracks if samples),
+        merged_exif(blocks.get(b"CMT1"), exif=blocks.get(b"CMT2"), gps=blocks.get(b"CMT4")),
+        next((data[box.start : box.end] for box in top if box.kind == _XMP), None),
+    )
+
+
+def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
+    """Yield the boxes in a range. The last one may be cut off."""
+    at = start
+    for _ in range(_BOX_LIMIT):
+        if at + 8 > end:
+            return
+        (size, kind), head = struct.unpack_from(">I4s", data, at), 8
+        if size == 1 and at + 16 <= end:
+            (size,), head = struct.unpack_from(">Q", data, at + 8), 16
+        if size == 0:
+            size = end - at
+        if size < head:
+            return
+        content = at + head
+        if kind == b"uuid":
+            kind, content = data[content : content + 16], content + 16
+        yield _Box(kind, min(content, end), min(at + size, end))
+        at += size
+
+
+def _children(data: bytes, box: _Box) -> Iterator[_Box]:
+    return _boxes(data, box.start, box.end)
+
+
+def _jpeg_in(data: bytes, box: _Box) -> Iterator[Span]:
+    start = data.find(_JPEG_START, box.start, min(box.start + _JPEG_HEAD_BYTES, box.end))
+    if start >= 0:
+        yield Span(start, box.end - start)
+
+
+def _samples(data: bytes, track: _Box) -> tuple[Span, ...]:
+    """The images of a track; none if its tables contradict each other."""
+    boxes = [track]
+    for kind in _SAMPLE_TABLE:
+        boxes = [inner for box in boxes[:1] for inner in _children(data, box) if inner.kind == kind]
+    table = {inner.kind: inner for box in boxes[:1] for inner in _children(data, box)}
+    sizes = _sizes(data, table.get(b"stsz"))
+    chunks = _numbers(data, table.get(b"co64"), "Q") or _numbers(data, table.get(b"stco"), "I")
+    if len(chunks) == 1:
+        chunks = tuple(accumulate(sizes[:-1], initial=chunks[0]))
+    if len(chunks) != len(sizes):
+        return ()
+    return tuple(Span(start, size) for start, size in zip(chunks, sizes, strict=True))
+
+
+def _sizes(data: bytes, box: _Box | None) -> tuple[int, ...]:
+    """The sizes of a track's samples: one for all, or a table."""
+    if box is None or box.end - box.start < 12:
+        return ()
+    common, count = struct.unpack_from(">II", data, box.start + 4)
+    if not common:
+        return _numbers(data, _Box(box.kind, box.start + 4, box.end), "I")
+    return (common,) * count if count <= _SAMPLE_LIMIT else ()
+
+
+def _numbers(data: bytes, box: _Box | None, letter: str) -> tuple[int, ...]:
+    """A table of numbers after its version and their count."""
+    if box is None or box.end - box.start < 8:
+        return ()
+    (count,) = struct.unpack_from(">I", data, box.start + 4)
+    if count > _SAMPLE_LIMIT or box.start + 8 + count * struct.calcsize(letter) > box.end:
+        return ()
+    return struct.unpack_from(f">{count}{letter}", data, box.start + 8)

@@ -1,0 +1,69 @@
+"""The parts of a RAW file, whatever its container."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tagger.photos.jpeg import jpeg_exif
+from tagger.photos.raw.cr3 import cr3_layout
+from tagger.photos.raw.detection import CANON_BRAND, FUJIFILM_SIGNATURE
+from tagger.photos.raw.layout import RawLayout, Span
+from tagger.photos.raw.previews import Preview, find_previews, lies_in
+from tagger.photos.raw.raf import raf_layout
+from tagger.photos.raw.tiff_layout import tiff_layout
+
+_LEAST_SHARE = 8
+"""Sensor data are the larger part of a RAW file. With less than this part of it, the directories are damaged, and what they refer
+to would not tell one photo from another.
+"""
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """`previews` are sorted, largest first. `image` is the data of the sensor, empty if they are not found.
+
+    `exif` is a TIFF block, `xmp` a packet. `is_truncated`: a part of the file lies behind its end.
+    """
+
+    previews: tuple[Preview, ...]
+    image: tuple[memoryview, ...]
+    exif: bytes | None
+    xmp: bytes | None
+    is_truncated: bool
+
+
+def read_raw(data: bytes) -> RawFile:
+    """Find the parts of a RAW file (see `is_raw`), as far as it is valid."""
+    layout = _layout(data)
+    previews = find_previews(data, layout.jpegs)
+    spans = (*layout.jpegs, *(span for image in layout.images for span in image))
+    return RawFile(
+        previews,
+        _sensor_image(data, layout.images, previews),
+        layout.exif or _exif_of_preview(previews),
+        layout.xmp,
+        is_truncated=any(span.start + span.size_bytes > len(data) for span in spans),
+    )
+
+
+def _layout(data: bytes) -> RawLayout:
+    if data.startswith(FUJIFILM_SIGNATURE):
+        return raf_layout(data)
+    return cr3_layout(data) if data[8:12] == CANON_BRAND else tiff_layout(data)
+
+
+def _sensor_image(
+    data: bytes, images: Sequence[Sequence[Span]], previews: Sequence[Preview]
+) -> tuple[memoryview, ...]:
+    """The stored image with the most bytes, previews apart; empty if it is too small or a part of it lies outside the file."""
+    previewed = {preview.span for preview in previews}
+    others = [image for image in images if len(image) != 1 or image[0] not in previewed]
+    largest = max(others, key=lambda image: sum(span.size_bytes for span in image), default=())
+    size_bytes = sum(span.size_bytes for span in largest)
+    # More bytes than the file: strips overlap, which could make a small file as expensive as a large one.
+    if not len(data) / _LEAST_SHARE <= size_bytes <= len(data) or not all(lies_in(data, s) for s in largest):
+        return ()
+    return tuple(memoryview(data)[span.start : span.start + span.size_bytes] for span in largest)
+
+
+def _exif_of_preview(previews: Sequence[Preview]) -> bytes | None:
+    return next((exif for preview in previews if (exif := jpeg_exif(preview.data))), None)

@@ -1,0 +1,23 @@
+"""Where a RAW file says its parts are. Nothing of it is checked: offsets may lie outside the file."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Span:
+    """A range of bytes of the file."""
+
+    start: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class RawLayout:
+    """`jpegs` may be JPEG previews or anything else. `images` are stored images with their strips or tiles: that of the sensor,
+    previews and thumbnails. `exif` is a TIFF block; `xmp` is a packet.
+    """
+
+    jpegs: tuple[Span, ...] = ()
+    images: tuple[tuple[Span, ...], ...] = ()
+    exif: bytes | None = None
+    xmp: bytes | None = None

@@ -1,0 +1,52 @@
+"""The JPEG previews of a RAW file: those among the possible ones that lie in the file and begin as JPEGs that can be shown."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tagger.photos.jpeg import JpegFrame, jpeg_frame
+from tagger.photos.raw.layout import Span
+
+_DISPLAYABLE_CODINGS = {0xC0, 0xC1, 0xC2}
+"""Baseline, extended and progressive. Sensor data are often lossless JPEGs."""
+_SPAN_LIMIT = 64
+_HEAD_BYTES = 2**20
+"""The frame comes after EXIF and a colour profile, of at most 64 KB each in all files of cameras."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """An embedded JPEG, not copied, with its place in the file and the size in pixels that its frame states."""
+
+    span: Span
+    data: memoryview
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+def find_previews(data: bytes, spans: Iterable[Span]) -> tuple[Preview, ...]:
+    """Return the previews, largest first."""
+    whole = dict.fromkeys(span for span in spans if lies_in(data, span))
+    previews = (_preview(data, span) for span in list(whole)[:_SPAN_LIMIT])
+    return tuple(sorted(filter(None, previews), key=lambda preview: (-preview.pixels, -len(preview.data))))
+
+
+def lies_in(data: bytes, span: Span) -> bool:
+    """Whether the file has all bytes of a span, and there are any."""
+    return span.start > 0 and span.size_bytes > 0 and span.start + span.size_bytes <= len(data)
+
+
+def _preview(data: bytes, span: Span) -> Preview | None:
+    view = memoryview(data)[span.start : span.start + span.size_bytes]
+    if bytes(view[:3]) != b"\xff\xd8\xff":
+        return None
+    frame = jpeg_frame(view[:_HEAD_BYTES])
+    return Preview(span, view, frame.width, frame.height) if frame and _is_displayable(frame) else None
+
+
+def _is_displayable(frame: JpegFrame) -> bool:
+    is_image = frame.bits == 8 and frame.components in (1, 3) and frame.width > 0 and frame.height > 0
+    return is_image and frame.coding in _DISPLAYABLE_CODINGS

@@ -1,0 +1,184 @@
+"""RAW photos: detected by content, shown by their largest preview, upright; identified by the data of their sensor."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.containers import encode_image
+from support.raw_files import LARGE, MIDDLE, RAW_KINDS, SENSOR, THUMBNAIL, RawContent, preview, raw_file
+
+from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
+from tagger.images import Resize, decode_photo, decode_whole
+from tagger.metadata.camera import camera_facts
+from tagger.photos import digest_photo, is_photo_name
+from tagger.photos.containers import orientation_in
+from tagger.photos.formats import HEAD_BYTES, PhotoFormat, detect_format
+from tagger.photos.raw import read_raw
+
+MAX_PIXELS = 10**6
+RESIZE = Resize(240, 224)
+SEVERAL_PREVIEWS = ("dng", "cr3", "nef", "arw", "pef")
+SMALL = preview(THUMBNAIL)
+
+
+def failure(data: bytes, max_pixels: int = MAX_PIXELS) -> PhotoFailure:
+    with pytest.raises(PhotoFailed) as caught:
+        decode_photo(data, RESIZE, max_pixels=max_pixels)
+    return caught.value.failure
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_raw_files_are_listed_and_detected(kind: str) -> None:
+    assert is_photo_name(f"IMG_1.{kind.upper()}")
+    assert detect_format(raw_file(kind)) is PhotoFormat.RAW
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_the_head_of_a_raw_file_is_that_of_no_format_that_browsers_show(kind: str) -> None:
+    assert detect_format(raw_file(kind)[:HEAD_BYTES]) in (PhotoFormat.RAW, PhotoFormat.TIFF)
+
+
+@pytest.mark.parametrize("colour", [b"I", b"M", b"C"])
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"compression": "jpeg"}])
+def test_other_tiffs_are_no_raw_files(colour: bytes, options: dict[str, str]) -> None:
+    image = Image.frombytes("RGB", (64, 64), colour * (64 * 64 * 3))
+    tiff = encode_image(image, "TIFF", save_all=True, append_images=[image], **options)
+    assert detect_format(tiff) is PhotoFormat.TIFF
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_the_largest_preview_is_shown(kind: str) -> None:
+    shown = decode_whole(raw_file(kind), max_pixels=MAX_PIXELS)
+    assert np.array_equal(shown, decode_whole(preview(), max_pixels=MAX_PIXELS))
+
+
+@pytest.mark.parametrize("kind", SEVERAL_PREVIEWS)
+def test_the_order_of_previews_in_the_file_does_not_matter(kind: str) -> None:
+    swapped = raw_file(kind, RawContent(large=preview(MIDDLE), middle=preview(LARGE)))
+    assert decode_photo(swapped, RESIZE, max_pixels=MAX_PIXELS).width == LARGE[0]
+
+
+@pytest.mark.parametrize("kind", SEVERAL_PREVIEWS)
+def test_a_preview_above_the_limit_is_left_for_the_next(kind: str) -> None:
+    limit = MIDDLE[0] * MIDDLE[1]
+    assert decode_photo(raw_file(kind), RESIZE, max_pixels=limit).width == MIDDLE[0]
+    assert failure(raw_file(kind), max_pixels=1000).kind is FailureKind.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_a_thumbnail_is_no_preview(kind: str) -> None:
+    found = failure(raw_file(kind, RawContent(large=SMALL, middle=SMALL)))
+    assert found.kind is FailureKind.UNSUPPORTED
+    assert "only a thumbnail of 160 x 120 pixels" in found.text
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_sensor_data_and_lossless_jpegs_are_no_preview(kind: str) -> None:
+    nothing = RawContent(large=b"no JPEG", middle=b"\xff\xd8\xff\xd9", thumbnail=b"\xff")
+    assert "this one has none" in failure(raw_file(kind, nothing)).text
+    sensor = RawContent(large=SMALL, middle=SMALL, sensor=preview((960, 640)))
+    if kind not in ("cr2", "cr3", "orf"):  # those do not say what an image is for
+        assert failure(raw_file(kind, sensor)).kind is FailureKind.UNSUPPORTED
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_previews_are_turned_upright_by_the_orientation_of_the_file(kind: str, orientation: int) -> None:
+    data = raw_file(kind, RawContent(orientation=orientation))
+    assert orientation_in(data) == orientation
+    exif = Image.Exif()
+    exif[274] = orientation
+    expected = decode_whole(preview(exif=exif), max_pixels=MAX_PIXELS)
+    assert np.array_equal(decode_whole(data, max_pixels=MAX_PIXELS), expected)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in RAW_KINDS if kind != "raf"])
+def test_the_orientation_of_the_file_precedes_that_of_its_preview(kind: str) -> None:
+    exif = Image.Exif()
+    exif[274] = 3
+    data = raw_file(kind, RawContent(large=preview(exif=exif), orientation=6))
+    assert orientation_in(data) == 6
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_camera_facts_are_read(kind: str) -> None:
+    facts = camera_facts(raw_file(kind))
+    assert facts.taken_at == datetime(2024, 6, 1, 12, 30)  # noqa: DTZ001
+    assert (facts.utc_offset_s, facts.model, facts.serial) == (7200, "Camera 1", "S-12345")
+    assert (facts.latitude, facts.longitude) == (pytest.approx(48.858333), pytest.approx(2.294444))
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_the_digest_is_that_of_sensor_data_and_orientation(kind: str) -> None:
+    raw = RawContent()
+    digest = digest_photo(raw_file(kind, raw))
+    same = replace(raw, large=preview(LARGE, seed=2), middle=preview(MIDDLE, seed=2), xmp=b"<x/>")
+    assert digest_photo(raw_file(kind, same)) == digest
+    assert digest_photo(raw_file(kind, replace(raw, orientation=8))) != digest
+    assert digest_photo(raw_file(kind, replace(raw, sensor=SENSOR[:-1] + b"\0"))) != digest
+
+
+@pytest.mark.parametrize("kind", ["cr3", "raf"])  # where the sensor's data are at the end
+def test_a_file_whose_sensor_data_are_cut_off_is_another_photo(kind: str) -> None:
+    data = raw_file(kind)
+    assert read_raw(data[:-1]).image == ()
+    assert digest_photo(data[:-1]) not in (digest_photo(data), digest_photo(data[:-2]))
+
+
+def test_scraps_do_not_identify_a_photo() -> None:
+    one, other = (raw_file("nef", RawContent(large=preview(seed=seed), sensor=bytes(9))) for seed in (1, 2))
+    assert read_raw(one).image == ()
+    assert digest_photo(one) != digest_photo(other)
+
+
+def test_a_cut_off_file_is_shown_by_a_smaller_preview_that_is_whole() -> None:
+    data = raw_file("cr3")
+    cut = data[: data.find(preview()) + 1000]
+    assert decode_photo(cut, RESIZE, max_pixels=MAX_PIXELS).width == MIDDLE[0]
+    assert failure(data[: data.find(b"PRVW")]).kind is FailureKind.TRUNCATED
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_a_damaged_preview_fails_alone(kind: str) -> None:
+    large = preview()
+    without_scan = large[: large.find(b"\xff\xda")]
+    found = raw_file(kind, RawContent(large=without_scan, middle=SMALL))
+    assert failure(found).kind in (FailureKind.CORRUPT, FailureKind.TRUNCATED)
+
+
+def test_other_makers_raw_files_are_named() -> None:
+    for head in (b"FOVb", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR"):
+        assert "camera raw" in failure(head + bytes(100)).text
+
+
+@pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
+class TestExiftool:
+    """A second opinion on what the files contain."""
+
+    @pytest.mark.parametrize("kind", [kind for kind in RAW_KINDS if kind not in ("3fr", "iiq", "cr3")])
+    def test_the_largest_preview_is_exiftools_largest(self, kind: str, tmp_path: Path) -> None:
+        path = tmp_path / f"a.{kind}"
+        path.write_bytes(raw_file(kind))
+        names = ("-PreviewImage", "-JpgFromRaw", "-JpgFromRaw2", "-OtherImage", "-ThumbnailImage")
+        images = [exiftool("-b", name, path) for name in names]
+        assert max(images, key=len) == bytes(read_raw(path.read_bytes()).previews[0].data)
+
+    @pytest.mark.parametrize("kind", [kind for kind in RAW_KINDS if kind not in ("3fr", "iiq", "raf")])
+    def test_metadata_that_exiftool_writes_change_no_digest(self, kind: str, tmp_path: Path) -> None:
+        path = tmp_path / f"a.{kind}"
+        path.write_bytes(raw_file(kind))
+        before = digest_photo(path.read_bytes())
+        exiftool("-m", "-overwrite_original", "-XMP-dc:Subject=Anna", "-Artist=Anna", path)
+        assert b"Anna" in path.read_bytes()
+        assert digest_photo(path.read_bytes()) == before
+        assert json.loads(exiftool("-j", "-Orientation", "-n", path))[0]["Orientation"] == 1
+
+
+def exiftool(*args: str | Path) -> bytes:
+    return subprocess.run(["exiftool", *args], check=True, capture_output=True).stdout
