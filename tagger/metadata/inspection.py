@@ -6,7 +6,7 @@ from typing import TypeAlias
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import can_embed, is_jpeg, read_blocks
-from tagger.metadata.formats.heif import read_heif_blocks
+from tagger.metadata.formats.read_only import read_only_blocks
 from tagger.metadata.tag_fields import TagFields
 from tagger.photos.containers import exif_of
 
@@ -20,7 +20,7 @@ def photo_fields(data: bytes) -> Fields:
     Raises:
         WriteRefused: the container or its XMP is broken.
     """
-    blocks = read_blocks(data) if can_embed(data) else read_heif_blocks(data)
+    blocks = read_blocks(data) if can_embed(data) else read_only_blocks(data)
     return {
         **exif.read(exif_of(data) or blocks.exif),
         **(iptc.read(blocks.iptc) if blocks.iptc is not None else {}),

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from tagger.metadata.files.os_errors import translated_os_errors
+from tagger.photos.folder_walk import is_raw_name
 from tagger.photos.folders import OpenFolder, open_folder
 
 SIDECAR_MAX_BYTES = 16 * 2**20
@@ -26,7 +27,8 @@ def sidecar_path(photo: Path, root: Path | None = None) -> Path:
 def existing_sidecars(photo: Path, root: Path | None = None) -> tuple[Path, ...]:
     """The sidecars that the photo has; the first is the one to write. No link to a folder is followed below `root`.
 
-    `photo.xmp` counts only if the folder has no other file with this stem: beside `photo.raw` it belongs to the RAW file.
+    `photo.xmp` counts only if the folder has no other file with this stem: beside `photo.cr3` it belongs to the RAW file. A RAW
+    file shares it with other RAW files only.
 
     Raises:
         WriteRefused, WriteFailed: the folder cannot be read.
@@ -69,11 +71,13 @@ def _files_in_any_case(folder: OpenFolder, base: str) -> tuple[str, ...]:
 
 
 def _shares_stem(folder: OpenFolder, photo: Path) -> bool:
-    """Whether another file, not a sidecar, has the photo's stem in any case. RAW files often use another case."""
+    """Whether `photo.xmp` may belong to another file with the photo's stem in any case. RAW files often use another case."""
+    is_raw = is_raw_name(photo.name)
     return any(
         os.path.splitext(entry.name)[0].lower() == photo.stem.lower()  # noqa: PTH122 - a Path for each is slow
         and entry.name != photo.name
         and not is_sidecar_name(entry.name)
+        and (is_raw_name(entry.name) or not is_raw)
         and not entry.is_dir(follow_symlinks=False)
         for entry in folder.entries()
     )

@@ -31,9 +31,6 @@ _XMP, _C2PA = 700, 0xCD41
 _BYTES, _UNDEFINED = 1, 7
 _DIRECTORY_LIMIT, _SPAN_LIMIT = 10_000, 1_000_000
 _DATA_WITH_SIZE = ((273, 279), (324, 325), (513, 514))
-_PHOTOMETRIC, _COMPRESSION, _DNG = 262, 259, 0xC612
-_SENSOR_DATA = {32803, 34892}
-_RAW_CODINGS = {32767, 32769, 32770, 32867, 34713, 65000, 65535}
 _CLASSIC_LIMIT = 2**32 - 1
 _DIRECTORY_ROOM = 65_536
 
@@ -89,8 +86,6 @@ def _require_writable(tiff: _Tiff) -> None:
     if tiff.main.at in _reachable(tiff):
         raise broken_structure("its directories form a loop")
     _require_no_overlap(tiff)
-    if _is_raw(tiff):
-        raise unsupported_block("It is a camera's RAW file, which is never changed")
 
 
 def _reachable(tiff: _Tiff) -> set[int]:
@@ -127,19 +122,6 @@ def _spans(tiff: _Tiff) -> Iterator[tuple[int, int]]:
         for data_tag, size_tag in _DATA_WITH_SIZE:
             numbers = (integers(tiff.data, tiff.header, directory.entry(tag)) for tag in (data_tag, size_tag))
             yield from ((start, start + size) for start, size in zip(*numbers, strict=False) if size)
-
-
-def _is_raw(tiff: _Tiff) -> bool:
-    """Whether the file holds sensor data instead of an image."""
-    if tiff.main.entry(_DNG):
-        return True
-    return any(_is_sensor_data(tiff, directory) for directory in directories(tiff.data, tiff.header))
-
-
-def _is_sensor_data(tiff: _Tiff, directory: Ifd) -> bool:
-    photometric = integers(tiff.data, tiff.header, directory.entry(_PHOTOMETRIC))
-    compression = integers(tiff.data, tiff.header, directory.entry(_COMPRESSION))
-    return not _SENSOR_DATA.isdisjoint(photometric) or not _RAW_CODINGS.isdisjoint(compression)
 
 
 def _with_xmp(tiff: _Tiff, xmp: bytes | None) -> tuple[Splice, ...]:

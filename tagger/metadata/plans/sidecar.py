@@ -10,7 +10,7 @@ from tagger.metadata.files.originals import Original, read_for_writing
 from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
 from tagger.metadata.formats import can_embed, read_blocks
 from tagger.metadata.formats.blocks import Blocks
-from tagger.metadata.formats.heif import read_heif_blocks
+from tagger.metadata.formats.read_only import read_only_blocks
 from tagger.metadata.plans.base import base_of_photo, base_of_sidecar, remove_our_values
 from tagger.metadata.plans.existing_values import existing_keywords, without_occupied_fields
 from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord, digest_file
@@ -85,7 +85,7 @@ def _photo_base(photo: bytes, find_undo_record: FindUndoRecord) -> bytes:
 def _readable_blocks(photo: bytes) -> Blocks:
     """The photo's blocks without our values; empty if they cannot be read, which does not prevent a sidecar."""
     try:
-        blocks = read_blocks(photo) if can_embed(photo) else read_heif_blocks(photo)
+        blocks = read_blocks(photo) if can_embed(photo) else read_only_blocks(photo)
         if xmp.has_our_fields(blocks.xmp):
             blocks = _blocks_without_our_values(photo, blocks)
         xmp.properties(blocks.xmp)

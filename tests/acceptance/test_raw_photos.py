@@ -1,0 +1,86 @@
+"""RAW photos on the command line: tagged by their preview, found by their facts, tags written into sidecars."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.artifacts import colour_of
+from support.commands import Terminal
+from support.containers import encode_image
+from support.raw_files import LARGE, MIDDLE, RAW_KINDS, THUMBNAIL, RawContent, raw_file
+
+TOWER, GATE = colour_of(0), colour_of(1)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path / "terminal")
+
+
+@pytest.fixture
+def photos(terminal: Terminal) -> Path:
+    """A RAW file of each kind whose largest preview shows another landmark than the small ones."""
+    folder = terminal.folder / "photos"
+    folder.mkdir()
+    for kind in RAW_KINDS:
+        write_raw(folder / f"IMG_{kind}.{kind.upper()}")
+    return folder
+
+
+def write_raw(path: Path, large_px: tuple[int, int] = LARGE) -> None:
+    raw = RawContent(
+        large=plain(TOWER, large_px),
+        middle=plain(GATE, MIDDLE if large_px == LARGE else THUMBNAIL),
+        thumbnail=plain(GATE, THUMBNAIL),
+        sensor=path.name.encode() * 1000,
+    )
+    path.write_bytes(raw_file(path.suffix[1:].lower(), raw))
+
+
+def plain(colour: tuple[int, int, int], size: tuple[int, int]) -> bytes:
+    return encode_image(Image.new("RGB", size, colour), "JPEG")
+
+
+def test_a_folder_of_raw_photos_is_tagged_by_the_largest_previews(terminal: Terminal, photos: Path) -> None:
+    before = {path.name: path.read_bytes() for path in photos.iterdir()}
+    tagged = terminal.json("tag", "photos")
+    assert (tagged["tagged"], tagged["failed"]) == (len(RAW_KINDS), 0)
+    found = terminal.json(
+        "query", "--landmark", "eiffel-tower", "--taken-after", "2024-05-31", "--near", "48.85,2.29"
+    )
+    assert {Path(photo["path"]).name for photo in found} == before.keys()
+    assert {photo["taken_at"] for photo in found} == {"2024-06-01T12:30:00"}
+    assert {path.name: path.read_bytes() for path in photos.iterdir()} == before
+
+
+def test_tags_go_into_sidecars_of_either_name(terminal: Terminal, photos: Path) -> None:
+    adobe = photos / "IMG_cr3.xmp"
+    adobe.write_text(
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
+    )
+    before = {path.name: path.read_bytes() for path in photos.iterdir() if path != adobe}
+    terminal.run("tag", "photos", "--write", "embed")
+    assert {name: (photos / name).read_bytes() for name in before} == before
+    new = {f"IMG_{kind}.{kind.upper()}.xmp" for kind in RAW_KINDS if kind != "cr3"}
+    assert {path.name for path in photos.glob("*.xmp")} == {*new, adobe.name}
+    assert "Eiffel Tower" in adobe.read_text()
+
+
+def test_raw_photos_without_a_preview_fail_alone(terminal: Terminal, photos: Path) -> None:
+    write_raw(photos / "IMG_bare.NEF", THUMBNAIL)
+    done = terminal.run("tag", "photos", code=3)
+    assert "IMG_bare.NEF: failed (unsupported)" in done.stdout
+    assert f"{len(RAW_KINDS) + 1} photos: {len(RAW_KINDS)} tagged" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
+def test_metadata_written_by_another_program_keep_the_tags(terminal: Terminal, photos: Path) -> None:
+    terminal.run("tag", "photos")
+    written = [
+        photos / f"IMG_{kind}.{kind.upper()}" for kind in ("dng", "cr2", "cr3", "nef", "arw", "orf", "rw2")
+    ]
+    subprocess.run(["exiftool", "-m", "-q", "-overwrite_original", "-XMP:Rating=5", *written], check=True)
+    again = terminal.json("tag", "photos")
+    assert (again["tagged"], again["skipped"]) == (0, len(RAW_KINDS))

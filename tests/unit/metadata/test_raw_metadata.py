@@ -1,0 +1,94 @@
+"""The metadata of RAW photos: read for sidecars, never written; which sidecar belongs to a RAW file."""
+
+from pathlib import Path
+
+import pytest
+from support.raw_files import RAW_KINDS, RawContent, raw_file
+
+from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata.files.sidecars import existing_sidecars, sidecar_path
+from tagger.metadata.formats import can_embed
+from tagger.metadata.formats.read_only import read_only_blocks
+from tagger.metadata.inspection import photo_fields, xmp_fields
+from tagger.metadata.plans import plan_embed, plan_sidecar
+from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
+
+TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", latitude=48.8584, longitude=2.2945, extent="point")
+TAGS = make_tag_fields([TOWER], gps=True, description=True)
+PACKET = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" rdf:about=""><dc:subject><rdf:Bag>'
+    b"<rdf:li>Anna</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+def create(folder: Path, *names: str) -> Path:
+    """Create files; returns the first."""
+    for name in names:
+        (folder / name).write_bytes(b"")
+    return folder / names[0]
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_exif_and_xmp_are_read(kind: str) -> None:
+    fields = photo_fields(raw_file(kind, RawContent(orientation=6, xmp=PACKET)))
+    assert fields["XMP:dc:subject"] == ["Anna"]
+    assert fields["EXIF:Model"] == "Camera 1"
+    assert fields["EXIF:DateTimeOriginal"] == "2024:06:01 12:30:00"
+    assert fields["EXIF:Orientation"] == "Rotate 90 CW"
+    assert fields["EXIF:GPSLatitude"] == "48.8583333"
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_nothing_is_embedded(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    path.write_bytes(raw_file(kind))
+    assert not can_embed(path.read_bytes())
+    with pytest.raises(WriteRefused) as refused:
+        plan_embed(path, TAGS, lambda _: None, image_digest=None, max_bytes=10**6)
+    assert refused.value.kind is RefusalKind.FORMAT
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_a_new_sidecar_repeats_keywords_and_leaves_the_position_to_the_camera(kind: str) -> None:
+    data = raw_file(kind, RawContent(xmp=PACKET))
+    fields = xmp_fields(plan_sidecar(Path("a.xmp"), TAGS, lambda _: None, photo_data=data).data)
+    assert fields["XMP:digiKam:TagsList"] == ["Anna", "Places/Eiffel Tower"]
+    assert "XMP:exif:GPSLatitude" not in fields
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_broken_xmp_prevents_no_sidecar(kind: str) -> None:
+    data = raw_file(kind, RawContent(xmp=b"<no XML"))
+    assert read_only_blocks(data).xmp == b"<no XML"
+    fields = xmp_fields(plan_sidecar(Path("a.xmp"), TAGS, lambda _: None, photo_data=data).data)
+    assert "Eiffel Tower" in fields["XMP:dc:subject"]
+
+
+def test_a_new_sidecar_has_the_whole_name(tmp_path: Path) -> None:
+    photo = create(tmp_path, "IMG_1.CR3", "IMG_1.JPG")
+    assert sidecar_path(photo) == tmp_path / "IMG_1.CR3.xmp"
+
+
+@pytest.mark.parametrize("name", ["IMG_1.xmp", "IMG_1.CR3.xmp"])
+def test_an_existing_sidecar_of_either_name_is_used(name: str, tmp_path: Path) -> None:
+    photo = create(tmp_path, "IMG_1.CR3", name)
+    assert existing_sidecars(photo) == (tmp_path / name,)
+
+
+def test_both_existing_sidecars_are_written(tmp_path: Path) -> None:
+    photo = create(tmp_path, "IMG_1.CR3", "IMG_1.xmp", "IMG_1.CR3.xmp")
+    assert existing_sidecars(photo) == (tmp_path / "IMG_1.CR3.xmp", tmp_path / "IMG_1.xmp")
+
+
+@pytest.mark.parametrize("other", ["IMG_1.JPG", "img_1.jpg", "IMG_1.mov", "IMG_1.JPG.xmp"])
+def test_beside_a_jpeg_the_sidecar_belongs_to_the_raw_file(other: str, tmp_path: Path) -> None:
+    photo = create(tmp_path, "IMG_1.CR3", other, "IMG_1.xmp")
+    assert existing_sidecars(photo) == (tmp_path / "IMG_1.xmp",)
+    if not other.endswith((".xmp", ".mov")):
+        assert existing_sidecars(tmp_path / other) == ()
+
+
+def test_between_two_raw_files_the_sidecar_belongs_to_neither(tmp_path: Path) -> None:
+    photo = create(tmp_path, "IMG_1.CR3", "IMG_1.dng", "IMG_1.xmp")
+    assert existing_sidecars(photo) == existing_sidecars(tmp_path / "IMG_1.dng") == ()
