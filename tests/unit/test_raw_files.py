@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from base64 import b64decode
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.containers import encode_image
-from support.raw_files import LARGE, MIDDLE, RAW_KINDS, SENSOR, THUMBNAIL, RawContent, preview, raw_file
+from support.raw_files import (
+    LARGE,
+    MIDDLE,
+    RAW_KINDS,
+    SENSOR,
+    THUMBNAIL,
+    RawContent,
+    TiffFile,
+    preview,
+    raw_file,
+)
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.images import Resize, decode_photo, decode_whole
@@ -114,6 +125,20 @@ def test_camera_facts_are_read(kind: str) -> None:
     assert (facts.latitude, facts.longitude) == (pytest.approx(48.858333), pytest.approx(2.294444))
 
 
+def test_facts_come_from_the_preview_where_the_file_has_none() -> None:
+    exif = Image.Exif()
+    exif[274], exif[272] = 3, "Of the preview"
+    tiff = TiffFile()
+    below = tiff.directory(tiff.strip(SENSOR, 1, 32803))
+    for large, model, orientation in (
+        (preview(exif=exif), "Of the preview", 3),
+        (preview(), "Of the file", 6),
+    ):
+        main = {272: tiff.text("Of the file"), 274: tiff.short(6), 330: tiff.long(below)}
+        data = tiff.ending_at(tiff.directory(main | tiff.strip(large, 7, 6)))
+        assert (camera_facts(data).model, orientation_in(data)) == (model, orientation)
+
+
 @pytest.mark.parametrize("kind", RAW_KINDS)
 def test_the_digest_is_that_of_sensor_data_and_orientation(kind: str) -> None:
     raw = RawContent()
@@ -166,7 +191,10 @@ class TestExiftool:
         path = tmp_path / f"a.{kind}"
         path.write_bytes(raw_file(kind))
         names = ("-PreviewImage", "-JpgFromRaw", "-JpgFromRaw2", "-OtherImage", "-ThumbnailImage")
-        images = [exiftool("-b", name, path) for name in names]
+        (tags,) = json.loads(exiftool("-j", "-b", *names, path))
+        images = [
+            b64decode(value.removeprefix("base64:")) for name, value in tags.items() if name != "SourceFile"
+        ]
         assert max(images, key=len) == bytes(read_raw(path.read_bytes()).previews[0].data)
 
     @pytest.mark.parametrize("kind", [kind for kind in RAW_KINDS if kind not in ("3fr", "iiq", "raf")])

@@ -45,7 +45,7 @@ def cr3_layout(data: bytes) -> RawLayout:
         tuple(jpegs),
         tuple(samples for samples in tracks if samples),
         merged_exif(blocks.get(b"CMT1"), exif=blocks.get(b"CMT2"), gps=blocks.get(b"CMT4")),
-        next((data[box.start : box.end] for box in top if box.kind == _XMP), None),
+        xmp=next((data[box.start : box.end] for box in top if box.kind == _XMP), None),
     )
 
 

@@ -39,7 +39,7 @@ def read_raw(data: bytes) -> RawFile:
     return RawFile(
         previews,
         _sensor_image(data, layout.images, previews),
-        layout.exif or _exif_of_preview(previews),
+        layout.exif if layout.has_capture_facts else _exif_of_preview(previews) or layout.exif,
         layout.xmp,
         is_truncated=any(span.start + span.size_bytes > len(data) for span in spans),
     )

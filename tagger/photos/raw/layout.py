@@ -14,10 +14,11 @@ class Span:
 @dataclass(frozen=True)
 class RawLayout:
     """`jpegs` may be JPEG previews or anything else. `images` are stored images with their strips or tiles: that of the sensor,
-    previews and thumbnails. `exif` is a TIFF block; `xmp` is a packet.
+    previews and thumbnails. `exif` is a TIFF block, which may lack the facts of the capture; `xmp` is a packet.
     """
 
     jpegs: tuple[Span, ...] = ()
     images: tuple[tuple[Span, ...], ...] = ()
     exif: bytes | None = None
+    has_capture_facts: bool = True
     xmp: bytes | None = None

@@ -38,12 +38,7 @@ def tiff_layout(data: bytes) -> RawLayout:
         jpegs, images = (*stored, *maker_note_previews(block, main)), _images(data, block, directories)
     xmp = main.tags.get(_XMP)
     has_exif = EXIF_POINTER in main.tags or _DATE_OF_CAPTURE in main.tags
-    return RawLayout(
-        jpegs,
-        images,
-        data if has_exif else None,
-        bytes(xmp.raw) if xmp else None,
-    )
+    return RawLayout(jpegs, images, data, has_exif, bytes(xmp.raw) if xmp else None)
 
 
 def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[Span]:
