@@ -7,14 +7,18 @@ from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from tagger.cli.options import (
     ClassifiedBy,
     Country,
     Description,
     Exclude,
     Gps,
+    GpsEstimated,
     Include,
     LandmarkName,
+    MaxErrorKm,
     MinScore,
     ModelName,
     NearPosition,
@@ -27,7 +31,7 @@ from tagger.cli.options import (
     TripId,
     Under,
     WriteTo,
-    parse_metadata_options,
+    parse_max_error,
     query_usage,
 )
 from tagger.cli.session import load_settings
@@ -72,24 +76,13 @@ class QueryOptions:
 
 @dataclass(frozen=True)
 class TagCommandOptions:
-    """The options of `tag`, `watch` and `enqueue`: what to tag with, which files of the folders, and what to write."""
+    """The options of `tag`, `watch` and `enqueue`: what to tag with and which files of the folders."""
 
     top_k: TopK = None
     threshold: Threshold = None
     model: ModelName = None
-    write: WriteTo = "none"
-    gps: Gps = False
-    description: Description = False
     include: Include = None
     exclude: Exclude = None
-
-    def metadata(self) -> MetadataOptions | None:
-        """Return what to write to metadata afterwards; None for nothing.
-
-        Raises:
-            typer.BadParameter: the options are invalid, or contradict each other.
-        """
-        return parse_metadata_options(self.write, gps=self.gps, description=self.description)
 
     def settings(self, **others: Any) -> Settings:
         """Return the settings with these options and `others`, where they are set."""
@@ -104,6 +97,44 @@ class TagCommandOptions:
         from tagger.enqueue.selection import select_paths
 
         return select_paths(paths, self.include or (), self.exclude or ())
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """The options of commands whose jobs may write metadata afterwards."""
+
+    write: WriteTo = "none"
+    gps: Gps = False
+    gps_estimated: GpsEstimated = False
+    max_error_km: MaxErrorKm = None
+    description: Description = False
+
+    def metadata(self) -> MetadataOptions | None:
+        """Return what to write; None for nothing.
+
+        Raises:
+            typer.BadParameter: the options are invalid, or contradict each other.
+        """
+        from tagger.database.enums import Target
+        from tagger.enqueue.metadata_options import MetadataOptions
+
+        if self.write not in {"none", *Target}:
+            raise typer.BadParameter("use none, sidecar or embed", param_hint="--write")
+        max_error_m = parse_max_error(self.max_error_km, gps_estimated=self.gps_estimated)
+        if self.write != "none":
+            language = load_settings().language
+            return MetadataOptions(Target(self.write), self.gps, self.description, language, max_error_m)
+        for option in ("gps", "gps_estimated", "description"):
+            if getattr(self, option):
+                hint = "--" + option.replace("_", "-")
+                raise typer.BadParameter("it needs --write sidecar or --write embed", param_hint=hint)
+        return None
+
+    def arguments(self) -> list[str]:
+        """The options as a command line has them."""
+        flags = {"--gps": self.gps, "--gps-estimated": self.gps_estimated, "--description": self.description}
+        limit = [] if self.max_error_km is None else ["--max-error-km", str(self.max_error_km)]
+        return ["--write", self.write, *(flag for flag, is_set in flags.items() if is_set), *limit]
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:

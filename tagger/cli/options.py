@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from tagger.cli.output.formats import Format
-from tagger.cli.session import load_settings
 from tagger.errors import FailureKind, QueryOptionInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tagger.database.enums import Priority
-    from tagger.enqueue.metadata_options import MetadataOptions
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Photos and folders. Folders are searched recursively.", metavar="PATH")
@@ -137,6 +135,23 @@ Gps = Annotated[
         help="Write the landmark's position too, marked as derived, to photos without a position.",
     ),
 ]
+GpsEstimated = Annotated[
+    bool,
+    typer.Option(
+        "--gps-estimated",
+        help="Write estimated positions too, marked as estimated, to photos without a position.",
+    ),
+]
+MaxErrorKm = Annotated[
+    float | None,
+    typer.Option(
+        "--max-error-km",
+        min=0.001,
+        max=20_000,
+        help="With --gps-estimated: leave out positions with a larger error.",
+        show_default="5",
+    ),
+]
 Description = Annotated[
     bool,
     typer.Option("--description", help="Write a description too, to photos without one."),
@@ -190,19 +205,15 @@ def parse_priority(name: str) -> Priority:
     return Priority(name)
 
 
-def parse_metadata_options(to: str, *, gps: bool, description: bool) -> MetadataOptions | None:
-    """Return what --write, --gps and --description write to metadata; None for `none`."""
-    from tagger.database.enums import Target
-    from tagger.enqueue.metadata_options import MetadataOptions
+def parse_max_error(max_error_km: float | None, *, gps_estimated: bool) -> int | None:
+    """Return the largest error in metres of estimated positions that are written; None: none is written."""
+    from tagger.enqueue.metadata_options import MAX_ERROR_M
 
-    if to not in {"none", *Target}:
-        raise typer.BadParameter("use none, sidecar or embed", param_hint="--write")
-    if to == "none" and (gps or description):
-        hint = "--gps" if gps else "--description"
-        raise typer.BadParameter("it needs --write sidecar or --write embed", param_hint=hint)
-    if to == "none":
+    if not gps_estimated and max_error_km is not None:
+        raise typer.BadParameter("it needs --gps-estimated", param_hint="--max-error-km")
+    if not gps_estimated:
         return None
-    return MetadataOptions(Target(to), gps=gps, description=description, language=load_settings().language)
+    return MAX_ERROR_M if max_error_km is None else round(max_error_km * 1000)
 
 
 def parse_failure_kinds(names: Sequence[str] | None) -> tuple[FailureKind, ...]:

@@ -1,7 +1,8 @@
 """Jobs that write metadata, or undo writes: recording them, and adding their photos (see metadata_selection)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, select
 
@@ -15,13 +16,14 @@ from tagger.enqueue.metadata_selection import (
     found_id_pages,
     has_tag_conditions,
     has_values_to_write_or_remove,
-    written_before,
+    without_tags,
 )
 from tagger.enqueue.scan import ProgressCallback
 from tagger.errors import ScanInterrupted
 from tagger.ledger.items import NewItem, append_items, fill_job, lock_scan
 from tagger.ledger.jobs import NewJob, claim_unfilled_job, create_job, finish_scan
 from tagger.ledger.ownership import job_heartbeat
+from tagger.positions.update import update_positions
 from tagger.query import PhotoQuery, find_tagged
 from tagger.settings import Settings
 
@@ -63,7 +65,8 @@ def record_write_job(
 ) -> int:
     """Create a job for the photos that a query finds; return its id.
 
-    If the query does not filter by tags, the job includes photos that were written before and have no tag now.
+    If the query does not filter by tags, the job includes photos without a tag that were written before, or whose
+    estimated position it writes. Positions are brought up to date first.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: the query has an unknown name.
@@ -71,6 +74,7 @@ def record_write_job(
     found = find_tagged(database, query, root_paths)  # resolves names before the job is created
     job_id = create_job(database, new)
     with job_heartbeat(database, job_id):
+        max_error_m = _updated_max_error(database, new.options or {})
         count = 0
         for page in found_id_pages(found):
             _append(database, job_id, page)
@@ -80,7 +84,7 @@ def record_write_job(
             fill_job(
                 database,
                 job_id,
-                (*written_before(database, query, root_paths), ~_in_job(job_id)),
+                (*without_tags(database, query, root_paths, max_error_m), ~_in_job(job_id)),
                 on_progress=lambda more: on_progress(count + more),
             )
     finish_scan(database, job_id)
@@ -117,7 +121,7 @@ def select_parent_photos(database: Database, job_id: int) -> None:
     Items that an earlier process added before it died are kept.
     """
     with database.read() as connection:
-        parent = connection.scalar(select(jobs.c.parent_id).where(jobs.c.id == job_id))
+        job = connection.execute(select(jobs.c.parent_id, jobs.c.options).where(jobs.c.id == job_id)).one()
         # Pages are in id order, although the photos of one page are ordered by root.
         last_id = connection.scalar(
             select(func.max(job_items.c.photo_id)).where(job_items.c.job_id == job_id)
@@ -125,21 +129,31 @@ def select_parent_photos(database: Database, job_id: int) -> None:
     in_parent = (
         select(job_items.c.photo_id)
         .where(
-            job_items.c.job_id == parent,
+            job_items.c.job_id == job.parent_id,
             job_items.c.photo_id == photos.c.id,
             job_items.c.outcome.in_((Outcome.TAGGED, Outcome.UNKNOWN, Outcome.SKIPPED)),
         )
         .exists()
     )
     with job_heartbeat(database, job_id):
+        max_error_m = _updated_max_error(database, job.options)
         fill_job(
             database,
             job_id,
-            (in_parent, photos.c.gone_since.is_(None), has_values_to_write_or_remove()),
+            (in_parent, photos.c.gone_since.is_(None), has_values_to_write_or_remove(max_error_m)),
             photos.outerjoin(contents, contents.c.id == photos.c.content_id),
             after=last_id or 0,
         )
     finish_scan(database, job_id)
+
+
+def _updated_max_error(database: Database, options: Mapping[str, Any]) -> int | None:
+    """The largest error of estimated positions that the job writes, once these are up to date; None: it writes none."""
+    metadata = MetadataOptions.from_job_options(options)
+    if metadata is None or metadata.max_error_m is None:
+        return None
+    update_positions(database)
+    return metadata.max_error_m
 
 
 def _in_job(job_id: int) -> ColumnElement[bool]:

@@ -3,11 +3,15 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from tagger.database.enums import Target
 from tagger.languages import LANGUAGE_PATTERN
 from tagger.ledger.jobs import WRITE
+from tagger.metadata.gps import LARGEST_ERROR_M
+
+MAX_ERROR_M = 5000
+"""The default of the largest error of estimated positions: few programs show an error, so they have to be in the right town."""
 
 UNDO_JOB = "undo_job"
 """The key, in the options of an undo job, of the one job whose writes are undone."""
@@ -17,20 +21,20 @@ UNDO_JOB = "undo_job"
 class MetadataOptions:
     """`gps` also writes the landmark's position as the camera's, `description` a text; both only into empty fields.
 
-    `language` chooses the landmarks' names, the same on each worker; None: those of the models.
+    `language` chooses the landmarks' names, the same on each worker; None: those of the models. `max_error_m`: stored
+    positions are written too, unless the photo's camera measured them or their error is larger; None: none is written.
     """
 
     to: Target
     gps: bool = False
     description: bool = False
     language: str | None = None
+    max_error_m: int | None = None
 
     def to_job_options(self) -> dict[str, object]:
         """The options as a job stores them."""
         options = asdict(self)
-        if self.language is None:
-            del options["language"]
-        return {WRITE: options}
+        return {WRITE: {name: value for name, value in options.items() if value is not None}}
 
     @classmethod
     def from_job_options(cls, options: Mapping[str, Any]) -> Self | None:
@@ -43,9 +47,17 @@ class MetadataOptions:
             case None:
                 return None
             case {"to": to, "gps": bool(gps), "description": bool(description), **others}:
-                match others.pop("language", None):
-                    case str(language) if not others and re.fullmatch(LANGUAGE_PATTERN, language):
-                        return cls(Target(to), gps, description, language)
-                    case None if not others:
-                        return cls(Target(to), gps, description)
-        raise ValueError("its metadata options are not `to`, `gps`, `description` and `language`")
+                language, max_error_m = others.pop("language", None), others.pop("max_error_m", None)
+                if not others and _is_language(language) and _is_error(max_error_m):
+                    return cls(Target(to), gps, description, language, max_error_m)
+        raise ValueError(
+            "its metadata options are not `to`, `gps`, `description`, `language` and `max_error_m`"
+        )
+
+
+def _is_language(value: object) -> TypeGuard[str | None]:
+    return value is None or (isinstance(value, str) and re.fullmatch(LANGUAGE_PATTERN, value) is not None)
+
+
+def _is_error(value: object) -> TypeGuard[int | None]:
+    return value is None or (type(value) is int and 0 < value <= LARGEST_ERROR_M)

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, and_, false, or_, select
+from sqlalchemy import ColumnElement, and_, exists, false, or_, select
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome
-from tagger.database.tables import contents, metadata_writes, photos
+from tagger.database.enums import Outcome, PositionSource
+from tagger.database.tables import contents, metadata_writes, photos, positions
 from tagger.query import PhotoQuery, TaggedPhoto, find_tagged
 from tagger.query.filters import is_confirmed_or_taught, path_ranges
 
@@ -22,7 +22,7 @@ _other_photos = photos.alias("other_photos")
 
 
 def selected_photo_pages(
-    database: Database, query: PhotoQuery, root_paths: RootPaths
+    database: Database, query: PhotoQuery, root_paths: RootPaths, max_error_m: int | None
 ) -> Iterator[Sequence[int]]:
     """The ids of the photos that `record_write_job` selects, in pages. Keeps all ids in memory, a few bytes each."""
     yielded: set[int] = set()
@@ -30,7 +30,7 @@ def selected_photo_pages(
         yielded.update(found)
         yield found
     if not has_tag_conditions(query):
-        conditions = tuple(written_before(database, query, root_paths))
+        conditions = tuple(without_tags(database, query, root_paths, max_error_m))
         for page in photo_id_pages(database, conditions):
             yield [photo_id for photo_id in page if photo_id not in yielded]
 
@@ -79,9 +79,10 @@ def found_id_pages(found: Iterable[TaggedPhoto]) -> Iterator[list[int]]:
         yield page
 
 
-def has_values_to_write_or_remove() -> ColumnElement[bool]:
-    """The condition for photos with accepted tags, or that were written before."""
-    return or_(contents.c.outcome == Outcome.TAGGED, is_confirmed_or_taught(), _was_written())
+def has_values_to_write_or_remove(max_error_m: int | None) -> ColumnElement[bool]:
+    """The condition for photos with accepted tags or estimated positions, or that were written before."""
+    is_tagged = or_(contents.c.outcome == Outcome.TAGGED, is_confirmed_or_taught())
+    return or_(is_tagged, _was_written_or_estimated(max_error_m))
 
 
 def _was_written(job: int | None = None) -> ColumnElement[bool]:
@@ -104,11 +105,14 @@ def _was_written(job: int | None = None) -> ColumnElement[bool]:
     return same_image.where(metadata_writes.c.job_id == job, own).exists()
 
 
-def written_before(
-    database: Database, query: PhotoQuery, root_paths: RootPaths
+def without_tags(
+    database: Database, query: PhotoQuery, root_paths: RootPaths, max_error_m: int | None
 ) -> Iterator[ColumnElement[bool]]:
-    """The conditions for photos that were written before and match the query's folders and dates."""
-    yield _was_written()
+    """The conditions for photos that need no tag to be written, and match the query's folders and dates.
+
+    These are photos that were written before, and those with an estimated position.
+    """
+    yield _was_written_or_estimated(max_error_m)
     yield photos.c.gone_since.is_(None)
     if query.under:
         yield _under(database, query.under, root_paths)
@@ -116,6 +120,13 @@ def written_before(
         yield photos.c.taken_at >= query.taken_after
     if query.taken_before is not None:
         yield photos.c.taken_at < query.taken_before
+
+
+def _was_written_or_estimated(max_error_m: int | None) -> ColumnElement[bool]:
+    if max_error_m is None:
+        return _was_written()
+    is_precise = (positions.c.source != PositionSource.CAMERA, positions.c.error_m <= max_error_m)
+    return or_(_was_written(), exists().where(positions.c.photo_id == photos.c.id, *is_precise))
 
 
 def _under(database: Database, paths: Iterable[Path], root_paths: RootPaths) -> ColumnElement[bool]:

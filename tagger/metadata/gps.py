@@ -12,8 +12,8 @@ from datetime import date, datetime, timedelta
 from tagger.photos.tiff import TiffBlock, TiffDirectory
 
 GPS_POINTER = 0x8825
-DERIVED = b"ASCII\0\0\0landmark-tagger"
-"""The GPSProcessingMethod of a landmark's position that this program wrote."""
+OUR_METHOD = "landmark-tagger"
+"""The GPSProcessingMethod of positions that this program wrote; the source of an estimate follows it."""
 LARGEST_ERROR_M = 20_000_000
 """No two places on Earth are further apart."""
 
@@ -53,6 +53,7 @@ def exif_position(block: TiffBlock) -> tuple[float, float] | tuple[None, None]:
 _TIME_STAMP, _PROCESSING_METHOD, _DATE_STAMP, _POSITIONING_ERROR = 7, 27, 29, 31
 _DATE = re.compile(rb"(\d{4})[:/.-](\d\d)[:/.-](\d\d)")
 _DATE_BYTES = 10
+_METHOD_BYTES = 256
 _FIRST_YEAR = 1990
 """Receivers without a fix write the start of their own time, 1980, or of Unix time, 1970."""
 
@@ -72,8 +73,9 @@ _LONGITUDE = _Axis(3, 4, b"EW", 180)
 
 
 def _is_derived(gps: TiffDirectory) -> bool:
+    """Whether this program wrote the position. Another one may have written its method again, in another character code."""
     method = gps.tags.get(_PROCESSING_METHOD)
-    return method is not None and bytes(method.raw[: len(DERIVED)]) == DERIVED
+    return method is not None and OUR_METHOD.encode() in bytes(method.raw[:_METHOD_BYTES]).replace(b"\0", b"")
 
 
 def _position(block: TiffBlock, gps: TiffDirectory) -> tuple[float, float] | tuple[None, None]:

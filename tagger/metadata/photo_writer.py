@@ -3,7 +3,7 @@
 If embedding is refused, the tags go into a sidecar, unless the photo is no longer the one that was tagged.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tagger.database.enums import Outcome, Target
@@ -13,7 +13,14 @@ from tagger.metadata.files.replacement import PreparedFile, prepare
 from tagger.metadata.files.sidecars import existing_sidecars, sidecar_path
 from tagger.metadata.files.temporary_files import remove_leftover
 from tagger.metadata.inspection import xmp_packet
-from tagger.metadata.plans import FilePlan, FindUndoRecord, check_image, plan_embed, plan_sidecar
+from tagger.metadata.plans import (
+    FilePlan,
+    FindUndoRecord,
+    check_image,
+    plan_embed,
+    plan_sidecar,
+    sidecar_has_position,
+)
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.xmp import has_our_fields
 from tagger.photos.files import read_photo
@@ -107,6 +114,7 @@ def plan_and_prepare(request: WriteRequest, find_undo_record: FindUndoRecord) ->
     try:
         return prepare_photo(plan)
     except WriteRefused as refused:
+        request = plan.request
         embeds = request.target is Target.EMBED and request.tag_fields and plan.refusal is None
         if not embeds or refused.kind in NO_SIDECAR_KINDS:
             raise
@@ -125,6 +133,7 @@ def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> Photo
     """
     if not request.tag_fields and not request.written_targets and request.target is not None:
         return PhotoPlan(request)
+    request = _without_known_position(request, find_undo_record)
     refusal = None
     own_file: tuple[FilePlan, ...] = ()
     try:
@@ -163,21 +172,32 @@ def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
 def describe_result(photo: PreparedPhoto) -> str:
     """State in one line what was written or removed."""
     plan = photo.plan
-    names = ", ".join(landmark.name for landmark in plan.request.tag_fields.landmarks)
+    names = ", ".join((*(landmark.name for landmark in plan.request.tag_fields.landmarks), *_estimate(plan)))
     files = ", ".join(_file_name(file) for file in photo.replaced)
     parts = [plan.refusal.text] if plan.refusal else []
     if names and (files or plan.refusal):
         target = files or _unchanged_files(plan)
+        values = "tags are" if plan.request.tag_fields.landmarks else "position is"
         parts.append(
-            f"The tags are in a sidecar: {names} → {target}" if plan.refusal else f"{names} → {target}"
+            f"The {values} in a sidecar: {names} → {target}" if plan.refusal else f"{names} → {target}"
         )
     elif files:
         parts.append(", ".join(_removal_text(file) for file in photo.replaced))
     elif not plan.refusal:
         is_undo = plan.request.target is None
-        nothing = "it holds none of our values" if is_undo else "no accepted tag to write"
+        nothing = "it holds none of our values" if is_undo else "nothing to write"
         parts.append(f"{names}: already written" if names else nothing)
     return " ".join(parts) + (" (XMP only)" if any(file.notes for file in plan.files) else "")
+
+
+def _without_known_position(request: WriteRequest, find_undo_record: FindUndoRecord) -> WriteRequest:
+    """Leave our position out of all files if a sidecar has one: no program may find two."""
+    if request.tag_fields.position is None:
+        return request
+    for path in existing_sidecars(request.path, request.root):
+        if sidecar_has_position(path, find_undo_record, request.root):
+            return replace(request, tag_fields=replace(request.tag_fields, position=None))
+    return request
 
 
 def _plan_own_file(request: WriteRequest, find_undo_record: FindUndoRecord) -> tuple[FilePlan, ...]:
@@ -237,6 +257,12 @@ def _tagged_photo(request: WriteRequest) -> bytes:
 
 def _read(request: WriteRequest) -> bytes:
     return read_photo(request.path, max_bytes=request.max_bytes, root=request.root).data
+
+
+def _estimate(plan: PhotoPlan) -> list[str]:
+    """The estimated position in one of the files, if there is one."""
+    positions = [file.position for file in plan.files if file.position and file.position.source]
+    return [f"position ± {position.error_m:,.0f} m ({position.source})" for position in positions[:1]]
 
 
 def _removal_text(file: FilePlan) -> str:

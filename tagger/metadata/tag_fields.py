@@ -9,6 +9,7 @@ from typing import Self
 
 from tagger.geo import distance_km
 from tagger.languages import name_in_language
+from tagger.metadata.gps import OUR_METHOD
 
 HIERARCHY_ROOT = "Places"
 POINT = "point"
@@ -45,11 +46,20 @@ class NamedLandmark:
 
 @dataclass(frozen=True)
 class Position:
-    """A landmark's position in degrees, used as the camera's. It is an estimate with an error of `error_m` metres."""
+    """An estimate of the camera's position in degrees, with an error of `error_m` metres.
+
+    `source` is what it follows from: a landmark, a track or photos nearby in time. None: the landmark among the tags.
+    """
 
     latitude: float
     longitude: float
     error_m: float
+    source: str | None = None
+
+    @property
+    def method(self) -> str:
+        """Its name in the metadata, by which nobody takes it for a measurement."""
+        return OUR_METHOD if self.source is None else f"{OUR_METHOD} {self.source}"
 
 
 @dataclass(frozen=True)
@@ -67,20 +77,27 @@ class TagFields:
     description: str | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.landmarks)
+        return bool(self.landmarks) or self.position is not None
 
 
 def make_tag_fields(
-    landmarks: Sequence[NamedLandmark], *, gps: bool = False, description: bool = False
+    landmarks: Sequence[NamedLandmark],
+    *,
+    gps: bool = False,
+    estimate: Position | None = None,
+    description: bool = False,
 ) -> TagFields:
-    """Derive the values from a photo's accepted tags, best first."""
+    """Derive the values from a photo's accepted tags, best first.
+
+    The position is the `estimate`, else with `gps` that of a landmark.
+    """
     if not landmarks:
-        return TagFields()
+        return TagFields(position=estimate)
     return TagFields(
         landmarks=tuple(landmarks),
         keywords=tuple(dict.fromkeys(landmark.name for landmark in landmarks)),
         paths=tuple(_path(landmark) for landmark in landmarks),
-        position=_position(landmarks) if gps else None,
+        position=estimate or (_position(landmarks) if gps else None),
         description="; ".join(_description(landmark) for landmark in landmarks) if description else None,
     )
 

@@ -87,10 +87,15 @@ def update_positions_in(connection: Connection, on_progress: Progress) -> int:
     return moved
 
 
-def _next_changes(database: Database) -> Ids:
+def is_up_to_date(database: Database) -> bool:
+    """Whether no evidence has changed since the last update."""
     with database.read() as connection:
-        if not has_changes(connection):
-            return np.empty(0, np.int64)
+        return not has_changes(connection)
+
+
+def _next_changes(database: Database) -> Ids:
+    if is_up_to_date(database):
+        return np.empty(0, np.int64)
     while True:
         with database.write() as connection:
             if not expand_images(connection, BATCH):

@@ -8,11 +8,19 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, select, true
 
 from tagger.database.connection import Database
-from tagger.database.enums import Target
-from tagger.database.tables import contents, effective_tags, landmarks, metadata_writes, models, photos
+from tagger.database.enums import PositionSource, Target
+from tagger.database.tables import (
+    contents,
+    effective_tags,
+    landmarks,
+    metadata_writes,
+    models,
+    photos,
+    positions,
+)
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.metadata.photo_writer import WriteRequest
-from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
+from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields, make_tag_fields
 from tagger.query.tagged_photos import best_first
 
 
@@ -20,12 +28,13 @@ from tagger.query.tagged_photos import best_first
 class PhotoTags:
     """A photo's accepted tags after verdicts, best first, and the targets that this program has written before.
 
-    `image_digest` is the digest of the tagged image. `complete_digests` are the digests of the photo's written files
-    whose rows in the undo log are complete.
+    `estimate` is its stored position, unless its camera measured it. `image_digest` is the digest of the tagged image.
+    `complete_digests` are the digests of the photo's written files whose rows in the undo log are complete.
     """
 
     image_digest: str
     landmarks: tuple[NamedLandmark, ...]
+    estimate: Position | None
     written_targets: frozenset[Target]
     targets_by_job: Mapping[int, frozenset[Target]]
     complete_digests: frozenset[str]
@@ -49,7 +58,11 @@ class PhotoTags:
                 path, root, None, TagFields(), None, written, max_bytes, single_job=single_job
             )
         landmarks = [tag.in_language(options.language) for tag in self.landmarks]
-        tag_fields = make_tag_fields(landmarks, gps=options.gps, description=options.description)
+        gps, estimate = options.gps, None
+        if options.max_error_m is not None and self.estimate is not None:
+            gps = False  # the stored position takes account of what contradicts the landmark
+            estimate = self.estimate if self.estimate.error_m <= options.max_error_m else None
+        tag_fields = make_tag_fields(landmarks, gps=gps, estimate=estimate, description=options.description)
         return WriteRequest(
             path, root, self.image_digest, tag_fields, options.to, self.written_targets, max_bytes
         )
@@ -63,17 +76,29 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
             .join(contents, contents.c.id == photos.c.content_id)
             .where(photos.c.id.in_(photo_ids))
         ).all()
+        estimates = _estimates(connection, photo_ids)
         accepted = _accepted_landmarks(connection, {row.content_id for row in rows})
         writes = _writes(connection, photo_ids)
     return {
         row.id: PhotoTags(
             row.digest,
             accepted.get(row.content_id, ()),
+            estimates.get(row.id),
             frozenset(Target(write.target) for write in writes.get(row.id, ())),
             _targets_by_job(writes.get(row.id, ())),
             frozenset(write.written_digest for write in writes.get(row.id, ()) if write.is_complete),
         )
         for row in rows
+    }
+
+
+def _estimates(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, Position]:
+    query = select(positions).where(
+        positions.c.photo_id.in_(photo_ids), positions.c.source != PositionSource.CAMERA
+    )
+    return {
+        row.photo_id: Position(row.latitude, row.longitude, row.error_m, row.source)
+        for row in connection.execute(query)
     }
 
 

@@ -387,10 +387,11 @@ def test_workers_write_what_jobs_backfills_and_schedules_ask_for(
 
         (folder / "00" / "00000.jpg").unlink()
         made = terminal.json(
-            *("schedule", "add", "nightly", "--cron", "0 3 * * *", "all", "--write", "sidecar", "--gps")
+            *("schedule", "add", "nightly", "--cron", "0 3 * * *", "all", "--write", "sidecar", "--gps"),
+            "--gps-estimated",
         )
-        write = {"to": "sidecar", "gps": True, "description": False, "language": None}
-        assert made["options"]["write"] == write
+        fields = {"gps": True, "description": False, "language": None, "max_error_m": 5000}
+        assert made["options"]["write"] == {"to": "sidecar", **fields}
         assert "sidecar" in terminal.run("schedule", "list").stdout
         run = terminal.json("schedule", "run-now", "nightly")
         terminal.wait_until(lambda: any(job.parent == run["job"] and job.is_over for job in terminal.jobs()))

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.job_submission import finish_submission, send_messages
+from tagger.cli.option_groups import WriteOptions, with_option_groups
 from tagger.cli.options import (
-    Description,
     DryRun,
-    Gps,
     Json,
     ModelName,
     PriorityName,
@@ -21,9 +20,7 @@ from tagger.cli.options import (
     TopK,
     Under,
     Wait,
-    WriteTo,
     parse_date,
-    parse_metadata_options,
     parse_priority,
 )
 from tagger.cli.output import console
@@ -57,6 +54,7 @@ ScanFolders = Annotated[
 ]
 
 
+@with_option_groups
 def backfill(
     what: BackfillScopeName,
     under: Under = None,
@@ -67,9 +65,8 @@ def backfill(
     top_k: TopK = None,
     threshold: Threshold = None,
     model: ModelName = None,
-    write: WriteTo = "none",
-    gps: Gps = False,
-    description: Description = False,
+    *,
+    write_options: WriteOptions,
     priority: PriorityName = "bulk",
     wait: Wait = False,
     dry_run: DryRun = False,
@@ -89,7 +86,7 @@ def backfill(
     from tagger.enqueue.backfill import backfill_job, count_photos, record_backfill
     from worker.broker import find_broker
 
-    metadata = parse_metadata_options(write, gps=gps, description=description)
+    metadata = write_options.metadata()
     selection = parse_backfill(what, under, landmark, taken_after, taken_before, scan, metadata)
     job_priority = parse_priority(priority)
     settings, database = open_session(
@@ -145,8 +142,9 @@ def describe_backfill(selection: Backfill) -> str:
     parts += [f"taken before {selection.taken_before:%Y-%m-%d}"] if selection.taken_before else []
     parts += [f"after a scan of {printable(str(folder))}" for folder in selection.scan]
     if selection.write:
-        extras = [name for name in ("gps", "description") if getattr(selection.write, name)]
-        parts += [f"tags written to {' with '.join((selection.write.to, *extras))}"]
+        extras = {"gps": "gps", "max_error_m": "estimated positions", "description": "description"}
+        names = [name for field, name in extras.items() if getattr(selection.write, field)]
+        parts += [f"tags written to {' with '.join((selection.write.to, *names))}"]
     return ", ".join(parts)
 
 

@@ -15,10 +15,13 @@ from tagger.cli.options import (
     Description,
     DryRun,
     Gps,
+    GpsEstimated,
     Json,
     Limit,
+    MaxErrorKm,
     PriorityName,
     Wait,
+    parse_max_error,
     parse_priority,
 )
 from tagger.cli.output import console
@@ -87,6 +90,8 @@ def write(
         ),
     ],
     gps: Gps = False,
+    gps_estimated: GpsEstimated = False,
+    max_error_km: MaxErrorKm = None,
     description: Description = False,
     query_options: QueryOptions,
     limit: Limit = None,
@@ -99,20 +104,19 @@ def write(
     """Write all accepted tags of the photos that match the options to their metadata.
 
     Files that are up to date are not changed, so you can interrupt the command and run it again. Tags that were
-    rejected since are removed. Try it with `--to sidecar --dry-run` first.
+    rejected since, and positions that are no longer estimated, are removed. Try it with `--to sidecar --dry-run` first.
 
     For example:
 
     tagger metadata write ~/Pictures --to sidecar --dry-run
 
-    tagger metadata write ~/Pictures/Paris --to embed
+    tagger metadata write ~/Pictures/Paris --to embed --gps-estimated
     """
     from tagger.database.enums import Target
     from tagger.enqueue.metadata_options import MetadataOptions
 
-    metadata = MetadataOptions(
-        Target(to), gps=gps, description=description, language=load_settings().language
-    )
+    max_error_m = parse_max_error(max_error_km, gps_estimated=gps_estimated)
+    metadata = MetadataOptions(Target(to), gps, description, load_settings().language, max_error_m)
     _check_options(enqueue=enqueue, wait=wait, dry_run=dry_run)
     query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
     action = _MetadataAction(enqueue=enqueue, wait=wait, priority=priority, json=json)
@@ -186,9 +190,12 @@ class _MetadataAction:
 
     def preview_write(self, query: PhotoQuery, metadata: MetadataOptions) -> None:
         from tagger.enqueue.metadata_selection import selected_photo_pages
+        from tagger.positions.update import is_up_to_date
 
-        pages = selected_photo_pages(self._database, query, self._settings.roots)
+        pages = selected_photo_pages(self._database, query, self._settings.roots, metadata.max_error_m)
         print_differences(self._previews(pages, metadata), json=self._json)
+        if metadata.max_error_m is not None and not is_up_to_date(self._database):
+            console.warning("positions are not up to date; run: tagger locate")
 
     def write(self, query: PhotoQuery, metadata: MetadataOptions) -> None:
         from tagger.enqueue.metadata_jobs import record_write_job, write_job

@@ -14,16 +14,13 @@ from tagger.cli.commands.backfill import (
     parse_backfill,
 )
 from tagger.cli.job_submission import send_messages
+from tagger.cli.option_groups import WriteOptions, with_option_groups
 from tagger.cli.options import (
-    Description,
-    Gps,
     Json,
     PriorityName,
     TakenAfter,
     TakenBefore,
     Under,
-    WriteTo,
-    parse_metadata_options,
     parse_priority,
 )
 from tagger.cli.output import console
@@ -42,6 +39,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.
 
 
 @schedule_app.command("add")
+@with_option_groups
 def add(
     name: Name,
     what: BackfillScopeName,
@@ -62,9 +60,8 @@ def add(
     taken_after: TakenAfter = None,
     taken_before: TakenBefore = None,
     scan: ScanFolders = None,
-    write: WriteTo = "none",
-    gps: Gps = False,
-    description: Description = False,
+    *,
+    write_options: WriteOptions,
     priority: PriorityName = "bulk",
     json: Json = False,
 ) -> None:
@@ -77,7 +74,7 @@ def add(
     from tagger.enqueue.documents import schedule_document
     from tagger.enqueue.schedules import add_schedule
 
-    metadata = parse_metadata_options(write, gps=gps, description=description)
+    metadata = write_options.metadata()
     backfill = parse_backfill(what, under, landmark, taken_after, taken_before, scan, metadata)
     settings, database = open_session(settle_jobs=True)
     validate_backfill(database, backfill, settings.roots)

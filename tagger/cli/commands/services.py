@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.option_groups import WriteOptions, with_option_groups
 from tagger.cli.options import (
     BatchSize,
-    Description,
     DeviceName,
-    Gps,
     ModelName,
-    WriteTo,
-    parse_metadata_options,
 )
 from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session
@@ -82,6 +79,7 @@ def beat() -> None:
     run_beat(_log_level())
 
 
+@with_option_groups
 def up(
     paths: Annotated[
         list[Path] | None, typer.Argument(help="Photos and folders to tag.", metavar="PATH")
@@ -105,9 +103,8 @@ def up(
     ] = None,
     device: DeviceName = None,
     batch_size: BatchSize = None,
-    write: WriteTo = "none",
-    gps: Gps = False,
-    description: Description = False,
+    *,
+    write_options: WriteOptions,
 ) -> None:
     """Run all services on this machine: Redis unless one is configured, a worker, beat, and the web page.
 
@@ -117,7 +114,7 @@ def up(
     """
     from worker.broker import check_broker, find_broker
 
-    metadata = parse_metadata_options(write, gps=gps, description=description)
+    metadata = write_options.metadata()
     _check_options(paths, port, once=once, watch=watch, writes=metadata is not None)
     _export_settings(device=device, batch_size=batch_size)
     settings = load_settings()
@@ -130,7 +127,7 @@ def up(
     session = open_session(settings, settle_jobs=True)
     redis = "embedded" if broker.embedded else broker.redacted_url
     console.info(f"Redis: {redis}; database: {session.database.redacted_url}")
-    watched = _watch_arguments(selection, write, gps=gps, description=description) if watch else None
+    watched = _watch_arguments(selection, write_options) if watch else None
     raise typer.Exit(_supervise(session, selection, metadata, page, port, watched, once=once))
 
 
@@ -200,10 +197,9 @@ def _supervise(
     return code
 
 
-def _watch_arguments(selection: Selection | None, write: str, *, gps: bool, description: bool) -> list[str]:
-    options = ["--gps"] * gps + ["--description"] * description
+def _watch_arguments(selection: Selection | None, write_options: WriteOptions) -> list[str]:
     folders = selection.folders if selection else ()
-    return ["--enqueue", "--write", write, *options, "--", *map(str, folders)]
+    return ["--enqueue", *write_options.arguments(), "--", *map(str, folders)]
 
 
 def _export_settings(**options: object) -> None:

@@ -15,7 +15,7 @@ from tagger.cli.job_submission import (
     submit_tag_job,
 )
 from tagger.cli.local_jobs import finish_local_job, run_chained_write, run_local_job
-from tagger.cli.option_groups import TagCommandOptions, with_option_groups
+from tagger.cli.option_groups import TagCommandOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     Again,
     BatchSize,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 def tag(
     paths: Paths,
     options: TagCommandOptions,
+    write_options: WriteOptions,
     again: Again = False,
     device: DeviceName = None,
     batch_size: BatchSize = None,
@@ -65,7 +66,7 @@ def tag(
 
     Example: tagger tag ~/Pictures, then: tagger landmarks
     """
-    metadata = options.metadata()
+    metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)
     selection = options.selection(paths)
     if dry_run:
@@ -82,6 +83,7 @@ def tag(
 def watch(
     paths: Annotated[list[Path], typer.Argument(help="Folders, with the folders in them.", metavar="FOLDER")],
     options: TagCommandOptions,
+    write_options: WriteOptions,
     enqueue: Annotated[
         bool, typer.Option("--enqueue", help="Leave the photos to workers, in jobs, as tagger enqueue does.")
     ] = False,
@@ -97,7 +99,7 @@ def watch(
 
     Example: tagger watch ~/Pictures
     """
-    metadata = options.metadata()
+    metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)
     selection = options.selection(paths)
     if selection.files:
@@ -170,6 +172,7 @@ def predict(
 def enqueue(
     paths: Paths,
     options: TagCommandOptions,
+    write_options: WriteOptions,
     again: Again = False,
     priority: PriorityName = "bulk",
     wait: Wait = False,
@@ -183,7 +186,7 @@ def enqueue(
 
     Example: tagger enqueue ~/Pictures --wait (while tagger worker runs in another terminal)
     """
-    job_priority, metadata = parse_priority(priority), options.metadata()
+    job_priority, metadata = parse_priority(priority), write_options.metadata()
     settings, selection = options.settings(), options.selection(paths)
     if dry_run:
         print_plan(settings, selection, reprocess=again, write=metadata)

@@ -71,7 +71,7 @@ def _neighbour(neighbour: NeighbourEvidence, side: str) -> str:
 def _metadata(write: MetadataWrite) -> str:
     target = "to the photo" if write.target == "embed" else f"to {printable(write.file)}"
     job = f" by job {write.job}" if write.job else ""
-    return f"{', '.join(write.landmarks)} {target}, {write.written_at:%Y-%m-%d}{job}"
+    return f"{', '.join(write.landmarks) or 'position'} {target}, {write.written_at:%Y-%m-%d}{job}"
 
 
 def _verdict(verdict: Verdict) -> str:

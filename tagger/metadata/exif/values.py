@@ -19,15 +19,15 @@ from tagger.metadata.exif.block import (
     TagKey,
     TagValue,
 )
-from tagger.metadata.gps import DERIVED
 from tagger.metadata.tag_fields import Position, TagFields
 
 Tags: TypeAlias = Mapping[TagKey, TagValue]
 AddedValue: TypeAlias = tuple[str, str]
 
 KEYWORDS, DESCRIPTION, POSITION = "EXIF:XPKeywords", "EXIF:ImageDescription", "EXIF:GPS"
-POSITION_ERROR, GPS_VERSION = "EXIF:GPSHPositioningError", "EXIF:GPSVersionID"
-OUR_FIELDS = {KEYWORDS, DESCRIPTION, POSITION, POSITION_ERROR, GPS_VERSION}
+GPS_METHOD, GPS_ERROR = "EXIF:GPSProcessingMethod", "EXIF:GPSHPositioningError"
+GPS_VERSION = "EXIF:GPSVersionID"
+OUR_FIELDS = {KEYWORDS, DESCRIPTION, POSITION, GPS_METHOD, GPS_ERROR, GPS_VERSION}
 LATITUDE, LONGITUDE = 2, 4
 
 _KEYWORDS: TagKey = (MAIN, 0x9C9E)
@@ -36,6 +36,8 @@ _VERSION: TagKey = (GPS, 0)
 _LATITUDE_REF, _LONGITUDE_REF, _DATUM, _ERROR = 1, 3, 18, 31
 _COORDINATES = (_LATITUDE_REF, LATITUDE, _LONGITUDE_REF, LONGITUDE)
 _OUR_GPS_TAGS = (*_COORDINATES, _DATUM, PROCESSING_METHOD, _ERROR)
+_ASCII = b"ASCII\0\0\0"
+"""The character code at the start of texts of an undefined type."""
 _SEPARATOR = ";"
 _SAME_DEGREES = 1e-6
 """A tenth of a metre."""
@@ -66,7 +68,7 @@ def with_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
 def without_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
     """The tags without our values, where they still hold what we wrote."""
     remaining = _without_keywords(tags, [value for field, value in added if field == KEYWORDS])
-    position = [pair for pair in added if pair[0] in (POSITION, POSITION_ERROR, GPS_VERSION)]
+    position = [pair for pair in added if pair[0] in (POSITION, GPS_METHOD, GPS_ERROR, GPS_VERSION)]
     for field, value in added:
         if field == DESCRIPTION and remaining.get(_DESCRIPTION) == _tags_of(field, value)[_DESCRIPTION]:
             del remaining[_DESCRIPTION]
@@ -112,7 +114,8 @@ def _new_position(tags: Tags, position: Position | None) -> list[AddedValue]:
         return []
     added = [
         (POSITION, f"{_decimal(position.latitude, 7)},{_decimal(position.longitude, 7)}"),
-        (POSITION_ERROR, _decimal(position.error_m, 2)),
+        (GPS_METHOD, position.method),
+        (GPS_ERROR, _decimal(position.error_m, 2)),
     ]
     return added if _VERSION in tags else [*added, (GPS_VERSION, "2.3.0.0")]
 
@@ -146,6 +149,8 @@ def _tags_of(field: str, value: str) -> dict[TagKey, TagValue]:
             return {_DESCRIPTION: TagValue(ASCII, value.encode() + b"\0")}
         case "EXIF:GPS":
             return _position_tags(value)
+        case "EXIF:GPSProcessingMethod":
+            return {(GPS, PROCESSING_METHOD): TagValue(UNDEFINED, _ASCII + value.encode())}
         case "EXIF:GPSHPositioningError":
             return {(GPS, _ERROR): _rationals((round(float(value) * 100), 100))}
         case "EXIF:GPSVersionID":
@@ -161,7 +166,6 @@ def _position_tags(value: str) -> dict[TagKey, TagValue]:
         (GPS, _LONGITUDE_REF): TagValue(ASCII, b"W\0" if longitude < 0 else b"E\0"),
         (GPS, LONGITUDE): _degrees(abs(longitude)),
         (GPS, _DATUM): TagValue(ASCII, b"WGS-84\0"),
-        (GPS, PROCESSING_METHOD): TagValue(UNDEFINED, DERIVED),
     }
 
 

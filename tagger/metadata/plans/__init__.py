@@ -7,7 +7,7 @@ added to the base: repeating a write changes nothing, and undo is a write with n
 
 from tagger.metadata.plans.embed import check_image, plan_embed
 from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord, digest_file
-from tagger.metadata.plans.sidecar import plan_sidecar
+from tagger.metadata.plans.sidecar import plan_sidecar, sidecar_has_position
 
 __all__ = [
     "FilePlan",
@@ -17,4 +17,5 @@ __all__ = [
     "digest_file",
     "plan_embed",
     "plan_sidecar",
+    "sidecar_has_position",
 ]

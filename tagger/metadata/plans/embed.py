@@ -40,10 +40,13 @@ def plan_embed(
     if not can_embed(data):
         raise WriteRefused(RefusalKind.FORMAT, "Metadata is embedded in JPEG, PNG, WebP and TIFF files only.")
     base = base_of_photo(data, find_undo_record)
+    blocks = read_blocks(base.data)
     if tag_fields:
-        new, inverse, notes = _embed(base.data, tag_fields, current=data)
+        tag_fields = without_occupied_fields(base.data, blocks, tag_fields)
+    if tag_fields:
+        new, inverse, notes = _embed(base.data, blocks, tag_fields, current=data)
         record = UndoRecord(digest_file(new), digest_file(base.data), inverse)
-        plan = FilePlan(Target.EMBED, original, new, record, notes)
+        plan = FilePlan(Target.EMBED, original, new, record, tag_fields.position, notes)
     else:
         plan = FilePlan(Target.EMBED, original, base.data, None, restores_original=base.is_restored)
     if base.is_restored and plan.changes:
@@ -71,14 +74,14 @@ def _existing_data(original: Original) -> bytes:
     return original.data
 
 
-def _embed(base: bytes, tag_fields: TagFields, *, current: bytes) -> tuple[bytes, bytes, tuple[str, ...]]:
+def _embed(
+    base: bytes, blocks: Blocks, tag_fields: TagFields, *, current: bytes
+) -> tuple[bytes, bytes, tuple[str, ...]]:
     """Return the new file, the inverse splices and the notes on values that were left out."""
-    blocks = read_blocks(base)
     if xmp.conflicts_with_extended(extended_xmp(base)):
         raise WriteRefused(
             RefusalKind.XMP, "Its keywords or locations are in extended XMP, which is never changed."
         )
-    tag_fields = without_occupied_fields(base, blocks, tag_fields)
     exif_change, exif_notes = _change_exif(base, blocks, tag_fields)
     datasets, iptc_values, iptc_notes = _change_iptc(base, blocks, tag_fields)
     packet = xmp.add(

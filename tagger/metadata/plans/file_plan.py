@@ -7,6 +7,7 @@ from blake3 import blake3
 
 from tagger.database.enums import Target
 from tagger.metadata.files.originals import Original
+from tagger.metadata.tag_fields import Position
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class FilePlan:
     """A file and its new content.
 
     `data` is None if the file should not exist. `undo_record` is None if the new content holds none of our values.
-    `notes` name the values that were left out of a block, with the reason. `template` is the XMP that a new sidecar
+    `position` is ours in the new content. `notes` name the values that were left out of a block, with the reason. `template` is the XMP that a new sidecar
     copies from its photo. `restores_original` says that removing our values yields the original, byte for byte.
     """
 
@@ -39,6 +40,7 @@ class FilePlan:
     original: Original
     data: bytes | None
     undo_record: UndoRecord | None
+    position: Position | None = None
     notes: tuple[str, ...] = ()
     template: bytes | None = None
     restores_original: bool = False

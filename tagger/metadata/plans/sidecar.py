@@ -12,7 +12,11 @@ from tagger.metadata.formats import can_embed, read_blocks
 from tagger.metadata.formats.blocks import Blocks
 from tagger.metadata.formats.read_only import read_only_blocks
 from tagger.metadata.plans.base import base_of_photo, base_of_sidecar, remove_our_values
-from tagger.metadata.plans.existing_values import existing_keywords, without_occupied_fields
+from tagger.metadata.plans.existing_values import (
+    existing_keywords,
+    has_position_fields,
+    without_occupied_fields,
+)
 from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.plans.verification import refuse_difference
 from tagger.metadata.splices import Splice, inverse_of
@@ -38,29 +42,39 @@ def plan_sidecar(
     """
     original = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=root)
     base = base_of_sidecar(original.data, find_undo_record)
+    blocks = Blocks()
+    if tag_fields and photo_data is not None:
+        photo = _photo_base(photo_data, find_undo_record)
+        blocks = _readable_blocks(photo)
+        tag_fields = without_occupied_fields(photo, blocks, tag_fields)
     if not tag_fields or photo_data is None:
         plan = FilePlan(Target.SIDECAR, original, base.data, None, restores_original=base.is_restored)
     else:
-        plan = _plan_insertion(original, base.data, tag_fields, photo_data, find_undo_record)
+        plan = _plan_insertion(original, base.data, tag_fields, blocks)
     if base.is_restored and plan.changes:
         # What was written passed this check, so a record that does not pass it was not made by a write.
         refuse_difference(xmp.insertion_difference(base.data, original.data))
     return plan
 
 
+def sidecar_has_position(path: Path, find_undo_record: FindUndoRecord, root: Path | None) -> bool:
+    """Whether the sidecar at `path` has a position that is not ours.
+
+    Raises:
+        WriteRefused, WriteFailed: as `plan_sidecar`.
+    """
+    original = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=root)
+    return has_position_fields(xmp.properties(base_of_sidecar(original.data, find_undo_record).data))
+
+
 def _plan_insertion(
-    original: Original,
-    base: bytes | None,
-    tag_fields: TagFields,
-    photo_data: bytes,
-    find_undo_record: FindUndoRecord,
+    original: Original, base: bytes | None, tag_fields: TagFields, blocks: Blocks
 ) -> FilePlan:
-    photo = _photo_base(photo_data, find_undo_record)
-    blocks = _readable_blocks(photo)
+    """Plan a sidecar with our values. `base` is the sidecar without them, `blocks` are the photo's."""
     start = _template(blocks.xmp) if base is None else base
     new = xmp.add(
         start,
-        without_occupied_fields(photo, blocks, tag_fields),
+        tag_fields,
         sidecar=True,
         created=base is None,
         repeated=existing_keywords(blocks),
@@ -69,9 +83,9 @@ def _plan_insertion(
         refuse_difference(xmp.insertion_difference(start, new))
     if base is None:
         record = UndoRecord(digest_file(new), None, None)
-        return FilePlan(Target.SIDECAR, original, new, record, template=start)
+        return FilePlan(Target.SIDECAR, original, new, record, tag_fields.position, template=start)
     record = UndoRecord(digest_file(new), digest_file(base), inverse_of(base, (_single_splice(base, new),)))
-    return FilePlan(Target.SIDECAR, original, new, record)
+    return FilePlan(Target.SIDECAR, original, new, record, tag_fields.position)
 
 
 def _photo_base(photo: bytes, find_undo_record: FindUndoRecord) -> bytes:

@@ -30,7 +30,6 @@ from tagger.metadata.xmp.properties import PropertyReader, elements, texts
 from tagger.metadata.xmp.records import ADDED_VALUE, FIELD, MODEL, NAME, SCORE, SLUG, VERDICT
 
 CREATED = "created"
-PROCESSING_METHOD = "landmark-tagger"
 _DATUM = "WGS-84"
 
 
@@ -181,7 +180,7 @@ class _PacketInsertion:
         # An existing datum or method, even without a position, would misdescribe ours.
         if find_fields(self._rdf, *namespaces.POSITION):
             return
-        values = [*_coordinates(position.latitude, position.longitude), PROCESSING_METHOD]
+        values = [*_coordinates(position.latitude, position.longitude), position.method]
         values.append(value_text.metres(position.error_m) if math.isfinite(position.error_m) else "")
         for field, value in zip(namespaces.POSITION, [*values, _DATUM], strict=True):
             if value:

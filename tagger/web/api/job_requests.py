@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from tagger.database.enums import Priority, Target
 from tagger.enqueue.backfill import Backfill, BackfillScope
-from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.enqueue.metadata_options import MAX_ERROR_M, MetadataOptions
 from tagger.errors import FailureKind
 from tagger.settings import Settings
 from tagger.web.api.folders import FolderRefused, allowed_folders, path_of_key
@@ -40,20 +40,31 @@ class _WriteRequest(BaseModel):
         description="Write the tags into metadata, in a job after this one; only as far as the server allows it.",
     )
     gps: bool = Field(default=False, description="With `write`: also the landmark's position.")
+    gps_estimated: bool = Field(default=False, description="With `write`: also estimated positions.")
+    max_error_km: float = Field(
+        default=MAX_ERROR_M / 1000,
+        ge=0.001,
+        le=20_000,
+        description="With `gps_estimated`: leave out positions with a larger error.",
+    )
     description: bool = Field(default=False, description="With `write`: also a description.")
 
     def metadata_options(self, settings: Settings) -> MetadataOptions | None:
         """Return what is to be written; None for nothing.
 
         Raises:
-            HTTPException: the server does not allow it, or `gps` or `description` is set without `write`.
+            HTTPException: the server does not allow it, or `gps`, `gps_estimated` or `description` is set without `write`.
         """
         if self.write is not WriteMode.NONE:
-            options = MetadataOptions(Target(self.write), self.gps, self.description, settings.language)
+            max_error_m = round(self.max_error_km * 1000) if self.gps_estimated else None
+            target = Target(self.write)
+            options = MetadataOptions(
+                target, self.gps, self.description, settings.language, max_error_m=max_error_m
+            )
             check_write(settings, options)
             return options
-        if self.gps or self.description:
-            text = "gps and description need write: set it to sidecar or embed."
+        if self.gps or self.gps_estimated or self.description:
+            text = "gps, gps_estimated and description need write: set it to sidecar or embed."
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         return None
 

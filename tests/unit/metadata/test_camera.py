@@ -107,6 +107,20 @@ def test_our_own_position_is_ignored() -> None:
 
 
 @pytest.mark.parametrize(
+    "method",
+    [
+        b"ASCII\0\0\0landmark-tagger neighbour",
+        b"UNICODE\0" + "landmark-tagger track".encode("utf-16-le"),
+        b"UNICODE\0" + "landmark-tagger track".encode("utf-16-be"),
+        b"landmark-tagger landmark",
+    ],
+)
+def test_our_estimates_are_ignored_in_any_character_code(method: bytes) -> None:
+    facts = camera_facts(photo(gps=EIFFEL | {27: method, 29: "2019:07:14"}))
+    assert (facts.latitude, facts.longitude, facts.gps_error_m) == (None, None, None)
+
+
+@pytest.mark.parametrize(
     "text",
     ["0000:00:00 00:00:00", "    :  :     :  :  ", "2019:13:40 25:61:61", "yesterday", "", "2019:07:14"],
 )

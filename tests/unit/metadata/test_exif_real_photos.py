@@ -87,8 +87,9 @@ def exiftool_names(fields: set[str]) -> set[str]:
         "EXIF:ImageDescription": {"IFD0:ImageDescription"},
         "EXIF:GPS": {
             *(f"GPS:GPS{name}" for name in ("LatitudeRef", "Latitude", "LongitudeRef", "Longitude")),
-            *("GPS:GPSMapDatum", "GPS:GPSProcessingMethod"),
+            "GPS:GPSMapDatum",
         },
+        "EXIF:GPSProcessingMethod": {"GPS:GPSProcessingMethod"},
         "EXIF:GPSHPositioningError": {"GPS:GPSHPositioningError"},
         "EXIF:GPSVersionID": {"GPS:GPSVersionID"},
     }

@@ -45,6 +45,7 @@ def test_camera_block_takes_and_returns_all_our_values(order: str) -> None:
         ("EXIF:XPKeywords", "Île-de-France"),
         ("EXIF:ImageDescription", "Eiffel Tower, Île-de-France"),
         ("EXIF:GPS", "48.85837,2.294481"),
+        ("EXIF:GPSProcessingMethod", "landmark-tagger"),
         ("EXIF:GPSHPositioningError", "500"),
     )
     assert change.block is not None
@@ -154,6 +155,15 @@ def test_positions_are_exact_to_a_centimetre(where: tuple[float, float]) -> None
     assert tiff.fractions(gps.tags[31]) == ((1234, 100),)
     assert bytes(gps.tags[27].raw) == b"ASCII\0\0\0landmark-tagger"
     assert bytes(gps.tags[18].raw) == b"WGS-84\0"
+
+
+def test_an_estimate_names_its_source() -> None:
+    estimate = TagFields(position=Position(48.85837, 2.294481, 500, "track"))
+    change = add(None, estimate)
+    assert ("EXIF:GPSProcessingMethod", "landmark-tagger track") in change.added
+    assert b"ASCII\0\0\0landmark-tagger track" in (change.block or b"")
+    assert insertion_difference(None, change.block, change.added) is None
+    assert remove(change.block or b"", change.added) is None
 
 
 @pytest.mark.parametrize(

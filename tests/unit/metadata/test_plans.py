@@ -23,7 +23,7 @@ from tagger.metadata.plans import (
     plan_sidecar,
 )
 from tagger.metadata.splices import Splice, inverse_of
-from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
+from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields, make_tag_fields
 from tagger.photos import digest_photo
 
 TOWER = NamedLandmark(
@@ -253,6 +253,22 @@ def test_existing_position_in_any_block_prevents_ours(tmp_path: Path, read: Read
     assert {name: value for name, value in after.items() if "GPSL" in name} == {
         name: value for name, value in before.items() if "GPSL" in name and name in after
     }
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        jpeg(exif=block({}, gps=GPS)),
+        jpeg(packet="<exif:GPSMapDatum>TOKYO</exif:GPSMapDatum>"),
+    ],
+    ids=["EXIF", "datum"],
+)
+def test_nothing_is_written_if_the_position_was_all_there_is(tmp_path: Path, photo: bytes) -> None:
+    estimate = TagFields(position=Position(48.8, 2.2, 700.0, "neighbour"))
+    path = photo_in(tmp_path, photo)
+    assert not embed(path, estimate).changes
+    sidecar = plan_sidecar(path.with_name("new.xmp"), estimate, no_undo_record, photo_data=photo)
+    assert (sidecar.changes, sidecar.position) == (False, None)
 
 
 @pytest.mark.parametrize(

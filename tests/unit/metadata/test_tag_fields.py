@@ -67,6 +67,14 @@ def test_point_landmark_gives_the_position() -> None:
     assert position_of(TOWER, ARCH) == position_of(TOWER)
 
 
+def test_an_estimate_counts_before_the_landmark() -> None:
+    estimate = Position(48.8, 2.2, 700.0, "neighbour")
+    assert make_tag_fields((TOWER,), gps=True, estimate=estimate).position == estimate
+    only = make_tag_fields((), gps=True, estimate=estimate, description=True)
+    assert only == TagFields(position=estimate)
+    assert only
+
+
 @pytest.mark.parametrize("extent", ["line", "area", "multi", None])
 def test_landmark_that_is_not_a_point_gives_no_position(extent: str | None) -> None:
     assert position_of(replace(TOWER, extent=extent)) is None

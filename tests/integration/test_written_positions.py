@@ -1,0 +1,208 @@
+"""Estimated positions in metadata: written as estimates, never read back as measurements, and taken back exactly."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, select, update
+from support.camera_photos import draw_shot
+from support.written_folder import WrittenFolder
+
+from tagger.catalog.removal import forget_path
+from tagger.database.connection import Database
+from tagger.database.enums import Runner, Target
+from tagger.database.tables import photos, positions
+from tagger.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.enqueue.metadata_options import MAX_ERROR_M, MetadataOptions
+from tagger.metadata.inspection import photo_fields, xmp_fields
+from tagger.positions.update import update_positions
+from tagger.query import PhotoQuery
+
+EMBED = MetadataOptions(Target.EMBED, max_error_m=MAX_ERROR_M)
+SIDECAR = MetadataOptions(Target.SIDECAR, max_error_m=MAX_ERROR_M)
+PARIS, NEAR_PARIS = (48.8584, 2.2945), (48.8606, 2.3376)
+
+FOREIGN_SIDECAR = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="48,51.0N" exif:GPSLongitude="2,21.0E"/>
+</rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> WrittenFolder:
+    """Photos of a walk: with GPS, between them, of a landmark, and of another day."""
+    folder = WrittenFolder(database, tmp_path)
+    draw_shot(folder.folder / "first.jpg", 0, gps=PARIS)
+    draw_shot(folder.folder / "between.jpg", 5)
+    draw_shot(folder.folder / "last.jpg", 10, gps=NEAR_PARIS)
+    draw_shot(folder.folder / "tower.jpg", 2000, label=0)
+    draw_shot(folder.folder / "lonely.jpg", 9000)
+    folder.tag()
+    return folder
+
+
+def sources(folder: WrittenFolder) -> dict[str, tuple[str, float]]:
+    """The source and latitude of each photo's position, once they are up to date."""
+    update_positions(folder.database)
+    query = select(photos.c.path, positions).join(positions, positions.c.photo_id == photos.c.id)
+    with folder.database.read() as connection:
+        rows = connection.execute(query.where(photos.c.gone_since.is_(None))).all()
+    return {row.path: (row.source, round(row.latitude, 5)) for row in rows}
+
+
+def latitude(path: Path) -> float | None:
+    text = photo_fields(path.read_bytes()).get("EXIF:GPSLatitude")
+    return None if text is None else round(float(str(text)), 5)
+
+
+def exiftool(path: Path, *options: str) -> dict[str, object]:
+    if shutil.which("exiftool") is None:
+        pytest.skip("exiftool is not installed")
+    done = subprocess.run(
+        ["exiftool", "-j", "-n", "-G1", *options, str(path)], check=True, capture_output=True
+    )
+    return dict(json.loads(done.stdout)[0])
+
+
+def test_estimates_are_written_as_estimates(folder: WrittenFolder) -> None:
+    before = folder.files()
+    assert folder.write(EMBED) == {"between.jpg": "written", "tower.jpg": "written"}
+    assert {name for name, data in folder.files().items() if data != before[name]} == {
+        "between.jpg",
+        "tower.jpg",
+    }
+    fields = photo_fields((folder.folder / "between.jpg").read_bytes())
+    assert fields["XMP:exif:GPSProcessingMethod"] == "landmark-tagger neighbour"
+    assert latitude(folder.folder / "between.jpg") == pytest.approx(48.8595, abs=1e-4)
+    tower = photo_fields((folder.folder / "tower.jpg").read_bytes())
+    assert tower["XMP:exif:GPSProcessingMethod"] == "landmark-tagger landmark"
+    assert tower["XMP:exif:GPSHPositioningError"] == "300/1"
+    assert set(folder.write(EMBED).values()) == {"unchanged"}
+    folder.undo()
+    assert folder.files() == before
+
+
+def test_exiftool_reads_the_position_with_method_and_error(folder: WrittenFolder) -> None:
+    folder.write(EMBED)
+    fields = exiftool(folder.folder / "between.jpg", "-GPS:all", "-XMP-exif:all", "-warning")
+    assert fields["GPS:GPSProcessingMethod"] == "landmark-tagger neighbour"
+    assert fields["XMP-exif:GPSProcessingMethod"] == "landmark-tagger neighbour"
+    assert fields["GPS:GPSLatitude"] == pytest.approx(48.8595, abs=1e-4)
+    assert fields["XMP-exif:GPSLatitude"] == pytest.approx(48.8595, abs=1e-4)
+    assert fields["GPS:GPSHPositioningError"] == pytest.approx(fields["XMP-exif:GPSHPositioningError"], abs=1)
+    assert not any(name.endswith("Warning") for name in fields)
+
+
+def test_written_positions_are_no_evidence(folder: WrittenFolder) -> None:
+    """Neither after a change of the file, nor if the database has never seen the photos before."""
+    expected = sources(folder)
+    assert {name: source for name, (source, _) in expected.items()} == {
+        "first.jpg": "camera",
+        "between.jpg": "neighbour",
+        "last.jpg": "camera",
+        "tower.jpg": "landmark",
+    }
+    folder.write(EMBED)
+    for path in folder.folder.iterdir():
+        os.utime(path)
+    folder.tag(reprocess=True)
+    assert sources(folder) == expected
+    forget_path(folder.database, folder.folder, folder.settings.roots)
+    folder.tag()
+    assert sources(folder) == expected
+
+
+@pytest.mark.parametrize("options", [EMBED, SIDECAR], ids=["embed", "sidecar"])
+def test_a_position_follows_its_estimate_until_it_is_gone(
+    folder: WrittenFolder, options: MetadataOptions
+) -> None:
+    before = folder.files()
+    path = folder.folder / ("between.jpg" if options is EMBED else "between.jpg.xmp")
+
+    def written() -> object:
+        read = photo_fields if options is EMBED else xmp_fields
+        return read(path.read_bytes()).get("XMP:exif:GPSLatitude") if path.exists() else None
+
+    folder.write(options)
+    first = written()
+    assert first is not None
+    with folder.database.write() as connection:
+        connection.execute(update(positions).where(positions.c.error_m > 300).values(latitude=47.5))
+    assert folder.write(options)["between.jpg"] == "written"
+    assert written() == "47,30.0000N" != first
+    with folder.database.write() as connection:
+        connection.execute(delete(positions))
+    folder.write(options)
+    assert written() is None
+    assert folder.files()["between.jpg"] == before["between.jpg"]
+    folder.undo()
+    assert folder.files() == before
+
+
+def test_a_position_that_another_program_changed_stays(folder: WrittenFolder) -> None:
+    path = folder.folder / "between.jpg"
+    folder.write(EMBED)
+    exiftool(path)  # skips the test if there is none
+    subprocess.run(
+        ["exiftool", "-q", "-overwrite_original", "-GPSLatitude=40", "-XMP-exif:GPSLatitude=40", str(path)],
+        check=True,
+    )
+    folder.write(EMBED)
+    fields = exiftool(path)
+    assert (fields["GPS:GPSLatitude"], fields["XMP-exif:GPSLatitude"]) == (40, 40)
+    assert "GPS:GPSProcessingMethod" not in fields
+    assert "XMP-exif:GPSProcessingMethod" not in fields
+
+
+@pytest.mark.parametrize("options", [EMBED, SIDECAR], ids=["embed", "sidecar"])
+def test_a_position_in_another_programs_sidecar_stays_the_only_one(
+    folder: WrittenFolder, options: MetadataOptions
+) -> None:
+    (folder.folder / "between.jpg.xmp").write_text(FOREIGN_SIDECAR)
+    (folder.folder / "tower.xmp").write_text(FOREIGN_SIDECAR)
+    before = folder.files()
+    assert folder.write(options) == {"between.jpg": "unchanged", "tower.jpg": "written"}
+    after = folder.files()
+    assert (after["between.jpg"], after["between.jpg.xmp"]) == (
+        before["between.jpg"],
+        before["between.jpg.xmp"],
+    )
+    fields = xmp_fields(after["tower.xmp"])
+    assert (fields["XMP:exif:GPSLatitude"], fields["XMP:dc:subject"]) == ("48,51.0N", ["Eiffel Tower"])
+    assert "XMP:exif:GPSLatitude" not in photo_fields(after["tower.jpg"])
+    folder.undo()
+    assert folder.files() == before
+
+
+def test_positions_that_are_too_vague_are_left_out(folder: WrittenFolder) -> None:
+    assert folder.write(MetadataOptions(Target.EMBED, max_error_m=300)) == {"tower.jpg": "written"}
+    assert latitude(folder.folder / "tower.jpg") == 48.8584
+    vague = MetadataOptions(Target.EMBED, gps=True, max_error_m=299)
+    assert folder.write(vague) == {"tower.jpg": "written"}
+    assert latitude(folder.folder / "tower.jpg") is None
+    folder.write(MetadataOptions(Target.EMBED, gps=True))
+    assert latitude(folder.folder / "tower.jpg") == 48.8584
+
+
+def test_queries_select_photos_without_tags_too(folder: WrittenFolder) -> None:
+    update_positions(folder.database)
+    assert folder.write(EMBED, PhotoQuery(position="neighbour")) == {"between.jpg": "written"}
+    assert folder.write(EMBED, PhotoQuery(landmark="eiffel-tower")) == {"tower.jpg": "written"}
+    assert folder.write(EMBED, PhotoQuery(under=(folder.folder / "between.jpg",))) == {
+        "between.jpg": "unchanged"
+    }
+
+
+def test_a_job_of_workers_writes_what_its_photos_make_known(folder: WrittenFolder) -> None:
+    draw_shot(folder.folder / "new" / "near.jpg", 8900, gps=PARIS)
+    draw_shot(folder.folder / "new" / "late.jpg", 8901)
+    folder.tag_and_write(SIDECAR, runner=Runner.WORKERS)
+    (chained,) = select_adopted_jobs(folder.database)
+    folder.work(chained)
+    assert folder.outcomes(chained) == {
+        "between.jpg": "written",
+        "tower.jpg": "written",
+        "new/late.jpg": "written",
+    }
