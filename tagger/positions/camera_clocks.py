@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, true, update
 
 from tagger.catalog.camera_times import clock_seconds
 from tagger.catalog.cameras import is_named
 from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.enums import ClockSource
 from tagger.database.statements import pages
-from tagger.database.tables import cameras, effective_tags, photos
-from tagger.positions.clocks import WIDEST_S, Sighting, estimate_clock
+from tagger.database.tables import cameras, effective_tags, landmarks, photos
+from tagger.positions.clocks import WIDEST_S, Passage, Sighting, Site, estimate_clock, passed_landmarks
+from tagger.positions.evidence import CAMERA_ERROR_M, LANDMARK_ERROR_M
 
 MOST_PHOTOS = 1000
 """Of each side, the newest ones: the clock may have been set since the others were taken."""
@@ -50,22 +51,61 @@ def _cameras() -> Select[Any]:
 
 
 def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> list[Sighting]:
-    """What other cameras saw in the same days, in UTC."""
+    """What other cameras saw, or passed, in the same days, in UTC."""
     reach = timedelta(seconds=2 * WIDEST_S)
     first, last = (
         datetime.fromtimestamp(limit(each.at for each in own), UTC).replace(tzinfo=None)
         for limit in (min, max)
     )
-    found = _sightings(
-        connection,
+    conditions = (
         photos.c.camera_id != camera_id,
         photos.c.utc_offset_s.is_not(None),
         photos.c.taken_at.between(first - reach, last + reach),
     )
-    return [
+    seen = [
         Sighting(each.landmark_id, each.at - each.zone_s, each.zone_s)
-        for each in found
+        for each in _sightings(connection, *conditions)
         if each.zone_s is not None
+    ]
+    passages = _passages(connection, *conditions)
+    return seen + passed_landmarks(passages, _sites(connection, {each.landmark_id for each in own}))
+
+
+def _passages(connection: Connection, *conditions: ColumnElement[bool]) -> list[Passage]:
+    """The newest photos with GPS, and with these conditions."""
+    query = (
+        select(
+            photos.c.taken_at,
+            photos.c.utc_offset_s,
+            photos.c.latitude,
+            photos.c.longitude,
+            photos.c.gps_error_m,
+        )
+        .where(photos.c.latitude.is_not(None), photos.c.origin.is_(None), *conditions)
+        .order_by(photos.c.taken_at.desc(), photos.c.id)
+        .limit(MOST_PHOTOS)
+    )
+    return [
+        Passage(
+            clock_seconds(row.taken_at) - row.utc_offset_s,
+            row.utc_offset_s,
+            row.latitude,
+            row.longitude,
+            CAMERA_ERROR_M if row.gps_error_m is None else row.gps_error_m,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _sites(connection: Connection, landmark_ids: Collection[int]) -> list[Site]:
+    """Landmarks that are one point: beside others is everywhere around."""
+    is_point = landmarks.c.latitude.is_not(None) & (func.coalesce(landmarks.c.extent, "point") == "point")
+    query = select(landmarks.c.id, landmarks.c.latitude, landmarks.c.longitude).where(
+        is_point, landmarks.c.id.in_(landmark_ids)
+    )
+    return [
+        Site(row.id, row.latitude, row.longitude, LANDMARK_ERROR_M["point"])
+        for row in connection.execute(query.order_by(landmarks.c.id))
     ]
 
 

@@ -1,4 +1,4 @@
-"""Estimates how cameras' clocks are set, from landmarks that they and others photographed at about the same time.
+"""Estimates how cameras' clocks are set, from landmarks that they photographed, and others photographed or passed at about the same time.
 
 Knows nothing of SQL. A camera without a time zone and a phone that says its own were both at the Colosseum: the difference of
 their times at several landmarks tells how far the camera's clock is ahead of UTC.
@@ -8,10 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
+
 from tagger.catalog.camera_times import LOCAL_TIMES
+from tagger.positions.estimation import distances_m
 
 TOGETHER_S = 900.0
 """Photos of one landmark that are this near in time may be of one visit."""
+VISIT_S = 300.0
 WIDEST_S = LOCAL_TIMES.total_seconds()
 
 
@@ -22,6 +26,41 @@ class Sighting:
     landmark_id: int
     at: float
     zone_s: int | None = None
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A photo with GPS, and when, in UTC: it may have been taken beside a landmark, whatever it shows."""
+
+    at: float
+    zone_s: int
+    latitude: float
+    longitude: float
+    error_m: float
+
+
+@dataclass(frozen=True)
+class Site:
+    """A landmark in degrees. Photos of it are taken within `error_m`."""
+
+    landmark_id: int
+    latitude: float
+    longitude: float
+    error_m: float
+
+
+def passed_landmarks(passages: Sequence[Passage], sites: Sequence[Site]) -> list[Sighting]:
+    """The landmarks that photos were taken beside, one of each in VISIT_S."""
+    latitude, longitude, error_m = (
+        [np.array([getattr(each, name) for each in places]) for places in (passages, sites)]
+        for name in ("latitude", "longitude", "error_m")
+    )
+    distance_m = distances_m(latitude[0][:, None], longitude[0][:, None], latitude[1], longitude[1])
+    found = {}
+    for passage, site in np.argwhere(distance_m <= error_m[0][:, None] + error_m[1]).tolist():
+        at, landmark_id = passages[passage].at, sites[site].landmark_id
+        found[at // VISIT_S, landmark_id] = Sighting(landmark_id, at, passages[passage].zone_s)
+    return list(found.values())
 
 
 def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int | None:
