@@ -5,10 +5,10 @@ Called in the transaction that changes the evidence. Rows are only inserted: nob
 
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, Connection, insert, select, union
+from sqlalchemy import ColumnElement, Connection, insert, or_, select, union
 
 from tagger.database.statements import pages
-from tagger.database.tables import photos, position_changes, tags, taught_tags, verdicts
+from tagger.database.tables import cameras, photos, position_changes, tags, taught_tags, verdicts
 
 
 def record_photos(connection: Connection, photo_ids: Iterable[int]) -> None:
@@ -38,8 +38,17 @@ def record_landmark(connection: Connection, landmark_id: int) -> None:
     record_matching_photos(connection, photos.c.content_id.in_(images))
 
 
+def record_camera(connection: Connection, camera_id: int) -> None:
+    """The clock of a camera has changed: its anchors are of another time, for photos of its companions too."""
+    group = select(cameras.c.companions_id).where(cameras.c.id == camera_id).scalar_subquery()
+    companions = select(cameras.c.id).where(cameras.c.companions_id == group)
+    record_matching_photos(
+        connection, or_(photos.c.camera_id == camera_id, photos.c.camera_id.in_(companions))
+    )
+
+
 def record_matching_photos(connection: Connection, condition: ColumnElement[bool]) -> None:
-    """Something else has changed for the photos with this condition: the clock of their camera, a track of their time."""
+    """Something else has changed for the photos with this condition: a track of their time, the companions of their camera."""
     columns = ("photo_id", "camera_id", "taken_at")
     changed = select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(condition)
     connection.execute(insert(position_changes).from_select(columns, changed))

@@ -244,6 +244,12 @@ cameras = Table(
         _one_of("clock_source", ClockSource),
         doc=f"{_listed(ClockSource)}: who says so; null: unknown",
     ),
+    Column(
+        "companions_id",
+        _Id,
+        _ref("cameras.id", name="fk_cameras_companions_id"),
+        doc="the first of the cameras that are used together with it, or it itself; null: there are none",
+    ),
     info={
         "doc": "A camera. Photos of one camera lie on one line of time. Photos of a folder that name no camera count as those of one."
     },

@@ -102,6 +102,7 @@ class CameraRow(_Row):
     name: values.Name
     clock_offset_s: values.ClockOffset | None
     clock_source: values.SourceOfClock | None
+    companions_id: values.Id | None
 
 
 class PhotoRow(_Row):

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, tru
 
 from tagger.catalog.camera_times import clock_seconds
 from tagger.catalog.cameras import is_named
-from tagger.catalog.position_changes import record_matching_photos
+from tagger.catalog.position_changes import record_camera
 from tagger.database.enums import ClockSource
 from tagger.database.statements import pages
 from tagger.database.tables import cameras, effective_tags, landmarks, photos
@@ -39,7 +39,7 @@ def estimate_clocks(connection: Connection) -> list[CameraClock]:
             source = None if offset_s is None else ClockSource.ESTIMATED
             values = {"clock_offset_s": offset_s, "clock_source": source}
             connection.execute(update(cameras).where(cameras.c.id == camera.id).values(values))
-            record_matching_photos(connection, photos.c.camera_id == camera.id)
+            record_camera(connection, camera.id)
             changed.append(CameraClock(camera.name, offset_s))
     return changed
 

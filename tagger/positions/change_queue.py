@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, delete, func, select, text
 
 from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.statements import among
-from tagger.database.tables import photos, position_changes
+from tagger.database.tables import cameras, photos, position_changes
 
 MOST_SORTED = 1_000_000
 """Changes that are sorted at a time, in some 50 MB."""
@@ -49,12 +49,13 @@ def expand_images(connection: Connection, limit: int) -> int:
 
 
 def changes_in_order(connection: Connection, limit: int = MOST_SORTED) -> Ids:
-    """The ids of changes by camera and time, so that photos that are read together are near each other."""
+    """The ids of changes by camera and time, so that photos that are read together are near each other. Companions count as one camera."""
     query = (
         select(position_changes.c.id)
         .outerjoin(photos, photos.c.id == position_changes.c.photo_id)
+        .outerjoin(cameras, cameras.c.id == photos.c.camera_id)
         .where(position_changes.c.photo_id.is_not(None))
-        .order_by(photos.c.camera_id, photos.c.taken_at)
+        .order_by(func.coalesce(cameras.c.companions_id, photos.c.camera_id), photos.c.taken_at)
         .limit(limit)
         .execution_options(yield_per=_ROWS)
     )

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, update
 
-from tagger.catalog.position_changes import record_matching_photos
+from tagger.catalog.position_changes import record_camera, record_matching_photos
 from tagger.database.connection import Database
 from tagger.database.enums import ClockSource, PositionSource
 from tagger.database.statements import pages
 from tagger.database.tables import cameras, ledgers, photos, positions
 from tagger.errors import CameraAmbiguous, CameraNotFound
 from tagger.positions.camera_clocks import CameraClock, estimate_clocks
+from tagger.positions.camera_companions import Companions, find_companions
 from tagger.positions.update import Progress, update_positions, update_positions_in
 
 
@@ -28,13 +29,14 @@ class EstimateSettings:
 class PositionCounts:
     """Numbers of photos, by the source of their position.
 
-    `moved`: positions that are new, moved or gone. `clocks`: those of cameras that were estimated anew.
+    `moved`: positions that are new, moved or gone. `clocks`: those of cameras that were estimated anew. `companions`: all pairs.
     """
 
     photos: int
     sources: Mapping[PositionSource, int]
     moved: int
     clocks: Sequence[CameraClock]
+    companions: Sequence[Companions]
 
     @property
     def unknown(self) -> int:
@@ -59,15 +61,15 @@ def locate(
     if dry_run:
         with database.write(dry_run=True) as connection:
             _apply(connection, settings)
-            clocks = estimate_clocks(connection)
+            found = estimate_clocks(connection), find_companions(connection)
             moved = update_positions_in(connection, on_progress)
-            return PositionCounts(*_count(connection, photo_ids), moved, clocks)
+            return PositionCounts(*_count(connection, photo_ids), moved, *found)
     with database.write() as connection:
         _apply(connection, settings)
-        clocks = estimate_clocks(connection)
+        found = estimate_clocks(connection), find_companions(connection)
     moved = update_positions(database, on_progress)
     with database.read() as connection:
-        return PositionCounts(*_count(connection, photo_ids), moved, clocks)
+        return PositionCounts(*_count(connection, photo_ids), moved, *found)
 
 
 def _apply(connection: Connection, settings: EstimateSettings) -> None:
@@ -79,7 +81,7 @@ def _apply(connection: Connection, settings: EstimateSettings) -> None:
         camera_id = _find_camera(connection, name)
         values = {"clock_offset_s": offset_s, "clock_source": ClockSource.GIVEN}
         connection.execute(update(cameras).where(cameras.c.id == camera_id).values(values))
-        record_matching_photos(connection, photos.c.camera_id == camera_id)
+        record_camera(connection, camera_id)
 
 
 def _find_camera(connection: Connection, name: str) -> int:

@@ -5,20 +5,18 @@ and stores the differences: the next update continues one that was interrupted.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, select
 
 from tagger.catalog.camera_times import LOCAL_TIMES
 from tagger.database.connection import Database
-from tagger.database.enums import PositionSource
 from tagger.database.locks import LockTimedOut, lock_timeout
 from tagger.database.statements import pages
-from tagger.database.tables import ledgers, photos
-from tagger.positions import estimation
+from tagger.database.tables import cameras, ledgers, photos
+from tagger.positions import companions
 from tagger.positions.change_queue import (
     Change,
     Ids,
@@ -27,7 +25,8 @@ from tagger.positions.change_queue import (
     has_changes,
     take_changes,
 )
-from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
+from tagger.positions.evidence import Shot, read_shots
+from tagger.positions.neighbours import estimate_fixes
 from tagger.positions.place_names import PlaceNames
 from tagger.positions.stored_positions import store_positions
 
@@ -115,41 +114,59 @@ def _update(connection: Connection, ids: Sequence[int], names: PlaceNames) -> in
     """Store the positions of changed photos and of those around them; returns how many moved."""
     changes = take_changes(connection, ids)
     max_gap_s = float(connection.execute(select(ledgers.c.max_gap_s)).scalar_one())
-    reach = timedelta(seconds=estimation.reach_s(max_gap_s)) + LOCAL_TIMES
+    reach = timedelta(seconds=companions.reach_s(max_gap_s)) + LOCAL_TIMES
     moved = 0
     changed = {change.photo_id for change in changes}
-    for condition, moments in _windows(changes, reach):
-        shots = read_shots(connection, condition)
-        affected = [shot for shot in shots if shot.photo_id in changed or _is_near(moments, shot, reach)]
-        estimates = _estimated(shots, max_gap_s) if moments else {}
-        fixes = {shot.photo_id: estimates.get(shot.photo_id, shot.fix) for shot in affected}
+    for conditions, moments in _windows(changes, _groups(connection), reach):
+        lines = [read_shots(connection, condition) for condition in conditions]
+        estimates = estimate_fixes(lines, max_gap_s) if moments else {}
+        fixes = {
+            shot.photo_id: estimates.get(shot.photo_id, shot.fix)
+            for line in lines
+            for shot in line
+            if shot.photo_id in changed or _is_near(moments, shot, reach)
+        }
         moved += store_positions(connection, fixes, names)
     return moved
 
 
-def _windows(
-    changes: Sequence[Change], reach: timedelta
-) -> Iterator[tuple[ColumnElement[bool], list[datetime]]]:
-    """Conditions on photos of one camera, and the times of what changed among them, ascending; no times: they have no common clock.
+def _groups(connection: Connection) -> dict[int, list[int]]:
+    """The cameras that are used together with each camera that has companions, itself among them."""
+    query = select(cameras.c.id, cameras.c.companions_id).where(cameras.c.companions_id.is_not(None))
+    groups: dict[int, list[int]] = {}
+    group_of = {}
+    for row in connection.execute(query.order_by(cameras.c.id)):
+        group_of[row.id] = groups.setdefault(row.companions_id, [])
+        group_of[row.id].append(row.id)
+    return group_of
 
-    They include all photos from which the changed ones, and those within `reach` of them, may be estimated.
+
+def _windows(
+    changes: Sequence[Change], group_of: Mapping[int, Sequence[int]], reach: timedelta
+) -> Iterator[tuple[list[ColumnElement[bool]], list[datetime]]]:
+    """Conditions on photos of cameras that are used together, one of each, and the times of what changed among them, ascending.
+
+    They include all photos from which the changed ones, and those within `reach` of them, may be estimated. No times: the photos have no
+    common clock.
     """
-    by_camera: dict[int, set[datetime]] = {}
+    by_group: dict[tuple[int, ...], set[datetime]] = {}
     single = set()
     for change in changes:
         if None in change.now:
             single.add(change.photo_id)
         for camera_id, taken_at in (change.now, change.before):
             if camera_id is not None and taken_at is not None:
-                by_camera.setdefault(camera_id, set()).add(taken_at)
+                group = tuple(group_of.get(camera_id, (camera_id,)))
+                by_group.setdefault(group, set()).add(taken_at)
     for page in pages(sorted(single)):
-        yield photos.c.id.in_(page), []
+        yield [photos.c.id.in_(page)], []
     # Anchors of photos that are near a change, where "near" is in local time.
     reach = 2 * reach
-    for camera_id, times in sorted(by_camera.items()):
+    for group, times in sorted(by_group.items()):
         for moments in _runs(sorted(times), 2 * reach):
             first, last = _plus(moments[0], -reach), _plus(moments[-1], reach)
-            yield (photos.c.camera_id == camera_id) & photos.c.taken_at.between(first, last), moments
+            is_near = photos.c.taken_at.between(first, last)
+            yield [(photos.c.camera_id == camera_id) & is_near for camera_id in group], moments
 
 
 def _runs(times: Sequence[datetime], longest_gap: timedelta) -> Iterator[list[datetime]]:
@@ -178,42 +195,3 @@ def _is_near(moments: Sequence[datetime], shot: Shot, reach: timedelta) -> bool:
         return False
     place = bisect_left(moments, shot.taken_at)
     return any(abs(moment - shot.taken_at) <= reach for moment in moments[max(place - 1, 0) : place + 1])
-
-
-def _estimated(shots: Sequence[Shot], max_gap_s: float) -> dict[int, Fix]:
-    """Estimates by photo id. An anchor of the camera itself keeps its position, even if others contradict it."""
-    line = [shot for shot in shots if shot.at is not None and shot.is_original]
-    anchors = [shot.fix for shot in line]
-    at, latitude, longitude, error_m = (
-        np.array(
-            [
-                (shot.at, *((fix.latitude, fix.longitude, fix.error_m) if fix else (np.nan,) * 3))
-                for shot, fix in zip(line, anchors, strict=True)
-            ],
-            np.float64,
-        )
-        .reshape(-1, 4)
-        .T
-    )
-    trust = np.array([TRUST[fix.source] if fix else 0 for fix in anchors], np.int64)
-    found = estimation.estimate(estimation.Sequence(at, latitude, longitude, error_m, trust), max_gap_s)
-    return {
-        line[index].photo_id: Fix(
-            float(found.latitude[index]),
-            float(found.longitude[index]),
-            float(found.error_m[index]),
-            PositionSource.NEIGHBOUR,
-            _evidence(line, found, index),
-        )
-        for index in np.flatnonzero(np.isfinite(found.error_m)).tolist()
-        if (fix := anchors[index]) is None or fix.source is not PositionSource.CAMERA
-    }
-
-
-def _evidence(line: Sequence[Shot], found: estimation.Estimates, index: int) -> dict[str, Any]:
-    evidence: dict[str, Any] = {}
-    for name, anchor in (("before", int(found.before[index])), ("after", int(found.after[index]))):
-        if anchor >= 0:
-            seconds = abs((line[anchor].at or 0.0) - (line[index].at or 0.0))
-            evidence |= {name: line[anchor].photo_id, f"{name}_s": round(seconds)}
-    return evidence

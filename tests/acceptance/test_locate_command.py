@@ -49,7 +49,7 @@ def test_locate_says_where_positions_come_from(tagger: CommandRunner, library: P
 
 def test_json_counts_the_sources(tagger: CommandRunner, library: PositionLibrary) -> None:
     counts = {"photos": 4, "camera": 1, "landmark": 1, "track": 0, "neighbour": 1, "unknown": 1}
-    assert tagger("locate", "--json").json == counts
+    assert tagger("locate", "--json").json == {**counts, "companions": []}
     assert library.found()
 
 
@@ -180,6 +180,24 @@ def test_landmarks_tell_how_a_clock_is_set(tagger: CommandRunner, library: Posit
     assert "clock" not in tagger("locate").err
     assert tagger("locate", "--clock-offset", "canon=+02:00").code == 0
     assert "clock" not in tagger("locate").err
+
+
+def test_cameras_that_are_used_together_locate_each_others_photos(
+    tagger: CommandRunner, library: PositionLibrary
+) -> None:
+    with library.database.write() as connection:
+        connection.execute(update(cameras).values(key="camera|canon|canon eos 5d|"))
+    phone = library.camera("camera|pixel")
+    for day, latitude in ((3, 47.0), (5, 48.0), (7, 49.0)):
+        library.shot(day * 1440, gps=(latitude, 2.0), utc_offset_s=7200)
+        library.shot(day * 1440 + 10, camera=phone, gps=(latitude, 2.0), utc_offset_s=7200)
+    library.shot(625, camera=phone, gps=(48.5, 2.0), utc_offset_s=7200)
+    output = tagger("locate", "--clock-offset", "canon=+02:00")
+    together = "Canon EOS 5D and camera|pixel were together 3 of 3 times: each locates the other's photos"
+    assert together in " ".join(output.err.split())
+    pair = {"cameras": ["Canon EOS 5D", "camera|pixel"], "together": 3, "occasions": 3}
+    assert tagger("locate", "--json").json["companions"] == [pair]
+    assert "near 10.jpg (GPS, 25 min after)" in tagger("show", str(library.root / "3.jpg")).text
 
 
 def test_a_track_is_not_added_in_a_dry_run(tagger: CommandRunner, tmp_path: Path) -> None:

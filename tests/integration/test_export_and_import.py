@@ -91,12 +91,15 @@ def _teach(folder: TaggedFolder, examples: list[Path]) -> None:
 
 
 def _insert_track(database: Database) -> None:
-    """A track, a camera, and a photo's position."""
+    """A track, a camera and its companion, and a photo's position."""
     points = np.array([[NOW.timestamp(), 48.0, 2.0]], "<f8").tobytes()
     place = {"latitude": 48.0, "longitude": 2.0, "country": "France", "region": None, "city": "Paris"}
     with database.write() as connection:
         camera = {"key": "Canon EOS 5D 1", "name": "Canon EOS 5D", "clock_offset_s": -3600}
-        connection.execute(insert(cameras).values(**camera, clock_source="given"))
+        first = insert(cameras).values(**camera, clock_source="given").returning(cameras.c.id)
+        group = connection.execute(first).scalar_one()
+        connection.execute(insert(cameras).values(key="Pixel 3", name="Pixel 3", companions_id=group))
+        connection.execute(update(cameras).where(cameras.c.id == group).values(companions_id=group))
         connection.execute(insert(tracks).values(digest=A_DIGEST, name="a.gpx", points=1, added_at=NOW))
         part = {"track_id": 1, "part": 0, "first_at": NOW, "last_at": NOW}
         connection.execute(insert(track_parts).values(**part, data=points))

@@ -59,6 +59,19 @@ def test_only_photos_of_the_same_camera_are_neighbours(library: PositionLibrary)
     assert alone not in library.found()
 
 
+def test_a_photo_is_located_by_photos_of_a_companion(library: PositionLibrary) -> None:
+    phone = library.camera("Pixel")
+    library.set_companions(1, phone)
+    before = library.shot(-60, camera=phone, gps=(48.0, 2.0), utc_offset_s=3600)
+    photo = library.shot(20, utc_offset_s=7200)
+    unknown = library.shot(21)
+    after = library.shot(-30, camera=phone, gps=(48.2, 2.0), utc_offset_s=3600)
+    library.update()
+    assert library.found()[photo] == ("neighbour", 48.1333, 2.0)
+    assert library.evidence(photo) == {"before": before, "before_s": 1200, "after": after, "after_s": 600}
+    assert unknown not in library.found()
+
+
 def test_photos_of_unknown_cameras_are_no_neighbours(library: PositionLibrary) -> None:
     library.shot(0, camera=None, gps=(48.0, 2.0))
     alone = library.shot(1, camera=None)
@@ -157,19 +170,24 @@ def test_an_interrupted_update_is_continued(
     assert sorted(library.found()) == numbers
 
 
+@pytest.mark.parametrize("are_companions", [False, True])
 @pytest.mark.parametrize("seed", range(4))
 def test_updates_in_any_order_end_like_a_complete_one(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch, seed: int
+    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch, seed: int, are_companions: bool
 ) -> None:
     monkeypatch.setattr(position_updates, "BATCH", 3)
     random = np.random.default_rng(seed)
     library.camera("Nikon")
+    if are_companions:
+        library.set_companions(1, 2)
+    zones = [None, 7200, 7200, -36000] if are_companions else [None]
     minutes = np.sort(random.integers(0, 60 * 24 * 4, 40))
     numbers = [
         library.shot(
             int(at),
             camera=int(random.integers(1, 3)),
             gps=(48 + float(random.random()), 2.0) if random.random() < 0.4 else None,
+            utc_offset_s=zones[random.integers(len(zones))],
         )
         for at in minutes
     ]

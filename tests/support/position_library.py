@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from support.stored_photos import StoredPhotos
 
 from tagger.catalog.position_changes import record_photos
@@ -22,6 +22,11 @@ class PositionLibrary(StoredPhotos):
             return int(
                 connection.execute(insert(cameras).values(values).returning(cameras.c.id)).scalar_one()
             )
+
+    def set_companions(self, *camera_ids: int) -> None:
+        with self.database.write() as connection:
+            group = update(cameras).where(cameras.c.id.in_(camera_ids))
+            connection.execute(group.values(companions_id=min(camera_ids)))
 
     def shot(
         self,

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from tagger.cli.session import Session
     from tagger.positions.camera_clocks import CameraClock
+    from tagger.positions.camera_companions import Companions
     from tagger.positions.locating import EstimateSettings, PositionCounts
 
 LONGEST_GAP_H = 48
+COMPANIONS_SHOWN = 10
 
 
 @with_option_groups
@@ -56,7 +58,7 @@ def locate(
     """Estimate where photos without GPS were taken, and count where positions come from.
 
     A photo with a landmark was taken near it. One without was taken where a track was at its time, else between those
-    that the same camera took before and after. Positions follow from what is stored: no photo is opened or changed. All positions are brought up to date;
+    that the same camera, or one that is used with it, took before and after. Positions follow from what is stored: no photo is opened or changed. All positions are brought up to date;
     the options about photos select which are counted.
 
     For example:
@@ -83,7 +85,12 @@ def locate(
         )
     if json:
         sources = {str(source): count for source, count in counts.sources.items()}
-        write_json({"photos": counts.photos, **sources, "unknown": counts.unknown})
+        companions = [
+            {"cameras": pair.cameras, "together": pair.agreeing, "occasions": pair.occasions}
+            for pair in counts.companions
+        ]
+        numbers = {"photos": counts.photos, **sources, "unknown": counts.unknown}
+        write_json({**numbers, "companions": companions})
     else:
         _print(counts, dry_run=dry_run)
 
@@ -181,6 +188,12 @@ def _clock_text(clock: CameraClock) -> str:
     )
 
 
+def _companions_text(pair: Companions) -> str:
+    first, second = map(printable, pair.cameras)
+    times = f"{pair.agreeing:,} of {pair.occasions:,} times"
+    return f"{first} and {second} were together {times}: each locates the other's photos"
+
+
 def _print(counts: PositionCounts, *, dry_run: bool) -> None:
     from tagger.database.enums import PositionSource
 
@@ -196,6 +209,12 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
     typer.echo(f"{counts.unknown:>9,}  without a position")
     for clock in counts.clocks:
         console.info(_clock_text(clock))
+    for pair in counts.companions[:COMPANIONS_SHOWN]:
+        console.info(_companions_text(pair))
+    if len(counts.companions) > COMPANIONS_SHOWN:
+        console.info(
+            f"{len(counts.companions) - COMPANIONS_SHOWN} more pairs of cameras were together: --json has them"
+        )
     if counts.moved:
         console.info(f"{count_of(counts.moved, 'position')} {'would change' if dry_run else 'changed'}")
     if counts.unknown:

@@ -1,0 +1,114 @@
+"""Cameras that are used together: when anchors agree, which cameras form a group, and what anchors of companions locate."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagger.positions.companions import (
+    Meetings,
+    count_meetings,
+    estimate_together,
+    group_companions,
+)
+from tagger.positions.estimation import Sequence, estimate
+
+HOUR_S = 3600.0
+COMPANIONS, STRANGERS, UNTOLD = Meetings(5, 4, 0), Meetings(4, 3, 1), Meetings(1, 1, 0)
+
+
+def anchors(*at: tuple[float, float], error_m: float = 20.0, trust: int = 3) -> Sequence:
+    """Hours and latitudes. Photos without a latitude are no anchors."""
+    hours, latitude = np.array(at, np.float64).reshape(-1, 2).T
+    is_anchor = np.isfinite(latitude)
+    return Sequence(
+        hours * HOUR_S,
+        latitude,
+        np.where(is_anchor, 2.0, np.nan),
+        np.where(is_anchor, error_m, np.nan),
+        np.where(is_anchor, trust, 0),
+    )
+
+
+def test_cameras_that_are_at_three_places_together_are_companions() -> None:
+    first = anchors((0.5, 48.0), (20.5, 48.1), (40.5, 48.2))
+    second = anchors((0.6, 48.001), (20.4, 48.1), (40.7, 48.2))
+    assert count_meetings(first, second) == Meetings(3, 2, 0)
+    assert count_meetings(second, first).are_companions
+
+
+def test_cameras_that_meet_at_home_only_are_not_companions() -> None:
+    home = anchors(*((24.0 * day + 0.5, 48.0) for day in range(30)))
+    found = count_meetings(home, home)
+    assert (found.agreeing, found.elsewhere, found.are_companions) == (30, 0, False)
+
+
+def test_cameras_that_are_apart_at_times_are_not_companions() -> None:
+    days = [(24.0 * day + 0.5, 48 + day / 10) for day in range(10)]
+    away = [(hour, latitude + (0.5 if hour > 150 else 0)) for hour, latitude in days]
+    found = count_meetings(anchors(*days), anchors(*away))
+    assert (found.agreeing, found.contradicting) == (7, 3)
+    assert found.are_apart
+
+
+def test_two_of_one_city_who_walk_elsewhere_contradict_each_other() -> None:
+    """Their anchors are minutes apart in time: each walks around a place 5 km from the other."""
+    hours = np.arange(0, 3, 0.1)
+    first = anchors(*((hour, 48.0) for hour in hours))
+    second = anchors(*((hour + 0.05, 48.05) for hour in hours))
+    assert count_meetings(first, second) == Meetings(0, 0, 3)
+
+
+def test_inexact_anchors_and_those_of_other_times_tell_nothing() -> None:
+    first = anchors((0, 48.0), (20, 48.1), (40, 48.2))
+    assert count_meetings(first, anchors((0, 48.0), (20, 48.1), (40, 48.2), error_m=5000)).occasions == 0
+    assert count_meetings(first, anchors((1, 48.0), (21, 48.1), (41, 49.2))).occasions == 0
+    assert count_meetings(first, anchors()).occasions == 0
+
+
+def test_one_wrong_landmark_of_ten_does_not_part_companions() -> None:
+    days = [(24.0 * day, 48 + day / 10) for day in range(10)]
+    wrong = [(hour, latitude + (10 if hour == 72 else 0)) for hour, latitude in days]
+    assert count_meetings(anchors(*days), anchors(*wrong)) == Meetings(9, 8, 1)
+    assert count_meetings(anchors(*days), anchors(*wrong)).are_companions
+
+
+def test_companions_of_companions_form_one_group_unless_they_are_apart() -> None:
+    both = frozenset((1, 2, 3))
+    assert group_companions({(1, 2): COMPANIONS, (2, 3): COMPANIONS, (1, 3): UNTOLD}) == dict.fromkeys(
+        (1, 2, 3), both
+    )
+    apart = group_companions({(1, 2): COMPANIONS, (2, 3): Meetings(9, 8, 0), (1, 3): STRANGERS})
+    assert apart == dict.fromkeys((2, 3), frozenset((2, 3)))
+    assert group_companions({(1, 2): UNTOLD, (1, 3): STRANGERS}) == {}
+
+
+def test_a_photo_lies_between_anchors_of_two_cameras() -> None:
+    own = anchors((0, 48.0), (0.5, np.nan))
+    found = estimate_together(own, anchors((1, 48.1)), 2 * HOUR_S)
+    assert found.latitude[1] == pytest.approx(48.05)
+    assert (found.before.tolist(), found.after.tolist()) == ([-1, 0], [-1, 2])
+
+
+def test_own_anchors_count_more_than_those_of_companions() -> None:
+    """A landmark of the camera itself, and a phone that is on another continent an hour later."""
+    own = anchors((0, 48.0), (0.5, np.nan), trust=2)
+    found = estimate_together(own, anchors((1, -33.0)), 2 * HOUR_S)
+    assert found.latitude[1] == 48.0
+    assert not found.contradicted.any()
+
+
+def test_a_companion_that_is_elsewhere_for_once_locates_nothing_that_day() -> None:
+    own = anchors((0, 48.0), (1, 48.0), (2.2, np.nan))
+    elsewhere = anchors((0.1, 48.3), (1.1, 48.3), (2.3, 48.3))
+    assert np.isnan(estimate_together(own, elsewhere, 2 * HOUR_S).latitude[2])
+    together = anchors((0.1, 48.0), (1.1, 48.0), (2.3, 48.3))
+    assert estimate_together(own, together, 2 * HOUR_S).latitude[2] > 48.2
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.sampled_from([np.nan, 48.0, 48.1, -30.0])), max_size=30))
+def test_without_companions_estimates_are_those_of_the_camera(rows: list[tuple[float, float]]) -> None:
+    own = anchors(*sorted(rows, key=lambda row: row[0]))
+    alone, together = estimate(own, 2 * HOUR_S), estimate_together(own, anchors(), 2 * HOUR_S)
+    for name, value in vars(alone).items():
+        np.testing.assert_array_equal(getattr(together, name), value)
