@@ -1,8 +1,8 @@
 """Measures position estimates on real GPS tracks with simulated photos, beside the rules of other programs.
 
-    python -m bench.positions TRACKS… [--hidden 0.7] [--draws 20] [--seed 0]
+    python -m bench.positions TRACKS… [--hidden 0.7] [--trips 10] [--draws 4] [--seed 0]
 
-TRACKS are folders of GPX files; the files of one folder are the movement of one person. A phone and a camera without GPS take
+TRACKS are folders of GPX files; the files of one folder are the movement of one person, who repeats it every few weeks. A phone and a camera without GPS take
 photos on it, the GPS of most bursts of the phone is hidden, and each rule says where the photos were taken.
 """
 
@@ -15,17 +15,19 @@ import numpy as np
 
 from bench.positions import peers
 from bench.positions.measurement import Located, measure
-from bench.positions.movement import KINDS, Movement, read_movements
-from bench.positions.ours import tagger, tagger_of_one_clock
+from bench.positions.movement import KINDS, Movement, read_movements, repeat
+from bench.positions.ours import meetings, tagger, tagger_of_each_camera, tagger_of_one_clock, times_in_utc
 from bench.positions.photos import CAMERA, DEVICES, PHONE, Photos, take_photos
 from bench.report import print_heading, print_table
 
 MAX_GAP_S = 7200.0
+WRONG_CLOCK_S = 1800.0
 BETWEEN_MIN = (0, 10, 30, 60, 121, np.inf)
 NEAR_MIN = (0, 2, 10, 31, np.inf)
 OURS = "tagger"
 RULES = {
     OURS: lambda photos: tagger(photos, MAX_GAP_S),
+    "tagger, each camera alone": lambda photos: tagger_of_each_camera(photos, MAX_GAP_S),
     "tagger, one clock": lambda photos: tagger_of_one_clock(photos, MAX_GAP_S),
     "PhotoPrism": peers.photoprism,
     "PhotoPrism, places": lambda photos: peers.photoprism(photos, places=True),
@@ -43,26 +45,28 @@ def main() -> None:
     parser.add_argument(
         "--hidden", type=float, default=0.7, help="share of the phone's bursts without GPS [0.7]"
     )
-    parser.add_argument("--draws", type=int, default=20, help="drawn sets of photos for each person [20]")
+    parser.add_argument("--trips", type=int, default=10, help="times that each person moves like this [10]")
+    parser.add_argument("--draws", type=int, default=4, help="drawn sets of photos for each person [4]")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn [0]")
     args = parser.parse_args()
     movements = read_movements(args.tracks)
     if not movements:
         raise SystemExit("no GPX file has a track with times")
     print_heading("Positions")
-    report(movements, args.hidden, args.draws, args.seed)
+    report(movements, args.hidden, args.trips, args.draws, args.seed)
 
 
-def report(movements: list[Movement], hidden: float, draws: int, seed: int) -> None:
+def report(movements: list[Movement], hidden: float, trips: int, draws: int, seed: int) -> None:
     """Print all tables."""
-    libraries = list(_libraries(movements, hidden, draws, seed))
+    libraries = list(_libraries([repeat(each, trips) for each in movements], hidden, draws, seed))
     located = {name: measure(libraries, rule) for name, rule in RULES.items()}
     _print_movement(movements, libraries)
     for device in (PHONE, CAMERA):
         _print_rules(located, device)
     _print_calibration(located[OURS])
+    _print_companions(libraries)
     print(
-        f"{sum(map(len, libraries))} photos, {draws} draws, {hidden:.0%} of the phone's bursts without GPS. Errors are in metres. Undated photos "
+        f"{sum(map(len, libraries))} photos, {draws} draws of {trips} trips, {hidden:.0%} of the phone's bursts without GPS. Errors are in metres. Undated photos "
         f"count as not located. PhotoPrism gives some photos only the name of a place; 'places' takes the position of the photo that the "
         f"name comes from. 'One clock' tells what the tagger could do if it knew how the clocks of all devices differ.\n"
     )
@@ -103,6 +107,37 @@ def _print_rules(located: dict[str, Located], device: int) -> None:
         (title, "rule", "photos", "located", "median", "90 %", "outside error", "outside twice the error"),
         rows,
     )
+
+
+def _print_companions(libraries: list[Photos]) -> None:
+    rows = []
+    for name, is_chosen in (("says its time zone", True), ("does not", False)):
+        chosen = [photos for photos in libraries if _says_zone(photos) == is_chosen]
+        known = [photos for photos in chosen if np.isfinite(_cameras_utc(photos)).any()]
+        is_wrong = [_is_clock_wrong(photos) for photos in known]
+        together = [meetings(photos).are_companions for photos in known]
+        rows.append((name, len(chosen), len(known), sum(is_wrong), sum(together)))
+    names = (
+        "the camera",
+        "libraries",
+        "time known in UTC",
+        f"wrong by over {WRONG_CLOCK_S / 60:.0f} min",
+        "companions",
+    )
+    print_table(names, rows)
+
+
+def _says_zone(photos: Photos) -> bool:
+    return bool(np.isfinite(photos.zone_s[photos.device == CAMERA]).any())
+
+
+def _cameras_utc(photos: Photos) -> np.ndarray:
+    return times_in_utc(photos)[photos.device == CAMERA]
+
+
+def _is_clock_wrong(photos: Photos) -> bool:
+    off_s = np.abs(_cameras_utc(photos) - photos.at[photos.device == CAMERA])
+    return bool(np.nanmedian(off_s) > WRONG_CLOCK_S)
 
 
 def _figures(found: Located) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -27,6 +27,8 @@ LEAST_S = 600.0
 KIND_WINDOW = 61
 """Steps: the kind of movement is that of the fastest minute within ten minutes."""
 MINUTE = 6
+DAY_S = 86400.0
+DAYS_BETWEEN_TRIPS = 7
 
 KINDS = ("on foot", "bicycle, run", "road, rail", "flight")
 KIND_SPEEDS_M_S = (2.2, 8.0, 75.0)
@@ -53,6 +55,17 @@ def read_movements(folders: Sequence[Path]) -> list[Movement]:
     persons = sorted({file.parent for file in files})
     movements = [_movement(person, [file for file in files if file.parent == person]) for person in persons]
     return [movement for movement in movements if len(movement.at)]
+
+
+def repeat(movement: Movement, trips: int) -> Movement:
+    """The same movement several times, a week after it has ended: a person's trips that are like each other."""
+    days = np.ceil(np.ptp(movement.at) / DAY_S) + DAYS_BETWEEN_TRIPS
+    later_s = DAY_S * days * np.arange(trips)
+    values = {
+        name: np.tile(getattr(movement, name), trips)
+        for name in ("latitude", "longitude", "speed_m_s", "kind")
+    }
+    return replace(movement, at=(movement.at + later_s[:, None]).reshape(-1), **values)
 
 
 def _movement(person: Path, files: Sequence[Path]) -> Movement:

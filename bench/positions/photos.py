@@ -3,8 +3,8 @@
 Nobody publishes a library with its photos, its tracks and a licence that allows their use, so only the movement is real. What is
 drawn: bursts of 1 to 8 photos, minutes to hours apart and mostly where the person stops; the phone's GPS error, at times a position
 that is some minutes old; a camera without GPS with a clock that is right, minutes off, or hours off because it stays in the
-time zone or daylight saving time of home, and that is set during the trip at times; landmarks on some of its photos, some of them recognised
-wrongly; photos without a date.
+time zone or daylight saving time of home, and that is set during the trip at times; half of these cameras say their time zone; landmarks on
+some photos of the camera, and of the phone where it has GPS, some of them recognised wrongly; photos without a date.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ CAMERA_SHARE = 0.35
 PHONE_ERROR_M = (5.0, 30.0)
 STALE = 0.03
 STALE_S = 900.0
-LANDMARK_BURSTS = 0.25
+LANDMARK_PLACES = 0.5
+"""Of the cells of a map with a landmark, …"""
+LANDMARK_CELL = 0.005
+"""… whose sides are so many degrees, …"""
+LANDMARK_BURSTS = 0.5
+"""… and of the bursts there that show it."""
 LANDMARK_ERROR_M = (200.0, 500.0)
 WRONG_LANDMARKS = 0.02
 WRONG_KM = (30.0, 9000.0)
@@ -41,6 +46,8 @@ UNDATED = 0.02
 CLOCK_RIGHT_S = 30.0
 CLOCK_MINUTES_S = 1200.0
 CLOCK_HOURS = (-9, 9)
+CLOCK_ZONE = 0.5
+"""Cameras that write the time zone that they are set to."""
 CLOCK_SET = 0.3
 """Cameras whose clock is set, to the right time, during the trip."""
 M_PER_DEGREE = 111_195.0
@@ -69,6 +76,10 @@ class Photos:
     """(N,) Of the landmark that was recognised; not a number: none. So are longitude and error."""
     landmark_longitude: Floats
     landmark_error_m: Floats
+    landmark_id: Indices
+    """(N,) -1: none."""
+    zone_s: Floats
+    """(N,) How far the clock is ahead of UTC, as the file says; not a number: it does not say."""
     kind: Indices
 
     def __len__(self) -> int:
@@ -100,8 +111,10 @@ def take_photos(movement: Movement, hidden: float, generator: np.random.Generato
     is_hidden = (generator.random(len(bursts)) < hidden)[burst] | (device == CAMERA)
     latitude, longitude = movement.latitude[index], movement.longitude[index]
     gps = _gps(movement, index, at, generator)
-    landmark = _landmarks(latitude, longitude, burst, device, generator)
-    ahead_s = np.where(device == CAMERA, _camera_clock(movement, at, generator), 0.0)
+    landmark_id = _landmark_ids(latitude, longitude, burst, is_hidden & (device == PHONE), generator)
+    landmark = _landmarks(latitude, longitude, landmark_id, generator)
+    camera_ahead_s, camera_zone_s = _camera_clock(movement, at, generator)
+    ahead_s = np.where(device == CAMERA, camera_ahead_s, 0.0)
     zone_s = np.where(device == CAMERA, _zone_s(movement, at), 0.0)
     return Photos(
         at=at,
@@ -117,6 +130,8 @@ def take_photos(movement: Movement, hidden: float, generator: np.random.Generato
         landmark_latitude=landmark[0],
         landmark_longitude=landmark[1],
         landmark_error_m=landmark[2],
+        landmark_id=landmark_id,
+        zone_s=np.where(device == CAMERA, camera_zone_s, 0.0),
         kind=movement.kind[index],
     )
 
@@ -153,21 +168,32 @@ def _gps(
     return latitude, longitude, error_m
 
 
-def _landmarks(
-    latitude: Floats, longitude: Floats, burst: Indices, device: Indices, generator: np.random.Generator
-) -> tuple[Floats, Floats, Floats]:
-    """One photo in some bursts of the camera shows a landmark; 90 % of landmarks lie within their error, unless they are wrong."""
+def _landmark_ids(
+    latitude: Floats, longitude: Floats, burst: Indices, has_none: Truth, generator: np.random.Generator
+) -> Indices:
+    """The landmark that one photo in some bursts shows; -1: none. Each cell of the map has one, or none."""
     count = int(burst.max(initial=-1)) + 1
     is_first = np.concatenate([[True], burst[1:] != burst[:-1]])[: len(burst)]
-    shown = is_first & (device == CAMERA) & (generator.random(count) < LANDMARK_BURSTS)[burst]
-    error_m = generator.uniform(*LANDMARK_ERROR_M, len(burst))
+    cells = np.stack([np.round(latitude / LANDMARK_CELL), np.round(longitude / LANDMARK_CELL)], axis=-1)
+    _, cell = np.unique(cells, axis=0, return_inverse=True)
+    has_landmark = (generator.random(len(cells)) < LANDMARK_PLACES)[cell.reshape(-1)]
+    shown = is_first & has_landmark & ~has_none & (generator.random(count) < LANDMARK_BURSTS)[burst]
+    return np.where(shown, cell.reshape(-1), -1)
+
+
+def _landmarks(
+    latitude: Floats, longitude: Floats, landmark_id: Indices, generator: np.random.Generator
+) -> tuple[Floats, Floats, Floats]:
+    """The positions of landmarks: photos of 90 % are taken within their error, unless they are recognised wrongly."""
+    error_m = generator.uniform(*LANDMARK_ERROR_M, len(landmark_id))
     latitudes, longitudes = _displaced(latitude, longitude, error_m, generator)
-    is_wrong = generator.random(len(burst)) < WRONG_LANDMARKS
-    distance_m = 1000 * np.exp(generator.uniform(*np.log(WRONG_KM), len(burst)))
-    bearing = generator.uniform(0, 2 * np.pi, len(burst))
+    is_wrong = generator.random(len(landmark_id)) < WRONG_LANDMARKS
+    distance_m = 1000 * np.exp(generator.uniform(*np.log(WRONG_KM), len(landmark_id)))
+    bearing = generator.uniform(0, 2 * np.pi, len(landmark_id))
     wrong = _moved(latitude, longitude, distance_m * np.sin(bearing) / 2, distance_m * np.cos(bearing))
     landmark = (np.where(is_wrong, wrong[0], latitudes), np.where(is_wrong, wrong[1], longitudes), error_m)
-    return tuple(np.where(shown, values, np.nan) for values in landmark)
+    latitudes, longitudes, error_m = (np.where(landmark_id >= 0, values, np.nan) for values in landmark)
+    return latitudes, longitudes, error_m
 
 
 def _displaced(
@@ -184,17 +210,19 @@ def _moved(latitude: Floats, longitude: Floats, north_m: Floats, east_m: Floats)
     return moved, (longitude + east + 180) % 360 - 180
 
 
-def _camera_clock(movement: Movement, at: Floats, generator: np.random.Generator) -> Floats:
-    """What the camera's clock is ahead of UTC, in seconds (N,): local time where it was set, with an error."""
-    error_s = (
-        generator.uniform(-CLOCK_RIGHT_S, CLOCK_RIGHT_S),
-        generator.uniform(-CLOCK_MINUTES_S, CLOCK_MINUTES_S),
-        3600.0 * generator.integers(*CLOCK_HOURS),
-    )[generator.integers(3)]
+def _camera_clock(movement: Movement, at: Floats, generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """What the camera's clock is ahead of UTC, in seconds (N,), and what it says it is: local time where it was set, with an error."""
     home_s = _zone_s(movement, movement.at[:1])
+    error_s, hours_s = (
+        (generator.uniform(-CLOCK_RIGHT_S, CLOCK_RIGHT_S), 0.0),
+        (generator.uniform(-CLOCK_MINUTES_S, CLOCK_MINUTES_S), 0.0),
+        (0.0, 3600.0 * generator.integers(*CLOCK_HOURS)),
+    )[generator.integers(3)]
     set_at = movement.at[generator.integers(len(movement.at), size=1)]
     is_set = (at >= set_at) & (generator.random() < CLOCK_SET)
-    return np.where(is_set, _zone_s(movement, set_at), home_s + error_s)
+    zone_s = np.where(is_set, _zone_s(movement, set_at), home_s + hours_s)
+    says_zone = generator.random() < CLOCK_ZONE
+    return zone_s + np.where(is_set, 0.0, error_s), np.where(says_zone, zone_s, np.nan)
 
 
 def _zone_s(movement: Movement, at: Floats) -> Floats:

@@ -305,14 +305,15 @@ def test_positions_are_estimated_on_tracks_beside_other_rules(tmp_path: Path) ->
     _write_track(tmp_path / "driver" / "day.gpx", km_h=90)
     _write_track(tmp_path / "planner" / "day.gpx", km_h=4, varies=False)
 
-    output, again = (_run("positions", tmp_path, "--draws", "2") for _ in range(2))
+    output, again = (_run("positions", tmp_path, "--draws", "2", "--trips", "2") for _ in range(2))
 
     assert output.code == 0, output.err
     assert "left out, of one constant speed" in output.err
     assert "| 2 persons, 4 days: kind |" in output.text
-    for rule in ("tagger", "PhotoPrism", "osxphotos", "exiftool"):
+    for rule in ("tagger", "tagger, each camera alone", "PhotoPrism", "osxphotos", "exiftool"):
         assert re.search(rf"^\| all \| {rule} \| \d+ \| \d+% \|", output.text, re.MULTILINE), rule
     assert "| near one, " in output.text
+    assert "| says its time zone |" in output.text
     assert output.text.partition("| 2 persons")[2] == again.text.partition("| 2 persons")[2]
 
 
@@ -326,10 +327,15 @@ def test_positions_need_tracks_with_times(tmp_path: Path) -> None:
 def test_hidden_bursts_have_no_gps_and_cameras_never() -> None:
     at = np.arange(0.0, 20 * 3600, 10)
     count = len(at)
-    still = Movement(
-        "a", at, np.full(count, 48.0), np.full(count, 2.0), np.zeros(count), np.zeros(count, np.int64)
+    slow = Movement(
+        "a",
+        at,
+        np.linspace(48.0, 48.1, count),
+        np.full(count, 2.0),
+        np.zeros(count),
+        np.zeros(count, np.int64),
     )
-    photos = [take_photos(still, hidden, np.random.default_rng(0)) for hidden in (0.0, 0.7, 1.0)]
+    photos = [take_photos(slow, hidden, np.random.default_rng(0)) for hidden in (0.0, 0.7, 1.0)]
     seen = [np.isfinite(taken.gps_latitude[taken.device == PHONE]).mean() for taken in photos]
     assert seen[0] == 1.0
     assert 0.1 < seen[1] < 0.5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.positions.answers import Answers
-from bench.positions.ours import tagger, tagger_of_one_clock
+from bench.positions.ours import meetings, tagger, tagger_of_one_clock
 from bench.positions.peers import exiftool, osxphotos, photoprism
 from bench.positions.photos import CAMERA, PHONE, Photos
 
@@ -33,6 +33,8 @@ def photos(*taken: tuple[float, float, float], device: int = PHONE) -> Photos:
         landmark_latitude=nothing,
         landmark_longitude=nothing,
         landmark_error_m=nothing,
+        landmark_id=np.full(count, -1),
+        zone_s=np.zeros(count),
         kind=np.zeros(count, np.int64),
     )
 
@@ -104,3 +106,14 @@ def test_the_tagger_takes_each_device_for_a_line_of_its_own() -> None:
     taken.device[1] = CAMERA
     assert found(tagger(taken, 2 * HOUR_S), 1) is None
     assert found(tagger_of_one_clock(taken, 2 * HOUR_S), 1) == (48.0, 2.0)
+
+
+def test_the_tagger_locates_photos_by_a_device_that_was_there_too() -> None:
+    days = [(24.0 * day, 48.0 + day, 2.0) for day in range(3)]
+    taken = photos(*days, *((hours + 0.1, latitude, 2.0) for hours, latitude, _ in days), unknown(48.3))
+    taken.device[3:6] = CAMERA
+    assert found(tagger(taken, 2 * HOUR_S), 6) == (50.0, 2.0)
+    taken.device[6] = CAMERA
+    assert found(tagger(taken, 2 * HOUR_S), 6) == (50.0, 2.0)
+    taken.device[2], taken.gps_latitude[3] = PHONE, 10.0
+    assert meetings(taken).are_companions is False
