@@ -56,7 +56,7 @@ class Trip:
 
 def group_trips(visits: Iterable[Visit]) -> list[Trip]:
     """The trips, in order of time. The order of `visits` makes no difference, and no photo belongs to two trips."""
-    ordered = sorted(visits, key=_order)
+    ordered = sorted(_with_true_dates(list(visits)), key=_order)
     homes = Homes(ordered)
     segments = [
         segment
@@ -65,6 +65,14 @@ def group_trips(visits: Iterable[Visit]) -> list[Trip]:
     ]
     groups = (group for group in _together(segments) if _is_trip(group))
     return _with_ids(sorted(map(_trip, groups), key=lambda trip: (trip.first, trip.spans)))
+
+
+def _with_true_dates(visits: Sequence[Visit]) -> Iterator[Visit]:
+    """The visits whose dates a running clock says. 1 January may be true, on a trip over New Year."""
+    days = {(visit.camera_id, visit.day) for visit in visits if visit.is_dated}
+    for visit in visits:
+        if visit.is_dated or (visit.camera_id, visit.day - timedelta(days=1)) in days:
+            yield visit
 
 
 def _order(visit: Visit) -> tuple[object, ...]:

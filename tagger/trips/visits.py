@@ -37,6 +37,7 @@ class Visit:
     """The photos of a camera in one place on one day, with their mean position in degrees and their first and last local time.
 
     `is_measured`: a GPS receiver says so, of the camera or of a track. Otherwise all positions follow from landmarks.
+    `is_dated`: the date is not one at which clocks begin that were never set. Photos of the day before make it a true one.
     """
 
     camera_id: int
@@ -48,15 +49,16 @@ class Visit:
     first: datetime
     last: datetime
     is_measured: bool = True
+    is_dated: bool = True
 
 
 def read_visits(connection: Connection, begin: datetime = _FIRST, end: datetime = _LAST) -> Iterator[Visit]:
-    """The visits of all photos with a position and the time of a running clock, in local time from `begin` until before `end`."""
+    """The visits of all photos with a position and a time, in local time from `begin` until before `end`."""
     while (first := _first_time(connection, begin, end)) is not None:
         midnight = datetime.combine(first, time())
         until = end if end - midnight <= PERIOD else midnight + PERIOD
         for row in connection.execute(_visits().where(_is_between(first, until))):
-            if row.camera_id is not None and is_clock_time(row.first, row.utc_offset_s):
+            if row.camera_id is not None and is_clock_time(row.first, row.utc_offset_s or 0):
                 yield Visit(
                     row.camera_id,
                     row.first.date(),
@@ -67,6 +69,7 @@ def read_visits(connection: Connection, begin: datetime = _FIRST, end: datetime 
                     row.first,
                     row.last,
                     bool(row.is_measured),
+                    is_clock_time(row.first, row.utc_offset_s),
                 )
         begin = until
 

@@ -116,6 +116,17 @@ def test_new_year_with_a_time_zone_is_a_time(library: PositionLibrary) -> None:
     assert only(library).trip.id == "2024-01-01-paris"
 
 
+def test_new_year_without_a_time_zone_is_a_time_after_the_day_before(library: PositionLibrary) -> None:
+    old_year = (datetime(2023, 12, 30, 12) - NOON).total_seconds() / 60  # noqa: DTZ001
+    for number in range(12):
+        library.shot(old_year + number * 6 * HOUR, gps=ROME if number > 7 else PARIS)
+    library.update()
+    days = {
+        (each.trip.first.day, each.trip.last.day, each.photos) for each in trip_summaries(library.database)
+    }
+    assert days == {(30, 1, 8)}
+
+
 def test_screenshots_and_photos_of_unknown_cameras_make_no_trip(library: PositionLibrary) -> None:
     for minutes in range(0, 3 * DAY, 4 * HOUR):
         library.shot(minutes, gps=PARIS, origin="screenshot")

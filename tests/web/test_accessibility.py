@@ -17,6 +17,7 @@ from support.browser import (
 )
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from support.page_server import photo, settings_in
+from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import open_database
 from tagger.database.enums import Priority, Runner
@@ -27,7 +28,7 @@ from tagger.ledger.jobs import NewJob, create_job, finish_scan
 
 VIEWS = (
     "/", "/library", "/search", "/search?q=nothing", "/search?q=france", "/landmarks/eiffel-tower",
-    "/photos?country=France", "/map", "/map?part=Europe", "/unknown", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new", "/jobs/schedules/new",
+    "/photos?country=France", "/trips", f"/trips/{TRIP}", "/map", "/map?part=Europe", "/unknown", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new", "/jobs/schedules/new",
 )  # fmt: skip
 NARROWEST: ViewportSize = {"width": 320, "height": 568}
 ENLARGED_TWICE: ViewportSize = {"width": 720, "height": 450}
@@ -73,6 +74,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             library.file(name, (slug, 0.9, True), (GATE, 0.1, False), data=picture((60 * n, 120, 90)))
         library.file("nothing.jpg", (EIFFEL, 0.2, False), data=picture((20, 20, 20)))
         library.gone("nothing.jpg")
+        add_trip(library)
         library.file("unknown.jpg", (EIFFEL, 0.2, False), data=picture((30, 20, 20)))
         for job in (create_job(database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS)) for _ in range(2)):
             finish_scan(database, job)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import photo
+from support.trip_photos import TRIP, add_trip
 
 from tagger.cli.output.formats import Format, write_documents
 from tagger.database.connection import Database
@@ -31,6 +32,7 @@ def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> L
     library.file(b"caf\xe9.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), taken_at=taken_at)
     library.file("other.jpg", (GATE, 0.2, False), data=photo(1, kind="JPEG"))
     library.photo("new.jpg", classified=False)
+    add_trip(library)
     return library
 
 
@@ -42,6 +44,8 @@ ANSWERS: dict[str, tuple[Any, Asking]] = {
     "photos": (schemas.PhotoPage, lambda client, _: client.get("/api/photos?any_rank=1&limit=1")),
     "one photo": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/1")),
     "an unclassified photo": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/3")),
+    "trips": (list[schemas.Trip], lambda client, _: client.get("/api/trips")),
+    "a trip": (schemas.Trip, lambda client, _: client.get(f"/api/trips/{TRIP}")),
     "models": (list[schemas.Model], lambda client, _: client.get("/api/models")),
     "a word": (schemas.VerdictResult, lambda client, _: client.post("/api/photos/1/verdicts", json=WORD)),
     "a withdrawn verdict": (

@@ -240,6 +240,7 @@ def test_the_way_back_leads_to_the_grid_that_the_photo_was_opened_from(
         ("/photos/1?unknown=1&within=1", "unknown", "true"),
         (f"/landmarks/{EIFFEL}", "library", "true"),
         ("/search", "library", "true"),
+        ("/trips", "trips", "page"),
         ("/map", "map", "page"),
         ("/unknown", "unknown", "page"),
     ],

@@ -12,6 +12,7 @@ from tagger.web.api import (
     predict,
     schedules,
     teaching,
+    trips,
     verdicts,
 )
 
@@ -25,6 +26,7 @@ def routers() -> tuple[APIRouter, ...]:
         photo_images.router,
         verdicts.router,
         landmarks.router,
+        trips.router,
         models.router,
         jobs.router,
         schedules.router,

@@ -10,6 +10,8 @@ from tagger.ledger.workers import WorkerStatus
 from tagger.query.details import Failure, LastJob, MetadataWrite, Verdict
 from tagger.query.position_evidence import PositionEvidence
 from tagger.query.tagged_photos import Position, Tag
+from tagger.query.trip_summaries import TripLandmark
+from tagger.trips.names import VisitedPlace
 
 
 @dataclass
@@ -98,6 +100,20 @@ class Landmark:
     merged_slugs: list[str]
     own: bool
     dry_run: bool
+
+
+@dataclass
+class Trip:
+    """A trip. `first` and `last` are local times of its photos; `places` and `landmarks` have most photos first."""
+
+    trip: str
+    name: str
+    dates: str
+    first: datetime
+    last: datetime
+    photos: int
+    places: list[VisitedPlace]
+    landmarks: list[TripLandmark]
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from tagger.web.pages import job_forms, jobs, library, library_map, photo, photos, schedules, try_photo
+from tagger.web.pages import job_forms, jobs, library, library_map, photo, photos, schedules, trips, try_photo
 
 
 def routers() -> tuple[APIRouter, ...]:
@@ -12,6 +12,7 @@ def routers() -> tuple[APIRouter, ...]:
         library.router,
         photos.router,
         library_map.router,
+        trips.router,
         photo.router,
         schedules.router,
         job_forms.router,

@@ -1,6 +1,6 @@
-"""The library as a whole: photo counts and cover photos per landmark.
+"""The library as a whole: photo counts and cover photos per landmark, and trips.
 
-Both queries take longer the larger the library is. Pages therefore show cached values, which threads refresh.
+These queries take longer the larger the library is. Pages therefore show cached values, which threads refresh.
 """
 
 import logging
@@ -15,6 +15,7 @@ from tagger.database.connection import Database
 from tagger.database.errors import DatabaseError
 from tagger.query import LandmarkCount, landmark_counts
 from tagger.query.covers import Cover, find_covers
+from tagger.query.trip_summaries import TripSummary, trip_summaries
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,8 @@ T = TypeVar("T")
 
 WAIT_S = 0.4
 """How long a page waits for a refresh."""
-FIRST_COVERS_WAIT_S = 1.2
-"""How long the first page waits for covers, since a library without any looks broken."""
+FIRST_WAIT_S = 1.2
+"""How long the first page waits for covers or trips, since a library without any looks broken."""
 COUNTS_TTL_S = 2.0
 COVERS_TTL_S = 60.0
 COST_FACTOR = 20.0
@@ -36,6 +37,7 @@ class LibraryOverview:
     def __init__(self, database: Database) -> None:
         self._counts = CachedValue(lambda: landmark_counts(database, include_empty=True), COUNTS_TTL_S)
         self._covers = CachedValue(lambda: find_covers(database), COVERS_TTL_S)
+        self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S)
 
     def counts(self) -> list[LandmarkCount] | None:
         """Return all landmarks with photo counts, most photos first; None while they are counted for the first time."""
@@ -43,10 +45,15 @@ class LibraryOverview:
 
     def covers(self) -> Mapping[str, Cover] | None:
         """Return covers by landmark slug; None while they are chosen for the first time."""
-        return self._covers.get(WAIT_S if self._covers.has_value else FIRST_COVERS_WAIT_S)
+        return self._covers.get(WAIT_S if self._covers.has_value else FIRST_WAIT_S)
+
+    def trips(self) -> list[TripSummary] | None:
+        """Return all trips, newest first; None while they are found for the first time."""
+        return self._trips.get(WAIT_S if self._trips.has_value else FIRST_WAIT_S)
 
     def close(self) -> None:
         """Wait for queries that are running."""
+        self._trips.close()
         self._counts.close()
         self._covers.close()
 

@@ -89,7 +89,7 @@ def show_landmark(
         country=None
         if landmark.country is None
         else Link(landmark.country, country_address(landmark.country)),
-        grid=_grid(state, QueryParams.of(landmark=landmark.slug), after, request.url.path),
+        grid=photo_grid(state, QueryParams.of(landmark=landmark.slug), after, request.url.path),
     )
 
 
@@ -110,7 +110,7 @@ def show_photos(
         check_options(request)
         if isinstance(params, QueryInvalid):
             raise params
-        return _grid(state, params, after, "/photos")
+        return photo_grid(state, params, after, "/photos")
 
     grid, problem, status = _grid_or_problem(find)
     with state.database.read() as connection:
@@ -136,11 +136,11 @@ def show_photos(
 @router.get("/unknown")
 def show_unknown(request: Request, state: State, after: After = None) -> HTMLResponse:
     """Show classified photos without an accepted landmark."""
-    grid = _grid(state, QueryParams.of(unknown=True), after, "/unknown")
+    grid = photo_grid(state, QueryParams.of(unknown=True), after, "/unknown")
     return render(request, "unknown.html", grid=grid, has_photos=has_photos(state.database))
 
 
-def _grid(state: AppState, params: QueryParams, after: str | None, path: str) -> PhotoGrid:
+def photo_grid(state: AppState, params: QueryParams, after: str | None, path: str) -> PhotoGrid:
     start = decode_cursor(after, params.query) if after else None
     with params.model_checked():
         page = find_tagged_page(state.database, params.query, state.settings.roots, start, PAGE_SIZE)

@@ -9,9 +9,15 @@ _NORTH = 84.0
 
 
 def project(latitude: float, longitude: float) -> tuple[float, float]:
-    """Project degrees onto the map, x to the right and y downwards, in the Natural Earth projection."""
+    """Project degrees onto the map, x to the right and y downwards, in the Natural Earth projection; rounded for the whole map."""
+    x, y = position(latitude, longitude)
+    return round(x, 1), round(y, 1)
+
+
+def position(latitude: float, longitude: float) -> tuple[float, float]:
+    """The same, not rounded."""
     x, y = _natural_earth(math.radians(latitude), math.radians(longitude))
-    return round(WIDTH / 2 + _SCALE * x, 1), round(_SCALE * (_TOP - y), 1)
+    return WIDTH / 2 + _SCALE * x, _SCALE * (_TOP - y)
 
 
 def _natural_earth(latitude: float, longitude: float) -> tuple[float, float]:

@@ -1,0 +1,89 @@
+"""Trips on the page and in the API."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from support.library_photos import EIFFEL, GATE, LibraryPhotos
+from support.trip_photos import TRIP, add_trip
+
+from tagger.database.connection import Database
+from tagger.query.documents import trip_document
+from tagger.query.trip_summaries import trip_summaries
+from tagger.settings import Settings
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+
+
+def tiles_of(page: str) -> list[int]:
+    return [int(number) for number in re.findall(r'data-photo="(\d+)"', page)]
+
+
+def trips_page(client: TestClient) -> str:
+    """The list of trips once they are found."""
+    while "Finding trips" in (page := client.get("/trips").text):
+        pass
+    return page
+
+
+def test_without_photos_and_without_trips_the_page_says_what_to_do(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    assert "tagger tag FOLDER" in client.get("/trips").text
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    page = trips_page(client)
+    assert "No trips yet" in page
+    assert "tagger locate" in page
+
+
+def test_trips_are_listed_by_year(client: TestClient, library: LibraryPhotos) -> None:
+    ids = add_trip(library)
+    add_trip(library, datetime(2021, 7, 1, 9))  # noqa: DTZ001 - local time
+    page = trips_page(client)
+    assert re.findall(r'id="year-(\d+)"', page) == ["2021", "2019"]
+    assert re.findall(r'href="(/trips/[^"]+)"', page) == ["/trips/2021-07-01-paris", f"/trips/{TRIP}"]
+    assert "3\N{EN DASH}5 May 2019" in page
+    assert "9 photos" in page
+    assert f"/api/photos/{ids[4]}/thumbnail" in page
+
+
+def test_a_trip_has_a_map_and_all_photos_in_order_of_time(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("elsewhere.jpg", (GATE, 0.9, True))
+    ids = add_trip(library)
+    page = client.get(f"/trips/{TRIP}").text
+    assert "<title>Paris, 3\N{EN DASH}5 May 2019 · landmark tagger</title>" in page
+    assert tiles_of(page) == ids
+    assert f"/photos/{ids[0]}?trip={TRIP}&amp;within=1" in page
+    assert page.count('class="map-dot"') == 8
+    assert page.count("map-dot--estimated") == 1
+    assert page.count('class="map-path"') == 1
+    assert f'href="/photos?trip={TRIP}&amp;landmark={EIFFEL}"' in page
+
+
+def test_the_photos_of_a_trip_can_be_filtered(client: TestClient, library: LibraryPhotos) -> None:
+    ids = add_trip(library)
+    page = client.get(f"/photos?trip={TRIP}&landmark={EIFFEL}").text
+    assert tiles_of(page) == [ids[4]]
+    assert f"trip {TRIP}" in page
+    assert client.get("/photos?trip=2019-05-04-rome").status_code == 400
+
+
+def test_a_trip_that_does_not_exist_is_not_found(client: TestClient) -> None:
+    for address in ("/trips/2019-05-03-rome", "/trips/rome", "/api/trips/rome", "/api/photos?trip=rome"):
+        assert client.get(address).status_code == 404
+    assert client.get("/api/trips?taken_after=May").status_code == 400
+
+
+def test_the_api_lists_what_the_command_prints(client: TestClient, library: LibraryPhotos) -> None:
+    ids = add_trip(library)
+    answer = client.get("/api/trips")
+    assert answer.json() == [trip_document(summary) for summary in trip_summaries(library.database)]
+    assert answer.json() == [client.get(f"/api/trips/{TRIP}").json()]
+    assert [trip["trip"] for trip in answer.json()] == [TRIP]
+    assert client.get("/api/trips?taken_before=2019-05-03").json() == []
+    assert [photo["id"] for photo in client.get(f"/api/photos?trip={TRIP}").json()["photos"]] == ids
