@@ -169,6 +169,23 @@ def test_a_track_locates_photos_of_cameras_whose_clock_is_known(
     assert tagger("locate", "--json").json["track"] == 0
 
 
+def test_cameras_without_a_clock_that_tracks_need_are_named(
+    tagger: CommandRunner, library: PositionLibrary, tmp_path: Path
+) -> None:
+    with library.database.write() as connection:
+        connection.execute(update(cameras).values(key="camera|canon|canon eos 5d|"))
+    assert "no track locates" not in tagger("locate").err
+    track = tmp_path / "hike.gpx"
+    track.write_text(
+        '<gpx version="1.1"><trk><trkseg><trkpt lat="45" lon="7"><time>2024-05-03T20:00:00Z</time></trkpt>'
+        '<trkpt lat="45.1" lon="7"><time>2024-05-03T20:05:00Z</time></trkpt></trkseg></trk></gpx>'
+    )
+    output = tagger("locate", "--gpx", str(track))
+    assert "the clock of Canon EOS 5D is not known, so no track locates 3 photos of it" in output.err
+    assert "tagger locate --clock-offset 'Canon EOS 5D=+02:00'" in output.err
+    assert "no track locates" not in tagger("locate", "--clock-offset", "canon=+02:00").err
+
+
 def test_landmarks_tell_how_a_clock_is_set(tagger: CommandRunner, library: PositionLibrary) -> None:
     with library.database.write() as connection:
         connection.execute(update(cameras).values(key="camera|canon|canon eos 5d|"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 LONGEST_GAP_H = 48
 COMPANIONS_SHOWN = 10
+MOST_HINTS = 3
 
 
 @with_option_groups
@@ -93,6 +95,8 @@ def locate(
         write_json({**numbers, "companions": companions})
     else:
         _print(counts, dry_run=dry_run)
+        if not dry_run:
+            _print_unknown_clocks(session)
 
 
 def _photo_ids(session: Session, options: QueryOptions) -> list[int] | None:
@@ -192,6 +196,20 @@ def _companions_text(pair: Companions) -> str:
     first, second = map(printable, pair.cameras)
     times = f"{pair.agreeing:,} of {pair.occasions:,} times"
     return f"{first} and {second} were together {times}: each locates the other's photos"
+
+
+def _print_unknown_clocks(session: Session) -> None:
+    from tagger.positions.unknown_clocks import unknown_clocks
+
+    clocks = unknown_clocks(session.database)
+    for clock in clocks[:MOST_HINTS]:
+        camera = printable(clock.camera)
+        console.info(
+            f"the clock of {camera} is not known, so no track locates {count_of(clock.photos, 'photo')} of it. "
+            f"If it shows Paris time in summer, run: tagger locate --clock-offset {shlex.quote(camera + '=+02:00')}"
+        )
+    if len(clocks) > MOST_HINTS:
+        console.info(f"so it is with {count_of(len(clocks) - MOST_HINTS, 'more camera')}")
 
 
 def _print(counts: PositionCounts, *, dry_run: bool) -> None:
