@@ -117,6 +117,7 @@ def _print_comparison(landmarks: int) -> None:
         ("share", f"{taught_ms / model_ms:.2%}"),
     )
     print_table(("for each photo", "CPU ms"), rows)
+    print(f"\nAn embedding takes {len(quantize(values)[0])} bytes.")
 
 
 def _cpu_ms(work: Callable[[], object]) -> float:

@@ -1,9 +1,11 @@
 """Which dates of photos are the times of a running clock, so that photos near each other in time were taken near each other."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 
 _FIRST_YEAR = 1990
 """Before, no camera wrote EXIF: these are the first dates of clocks, 1970 and 1980, or the dates that people give to scans."""
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - cameras' local time
 
 LOCAL_TIMES = timedelta(hours=26)
 """Local times of one moment differ so much at most: zones are up to 14 hours from UTC, and some cameras are still set to the last journey's."""
@@ -11,7 +13,7 @@ LOCAL_TIMES = timedelta(hours=26)
 
 def clock_seconds(taken_at: datetime) -> float:
     """Seconds since 1970 as the camera's clock shows them: in its own time."""
-    return taken_at.replace(tzinfo=UTC).timestamp()
+    return (taken_at - _EPOCH).total_seconds()
 
 
 def is_clock_time(taken_at: datetime, utc_offset_s: int | None) -> bool:

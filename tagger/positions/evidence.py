@@ -1,5 +1,6 @@
 """What photos of a camera say about where it was: their own GPS, accepted landmarks, and the tracks of their time."""
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -80,7 +81,7 @@ def read_shots(connection: Connection, *conditions: ColumnElement[bool]) -> list
         Shot(row.id, row.taken_at, at, is_utc, row.origin is None, _fix(row, landmark_fixes))
         for row, (at, is_utc) in zip(rows, _times(rows), strict=True)
     ]
-    shots.sort(key=lambda shot: (shot.at is not None, shot.at or 0.0, shot.photo_id))
+    shots.sort(key=lambda shot: -math.inf if shot.at is None else shot.at)
     return _with_tracks(connection, shots)
 
 

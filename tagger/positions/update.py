@@ -34,6 +34,8 @@ BATCH = 20_000
 """Changes per transaction."""
 SMALL_BATCH = 5_000
 """The same in the background."""
+LONGEST_RUN = timedelta(days=100)
+"""Changes of a longer time are not computed together: photos of years may lie between them."""
 LOCK_S = 2.0
 """How long a small batch waits for another update."""
 
@@ -116,7 +118,6 @@ def _update(connection: Connection, ids: Sequence[int], names: PlaceNames) -> in
     max_gap_s = float(connection.execute(select(ledgers.c.max_gap_s)).scalar_one())
     reach = timedelta(seconds=companions.reach_s(max_gap_s)) + LOCAL_TIMES
     moved = 0
-    changed = {change.photo_id for change in changes}
     for conditions, moments in _windows(changes, _groups(connection), reach):
         lines = [read_shots(connection, condition) for condition in conditions]
         estimates = estimate_fixes(lines, max_gap_s) if moments else {}
@@ -124,7 +125,7 @@ def _update(connection: Connection, ids: Sequence[int], names: PlaceNames) -> in
             shot.photo_id: estimates.get(shot.photo_id, shot.fix)
             for line in lines
             for shot in line
-            if shot.photo_id in changed or _is_near(moments, shot, reach)
+            if not moments or _is_near(moments, shot, reach)
         }
         moved += store_positions(connection, fixes, names)
     return moved
@@ -170,10 +171,10 @@ def _windows(
 
 
 def _runs(times: Sequence[datetime], longest_gap: timedelta) -> Iterator[list[datetime]]:
-    """Ascending times, split where there are gaps."""
+    """Ascending times, split where there are gaps, and where a run gets long."""
     run: list[datetime] = []
     for at in times:
-        if run and at - run[-1] > longest_gap:
+        if run and (at - run[-1] > longest_gap or at - run[0] > LONGEST_RUN):
             yield run
             run = []
         run.append(at)
@@ -191,7 +192,8 @@ def _plus(at: datetime, duration: timedelta) -> datetime:
 
 def _is_near(moments: Sequence[datetime], shot: Shot, reach: timedelta) -> bool:
     """Whether one of the ascending moments is so near that the photo may be estimated from what changed then."""
-    if shot.taken_at is None or not moments:
+    if shot.taken_at is None:
         return False
     place = bisect_left(moments, shot.taken_at)
-    return any(abs(moment - shot.taken_at) <= reach for moment in moments[max(place - 1, 0) : place + 1])
+    is_before = place < len(moments) and moments[place] - shot.taken_at <= reach
+    return is_before or (place > 0 and shot.taken_at - moments[place - 1] <= reach)

@@ -219,3 +219,21 @@ def _change(database: Database, number: int, random: np.random.Generator) -> Non
 def _rows(library: PositionLibrary) -> list[Any]:
     with library.database.read() as connection:
         return [tuple(row) for row in connection.execute(select(positions).order_by(positions.c.photo_id))]
+
+
+def test_a_long_time_is_computed_in_parts_with_the_same_result(
+    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gps = [(48 + number / 100, 2.0) if number % 3 == 0 else None for number in range(100)]
+    shots = [library.shot(40 * number, gps=position) for number, position in enumerate(gps)]
+    library.update()
+    found = library.found()
+    evidence = {shot: library.evidence(shot) for shot in found}
+    monkeypatch.setattr(position_updates, "LOCAL_TIMES", timedelta())
+    monkeypatch.setattr(position_updates, "LONGEST_RUN", timedelta(hours=3))
+    with library.database.write() as connection:
+        connection.execute(delete(positions))
+        record_photos(connection, shots)
+    assert library.update() == len(found)
+    assert library.found() == found
+    assert {shot: library.evidence(shot) for shot in found} == evidence
