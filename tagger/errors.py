@@ -22,6 +22,18 @@ class PathNotFound(TaggerError):
     """There is no file or folder at {path}. Check the name and that its disk or share is mounted."""
 
 
+class ObjectAddressInvalid(TaggerError):
+    """An address that begins with {scheme}: is not like {scheme}://BUCKET/PREFIX. Credentials are no part of it; they come from the environment."""
+
+
+class ObjectUnsupported(TaggerError):
+    """{path} is in a bucket, and this works with files and folders only. Copy the photos to a folder first."""
+
+
+class BucketUnwritable(TaggerError):
+    """{path} is in a bucket, where metadata cannot be written yet. Leave out --write; the tags are in the database."""
+
+
 class SystemRefused(TaggerError):
     """The operating system refuses access to {what!r}: {reason}. Check the name and your permissions."""
 
@@ -286,6 +298,10 @@ class FoldersNotWatched(TaggerError):
     """The system does not report changes in these folders: {reason}. On Linux, raise fs.inotify.max_user_watches, and
     fs.inotify.max_user_instances, with sysctl.
     """
+
+
+class BucketUnavailable(RootUnavailable):
+    """{folder} is not available: {reason}. No photo was marked as gone."""
 
 
 class FailureKind(StrEnum):

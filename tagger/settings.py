@@ -8,6 +8,7 @@ Settings can name a model, which is a program. So nothing is read from the worki
 
 import logging
 import os
+import re
 import sys
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -31,6 +32,7 @@ from tagger.system.permissions import writable_by_all
 log = logging.getLogger(__name__)
 
 CONFIG_NAME = "tagger.toml"
+_ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
 
 
 def _data_folder() -> Path:
@@ -55,6 +57,12 @@ def _network(value: object) -> object:
     except ValueError as error:
         text = "each must be an address or a network, like 127.0.0.1 or 10.0.0.0/8"
         raise ValueError(f"{error}; {text}") from error
+
+
+def _endpoint(url: str) -> str:
+    if not _ENDPOINT.fullmatch(url):
+        raise ValueError("it must be like http://HOST:PORT or https://HOST, without user and password")
+    return url
 
 
 class Settings(BaseSettings):
@@ -127,6 +135,8 @@ class Settings(BaseSettings):
     """Where jobs started on the web page may write tags: nowhere, to sidecar files, or into the photos too."""
     web_trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = []
     """Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto the web page believes, as a JSON list."""
+    s3_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = Field(None, repr=False)
+    """URL of an S3-compatible server for `s3://` addresses, like `http://minio.example:9000`. Default: `AWS_ENDPOINT_URL`, else AWS."""
     roots: dict[str, Path] = Field(default_factory=dict)
     """Folders of roots on this machine, as a JSON object of root name to folder, where they differ from the database."""
 
@@ -165,7 +175,10 @@ def _absolute_value(name: str, value: Any, folder: Path) -> Any:
     """The value with absolute paths; one of the wrong type is returned as it is, since validation reports it."""
     match name, value:
         case "roots", dict():
-            return {root: _absolute_value("data_folder", path, folder) for root, path in value.items()}
+            return {
+                root: path if "://" in str(path) else _absolute_value("data_folder", path, folder)
+                for root, path in value.items()
+            }
         case "database_url", str():
             scheme, mark, path = value.partition(":///")
             is_relative = scheme.startswith("sqlite") and path and not path.startswith(("/", ":memory:"))
@@ -198,11 +211,15 @@ def load_settings(**options: Any) -> Settings:
             reason=f"LC_ALL or LANG: this locale's file names are {encoding}; run: export PYTHONUTF8=1"
         )
     try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
+        settings = Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         raise SettingsInvalid(reason=_reason(error)) from error
     except ValueError as error:  # invalid TOML in the file, or invalid JSON in a variable
         raise SettingsInvalid(reason=str(error)) from error
+    if settings.s3_endpoint_url:
+        # Where the client library looks for it, also in processes that this one starts.
+        os.environ["AWS_ENDPOINT_URL_S3"] = settings.s3_endpoint_url
+    return settings
 
 
 def _reason(error: ValidationError) -> str:

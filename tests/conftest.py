@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.empty_databases import create_sqlite_database
@@ -17,6 +18,9 @@ from support.servers import RedisServer, postgres_server
 from tagger.database.connection import Database, open_database
 from tagger.inference.devices import quiet_threads
 from tagger.pipeline.child_process import minimal_environment
+
+if TYPE_CHECKING:
+    from support.buckets import Bucket, BucketServer
 
 # Containers often forbid compiled files. Each process that a test starts would then compile torch and everything else.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -118,6 +122,27 @@ def redis_server() -> Iterator[RedisServer]:
     """A Redis server for this test, which may kill, pause and restart it."""
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator["BucketServer"]:
+    from support.buckets import BucketServer
+
+    with BucketServer() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(bucket_server: "BucketServer", monkeypatch: pytest.MonkeyPatch) -> Iterator["Bucket"]:
+    """An empty bucket that this process, and those it starts, reach through a proxy."""
+    from support.buckets import open_bucket
+
+    with open_bucket(bucket_server) as bucket:
+        for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_"))]:
+            monkeypatch.delenv(name)
+        for name, value in bucket.environment().items():
+            monkeypatch.setenv(name, value)
+        yield bucket
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents, job_items, photos, roots, verdicts
 from tagger.errors import PhotoNotFound
 from tagger.photos import path_text
+from tagger.photos.object_paths import ObjectPath, parse_path
 
 PAGE = 1000
 
@@ -47,6 +48,9 @@ def is_stored(database: Database, path: Path, root_paths: RootPaths) -> bool:
 
 def _resolve(path: Path) -> Path:
     """The path as it is stored: folders are resolved, links to photos are not. The path need not exist."""
+    parsed = parse_path(path)
+    if isinstance(parsed, ObjectPath):
+        return parsed
     return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 

@@ -1,4 +1,4 @@
-"""Roots: the outermost scanned folders. Photo paths are stored relative to them, so a library can move.
+"""Roots: the outermost scanned folders and prefixes of buckets. Photo paths are stored relative to them, so a library can move.
 
 Knows nothing of the photos' content. An unavailable root (missing, or empty although photos are stored in it) is never
 mistaken for one whose photos were deleted.
@@ -25,8 +25,11 @@ from sqlalchemy import (
 
 from tagger.catalog.cameras import move_folder_cameras
 from tagger.database.tables import photos, roots
+from tagger.errors import BucketUnavailable, RootUnavailable
 from tagger.photos import path_from_text, path_text
 from tagger.photos.mounts import MountState
+from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.photos.objects import bucket_problem
 from tagger.photos.source import PhotoSource, open_source
 
 MOVE_PAGE = 1000
@@ -39,7 +42,7 @@ RootPaths = Mapping[str, Path]
 
 @dataclass(frozen=True)
 class Root:
-    """A root. `folder` is its path on this machine."""
+    """A root. `folder` is its path on this machine, or its address in a bucket."""
 
     id: int
     name: str
@@ -49,6 +52,11 @@ class Root:
     def source(self) -> PhotoSource:
         """The source that reads the photos of this root."""
         return open_source(str(self.folder))
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether its photos are objects, which are no files."""
+        return isinstance(self.folder, ObjectPath)
 
     def path_of(self, path: str, path_bytes: bytes) -> Path:
         """The absolute path of a photo in this root, from the photo's columns `path` and `path_bytes`."""
@@ -61,7 +69,7 @@ def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
         Root(
             row.id,
             row.name,
-            root_paths.get(row.name) or Path(path_from_text(row.location, row.location_bytes)),
+            parse_path(root_paths.get(row.name) or path_from_text(row.location, row.location_bytes)),
         )
         for row in connection.execute(select(roots).order_by(roots.c.id))
     ]
@@ -158,6 +166,21 @@ def is_unavailable(connection: Connection, root: Root, folder: Path | None = Non
     """
     mount = (open_source(str(folder)) if folder else root.source).mount_state()
     return _is_unavailable(connection, root, folder or root.folder, mount)
+
+
+def unavailable_error(connection: Connection, root: Root, folder: Path) -> RootUnavailable:
+    """The error for a folder of the root that is unavailable."""
+    count = count_root_photos(connection, root, folder)
+    if isinstance(folder, ObjectPath):
+        return BucketUnavailable(
+            folder=folder, reason=bucket_problem(folder) or _EMPTY_BUCKET.format(count, folder)
+        )
+    return RootUnavailable(folder=folder, photos=count)
+
+
+_EMPTY_BUCKET = (
+    "it is empty, but the database has {} photos in it. If you deleted them, run `tagger forget {}`"
+)
 
 
 def unavailable_roots(connection: Connection, candidates: Sequence[Root]) -> list[Root]:

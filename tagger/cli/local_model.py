@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.inference.devices import choose_device
 from tagger.inference.model import Model, load_model
-from tagger.photos import PhotoBytes, read_photo
+from tagger.photos import PhotoBytes
+from tagger.photos.object_paths import parse_path
+from tagger.photos.source import read_named
 from tagger.pipeline.requests import OpenPhoto, open_bytes
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processing.model_cache import photo_limits
@@ -48,7 +49,7 @@ class LocalModel:
 
     def _read(self, file: str) -> PhotoBytes:
         if file != "-":
-            return read_photo(Path(file), max_bytes=self._max_bytes)
+            return read_named(parse_path(file), max_bytes=self._max_bytes)
         data = sys.stdin.buffer.read(self._max_bytes + 1)[: self._max_bytes]
         return PhotoBytes(data, len(data), 0)
 

@@ -13,6 +13,7 @@ from tagger.cli.options import (
     ClassifiedBy,
     Country,
     Description,
+    Endpoint,
     Exclude,
     Gps,
     GpsEstimated,
@@ -83,10 +84,17 @@ class TagCommandOptions:
     model: ModelName = None
     include: Include = None
     exclude: Exclude = None
+    endpoint: Endpoint = None
 
     def settings(self, **others: Any) -> Settings:
         """Return the settings with these options and `others`, where they are set."""
-        return load_settings(top_k=self.top_k, threshold=self.threshold, model=self.model, **others)
+        return load_settings(
+            top_k=self.top_k,
+            threshold=self.threshold,
+            model=self.model,
+            s3_endpoint_url=self.endpoint,
+            **others,
+        )
 
     def selection(self, paths: Sequence[Path]) -> Selection:
         """Return the photos and folders among `paths`, with the patterns.

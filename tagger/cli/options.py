@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from tagger.database.enums import Priority
 
 Paths = Annotated[
-    list[Path], typer.Argument(help="Photos and folders. Folders are searched recursively.", metavar="PATH")
+    list[Path],
+    typer.Argument(
+        help="Photos and folders, or addresses in buckets: s3://BUCKET/PREFIX, gs://… or az://…. Folders and prefixes are searched recursively.",
+        metavar="PATH",
+    ),
 ]
 TopK = Annotated[
     int | None,
@@ -70,6 +74,14 @@ Include = Annotated[
 Exclude = Annotated[
     list[str] | None,
     typer.Option("--exclude", help="Skip photos and folders that match, like 'Screenshots/*'. Repeatable."),
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        help="Server of s3:// addresses, if it is not AWS: MinIO, Garage, Ceph, R2. (env: TAGGER_S3_ENDPOINT_URL)",
+    ),
 ]
 JobNumber = Annotated[int | None, typer.Argument(help="Job number. (default: all jobs)", metavar="JOB")]
 FailureKinds = Annotated[

@@ -105,7 +105,9 @@ roots = Table(
     metadata,
     Column("id", _Id, primary_key=True, doc="primary key"),
     Column("name", Text, nullable=False, unique=True, doc="name of the root in settings and messages"),
-    Column("location", _PathText, nullable=False, doc="absolute path of the folder"),
+    Column(
+        "location", _PathText, nullable=False, doc="absolute path of the folder, or address of the prefix"
+    ),
     Column(
         "location_bytes",
         LargeBinary,
@@ -269,7 +271,10 @@ photos = Table(
     ),
     Column("size_bytes", BigInteger, nullable=False, doc="size of the file"),
     Column(
-        "mtime_ns", BigInteger, nullable=False, doc="modification time of the file, nanoseconds since 1970"
+        "mtime_ns",
+        BigInteger,
+        nullable=False,
+        doc="modification time of the file, nanoseconds since 1970; of an object, whole seconds and a digest of its ETag",
     ),
     Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
     Column("latitude", Float, doc="the camera's GPS position, degrees"),

@@ -11,7 +11,8 @@ from tagger.database.statements import insert_missing
 from tagger.database.tables import NO_FAILURE, contents, photos
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.errors import FailureKind
-from tagger.photos import FoundPhoto
+from tagger.photos import FoundPhoto, path_from_text
+from tagger.photos.source import PhotoSource
 
 PathKey = tuple[str, bytes]
 """The two path columns of a photo: text, and bytes if the name is not UTF-8."""
@@ -65,6 +66,12 @@ def present_photos(
         if len(rows) < page_size:
             return
         page = query.where(key > (rows[-1].path, rows[-1].path_bytes))
+
+
+def gone_ids(source: PhotoSource, rows: Iterable[Row[Any]]) -> list[int]:
+    """The ids of the stored photos that no longer exist in their source."""
+    ids = {path_from_text(row.path, row.path_bytes): row.id for row in rows}
+    return sorted(ids[path] for path in source.missing(ids))
 
 
 def insert_photos(connection: Connection, root: Root, new: Iterable[tuple[PathKey, FoundPhoto]]) -> None:

@@ -10,19 +10,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, func, update
+from sqlalchemy import ColumnElement, bindparam, func, update
 
 from tagger.catalog.roots import (
     Root,
     RootPaths,
-    count_root_photos,
     find_root,
     is_unavailable,
     lock_root,
     path_prefix,
     photos_below,
+    unavailable_error,
 )
 from tagger.database.connection import Database
 from tagger.database.tables import NO_FAILURE, photos
@@ -31,6 +30,7 @@ from tagger.enqueue.photo_rows import (
     PathKey,
     can_skip,
     clear_settling,
+    gone_ids,
     insert_photos,
     is_changed,
     photo_rows,
@@ -38,17 +38,18 @@ from tagger.enqueue.photo_rows import (
     update_photos,
 )
 from tagger.enqueue.selection import Selection
-from tagger.errors import FailureKind, RootUnavailable
+from tagger.errors import FailureKind
 from tagger.ledger.items import NewItem, append_items, lock_scan
 from tagger.ledger.ownership import job_heartbeat
 from tagger.photos import (
     FolderProblem,
     FoundPhoto,
     find_photo,
-    path_from_text,
     path_text,
     printable_path,
 )
+from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.photos.objects import find_object
 from tagger.photos.source import PhotoSource, open_source
 
 PAGE = 1000
@@ -103,13 +104,13 @@ class Scan:
             for folder in selection.folders:
                 self._scan_source(open_source(str(folder)), selection, on_progress)
             for parent, files in groupby(sorted(selection.files, key=_parent), key=_parent):
-                while page := [find_photo(file) for file in islice(files, PAGE)]:
-                    self._record(Path(parent), page)
+                while page := [_find_photo(file) for file in islice(files, PAGE)]:
+                    self._record(parse_path(parent), page)
                     on_progress(self.report.found)
         return self.report
 
     def _scan_source(self, source: PhotoSource, selection: Selection, on_progress: ProgressCallback) -> None:
-        folder = Path(source.location)
+        folder = parse_path(source.location)
         entries = source.photos(include=selection.include, exclude=selection.exclude)
         for page in _pages(_without_problems(entries, self.report), folder):
             root = self._record(folder, page.photos)
@@ -148,7 +149,7 @@ class Scan:
         found = {_key(root.folder, photo) for photo in page.photos}
         for rows in present_photos(self._database, root, _covered(root, folder, page), PAGE):
             missing = [row for row in rows if (row.path, row.path_bytes) not in found]
-            gone = sorted(row.id for row in missing if not _exists(source, row))
+            gone = gone_ids(source, missing)
             if gone:
                 self._store_gone(root, folder, gone)
 
@@ -160,7 +161,7 @@ class Scan:
         # Before the transaction: a share may answer slowly, and others wait for the locks.
         with self._database.read() as connection:
             if is_unavailable(connection, root, folder):  # unmounted during the scan
-                raise RootUnavailable(folder=folder, photos=count_root_photos(connection, root, folder))
+                raise unavailable_error(connection, root, folder)
         with self._database.write() as connection:
             connection.execute(statement, [{"photo": photo_id} for photo_id in gone])
         self.report.gone += len(gone)
@@ -170,7 +171,7 @@ def preview_scan(
     database: Database, selection: Selection, inference: InferenceOptions, root_paths: RootPaths
 ) -> tuple[int, int]:
     """The number of photos that a scan would find, and how many of them a job would skip; nothing is recorded."""
-    files = ((file.parent, find_photo(file)) for file in selection.files)
+    files = ((file.parent, _find_photo(file)) for file in selection.files)
     in_folders = (
         (folder, entry)
         for folder in selection.folders
@@ -216,7 +217,7 @@ def _without_problems(
     for entry in entries:
         if isinstance(entry, FolderProblem):
             report.problems.append(entry)
-        elif len(os.fsencode(entry.path)) > LONGEST_PATH_BYTES:
+        elif len(os.fsencode(str(entry.path))) > LONGEST_PATH_BYTES:
             text = f"The path is longer than {LONGEST_PATH_BYTES} bytes. Move the file to a folder nearer the top."
             report.problems.append(FolderProblem(entry.path, text))
         else:
@@ -247,9 +248,9 @@ def _key(folder: Path, photo: FoundPhoto) -> PathKey:
     return path_text(str(photo.path)[len(str(folder)) :].lstrip("/"))
 
 
+def _find_photo(file: Path) -> FoundPhoto:
+    return find_object(file) if isinstance(file, ObjectPath) else find_photo(file)
+
+
 def _parent(file: Path) -> str:
-    return os.path.dirname(file)  # noqa: PTH120 - comparing paths by their parts takes longer
-
-
-def _exists(source: PhotoSource, row: Row[Any]) -> bool:
-    return source.exists(path_from_text(row.path, row.path_bytes))
+    return os.path.dirname(str(file))  # noqa: PTH120 - comparing paths by their parts takes longer

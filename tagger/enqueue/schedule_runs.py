@@ -24,6 +24,7 @@ from tagger.enqueue.schedules import follows_links, schedule_backfill, schedule_
 from tagger.enqueue.selection import Selection
 from tagger.errors import ScheduleNotFound, TaggerError
 from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, insert_job
+from tagger.photos.object_paths import ObjectPath
 from tagger.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -181,7 +182,8 @@ def _open_job(connection: Connection, schedule_id: int) -> int | None:
 
 def _refuse_links(name: str, backfill: Backfill, selection: Selection) -> None:
     resolved_elsewhere = selection.files or set(selection.folders) - set(backfill.scan)
-    if resolved_elsewhere or any(os.path.realpath(folder) != os.fspath(folder) for folder in backfill.under):
+    under = (folder for folder in backfill.under if not isinstance(folder, ObjectPath))
+    if resolved_elsewhere or any(os.path.realpath(folder) != os.fspath(folder) for folder in under):
         raise ScheduleFolderIsLink(name=name)
 
 

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagger.catalog.roots import RootPaths, count_root_photos, find_root, is_unavailable
+from tagger.catalog.roots import RootPaths, find_root, is_unavailable, unavailable_error
 from tagger.database.connection import Database
-from tagger.errors import PathNotFound, RootUnavailable
+from tagger.errors import PathNotFound
+from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.photos.objects import is_object
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,13 @@ def select_paths(
 
     Raises:
         PathNotFound: a path does not exist.
+        ObjectAddressInvalid, BucketUnavailable: an address of a bucket is invalid, or the bucket does not answer.
     """
-    folders, files = set(), set()
-    for path in paths:
-        if path.is_dir():
+    folders, files = set[Path](), set[Path]()
+    for path in map(parse_path, paths):
+        if isinstance(path, ObjectPath):
+            (files if is_object(path) else folders).add(path)
+        elif path.is_dir():
             folders.add(path.resolve())
         elif os.path.lexists(path):
             files.add(path.parent.resolve() / path.name)
@@ -51,4 +56,4 @@ def require_available_roots(database: Database, selection: Selection, root_paths
         for folder in selection.folders:
             root = find_root(connection, folder, root_paths)
             if root is not None and is_unavailable(connection, root, folder):
-                raise RootUnavailable(folder=folder, photos=count_root_photos(connection, root, folder))
+                raise unavailable_error(connection, root, folder)

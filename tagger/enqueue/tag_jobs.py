@@ -11,9 +11,11 @@ from tagger.enqueue.inference_options import InferenceOptions, inference_options
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.scan import ProgressCallback, Scan, ScanReport
 from tagger.enqueue.selection import Selection, require_available_roots
+from tagger.errors import BucketUnwritable
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.ownership import job_heartbeat
 from tagger.photos import path_from_json, path_to_json
+from tagger.photos.object_paths import ObjectPath
 from tagger.settings import Settings
 
 PATHS = "paths"
@@ -37,9 +39,12 @@ def tag_job(
     `reprocess`: also tag photos that this model classified before. `write`: write the tags to the photos' metadata afterwards.
 
     Raises:
+        BucketUnwritable: tags would be written to metadata in a bucket.
         RootUnavailable: the disk of a folder is not mounted.
         ModelNotFound, ModelNotSelected: there is no model to tag with.
     """
+    if write is not None:
+        _refuse_buckets(selection)
     require_available_roots(database, selection, settings.roots)
     inference = inference_options(database, settings, reprocess=reprocess)
     paths = [path_to_json(path) for path in (*selection.folders, *selection.files)]
@@ -82,6 +87,12 @@ def fill_tag_job(
         report = Scan(database, job_id, inference, root_paths).run(selection, on_progress)
     finish_scan(database, job_id, report.note())
     return report
+
+
+def _refuse_buckets(selection: Selection) -> None:
+    for path in (*selection.folders, *selection.files):
+        if isinstance(path, ObjectPath):
+            raise BucketUnwritable(path=path)
 
 
 def tag_job_paths(options: Mapping[str, Any]) -> list[Path]:

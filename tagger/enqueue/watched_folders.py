@@ -22,10 +22,10 @@ from tagger.database.connection import Database
 from tagger.database.statements import pages
 from tagger.database.tables import NO_FAILURE, photos
 from tagger.enqueue.inference_options import InferenceOptions
-from tagger.enqueue.photo_rows import PathKey, can_skip, is_changed, photo_rows, present_photos
+from tagger.enqueue.photo_rows import PathKey, can_skip, gone_ids, is_changed, photo_rows, present_photos
 from tagger.enqueue.selection import Selection
 from tagger.errors import FailureKind, RootUnavailable
-from tagger.photos import FoundPhoto, find_photo, path_from_text, path_text
+from tagger.photos import FoundPhoto, find_photo, path_text
 from tagger.photos.source import open_source
 
 PAGE = 1000
@@ -68,7 +68,7 @@ def mark_gone(database: Database, paths: Iterable[Path], root_paths: RootPaths) 
             root = find_root(connection, path, root_paths)
         if root is not None:
             for rows in present_photos(database, root, _at_or_below(root, path), PAGE):
-                missing = [row.id for row in rows if not _exists(root, row)]
+                missing = gone_ids(root.source, rows)
                 if missing:
                     _store_gone(database, root, missing)
                 gone += len(missing)
@@ -105,10 +105,6 @@ def _at_or_below(root: Root, path: Path) -> ColumnElement[bool]:
     if path == root.folder:
         return photos_below(root, path)
     return photos_below(root, path) | (photos.c.path == path_prefix(root, path)[:-1])
-
-
-def _exists(root: Root, row: Row[Any]) -> bool:
-    return root.source.exists(path_from_text(row.path, row.path_bytes))
 
 
 def _store_gone(database: Database, root: Root, photo_ids: Sequence[int]) -> None:

@@ -20,7 +20,8 @@ from tagger.enqueue.schedules import backfill_from_schedule
 from tagger.errors import ScheduleInvalid
 from tagger.inference.artifact import Manifest
 from tagger.integrity.values import LONGEST_CRON
-from tagger.photos import path_from_text, path_text
+from tagger.photos import path_from_json, path_from_text, path_text, path_to_json
+from tagger.photos.object_paths import is_object_address
 
 Row = Mapping[str, Any]
 
@@ -31,6 +32,10 @@ _OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 def check_root(row: Row) -> None:
     location = _exact_path(row["location"], row["location_bytes"])
+    if is_object_address(location):
+        if path_to_json(path_from_json(location)) != location:
+            raise ValueError("location is not the address of a bucket")
+        return
     paths = (PurePosixPath(location), PureWindowsPath(location))
     if not any(path.is_absolute() and ".." not in path.parts for path in paths):
         raise ValueError("location is not an absolute path")

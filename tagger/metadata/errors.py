@@ -29,6 +29,8 @@ class RefusalKind(StrEnum):
     """Another program writes the file or has it open for writing."""
     CHECK = "check"
     """The new file failed the comparison with the original."""
+    BUCKET = "bucket"
+    """The photo is an object in a bucket."""
     READ_ONLY = "read-only"
     """The file or its folder is write-protected."""
 

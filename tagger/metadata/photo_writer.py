@@ -24,7 +24,9 @@ from tagger.metadata.plans import (
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.xmp import has_our_fields
 from tagger.photos.files import read_photo
+from tagger.photos.object_paths import ObjectPath
 
+IN_BUCKET = "It is in a bucket, where metadata cannot be written yet. Copy it to a folder and tag it there."
 NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)
 """Refusals after which a sidecar could state wrong tags."""
 
@@ -131,6 +133,8 @@ def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> Photo
         WriteRefused: neither the photo nor a sidecar can be written.
         WriteFailed: a file cannot be read.
     """
+    if isinstance(request.path, ObjectPath):
+        raise WriteRefused(RefusalKind.BUCKET, IN_BUCKET)
     if not request.tag_fields and not request.written_targets and request.target is not None:
         return PhotoPlan(request)
     request = _without_known_position(request, find_undo_record)

@@ -113,7 +113,7 @@ def _read_once(path: Path, max_bytes: int, settle_s: float, root: Path | None) -
         _check_regular(before)
         if _changed_within(before, settle_s):
             raise PhotoFailed(FailureKind.SETTLING, _SETTLING_TEXT)
-        _check_size(before, max_bytes)
+        check_size(before.st_size, max_bytes)
         data = file.read(before.st_size + 1) or b""
         while len(data) < before.st_size and (part := file.read(before.st_size - len(data))):
             data += part
@@ -144,14 +144,17 @@ def _check_regular(status: os.stat_result) -> None:
         raise PhotoFailed(FailureKind.UNREADABLE, f"It is {what} and not a file. Rename or remove it.")
 
 
-def _check_size(status: os.stat_result, max_bytes: int) -> None:
-    if status.st_size == 0:
+def check_size(size_bytes: int, max_bytes: int) -> None:
+    """Raises:
+    PhotoFailed: a photo of this size is not read.
+    """
+    if size_bytes == 0:
         raise PhotoFailed(
             FailureKind.EMPTY, "The file has no content (0 bytes). Copy it again from where it came from."
         )
-    if status.st_size > max_bytes:
+    if size_bytes > max_bytes:
         raise PhotoFailed(
             FailureKind.TOO_LARGE,
-            f"The file has {status.st_size} bytes, more than the limit of {max_bytes}. "
+            f"The file has {size_bytes} bytes, more than the limit of {max_bytes}. "
             "Save it smaller, or raise the limit if this machine has the memory for it.",
         )

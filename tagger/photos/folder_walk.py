@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from tagger.errors import PathNotFound
-from tagger.photos.files import os_error_text, stored_time_ns
+from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.paths import path_text
 
 RAW_EXTENSIONS = frozenset(
@@ -56,6 +56,10 @@ class FoundPhoto:
     size_bytes: int
     mtime_ns: int
 
+    @property
+    def version(self) -> PhotoVersion:
+        return PhotoVersion(self.size_bytes, self.mtime_ns)
+
 
 @dataclass(frozen=True)
 class FolderProblem:
@@ -80,14 +84,14 @@ def find_photos(
     """
     if not root.exists():
         raise PathNotFound(path=root)
-    return _Walk(root, _pattern(include), _pattern(exclude)).photos()
+    return _Walk(root, PathFilter(include, exclude)).photos()
 
 
 def find_listed(
     root: Path, path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> FoundPhoto | None:
     """Return the photo at `path` below the folder `root` if `find_photos` would yield it now."""
-    return _Walk(root, _pattern(include), _pattern(exclude)).photo_at(path)
+    return _Walk(root, PathFilter(include, exclude)).photo_at(path)
 
 
 def find_photo(path: Path) -> FoundPhoto:
@@ -127,6 +131,27 @@ _SKIPPED_FOLDERS = {
 }
 
 
+class PathFilter:
+    """What a scan lists, by paths relative to its folder: photos that are not hidden and match the patterns of `find_photos`."""
+
+    def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
+        self._include = _pattern(include)
+        self._exclude = _pattern(exclude)
+
+    def is_entered(self, relative: str) -> bool:
+        """Whether photos in this folder are listed."""
+        name = relative.rpartition("/")[2]
+        hidden = name.startswith(".") or name.lower() in _SKIPPED_FOLDERS
+        return not hidden and not _matches(self._exclude, relative)
+
+    def is_listed(self, relative: str) -> bool:
+        """Whether this file is listed as a photo, if its folders are entered."""
+        name = relative.rpartition("/")[2]
+        if name.startswith(".") or not is_photo_name(name) or _matches(self._exclude, relative):
+            return False
+        return self._include is None or _matches(self._include, relative)
+
+
 class _Kind(IntEnum):
     FOLDER = 0
     FILE = 1
@@ -140,11 +165,10 @@ _Entry = tuple[str, str, _Kind]
 class _Walk:
     """One walk through a folder. Holds one sorted listing per level."""
 
-    def __init__(self, root: Path, include: re.Pattern[str] | None, exclude: re.Pattern[str] | None) -> None:
+    def __init__(self, root: Path, path_filter: PathFilter) -> None:
         self.root = str(root)
         self.real_root = os.path.realpath(root)
-        self.include = include
-        self.exclude = exclude
+        self._filter = path_filter
 
     def photos(self) -> Iterator[FoundPhoto | FolderProblem]:
         """Walk with a stack of listings instead of recursion, so that depth is not limited."""
@@ -160,7 +184,7 @@ class _Walk:
 
     def photo_at(self, path: Path) -> FoundPhoto | None:
         relative = str(path)[len(self.root) :].lstrip("/")
-        if not (self._is_listed(relative) and self._is_reached(relative)):
+        if not (self._filter.is_listed(relative) and self._is_reached(relative)):
             return None
         found = next(self._photo(str(path), is_link=path.is_symlink()), None)
         return found if isinstance(found, FoundPhoto) else None
@@ -193,7 +217,9 @@ class _Walk:
                 for entry in listing:
                     name, relative = entry.name, folder + entry.name
                     is_folder = entry.is_dir(follow_symlinks=False)
-                    if not (self._is_entered(relative) if is_folder else self._is_listed(relative)):
+                    if not (
+                        self._filter.is_entered(relative) if is_folder else self._filter.is_listed(relative)
+                    ):
                         continue
                     kind = _Kind.FOLDER if is_folder else _Kind.LINK if entry.is_symlink() else _Kind.FILE
                     entries.append((path_text(name)[0] + "/" * is_folder, name, kind))
@@ -201,17 +227,6 @@ class _Walk:
             problem = FolderProblem(Path(path), os_error_text("The folder", error))
         entries.sort()
         return entries, problem
-
-    def _is_entered(self, relative: str) -> bool:
-        name = relative.rpartition("/")[2]
-        hidden = name.startswith(".") or name.lower() in _SKIPPED_FOLDERS
-        return not hidden and not _matches(self.exclude, relative)
-
-    def _is_listed(self, relative: str) -> bool:
-        name = relative.rpartition("/")[2]
-        if name.startswith(".") or not is_photo_name(name) or _matches(self.exclude, relative):
-            return False
-        return self.include is None or _matches(self.include, relative)
 
     def _photo(self, path: str, *, is_link: bool) -> Iterator[FoundPhoto | FolderProblem]:
         if is_link:
@@ -237,12 +252,12 @@ class _Walk:
         if not target.startswith(os.path.join(self.real_root, "")) or not os.path.isfile(target):  # noqa: PTH113, PTH118
             return False
         relative = target[len(self.real_root) :].strip("/")
-        return self._is_listed(relative) and self._is_reached(relative)
+        return self._filter.is_listed(relative) and self._is_reached(relative)
 
     def _is_reached(self, relative: str) -> bool:
         """Whether the walk enters all folders on the way."""
         folders = relative.split("/")[:-1]
-        return all(self._is_entered("/".join(folders[: i + 1])) for i in range(len(folders)))
+        return all(self._filter.is_entered("/".join(folders[: i + 1])) for i in range(len(folders)))
 
 
 def _found(path: str, status: os.stat_result | None) -> FoundPhoto:

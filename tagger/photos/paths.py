@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+from tagger.errors import ObjectAddressInvalid
+from tagger.photos.object_paths import parse_path
+
 
 def path_text(path: str | Path) -> tuple[str, bytes]:
     """The path as text, and its bytes if they are not UTF-8 (the text is then for display only); else no bytes."""
@@ -41,7 +44,10 @@ def path_from_json(value: object) -> Path:
             raise ValueError("it is not a path")
     if "\0" in path:
         raise ValueError("a path has no null character")
-    return Path(path)
+    try:
+        return parse_path(path)
+    except ObjectAddressInvalid as error:
+        raise ValueError(str(error)) from None
 
 
 def printable_path(path: str | Path) -> str:

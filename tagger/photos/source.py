@@ -1,7 +1,7 @@
-"""Sources of photos: what the scan lists and the pipeline reads. A folder is the only kind so far."""
+"""Sources of photos: what the scan lists and the pipeline reads. Folders, and prefixes of buckets (see objects)."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +9,8 @@ from typing import Protocol
 from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photos
 from tagger.photos.mounts import MountState, check_mount
+from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.photos.objects import ObjectSource
 
 
 class PhotoSource(Protocol):
@@ -41,8 +43,8 @@ class PhotoSource(Protocol):
         """Identify the photo's current content without reading it; None if it cannot be accessed."""
         ...
 
-    def exists(self, path: str) -> bool:
-        """Return whether the photo exists; also true if an error leaves that open."""
+    def missing(self, paths: Collection[str]) -> set[str]:
+        """Return those of the paths at which no photo exists; without those for which an error leaves that open."""
         ...
 
 
@@ -70,16 +72,31 @@ class FolderSource:
     def version(self, path: str) -> PhotoVersion | None:
         return file_version(self.folder / path)
 
-    def exists(self, path: str) -> bool:
+    def missing(self, paths: Collection[str]) -> set[str]:
+        return {path for path in paths if self._is_missing(path)}
+
+    def _is_missing(self, path: str) -> bool:
         try:
             os.lstat(self.folder / path)
         except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:
             return True
-        return True
+        except OSError:
+            return False
+        return False
+
+
+def read_named(path: Path, *, max_bytes: int) -> PhotoBytes:
+    """Read a single file or object that the user named.
+
+    Raises:
+        PhotoFailed: as `PhotoSource.read`.
+    """
+    if isinstance(path, ObjectPath):
+        return ObjectSource(path.parent).read(path.name, max_bytes=max_bytes)
+    return read_photo(path, max_bytes=max_bytes)
 
 
 def open_source(location: str) -> PhotoSource:
     """Open the source at a `PhotoSource.location`: the only place that knows the kinds of sources."""
-    return FolderSource(Path(location))
+    path = parse_path(location)
+    return ObjectSource(path) if isinstance(path, ObjectPath) else FolderSource(path)

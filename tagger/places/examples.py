@@ -1,6 +1,5 @@
 """The photos that a person names as examples of a landmark, as the database has them."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import pages
 from tagger.database.tables import embeddings, photos
 from tagger.errors import PhotoNotFound
+from tagger.photos.object_paths import absolute_path
 from tagger.query.details import photo_id_in
 from tagger.query.filters import path_ranges
 from tagger.query.tagged_photos import NameCache, select_photos
@@ -45,7 +45,7 @@ def find_examples(
         ids = dict[int, None]()
         for path, photo_ids in _ids_by_path(connection, paths, root_paths).items():
             if not photo_ids and not only_stored:
-                raise PhotoNotFound(path=Path(os.path.abspath(path)))  # noqa: PTH100 - drops ..
+                raise PhotoNotFound(path=absolute_path(path))
             ids |= dict.fromkeys(photo_ids)
         return _examples(connection, model, list(ids), root_paths)
 

@@ -136,7 +136,7 @@ class MetadataChunkWriter:
         """
         if self._claim.attempts < 2 and self._options is not None:
             return
-        reachable = (item for item in items if item.root_id in roots)
+        reachable = (item for item in items if item.root_id in roots and not roots[item.root_id].is_bucket)
         folders = {
             (roots[item.root_id], roots[item.root_id].path_of(item.path, item.path_bytes).parent)
             for item in reachable

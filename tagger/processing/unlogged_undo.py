@@ -23,6 +23,7 @@ from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.xmp import has_our_fields
 from tagger.photos import path_text
 from tagger.photos.files import read_photo
+from tagger.photos.object_paths import ObjectPath
 from tagger.processing.metadata_preview import MetadataPreview, undo_record_finder
 from tagger.processing.photo_tags import load_photo_tags
 from tagger.processing.undo_log import delete_orphaned
@@ -35,7 +36,11 @@ def preview_unlogged_undo(
 ) -> Iterator[MetadataPreview]:
     """Preview an undo in each of these files that no job would process. Folders are left to jobs."""
     for path in paths:
-        if path.is_file() and not _is_logged(database, path, settings.roots):
+        if (
+            not isinstance(path, ObjectPath)
+            and path.is_file()
+            and not _is_logged(database, path, settings.roots)
+        ):
             try:
                 plan = _plan_undo(path, undo_record_finder(database, None), settings.max_bytes)
                 yield MetadataPreview(path, plan)

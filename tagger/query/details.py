@@ -1,6 +1,5 @@
 """Everything that the database has about one photo; reads only."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +24,7 @@ from tagger.database.tables import (
 from tagger.errors import PhotoIdNotFound, PhotoNotFound
 from tagger.languages import name_in_language
 from tagger.photos import path_text
+from tagger.photos.object_paths import absolute_path
 from tagger.query.position_evidence import PositionEvidence, position_evidence
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
 
@@ -131,13 +131,13 @@ def find_photo_id(connection: Connection, path: Path, root_paths: RootPaths) -> 
     """
     photo_id = photo_id_in(connection, path, list_roots(connection, root_paths))
     if photo_id is None:
-        raise PhotoNotFound(path=Path(os.path.abspath(path)))  # noqa: PTH100 - keeps links, drops ..
+        raise PhotoNotFound(path=absolute_path(path))
     return photo_id
 
 
 def photo_id_in(connection: Connection, path: Path, roots: Sequence[Root]) -> int | None:
     """The id of the photo at `path` in one of the roots, like `find_photo_id`, for many paths. None: there is none."""
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - keeps links, drops ..
+    absolute = absolute_path(path)
     spellings = (absolute, absolute.parent.resolve() / absolute.name, absolute.resolve())
     for root in roots:
         for spelling in dict.fromkeys(spellings):

@@ -17,6 +17,7 @@ from tagger.database.enums import Outcome
 from tagger.database.tables import contents, models, photos, positions, tags, taught_tags, verdicts
 from tagger.errors import ModelNotFound
 from tagger.photos import path_text
+from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.query.index_scan import Condition, off_index
 from tagger.query.options import PhotoQuery, PositionOption
 from tagger.trips.find import find_trip, is_of_trip
@@ -185,7 +186,7 @@ def path_ranges(connection: Connection, folders: Iterable[Path], root_paths: Roo
 
 def _ranges_in(root: Root, folder: Path) -> Iterator[PathRange]:
     # The folder may be named through a link. Roots are stored resolved, but settings may map them to a link.
-    for path in {Path(os.path.abspath(folder)), Path(os.path.realpath(folder))}:  # noqa: PTH100 - keeps links, drops ..
+    for path in _spellings(folder):
         if root.folder.is_relative_to(path):
             yield PathRange(root.id)
         elif path.is_relative_to(root.folder):
@@ -193,6 +194,13 @@ def _ranges_in(root: Root, folder: Path) -> Iterator[PathRange]:
             text, _ = path_text(path.relative_to(root.folder))
             yield PathRange(root.id, text, text + _FIRST_CHARACTER)
             yield PathRange(root.id, text + "/", text + _AFTER_SLASH)
+
+
+def _spellings(folder: Path) -> set[Path]:
+    path = parse_path(folder)
+    if isinstance(path, ObjectPath):
+        return {path}
+    return {Path(os.path.abspath(folder)), Path(os.path.realpath(folder))}  # noqa: PTH100 - keeps links, drops ..
 
 
 def _landmark_ids(connection: Connection, query: PhotoQuery) -> list[int] | None:

@@ -12,6 +12,7 @@ from tagger.catalog.landmarks import Landmark, all_landmarks
 from tagger.catalog.roots import Root, RootPaths, list_roots, unavailable_roots
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import contents, model_labels, models, photos, verdicts
+from tagger.photos.object_paths import ObjectPath
 from tagger.query.tagged_photos import tag_rows
 from tagger.settings import Settings
 from tagger.verdicts.store import VerdictKind
@@ -120,14 +121,18 @@ def _images(
     present = select(photos).where(photos.c.content_id.in_(ids), photos.c.gone_since.is_(None))
     for row in connection.execute(present.order_by(photos.c.id)):
         path = roots[row.root_id].path_of(row.path, row.path_bytes)
-        paths[row.content_id].append((row.root_id in unavailable, path))
+        paths[row.content_id].append((row.root_id in unavailable or roots[row.root_id].is_bucket, path))
     return [
         LabelledImage(
             digest=digests[content_id],
             confirmed=tuple(by_kind[content_id, VerdictKind.CONFIRMED]),
             rejected=tuple(by_kind[content_id, VerdictKind.REJECTED]),
             has_unreviewed_tag=any(tag.accepted and tag.verdict is None for tag in tags.get(content_id, ())),
-            paths=tuple(path for _, path in sorted(paths[content_id], key=lambda path: path[0])),
+            paths=tuple(
+                path
+                for _, path in sorted(paths[content_id], key=lambda path: path[0])
+                if not isinstance(path, ObjectPath)
+            ),
             is_unavailable=bool(paths[content_id])
             and all(unreachable for unreachable, _ in paths[content_id]),
         )

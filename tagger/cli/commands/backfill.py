@@ -117,6 +117,7 @@ def parse_backfill(
 ) -> Backfill:
     """Return the backfill that the options describe, with absolute folders."""
     from tagger.enqueue.backfill import Backfill, BackfillScope
+    from tagger.photos.object_paths import absolute_path
 
     if what not in set(BackfillScope):
         raise typer.BadParameter(f"use one of {', '.join(BackfillScope)}", param_hint="WHAT")
@@ -124,11 +125,11 @@ def parse_backfill(
         raise typer.BadParameter("photos that it finds have no tags; use untagged", param_hint="--scan")
     return Backfill(
         BackfillScope(what),
-        under=tuple(folder.absolute() for folder in under or ()),
+        under=tuple(map(absolute_path, under or ())),
         landmark=landmark,
         taken_after=parse_date(taken_after, "--taken-after"),
         taken_before=parse_date(taken_before, "--taken-before"),
-        scan=tuple(folder.absolute() for folder in scan or ()),
+        scan=tuple(map(absolute_path, scan or ())),
         write=write,
     )
 

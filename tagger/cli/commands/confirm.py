@@ -141,8 +141,10 @@ class _VerdictAction:
 
     def apply_to_photos(self, photos: Sequence[Path], landmark: str) -> None:
         """With --json, one photo gives an object, several give a list."""
+        from tagger.photos.object_paths import absolute_path, parse_path
         from tagger.verdicts.documents import verdict_result_document
 
+        photos = list(map(parse_path, photos))
         session = open_session()
         for photo in photos[1:]:  # one that is missing must not end the command halfway
             self._apply(session, photo, landmark, dry_run=True)
@@ -151,7 +153,7 @@ class _VerdictAction:
             result = self._apply(session, photo, landmark, dry_run=self._dry_run)
             documents.append(
                 verdict_result_document(
-                    photo.absolute(), result, self._kind, withdraw=self._withdraw, dry_run=self._dry_run
+                    absolute_path(photo), result, self._kind, withdraw=self._withdraw, dry_run=self._dry_run
                 )
             )
             if not self._json:

@@ -150,13 +150,15 @@ def undo(
 
     tagger metadata undo --job 7
     """
+    from tagger.photos.object_paths import parse_path
+
     if not paths and job is None and not everything:
         raise typer.BadParameter("name photos or folders, or use --job JOB or --all", param_hint="PATH")
     if everything and (paths or job is not None):
         raise typer.BadParameter("it cannot be combined with PATH or --job", param_hint="--all")
     _check_options(enqueue=enqueue, wait=wait, dry_run=dry_run)
     action = _MetadataAction(enqueue=enqueue, wait=wait, priority=priority, json=json, job=job)
-    action.undo(tuple(paths or ()), dry_run=dry_run)
+    action.undo(tuple(map(parse_path, paths or ())), dry_run=dry_run)
 
 
 def _check_options(*, enqueue: bool, wait: bool, dry_run: bool) -> None:
@@ -241,11 +243,13 @@ class _MetadataAction:
         from tagger.catalog.removal import is_stored
         from tagger.errors import PathNotFound
         from tagger.ledger.progress import check_job
+        from tagger.photos.object_paths import ObjectPath
 
         if self._job is not None:
             check_job(self._database, self._job)
         for path in paths:
-            if not path.exists() and not is_stored(self._database, path, self._settings.roots):
+            exists = not isinstance(path, ObjectPath) and path.exists()
+            if not exists and not is_stored(self._database, path, self._settings.roots):
                 raise PathNotFound(path=path)
 
     def _undo_unlogged(self, previews: Iterable[MetadataPreview]) -> int:

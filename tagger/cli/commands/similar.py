@@ -45,13 +45,14 @@ def similar(
     tagger similar church/1.jpg church/2.jpg --under ~/Pictures/2019 --format paths
     """
     from tagger.cli.output.photos import write_similar_photos
+    from tagger.photos.object_paths import parse_path
     from tagger.places.similarity import find_similar
 
     output_format = parse_format(format_, json=json)
     session = open_session()
     model = model_in_use(session)
     given = _GivenPhotos(session, model)
-    embeddings = given.embeddings(photos)
+    embeddings = given.embeddings(map(parse_path, photos))
     found = find_similar(
         session.database,
         model,
@@ -97,6 +98,7 @@ class _GivenPhotos:
 
     def _not_stored(self, photos: Iterable[Path]) -> list[Path]:
         """Note the content ids of stored images; returns the photos without an embedding."""
+        from tagger.photos.object_paths import parse_path
         from tagger.places.examples import find_examples
 
         others = []
@@ -109,7 +111,7 @@ class _GivenPhotos:
                 others.append(photo)
                 continue
             self.content_ids += [each.content_id for each in found if each.content_id is not None]
-            others += [Path(each.path) for each in found if each.content_id is None]
+            others += [parse_path(each.path) for each in found if each.content_id is None]
         return others
 
     def _computed(self, photos: Sequence[Path]) -> list[Embeddings]:

@@ -99,12 +99,20 @@ def watch(
 
     Example: tagger watch ~/Pictures
     """
+    from tagger.photos.object_paths import ObjectPath
+
     metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)
     selection = options.selection(paths)
     if selection.files:
         text = f"{selection.files[0]} is a file; name the folder that it is in"
         raise typer.BadParameter(text, param_hint="FOLDER")
+    for folder in selection.folders:
+        if isinstance(folder, ObjectPath):
+            text = (
+                f"{folder} is in a bucket, which reports no changes; schedule a backfill with --scan instead"
+            )
+            raise typer.BadParameter(text, param_hint="FOLDER")
     session = open_session(settings, settle_jobs=True)
 
     def tag_photos(photos: Selection) -> int:
@@ -209,8 +217,10 @@ def forget(
     Example: tagger forget ~/Pictures/Screenshots
     """
     from tagger.catalog.removal import forget_path
+    from tagger.photos.object_paths import parse_path
 
     settings, database = open_session(settle_jobs=True)
+    paths = list(map(parse_path, paths))
     counts = {str(path): forget_path(database, path, settings.roots, dry_run=dry_run) for path in paths}
     if json:
         write_json({"forgotten": sum(counts.values()), "paths": counts, "dry_run": dry_run})

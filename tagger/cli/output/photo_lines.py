@@ -78,7 +78,7 @@ class StoredPrinter:
     def _line(self, stored: StoredOutcome) -> str:
         root = self._root(stored.item.root_id)
         name = path_from_text(stored.item.path, stored.item.path_bytes)
-        path = os.path.join(root.folder, name) if root else name  # noqa: PTH118 - a Path for each line costs more than the line
+        path = os.path.join(str(root.folder), name) if root else name  # noqa: PTH118 - a Path for each line costs more than the line
         taught = [self._taught_text(tag) for tag in stored.taught if tag.accepted]
         return photo_line(path, stored.result, stored.outcome, self._names, taught)
 

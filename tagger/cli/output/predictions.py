@@ -14,6 +14,7 @@ from tagger.cli.session import open_session
 from tagger.database.connection import Database
 from tagger.errors import PhotoFailed
 from tagger.inference.predictions import Prediction
+from tagger.photos.object_paths import absolute_path
 from tagger.query.documents import failed_prediction_document, prediction_document
 from tagger.settings import Settings
 
@@ -54,7 +55,7 @@ def _select_model(database: Database, settings: Settings) -> RegisteredModel:
 
 
 def _absolute(file: str) -> str:
-    return file if file == "-" else str(Path(file).absolute())
+    return file if file == "-" else str(absolute_path(Path(file)))
 
 
 def _print(

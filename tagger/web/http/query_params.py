@@ -11,6 +11,7 @@ from fastapi import Query
 from pydantic import BeforeValidator, Field
 
 from tagger.errors import ModelNotFound, QueryInvalid
+from tagger.photos.object_paths import is_object_address, parse_path
 from tagger.query import PhotoQuery, parse_query
 
 _MAX_LENGTH = 4096
@@ -141,10 +142,10 @@ def verdict_query_params(
 def _parse_folder(folder: str | None) -> tuple[Path, ...]:
     if folder is None:
         return ()
-    if "\0" in folder or not Path(folder).is_absolute():
+    if "\0" in folder or not (Path(folder).is_absolute() or is_object_address(folder)):
         reason = f"under={folder!r} is not a folder; give its whole path, such as /photos/2024"
         raise QueryInvalid(reason=reason)
-    return (Path(folder),)
+    return (parse_path(folder),)
 
 
 def _address_text(value: str | float | bool) -> str:

@@ -1,17 +1,24 @@
-"""Opening a stored photo's file for display. The path comes from the database, never from a request."""
+"""Opening a stored photo's file or object for display. The path comes from the database, never from a request."""
 
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from typing import BinaryIO
 
-from tagger.photos.files import os_error_text, stored_time_ns
+from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed, PhotoFailure
+from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.folders import open_photo
 from tagger.photos.mounts import MountState, check_mount
+from tagger.photos.object_paths import ObjectPath
+from tagger.photos.objects import ObjectSource, find_object
 from tagger.query.stored_photos import StoredPhoto
 
 BLOCK_BYTES = 2**18
+MOST_OBJECT_BYTES = 64 * 2**20
+"""An object is read into memory; larger ones are not displayed."""
 
 
 class PhotoUnavailable(Exception):
@@ -50,6 +57,8 @@ def open_stored(photo: StoredPhoto) -> OpenFile:
     Raises:
         PhotoUnavailable: the root is not mounted, or the file is gone, unreadable or another one.
     """
+    if isinstance(photo.path, ObjectPath):
+        return _open_object(photo.path)
     if check_mount(photo.root) is not MountState.FILLED:
         text = f"The folder {photo.root} is not available. Mount the disk or share it is on and try again."
         raise PhotoUnavailable(404, "unavailable", text)
@@ -70,6 +79,45 @@ def open_stored(photo: StoredPhoto) -> OpenFile:
         text = "The file was replaced by a link to a file that was not tagged. Tag it again."
         raise PhotoUnavailable(404, "unreadable", text)
     return file
+
+
+def stored_version(photo: StoredPhoto) -> PhotoVersion:
+    """The current version of the photo's file or object.
+
+    Raises:
+        PhotoUnavailable: as `open_stored`.
+    """
+    if isinstance(photo.path, ObjectPath):
+        with _object_errors():
+            return find_object(photo.path, patient=False).version
+    file = open_stored(photo)
+    file.file.close()
+    return PhotoVersion(file.size_bytes, file.mtime_ns)
+
+
+def _open_object(path: ObjectPath) -> OpenFile:
+    with _object_errors():
+        photo = ObjectSource(path.parent, patient=False).read(path.name, max_bytes=MOST_OBJECT_BYTES)
+    return OpenFile(BytesIO(photo.data), photo.size_bytes, photo.mtime_ns)
+
+
+def unavailable(failure: PhotoFailure) -> PhotoUnavailable:
+    """The answer for a photo that could not be read or decoded."""
+    is_readable = failure.kind not in {FailureKind.GONE, FailureKind.UNREADABLE}
+    return PhotoUnavailable(422 if is_readable else 404, failure.kind, failure.text)
+
+
+@contextmanager
+def _object_errors() -> Iterator[None]:
+    try:
+        yield
+    except PathNotFound:
+        text = "The object no longer exists. If it was moved, tag the prefix it is in now."
+        raise PhotoUnavailable(404, "gone", text) from None
+    except BucketUnavailable as error:
+        raise PhotoUnavailable(404, "unavailable", str(error)) from None
+    except PhotoFailed as failed:
+        raise unavailable(failed.failure) from None
 
 
 def _open(photo: StoredPhoto) -> OpenFile:

@@ -25,7 +25,7 @@ from tagger.processing.model_cache import photo_limits
 from tagger.query.stored_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.web.media.disk_cache import DiskCache
-from tagger.web.media.photo_files import PhotoUnavailable, open_stored
+from tagger.web.media.photo_files import stored_version, unavailable
 
 DECODERS = 2
 PREVIEW_PX = 2048
@@ -99,7 +99,7 @@ class Thumbnails:
             is_final = failed.failure.kind not in {FailureKind.TIMED_OUT, FailureKind.SETTLING}
             if is_final and not isinstance(failed, ChildKilled):
                 self._failures.add(file, failed.failure)
-            raise _unavailable(failed.failure) from failed
+            raise unavailable(failed.failure) from failed
         # A file that changed since it was classified must not represent the copies of its former content.
         identity = opened.digest if opened.digest == photo.digest else file
         jpegs = encode(image)
@@ -134,14 +134,8 @@ def _name(identity: str, side_px: int) -> str:
 
 def _file_identity(photo: StoredPhoto) -> str:
     """Return a name for the file's current version; raises PhotoUnavailable as `open_stored`."""
-    file = open_stored(photo)
-    file.file.close()
-    return f"file {photo.id} {file.size_bytes} {file.mtime_ns} {photo.path}"
-
-
-def _unavailable(failure: PhotoFailure) -> PhotoUnavailable:
-    is_readable = failure.kind not in {FailureKind.GONE, FailureKind.UNREADABLE}
-    return PhotoUnavailable(422 if is_readable else 404, failure.kind, failure.text)
+    version = stored_version(photo)
+    return f"file {photo.id} {version.size_bytes} {version.mtime_ns} {photo.path}"
 
 
 class _FailureCache:
@@ -155,7 +149,7 @@ class _FailureCache:
         with self._lock:
             failure = self._failures.get(file)
         if failure is not None:
-            raise _unavailable(failure)
+            raise unavailable(failure)
 
     def add(self, file: str, failure: PhotoFailure) -> None:
         with self._lock:

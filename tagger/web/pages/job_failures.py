@@ -37,6 +37,7 @@ FAILURE_TEXTS: Mapping[str, str] = {
 }
 REFUSAL_TEXTS: Mapping[str, str] = {
     **FAILURE_TEXTS,
+    RefusalKind.BUCKET: "in a bucket",
     RefusalKind.FORMAT: "format not writable",
     RefusalKind.STRUCTURE: "invalid structure",
     RefusalKind.OFFSETS: "fixed offsets",

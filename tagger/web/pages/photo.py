@@ -19,6 +19,7 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.ledger.jobs import open_job_of_photo
+from tagger.photos.object_paths import parse_path
 from tagger.query import find_neighbours, photo_details_by_id
 from tagger.query.stored_photos import stored_photo
 from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
@@ -119,7 +120,7 @@ def _render(
         id=photo_id,
         details=details,
         file=PurePath(details.photo.path).name,
-        folder=str(PurePath(details.photo.path).parent),
+        folder=str(parse_path(details.photo.path).parent),
         rows=[row for row in rows if not row.is_unlikely],
         unlikely=[row for row in rows if row.is_unlikely],
         accepted=[row for row in rows if row.is_accepted],

@@ -1,0 +1,202 @@
+"""Connections to buckets: addresses, credentials and time limits of obstore, and its errors in words.
+
+Credentials come from the environment, files and machine roles that the tools of the providers use too. They are never part
+of a message: of a server's answer, only the status and the code are shown. obstore does not survive a fork: children are
+started as new programs.
+"""
+
+import os
+import re
+from configparser import ConfigParser, Error
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagger.errors import ExtraMissing
+from tagger.photos.object_paths import ObjectPath
+
+if TYPE_CHECKING:
+    from obstore.store import AzureStore, GCSStore, S3Credential, S3Store
+
+    Store = S3Store | GCSStore | AzureStore
+
+CONNECT_TIMEOUT = timedelta(seconds=5)
+STALL_TIMEOUT = timedelta(seconds=20)
+"""A connection that transfers nothing for this long is given up, and the request is repeated."""
+RETRY_TIMEOUT = timedelta(seconds=60)
+CHECK_TIMEOUT = timedelta(seconds=10)
+"""The time limit of a check whether a bucket answers."""
+_REREAD = timedelta(minutes=5)
+"""How long keys from a file are used before the file is read again: programs that rotate keys replace it."""
+
+_VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+_STATUS = re.compile(r"status code: (\d{3})")
+_NO_CREDENTIALS = re.compile(
+    r"169\.254\.|/latest/api/token|metadata\.google|credential provider|Missing \w+Key", re.IGNORECASE
+)
+"""A part of them is missing; or the role of the machine, the last place where they are looked for, does not answer."""
+
+EXPIRED_CODES = frozenset(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"))
+
+
+def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
+    """Return the store of the bucket, shared by all threads. One that is not `patient` does not repeat requests for long.
+
+    Raises:
+        ExtraMissing: obstore is not installed.
+    """
+    environment = frozenset(item for item in os.environ.items() if item[0].startswith(_VARIABLES))
+    return _open_store(path.scheme, path.bucket, environment, patient)
+
+
+def reopen_stores() -> None:
+    """Close all stores: the next ones read the credentials again."""
+    _open_store.cache_clear()
+
+
+def store_errors() -> tuple[type[Exception], ...]:
+    """What obstore raises."""
+    from obstore.exceptions import BaseError
+
+    return (BaseError, OSError, ValueError)
+
+
+def error_code(error: Exception) -> str:
+    """The code in a server's answer, like `NoSuchBucket`, or its status; empty if the server did not answer."""
+    for pattern in (_CODE, _STATUS):
+        if match := pattern.search(str(error)):
+            return match[1]
+    return ""
+
+
+def lacks_credentials(error: Exception) -> bool:
+    return bool(_NO_CREDENTIALS.search(str(error)))
+
+
+def error_text(error: Exception) -> str:
+    """Why a bucket or an object cannot be read, with a remedy."""
+    from obstore.exceptions import InvalidPathError, PermissionDeniedError, UnauthenticatedError
+
+    text, code = str(error), error_code(error)
+    shown = f" ({code})" if code else ""
+    if lacks_credentials(error):
+        return _NO_CREDENTIALS_TEXT
+    if isinstance(error, InvalidPathError):
+        return _INVALID_KEY_TEXT
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError) and code not in _CODE_TEXTS:
+        return _REFUSED_TEXT.format(shown)
+    if "without LOCATION" in text:
+        code = "PermanentRedirect"
+    unknown = f"the server answers with an error{shown}. Try again later"
+    return _CODE_TEXTS.get(code, unknown).format(shown) if code else _SILENT_TEXT
+
+
+_NO_CREDENTIALS_TEXT = "there are no credentials for it. Set those of its provider, like AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_INVALID_KEY_TEXT = (
+    "a key in it has an empty part (//) or one that is a dot, which cannot be read. Rename that object"
+)
+_REFUSED_TEXT = "the server refuses access{}. Check the credentials and their rights to list and read"
+_EXPIRED_TEXT = "the credentials have expired{}. Renew them"
+_SILENT_TEXT = "the server does not answer. Check the network and the endpoint"
+_CODE_TEXTS = {
+    **dict.fromkeys(EXPIRED_CODES, _EXPIRED_TEXT),
+    **dict.fromkeys(
+        ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"), _REFUSED_TEXT
+    ),
+    "NoSuchBucket": "there is no such bucket. Check its name and the endpoint",
+    "InvalidObjectState": "the object is archived{}. Restore it from the archive first",
+    "PermanentRedirect": "the bucket is in another region. Set AWS_REGION to the region of the bucket",
+}
+
+
+@lru_cache(maxsize=64)
+def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]], patient: bool) -> "Store":
+    try:
+        from obstore.store import AzureStore, GCSStore, S3Store
+    except ModuleNotFoundError as error:
+        raise ExtraMissing(feature="A bucket", missing="obstore", extra="cloud") from error
+    variables = dict(environment)
+    endpoint = variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL")
+    options: Any = {
+        "client_options": _client_options(variables, endpoint if scheme == "s3" else None, patient=patient),
+        "retry_config": {
+            "max_retries": 8 if patient else 3,
+            "retry_timeout": RETRY_TIMEOUT if patient else CHECK_TIMEOUT,
+            "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=8)},
+        },
+    }
+    if scheme == "gs":
+        return GCSStore(bucket, **options)
+    if scheme == "az":
+        return AzureStore(bucket, **options)
+    keys = _ProfileKeys(variables)
+    if "AWS_ACCESS_KEY_ID" not in variables and keys.read() is not None:
+        options["credential_provider"] = keys
+    region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or keys.region or "us-east-1"
+    if endpoint:
+        options["endpoint"] = endpoint
+    return S3Store(bucket, region=region, **options)
+
+
+def _client_options(variables: dict[str, str], endpoint: str | None, *, patient: bool) -> dict[str, object]:
+    options: dict[str, object] = {
+        "connect_timeout": CONNECT_TIMEOUT,
+        "read_timeout": STALL_TIMEOUT if patient else CHECK_TIMEOUT,
+        "timeout": timedelta(hours=1)
+        if patient
+        else 4 * CHECK_TIMEOUT,  # readers have a time limit of their own
+        "user_agent": "landmark-tagger",
+    }
+    if endpoint and endpoint.startswith("http://"):
+        options["allow_http"] = True
+    if bundle := variables.get("AWS_CA_BUNDLE"):
+        options["root_certificate"] = Path(bundle).read_bytes()
+    return options
+
+
+class _ProfileKeys:
+    """The keys and the region of a profile in the files of the AWS command line, which obstore does not read."""
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        folder = Path("~/.aws").expanduser()
+        self._profile = variables.get("AWS_PROFILE", "default")
+        self._credentials = Path(variables.get("AWS_SHARED_CREDENTIALS_FILE") or folder / "credentials")
+        self._config = Path(variables.get("AWS_CONFIG_FILE") or folder / "config")
+
+    @property
+    def region(self) -> str | None:
+        return self._value(self._config, self._config_section, "region")
+
+    def __call__(self) -> "S3Credential":
+        keys = self.read()
+        if keys is None:
+            raise ValueError("the profile has no keys any more")
+        return keys
+
+    def read(self) -> "S3Credential | None":
+        for file, section in ((self._credentials, self._profile), (self._config, self._config_section)):
+            key = self._value(file, section, "aws_access_key_id")
+            secret = self._value(file, section, "aws_secret_access_key")
+            if key and secret:
+                return {
+                    "access_key_id": key,
+                    "secret_access_key": secret,
+                    "token": self._value(file, section, "aws_session_token"),
+                    "expires_at": datetime.now(UTC) + _REREAD,
+                }
+        return None
+
+    @property
+    def _config_section(self) -> str:
+        return "default" if self._profile == "default" else f"profile {self._profile}"
+
+    @staticmethod
+    def _value(file: Path, section: str, name: str) -> str | None:
+        parser = ConfigParser(interpolation=None)
+        try:
+            parser.read(file.expanduser(), "utf-8")
+        except (Error, OSError, UnicodeDecodeError):
+            return None
+        return parser.get(section, name, fallback=None)

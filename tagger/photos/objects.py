@@ -1,0 +1,240 @@
+"""Photos in buckets: listing them in the order of their keys, and reading them whole.
+
+The version of an object is its size, its time and its ETag. `mtime_ns` holds the last two: the time in whole seconds, which
+is what all servers agree on between listing and reading, and a digest of the ETag in place of the rest.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed
+from tagger.photos.files import MAX_TIME_NS, PhotoBytes, PhotoVersion, check_size
+from tagger.photos.folder_walk import FolderProblem, FoundPhoto, PathFilter
+from tagger.photos.mounts import MountState
+from tagger.photos.object_paths import ObjectPath
+from tagger.photos.object_store import (
+    EXPIRED_CODES,
+    RETRY_TIMEOUT,
+    error_code,
+    error_text,
+    lacks_credentials,
+    open_store,
+    reopen_stores,
+    store_errors,
+)
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
+PAGE = 1000
+ATTEMPTS = 4
+RETRY_PAUSE_S = 0.5
+"""The first pause before a request is repeated; each further one takes twice as long."""
+_SECOND_NS = 10**9
+_GONE_TEXT = "There is no such object any more. If it was moved, tag the prefix it is in now."
+
+
+@dataclass(frozen=True)
+class ObjectSource:
+    """The photos below a prefix of a bucket."""
+
+    prefix: ObjectPath
+    patient: bool = True
+    """Whether requests are repeated for up to a minute; otherwise for a few seconds."""
+
+    @property
+    def location(self) -> str:
+        return str(self.prefix)
+
+    def mount_state(self) -> MountState:
+        try:
+            is_empty = next(_pages(self.prefix, patient=False), None) is None
+        except BucketUnavailable:
+            return MountState.MISSING
+        return MountState.EMPTY if is_empty else MountState.FILLED
+
+    def photos(
+        self, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> Iterator[FoundPhoto | FolderProblem]:
+        """List the photos in the order of their keys.
+
+        Raises:
+            BucketUnavailable: the bucket cannot be listed (further).
+        """
+        path_filter = PathFilter(include, exclude)
+        start = len(self.prefix.key) + 1 if self.prefix.key else 0
+        folder, is_entered = "", True
+        for meta in _ordered(self.prefix):
+            relative = meta["path"][start:]
+            parent = relative.rpartition("/")[0]
+            if parent != folder:
+                folder, is_entered = parent, _enters(path_filter, parent)
+            if is_entered and path_filter.is_listed(relative):
+                yield _found(self.prefix / relative, meta)
+
+    def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:  # noqa: ARG002 - objects appear whole
+        """Read one whole object: the bytes and their version come from one answer of the server.
+
+        Raises:
+            PhotoFailed: it is gone, unreadable, empty or too large, or the server does not answer.
+        """
+        deadline = time.monotonic() + RETRY_TIMEOUT.total_seconds()
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(RETRY_PAUSE_S * 2 ** (attempt - 1))
+            try:
+                return self._read_once(path, max_bytes)
+            except store_errors() as error:
+                problem = error
+                is_last = time.monotonic() > deadline or not self.patient
+                if is_last or not _is_worth_repeating(error):
+                    break
+        raise _failure(problem) from None
+
+    def version(self, path: str) -> PhotoVersion | None:
+        try:
+            return find_object(self.prefix / path, patient=self.patient).version
+        except (BucketUnavailable, PathNotFound):
+            return None
+
+    def missing(self, paths: Collection[str]) -> set[str]:
+        """Lists the range of the paths once more, which takes a request per thousand keys instead of one per photo.
+
+        Raises:
+            BucketUnavailable: the bucket cannot be listed (further).
+        """
+        keys = {self._key(path): path for path in paths}
+        if not keys:
+            return set()
+        last = max(keys)
+        # Any text before the first key: a listing begins after it. The library refuses some texts that end in dots.
+        before = min(keys)[:-1].rstrip("./")
+        for page in _pages(self.prefix, before):
+            for meta in page:
+                keys.pop(meta["path"], None)
+            if page[-1]["path"] >= last:
+                break
+        return set(keys.values())
+
+    def _key(self, path: str) -> str:
+        return f"{self.prefix.key}/{path}".lstrip("/")
+
+    def _read_once(self, path: str, max_bytes: int) -> PhotoBytes:
+        result = open_store(self.prefix, patient=self.patient).get(self._key(path))
+        check_size(result.meta["size"], max_bytes)
+        version = _version(result.meta)
+        data = result.bytes().to_bytes()
+        if len(data) != version.size_bytes:
+            raise OSError("the connection ended early")
+        return PhotoBytes(data, version.size_bytes, version.mtime_ns)
+
+
+def find_object(path: ObjectPath, *, patient: bool = True) -> FoundPhoto:
+    """Return a single object, whatever its extension.
+
+    Raises:
+        PathNotFound: there is none at `path`.
+        BucketUnavailable: the bucket does not answer.
+    """
+    try:
+        return _found(path, open_store(path, patient=patient).head(path.key))
+    except FileNotFoundError:
+        raise PathNotFound(path=path) from None
+    except store_errors() as error:
+        raise BucketUnavailable(folder=path, reason=error_text(error)) from None
+
+
+def is_object(path: ObjectPath) -> bool:
+    """Whether the address is that of an object, and not of a prefix or a bucket.
+
+    Raises:
+        BucketUnavailable: it is neither, because the bucket does not answer, or there is none.
+    """
+    if path.key:
+        with suppress(PathNotFound):
+            find_object(path, patient=False)
+            return True
+    if problem := bucket_problem(path):
+        raise BucketUnavailable(folder=path, reason=problem)
+    return False
+
+
+def bucket_problem(prefix: ObjectPath) -> str | None:
+    """Why a prefix cannot be listed, with a remedy; None if it can."""
+    try:
+        next(_pages(prefix, patient=False), None)
+    except BucketUnavailable as problem:
+        return str(problem.values["reason"])
+    return None
+
+
+def _ordered(prefix: ObjectPath) -> Iterator["ObjectMeta"]:
+    """List all objects, strictly in order: what a scan does not find between two keys is gone."""
+    last = ""
+    for page in _pages(prefix):
+        for meta in page:
+            if meta["path"] > last:
+                last = meta["path"]
+                yield meta
+            elif meta[
+                "size"
+            ]:  # the empty object that stands for a folder is listed without the slash at its end
+                reason = "the server does not list its keys in order, which a scan needs"
+                raise BucketUnavailable(folder=prefix, reason=reason)
+
+
+def _pages(prefix: ObjectPath, after: str = "", *, patient: bool = True) -> Iterator[Sequence["ObjectMeta"]]:
+    """List all objects after a key, page by page. A listing that fails goes on after the last key."""
+    failures, deadline = 0, time.monotonic() + RETRY_TIMEOUT.total_seconds()
+    while True:
+        try:
+            for page in open_store(prefix, patient=patient).list(
+                prefix.key or None, offset=after or None, chunk_size=PAGE
+            ):
+                yield page
+                after, failures = page[-1]["path"], 0
+                deadline = time.monotonic() + RETRY_TIMEOUT.total_seconds()
+        except store_errors() as error:
+            failures += 1
+            is_last = failures >= ATTEMPTS or time.monotonic() > deadline or not patient
+            if is_last or not _is_worth_repeating(error):
+                raise BucketUnavailable(folder=prefix, reason=error_text(error)) from None
+            time.sleep(RETRY_PAUSE_S * 2 ** (failures - 1))
+        else:
+            return
+
+
+def _enters(path_filter: PathFilter, folder: str) -> bool:
+    parts = folder.split("/") if folder else []
+    return all(path_filter.is_entered("/".join(parts[: end + 1])) for end in range(len(parts)))
+
+
+def _found(path: ObjectPath, meta: "ObjectMeta") -> FoundPhoto:
+    version = _version(meta)
+    return FoundPhoto(path, version.size_bytes, version.mtime_ns)
+
+
+def _version(meta: "ObjectMeta") -> PhotoVersion:
+    etag = (meta["e_tag"] or "").removeprefix("W/").strip('"')
+    digest = int.from_bytes(blake2b(etag.encode(), digest_size=8).digest()) % _SECOND_NS
+    time_ns = int(meta["last_modified"].timestamp()) * _SECOND_NS + digest
+    return PhotoVersion(meta["size"], min(MAX_TIME_NS, time_ns))
+
+
+def _is_worth_repeating(error: Exception) -> bool:
+    """Whether a request can succeed when it is repeated. The library has repeated what servers refuse for a moment."""
+    code = error_code(error)
+    if code in EXPIRED_CODES:
+        reopen_stores()
+        return True
+    return not code and not lacks_credentials(error) and not isinstance(error, FileNotFoundError | ValueError)
+
+
+def _failure(error: Exception) -> PhotoFailed:
+    if isinstance(error, FileNotFoundError):
+        return PhotoFailed(FailureKind.GONE, _GONE_TEXT)
+    return PhotoFailed(FailureKind.UNREADABLE, f"The object cannot be read: {error_text(error)}.")

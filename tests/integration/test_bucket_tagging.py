@@ -1,0 +1,193 @@
+"""Objects are tagged like files; what happens to them or to their server during a job never stores a wrong tag."""
+
+import os
+from pathlib import Path
+
+import pytest
+from support.buckets import SECRET, Bucket, Fault
+from support.colour_folders import EIFFEL, GATE, TaggedFolder
+
+from tagger.database.connection import Database
+from tagger.database.enums import JobState
+from tagger.errors import FailureKind
+from tagger.photos import objects
+from tagger.photos.object_paths import parse_path
+from tagger.photos.source import open_source
+from tagger.processing.local_runner import run_job
+
+
+class TaggedBucket(TaggedFolder):
+    """Draws photos into a bucket and tags them."""
+
+    def __init__(self, database: Database, folder: Path, bucket: Bucket) -> None:
+        super().__init__(database, folder)
+        self.bucket = bucket
+
+    def draw(self, name: str, label: int | None = 0, *, shade: int = 0) -> Path:
+        path = super().draw(name, label, shade=shade)
+        self.bucket.put(name, path)
+        return path
+
+    def tag_bucket(self, **options: object) -> dict[str, str]:
+        return self.tag(parse_path(self.bucket.address), **options)
+
+
+@pytest.fixture
+def photos(
+    database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> TaggedBucket:
+    monkeypatch.setattr(objects, "RETRY_PAUSE_S", 0.01)
+    return TaggedBucket(database, tmp_path, bucket)
+
+
+def test_objects_are_tagged_once(photos: TaggedBucket, bucket: Bucket) -> None:
+    photos.draw("a.jpg", 0)
+    photos.draw("trip/b.jpg", 1)
+    photos.draw("grey.jpg", None)
+    bucket.put("broken.jpg", b"\xff\xd8\xff no picture")
+    bucket.put("empty.jpg", b"")
+    expected = {"a.jpg": "tagged", "trip/b.jpg": "tagged", "grey.jpg": "unknown"}
+    assert photos.tag_bucket() == expected | {"broken.jpg": "failed", "empty.jpg": "failed"}
+    assert photos.tags_of("a.jpg")[0] == (EIFFEL, 1, True)
+    assert photos.photo("empty.jpg").failure_kind == FailureKind.EMPTY
+    bucket.proxy.calls.clear()
+    again = photos.tag_bucket()
+    assert {name: again[name] for name in expected} == dict.fromkeys(expected, "skipped")
+    assert bucket.proxy.count("GET", "/a.jpg") == 0
+
+
+def test_a_replaced_object_of_the_same_size_gets_its_own_tags(photos: TaggedBucket, bucket: Bucket) -> None:
+    photos.draw("a.jpg", 0)
+    photos.tag_bucket()
+    before = photos.photo("a.jpg")
+    gate = photos.draw("gate.jpg", 1).read_bytes()
+    bucket.put("a.jpg", gate.ljust(before.size_bytes, b"\0")[: max(len(gate), before.size_bytes)])
+    assert photos.tag_bucket()["a.jpg"] == "tagged"
+    assert photos.tags_of("a.jpg")[0] == (GATE, 1, True)
+    after = photos.photo("a.jpg")
+    assert (after.mtime_ns, after.classified_mtime_ns) == (after.mtime_ns, after.mtime_ns)
+    assert after.mtime_ns != before.mtime_ns
+
+
+def test_an_object_that_is_replaced_during_the_job_gets_the_tags_of_what_was_read(
+    photos: TaggedBucket, bucket: Bucket
+) -> None:
+    photos.draw("a.jpg", 0)
+    gate = photos.draw("gate.jpg", 1).read_bytes()
+    job = photos.record(parse_path(bucket.address))
+    bucket.put("a.jpg", gate)  # after the scan, before the read
+    photos.run(job)
+    assert photos.tags_of("a.jpg")[0] == (GATE, 1, True)
+    assert photos.tag_bucket()["a.jpg"] == "skipped"
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_never_a_mixture(
+    photos: TaggedBucket, bucket: Bucket
+) -> None:
+    photos.draw("a.jpg", 0)
+    gate = photos.draw("gate.jpg", 1).read_bytes()
+    job = photos.record(parse_path(bucket.address))
+    replace = Fault("/a.jpg", then=lambda: bucket.put("a.jpg", gate))
+    bucket.proxy.inject(Fault("/a.jpg", cut_after=200), replace)
+    photos.run(job)
+    assert photos.outcomes(job)["a.jpg"] == "tagged"
+    assert photos.tags_of("a.jpg")[0] == (GATE, 1, True)
+
+
+def test_a_deleted_object_is_gone(photos: TaggedBucket, bucket: Bucket) -> None:
+    photos.draw("a.jpg", 0)
+    photos.draw("b.jpg", 1)
+    job = photos.record(parse_path(bucket.address))
+    bucket.delete("a.jpg")
+    photos.run(job)
+    assert photos.outcomes(job) == {"a.jpg": "failed", "b.jpg": "tagged"}
+    assert photos.photo("a.jpg").failure_kind == FailureKind.GONE
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("/a.jpg", status=503, code="SlowDown", times=3),
+        Fault("/a.jpg", status=500, code="InternalError", times=2),
+        Fault("/a.jpg", status=429, code="TooManyRequests", times=2),
+        Fault("/a.jpg", cut_after=0, times=2),
+        Fault("/a.jpg", cut_after=300, times=2),
+        Fault("/a.jpg", status=400, code="ExpiredToken"),
+        Fault("/a.jpg", delay_s=1.0),
+    ],
+    ids=lambda fault: f"{fault.status}-{fault.cut_after}-{fault.delay_s}",
+)
+def test_what_fails_for_a_moment_is_repeated(photos: TaggedBucket, bucket: Bucket, fault: Fault) -> None:
+    photos.draw("a.jpg", 0)
+    bucket.proxy.inject(fault)
+    assert photos.tag_bucket() == {"a.jpg": "tagged"}
+    assert fault.times == 0
+
+
+def test_an_object_that_may_not_be_read_fails_alone(photos: TaggedBucket, bucket: Bucket) -> None:
+    photos.draw("a.jpg", 0)
+    photos.draw("b.jpg", 1)
+    bucket.proxy.inject(Fault("/a.jpg", status=403, code="InvalidObjectState", times=10**9))
+    assert photos.tag_bucket() == {"a.jpg": "failed", "b.jpg": "tagged"}
+    row = photos.photo("a.jpg")
+    assert row.failure_kind == FailureKind.UNREADABLE
+    assert "archived (InvalidObjectState)" in row.failure_text
+
+
+def test_a_job_waits_for_a_bucket_that_refuses(photos: TaggedBucket, bucket: Bucket) -> None:
+    photos.draw("a.jpg", 0)
+    job = photos.record(parse_path(bucket.address))
+    with bucket.proxy.refusing(403, "InvalidAccessKeyId"):
+        run_job(photos.database, photos.settings, job, lambda _stored: None)
+        assert photos.progress(job).state is JobState.WAITING
+    assert photos.outcomes(job) == {"a.jpg": None}
+    assert photos.photo("a.jpg").gone_since is None
+
+
+def test_a_size_limit_applies_before_an_object_is_read(photos: TaggedBucket, bucket: Bucket) -> None:
+    bucket.put("large.jpg", b"\xff\xd8\xff" + b"x" * 10_000)
+    photos.settings = photos.settings.model_copy(update={"max_bytes": 5000})
+    assert photos.tag_bucket() == {"large.jpg": "failed"}
+    assert photos.photo("large.jpg").failure_kind == FailureKind.TOO_LARGE
+
+
+def test_keys_come_from_the_profile_of_the_aws_tools(
+    photos: TaggedBucket, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos.draw("a.jpg", 0)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    (tmp_path / "credentials").write_text(
+        f"[team]\naws_access_key_id = OFTEAM\naws_secret_access_key = {SECRET}\naws_session_token = %token\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "team")
+    assert photos.tag_bucket() == {"a.jpg": "tagged"}
+    headers = {name.lower(): value for name, value in bucket.proxy.calls[-1].headers.items()}
+    assert "OFTEAM/" in headers["authorization"]
+    assert headers["x-amz-security-token"] == "%token"
+
+
+def test_missing_credentials_are_the_reason(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
+    problem = objects.bucket_problem(parse_path(bucket.address))
+    assert problem is not None
+    assert problem.startswith("there are no credentials for it")
+
+
+def test_a_server_that_is_not_there_is_silent(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    problem = objects.bucket_problem(parse_path(bucket.address))
+    assert problem == "the server does not answer. Check the network and the endpoint"
+
+
+def test_versions_agree_between_listing_head_and_reading(bucket: Bucket) -> None:
+    bucket.put("trip/a.jpg", b"content")
+    source = open_source(f"{bucket.address}/trip")
+    (found,) = source.photos()
+    assert found.version == source.version("a.jpg") == source.read("a.jpg", max_bytes=100).version
+    assert source.version("b.jpg") is None
+    assert source.missing(["a.jpg", "b.jpg", "c.jpg"]) == {"b.jpg", "c.jpg"}

@@ -1,0 +1,188 @@
+"""Scans of buckets find new, changed and gone objects, page by page, and mark nothing when a bucket is unavailable."""
+
+import pytest
+from sqlalchemy import select
+from support.buckets import Bucket, Fault
+from support.ledgers import LedgerBuilder
+
+from tagger.database.connection import Database
+from tagger.database.tables import photos, roots
+from tagger.enqueue import scan
+from tagger.enqueue.inference_options import InferenceOptions
+from tagger.enqueue.scan import Scan, ScanReport
+from tagger.enqueue.selection import require_available_roots, select_paths
+from tagger.errors import BucketUnavailable
+from tagger.ledger.jobs import finish_scan
+from tagger.photos import objects
+from tagger.photos.object_paths import parse_path
+
+
+class Prefixes:
+    """Scans prefixes of a bucket."""
+
+    def __init__(self, database: Database, bucket: Bucket) -> None:
+        self.ledger = LedgerBuilder(database)
+        self.bucket = bucket
+
+    def scan(self, prefix: str = "", **patterns: tuple[str, ...]) -> ScanReport:
+        job = self.ledger.scanning()
+        selection = select_paths([parse_path(f"{self.bucket.address}/{prefix}")], **patterns)
+        require_available_roots(self.ledger.database, selection, {})
+        options = InferenceOptions(self.ledger.model_id, 5, 0.5, reprocess=False)
+        report = Scan(self.ledger.database, job, options, {}).run(selection)
+        finish_scan(self.ledger.database, job)
+        assert self.ledger.progress(job).total == report.found
+        return report
+
+    def counts(self, prefix: str = "", **patterns: tuple[str, ...]) -> tuple[int, int, int, int]:
+        report = self.scan(prefix, **patterns)
+        assert report.problems == []
+        return report.found, report.new, report.changed, report.gone
+
+    def paths(self, *, gone: bool = False) -> list[str]:
+        query = (
+            select(photos.c.path, photos.c.gone_since)
+            .join(roots, roots.c.id == photos.c.root_id)
+            .where(roots.c.location.startswith("s3:"))
+            .order_by(photos.c.path)
+        )
+        with self.ledger.database.read() as connection:
+            return [row.path for row in connection.execute(query) if (row.gone_since is not None) == gone]
+
+    def locations(self) -> list[str]:
+        with self.ledger.database.read() as connection:
+            return list(
+                connection.scalars(select(roots.c.location).where(roots.c.location.startswith("s3:")))
+            )
+
+
+@pytest.fixture
+def prefixes(database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Prefixes:
+    monkeypatch.setattr(objects, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(objects, "PAGE", 10)
+    monkeypatch.setattr(scan, "PAGE", 10)
+    return Prefixes(database, bucket)
+
+
+def test_scans_find_new_changed_and_gone_objects(prefixes: Prefixes, bucket: Bucket) -> None:
+    for name in ("a.jpg", "b.jpg", "sub/c.jpg", "ä %2F+#?&.jpg"):
+        bucket.put(f"trip/{name}", b"old")
+    bucket.put("trip2/d.jpg", b"not below the prefix")
+    assert prefixes.counts("trip") == (4, 4, 0, 0)
+    assert prefixes.locations() == [f"{bucket.address}/trip"]
+    assert prefixes.paths() == ["a.jpg", "b.jpg", "sub/c.jpg", "ä %2F+#?&.jpg"]
+    assert prefixes.counts("trip") == (4, 0, 0, 0)
+    bucket.put("trip/b.jpg", b"new")  # of the same size, often in the same second
+    bucket.delete("trip/sub/c.jpg")
+    assert prefixes.counts("trip") == (3, 0, 1, 1)
+    assert prefixes.paths(gone=True) == ["sub/c.jpg"]
+    bucket.put("trip/sub/c.jpg", b"back")
+    assert prefixes.counts("trip") == (4, 0, 1, 0)
+
+
+def test_hidden_objects_and_those_that_patterns_exclude_are_not_found(
+    prefixes: Prefixes, bucket: Bucket
+) -> None:
+    for name in ("a.jpg", ".hidden.jpg", ".trash/b.jpg", "@eaDir/c.jpg", "notes.txt", "skip/d.jpg", "e.PNG"):
+        bucket.put(name, b"x")
+    bucket.put("folder/", b"")
+    assert prefixes.counts(exclude=("skip",)) == (2, 2, 0, 0)
+    assert prefixes.paths() == ["a.jpg", "e.PNG"]
+    assert prefixes.counts(include=("a.*",)) == (1, 0, 0, 0)
+    bucket.delete("e.PNG")
+    assert prefixes.counts(include=("a.*",)) == (1, 0, 0, 1)
+
+
+def test_a_scan_takes_no_request_per_object(prefixes: Prefixes, bucket: Bucket) -> None:
+    for number in range(30):
+        bucket.put(f"{number:02}.jpg", b"x")
+    prefixes.scan()
+    for number in range(15):
+        bucket.delete(f"{number:02}.jpg")
+    bucket.proxy.calls.clear()
+    assert prefixes.counts() == (15, 0, 0, 15)
+    assert bucket.proxy.count("HEAD") == 0
+    assert bucket.proxy.count("GET") < 10
+
+
+def test_a_listing_that_is_cut_goes_on_after_the_last_key(prefixes: Prefixes, bucket: Bucket) -> None:
+    for number in range(25):
+        bucket.put(f"{number:02}.jpg", b"x")
+    bucket.proxy.page_keys = 10
+    bucket.proxy.inject(
+        Fault("continuation-token", cut_after=100),
+        Fault("start-after", status=503, code="SlowDown", times=2),
+    )
+    assert prefixes.counts() == (25, 25, 0, 0)
+    assert bucket.proxy.count("GET", "start-after=09.jpg") >= 3
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "text"),
+    [
+        (403, "AccessDenied", "refuses access"),
+        (404, "NoSuchBucket", "no such bucket"),
+        (400, "ExpiredToken", "credentials have expired (ExpiredToken)"),
+        (500, "InternalError", "answers with an error (InternalError)"),
+    ],
+)
+def test_a_bucket_that_refuses_marks_nothing_as_gone(
+    prefixes: Prefixes, bucket: Bucket, status: int, code: str, text: str
+) -> None:
+    bucket.put("a.jpg", b"x")
+    prefixes.scan()
+    selection = select_paths([parse_path(bucket.address)])
+    with bucket.proxy.refusing(status, code):
+        with pytest.raises(BucketUnavailable) as problem:
+            require_available_roots(prefixes.ledger.database, selection, {})
+        assert text in str(problem.value)
+        with pytest.raises(BucketUnavailable, match=r"No photo was marked as gone"):
+            select_paths([parse_path(bucket.address)])
+    assert prefixes.paths() == ["a.jpg"]
+    assert prefixes.counts() == (1, 0, 0, 0)
+
+
+def test_a_listing_that_fails_in_between_marks_nothing_as_gone(prefixes: Prefixes, bucket: Bucket) -> None:
+    for number in range(25):
+        bucket.put(f"{number:02}.jpg", b"x")
+    prefixes.scan()
+    for number in range(5, 25):
+        bucket.delete(f"{number:02}.jpg")
+    bucket.proxy.page_keys = 10
+    refusal = Fault("list-type", times=10**9, status=403, code="AccessDenied")
+    bucket.proxy.inject(Fault("list-type", times=3), refusal)  # two checks and the first page
+    with pytest.raises(BucketUnavailable, match="refuses access"):
+        prefixes.scan()
+    assert prefixes.paths(gone=True) == []
+
+
+def test_an_empty_prefix_with_stored_photos_is_unavailable(prefixes: Prefixes, bucket: Bucket) -> None:
+    bucket.put("trip/a.jpg", b"x")
+    prefixes.scan("trip")
+    bucket.delete("trip/a.jpg")
+    with pytest.raises(BucketUnavailable, match=r"database has 1 photos in it.*tagger forget s3://"):
+        prefixes.scan("trip")
+    assert prefixes.paths(gone=True) == []
+
+
+def test_a_key_that_cannot_be_read_is_named_as_the_reason(prefixes: Prefixes, bucket: Bucket) -> None:
+    bucket.put("a.jpg", b"x")
+    bucket.put("b//c.jpg", b"x")
+    with pytest.raises(BucketUnavailable, match="Rename that object"):
+        prefixes.scan()
+
+
+def test_a_prefix_above_a_root_absorbs_it(prefixes: Prefixes, bucket: Bucket) -> None:
+    bucket.put("trip/sub/a.jpg", b"x")
+    prefixes.scan("trip/sub")
+    assert prefixes.counts() == (1, 0, 0, 0)
+    assert prefixes.locations() == [bucket.address]
+    assert prefixes.paths() == ["trip/sub/a.jpg"]
+
+
+def test_a_single_object_is_found_whatever_its_extension(prefixes: Prefixes, bucket: Bucket) -> None:
+    bucket.put("trip/raw.data", b"x")
+    bucket.put("trip/a.jpg", b"x")
+    assert prefixes.counts("trip/raw.data") == (1, 1, 0, 0)
+    assert prefixes.counts("trip") == (1, 1, 0, 0)
+    assert prefixes.paths() == ["a.jpg", "raw.data"]
