@@ -30,7 +30,7 @@ from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
 from tagger.web.pages.landmark_rows import LandmarkRow, landmark_rows
 from tagger.web.pages.photos import QUERY_ERRORS
-from tagger.web.pages.tiles import landmark_address, photo_address
+from tagger.web.pages.tiles import landmark_address, photo_address, trip_address
 from tagger.web.pages.world_map import VIEW_BOX, project
 from tagger.web.state import AppState, State
 
@@ -169,6 +169,8 @@ def _grid_link(state: AppState, params: QueryParams) -> tuple[str, str]:
         return landmark.display_name, landmark_address(landmark.slug)
     if params.options.keys() == {"unknown"}:
         return "Unknown", "/unknown"
+    if params.options.keys() == {"trip"}:
+        return "Trip", trip_address(params.options["trip"])
     return "Photos", params.address("/photos")
 
 

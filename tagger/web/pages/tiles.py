@@ -88,3 +88,8 @@ def photo_address(photo_id: int, params: QueryParams, subpath: str = "") -> str:
 def landmark_address(slug: str) -> str:
     """Return the address of a landmark's page."""
     return f"/landmarks/{quote(slug, safe='')}"
+
+
+def trip_address(trip_id: str) -> str:
+    """Return the address of a trip's page."""
+    return f"/trips/{quote(trip_id, safe='')}"

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
@@ -16,7 +15,7 @@ from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.photos import After, photo_grid
-from tagger.web.pages.tiles import Link, photo_address, thumbnail_address
+from tagger.web.pages.tiles import Link, photo_address, thumbnail_address, trip_address
 from tagger.web.pages.trip_map import draw_trip
 from tagger.web.state import State
 
@@ -76,11 +75,6 @@ def show_trip(
         ),
         grid=photo_grid(state, params, after, trip_address(trip.id)),
     )
-
-
-def trip_address(trip_id: str) -> str:
-    """Return the address of a trip's page."""
-    return f"/trips/{quote(trip_id, safe='')}"
 
 
 def _card(summary: TripSummary) -> TripCard:
