@@ -14,10 +14,13 @@ from tagger.database.tables import cameras, photos, position_changes, tags, taug
 def record_photos(connection: Connection, photo_ids: Iterable[int]) -> None:
     """The time, camera or GPS position of these photos is about to change, or they are about to be deleted.
 
-    Call it before: photos that were taken around them are estimated anew, too.
+    Call it before: photos that were taken around them are estimated anew, too. Their copies have the same tags, which depend on the
+    positions of all of them.
     """
     for page in pages(sorted(set(photo_ids))):
         record_matching_photos(connection, photos.c.id.in_(page))
+        images = connection.scalars(select(photos.c.content_id).where(photos.c.id.in_(page)).distinct()).all()
+        record_matching_photos(connection, photos.c.content_id.in_(images) & photos.c.id.not_in(page))
 
 
 def record_contents(connection: Connection, content_ids: Iterable[int]) -> None:

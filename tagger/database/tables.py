@@ -216,7 +216,7 @@ contents = Table(
     ),
     Column("top_k", Integer, doc="largest number of tags in that classification"),
     Column("threshold", Float, doc="lowest score of an accepted tag in that classification"),
-    Column("outcome", Text, doc="`tagged` or `unknown`, from that classification"),
+    Column("outcome", Text, doc="`tagged` or `unknown`: whether one of its `tags` is accepted"),
     Column("classified_at", UtcDateTime, doc="when it was classified last"),
     Index(None, "model_id"),
     Index(None, "outcome", "id"),
@@ -337,6 +337,12 @@ NO_FAILURE: dict[str, None] = dict.fromkeys(
 )
 """The values that clear a photo's failure."""
 
+_POSITION_ODDS = (
+    "by how much the photo's position makes the landmark likelier (above 1) or less likely, if `accepted` follows from it; "
+    "null: it follows from the score alone"
+)
+_DISTANCE = "from the photo's position to the landmark, in metres, if `position_odds` is set"
+
 tags = Table(
     "tags",
     metadata,
@@ -344,8 +350,15 @@ tags = Table(
     Column("rank", Integer, nullable=False, doc="1 for the highest score, 2 for the next, …"),
     Column("landmark_id", _Id, _ref("landmarks.id"), nullable=False, doc="the landmark"),
     Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
-    Column("accepted", Boolean, nullable=False, doc="whether the score reaches the threshold"),
+    Column(
+        "accepted",
+        Boolean,
+        nullable=False,
+        doc="whether the score reaches the threshold, unless `position_odds` says otherwise",
+    ),
     Column("model_id", _Id, _ref("models.id"), nullable=False, doc="the model that classified the image"),
+    Column("position_odds", Float, doc=_POSITION_ODDS),
+    Column("distance_m", Float, doc=_DISTANCE),
     PrimaryKeyConstraint("content_id", "rank"),
     Index(None, "landmark_id", "content_id", "accepted"),
     sqlite_with_rowid=False,
@@ -439,8 +452,15 @@ taught_tags = Table(
         doc="the taught landmark",
     ),
     Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
-    Column("accepted", Boolean, nullable=False, doc="true: a tag; false: a suggestion to confirm or reject"),
+    Column(
+        "accepted",
+        Boolean,
+        nullable=False,
+        doc="true: a tag; false: a suggestion to confirm or reject, or refused by its position",
+    ),
     Column("model_id", _Id, _ref("models.id"), nullable=False, doc="the model of the embedding"),
+    Column("position_odds", Float, doc=_POSITION_ODDS),
+    Column("distance_m", Float, doc=_DISTANCE),
     PrimaryKeyConstraint("content_id", "landmark_id"),
     Index(None, "landmark_id", "content_id", "accepted"),
     sqlite_with_rowid=False,
@@ -448,6 +468,13 @@ taught_tags = Table(
         "doc": "A taught landmark that an image probably shows. Derived from verdicts, and replaced when they change."
     },
 )
+for _table in (tags, taught_tags):
+    Index(
+        f"ix_{_table.name}_position_odds",
+        _table.c.content_id,
+        postgresql_where=_table.c.position_odds.is_not(None),
+        sqlite_where=_table.c.position_odds.is_not(None),
+    )
 
 verdicts = Table(
     "verdicts",
@@ -568,6 +595,13 @@ ledgers = Table(
         nullable=False,
         server_default="7200",
         doc="a photo's position is estimated between two others that are at most this far apart in time",
+    ),
+    Column(
+        "position_odds",
+        Boolean,
+        nullable=False,
+        server_default="1",
+        doc="whether photos' positions count when tags are accepted",
     ),
     info={
         "doc": "The database's identity and the last tick of beat, in a single row. Messages carry its id, so that a worker of another database refuses them."
@@ -865,8 +899,10 @@ effective_tags = Table(
         "accepted",
         Boolean,
         nullable=False,
-        doc="true if confirmed, false if rejected, else whether the score reaches the threshold",
+        doc="true if confirmed, false if rejected, else whether the score, or score and position, reach the threshold",
     ),
+    Column("position_odds", Float, doc=_POSITION_ODDS),
+    Column("distance_m", Float, doc=_DISTANCE),
     info={
         "doc": "A landmark of an image. This view joins tags and taught tags with verdicts: a rejected tag is never accepted, a confirmed one always."
     },

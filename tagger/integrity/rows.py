@@ -136,6 +136,8 @@ class TagRow(_Row):
     score: values.Score
     accepted: bool
     model_id: values.Id
+    position_odds: values.Odds | None
+    distance_m: values.Metres | None
 
 
 class EmbeddingRow(_Row):
@@ -163,6 +165,8 @@ class TaughtTagRow(_Row):
     score: values.Score
     accepted: bool
     model_id: values.Id
+    position_odds: values.Odds | None
+    distance_m: values.Metres | None
 
 
 class VerdictRow(_Row):
@@ -214,6 +218,7 @@ class LedgerRow(_Row):
     ledger_id: values.LedgerId
     created_at: values.Time
     max_gap_s: values.Count
+    position_odds: bool
 
 
 class JobRow(_Row):

@@ -97,6 +97,7 @@ Score = Annotated[float, Field(ge=0, le=1.001)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
 Seconds = Annotated[float, Field(ge=0, le=1e11)]
+Odds = Annotated[float, Field(gt=0, le=1e6)]
 Metres = Annotated[float, Field(ge=0, le=1e8)]
 ClockOffset = Annotated[int, Field(ge=-_MOST, le=_MOST)]
 """Seconds. A camera whose clock was never set is decades off."""

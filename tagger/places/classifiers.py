@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tagger.catalog.tag_acceptance import TAUGHT_THRESHOLD
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -32,7 +34,7 @@ Matrix = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 STORED = np.dtype("<f4")
 
-ACCEPTED_SCORE = 0.9
+ACCEPTED_SCORE = TAUGHT_THRESHOLD
 """A photo with at least this score gets the tag."""
 SUGGESTED_SCORE = 0.2
 """A photo with at least this score, but less than `ACCEPTED_SCORE`, is suggested."""

@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from blake3 import blake3
-from sqlalchemy import Connection, Select, exists, func, or_, select, true
+from sqlalchemy import Connection, Select, exists, func, or_, select
 
+from tagger.catalog.tag_acceptance import is_accepted_by_score
 from tagger.database.statements import pages
 from tagger.database.tables import embeddings, model_labels, tags, verdicts
 from tagger.places.embeddings import Embeddings, restore
@@ -59,7 +60,7 @@ def _taught(model_id: int) -> Select[tuple[int]]:
     is_tagged = exists().where(
         tags.c.content_id == verdicts.c.content_id,
         tags.c.landmark_id == verdicts.c.landmark_id,
-        tags.c.accepted == true(),
+        is_accepted_by_score(tags),
     )
     return (
         select(verdicts.c.landmark_id)

@@ -12,7 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import pages
 from tagger.database.tables import landmarks, photos, taught_tags, verdicts
 from tagger.errors import CursorInvalid
-from tagger.places.taught_tags import is_tagged_by_model
+from tagger.places.taught_tags import is_suggestion, is_tagged_by_model
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos, tag_rows
 
 
@@ -91,7 +91,7 @@ def _photos(database: Database, landmark_id: int | None, root_paths: RootPaths) 
 
 def _landmarks(connection: Connection) -> Sequence[int]:
     """The ids of landmarks with suggestions, in the order of their slugs."""
-    has_suggestion = exists().where(taught_tags.c.landmark_id == landmarks.c.id, ~taught_tags.c.accepted)
+    has_suggestion = exists().where(taught_tags.c.landmark_id == landmarks.c.id, is_suggestion())
     query = select(landmarks.c.id).where(has_suggestion).order_by(landmarks.c.slug)
     return connection.scalars(query).all()
 
@@ -109,7 +109,7 @@ def _suggested(landmark_id: int, after: SuggestionPosition | None = None) -> Sel
         verdicts.c.content_id == taught_tags.c.content_id, verdicts.c.landmark_id == landmark_id
     )
     query: Select[Any] = select(taught_tags.c.content_id, taught_tags.c.score).where(
-        taught_tags.c.landmark_id == landmark_id, ~taught_tags.c.accepted, ~has_verdict, ~is_tagged_by_model()
+        taught_tags.c.landmark_id == landmark_id, is_suggestion(), ~has_verdict, ~is_tagged_by_model()
     )
     if after is not None:
         is_same = and_(taught_tags.c.score == after.score, taught_tags.c.content_id > after.content_id)
@@ -140,5 +140,7 @@ def _tags(connection: Connection, content_ids: Sequence[int], landmark_id: int) 
         literal("taught").label("source"),
         null().label("verdict"),
         taught_tags.c.accepted,
+        taught_tags.c.position_odds,
+        taught_tags.c.distance_m,
     ).where(taught_tags.c.content_id.in_(content_ids), taught_tags.c.landmark_id == landmark_id)
     return {row.content_id: row for row in connection.execute(query)}

@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Exists, delete, exists, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Exists, and_, delete, exists, insert, select, true, update
 
 from tagger.catalog.position_changes import record_contents
+from tagger.catalog.tag_acceptance import is_refused_by_position
 from tagger.database.tables import classifiers, models, tags, taught_tags
 from tagger.places.classifiers import ACCEPTED_SCORE, SUGGESTED_SCORE, Classifier
 from tagger.places.embeddings import Embeddings
@@ -136,6 +137,11 @@ def is_tagged_by_model() -> Exists:
         tags.c.landmark_id == taught_tags.c.landmark_id,
         tags.c.accepted == true(),
     )
+
+
+def is_suggestion() -> ColumnElement[bool]:
+    """The condition on `taught_tags` that it is to confirm or reject: not one of a photo that was taken far from the landmark."""
+    return and_(~taught_tags.c.accepted, ~is_refused_by_position(taught_tags))
 
 
 def lock_version(connection: Connection, model_id: int) -> int:

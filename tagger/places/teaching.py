@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, exists, func, select
 
 from tagger.catalog.landmarks import Landmark
 from tagger.catalog.registered_models import RegisteredModel
+from tagger.catalog.tag_acceptance import is_refused_by_position
 from tagger.database.connection import Database
 from tagger.database.tables import classifiers, contents, model_labels, photos, taught_tags, verdicts
 from tagger.places.comparison import Progress, compare_all
@@ -101,6 +102,11 @@ def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
             func.avg(taught_tags.c.score).label("score"),
         )
         .join(photos, of_present)
-        .where(taught_tags.c.landmark_id == landmark.id, ~has_verdict, ~is_tagged_by_model())
+        .where(
+            taught_tags.c.landmark_id == landmark.id,
+            ~is_refused_by_position(taught_tags),
+            ~has_verdict,
+            ~is_tagged_by_model(),
+        )
         .group_by(taught_tags.c.accepted)
     ).all()

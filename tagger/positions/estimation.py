@@ -95,9 +95,9 @@ def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
     ONE_ANCHOR_S. Anchors of one place are bridged for STAY_GAPS times as long.
     """
     is_anchor = sequence.trust > 0
-    contradicted = is_anchor & ~_reachable(sequence, max_gap_s)
-    anchors = np.flatnonzero(is_anchor & ~contradicted)
-    photos = np.flatnonzero(~is_anchor | contradicted)
+    is_contradicted = contradicted(sequence, max_gap_s)
+    anchors = np.flatnonzero(is_anchor & ~is_contradicted)
+    photos = np.flatnonzero(~is_anchor | is_contradicted)
     before, after = _neighbours(anchors, photos)
     since = np.where(before >= 0, sequence.at[photos] - sequence.at[before], np.inf)
     until = np.where(after >= 0, sequence.at[after] - sequence.at[photos], np.inf)
@@ -106,7 +106,7 @@ def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
     is_after = ~is_between & (since <= until) & (since <= reach_s)
     is_before = ~is_between & ~is_after & (until <= reach_s)
     paces = _paces(sequence, anchors, photos, max_gap_s)
-    estimates = _no_estimates(contradicted)
+    estimates = _no_estimates(is_contradicted)
     for chosen, (latitude, longitude, error_m), first, second in (
         (is_between, _between(sequence, before, after, since, until, is_between), before, after),
         (is_after, _near(sequence, before, since, paces, is_after), before, None),
@@ -121,6 +121,11 @@ def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
             if anchor is not None:
                 evidence[located] = anchor[chosen][says_something]
     return estimates
+
+
+def contradicted(sequence: Sequence, max_gap_s: float) -> Truth:
+    """Anchors that nobody can have reached from others that are trusted as much or more."""
+    return (sequence.trust > 0) & ~_reachable(sequence, max_gap_s)
 
 
 def reach_s(max_gap_s: float) -> float:

@@ -85,6 +85,11 @@ def read_shots(connection: Connection, *conditions: ColumnElement[bool]) -> list
     return _with_tracks(connection, shots)
 
 
+def gps_error_m(photo: Row[Any]) -> float:
+    """The error of a photo's GPS position."""
+    return CAMERA_ERROR_M if photo.gps_error_m is None else max(float(photo.gps_error_m), 1.0)
+
+
 def _with_tracks(connection: Connection, shots: Sequence[Shot]) -> list[Shot]:
     """The photos in order, with positions on tracks where they have no other. A track's time is UTC."""
     times = {
@@ -121,8 +126,7 @@ def _times(rows: Sequence[Row[Any]]) -> Iterator[tuple[float | None, bool]]:
 
 def _fix(row: Row[Any], landmark_fixes: Mapping[int, Fix]) -> Fix | None:
     if row.latitude is not None:
-        error_m = CAMERA_ERROR_M if row.gps_error_m is None else max(row.gps_error_m, 1.0)
-        return Fix(row.latitude, row.longitude, error_m, PositionSource.CAMERA, {})
+        return Fix(row.latitude, row.longitude, gps_error_m(row), PositionSource.CAMERA, {})
     return landmark_fixes.get(row.content_id) if row.origin is None else None
 
 

@@ -14,15 +14,20 @@ from tagger.database.tables import cameras, ledgers, photos, positions
 from tagger.errors import CameraAmbiguous, CameraNotFound
 from tagger.positions.camera_clocks import CameraClock, estimate_clocks
 from tagger.positions.camera_companions import Companions, find_companions
+from tagger.positions.tag_odds import count_turned
 from tagger.positions.update import Progress, update_positions, update_positions_in
 
 
 @dataclass(frozen=True)
 class EstimateSettings:
-    """What to change before an update. `max_gap_s` None: as before. `clock_offsets`: seconds ahead of UTC by camera."""
+    """What to change before an update. `clock_offsets`: seconds ahead of UTC by camera.
+
+    `position_odds`: whether positions count when tags are accepted. None: as before, and so for `max_gap_s`.
+    """
 
     max_gap_s: int | None
     clock_offsets: Mapping[str, int]
+    position_odds: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class PositionCounts:
     """Numbers of photos, by the source of their position.
 
     `moved`: positions that are new, moved or gone. `clocks`: those of cameras that were estimated anew. `companions`: all pairs.
+    `refused` and `accepted`: numbers of all images with a tag that is not accepted, or is accepted, because of the position, although
+    the score says otherwise.
     """
 
     photos: int
@@ -37,6 +44,8 @@ class PositionCounts:
     moved: int
     clocks: Sequence[CameraClock]
     companions: Sequence[Companions]
+    refused: int
+    accepted: int
 
     @property
     def unknown(self) -> int:
@@ -63,18 +72,21 @@ def locate(
             _apply(connection, settings)
             found = estimate_clocks(connection), find_companions(connection)
             moved = update_positions_in(connection, on_progress)
-            return PositionCounts(*_count(connection, photo_ids), moved, *found)
+            return PositionCounts(*_count(connection, photo_ids), moved, *found, *count_turned(connection))
     with database.write() as connection:
         _apply(connection, settings)
         found = estimate_clocks(connection), find_companions(connection)
     moved = update_positions(database, on_progress)
     with database.read() as connection:
-        return PositionCounts(*_count(connection, photo_ids), moved, *found)
+        return PositionCounts(*_count(connection, photo_ids), moved, *found, *count_turned(connection))
 
 
 def _apply(connection: Connection, settings: EstimateSettings) -> None:
-    stored = connection.execute(select(ledgers.c.max_gap_s)).scalar_one()
-    if settings.max_gap_s not in (None, stored):
+    stored = connection.execute(select(ledgers.c.max_gap_s, ledgers.c.position_odds)).one()
+    if settings.position_odds not in (None, stored.position_odds):
+        connection.execute(update(ledgers).values(position_odds=settings.position_odds))
+        record_matching_photos(connection, photos.c.content_id.is_not(None))
+    if settings.max_gap_s not in (None, stored.max_gap_s):
         connection.execute(update(ledgers).values(max_gap_s=settings.max_gap_s))
         record_matching_photos(connection, photos.c.camera_id.is_not(None))
     for name, offset_s in settings.clock_offsets.items():

@@ -16,7 +16,7 @@ from tagger.database.connection import Database
 from tagger.database.locks import LockTimedOut, lock_timeout
 from tagger.database.statements import pages
 from tagger.database.tables import cameras, ledgers, photos
-from tagger.positions import companions
+from tagger.positions import companions, tag_odds
 from tagger.positions.change_queue import (
     Change,
     Ids,
@@ -118,6 +118,9 @@ def _update(connection: Connection, ids: Sequence[int], names: PlaceNames) -> in
     max_gap_s = float(connection.execute(select(ledgers.c.max_gap_s)).scalar_one())
     reach = timedelta(seconds=companions.reach_s(max_gap_s)) + LOCAL_TIMES
     moved = 0
+    changed = {change.photo_id for change in changes}
+    near: set[int] = set()
+    tag_odds.update_tags(connection, changed)
     for conditions, moments in _windows(changes, _groups(connection), reach):
         lines = [read_shots(connection, condition) for condition in conditions]
         estimates = estimate_fixes(lines, max_gap_s) if moments else {}
@@ -128,6 +131,8 @@ def _update(connection: Connection, ids: Sequence[int], names: PlaceNames) -> in
             if not moments or _is_near(moments, shot, reach)
         }
         moved += store_positions(connection, fixes, names)
+        near |= fixes.keys() - changed
+    tag_odds.record_changes(connection, near)
     return moved
 
 

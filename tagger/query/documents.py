@@ -31,6 +31,7 @@ PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at")
 TAG_COLUMNS = (
     *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
     *("country", "latitude", "longitude", "model", "source"),
+    *("position_odds", "distance_m", "reason"),
 )
 SIMILAR_PHOTO_COLUMNS = (*PHOTO_COLUMNS, "similarity")
 LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")

@@ -14,6 +14,7 @@ from tagger.catalog.landmarks import Landmark, all_landmarks
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.enums import Outcome
 from tagger.database.tables import contents, effective_tags, model_labels, models, photos, positions
+from tagger.query.tag_reasons import tag_reason
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class Tag:
     """A landmark of a photo, after verdicts.
 
     `source` is `model`, `taught` (a landmark that people taught) or `verdict`. A tag that is not among the model's best has
-    no rank; one from a verdict alone has no score, label or model either.
+    no rank; one from a verdict alone has no score, label or model either. If the photo's position turned what the score says,
+    `position_odds` is by how much it made the landmark likelier, `distance_m` how far the photo was taken from it, and `reason` says
+    both in words.
     """
 
     landmark: str
@@ -36,6 +39,9 @@ class Tag:
     longitude: float | None
     model: str | None
     source: str
+    position_odds: float | None
+    distance_m: float | None
+    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ class NameCache:
             width=row.width,
             height=row.height,
             taken_at=row.taken_at,
-            tags=tuple(self._tag(connection, tag) for tag in selected),
+            tags=tuple(self._tag(connection, tag, row.source) for tag in selected),
             position=_position(row),
         )
 
@@ -161,7 +167,7 @@ class NameCache:
             self._read(connection)
         return self._roots[root_id]
 
-    def _tag(self, connection: Connection, row: Row[Any]) -> Tag:
+    def _tag(self, connection: Connection, row: Row[Any], position_source: str | None) -> Tag:
         landmark = self.landmark(connection, row.landmark_id)
         if row.model_id is not None and row.model_id not in self._models:
             self._read(connection)
@@ -178,6 +184,9 @@ class NameCache:
             longitude=landmark.longitude,
             model=self._models.get(row.model_id),
             source=row.source,
+            position_odds=row.position_odds,
+            distance_m=row.distance_m,
+            reason=tag_reason(row, position_source),
         )
 
     def _labels(self, connection: Connection, model_id: int | None) -> Mapping[int, str]:

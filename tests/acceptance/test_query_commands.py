@@ -25,6 +25,7 @@ PHOTO_KEYS = ["path", "outcome", "digest", "width", "height", "taken_at", "posit
 TAG_KEYS = [
     *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
     *("country", "latitude", "longitude", "model", "source"),
+    *("position_odds", "distance_m", "reason"),
 ]
 
 
@@ -71,6 +72,9 @@ def test_json_has_exactly_the_keys_scripts_know(tagger: CommandRunner, known: St
                 "longitude": 2.2945,
                 "model": "tiny",
                 "source": "model",
+                "position_odds": None,
+                "distance_m": None,
+                "reason": None,
             }
         ],
     }

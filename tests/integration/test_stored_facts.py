@@ -136,11 +136,10 @@ def test_cameras_of_folders_move_with_their_root(library: Library, tmp_path: Pat
 
 def test_photos_are_recorded_whose_facts_have_changed(library: Library) -> None:
     ids = library.photos(*(f"{number}.jpg" for number in range(8)))
-    same = AlreadyClassified("1-a", VERSION, PHONE)
-    library.store(ids[:1], [classified("1-a", PHONE)])
-    library.store(ids[1:], [same] * 7)
+    results = [classified(f"1-{number}", PHONE) for number in range(8)]
+    library.store(ids, results)
     assert library.take_changes() == ids
-    library.store(ids, [same] * 8)
+    library.store(ids, [AlreadyClassified(result.digest, VERSION, PHONE) for result in results])
     assert library.take_changes() == []
     changes = [
         PHONE,
@@ -152,8 +151,23 @@ def test_photos_are_recorded_whose_facts_have_changed(library: Library) -> None:
         replace(PHONE, model="iPhone 8"),
         CameraFacts(),
     ]
-    library.store(ids, [AlreadyClassified("1-a", VERSION, facts) for facts in changes])
+    library.store(
+        ids,
+        [
+            AlreadyClassified(each.digest, VERSION, facts)
+            for each, facts in zip(results, changes, strict=True)
+        ],
+    )
     assert library.take_changes() == ids[1:]
+
+
+def test_copies_of_a_photo_are_recorded_whose_facts_have_changed(library: Library) -> None:
+    ids = library.photos("a.jpg", "copy.jpg", "other.jpg")
+    library.store(ids[:1], [classified("1-a", PHONE)])
+    library.store(ids[1:], [AlreadyClassified("1-a", VERSION, PHONE), classified("1-b", PHONE)])
+    library.take_changes()
+    library.store(ids[:1], [AlreadyClassified("1-a", VERSION, replace(PHONE, latitude=48.0))])
+    assert library.take_changes() == ids[:2]
 
 
 def test_the_camera_and_time_before_the_change_are_recorded(library: Library) -> None:

@@ -54,6 +54,14 @@ def locate(
             help="How far the clock of a camera is ahead of UTC. It stays. Repeatable.",
         ),
     ] = None,
+    position_odds: Annotated[
+        bool | None,
+        typer.Option(
+            "--position-odds/--no-position-odds",
+            help="Accept tags by the position of the photo, too; `--no-position-odds`: by their scores alone. It stays.",
+            show_default="on at first",
+        ),
+    ] = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -71,7 +79,7 @@ def locate(
     """
     from tagger.positions import locating
 
-    settings = _estimate_settings(max_gap, clock_offset or [])
+    settings = _estimate_settings(max_gap, clock_offset or [], position_odds)
     session = open_session(settle_jobs=True)
     photo_ids = _photo_ids(session, query_options)
     _add_tracks(session, gpx or [], dry_run=dry_run)
@@ -92,7 +100,8 @@ def locate(
             for pair in counts.companions
         ]
         numbers = {"photos": counts.photos, **sources, "unknown": counts.unknown}
-        write_json({**numbers, "companions": companions})
+        tags = {"tags_refused": counts.refused, "tags_accepted": counts.accepted}
+        write_json({**numbers, **tags, "companions": companions})
     else:
         _print(counts, dry_run=dry_run)
         if not dry_run:
@@ -153,11 +162,13 @@ def _read_missing_facts(session: Session) -> None:
         )
 
 
-def _estimate_settings(max_gap: str | None, clock_offsets: Iterable[str]) -> EstimateSettings:
+def _estimate_settings(
+    max_gap: str | None, clock_offsets: Iterable[str], position_odds: bool | None
+) -> EstimateSettings:
     from tagger.positions.locating import EstimateSettings
 
     offsets = dict(_parse_clock_offset(text) for text in clock_offsets)
-    return EstimateSettings(None if max_gap is None else _parse_gap(max_gap), offsets)
+    return EstimateSettings(None if max_gap is None else _parse_gap(max_gap), offsets, position_odds)
 
 
 def _parse_gap(text: str) -> int:
@@ -235,5 +246,13 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         )
     if counts.moved:
         console.info(f"{count_of(counts.moved, 'position')} {'would change' if dry_run else 'changed'}")
+    if counts.refused:
+        console.info(
+            f"{count_of(counts.refused, 'image')} with a landmark that is too far from where a photo of it was taken: not accepted"
+        )
+    if counts.accepted:
+        console.info(
+            f"{count_of(counts.accepted, 'image')} accepted with a lower score, taken near the landmark"
+        )
     if counts.unknown:
         console.info("to see the photos without one, run: tagger query --position none")

@@ -88,6 +88,8 @@ def _score(score: float | None) -> str:
 
 
 def _state(tag: Tag) -> str:
+    if tag.reason:
+        return tag.reason
     if tag.verdict or not tag.accepted:
         return tag.verdict or ("suggested" if tag.source == "taught" else "")
     return "taught" if tag.source == "taught" else "accepted"

@@ -87,6 +87,8 @@ def _tag_state(tag: Tag) -> str:
     """The verdict, or why a tag is not accepted; nothing for an accepted tag without a verdict."""
     if tag.verdict or tag.accepted:
         return tag.verdict or ""
+    if tag.reason:
+        return tag.reason
     return "suggested" if tag.source == "taught" else "not accepted"
 
 

@@ -24,7 +24,8 @@ UNLIKELY_SCORE = 0.01
 class LandmarkRow:
     """A landmark of the photo. `key` is the number key that selects it, `state` one of STATE_TEXTS.
 
-    `threshold` is the lowest score of an accepted tag. `is_taught`: the tag comes from what people taught.
+    `threshold` is the lowest score of an accepted tag. `is_taught`: the tag comes from what people taught. `reason`: why it is
+    accepted, or not, although its score says otherwise.
     """
 
     key: int
@@ -35,12 +36,13 @@ class LandmarkRow:
     state: str
     threshold: float | None = None
     is_taught: bool = False
+    reason: str | None = None
     by: str | None = None
     at: str | None = None
 
     @property
     def state_text(self) -> str:
-        return (TAUGHT_TEXTS if self.is_taught else STATE_TEXTS)[self.state]
+        return self.reason or (TAUGHT_TEXTS if self.is_taught else STATE_TEXTS)[self.state]
 
     @property
     def is_accepted(self) -> bool:
@@ -48,8 +50,13 @@ class LandmarkRow:
 
     @property
     def is_prominent(self) -> bool:
-        """Whether the row is large: the first one, and every landmark that is accepted or suggested."""
-        return self.key == 1 or self.is_accepted or (self.is_taught and self.state == "predicted")
+        """Whether the row is large: the first one, and every landmark that is accepted or suggested, or would be elsewhere."""
+        return (
+            self.key == 1
+            or self.is_accepted
+            or self.reason is not None
+            or (self.is_taught and self.state == "predicted")
+        )
 
     @property
     def is_unlikely(self) -> bool:
@@ -79,6 +86,7 @@ def _tag_row(key: int, tag: Tag, verdict: Verdict | None, threshold: float | Non
         state=state,
         threshold=ACCEPTED_SCORE if tag.source == "taught" else threshold,
         is_taught=tag.source == "taught",
+        reason=tag.reason,
         by=verdict.given_by if verdict else None,
         at=_time_text(verdict) if verdict else None,
     )

@@ -1,0 +1,321 @@
+"""Tags that the position of their photo turns: far from the landmark they are not accepted, near it with a lower score."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import delete, insert, select, update
+from support.artifacts import tiny_artifact
+from support.position_library import PositionLibrary
+
+from tagger.catalog.landmark_edits import edit_landmark
+from tagger.catalog.position_changes import record_contents, record_photos
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.database.tables import (
+    contents,
+    effective_tags,
+    ledgers,
+    photos,
+    tags,
+    taught_tags,
+    track_parts,
+    tracks,
+)
+from tagger.integrity.cross_checks import cross_problems
+from tagger.places.suggestions import find_suggestions
+from tagger.positions.locating import EstimateSettings, PositionCounts, locate
+from tagger.query.details import photo_details_by_id
+from tagger.query.landmark_counts import landmark_counts
+from tagger.web.pages.landmark_rows import landmark_rows
+
+EIFFEL = ("eiffel-tower", 0.97, True)
+DOUBTFUL = ("eiffel-tower", 0.6, False)
+PARIS, TOKYO, KYOTO = (48.8584, 2.2945), (35.68, 139.77), (35.01, 135.77)
+
+
+class Library(PositionLibrary):
+    """Photos whose tags are read back."""
+
+    def accepted(self, photo_id: int) -> bool:
+        return any(tag.accepted for tag in self.tags(photo_id))
+
+    def tags(self, photo_id: int) -> list[Any]:
+        with self.database.read() as connection:
+            content_id = connection.scalar(select(photos.c.content_id).where(photos.c.id == photo_id))
+            query = select(effective_tags).where(effective_tags.c.content_id.in_([content_id]))
+            return list(connection.execute(query))
+
+    def outcome(self, photo_id: int) -> str | None:
+        query = select(contents.c.outcome).join(photos, photos.c.content_id == contents.c.id)
+        with self.database.read() as connection:
+            return connection.scalar(query.where(photos.c.id == photo_id))
+
+    def change(self, photo_id: int, **values: Any) -> None:
+        with self.database.write() as connection:
+            record_photos(connection, [photo_id])
+            connection.execute(update(photos).where(photos.c.id == photo_id).values(values))
+        self.update()
+
+    def locate(self, *, position_odds: bool | None = None, dry_run: bool = False) -> PositionCounts:
+        settings = EstimateSettings(None, {}, position_odds)
+        return locate(self.database, settings, None, lambda _done, _total: None, dry_run=dry_run)
+
+    def state(self) -> list[tuple[Any, ...]]:
+        with self.database.read() as connection:
+            columns = (table.c[name] for table in (tags,) for name in ("content_id", "rank", "accepted"))
+            rows = connection.execute(
+                select(*columns, tags.c.position_odds, tags.c.distance_m, contents.c.outcome)
+                .join(contents, contents.c.id == tags.c.content_id)
+                .order_by(tags.c.content_id, tags.c.rank)
+            )
+            return [tuple(row) for row in rows]
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> Iterator[Library]:
+    file = tmp_path / "tiny.pt"
+    tiny_artifact(file)
+    library = Library(database, tmp_path / "photos", add_model(database, file))
+    library.camera()
+    yield library
+    with database.read() as connection:
+        assert list(cross_problems(connection)) == []
+
+
+def test_a_landmark_on_the_other_side_of_the_world_is_not_accepted(library: Library) -> None:
+    photo = library.shot(0, EIFFEL, gps=TOKYO)
+    library.update()
+    assert not library.accepted(photo)
+    assert library.outcome(photo) == "unknown"
+    assert landmark_counts(library.database) == []
+    (tag,) = photo_details_by_id(library.database, photo).photo.tags
+    assert tag.reason == "not accepted: 9,718 km from the photo's position (GPS)"
+    assert (tag.position_odds, tag.distance_m, tag.score) == (0.002, pytest.approx(9_718_000, abs=500), 0.97)
+    assert library.update() == 0
+
+
+def test_a_landmark_seen_from_afar_is_accepted(library: Library) -> None:
+    near = library.shot(0, EIFFEL, gps=PARIS)
+    afar = library.shot(300, EIFFEL, gps=(48.5, 2.2945))
+    library.update()
+    assert library.accepted(near)
+    assert library.accepted(afar)
+    assert photo_details_by_id(library.database, near).photo.tags[0].reason is None
+
+
+def test_near_a_landmark_a_lower_score_is_enough(library: Library) -> None:
+    near = library.shot(0, DOUBTFUL, gps=(48.857, 2.294))
+    away = library.shot(300, DOUBTFUL, gps=(48.7, 2.3))
+    weak = library.shot(600, ("eiffel-tower", 0.49, False), gps=PARIS)
+    library.update()
+    assert [library.accepted(photo) for photo in (near, away, weak)] == [True, False, False]
+    assert library.outcome(near) == "tagged"
+    assert [count.photos for count in landmark_counts(library.database)] == [1]
+    (tag,) = photo_details_by_id(library.database, near).photo.tags
+    assert tag.reason == "accepted: 160 m from the photo's position (GPS)"
+
+
+def test_the_page_shows_the_reason(library: Library) -> None:
+    photo = library.shot(0, ("brandenburg-gate", 0.99, False), EIFFEL, gps=TOKYO)
+    library.update()
+    row = landmark_rows(photo_details_by_id(library.database, photo))[1]
+    assert row.state_text == "not accepted: 9,718 km from the photo's position (GPS)"
+    assert row.is_prominent
+    assert not row.is_accepted
+
+
+def test_a_verdict_counts_before_a_position(library: Library) -> None:
+    far = library.shot(0, EIFFEL, gps=TOKYO, digest="far")
+    near = library.shot(300, DOUBTFUL, gps=PARIS, digest="near")
+    library.update()
+    library.verdict("far", "eiffel-tower", "confirmed")
+    library.verdict("near", "eiffel-tower", "rejected")
+    library.update()
+    assert (library.accepted(far), library.accepted(near)) == (True, False)
+    assert photo_details_by_id(library.database, far).photo.tags[0].reason is None
+
+
+def test_a_refused_landmark_is_no_anchor(library: Library) -> None:
+    far = library.shot(0, EIFFEL, gps=TOKYO, digest="same")
+    copy = library.shot(5, EIFFEL, digest="same")
+    alone = library.shot(300, EIFFEL)
+    neighbour = library.shot(305)
+    library.update()
+    assert library.found()[copy] == ("neighbour", *TOKYO)
+    assert library.found()[far] == ("camera", *TOKYO)
+    assert [library.found()[photo][0] for photo in (alone, neighbour)] == ["landmark", "neighbour"]
+
+
+def test_positions_of_landmarks_and_neighbours_never_count(library: Library) -> None:
+    library.shot(0, gps=TOKYO)
+    neighbour = library.shot(5, EIFFEL)
+    library.update()
+    assert library.accepted(neighbour)
+
+
+def test_a_position_on_a_track_counts_unless_landmarks_say_the_time(library: Library) -> None:
+    start = datetime(2024, 5, 3, 11, tzinfo=UTC).timestamp()
+    points = np.array([(start + 60 * minute, *TOKYO) for minute in range(120)], "<f8")
+    with library.database.write() as connection:
+        values = {"digest": "a", "name": "a.gpx", "points": len(points), "added_at": datetime.now(UTC)}
+        track_id = connection.execute(insert(tracks).values(values).returning(tracks.c.id)).scalar_one()
+        first, last = (datetime.fromtimestamp(points[row, 0], UTC) for row in (0, -1))
+        part = {"track_id": track_id, "part": 0, "first_at": first, "last_at": last, "data": points.tobytes()}
+        connection.execute(insert(track_parts).values(part))
+    guessed = library.camera("guessed", clock_offset_s=0, clock_source="estimated")
+    known = library.camera("given", clock_offset_s=0, clock_source="given")
+    by_photo = library.shot(0, EIFFEL, utc_offset_s=0)
+    by_person = library.shot(0, EIFFEL, camera=known)
+    by_landmarks = library.shot(0, EIFFEL, camera=guessed)
+    library.update()
+    assert [library.accepted(photo) for photo in (by_photo, by_person, by_landmarks)] == [False, False, True]
+    assert library.found()[by_photo][0] == "track"
+    (tag,) = photo_details_by_id(library.database, by_photo).photo.tags
+    assert tag.reason == "not accepted: 9,718 km from the photo's position (track)"
+
+
+def test_the_position_of_any_copy_is_enough(library: Library) -> None:
+    far = library.shot(0, EIFFEL, gps=TOKYO, digest="same")
+    near = library.shot(900, EIFFEL, gps=PARIS, digest="same")
+    library.update()
+    assert library.accepted(far)
+    library.change(near, latitude=None, longitude=None)
+    assert not library.accepted(far)
+    assert photo_details_by_id(library.database, near).photo.tags[0].reason == (
+        "not accepted: 9,718 km from the position of a copy"
+    )
+
+
+def test_a_tag_is_accepted_again_when_the_position_goes(library: Library) -> None:
+    far = library.shot(0, EIFFEL, gps=TOKYO, digest="same")
+    copy = library.shot(900, EIFFEL, digest="same")
+    library.update()
+    assert not library.accepted(copy)
+    with library.database.write() as connection:
+        record_photos(connection, [far])
+        connection.execute(delete(photos).where(photos.c.id == far))
+    library.update()
+    assert library.accepted(copy)
+    assert library.outcome(copy) == "tagged"
+    assert library.found()[copy][0] == "landmark"
+
+
+def test_a_screenshot_was_not_taken_where_it_shows(library: Library) -> None:
+    photo = library.shot(0, EIFFEL, gps=TOKYO, origin="screenshot")
+    library.update()
+    assert library.accepted(photo)
+
+
+def test_a_position_that_others_contradict_does_not_count(library: Library) -> None:
+    photo = library.shot(10, EIFFEL, gps=TOKYO)
+    for minutes in (0, 5, 15, 20):
+        library.shot(minutes, gps=PARIS)
+    library.update()
+    assert library.accepted(photo)
+
+
+def test_a_position_counts_once_nothing_contradicts_it(library: Library) -> None:
+    photo = library.shot(10, EIFFEL, gps=TOKYO)
+    library.update()
+    assert not library.accepted(photo)
+    others = [library.shot(minutes, gps=PARIS) for minutes in (0, 5, 15, 20)]
+    library.update()
+    assert library.accepted(photo)
+    for other in others:
+        library.change(other, latitude=TOKYO[0], longitude=TOKYO[1])
+    assert not library.accepted(photo)
+
+
+def test_a_landmark_that_moves_is_weighed_again(library: Library) -> None:
+    photo = library.shot(0, EIFFEL, gps=TOKYO)
+    library.update()
+    with library.database.write() as connection:
+        edit_landmark(connection, "eiffel-tower", {"position": TOKYO})
+    library.update()
+    assert library.accepted(photo)
+
+
+def test_a_photo_that_is_classified_again_is_weighed_again(library: Library) -> None:
+    photo = library.shot(0, EIFFEL, gps=TOKYO)
+    library.update()
+    before = library.state()
+    with library.database.write() as connection:
+        new = {"accepted": True, "position_odds": None, "distance_m": None}
+        connection.execute(update(tags).values(new))
+        connection.execute(update(contents).values(outcome="tagged"))
+        record_contents(connection, connection.scalars(select(contents.c.id)))
+    library.update()
+    assert not library.accepted(photo)
+    assert library.state() == before
+
+
+def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library: Library) -> None:
+    far = library.shot(0, gps=TOKYO)
+    near = library.shot(300, gps=PARIS)
+    with library.database.write() as connection:
+        ids = {row.id: row.content_id for row in connection.execute(select(photos.c.id, photos.c.content_id))}
+        for photo, score in ((far, 0.95), (near, 0.7)):
+            values = {"content_id": ids[photo], "landmark_id": library.landmark_ids["eiffel-tower"]}
+            row = {**values, "score": score, "accepted": score > 0.9, "model_id": library.model.id}
+            connection.execute(insert(taught_tags).values(row))
+    library.update()
+    assert (library.accepted(far), library.accepted(near)) == (False, True)
+    assert list(find_suggestions(library.database, None, {})) == []
+    with library.database.write() as connection:
+        connection.execute(delete(taught_tags))
+
+
+def test_the_switch_gives_back_what_scores_say(library: Library) -> None:
+    far = library.shot(0, EIFFEL, gps=TOKYO)
+    near = library.shot(300, DOUBTFUL, gps=PARIS)
+    plain = library.state()
+    on = library.locate()
+    turned = library.state()
+    assert (on.refused, on.accepted) == (1, 1)
+    would = library.locate(position_odds=False, dry_run=True)
+    assert (would.refused, would.accepted) == (0, 0)
+    assert library.state() == turned
+    off = library.locate(position_odds=False)
+    assert (off.refused, off.accepted) == (0, 0)
+    assert library.state() == plain
+    assert (library.accepted(far), library.accepted(near)) == (True, False)
+    library.locate()
+    assert library.state() == plain
+    library.locate(position_odds=True)
+    assert library.state() == turned
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_updates_after_each_change_give_what_a_whole_update_gives(library: Library, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    places = [None, PARIS, (48.8, 2.1), (47.0, 3.0), TOKYO, KYOTO]
+    ids = []
+    for _ in range(12):
+        prediction = (EIFFEL, DOUBTFUL, ("brandenburg-gate", 0.9, True))[random.integers(3)]
+        digest = str(random.integers(8))
+        with library.database.read() as connection:
+            is_new = connection.scalar(select(contents.c.id).where(contents.c.digest == digest)) is None
+        ids.append(
+            library.shot(float(random.integers(300)), *([prediction] if is_new else []), digest=digest)
+        )
+    for _ in range(12):
+        place = places[random.integers(len(places))]
+        latitude, longitude = place or (None, None)
+        library.change(ids[random.integers(len(ids))], latitude=latitude, longitude=longitude)
+    step_by_step = library.state(), library.found()
+    with library.database.write() as connection:
+        record_photos(connection, ids)
+    library.update()
+    assert (library.state(), library.found()) == step_by_step
+    library.locate(position_odds=False)
+    library.locate(position_odds=True)
+    assert (library.state(), library.found()) == step_by_step
+
+
+def test_a_new_database_weighs_positions(database: Database) -> None:
+    with database.read() as connection:
+        assert connection.scalar(select(ledgers.c.position_odds)) is True

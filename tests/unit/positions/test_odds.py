@@ -1,0 +1,102 @@
+"""The odds of a photo's distance from a landmark, and what is accepted with them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagger.positions.odds import (
+    LEAST,
+    LEAST_SCORE,
+    MOST,
+    REACHES_KM,
+    SURE_SCORE,
+    is_accepted,
+    position_odds,
+    weighed,
+)
+
+EXTENTS = st.sampled_from([*REACHES_KM, None, "strange"])
+DISTANCES = st.floats(0, 20_040)
+SCORES = st.floats(0, 1)
+ODDS = st.floats(LEAST, MOST)
+
+
+def odds_of(distance_km: float, extent: str | None = "point", error_km: float = 0.03) -> float:
+    return float(position_odds(np.array([distance_km]), np.array([error_km]), [extent])[0])
+
+
+def test_near_a_landmark_the_odds_rise_and_far_from_it_they_fall() -> None:
+    assert odds_of(0.2) == pytest.approx(MOST)
+    assert odds_of(9560.0) == pytest.approx(LEAST)
+    assert odds_of(2.0) == pytest.approx(1.8, abs=0.1)
+    assert odds_of(200.0) == pytest.approx(0.045, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("landmark", "distance_km", "extent"),
+    [
+        ("Eiffel Tower from the hills around Paris", 25.0, "point"),
+        ("Matterhorn from the next valley", 40.0, "point"),
+        ("Mount Fuji from Tokyo", 100.0, "point"),
+        ("Mount Rainier from Seattle", 95.0, "area"),
+        ("Grand Canyon from its other end", 200.0, "area"),
+        ("Great Wall at Jinshanling", 60.0, "line"),
+        ("Great Wall at Yulin", 640.0, "line"),
+    ],
+)
+def test_what_is_seen_from_afar_is_never_lost(landmark: str, distance_km: float, extent: str) -> None:
+    assert is_accepted(0.82, odds_of(distance_km, extent), 0.82, by_score=True), landmark
+
+
+@pytest.mark.parametrize(
+    ("photo", "distance_km", "extent"),
+    [("London", 341.0, "point"), ("Tokyo", 9718.0, "point"), ("Paris", 7800.0, "area")],
+)
+def test_no_score_is_enough_on_the_other_side_of_the_world(
+    photo: str, distance_km: float, extent: str
+) -> None:
+    assert not is_accepted(1.0, odds_of(distance_km, extent), 0.5, by_score=True), photo
+
+
+@given(EXTENTS, st.floats(0, 1), st.floats(0, 50), SCORES, st.floats(0.01, 1))
+def test_a_right_tag_within_the_visible_distance_is_never_lost(
+    extent: str | None, part: float, error_km: float, score: float, threshold: float
+) -> None:
+    visible = REACHES_KM[extent if extent in REACHES_KM else "area"][2]
+    odds = odds_of(part * visible, extent, error_km)
+    assert is_accepted(score, odds, threshold, by_score=True)
+
+
+@given(EXTENTS, DISTANCES, DISTANCES, st.floats(0, 100))
+def test_the_odds_fall_with_the_distance_and_have_limits(
+    extent: str | None, first: float, second: float, error_km: float
+) -> None:
+    nearer, farther = sorted((first, second))
+    near, far = odds_of(nearer, extent, error_km), odds_of(farther, extent, error_km)
+    assert LEAST * 0.999 <= far <= near * 1.000001 <= MOST * 1.00001
+
+
+@given(EXTENTS, DISTANCES, st.floats(0, 100), st.floats(0, 1000))
+def test_a_less_exact_position_says_less(
+    extent: str | None, distance_km: float, error_km: float, more_km: float
+) -> None:
+    exact, vague = (odds_of(distance_km, extent, error) for error in (error_km, error_km + more_km))
+    assert abs(np.log(vague)) <= abs(np.log(exact)) + 1e-6
+
+
+@given(SCORES, ODDS, st.floats(0, 1))
+def test_a_position_gives_and_takes_in_one_direction(score: float, odds: float, threshold: float) -> None:
+    assert is_accepted(score, odds, threshold, by_score=True) or odds < 1
+    raised = is_accepted(score, odds, threshold, by_score=False)
+    assert not raised or (odds > 1 and score >= LEAST_SCORE)
+
+
+def test_bayes_rule_multiplies_odds() -> None:
+    assert weighed(0.5, 3.0) == pytest.approx(0.75)
+    assert weighed(0.8, 0.25) == pytest.approx(0.5)
+    assert weighed(1.0, 1.0) == SURE_SCORE
+
+
+def test_a_threshold_of_zero_accepts_everything() -> None:
+    assert is_accepted(0.6, LEAST, 0.0, by_score=True)
