@@ -4,6 +4,7 @@ import importlib
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from support.commands import draw, draw_many
 from support.drawing import save_photos
 from support.teaching import draw_place, teachable_artifact
 
-from bench import outcomes
+from bench import outcomes, position_odds
 from bench.compare.photo_sets import BATCH, COPY_STEP_PX, MIX_SIZES, _copy_cropped, _make_mix, folder_set
 from bench.compare.stored_tags import PEER_QUERY, ExpectedTags, read_top_tags, top1_agreement
 from bench.metadata import round_trip
 from bench.page import library, views
 from bench.peers.store import open_store, store_tags
 from bench.photos import evenly_spread
+from bench.position_odds import Place, Prediction
 from bench.positions.movement import Movement
 from bench.positions.photos import CAMERA, PHONE, take_photos
 from bench.process_tree import PeakMemory, cpu_seconds
@@ -342,3 +344,21 @@ def test_hidden_bursts_have_no_gps_and_cameras_never() -> None:
     assert seen[2] == 0.0
     assert not any(np.isfinite(taken.gps_latitude[taken.device == CAMERA]).any() for taken in photos)
     assert np.isfinite(photos[0].landmark_latitude).any()
+
+
+def test_position_odds_take_wrong_tags_away_and_no_right_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    paris, tokyo = Place("tower", 48.86, 2.29, "point"), Place("gate", 35.68, 139.77, "point")
+    right = Prediction(paris, "tower", paris.latitude, paris.longitude, 0.95, True, 0.8)
+    doubtful = replace(right, score=0.7, accepted=False)
+    wrong = replace(right, place=tokyo)
+    position_odds.report([right, doubtful, wrong], [paris, tokyo], draws=200, seed=1)
+    rows = [
+        line.split(" | ")
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith(("| right |", "| wrong |"))
+    ]
+    (_, accepted, lost, gained, _), (_, wrong_before, wrong_lost, wrong_gained, _) = rows
+    assert (float(lost), float(wrong_gained)) == (0, 0)
+    assert float(accepted) > 0.95
+    assert float(gained) > 0.5
+    assert float(wrong_lost) > 0.95 * float(wrong_before)
