@@ -25,7 +25,7 @@ from tagger.positions.change_queue import (
     has_changes,
     take_changes,
 )
-from tagger.positions.evidence import Shot, read_shots
+from tagger.positions.evidence import Fix, Shot, read_shots
 from tagger.positions.neighbours import estimate_fixes
 from tagger.positions.place_names import PlaceNames
 from tagger.positions.stored_positions import store_positions
@@ -118,20 +118,24 @@ def _update(connection: Connection, ids: Sequence[int], names: PlaceNames) -> in
     max_gap_s = float(connection.execute(select(ledgers.c.max_gap_s)).scalar_one())
     reach = timedelta(seconds=companions.reach_s(max_gap_s)) + LOCAL_TIMES
     moved = 0
+    fixes: dict[int, Fix | None] = {}
     changed = {change.photo_id for change in changes}
     near: set[int] = set()
     tag_odds.update_tags(connection, changed)
     for conditions, moments in _windows(changes, _groups(connection), reach):
         lines = [read_shots(connection, condition) for condition in conditions]
         estimates = estimate_fixes(lines, max_gap_s) if moments else {}
-        fixes = {
+        fixes |= {
             shot.photo_id: estimates.get(shot.photo_id, shot.fix)
             for line in lines
             for shot in line
             if not moments or _is_near(moments, shot, reach)
         }
-        moved += store_positions(connection, fixes, names)
         near |= fixes.keys() - changed
+        if len(fixes) >= BATCH:
+            moved += store_positions(connection, fixes, names)
+            fixes = {}
+    moved += store_positions(connection, fixes, names)
     tag_odds.record_changes(connection, near)
     return moved
 
