@@ -103,7 +103,7 @@ class LandmarkHasVerdicts(TaggerError):
 
 
 class CountryNotFound(TaggerError):
-    """No landmark is in the country {name}.{close} Use a country as `tagger landmarks` shows it."""
+    """No landmark or photo is in the country {name}.{close} Use a country as `tagger landmarks` shows it."""
 
 
 class CameraNotFound(TaggerError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
@@ -200,19 +200,22 @@ def landmarks_spelled_like(connection: Connection, landmark: Landmark) -> list[L
     return list(islice(found, SUGGESTIONS))
 
 
-def landmarks_in_country(connection: Connection, country: str) -> list[Landmark]:
-    """The landmarks of a country, named in any case.
+def landmarks_in_country(
+    connection: Connection, country: str, other_countries: Collection[str] = ()
+) -> list[Landmark]:
+    """The landmarks of a country, named in any case; none if it is one of the other countries.
 
     Raises:
-        CountryNotFound: it has no landmark; the message lists similar countries.
+        CountryNotFound: it has no landmark, and is no other country; the message lists similar countries.
     """
     every = all_landmarks(connection)
     normal = normalize_name(country)
     matches = [
         landmark for landmark in every if landmark.country and normalize_name(landmark.country) == normal
     ]
-    if not matches:
-        countries = {landmark.country: landmark.country for landmark in every if landmark.country}
+    if not matches and normal not in map(normalize_name, other_countries):
+        names = {*other_countries, *(landmark.country for landmark in every if landmark.country)}
+        countries = {name: name for name in sorted(names)}
         raise CountryNotFound(name=country, close=_suggestion(_similar(normal, countries)))
     return matches
 

@@ -11,7 +11,6 @@ import typer
 
 from tagger.cli.options import (
     ClassifiedBy,
-    Country,
     Description,
     Endpoint,
     Exclude,
@@ -23,6 +22,7 @@ from tagger.cli.options import (
     MinScore,
     ModelName,
     NearPosition,
+    PhotoCountry,
     PositionSource,
     RadiusKm,
     TakenAfter,
@@ -52,7 +52,7 @@ class QueryOptions:
     """The options that select photos, of `query`, `confirm`, `reject` and `metadata write`."""
 
     landmark: LandmarkName = None
-    country: Country = None
+    country: PhotoCountry = None
     near: NearPosition = None
     radius_km: RadiusKm = None
     position: PositionSource = None

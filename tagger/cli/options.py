@@ -99,8 +99,22 @@ LandmarkName = Annotated[
 Country = Annotated[
     str | None, typer.Option("--country", help="Landmarks in this country. Case does not matter.")
 ]
-NearPosition = Annotated[
+PhotoCountry = Annotated[
+    str | None,
+    typer.Option(
+        "--country", help="Photos taken in this country, or of its landmarks. Case does not matter."
+    ),
+]
+NearLandmark = Annotated[
     str | None, typer.Option("--near", metavar="LAT,LON", help="Landmarks near this position, in degrees.")
+]
+NearPosition = Annotated[
+    str | None,
+    typer.Option(
+        "--near",
+        metavar="LAT,LON",
+        help="Photos taken near this position, in degrees; those without a position: of landmarks near it.",
+    ),
 ]
 RadiusKm = Annotated[
     float | None, typer.Option("--radius-km", min=0.0, help="Distance from --near.", show_default="10")

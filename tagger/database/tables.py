@@ -557,7 +557,7 @@ positions = Table(
     Column("country", Text, doc="country of the nearest city"),
     Column("region", Text, doc="region or state of the nearest city"),
     Column("city", Text, doc="the nearest city"),
-    Index(None, "latitude", "longitude"),
+    Index(None, "latitude", "longitude", "photo_id"),
     Index(None, "source", "photo_id"),
     Index(None, "country", "photo_id"),
     info={

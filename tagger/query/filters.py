@@ -4,20 +4,21 @@ Knows nothing of how photos are read (see index_scan and find).
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, false, or_, select, true
 
-from tagger.catalog.landmarks import find_landmark, landmarks_in_country, landmarks_near
+from tagger.catalog.landmarks import Landmark, find_landmark, landmarks_in_country, landmarks_near
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.enums import Outcome
 from tagger.database.tables import contents, models, photos, positions, tags, taught_tags, verdicts
 from tagger.errors import ModelNotFound
 from tagger.photos import path_text
 from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.query.areas import Area, position_countries, query_areas
 from tagger.query.index_scan import Condition, off_index
 from tagger.query.options import PhotoQuery, PositionOption
 from tagger.trips.find import find_trip, is_of_trip
@@ -28,11 +29,20 @@ _AFTER_SLASH = chr(ord("/") + 1)
 
 
 @dataclass(frozen=True)
+class ScanRole:
+    """What a scan returns: all photos, those of a landmark, or those of an area: by position, or by a landmark inside."""
+
+    landmark_id: int | None = None
+    area: Area | None = None
+
+
+@dataclass(frozen=True)
 class ResolvedQuery:
-    """A query with ids instead of names. `landmarks`: the position of each landmark by its id; None: any landmark."""
+    """A query with ids instead of names."""
 
     query: PhotoQuery
-    landmarks: Mapping[int, int] | None
+    landmark_id: int | None
+    areas: tuple[Area, ...]
     model_id: int | None
     ranges: "tuple[PathRange, ...]"
     trip: Trip | None = None
@@ -44,55 +54,62 @@ class ResolvedQuery:
         Raises:
             LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
         """
-        landmark_ids = _landmark_ids(connection, query)
         return cls(
             query=query,
-            landmarks=None
-            if landmark_ids is None
-            else {landmark_id: position for position, landmark_id in enumerate(landmark_ids)},
+            landmark_id=None if query.landmark is None else find_landmark(connection, query.landmark).id,
+            areas=tuple(query_areas(connection, query)),
             model_id=None if query.model is None else _model_id(connection, query.model),
             ranges=tuple(path_ranges(connection, query.under, root_paths)),
             trip=None if query.trip is None else find_trip(connection, query.trip),
         )
 
-    def conditions(self, scan_landmark: int | None) -> tuple[Condition, ...]:
+    def conditions(self, role: ScanRole) -> tuple[Condition, ...]:
         """The SQL conditions that the scan itself does not fulfil; `select_tags` decides about the rest."""
+        return (photos.c.gone_since.is_(None), *self._tag_conditions(role), *self._photo_conditions(role))
+
+    def _tag_conditions(self, role: ScanRole) -> Iterator[Condition]:
+        if role.landmark_id is None:
+            yield self._has_outcome()
+            if self.query.min_score is not None:
+                yield _has_score(self.query.min_score)
+        if self.landmark_id is not None and self.landmark_id != role.landmark_id:
+            yield _has_landmark((self.landmark_id,))
+
+    def _photo_conditions(self, role: ScanRole) -> Iterator[Condition]:
         query = self.query
-        conditions: list[Condition] = [photos.c.gone_since.is_(None)]
-        if scan_landmark is None:
-            conditions.append(self._has_outcome())
-            if self.landmarks is not None:
-                conditions.append(_has_landmark(tuple(self.landmarks)))
-            if query.min_score is not None:
-                conditions.append(_has_score(query.min_score))
+        for area in self.areas:
+            if area is not role.area:
+                by_landmark = and_(area.landmarks_count, _has_landmark(area.landmarks))
+                yield or_(area.has_position, by_landmark)
+            elif role.landmark_id is not None:
+                yield area.landmarks_count
         if query.position is not None:
-            conditions.append(_has_position(query.position))
+            yield _has_position(query.position)
         if self.trip is not None:
-            conditions.append(is_of_trip(self.trip))
+            yield is_of_trip(self.trip)
         if query.under:
-            conditions.append(or_(false(), *(range_.filter for range_ in self.ranges)))
+            yield or_(false(), *(range_.filter for range_ in self.ranges))
         if query.taken_after is not None:
-            conditions.append(off_index(photos.c.taken_at) >= query.taken_after)
+            yield off_index(photos.c.taken_at) >= query.taken_after
         if query.taken_before is not None:
-            conditions.append(off_index(photos.c.taken_at) < query.taken_before)
+            yield off_index(photos.c.taken_at) < query.taken_before
         if self.model_id is not None:
-            conditions.append(off_index(contents.c.model_id) == self.model_id)
-        return tuple(conditions)
+            yield off_index(contents.c.model_id) == self.model_id
 
     def select_tags(
-        self, photo_tags: Sequence[Row[Any]], scan_landmark: int | None
+        self, row: Row[Any], photo_tags: Sequence[Row[Any]], role: ScanRole
     ) -> Sequence[Row[Any]] | None:
         """The tags to return of all `photo_tags` of a photo; None: the photo does not match, or another scan returns it."""
+        matching = [tag for tag in photo_tags if self._matches(tag)]
+        if not all(_is_in(area, row, matching) for area in self.areas):
+            return None
+        if not self._belongs_to_scan(row, matching, role):
+            return None
         query = self.query
         if query.untagged or query.unknown:
             matches = not any(tag.accepted for tag in photo_tags)
             return (photo_tags if query.any_rank else ()) if matches else None
-        if query.any_rank and not self._has_tag_options:
-            return photo_tags
-        if self._selects_untagged:
-            return [tag for tag in photo_tags if self._matches(tag)]
-        matching = [tag for tag in photo_tags if self._matches(tag)]
-        if not matching or not self._belongs_to_scan(matching, scan_landmark):
+        if not matching and (self.needs_accepted_tag or self._has_tag_options):
             return None
         return photo_tags if query.any_rank else matching
 
@@ -104,13 +121,14 @@ class ResolvedQuery:
 
     @property
     def _selects_untagged(self) -> bool:
-        """Whether the query asks for photos of a position or a trip, and for no tags."""
+        """Whether the query asks for photos of a position, an area or a trip, and for no tags."""
         query = self.query
-        return (query.position is not None or query.trip is not None) and not self._has_tag_options
+        has_photo_options = query.position is not None or query.trip is not None or bool(self.areas)
+        return has_photo_options and not self._has_tag_options
 
     @property
     def _has_tag_options(self) -> bool:
-        return self.landmarks is not None or self.query.min_score is not None
+        return self.landmark_id is not None or self.query.min_score is not None
 
     def _has_outcome(self) -> Condition:
         if self.query.untagged:
@@ -128,18 +146,26 @@ class ResolvedQuery:
     def _matches(self, tag: Row[Any]) -> bool:
         if tag.verdict == "rejected" or not (tag.accepted or self.query.any_rank):
             return False
-        if self.landmarks is not None and tag.landmark_id not in self.landmarks:
+        if self.landmark_id is not None and tag.landmark_id != self.landmark_id:
             return False
         min_score = self.query.min_score
         return min_score is None or tag.verdict == "confirmed" or tag.score >= min_score
 
-    def _belongs_to_scan(self, matching: Sequence[Row[Any]], scan_landmark: int | None) -> bool:
-        """With a scan for each landmark, a photo of several landmarks is returned by the first of these scans alone."""
-        positions = self.landmarks
-        if scan_landmark is None or positions is None:
+    def _belongs_to_scan(self, row: Row[Any], matching: Sequence[Row[Any]], role: ScanRole) -> bool:
+        """A photo that several scans of an area read is returned by the first of them alone."""
+        if role.area is None:
             return True
-        first = min(matching, key=lambda tag: positions[tag.landmark_id])
-        return bool(first.landmark_id == scan_landmark)
+        if role.landmark_id is None:
+            return role.area.contains(row)
+        ids = {tag.landmark_id for tag in matching}
+        first = next((landmark for landmark in role.area.landmarks if landmark in ids), None)
+        return first == role.landmark_id and not role.area.contains(row)
+
+
+def _is_in(area: Area, row: Row[Any], matching: Sequence[Row[Any]]) -> bool:
+    if area.contains(row):
+        return True
+    return area.counts_landmarks(row) and any(tag.landmark_id in area.landmarks for tag in matching)
 
 
 @dataclass(frozen=True, order=True)
@@ -203,17 +229,23 @@ def _spellings(folder: Path) -> set[Path]:
     return {Path(os.path.abspath(folder)), Path(os.path.realpath(folder))}  # noqa: PTH100 - keeps links, drops ..
 
 
-def _landmark_ids(connection: Connection, query: PhotoQuery) -> list[int] | None:
-    """Ids of the landmarks that match landmark, country and near; None if the query has none of these options."""
-    matches: list[set[int]] = []
+def landmark_slugs(connection: Connection, query: PhotoQuery) -> dict[int, str] | None:
+    """The landmarks that match landmark, country and near, wherever photos of them were taken; None: all. Slugs by id.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
+    """
+    matches: list[list[Landmark]] = []
     if query.landmark is not None:
-        matches.append({find_landmark(connection, query.landmark).id})
+        matches.append([find_landmark(connection, query.landmark)])
     if query.country is not None:
-        matches.append({landmark.id for landmark in landmarks_in_country(connection, query.country)})
+        matches.append(landmarks_in_country(connection, query.country, position_countries(connection)))
     if query.near is not None:
-        near = landmarks_near(connection, query.near.latitude, query.near.longitude, query.near.radius_km)
-        matches.append({landmark.id for landmark in near})
-    return sorted(set.intersection(*matches)) if matches else None
+        matches.append(
+            landmarks_near(connection, query.near.latitude, query.near.longitude, query.near.radius_km)
+        )
+    slugs = [{landmark.id: landmark.slug for landmark in landmarks} for landmarks in matches]
+    return {key: slugs[0][key] for key in set.intersection(*map(set, slugs))} if slugs else None
 
 
 def _model_id(connection: Connection, name: str) -> int:

@@ -6,7 +6,6 @@ the effective tags of each page: rejected ones never, confirmed ones always. Mem
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -14,33 +13,16 @@ from sqlalchemy import Connection, Row
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome
-from tagger.database.tables import photos
 from tagger.errors import CursorInvalid
-from tagger.query.filters import ResolvedQuery
-from tagger.query.index_scan import (
-    Condition,
-    ContentScan,
-    IndexScan,
-    Key,
-    PageRequest,
-    PhotoScan,
-    ScanPage,
-    landmark_scan,
-    model_source,
-    outcome_source,
-    score_source,
-    taught_source,
-    verdict_source,
-)
+from tagger.query.filters import ResolvedQuery, ScanRole
+from tagger.query.index_scan import IndexScan, Key, PageRequest, ScanPage
 from tagger.query.options import PhotoQuery
+from tagger.query.plans import ScanPlan, scan_plans, smallest_plan
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, tag_rows
 
 PAGE = 250
 SMALLEST_PAGE = 50
 """Rows read at a time. The first page is smaller if the query has a small limit."""
-SCAN_SIZE_LIMITS = (5_000, 20_000)
-"""Scans are counted up to the first limit; if they are equally large, up to the next."""
 MOST_ROWS = 10_000
 """Rows read for one page of a result. If few of them match, the page ends before it is full."""
 
@@ -126,7 +108,7 @@ class Search:
     database: Database
     query: ResolvedQuery
     names: NameCache
-    plans: Sequence[Sequence[IndexScan]]
+    plans: Sequence[ScanPlan]
     begin: ScanPosition
 
     @classmethod
@@ -141,8 +123,8 @@ class Search:
         with database.read() as connection:
             resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
             names = NameCache(connection, root_paths or {})
-            plans = tuple(_plans(resolved))
-            begin = begin or ScanPosition(_smallest_plan(connection, plans), 0, None)
+            plans = tuple(scan_plans(resolved))
+            begin = begin or ScanPosition(smallest_plan(connection, plans), 0, None)
         return cls(database, resolved, names, plans, begin)
 
     def pages(self, begin: ScanPosition, limit: int, *, backwards: bool = False) -> Iterator[FilteredPage]:
@@ -165,13 +147,14 @@ class Search:
         *,
         backwards: bool,
     ) -> Iterator[FilteredPage]:
-        conditions = self.query.conditions(scan.landmark_id)
+        role = ScanRole(scan.landmark_id, self.plans[begin.plan].area)
+        conditions = self.query.conditions(role)
         after = begin.after
         rows = min(PAGE, max(SMALLEST_PAGE, limit * 5 // 4))
         while True:
             with self.database.read() as connection:
                 page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
-                photos_by_row = self._matches(connection, page, scan.landmark_id)
+                photos_by_row = self._matches(connection, page, role)
             matches = [
                 (photo, ScanPosition(begin.plan, begin.scan, scan.key(row))) for row, photo in photos_by_row
             ]
@@ -182,96 +165,21 @@ class Search:
             after, rows = page.after, min(PAGE, 2 * rows)
 
     def _scans(self, begin: ScanPosition) -> Sequence[IndexScan]:
-        if begin.plan >= len(self.plans) or (begin.scan and begin.scan >= len(self.plans[begin.plan])):
+        if begin.plan >= len(self.plans) or (begin.scan and begin.scan >= len(self.plans[begin.plan].scans)):
             raise CursorInvalid
-        scans = self.plans[begin.plan]
+        scans = self.plans[begin.plan].scans
         if begin.after is not None and not (scans and scans[begin.scan].accepts(begin.after)):
             raise CursorInvalid
         return scans
 
     def _matches(
-        self, connection: Connection, page: ScanPage, scan_landmark: int | None
+        self, connection: Connection, page: ScanPage, role: ScanRole
     ) -> list[tuple[Row[Any], TaggedPhoto]]:
         tags_of = tag_rows(connection, {row.content_id for row in page.photos if row.content_id is not None})
         matches = []
         for row in page.photos:
             photo_tags = tags_of.get(row.content_id, ())
-            selected = self.query.select_tags(photo_tags, scan_landmark)
+            selected = self.query.select_tags(row, photo_tags, role)
             if selected is not None:
                 matches.append((row, self.names.photo(connection, row, photo_tags, selected)))
         return matches
-
-
-def _smallest_plan(connection: Connection, plans: Sequence[Sequence[IndexScan]]) -> int:
-    """The number of the plan that reads the fewest rows."""
-    smallest: Sequence[int] = range(len(plans))
-    for limit in SCAN_SIZE_LIMITS:
-        if len(smallest) == 1:
-            break
-        sizes = {number: _size(connection, plans[number], limit) for number in smallest}
-        least = min(sizes.values())
-        smallest = [number for number, size in sizes.items() if size == least]
-    return smallest[0]
-
-
-def _size(connection: Connection, scans: Sequence[IndexScan], limit: int) -> int:
-    size = 0
-    for scan in scans:
-        size += scan.size(connection, limit)
-        if size >= limit:
-            return limit
-    return size
-
-
-def _plans(resolved: ResolvedQuery) -> Iterator[tuple[IndexScan, ...]]:
-    """Each plan is a sequence of scans that together return every match."""
-    query = resolved.query
-    if resolved.trip is not None:  # few photos, in order of time
-        during = photos.c.taken_at.between(resolved.trip.first, resolved.trip.last)
-        yield (PhotoScan((photos.c.taken_at, photos.c.id), (during,)),)
-        return
-    if resolved.landmarks is not None:
-        yield tuple(
-            landmark_scan(landmark_id, any_rank=query.any_rank, min_score=query.min_score)
-            for landmark_id in resolved.landmarks
-        )
-    if query.under:
-        by_path = (photos.c.path, photos.c.path_bytes)  # each range is of one root
-        yield tuple(PhotoScan(by_path, (range_.condition,)) for range_ in resolved.ranges)
-    if query.taken_after is not None or query.taken_before is not None:
-        yield (PhotoScan((photos.c.taken_at, photos.c.id), _taken(query)),)
-    if resolved.model_id is not None:
-        yield (ContentScan((model_source(resolved.model_id),)),)
-    if (
-        resolved.landmarks is None
-    ):  # with landmarks, these scans would read everything that theirs read, and more
-        yield _outcome_scans(resolved)
-        if query.min_score is not None and not query.any_rank:
-            scored = score_source(query.min_score), taught_source(min_score=query.min_score)
-            yield (ContentScan((*scored, verdict_source("confirmed"))),)
-
-
-def _outcome_scans(resolved: ResolvedQuery) -> tuple[IndexScan, ...]:
-    query = resolved.query
-    if query.untagged:
-        without_content = PhotoScan((photos.c.id,), (photos.c.content_id.is_(None),))
-        return without_content, ContentScan((outcome_source(None),))
-    if query.unknown:
-        return (ContentScan((outcome_source(Outcome.UNKNOWN), verdict_source("rejected"))),)
-    if not resolved.needs_accepted_tag:
-        classified = (
-            outcome_source(outcome, min_score=query.min_score, any_rank=True)
-            for outcome in (Outcome.TAGGED, Outcome.UNKNOWN)
-        )
-        taught = taught_source(min_score=query.min_score, any_rank=True)
-        return (ContentScan((*classified, taught, verdict_source("confirmed"))),)
-    tagged = outcome_source(Outcome.TAGGED, min_score=query.min_score)
-    return (ContentScan((tagged, taught_source(min_score=query.min_score), verdict_source("confirmed"))),)
-
-
-def _taken(query: PhotoQuery) -> tuple[Condition, ...]:
-    # The first condition also keeps photos without a date out of the scan, and so out of its keys.
-    conditions: list[Condition] = [photos.c.taken_at >= (query.taken_after or datetime.min)]  # noqa: DTZ901 - local time
-    if query.taken_before is not None:
-        conditions.append(photos.c.taken_at < query.taken_before)
-    return tuple(conditions)

@@ -8,12 +8,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, exists, func, select, true, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    exists,
+    func,
+    select,
+    true,
+    tuple_,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from tagger.database.tables import contents, photos, tags, taught_tags, verdicts
+from tagger.database.tables import contents, photos, positions, tags, taught_tags, verdicts
 from tagger.query.tagged_photos import select_photos
 
 Condition = ColumnElement[bool]
@@ -118,12 +130,14 @@ class ContentScan:
     def size(self, connection: Connection, limit: int) -> int:
         return sum(
             source.cost
-            * _count(connection, select(source.content_id).where(*source.conditions), limit // source.cost)
+            * count_rows(
+                connection, select(source.content_id).where(*source.conditions), limit // source.cost
+            )
             for source in self.sources
         )
 
     def accepts(self, key: Key) -> bool:
-        return len(key) == 2 and all(_is_id(part) for part in key) and key[0] <= _LAST_ID // BLOCK
+        return len(key) == 2 and all(is_id(part) for part in key) and key[0] <= _LAST_ID // BLOCK
 
     def _content_ids(
         self, connection: Connection, block: int | None, rows: int, *, backwards: bool
@@ -151,9 +165,9 @@ class ContentScan:
 
 @dataclass(frozen=True)
 class PhotoScan:
-    """Photos in the order of `keys`, which has an index; `keys` together are unique."""
+    """Photos in the order of `keys`, which has an index; `keys` together are unique, and of one table, as are the conditions."""
 
-    keys: tuple[ColumnElement[Any], ...]
+    keys: tuple[Column[Any], ...]
     conditions: tuple[Condition, ...] = ()
     landmark_id: None = None
 
@@ -166,31 +180,46 @@ class PhotoScan:
         return tuple(getattr(row, key.key or "") for key in self.keys)
 
     def contains(self, connection: Connection, row: Row[Any]) -> bool:
-        return bool(connection.scalar(select(exists().where(photos.c.id == row.id, *self.conditions))))
+        photo_id = positions.c.photo_id if self.keys[0].table is positions else photos.c.id
+        return bool(connection.scalar(select(exists().where(photo_id == row.id, *self.conditions))))
 
     def size(self, connection: Connection, limit: int) -> int:
-        return _count(connection, select(photos.c.id).where(*self.conditions), limit)
+        return count_rows(connection, select(self.keys[0]).where(*self.conditions), limit)
 
     def accepts(self, key: Key) -> bool:
         types = [column.type.python_type for column in self.keys]
         return len(key) == len(types) and all(
-            _is_id(part) if type_ is int else isinstance(part, type_)
+            is_id(part) if type_ is int else isinstance(part, type_)
             for part, type_ in zip(key, types, strict=True)
         )
 
 
-def landmark_scan(landmark_id: int, *, any_rank: bool, min_score: float | None = None) -> ContentScan:
-    """Contents with a tag of the landmark, accepted or (with `any_rank`) not; and contents for which it is confirmed."""
+def landmark_scan(
+    landmark_id: int, *, any_rank: bool, min_score: float | None = None, of_photos: Condition | None = None
+) -> ContentScan:
+    """Contents with a tag of the landmark, accepted or (with `any_rank`) not; and contents for which it is confirmed.
 
-    def source(table: Table) -> ContentSource:
-        tagged = (table.c.landmark_id == landmark_id, *(() if any_rank else (table.c.accepted == true(),)))
-        scored = () if min_score is None else (table.c.score >= min_score,)
-        return ContentSource(table.c.content_id, tagged, scored)
+    `of_photos`: of photos with this condition, which may be on their positions.
+    """
 
-    confirmed = (verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == "confirmed")
-    return ContentScan(
-        (source(tags), source(taught_tags), ContentSource(verdicts.c.content_id, confirmed)), landmark_id
-    )
+    def source(
+        table: Table, conditions: Sequence[Condition], row_conditions: Sequence[Condition] = ()
+    ) -> ContentSource:
+        of_landmark = (table.c.landmark_id == landmark_id, *conditions)
+        of_content = () if of_photos is None else (_has_photo(table.c.content_id, of_photos),)
+        return ContentSource(table.c.content_id, of_landmark, (*row_conditions, *of_content))
+
+    def tagged(table: Table) -> ContentSource:
+        accepted = () if any_rank else (table.c.accepted == true(),)
+        return source(table, accepted, () if min_score is None else (table.c.score >= min_score,))
+
+    confirmed = source(verdicts, (verdicts.c.verdict == "confirmed",))
+    return ContentScan((tagged(tags), tagged(taught_tags), confirmed), landmark_id)
+
+
+def _has_photo(content_id: ColumnElement[int], condition: Condition) -> Condition:
+    located = photos.outerjoin(positions, positions.c.photo_id == photos.c.id)
+    return exists().select_from(located).where(photos.c.content_id == content_id, condition)
 
 
 def outcome_source(
@@ -249,9 +278,11 @@ def _compile_with_plus(element: off_index, compiler: SQLCompiler, **options: Any
     return "+" + compiler.process(next(iter(element.clauses)), **options)
 
 
-def _count(connection: Connection, query: Select[Any], limit: int) -> int:
+def count_rows(connection: Connection, query: Select[Any], limit: int) -> int:
+    """The number of rows of the query, counted up to `limit`."""
     return connection.scalar(select(func.count()).select_from(query.limit(limit).subquery())) or 0
 
 
-def _is_id(part: object) -> bool:
+def is_id(part: object) -> bool:
+    """Whether a part of a key can be an id."""
     return type(part) is int and 0 <= part < 2**63

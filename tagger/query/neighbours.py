@@ -9,6 +9,7 @@ from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.query import find
+from tagger.query.filters import ScanRole
 from tagger.query.find import FilteredPage, ScanPosition, Search
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import select_photos, tag_rows
@@ -50,11 +51,12 @@ def _position(connection: Connection, photo_id: int, search: Search) -> ScanPosi
     photo_tags = tag_rows(connection, content_ids).get(row.content_id, ())
     tag_landmarks = {tag.landmark_id for tag in photo_tags}
     verdict_landmarks = {tag.landmark_id for tag in photo_tags if tag.verdict}
-    scans = search.plans[search.begin.plan]
+    plan = search.plans[search.begin.plan]
+    scans = plan.scans
 
     def mismatch(number: int) -> tuple[bool, ...]:
         landmark = scans[number].landmark_id
-        matches = search.query.select_tags(photo_tags, landmark) is not None
+        matches = search.query.select_tags(row, photo_tags, ScanRole(landmark, plan.area)) is not None
         return not matches, landmark not in verdict_landmarks, landmark not in tag_landmarks
 
     candidates = (number for number, scan in enumerate(scans) if scan.contains(connection, row))

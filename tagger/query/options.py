@@ -16,7 +16,10 @@ PositionOption = Literal["camera", "landmark", "track", "neighbour", "any", "non
 
 @dataclass(frozen=True)
 class Near:
-    """A circle on the ground, in degrees and kilometres; it selects landmarks whose coordinates lie in it."""
+    """A circle on the ground, in degrees and kilometres; it selects photos with a position in it.
+
+    A photo without a position counts where its landmarks are.
+    """
 
     latitude: float
     longitude: float
@@ -29,8 +32,10 @@ class PhotoQuery:
 
     By default, photos with a matching accepted tag, and those tags. `any_rank`: classified photos with their whole
     top-k, accepted or not. `unknown`: classified photos without an accepted tag. `untagged`: photos that no model has
-    classified, without those that fail. `position`: classified photos with a position of this source, tagged or not. `trip`: the photos of the trip with this id, tagged or not, and classified or not. `min_score` never excludes confirmed tags. `under` names folders and files.
-    `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
+    classified, without those that fail. `position`: classified photos with a position of this source, tagged or not.
+    `near`: those with a position there, tagged or not. `country`: those with a position or an accepted landmark there.
+    `trip`: the photos of the trip with this id, tagged or not, and classified or not. `min_score` never excludes confirmed
+    tags. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
     """
 
     landmark: str | None = None
@@ -155,14 +160,14 @@ def _refuse_contradictions(query: PhotoQuery) -> None:
     """No photo can fulfil some combinations; they are mistakes rather than queries with an empty result."""
     tag_options: dict[str, object] = {
         "a landmark": query.landmark,
-        "a country": query.country,
-        "a position": query.near,
         "a minimum score": query.min_score,
     }
     if query.unknown:
         _refuse_with("unknown", tag_options)
     if query.untagged:
         others: dict[str, object] = {
+            "a country": query.country,
+            "a position": query.near,
             "unknown photos": query.unknown,
             "any rank": query.any_rank,
             "a source of positions": query.position,

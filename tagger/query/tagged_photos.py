@@ -101,6 +101,7 @@ def select_photos() -> Select[Any]:
         contents.c.width,
         contents.c.height,
         contents.c.outcome,
+        positions.c.photo_id,
         *_POSITION_COLUMNS,
     ).select_from(
         photos.outerjoin(contents, contents.c.id == photos.c.content_id).outerjoin(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Row, Select, exists, false, or_, select, tuple_
 
@@ -12,7 +12,7 @@ from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photos, verdicts
 from tagger.query import PhotoQuery
-from tagger.query.filters import ResolvedQuery
+from tagger.query.filters import PathRange, landmark_slugs, path_ranges
 from tagger.query.index_scan import Condition
 from tagger.query.tagged_photos import NameCache, select_photos
 from tagger.verdicts.store import VerdictKind
@@ -25,7 +25,10 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True)
 class VerdictFilter:
-    """Which verdicts to list. Of `photos`, only landmark, country, near, under and the dates apply."""
+    """Which verdicts to list. Of `photos`, only landmark, country, near, under and the dates apply.
+
+    Country and near are of the verdict's landmark, not of the photo: a verdict often changes the photo's position.
+    """
 
     kind: VerdictKind | None = None
     by: str | None = None
@@ -43,6 +46,21 @@ class ListedVerdict:
     verdict: VerdictKind
     by: str | None
     at: datetime
+
+
+@dataclass(frozen=True)
+class _ResolvedFilter:
+    """A filter with ids instead of names."""
+
+    filter: VerdictFilter
+    landmark_ids: tuple[int, ...] | None
+    ranges: tuple[PathRange, ...]
+
+    @classmethod
+    def resolve(cls, connection: Connection, verdict_filter: VerdictFilter, root_paths: RootPaths) -> Self:
+        landmarks = landmark_slugs(connection, verdict_filter.photos)
+        ranges = path_ranges(connection, verdict_filter.photos.under, root_paths)
+        return cls(verdict_filter, None if landmarks is None else tuple(sorted(landmarks)), tuple(ranges))
 
 
 def list_verdicts(
@@ -69,8 +87,8 @@ def verdict_page(
     """
     with database.read() as connection:
         names = NameCache(connection, root_paths)
-        resolved = ResolvedQuery.resolve(connection, verdict_filter.photos, root_paths)
-    rows = _page(database, _select_verdicts(verdict_filter, resolved), after, limit)
+        resolved = _ResolvedFilter.resolve(connection, verdict_filter, root_paths)
+    rows = _page(database, _select_verdicts(resolved), after, limit)
     return _listed(database, names, rows), _key(rows[-1]) if len(rows) == limit else None
 
 
@@ -79,8 +97,8 @@ def verdict_pages(
 ) -> Iterator[Sequence[Row[Any]]]:
     """Matching rows in pages. Names are looked up before the first page is requested."""
     with database.read() as connection:
-        resolved = ResolvedQuery.resolve(connection, verdict_filter.photos, root_paths)
-    return _pages(database, _select_verdicts(verdict_filter, resolved))
+        resolved = _ResolvedFilter.resolve(connection, verdict_filter, root_paths)
+    return _pages(database, _select_verdicts(resolved))
 
 
 def _pages(database: Database, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
@@ -103,7 +121,7 @@ def _key(row: Row[Any]) -> Key:
     return row.content_id, row.landmark_id
 
 
-def _select_verdicts(verdict_filter: VerdictFilter, resolved: ResolvedQuery) -> Select[Any]:
+def _select_verdicts(resolved: _ResolvedFilter) -> Select[Any]:
     photo_id = (
         select(photos.c.id)
         .where(photos.c.content_id == verdicts.c.content_id, *_photo_conditions(resolved))
@@ -114,27 +132,28 @@ def _select_verdicts(verdict_filter: VerdictFilter, resolved: ResolvedQuery) -> 
     return (
         select(verdicts, contents.c.digest, photo_id.label("photo_id"))
         .join(contents, contents.c.id == verdicts.c.content_id)
-        .where(*_conditions(verdict_filter, resolved))
+        .where(*_conditions(resolved))
         .order_by(verdicts.c.content_id, verdicts.c.landmark_id)
     )
 
 
-def _conditions(verdict_filter: VerdictFilter, resolved: ResolvedQuery) -> tuple[Condition, ...]:
+def _conditions(resolved: _ResolvedFilter) -> tuple[Condition, ...]:
     conditions: list[Condition] = []
+    verdict_filter = resolved.filter
     if verdict_filter.kind is not None:
         conditions.append(verdicts.c.verdict == verdict_filter.kind)
     if verdict_filter.by is not None:
         conditions.append(verdicts.c.given_by == verdict_filter.by)
-    if resolved.landmarks is not None:
-        conditions.append(verdicts.c.landmark_id.in_(tuple(resolved.landmarks)))
+    if resolved.landmark_ids is not None:
+        conditions.append(verdicts.c.landmark_id.in_(resolved.landmark_ids))
     photo_conditions = _photo_conditions(resolved)
     if photo_conditions:
         conditions.append(exists().where(photos.c.content_id == verdicts.c.content_id, *photo_conditions))
     return tuple(conditions)
 
 
-def _photo_conditions(resolved: ResolvedQuery) -> tuple[Condition, ...]:
-    query = resolved.query
+def _photo_conditions(resolved: _ResolvedFilter) -> tuple[Condition, ...]:
+    query = resolved.filter.photos
     conditions: list[Condition] = []
     if query.under:
         conditions.append(or_(false(), *(range_.filter for range_ in resolved.ranges)))

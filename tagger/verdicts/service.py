@@ -18,6 +18,7 @@ from tagger.database.tables import contents, photos
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified
 from tagger.query import PhotoQuery, TaggedPhoto, find_tagged
 from tagger.query.details import find_photo_id
+from tagger.query.filters import landmark_slugs
 from tagger.verdicts.listing import VerdictFilter, verdict_pages
 from tagger.verdicts.store import (
     NewVerdict,
@@ -235,13 +236,16 @@ def give_verdict_by_query(
 ) -> QueryVerdictResult:
     """Store one verdict for every tag that the query returns; with `any_rank`, for its landmark alone, accepted or not.
 
-    The result is first written to a temporary file, because verdicts change the result of a running query.
+    Photos in an area may show landmarks elsewhere. Without a landmark, the verdict is for those in the area. The result is first written to a temporary file, because verdicts change the result of a running query.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
     """
     with database.read() as connection:
-        only = find_landmark(connection, query.landmark).slug if query.landmark else None
+        landmarks = landmark_slugs(
+            connection, PhotoQuery(landmark=query.landmark) if query.landmark else query
+        )
+        only = None if landmarks is None else set(landmarks.values())
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         result = _write_tags(find_tagged(database, query, root_paths), only, kind, file)
         if not dry_run:
@@ -252,12 +256,14 @@ def give_verdict_by_query(
 
 
 def _write_tags(
-    found: Iterable[TaggedPhoto], only: str | None, kind: VerdictKind, file: IO[str]
+    found: Iterable[TaggedPhoto], only: set[str] | None, kind: VerdictKind, file: IO[str]
 ) -> QueryVerdictResult:
-    """Write digest and slug of each tag whose verdict changes, one per line; `only`: of this landmark."""
+    """Write digest and slug of each tag whose verdict changes, one per line; `only`: of these landmarks."""
     photo_count = tag_count = replaced = 0
     for photo in found:
-        changed = [tag for tag in photo.tags if only in {None, tag.landmark} and tag.verdict != kind]
+        changed = [
+            tag for tag in photo.tags if (only is None or tag.landmark in only) and tag.verdict != kind
+        ]
         photo_count += bool(changed)
         tag_count += len(changed)
         replaced += sum(tag.verdict is not None for tag in changed)

@@ -14,7 +14,7 @@ from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.tables import landmarks
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound, ModelNotFound, PhotoNotFound
-from tagger.query import Near, PhotoQuery, find, find_tagged, landmark_counts, photo_details
+from tagger.query import Near, PhotoQuery, find, find_tagged, landmark_counts, photo_details, plans
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 
@@ -314,7 +314,7 @@ def test_narrow_and_wide_filters_return_the_same_photos(
     library.photo("narrow/a.jpg", (EIFFEL, 0.9, True))
     library.photo("narrow/b.jpg", (GATE, 0.9, True))
     for caps in ((1,), (1, 5000), (5000,)):
-        monkeypatch.setattr(find, "SCAN_SIZE_LIMITS", caps)
+        monkeypatch.setattr(plans, "SCAN_SIZE_LIMITS", caps)
         assert paths_of(library, landmark=EIFFEL, under=(library.root / "narrow",)) == ["narrow/a.jpg"]
         assert paths_of(library, landmark=GATE, under=(library.root,)) == ["narrow/b.jpg"]
 

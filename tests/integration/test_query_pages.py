@@ -27,6 +27,7 @@ from tagger.query import (
     index_scan,
 )
 from tagger.query.cursors import decode_cursor, encode_cursor
+from tagger.query.find import Search
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 
@@ -92,6 +93,58 @@ def test_pages_have_the_same_photos_as_the_whole_result(
         assert whole, name
         for limit in (1, 3, 7, 1000):
             assert in_pages(library.database, query, limit) == whole, (name, limit)
+
+
+AREAS: dict[str, dict[str, object]] = {
+    "near": {"near": Near(48.8584, 2.2945, 50.0)},
+    "near by position and landmark": {"near": Near(48.8584, 2.2945, 1.0), "any_rank": True},
+    "unknown near": {"near": Near(48.8584, 2.2945, 50.0), "unknown": True},
+    "country": {"country": "France"},
+    "country of positions alone": {"country": "Andorra"},
+    "near in a country": {"near": Near(48.8584, 2.2945, 500.0), "country": "France", "position": "camera"},
+}
+
+
+@pytest.fixture
+def located(library: StoredPhotos) -> StoredPhotos:
+    """Some photos of the library with positions, several at the same one; none of unusual names."""
+    for n in (1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 21, 22, 31):
+        latitude, longitude, country = (
+            (48.86, 2.29, "France"),
+            (48.86, 2.3, "France"),
+            (42.5, 1.5, "Andorra"),
+        )[n % 3]
+        library.position(f"a/{n:02}.jpg", latitude, longitude, country, "camera" if n % 2 else "neighbour")
+    return library
+
+
+@pytest.mark.parametrize("name", AREAS)
+def test_photos_of_an_area_are_on_one_page_each_and_between_their_neighbours(
+    located: StoredPhotos, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_short_pages(monkeypatch)
+    query = PhotoQuery(**AREAS[name])  # type: ignore[arg-type]
+    whole = [photo.id for photo in find_tagged(located.database, query)]
+    assert whole
+    assert len(set(whole)) == len(whole)
+    for limit in (1, 3, 1000):
+        assert in_pages(located.database, query, limit) == whole
+    for before, number, after in zip([None, *whole], whole, [*whole[1:], None], strict=False):
+        assert find_neighbours(located.database, query, None, number) == Neighbours(before, after)
+
+
+def test_every_plan_finds_the_same_photos_of_an_area(
+    located: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = {"under": (located.root,), "taken_after": datetime(2000, 1, 1), "model": "tiny"}
+    for name, options in AREAS.items():
+        query = PhotoQuery(**options | wide)  # type: ignore[arg-type]
+        found = set()
+        for number in range(len(Search.start(located.database, query, None).plans)):
+            monkeypatch.setattr(find, "smallest_plan", lambda *_, number=number: number)
+            found.add(tuple(sorted(photo.id for photo in find_tagged(located.database, query))))
+        assert len(found) == 1, name
+        assert found != {()}, name
 
 
 def test_query_under_a_folder_is_ordered_by_path(library: StoredPhotos) -> None:

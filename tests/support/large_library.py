@@ -1,4 +1,4 @@
-"""A database of many photos with five tags each, created with SQL only.
+"""A database of many photos with five tags each, created with SQL only. Four of five have a position.
 
 The landmarks are those of the shipped model; most photos show one of a few. Every value is derived from the photo's number,
 so two databases of the same size are equal.
@@ -62,6 +62,19 @@ _FILL = {
         {{numbers}} SELECT n, 1 + {_FAME} % :landmarks, CASE WHEN n % 2000 = 0 THEN 'rejected' ELSE 'confirmed' END,
             'ada', {{classified_at}}
         FROM numbers WHERE n % 1000 = 0""",
+    # Photos of a landmark are where it is, others around it.
+    "positions": f"""
+        INSERT INTO positions (photo_id, latitude, longitude, error_m, source, evidence, country, region, city)
+        {{numbers}} SELECT photos.id, landmarks.latitude + distance, landmarks.longitude + 2 * distance, 300.0, source, '{{{{}}}}',
+            landmarks.country, landmarks.region, landmarks.city
+        FROM (SELECT n, 1 + {_FAME} % :landmarks AS landmark_id,
+                CASE WHEN n % 10 < 3 THEN 'camera' WHEN n % 10 = 3 THEN 'track' WHEN n % 10 < 6 AND {_IS_TAGGED} THEN 'landmark'
+                    ELSE 'neighbour' END AS source,
+                CASE WHEN n % 10 >= 4 AND n % 10 < 6 AND {_IS_TAGGED} THEN 0.0 ELSE ({_SHUFFLED} % 401 - 200) / 1000.0 END AS distance
+            FROM numbers) AS each
+        JOIN photos ON photos.id = n AND photos.content_id IS NOT NULL
+        JOIN landmarks ON landmarks.id = landmark_id AND landmarks.latitude IS NOT NULL
+        WHERE n % 10 < 8""",
     "jobs": """
         INSERT INTO jobs (kind, options, model_id, top_k, threshold, reprocess, runner, priority, state, total, created_at,
             started_at, finished_at)

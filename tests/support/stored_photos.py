@@ -9,7 +9,7 @@ from sqlalchemy import insert, select, update
 
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.database.connection import Database
-from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
+from tagger.database.tables import contents, landmarks, photos, positions, roots, tags, verdicts
 from tagger.photos import path_text
 
 CLASSIFIED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -71,6 +71,16 @@ class StoredPhotos:
                     given_at=CLASSIFIED_AT,
                 )
             )
+
+    def position(
+        self, path: str, latitude: float, longitude: float, country: str | None = None, source: str = "camera"
+    ) -> None:
+        """Insert the position of a photo."""
+        with self.database.write() as connection:
+            photo_id = connection.scalar(select(photos.c.id).where(photos.c.path == path))
+            place = {"latitude": latitude, "longitude": longitude, "country": country}
+            values = {"photo_id": photo_id, "error_m": 30.0, "source": source, "evidence": {}, **place}
+            connection.execute(insert(positions).values(values))
 
     def gone(self, path: str) -> None:
         with self.database.write() as connection:

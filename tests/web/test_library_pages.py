@@ -232,7 +232,7 @@ def test_which_photos_are_chosen_by_one_field_and_named_by_their_option(
         ("under=2003", "is not a folder"),
         ("contry=France", "unknown option contry; valid options: landmark, country, near"),
         ("after=nonsense", "Request the first page again"),
-        ("unknown=1&country=France", "cannot be combined"),
+        ("unknown=1&min_score=0.5", "cannot be combined"),
     ],
 )
 def test_a_wrong_filter_is_answered_with_what_to_do(

@@ -60,7 +60,9 @@ def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None
         all_of_query: Annotated[
             bool,
             typer.Option(
-                "--all-of-query", help="Apply the verdict to every tag that the query options find."
+                "--all-of-query",
+                help="Apply the verdict to every tag that the query options find; with --country or --near and no "
+                "--landmark, to landmarks there.",
             ),
         ] = False,
         *,

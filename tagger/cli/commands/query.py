@@ -45,7 +45,8 @@ def query(
 ) -> None:
     """Search photos by landmark, position, folder and date, and print their accepted tags.
 
-    A photo must match all options. Rejected tags are never found; confirmed tags always count as accepted.
+    A photo must match all options. Rejected tags are never found; confirmed tags always count as accepted. --near, --country
+    and --position also find photos without tags.
 
     For example:
 

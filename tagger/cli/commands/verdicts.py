@@ -14,7 +14,7 @@ from tagger.cli.options import (
     FormatName,
     Json,
     LandmarkName,
-    NearPosition,
+    NearLandmark,
     RadiusKm,
     TakenAfter,
     TakenBefore,
@@ -47,7 +47,7 @@ VerdictsFile = Annotated[Path, typer.Argument(help="A file, or - for a pipe.", m
 def list_(
     landmark: LandmarkName = None,
     country: Country = None,
-    near: NearPosition = None,
+    near: NearLandmark = None,
     radius_km: RadiusKm = None,
     under: Under = None,
     taken_after: TakenAfter = None,

@@ -69,8 +69,17 @@ class QueryParams:
 
 
 _Landmark = Annotated[_Text, Query(description="A landmark by slug or name, in any case.")]
-_Country = Annotated[_Text, Query(description="Landmarks of this country, in any case.")]
-_Near = Annotated[_Text, Query(description="Landmarks near this position: LAT,LON in degrees.")]
+_Country = Annotated[
+    _Text, Query(description="Photos taken in this country, or of its landmarks, in any case.")
+]
+_Near = Annotated[
+    _Text,
+    Query(
+        description="Photos taken near this position: LAT,LON in degrees. Those without a position: of landmarks near it."
+    ),
+]
+_LandmarkCountry = Annotated[_Text, Query(description="Landmarks of this country, in any case.")]
+_NearLandmark = Annotated[_Text, Query(description="Landmarks near this position: LAT,LON in degrees.")]
 _Radius = Annotated[_Distance, Query(description="The distance from `near`. Default: 10.")]
 _Trip = Annotated[_Text, Query(description="All photos of this trip, by its id.")]
 _Under = Annotated[_Text, Query(description="Photos in this folder, by its whole path.")]
@@ -120,8 +129,8 @@ def query_params(
 
 def verdict_query_params(
     landmark: _Landmark = None,
-    country: _Country = None,
-    near: _Near = None,
+    country: _LandmarkCountry = None,
+    near: _NearLandmark = None,
     radius_km: _Radius = None,
     under: _Under = None,
     taken_after: _After = None,

@@ -1,0 +1,147 @@
+"""Areas that a query selects photos in: a circle on the ground, and a country.
+
+A photo's position decides whether it is inside. Landmarks count too, where that is not known.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from sqlalchemy import Connection, Row, func, or_, select
+
+from tagger.catalog.landmarks import landmarks_in_country, landmarks_near, normalize_name
+from tagger.database.tables import positions
+from tagger.geo import distance_km
+from tagger.query.box_scan import Box, BoxScan
+from tagger.query.index_scan import Condition, IndexScan, PhotoScan, off_index
+from tagger.query.options import Near, PhotoQuery
+
+
+class Area(Protocol):
+    """The conditions are for photos that are selected with their positions."""
+
+    @property
+    def landmarks(self) -> tuple[int, ...]:
+        """The ids of the landmarks inside."""
+        ...
+
+    @property
+    def scans(self) -> Sequence[IndexScan]:
+        """They return each photo with a position inside once, and perhaps others."""
+        ...
+
+    @property
+    def has_position(self) -> Condition:
+        """Whether the photo's position is inside; true for some others too, so that `contains` decides."""
+        ...
+
+    @property
+    def landmarks_count(self) -> Condition:
+        """Whether the photo is in the area if it shows a landmark inside, although its position is not."""
+        ...
+
+    def contains(self, row: Row[Any]) -> bool:
+        """Whether the position of the photo of `row` is inside."""
+        ...
+
+    def counts_landmarks(self, row: Row[Any]) -> bool:
+        """The same as `landmarks_count`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Circle:
+    """Photos with a position in the circle. For photos without a position, their landmarks count."""
+
+    near: Near
+    landmarks: tuple[int, ...]
+
+    @classmethod
+    def resolve(cls, connection: Connection, near: Near) -> Self:
+        """Find the landmarks inside."""
+        found = landmarks_near(connection, near.latitude, near.longitude, near.radius_km)
+        return cls(near, tuple(sorted(landmark.id for landmark in found)))
+
+    @property
+    def scans(self) -> Sequence[IndexScan]:
+        return (BoxScan(self._box),)
+
+    @property
+    def has_position(self) -> Condition:
+        return self._box.condition
+
+    @property
+    def landmarks_count(self) -> Condition:
+        return positions.c.photo_id.is_(None)
+
+    def contains(self, row: Row[Any]) -> bool:
+        near = self.near
+        return (
+            row.source is not None
+            and distance_km(near.latitude, near.longitude, row.latitude, row.longitude) <= near.radius_km
+        )
+
+    def counts_landmarks(self, row: Row[Any]) -> bool:
+        return row.source is None
+
+    @property
+    def _box(self) -> Box:
+        return Box.around(self.near.latitude, self.near.longitude, self.near.radius_km)
+
+
+@dataclass(frozen=True)
+class Country:
+    """Photos with a position in the country, and those of its landmarks. `names`: the country in positions."""
+
+    names: tuple[str, ...]
+    landmarks: tuple[int, ...]
+
+    @classmethod
+    def resolve(cls, connection: Connection, country: str) -> Self:
+        """Raises:
+        CountryNotFound: no landmark and no position is in `country`.
+        """
+        countries = position_countries(connection)
+        found = landmarks_in_country(connection, country, countries)
+        names = (name for name in countries if normalize_name(name) == normalize_name(country))
+        return cls(tuple(names), tuple(sorted(landmark.id for landmark in found)))
+
+    @property
+    def scans(self) -> Sequence[IndexScan]:
+        by_id = (positions.c.photo_id,)
+        return tuple(PhotoScan(by_id, (positions.c.country == name,)) for name in self.names)
+
+    @property
+    def has_position(self) -> Condition:
+        return off_index(positions.c.country).in_(self.names)
+
+    @property
+    def landmarks_count(self) -> Condition:
+        return or_(positions.c.country.is_(None), positions.c.country.not_in(self.names))
+
+    def contains(self, row: Row[Any]) -> bool:
+        return row.country in self.names
+
+    def counts_landmarks(self, row: Row[Any]) -> bool:  # noqa: ARG002 - also if the position is elsewhere
+        return True
+
+
+def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
+    """The areas of `query`; photos must be in all of them.
+
+    Raises:
+        CountryNotFound: no landmark and no position is in the country.
+    """
+    if query.near is not None:
+        yield Circle.resolve(connection, query.near)
+    if query.country is not None:
+        yield Country.resolve(connection, query.country)
+
+
+def position_countries(connection: Connection) -> list[str]:
+    """The countries of all positions, in order. Reads one row of the index for each."""
+    first = select(func.min(positions.c.country).label("country")).cte(recursive=True)
+    after = select(func.min(positions.c.country)).where(positions.c.country > first.c.country)
+    countries = first.union_all(select(after.scalar_subquery()).where(first.c.country.is_not(None)))
+    found = select(countries.c.country).where(countries.c.country.is_not(None))
+    return sorted(connection.scalars(found))

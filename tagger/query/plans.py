@@ -1,0 +1,114 @@
+"""Scan plans: the ways in which index scans return every match of a query, and the one that reads the fewest rows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from tagger.database.enums import Outcome
+from tagger.database.tables import photos
+from tagger.query.areas import Area
+from tagger.query.filters import ResolvedQuery
+from tagger.query.index_scan import (
+    Condition,
+    ContentScan,
+    IndexScan,
+    PhotoScan,
+    landmark_scan,
+    model_source,
+    outcome_source,
+    score_source,
+    taught_source,
+    verdict_source,
+)
+from tagger.query.options import PhotoQuery
+
+SCAN_SIZE_LIMITS = (5_000, 20_000)
+"""Scans are counted up to the first limit; if they are equally large, up to the next."""
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """Scans that together return every match. `area`: they return the photos of this area, by position and by landmark."""
+
+    scans: tuple[IndexScan, ...]
+    area: Area | None = None
+
+
+def smallest_plan(connection: Connection, plans: Sequence[ScanPlan]) -> int:
+    """The number of the plan that reads the fewest rows."""
+    smallest: Sequence[int] = range(len(plans))
+    for limit in SCAN_SIZE_LIMITS:
+        if len(smallest) == 1:
+            break
+        sizes = {number: _size(connection, plans[number].scans, limit) for number in smallest}
+        least = min(sizes.values())
+        smallest = [number for number, size in sizes.items() if size == least]
+    return smallest[0]
+
+
+def _size(connection: Connection, scans: Sequence[IndexScan], limit: int) -> int:
+    size = 0
+    for scan in scans:
+        size += scan.size(connection, limit)
+        if size >= limit:
+            return limit
+    return size
+
+
+def scan_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
+    """All plans for the query."""
+    query = resolved.query
+    if resolved.trip is not None:  # few photos, in order of time
+        during = photos.c.taken_at.between(resolved.trip.first, resolved.trip.last)
+        yield ScanPlan((PhotoScan((photos.c.taken_at, photos.c.id), (during,)),))
+        return
+    if resolved.landmark_id is not None:
+        yield ScanPlan((_landmark_scan(query, resolved.landmark_id),))
+    for area in resolved.areas:
+        by_landmark = (_landmark_scan(query, each, area.landmarks_count) for each in area.landmarks)
+        yield ScanPlan((*area.scans, *by_landmark), area)
+    if query.under:
+        by_path = (photos.c.path, photos.c.path_bytes)  # each range is of one root
+        yield ScanPlan(tuple(PhotoScan(by_path, (range_.condition,)) for range_ in resolved.ranges))
+    if query.taken_after is not None or query.taken_before is not None:
+        yield ScanPlan((PhotoScan((photos.c.taken_at, photos.c.id), _taken(query)),))
+    if resolved.model_id is not None:
+        yield ScanPlan((ContentScan((model_source(resolved.model_id),)),))
+    if resolved.landmark_id is None and (query.unknown or not resolved.areas):
+        # With a landmark or an area, these scans would read everything that theirs read, and more.
+        yield ScanPlan(_outcome_scans(resolved))
+    if query.min_score is not None and not query.any_rank and resolved.landmark_id is None:
+        scored = score_source(query.min_score), taught_source(min_score=query.min_score)
+        yield ScanPlan((ContentScan((*scored, verdict_source("confirmed"))),))
+
+
+def _landmark_scan(query: PhotoQuery, landmark_id: int, of_photos: Condition | None = None) -> ContentScan:
+    return landmark_scan(landmark_id, any_rank=query.any_rank, min_score=query.min_score, of_photos=of_photos)
+
+
+def _outcome_scans(resolved: ResolvedQuery) -> tuple[IndexScan, ...]:
+    query = resolved.query
+    if query.untagged:
+        without_content = PhotoScan((photos.c.id,), (photos.c.content_id.is_(None),))
+        return without_content, ContentScan((outcome_source(None),))
+    if query.unknown:
+        return (ContentScan((outcome_source(Outcome.UNKNOWN), verdict_source("rejected"))),)
+    if not resolved.needs_accepted_tag:
+        classified = (
+            outcome_source(outcome, min_score=query.min_score, any_rank=True)
+            for outcome in (Outcome.TAGGED, Outcome.UNKNOWN)
+        )
+        taught = taught_source(min_score=query.min_score, any_rank=True)
+        return (ContentScan((*classified, taught, verdict_source("confirmed"))),)
+    tagged = outcome_source(Outcome.TAGGED, min_score=query.min_score)
+    return (ContentScan((tagged, taught_source(min_score=query.min_score), verdict_source("confirmed"))),)
+
+
+def _taken(query: PhotoQuery) -> tuple[Condition, ...]:
+    # The first condition also keeps photos without a date out of the scan, and so out of its keys.
+    conditions: list[Condition] = [photos.c.taken_at >= (query.taken_after or datetime.min)]  # noqa: DTZ901 - local time
+    if query.taken_before is not None:
+        conditions.append(photos.c.taken_at < query.taken_before)
+    return tuple(conditions)

@@ -1,0 +1,155 @@
+"""Photos by where they were taken: by their positions, and by their landmarks where they have none; on both databases."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from support.artifacts import tiny_artifact
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.errors import CountryNotFound
+from tagger.query import Near, PhotoQuery, find_tagged
+from tagger.query.areas import position_countries
+from tagger.verdicts import VerdictFilter, VerdictKind, give_verdict_by_query, list_verdicts
+
+EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
+AT_EIFFEL = Near(48.8584, 2.2945, 2.0)
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> StoredPhotos:
+    tiny_artifact(tmp_path / "tiny.pt")
+    return StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+
+
+def found(library: StoredPhotos, **options: object) -> dict[str, list[str]]:
+    """The landmarks of each photo that matches, by path below the root."""
+    photos = list(find_tagged(library.database, PhotoQuery(**options)))  # type: ignore[arg-type]
+    by_path = {
+        os.path.relpath(photo.path, library.root): [tag.landmark for tag in photo.tags] for photo in photos
+    }
+    assert len(by_path) == len(photos)
+    return by_path
+
+
+def test_near_finds_photos_by_any_position_with_and_without_tags(library: StoredPhotos) -> None:
+    for source in ("camera", "landmark", "track", "neighbour"):
+        library.photo(f"{source}.jpg")
+        library.position(f"{source}.jpg", 48.86, 2.29, source=source)
+    library.photo("tagged.jpg", (VERSAILLES, 0.9, True))
+    library.position("tagged.jpg", 48.86, 2.29)
+    library.photo("far.jpg")
+    library.position("far.jpg", 48.9, 2.29)
+    library.photo("new.jpg", classified=False)
+    everywhere: dict[str, list[str]] = {
+        **{f"{source}.jpg": [] for source in ("camera", "landmark", "track", "neighbour")},
+        "tagged.jpg": [VERSAILLES],
+    }
+    assert found(library, near=AT_EIFFEL) == everywhere
+    assert found(library, near=AT_EIFFEL, position="track") == {"track.jpg": []}
+    assert found(library, near=AT_EIFFEL, position="any") == everywhere
+    assert found(library, near=AT_EIFFEL, landmark=VERSAILLES) == {"tagged.jpg": [VERSAILLES]}
+    assert found(library, near=AT_EIFFEL, min_score=0.5) == {"tagged.jpg": [VERSAILLES]}
+    assert found(library, near=AT_EIFFEL, unknown=True).keys() == everywhere.keys() - {"tagged.jpg"}
+
+
+def test_the_position_of_a_photo_counts_before_that_of_its_landmark(library: StoredPhotos) -> None:
+    library.photo("without.jpg", (EIFFEL, 0.9, True))
+    library.photo("berlin.jpg", (EIFFEL, 0.9, True))
+    library.position("berlin.jpg", 52.5, 13.4)
+    assert found(library, near=AT_EIFFEL) == {"without.jpg": [EIFFEL]}
+    assert found(library, near=Near(52.5, 13.4, 1.0)) == {"berlin.jpg": [EIFFEL]}
+    assert found(library, near=AT_EIFFEL, position="any") == {}
+
+
+def test_near_is_exact_across_the_date_line_and_at_the_poles(library: StoredPhotos) -> None:
+    for name, latitude, longitude in (
+        ("fiji east.jpg", -17.0, 179.95),
+        ("fiji west.jpg", -17.0, -179.95),
+        ("pole.jpg", 89.99, -100.0),
+        ("other side.jpg", 89.99, 80.0),
+        ("corner of the box.jpg", -16.905, -179.905),
+    ):
+        library.photo(name)
+        library.position(name, latitude, longitude)
+    assert found(library, near=Near(-17.0, 180.0, 10.0)).keys() == {"fiji east.jpg", "fiji west.jpg"}
+    assert found(library, near=Near(-17.0, -180.0, 10.0)).keys() == {"fiji east.jpg", "fiji west.jpg"}
+    assert found(library, near=Near(89.99, 80.0, 3.0)).keys() == {"pole.jpg", "other side.jpg"}
+    assert found(library, near=Near(90.0, 0.0, 3.0)).keys() == {"pole.jpg", "other side.jpg"}
+    assert found(library, near=Near(-17.0, 179.95, 0.0)).keys() == {"fiji east.jpg"}
+    assert len(found(library, near=Near(0.0, 0.0, 30_000.0))) == 5
+
+
+def test_country_is_that_of_the_position_or_of_a_landmark(library: StoredPhotos) -> None:
+    library.photo("eiffel.jpg", (EIFFEL, 0.9, True))
+    library.photo("gate.jpg", (GATE, 0.9, True), (EIFFEL, 0.1, False))
+    library.photo("nice.jpg")
+    library.position("nice.jpg", 43.7, 7.3, "France")
+    library.photo("peru.jpg", (EIFFEL, 0.9, True), (GATE, 0.6, True))
+    library.position("peru.jpg", -13.2, -72.5, "Peru")
+    assert found(library, country="france") == {
+        "eiffel.jpg": [EIFFEL],
+        "nice.jpg": [],
+        "peru.jpg": [EIFFEL, GATE],
+    }
+    assert found(library, country="PERU") == {"peru.jpg": [EIFFEL, GATE]}
+    assert found(library, country="France", near=Near(-13.2, -72.5, 5.0)) == {"peru.jpg": [EIFFEL, GATE]}
+    assert found(library, country="France", landmark=GATE) == {}
+    with pytest.raises(CountryNotFound, match="Did you mean Peru"):
+        found(library, country="Perou")
+
+
+def test_countries_of_positions_are_listed_once(library: StoredPhotos) -> None:
+    assert position_countries_of(library) == []
+    for n, country in enumerate(("Peru", "France", None, "Peru", "Österreich")):
+        library.photo(f"{n}.jpg")
+        library.position(f"{n}.jpg", 0.0, 0.0, country)
+    assert sorted(position_countries_of(library)) == ["France", "Peru", "Österreich"]
+
+
+def position_countries_of(library: StoredPhotos) -> list[str]:
+    with library.database.read() as connection:
+        return position_countries(connection)
+
+
+def test_verdicts_by_area_are_about_the_landmarks_in_it(library: StoredPhotos) -> None:
+    library.photo("paris.jpg", (EIFFEL, 0.9, True), (GATE, 0.6, True))
+    library.position("paris.jpg", 48.86, 2.29, "France")
+    for area in ({"country": "France"}, {"near": AT_EIFFEL}):
+        query = PhotoQuery(**area)  # type: ignore[arg-type]
+        give_verdict_by_query(library.database, query, VerdictKind.CONFIRMED, "ada", {})
+        listed = list_verdicts(library.database, VerdictFilter(photos=query))
+        assert [verdict.landmark for verdict in listed] == [EIFFEL]
+    named = PhotoQuery(landmark=GATE, country="France")
+    result = give_verdict_by_query(library.database, named, VerdictKind.REJECTED, "ada", {})
+    assert (result.photos, result.tags) == (1, 1)
+    assert found(library, country="France") == {"paris.jpg": [EIFFEL]}
+
+
+def test_areas_are_read_along_an_index(library: StoredPhotos) -> None:
+    library.photo("a.jpg")
+    library.position("a.jpg", 48.86, 2.29, "France")
+    plans: list[str] = []
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        if "photos.path" in statement and "positions." in statement:
+            if not library.database.is_sqlite:
+                cursor.execute("SET LOCAL enable_seqscan = off")  # the tables are empty
+            explanation = "EXPLAIN QUERY PLAN " if library.database.is_sqlite else "EXPLAIN "
+            cursor.execute(explanation + statement, parameters)
+            plans.append(str(cursor.fetchall()))
+
+    try:
+        assert found(library, near=AT_EIFFEL) == {"a.jpg": []}
+        assert found(library, country="France") == {"a.jpg": []}
+    finally:
+        event.remove(Engine, "before_cursor_execute", explain)
+    near_plan, country_plan = plans
+    assert "ix_positions_latitude_longitude_photo_id" in near_plan
+    assert "ix_positions_country_photo_id" in country_plan
