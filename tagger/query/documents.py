@@ -34,6 +34,8 @@ TAG_COLUMNS = (
     *("position_odds", "distance_m", "reason"),
 )
 SIMILAR_PHOTO_COLUMNS = (*PHOTO_COLUMNS, "similarity")
+POSITION_COLUMNS = ("latitude", "longitude", "error_m", "source", "country", "city")
+"""The photo's own; in CSV, with the prefix `position_`. Those of a tag are its landmark's."""
 LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")
 
 
@@ -196,9 +198,10 @@ def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Itera
 
 
 def photo_csv_parts(photos: Iterable[TaggedPhoto], columns: Sequence[str] = PHOTO_COLUMNS) -> Iterator[bytes]:
-    """Photos with these columns as CSV, one row per tag."""
+    """Photos with these columns as CSV, one row per tag, with the photo's position at its end."""
     rows = (row for photo in photos for row in _csv_rows(photo, columns))
-    return csv_parts((*columns, *TAG_COLUMNS), rows)
+    position_columns = (f"position_{column}" for column in POSITION_COLUMNS)
+    return csv_parts((*columns, *TAG_COLUMNS, *position_columns), rows)
 
 
 def photo_feature_parts(photos: Iterable[TaggedPhoto]) -> Iterator[bytes]:
@@ -228,10 +231,10 @@ def _csv_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[objec
     """One row per tag, or one row for a photo without tags."""
     document = photo_document(photo)
     photo_cells = [document[column] for column in columns]
-    if not photo.tags:
-        yield photo_cells + [None] * len(TAG_COLUMNS)
-    for tag in document["tags"]:
-        yield photo_cells + list(tag.values())
+    position = document["position"] or {}
+    position_cells = [position.get(column) for column in POSITION_COLUMNS]
+    for tag in document["tags"] or [dict.fromkeys(TAG_COLUMNS)]:
+        yield [*photo_cells, *tag.values(), *position_cells]
 
 
 def _escape_formula(value: object) -> object:

@@ -1,5 +1,7 @@
 """`tagger locate` as a person types it, and positions in what other commands print."""
 
+import csv
+import io
 from pathlib import Path
 
 import pytest
@@ -150,9 +152,39 @@ def test_photos_have_their_position(tagger: CommandRunner, library: PositionLibr
     (photo,) = tagger("query", "--json").json
     position = {name: photo["position"][name] for name in ("latitude", "longitude", "error_m", "source")}
     assert position == {"latitude": 48.8584, "longitude": 2.2945, "error_m": 300.0, "source": "landmark"}
-    feature = tagger("query", "--position", "camera", "--format", "geojson").json["features"][0]
-    assert feature["geometry"]["coordinates"] == [2.2, 48.7]
     assert library.found()
+
+
+def test_every_format_has_positions_of_each_source(tagger: CommandRunner, library: PositionLibrary) -> None:
+    tagger("locate")
+    features = tagger("query", "--position", "any", "--format", "geojson").json["features"]
+    documents = tagger("query", "--position", "any", "--json").json
+    assert [document["position"]["source"] for document in documents] == ["camera", "neighbour", "landmark"]
+    assert [feature["properties"] for feature in features] == documents
+    for feature in features:
+        position = feature["properties"]["position"]
+        assert feature["geometry"] == {
+            "type": "Point",
+            "coordinates": [position["longitude"], position["latitude"]],
+        }
+    text = tagger("query", "--position", "any", "--format", "csv").out.decode()
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    for row, document in zip(rows, documents, strict=True):
+        values = {name.removeprefix("position_"): value for name, value in list(row.items())[-6:]}
+        position = document["position"]
+        assert values == {name: str(position[name]) for name in values}
+        assert values.keys() == position.keys() - {"region"}
+
+
+def test_near_finds_photos_by_estimated_positions(tagger: CommandRunner, library: PositionLibrary) -> None:
+    tagger("locate")
+    near = ("--near", "48.7,2.2", "--radius-km", 15, "--format", "paths")
+    assert [Path(path).name for path in tagger("query", *near).text.split()] == ["0.jpg", "1.jpg"]
+    assert [Path(path).name for path in tagger("query", *near, "--position", "camera").text.split()] == [
+        "0.jpg"
+    ]
+    unknown = tagger("query", "--country", "france", "--unknown", "--format", "paths").text.split()
+    assert [Path(path).name for path in unknown] == ["0.jpg", "1.jpg"]
 
 
 def test_show_says_what_a_position_follows_from(tagger: CommandRunner, library: PositionLibrary) -> None:

@@ -105,7 +105,9 @@ def test_csv_has_a_row_per_tag(tagger: CommandRunner, known: StoredPhotos) -> No
         ("a.jpg", GATE, "2", "false"),
         ("palace.jpg", VERSAILLES, "1", "true"),
     ]
-    assert list(rows[0]) == [*PHOTO_KEYS[:-2], *TAG_KEYS]
+    position_keys = ["latitude", "longitude", "error_m", "source", "country", "city"]
+    assert list(rows[0]) == [*PHOTO_KEYS[:-2], *TAG_KEYS, *(f"position_{key}" for key in position_keys)]
+    assert {row["position_latitude"] for row in rows} == {""}
 
 
 def test_nothing_found_is_an_empty_answer_and_no_failure(tagger: CommandRunner, known: StoredPhotos) -> None:

@@ -58,7 +58,7 @@ def photos_csv(state: State, params: Params) -> StreamingResponse:
 
 @router.get("/photos.geojson", response_class=StreamingResponse)
 def photos_geojson(state: State, params: Params) -> StreamingResponse:
-    """List all photos as GeoJSON, at the position of their first landmark."""
+    """List all photos as GeoJSON, each at its position, else at the coordinates of its first landmark that has some."""
     return stream_download(photo_feature_parts(_find_all(state, params)), GEOJSON, "photos.geojson")
 
 
