@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -14,10 +15,29 @@ from tagger.query.tagged_photos import NameCache, select_photos
 class NeighbourEvidence:
     """A photo whose position is known, taken `seconds` before or after. `landmark`: the name of that in it, if it comes from one."""
 
+    id: int
     path: str
     seconds: int
     source: str
     landmark: str | None
+
+    @property
+    def file(self) -> str:
+        """The photo's name without its folder."""
+        return PurePath(self.path).name
+
+    @property
+    def reason(self) -> str:
+        """What its position comes from, and the time between, in words: `GPS, 12 min`."""
+        minutes = round(self.seconds / 60)
+        time = (
+            f"{self.seconds} s"
+            if minutes == 0
+            else f"{minutes} min"
+            if minutes < 120
+            else f"{minutes // 60} h"
+        )
+        return f"{self.landmark or ('GPS' if self.source == 'camera' else self.source)}, {time}"
 
 
 @dataclass(frozen=True)
@@ -53,6 +73,7 @@ def _neighbour(
     if row is None or row.source is None:
         return None
     return NeighbourEvidence(
+        id=row.id,
         path=names.path(connection, row),
         seconds=evidence[f"{side}_s"],
         source=row.source,

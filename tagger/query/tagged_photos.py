@@ -59,6 +59,17 @@ class Position:
     region: str | None
     city: str | None
 
+    @property
+    def text(self) -> str:
+        """The position with its error, for people."""
+        error = f"{self.error_m:.0f} m" if self.error_m < 1000 else f"{self.error_m / 1000:.1f} km"
+        return f"{self.latitude:.5f}, {self.longitude:.5f} ± {error}"
+
+    @property
+    def place(self) -> str:
+        """City and country, as far as they are known."""
+        return ", ".join(part for part in (self.city, self.country) if part)
+
 
 @dataclass(frozen=True)
 class TaggedPhoto:

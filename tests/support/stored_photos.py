@@ -73,13 +73,19 @@ class StoredPhotos:
             )
 
     def position(
-        self, path: str, latitude: float, longitude: float, country: str | None = None, source: str = "camera"
+        self,
+        path: str,
+        latitude: float,
+        longitude: float,
+        country: str | None = None,
+        source: str = "camera",
+        **evidence: int,
     ) -> None:
         """Insert the position of a photo."""
         with self.database.write() as connection:
             photo_id = connection.scalar(select(photos.c.id).where(photos.c.path == path))
             place = {"latitude": latitude, "longitude": longitude, "country": country}
-            values = {"photo_id": photo_id, "error_m": 30.0, "source": source, "evidence": {}, **place}
+            values = {"photo_id": photo_id, "error_m": 30.0, "source": source, "evidence": evidence, **place}
             connection.execute(insert(positions).values(values))
 
     def gone(self, path: str) -> None:

@@ -61,6 +61,36 @@ def test_the_page_shows_the_known_facts(client: TestClient, library: LibraryPhot
     assert page.count('class="bar"') == 1  # the others are a line each
 
 
+def test_a_position_has_its_error_its_place_and_what_it_follows_from(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    def facts(number: int) -> str:
+        page = client.get(f"/photos/{number}").text
+        return " ".join(re.findall(r"<dt>Position</dt>.*?<dt>Model", page, re.DOTALL)[0].split())
+
+    evidence = {"before": 1, "before_s": 720, "after": 2, "after_s": 480}
+    library.position("photo-0.jpg", 48.7, 2.2, "France")
+    library.position(
+        "photo-1.jpg", 48.8584, 2.2945, "France", "landmark", landmark=library.landmark_ids[EIFFEL]
+    )
+    library.position("photo-2.jpg", 48.795, 2.2567, "France", "neighbour", **evidence)
+    library.position("photo-3.jpg", 48.795, 2.2567, None, "neighbour", before=999, before_s=5)
+    assert "48.70000, 2.20000 ± 30 m" in facts(1)
+    assert "From the camera's GPS" in facts(1)
+    assert "From the landmark Eiffel Tower" in facts(2)
+    assert (
+        'Between <a href="/photos/1">photo-0.jpg</a> (GPS, 12 min before) and '
+        '<a href="/photos/2">photo-1.jpg</a> (Eiffel Tower, 8 min after)'
+    ) in facts(3)
+    assert 'href="/photos?near=48.7950%2C2.2567&amp;radius_km=1">France</a>' in facts(3)
+    assert "What it followed from is gone" in facts(4)
+    assert "Photos near here" in facts(4)
+    found = client.get("/api/photos?near=48.7950,2.2567&radius_km=1").json()["photos"]
+    assert [photo["id"] for photo in found] == [3, 4]
+    evidence_document = client.get("/api/photos/3").json()["evidence"]
+    assert evidence_document["before"]["id"] == 1
+
+
 def test_taught_and_suggested_landmarks_are_named_so(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("church.jpg", (EIFFEL, 0.1, False), data=picture((1, 2, 3)))
     library.taught(number, GATE, 0.9, accepted=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -43,9 +42,7 @@ def print_details(details: PhotoDetails) -> None:
 
 
 def _position(position: Position) -> str:
-    place = ", ".join(part for part in (position.city, position.country) if part)
-    error = f"{position.error_m:.0f} m" if position.error_m < 1000 else f"{position.error_m / 1000:.1f} km"
-    return f"{position.latitude:.5f}, {position.longitude:.5f} ± {error}" + (f", {place}" if place else "")
+    return position.text + (f", {position.place}" if position.place else "")
 
 
 def _evidence(evidence: PositionEvidence) -> str:
@@ -62,10 +59,7 @@ def _evidence(evidence: PositionEvidence) -> str:
 
 
 def _neighbour(neighbour: NeighbourEvidence, side: str) -> str:
-    minutes = round(neighbour.seconds / 60)
-    time = f"{minutes} min" if minutes else f"{neighbour.seconds} s"
-    source = neighbour.landmark or ("GPS" if neighbour.source == "camera" else neighbour.source)
-    return f"{printable(Path(neighbour.path).name)} ({source}, {time} {side})"
+    return f"{printable(neighbour.file)} ({neighbour.reason} {side})"
 
 
 def _metadata(write: MetadataWrite) -> str:

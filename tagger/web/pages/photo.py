@@ -1,5 +1,6 @@
 """The page of one photo, with its details and verdicts. Without JavaScript, forms replace the keys."""
 
+import math
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import PurePath
@@ -20,7 +21,7 @@ from tagger.errors import (
 )
 from tagger.ledger.jobs import open_job_of_photo
 from tagger.photos.object_paths import parse_path
-from tagger.query import find_neighbours, photo_details_by_id
+from tagger.query import TaggedPhoto, find_neighbours, photo_details_by_id
 from tagger.query.stored_photos import stored_photo
 from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
 from tagger.web.api.verdicts import default_person
@@ -39,6 +40,9 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 PhotoNumber = Annotated[int, Path(ge=1, lt=2**63)]
 Params = Annotated[QueryParams, Depends(query_params)]
 Within = Annotated[str, Query(max_length=10)]
+
+MIN_RADIUS_KM = 1.0
+"""Photos around a photo are those within its error, and at least this radius."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,8 @@ def _render(
         unlikely=[row for row in rows if row.is_unlikely],
         accepted=[row for row in rows if row.is_accepted],
         unconfirmed=[row for row in rows if row.state == "accepted"],
-        point=_map_point(state, rows),
+        point=_map_point(state, details.photo, rows),
+        near_here=_near_address(details.photo),
         view_box=VIEW_BOX,
         grid=None if grid_params is None else _grid_context(state, grid_params, photo_id),
         verdict_address=photo_address(photo_id, grid_params, "/verdict") if grid_params else verdict_address,
@@ -183,8 +188,22 @@ def _unavailable_text(state: AppState, photo_id: int) -> str | None:
     return None
 
 
-def _map_point(state: AppState, rows: list[LandmarkRow]) -> tuple[float, float, str] | None:
-    """Return position and name of the first accepted landmark that has one; confirmed landmarks come first."""
+def _near_address(photo: TaggedPhoto) -> str | None:
+    """Return the address of the photos around this one."""
+    if photo.position is None:
+        return None
+    radius_km = math.ceil(max(MIN_RADIUS_KM, photo.position.error_m / 1000))
+    near = f"{photo.position.latitude:.4f},{photo.position.longitude:.4f}"
+    return QueryParams.of(near=near, radius_km=radius_km).address("/photos")
+
+
+def _map_point(
+    state: AppState, photo: TaggedPhoto, rows: list[LandmarkRow]
+) -> tuple[float, float, str] | None:
+    """Return the photo's position and place; without one, those of the first accepted landmark, confirmed ones before others."""
+    if photo.position is not None:
+        name = photo.position.place or photo.position.text
+        return (*project(photo.position.latitude, photo.position.longitude), name)
     accepted = [row for row in rows if row.is_accepted]
     for row in sorted(accepted, key=lambda row: row.state != "confirmed"):
         with state.database.read() as connection:
