@@ -1,4 +1,4 @@
-"""SQL that both databases need in their own form: the current time, insert-or-ignore, and prepared queries; and many ids."""
+"""SQL that both databases need in their own form: the current time, rounding, insert-or-ignore, and prepared queries; and many ids."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import Float
+from sqlalchemy.types import Float, Integer
 
 _Value = TypeVar("_Value")
 _PAGE = 500
@@ -45,6 +45,23 @@ def _sqlite_now(_element: Any, _compiler: SQLCompiler, **_options: Any) -> str:
 @compiles(db_now, "postgresql")
 def _postgresql_now(_element: Any, _compiler: SQLCompiler, **_options: Any) -> str:
     return "extract(epoch FROM clock_timestamp())::float8"
+
+
+class rounded_down(FunctionElement[int]):  # noqa: N801 - reads as a SQL function where it is used
+    """A number that is not negative without its fraction."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(rounded_down, "sqlite")
+def _sqlite_rounded_down(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)} AS INTEGER)"
+
+
+@compiles(rounded_down, "postgresql")
+def _postgresql_rounded_down(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"floor({compiler.process(element.clauses, **options)})::integer"
 
 
 def current_time(connection: Connection) -> datetime:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tagger.errors import PhotoFailure
     from tagger.inference.predictions import Prediction
     from tagger.query import LandmarkCount, PhotoDetails, TaggedPhoto
+    from tagger.query.position_cells import PositionCell
     from tagger.query.tagged_photos import Tag
     from tagger.query.trip_summaries import TripSummary
 
@@ -99,6 +100,12 @@ def details_document(details: PhotoDetails) -> dict[str, Any]:
         elif name != "photo":
             document[name] = value
     return document
+
+
+def position_cell_document(cell: PositionCell) -> dict[str, Any]:
+    """The photos of a cell, as JSON: they are in a circle around the position."""
+    columns = ("source", "photos", "latitude", "longitude", "radius_km", "city", "country")
+    return {column: getattr(cell, column) for column in columns}
 
 
 def landmark_document(count: LandmarkCount) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_every_first_view_is_there_and_small(browser: Browser, address: str) -> 
         expect(card).to_contain_text(f"{landmark['photos']:,}".replace(",", "\u202f"))
         page.goto("/map")
         places = [each for each in document_at(page, "/api/landmarks") if each["latitude"] is not None]
-        expect(page.locator("svg.map a")).to_have_count(len(places), timeout=60_000)
+        expect(page.locator("svg.map a:has(.map-dot)")).to_have_count(len(places), timeout=60_000)
         page.goto(f"/search?q={landmark['name'][:6].upper()}")
         expect(page.locator(".cover", has_text=landmark["name"])).to_be_visible()
         for path, query in (

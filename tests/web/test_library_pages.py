@@ -352,7 +352,14 @@ def test_first_views_of_a_large_library_pass_few_rows(many: str, web_settings: S
     database = open_database(many)
     steps = _counted_steps(database)
     with TestClient(create_app(settings, database, AccessPolicy()), base_url=LOCAL_URL) as client:
-        for path in ("/photos", "/unknown", "/photos?any_rank=1", "/photos?taken_after=2001-06-01"):
+        for path in (
+            *("/photos", "/unknown", "/photos?any_rank=1", "/photos?taken_after=2001-06-01"),
+            *(
+                "/photos?near=43.95,4.81&radius_km=300",
+                "/photos?country=France",
+                "/photos?country=France&unknown=1",
+            ),
+        ):
             before = steps()
             assert len(tiles_of(client.get(path).text)) == 60
             assert steps() - before < 1_000_000, path
@@ -360,7 +367,11 @@ def test_first_views_of_a_large_library_pass_few_rows(many: str, web_settings: S
 
 
 @pytest.mark.parametrize(
-    "options", ["any_rank=1", "landmark=eiffel-tower", "under={root}", "taken_after=2001-06-01"]
+    "options",
+    [
+        *("any_rank=1", "landmark=eiffel-tower", "under={root}", "taken_after=2001-06-01"),
+        *("near=43.95,4.81&radius_km=300", "country=France"),
+    ],
 )
 def test_the_photos_beside_one_in_a_large_library_are_found_in_few_steps(
     many: str, web_settings: Settings, options: str

@@ -33,6 +33,9 @@ def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> L
     library.file("other.jpg", (GATE, 0.2, False), data=photo(1, kind="JPEG"))
     library.photo("new.jpg", classified=False)
     add_trip(library)
+    library.position(
+        "other.jpg", 48.8584, 2.2945, "France", "landmark", landmark=library.landmark_ids[EIFFEL]
+    )
     return library
 
 
@@ -46,6 +49,7 @@ ANSWERS: dict[str, tuple[Any, Asking]] = {
     "an unclassified photo": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/3")),
     "trips": (list[schemas.Trip], lambda client, _: client.get("/api/trips")),
     "a trip": (schemas.Trip, lambda client, _: client.get(f"/api/trips/{TRIP}")),
+    "positions": (list[schemas.PositionCell], lambda client, _: client.get("/api/positions")),
     "models": (list[schemas.Model], lambda client, _: client.get("/api/models")),
     "a word": (schemas.VerdictResult, lambda client, _: client.post("/api/photos/1/verdicts", json=WORD)),
     "a withdrawn verdict": (

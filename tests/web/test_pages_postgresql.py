@@ -30,12 +30,13 @@ VIEWS = (
     "/landmarks/eiffel-tower", "/photos", "/photos?any_rank=1", "/photos?min_score=0.75", "/photos?near=48.86,2.29",
     "/photos?taken_after=2026-01-04&taken_before=2026-01-20", "/photos?country=france&any_rank=1", "/photos?untagged=1",
     "/photos?under={root}/%C3%89t%C3%A9", "/photos/1?landmark=eiffel-tower", "/photos/5?any_rank=1&within=1", "/photos/22",
-    "/jobs", "/jobs/new",
+    "/jobs", "/jobs/new", "/photos?position=neighbour", "/photos?near=43.7,7.2&unknown=1", "/photos/2",
 )  # fmt: skip
 ANSWERS = (
     "/api/landmarks", "/api/landmarks.csv", "/api/landmarks?all=1", "/api/photos", "/api/photos?any_rank=1&limit=7",
     "/api/photos.csv?any_rank=1", "/api/photos.geojson", "/api/photos.ndjson?country=France", "/api/photos/1",
     "/api/photos?landmark=nowhere", "/api/photos?under={root}/%C3%89t%C3%A9", "/api/verdicts", "/api/schedules", "/api/status",
+    "/api/positions", "/api/positions?degrees=30", "/api/photos?near=43.7,7.2&radius_km=500",
 )  # fmt: skip
 
 
@@ -57,6 +58,11 @@ def fill(database: Database, settings: Settings, root: Path) -> None:
     library.verdict("picture 4", EIFFEL, "confirmed")
     library.verdict("picture 14", VERSAILLES, "rejected")
     library.gone("Z_/5 %.jpg")
+    for n in (1, 2, 4, 5, 7):
+        source, evidence = ("neighbour", {"before": 5, "before_s": 60}) if n % 2 else ("camera", {})
+        library.position(
+            f"{('Été', 'ete', 'Z_')[n % 3]}/{n} %.jpg", 43.0 + n / 10, 7.2, "France", source, **evidence
+        )
 
 
 def client_of(stack: ExitStack, settings: Settings, database: Database) -> TestClient:

@@ -38,6 +38,22 @@ class PhotoPage:
 
 
 @dataclass
+class PositionCell:
+    """The number of `photos` within `radius_km` of a position, of those with a position from `source`.
+
+    `city` and `country` are null if these photos have several.
+    """
+
+    source: str
+    photos: int
+    latitude: float
+    longitude: float
+    radius_km: float
+    city: str | None
+    country: str | None
+
+
+@dataclass
 class SimilarPhoto(Photo):
     """A photo, and its `similarity` to another one, -1 to 1."""
 

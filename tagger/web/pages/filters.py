@@ -16,6 +16,16 @@ from tagger.web.pages.tiles import Link
 WHICH = {"any_rank": "All classified", "unknown": "Unknown", "untagged": "Not classified"}
 """Choices of the form beside photos with a landmark, by query option."""
 
+POSITIONS = {
+    "camera": "GPS",
+    "landmark": "Landmark",
+    "track": "GPS track",
+    "neighbour": "Estimated",
+    "any": "Known",
+    "none": "Unknown",
+}
+"""Choices of the form for where positions come from."""
+
 _CHIP_TEXTS = {
     "landmark": "{}",
     "country": "{}",
@@ -72,11 +82,15 @@ def filter_chips(params: QueryParams, landmarks: Sequence[Landmark]) -> list[Lin
     """Return the active filters, each linked to the query without it."""
     names = {landmark.slug: landmark.display_name for landmark in landmarks}
     dependents = {"near": ("near", "radius_km")}
+
+    def text(option: str, value: str) -> str:
+        if option == "min_score":
+            return percent(float(value))
+        return POSITIONS.get(value, value) if option == "position" else names.get(value, value)
+
     return [
         Link(
-            _CHIP_TEXTS[option].format(
-                percent(float(value)) if option == "min_score" else names.get(value, value)
-            ),
+            _CHIP_TEXTS[option].format(text(option, value)),
             params.address("/photos", **dict.fromkeys(dependents.get(option, (option,)))),
         )
         for option, value in params.options.items()

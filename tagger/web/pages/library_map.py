@@ -1,46 +1,50 @@
-"""The map of the library: a dot for each landmark, in views of the world and its parts, and a list by country."""
+"""The map of the library: dots for landmarks, marks for photos, in views of the world and its parts; and a list by country."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from tagger.catalog.landmarks import normalize_name
 from tagger.query import LandmarkCount
+from tagger.query.position_cells import PositionCell
 from tagger.query.stored_photos import has_photos
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.library import Text, download_links
 from tagger.web.pages.overview import Overview
+from tagger.web.pages.photo_marks import legend, photo_marks
 from tagger.web.pages.tiles import landmark_address
-from tagger.web.pages.world_map import HEIGHT, WIDTH, project
+from tagger.web.pages.world_map import HEIGHT, WIDTH, WORLD, MapView, project
 from tagger.web.state import State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 MIN_RADIUS, MAX_RADIUS = 4.0, 12.0
-MIN_LANDMARKS = 2
-"""A part of the world with fewer landmarks has no view of its own."""
+MIN_MARKS = 2
+"""A part of the world with fewer landmarks and cells of photos has no view of its own."""
 NO_COUNTRY = "Elsewhere"
 
 
 @router.get("/map")
 def show_map(request: Request, state: State, overview: Overview, part: Text = "") -> HTMLResponse:
-    """Show landmarks with photos on the map of the world or a part of it, and as a list."""
+    """Show landmarks with photos, and photos, on the map of the world or a part of it, and landmarks as a list."""
     counts = overview.counts()
+    cells = overview.position_cells()
     with_photos = [count for count in counts or () if count.photos]
     view = view_named(part)
     return render(
         request,
         "map.html",
         dots=map_dots(with_photos, view),
+        marks=photo_marks(cells or (), view),
+        legend=legend(cells or ()),
         by_country=group_by_country(with_photos),
         without_position=[count for count in with_photos if count.latitude is None],
-        is_complete=counts is not None,
+        is_complete=counts is not None and cells is not None,
         view=view,
-        views=views_of(with_photos),
+        views=views_of(with_photos, cells or ()),
         has_photos=has_photos(state.database),
         downloads=download_links(QueryParams.of(), "/api/landmarks"),
     )
@@ -58,34 +62,6 @@ class MapDot:
     address: str
 
 
-@dataclass(frozen=True)
-class MapView:
-    """A section of the map with the same aspect ratio as the whole, so that the page's layout stays."""
-
-    name: str
-    left: float = 0.0
-    top: float = 0.0
-    width: float = WIDTH
-
-    @property
-    def address(self) -> str:
-        return "/map" if self is WORLD else f"/map?{urlencode({'part': self.name})}"
-
-    @property
-    def view_box(self) -> str:
-        return f"{self.left:g} {self.top:g} {self.width:g} {self.width * HEIGHT / WIDTH:g}"
-
-    @property
-    def scale(self) -> float:
-        """The size of one unit of the world map in this view, for dots of constant size."""
-        return self.width / WIDTH
-
-    def contains(self, x: float, y: float) -> bool:
-        """Return whether the point of the world map is inside."""
-        height = self.width * HEIGHT / WIDTH
-        return self.left <= x <= self.left + self.width and self.top <= y <= self.top + height
-
-
 def _view(name: str, north: float, west: float, south: float, east: float) -> MapView:
     """Return the smallest view that contains these parallels and meridians, in degrees."""
     corners = [project(latitude, longitude) for latitude in (north, south) for longitude in (west, east)]
@@ -96,7 +72,6 @@ def _view(name: str, north: float, west: float, south: float, east: float) -> Ma
     return MapView(name, round(view_left, 1), round(view_top, 1), round(width, 1))
 
 
-WORLD = MapView("World")
 VIEWS = (
     WORLD,
     _view("Europe", 62, -12, 35, 42),
@@ -110,13 +85,12 @@ VIEWS = (
 )
 
 
-def views_of(counts: Sequence[LandmarkCount]) -> list[MapView]:
-    """Return the world and the views with enough landmarks."""
+def views_of(counts: Sequence[LandmarkCount], cells: Sequence[PositionCell]) -> list[MapView]:
+    """Return the world and the views with enough to show."""
     points = [point for _, point in _points(counts)]
+    points += {project(cell.latitude, cell.longitude) for cell in cells}
     return [
-        view
-        for view in VIEWS
-        if view is WORLD or sum(view.contains(*point) for point in points) >= MIN_LANDMARKS
+        view for view in VIEWS if view is WORLD or sum(view.contains(*point) for point in points) >= MIN_MARKS
     ]
 
 

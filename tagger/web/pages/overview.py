@@ -1,4 +1,4 @@
-"""The library as a whole: photo counts and cover photos per landmark, and trips.
+"""The library as a whole: photo counts and cover photos per landmark, trips, and where photos were taken.
 
 These queries take longer the larger the library is. Pages therefore show cached values, which threads refresh.
 """
@@ -15,6 +15,7 @@ from tagger.database.connection import Database
 from tagger.database.errors import DatabaseError
 from tagger.query import LandmarkCount, landmark_counts
 from tagger.query.covers import Cover, find_covers
+from tagger.query.position_cells import PositionCell, position_cells
 from tagger.query.trip_summaries import TripSummary, trip_summaries
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,13 @@ COST_FACTOR = 20.0
 
 
 class LibraryOverview:
-    """Counts and covers of one database. Created once per server."""
+    """Counts, covers and position cells of one database. Created once per server."""
 
     def __init__(self, database: Database) -> None:
         self._counts = CachedValue(lambda: landmark_counts(database, include_empty=True), COUNTS_TTL_S)
         self._covers = CachedValue(lambda: find_covers(database), COVERS_TTL_S)
         self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S)
+        self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S)
 
     def counts(self) -> list[LandmarkCount] | None:
         """Return all landmarks with photo counts, most photos first; None while they are counted for the first time."""
@@ -51,11 +53,14 @@ class LibraryOverview:
         """Return all trips, newest first; None while they are found for the first time."""
         return self._trips.get(WAIT_S if self._trips.has_value else FIRST_WAIT_S)
 
+    def position_cells(self) -> list[PositionCell] | None:
+        """Return where photos were taken; None while they are counted for the first time."""
+        return self._position_cells.get(WAIT_S)
+
     def close(self) -> None:
         """Wait for queries that are running."""
-        self._trips.close()
-        self._counts.close()
-        self._covers.close()
+        for value in (self._counts, self._covers, self._trips, self._position_cells):
+            value.close()
 
 
 class CachedValue(Generic[T]):

@@ -21,11 +21,13 @@ from tagger.errors import (
     TripNotFound,
 )
 from tagger.query import LandmarkCount, find_tagged_page
+from tagger.query.areas import position_countries
 from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.stored_photos import has_photos
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.filters import (
+    POSITIONS,
     WHICH,
     check_options,
     filter_chips,
@@ -115,6 +117,7 @@ def show_photos(
     grid, problem, status = _grid_or_problem(find)
     with state.database.read() as connection:
         landmarks = all_landmarks(connection)
+        countries = position_countries(connection)
         folders = [str(root.folder) for root in list_roots(connection, state.settings.roots)]
     return render(
         request,
@@ -125,7 +128,8 @@ def show_photos(
         options=form.options,
         chips=filter_chips(form, landmarks),
         landmarks=sorted(landmarks, key=lambda landmark: normalize_name(landmark.display_name)),
-        country_names=sorted({landmark.country for landmark in landmarks if landmark.country}),
+        country_names=sorted({*countries, *(each.country for each in landmarks if each.country)}),
+        positions=POSITIONS,
         folders=folders,
         which=WHICH,
         scores=score_choices(form.options.get("min_score")),

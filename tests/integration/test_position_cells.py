@@ -1,0 +1,63 @@
+"""Photos counted by cells of a grid, on both databases."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from support.artifacts import tiny_artifact
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.query import Near, PhotoQuery, find_tagged
+from tagger.query.position_cells import PositionCell, merge_cells, position_cells
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> StoredPhotos:
+    tiny_artifact(tmp_path / "tiny.pt")
+    return StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+
+
+def test_photos_of_a_cell_are_counted_by_source(library: StoredPhotos) -> None:
+    for n, (latitude, longitude, country, source) in enumerate(
+        (
+            (48.80, 2.30, "France", "camera"),
+            (48.90, 2.40, "France", "camera"),
+            (48.85, 2.35, "France", "neighbour"),
+            (48.86, 2.35, "Spain", "neighbour"),
+            (-33.9, -70.6, None, "camera"),
+        )
+    ):
+        library.photo(f"{n}.jpg")
+        library.position(f"{n}.jpg", latitude, longitude, country, source)
+    library.photo("gone.jpg")
+    library.position("gone.jpg", 0.0, 0.0)
+    library.gone("gone.jpg")
+    camera, neighbour = (
+        PositionCell("camera", 2, 48.80, 48.90, 2.30, 2.40, None, "France"),
+        PositionCell("neighbour", 2, 48.85, 48.86, 2.35, 2.35, None, None),
+    )
+    south = PositionCell("camera", 1, -33.9, -33.9, -70.6, -70.6, None, None)
+    cells = position_cells(library.database)
+    assert merge_cells(cells, 1) == [south, camera, neighbour]
+    assert (round(camera.latitude, 6), round(camera.longitude, 6), camera.place) == (48.85, 2.35, "France")
+    assert 6.6 < camera.radius_km < 6.9
+    assert south.radius_km > 0
+
+
+@pytest.mark.parametrize("degrees", [0.25, 3, 50, 360])
+def test_the_circle_of_a_cell_has_its_photos(library: StoredPhotos, degrees: float) -> None:
+    random = Random(1)
+    for n in range(60):
+        spread = random.choice((0.01, 1, 90))
+        library.photo(f"{n}.jpg")
+        source = random.choice(("camera", "neighbour"))
+        longitude = random.choice((-180.0, 2.0, 179.9)) + random.uniform(0, 0.1)
+        library.position(f"{n}.jpg", random.uniform(-spread, spread), longitude, source=source)
+    cells = merge_cells(position_cells(library.database), degrees)
+    assert sum(cell.photos for cell in cells) == 60
+    for cell in cells:
+        near = Near(round(cell.latitude, 4), round(cell.longitude, 4), cell.radius_km)
+        query = PhotoQuery(near=near, position=cell.source)  # type: ignore[arg-type]
+        assert len(list(find_tagged(library.database, query))) >= cell.photos

@@ -1,0 +1,115 @@
+"""Marks on the map for photos: by where their positions come from, each with a link to its photos."""
+
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+from starlette.testclient import TestClient
+from support.browser import PHONE, axe_findings, open_page, serving
+from support.library_photos import EIFFEL, LibraryPhotos, picture
+
+from tagger.database.connection import Database
+from tagger.query.position_cells import PositionCell
+from tagger.settings import Settings
+from tagger.web.pages.library_map import VIEWS
+from tagger.web.pages.photo_marks import MOST_MARKS, photo_marks
+
+pytestmark = pytest.mark.usefixtures("shared_thumbnails")
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    """Three photos by GPS, two of them near each other; one each on a track, estimated, and of a landmark."""
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for n, (latitude, longitude, source) in enumerate(
+        (
+            (43.70, 7.27, "camera"),
+            (43.71, 7.25, "camera"),
+            (-33.9, 18.4, "camera"),
+            (45.8, 6.9, "track"),
+            (44.1, 5.1, "neighbour"),
+            (48.8584, 2.2945, "landmark"),
+        )
+    ):
+        predictions = [(EIFFEL, 0.9, True)] if source == "landmark" else []
+        library.file(f"{n}.jpg", *predictions, data=picture((40 * n, 120, 200)))
+        library.position(f"{n}.jpg", latitude, longitude, "France" if latitude > 0 else None, source)
+    return library
+
+
+def marks_of(page: str) -> dict[str, str]:
+    """The addresses of the marks by their names."""
+    found = re.findall(
+        r'<a href="([^"]*)" aria-label="([^"]*)"><title>[^<]*</title>\s*<[a-z]+ class="map-mark', page
+    )
+    return {name: unescape(address) for address, name in found}
+
+
+def test_each_source_has_marks_and_an_entry_of_the_legend(client: TestClient, library: LibraryPhotos) -> None:
+    page = client.get("/map").text
+    marks = marks_of(page)
+    assert sorted(marks) == [
+        "1 photo, France, by a GPS track",
+        "1 photo, France, estimated",
+        "1 photo, by GPS",
+        "2 photos, France, by GPS",
+    ]
+    assert page.count('class="map-dot"') == 2  # with the one of the legend
+    assert re.findall(r'<a href="([^"]*)">(\d photos? [^<]*)</a>', page) == [
+        ("/photos?position=camera", "3 photos by GPS"),
+        ("/photos?position=track", "1 photo by a GPS track"),
+        ("/photos?position=neighbour", "1 photo estimated"),
+    ]
+    for name, address in marks.items():
+        found = client.get(address.replace("/photos", "/api/photos")).json()["photos"]
+        assert len(found) == int(name.split()[0])
+    africa = marks_of(client.get("/map?part=Africa").text)
+    assert "1 photo, by GPS" in africa
+
+
+def test_a_mark_opens_its_photos_with_chips_that_remove_the_filter(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    page = client.get(marks_of(client.get("/map").text)["1 photo, France, estimated"]).text
+    assert page.count("data-photo=") == 1
+    chips = re.findall(r"Remove filter </span>([^<]*)<", page)
+    assert chips == ["near 44.1000,5.1000", "within 0.1 km", "position: Estimated"]
+    assert '<option value="neighbour" selected>Estimated</option>' in page
+    assert "<option selected>France</option>" in client.get("/photos?country=france").text
+
+
+def test_without_positions_there_is_no_legend(client: TestClient, web_database: Database) -> None:
+    page = client.get("/map").text
+    assert "map-legend" not in page
+    assert "map-mark" not in page
+
+
+def test_a_map_has_few_marks_whatever_the_library(library: LibraryPhotos) -> None:
+    cells = [
+        PositionCell(source, 1 + n % 7, south, south + 0.2, west, west + 0.2, None, None)
+        for source in ("camera", "track", "neighbour", "landmark")
+        for n, (south, west) in enumerate(
+            (i / 4, j / 4) for i in range(-200, 240, 5) for j in range(-700, 700, 5)
+        )
+    ]
+    for view in VIEWS:
+        marks = photo_marks(cells, view)
+        assert 0 < len(marks) <= MOST_MARKS
+        assert all(view.contains(mark.x, mark.y) for mark in marks)
+
+
+def test_the_map_with_marks_is_accessible_and_used_by_keyboard(
+    browser: Browser, web_settings: Settings, library: LibraryPhotos
+) -> None:
+    with (
+        serving(web_settings) as address,
+        open_page(browser, f"{address}/map?part=Europe", screen=PHONE) as page,
+    ):
+        mark = page.get_by_role("link", name="2 photos, France, by GPS")
+        assert axe_findings(page) == []
+        mark.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/photos?near=43.7050**")
+        assert axe_findings(page) == []
