@@ -66,7 +66,7 @@ def record_write_job(
     """Create a job for the photos that a query finds; return its id.
 
     If the query does not filter by tags, the job includes photos without a tag that were written before, or whose
-    estimated position it writes. Positions are brought up to date first.
+    estimated position it writes. Positions, and the tags that they accept or refuse, are brought up to date first.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: the query has an unknown name.
@@ -74,7 +74,8 @@ def record_write_job(
     found = find_tagged(database, query, root_paths)  # resolves names before the job is created
     job_id = create_job(database, new)
     with job_heartbeat(database, job_id):
-        max_error_m = _updated_max_error(database, new.options or {})
+        update_positions(database)
+        max_error_m = _max_error(new.options or {})
         count = 0
         for page in found_id_pages(found):
             _append(database, job_id, page)
@@ -118,7 +119,7 @@ def select_adopted_jobs(database: Database) -> list[int]:
 def select_parent_photos(database: Database, job_id: int) -> None:
     """Fill a chained job with the photos of its parent that have something to write or to remove.
 
-    Items that an earlier process added before it died are kept.
+    Positions are brought up to date first, as in `record_write_job`. Items that an earlier process added before it died are kept.
     """
     with database.read() as connection:
         job = connection.execute(select(jobs.c.parent_id, jobs.c.options).where(jobs.c.id == job_id)).one()
@@ -136,7 +137,8 @@ def select_parent_photos(database: Database, job_id: int) -> None:
         .exists()
     )
     with job_heartbeat(database, job_id):
-        max_error_m = _updated_max_error(database, job.options)
+        update_positions(database)
+        max_error_m = _max_error(job.options)
         fill_job(
             database,
             job_id,
@@ -147,13 +149,10 @@ def select_parent_photos(database: Database, job_id: int) -> None:
     finish_scan(database, job_id)
 
 
-def _updated_max_error(database: Database, options: Mapping[str, Any]) -> int | None:
-    """The largest error of estimated positions that the job writes, once these are up to date; None: it writes none."""
+def _max_error(options: Mapping[str, Any]) -> int | None:
+    """The largest error of estimated positions that the job writes; None: it writes none."""
     metadata = MetadataOptions.from_job_options(options)
-    if metadata is None or metadata.max_error_m is None:
-        return None
-    update_positions(database)
-    return metadata.max_error_m
+    return None if metadata is None else metadata.max_error_m
 
 
 def _in_job(job_id: int) -> ColumnElement[bool]:

@@ -16,10 +16,11 @@ from support.temporary_paths import temporary_path
 from support.threads import in_threads
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
+from tagger.catalog.position_changes import record_photos
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Priority, Runner
-from tagger.database.tables import chunks, job_items, jobs
+from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.retry import record_retry, retry_job
@@ -161,6 +162,18 @@ def test_photo_without_tags_loses_our_values(folder: WrittenFolder, tmp_path: Pa
     folder.run(chained := folder.chained(job))
     assert folder.outcomes(chained) == {"a.jpg": "written"}
     assert folder.files() == {"a.jpg": original}
+
+
+def test_a_tag_that_the_position_of_its_photo_refuses_is_not_written(folder: WrittenFolder) -> None:
+    folder.draw("paris.jpg", 0)
+    folder.draw("tokyo.jpg", 0, shade=1)
+    job = folder.tag_and_write(EMBED)
+    with folder.database.write() as connection:
+        in_tokyo = photos.c.path == "tokyo.jpg"
+        record_photos(connection, connection.scalars(select(photos.c.id).where(in_tokyo)).all())
+        connection.execute(update(photos).where(in_tokyo).values(latitude=35.68, longitude=139.77))
+    folder.run(chosen := folder.chained(job))
+    assert folder.outcomes(chosen) == {"paris.jpg": "written"}
 
 
 # --- Adopted by workers.
