@@ -22,6 +22,7 @@ from tagger.errors import FailureKind, SettingsInvalid
 from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import create_job, finish_scan
 from tagger.settings import Settings, load_settings
+from tagger.web.api import job_starter
 from tagger.web.api.folders import folder_key
 from tagger.web.api.job_limits import MAX_OPEN_JOBS
 from tagger.web.app import create_app
@@ -181,8 +182,13 @@ def test_a_scheduled_folder_that_became_a_link_is_not_followed(
 
 
 def test_a_schedule_of_the_command_line_follows_its_links(
-    client_where: ClientWhere, library: LibraryPhotos, web_database: Database, tmp_path: Path
+    client_where: ClientWhere,
+    library: LibraryPhotos,
+    web_database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(job_starter, "RESPONSE_WAIT_S", 60.0)  # until the scan has ended
     (tmp_path / "link").symlink_to(library.root)
     backfill = Backfill(BackfillScope.ALL, under=(tmp_path / "link",), scan=(tmp_path / "link",))
     add_schedule(web_database, "nightly", "0 3 * * *", backfill, Priority.BULK, "UTC")

@@ -53,7 +53,7 @@ def test_the_header_of_a_read_only_token_fits_every_window(
         page.get_by_label("Token").fill(secret)
         page.keyboard.press("Enter")
         page.wait_for_url(f"{address}/map")
-        for width in (320, 390, 767, 768, 900, 1023, 1024, 1440):
+        for width in (320, 390, 767, 768, 900, 1024, 1119, 1120, 1440):
             page.set_viewport_size({"width": width, "height": 600})
             assert page.evaluate(MISPLACED_IN_HEADER) == [], width
             page.screenshot(path=tmp_path / f"header-{width}.png")
