@@ -94,9 +94,7 @@ def error_text(error: Exception) -> str:
 
 
 _NO_CREDENTIALS_TEXT = "there are no credentials for it. Set those of its provider, like AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_INVALID_KEY_TEXT = (
-    "a key in it has an empty part (//) or one that is a dot, which cannot be read. Rename that object"
-)
+_INVALID_KEY_TEXT = "a key in it has an empty part (//), one that is a dot, or a control character, which cannot be read. Rename that object"
 _REFUSED_TEXT = "the server refuses access{}. Check the credentials and their rights to list and read"
 _EXPIRED_TEXT = "the credentials have expired{}. Renew them"
 _SILENT_TEXT = "the server does not answer. Check the network and the endpoint"

@@ -165,10 +165,15 @@ def test_an_empty_prefix_with_stored_photos_is_unavailable(prefixes: Prefixes, b
     assert prefixes.paths(gone=True) == []
 
 
-def test_a_key_that_cannot_be_read_is_named_as_the_reason(prefixes: Prefixes, bucket: Bucket) -> None:
+@pytest.mark.parametrize(
+    ("key", "reason"), [("b//c.jpg", r"an empty part \(//\)"), ("b/c\x1b.jpg", "a control character")]
+)
+def test_a_key_that_cannot_be_read_is_named_as_the_reason(
+    prefixes: Prefixes, bucket: Bucket, key: str, reason: str
+) -> None:
     bucket.put("a.jpg", b"x")
-    bucket.put("b//c.jpg", b"x")
-    with pytest.raises(BucketUnavailable, match="Rename that object"):
+    bucket.put(key, b"x")
+    with pytest.raises(BucketUnavailable, match=f"{reason}.*Rename that object"):
         prefixes.scan()
 
 
