@@ -300,6 +300,10 @@ class FoldersNotWatched(TaggerError):
     """
 
 
+class FolderMessagesLost(TaggerError):
+    """What changes in these folders cannot be followed for a moment, as when a name is not UTF-8. They will be scanned soon."""
+
+
 class BucketUnavailable(RootUnavailable):
     """{folder} is not available: {reason}. No photo was marked as gone."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.output import console
-from tagger.errors import FoldersNotWatched, TaggerError
+from tagger.errors import FolderMessagesLost, FoldersNotWatched, TaggerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,12 +69,15 @@ class Watcher:
         from tagger.database.errors import DatabaseError
         from tagger.database.retry import is_transient
 
-        changes = self._changes()
         try:
+            changes = self._changes()
             if changes is not None:
                 self._act(changes)
             if time.monotonic() >= self._scan_at and not self._is_busy():
                 self._scan()
+        except FolderMessagesLost as error:
+            self._stop()
+            self._scan_later(str(error))
         except TaggerError as error:
             self._scan_later(str(error))
         except DatabaseError as error:

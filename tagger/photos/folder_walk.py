@@ -186,7 +186,7 @@ class _Walk:
         relative = str(path)[len(self.root) :].lstrip("/")
         if not (self._filter.is_listed(relative) and self._is_reached(relative)):
             return None
-        found = next(self._photo(str(path), is_link=path.is_symlink()), None)
+        found = next(self._photo(str(path), is_link=os.path.islink(path)), None)  # noqa: PTH114 - without errors
         return found if isinstance(found, FoundPhoto) else None
 
     def _listing(self, folder: str) -> Iterator[FoundPhoto | FolderProblem | str]:

@@ -4,6 +4,7 @@ Knows nothing of the database. The system's messages may be missing (network sha
 scans the folders from time to time, too.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Self
 from watchfiles import Change, watch
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
-from tagger.errors import FoldersNotWatched
+from tagger.errors import FolderMessagesLost, FoldersNotWatched
 from tagger.photos.folder_walk import FoundPhoto, find_listed, find_photos
 
 POLL_MS = 500
@@ -85,8 +86,16 @@ class FolderWatch:
             close()
 
     def poll(self) -> Changes:
-        """Wait up to POLL_MS for messages; returns what has been quiet."""
-        self._record(next(self._messages))
+        """Wait up to POLL_MS for messages; returns what has been quiet.
+
+        Raises:
+            FolderMessagesLost: some messages could not be read. The watch is over.
+        """
+        try:
+            messages = next(self._messages)
+        except (OSError, WatchfilesRustInternalError) as error:
+            raise FolderMessagesLost from error
+        self._record(messages)
         due = self._quiet.due(time.monotonic())
         # A folder may have taken the place of what was deleted.
         photos = sorted(path for path, exists in due if exists and self._is_listed(path))
@@ -99,7 +108,7 @@ class FolderWatch:
             path = Path(text)
             if change is Change.deleted or self._is_listed(path):
                 self._quiet.record(path, now)
-            elif change is Change.added and path.is_dir() and not path.is_symlink():
+            elif change is Change.added and os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - without errors
                 # Nothing tells about the files in a folder that was moved here.
                 for found in find_photos(path):
                     if isinstance(found, FoundPhoto) and self._is_listed(found.path):

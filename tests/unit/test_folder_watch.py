@@ -1,15 +1,18 @@
 """Watched folders report photos that are complete, and paths that are gone."""
 
+import os
 import resource
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.privileges import without_root_privileges
 
-from tagger.errors import FoldersNotWatched
+from tagger.errors import FolderMessagesLost, FoldersNotWatched
 from tagger.photos.folder_watch import FolderWatch, QuietPaths
 
 LONGEST_S = 60
@@ -147,3 +150,24 @@ def test_a_system_that_watches_no_more_folders_is_one_clear_error(library: Path)
             pass
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_name_that_is_not_utf_8_ends_the_watch_with_one_clear_error(library: Path) -> None:
+    with watching(library) as watch:
+        (library / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+        with pytest.raises(FolderMessagesLost):
+            reported(watch, library, photos=1)
+
+
+def test_what_is_in_a_folder_that_was_closed_meanwhile_is_left_out(tmp_path: Path) -> None:
+    with without_root_privileges():
+        library = Path(tempfile.mkdtemp())
+        with watching(library) as watch:
+            write(library / "closed" / "folder" / "a.jpg")
+            write(library / "open.jpg")
+            (library / "closed").chmod(0)
+            try:
+                assert reported(watch, library, photos=1) == ({"open.jpg"}, set())
+            finally:
+                (library / "closed").chmod(0o700)
+                shutil.rmtree(library)

@@ -10,10 +10,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.privileges import NOBODY, without_root_privileges
 from support.temporary_paths import temporary_path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
@@ -23,7 +24,6 @@ from tagger.metadata.files.replacement import PreparedFile, prepare, read_for_wr
 OLD, NEW = b"old" * 1000, b"new" * 1500
 LIMIT = 1 << 20
 TIME_NS = 1_111_111_111_123_456_789
-NOBODY = 65534
 ACL = "system.posix_acl_access"
 
 
@@ -58,24 +58,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"this user may not mount a small disk: {mounted.stderr.decode().strip()}")
     yield disk
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-@contextmanager
-def without_root_privileges() -> Iterator[None]:
-    """Drop root's privileges inside the context."""
-    if os.geteuid():
-        yield
-        return
-    groups = os.getgroups()
-    os.setgroups([])
-    os.setegid(NOBODY)
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
 
 
 def only_root() -> None:
