@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, exists, func, or_, select, update
 
 from tagger.catalog.position_changes import record_camera, record_matching_photos
 from tagger.database.connection import Database
 from tagger.database.enums import ClockSource, PositionSource
 from tagger.database.statements import pages
-from tagger.database.tables import cameras, ledgers, photos, positions
+from tagger.database.tables import cameras, contents, ledgers, photos, positions
 from tagger.errors import CameraAmbiguous, CameraNotFound
 from tagger.positions.camera_clocks import CameraClock, estimate_clocks
 from tagger.positions.camera_companions import Companions, find_companions
@@ -122,8 +122,11 @@ def _count(
     )
     counts: Counter[str | None] = Counter()
     if photo_ids is None:
+        # Queries find no photo that failed and was never classified.
+        is_classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
+        is_found = or_(photos.c.failure_kind.is_(None), is_classified)
         is_read = photos.c.content_id.is_not(None) & photos.c.gone_since.is_(None)
-        counts.update({row.source: row.photos for row in connection.execute(query.where(is_read))})
+        counts.update({row.source: row.photos for row in connection.execute(query.where(is_read, is_found))})
     else:
         for page in pages(sorted(photo_ids)):
             rows = connection.execute(query.where(photos.c.id.in_(page)))

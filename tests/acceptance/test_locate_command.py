@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from sqlalchemy import update
+from sqlalchemy import insert, update
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.position_library import PositionLibrary
 
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
-from tagger.database.tables import cameras
+from tagger.database.tables import cameras, contents
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 
@@ -61,6 +61,17 @@ def test_query_options_select_what_is_counted(tagger: CommandRunner, library: Po
     assert (counts["photos"], counts["landmark"]) == (1, 1)
     assert tagger("locate", "--taken-before", "2024-05-03T12:15", "--json").json["photos"] == 2
     assert len(library.found()) == 3
+
+
+def test_photos_that_queries_do_not_find_are_not_counted(
+    tagger: CommandRunner, library: PositionLibrary
+) -> None:
+    with library.database.write() as connection:
+        failed = insert(contents).values(digest="damaged", width=1, height=1).returning(contents.c.id)
+        content_id = connection.execute(failed).scalar_one()
+    library.photo("damaged.jpg", classified=False, content_id=content_id, failure_kind="corrupt")
+    assert tagger("locate", "--json").json["unknown"] == 1
+    assert len(tagger("query", "--position", "none", "--json").json) == 1
 
 
 def test_a_dry_run_changes_nothing(tagger: CommandRunner, library: PositionLibrary) -> None:

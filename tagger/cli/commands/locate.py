@@ -220,7 +220,9 @@ def _print_unknown_clocks(session: Session) -> None:
             f"If it shows Paris time in summer, run: tagger locate --clock-offset {shlex.quote(camera + '=+02:00')}"
         )
     if len(clocks) > MOST_HINTS:
-        console.info(f"so it is with {count_of(len(clocks) - MOST_HINTS, 'more camera')}")
+        console.info(
+            f"the clocks of {count_of(len(clocks) - MOST_HINTS, 'more camera')} are not known either"
+        )
 
 
 def _print(counts: PositionCounts, *, dry_run: bool) -> None:
