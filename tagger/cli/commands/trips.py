@@ -66,4 +66,7 @@ def trips(
     else:
         write_documents((), map(trip_document, summaries), output_format)
     if not summaries:
-        console.info("no trips; trips need photos with positions: tagger locate")
+        if taken_after or taken_before:
+            console.info("no trips at that time; to list all, run: tagger trips")
+        else:
+            console.info("no trips; trips need photos with positions; to locate photos, run: tagger locate")
