@@ -229,6 +229,11 @@ def test_show_tells_all_of_one_photo(tagger: CommandRunner, known: StoredPhotos)
     assert "confirmed by ada" in text
 
 
+def test_show_tells_since_when_a_photo_is_gone(tagger: CommandRunner, known: StoredPhotos) -> None:
+    known.gone("paris/a.jpg")
+    assert "gone since: 2026-03-01 12:00 UTC\n" in tagger("show", known.root / "paris/a.jpg").text
+
+
 def test_show_of_an_unknown_photo_suggests_a_remedy(tagger: CommandRunner, known: StoredPhotos) -> None:
     output = tagger("show", "elsewhere.jpg")
     assert output.code == 1

@@ -29,7 +29,7 @@ def print_details(details: PhotoDetails) -> None:
         ("threshold", details.threshold),
         ("last job", details.job and _job(details.job)),
         ("fails", details.failure and printable(f"{details.failure.kind}: {details.failure.text}")),
-        ("gone since", details.gone_since),
+        ("gone since", details.gone_since and f"{details.gone_since:%Y-%m-%d %H:%M} UTC"),
         *(("written", _metadata(write)) for write in details.metadata),
         *(("copy", printable(copy)) for copy in details.copies),
         *(("verdict", _verdict(verdict)) for verdict in details.verdicts),
