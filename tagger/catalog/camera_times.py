@@ -6,6 +6,7 @@ _FIRST_YEAR = 1990
 """Before, no camera wrote EXIF: these are the first dates of clocks, 1970 and 1980, or the dates that people give to scans."""
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - cameras' local time
+_FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' local time
 
 LOCAL_TIMES = timedelta(hours=26)
 """Local times of one moment differ so much at most: zones are up to 14 hours from UTC, and some cameras are still set to the last journey's."""
@@ -14,6 +15,14 @@ LOCAL_TIMES = timedelta(hours=26)
 def clock_seconds(taken_at: datetime) -> float:
     """Seconds since 1970 as the camera's clock shows them: in its own time."""
     return (taken_at - _EPOCH).total_seconds()
+
+
+def clock_time(seconds: float) -> datetime:
+    """The time that a clock shows at these seconds, or the first or last time that there is."""
+    try:
+        return _EPOCH + timedelta(seconds=seconds)
+    except OverflowError:
+        return _FIRST if seconds < 0 else _LAST
 
 
 def is_clock_time(taken_at: datetime, utc_offset_s: int | None) -> bool:

@@ -2,12 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, true, update
 
-from tagger.catalog.camera_times import clock_seconds
+from tagger.catalog.camera_times import clock_seconds, clock_time
 from tagger.catalog.cameras import is_named
 from tagger.catalog.position_changes import record_camera
 from tagger.database.enums import ClockSource
@@ -52,15 +51,12 @@ def _cameras() -> Select[Any]:
 
 def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> list[Sighting]:
     """What other cameras saw, or passed, in the same days, in UTC."""
-    reach = timedelta(seconds=2 * WIDEST_S)
-    first, last = (
-        datetime.fromtimestamp(limit(each.at for each in own), UTC).replace(tzinfo=None)
-        for limit in (min, max)
-    )
+    times = [each.at for each in own]
+    first, last = clock_time(min(times) - 2 * WIDEST_S), clock_time(max(times) + 2 * WIDEST_S)
     conditions = (
         photos.c.camera_id != camera_id,
         photos.c.utc_offset_s.is_not(None),
-        photos.c.taken_at.between(first - reach, last + reach),
+        photos.c.taken_at.between(first, last),
     )
     seen = [
         Sighting(each.landmark_id, each.at - each.zone_s, each.zone_s)

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, update
 
-from tagger.catalog.camera_times import LOCAL_TIMES, clock_seconds
+from tagger.catalog.camera_times import LOCAL_TIMES, clock_seconds, clock_time
 from tagger.catalog.cameras import is_named
 from tagger.catalog.position_changes import record_matching_photos
 from tagger.database.enums import PositionSource
@@ -131,13 +131,9 @@ def _outings(times: Floats) -> list[tuple[datetime, datetime]]:
     first = np.append([0], last[:-1] + 1)
     newest = zip(times[first][-MOST_OUTINGS:], times[last][-MOST_OUTINGS:], strict=True)
     return [
-        (_local_time(start - LOCAL_TIMES.total_seconds()), _local_time(end + LOCAL_TIMES.total_seconds()))
+        (clock_time(start - LOCAL_TIMES.total_seconds()), clock_time(end + LOCAL_TIMES.total_seconds()))
         for start, end in newest
     ]
-
-
-def _local_time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
 def _anchors(rows: Sequence[tuple[float, float, float, float, int]]) -> estimation.Sequence:

@@ -64,6 +64,18 @@ def test_a_clock_that_was_never_set_locates_nothing(
     assert sources(locate()) == expected
 
 
+@pytest.mark.parametrize("noon", ["0001-01-01T00:00:05", "9999-12-31T23:59:00"])
+def test_the_first_and_the_last_times_that_there_are_stop_nothing(
+    tagger: CommandRunner, folder: Path, locate: Locate, noon: str
+) -> None:
+    start = datetime.fromisoformat(noon)
+    draw_shot(folder / "phone.jpg", 0, gps=PARIS, noon=start, model="Pixel", offset="-12:00")
+    draw_shot(folder / "other.jpg", 0, gps=PARIS, noon=start, model="Galaxy", offset="+14:00")
+    draw_shot(folder / "tower.jpg", 0, label=0, noon=start)
+    assert sources(locate()) == {"phone.jpg": "camera", "other.jpg": "camera", "tower.jpg": "landmark"}
+    assert tagger("trips", "--json").json == []
+
+
 def test_zeros_are_no_position(folder: Path, locate: Locate) -> None:
     draw_shot(folder / "zeros.jpg", 0, gps=(0.0, 0.0))
     draw_shot(folder / "near.jpg", 2)

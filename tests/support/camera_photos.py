@@ -28,7 +28,7 @@ def draw_shot(
     exif[0x10F], exif[0x110] = "Canon", model
     details = exif.get_ifd(0x8769)
     if minutes is not None:
-        details[0x9003] = (noon + timedelta(minutes=minutes)).strftime("%Y:%m:%d %H:%M:%S")
+        details[0x9003] = (noon + timedelta(minutes=minutes)).isoformat(" ", "seconds").replace("-", ":")
     if offset is not None:
         details[0x9011] = offset
     if gps is not None:
