@@ -69,6 +69,10 @@ def check_photo(row: Row) -> None:
     _require_together(row, "failure_kind", "failure_text", "failure_job_id", "failure_attempts")
 
 
+def check_tag(row: Row) -> None:
+    _require_together(row, "position_odds", "distance_m")
+
+
 def check_track_part(row: Row) -> None:
     first, last = np.frombuffer(row["data"], "<f8")[[0, -3]]
     if (

@@ -338,6 +338,8 @@ RULES: Mapping[str, Callable[[dict[str, Any]], None]] = {
     contents.name: row_rules.check_content,
     cameras.name: row_rules.check_camera,
     photos.name: row_rules.check_photo,
+    tags.name: row_rules.check_tag,
+    taught_tags.name: row_rules.check_tag,
     track_parts.name: row_rules.check_track_part,
     positions.name: row_rules.check_position,
     jobs.name: row_rules.check_job,
