@@ -105,7 +105,9 @@ class FolderWatch:
     def _record(self, messages: set[tuple[Change, str]]) -> None:
         now = time.monotonic()
         for change, text in messages:
-            path = Path(text)
+            path = _without_links(text)
+            if not any(path.is_relative_to(folder) for folder in self._folders):
+                continue
             if change is Change.deleted or self._is_listed(path):
                 self._quiet.record(path, now)
             elif change is Change.added and os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - without errors
@@ -147,6 +149,12 @@ class QuietPaths:
             del self._changed[path]
             due.append((path, state is not None))
         return due
+
+
+def _without_links(path: str) -> Path:
+    """The path on which a scan finds the file. The library follows links to folders, and tells only one path of each folder."""
+    folder, name = os.path.split(path)
+    return Path(os.path.realpath(folder), name)
 
 
 def _file_state(path: Path) -> _FileState:

@@ -142,6 +142,21 @@ def test_a_link_to_a_photo_of_the_same_folder_is_not_reported_twice(library: Pat
         assert reported(watch, library, photos=2)[0] == {"a.jpg", "c.jpg"}
 
 
+@pytest.mark.parametrize("target", [".", ".."])
+def test_photos_are_reported_by_the_path_without_links_to_folders(library: Path, target: str) -> None:
+    write(library / "old" / "a.jpg")
+    write(library.parent / "outside" / "a.jpg")
+    (library / "link").symlink_to(target)
+    with watching(library) as watch:
+        write(library / "link" / "outside" / "b.jpg")
+        write(library / "old" / "b.jpg")
+        (library / "old" / "a.jpg").unlink()
+        write(library / "new" / "c.jpg")
+        inside = {"outside/b.jpg"} if target == "." else set()
+        photos = {"old/b.jpg", "new/c.jpg"} | inside
+        assert reported(watch, library, photos=len(photos), missing=1) == (photos, {"old/a.jpg"})
+
+
 def test_a_system_that_watches_no_more_folders_is_one_clear_error(library: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
