@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import (
+    CompoundSelect,
     Connection,
     Row,
     Select,
@@ -32,7 +33,7 @@ from tagger.catalog.position_changes import record_matching_photos
 from tagger.catalog.tag_acceptance import TAUGHT_THRESHOLD, is_accepted_by_score
 from tagger.database.enums import Outcome
 from tagger.database.statements import among
-from tagger.database.tables import contents, landmarks, ledgers, photos, tags, taught_tags
+from tagger.database.tables import contents, job_items, landmarks, ledgers, photos, tags, taught_tags
 from tagger.positions.estimation import distances_m
 from tagger.positions.measured_positions import MeasuredPosition, contradicted_photos, measured_positions
 from tagger.positions.odds import LEAST_SCORE, is_accepted, position_odds
@@ -86,19 +87,32 @@ def record_changes(connection: Connection, photo_ids: Collection[int]) -> None:
 
 def count_turned(connection: Connection) -> tuple[int, int]:
     """The numbers of images with a tag that is not accepted, and with one that is, because of the position of a photo."""
-    counts = []
-    for accepted in (False, True):
-        turned = union(
-            *(
-                select(table.c.content_id).where(
-                    table.c.position_odds.is_not(None), table.c.accepted == accepted
-                )
-                for table in (tags, taught_tags)
-            )
-        )
-        counts.append(connection.scalar(select(func.count()).select_from(turned.subquery())) or 0)
-    refused, raised = counts
+    refused, raised = (
+        connection.scalar(select(func.count()).select_from(_turned_images(accepted=accepted).subquery())) or 0
+        for accepted in (False, True)
+    )
     return refused, raised
+
+
+def count_refused_photos(connection: Connection, job: int) -> int:
+    """The number of photos of a job with a tag that is not accepted because of the position of a photo."""
+    of_job = (
+        select(func.count())
+        .select_from(job_items.join(photos, photos.c.id == job_items.c.photo_id))
+        .where(job_items.c.job_id == job, job_items.c.outcome == Outcome.TAGGED)
+        .where(photos.c.content_id.in_(_turned_images(accepted=False)))
+    )
+    return connection.scalar(of_job) or 0
+
+
+def _turned_images(*, accepted: bool) -> CompoundSelect[tuple[int]]:
+    """The ids of images with a tag that is accepted, or not, because of the position of a photo."""
+    return union(
+        *(
+            select(table.c.content_id).where(table.c.position_odds.is_not(None), table.c.accepted == accepted)
+            for table in (tags, taught_tags)
+        )
+    )
 
 
 def _changes(connection: Connection, photo_ids: Collection[int]) -> list[_Change]:
