@@ -1,11 +1,13 @@
 """Photos of a scan as rows of the database: which are new, changed, classified before, or no longer found."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, select, tuple_, update
 
-from tagger.catalog.roots import Root
+from tagger.catalog.roots import Root, is_unavailable, unavailable_error
 from tagger.database.connection import Database
 from tagger.database.statements import insert_missing
 from tagger.database.tables import NO_FAILURE, contents, photos
@@ -110,6 +112,22 @@ def clear_settling(connection: Connection, photo_ids: Iterable[int]) -> None:
     rows = [{"photo": photo_id} for photo_id in photo_ids]
     if rows:
         connection.execute(statement, rows)
+
+
+def store_gone(database: Database, root: Root, folder: Path, photo_ids: Sequence[int]) -> None:
+    """Mark photos in a folder of the root as gone.
+
+    Raises:
+        RootUnavailable: the folder was unmounted since they were looked for.
+    """
+    since = func.coalesce(photos.c.gone_since, datetime.now(UTC))
+    statement = update(photos).where(photos.c.id == bindparam("photo")).values(gone_since=since, **NO_FAILURE)
+    # Before the transaction: a share may answer slowly, and others wait for the locks.
+    with database.read() as connection:
+        if is_unavailable(connection, root, folder):
+            raise unavailable_error(connection, root, folder)
+    with database.write() as connection:
+        connection.execute(statement, [{"photo": photo_id} for photo_id in photo_ids])
 
 
 def is_changed(row: Row[Any], photo: FoundPhoto) -> bool:

@@ -7,24 +7,22 @@ pixels.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import chain, groupby, islice
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, update
+from sqlalchemy import ColumnElement, Row
 
 from tagger.catalog.roots import (
     Root,
     RootPaths,
     find_root,
-    is_unavailable,
     lock_root,
     path_prefix,
     photos_below,
-    unavailable_error,
 )
 from tagger.database.connection import Database
-from tagger.database.tables import NO_FAILURE, photos
+from tagger.database.tables import photos
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.enqueue.photo_rows import (
     PathKey,
@@ -35,6 +33,7 @@ from tagger.enqueue.photo_rows import (
     is_changed,
     photo_rows,
     present_photos,
+    store_gone,
     update_photos,
 )
 from tagger.enqueue.selection import Selection
@@ -151,26 +150,29 @@ class Scan:
             missing = [row for row in rows if (row.path, row.path_bytes) not in found]
             gone = gone_ids(source, missing)
             if gone:
-                self._store_gone(root, folder, gone)
-
-    def _store_gone(self, root: Root, folder: Path, gone: Sequence[int]) -> None:
-        since = func.coalesce(photos.c.gone_since, datetime.now(UTC))
-        statement = (
-            update(photos).where(photos.c.id == bindparam("photo")).values(gone_since=since, **NO_FAILURE)
-        )
-        # Before the transaction: a share may answer slowly, and others wait for the locks.
-        with self._database.read() as connection:
-            if is_unavailable(connection, root, folder):  # unmounted during the scan
-                raise unavailable_error(connection, root, folder)
-        with self._database.write() as connection:
-            connection.execute(statement, [{"photo": photo_id} for photo_id in gone])
-        self.report.gone += len(gone)
+                store_gone(self._database, root, folder, gone)
+            self.report.gone += len(gone)
 
 
 def preview_scan(
     database: Database, selection: Selection, inference: InferenceOptions, root_paths: RootPaths
 ) -> tuple[int, int]:
     """The number of photos that a scan would find, and how many of them a job would skip; nothing is recorded."""
+    found = skipped = 0
+    for page in stored_pages(database, selection, root_paths):
+        found += len(page)
+        skipped += sum(row is not None and can_skip(row, photo, inference) for photo, row in page)
+    return found, skipped
+
+
+def stored_pages(
+    database: Database, selection: Selection, root_paths: RootPaths
+) -> Iterator[list[tuple[FoundPhoto, Row[Any] | None]]]:
+    """Pages of the photos that a scan would find, each with its row (see `photo_rows`), if it has one; nothing is recorded.
+
+    Raises:
+        PathNotFound: a folder or a file does not exist.
+    """
     files = ((file.parent, _find_photo(file)) for file in selection.files)
     in_folders = (
         (folder, entry)
@@ -178,28 +180,21 @@ def preview_scan(
         for entry in open_source(str(folder)).photos(include=selection.include, exclude=selection.exclude)
         if isinstance(entry, FoundPhoto)
     )
-    found = skipped = 0
     for folder, pairs in groupby(chain(in_folders, files), key=lambda pair: pair[0]):
         while page := [photo for _, photo in islice(pairs, PAGE)]:
-            found += len(page)
-            skipped += _count_classified(database, folder, page, inference, root_paths)
-    return found, skipped
+            yield _with_rows(database, folder, page, root_paths)
 
 
-def _count_classified(
-    database: Database,
-    folder: Path,
-    page: Sequence[FoundPhoto],
-    inference: InferenceOptions,
-    root_paths: RootPaths,
-) -> int:
+def _with_rows(
+    database: Database, folder: Path, page: Sequence[FoundPhoto], root_paths: RootPaths
+) -> list[tuple[FoundPhoto, Row[Any] | None]]:
     with database.read() as connection:
         root = find_root(connection, folder, root_paths)
         if root is None:
-            return 0
+            return [(photo, None) for photo in page]
         found = {_key(root.folder, photo): photo for photo in page}
         rows = photo_rows(connection, root, found)
-        return sum(can_skip(row, found[key], inference) for key, row in rows.items() if key in found)
+        return [(photo, rows.get(key)) for key, photo in found.items()]
 
 
 @dataclass(frozen=True)
