@@ -83,9 +83,8 @@ lint: setup  ## ruff and import rules
 types: setup  ## mypy
 	@time $(BIN)/mypy
 
-# Without a limit of restarts, pytest-xdist waits for ever for the tests of a process that ended: seen with 3.8.0.
 pytest: setup  ## the tests alone
-	@time $(BIN)/pytest -m "not slow" -n $(PROCESSES) --dist loadgroup --max-worker-restart 0
+	@time $(BIN)/pytest -m "not slow" -n $(PROCESSES) --dist loadgroup --max-worker-restart 2
 
 format: setup  ## format the code
 	$(BIN)/ruff format

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.empty_databases import create_sqlite_database
+from support.ended_processes import pytest_handlecrashitem, pytest_xdist_make_scheduler
 from support.injection import injecting_environment, injecting_path
 from support.postgres_databases import PostgresDatabases
 from support.servers import RedisServer, postgres_server
@@ -21,6 +22,8 @@ from tagger.pipeline.child_process import minimal_environment
 
 if TYPE_CHECKING:
     from support.buckets import Bucket, BucketServer
+
+__all__ = ["pytest_handlecrashitem", "pytest_xdist_make_scheduler"]
 
 # Containers often forbid compiled files. Each process that a test starts would then compile torch and everything else.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
