@@ -227,18 +227,18 @@ def test_writes_are_undone_by_job_by_folder_or_all_at_once(
     output = tagger_with_redis("metadata", "undo", photos / "eiffel.jpg")
     assert output.code == 0
     assert "written: removed from the photo itself" in output.text
-    assert "metadata undone: 1 photo: 1 written" in output.err
+    assert "metadata undone: 1 photo: 1 undone" in output.err
     assert state(photos) == {**written, "eiffel.jpg": before["eiffel.jpg"]}
     assert tagger_with_redis("metadata", "undo", "--job", 2, "--json").json["written"] == 2
     assert state(photos) == before
     assert "the database has no written metadata there" in tagger_with_redis("metadata", "undo", "--all").err
     tagger_with_redis("metadata", "write", "--to", "sidecar")
     assert (
-        "2 photos: 2 written"
+        "2 photos: 2 undone"
         in tagger_with_redis("metadata", "undo", photos / "berlin", photos / "moving.gif").err
     )
     assert state(photos).keys() - before.keys() == {"eiffel.jpg.xmp"}
-    assert "1 photo: 1 written" in tagger_with_redis("metadata", "undo", "--all").err
+    assert "1 photo: 1 undone" in tagger_with_redis("metadata", "undo", "--all").err
     assert state(photos) == before
     assert tagger_with_redis("query", "--json").json[0]["tags"]  # the tags stay in the database
     unknown_job = tagger_with_redis("metadata", "undo", "--job", 99)
@@ -252,7 +252,7 @@ def test_undo_names_the_photos_whose_sidecars_other_programs_have_edited(
     sidecar = photos / "moving.gif.xmp"
     sidecar.write_bytes(sidecar.read_bytes().replace(b"<rdf:li>", b"<rdf:li>mine</rdf:li><rdf:li>", 1))
     output = tagger_with_redis("metadata", "undo", "--all")
-    assert "3 written" in output.err
+    assert "3 undone" in output.err
     assert "edited: 1 photo whose file or sidecar another program has changed" in output.err
     assert f"the rest stays: {photos / 'moving.gif'}" in output.err
     assert "tagger failures 3 --kind edited" in output.err

@@ -177,5 +177,5 @@ def test_killed_and_stopped_workers_finish_with_correct_counts(library: Library)
         assert (ended.written, ended.total, ended.failed) == (PHOTOS, PHOTOS, 0), ended
         library.assert_complete(job)
         undone = terminal.run("metadata", "undo", "--all", "--enqueue", "--wait")
-        assert f"{PHOTOS} written" in undone.stderr
+        assert f"{PHOTOS} undone" in undone.stderr
     library.is_brought_back()

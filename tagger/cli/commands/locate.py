@@ -68,8 +68,9 @@ def locate(
     """Estimate where photos without GPS were taken, and count where positions come from.
 
     A photo with a landmark was taken near it. One without was taken where a track was at its time, else between those
-    that the same camera, or one that is used with it, took before and after. Positions follow from what is stored: no photo is opened or changed. All positions are brought up to date;
-    the options about photos select which are counted.
+    that the same camera, or one that is used with it, took before and after. Positions follow from what is stored: no photo
+    is changed, and only those that an earlier version stored are read, once. All positions are brought up to date; the
+    options about photos select which are counted.
 
     For example:
 

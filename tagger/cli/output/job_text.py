@@ -25,10 +25,11 @@ def count_of(number: int, noun: str) -> str:
 
 def job_summary(progress: JobProgress) -> str:
     """The state and the counts of a job in one line."""
-    from tagger.database.enums import METADATA_KINDS
+    from tagger.database.enums import METADATA_KINDS, JobKind
 
     if progress.kind in METADATA_KINDS:
-        parts = [f"{progress.written} written", f"{progress.unchanged} unchanged"]
+        changed = "undone" if progress.kind == JobKind.UNDO else "written"
+        parts = [f"{progress.written} {changed}", f"{progress.unchanged} unchanged"]
         parts += [f"{progress.refused} refused"] if progress.refused else []
         parts += [f"{progress.skipped} skipped"] if progress.skipped else []
     else:
