@@ -21,6 +21,11 @@ class PhotoSource(Protocol):
         """The address with which `open_source` opens the source, in this process or another."""
         ...
 
+    @property
+    def extra_reads(self) -> int:
+        """How many reads at once it serves well, beyond one for each core. More could slow each other."""
+        ...
+
     def mount_state(self) -> MountState:
         """Check whether the source responds, and whether it has any content."""
         ...
@@ -57,6 +62,10 @@ class FolderSource:
     @property
     def location(self) -> str:
         return str(self.folder)
+
+    @property
+    def extra_reads(self) -> int:
+        return 8  # disks and shares seek between them
 
     def mount_state(self) -> MountState:
         return check_mount(self.folder)

@@ -25,6 +25,9 @@ GIVE_UP_CHECK_S = 0.2
 """How often a blocked `submit` checks whether to give up."""
 ENCODED_BYTES = 160 * 2**20
 """Most bytes of JPEGs that wait for the device to decode them. Each model thread may hold as many again."""
+READ_BYTES = 256 * 2**20
+"""Most bytes of photos that are being read and decoded, beyond one photo for each core. It is what a GPU needs at 1,000 photos
+of 5 MB a second from a store that answers after 50 ms."""
 
 
 @dataclass(eq=False)
@@ -36,7 +39,8 @@ class ActiveRead:
     started_at: float = field(default_factory=time.monotonic)
     is_settled: bool = False
     is_abandoned: bool = False
-    awaits_bytes: bool = True
+    size_bytes: int = 0
+    """Of the photo: what the last scan found, and once it is read, what it has."""
     digest: str | None = None
     """The digest of the image that it decodes for all waiters."""
 
@@ -71,19 +75,25 @@ BatchPhoto = DecodedPhoto | EncodedPhoto
 
 
 class PipelineBuffers:
-    """Holds at most `capacity` requests, and as many photos for the model, besides one for each of the `readers`.
+    """Holds at most `capacity` requests, and as many photos for the model, besides one for each reader.
+
+    There are `readers` readers, and more while photos arrive slowly. At most `readers` photos are processed at a time.
 
     `lock` guards everything here; the reader pool uses it for what it has to keep consistent with it.
     """
 
     def __init__(self, capacity: int, readers: int) -> None:
         self.lock = threading.RLock()
-        # Three conditions, so that only threads that can proceed wake up: a spurious wake-up costs as much as digesting a small photo.
+        # Several conditions, so that only threads that can proceed wake up: a spurious wake-up costs as much as digesting a small photo.
         self._submittable = threading.Condition(self.lock)
         self._readable = threading.Condition(self.lock)
         self._batchable = threading.Condition(self.lock)
+        self._processable = threading.Condition(self.lock)
         self._capacity = capacity
         self._batch_size = 1
+        self._processors = readers
+        self._processed: set[ActiveRead] = set()
+        self._awaiting_processing = 0
         self.readers = readers
         self.requests: deque[Request] = deque()
         self.reads: set[ActiveRead] = set()
@@ -124,16 +134,28 @@ class PipelineBuffers:
             self._notify_batches()
         return withdrawn
 
-    def next_read(self) -> ActiveRead | None:
-        """Wait for a request and for room for its photo; None once closed."""
+    def next_read(self, timeout_s: float) -> ActiveRead | None:
+        """Wait for a request and for room for its photo; None after the timeout and once closed."""
         with self.lock:
-            self._readable.wait_for(lambda: self.closed or (self.requests and self.has_room()))
-            if self.closed:
+            self._readable.wait_for(lambda: self.closed or (self.requests and self.has_room()), timeout_s)
+            if self.closed or not (self.requests and self.has_room()):
                 return None
-            read = ActiveRead(self.requests.popleft())
+            request = self.requests.popleft()
+            read = ActiveRead(request, size_bytes=request.size_bytes)
             self.reads.add(read)
             self._submittable.notify()
+            if self._has_extra_reads:  # the end of one large photo makes room for several small ones
+                self._readable.notify()
             return read
+
+    def start_processing(self, read: ActiveRead) -> None:
+        """Wait until fewer photos are processed than there are cores. Processing ends when the read is settled."""
+        with self.lock:
+            self._awaiting_processing += 1
+            self._processable.wait_for(lambda: self.closed or len(self._processed) < self._processors)
+            self._awaiting_processing -= 1
+            if not read.is_settled:
+                self._processed.add(read)
 
     def add_waiter(self, read: ActiveRead, photo: OpenPhoto) -> bool:
         """Let the read's request wait for its image. Returns whether this read has to decode it: it is the first copy."""
@@ -153,12 +175,16 @@ class PipelineBuffers:
         with self.lock:
             is_first, read.is_settled = not read.is_settled, True
             if is_first:
+                has_extra_reads = self._has_extra_reads
                 self.reads.discard(read)
+                if read in self._processed:
+                    self._processed.discard(read)
+                    self._processable.notify()
                 if photo is not None:
                     self.photos.append(photo)
                     self._encoded_bytes += _encoded_bytes(photo)
-                else:
-                    self._readable.notify()  # the room reserved for its photo is free
+                if photo is None or has_extra_reads:
+                    self._readable.notify()  # the room reserved for its photo, or for its bytes, is free
                 self._notify_batches()
             return is_first
 
@@ -206,14 +232,24 @@ class PipelineBuffers:
             sink.fail(error)
 
     @property
-    def is_starved(self) -> bool:
-        """Whether the model waits although requests are queued."""
-        return bool(self.requests) and len(self.photos) < self._batch_size
+    def needs_reader(self) -> bool:
+        """Whether one more reader would help: the model waits, no photo waits to be processed, and one more may be read."""
+        is_starved = self.requests and len(self.photos) < self._batch_size
+        return bool(is_starved and not self._awaiting_processing and self.has_room())
 
     def has_room(self) -> bool:
         """Whether one more photo may be read."""
         count = len(self.photos) + len(self.reads)
-        return count < self._capacity + self.readers and self._encoded_bytes < ENCODED_BYTES
+        if count >= self._capacity + self.readers or self._encoded_bytes >= ENCODED_BYTES:
+            return False
+        if len(self.reads) < self._processors or not self.requests:
+            return True
+        return sum(read.size_bytes for read in self.reads) + self.requests[0].size_bytes <= READ_BYTES
+
+    @property
+    def _has_extra_reads(self) -> bool:
+        """Whether their bytes may keep others from being read."""
+        return len(self.reads) > self._processors
 
     def _is_full(self) -> bool:
         return len(self.photos) >= self._batch_size or self._encoded_bytes >= ENCODED_BYTES
@@ -229,7 +265,7 @@ class PipelineBuffers:
             self._batchable.notify()
 
     def _notify_all(self) -> None:
-        for condition in (self._submittable, self._readable, self._batchable):
+        for condition in (self._submittable, self._readable, self._batchable, self._processable):
             condition.notify_all()
 
 

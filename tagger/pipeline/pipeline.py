@@ -22,12 +22,11 @@ from tagger.pipeline.failures import internal_failure
 from tagger.pipeline.reader_pool import ReaderPool
 from tagger.pipeline.requests import (
     Limits,
-    Reader,
+    Opener,
     Request,
     RequestResult,
     ResultSink,
-    local_reader,
-    read_photo_bytes,
+    local_opener,
 )
 from tagger.pipeline.results import Classified, Failed, Result
 from tagger.pipeline.sandbox import Sandbox
@@ -52,7 +51,7 @@ class Pipeline:
         capacity = (1 + model.at_once) * model.batch_size
         self._buffers = PipelineBuffers(capacity, limits.readers)
         timed_threads: Collection[int] = frozenset() if sandbox is None else sandbox.threads
-        self._readers = ReaderPool(_reader(model, limits, sandbox), limits, self._buffers, timed_threads)
+        self._readers = ReaderPool(_opener(model, limits, sandbox), limits, self._buffers, timed_threads)
         self._threads = [
             threading.Thread(target=self._classify_batches, name="model", daemon=True)
             for _ in range(model.at_once)
@@ -190,13 +189,13 @@ class Pipeline:
             sink.fail(error)
 
 
-def _reader(model: Model, limits: Limits, sandbox: Sandbox | None) -> Reader:
+def _opener(model: Model, limits: Limits, sandbox: Sandbox | None) -> Opener:
     resize = model.manifest.input.resize
     if sandbox is not None:
-        return lambda source, path: sandbox.open(read_photo_bytes(source, path, limits), resize)
+        return lambda photo: sandbox.open(photo, resize)
     decoder = model.decoder
     keeps_jpegs = (lambda: decoder.works) if decoder is not None else (lambda: False)
-    return local_reader(resize, limits, keeps_jpegs)
+    return local_opener(resize, limits, keeps_jpegs)
 
 
 def _decoded_image(jpeg: PlainJpeg, pixels: Pixels) -> DecodedImage:

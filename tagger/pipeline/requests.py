@@ -50,6 +50,8 @@ class OpenPhoto:
 
 Reader = Callable[[PhotoSource, str], OpenPhoto]
 """Opens the photo of a source at a path, or raises `PhotoFailed`."""
+Opener = Callable[[PhotoBytes], OpenPhoto]
+"""Opens a photo that is in memory, or raises `PhotoFailed`."""
 
 
 class ResultSink(Protocol):
@@ -79,6 +81,7 @@ class Request:
 
     `classified`: the version that was classified before with the same options; the photo is not read if it still has it.
     `reader`: opens the photo in place of the pipeline's own reader.
+    `size_bytes`: what the photo had when it was found, for the memory that reading it takes.
     """
 
     source: PhotoSource
@@ -86,22 +89,22 @@ class Request:
     sink: ResultSink
     classified: PhotoVersion | None = None
     reader: Reader | None = None
+    size_bytes: int = 0
 
 
 RequestResult = tuple[Request, Result]
 
 
-def local_reader(resize: Resize, limits: Limits, keeps_jpegs: Callable[[], bool] = lambda: False) -> Reader:
-    """Make a reader for this process. While `keeps_jpegs` is true, it leaves plain JPEGs for the device to decode."""
+def local_opener(resize: Resize, limits: Limits, keeps_jpegs: Callable[[], bool] = lambda: False) -> Opener:
+    """Make an opener for this process. While `keeps_jpegs` is true, it leaves plain JPEGs for the device to decode."""
 
-    def read(source: PhotoSource, path: str) -> OpenPhoto:
-        photo = read_photo_bytes(source, path, limits)
+    def open_photo(photo: PhotoBytes) -> OpenPhoto:
         opened = open_bytes(photo, resize, limits)
         if not keeps_jpegs():
             return opened
         return replace(opened, jpeg=plain_jpeg(photo.data, max_pixels=limits.max_pixels))
 
-    return read
+    return open_photo
 
 
 def read_photo_bytes(source: PhotoSource, path: str, limits: Limits) -> PhotoBytes:

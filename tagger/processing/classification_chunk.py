@@ -198,7 +198,8 @@ class _ChunkClassifier:
             if self._must_stop():
                 break
             path = path_from_text(item.path, item.path_bytes)
-            request = Request(roots[item.root_id].source, path, self._results, item.classified, reader)
+            source = roots[item.root_id].source
+            request = Request(source, path, self._results, item.classified, reader, item.size_bytes)
             self._results.pending[request] = item
             if not self._loaded.pipeline.submit(request, self._must_stop):
                 del self._results.pending[request]

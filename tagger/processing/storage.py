@@ -73,6 +73,7 @@ class OpenItem:
     content_id: int | None
     classified: PhotoVersion | None
     deaths: int
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def open_items(database: Database, claim: Claim) -> list[OpenItem]:
             photos.c.root_id,
             photos.c.path,
             photos.c.path_bytes,
+            photos.c.size_bytes,
             photos.c.content_id,
             photos.c.failure_kind,
             photos.c.classified_size_bytes,
@@ -181,7 +183,15 @@ def _open_item(row: Any, claim: Claim) -> OpenItem:
     if is_same and has_result and not claim.reprocess:
         classified = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns)
     return OpenItem(
-        row.position, row.id, row.root_id, row.path, row.path_bytes, row.content_id, classified, row.attempts
+        row.position,
+        row.id,
+        row.root_id,
+        row.path,
+        row.path_bytes,
+        row.content_id,
+        classified,
+        row.attempts,
+        row.size_bytes,
     )
 
 

@@ -1,9 +1,14 @@
-"""Photos as bytes, decoded or refused, for tests of images."""
+"""Photos as bytes, decoded or refused, and readers for pipelines."""
+
+from collections.abc import Callable
 
 import pytest
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images import DecodedImage, Resize, decode_photo
+from tagger.pipeline.buffers import ActiveRead
+from tagger.pipeline.pipeline import Pipeline
+from tagger.pipeline.requests import Limits, OpenPhoto, Reader, local_opener, read_photo_bytes
 
 RESIZE = Resize(short_side=128, size=112)
 MAX_PIXELS = 50_000_000
@@ -18,3 +23,19 @@ def decode_failure(data: bytes) -> tuple[FailureKind, str]:
     with pytest.raises(PhotoFailed) as excinfo:
         decode(data)
     return excinfo.value.failure.kind, excinfo.value.failure.text
+
+
+def local_reader(resize: Resize, limits: Limits, keeps_jpegs: Callable[[], bool] = lambda: False) -> Reader:
+    """A reader that reads and opens photos as a pipeline does."""
+    open_photo = local_opener(resize, limits, keeps_jpegs)
+    return lambda source, path: open_photo(read_photo_bytes(source, path, limits))
+
+
+def read_with(pipeline: Pipeline, reader: Reader) -> None:
+    """Replace how a pipeline reads photos."""
+
+    def fetch(read: ActiveRead) -> Callable[[], OpenPhoto]:
+        photo = reader(read.request.source, read.request.path)
+        return lambda: photo
+
+    pipeline._readers._fetch = fetch  # type: ignore[method-assign]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.decoding import local_reader, read_with
 from support.threads import in_threads
 
 from tagger.errors import FailureKind, PhotoFailed, ReadsTimedOut
@@ -21,9 +22,10 @@ from tagger.inference.artifact import Embedding
 from tagger.inference.backends.protocol import Decoder, Outputs
 from tagger.inference.model import Model
 from tagger.metadata.camera import CameraFacts
+from tagger.photos import PhotoBytes
 from tagger.photos.files import PhotoVersion
 from tagger.photos.source import FolderSource, PhotoSource
-from tagger.pipeline import buffers
+from tagger.pipeline import buffers, reader_pool
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.reader_pool import MOST_HUNG
 from tagger.pipeline.requests import (
@@ -33,7 +35,6 @@ from tagger.pipeline.requests import (
     Request,
     RequestResult,
     ResultSink,
-    local_reader,
 )
 from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Unchanged
 from tagger.pipeline.sandbox import Sandbox
@@ -493,7 +494,7 @@ def test_hanging_reads_are_abandoned_and_others_continue(
     pipeline_with_timeout: Pipeline, tmp_path: Path
 ) -> None:
     reader, sink = HangingReader(), CollectingSink()
-    pipeline_with_timeout._readers._reader = reader.open
+    read_with(pipeline_with_timeout, reader.open)
     stuck = [file_request(draw(tmp_path / f"hangs{n}.png", n), sink) for n in range(4)]
     fine = [file_request(path, sink) for path in draw_photos(tmp_path, 20)]
     for request in [*stuck, *fine]:
@@ -528,7 +529,7 @@ def test_copies_that_wait_for_a_hanging_decode_fail_with_it(
 
         return replace(photo, decode=decode)
 
-    pipeline_with_timeout._readers._reader = open_slowly
+    read_with(pipeline_with_timeout, open_slowly)
     for _ in range(3):
         pipeline_with_timeout.submit(file_request(path, sink))
     results = sink.take(3)
@@ -540,7 +541,7 @@ def test_copies_that_wait_for_a_hanging_decode_fail_with_it(
 
 def test_too_many_hanging_reads_fail_all_sinks(pipeline_with_timeout: Pipeline, tmp_path: Path) -> None:
     reader, sink = HangingReader(), CollectingSink()
-    pipeline_with_timeout._readers._reader = reader.open
+    read_with(pipeline_with_timeout, reader.open)
 
     def submit_hanging(count: int) -> None:
         for number in range(count):
@@ -763,6 +764,7 @@ class FakeReader:
 def no_timeouts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Without timeouts, a thread that is not notified sleeps forever."""
     monkeypatch.setattr(buffers, "READ_WAIT_S", 600.0)
+    monkeypatch.setattr(reader_pool, "IDLE_S", 600.0)
     monkeypatch.setattr(buffers, "GIVE_UP_CHECK_S", 600.0)
     monkeypatch.setattr(buffers, "LINGER_S", 0.0005)
     interval_s = sys.getswitchinterval()
@@ -773,7 +775,7 @@ def no_timeouts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_timeouts")
 def test_no_thread_waits_forever_whatever_is_submitted_and_withdrawn(parallel_pipeline: Pipeline) -> None:
-    parallel_pipeline._readers._reader = FakeReader().open
+    read_with(parallel_pipeline, FakeReader().open)
     in_threads([partial(_submit_and_withdraw, parallel_pipeline, seed) for seed in range(7)])
     assert parallel_pipeline._buffers.waiters == {}
     assert not parallel_pipeline._buffers.requests
@@ -783,7 +785,7 @@ def test_no_thread_waits_forever_whatever_is_submitted_and_withdrawn(parallel_pi
 @pytest.mark.usefixtures("no_timeouts")
 def test_a_single_photo_is_never_forgotten(parallel_pipeline: Pipeline) -> None:
     """No other photos wake sleeping threads."""
-    parallel_pipeline._readers._reader = FakeReader().open
+    read_with(parallel_pipeline, FakeReader().open)
     for seed in range(100, 103):
         _submit_and_withdraw(parallel_pipeline, seed)
 
@@ -824,7 +826,7 @@ def test_ready_photos_do_not_wait_for_a_hanging_read(
 ) -> None:
     monkeypatch.setattr(buffers, "READ_WAIT_S", 0.02)
     reader, sink = HangingReader(), CollectingSink()
-    pipeline._readers._reader = reader.open
+    read_with(pipeline, reader.open)
     slow = file_request(draw(tmp_path / "hangs.png", 1), sink)
     pipeline.submit(slow)
     ready = {file_request(path, sink) for path in draw_photos(tmp_path, 2)}
@@ -886,7 +888,8 @@ def test_extra_readers_run_only_while_the_disk_is_slow(
     pipeline_with_timeout: Pipeline, tmp_path: Path
 ) -> None:
     readers = pipeline_with_timeout._readers
-    slow = readers._reader = SlowDisk(readers._reader)
+    slow = SlowDisk(local_reader(_Input.resize, Limits(1, 10**7, 10**7)))
+    read_with(pipeline_with_timeout, slow)
     sink = CollectingSink()
     paths = draw_photos(tmp_path, 200)
     submitted = 0
@@ -899,3 +902,113 @@ def test_extra_readers_run_only_while_the_disk_is_slow(
         submitted += 1
     assert all(isinstance(result, Classified) for result in sink.take(submitted).values())
     assert len(readers._threads) == 3  # two readers and the watch thread
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteStore(FolderSource):
+    """A folder whose photos arrive late, all at once. Counts reads in flight and their bytes."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    pause_s: float = 0.05
+    in_flight: list[str] = field(default_factory=list)
+    most_in_flight: list[int] = field(default_factory=lambda: [0])
+    extra_reads: int = 40  # type: ignore[assignment]
+
+    def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
+        self.in_flight.append(path)
+        self.most_in_flight[0] = max(self.most_in_flight[0], len(self.in_flight))
+        self.gate.wait(self.pause_s)
+        self.in_flight.remove(path)
+        return super().read(path, max_bytes=max_bytes, settle_s=settle_s)
+
+
+def _submit_to(
+    pipeline: Pipeline, store: RemoteStore, count: int, sink: CollectingSink, size_bytes: int = 0
+) -> None:
+    for number in range(count):
+        draw(store.folder / f"{number}.png", number % 256, width=40 + number // 256)
+    for number in range(count):
+        pipeline.submit(Request(store, f"{number}.png", sink, size_bytes=size_bytes))
+
+
+@pytest.fixture
+def wide_pipeline(model: BrightModel) -> Iterator[Pipeline]:
+    """A pipeline whose model takes more photos at once than readers read."""
+    model.batch_size = 64  # type: ignore[misc]
+    pipeline = Pipeline(model, Limits(readers=2, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
+    yield pipeline
+    pipeline.close()
+
+
+def test_a_remote_store_is_read_by_as_many_readers_as_the_model_needs(
+    wide_pipeline: Pipeline, tmp_path: Path
+) -> None:
+    store, sink = RemoteStore(tmp_path), CollectingSink()
+    _submit_to(wide_pipeline, store, 300, sink)
+    assert len(sink.take(300)) == 300
+    assert 12 < store.most_in_flight[0] <= 2 + 40
+
+
+def test_large_photos_that_are_read_ahead_are_bounded_by_their_bytes(
+    wide_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buffers, "READ_BYTES", 100)
+    store, sink = RemoteStore(tmp_path), CollectingSink()
+    _submit_to(wide_pipeline, store, 60, sink, size_bytes=20)
+    assert len(sink.take(60)) == 60
+    assert store.most_in_flight[0] <= 5
+    _submit_to(wide_pipeline, store, 10, sink, size_bytes=1000)  # larger than the bound: one for each core
+    assert len(sink.take(10)) == 10
+    assert store.most_in_flight[0] <= 5
+
+
+def test_reads_that_share_a_slow_line_start_no_more_readers(
+    wide_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_pool, "SHARED_READ_S", 0.01)
+    store, sink = RemoteStore(tmp_path, pause_s=0.02), CollectingSink()
+    _submit_to(wide_pipeline, store, 40, sink)
+    assert len(sink.take(40)) == 40
+    assert store.most_in_flight[0] == 2
+
+
+def test_photos_are_processed_one_for_each_core_however_many_arrive(
+    wide_pipeline: Pipeline, tmp_path: Path
+) -> None:
+    store, sink = RemoteStore(tmp_path), CollectingSink()
+    pool = wide_pipeline._readers
+    open_photo, lock = pool._open_photo, threading.Lock()
+    processed, most = 0, 0
+
+    def count(photo: PhotoBytes) -> OpenPhoto:
+        nonlocal processed, most
+        with lock:
+            processed += 1
+            most = max(most, processed)
+        time.sleep(0.002)
+        with lock:
+            processed -= 1
+        return open_photo(photo)
+
+    pool._open_photo = count
+    _submit_to(wide_pipeline, store, 200, sink)
+    assert len(sink.take(200)) == 200
+    assert store.most_in_flight[0] > 4
+    assert most <= 2
+
+
+def test_extra_readers_end_when_no_photos_come(
+    model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_pool, "IDLE_S", 0.2)
+    model.batch_size = 64  # type: ignore[misc]
+    pipeline = Pipeline(model, Limits(readers=2, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
+    store, sink = RemoteStore(tmp_path), CollectingSink()
+    _submit_to(pipeline, store, 100, sink)
+    sink.take(100)
+    assert store.most_in_flight[0] > 2
+    wait_until(lambda: not pipeline._readers._extra_readers)
+    assert len(pipeline._readers._threads) == 3
+    pipeline.submit(Request(store, "0.png", sink))
+    sink.take(1)
+    pipeline.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.decoding import local_reader, read_with
 from test_pipeline import WAIT_S, BrightModel, CollectingSink, draw, file_of, file_request, wait_until
 
 from tagger.errors import FailureKind, PhotoFailed
@@ -16,7 +17,7 @@ from tagger.inference.backends.device_jpeg import JpegDecoder
 from tagger.photos.source import FolderSource, PhotoSource
 from tagger.pipeline import buffers
 from tagger.pipeline.pipeline import Pipeline
-from tagger.pipeline.requests import Limits, OpenPhoto, local_reader
+from tagger.pipeline.requests import Limits, OpenPhoto
 from tagger.pipeline.results import Classified, Failed
 
 RESIZE = Resize(size=32, short_side=32)
@@ -150,7 +151,7 @@ def test_an_undecodable_photo_fails_alone_with_its_copies(
     def fail() -> DecodedImage:
         raise error
 
-    pipeline._readers._reader = open_photo
+    read_with(pipeline, open_photo)
     model.gate.clear()
     first = [jpeg(tmp_path / f"held{n}.jpg", n) for n in range(4)]
     broken = [jpeg(tmp_path / f"broken{n}.jpg", 200, (120, 80)) for n in range(3)]

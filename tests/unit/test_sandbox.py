@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.decoding import local_reader
 from support.injection import injecting_environment
 from support.odd_photos import small_photos
 
@@ -35,7 +36,7 @@ from tagger.pipeline.child_process import (
     RunningChild,
     minimal_environment,
 )
-from tagger.pipeline.requests import Limits, OpenPhoto, local_reader, open_bytes
+from tagger.pipeline.requests import Limits, OpenPhoto, open_bytes
 from tagger.pipeline.sandbox import MODULE, Sandbox
 
 RESIZE = Resize(size=32, short_side=40)
