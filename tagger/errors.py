@@ -186,6 +186,10 @@ class DatabaseConnectionLost(TaggerError):
     """The connection to the database is lost: {reason}. Stored results are safe; run the same command again when the database is back."""
 
 
+class DatabaseRemoved(TaggerError):
+    """The database file {path} was deleted, moved or replaced while this command was using it. Put it back, or start the command again to use what is there now."""
+
+
 class DatabasePermissionMissing(TaggerError):
     """The role of TAGGER_DATABASE_URL may not do this: {reason}. Run the command as the role that owns the schema; if that is this one, grant it the right."""
 

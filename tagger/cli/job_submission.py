@@ -8,7 +8,7 @@ import typer
 
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.job_text import count_of
+from tagger.cli.output.job_text import count_of, gone_text
 from tagger.cli.output.progress import ProgressLine
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import Session, open_session
@@ -69,6 +69,8 @@ def create_tag_job(
         )
     for problem in report.problems:
         console.warning(f"{printable(str(problem.path))}: {problem.text}")
+    if report.gone:
+        console.info(gone_text(report.gone))
     if not report.found:
         console.warning("no photos were found there")
     return job

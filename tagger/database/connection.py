@@ -1,5 +1,6 @@
 """The open database and its two kinds of transaction: `read` and `write`."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from tagger.database.engine import create_database_engine, redact, unavailable_o
 from tagger.database.schema import require_current_schema
 from tagger.database.statements import PreparedQuery
 from tagger.database.tables import ledgers
+from tagger.errors import DatabaseRemoved
 
 
 def open_database(url: str, actor: Actor | None = None, *, language: str | None = None) -> "Database":
@@ -53,6 +55,7 @@ class Database:
         # SQLite's own wait for the lock sleeps and is unfair: one of four busy threads waited 5 s for 20 ms of work.
         self._write_lock = threading.RLock()
         self._prepared = _PreparedConnection(engine)
+        self._file = _file_identity(engine)
 
     def acting_as(self, actor: Actor) -> "Database":
         """The same open database for another actor."""
@@ -63,6 +66,15 @@ class Database:
     @property
     def is_sqlite(self) -> bool:
         return self._engine.dialect.name == "sqlite"
+
+    def require_file(self) -> None:
+        """Check that the SQLite file is the one that was opened. SQLite itself goes on with a file that was deleted.
+
+        Raises:
+            DatabaseRemoved: it was deleted, moved or replaced.
+        """
+        if _file_identity(self._engine) != self._file:
+            raise DatabaseRemoved(path=self._engine.url.database)
 
     @property
     def redacted_url(self) -> str:
@@ -105,6 +117,17 @@ class Database:
     def close(self) -> None:
         self._prepared.close()
         self._engine.dispose()
+
+
+def _file_identity(engine: Engine) -> tuple[int, int] | None:
+    """What distinguishes the SQLite file from another one at its path; None if there is none."""
+    if engine.dialect.name != "sqlite":
+        return None
+    try:
+        status = os.stat(engine.url.database or "")  # noqa: PTH116 - the address is a text
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 class _PreparedConnection:

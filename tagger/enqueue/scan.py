@@ -43,13 +43,11 @@ from tagger.ledger.ownership import job_heartbeat
 from tagger.photos import (
     FolderProblem,
     FoundPhoto,
-    find_photo,
     path_text,
     printable_path,
 )
-from tagger.photos.object_paths import ObjectPath, parse_path
-from tagger.photos.objects import find_object
-from tagger.photos.source import PhotoSource, open_source
+from tagger.photos.object_paths import parse_path
+from tagger.photos.source import PhotoSource, find_named, open_source
 
 PAGE = 1000
 LONGEST_PATH_BYTES = 2000
@@ -102,8 +100,9 @@ class Scan:
         with job_heartbeat(self._database, self._job_id):
             for folder in selection.folders:
                 self._scan_source(open_source(str(folder)), selection, on_progress)
-            for parent, files in groupby(sorted(selection.files, key=_parent), key=_parent):
-                while page := [_find_photo(file) for file in islice(files, PAGE)]:
+            found = without_problems(find_named(sorted(selection.files, key=_parent)), self.report)
+            for parent, photos_in_parent in groupby(found, key=lambda photo: _parent(photo.path)):
+                while page := list(islice(photos_in_parent, PAGE)):
                     self._record(parse_path(parent), page)
                     on_progress(self.report.found)
         return self.report
@@ -111,9 +110,9 @@ class Scan:
     def _scan_source(self, source: PhotoSource, selection: Selection, on_progress: ProgressCallback) -> None:
         folder = parse_path(source.location)
         entries = source.photos(include=selection.include, exclude=selection.exclude)
-        for page in _pages(_without_problems(entries, self.report), folder):
+        for page in listed_pages(without_problems(entries, self.report), folder):
             root = self._record(folder, page.photos)
-            self._mark_gone(root, folder, page)
+            self.report.gone += mark_unlisted(self._database, root, folder, page)
             on_progress(self.report.found)
 
     def _record(self, folder: Path, page: Sequence[FoundPhoto]) -> Root:
@@ -142,17 +141,6 @@ class Scan:
         self.report.changed += len(changed)
         return root
 
-    def _mark_gone(self, root: Root, folder: Path, page: "_Page") -> None:
-        """Mark stored photos that the scan did not find, if the files do not exist: patterns and unreadable folders hide some."""
-        source = root.source
-        found = {_key(root.folder, photo) for photo in page.photos}
-        for rows in present_photos(self._database, root, _covered(root, folder, page), PAGE):
-            missing = [row for row in rows if (row.path, row.path_bytes) not in found]
-            gone = gone_ids(source, missing)
-            if gone:
-                store_gone(self._database, root, folder, gone)
-            self.report.gone += len(gone)
-
 
 def preview_scan(
     database: Database, selection: Selection, inference: InferenceOptions, root_paths: RootPaths
@@ -171,9 +159,10 @@ def stored_pages(
     """Pages of the photos that a scan would find, each with its row (see `photo_rows`), if it has one; nothing is recorded.
 
     Raises:
-        PathNotFound: a folder or a file does not exist.
+        PathNotFound: a folder does not exist.
     """
-    files = ((file.parent, _find_photo(file)) for file in selection.files)
+    named = without_problems(find_named(selection.files), ScanReport())
+    files = ((photo.path.parent, photo) for photo in named)
     in_folders = (
         (folder, entry)
         for folder in selection.folders
@@ -182,12 +171,13 @@ def stored_pages(
     )
     for folder, pairs in groupby(chain(in_folders, files), key=lambda pair: pair[0]):
         while page := [photo for _, photo in islice(pairs, PAGE)]:
-            yield _with_rows(database, folder, page, root_paths)
+            yield with_rows(database, folder, page, root_paths)
 
 
-def _with_rows(
+def with_rows(
     database: Database, folder: Path, page: Sequence[FoundPhoto], root_paths: RootPaths
 ) -> list[tuple[FoundPhoto, Row[Any] | None]]:
+    """The photos found in a folder, each with its row, if it has one."""
     with database.read() as connection:
         root = find_root(connection, folder, root_paths)
         if root is None:
@@ -198,7 +188,7 @@ def _with_rows(
 
 
 @dataclass(frozen=True)
-class _Page:
+class ListedPage:
     """Photos of a folder, and the range of paths that they cover, relative to it: from `first` to `last` or the end."""
 
     photos: list[FoundPhoto]
@@ -206,9 +196,10 @@ class _Page:
     last: str | None
 
 
-def _without_problems(
+def without_problems(
     entries: Iterable[FoundPhoto | FolderProblem], report: ScanReport
 ) -> Iterator[FoundPhoto]:
+    """The photos that can be recorded; the report gets the problems."""
     for entry in entries:
         if isinstance(entry, FolderProblem):
             report.problems.append(entry)
@@ -219,20 +210,36 @@ def _without_problems(
             yield entry
 
 
-def _pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[_Page]:
+def listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[ListedPage]:
     """Pages of photos whose ranges together cover the folder."""
     first = ""
     while True:
         page = list(islice(found, PAGE))
         if len(page) < PAGE:
-            yield _Page(page, first, None)
+            yield ListedPage(page, first, None)
             return
         last = _key(folder, page[-1])[0]
-        yield _Page(page, first, last)
+        yield ListedPage(page, first, last)
         first = last
 
 
-def _covered(root: Root, folder: Path, page: _Page) -> ColumnElement[bool]:
+def mark_unlisted(database: Database, root: Root, folder: Path, page: ListedPage) -> int:
+    """Mark stored photos that a listing did not find, if the files do not exist: patterns and unreadable folders hide some.
+
+    Returns how many are gone.
+    """
+    source, count = root.source, 0
+    found = {_key(root.folder, photo) for photo in page.photos}
+    for rows in present_photos(database, root, _covered(root, folder, page), PAGE):
+        missing = [row for row in rows if (row.path, row.path_bytes) not in found]
+        gone = gone_ids(source, missing)
+        if gone:
+            store_gone(database, root, folder, gone)
+        count += len(gone)
+    return count
+
+
+def _covered(root: Root, folder: Path, page: ListedPage) -> ColumnElement[bool]:
     prefix = path_prefix(root, folder)
     covered = photos_below(root, folder) & (photos.c.path >= prefix + page.first)
     return covered if page.last is None else covered & (photos.c.path <= prefix + page.last)
@@ -241,10 +248,6 @@ def _covered(root: Root, folder: Path, page: _Page) -> ColumnElement[bool]:
 def _key(folder: Path, photo: FoundPhoto) -> PathKey:
     # The same as relative_to for a photo in the folder, ten times as fast.
     return path_text(str(photo.path)[len(str(folder)) :].lstrip("/"))
-
-
-def _find_photo(file: Path) -> FoundPhoto:
-    return find_object(file) if isinstance(file, ObjectPath) else find_photo(file)
 
 
 def _parent(file: Path) -> str:

@@ -1,45 +1,94 @@
-"""What has changed in watched folders since the last scan: photos that need a job, and photos that are gone. Records no job."""
+"""What has changed in watched folders and prefixes: photos that need a job, and photos that are gone. Records no job."""
 
-import os
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row
 
-from tagger.catalog.roots import Root, RootPaths, find_root, path_prefix, photos_below
+from tagger.catalog.roots import Root, RootPaths, ensure_root, find_root, path_prefix, photos_below
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.enqueue.photo_rows import can_skip, gone_ids, is_changed, present_photos, store_gone
-from tagger.enqueue.scan import stored_pages
+from tagger.enqueue.scan import (
+    ScanReport,
+    listed_pages,
+    mark_unlisted,
+    stored_pages,
+    with_rows,
+    without_problems,
+)
 from tagger.enqueue.selection import Selection
 from tagger.errors import FailureKind
-from tagger.photos import FoundPhoto
+from tagger.ledger.items import photos_in_open_jobs
+from tagger.photos import FolderProblem, FoundPhoto
 
 PAGE = 1000
 
 
-def unseen_photos(
-    database: Database, selection: Selection, inference: InferenceOptions, root_paths: RootPaths
-) -> Selection:
-    """The photos of the selection that are new or changed, or whose job never came to them.
+MOST_UNSEEN = 20_000
+"""With more unseen photos in a folder, all of it gets a job, which scans it page by page."""
 
-    Photos that failed are seen: they are tried again when they change. Unreadable folders, and files that are gone already,
-    are left out.
+
+@dataclass(frozen=True)
+class WatchedChanges:
+    """The photos of a folder that need a job, or the folder if they are many; and the number of photos that are gone."""
+
+    unseen: Selection
+    gone: int
+
+
+def scan_watched(
+    database: Database,
+    selection: Selection,
+    listing: Iterable[FoundPhoto | FolderProblem],
+    inference: InferenceOptions,
+    root_paths: RootPaths,
+) -> WatchedChanges:
+    """Compare the complete listing of a folder or prefix, the only one of the selection, with the database.
+
+    Photos are unseen if they are new or changed, or if no job has come to them and none will. Photos that failed are seen:
+    they are tried again when they change. Photos that are gone are marked. The folder becomes a root.
 
     Raises:
-        PathNotFound: a folder does not exist.
+        RootUnavailable: the disk was unmounted meanwhile, or the bucket does not answer any more.
     """
-    files = tuple(file for file in selection.files if os.path.lexists(file))
-    unseen = (
-        photo.path
-        for page in stored_pages(database, replace(selection, files=files), root_paths)
-        for photo, row in page
-        if _is_unseen(row, photo, inference)
-    )
-    return Selection((), tuple(unseen))
+    (folder,) = selection.folders
+    unseen: list[Path] = []
+    gone = 0
+    for page in listed_pages(without_problems(listing, ScanReport()), folder):
+        root = _root(database, folder, root_paths)
+        if len(unseen) <= MOST_UNSEEN:
+            unseen += _unseen(database, with_rows(database, folder, page.photos, root_paths), inference)
+        gone += mark_unlisted(database, root, folder, page)
+    is_many = len(unseen) > MOST_UNSEEN
+    return WatchedChanges(selection if is_many else Selection((), tuple(unseen)), gone)
+
+
+def unseen_photos(
+    database: Database,
+    folder: Path,
+    found: Sequence[FoundPhoto],
+    inference: InferenceOptions,
+    root_paths: RootPaths,
+) -> list[Path]:
+    """Those photos of a folder or prefix that are unseen, as in `scan_watched`."""
+    pages = (found[start : start + PAGE] for start in range(0, len(found), PAGE))
+    return [
+        path
+        for page in pages
+        for path in _unseen(database, with_rows(database, folder, page, root_paths), inference)
+    ]
+
+
+def unseen_files(
+    database: Database, files: Iterable[Path], inference: InferenceOptions, root_paths: RootPaths
+) -> list[Path]:
+    """Those files that are unseen, as in `scan_watched`. Files that are gone already are left out."""
+    pages = stored_pages(database, Selection((), tuple(files)), root_paths)
+    return [path for page in pages for path in _unseen(database, page, inference)]
 
 
 def mark_gone(database: Database, paths: Iterable[Path], root_paths: RootPaths) -> int:
@@ -61,10 +110,32 @@ def mark_gone(database: Database, paths: Iterable[Path], root_paths: RootPaths) 
     return gone
 
 
+def _unseen(
+    database: Database,
+    page: Sequence[tuple[FoundPhoto, Row[Any] | None]],
+    inference: InferenceOptions,
+) -> list[Path]:
+    unseen = [(photo, row) for photo, row in page if _is_unseen(row, photo, inference)]
+    # What an open job will come to is left to it, unless it has changed since.
+    waiting = [row.id for photo, row in unseen if row is not None and not is_changed(row, photo)]
+    with database.read() as connection:
+        in_jobs = photos_in_open_jobs(connection, waiting)
+    return [photo.path for photo, row in unseen if row is None or row.id not in in_jobs]
+
+
 def _is_unseen(row: Row[Any] | None, photo: FoundPhoto, inference: InferenceOptions) -> bool:
     if row is None or is_changed(row, photo) or row.failure_kind == FailureKind.SETTLING:
         return True
     return row.failure_kind is None and not can_skip(row, photo, inference)
+
+
+def _root(database: Database, folder: Path, root_paths: RootPaths) -> Root:
+    with database.read() as connection:
+        root = find_root(connection, folder, root_paths)
+    if root is not None:
+        return root
+    with database.write() as connection:
+        return ensure_root(connection, folder, root_paths)
 
 
 def _at_or_below(root: Root, path: Path) -> ColumnElement[bool]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, FromClause, func, insert, literal, select, update
 
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome
+from tagger.database.enums import CLASSIFICATION_KINDS, Outcome
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import ScanInterrupted
@@ -64,6 +64,21 @@ def lock_scan(connection: Connection, job_id: int) -> int:
     if total is None:
         raise ScanInterrupted(job=job_id)
     return int(total)
+
+
+def photos_in_open_jobs(connection: Connection, photo_ids: Sequence[int]) -> set[int]:
+    """Those of the photos that a job is classifying or will classify."""
+    query = (
+        select(job_items.c.photo_id)
+        .join(jobs, jobs.c.id == job_items.c.job_id)
+        .where(
+            job_items.c.photo_id.in_(photo_ids),
+            job_items.c.outcome.is_(None),
+            jobs.c.state.in_(OPEN_STATES),
+            jobs.c.kind.in_(CLASSIFICATION_KINDS),
+        )
+    )
+    return set(connection.scalars(query))
 
 
 def append_chunks(connection: Connection, job_id: int, position: int, skipped: Sequence[bool]) -> None:

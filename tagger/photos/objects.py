@@ -69,16 +69,26 @@ class ObjectSource:
         Raises:
             BucketUnavailable: the bucket cannot be listed (further).
         """
+        return (photo for _, photo in self.objects(include=include, exclude=exclude) if photo is not None)
+
+    def objects(
+        self, *, include: Sequence[str] = (), exclude: Sequence[str] = (), after: str = ""
+    ) -> Iterator[tuple[str, FoundPhoto | None]]:
+        """List all objects after a key in the order of their keys; without a photo if it is none that `photos` lists.
+
+        Raises:
+            BucketUnavailable: as `photos`.
+        """
         path_filter = PathFilter(include, exclude)
         start = len(self.prefix.key) + 1 if self.prefix.key else 0
         folder, is_entered = "", True
-        for meta in _ordered(self.prefix):
+        for meta in _ordered(self.prefix, after):
             relative = meta["path"][start:]
             parent = relative.rpartition("/")[0]
             if parent != folder:
                 folder, is_entered = parent, _enters(path_filter, parent)
-            if is_entered and path_filter.is_listed(relative):
-                yield _found(self.prefix / relative, meta)
+            is_listed = is_entered and path_filter.is_listed(relative)
+            yield meta["path"], _found(self.prefix / relative, meta) if is_listed else None
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:  # noqa: ARG002 - objects appear whole
         """Read one whole object: the bytes and their version come from one answer of the server.
@@ -176,10 +186,10 @@ def bucket_problem(prefix: ObjectPath) -> str | None:
     return None
 
 
-def _ordered(prefix: ObjectPath) -> Iterator["ObjectMeta"]:
-    """List all objects, strictly in order: what a scan does not find between two keys is gone."""
-    last = ""
-    for page in _pages(prefix):
+def _ordered(prefix: ObjectPath, after: str) -> Iterator["ObjectMeta"]:
+    """List all objects after a key, strictly in order: what a scan does not find between two keys is gone."""
+    last = after
+    for page in _pages(prefix, after):
         for meta in page:
             if meta["path"] > last:
                 last = meta["path"]

@@ -1,16 +1,23 @@
 """Sources of photos: what the scan lists and the pipeline reads. Folders, and prefixes of buckets (see objects)."""
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Protocol
 
+from tagger.errors import BucketUnavailable, PathNotFound
 from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
-from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photos
+from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
 from tagger.photos.mounts import MountState, check_mount
 from tagger.photos.object_paths import ObjectPath, parse_path
-from tagger.photos.objects import ObjectSource
+from tagger.photos.objects import ObjectSource, find_object
+
+PAGE = 1000
+PARALLEL_CHECKS = 16
+"""Objects that are looked for at a time: each takes a request."""
 
 
 class PhotoSource(Protocol):
@@ -103,6 +110,53 @@ def read_named(path: Path, *, max_bytes: int) -> PhotoBytes:
     if isinstance(path, ObjectPath):
         return ObjectSource(path.parent).read(path.name, max_bytes=max_bytes)
     return read_photo(path, max_bytes=max_bytes)
+
+
+def find_named(paths: Iterable[Path]) -> Iterator[FoundPhoto | FolderProblem]:
+    """Return single files and objects that are named, whatever their extension, in the same order.
+
+    Those that do not exist any more are problems.
+
+    Raises:
+        BucketUnavailable: a bucket does not answer.
+    """
+    for is_object, group in groupby(paths, key=lambda path: isinstance(path, ObjectPath)):
+        if not is_object:
+            yield from map(_find_named, group)
+            continue
+        for path, state in check_objects(path for path in group if isinstance(path, ObjectPath)):
+            if isinstance(state, BucketUnavailable):
+                raise state
+            yield state or FolderProblem(path, _VANISHED)
+
+
+def check_objects(
+    paths: Iterable[ObjectPath],
+) -> Iterator[tuple[ObjectPath, FoundPhoto | BucketUnavailable | None]]:
+    """Ask for objects, several at a time; None: there is none. An error may be that of its object alone."""
+    remaining = iter(paths)
+    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
+        while page := list(islice(remaining, PAGE)):
+            yield from zip(page, pool.map(_check_object, page), strict=True)
+
+
+def _check_object(path: ObjectPath) -> FoundPhoto | BucketUnavailable | None:
+    try:
+        return find_object(path)
+    except PathNotFound:
+        return None
+    except BucketUnavailable as error:
+        return error
+
+
+_VANISHED = "It does not exist any more."
+
+
+def _find_named(path: Path) -> FoundPhoto | FolderProblem:
+    try:
+        return find_photo(path)
+    except PathNotFound:
+        return FolderProblem(path, _VANISHED)
 
 
 def open_source(location: str) -> PhotoSource:

@@ -110,11 +110,6 @@ def test_metadata_in_buckets_is_refused(terminal: Terminal, bucket: Bucket) -> N
     assert bucket.proxy.count("PUT") == 0
 
 
-def test_a_bucket_is_not_watched(terminal: Terminal, bucket: Bucket) -> None:
-    refused = terminal.run("watch", bucket.address, code=2)
-    assert "in a bucket, which reports no changes" in " ".join(refused.stderr.replace("│", " ").split())
-
-
 def test_what_is_no_address_is_refused(terminal: Terminal) -> None:
     refused = terminal.run("tag", f"s3://AKIA:{SECRET}@photos/x", code=1)
     assert "is not like s3://BUCKET/PREFIX" in refused.stderr

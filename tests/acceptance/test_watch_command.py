@@ -1,48 +1,27 @@
 """`tagger watch` and `tagger up --watch`: what is copied into a folder is tagged, and what is deleted is gone."""
 
 import os
-import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.command_line import environment_of
 from support.commands import Terminal, draw
+from support.watching import Tagged, outcomes, started
 
-from tagger.cli import watching
+from tagger.cli import watched_sources, watching
 from tagger.cli.session import open_session
+from tagger.cli.watched_sources import WatchIntervals
 from tagger.cli.watching import Watcher
-from tagger.enqueue.selection import Selection, select_paths
+from tagger.enqueue.selection import select_paths
 from tagger.photos.folder_watch import FolderWatch
+
+HOURLY = WatchIntervals(3600.0, 60.0)
 
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path / "terminal")
-
-
-@contextmanager
-def started(terminal: Terminal, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    process = terminal.start(*arguments)
-    try:
-        yield process
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
-        assert "Traceback" not in terminal.log.read_text()
-    finally:
-        process.kill()
-        process.wait()
-
-
-def outcomes(terminal: Terminal) -> dict[str, str]:
-    """The outcome of each photo that is present, by its name."""
-    if not (terminal.data / "tagger.sqlite").exists():
-        return {}
-    found = terminal.json("query") + terminal.json("query", "--unknown")
-    return {Path(each["path"]).name: each["outcome"] for each in found}
 
 
 def test_photos_are_tagged_as_they_come_and_gone_as_they_are_deleted(terminal: Terminal) -> None:
@@ -58,6 +37,7 @@ def test_photos_are_tagged_as_they_come_and_gone_as_they_are_deleted(terminal: T
         first.unlink()
         terminal.wait_until(lambda: "first.jpg" not in outcomes(terminal))
     assert "watching 1 folder; press Ctrl-C to stop" in terminal.log.read_text()
+    assert "1 photo is gone" in terminal.log.read_text()
     assert all(job.is_over for job in terminal.jobs())
 
 
@@ -86,14 +66,6 @@ def test_written_metadata_is_no_reason_to_tag_again(terminal: Terminal) -> None:
     assert [job.total for job in terminal.jobs()] == [1, 1, 1, 1]
 
 
-class Tagged(list[set[str]]):
-    """The names of the photos that jobs were asked for."""
-
-    def tag(self, selection: Selection) -> int:
-        self.append({file.name for file in selection.files})
-        return 1
-
-
 def test_a_disk_that_is_unmounted_is_waited_for_and_said_once(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,7 +77,7 @@ def test_a_disk_that_is_unmounted_is_waited_for_and_said_once(
 
     with environment_of(terminal.environment):
         session = open_session()
-        with Watcher(session, select_paths([photos]), 3600.0, tagged.tag) as watcher:
+        with Watcher(session, select_paths([photos]), HOURLY, tagged.tag) as watcher:
             watcher.step()
             assert tagged == []
             photos.rename(terminal.folder / "disk")
@@ -128,7 +100,7 @@ def test_what_the_system_does_not_report_is_found_by_scans(
     draw(photos / "a.jpg", 0)
 
     def refuse(_watch: FolderWatch) -> FolderWatch:
-        raise watching.FoldersNotWatched(reason="no space left")
+        raise watched_sources.FoldersNotWatched(reason="no space left")
 
     monkeypatch.setattr(FolderWatch, "__enter__", refuse)
     monkeypatch.setattr(watching, "POLL_S", 0.01)
@@ -137,7 +109,7 @@ def test_what_the_system_does_not_report_is_found_by_scans(
     with environment_of(terminal.environment):
         terminal.run("model", "list")  # registers the model
         session = open_session()
-        with Watcher(session, select_paths([photos]), 0.05, tagged.tag) as watcher:
+        with Watcher(session, select_paths([photos]), WatchIntervals(0.05, 60.0), tagged.tag) as watcher:
             terminal.wait_until(lambda: watcher.step() or tagged)
     assert tagged == [{"a.jpg"}]
     assert "scanned every 0 minutes" in capsys.readouterr().err
@@ -155,7 +127,7 @@ def test_a_name_that_is_not_utf_8_is_found_by_a_scan(
 
     with environment_of(terminal.environment):
         session = open_session()
-        with Watcher(session, select_paths([photos]), 3600.0, tagged.tag) as watcher:
+        with Watcher(session, select_paths([photos]), HOURLY, tagged.tag) as watcher:
             watcher.step()
             draw(photos / name, 1, seed=1)
             terminal.wait_until(lambda: watcher.step() or tagged)
@@ -168,7 +140,7 @@ def test_a_name_that_is_not_utf_8_is_found_by_a_scan(
 
 def test_watch_takes_folders_only(terminal: Terminal) -> None:
     draw(terminal.folder / "a.jpg")
-    assert "name the folder that it is in" in terminal.run_process("watch", "a.jpg", code=2).stderr
+    assert "name the folder or prefix that it is in" in terminal.run_process("watch", "a.jpg", code=2).stderr
     refused = terminal.run_process("up", "a.jpg", "--watch", code=2)
     assert "it needs folders to watch" in refused.stderr
     refused = terminal.run_process("up", ".", "--watch", "--once", code=2)

@@ -6,14 +6,22 @@ import pytest
 from sqlalchemy import select, update
 from support.ledgers import LedgerBuilder
 
+from tagger.catalog.roots import list_roots
 from tagger.database.connection import Database
 from tagger.database.tables import photos
+from tagger.enqueue import watched_folders
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.enqueue.scan import Scan
-from tagger.enqueue.selection import select_paths
-from tagger.enqueue.watched_folders import mark_gone, unseen_photos
+from tagger.enqueue.selection import Selection, select_paths
+from tagger.enqueue.watched_folders import (
+    WatchedChanges,
+    mark_gone,
+    scan_watched,
+    unseen_files,
+)
 from tagger.errors import FailureKind, RootUnavailable
-from tagger.ledger.jobs import finish_scan
+from tagger.ledger.jobs import cancel_job, finish_scan
+from tagger.photos.source import open_source
 
 
 class Library:
@@ -30,10 +38,19 @@ class Library:
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_bytes(b"x")
 
-    def scan(self) -> None:
+    def start_job(self) -> int:
         job = self.ledger.scanning()
         Scan(self.database, job, self.options, {}).run(select_paths([self.folder]))
         finish_scan(self.database, job)
+        return job
+
+    def cancel(self, job: int) -> None:
+        with self.database.write() as connection:
+            cancel_job(connection, job, "")
+
+    def scan(self) -> None:
+        """Record the photos with a job that does not come to them."""
+        self.cancel(self.start_job())
 
     def change(self, name: str, **values: object) -> None:
         with self.database.write() as connection:
@@ -43,10 +60,17 @@ class Library:
         self.change(name, failure_kind=kind, failure_text="It fails.")
 
     def unseen(self, *names: str, exclude: tuple[str, ...] = ()) -> set[str]:
-        paths = [self.folder / name for name in names] or [self.folder]
-        found = unseen_photos(self.database, select_paths(paths, (), exclude), self.options, {})
-        assert found.folders == ()
-        return {str(file.relative_to(self.folder)) for file in found.files}
+        if names:
+            files = [self.folder / name for name in names]
+            unseen = unseen_files(self.database, files, self.options, {})
+        else:
+            unseen = self.scan_watched(exclude).unseen.files
+        return {str(file.relative_to(self.folder)) for file in unseen}
+
+    def scan_watched(self, exclude: tuple[str, ...] = ()) -> WatchedChanges:
+        listing = open_source(str(self.folder)).photos(exclude=exclude)
+        selection = Selection((self.folder,), (), (), exclude)
+        return scan_watched(self.database, selection, listing, self.options, {})
 
     def gone(self) -> set[str]:
         with self.database.read() as connection:
@@ -67,6 +91,40 @@ def test_a_photo_of_no_job_is_unseen(library: Library) -> None:
     library.scan()  # recorded, but no job has come to them
     assert library.unseen() == {"a.jpg", "trip/b.jpg", "private/c.jpg"}
     assert library.unseen("trip/b.jpg") == {"trip/b.jpg"}
+
+
+def test_what_an_open_job_will_come_to_is_left_to_it_unless_it_changes(library: Library) -> None:
+    library.write("a.jpg", "b.jpg")
+    job = library.start_job()
+    library.write("c.jpg")
+    (library.folder / "b.jpg").write_bytes(b"changed")
+    assert library.unseen() == library.unseen("a.jpg", "b.jpg", "c.jpg") == {"b.jpg", "c.jpg"}
+    library.cancel(job)
+    assert library.unseen() == {"a.jpg", "b.jpg", "c.jpg"}
+
+
+def test_a_scan_marks_what_is_gone_and_makes_the_folder_a_root(library: Library) -> None:
+    library.write("deep/a.jpg", "deep/b.jpg", "deeper/c.jpg")
+    assert library.scan_watched().gone == 0
+    with library.database.read() as connection:
+        assert [root.folder for root in list_roots(connection, {})][1:] == [library.folder]
+    library.scan()
+    (library.folder / "deep/a.jpg").unlink()
+    assert library.scan_watched(("deeper",)).gone == 1
+    assert library.gone() == {"deep/a.jpg"}
+    assert library.scan_watched().gone == 0
+
+
+def test_many_unseen_photos_are_one_job_over_the_folder(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched_folders, "MOST_UNSEEN", 2)
+    library.write("a.jpg", "b.jpg")
+    assert library.scan_watched().unseen.folders == ()
+    library.write("c.jpg")
+    assert library.scan_watched(("b*",)).unseen.folders == ()
+    many = library.scan_watched(("d*",)).unseen
+    assert (many.folders, many.files, many.exclude) == ((library.folder,), (), ("d*",))
 
 
 def test_a_failed_photo_is_unseen_again_when_it_changes(library: Library) -> None:
@@ -91,11 +149,8 @@ def test_a_photo_that_comes_back_is_unseen(library: Library) -> None:
 
 def test_a_file_that_is_gone_meanwhile_is_left_out(library: Library) -> None:
     library.write("a.jpg", "b.jpg")
-    selection = select_paths([library.folder / "a.jpg", library.folder / "b.jpg"])
     (library.folder / "a.jpg").unlink()
-    assert unseen_photos(library.database, selection, library.options, {}).files == (
-        library.folder / "b.jpg",
-    )
+    assert library.unseen("a.jpg", "b.jpg") == {"b.jpg"}
 
 
 def test_deleted_photos_and_folders_are_marked_and_others_are_not(library: Library) -> None:

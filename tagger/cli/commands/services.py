@@ -89,7 +89,9 @@ def up(
     ] = False,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Then tag new and changed photos in the folders within seconds."),
+        typer.Option(
+            "--watch", help="Then tag new and changed photos in the folders and buckets as they come."
+        ),
     ] = False,
     port: Annotated[
         int | None,
@@ -122,6 +124,8 @@ def up(
     from tagger.enqueue.selection import select_paths
 
     selection = select_paths(paths, (), ()) if paths else None
+    if watch and selection and selection.files:
+        raise typer.BadParameter("a single photo cannot be watched; name its prefix", param_hint="--watch")
     broker = find_broker(settings, start=True)
     check_broker(broker)
     session = open_session(settings, settle_jobs=True)
@@ -134,12 +138,14 @@ def up(
 def _check_options(
     paths: list[Path] | None, port: int | None, *, once: bool, watch: bool, writes: bool
 ) -> None:
+    from tagger.photos.object_paths import is_object_address
+
     if once and not paths:
         raise typer.BadParameter("it needs photos to tag: tagger up FOLDER --once", param_hint="--once")
     if writes and not paths:
         text = "it needs photos to tag: tagger up FOLDER --write sidecar"
         raise typer.BadParameter(text, param_hint="--write")
-    if watch and not (paths and all(path.is_dir() for path in paths)):
+    if watch and not (paths and all(is_object_address(path) or path.is_dir() for path in paths)):
         raise typer.BadParameter("it needs folders to watch: tagger up FOLDER --watch", param_hint="--watch")
     if watch and once:
         raise typer.BadParameter("with --once, nothing is watched", param_hint="--watch")

@@ -35,7 +35,8 @@ from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.summary import print_next_steps, print_profile
 from tagger.cli.session import load_settings, open_session
-from tagger.cli.watching import SCAN_EVERY_MIN, ScanEvery, Watcher
+from tagger.cli.watched_sources import WatchIntervals
+from tagger.cli.watching import POLL_EVERY_S, SCAN_EVERY_MIN, PollEvery, ScanEvery, Watcher
 from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
@@ -81,38 +82,38 @@ def tag(
 
 @with_option_groups
 def watch(
-    paths: Annotated[list[Path], typer.Argument(help="Folders, with the folders in them.", metavar="FOLDER")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX.",
+            metavar="FOLDER",
+        ),
+    ],
     options: TagCommandOptions,
     write_options: WriteOptions,
     enqueue: Annotated[
         bool, typer.Option("--enqueue", help="Leave the photos to workers, in jobs, as tagger enqueue does.")
     ] = False,
+    poll_every: PollEvery = POLL_EVERY_S,
     scan_every: ScanEvery = SCAN_EVERY_MIN,
     device: DeviceName = None,
     batch_size: BatchSize = None,
 ) -> None:
-    """Tag the new and changed photos in folders, at once and then within seconds, until Ctrl-C.
+    """Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.
 
-    Photos that are still being copied are tagged when they are complete, and deleted ones are marked as gone. All folders
-    are scanned from time to time, too: network shares do not report changes. Photos that failed are tried again when they
-    change.
+    In folders, that takes seconds. Photos that are still being copied are tagged when they are complete, and deleted ones
+    are marked as gone. Buckets are asked every minute for photos behind their greatest key. All folders and buckets are
+    scanned from time to time, too: network shares and buckets do not report changes. Photos that failed are tried again
+    when they change.
 
-    Example: tagger watch ~/Pictures
+    Example: tagger watch ~/Pictures s3://holidays/incoming
     """
-    from tagger.photos.object_paths import ObjectPath
-
     metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)
     selection = options.selection(paths)
     if selection.files:
-        text = f"{selection.files[0]} is a file; name the folder that it is in"
+        text = f"{selection.files[0]} is a single photo; name the folder or prefix that it is in"
         raise typer.BadParameter(text, param_hint="FOLDER")
-    for folder in selection.folders:
-        if isinstance(folder, ObjectPath):
-            text = (
-                f"{folder} is in a bucket, which reports no changes; schedule a backfill with --scan instead"
-            )
-            raise typer.BadParameter(text, param_hint="FOLDER")
     session = open_session(settings, settle_jobs=True)
 
     def tag_photos(photos: Selection) -> int:
@@ -123,10 +124,20 @@ def watch(
     from tagger.database.enums import Priority
 
     set_advice("start the same command again: it finds what is not tagged yet")
-    with Watcher(session, selection, 60.0 * scan_every, tag_photos) as watcher:
-        console.info(f"watching {count_of(len(selection.folders), 'folder')}; press Ctrl-C to stop")
+    intervals = WatchIntervals(60.0 * scan_every, poll_every)
+    with Watcher(session, selection, intervals, tag_photos) as watcher:
+        console.info(f"watching {_sources_text(selection)}; press Ctrl-C to stop")
         while True:
             watcher.step()
+
+
+def _sources_text(selection: Selection) -> str:
+    """`2 folders`, `1 folder and 1 bucket`."""
+    from tagger.photos.object_paths import ObjectPath
+
+    buckets = sum(isinstance(folder, ObjectPath) for folder in selection.folders)
+    counts = (("folder", len(selection.folders) - buckets), ("bucket", buckets))
+    return " and ".join(count_of(count, noun) for noun, count in counts if count)
 
 
 def _tag_here(

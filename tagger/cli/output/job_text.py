@@ -23,6 +23,11 @@ def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def gone_text(number: int) -> str:
+    """`1 photo is gone`, `2 photos are gone`."""
+    return f"{count_of(number, 'photo')} {'is' if number == 1 else 'are'} gone"
+
+
 def job_summary(progress: JobProgress) -> str:
     """The state and the counts of a job in one line."""
     from tagger.database.enums import METADATA_KINDS, JobKind

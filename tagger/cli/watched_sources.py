@@ -1,0 +1,184 @@
+"""What `watch` watches: folders, of which the system reports changes, and prefixes of buckets, which are polled."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tagger.cli.output import console
+from tagger.cli.output.job_text import gone_text
+from tagger.errors import FoldersNotWatched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from tagger.cli.session import Session
+    from tagger.enqueue.inference_options import InferenceOptions
+    from tagger.enqueue.selection import Selection
+    from tagger.photos import FolderProblem, FoundPhoto
+    from tagger.photos.folder_watch import Changes, FolderWatch
+    from tagger.photos.object_paths import ObjectPath
+
+
+@dataclass(frozen=True)
+class WatchIntervals:
+    """How often everything is scanned, and buckets are polled."""
+
+    scan_every_s: float
+    poll_every_s: float
+
+
+class UnseenPhotos:
+    """Makes jobs for photos that need one, with `tag`, and marks those that are gone. The selection has the patterns."""
+
+    def __init__(self, session: Session, selection: Selection, tag: Callable[[Selection], object]) -> None:
+        self._session = session
+        self._tag = tag
+        self.selection = selection
+
+    @property
+    def settle_s(self) -> float:
+        return self._session.settings.settle_s
+
+    def scan(self, folder: Path, listing: Iterable[FoundPhoto | FolderProblem]) -> None:
+        """Act on the complete listing of a folder or prefix."""
+        from tagger.enqueue.selection import require_available_roots
+        from tagger.enqueue.watched_folders import scan_watched
+
+        settings, database = self._session
+        selection = replace(self.selection, folders=(folder,))
+        require_available_roots(database, selection, settings.roots)
+        changes = scan_watched(database, selection, listing, self._inference(), settings.roots)
+        _print_gone(changes.gone)
+        if changes.unseen.files or changes.unseen.folders:
+            self._tag(changes.unseen)
+
+    def tag_files(self, files: Sequence[Path]) -> None:
+        """Tag those files that need it."""
+        from tagger.enqueue.watched_folders import unseen_files
+
+        settings, database = self._session
+        self._tag_unseen(unseen_files(database, files, self._inference(), settings.roots))
+
+    def tag_found(self, prefix: Path, found: Sequence[FoundPhoto]) -> None:
+        """Tag those photos of a prefix that need it."""
+        from tagger.enqueue.watched_folders import unseen_photos
+
+        settings, database = self._session
+        self._tag_unseen(unseen_photos(database, prefix, found, self._inference(), settings.roots))
+
+    def mark_gone(self, paths: Sequence[Path]) -> None:
+        """Mark the photos at or below these paths that no longer exist."""
+        from tagger.enqueue.watched_folders import mark_gone
+
+        _print_gone(mark_gone(self._session.database, paths, self._session.settings.roots))
+
+    def _tag_unseen(self, unseen: Sequence[Path]) -> None:
+        if unseen:
+            self._tag(replace(self.selection, folders=(), files=tuple(unseen)))
+
+    def _inference(self) -> InferenceOptions:
+        from tagger.enqueue.inference_options import inference_options
+
+        return inference_options(self._session.database, self._session.settings, reprocess=False)
+
+
+class WatchedFolders:
+    """Some folders. The system reports changes; scans find what it does not report."""
+
+    def __init__(self, unseen: UnseenPhotos, folders: Sequence[Path], intervals: WatchIntervals) -> None:
+        self._unseen = unseen
+        self._folders = folders
+        self._scan_every_s = intervals.scan_every_s
+        self._watch: FolderWatch | None = None
+        self.scan_at = time.monotonic()
+        self.problem = ""
+
+    @property
+    def is_watching(self) -> bool:
+        return self._watch is not None
+
+    def start(self) -> None:
+        """Begin to follow what the system reports. If it reports nothing, a warning is printed."""
+        from tagger.photos.folder_watch import FolderWatch
+
+        patterns = (self._unseen.selection.include, self._unseen.selection.exclude)
+        try:
+            self._watch = FolderWatch(self._folders, *patterns, quiet_s=self._unseen.settle_s).__enter__()
+        except FoldersNotWatched as error:
+            console.warning(
+                f"{error} Until then, they are scanned every {self._scan_every_s / 60:.0f} minutes."
+            )
+
+    def stop(self) -> None:
+        """End what `start` began."""
+        if self._watch is not None:
+            self._watch.__exit__(None, None, None)
+            self._watch = None
+
+    def step(self) -> None:
+        """Wait for changes for a moment, and act on them; scan all folders if it is time."""
+        if self._watch is not None:
+            self._act(self._watch.poll())
+        if time.monotonic() >= self.scan_at:
+            self._scan()
+
+    def _act(self, changes: Changes) -> None:
+        if not set(self._folders).isdisjoint(changes.missing):
+            self.scan_at = time.monotonic()
+        if changes.missing:
+            self._unseen.mark_gone(changes.missing)
+        if changes.photos:
+            self._unseen.tag_files(changes.photos)
+
+    def _scan(self) -> None:
+        """Find what no message told: on network shares, in folders that were not mounted, or when there were too many at once."""
+        from tagger.photos.source import open_source
+
+        # Anew: the folders of a disk that was unmounted are not watched any more.
+        self.stop()
+        self.start()
+        selection = self._unseen.selection
+        for folder in self._folders:
+            source = open_source(str(folder))
+            self._unseen.scan(folder, source.photos(include=selection.include, exclude=selection.exclude))
+        self.scan_at = time.monotonic() + self._scan_every_s
+        self.problem = ""
+
+
+class WatchedBucket:
+    """A prefix of a bucket. Polls find new photos behind the greatest key, scans all that is new, changed or gone."""
+
+    def __init__(self, unseen: UnseenPhotos, prefix: ObjectPath, intervals: WatchIntervals) -> None:
+        from tagger.photos.bucket_tail import BucketTail
+
+        self._unseen = unseen
+        self._prefix = prefix
+        self._intervals = intervals
+        self._tail = BucketTail(prefix, unseen.selection.include, unseen.selection.exclude)
+        self._poll_at = 0.0
+        self.scan_at = time.monotonic()
+        self.problem = ""
+
+    def stop(self) -> None:
+        """Nothing is open between two requests."""
+
+    def step(self) -> None:
+        """Scan or poll the prefix if it is time."""
+        now = time.monotonic()
+        if now >= self.scan_at:
+            self._unseen.scan(self._prefix, self._tail.all_photos(now))
+            self.scan_at = time.monotonic() + self._intervals.scan_every_s
+        elif now >= self._poll_at and not self.problem:
+            self._unseen.tag_found(self._prefix, self._tail.new_photos(now))
+        else:
+            return
+        self._poll_at = time.monotonic() + self._intervals.poll_every_s
+        self.problem = ""
+
+
+def _print_gone(count: int) -> None:
+    if count:
+        console.info(gone_text(count))

@@ -1,0 +1,117 @@
+"""`tagger watch` with buckets: new keys are tagged soon, the rest by scans, and one bucket's problem is its own."""
+
+from pathlib import Path
+
+import pytest
+from support.buckets import Bucket
+from support.command_line import environment_of
+from support.commands import Terminal, draw
+from support.watching import Tagged, outcomes, started
+
+from tagger.cli import watching
+from tagger.cli.session import open_session
+from tagger.cli.watched_sources import WatchIntervals
+from tagger.cli.watching import Watcher
+from tagger.enqueue.selection import select_paths
+from tagger.photos.object_paths import parse_path
+
+SELDOM = WatchIntervals(3600.0, 3600.0)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, bucket: Bucket) -> Terminal:
+    bucket.put("2026/01/first.jpg", draw(tmp_path / "first.jpg", 0))
+    return Terminal(tmp_path / "terminal", bucket.environment())
+
+
+def put(terminal: Terminal, bucket: Bucket, key: str, label: int = 1, seed: int = 1) -> None:
+    bucket.put(key, draw(terminal.folder / "drawn" / Path(key).name, label, seed=seed))
+
+
+def test_a_bucket_and_a_folder_are_watched_together(terminal: Terminal, bucket: Bucket) -> None:
+    photos = terminal.folder / "photos"
+    draw(photos / "a.jpg", 0, seed=3)
+    with started(terminal, "watch", "photos", bucket.address, "--poll-every", "1"):
+        terminal.wait_until(lambda: outcomes(terminal) == {"first.jpg": "tagged", "a.jpg": "tagged"})
+        put(terminal, bucket, "2026/02/second.jpg")
+        draw(photos / "b.jpg", 1, seed=2)
+        terminal.wait_until(lambda: {"second.jpg", "b.jpg"} <= set(outcomes(terminal)))
+    assert "watching 1 folder and 1 bucket; press Ctrl-C to stop" in terminal.log.read_text()
+    assert sorted(job.total for job in terminal.jobs()) == [1, 1, 1, 1]
+
+
+def test_polls_find_the_end_of_a_bucket_and_scans_the_rest(
+    terminal: Terminal, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal.run("tag", bucket.address)
+    tagged = Tagged()
+    with environment_of(terminal.environment):
+        selection = select_paths([parse_path(bucket.address)])
+        with Watcher(open_session(), selection, WatchIntervals(3600.0, 0.0), tagged.tag) as watcher:
+            watcher.step()
+            put(terminal, bucket, "2025/12/before.jpg")
+            put(terminal, bucket, "2026/02/behind.jpg")
+            watcher.step()
+            assert tagged == [{"behind.jpg"}]
+            watcher.step()
+            assert tagged == [{"behind.jpg"}]
+            bucket.delete("2026/01/first.jpg")
+        with Watcher(open_session(), selection, SELDOM, tagged.tag) as watcher:
+            watcher.step()
+    assert tagged == [{"behind.jpg"}, {"before.jpg", "behind.jpg"}]
+    assert "1 photo is gone" in capsys.readouterr().err
+    assert outcomes(terminal) == {}
+
+
+def test_a_bucket_that_refuses_is_waited_for_and_stops_no_folder(
+    terminal: Terminal, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(watching, "RETRY_S", 0.0)
+    photos = terminal.folder / "photos"
+    draw(photos / "a.jpg", 0, seed=3)
+    terminal.run("tag", bucket.address)
+    tagged = Tagged()
+    with environment_of(terminal.environment):
+        selection = select_paths([photos, parse_path(bucket.address)])
+        with bucket.proxy.refusing(), Watcher(open_session(), selection, SELDOM, tagged.tag) as watcher:
+            for _ in range(3):
+                watcher.step()
+            assert tagged == [{"a.jpg"}]
+            draw(photos / "b.jpg", 1, seed=2)
+            terminal.wait_until(lambda: watcher.step() or len(tagged) > 1)
+            assert tagged[1] == {"b.jpg"}
+        put(terminal, bucket, "2026/02/second.jpg")
+        with Watcher(open_session(), selection, SELDOM, tagged.tag) as watcher:
+            watcher.step()
+    assert {"second.jpg"} in tagged
+    assert capsys.readouterr().err.count("the server refuses access") == 1
+    assert set(outcomes(terminal)) == {"first.jpg"}
+
+
+def test_up_watches_a_bucket_for_workers(terminal: Terminal, bucket: Bucket) -> None:
+    refused = terminal.run_process("up", f"{bucket.address}/2026/01/first.jpg", "--watch", code=2)
+    assert "name its prefix" in refused.stderr
+    try:
+        with started(terminal, "up", f"{bucket.address}/2026", "--watch"):
+            terminal.wait_until(lambda: "watching for new photos" in terminal.log.read_text())
+            log = terminal.data / "watch.log"
+            terminal.wait_until(lambda: log.exists() and "watching 1 bucket" in log.read_text())
+            assert outcomes(terminal) == {"first.jpg": "tagged"}
+    finally:
+        terminal.end_embedded_redis()
+
+
+def test_a_database_that_is_deleted_ends_the_command(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos" / "a.jpg", 0)
+    process = terminal.start("watch", "photos")
+    try:
+        terminal.wait_until(lambda: outcomes(terminal) == {"a.jpg": "tagged"})
+        for file in terminal.data.glob("tagger.sqlite*"):
+            file.unlink()
+        assert process.wait(60) == 1
+    finally:
+        process.kill()
+        process.wait()
+    assert "was deleted, moved or replaced" in terminal.log.read_text()
+    assert "Traceback" not in terminal.log.read_text()
+    assert not list(terminal.data.glob("tagger.sqlite*"))
