@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, exists, literal, null, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, literal, null, or_, select
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
@@ -64,6 +64,25 @@ def suggestion_page(
     return found, None
 
 
+def count_suggestions(
+    connection: Connection, landmark_id: int | None, start: SuggestionPosition | None, limit: int
+) -> int:
+    """The number of suggestions after a position, in the order of `suggestion_page`, counted up to `limit`."""
+    is_present = exists().where(
+        photos.c.content_id == taught_tags.c.content_id, photos.c.gone_since.is_(None)
+    )
+    query = select(taught_tags.c.content_id).where(_is_open(), is_present)
+    if landmark_id is not None:
+        query = query.where(taught_tags.c.landmark_id == landmark_id)
+    if start is not None:
+        first = select(landmarks.c.slug).where(landmarks.c.id == start.landmark_id).scalar_subquery()
+        later = taught_tags.c.landmark_id.in_(select(landmarks.c.id).where(landmarks.c.slug > first))
+        query = query.where(
+            or_(later, and_(taught_tags.c.landmark_id == start.landmark_id, _is_after(start)))
+        )
+    return connection.scalar(select(func.count()).select_from(query.limit(limit).subquery())) or 0
+
+
 def _from_landmark(connection: Connection, landmark_ids: Sequence[int], first: int) -> list[int]:
     """The landmarks from the first one on, in the order of their slugs; it need not be among them."""
     slugs = {
@@ -105,16 +124,27 @@ def _suggested(landmark_id: int, after: SuggestionPosition | None = None) -> Sel
 
     No other order was found whose verdicts teach more (see docs/explanation/teaching.md).
     """
-    has_verdict = exists().where(
-        verdicts.c.content_id == taught_tags.c.content_id, verdicts.c.landmark_id == landmark_id
-    )
     query: Select[Any] = select(taught_tags.c.content_id, taught_tags.c.score).where(
-        taught_tags.c.landmark_id == landmark_id, is_suggestion(), ~has_verdict, ~is_tagged_by_model()
+        taught_tags.c.landmark_id == landmark_id, _is_open()
     )
     if after is not None:
-        is_same = and_(taught_tags.c.score == after.score, taught_tags.c.content_id > after.content_id)
-        query = query.where(or_(taught_tags.c.score < after.score, is_same))
+        query = query.where(_is_after(after))
     return query.order_by(taught_tags.c.score.desc(), taught_tags.c.content_id)
+
+
+def _is_open() -> ColumnElement[bool]:
+    """The condition on `taught_tags` that it is a suggestion without a verdict or a tag."""
+    has_verdict = exists().where(
+        verdicts.c.content_id == taught_tags.c.content_id,
+        verdicts.c.landmark_id == taught_tags.c.landmark_id,
+    )
+    return and_(is_suggestion(), ~has_verdict, ~is_tagged_by_model())
+
+
+def _is_after(position: SuggestionPosition) -> ColumnElement[bool]:
+    """The condition on `taught_tags` that it comes after this suggestion among those of its landmark."""
+    is_same = and_(taught_tags.c.score == position.score, taught_tags.c.content_id > position.content_id)
+    return or_(taught_tags.c.score < position.score, is_same)
 
 
 def _page(

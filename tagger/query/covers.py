@@ -1,6 +1,7 @@
 """Cover photos: for each landmark with photos, one of those with the best scores."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Select, Table, exists, select, true
 
@@ -29,17 +30,34 @@ def find_covers(database: Database) -> dict[str, Cover]:
     return {slug: cover for slug, cover in covers.items() if cover is not None}
 
 
+def find_examples(connection: Connection, landmark_id: int) -> list[Cover]:
+    """Return some photos of a landmark: those that people confirmed, then those with the best scores."""
+    confirmed = _confirmed(landmark_id)
+    return _first_existing(
+        connection, landmark_id, confirmed, _best(tags, landmark_id), _best(taught_tags, landmark_id)
+    )
+
+
 def _cover(connection: Connection, landmark_id: int) -> Cover | None:
-    confirmed = (
+    queries = (_best(tags, landmark_id), _best(taught_tags, landmark_id), _confirmed(landmark_id))
+    return next(iter(_first_existing(connection, landmark_id, *queries)), None)
+
+
+def _first_existing(connection: Connection, landmark_id: int, *queries: Select[Any]) -> list[Cover]:
+    """The photos of the contents that the queries find, in their order."""
+    content_ids = [content_id for query in queries for content_id in connection.scalars(query)]
+    covers = _existing_covers(connection, content_ids, landmark_id)
+    return [covers[content_id] for content_id in dict.fromkeys(content_ids) if content_id in covers]
+
+
+def _confirmed(landmark_id: int) -> Select[tuple[int]]:
+    """The first contents on which the landmark is confirmed."""
+    return (
         select(verdicts.c.content_id)
         .where(verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == "confirmed")
         .order_by(verdicts.c.content_id)
         .limit(_TOP_CANDIDATES)
     )
-    queries = (_best(tags, landmark_id), _best(taught_tags, landmark_id), confirmed)
-    content_ids = [content_id for query in queries for content_id in connection.scalars(query)]
-    covers = _existing_covers(connection, content_ids, landmark_id)
-    return next((covers[content_id] for content_id in content_ids if content_id in covers), None)
 
 
 def _best(table: Table, landmark_id: int) -> Select[tuple[int]]:

@@ -28,7 +28,7 @@ from tagger.ledger.jobs import NewJob, create_job, finish_scan
 
 VIEWS = (
     "/", "/library", "/search", "/search?q=nothing", "/search?q=france", "/landmarks/eiffel-tower",
-    "/photos?country=France", "/trips", f"/trips/{TRIP}", "/map", "/map?part=Europe", "/unknown", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new", "/jobs/schedules/new",
+    "/photos?country=France", "/trips", f"/trips/{TRIP}", "/map", "/map?part=Europe", "/unknown", "/review", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new", "/jobs/schedules/new",
 )  # fmt: skip
 NARROWEST: ViewportSize = {"width": 320, "height": 568}
 ENLARGED_TWICE: ViewportSize = {"width": 720, "height": 450}

@@ -2,7 +2,18 @@
 
 from fastapi import APIRouter
 
-from tagger.web.pages import job_forms, jobs, library, library_map, photo, photos, schedules, trips, try_photo
+from tagger.web.pages import (
+    job_forms,
+    jobs,
+    library,
+    library_map,
+    photo,
+    photos,
+    review,
+    schedules,
+    trips,
+    try_photo,
+)
 
 
 def routers() -> tuple[APIRouter, ...]:
@@ -13,6 +24,7 @@ def routers() -> tuple[APIRouter, ...]:
         photos.router,
         library_map.router,
         trips.router,
+        review.router,
         photo.router,
         schedules.router,
         job_forms.router,

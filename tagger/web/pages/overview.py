@@ -1,4 +1,4 @@
-"""The library as a whole: photo counts and cover photos per landmark, trips, and where photos were taken.
+"""The library as a whole: photo counts and cover photos per landmark, trips, where photos were taken, and how many are to review.
 
 These queries take longer the larger the library is. Pages therefore show cached values, which threads refresh.
 """
@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 
 from tagger.database.connection import Database
 from tagger.database.errors import DatabaseError
+from tagger.places.review import count_to_review
 from tagger.query import LandmarkCount, landmark_counts
 from tagger.query.covers import Cover, find_covers
 from tagger.query.position_cells import PositionCell, position_cells
@@ -40,6 +41,7 @@ class LibraryOverview:
         self._covers = CachedValue(lambda: find_covers(database), COVERS_TTL_S)
         self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S)
         self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S)
+        self._to_review = CachedValue(lambda: count_to_review(database), COUNTS_TTL_S)
 
     def counts(self) -> list[LandmarkCount] | None:
         """Return all landmarks with photo counts, most photos first; None while they are counted for the first time."""
@@ -57,9 +59,13 @@ class LibraryOverview:
         """Return where photos were taken; None while they are counted for the first time."""
         return self._position_cells.get(WAIT_S)
 
+    def to_review(self) -> int | None:
+        """Return the number of entries in the review queue, counted up to `COUNT_LIMIT`; None while they are counted for the first time."""
+        return self._to_review.get(WAIT_S)
+
     def close(self) -> None:
         """Wait for queries that are running."""
-        for value in (self._counts, self._covers, self._trips, self._position_cells):
+        for value in (self._counts, self._covers, self._trips, self._position_cells, self._to_review):
             value.close()
 
 

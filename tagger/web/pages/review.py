@@ -1,0 +1,211 @@
+"""The review queue: one photo and landmark after the other, to confirm, reject or skip. Without JavaScript, forms replace the keys."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import PurePath
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from tagger.catalog.landmarks import Landmark, find_landmark
+from tagger.errors import CursorInvalid, LandmarkAmbiguous, LandmarkNotFound
+from tagger.places.review import (
+    COUNT_LIMIT,
+    ReviewEntry,
+    ReviewPosition,
+    count_to_review,
+    next_to_review,
+)
+from tagger.query import TaggedPhoto
+from tagger.query.covers import find_examples
+from tagger.query.stored_photos import has_photos
+from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
+from tagger.web.api.verdicts import default_person
+from tagger.web.http.form_fields import ONE_LINE
+from tagger.web.http.number_format import percent
+from tagger.web.http.templates import render
+from tagger.web.pages.tiles import landmark_address, thumbnail_address
+from tagger.web.state import AppState, State
+
+router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+
+EXAMPLES = 6
+"""Photos of the landmark beside the one to review."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the queue a page is: of one landmark (`only`) or of all, after an entry, and how many entries came before."""
+
+    only: str | None
+    after: str | None
+    number: int
+
+    def address(self, **more: str | int | None) -> str:
+        """Return the address of the page."""
+        number = self.number if self.number > 1 else None
+        options = {"landmark": self.only, "after": self.after, "number": number, **more}
+        query = urlencode({name: value for name, value in options.items() if value is not None})
+        return f"/review?{query}" if query else "/review"
+
+
+def _place(
+    landmark: Annotated[str | None, Query(max_length=1000)] = None,
+    after: Annotated[str | None, Query(max_length=100)] = None,
+    number: Annotated[int, Query(ge=1, lt=2**31)] = 1,
+) -> Place:
+    return Place(landmark or None, after or None, number)
+
+
+QueuePlace = Annotated[Place, Depends(_place)]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Another photo of the landmark."""
+
+    address: str
+    image: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A photo and a landmark to review. `next` is the address of the following page, `total` how many entries there are as far as counted."""
+
+    photo: TaggedPhoto
+    file: str
+    landmark: Landmark
+    score: float
+    why: str
+    examples: tuple[Example, ...]
+    number: int
+    total: str
+    next: str
+    landmark_address: str
+
+
+@dataclass(frozen=True)
+class LastVerdict:
+    """The verdict that was given on the page before, to undo it."""
+
+    photo_id: int
+    landmark: str
+    verdict: VerdictKind
+    name: str
+
+
+@router.get("/review")
+def show_review(
+    request: Request,
+    state: State,
+    place: QueuePlace,
+    last: Annotated[str | None, Query(max_length=1000)] = None,
+    back: Annotated[str | None, Query(max_length=100)] = None,
+) -> Response:
+    """Show the entry of the queue after the one that the address names."""
+    only = _only(state, place)
+    only_id = None if only is None else only.id
+    try:
+        entry = next_to_review(state.database, only_id, state.settings.roots, _decode(place.after))
+    except CursorInvalid:
+        return RedirectResponse(Place(place.only, None, 1).address(), HTTPStatus.SEE_OTHER)
+    return render(
+        request,
+        "review.html",
+        question=None if entry is None else _question(state, place, only_id, entry),
+        only=only,
+        left=count_to_review(state.database, only_id) if entry is None else 0,
+        start=Place(place.only, None, 1).address(),
+        last=_last_verdict(state, last),
+        undo_address=Place(place.only, back, max(1, place.number - 1)).address(),
+        back=place.after,
+        has_photos=has_photos(state.database),
+    )
+
+
+@router.post("/review")
+def give(
+    state: State,
+    place: QueuePlace,
+    photo: Annotated[int, Form(ge=1, lt=2**63)],
+    landmark: Annotated[str, Form(max_length=1000), ONE_LINE],
+    verdict: Annotated[VerdictKind, Form()],
+    back: Annotated[str | None, Form(max_length=100)] = None,
+    withdraw: Annotated[bool, Form()] = False,
+) -> Response:
+    """Give or withdraw (`withdraw`) a verdict, then show the entry at this address."""
+    database, roots = state.database, state.settings.roots
+    if withdraw:
+        withdraw_verdict(database, photo, landmark, verdict, roots)
+        address = place.address()
+    else:
+        result = give_verdict(database, photo, landmark, verdict, default_person(state), roots)
+        address = place.address(last=f"{photo}_{verdict}_{result.landmark.slug}", back=back)
+    state.taught_updates.request()
+    return RedirectResponse(address, HTTPStatus.SEE_OTHER)
+
+
+def _only(state: AppState, place: Place) -> Landmark | None:
+    if place.only is None:
+        return None
+    with state.database.read() as connection:
+        return find_landmark(connection, place.only)
+
+
+def _question(state: AppState, place: Place, only_id: int | None, entry: ReviewEntry) -> Question:
+    photo, position = entry.photo, entry.position
+    with state.database.read() as connection:
+        landmark = find_landmark(connection, photo.tags[0].landmark)
+        examples = [each for each in find_examples(connection, landmark.id) if each.digest != photo.digest]
+    left = 1 + count_to_review(state.database, only_id, position)
+    kind = "Suggested" if position.is_suggestion else "Recognised, but not sure"
+    return Question(
+        photo=photo,
+        file=PurePath(photo.path).name,
+        landmark=landmark,
+        score=position.score,
+        why=f"{kind}: {percent(position.score)}",
+        examples=tuple(
+            Example(f"/photos/{each.photo_id}", thumbnail_address(each.photo_id, each.digest, 256))
+            for each in examples[:EXAMPLES]
+        ),
+        number=place.number,
+        total=f"{place.number - 1 + left:,}".replace(",", " ") + ("+" if left > COUNT_LIMIT else ""),
+        next=Place(place.only, _encode(position), place.number + 1).address(),
+        landmark_address=landmark_address(landmark.slug),
+    )
+
+
+def _last_verdict(state: AppState, text: str | None) -> LastVerdict | None:
+    """Return the verdict that an address names; None if it names none."""
+    photo_id, verdict, slug = [*(text or "").split("_", 2), "", ""][:3]
+    if not photo_id.isdecimal() or not slug or verdict not in set(VerdictKind):
+        return None
+    try:
+        with state.database.read() as connection:
+            landmark = find_landmark(connection, slug)
+    except (LandmarkNotFound, LandmarkAmbiguous):
+        return None
+    return LastVerdict(int(photo_id), slug, VerdictKind(verdict), landmark.display_name)
+
+
+def _encode(position: ReviewPosition) -> str:
+    kind = "s" if position.is_suggestion else "t"
+    return f"{kind}_{position.landmark_id}_{position.score!r}_{position.content_id}"
+
+
+def _decode(after: str | None) -> ReviewPosition | None:
+    if after is None:
+        return None
+    try:
+        kind, landmark_id, score, content_id = after.split("_")
+        position = ReviewPosition(
+            {"s": True, "t": False}[kind], int(landmark_id), float(score), int(content_id)
+        )
+    except (ValueError, KeyError) as error:
+        raise CursorInvalid from error
+    if not (0 <= position.score <= 1 and max(position.landmark_id, position.content_id) < 2**63):
+        raise CursorInvalid
+    return position

@@ -1,0 +1,247 @@
+// The review queue. The pages of the next entries are fetched ahead, with their photos, and shown at once; verdicts are sent in
+// the background. The entries that were shown stay, so that each can be returned to.
+
+import { selectLandmark } from "./naming.js";
+import { toast } from "./toast.js";
+
+const AHEAD = 3; // entries that are fetched before they are shown
+const CHIPS = { confirmed: "chip--sure", rejected: "chip--bad" };
+const announcement = document.getElementById("announcement");
+const keys = document.getElementById("keys");
+
+/** A photo and a landmark to review, or the end of the queue. `given` describes the verdict; null: none was given. */
+class Entry {
+  constructor(element, address) {
+    this.element = element;
+    this.address = address;
+    this.given = null;
+    this.sent = Promise.resolve(); // verdicts on one photo arrive in their order
+    const image = element.querySelector(".photo-stage img");
+    if (image) (this.preloaded = new Image()).src = image.getAttribute("src");
+  }
+
+  get data() {
+    return this.element.dataset;
+  }
+
+  get isEnd() {
+    return !this.data.next;
+  }
+}
+
+const entries = [new Entry(document.getElementById("review"), location.pathname + location.search)];
+const steps = []; // verdicts that can be undone, each of one entry
+let current = 0;
+let fetching = null;
+let isWaiting = false; // for the next entry: keys are ignored, since nobody has seen its photo
+
+const entry = () => entries[current];
+
+// ----- fetching -----
+
+/** Fetches the entry after the last one. Returns false at the end of the queue. */
+async function fetchNext() {
+  const address = entries.at(-1).data.next;
+  if (!address) return false;
+  const response = await fetch(address, { headers: { Accept: "text/html" } });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const element = page.getElementById("review");
+  if (!response.ok || !element) throw new Error(`the server responded with status ${response.status}`);
+  entries.push(new Entry(document.adoptNode(element), address));
+  showCount(page.querySelector(".nav-count"));
+  return true;
+}
+
+/** Shows in the navigation how many are to review. */
+function showCount(count) {
+  document.querySelector(".nav-count")?.remove();
+  if (count) document.querySelector('.site-nav a[href="/review"]')?.append(count);
+}
+
+/** Fetches entries until `AHEAD` are ready. */
+async function fetchAhead() {
+  while (entries.length - current <= AHEAD && (await fetchNext()));
+}
+
+function fetchMore() {
+  fetching ??= fetchAhead().finally(() => (fetching = null));
+  return fetching;
+}
+
+// ----- showing -----
+
+function show(index) {
+  const focused = document.activeElement?.closest("#review [data-action]")?.dataset.action;
+  const shown = document.getElementById("review");
+  current = index;
+  shown.replaceWith(entry().element);
+  drawState();
+  history.replaceState(null, "", entry().address);
+  if (focused) (entry().element.querySelector(`[data-action="${focused}"]`) ?? document.getElementById("main")).focus({ preventScroll: true });
+  scrollTo(0, 0);
+  fetchMore().catch(() => {}); // the next step says so
+}
+
+function drawState() {
+  const { element, given } = entry();
+  const previous = element.querySelector('[data-action="previous"]');
+  if (previous) previous.disabled = current === 0;
+  const undoButton = element.querySelector('[data-action="undo"]');
+  if (undoButton) undoButton.disabled = !steps.length;
+  if (entry().isEnd) return drawTally();
+  const state = element.querySelector("[data-state]");
+  state.hidden = !given;
+  const chip = document.createElement("span");
+  chip.className = `chip ${CHIPS[given?.verdict]}`;
+  chip.textContent = given?.text ?? "";
+  state.replaceChildren(chip);
+}
+
+function drawTally() {
+  const tally = entry().element.querySelector("[data-tally]");
+  if (!tally) return;
+  const reviewed = entries.slice(0, current);
+  const count = (verdict) => reviewed.filter(({ given }) => given?.verdict === verdict).length;
+  const parts = [[count("confirmed"), "confirmed"], [count("rejected"), "rejected"], [count(undefined), "skipped"]];
+  tally.textContent = parts.filter(([number]) => number).map(([number, word]) => `${number} ${word}`).join(", ");
+}
+
+const question = () => (entry().isEnd ? document.querySelector("#review h2").textContent : `${entry().data.name}? ${document.querySelector(".review-progress").textContent}`);
+
+/** Shows the next entry, when it is there. */
+async function advance(text = "") {
+  isWaiting = true;
+  try {
+    if (current + 1 >= entries.length) {
+      entry().element.toggleAttribute("data-waiting", true);
+      await fetchMore();
+    }
+    // The end was fetched some verdicts ago; more may have been suggested since.
+    if (entries[current + 1]?.isEnd && entries.length > 1) {
+      entries.pop();
+      await Promise.allSettled(entries.map(({ sent }) => sent));
+      await fetchMore();
+    }
+    if (current + 1 < entries.length) show(current + 1);
+    announcement.textContent = [text, question()].filter(Boolean).join(". ");
+  } catch {
+    toast("The next photo could not be loaded: the server does not respond.", { tone: "bad", action: { text: "Try again", run: () => advance() } });
+  } finally {
+    for (const { element } of entries) element.removeAttribute("data-waiting");
+    isWaiting = false;
+  }
+}
+
+function goBack() {
+  if (!current) return void (announcement.textContent = "This is the first photo");
+  show(current - 1);
+  announcement.textContent = [question(), entry().given?.text].filter(Boolean).join(". ");
+}
+
+// ----- verdicts -----
+
+async function send({ photo, landmark, verdict, withdraw }) {
+  const response = await fetch(`/api/photos/${photo}/verdicts`, {
+    method: withdraw ? "DELETE" : "POST",
+    headers: { "Content-Type": "application/json", Accept: "application/json" },
+    body: JSON.stringify({ landmark, verdict }),
+    keepalive: true, // the page may be left
+  });
+  const document_ = await response.json();
+  if (!response.ok) throw new Error(document_.error);
+  return document_;
+}
+
+/** Gives verdicts on the shown entry, which are undone in one step, and shows the next one. */
+function give(given, verdicts) {
+  const of = entry();
+  const step = { of, before: of.given, reverse: [] };
+  of.given = given;
+  steps.push(step);
+  of.sent = of.sent.then(async () => {
+    try {
+      for (const verdict of verdicts) {
+        const { changed, before } = await send({ photo: of.data.photo, ...verdict });
+        if (changed) step.reverse.unshift({ photo: of.data.photo, landmark: verdict.landmark, verdict: before ?? verdict.verdict, withdraw: !before });
+      }
+    } catch (error) {
+      of.given = step.before;
+      if (!step.reverse.length) steps.splice(steps.indexOf(step), 1);
+      drawState();
+      toast(`${of.data.name} was not changed: ${error.message}`, { tone: "bad", action: { text: "Show photo", run: () => show(entries.indexOf(of)) } });
+    }
+  });
+  return advance(given.text);
+}
+
+function giveVerdict(verdict) {
+  const { landmark, name } = entry().data;
+  return give({ verdict, text: `${name} ${verdict}` }, [{ landmark, verdict }]);
+}
+
+function undo() {
+  const step = steps.pop();
+  if (!step) return void toast("Nothing to undo");
+  const { of } = step;
+  const undone = of.given;
+  of.given = step.before;
+  show(entries.indexOf(of));
+  announcement.textContent = `${undone.text}: undone. ${question()}`;
+  of.sent = of.sent.then(async () => {
+    try {
+      for (const request of step.reverse) await send(request);
+    } catch (error) {
+      of.given = undone;
+      steps.push(step);
+      drawState();
+      toast(`${of.data.name} was not changed: ${error.message}`, { tone: "bad" });
+    }
+  });
+}
+
+function openNaming() {
+  const asked = entry();
+  const { landmark, name } = asked.data;
+  selectLandmark(({ landmark: chosen, name: chosenName }, isInstead) => {
+    if (entry() !== asked) return;
+    const rejection = isInstead && chosen !== landmark ? [{ landmark, verdict: "rejected" }] : [];
+    give({ verdict: "confirmed", text: `${chosenName} confirmed` }, [{ landmark: chosen, verdict: "confirmed" }, ...rejection]);
+  }, [name]);
+}
+
+// ----- keys and buttons -----
+
+const ACTIONS = {
+  confirmed: () => giveVerdict("confirmed"),
+  rejected: () => giveVerdict("rejected"),
+  name: openNaming,
+  skip: () => advance("Skipped"),
+  undo,
+  previous: goBack,
+  keys: () => keys.showModal(),
+};
+const KEYS = { c: "confirmed", r: "rejected", n: "name", s: "skip", ArrowRight: "skip", u: "undo", ArrowLeft: "previous", "?": "keys" };
+
+/** Runs an action that the page offers: read-only sessions have no verdicts, the end of the queue has none either. */
+function run(name) {
+  const offered = entry().element.querySelector(`[data-action="${name}"]`);
+  if (offered && !isWaiting) ACTIONS[name]();
+}
+
+document.addEventListener("click", (event) => {
+  const control = event.target.closest("#review [data-action]");
+  if (!control || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  run(control.dataset.action);
+});
+
+document.addEventListener("keydown", (event) => {
+  const name = KEYS[event.key];
+  if (!name || event.altKey || event.ctrlKey || event.metaKey || event.repeat) return;
+  if (document.querySelector("dialog[open]") || event.target.closest("input, textarea, select")) return;
+  event.preventDefault();
+  run(name);
+});
+
+drawState();
+fetchMore().catch(() => {});

@@ -1,0 +1,98 @@
+"""The review queue: which photos wait for a verdict, in which order, and how many they are."""
+
+from pathlib import Path
+
+import pytest
+from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
+from support.page_server import settings_in
+
+from tagger.database.connection import Database
+from tagger.errors import CursorInvalid
+from tagger.places import review
+from tagger.places.review import ReviewEntry, ReviewPosition, count_to_review, next_to_review
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> LibraryPhotos:
+    """Eight photos: tags of three landmarks, and suggestions of two of them."""
+    library = LibraryPhotos(database, settings_in(tmp_path), tmp_path / "photos")
+    for name, score in (("low", 0.6), ("high", 0.8), ("sure", 0.95), ("copy", 0.7)):
+        library.number(f"{name}.jpg", (EIFFEL, score, True), (GATE, 0.1, False), digest=name)
+    library.number("copy-2.jpg", (EIFFEL, 0.7, True), digest="copy")
+    library.number("refused.jpg", (VERSAILLES, 0.4, False), digest="refused")
+    for name, slug, score in (("a", VERSAILLES, 0.3), ("b", VERSAILLES, 0.8), ("c", GATE, 0.5)):
+        number = library.number(f"{name}.jpg", (EIFFEL, 0.1, False), digest=name)
+        library.taught(number, slug, score, accepted=False)
+    return library
+
+
+def entries(library: LibraryPhotos, landmark: str | None = None) -> list[ReviewEntry]:
+    landmark_id = landmark and library.landmark_ids[landmark]
+    found: list[ReviewEntry] = []
+    while entry := next_to_review(
+        library.database, landmark_id or None, {}, found[-1].position if found else None
+    ):
+        found.append(entry)
+        assert len(found) < 50
+    return found
+
+
+def names(found: list[ReviewEntry]) -> list[str]:
+    return [f"{each.photo.tags[0].landmark} {Path(each.photo.path).stem}" for each in found]
+
+
+QUEUE = [
+    f"{GATE} c",
+    f"{VERSAILLES} b",
+    f"{VERSAILLES} a",
+    f"{EIFFEL} low",
+    f"{EIFFEL} copy-2",
+    f"{EIFFEL} high",
+]
+
+
+def test_suggestions_come_first_then_the_tags_that_are_not_sure(library: LibraryPhotos) -> None:
+    found = entries(library)
+    assert names(found) == QUEUE
+    assert [len(each.photo.tags) for each in found] == [1] * len(found)
+    for number, each in enumerate(found, start=1):
+        assert count_to_review(library.database, None, each.position) == len(found) - number
+    assert count_to_review(library.database) == len(found)
+
+
+def test_the_queue_of_one_landmark(library: LibraryPhotos) -> None:
+    for slug in (EIFFEL, VERSAILLES, GATE):
+        found = entries(library, slug)
+        assert names(found) == [name for name in QUEUE if name.startswith(slug)]
+        assert count_to_review(library.database, library.landmark_ids[slug]) == len(found)
+
+
+def test_photos_with_a_verdict_and_photos_that_are_gone_are_left_out(library: LibraryPhotos) -> None:
+    library.verdict("low", EIFFEL, "confirmed")
+    library.verdict("b", VERSAILLES, "rejected")
+    library.verdict("c", EIFFEL, "rejected")  # of another landmark
+    library.gone("high.jpg")
+    library.gone("a.jpg")
+    assert names(entries(library)) == [f"{GATE} c", f"{EIFFEL} copy-2"]
+    assert count_to_review(library.database) == 2
+    library.gone("copy-2.jpg")
+    assert names(entries(library)) == [f"{GATE} c", f"{EIFFEL} copy"]
+
+
+def test_a_verdict_on_an_entry_does_not_move_the_ones_after_it(library: LibraryPhotos) -> None:
+    (first, second, *_) = entries(library)
+    library.verdict("c", GATE, "confirmed")
+    entry = next_to_review(library.database, None, {}, first.position)
+    assert entry is not None
+    assert entry.position == second.position
+
+
+def test_counting_ends_at_its_limit(library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in range(1, 6):
+        monkeypatch.setattr(review, "COUNT_LIMIT", limit)
+        assert count_to_review(library.database) == limit
+
+
+def test_a_position_of_a_landmark_that_is_gone_is_an_error(library: LibraryPhotos) -> None:
+    with pytest.raises(CursorInvalid):
+        next_to_review(library.database, None, {}, ReviewPosition(True, 2**40, 0.5, 1))
