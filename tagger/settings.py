@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     read_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """Time limit for reading one photo, in seconds. Slower photos fail as `timed-out`."""
     sandbox: Literal["suspicious", "always"] = "suspicious"
-    """Which photos are decoded in confined processes: `suspicious` are those on which workers died, `always` are all. Uploads to the page always are."""
+    """Which photos are decoded in confined processes: `suspicious` are those on which workers died, `always` are all. Uploads to the page always are, and RAW photos without a preview."""
     settle_s: Annotated[float, Field(ge=0, le=3600)] = 3.0
     """Seconds for which a photo must not have changed before it is read, as it may still be being copied. 0 reads it at once."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None

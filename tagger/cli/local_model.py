@@ -56,14 +56,20 @@ class LocalModel:
 
 @contextmanager
 def open_local_model(registered: RegisteredModel, settings: Settings) -> Iterator[LocalModel]:
-    """Load the model on the device of the settings. Photos are decoded in a sandbox if the settings say so."""
+    """Load the model on the device of the settings.
+
+    Photos are decoded in a sandbox if the settings say so, and those RAW photos that must be developed.
+    """
     device = choose_device(settings.device, settings.batch_size)
     model = load_model(
         registered.file, registered.digest, registered.manifest, device, threads=settings.threads
     )
     resize, limits = model.manifest.input.resize, photo_limits(settings)
-    if settings.sandbox != "always":
-        yield LocalModel(model, lambda photo: open_bytes(photo, resize, limits), settings.max_bytes)
-        return
     with Sandbox(limits) as sandbox:
-        yield LocalModel(model, lambda photo: sandbox.open(photo, resize), settings.max_bytes)
+
+        def opened(photo: PhotoBytes) -> OpenPhoto:
+            if settings.sandbox == "always":
+                return sandbox.open(photo, resize)
+            return open_bytes(photo, resize, limits, sandbox.decode)
+
+        yield LocalModel(model, opened, settings.max_bytes)

@@ -18,7 +18,8 @@ from tagger.images.decode_errors import failing_alone, is_truncation
 from tagger.images.decoder_memory import decoder_memory
 from tagger.images.formats import check_pixels, open_header
 from tagger.images.memory import MEMORY_BUDGET
-from tagger.images.raw_preview import shown_file
+from tagger.images.raw_development import RAW_DEVELOPER
+from tagger.images.raw_preview import NoPreview, shown_file
 from tagger.images.resize import Box, scaled, scaling_bytes
 from tagger.photos.containers import orientation_in
 from tagger.photos.decoder_input import bare_file
@@ -65,10 +66,9 @@ def decode_photo(data: bytes, resize: Resize, *, max_pixels: int) -> DecodedImag
 
     Raises:
         PhotoFailed: for any bad input, with its kind and a text that says what to do.
+        NoPreview: a RAW photo has to be developed, which this process does not do.
     """
-    file, file_format = shown_file(data, max_pixels=max_pixels)
-    with failing_alone(file):
-        square, width, height = _read(file, data, file_format, resize, max_pixels)
+    square, width, height = _decode(data, resize, max_pixels)
     return DecodedImage(np.asarray(square), width, height)
 
 
@@ -78,9 +78,7 @@ def decode_whole(data: bytes, *, max_pixels: int) -> Pixels:
     Raises:
         PhotoFailed: as `decode_photo`.
     """
-    file, file_format = shown_file(data, max_pixels=max_pixels)
-    with failing_alone(file):
-        upright, _, _ = _read(file, data, file_format, None, max_pixels)
+    upright, _, _ = _decode(data, None, max_pixels)
     return np.asarray(upright)
 
 
@@ -98,6 +96,24 @@ _BLOCK = 32
 """The largest block of pixels that a JPEG codes together, horizontally and vertically."""
 _Upright = tuple[Image.Image, int, int]
 """The resized image (or the whole photo if there is no resize rule), and the photo's own width and height."""
+
+
+def _decode(data: bytes, resize: Resize | None, max_pixels: int) -> _Upright:
+    try:
+        file, file_format = shown_file(data, max_pixels=max_pixels)
+    except NoPreview:
+        if not RAW_DEVELOPER.is_loaded:
+            raise
+        with failing_alone(data):
+            return _developed(data, resize, max_pixels)
+    with failing_alone(file):
+        return _read(file, data, file_format, resize, max_pixels)
+
+
+def _developed(data: bytes, resize: Resize | None, max_pixels: int) -> _Upright:
+    with RAW_DEVELOPER.developed(data, max_pixels) as photo:
+        pixels = _resized(photo.image, photo.image.size, resize) if resize else _whole(photo.image)
+        return pixels, photo.width, photo.height
 
 
 def _read(

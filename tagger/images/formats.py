@@ -130,9 +130,6 @@ _UNSUPPORTED_SIGNATURES = (
     (b"LinS", "Microsoft Paint"),
     *((b"P%d" % number + space, "PNM") for number in range(1, 7) for space in (b"\n", b" ")),
     (BIG_ENDIAN_BIGTIFF, "big-endian BigTIFF"),
-    (b"FOVb", "camera raw of Sigma"),
-    (b"\0MRM", "camera raw of Minolta"),
-    (b"II\x1a\0\0\0HEAPCCDR", "camera raw (CRW) of Canon"),
 )
 _WEB_PAGE = (b"<!doctype html", b"<html")
 _SCAN_LIMIT = 100

@@ -5,6 +5,7 @@ Previews are stored as the sensor sees, and the RAW file's own orientation appli
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.images.formats import check_pixels, require_format
+from tagger.images.raw_development import is_developer_installed
 from tagger.photos.formats import PhotoFormat
 from tagger.photos.raw import RawFile, read_raw
 
@@ -12,11 +13,16 @@ LEAST_SIDE = 320
 """A smaller longer side is that of a thumbnail: with 160 x 120 pixels, often between black bars, it is no photo to classify."""
 
 
+class NoPreview(PhotoFailed):
+    """A RAW photo has no preview to show. It can be developed, where LibRaw is loaded (see raw_development)."""
+
+
 def shown_file(data: bytes, *, max_pixels: int) -> tuple[bytes, PhotoFormat]:
     """Return the file to decode, and its format.
 
     Raises:
-        PhotoFailed: as `require_format`; or a RAW photo has no preview, or only larger ones than the limit.
+        NoPreview: a RAW photo has none.
+        PhotoFailed: as `require_format`; or a RAW photo is truncated, or has only larger previews than the limit.
     """
     photo_format = require_format(data)
     if photo_format is not PhotoFormat.RAW:
@@ -31,7 +37,7 @@ def shown_file(data: bytes, *, max_pixels: int) -> tuple[bytes, PhotoFormat]:
 
 
 def _no_preview(raw: RawFile) -> PhotoFailed:
-    if raw.is_truncated:
+    if raw.is_truncated and not raw.image:
         return PhotoFailed(
             FailureKind.TRUNCATED,
             "The file ends before its preview does. Copy it again from where it came from.",
@@ -41,7 +47,12 @@ def _no_preview(raw: RawFile) -> PhotoFailed:
         if raw.previews
         else "none"
     )
-    return PhotoFailed(
+    remedy = (
+        "Export it as JPEG."
+        if is_developer_installed()
+        else "To develop it, run: pip install 'landmark-tagger[raw]', then retry the failed photos. Or export it as JPEG."
+    )
+    return NoPreview(
         FailureKind.UNSUPPORTED,
-        f"RAW photos are shown by the JPEG preview in them, and this one has {largest}. Export it as JPEG.",
+        f"RAW photos are shown by the JPEG preview in them, and this one has {largest}. {remedy}",
     )

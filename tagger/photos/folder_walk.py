@@ -39,7 +39,9 @@ RAW_EXTENSIONS = frozenset(
         *(".3fr", ".fff", ".iiq"),
     )
 )
-"""Extensions of cameras' RAW files, in any case."""
+"""Extensions of cameras' RAW files in which previews are found, in any case."""
+DEVELOPED_EXTENSIONS = frozenset((".crw", ".mrw", ".x3f"))
+"""Extensions of RAW files that are photos if the extra that develops them is installed."""
 PHOTO_EXTENSIONS = RAW_EXTENSIONS | {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
 }
@@ -112,12 +114,17 @@ def find_photo(path: Path) -> FoundPhoto:
 def is_photo_name(name: str) -> bool:
     """Whether a file of this name is listed as a photo."""
     extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 - creating a Path per name would dominate the time
-    return extension in PHOTO_EXTENSIONS or (extension in HEIC_EXTENSIONS and _reads_heic())
+    return (
+        extension in PHOTO_EXTENSIONS
+        or (extension in HEIC_EXTENSIONS and _reads_heic())
+        or (extension in DEVELOPED_EXTENSIONS and _develops_raw())
+    )
 
 
 def is_raw_name(name: str) -> bool:
-    """Whether a file of this name is listed as a camera's RAW file."""
-    return os.path.splitext(name)[1].lower() in RAW_EXTENSIONS  # noqa: PTH122 - as in is_photo_name
+    """Whether a file of this name is a camera's RAW file."""
+    extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 - as in is_photo_name
+    return extension in RAW_EXTENSIONS or extension in DEVELOPED_EXTENSIONS
 
 
 _SKIPPED_FOLDERS = {
@@ -281,3 +288,8 @@ def _matches(pattern: re.Pattern[str] | None, relative: str) -> bool:
 @cache
 def _reads_heic() -> bool:
     return importlib.util.find_spec("pillow_heif") is not None
+
+
+@cache
+def _develops_raw() -> bool:
+    return importlib.util.find_spec("rawpy") is not None

@@ -44,14 +44,20 @@ _NOT_FINITE = PhotoFailure(
 
 
 class Pipeline:
-    """Runs from construction until `close`. With a `sandbox`, photos are decoded there; the caller closes it."""
+    """Runs from construction until `close`.
 
-    def __init__(self, model: Model, limits: Limits, sandbox: Sandbox | None = None) -> None:
+    With a `sandbox`, which the caller closes, photos are decoded there, or only those RAW photos that must be developed.
+    """
+
+    def __init__(
+        self, model: Model, limits: Limits, sandbox: Sandbox | None = None, *, only_develops: bool = False
+    ) -> None:
         self._model = model
         capacity = (1 + model.at_once) * model.batch_size
         self._buffers = PipelineBuffers(capacity, limits.readers)
         timed_threads: Collection[int] = frozenset() if sandbox is None else sandbox.threads
-        self._readers = ReaderPool(_opener(model, limits, sandbox), limits, self._buffers, timed_threads)
+        open_photo = _opener(model, limits, sandbox, only_develops=only_develops)
+        self._readers = ReaderPool(open_photo, limits, self._buffers, timed_threads)
         self._threads = [
             threading.Thread(target=self._classify_batches, name="model", daemon=True)
             for _ in range(model.at_once)
@@ -189,13 +195,13 @@ class Pipeline:
             sink.fail(error)
 
 
-def _opener(model: Model, limits: Limits, sandbox: Sandbox | None) -> Opener:
+def _opener(model: Model, limits: Limits, sandbox: Sandbox | None, *, only_develops: bool) -> Opener:
     resize = model.manifest.input.resize
-    if sandbox is not None:
+    if sandbox is not None and not only_develops:
         return lambda photo: sandbox.open(photo, resize)
     decoder = model.decoder
     keeps_jpegs = (lambda: decoder.works) if decoder is not None else (lambda: False)
-    return local_opener(resize, limits, keeps_jpegs)
+    return local_opener(resize, limits, keeps_jpegs, None if sandbox is None else sandbox.decode)
 
 
 def _decoded_image(jpeg: PlainJpeg, pixels: Pixels) -> DecodedImage:

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from tagger.images import DecodedImage, Resize, decode_photo
 from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
+from tagger.images.raw_development import is_developer_installed
+from tagger.images.raw_preview import NoPreview
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.metrics import stage_timer
 from tagger.photos import PhotoBytes, digest_photo
@@ -48,6 +50,8 @@ class OpenPhoto:
     jpeg: PlainJpeg | None = None
 
 
+Developer = Callable[[PhotoBytes, Resize], DecodedImage]
+"""Decodes a RAW photo without a preview in another process, or raises `PhotoFailed`."""
 Reader = Callable[[PhotoSource, str], OpenPhoto]
 """Opens the photo of a source at a path, or raises `PhotoFailed`."""
 Opener = Callable[[PhotoBytes], OpenPhoto]
@@ -95,11 +99,16 @@ class Request:
 RequestResult = tuple[Request, Result]
 
 
-def local_opener(resize: Resize, limits: Limits, keeps_jpegs: Callable[[], bool] = lambda: False) -> Opener:
+def local_opener(
+    resize: Resize,
+    limits: Limits,
+    keeps_jpegs: Callable[[], bool] = lambda: False,
+    develop: Developer | None = None,
+) -> Opener:
     """Make an opener for this process. While `keeps_jpegs` is true, it leaves plain JPEGs for the device to decode."""
 
     def open_photo(photo: PhotoBytes) -> OpenPhoto:
-        opened = open_bytes(photo, resize, limits)
+        opened = open_bytes(photo, resize, limits, develop)
         if not keeps_jpegs():
             return opened
         return replace(opened, jpeg=plain_jpeg(photo.data, max_pixels=limits.max_pixels))
@@ -113,12 +122,19 @@ def read_photo_bytes(source: PhotoSource, path: str, limits: Limits) -> PhotoByt
         return source.read(path, max_bytes=limits.max_bytes, settle_s=limits.settle_s)
 
 
-def open_bytes(photo: PhotoBytes, resize: Resize, limits: Limits) -> OpenPhoto:
+def open_bytes(
+    photo: PhotoBytes, resize: Resize, limits: Limits, develop: Developer | None = None
+) -> OpenPhoto:
     """Open a photo that is in memory already."""
 
     def decode() -> DecodedImage:
-        with stage_timer("decode"):
-            return decode_photo(photo.data, resize, max_pixels=limits.max_pixels)
+        try:
+            with stage_timer("decode"):
+                return decode_photo(photo.data, resize, max_pixels=limits.max_pixels)
+        except NoPreview:
+            if develop is None or not is_developer_installed():
+                raise
+        return develop(photo, resize)
 
     with stage_timer("digest"):
         return OpenPhoto(digest_photo(photo.data), photo.version, camera_facts(photo.data), decode)

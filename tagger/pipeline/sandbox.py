@@ -105,6 +105,10 @@ class Sandbox:
 
         return OpenPhoto(digest, photo.version, facts, decode)
 
+    def decode(self, photo: PhotoBytes, resize: Resize) -> DecodedImage:
+        """Decode a photo in a child; raises as `open`."""
+        return self.open(photo, resize).decode()
+
     def reader(self, resize: Resize) -> Reader:
         """Make a reader whose photos are read here, within the time limit, and decoded in a child."""
 

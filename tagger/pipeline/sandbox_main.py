@@ -11,6 +11,7 @@ from typing import Any
 from tagger.images import DecodedImage, Resize, decode_photo
 from tagger.images.formats import load_readers
 from tagger.images.memory import MEMORY_BUDGET, trim_memory
+from tagger.images.raw_development import RAW_DEVELOPER
 from tagger.metadata.camera import camera_facts
 from tagger.photos import digest_photo
 from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
@@ -23,6 +24,7 @@ IDLE_S = 300
 
 def _make_answer(config: dict[str, Any], parent: ParentPipe) -> Answer:
     load_readers()
+    RAW_DEVELOPER.load()
     trim_memory()
     limit_memory(config["memory_bytes"])
     MEMORY_BUDGET.reserve_elsewhere = parent.reserve_memory

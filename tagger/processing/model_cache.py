@@ -24,8 +24,8 @@ class LoadedModel:
 
     model: Model
     pipeline: Pipeline
-    sandbox: Sandbox | None
-    """Decodes all photos, if the settings say so."""
+    sandbox: Sandbox
+    """Decodes all photos if the settings say so, else those RAW photos that must be developed."""
     limits: Limits
     taught: TaughtCache
 
@@ -54,8 +54,7 @@ class ModelCache:
         """End the pipelines' threads."""
         for loaded in list(self._models.values()):
             loaded.pipeline.close()
-            if loaded.sandbox is not None:
-                loaded.sandbox.close()
+            loaded.sandbox.close()
 
     def _load(self, model_id: int) -> LoadedModel:
         registered = model_by_id(self._database, model_id)
@@ -65,8 +64,8 @@ class ModelCache:
         options = backend_options(device, settings)
         model = load_fastest_model(registered.file, registered.digest, registered.manifest, device, options)
         limits = photo_limits(settings)
-        sandbox = Sandbox(limits, count=limits.readers) if settings.sandbox == "always" else None
-        pipeline = Pipeline(model, limits, sandbox)
+        sandbox = Sandbox(limits, count=limits.readers)
+        pipeline = Pipeline(model, limits, sandbox, only_develops=settings.sandbox != "always")
         return LoadedModel(
             model,
             pipeline,

@@ -9,7 +9,7 @@ from PIL import Image
 from support.artifacts import colour_of
 from support.commands import Terminal
 from support.containers import encode_image
-from support.raw_files import LARGE, MIDDLE, RAW_KINDS, THUMBNAIL, RawContent, raw_file
+from support.raw_files import LARGE, MIDDLE, RAW_KINDS, THUMBNAIL, RawContent, bare_dng, raw_file
 
 TOWER, GATE = colour_of(0), colour_of(1)
 
@@ -69,10 +69,25 @@ def test_tags_go_into_sidecars_of_either_name(terminal: Terminal, photos: Path) 
 
 
 def test_raw_photos_without_a_preview_fail_alone(terminal: Terminal, photos: Path) -> None:
-    write_raw(photos / "IMG_bare.NEF", THUMBNAIL)
+    write_raw(photos / "IMG_bare.SRW", THUMBNAIL)
     done = terminal.run("tag", "photos", code=3)
-    assert "IMG_bare.NEF: failed (unsupported)" in done.stdout
+    assert "IMG_bare.SRW: failed (unsupported)" in done.stdout
     assert f"{len(RAW_KINDS) + 1} photos: {len(RAW_KINDS)} tagged" in done.stderr
+
+
+@pytest.mark.parametrize("sandbox", ["suspicious", "always"])
+def test_raw_photos_without_a_preview_are_developed(terminal: Terminal, sandbox: str) -> None:
+    pytest.importorskip("rawpy", reason="the extra `raw` is not installed")
+    terminal.environment["TAGGER_SANDBOX"] = sandbox
+    folder = terminal.folder / "photos"
+    folder.mkdir()
+    for number, colour in enumerate((TOWER, GATE)):
+        (folder / f"IMG_{number}.DNG").write_bytes(bare_dng(Image.new("RGB", (480, 320), colour)))
+    tagged = terminal.json("tag", "photos")
+    assert (tagged["tagged"], tagged["failed"]) == (2, 0)
+    (found,) = terminal.json("query", "--landmark", "eiffel-tower", "--near", "48.85,2.29")
+    assert Path(found["path"]).name == "IMG_0.DNG"
+    assert "Eiffel Tower" in terminal.run("predict", "photos/IMG_0.DNG").stdout
 
 
 @pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")

@@ -16,8 +16,9 @@ from pathlib import Path
 from threading import Thread
 
 from tagger.errors import PhotoFailed
-from tagger.images import Resize, decode, decode_photo, decode_whole
+from tagger.images import Resize, decode, decode_photo, decode_whole, raw_development
 from tagger.images.memory import MemoryBudget, trim_memory
+from tagger.images.raw_development import RAW_DEVELOPER
 
 from .large_images import LARGE_IMAGES, Size
 
@@ -81,9 +82,12 @@ def _measure(small: Path, large: Path, side: int, threads: int, budget_bytes: in
         except PhotoFailed as failure:
             failures.append(failure)
 
+    RAW_DEVELOPER.load()
     decode_file(small.read_bytes())
     data = large.read_bytes()
-    budget = decode.MEMORY_BUDGET = _CountingBudget(budget_bytes)  # type: ignore[attr-defined]
+    budget = _CountingBudget(budget_bytes)
+    for module in (decode, raw_development):
+        module.MEMORY_BUDGET = budget  # type: ignore[attr-defined]
     trim_memory()
     CLEAR_PEAK.write_text("5")
     before = _status_bytes("VmRSS")

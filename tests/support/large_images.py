@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from .containers import encode_image, png_chunk
+from .raw_files import bare_dng
 
 Size = tuple[int, int]
 _STRIP_BYTES = 2**31
@@ -230,4 +231,7 @@ LARGE_IMAGES: dict[str, Callable[[Size], bytes]] = {
     "heic gray": partial(_heif, "L"),
     "heic 10 bit": partial(_heif, "RGB;16"),
     "heic 10 bit alpha": partial(_heif, "RGBA;16", chroma=444),
+    "raw": lambda size: bare_dng(Image.new("RGB", size, "orange")),
+    "raw rotated": lambda size: bare_dng(Image.new("RGB", size, "orange"), 6),
+    "raw three colours": lambda size: bare_dng(Image.new("RGB", size, "orange"), colours=3),
 }

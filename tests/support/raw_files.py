@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from .containers import encode_image, jpeg_segment
@@ -266,6 +268,48 @@ def _raf(raw: RawContent) -> bytes:
     head = b"FUJIFILMCCD-RAW 0201FF389501Camera 1".ljust(84, b"\0")
     places = struct.pack(">IIIIII", start, len(jpeg), sensor, 4, sensor + 4, len(raw.sensor))
     return (head + places).ljust(start, b"\0") + jpeg + bytes(4) + raw.sensor
+
+
+def bare_dng(
+    image: Image.Image, orientation: int = 1, *, colours: int = 1, sensor_bytes: int | None = None
+) -> bytes:
+    """A DNG without previews, as phones write it: what a sensor would have of an image, with one or three colours per pixel.
+
+    `sensor_bytes`: how much of the sensor's data there is, if not all.
+    """
+    values = np.arange(256) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    sensor = (linear * _WHITE_LEVEL).astype("<u2")[np.asarray(image)]
+    if colours == 1:
+        sensor = _mosaic(sensor)
+    tiff = TiffFile()
+    strip = tiff.strip(sensor.tobytes()[:sensor_bytes], 1, _CFA if colours == 1 else _LINEAR)
+    matrix = (32406, -15372, -4986, -9689, 18758, 415, 557, -2040, 10570)
+    tags = {
+        256: tiff.long(image.width),
+        257: tiff.long(image.height),
+        258: tiff.short(*[16] * colours),
+        277: tiff.short(colours),
+        278: tiff.long(image.height),
+        33421: tiff.short(2, 2),
+        33422: (1, 4, bytes((0, 1, 1, 2))),
+        50706: (1, 4, bytes((1, 4, 0, 0))),
+        50708: tiff.text("Camera 1"),
+        50717: tiff.short(*[_WHITE_LEVEL] * colours),
+        50721: (10, 9, struct.pack("<18i", *(part for number in matrix for part in (number, 10000)))),
+        50728: tiff.fractions(1, 1, 1),
+        50778: tiff.short(21),
+    }
+    return tiff.ending_at(tiff.directory(tiff.facts(RawContent(orientation=orientation)) | strip | tags))
+
+
+def _mosaic(values: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+    """Of each pixel one colour: red and green in one row, green and blue in the next."""
+    colours = np.indices(values.shape[:2]) % 2
+    return np.take_along_axis(values, colours.sum(axis=0)[..., None], axis=2)[..., 0]
+
+
+_WHITE_LEVEL = 60_000
 
 
 def box(kind: bytes, *content: bytes) -> bytes:

