@@ -8,8 +8,9 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from support.mutations import broken
-from support.raw_files import RAW_KINDS, RawContent, TiffFile, box, raw_file
+from support.raw_files import RAW_KINDS, RawContent, TiffFile, bitmap_nef, box, hevc_cr3, raw_file
 
 from tagger.errors import PhotoFailed
 from tagger.images import Resize, decode_photo
@@ -18,9 +19,12 @@ from tagger.metadata.formats.read_only import read_only_blocks
 from tagger.photos import digest_photo
 from tagger.photos.raw import read_raw
 
-FILES = {kind: raw_file(kind) for kind in RAW_KINDS}
+FILES = {kind: raw_file(kind) for kind in RAW_KINDS} | {
+    "bitmap": bitmap_nef(Image.new("RGB", (400, 300), "navy")),
+    "hevc": hevc_cr3(),
+}
 fuzzing = settings(max_examples=300, deadline=None, derandomize=True)
-kinds = st.sampled_from(RAW_KINDS)
+kinds = st.sampled_from(sorted(FILES))
 
 
 def examine(data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 import subprocess
 from base64 import b64decode
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.containers import encode_image
+from support.drawing import draw_photo
 from support.raw_files import (
     LARGE,
     MIDDLE,
@@ -20,12 +22,15 @@ from support.raw_files import (
     THUMBNAIL,
     RawContent,
     TiffFile,
+    bitmap_nef,
+    hevc_cr3,
     preview,
     raw_file,
 )
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.images import Resize, decode_photo, decode_whole
+from tagger.images.decode import _TRANSPOSES
 from tagger.metadata.camera import camera_facts
 from tagger.photos import digest_photo, is_photo_name
 from tagger.photos.containers import orientation_in
@@ -73,6 +78,35 @@ def test_the_largest_preview_is_shown(kind: str) -> None:
 def test_the_order_of_previews_in_the_file_does_not_matter(kind: str) -> None:
     swapped = raw_file(kind, RawContent(large=preview(MIDDLE), middle=preview(LARGE)))
     assert decode_photo(swapped, RESIZE, max_pixels=MAX_PIXELS).width == LARGE[0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("strip_rows", [1, 100, 1000])
+def test_a_preview_without_compression_is_shown_upright(strip_rows: int, orientation: int) -> None:
+    image = draw_photo(1, MIDDLE)
+    expected = image.transpose(_TRANSPOSES[orientation]) if orientation > 1 else image
+    data = bitmap_nef(image, orientation, strip_rows=strip_rows)
+    assert np.array_equal(decode_whole(data, max_pixels=MAX_PIXELS), np.asarray(expected))
+
+
+def test_a_small_preview_without_compression_is_a_thumbnail() -> None:
+    assert "only a thumbnail of 300 x 200 pixels" in failure(bitmap_nef(draw_photo(1, (300, 200)))).text
+
+
+def test_a_preview_without_compression_that_is_cut_off_is_none() -> None:
+    data = bitmap_nef(draw_photo(1, MIDDLE))
+    sizes = struct.pack(">3I", *[100 * 3 * MIDDLE[0]] * 2, 40 * 3 * MIDDLE[0])
+    assert sizes in data
+    for wrong in (struct.pack(">3I", 0, 0, 0), struct.pack(">3I", *[2**31] * 3)):
+        damaged = data.replace(sizes, wrong)
+        assert read_raw(damaged).bitmaps == ()
+        assert failure(damaged).kind in (FailureKind.TRUNCATED, FailureKind.UNSUPPORTED)
+
+
+def test_a_preview_that_is_coded_as_hevc_is_named() -> None:
+    found = failure(hevc_cr3())
+    assert found.kind is FailureKind.UNSUPPORTED
+    assert "this one has one that is coded as HEVC (HDR PQ), which is not read" in found.text
 
 
 @pytest.mark.parametrize("kind", SEVERAL_PREVIEWS)

@@ -4,7 +4,7 @@ The structure is that of <https://github.com/lclevy/canon_cr3>.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -18,6 +18,8 @@ _METADATA = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
 _PREVIEW = bytes.fromhex("eaf42b5e1c984b88b9fbb7dc406e4d16")
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _SAMPLE_TABLE = (b"mdia", b"minf", b"stbl")
+_CODING_BYTES = 256
+"""The coding of a track's images is named in its first sample entry."""
 _JPEG_START, _JPEG_HEAD_BYTES = b"\xff\xd8\xff", 64
 """Sizes and flags precede a preview in its box."""
 
@@ -35,7 +37,8 @@ def cr3_layout(data: bytes) -> RawLayout:
     """Read the layout, as far as the boxes are valid."""
     top = list(_boxes(data, 0, len(data)))
     movie = [inner for box in top if box.kind == b"moov" for inner in _children(data, box)]
-    tracks = [_samples(data, box) for box in movie if box.kind == b"trak"]
+    tables = [_sample_table(data, box) for box in movie if box.kind == b"trak"]
+    tracks = [_samples(data, table) for table in tables]
     metadata = [inner for box in movie if box.kind == _METADATA for inner in _children(data, box)]
     previews = [box for box in top if box.kind == _PREVIEW] + [box for box in metadata if box.kind == b"THMB"]
     jpegs = [span for box in previews for span in _jpeg_in(data, box)]
@@ -43,8 +46,9 @@ def cr3_layout(data: bytes) -> RawLayout:
     blocks = {box.kind: data[box.start : box.end] for box in metadata}
     return RawLayout(
         tuple(jpegs),
-        tuple(samples for samples in tracks if samples),
-        merged_exif(blocks.get(b"CMT1"), exif=blocks.get(b"CMT2"), gps=blocks.get(b"CMT4")),
+        images=tuple(samples for samples in tracks if samples),
+        exif=merged_exif(blocks.get(b"CMT1"), exif=blocks.get(b"CMT2"), gps=blocks.get(b"CMT4")),
+        has_hevc=any(_is_hevc(data, table.get(b"stsd")) for table in tables),
         xmp=next((data[box.start : box.end] for box in top if box.kind == _XMP), None),
     )
 
@@ -79,12 +83,22 @@ def _jpeg_in(data: bytes, box: _Box) -> Iterator[Span]:
         yield Span(start, box.end - start)
 
 
-def _samples(data: bytes, track: _Box) -> tuple[Span, ...]:
-    """The images of a track; none if its tables contradict each other."""
+def _sample_table(data: bytes, track: _Box) -> dict[bytes, _Box]:
+    """The boxes that describe the images of a track."""
     boxes = [track]
     for kind in _SAMPLE_TABLE:
         boxes = [inner for box in boxes[:1] for inner in _children(data, box) if inner.kind == kind]
-    table = {inner.kind: inner for box in boxes[:1] for inner in _children(data, box)}
+    return {inner.kind: inner for box in boxes[:1] for inner in _children(data, box)}
+
+
+def _is_hevc(data: bytes, description: _Box | None) -> bool:
+    if description is None:
+        return False
+    return b"HEVC" in data[description.start : min(description.start + _CODING_BYTES, description.end)]
+
+
+def _samples(data: bytes, table: Mapping[bytes, _Box]) -> tuple[Span, ...]:
+    """The images of a track; none if its tables contradict each other."""
     sizes = _sizes(data, table.get(b"stsz"))
     chunks = _numbers(data, table.get(b"co64"), "Q") or _numbers(data, table.get(b"stco"), "I")
     if len(chunks) == 1:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from tagger.photos.tiff import TiffBlock, TiffDirectory
 
 SUBFILE_TYPE, PHOTOMETRIC = 254, 262
-_COMPRESSION, _SUB_DIRECTORIES = 259, 330
+COMPRESSION, _SUB_DIRECTORIES = 259, 330
 _SENSOR_PHOTOMETRICS = {32803, 34892}
 """A colour filter array, and linear sensor data."""
 _MAKERS_COMPRESSIONS = {32767, 32769, 32770, 32772, 32867, 34713, 65000, 65535}
@@ -30,5 +30,5 @@ def directories_of(block: TiffBlock, limit: int) -> Iterator[TiffDirectory]:
 def is_sensor_image(block: TiffBlock, directory: TiffDirectory) -> bool:
     """Whether a directory's image consists of sensor data."""
     photometric = block.integers(directory.tags.get(PHOTOMETRIC))[:1]
-    compression = block.integers(directory.tags.get(_COMPRESSION))[:1]
+    compression = block.integers(directory.tags.get(COMPRESSION))[:1]
     return not (_SENSOR_PHOTOMETRICS.isdisjoint(photometric) and _MAKERS_COMPRESSIONS.isdisjoint(compression))

@@ -7,7 +7,7 @@ from tagger.photos.jpeg import jpeg_exif
 from tagger.photos.raw.cr3 import cr3_layout
 from tagger.photos.raw.detection import CANON_BRAND, FUJIFILM_SIGNATURE
 from tagger.photos.raw.layout import RawLayout, Span
-from tagger.photos.raw.previews import Preview, find_previews, lies_in
+from tagger.photos.raw.previews import Bitmap, Preview, find_bitmaps, find_previews, lies_in
 from tagger.photos.raw.raf import raf_layout
 from tagger.photos.raw.tiff_layout import tiff_layout
 
@@ -19,29 +19,36 @@ to would not tell one photo from another.
 
 @dataclass(frozen=True)
 class RawFile:
-    """`previews` are sorted, largest first. `image` is the data of the sensor, empty if they are not found.
+    """`previews` are JPEGs, `bitmaps` those without compression; each sorted, largest first. `image` is the data of the sensor,
+    empty if they are not found.
 
-    `exif` is a TIFF block, `xmp` a packet. `is_truncated`: a part of the file lies behind its end.
+    `exif` is a TIFF block, `xmp` a packet. `is_truncated`: a part of the file lies behind its end. `has_hevc_preview`: there is
+    one coded as HEVC.
     """
 
     previews: tuple[Preview, ...]
+    bitmaps: tuple[Bitmap, ...]
     image: tuple[memoryview, ...]
     exif: bytes | None
     xmp: bytes | None
     is_truncated: bool
+    has_hevc_preview: bool
 
 
 def read_raw(data: bytes) -> RawFile:
     """Find the parts of a RAW file (see `is_raw`), as far as it is valid."""
     layout = _layout(data)
     previews = find_previews(data, layout.jpegs)
-    spans = (*layout.jpegs, *(span for image in layout.images for span in image))
+    strips = (*layout.images, *(bitmap.strips for bitmap in layout.bitmaps))
+    spans = (*layout.jpegs, *(span for image in strips for span in image))
     return RawFile(
         previews,
+        find_bitmaps(data, layout.bitmaps),
         _sensor_image(data, layout.images, previews),
         layout.exif if layout.has_capture_facts else _exif_of_preview(previews) or layout.exif,
         layout.xmp,
         is_truncated=any(span.start + span.size_bytes > len(data) for span in spans),
+        has_hevc_preview=layout.has_hevc,
     )
 
 

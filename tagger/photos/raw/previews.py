@@ -1,10 +1,10 @@
-"""The JPEG previews of a RAW file: those among the possible ones that lie in the file and begin as JPEGs that can be shown."""
+"""The previews of a RAW file: those among the possible ones that lie in the file and can be shown: JPEGs, and bitmaps of RGB."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tagger.photos.jpeg import JpegFrame, jpeg_frame
-from tagger.photos.raw.layout import Span
+from tagger.photos.raw.layout import Span, StoredBitmap
 
 _DISPLAYABLE_CODINGS = {0xC0, 0xC1, 0xC2}
 """Baseline, extended and progressive. Sensor data are often lossless JPEGs."""
@@ -27,6 +27,19 @@ class Preview:
         return self.width * self.height
 
 
+@dataclass(frozen=True)
+class Bitmap:
+    """An embedded image of 8-bit RGB without compression; its strips, not copied, and its size in pixels."""
+
+    strips: tuple[memoryview, ...]
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
 def find_previews(data: bytes, spans: Iterable[Span]) -> tuple[Preview, ...]:
     """Return the previews, largest first."""
     whole = dict.fromkeys(span for span in spans if lies_in(data, span))
@@ -34,9 +47,27 @@ def find_previews(data: bytes, spans: Iterable[Span]) -> tuple[Preview, ...]:
     return tuple(sorted(filter(None, previews), key=lambda preview: (-preview.pixels, -len(preview.data))))
 
 
+def find_bitmaps(data: bytes, stored: Iterable[StoredBitmap]) -> tuple[Bitmap, ...]:
+    """Return the bitmaps whose strips have exactly the bytes of their pixels, largest first."""
+    bitmaps = [_bitmap(data, bitmap) for bitmap in stored]
+    return tuple(sorted(filter(None, bitmaps), key=lambda bitmap: -bitmap.pixels))
+
+
 def lies_in(data: bytes, span: Span) -> bool:
     """Whether the file has all bytes of a span, and there are any."""
     return span.start > 0 and span.size_bytes > 0 and span.start + span.size_bytes <= len(data)
+
+
+def _bitmap(data: bytes, stored: StoredBitmap) -> Bitmap | None:
+    size_bytes = sum(span.size_bytes for span in stored.strips)
+    # Strips that overlap could make a small file as expensive as a large one.
+    if size_bytes != stored.width * stored.height * 3 or not 0 < size_bytes <= len(data):
+        return None
+    if not all(lies_in(data, span) for span in stored.strips):
+        return None
+    view = memoryview(data)
+    strips = tuple(view[span.start : span.start + span.size_bytes] for span in stored.strips)
+    return Bitmap(strips, stored.width, stored.height)
 
 
 def _preview(data: bytes, span: Span) -> Preview | None:

@@ -14,4 +14,4 @@ def raf_layout(data: bytes) -> RawLayout:
         return RawLayout()
     jpeg, sensor = (Span(*struct.unpack_from(">II", data, at)) for at in (_JPEG_AT, _SENSOR_AT))
     exif = jpeg_exif(memoryview(data)[jpeg.start : jpeg.start + jpeg.size_bytes])
-    return RawLayout((jpeg,), ((sensor,),), exif)
+    return RawLayout((jpeg,), images=((sensor,),), exif=exif)

@@ -1,14 +1,20 @@
 """The layout of RAW files that are TIFFs: DNG, CR2, NEF, ARW, ORF, RW2, PEF, SRW, 3FR, IIQ and their kin.
 
 Previews are images of a single strip, or what the tags of EXIF thumbnails refer to, in any directory; Olympus, Nikon and
-Pentax also keep one in the maker note, and Panasonic in a tag.
+Pentax also keep one in the maker note, and Panasonic in a tag. Some older ones are RGB without compression.
 """
 
 from collections.abc import Iterable, Iterator
 
 from tagger.photos.raw.detection import PANASONIC_SIGNATURE
-from tagger.photos.raw.directories import PHOTOMETRIC, SUBFILE_TYPE, directories_of, is_sensor_image
-from tagger.photos.raw.layout import RawLayout, Span
+from tagger.photos.raw.directories import (
+    COMPRESSION,
+    PHOTOMETRIC,
+    SUBFILE_TYPE,
+    directories_of,
+    is_sensor_image,
+)
+from tagger.photos.raw.layout import RawLayout, Span, StoredBitmap
 from tagger.photos.raw.maker_notes import EXIF_POINTER, maker_note_previews, span_in
 from tagger.photos.raw.phase_one import is_phase_one, phase_one_sensor
 from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff
@@ -16,6 +22,9 @@ from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff
 _DIRECTORY_LIMIT = 32
 """A DNG with masks has about ten."""
 _STRIPS, _STRIP_SIZES, _TILES, _TILE_SIZES = 273, 279, 324, 325
+_WIDTH, _HEIGHT, _PLANES = 256, 257, 284
+_PLAIN_RGB = {258: (8, 8, 8), COMPRESSION: (1,), PHOTOMETRIC: (2,), 277: (3,)}
+"""The tags of 8-bit RGB without compression."""
 _JPEG_START, _JPEG_SIZE = 513, 514
 _XMP, _DATE_OF_CAPTURE = 700, 36867
 _MASK_TYPES = 4 | 8
@@ -33,12 +42,14 @@ def tiff_layout(data: bytes) -> RawLayout:
     directories = tuple(directories_of(block, _DIRECTORY_LIMIT))
     if data.startswith(PANASONIC_SIGNATURE):
         jpegs, images = tuple(_panasonic_jpegs(main)), tuple(_panasonic_sensor(block, main))
+        bitmaps: tuple[StoredBitmap, ...] = ()
     else:
         stored = (span for directory in directories for span in _jpegs(block, directory))
         jpegs, images = (*stored, *maker_note_previews(block, main)), _images(data, block, directories)
+        bitmaps = tuple(bitmap for directory in directories for bitmap in _bitmaps(block, directory))
     xmp = main.tags.get(_XMP)
     has_exif = EXIF_POINTER in main.tags or _DATE_OF_CAPTURE in main.tags
-    return RawLayout(jpegs, images, data, has_exif, bytes(xmp.raw) if xmp else None)
+    return RawLayout(jpegs, bitmaps, images, data, has_exif, bytes(xmp.raw) if xmp else None)
 
 
 def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[Span]:
@@ -48,6 +59,18 @@ def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[Span]:
     strips = _strips(block, directory)
     if len(strips) == 1:
         yield strips[0]
+
+
+def _bitmaps(block: TiffBlock, directory: TiffDirectory) -> Iterator[StoredBitmap]:
+    def values(tag: int) -> tuple[int, ...]:
+        return block.integers(directory.tags.get(tag))
+
+    is_plain = all(values(tag) == expected for tag, expected in _PLAIN_RGB.items())
+    if not is_plain or values(_PLANES)[:1] not in ((), (1,)) or _is_mask(block, directory):
+        return
+    width, height, strips = values(_WIDTH), values(_HEIGHT), _strips(block, directory)
+    if _TILES not in directory.tags and strips and len(width) == len(height) == 1:
+        yield StoredBitmap(strips, width[0], height[0])
 
 
 def _images(
