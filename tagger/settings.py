@@ -25,6 +25,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from tagger.addresses import BUCKET_SCHEMES
 from tagger.errors import SettingsInvalid
 from tagger.languages import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all
@@ -40,6 +41,8 @@ def _data_folder() -> Path:
 
 
 def _absolute(folder: Path) -> Path:
+    if folder.parts[:1] in {(f"{scheme}:",) for scheme in BUCKET_SCHEMES}:
+        return folder
     try:
         path = folder.expanduser()
     except RuntimeError as error:  # ~user without such a user
@@ -126,7 +129,7 @@ class Settings(BaseSettings):
     web_cache_bytes: Annotated[int, Field(ge=0)] = 2**30
     """Disk space for cached thumbnails, in bytes."""
     web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = None
-    """Folders in which the web page may start jobs, as a JSON list. Default: the roots in the database."""
+    """Folders and prefixes of buckets (`s3://BUCKET/PREFIX`) in which the web page may start jobs, as a JSON list. Default: the roots in the database."""
     web_write: Annotated[
         Literal["none", "sidecar", "embed"],
         # The environment parses "none" as None.

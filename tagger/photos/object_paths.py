@@ -8,9 +8,9 @@ import re
 from pathlib import Path, PosixPath
 from typing import NoReturn, Self
 
+from tagger.addresses import BUCKET_SCHEMES as SCHEMES
 from tagger.errors import ObjectAddressInvalid, ObjectUnsupported
 
-SCHEMES = ("s3", "gs", "az")
 _SCHEME_PARTS = tuple(f"{scheme}:" for scheme in SCHEMES)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
 

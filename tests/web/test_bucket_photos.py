@@ -7,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 from support.buckets import Bucket
 from support.colour_folders import TaggedFolder
+from support.commands import draw
 from support.library_photos import decoded
 
 from tagger.database.connection import Database
@@ -47,7 +48,38 @@ def test_what_is_not_available_says_why(client: TestClient, bucket: Bucket) -> N
     assert (gone.status_code, gone.json()["kind"]) == (404, "gone")
 
 
-def test_the_page_starts_no_jobs_in_buckets(client: TestClient, bucket: Bucket) -> None:
-    assert bucket.address not in client.get("/api/folders").text
-    answer = client.post("/api/jobs", json={"paths": [bucket.address]})
-    assert answer.status_code == 403
+def test_jobs_start_at_addresses_in_known_buckets(client: TestClient, bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("trip/2026/b.jpg", draw(tmp_path / "b.jpg", 1))
+    assert client.get("/api/folders").json()["folders"][0]["path"] == bucket.address
+    page = client.get("/jobs/new").text
+    assert f'value="{bucket.address}"' in page
+    started = client.post("/jobs/new", data={"address": f"{bucket.address}/trip/2026"})
+    assert started.status_code == 303, started.text
+    shown = client.get(started.headers["location"]).text.replace("<wbr>", "")
+    assert f"{bucket.address}/trip/2026" in shown
+    assert "Tag 2026" in shown
+    answer = client.post("/api/jobs", json={"paths": [f"{bucket.address}/trip/a.jpg"]})
+    assert (answer.status_code, answer.json()["total"]) == (202, 1)
+    key = client.get("/api/folders").json()["folders"][0]["key"]
+    assert client.post("/api/jobs", json={"paths": [{"key": key}]}).json()["total"] == 2
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["s3://other-bucket", "s3://{}-beside/x", "gs://{}", "s3://{}/../other", "s3:/", "s3://a@{}", "{}", ""],
+)
+def test_no_job_starts_in_another_bucket(client: TestClient, bucket: Bucket, address: str) -> None:
+    text = address.format(bucket.name)
+    calls = len(bucket.proxy.calls)
+    assert client.post("/api/jobs", json={"paths": [text]}).status_code in {403, 422}
+    assert client.post("/jobs/new", data={"address": text}).status_code == 403
+    assert len(bucket.proxy.calls) == calls
+
+
+def test_a_bucket_that_refuses_starts_no_job(client: TestClient, bucket: Bucket) -> None:
+    with bucket.proxy.refusing():
+        refused = client.post("/jobs/new", data={"address": bucket.address})
+        assert client.get("/jobs/new").status_code == 200
+    assert refused.status_code == 409
+    assert "refuses access" in refused.text
+    assert len(client.get("/api/status").json()["jobs"]) == 1

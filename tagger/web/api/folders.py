@@ -1,4 +1,4 @@
-"""Folders in which the page may start jobs. Links and `..` are resolved before a folder is checked.
+"""Folders and prefixes of buckets in which the page may start jobs. Links and `..` are resolved before a folder is checked.
 
 A folder is named by its path, or by a key: a path may hold bytes that neither an address nor JSON can carry.
 """
@@ -17,8 +17,9 @@ from starlette.exceptions import HTTPException
 from tagger.catalog.roots import list_roots
 from tagger.database.connection import Database
 from tagger.enqueue.selection import Selection, select_paths
-from tagger.errors import PathNotFound
+from tagger.errors import ObjectAddressInvalid, PathNotFound
 from tagger.photos.mounts import MountState, check_mount
+from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.settings import Settings
 
 MAX_FOLDERS = 500
@@ -51,7 +52,8 @@ class AllowedFolders:
             PathNotFound: it is inside, but does not exist or is not a folder.
         """
         path = self.check_inside(folder)
-        if check_mount(path) in {MountState.MISSING, MountState.SILENT}:
+        # Whether a prefix exists, its bucket is asked when a job is started.
+        if not isinstance(path, ObjectPath) and check_mount(path) in {MountState.MISSING, MountState.SILENT}:
             raise PathNotFound(path=path)
         return path
 
@@ -62,11 +64,17 @@ class AllowedFolders:
             FolderRefused: the folder is outside the allowed ones.
         """
         try:
+            path = parse_path(folder if isinstance(folder, Path) else os.fspath(folder))
             # A relative path would depend on the server's working directory.
-            if not Path(folder).is_absolute():
+            if not (isinstance(path, ObjectPath) or path.is_absolute()):
                 raise FolderRefused
-            path = Path(folder).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an invalid name
+            path = path.resolve()
+        except (
+            ObjectAddressInvalid,
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # a loop of links, an invalid name
             raise FolderRefused from error
         if self._outermost(path) is None:
             raise FolderRefused
@@ -80,7 +88,8 @@ class AllowedFolders:
         """
         selection = select_paths([self.check(folder) for folder in folders])
         # `select_paths` resolves again, and a folder may have been replaced by a link in between.
-        if selection.files or any(self._outermost(folder) is None for folder in selection.folders):
+        files = tuple(file for file in selection.files if not isinstance(file, ObjectPath))
+        if files or any(self._outermost(folder) is None for folder in selection.folders):
             raise FolderRefused
         return selection
 
@@ -106,9 +115,13 @@ def allowed_folders(settings: Settings, database: Database) -> AllowedFolders:
 def list_subfolders(folder: Path) -> tuple[Sequence[Path], int]:
     """Return the first `MAX_FOLDERS` folders that a scan would enter, by name, and how many more there are.
 
+    None of a bucket: listing its prefixes takes as long as listing its objects.
+
     Raises:
         PathNotFound: the folder cannot be listed.
     """
+    if isinstance(folder, ObjectPath):
+        return [], 0
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if _is_scanned(entry))
@@ -151,7 +164,7 @@ def list_folder(allowed: AllowedFolders, folder: str | None) -> FolderListing:
 
 def folder_key(folder: Path) -> str:
     """Encode a folder's path for addresses and forms."""
-    return urlsafe_b64encode(os.fsencode(folder)).decode().rstrip("=")
+    return urlsafe_b64encode(os.fsencode(str(folder))).decode().rstrip("=")
 
 
 def path_of_key(key: str) -> str:
@@ -167,7 +180,8 @@ def path_of_key(key: str) -> str:
 
 
 def _outermost_folders(folders: Iterable[Path]) -> tuple[Path, ...]:
-    resolved = {folder.resolve() for folder in folders if folder.is_absolute()}
+    parsed = map(parse_path, folders)
+    resolved = {path.resolve() for path in parsed if isinstance(path, ObjectPath) or path.is_absolute()}
     return tuple(
         sorted(folder for folder in resolved if not any(parent in resolved for parent in folder.parents))
     )

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from tagger.database.enums import Priority
 from tagger.enqueue.backfill import BackfillScope
 from tagger.errors import QueryOptionInvalid, TaggerError
+from tagger.photos.object_paths import ObjectPath
 from tagger.query.options import parse_date
 from tagger.web.api.folders import (
     AllowedFolders,
@@ -42,19 +43,21 @@ WRITE_TEXTS = {
 
 @dataclass(frozen=True)
 class FolderChoice:
-    """A folder with its key, a short name and its whole path."""
+    """A folder or a prefix of a bucket with its key, a short name and its whole path."""
 
     key: str
     name: str
     path: str
+    is_bucket: bool
 
 
 class FolderForm(BaseModel):
-    """A job over one folder."""
+    """A job over one folder, or over an address in a bucket."""
 
     model_config = ConfigDict(extra="forbid")
 
-    folder: Key
+    folder: Key = ""
+    address: Key = ""
     again: bool = False
     write: WriteMode = WriteMode.NONE
     priority: Priority = Priority.BULK
@@ -102,7 +105,8 @@ def start_folder(
 ) -> Response:
     """Start a job over the folder."""
     try:
-        selection = allowed_folders(state.settings, state.database).selection([path_of_key(form.folder)])
+        folder = form.address.strip() or path_of_key(form.folder)
+        selection = allowed_folders(state.settings, state.database).selection([folder])
         body = BackfillRequest(what=BackfillScope.ALL, write=form.write)
         options = TaggingOptions(form.priority, form.again, body.metadata_options(state.settings))
         job = starter.tag(selection, options)
@@ -187,4 +191,5 @@ def _render(
 
 
 def _choice(folder: Path, *, is_whole: bool = False) -> FolderChoice:
-    return FolderChoice(folder_key(folder), str(folder) if is_whole else folder.name, str(folder))
+    name = str(folder) if is_whole else folder.name
+    return FolderChoice(folder_key(folder), name, str(folder), isinstance(folder, ObjectPath))
