@@ -30,6 +30,10 @@ class ObjectUnsupported(TaggerError):
     """{path} is in a bucket, and this works with files and folders only. Copy the photos to a folder first."""
 
 
+class ObjectEventsInvalid(TaggerError):
+    """The message is no notification of a bucket: {reason}. Send events in the format of S3 (Records), of EventBridge or of SNS."""
+
+
 class BucketUnwritable(TaggerError):
     """{path} is in a bucket, where metadata cannot be written yet. Leave out --write; the tags are in the database."""
 

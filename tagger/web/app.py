@@ -9,6 +9,7 @@ from fastapi.staticfiles import StaticFiles
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web import api, pages
+from tagger.web.api.event_batches import EventBatches
 from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.http.access import AccessPolicy
@@ -30,6 +31,7 @@ def create_app(
     limits = limits or ClientLimits()
     state = AppState(settings, database, limits)
     job_starter = JobStarter(settings, database, state.stopping)
+    event_batches = EventBatches(settings, database, job_starter)
     overview = LibraryOverview(database)
 
     authenticator = None if policy.token is None else Authenticator(database, policy.token)
@@ -39,6 +41,7 @@ def create_app(
         yield
         if authenticator is not None:
             authenticator.close()
+        event_batches.close()
         job_starter.close()
         overview.close()
         state.close()
@@ -55,6 +58,7 @@ def create_app(
     app.state.limits = limits
     app.state.app_state = state
     app.state.job_starter = job_starter
+    app.state.event_batches = event_batches
     app.state.overview = overview
     app.state.event_hub = EventHub(settings, database, state.stopping, live_document)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

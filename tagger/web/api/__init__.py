@@ -7,6 +7,7 @@ from tagger.web.api import (
     jobs,
     landmarks,
     models,
+    object_events,
     photo_images,
     photos,
     positions,
@@ -33,4 +34,5 @@ def routers() -> tuple[APIRouter, ...]:
         jobs.router,
         schedules.router,
         events.router,
+        object_events.router,
     )

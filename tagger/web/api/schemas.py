@@ -324,6 +324,19 @@ class NothingToRetry:
 
 
 @dataclass
+class AcceptedEvents:
+    """How many events of a bucket will be checked, and how many not: they tell of no photo, or of no allowed bucket.
+
+    `advice`: what to do if the message asks to confirm a subscription.
+    """
+
+    accepted: int
+    ignored: int
+    refused: int
+    advice: str | None
+
+
+@dataclass
 class CountedBackfill:
     """How many photos a backfill would include."""
 

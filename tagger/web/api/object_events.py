@@ -1,0 +1,95 @@
+"""What buckets report: events of objects become jobs over those that are new or changed.
+
+An event is believed in nothing: only objects in allowed buckets are checked, and what is there decides.
+"""
+
+import logging
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from tagger.photos.folder_walk import PathFilter
+from tagger.photos.object_events import parse_object_events
+from tagger.photos.object_paths import ObjectPath
+from tagger.web.api.event_batches import EventBatches
+from tagger.web.api.folders import AllowedFolders, allowed_folders
+from tagger.web.api.routes import api_router
+from tagger.web.api.schemas import AcceptedEvents
+from tagger.web.state import State
+
+log = logging.getLogger(__name__)
+
+router = api_router("jobs")
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "description": "S3's notification (`Records`), or its envelope of SNS or EventBridge.",
+                }
+            }
+        },
+    }
+}
+_ADVICE = (
+    "This server confirms no subscription by itself. If you made it, confirm it with the SubscribeURL or the Token of the "
+    "message, which `aws sns confirm-subscription` takes."
+)
+
+
+async def _read_body(request: Request) -> bytes:
+    return await request.body()
+
+
+def event_batches(request: Request) -> EventBatches:
+    """Return the application's batches of events."""
+    batches: EventBatches = request.app.state.event_batches
+    return batches
+
+
+@router.post(
+    "/events/objects",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=AcceptedEvents,
+    openapi_extra=_BODY,
+)
+def report_objects(
+    request: Request,
+    state: State,
+    batches: Annotated[EventBatches, Depends(event_batches)],
+    data: Annotated[bytes, Depends(_read_body)],
+) -> dict[str, Any]:
+    """Take events of a bucket: photos that are new, changed or gone. They are checked within seconds, many in one job."""
+    events = parse_object_events(data)
+    if events.subscription is not None:
+        log.warning("a subscription to %r waits. %s", events.subscription[:200], _ADVICE)
+    allowed = allowed_folders(state.settings, state.database)
+    placed = [(_prefix_of(allowed, path), path) for path in events.objects]
+    inside = [(prefix, path) for prefix, path in placed if prefix is not None]
+    photos = [(prefix, path) for prefix, path in inside if _is_photo(prefix, path)]
+    batches.add(photos, request.state.actor)
+    return {
+        "accepted": len(photos),
+        "ignored": events.ignored + len(inside) - len(photos),
+        "refused": len(placed) - len(inside),
+        "advice": None if events.subscription is None else _ADVICE,
+    }
+
+
+def _prefix_of(allowed: AllowedFolders, path: ObjectPath) -> ObjectPath | None:
+    buckets: Iterable[ObjectPath] = (folder for folder in allowed.folders if isinstance(folder, ObjectPath))
+    return next((prefix for prefix in buckets if path != prefix and path.is_relative_to(prefix)), None)
+
+
+def _is_photo(prefix: ObjectPath, path: ObjectPath) -> bool:
+    """Whether a scan of the prefix would find the object."""
+    relative = str(path.relative_to(prefix))
+    folders = relative.split("/")[:-1]
+    entered = ("/".join(folders[: end + 1]) for end in range(len(folders)))
+    path_filter = PathFilter()
+    return path_filter.is_listed(relative) and all(map(path_filter.is_entered, entered))
