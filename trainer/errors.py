@@ -113,6 +113,10 @@ class OutputInsidePhotos(TaggerError):
     """{path} is inside the photo folder {folder}, which is never written to. Choose another --out."""
 
 
+class ObjectNotCopied(TaggerError):
+    """The photo {photo} cannot be copied from its bucket: {reason} Nothing was written; run this again."""
+
+
 class LinkFailed(TaggerError):
     """The photo {photo} cannot be linked into {path}: {reason}. Omit --link to copy the photos."""
 

@@ -25,7 +25,7 @@ class LabelledImage:
     """An image with at least one verdict; landmarks are slugs.
 
     `has_unreviewed_tag`: the image has an accepted tag without a verdict. `paths`: its photos that are not gone, those on
-    available roots first. `is_unavailable`: all its photos are on unavailable roots.
+    available roots first, and files before objects in buckets. `is_unavailable`: all its photos are on unavailable roots.
     """
 
     digest: str
@@ -121,21 +121,22 @@ def _images(
     present = select(photos).where(photos.c.content_id.in_(ids), photos.c.gone_since.is_(None))
     for row in connection.execute(present.order_by(photos.c.id)):
         path = roots[row.root_id].path_of(row.path, row.path_bytes)
-        paths[row.content_id].append((row.root_id in unavailable or roots[row.root_id].is_bucket, path))
+        paths[row.content_id].append((row.root_id in unavailable, path))
     return [
         LabelledImage(
             digest=digests[content_id],
             confirmed=tuple(by_kind[content_id, VerdictKind.CONFIRMED]),
             rejected=tuple(by_kind[content_id, VerdictKind.REJECTED]),
             has_unreviewed_tag=any(tag.accepted and tag.verdict is None for tag in tags.get(content_id, ())),
-            paths=tuple(
-                path
-                for _, path in sorted(paths[content_id], key=lambda path: path[0])
-                if not isinstance(path, ObjectPath)
-            ),
+            paths=tuple(path for _, path in sorted(paths[content_id], key=_reading_order)),
             is_unavailable=bool(paths[content_id])
             and all(unreachable for unreachable, _ in paths[content_id]),
         )
         for content_id in ids
         if content_id in digests
     ]
+
+
+def _reading_order(photo: tuple[bool, Path]) -> tuple[bool, bool]:
+    is_unavailable, path = photo
+    return is_unavailable, isinstance(path, ObjectPath)

@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from support.artifacts import tiny_artifact
+from support.buckets import Bucket
 from support.command_line import CommandRunner
 from support.scenes import draw_scene, tree
 from support.stored_photos import StoredPhotos
@@ -15,6 +17,7 @@ from tagger.catalog.landmark_removal import merge_landmark
 from tagger.catalog.landmarks import find_landmark
 from tagger.catalog.registered_models import add_model, use_model
 from tagger.database.connection import Database
+from tagger.database.tables import roots
 from tagger.photos import digest_photo
 from trainer.data.folders import read_training_folder
 from trainer.data.gazetteer import labels_with_landmarks
@@ -60,6 +63,28 @@ def give_verdicts(tagged_photos: TaggedPhotos) -> None:
     )
     tagged_photos.photo("b.jpg", 3, (GATE, 0.9, True), brandenburg_gate="rejected")
     tagged_photos.photo("c.jpg", 4, (GATE, 0.8, True))
+
+
+def test_photos_in_buckets_are_downloaded(
+    data: CommandRunner, tagged_photos: TaggedPhotos, bucket: Bucket, tmp_path: Path
+) -> None:
+    tagged_photos.photo("trip/a.jpg", 1, (EIFFEL, 0.9, True), eiffel_tower="confirmed")
+    tagged_photos.photo("b.jpg", 3, (GATE, 0.9, True), brandenburg_gate="rejected")
+    before = tree(tagged_photos.folder)
+    for name in before:
+        bucket.put(name, tagged_photos.folder / name)
+    with tagged_photos.library.database.write() as connection:
+        connection.execute(update(roots).values(location=bucket.address))
+    shutil.rmtree(tagged_photos.folder)
+    with bucket.proxy.refusing():
+        refused = data("from-verdicts", "--out", tmp_path / "set")
+    assert refused.code == 1
+    assert "2 unavailable" in refused.err
+    output = data("from-verdicts", "--out", tmp_path / "set", "--json")
+    assert (output.code, output.json["confirmed"], output.json["left_out"]) == (0, 1, {}), output.err
+    files = tree(tmp_path / "set")
+    files.pop("landmarks.csv")
+    assert files == {f"train/{EIFFEL_LABEL}/a.jpg": before["trip/a.jpg"], "unknown/b.jpg": before["b.jpg"]}
 
 
 def test_confirmed_photos_are_labelled_and_rejected_ones_ordinary(

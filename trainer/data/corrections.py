@@ -14,7 +14,14 @@ from tagger.settings import Settings
 from tagger.verdicts.training_export import LabelledImage, TrainingExport, open_training_export
 from trainer.data.folders import Dataset, image_digest, read_dataset
 from trainer.data.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks, write_gazetteer
-from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder, require_free_folder, require_space
+from trainer.data.output_folder import (
+    PhotoCopy,
+    copy_photos,
+    new_folder,
+    require_free_folder,
+    require_space,
+    size_of,
+)
 from trainer.errors import NoVerdicts, writing_to
 from trainer.progress import photo_progress
 
@@ -93,7 +100,7 @@ def write_corrections(corrections: Corrections, out: Path, earlier: Path | None 
         OutputInsidePhotos, FolderNotEmpty, NotEnoughSpace, OutputUnwritable: with what to do.
     """
     require_free_folder(out, earlier)
-    require_space(out, sum(copy.source.stat().st_size for copy in corrections.copies))
+    require_space(out, sum(size_of(copy.source) for copy in corrections.copies))
     with new_folder(out) as folder:
         copy_photos(corrections.copies, folder)
         with writing_to(out):
@@ -186,11 +193,13 @@ class _Collector:
         if image.is_unavailable:
             self._corrections.skipped["unavailable"] += 1
             return None
-        digests = {path: image_digest(path) for path in image.paths}
-        for path, digest in digests.items():
+        is_changed = False
+        for path in image.paths:
+            digest = image_digest(path)
             if digest == image.digest:
                 return path
-        self._corrections.skipped["changed" if any(digests.values()) else "gone"] += 1
+            is_changed = is_changed or digest is not None
+        self._corrections.skipped["changed" if is_changed else "gone"] += 1
         return None
 
     def _label(self, slug: str) -> str:

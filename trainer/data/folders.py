@@ -16,6 +16,7 @@ from tagger.images import Resize, decode_photo
 from tagger.images.formats import require_format
 from tagger.inference.devices import core_count
 from tagger.photos import FolderProblem, digest_photo, find_photos, is_photo_name, path_text, read_photo
+from tagger.photos.source import read_named
 from tagger.settings import Settings
 from trainer.data.duplicates import Sketch, sketch_of
 from trainer.errors import DataIncomplete, DatasetEmpty, LabelEmpty
@@ -219,7 +220,7 @@ def _photos_in(folders: set[Path]) -> Iterator[Path]:
 def image_digest(path: Path) -> str | None:
     """The digest of a photo's image, which is independent of its metadata; None if the photo cannot be read."""
     try:
-        return digest_photo(read_photo(path, max_bytes=MAX_BYTES).data)
+        return digest_photo(read_named(path, max_bytes=MAX_BYTES).data)
     except PhotoFailed:
         return None
 

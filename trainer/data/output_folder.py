@@ -11,11 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tagger.errors import PhotoFailed
 from tagger.photos import path_text
+from tagger.photos.object_paths import ObjectPath
+from tagger.photos.source import open_source, read_named
+from trainer.data.folders import MAX_BYTES
 from trainer.errors import (
     FolderNotEmpty,
     LinkFailed,
     NotEnoughSpace,
+    ObjectNotCopied,
     OutputInsidePhotos,
     OutputUnwritable,
     writing_to,
@@ -72,6 +77,12 @@ def require_space(out: Path, needed_bytes: int) -> None:
         raise NotEnoughSpace(path=out, needed=_size_text(needed_bytes), free=_size_text(free))
 
 
+def size_of(source: Path) -> int:
+    """The bytes of a photo; 0 if it cannot be accessed."""
+    version = open_source(str(source.parent)).version(source.name)
+    return 0 if version is None else version.size_bytes
+
+
 def _size_text(size_bytes: int) -> str:
     return f"{size_bytes / 2**30:.1f} GB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.1f} MB"
 
@@ -122,8 +133,7 @@ def copy_photos(copies: Iterable[PhotoCopy], root: Path, *, link: bool = False) 
             if link:
                 _link(source, root / target)
             else:
-                with writing_to(root / target.parent):
-                    shutil.copy2(source, root / target)
+                _copy(source, root / target)
             advance(1)
 
 
@@ -147,6 +157,19 @@ def _free_target(copy: PhotoCopy, names: set[str]) -> Path:
         target = target.with_name(f"{copy.source.stem}-{digest}{suffix}{copy.source.suffix}")
         number += 1
     return target
+
+
+def _copy(source: Path, target: Path) -> None:
+    if not isinstance(source, ObjectPath):
+        with writing_to(target.parent):
+            shutil.copy2(source, target)
+        return
+    try:
+        data = read_named(source, max_bytes=MAX_BYTES).data
+    except PhotoFailed as error:
+        raise ObjectNotCopied(photo=source, reason=error) from None
+    with writing_to(target.parent):
+        target.write_bytes(data)
 
 
 def _link(source: Path, target: Path) -> None:
