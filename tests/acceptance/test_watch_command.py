@@ -28,6 +28,8 @@ def test_photos_are_tagged_as_they_come_and_gone_as_they_are_deleted(terminal: T
     photos = terminal.folder / "photos"
     first = draw(photos / "first.jpg", 0)
     draw(terminal.folder / "card" / "day" / "moved.jpg", 1, seed=2)
+    (terminal.folder / "elsewhere").mkdir()
+    (photos / "link").symlink_to(terminal.folder / "elsewhere")
     with started(terminal, "watch", "photos"):
         terminal.wait_until(lambda: outcomes(terminal) == {"first.jpg": "tagged"})
         draw(photos / "new" / "second.jpg", 1, seed=1)
@@ -38,6 +40,7 @@ def test_photos_are_tagged_as_they_come_and_gone_as_they_are_deleted(terminal: T
         terminal.wait_until(lambda: "first.jpg" not in outcomes(terminal))
     assert "watching 1 folder; press Ctrl-C to stop" in terminal.log.read_text()
     assert "1 photo is gone" in terminal.log.read_text()
+    assert f"{photos}/link leads to {terminal.folder}/elsewhere" in terminal.log.read_text()
     assert all(job.is_over for job in terminal.jobs())
 
 
