@@ -47,8 +47,7 @@ def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
     Raises:
         ExtraMissing: obstore is not installed.
     """
-    environment = frozenset(item for item in os.environ.items() if item[0].startswith(_VARIABLES))
-    return _open_store(path.scheme, path.bucket, environment, patient)
+    return _open_store(path.scheme, path.bucket, frozenset(_variables().items()), patient)
 
 
 def reopen_stores() -> None:
@@ -61,6 +60,39 @@ def store_errors() -> tuple[type[Exception], ...]:
     from obstore.exceptions import BaseError
 
     return (BaseError, OSError, ValueError)
+
+
+def is_invalid_key(error: Exception) -> bool:
+    """Whether a listing has a key that obstore cannot read."""
+    from obstore.exceptions import InvalidPathError
+
+    return isinstance(error, InvalidPathError)
+
+
+def can_sign(path: ObjectPath) -> bool:
+    """Whether `signed_bucket_address` works: on S3, unless it is used without credentials."""
+    return path.scheme == "s3" and os.environ.get("AWS_SKIP_SIGNATURE", "").lower() not in {"true", "1"}
+
+
+def signed_bucket_address(path: ObjectPath, query: str, valid: timedelta) -> str:
+    """The address of a question about the object's bucket in S3, like `versioning`, with a signature.
+
+    obstore signs addresses of objects only. So it gets an endpoint that ends in the query, and its key becomes the value of
+    `x-id`, in which Amazon's programs name the operation and which servers ignore.
+    """
+    import obstore
+    from obstore.store import S3Store
+
+    bucket = ObjectPath(f"{path.scheme}://{path.bucket}/x")
+    root = obstore.sign(open_store(bucket), "GET", bucket.key, valid).partition("?")[0].removesuffix("/x")
+    store = S3Store(
+        path.bucket,
+        **_s3_options(_variables()),
+        aws_endpoint_url_s3=f"{root}?{query}=&x-id=",
+        virtual_hosted_style_request=True,
+        client_options={"allow_http": True},
+    )
+    return obstore.sign(store, "GET", "GetBucket", valid)
 
 
 def error_code(error: Exception) -> str:
@@ -109,6 +141,10 @@ _CODE_TEXTS = {
 }
 
 
+def _variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
+
+
 @lru_cache(maxsize=64)
 def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]], patient: bool) -> "Store":
     try:
@@ -129,13 +165,19 @@ def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]
         return GCSStore(bucket, **options)
     if scheme == "az":
         return AzureStore(bucket, **options)
-    keys = _ProfileKeys(variables)
-    if "AWS_ACCESS_KEY_ID" not in variables and keys.read() is not None:
-        options["credential_provider"] = keys
-    region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or keys.region or "us-east-1"
     if endpoint:
         options["endpoint"] = endpoint
-    return S3Store(bucket, region=region, **options)
+    return S3Store(bucket, **_s3_options(variables), **options)
+
+
+def _s3_options(variables: dict[str, str]) -> dict[str, Any]:
+    """Credentials and region."""
+    keys = _ProfileKeys(variables)
+    region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or keys.region or "us-east-1"
+    options: dict[str, Any] = {"region": region}
+    if "AWS_ACCESS_KEY_ID" not in variables and keys.read() is not None:
+        options["credential_provider"] = keys
+    return options
 
 
 def _client_options(variables: dict[str, str], endpoint: str | None, *, patient: bool) -> dict[str, object]:

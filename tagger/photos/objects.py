@@ -14,11 +14,19 @@ from typing import TYPE_CHECKING
 from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed
 from tagger.photos.files import MAX_TIME_NS, PhotoBytes, PhotoVersion, check_size
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, PathFilter
+from tagger.photos.key_listing import (
+    UnlistedKey,
+    begins_with_slashes,
+    exact_pages,
+    key_problem,
+    plain_pages,
+)
 from tagger.photos.mounts import MountState
 from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import (
     EXPIRED_CODES,
     RETRY_TIMEOUT,
+    can_sign,
     error_code,
     error_text,
     lacks_credentials,
@@ -26,16 +34,22 @@ from tagger.photos.object_store import (
     reopen_stores,
     store_errors,
 )
+from tagger.photos.paths import printable_path
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-PAGE = 1000
 ATTEMPTS = 4
 RETRY_PAUSE_S = 0.5
 """The first pause before a request is repeated; each further one takes twice as long."""
+_MOMENTARY = frozenset(("SlowDown", "InternalError", "ServiceUnavailable", "429", "500", "502", "503", "504"))
+"""What servers answer for a moment. obstore repeats such requests itself."""
 _SECOND_NS = 10**9
-_GONE_TEXT = "There is no such object any more. If it was moved, tag the prefix it is in now."
+NAMED_KEYS = 20
+"""Objects that are left out are named, one by one, and the others counted: a bucket may have millions of them."""
+_LEFT_OUT = "The object {} is left out: {}. Rename it."
+_MORE_LEFT_OUT = "{} more objects are left out, because their keys cannot be read. Rename them."
+_GONE_TEXT = "There is no such object any more, or its key ends with a slash. If it was moved, tag the prefix it is in now."
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,16 @@ class ObjectSource:
         Raises:
             BucketUnavailable: the bucket cannot be listed (further).
         """
-        return (photo for _, photo in self.objects(include=include, exclude=exclude) if photo is not None)
+        left_out = 0
+        for key, entry in self._entries(include, exclude, ""):
+            if isinstance(entry, FoundPhoto):
+                yield entry
+            elif entry is not None:
+                left_out += 1
+                if left_out <= NAMED_KEYS:
+                    yield FolderProblem(self.prefix, _LEFT_OUT.format(printable_path(key), entry))
+        if left_out > NAMED_KEYS:
+            yield FolderProblem(self.prefix, _MORE_LEFT_OUT.format(left_out - NAMED_KEYS))
 
     def objects(
         self, *, include: Sequence[str] = (), exclude: Sequence[str] = (), after: str = ""
@@ -79,11 +102,22 @@ class ObjectSource:
         Raises:
             BucketUnavailable: as `photos`.
         """
+        for key, entry in self._entries(include, exclude, after):
+            yield key, entry if isinstance(entry, FoundPhoto) else None
+
+    def _entries(
+        self, include: Sequence[str], exclude: Sequence[str], after: str
+    ) -> Iterator[tuple[str, FoundPhoto | str | None]]:
+        """The keys of all objects, each with its photo, or with why a photo cannot be read."""
         path_filter = PathFilter(include, exclude)
         start = len(self.prefix.key) + 1 if self.prefix.key else 0
         folder, is_entered = "", True
         for meta in _ordered(self.prefix, after):
             relative = meta["path"][start:]
+            if problem := key_problem(relative):
+                is_photo = meta["size"] and path_filter.is_listed(relative.strip("/"))
+                yield meta["path"], problem if is_photo else None
+                continue
             parent = relative.rpartition("/")[0]
             if parent != folder:
                 folder, is_entered = parent, _enters(path_filter, parent)
@@ -189,37 +223,51 @@ def bucket_problem(prefix: ObjectPath) -> str | None:
 def _ordered(prefix: ObjectPath, after: str) -> Iterator["ObjectMeta"]:
     """List all objects after a key, strictly in order: what a scan does not find between two keys is gone."""
     last = after
-    for page in _pages(prefix, after):
+    for page in _pages(prefix, after, is_exact=not after and begins_with_slashes(prefix)):
         for meta in page:
             if meta["path"] > last:
                 last = meta["path"]
                 yield meta
-            elif meta[
-                "size"
-            ]:  # the empty object that stands for a folder is listed without the slash at its end
-                reason = "the server does not list its keys in order, which a scan needs"
-                raise BucketUnavailable(folder=prefix, reason=reason)
 
 
-def _pages(prefix: ObjectPath, after: str = "", *, patient: bool = True) -> Iterator[Sequence["ObjectMeta"]]:
-    """List all objects after a key, page by page. A listing that fails goes on after the last key."""
+def _pages(
+    prefix: ObjectPath, after: str = "", *, patient: bool = True, is_exact: bool = False
+) -> Iterator[Sequence["ObjectMeta"]]:
+    """List all objects after a key, page by page. A listing that fails goes on after the last key.
+
+    A page that obstore cannot list, and those after it, are listed without it until all keys of one can be read.
+    """
     failures, deadline = 0, time.monotonic() + RETRY_TIMEOUT.total_seconds()
     while True:
         try:
-            for page in open_store(prefix, patient=patient).list(
-                prefix.key or None, offset=after or None, chunk_size=PAGE
-            ):
+            for page in (exact_pages if is_exact else plain_pages)(prefix, after, patient=patient):
                 yield page
                 after, failures = page[-1]["path"], 0
                 deadline = time.monotonic() + RETRY_TIMEOUT.total_seconds()
+                if is_exact and _is_plain(prefix, page):
+                    break
+            else:
+                return
+            is_exact = False
+        except UnlistedKey as problem:
+            if is_exact or not can_sign(prefix):
+                raise BucketUnavailable(folder=prefix, reason=problem.reason) from None
+            is_exact = True
         except store_errors() as error:
             failures += 1
             is_last = failures >= ATTEMPTS or time.monotonic() > deadline or not patient
-            if is_last or not _is_worth_repeating(error):
+            is_momentary = is_exact and error_code(error) in _MOMENTARY
+            if is_last or not (is_momentary or _is_worth_repeating(error)):
                 raise BucketUnavailable(folder=prefix, reason=error_text(error)) from None
             time.sleep(RETRY_PAUSE_S * 2 ** (failures - 1))
-        else:
-            return
+
+
+def _is_plain(prefix: ObjectPath, page: Sequence["ObjectMeta"]) -> bool:
+    """Whether obstore can list what comes after the page, as far as is known."""
+    last = page[-1]["path"]
+    is_beyond_slashes = prefix.key or last > "0"
+    has_problems = any(meta["size"] and key_problem(meta["path"]) for meta in page)
+    return not (has_problems or key_problem(last)) and bool(is_beyond_slashes)
 
 
 def _enters(path_filter: PathFilter, folder: str) -> bool:

@@ -13,8 +13,9 @@ from tagger.enqueue.scan import Scan, ScanReport
 from tagger.enqueue.selection import require_available_roots, select_paths
 from tagger.errors import BucketUnavailable
 from tagger.ledger.jobs import finish_scan
-from tagger.photos import objects
+from tagger.photos import key_listing, objects
 from tagger.photos.object_paths import parse_path
+from tagger.photos.paths import printable_path
 
 
 class Prefixes:
@@ -59,7 +60,7 @@ class Prefixes:
 @pytest.fixture
 def prefixes(database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Prefixes:
     monkeypatch.setattr(objects, "RETRY_PAUSE_S", 0.01)
-    monkeypatch.setattr(objects, "PAGE", 10)
+    monkeypatch.setattr(key_listing, "PAGE", 10)
     monkeypatch.setattr(scan, "PAGE", 10)
     return Prefixes(database, bucket)
 
@@ -150,7 +151,7 @@ def test_a_listing_that_fails_in_between_marks_nothing_as_gone(prefixes: Prefixe
         bucket.delete(f"{number:02}.jpg")
     bucket.proxy.page_keys = 10
     refusal = Fault("list-type", times=10**9, status=403, code="AccessDenied")
-    bucket.proxy.inject(Fault("list-type", times=3), refusal)  # two checks and the first page
+    bucket.proxy.inject(Fault("list-type", times=4), refusal)  # three checks and the first page
     with pytest.raises(BucketUnavailable, match="refuses access"):
         prefixes.scan()
     assert prefixes.paths(gone=True) == []
@@ -165,16 +166,94 @@ def test_an_empty_prefix_with_stored_photos_is_unavailable(prefixes: Prefixes, b
     assert prefixes.paths(gone=True) == []
 
 
-@pytest.mark.parametrize(
-    ("key", "reason"), [("b//c.jpg", r"an empty part \(//\)"), ("b/c\x1b.jpg", "a control character")]
-)
-def test_a_key_that_cannot_be_read_is_named_as_the_reason(
-    prefixes: Prefixes, bucket: Bucket, key: str, reason: str
+ODD_KEYS = {
+    "//c.jpg": "begins or ends with a slash, or has an empty part (//)",
+    "/0.jpg": "begins or ends with a slash",
+    "b//c.jpg": "has an empty part (//)",
+    "b/c-d.jpg/": "ends with a slash",
+    "b/../c.jpg": "a part of its key is . or ..",
+    "b/./c.jpg": "a part of its key is . or ..",
+    "b/c\x1b.jpg": "a control character",
+    "b/\u00e9 +%2F\x7f.jpg": "a control character",
+}
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_an_object_whose_key_cannot_be_read_is_left_out_and_named(
+    prefixes: Prefixes, bucket: Bucket, key: str
+) -> None:
+    for name in ("-.jpg", "0.jpg", "a.jpg", "b/+ %2F.jpg", "b/c-d.jpg", "b/z.jpg"):
+        bucket.put(name, b"x")
+    bucket.put("b/", b"")
+    assert prefixes.counts() == (6, 6, 0, 0)
+    bucket.put(key, b"x")
+    bucket.delete("b/z.jpg")
+    report = prefixes.scan()
+    assert (report.found, report.new, report.changed, report.gone) == (5, 0, 0, 1)
+    (problem,) = report.problems
+    assert str(problem.path) == bucket.address
+    assert printable_path(key) in problem.text
+    assert ODD_KEYS[key] in problem.text
+    bucket.delete(key)
+    assert prefixes.counts() == (5, 0, 0, 0)
+
+
+def test_many_odd_keys_are_counted_page_by_page(
+    prefixes: Prefixes, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "NAMED_KEYS", 2)
+    bucket.proxy.page_keys = 7
+    for number in range(20):  # the first pages, on which the checks before a scan end
+        bucket.put(f"trip/!{number:02}.jpg", b"x")
+    for number in range(30):
+        bucket.put(f"trip/{number:02}.jpg", b"x")
+        bucket.put(f"trip/{number:02}//{number}.jpg", b"x")
+        bucket.put(f"trip/{number:02}//{number}.txt", b"no photo")
+    for number in range(100, 130):
+        bucket.put(f"trip/{number}.jpg", b"x")
+    bucket.proxy.inject(
+        Fault("encoding-type", status=503, code="SlowDown"),
+        Fault("encoding-type", cut_after=100),
+        Fault("encoding-type", status=400, code="ExpiredToken"),
+    )
+    report = prefixes.scan("trip")
+    assert (report.found, report.new) == (80, 80)
+    assert [problem.text.partition(":")[0] for problem in report.problems] == [
+        "The object trip/00//0.jpg is left out",
+        "The object trip/01//1.jpg is left out",
+        "28 more objects are left out, because their keys cannot be read. Rename them.",
+    ]
+    assert report.note() is not None
+    again = prefixes.scan("trip")
+    assert (again.found, again.new, again.changed, again.gone) == (80, 0, 0, 0)
+
+
+def test_odd_keys_need_a_signature_to_be_left_out(
+    prefixes: Prefixes, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.put("a.jpg", b"x")
-    bucket.put(key, b"x")
-    with pytest.raises(BucketUnavailable, match=f"{reason}.*Rename that object"):
+    bucket.put("b//c.jpg", b"x")
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    with pytest.raises(BucketUnavailable, match=r"an empty part \(//\).*Rename that object"):
         prefixes.scan()
+
+
+def test_a_bucket_of_odd_keys_alone_is_available(prefixes: Prefixes, bucket: Bucket) -> None:
+    bucket.put("//a.jpg", b"x")
+    report = prefixes.scan()
+    assert (report.found, len(report.problems)) == (0, 1)
+
+
+def test_a_refusal_of_the_exact_listing_marks_nothing_as_gone(prefixes: Prefixes, bucket: Bucket) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        bucket.put(name, b"x")
+    prefixes.scan()
+    bucket.delete("b.jpg")
+    bucket.put("a//b.jpg", b"x")
+    bucket.proxy.inject(Fault("encoding-type", status=403, code="AccessDenied", times=10**9))
+    with pytest.raises(BucketUnavailable, match="refuses access"):
+        prefixes.scan()
+    assert prefixes.paths(gone=True) == []
 
 
 def test_a_prefix_above_a_root_absorbs_it(prefixes: Prefixes, bucket: Bucket) -> None:
