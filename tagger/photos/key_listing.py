@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from email.message import Message
+from functools import lru_cache
 from http.client import HTTPException
 from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -118,8 +119,9 @@ def _answer(prefix: ObjectPath, parameters: Mapping[str, str], *, patient: bool)
     }
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in named.items())
     address = signed_bucket_address(prefix, f"{query}&delimiter", _VALID)
-    bundle = os.environ.get("AWS_CA_BUNDLE") or None
-    opener = build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context(cafile=bundle)))
+    opener = build_opener(
+        _NoRedirects, HTTPSHandler(context=_context(os.environ.get("AWS_CA_BUNDLE") or None))
+    )
     request = Request(address, headers={"User-Agent": "landmark-tagger"})  # noqa: S310 - the endpoint is the operator's
     timeout_s = STALL_TIMEOUT.total_seconds() / (1 if patient else 2)
     try:
@@ -132,6 +134,12 @@ def _answer(prefix: ObjectPath, parameters: Mapping[str, str], *, patient: bool)
     except (HTTPException, OSError) as error:
         raise OSError(f"the server does not answer ({type(error).__name__})") from None
     return body
+
+
+@lru_cache(maxsize=4)
+def _context(bundle: str | None) -> ssl.SSLContext:
+    """Reading the certificates takes longer than listing a page."""
+    return ssl.create_default_context(cafile=bundle)
 
 
 class _NoRedirects(HTTPRedirectHandler):
