@@ -22,6 +22,10 @@ class PathNotFound(TaggerError):
     """There is no file or folder at {path}. Check the name and that its disk or share is mounted."""
 
 
+class ObjectNotFound(PathNotFound):
+    """There is no object at {path}. Check the address and the endpoint."""
+
+
 class ObjectAddressInvalid(TaggerError):
     """An address that begins with {scheme}: is not like {scheme}://BUCKET/PREFIX. Credentials are no part of it; they come from the environment."""
 
@@ -213,7 +217,7 @@ class ModelFailed(TaggerError):
 
 
 class ReadsTimedOut(TaggerError):
-    """Reading photos hangs: {count} reads did not finish within {timeout_s:g} s each. Check the disk or share with the photos, then run the command again."""
+    """Reading photos hangs: {count} reads did not finish within {timeout_s:g} s each. Check the disk, the share or the bucket with the photos, then run the command again."""
 
 
 class ItemProcessFailed(TaggerError):

@@ -204,9 +204,10 @@ def claim_unfilled_job(database: Database) -> int | None:
     return job_id if claim.rowcount else None
 
 
-def suspend_for_root(database: Database, job_id: int, root_name: str) -> None:
-    """Let the job wait until the root is available."""
-    note = f"waiting for the folder “{root_name}”, which is unavailable (not mounted?)"
+def suspend_for_root(database: Database, job_id: int, root_name: str, problem: str | None = None) -> None:
+    """Let the job wait until the root is available. `problem`: why a bucket is not."""
+    folder_note = f"waiting for the folder “{root_name}”, which is unavailable (not mounted?)"
+    note = f"waiting for {root_name}: {problem}" if problem else folder_note
     with database.write() as connection:
         connection.execute(
             update(jobs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed
+from tagger.errors import BucketUnavailable, FailureKind, ObjectNotFound, PathNotFound, PhotoFailed
 from tagger.photos.files import MAX_TIME_NS, PhotoBytes, PhotoVersion, check_size
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, PathFilter
 from tagger.photos.key_listing import (
@@ -136,6 +136,8 @@ class ObjectSource:
                 time.sleep(RETRY_PAUSE_S * 2 ** (attempt - 1))
             try:
                 return self._read_once(path, max_bytes)
+            except BucketUnavailable as unavailable:
+                raise PhotoFailed(FailureKind.UNREADABLE, str(unavailable)) from None
             except store_errors() as error:
                 problem = error
                 is_last = time.monotonic() > deadline or not self.patient
@@ -185,13 +187,13 @@ def find_object(path: ObjectPath, *, patient: bool = True) -> FoundPhoto:
     """Return a single object, whatever its extension.
 
     Raises:
-        PathNotFound: there is none at `path`.
+        ObjectNotFound: there is none at `path`.
         BucketUnavailable: the bucket does not answer.
     """
     try:
         return _found(path, open_store(path, patient=patient).head(path.key))
     except FileNotFoundError:
-        raise PathNotFound(path=path) from None
+        raise ObjectNotFound(path=path) from None
     except store_errors() as error:
         raise BucketUnavailable(folder=path, reason=error_text(error)) from None
 

@@ -12,7 +12,7 @@ def internal_failure(error: Exception) -> PhotoFailure:
 def timeout_text(timeout_s: float) -> str:
     """Describe the failure of a photo that took too long to read, and what to do about it."""
     return (
-        f"Reading it took longer than {timeout_s:g} s and was given up. If its disk or share was slow to answer, "
+        f"Reading it took longer than {timeout_s:g} s and was given up. If its disk, its share or its bucket was slow to answer, "
         "try again: tagger retry --kind timed-out. TAGGER_READ_TIMEOUT_S allows more time."
     )
 

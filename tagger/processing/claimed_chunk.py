@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import TypeVar
 
-from tagger.catalog.roots import Root, list_roots, unavailable_roots
+from tagger.catalog.roots import Root, list_roots, unavailable_error, unavailable_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.retry import with_retry
@@ -137,4 +137,13 @@ class ClaimedChunk:
 
     def wait_for_root(self, root: Root) -> None:
         """Put the job into the waiting state until the root is available again."""
-        self.with_retry(lambda: suspend_for_root(self.database, self.claim.name.job_id, root.name))
+        problem = self.with_retry(lambda: self._bucket_problem(root))
+        name = str(root.folder) if problem else root.name
+        self.with_retry(lambda: suspend_for_root(self.database, self.claim.name.job_id, name, problem))
+
+    def _bucket_problem(self, root: Root) -> str | None:
+        """Why a bucket is unavailable; None for a folder."""
+        if not root.is_bucket:
+            return None
+        with self.database.read() as connection:
+            return str(unavailable_error(connection, root, root.folder).values["reason"])

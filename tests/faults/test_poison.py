@@ -98,7 +98,7 @@ def test_a_worker_with_too_many_hanging_reads_exits(scenario: FaultScenario) -> 
     job = int(terminal.run("enqueue", "mixed").stdout)
     worker = terminal.start("worker")
     assert worker.wait(timeout=120) == 75
-    assert "Check the disk or share" in terminal.log.read_text()
+    assert "Check the disk, the share" in terminal.log.read_text()
     assert supervise(terminal, job, terminal.start("worker")) < 4
     assert (terminal.progress(job).tagged, terminal.progress(job).failed) == (16, 24)
     assert_counts(terminal, job)

@@ -549,7 +549,7 @@ def test_too_many_hanging_reads_fail_all_sinks(pipeline_with_timeout: Pipeline, 
             pipeline_with_timeout.submit(file_request(path, sink))
 
     try:
-        with pytest.raises(ReadsTimedOut, match="Check the disk or share"):
+        with pytest.raises(ReadsTimedOut, match="Check the disk, the share"):
             submit_hanging(MOST_HUNG + 20)
         deliveries = [sink.received.get(timeout=WAIT_S) for _ in range(MOST_HUNG + 2)]
         assert isinstance(deliveries[-1], ReadsTimedOut)

@@ -158,7 +158,7 @@ def _read_missing_facts(session: Session) -> None:
     )
     if left := found.changed + found.unreadable + found.unavailable:
         console.warning(
-            f"{count_of(left, 'photo')} could not be read again: {found.unavailable} on disks that are not mounted, "
+            f"{count_of(left, 'photo')} could not be read again: {found.unavailable} on disks or in buckets that are not available, "
             f"{found.unreadable} unreadable, {found.changed} changed since. To read changed ones, run: tagger tag FOLDER"
         )
 

@@ -73,8 +73,9 @@ def _check_job(job: OpenJob, workers: Sequence[WorkerStatus]) -> Finding | None:
         found = f"the process of job {job.job} has exited; the next command that manages jobs ends or continues the job"
         return note("jobs", found, "tagger status")
     if job.state == JobState.WAITING:
-        remedy = "mount the folder, or set its location with TAGGER_ROOTS"
-        return wrong("jobs", f"job {job.job} {job.note or 'waits'}", remedy)
+        found, _, remedy = (job.note or "waits").partition(". ")
+        remedy = remedy or "mount the folder, or set its location with TAGGER_ROOTS"
+        return wrong("jobs", f"job {job.job} {found}", remedy)
     needs_worker = job.runner == Runner.WORKERS and job.state != JobState.PAUSED
     if needs_worker and not workers and job.age_s > OLD_JOB_S:
         found = (

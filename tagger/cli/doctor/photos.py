@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tagger.catalog.roots import count_root_photos, list_roots, mount_states
 from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.cli.output.job_text import count_of
 from tagger.enqueue.retry import count_failures
 from tagger.errors import FailureKind
 from tagger.ledger.failures import FailureFilter
@@ -97,7 +98,11 @@ def _check_bucket(database: Database, root: Root, prefix: ObjectPath) -> Finding
     if problem := bucket_problem(prefix):
         reason, _, remedy = problem.partition(". ")
         return wrong("roots", f"{prefix} is not available: {reason}", remedy or "tagger doctor")
-    return _check_missing_root(database, root)
+    with database.read() as connection:
+        count = count_root_photos(connection, root)
+    found = f"{prefix} is empty, but the database has {count_of(count, 'photo')} in it"
+    remedy = f"check the bucket and the endpoint; or, if they are deleted: tagger forget {prefix}"
+    return wrong("roots", found, remedy) if count else None
 
 
 def _check_missing_root(database: Database, root: Root) -> Finding | None:

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 _SIDE_PX = 256
 _COLOUR = (139, 145, 152, 255)  # readable on light and on dark backgrounds
 _TEXTS = {
-    "unavailable": "disk not mounted",
+    "unavailable": "not available now",
     "gone": "file is gone",
     "crashed": "damaged",
     "corrupt": "damaged",
