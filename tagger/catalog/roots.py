@@ -29,6 +29,7 @@ from tagger.errors import BucketUnavailable, RootUnavailable
 from tagger.photos import path_from_text, path_text
 from tagger.photos.mounts import MountState
 from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.photos.object_store import current_endpoint, note_endpoint
 from tagger.photos.objects import bucket_problem
 from tagger.photos.source import PhotoSource, open_source
 
@@ -42,11 +43,12 @@ RootPaths = Mapping[str, Path]
 
 @dataclass(frozen=True)
 class Root:
-    """A root. `folder` is its path on this machine, or its address in a bucket."""
+    """A root. `folder` is its path on this machine, or its address in a bucket, which was scanned at the `endpoint`."""
 
     id: int
     name: str
     folder: Path
+    endpoint: str | None = None
 
     @property
     def source(self) -> PhotoSource:
@@ -64,15 +66,20 @@ class Root:
 
 
 def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
-    """Every root, by id."""
-    return [
+    """Every root, by id. Their buckets are asked for at their servers only from now on."""
+    found = [
         Root(
             row.id,
             row.name,
             parse_path(root_paths.get(row.name) or path_from_text(row.location, row.location_bytes)),
+            row.endpoint,
         )
         for row in connection.execute(select(roots).order_by(roots.c.id))
     ]
+    for root in found:
+        if isinstance(root.folder, ObjectPath):
+            note_endpoint(root.folder, root.endpoint)
+    return found
 
 
 def find_root(connection: Connection, path: Path, root_paths: RootPaths) -> Root | None:
@@ -89,6 +96,16 @@ def lock_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Ro
         if connection.scalar(lock) is not None:
             return root
     return ensure_root(connection, folder, root_paths)
+
+
+def store_endpoint(connection: Connection, root: Root) -> None:
+    """Store the server at which this process has scanned a bucket. Call it in a write transaction."""
+    if not isinstance(root.folder, ObjectPath):
+        return
+    endpoint = current_endpoint(root.folder)
+    if endpoint != root.endpoint:
+        connection.execute(update(roots).where(roots.c.id == root.id).values(endpoint=endpoint))
+        note_endpoint(root.folder, endpoint)
 
 
 def ensure_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Root:

@@ -114,6 +114,9 @@ roots = Table(
         nullable=False,
         doc="exact bytes of the path if it is not UTF-8, else empty",
     ),
+    Column(
+        "endpoint", Text, doc="URL of the server at which a bucket of S3 was scanned, without credentials"
+    ),
     UniqueConstraint("location", "location_bytes"),
     info={
         "doc": "An outermost folder that was enqueued. Settings can map it to another folder on each machine."

@@ -20,6 +20,7 @@ from tagger.catalog.roots import (
     lock_root,
     path_prefix,
     photos_below,
+    store_endpoint,
 )
 from tagger.database.connection import Database
 from tagger.database.tables import photos
@@ -120,6 +121,7 @@ class Scan:
         with self._database.write() as connection:
             lock_scan(connection, self._job_id)
             root = lock_root(connection, folder, self._root_paths)
+            store_endpoint(connection, root)
             found = {_key(root.folder, photo): photo for photo in page}
             rows = photo_rows(connection, root, found)
             new = [key for key in found if key not in rows]

@@ -48,6 +48,7 @@ class RootRow(_Row):
     name: values.Name
     location: values.Name
     location_bytes: values.Bytes
+    endpoint: values.Endpoint | None
 
 
 class ModelRow(_Row):

@@ -103,6 +103,8 @@ ClockOffset = Annotated[int, Field(ge=-_MOST, le=_MOST)]
 """Seconds. A camera whose clock was never set is decades off."""
 
 Text = Annotated[str, AfterValidator(_storable)]
+Endpoint = Annotated[str, StringConstraints(pattern=r"^https?://[^\s@/?#]+$")]
+"""The URL of a server, without credentials."""
 Name = Annotated[str, StringConstraints(min_length=1), AfterValidator(_storable)]
 Slug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
 FileDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagger.errors import ExtraMissing
+from tagger.errors import BucketUnavailable, ExtraMissing
 from tagger.photos.object_paths import ObjectPath
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ CHECK_TIMEOUT = timedelta(seconds=10)
 """The time limit of a check whether a bucket answers."""
 _REREAD = timedelta(minutes=5)
 """How long keys from a file are used before the file is read again: programs that rotate keys replace it."""
+
+AWS = "https://s3.amazonaws.com"
+_HOST = re.compile(r"^(https?)://(?:[^/@]*@)?([^/@?#]+)")
+_endpoints: dict[str, str] = {}
+"""The servers at which buckets of S3 were found, by bucket, as far as this process knows."""
 
 _VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
@@ -46,8 +51,52 @@ def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
 
     Raises:
         ExtraMissing: obstore is not installed.
+        BucketUnavailable: the bucket was found at another server than the one that this process asks.
     """
-    return _open_store(path.scheme, path.bucket, frozenset(_variables().items()), patient)
+    variables = _variables()
+    if problem := _endpoint_problem(path, _endpoint(variables)):
+        raise BucketUnavailable(folder=path, reason=problem)
+    return _open_store(path.scheme, path.bucket, frozenset(variables.items()), patient)
+
+
+def current_endpoint(path: ObjectPath) -> str | None:
+    """The server that this process asks for a bucket of S3, without credentials; None for other stores."""
+    if path.scheme != "s3":
+        return None
+    endpoint = _endpoint(_variables())
+    return _server(endpoint) if endpoint else AWS
+
+
+def note_endpoint(path: ObjectPath, endpoint: str | None) -> None:
+    """Let `open_store` refuse the bucket if this process asks another server. None if it is not known."""
+    if endpoint is not None:
+        _endpoints[path.bucket] = endpoint
+
+
+def _endpoint_problem(path: ObjectPath, endpoint: str | None) -> str | None:
+    """Why this process must not ask for a bucket: at another server, the same name belongs to somebody else.
+
+    Two endpoints of its own are the operator's word: in a container, the same server often has another name.
+    """
+    known = _endpoints.get(path.bucket) if path.scheme == "s3" else None
+    if known is None:
+        return None
+    if endpoint is None:
+        return None if known == AWS else _NO_ENDPOINT_TEXT.format(known)
+    is_other = known == AWS and _server(endpoint) != AWS
+    return _OTHER_ENDPOINT_TEXT.format(_server(endpoint), path) if is_other else None
+
+
+def _server(endpoint: str) -> str:
+    """The server of an endpoint without its credentials; AWS has many names."""
+    match = _HOST.search(endpoint)
+    if match is None or match[2].partition(":")[0].endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        return AWS
+    return f"{match[1]}://{match[2]}"
+
+
+def _endpoint(variables: dict[str, str]) -> str | None:
+    return variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL")
 
 
 def reopen_stores() -> None:
@@ -125,6 +174,8 @@ def error_text(error: Exception) -> str:
     return _CODE_TEXTS.get(code, unknown).format(shown) if code else _SILENT_TEXT
 
 
+_NO_ENDPOINT_TEXT = "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set TAGGER_S3_ENDPOINT_URL={0}"
+_OTHER_ENDPOINT_TEXT = "it was found at AWS, and this process would ask {0}. Unset the endpoint; or if the bucket was moved there, run `tagger forget {1}` first"
 _NO_CREDENTIALS_TEXT = "there are no credentials for it. Set those of its provider, like AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _INVALID_KEY_TEXT = "a key in it has an empty part (//), one that is a dot, or a control character, which cannot be read. Rename that object"
 _REFUSED_TEXT = "the server refuses access{}. Check the credentials and their rights to list and read"
@@ -152,7 +203,7 @@ def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]
     except ModuleNotFoundError as error:
         raise ExtraMissing(feature="A bucket", missing="obstore", extra="cloud") from error
     variables = dict(environment)
-    endpoint = variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL")
+    endpoint = _endpoint(variables)
     options: Any = {
         "client_options": _client_options(variables, endpoint if scheme == "s3" else None, patient=patient),
         "retry_config": {

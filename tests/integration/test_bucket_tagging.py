@@ -4,14 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from support.buckets import SECRET, Bucket, Fault
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState
-from tagger.errors import FailureKind
+from tagger.database.tables import roots
+from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
 from tagger.photos import objects
-from tagger.photos.object_paths import parse_path
+from tagger.photos.object_paths import ObjectPath, parse_path
+from tagger.photos.object_store import AWS, current_endpoint, note_endpoint, open_store
 from tagger.photos.source import open_source
 from tagger.processing.local_runner import run_job
 
@@ -139,7 +142,11 @@ def test_a_job_waits_for_a_bucket_that_refuses(photos: TaggedBucket, bucket: Buc
     job = photos.record(parse_path(bucket.address))
     with bucket.proxy.refusing(403, "InvalidAccessKeyId"):
         run_job(photos.database, photos.settings, job, lambda _stored: None)
-        assert photos.progress(job).state is JobState.WAITING
+        progress = photos.progress(job)
+    assert (progress.state, progress.note) == (
+        JobState.WAITING,
+        f"waiting for {bucket.address}: the server refuses access (InvalidAccessKeyId). Check the credentials and their rights to list and read",
+    )
     assert photos.outcomes(job) == {"a.jpg": None}
     assert photos.photo("a.jpg").gone_since is None
 
@@ -191,3 +198,43 @@ def test_versions_agree_between_listing_head_and_reading(bucket: Bucket) -> None
     assert found.version == source.version("a.jpg") == source.read("a.jpg", max_bytes=100).version
     assert source.version("b.jpg") is None
     assert source.missing(["a.jpg", "b.jpg", "c.jpg"]) == {"b.jpg", "c.jpg"}
+
+
+def test_a_process_without_an_endpoint_does_not_ask_aws_for_a_bucket_of_another_server(
+    photos: TaggedBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos.draw("a.jpg", 0)
+    job = photos.record(parse_path(bucket.address))
+    with photos.database.read() as connection:
+        endpoint = connection.scalar(select(roots.c.endpoint).where(roots.c.location == bucket.address))
+    assert endpoint == bucket.proxy.url
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+    bucket.proxy.calls.clear()
+    run_job(photos.database, photos.settings, job, lambda _stored: None)
+    assert photos.progress(job).state is JobState.WAITING
+    assert f"Set TAGGER_S3_ENDPOINT_URL={endpoint}" in str(photos.progress(job).note)
+    with pytest.raises(PhotoFailed, match="this process, which has no endpoint, would ask AWS"):
+        open_source(bucket.address).read("a.jpg", max_bytes=10**6)
+    assert bucket.proxy.calls == []
+    monkeypatch.setenv(
+        "AWS_ENDPOINT_URL_S3", bucket.proxy.url.replace("127.0.0.1", "localhost")
+    )  # another name
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    assert open_source(bucket.address).read("a.jpg", max_bytes=10**6).size_bytes
+
+
+def test_a_bucket_of_aws_is_not_asked_for_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = ObjectPath("s3://holidays-of-aws")
+    for endpoint in ("https://s3.eu-west-1.amazonaws.com", None):
+        if endpoint:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        else:
+            monkeypatch.delenv("AWS_ENDPOINT_URL")
+        assert current_endpoint(path) == AWS
+        note_endpoint(path, AWS)
+        open_store(path)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:password@minio:9000/")
+    with pytest.raises(
+        BucketUnavailable, match=r"found at AWS, and this process would ask http://minio:9000\."
+    ):
+        open_store(path)
