@@ -127,6 +127,35 @@ def test_what_fails_for_a_moment_is_repeated(photos: TaggedBucket, bucket: Bucke
     assert fault.times == 0
 
 
+def test_faults_while_many_photos_are_read_ahead_leave_one_outcome_each(
+    photos: TaggedBucket, bucket: Bucket
+) -> None:
+    names = [f"{number:02}.jpg" for number in range(40)]
+    for number, name in enumerate(names):
+        photos.draw(name, number % 2, shade=number)
+    gate = (photos.folder / "01.jpg").read_bytes()
+    job = photos.record(parse_path(bucket.address))
+    bucket.delete("07.jpg")
+    bucket.proxy.inject(
+        Fault("/08.jpg", cut_after=200),
+        Fault("/08.jpg", then=lambda: bucket.put("08.jpg", gate)),
+        Fault(".jpg", status=503, code="SlowDown", times=8),
+        Fault(".jpg", status=400, code="ExpiredToken", times=2),
+        Fault(".jpg", cut_after=100, times=5),
+        Fault(".jpg", delay_s=0.05, times=10**9),  # so that readers are added
+    )
+    photos.run(job)
+    outcomes = photos.outcomes(job)
+    assert outcomes.pop("07.jpg") == "failed"
+    assert photos.photo("07.jpg").failure_kind == FailureKind.GONE
+    assert outcomes == dict.fromkeys(outcomes, "tagged")
+    assert len(outcomes) == 39
+    for number, name in enumerate(names):
+        if name != "07.jpg":
+            is_gate = number % 2 or name == "08.jpg"
+            assert photos.tags_of(name)[0] == (GATE if is_gate else EIFFEL, 1, True), name
+
+
 def test_an_object_that_may_not_be_read_fails_alone(photos: TaggedBucket, bucket: Bucket) -> None:
     photos.draw("a.jpg", 0)
     photos.draw("b.jpg", 1)
