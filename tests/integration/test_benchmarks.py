@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from support.artifacts import tiny_artifact
 from support.command_line import CommandOutput, run_command
 from support.commands import draw, draw_many
 from support.drawing import save_photos
+from support.raw_files import RawContent, preview, raw_file
 from support.teaching import draw_place, teachable_artifact
 
 from bench import outcomes, position_odds
@@ -52,6 +54,18 @@ def test_help_names_the_program_and_its_purpose(name: str) -> None:
     output = _run(name, "--help")
     assert output.code == 0, output.err
     assert f"python -m bench.{name}" in output.text
+
+
+@pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
+def test_raw_previews_counts_those_that_are_the_same(tmp_path: Path) -> None:
+    for kind in ("dng", "nef", "raf"):
+        (tmp_path / f"a.{kind}").write_bytes(raw_file(kind))
+    (tmp_path / "b.nef").write_bytes(raw_file("nef", RawContent(large=b"", middle=b"", thumbnail=b"")))
+    (tmp_path / "c.jpg").write_bytes(preview())
+    output = _run("raw_previews", tmp_path)
+    assert output.code == 0, output.err
+    assert "| NEF | 2 | 1 | 0 | 0 | 0 | 1 | 1 |" in output.text
+    assert "| RAF | 1 | 1 | 0 | 0 | 0 | 0 | 1 |" in output.text
 
 
 def test_queries_times_each_filter_on_a_new_and_on_a_kept_database(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ The structure is that of <https://github.com/lclevy/canon_cr3>.
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from tagger.photos.raw.exif_block import merged_exif
@@ -26,11 +26,15 @@ _JPEG_START, _JPEG_HEAD_BYTES = b"\xff\xd8\xff", 64
 
 @dataclass(frozen=True)
 class _Box:
-    """A box's type (of a `uuid` box, its identifier), and the range of its content."""
+    """A box's type (of a `uuid` box, its identifier), and the range of its content.
+
+    `stated_end` lies behind `end` if the box is cut off.
+    """
 
     kind: bytes
     start: int
     end: int
+    stated_end: int
 
 
 def cr3_layout(data: bytes) -> RawLayout:
@@ -69,7 +73,7 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
         content = at + head
         if kind == b"uuid":
             kind, content = data[content : content + 16], content + 16
-        yield _Box(kind, min(content, end), min(at + size, end))
+        yield _Box(kind, min(content, end), min(at + size, end), at + size)
         at += size
 
 
@@ -80,7 +84,7 @@ def _children(data: bytes, box: _Box) -> Iterator[_Box]:
 def _jpeg_in(data: bytes, box: _Box) -> Iterator[Span]:
     start = data.find(_JPEG_START, box.start, min(box.start + _JPEG_HEAD_BYTES, box.end))
     if start >= 0:
-        yield Span(start, box.end - start)
+        yield Span(start, box.stated_end - start)
 
 
 def _sample_table(data: bytes, track: _Box) -> dict[bytes, _Box]:
@@ -114,7 +118,7 @@ def _sizes(data: bytes, box: _Box | None) -> tuple[int, ...]:
         return ()
     common, count = struct.unpack_from(">II", data, box.start + 4)
     if not common:
-        return _numbers(data, _Box(box.kind, box.start + 4, box.end), "I")
+        return _numbers(data, replace(box, start=box.start + 4), "I")
     return (common,) * count if count <= _SAMPLE_LIMIT else ()
 
 
