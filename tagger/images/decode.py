@@ -21,7 +21,7 @@ from tagger.images.memory import MEMORY_BUDGET
 from tagger.images.raw_development import RAW_DEVELOPER
 from tagger.images.raw_preview import NoPreview, shown_file
 from tagger.images.resize import Box, scaled, scaling_bytes
-from tagger.photos.containers import orientation_in
+from tagger.photos.containers import exif_of, orientation_in
 from tagger.photos.decoder_input import bare_file
 from tagger.photos.formats import PhotoFormat
 from tagger.photos.tiff import ORIENTATION
@@ -111,9 +111,10 @@ def _decode(data: bytes, resize: Resize | None, max_pixels: int) -> _Upright:
 
 
 def _developed(data: bytes, resize: Resize | None, max_pixels: int) -> _Upright:
-    with RAW_DEVELOPER.developed(data, max_pixels) as photo:
+    orientation = orientation_in(data) if exif_of(data) else None
+    with RAW_DEVELOPER.developed(data, max_pixels, turns=orientation is None) as photo:
         pixels = _resized(photo.image, photo.image.size, resize) if resize else _whole(photo.image)
-        return pixels, photo.width, photo.height
+        return _turned(pixels, photo.width, photo.height, orientation or 1)
 
 
 def _read(
@@ -164,6 +165,10 @@ def _read_file(
             raise _Blank
         pixels = _resized(image, extent or image.size, resize) if resize else _whole(image)
         del image  # frees its pixels before the reservation ends
+    return _turned(pixels, width, height, orientation)
+
+
+def _turned(pixels: Image.Image, width: int, height: int, orientation: int) -> _Upright:
     if orientation in _TRANSPOSES:
         pixels = pixels.transpose(_TRANSPOSES[orientation])
     return (pixels, height, width) if orientation in _SWAPS_SIDES else (pixels, width, height)

@@ -33,7 +33,7 @@ _SWAPS_SIDES = 4
 
 @dataclass(frozen=True)
 class DevelopedPhoto:
-    """`image` is upright, in sRGB, and usually has half the photo's `width` and `height`."""
+    """`image` is in sRGB, and usually has half the photo's `width` and `height`."""
 
     image: Image.Image
     width: int
@@ -56,8 +56,10 @@ class RawDeveloper:
         return self._rawpy is not None
 
     @contextmanager
-    def developed(self, data: bytes, max_pixels: int) -> Iterator[DevelopedPhoto]:
+    def developed(self, data: bytes, max_pixels: int, *, turns: bool) -> Iterator[DevelopedPhoto]:
         """Develop a photo, at half its size. Its memory is reserved inside the context.
+
+        `turns`: LibRaw turns it upright, by what it knows of the file; else it is as the sensor sees.
 
         Raises:
             PhotoFailed: LibRaw does not read it, it is damaged, or it has more pixels than the limit.
@@ -73,9 +75,11 @@ class RawDeveloper:
                 if not self._is_halved(raw):
                     reserved.close()
                     reserved.enter_context(MEMORY_BUDGET.reserve(pixels * _WHOLE_BYTES + _FIXED_BYTES))
-                image = _image(raw)
+                image = _image(raw, turns=turns)
             width, height = sizes.width, sizes.height
-            yield DevelopedPhoto(image, *((height, width) if sizes.flip & _SWAPS_SIDES else (width, height)))
+            if turns and sizes.flip & _SWAPS_SIDES:
+                width, height = height, width
+            yield DevelopedPhoto(image, width, height)
 
     def _is_halved(self, raw: Any) -> bool:
         """Whether each pixel of the sensor has one colour, so that developing at half the size halves it."""
@@ -92,8 +96,9 @@ def is_developer_installed() -> bool:
     return importlib.util.find_spec("rawpy") is not None
 
 
-def _image(raw: Any) -> Image.Image:
-    values = raw.postprocess(half_size=True, use_camera_wb=True)  # uint8 (H, W, 1 or 3)
+def _image(raw: Any, *, turns: bool) -> Image.Image:
+    flip = None if turns else 0
+    values = raw.postprocess(half_size=True, use_camera_wb=True, user_flip=flip)  # uint8 (H, W, 1 or 3)
     return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
 
 

@@ -25,7 +25,7 @@ from support.servers import RedisServer
 
 from tagger.cli.doctor import findings
 from tagger.cli.doctor.broker import ABSENT_LIST
-from tagger.cli.doctor.environment import check_folders, check_space
+from tagger.cli.doctor.environment import check_extras, check_folders, check_space
 from tagger.cli.doctor.findings import CheckGroup, State, ok
 from tagger.cli.doctor.sandbox import sandbox_finding
 from tagger.database import diagnostics
@@ -91,6 +91,21 @@ def test_a_healthy_installation_has_nothing_wrong(terminal: Terminal) -> None:
     assert all(line.startswith("ok     ") for line in done.stdout.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("extra", "module"), [("heic", "pillow_heif"), ("raw", "rawpy"), ("openvino", "openvino")]
+)
+def test_an_extra_that_is_not_installed_is_noted(
+    monkeypatch: pytest.MonkeyPatch, extra: str, module: str
+) -> None:
+    monkeypatch.setattr(
+        "tagger.cli.doctor.environment.find_spec", lambda name: None if name == module else object()
+    )
+    noted, installed = check_extras(Settings(redis_url="redis://localhost"))
+    assert (noted.state, noted.remedy) == (State.NOTE, f"pip install 'landmark-tagger[{extra}]'")
+    assert f"`{extra}` is not installed" in noted.found
+    assert (installed.state, extra in installed.found) == (State.OK, False)
+
+
 def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger: CommandRunner, tmp_path: Path) -> None:
     output = tagger("doctor")
     assert output.code == 0, output.text
@@ -105,7 +120,7 @@ def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger: CommandRu
             "suspicious",
             ["Landlock 7", "resource limits", "seccomp"],
             State.OK,
-            "uploads and photos on which workers died",
+            "uploads, photos on which workers died, and RAW photos without a preview are decoded without files",
         ),
         (
             "always",

@@ -295,6 +295,26 @@ def bitmap_nef(image: Image.Image, orientation: int = 1, *, strip_rows: int = 10
     return tiff.ending_at(tiff.directory(facts | bitmap))
 
 
+def bare_mrw(image: Image.Image, orientation: int = 1) -> bytes:
+    """A file of a Minolta DiMAGE 7, which has no preview that is found: 12 bits of each pixel's colour, in two bytes."""
+    order = TiffFile(b"MM\0*")
+    main = {
+        271: order.text("Minolta Co., Ltd."),
+        272: order.text("DiMAGE 7"),
+        274: order.short(orientation),
+        306: order.text(TAKEN),
+    }
+    width, height = image.size
+    dimensions = struct.pack(">8s4HBBB4xB", b"27660001", height, width, height, width, 16, 12, 0x52, 1)
+    blocks = [(b"\0PRD", dimensions), (b"\0TTW", block(main, exif=order.exif(), order=">"))]
+    header = b"".join(struct.pack(">4sI", kind, len(content)) + content for kind, content in blocks)
+    return (
+        struct.pack(">4sI", b"\0MRM", len(header))
+        + header
+        + _mosaic(np.asarray(image, dtype=np.uint16) << 4).astype(">u2").tobytes()
+    )
+
+
 def hevc_cr3() -> bytes:
     """A CR3 with HDR PQ: its large images are coded as HEVC."""
     raw = RawContent(large=b"HEVC data", middle=b"HEVC data")

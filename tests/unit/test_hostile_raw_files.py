@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from support.mutations import broken
-from support.raw_files import RAW_KINDS, RawContent, TiffFile, bitmap_nef, box, hevc_cr3, raw_file
+from support.raw_files import RAW_KINDS, RawContent, TiffFile, bare_mrw, bitmap_nef, box, hevc_cr3, raw_file
 
 from tagger.errors import PhotoFailed
 from tagger.images import Resize, decode_photo
@@ -22,6 +22,7 @@ from tagger.photos.raw import read_raw
 FILES = {kind: raw_file(kind) for kind in RAW_KINDS} | {
     "bitmap": bitmap_nef(Image.new("RGB", (400, 300), "navy")),
     "hevc": hevc_cr3(),
+    "mrw": bare_mrw(Image.new("RGB", (64, 64), "navy")),
 }
 fuzzing = settings(max_examples=300, deadline=None, derandomize=True)
 kinds = st.sampled_from(sorted(FILES))

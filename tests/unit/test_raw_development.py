@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ import pytest
 from PIL import Image
 from support.drawing import draw_photo
 from support.mutations import broken
-from support.raw_files import LARGE, RawContent, bare_dng, preview, raw_file
+from support.raw_files import LARGE, RawContent, bare_dng, bare_mrw, preview, raw_file
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.images import DecodedImage, Resize, decode_photo
 from tagger.images.decode import _TRANSPOSES
 from tagger.images.raw_preview import NoPreview
-from tagger.photos import PhotoBytes, folder_walk, is_photo_name
+from tagger.metadata.camera import camera_facts
+from tagger.photos import PhotoBytes, digest_photo, folder_walk, is_photo_name
 from tagger.photos.folder_walk import is_raw_name
 from tagger.photos.formats import PhotoFormat, detect_format
 from tagger.pipeline.requests import Limits, open_bytes
@@ -62,6 +64,21 @@ def test_a_photo_without_a_preview_is_developed_upright(
     image = decoded(sandbox, bare_dng(DRAWING, orientation, colours=colours))
     assert (image.width, image.height) == upright.size
     assert likeness(image, upright) > 0.97
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_photo_of_minolta_is_developed_upright_and_has_camera_facts(
+    sandbox: Sandbox, orientation: int
+) -> None:
+    upright = DRAWING.transpose(_TRANSPOSES[orientation]) if orientation > 1 else DRAWING
+    data = bare_mrw(DRAWING, orientation)
+    image = decoded(sandbox, data)
+    assert (image.width, image.height) == upright.size
+    assert likeness(image, upright) > 0.9
+    assert camera_facts(data).model == "DiMAGE 7"
+    assert camera_facts(data).taken_at == datetime(2024, 6, 1, 12, 30)  # noqa: DTZ001
+    assert digest_photo(data.replace(b"2024:06:01", b"2024:06:02")) == digest_photo(data)
+    assert digest_photo(data[:-1]) != digest_photo(data) != digest_photo(bare_mrw(DRAWING, 3))
 
 
 def test_a_process_that_is_not_confined_never_loads_libraw(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Check of the processes that decode uploads and suspicious photos: what confines them on this system."""
+"""Check of the processes that decode uploads, suspicious photos and RAW photos without a preview: what confines them on this system."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from tagger.cli.doctor.findings import Finding
     from tagger.settings import Settings
 
-_PHOTOS = {"suspicious": "uploads and photos on which workers died", "always": "all photos and uploads"}
+_PHOTOS = {
+    "suspicious": "uploads, photos on which workers died, and RAW photos without a preview",
+    "always": "all photos and uploads",
+}
 
 
 def check_sandbox(settings: Settings) -> Iterator[Finding]:

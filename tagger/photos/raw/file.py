@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from tagger.photos.jpeg import jpeg_exif
 from tagger.photos.raw.cr3 import cr3_layout
-from tagger.photos.raw.detection import CANON_BRAND, FUJIFILM_SIGNATURE
+from tagger.photos.raw.detection import CANON_BRAND, FUJIFILM_SIGNATURE, MINOLTA_SIGNATURE
 from tagger.photos.raw.layout import RawLayout, Span
+from tagger.photos.raw.mrw import mrw_layout
 from tagger.photos.raw.previews import Bitmap, Preview, find_bitmaps, find_previews, lies_in
 from tagger.photos.raw.raf import raf_layout
 from tagger.photos.raw.tiff_layout import tiff_layout
@@ -55,6 +56,8 @@ def read_raw(data: bytes) -> RawFile:
 def _layout(data: bytes) -> RawLayout:
     if data.startswith(FUJIFILM_SIGNATURE):
         return raf_layout(data)
+    if data.startswith(MINOLTA_SIGNATURE):
+        return mrw_layout(data)
     return cr3_layout(data) if data[8:12] == CANON_BRAND else tiff_layout(data)
 
 
