@@ -15,6 +15,7 @@ from tagger.database.enums import Runner
 from tagger.database.errors import DatabaseError
 from tagger.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.enqueue.schedule_runs import RunInterrupted, run_due_schedules
+from tagger.enqueue.schedule_windows import pause_ended_runs
 from tagger.enqueue.ticks import record_tick
 from tagger.inference.devices import choose_device
 from tagger.ledger.chunks import Claim, claim_chunk
@@ -84,9 +85,14 @@ class Engine:
             log.info("The sweeper sends the next chunks: %s", error, extra={"job": job_id})
 
     def run_schedules(self) -> None:
-        """Record the tick, and run the schedules that are due. The next sweep sends their messages."""
+        """Record the tick, pause the runs whose time is over, and run the schedules that are due.
+
+        The next sweep sends their messages.
+        """
         self.executor.activity.record_message()
         record_tick(self.database)
+        for job in pause_ended_runs(self.database):
+            log.info("The time of its schedule is over: paused", extra={"job": job})
         for run in run_due_schedules(self.database, self._settings, self._on_progress):
             log.info("A schedule ran: %s", run.note or "recorded", extra={"job": run.job})
 

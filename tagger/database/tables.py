@@ -804,6 +804,11 @@ schedules = Table(
     Column("paused", Boolean, nullable=False, doc="whether it is paused"),
     Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
     Column("next_due", UtcDateTime, nullable=False, doc="when it runs next"),
+    Column(
+        "until",
+        Text,
+        doc="time of day, like `06:00` in its time zone, at which a run is paused until the next one; null: never",
+    ),
     Index(None, "next_due"),
     info={"doc": "A backfill that runs at set times."},
 )
@@ -816,6 +821,9 @@ schedule_runs = Table(
     Column("started_at", UtcDateTime, nullable=False, doc="when it was started"),
     Column("job_id", _Id, _ref("jobs.id", ondelete="SET NULL"), doc="the job; null: the run was not started"),
     Column("note", Text, doc="why the run was not started or failed"),
+    Column(
+        "paused_at", UtcDateTime, doc="when its job was paused because its time was over; null: it was not"
+    ),
     PrimaryKeyConstraint("schedule_id", "due_at"),
     info={"doc": "A run of a schedule. The primary key lets only one process start a due run."},
 )

@@ -1,5 +1,6 @@
 """Cron expressions in a time zone: when they are due, and what they mean in words."""
 
+import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -7,6 +8,8 @@ import tzlocal
 from cronsim import CronSim, CronSimError
 
 from tagger.errors import ScheduleInvalid
+
+_TIME_OF_DAY = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 def next_due(cron: str, zone: str, after: datetime) -> datetime:
@@ -29,9 +32,24 @@ def latest_due(cron: str, zone: str, until: datetime) -> datetime:
     return _due(cron, zone, datetime.fromtimestamp(following, UTC), reverse=True)
 
 
-def explain_cron(cron: str) -> str:
-    """The expression in words."""
-    return CronSim(cron, datetime.now(UTC)).explain()
+def next_time_of_day(text: str, zone: str, after: datetime) -> datetime:
+    """The first time after `after`, in UTC, at which clocks in the zone show `text`, such as `06:00`."""
+    hour, minute = text.split(":")
+    return next_due(f"{int(minute)} {int(hour)} * * *", zone, after)
+
+
+def check_time_of_day(text: str | None) -> None:
+    """Raises:
+    ScheduleInvalid: it is no time of day like 06:00.
+    """
+    if text is not None and not _TIME_OF_DAY.fullmatch(text):
+        raise ScheduleInvalid(reason=f"{text!r} is not a time of day; write hours and minutes, like 06:00")
+
+
+def explain_cron(cron: str, until: str | None = None) -> str:
+    """The expression in words, and the time of day at which its runs are paused."""
+    text = CronSim(cron, datetime.now(UTC)).explain()
+    return f"{text}, until {until}" if until else text
 
 
 def local_zone() -> str:

@@ -54,6 +54,7 @@ def schedule_document(schedule: Schedule) -> dict[str, Any]:
         "priority": schedule.priority,
         "paused": schedule.paused,
         "next_due": schedule.next_due.isoformat(),
+        "until": schedule.until,
     }
 
 

@@ -1,7 +1,8 @@
 """Runs of schedules. A query finds those that are due.
 
 A run is one row per schedule and due time, so two processes that ask at once make one job. Missed runs are caught up
-with one run. A schedule whose last job has not finished does not start another.
+with one run. A schedule whose last job has not finished does not start another; it continues one that was paused because its
+time was over (see schedule_windows).
 """
 
 import logging
@@ -20,6 +21,7 @@ from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
 from tagger.enqueue.cron import latest_due, next_due
 from tagger.enqueue.scan import ProgressCallback
+from tagger.enqueue.schedule_windows import resume_paused_runs
 from tagger.enqueue.schedules import follows_links, schedule_backfill, schedule_row
 from tagger.enqueue.selection import Selection
 from tagger.errors import ScheduleNotFound, TaggerError
@@ -40,7 +42,7 @@ class RunInterrupted(Exception):
 
 @dataclass(frozen=True)
 class ScheduleRun:
-    """`job` is None if no job was started; `note` is the reason, or the error that ended the run."""
+    """`job` is None if no job was started; `note` is the reason, which job is continued, or the error that ended the run."""
 
     due_at: datetime
     started_at: datetime
@@ -118,10 +120,11 @@ def _run(
     database: Database, settings: Settings, row: Row[Any], due: datetime, on_progress: ProgressCallback
 ) -> ScheduleRun | None:
     """Start one run; None as for `_insert_run`."""
+    resume_paused_runs(database, row.id)
     backfill = schedule_backfill(row)
     new = backfill_job(database, settings, backfill, Priority(row.priority))
     run = _insert_run(database, row, due, new)
-    if run is None or run.job is None:
+    if run is None or run.job is None or run.note is not None:
         return run
     try:
         selection = validate_backfill(database, backfill, settings.roots)
@@ -156,9 +159,12 @@ def _insert_run(database: Database, row: Row[Any], due: datetime, new: NewJob) -
             return None
         open_job = _open_job(connection, row.id)
         if open_job is not None:
-            note = f"job {open_job} of an earlier run has not finished"
-            insert_missing(connection, schedule_runs, [run | {"note": note}])
-            return ScheduleRun(due, now, None, None, note)
+            if _was_paused(connection, row.id, open_job):
+                job, note = open_job, f"continues job {open_job}"
+            else:
+                job, note = None, f"job {open_job} of an earlier run has not finished"
+            insert_missing(connection, schedule_runs, [run | {"job_id": job, "note": note}])
+            return ScheduleRun(due, now, job, None, note)
         job_id = insert_job(connection, new, row.name)
         insert_missing(connection, schedule_runs, [run | {"job_id": job_id}])
         return ScheduleRun(due, now, job_id, None, None)
@@ -178,6 +184,13 @@ def _open_job(connection: Connection, schedule_id: int) -> int | None:
         .limit(1)
     )
     return connection.scalar(query)
+
+
+def _was_paused(connection: Connection, schedule_id: int, job_id: int) -> bool:
+    """Whether the job was paused because the time of its run was over."""
+    runs = (schedule_runs.c.schedule_id == schedule_id, schedule_runs.c.job_id == job_id)
+    query = select(schedule_runs.c.due_at).where(*runs, schedule_runs.c.paused_at.is_not(None)).limit(1)
+    return connection.scalar(query) is not None
 
 
 def _refuse_links(name: str, backfill: Backfill, selection: Selection) -> None:

@@ -13,7 +13,7 @@ from tagger.database.enums import Priority
 from tagger.database.statements import current_time
 from tagger.database.tables import schedules
 from tagger.enqueue.backfill import Backfill, backfill_from_options, backfill_options
-from tagger.enqueue.cron import local_zone, next_due
+from tagger.enqueue.cron import check_time_of_day, local_zone, next_due
 from tagger.errors import ScheduleExists, ScheduleNotFound
 from tagger.ledger.jobs import WRITE
 
@@ -32,6 +32,8 @@ class Schedule:
     priority: Priority
     paused: bool
     next_due: datetime
+    until: str | None
+    """The time of day, in `zone`, at which a run is paused until the next one."""
 
 
 def add_schedule(
@@ -42,6 +44,7 @@ def add_schedule(
     priority: Priority,
     zone: str | None = None,
     *,
+    until: str | None = None,
     follows_links: bool = True,
 ) -> Schedule:
     """Store a schedule. The default time zone is that of this machine.
@@ -49,9 +52,10 @@ def add_schedule(
     Without `follows_links`, the folders of the backfill are resolved, and a run is refused once one of them is a link.
 
     Raises:
-        ScheduleInvalid: the cron expression or the time zone is invalid.
+        ScheduleInvalid: the cron expression, the time zone or `until` is invalid.
         ScheduleExists: there is a schedule of that name.
     """
+    check_time_of_day(until)
     zone = zone or local_zone()
     options = backfill_options(backfill)
     with database.write() as connection:
@@ -66,6 +70,7 @@ def add_schedule(
             "paused": False,
             "created_at": now,
             "next_due": next_due(cron, zone, now),
+            "until": until,
         }
         if connection.scalar(select(schedules.c.id).where(schedules.c.name == name)) is not None:
             raise ScheduleExists(name=name)
@@ -154,4 +159,5 @@ def _schedule(row: Row[Any]) -> Schedule:
         priority=Priority(row.priority),
         paused=row.paused,
         next_due=row.next_due,
+        until=row.until,
     )

@@ -14,7 +14,7 @@ from cronsim import CronSimError
 from pydantic import ValidationError
 
 from tagger.database.enums import JobKind, Outcome
-from tagger.enqueue.cron import explain_cron, next_due
+from tagger.enqueue.cron import check_time_of_day, explain_cron, next_due
 from tagger.enqueue.job_options import check_job_options
 from tagger.enqueue.schedules import backfill_from_schedule
 from tagger.errors import ScheduleInvalid
@@ -119,6 +119,7 @@ def check_schedule(row: Row) -> None:
         raise ValueError("cron is too long")
     try:
         next_due(row["cron"], row["time_zone"], datetime.now(UTC))
+        check_time_of_day(row["until"])
         explain_cron(row["cron"])
     except (ScheduleInvalid, CronSimError) as error:
         raise ValueError(str(error)) from error

@@ -296,6 +296,7 @@ class ScheduleRow(_Row):
     paused: bool
     created_at: values.Time
     next_due: values.Time
+    until: values.Text | None
 
 
 class ScheduleRunRow(_Row):
@@ -304,6 +305,7 @@ class ScheduleRunRow(_Row):
     started_at: values.Time
     job_id: values.Id | None
     note: values.Text | None
+    paused_at: values.Time | None
 
 
 ROWS: Mapping[str, type[BaseModel]] = {

@@ -32,15 +32,24 @@ def pause(database: Database, job_id: int) -> None:
         JobNotPausable: a local process runs the job.
         JobLocked: another process has locked it for LOCK_S.
     """
-    with _change(database, job_id) as connection:
-        job = _lock_open_job(connection, job_id, "pause")
-        if job.runner == Runner.LOCAL:
-            raise JobNotPausable(job=job_id)
-        # A suspended job finds out again, once it is resumed, whether its root is available.
-        note = None if job.state == JobState.WAITING else job.note
-        values = {"state": JobState.PAUSED, "note": note}
-        connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
-        record_action(connection, AuditAction.JOB_PAUSE, job_id)
+    with change_job(database, job_id) as connection:
+        pause_job(connection, job_id)
+
+
+def pause_job(connection: Connection, job_id: int, note: str | None = None) -> None:
+    """Pause the job in a transaction of `change_job`. `note` says why.
+
+    Raises:
+        JobNotFound, JobFinished, JobNotPausable: as for `pause`.
+    """
+    job = _lock_open_job(connection, job_id, "pause")
+    if job.runner == Runner.LOCAL:
+        raise JobNotPausable(job=job_id)
+    # A suspended job finds out again, once it is resumed, whether its root is available.
+    former_note = None if job.state == JobState.WAITING else job.note
+    values = {"state": JobState.PAUSED, "note": note or former_note}
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+    record_action(connection, AuditAction.JOB_PAUSE, job_id)
 
 
 def resume(database: Database, job_id: int) -> bool:
@@ -53,11 +62,11 @@ def resume(database: Database, job_id: int) -> bool:
     with database.read() as connection:
         if _open_job(connection, job_id, "resume").state != JobState.PAUSED:
             return False
-    with _change(database, job_id) as connection:
+    with change_job(database, job_id) as connection:
         reset_messages(connection, job_id)
         job = _lock_open_job(connection, job_id, "resume")
         paused = (jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
-        connection.execute(update(jobs).where(*paused).values(state=_state_before_pause(job)))
+        connection.execute(update(jobs).where(*paused).values(state=_state_before_pause(job), note=None))
         finish_if_done(connection, job_id)
         record_action(connection, AuditAction.JOB_RESUME, job_id)
     return True
@@ -72,13 +81,18 @@ def cancel(database: Database, job_id: int) -> None:
     """
     with database.read() as connection:
         _open_job(connection, job_id, "cancel")
-    with _change(database, job_id) as connection:
+    with change_job(database, job_id) as connection:
         cancel_job(connection, job_id, CANCEL_NOTE)
         record_action(connection, AuditAction.JOB_CANCEL, job_id)
 
 
 @contextmanager
-def _change(database: Database, job_id: int) -> Iterator[Connection]:
+def change_job(database: Database, job_id: int) -> Iterator[Connection]:
+    """A transaction that changes the job.
+
+    Raises:
+        JobLocked: another process has locked it for LOCK_S.
+    """
     try:
         with database.write() as connection, lock_timeout(connection, LOCK_S):
             yield connection

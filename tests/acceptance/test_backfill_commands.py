@@ -66,9 +66,10 @@ def test_invalid_arguments_are_usage_errors(terminal: Terminal) -> None:
 def test_schedules_are_kept_paused_run_and_removed(terminal: Terminal) -> None:
     made = terminal.json(
         *("schedule", "add", "nightly", "--cron", "0 3 * * *", "--zone", "Europe/Paris"),
-        *("untagged", "--scan", "photos"),
+        *("--until", "06:00", "untagged", "--scan", "photos"),
     )
     assert (made["name"], made["zone"], made["what"]) == ("nightly", "Europe/Paris", "untagged")
+    assert made["until"] == "06:00"
     assert made["options"] == {"scan": [str(terminal.folder / "photos")]}
     terminal.run("schedule", "pause", "nightly")
     assert terminal.json("schedule", "list")[0]["paused"] is True

@@ -95,6 +95,7 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
     ("metadata_writes", {"landmarks": [1]}, "landmarks"),
     ("schedules", {"cron": "0 0 30 2 *"}, "cron expression"),
     ("schedules", {"cron": "*"}, "cron expression"),
+    ("schedules", {"until": "25:00"}, "not a time of day"),
     ("schedules", {"time_zone": "../../etc/passwd"}, "there is no time zone"),
     ("schedules", {"options": {"scan": "/"}}, "scan is not a list"),
     ("schedules", {"options": {"taken_after": "2026-01-01T00:00+01:00"}}, "taken_after"),

@@ -55,6 +55,15 @@ def add(
             "--zone", help="Time zone of --cron, like Europe/Paris. (default: the zone of this machine)"
         ),
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="HH:MM",
+            help="Pause a run at this time of day, in the time zone of --cron. The next run continues it.",
+            show_default=False,
+        ),
+    ] = None,
     under: Under = None,
     landmark: TaggedLandmark = None,
     taken_after: TakenAfter = None,
@@ -67,7 +76,11 @@ def add(
 ) -> None:
     """Add a scheduled backfill. Each run uses the model that is in use at that time.
 
-    Example: tagger schedule add nightly --cron "0 3 * * *" untagged --scan ~/Pictures
+    For example:
+
+    tagger schedule add nightly --cron "0 3 * * *" untagged --scan ~/Pictures
+
+    tagger schedule add nightly --cron "0 22 * * *" --until 06:00 outdated
     """
     from tagger.enqueue.backfill import validate_backfill
     from tagger.enqueue.cron import explain_cron
@@ -78,11 +91,11 @@ def add(
     backfill = parse_backfill(what, under, landmark, taken_after, taken_before, scan, metadata)
     settings, database = open_session(settle_jobs=True)
     validate_backfill(database, backfill, settings.roots)
-    schedule = add_schedule(database, name, cron, backfill, parse_priority(priority), zone)
+    schedule = add_schedule(database, name, cron, backfill, parse_priority(priority), zone, until=until)
     if json:
         write_json(schedule_document(schedule))
     console.info(
-        f"{name}: {describe_backfill(backfill)}. {explain_cron(cron)} ({schedule.zone}), "
+        f"{name}: {describe_backfill(backfill)}. {explain_cron(cron, until)} ({schedule.zone}), "
         f"next {_local_time(schedule.next_due)}"
     )
     console.info("schedules need beat and a worker: run tagger beat and tagger worker, or tagger up")
@@ -106,12 +119,13 @@ def list_(json: Json = False) -> None:
             schedule.name,
             schedule.cron,
             schedule.zone,
+            schedule.until or "",
             "paused" if schedule.paused else _local_time(schedule.next_due),
             describe_backfill(schedule.backfill),
         ]
         for schedule in schedules
     )
-    write_table(("Name", "Cron", "Zone", "Next", "What"), rows)
+    write_table(("Name", "Cron", "Zone", "Until", "Next", "What"), rows)
     if not schedules:
         console.info(
             'there is no schedule; add one with: tagger schedule add NAME --cron "0 3 * * *" untagged'

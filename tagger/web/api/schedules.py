@@ -43,6 +43,9 @@ class ScheduleRequest(BackfillRequest):
     zone: Annotated[str, Field(max_length=100)] | None = Field(
         None, description="A time zone such as Europe/Paris. Default: the server's."
     )
+    until: Annotated[str, Field(max_length=5)] | None = Field(
+        None, description="The time of day, such as 06:00, at which a run is paused until the next one."
+    )
 
 
 @router.get("", response_model=list[schemas.Schedule])
@@ -70,6 +73,7 @@ def add_schedule(state: AppState, body: ScheduleRequest) -> service.Schedule:
         backfill,
         body.priority,
         body.zone or None,
+        until=body.until or None,
         follows_links=False,
     )
 

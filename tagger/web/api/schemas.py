@@ -378,6 +378,7 @@ class Schedule:
     priority: str
     paused: bool
     next_due: datetime
+    until: str | None
 
 
 @dataclass

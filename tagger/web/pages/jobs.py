@@ -165,7 +165,7 @@ def _schedule_view(schedule: Schedule) -> ScheduleView:
     return ScheduleView(
         name=schedule.name,
         what=backfill_text(schedule.backfill),
-        when=f"{explain_cron(schedule.cron)} ({schedule.zone})",
+        when=f"{explain_cron(schedule.cron, schedule.until)} ({schedule.zone})",
         due=f"{schedule.next_due.astimezone(ZoneInfo(schedule.zone)):%Y-%m-%d %H:%M}",
         due_at=schedule.next_due.isoformat(),
         paused=schedule.paused,

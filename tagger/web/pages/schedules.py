@@ -50,6 +50,7 @@ class ScheduleForm(BackfillForm):
     name: Annotated[str, Field(max_length=200)]
     cron: Annotated[str, Field(max_length=200)]
     zone: Annotated[str, Field(max_length=100)] = ""
+    until: Annotated[str, Field(max_length=5)] = ""
 
 
 @router.get("/jobs/schedules/new")
@@ -75,7 +76,12 @@ def add(request: Request, state: State, form: Annotated[ScheduleForm, Form()]) -
     typed = form.model_dump()
     if not form.name.strip():
         return _render_form(request, state, "Give the schedule a name.", typed)
-    times = {"name": form.name.strip(), "cron": form.cron.strip(), "zone": form.zone.strip() or None}
+    times = {
+        "name": form.name.strip(),
+        "cron": form.cron.strip(),
+        "zone": form.zone.strip() or None,
+        "until": form.until or None,
+    }
     try:
         add_schedule(state, validate(ScheduleRequest, form.request_values() | times))
     except TaggerError as error:

@@ -40,6 +40,18 @@ def test_a_schedule_is_added_paused_run_and_removed(client: TestClient, folder: 
     assert client.delete(at).status_code == 404
 
 
+def test_a_schedule_has_an_end_where_one_is_given(client: TestClient) -> None:
+    sent = {"name": "nightly", "cron": "0 22 * * *", "what": "untagged"}
+    form = sent | {"zone": "Europe/Paris"}
+    assert "not a time of day" in client.post("/jobs/schedules/new", data=form | {"until": "late"}).text
+    client.post("/jobs/schedules/new", data=form | {"until": "06:00"})
+    client.post("/jobs/schedules/new", data=form | {"name": "always", "until": ""})
+    assert client.post("/api/schedules", json=sent | {"name": "api", "until": "05:30"}).status_code == 201
+    ends = {each["name"]: each["until"] for each in client.get("/api/schedules").json()}
+    assert ends == {"always": None, "api": "05:30", "nightly": "06:00"}
+    assert "until 06:00 (Europe/Paris)" in client.get("/jobs").text
+
+
 def test_a_run_does_not_wait_for_its_scan(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
