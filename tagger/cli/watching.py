@@ -9,7 +9,7 @@ import typer
 
 from tagger.cli.output import console
 from tagger.cli.watched_sources import UnseenPhotos, WatchedBucket, WatchedFolders, WatchIntervals
-from tagger.errors import DatabaseRemoved, FolderMessagesLost, TaggerError
+from tagger.errors import BucketUnwritable, DatabaseRemoved, FolderMessagesLost, TaggerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +93,7 @@ class Watcher:
 
         Raises:
             DatabaseRemoved: the database file was deleted.
+            BucketUnwritable: tags would be written to metadata in a bucket.
         """
         self._database.require_file()
         if self._folders is None or not self._folders.is_watching:
@@ -106,7 +107,7 @@ class Watcher:
 
         try:
             source.step()
-        except DatabaseRemoved:
+        except (BucketUnwritable, DatabaseRemoved):  # waiting does not help
             raise
         except FolderMessagesLost as error:
             source.stop()

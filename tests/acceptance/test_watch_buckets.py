@@ -88,6 +88,11 @@ def test_a_bucket_that_refuses_is_waited_for_and_stops_no_folder(
     assert set(outcomes(terminal)) == {"first.jpg"}
 
 
+def test_metadata_that_cannot_be_written_ends_the_command(terminal: Terminal, bucket: Bucket) -> None:
+    refused = terminal.run("watch", bucket.address, "--write", "embed", code=1)
+    assert "is in a bucket" in refused.stderr
+
+
 def test_up_watches_a_bucket_for_workers(terminal: Terminal, bucket: Bucket) -> None:
     refused = terminal.run_process("up", f"{bucket.address}/2026/01/first.jpg", "--watch", code=2)
     assert "name its prefix" in refused.stderr

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
+from itertools import islice
 
 from starlette.exceptions import HTTPException
 
@@ -31,6 +32,7 @@ LONGEST_WAIT_S = 10.0
 RETRY_S = 30.0
 """Objects that could not be checked, or whose job could not be started, wait for so long."""
 MAX_WAITING = 100_000
+"""About 65 MB."""
 MAX_BATCH = 10_000
 STOP_TIMEOUT_S = 10.0
 
@@ -100,7 +102,7 @@ class EventBatches:
                 self._changed.wait(delay_s)
             if self._is_closed and self._problem:
                 return []
-            batch = sorted(self._waiting)[:MAX_BATCH]
+            batch = list(islice(self._waiting, MAX_BATCH))
             for reported in batch:
                 del self._waiting[reported]
             return batch

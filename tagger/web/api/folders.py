@@ -105,11 +105,15 @@ class AllowedFolders:
 
 def allowed_folders(settings: Settings, database: Database) -> AllowedFolders:
     """Return the folders in which the page may start jobs now."""
-    if settings.web_folders is not None:
-        return AllowedFolders(_outermost_folders(settings.web_folders), is_set=True)
-    with database.read() as connection:
-        roots = list_roots(connection, settings.roots)
-    return AllowedFolders(_outermost_folders(root.folder for root in roots), is_set=False)
+    is_set = settings.web_folders is not None
+    return AllowedFolders(_outermost_folders(_named_folders(settings, database)), is_set)
+
+
+def allowed_prefixes(settings: Settings, database: Database) -> Sequence[ObjectPath]:
+    """Return the outermost prefixes of buckets in which the page may start jobs now. No disk is touched."""
+    folders = map(parse_path, _named_folders(settings, database))
+    outermost = _outermost_folders(folder for folder in folders if isinstance(folder, ObjectPath))
+    return [prefix for prefix in outermost if isinstance(prefix, ObjectPath)]
 
 
 def list_subfolders(folder: Path) -> tuple[Sequence[Path], int]:
@@ -177,6 +181,13 @@ def path_of_key(key: str) -> str:
         return os.fsdecode(urlsafe_b64decode(key + "=" * (-len(key) % 4)))
     except ValueError as error:
         raise FolderRefused from error
+
+
+def _named_folders(settings: Settings, database: Database) -> Sequence[Path]:
+    if settings.web_folders is not None:
+        return settings.web_folders
+    with database.read() as connection:
+        return [root.folder for root in list_roots(connection, settings.roots)]
 
 
 def _outermost_folders(folders: Iterable[Path]) -> tuple[Path, ...]:

@@ -4,7 +4,8 @@ An event is believed in nothing: only objects in allowed buckets are checked, an
 """
 
 import logging
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -14,10 +15,10 @@ from tagger.photos.folder_walk import PathFilter
 from tagger.photos.object_events import parse_object_events
 from tagger.photos.object_paths import ObjectPath
 from tagger.web.api.event_batches import EventBatches
-from tagger.web.api.folders import AllowedFolders, allowed_folders
+from tagger.web.api.folders import allowed_prefixes
 from tagger.web.api.routes import api_router
 from tagger.web.api.schemas import AcceptedEvents
-from tagger.web.state import State
+from tagger.web.state import AppState, State
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,8 @@ def report_objects(
     events = parse_object_events(data)
     if events.subscription is not None:
         log.warning("a subscription to %r waits. %s", events.subscription[:200], _ADVICE)
-    allowed = allowed_folders(state.settings, state.database)
-    placed = [(_prefix_of(allowed, path), path) for path in events.objects]
+    prefixes = _prefixes_by_bucket(state)
+    placed = [(_prefix_of(prefixes.get(path.bucket, ()), path), path) for path in events.objects]
     inside = [(prefix, path) for prefix, path in placed if prefix is not None]
     photos = [(prefix, path) for prefix, path in inside if _is_photo(prefix, path)]
     batches.add(photos, request.state.actor)
@@ -81,9 +82,15 @@ def report_objects(
     }
 
 
-def _prefix_of(allowed: AllowedFolders, path: ObjectPath) -> ObjectPath | None:
-    buckets: Iterable[ObjectPath] = (folder for folder in allowed.folders if isinstance(folder, ObjectPath))
-    return next((prefix for prefix in buckets if path != prefix and path.is_relative_to(prefix)), None)
+def _prefixes_by_bucket(state: AppState) -> dict[str, list[ObjectPath]]:
+    prefixes: dict[str, list[ObjectPath]] = defaultdict(list)
+    for prefix in allowed_prefixes(state.settings, state.database):
+        prefixes[prefix.bucket].append(prefix)
+    return prefixes
+
+
+def _prefix_of(prefixes: Sequence[ObjectPath], path: ObjectPath) -> ObjectPath | None:
+    return next((prefix for prefix in prefixes if path != prefix and path.is_relative_to(prefix)), None)
 
 
 def _is_photo(prefix: ObjectPath, path: ObjectPath) -> bool:
