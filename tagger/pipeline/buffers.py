@@ -270,4 +270,5 @@ class PipelineBuffers:
 
 
 def _encoded_bytes(photo: BatchPhoto) -> int:
-    return len(photo.jpeg.data) if isinstance(photo, EncodedPhoto) else 0
+    """The bytes of the whole file, which a JPEG keeps in memory: the video in a motion photo is longer than its image."""
+    return memoryview(photo.jpeg.data.obj).nbytes if isinstance(photo, EncodedPhoto) else 0

@@ -180,6 +180,8 @@ def test_encoded_bytes_are_bounded_and_a_batch_does_not_wait_for_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     paths = [jpeg(tmp_path / f"{n:02}.jpg", n, (400, 300)) for n in range(40)]
+    for path in paths:  # as motion photos have a video behind the image, which stays in memory too
+        path.write_bytes(path.read_bytes() + bytes(50_000))
     largest = max(path.stat().st_size for path in paths)
     monkeypatch.setattr(buffers, "ENCODED_BYTES", 2 * largest)
     monkeypatch.setattr(buffers, "READ_WAIT_S", WAIT_S)  # a batch that waits for another photo would time out
