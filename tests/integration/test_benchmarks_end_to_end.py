@@ -224,3 +224,20 @@ def test_page_without_chromium_measures_the_rest(tmp_path: Path) -> None:
     output = _run_page(tmp_path, "browser", {**os.environ, "PATH": str(tmp_path)}).stdout
     assert "Not measured: there is no Chromium on this machine." in output
     assert _report_json(tmp_path)["browser"] is None
+
+
+def test_reading_from_a_bucket_is_measured_next_to_the_disk() -> None:
+    done = _run("objects", "--photos", "6", "--latency", "0,5", "--rounds", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    passes = json.loads(done.stdout)["passes"]
+    assert {(each["store"], each["program"]) for each in passes} == {
+        (store, program) for store in ("disk", "0 ms", "5 ms") for program in ("model", "decode", "read")
+    }
+    assert all(each["photos"] % 6 == 0 and each["in_flight"] for each in passes)
+
+
+def test_all_programs_list_all_keys_of_a_bucket() -> None:
+    done = _run("object_listing", "--keys", "2500", "--few-keys", "1500", "--json")
+    assert done.returncode == 0, done.stderr
+    keys = {each["program"]: each["keys"] for each in json.loads(done.stdout)}
+    assert keys == {"tagger": 2500, "exact": 1500, "obstore": 2500, "boto3": 1500}
