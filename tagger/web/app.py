@@ -15,6 +15,7 @@ from tagger.web.api.job_starter import JobStarter
 from tagger.web.http.access import AccessPolicy
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.error_responses import add_error_handlers
+from tagger.web.http.head_requests import HeadRequests
 from tagger.web.http.limits import ClientLimits
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.templates import STATIC
@@ -69,5 +70,6 @@ def create_app(
         app.include_router(sign_in.router)
         app.state.authenticator = authenticator
     # The last middleware that is added is the outermost.
+    app.add_middleware(HeadRequests)
     app.add_middleware(RequestGuard, policy=policy, limits=limits, authenticator=authenticator)
     return app
