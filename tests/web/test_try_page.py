@@ -54,7 +54,7 @@ def test_a_form_without_script_gets_the_whole_page_with_the_result(client: TestC
     page = client.post("/", files={"photo": ("tower.png", photo())})
     assert page.status_code == 200
     assert "<!doctype html>" in page.text
-    for text in ("tower.png", "Eiffel Tower", "Paris, France", "None of them", "48.858° N, 2.295° E"):
+    for text in ("tower.png", "Eiffel Tower", "Paris, France", "No landmark", "48.858° N, 2.295° E"):
         assert text in page.text
 
 
@@ -67,8 +67,8 @@ def test_a_script_gets_the_result_alone(client: TestClient) -> None:
 
 def test_a_photo_without_a_known_landmark_is_none_of_them(client: TestClient) -> None:
     fragment = client.post("/", files={"photo": ("field.png", photo(None))}, headers=HTMX_REQUEST)
-    assert '<h2 class="result-name">None of them</h2>' in fragment.text
-    assert "none of the landmarks" in fragment.text
+    assert '<h2 class="result-name">No landmark</h2>' in fragment.text
+    assert ": No landmark, " in fragment.text
     assert "map-pin" not in fragment.text
 
 
@@ -107,7 +107,7 @@ def test_a_landmark_below_the_threshold_is_a_guess_and_not_named() -> None:
     unsure = prediction([0.45, 0.2], none_of_them=0.35)
     assert unsure.accepted is None
     assert unsure.guess is unsure.bars[0]
-    assert UploadResult("a.jpg", unsure).announcement == "a.jpg: perhaps Landmark 1, 45\u202f%"
+    assert UploadResult("a.jpg", unsure).announcement == "a.jpg: Perhaps Landmark 1, 45\u202f%"
 
 
 def test_nothing_is_guessed_if_none_of_them_is_likelier() -> None:
@@ -165,8 +165,8 @@ def choose(page: Page, *photos: tuple[str, bytes]) -> None:
 def test_selected_photos_are_classified_in_turn(browser: Browser, address: str) -> None:
     with open_page(browser, address) as page:
         choose(page, ("tower.png", photo()), ("field.png", photo(None)))
-        expect(page.locator(".result h2")).to_have_text(["Eiffel Tower", "None of them"])
-        expect(page.locator("#announcement")).to_contain_text("field.png: none of the landmarks")
+        expect(page.locator(".result h2")).to_have_text(["Eiffel Tower", "No landmark"])
+        expect(page.locator("#announcement")).to_contain_text("field.png: No landmark")
         choose(page, ("later.png", photo()))
         expect(page.locator(".result [data-name]")).to_have_text(["later.png", "tower.png", "field.png"])
 

@@ -1,11 +1,13 @@
 """View model of a photo's landmarks: the top-k of the model and taught landmarks, with verdicts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tagger.places.classifiers import ACCEPTED_SCORE
 from tagger.query import PhotoDetails
 from tagger.query.details import Verdict
 from tagger.query.tagged_photos import Tag
+from tagger.web.pages.headlines import headline, is_guess
 from tagger.web.pages.tiles import landmark_address
 
 STATE_TEXTS = {
@@ -62,6 +64,14 @@ class LandmarkRow:
     def is_unlikely(self) -> bool:
         is_low = self.score is not None and self.score < UNLIKELY_SCORE
         return not self.is_prominent and self.state == "predicted" and is_low
+
+
+def photo_headline(rows: Sequence[LandmarkRow]) -> str:
+    """Return what a classified photo shows, in words."""
+    scored = [row for row in rows if row.score is not None and not row.is_taught]
+    best = scored[0] if is_guess([row.score or 0.0 for row in scored]) else None
+    guess = best if best and best.state == "predicted" and best.reason is None else None
+    return headline([row.name for row in rows if row.is_accepted], guess.name if guess else None)
 
 
 def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:

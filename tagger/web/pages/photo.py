@@ -21,15 +21,16 @@ from tagger.errors import (
 )
 from tagger.ledger.jobs import open_job_of_photo
 from tagger.photos.object_paths import parse_path
-from tagger.query import TaggedPhoto, find_neighbours, photo_details_by_id
+from tagger.query import PhotoDetails, find_neighbours, photo_details_by_id
 from tagger.query.stored_photos import stored_photo
+from tagger.query.tagged_photos import Position
 from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
 from tagger.web.api.verdicts import default_person
 from tagger.web.http.form_fields import ONE_LINE
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
-from tagger.web.pages.landmark_rows import LandmarkRow, landmark_rows
+from tagger.web.pages.landmark_rows import LandmarkRow, landmark_rows, photo_headline
 from tagger.web.pages.photos import QUERY_ERRORS
 from tagger.web.pages.tiles import landmark_address, photo_address, trip_address
 from tagger.web.pages.world_map import VIEW_BOX, project
@@ -116,6 +117,7 @@ def _render(
 ) -> HTMLResponse:
     details = photo_details_by_id(state.database, photo_id, state.settings.roots)
     rows = landmark_rows(details)
+    position = _shown_position(details, rows)
     verdict_address = f"/photos/{photo_id}/verdict"
     return render(
         request,
@@ -125,12 +127,14 @@ def _render(
         details=details,
         file=PurePath(details.photo.path).name,
         folder=str(parse_path(details.photo.path).parent),
+        headline=photo_headline(rows),
         rows=[row for row in rows if not row.is_unlikely],
         unlikely=[row for row in rows if row.is_unlikely],
         accepted=[row for row in rows if row.is_accepted],
         unconfirmed=[row for row in rows if row.state == "accepted"],
-        point=_map_point(state, details.photo, rows),
-        near_here=_near_address(details.photo),
+        position=position,
+        point=_map_point(state, position, rows),
+        near_here=_near_address(position),
         view_box=VIEW_BOX,
         grid=None if grid_params is None else _grid_context(state, grid_params, photo_id),
         verdict_address=photo_address(photo_id, grid_params, "/verdict") if grid_params else verdict_address,
@@ -188,22 +192,31 @@ def _unavailable_text(state: AppState, photo_id: int) -> str | None:
     return None
 
 
-def _near_address(photo: TaggedPhoto) -> str | None:
-    """Return the address of the photos around this one."""
-    if photo.position is None:
+def _shown_position(details: PhotoDetails, rows: list[LandmarkRow]) -> Position | None:
+    """Return the photo's position; None if it comes from a landmark that was rejected, until the next update sees that."""
+    position = details.photo.position
+    if position is None or position.source != "landmark" or details.evidence is None:
+        return position
+    is_rejected = details.evidence.landmark in {row.name for row in rows if row.state == "rejected"}
+    return None if is_rejected else position
+
+
+def _near_address(position: Position | None) -> str | None:
+    """Return the address of the photos around a position."""
+    if position is None:
         return None
-    radius_km = math.ceil(max(MIN_RADIUS_KM, photo.position.error_m / 1000))
-    near = f"{photo.position.latitude:.4f},{photo.position.longitude:.4f}"
+    radius_km = math.ceil(max(MIN_RADIUS_KM, position.error_m / 1000))
+    near = f"{position.latitude:.4f},{position.longitude:.4f}"
     return QueryParams.of(near=near, radius_km=radius_km).address("/photos")
 
 
 def _map_point(
-    state: AppState, photo: TaggedPhoto, rows: list[LandmarkRow]
+    state: AppState, position: Position | None, rows: list[LandmarkRow]
 ) -> tuple[float, float, str] | None:
     """Return the photo's position and place; without one, those of the first accepted landmark, confirmed ones before others."""
-    if photo.position is not None:
-        name = photo.position.place or photo.position.text
-        return (*project(photo.position.latitude, photo.position.longitude), name)
+    if position is not None:
+        name = position.place or position.text
+        return (*project(position.latitude, position.longitude), name)
     accepted = [row for row in rows if row.is_accepted]
     for row in sorted(accepted, key=lambda row: row.state != "confirmed"):
         with state.database.read() as connection:

@@ -8,6 +8,7 @@ from tagger.catalog.registered_models import RegisteredModel
 from tagger.inference.predictions import Prediction
 from tagger.web.api.predict import Classification
 from tagger.web.http.number_format import percent
+from tagger.web.pages.headlines import headline, is_guess
 from tagger.web.pages.world_map import project
 
 NO_COUNTRY = "Elsewhere"
@@ -51,9 +52,15 @@ class UploadPrediction:
 
     @property
     def guess(self) -> ScoreBar | None:
-        """The best landmark if none is accepted but it is more likely than none of them."""
-        best = self.bars[0] if self.bars and self.accepted is None else None
-        return best if best is not None and best.score > self.none_of_them else None
+        """The best landmark if none is accepted, and if it is worth a guess."""
+        is_open = self.accepted is None and is_guess([bar.score for bar in self.bars])
+        return self.bars[0] if is_open else None
+
+    @property
+    def headline(self) -> str:
+        """What the photo shows."""
+        accepted, guess = self.accepted, self.guess
+        return headline([accepted.name] if accepted else [], guess.name if guess else None)
 
 
 @dataclass(frozen=True)
@@ -69,12 +76,9 @@ class UploadResult:
         """The result for screen readers."""
         if self.prediction is None:
             return f"{self.file}: {self.failure}"
-        accepted, guess = self.prediction.accepted, self.prediction.guess
-        if accepted is not None:
-            return f"{self.file}: {accepted.name}, {percent(accepted.score)}"
-        if guess is not None:
-            return f"{self.file}: perhaps {guess.name}, {percent(guess.score)}"
-        return f"{self.file}: none of the landmarks, {percent(self.prediction.none_of_them)}"
+        best = self.prediction.accepted or self.prediction.guess
+        score = best.score if best else self.prediction.none_of_them
+        return f"{self.file}: {self.prediction.headline}, {percent(score)}"
 
 
 @dataclass(frozen=True)
