@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     web_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     """Largest photo that the web page accepts as an upload, in bytes."""
     web_cache_bytes: Annotated[int, Field(ge=0)] = 2**30
-    """Disk space for cached thumbnails, in bytes."""
+    """Disk space for cached thumbnails and previews, in bytes."""
     web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = None
     """Folders and prefixes of buckets (`s3://BUCKET/PREFIX`) in which the web page may start jobs, as a JSON list. Default: the roots in the database."""
     web_write: Annotated[

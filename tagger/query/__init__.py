@@ -3,7 +3,7 @@
 from tagger.query.details import PhotoDetails, photo_details, photo_details_by_id
 from tagger.query.find import PhotoPage, ScanPosition, find_tagged, find_tagged_page
 from tagger.query.landmark_counts import LandmarkCount, landmark_counts
-from tagger.query.neighbours import Neighbours, find_neighbours
+from tagger.query.neighbours import Neighbours, SurroundingPhotos, find_neighbours, find_surrounding
 from tagger.query.options import Near, PhotoQuery, parse_query
 from tagger.query.tagged_photos import Tag, TaggedPhoto
 
@@ -15,9 +15,11 @@ __all__ = [
     "PhotoPage",
     "PhotoQuery",
     "ScanPosition",
+    "SurroundingPhotos",
     "Tag",
     "TaggedPhoto",
     "find_neighbours",
+    "find_surrounding",
     "find_tagged",
     "find_tagged_page",
     "landmark_counts",

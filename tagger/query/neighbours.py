@@ -12,7 +12,7 @@ from tagger.query import find
 from tagger.query.filters import ScanRole
 from tagger.query.find import FilteredPage, ScanPosition, Search
 from tagger.query.options import PhotoQuery
-from tagger.query.tagged_photos import select_photos, tag_rows
+from tagger.query.tagged_photos import TaggedPhoto, select_photos, tag_rows
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,14 @@ class Neighbours:
     following: int | None = None
 
 
+@dataclass(frozen=True)
+class SurroundingPhotos:
+    """The photos before and after one, the nearest first. Fewer than requested: there are no more, or they are too far away."""
+
+    previous: tuple[TaggedPhoto, ...] = ()
+    following: tuple[TaggedPhoto, ...] = ()
+
+
 def find_neighbours(
     database: Database, query: PhotoQuery, root_paths: RootPaths | None, photo_id: int
 ) -> Neighbours:
@@ -31,14 +39,35 @@ def find_neighbours(
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
     """
+    found = find_surrounding(database, query, root_paths, photo_id, before=1, after=1)
+    previous, following = (
+        photos_there[0].id if photos_there else None for photos_there in (found.previous, found.following)
+    )
+    return Neighbours(previous, following)
+
+
+def find_surrounding(
+    database: Database,
+    query: PhotoQuery,
+    root_paths: RootPaths | None,
+    photo_id: int,
+    *,
+    before: int,
+    after: int,
+) -> SurroundingPhotos:
+    """Up to `before` photos before one in the result of `find_tagged`, and up to `after` photos after it.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
+    """
     search = Search.start(database, query, root_paths)
     with database.read() as connection:
         position = _position(connection, photo_id, search)
     if position is None:
-        return Neighbours()
-    return Neighbours(
-        previous=_first(search.pages(position, 1, backwards=True)),
-        following=_first(search.pages(position, 1)),
+        return SurroundingPhotos()
+    return SurroundingPhotos(
+        previous=_first(search.pages(position, before, backwards=True), before) if before else (),
+        following=_first(search.pages(position, after), after) if after else (),
     )
 
 
@@ -64,12 +93,13 @@ def _position(connection: Connection, photo_id: int, search: Search) -> ScanPosi
     return None if number is None else ScanPosition(search.begin.plan, number, scans[number].key(row))
 
 
-def _first(pages: Iterator[FilteredPage]) -> int | None:
+def _first(pages: Iterator[FilteredPage], count: int) -> tuple[TaggedPhoto, ...]:
+    """The first `count` photos of the pages, from at most `MOST_ROWS` rows after the last photo found."""
+    found: list[TaggedPhoto] = []
     rows = 0
     for page in pages:
-        if page.matches:
-            return page.matches[0][0].id
-        rows += page.rows
-        if rows >= find.MOST_ROWS:
+        found += (photo for photo, _ in page.matches)
+        rows = 0 if page.matches else rows + page.rows
+        if len(found) >= count or rows >= find.MOST_ROWS:
             break
-    return None
+    return tuple(found[:count])

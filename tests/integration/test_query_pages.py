@@ -22,6 +22,7 @@ from tagger.query import (
     ScanPosition,
     find,
     find_neighbours,
+    find_surrounding,
     find_tagged,
     find_tagged_page,
     index_scan,
@@ -174,6 +175,21 @@ def test_each_photo_of_a_result_has_its_neighbours(
                     name,
                     short,
                 )
+
+
+def test_photos_around_one_are_those_of_the_result_the_nearest_first(
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_short_pages(monkeypatch)
+    for name, options in QUERIES.items():
+        query = PhotoQuery(**options)  # type: ignore[arg-type]
+        whole = [photo.id for photo in find_tagged(library.database, query)]
+        for at in range(0, len(whole), 5):
+            around = find_surrounding(library.database, query, None, whole[at], before=7, after=9)
+            assert [photo.id for photo in around.previous] == whole[:at][-7:][::-1], name
+            assert [photo.id for photo in around.following] == whole[at + 1 : at + 10], name
+    none = find_surrounding(library.database, PhotoQuery(), None, whole[0], before=0, after=0)
+    assert (none.previous, none.following) == ((), ())
 
 
 def test_photo_that_stops_matching_after_a_verdict_keeps_its_neighbours(library: StoredPhotos) -> None:

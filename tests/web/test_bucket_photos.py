@@ -28,6 +28,8 @@ def test_an_object_has_a_thumbnail_and_a_page(client: TestClient, bucket: Bucket
     thumbnail = client.get("/api/photos/1/thumbnail")
     assert thumbnail.headers["content-type"] == "image/jpeg"
     assert decoded(thumbnail.content).size == (256, 256)
+    preview = client.get("/api/photos/1/preview")
+    assert preview.headers["content-type"] == "image/webp"
     image = client.get("/api/photos/1/image")
     assert image.content == bucket.client.get_object(Bucket=bucket.name, Key="trip/a.jpg")["Body"].read()
     again = client.get("/api/photos/1/image", headers={"if-none-match": image.headers["etag"]})

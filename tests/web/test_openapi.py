@@ -22,7 +22,7 @@ from tagger.verdicts.documents import VERDICT_COLUMNS, verdict_document
 from tagger.web.api import schemas
 from tagger.web.api.routes import Problem
 
-STREAMS = ("csv", "ndjson", "geojson", "image", "thumbnail", "events")
+STREAMS = ("csv", "ndjson", "geojson", "image", "preview", "thumbnail", "events")
 
 
 @pytest.fixture
@@ -45,6 +45,10 @@ NIGHTLY = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged"}
 Asking = Callable[[TestClient, LibraryPhotos], Any]
 ANSWERS: dict[str, tuple[Any, Asking]] = {
     "photos": (schemas.PhotoPage, lambda client, _: client.get("/api/photos?any_rank=1&limit=1")),
+    "photos around one": (
+        schemas.PhotoNeighbours,
+        lambda client, _: client.get("/api/photos/2/neighbours?any_rank=1"),
+    ),
     "one photo": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/1")),
     "an unclassified photo": (schemas.PhotoDetails, lambda client, _: client.get("/api/photos/3")),
     "trips": (list[schemas.Trip], lambda client, _: client.get("/api/trips")),

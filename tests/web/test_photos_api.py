@@ -52,6 +52,19 @@ def test_a_list_continues_after_the_previous_page(client: TestClient, library: L
     assert pages == [[1, 2, 3], [4, 5, 6], [7]]
 
 
+def test_the_photos_around_one_are_those_of_the_query(client: TestClient, library: LibraryPhotos) -> None:
+    for n in range(7):
+        library.photo(f"{n}.jpg", (GATE if n == 3 else EIFFEL, 0.9, True))
+    options = {"landmark": EIFFEL, "previous": 2, "next": 100}
+    answer = client.get("/api/photos/5/neighbours", params=options).json()
+    assert {side: [photo["id"] for photo in photos] for side, photos in answer.items()} == {
+        "previous": [3, 2],
+        "next": [6, 7],
+    }
+    for wrong in ("next=101", "previous=-1", "after=x", "landmark=eifel"):
+        assert client.get(f"/api/photos/5/neighbours?{wrong}").status_code in {404, 422}, wrong
+
+
 @pytest.mark.parametrize(
     ("options", "names"),
     [

@@ -1,4 +1,4 @@
-"""Previews of formats that browsers do not show: created one at a time, without blocking other requests."""
+"""Previews: whole photos at the size of a screen, created without blocking other requests."""
 
 import socket
 import threading
@@ -10,9 +10,13 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
+from PIL import Image
 from starlette.requests import ClientDisconnect
-from support.library_photos import EIFFEL, LibraryPhotos, picture
+from starlette.testclient import TestClient
+from support.format_photos import encode_photo
+from support.library_photos import EIFFEL, LibraryPhotos, decoded, picture
 from support.page_server import served
+from support.raw_files import LARGE, RAW_KINDS, RawContent, raw_file
 
 from tagger.database.connection import Database
 from tagger.query.stored_photos import StoredPhoto
@@ -22,6 +26,12 @@ from tagger.web.media.photo_files import open_stored
 from tagger.web.media.thumbnails import Thumbnails
 
 MORE_THAN_THREADS = 60
+IN_PAGE = {"accept": "image/avif,image/webp,*/*", "sec-fetch-dest": "image"}
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
 
 
 class SlowPreviews:
@@ -30,14 +40,14 @@ class SlowPreviews:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go_on = threading.Event()
         self.started: list[int] = []
-        really = Thumbnails.preview
+        really = Thumbnails.large_preview
 
         def slow(thumbnails: Thumbnails, photo: StoredPhoto) -> bytes:
             self.started.append(photo.id)
             assert self.go_on.wait(60)
             return really(thumbnails, photo)
 
-        monkeypatch.setattr(Thumbnails, "preview", slow)
+        monkeypatch.setattr(Thumbnails, "large_preview", slow)
 
 
 @pytest.fixture
@@ -45,6 +55,62 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowPreviews]:
     previews = SlowPreviews(monkeypatch)
     yield previews
     previews.go_on.set()
+
+
+@pytest.mark.parametrize(("size", "shown"), [((2000, 1000), (1600, 800)), ((90, 200), (90, 200))])
+def test_a_preview_is_the_whole_photo_and_no_larger_than_a_screen(
+    client: TestClient, library: LibraryPhotos, size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    number = library.file("a.jpg", data=picture((200, 60, 60), size))
+    answer = client.get(f"/api/photos/{number}/preview")
+    assert answer.headers["content-type"] == "image/webp"
+    image = decoded(answer.content)
+    assert (image.format, image.size) == ("WEBP", shown)
+    assert image.convert("RGB").getpixel((9, 9)) == pytest.approx((200, 60, 60), abs=6)
+
+
+def test_a_preview_is_upright_and_cached_by_its_digest(client: TestClient, library: LibraryPhotos) -> None:
+    image = Image.new("RGB", (90, 60), (255, 255, 255))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    number = library.file("a.jpg", data=encode_photo("JPEG", image, exif=exif))
+    copy = library.file("copy.jpg", data=encode_photo("JPEG", image, exif=exif))
+    digest = client.get(f"/api/photos/{number}").json()["digest"]
+    answer = client.get(f"/api/photos/{number}/preview", params={"v": digest[-16:]})
+    assert decoded(answer.content).size == (60, 90)
+    assert "immutable" in answer.headers["cache-control"]
+    (library.root / "copy.jpg").unlink()
+    assert client.get(f"/api/photos/{copy}/preview").content == answer.content
+    etag = {"if-none-match": answer.headers["etag"]}
+    again = client.get(f"/api/photos/{copy}/preview", headers=etag)
+    assert (again.status_code, again.headers["cache-control"]) == (304, "private, no-cache")
+
+
+def test_formats_that_browsers_do_not_display_have_previews(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    kind = next(iter(RAW_KINDS))
+    raw = library.file(f"a.{kind}", data=raw_file(kind, RawContent()))
+    assert decoded(client.get(f"/api/photos/{raw}/preview").content).size == LARGE
+    tiff = library.file("a.tif", data=picture((1, 2, 3), (300, 200), "TIFF"))
+    assert decoded(client.get(f"/api/photos/{tiff}/preview").content).size == (300, 200)
+
+
+def test_a_heic_photo_has_a_preview(client: TestClient, library: LibraryPhotos, test_data: Path) -> None:
+    pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    data = next((test_data / "exif").rglob("*_RGB_8__29x100.heif")).read_bytes()
+    number = library.file("a.heic", data=data)
+    assert decoded(client.get(f"/api/photos/{number}/preview").content).size == (29, 100)
+
+
+def test_a_photo_that_cannot_be_decoded_has_a_reason_and_a_placeholder(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    number = library.file("a.jpg", classified=False, data=picture()[:400])
+    answer = client.get(f"/api/photos/{number}/preview")
+    assert (answer.status_code, answer.json()["kind"]) == (422, "truncated")
+    shown = client.get(f"/api/photos/{number}/preview", headers=IN_PAGE)
+    assert (shown.status_code, shown.headers["content-type"]) == (200, "image/png")
 
 
 def test_waiting_for_a_preview_blocks_no_other_request(

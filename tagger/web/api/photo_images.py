@@ -1,9 +1,11 @@
 """Images of photos: the photo's own file, a preview, thumbnails. Photos are named by number, never by path."""
 
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Annotated
 from urllib.parse import quote
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import Query, Request
 from fastapi.responses import Response, StreamingResponse
@@ -18,7 +20,7 @@ from tagger.web.api.routes import api_router
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.media.photo_files import OpenFile, PhotoUnavailable, open_stored
 from tagger.web.media.placeholders import placeholder
-from tagger.web.media.thumbnails import PREVIEW_PX, ThumbnailSize
+from tagger.web.media.thumbnails import LARGE_PREVIEW_PX, PREVIEW_PX, ThumbnailSize
 from tagger.web.state import AppState, State
 
 router = api_router("photos")
@@ -35,6 +37,12 @@ HEAD_BYTES = 4096
 REVALIDATE = "private, no-cache"
 IMMUTABLE = "private, max-age=31536000, immutable"
 """For addresses that contain the image digest."""
+CLIENT_LEFT = 499
+"""The status of a response that nobody reads."""
+
+Version = Annotated[
+    str | None, Query(max_length=100, description="The end of the digest, so that browsers can cache it.")
+]
 
 
 @router.get("/photos/{photo_id}/image", response_class=Response)
@@ -56,26 +64,57 @@ async def thumbnail(
     size: Annotated[
         ThumbnailSize, Query(description="The side in pixels: 256 or 512.")
     ] = ThumbnailSize.SMALL,
-    v: Annotated[
-        str | None, Query(max_length=100, description="The end of the digest, so that browsers can cache it.")
-    ] = None,
+    v: Version = None,
 ) -> Response:
     """Return the square middle of the photo as a JPEG."""
     photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
-    jpeg = await run_sync(state.thumbnails.cached, photo, size)
-    if jpeg is None:
-        # Waiting for the limiter holds no thread; the client may have scrolled on meanwhile.
-        async with state.thumbnails.limiter:
-            if await request.is_disconnected():
-                return Response(status_code=499)
-            try:
-                jpeg = await run_sync(state.thumbnails.create, photo, size)
-            except PhotoUnavailable as error:
-                return _unavailable_response(request, error)
-    cache_control = IMMUTABLE if v and photo.digest and photo.digest.endswith(v) else REVALIDATE
-    etag = f'"{blake2b(jpeg, digest_size=12).hexdigest()}"'
+    thumbnails = state.thumbnails
+    try:
+        jpeg = await _cached_or_created(
+            request, photo, size, thumbnails.limiter, lambda: thumbnails.create(photo, size)
+        )
+    except PhotoUnavailable as error:
+        return _unavailable_response(request, error)
+    return _image_response(request, photo, jpeg, "image/jpeg", v)
+
+
+@router.get("/photos/{photo_id}/preview", response_class=Response)
+async def preview(request: Request, state: State, photo_id: PhotoNumber, v: Version = None) -> Response:
+    """Return the whole photo as a WebP with sides of at most 1600 pixels, upright and in sRGB."""
+    photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
+    thumbnails = state.thumbnails
+    try:
+        webp = await _cached_or_created(
+            request, photo, PREVIEW_PX, thumbnails.preview_limiter, lambda: thumbnails.preview(photo)
+        )
+    except PhotoUnavailable as error:
+        return _unavailable_response(request, error)
+    return _image_response(request, photo, webp, "image/webp", v)
+
+
+async def _cached_or_created(
+    request: Request, photo: StoredPhoto, size: int, limiter: CapacityLimiter, create: Callable[[], bytes]
+) -> bytes | None:
+    """Return the image of that side in pixels; None if the client has left while it waited."""
+    state: AppState = request.app.state.app_state
+    image = await run_sync(state.thumbnails.cached, photo, size)
+    if image is not None:
+        return image
+    # Waiting for the limiter holds no thread; the client may have gone on to other photos meanwhile.
+    async with limiter:
+        return None if await request.is_disconnected() else await run_sync(create)
+
+
+def _image_response(
+    request: Request, photo: StoredPhoto, image: bytes | None, media_type: str, version: str | None
+) -> Response:
+    if image is None:
+        return Response(status_code=CLIENT_LEFT)
+    is_version = version and photo.digest and photo.digest.endswith(version)
+    cache_control = IMMUTABLE if is_version else REVALIDATE
+    etag = f'"{blake2b(image, digest_size=12).hexdigest()}"'
     not_modified = _not_modified(request, etag, cache_control)
-    return not_modified or Response(jpeg, media_type="image/jpeg", headers=_headers(etag, cache_control))
+    return not_modified or Response(image, media_type=media_type, headers=_headers(etag, cache_control))
 
 
 class FileResponse(StreamingResponse):
@@ -123,12 +162,16 @@ def _media_type(file: OpenFile) -> str | None:
 
 
 async def _preview_response(request: Request, state: AppState, photo: StoredPhoto, etag: str) -> Response:
-    jpeg = await run_sync(state.thumbnails.cached, photo, PREVIEW_PX)
+    thumbnails = state.thumbnails
+    jpeg = await _cached_or_created(
+        request,
+        photo,
+        LARGE_PREVIEW_PX,
+        thumbnails.preview_limiter,
+        lambda: thumbnails.large_preview(photo),
+    )
     if jpeg is None:
-        async with state.thumbnails.preview_limiter:
-            if await request.is_disconnected():
-                return Response(status_code=499)
-            jpeg = await run_sync(state.thumbnails.preview, photo)
+        return Response(status_code=CLIENT_LEFT)
     headers = _headers(etag, REVALIDATE) | {"Content-Disposition": _inline(f"{photo.path.stem}.jpg")}
     return Response(jpeg, media_type="image/jpeg", headers=headers)
 

@@ -1,12 +1,18 @@
 """Photos and their tags, as `tagger query` and `tagger show`. Photos are named by number, never by path."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
 from fastapi.responses import StreamingResponse
 
-from tagger.query import TaggedPhoto, find_tagged, find_tagged_page, photo_details_by_id
+from tagger.query import (
+    TaggedPhoto,
+    find_surrounding,
+    find_tagged,
+    find_tagged_page,
+    photo_details_by_id,
+)
 from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.documents import (
     details_document,
@@ -16,7 +22,7 @@ from tagger.query.documents import (
     photo_feature_parts,
 )
 from tagger.web.api.routes import api_router
-from tagger.web.api.schemas import PhotoDetails, PhotoPage
+from tagger.web.api.schemas import PhotoDetails, PhotoNeighbours, PhotoPage
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
 from tagger.web.state import AppState, State
@@ -39,8 +45,7 @@ def photos(
     with params.model_checked():
         page = find_tagged_page(state.database, params.query, state.settings.roots, start, limit)
     cursor = None if page.next is None else encode_cursor(page.next, params.query)
-    documents = [{"id": photo.id, **photo_document(photo)} for photo in page.photos]
-    return {"photos": documents, "next": cursor}
+    return {"photos": _documents(page.photos), "next": cursor}
 
 
 @router.get("/photos.ndjson", response_class=StreamingResponse)
@@ -67,6 +72,27 @@ def photo(state: State, photo_id: PhotoNumber) -> dict[str, Any]:
     """Return everything the database has about a photo."""
     details = photo_details_by_id(state.database, photo_id, state.settings.roots)
     return {"id": photo_id, **details_document(details)}
+
+
+@router.get("/photos/{photo_id}/neighbours", response_model=PhotoNeighbours)
+def neighbours(
+    state: State,
+    params: Params,
+    photo_id: PhotoNumber,
+    previous: Annotated[int, Query(ge=0, le=100, description="How many photos before it.")] = 1,
+    following: Annotated[int, Query(alias="next", ge=0, le=100, description="How many photos after it.")] = 1,
+) -> dict[str, Any]:
+    """List the photos before and after one in the list of the query, the nearest first."""
+    roots = state.settings.roots
+    with params.model_checked():
+        found = find_surrounding(
+            state.database, params.query, roots, photo_id, before=previous, after=following
+        )
+    return {"previous": _documents(found.previous), "next": _documents(found.following)}
+
+
+def _documents(photos: Iterable[TaggedPhoto]) -> list[dict[str, Any]]:
+    return [{"id": photo.id, **photo_document(photo)} for photo in photos]
 
 
 def _find_all(state: AppState, params: QueryParams) -> Iterator[TaggedPhoto]:

@@ -38,6 +38,14 @@ class PhotoPage:
 
 
 @dataclass
+class PhotoNeighbours:
+    """The photos before and after one in a list, the nearest first."""
+
+    previous: list[Photo]
+    next: list[Photo]
+
+
+@dataclass
 class PositionCell:
     """The number of `photos` within `radius_km` of a position, of those with a position from `source`.
 
