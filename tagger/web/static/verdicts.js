@@ -1,0 +1,246 @@
+// The verdicts on one photo: selecting its landmarks, confirming, rejecting and naming them, and undoing that. The photo's page and
+// the lightbox use it. A verdict is shown at once and then replaced by the server's response.
+
+import { selectLandmark } from "./naming.js";
+import { toast } from "./toast.js";
+
+const STATES = { confirmed: ["confirmed", "chip--sure"], rejected: ["rejected", "chip--bad"] };
+const PARTS = ["#landmarks", "#facts"]; // what a verdict changes
+
+// ----- queue -----
+
+const queue = []; // actions that wait for the current one
+const stale = new Set(); // photos whose state on the server is not shown yet
+let isBusy = false;
+
+/** Runs actions in the order of the key presses. After a failure, the queued actions are dropped. */
+export async function enqueue(action) {
+  queue.push(action);
+  if (isBusy) return;
+  isBusy = true;
+  while (queue.length || stale.size) {
+    try {
+      await (queue.shift() ?? refreshOne)();
+    } catch {
+      queue.length = 0;
+    }
+  }
+  isBusy = false;
+}
+
+const refreshOne = () => [...stale][0].refresh();
+
+/** Marks an action that leads to another photo. */
+export const leaving = (action) => Object.assign(action, { leaves: true });
+
+// When the page is left, queued verdicts are still sent; actions that lead to another photo are dropped.
+addEventListener("pagehide", () => {
+  const firstLeaving = queue.findIndex((action) => action.leaves);
+  const remaining = queue.splice(0, firstLeaving < 0 ? queue.length : firstLeaving);
+  for (const action of remaining) Promise.resolve(action()).catch(() => {});
+  queue.length = 0;
+});
+
+// ----- keys -----
+
+const KEYS = {
+  c: (verdicts) => verdicts.giveSelected("confirmed"),
+  r: (verdicts) => verdicts.giveSelected("rejected"),
+  u: (verdicts) => verdicts.undo(),
+};
+
+/** Returns what a key does with the verdicts of a photo. `n` is not among them: it opens a dialog at once. */
+export function actionOfKey(key) {
+  return /^[1-9]$/.test(key) ? (verdicts) => verdicts.select(verdicts.rowOfKey(key)) : KEYS[key];
+}
+
+// ----- one photo -----
+
+/**
+ * `root` has the photo's number in `data-photo` and contains the parts of its page. `load` returns the page as the server has it now,
+ * `announce` tells screen readers, `report` what was done; `fallback` gets a focus that would be lost. `onChange` is called with each new verdict, null for none.
+ */
+export class PhotoVerdicts {
+  constructor(root, { load, announce, report = announce, fallback, onChange = () => {}, onRefresh = () => {} }) {
+    Object.assign(this, { root, load, announce, report, fallback, onChange, onRefresh });
+    this.photo = root.dataset.photo;
+    this.selected = null; // a slug; null: the first
+    this.undoSteps = []; // the verdicts given on this photo, each step as the requests that undo it
+    this.rememberState();
+    root.addEventListener("submit", (event) => this.submit(event));
+    root.addEventListener("click", (event) => event.target.closest("[data-name-another]") && this.openNaming());
+  }
+
+  get landmarks() {
+    return this.root.querySelector("#landmarks");
+  }
+
+  rows() {
+    return [...this.root.querySelectorAll("#landmarks [data-landmark]")];
+  }
+
+  rowOf(landmark) {
+    return this.rows().find((row) => row.dataset.landmark === landmark);
+  }
+
+  rowOfKey(key) {
+    return this.rows().find((row) => row.dataset.key === key);
+  }
+
+  // ----- giving -----
+
+  /** Gives a verdict, or with `withdraw` withdraws it. Returns `reverse`, the request that undoes it, and a text. */
+  async give(request) {
+    const { landmark, name, verdict, withdraw: isWithdrawal } = request;
+    if (!isWithdrawal) this.show(landmark, verdict);
+    stale.add(this);
+    try {
+      const { changed, before, name: fullName } = await send(this.photo, isWithdrawal ? "DELETE" : "POST", landmark, verdict);
+      const reverse = { ...request, withdraw: !isWithdrawal && !before, verdict: (!isWithdrawal && before) || verdict };
+      this.onChange({ landmark, name: fullName, verdict: isWithdrawal ? null : verdict });
+      return { changed, reverse, text: isWithdrawal ? `${fullName}: verdict withdrawn` : `${fullName} ${verdict}` };
+    } catch (error) {
+      toast(`${name} was not changed: ${error.message}`, { tone: "bad" });
+      this.announce(`${name} was not changed`);
+      throw error;
+    }
+  }
+
+  /** Gives verdicts that are undone in one step. They are sent at once, since the page may be left. */
+  async giveAll(requests) {
+    const results = await Promise.allSettled(requests.map((request) => this.give(request)));
+    const step = results.flatMap(({ value }) => (value?.changed ? [value.reverse] : []));
+    if (step.length) this.undoSteps.push(step);
+    this.announceResults(results);
+  }
+
+  async undo() {
+    if (!this.undoSteps.length) return toast("Nothing to undo");
+    this.announceResults(await Promise.allSettled(this.undoSteps.at(-1).map((request) => this.give(request))));
+    this.undoSteps.pop();
+  }
+
+  announceResults(results) {
+    const failed = results.find(({ status }) => status === "rejected");
+    if (failed) throw failed.reason;
+    this.report(results.map(({ value }) => value.text).join(", "));
+  }
+
+  giveSelected(verdict) {
+    const row = this.rowOf(this.selected) ?? this.rowOfKey("1");
+    if (!row?.querySelector("form")) return; // a read-only session
+    return this.giveAll([requestOf(row, verdict)]);
+  }
+
+  /** A click refers to the photo that is shown now, even if the action runs later. */
+  submit(event) {
+    const form = event.target.closest("#landmarks form[data-verdict]");
+    if (!form) return;
+    event.preventDefault();
+    const request = requestOf(form.closest("[data-landmark]"), form.dataset.verdict, "withdraw" in form.dataset);
+    enqueue(() => this.giveAll([request]));
+  }
+
+  openNaming() {
+    if (!this.root.querySelector("[data-name-another]")) return;
+    const others = this.rows().filter((row) => row.dataset.state === "accepted").map((row) => requestOf(row, "rejected"));
+    // A confirmation of another landmark may have been queued meanwhile.
+    const isRejected = (other, landmark) => other.landmark !== landmark && this.rowOf(other.landmark)?.dataset.state !== "confirmed";
+    const onSelect = ({ landmark, name }, isInstead) => {
+      this.selected = landmark;
+      enqueue(() => {
+        const rejections = isInstead ? others.filter((other) => isRejected(other, landmark)) : [];
+        return this.giveAll([{ landmark, name, verdict: "confirmed", withdraw: false }, ...rejections]);
+      });
+    };
+    selectLandmark(onSelect, others.map(({ name }) => name));
+  }
+
+  // ----- display -----
+
+  select(row) {
+    if (!row) return;
+    this.selected = row.dataset.landmark;
+    this.markSelected();
+    this.report(`${row.dataset.name} selected`);
+  }
+
+  markSelected() {
+    for (const row of this.rows()) row.removeAttribute("aria-current");
+    const row = this.rowOf(this.selected);
+    row?.setAttribute("aria-current", "true");
+    if (row?.closest("details")) this.unlikely.open = true;
+  }
+
+  /** The folded rows. */
+  get unlikely() {
+    return this.root.querySelector("#landmarks details");
+  }
+
+  show(landmark, verdict) {
+    const row = this.rowOf(landmark);
+    if (!row) return;
+    const chip = row.querySelector("[data-state-text]");
+    row.dataset.state = verdict;
+    [chip.textContent, chip.className] = [STATES[verdict][0], `chip ${STATES[verdict][1]}`];
+  }
+
+  /** Shows the server's current state. */
+  async refresh() {
+    stale.delete(this);
+    try {
+      const page = await this.load();
+      if (queue.length) stale.add(this);
+      else this.replaceParts(page);
+    } catch (error) {
+      this.landmarks?.replaceWith(this.serverState.cloneNode(true));
+      toast("The current verdicts could not be loaded: the server does not respond. Reload the page.", { tone: "bad" });
+      throw error;
+    }
+  }
+
+  /** Replaces the parts by those of another page and keeps the keyboard focus if possible. */
+  replaceParts(page) {
+    const focused = document.activeElement;
+    const isInside = this.root.contains(focused);
+    const landmark = focused.closest("[data-landmark]")?.dataset.landmark;
+    const isOpen = this.unlikely?.open;
+    for (const part of PARTS) this.root.querySelector(part).replaceWith(page.querySelector(part));
+    if (isOpen && this.unlikely) this.unlikely.open = true;
+    this.rememberState();
+    this.markSelected();
+    this.onRefresh(page);
+    if (isInside && !focused.isConnected) (this.rowOf(landmark)?.querySelector("button") ?? this.fallback).focus({ preventScroll: true });
+  }
+
+  rememberState() {
+    this.serverState = this.landmarks.cloneNode(true);
+  }
+
+  /** The photo is no longer shown. */
+  leave() {
+    stale.delete(this);
+  }
+}
+
+const requestOf = ({ dataset: { landmark, name } }, verdict, isWithdrawal = false) => ({ landmark, name, verdict, withdraw: isWithdrawal });
+
+async function send(photo, method, landmark, verdict) {
+  const response = await fetch(`/api/photos/${photo}/verdicts`, {
+    method,
+    headers: { "Content-Type": "application/json", Accept: "application/json" },
+    body: JSON.stringify({ landmark, verdict }),
+    keepalive: true,
+  });
+  const document_ = await response.json();
+  if (!response.ok) throw new Error(document_.error);
+  return document_;
+}
+
+/** Fetches a photo's page. */
+export async function fetchPage(address) {
+  const response = await fetch(address, { headers: { Accept: "text/html" } });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (!response.ok || !page.getElementById("landmarks")) throw new Error(`the server responded with status ${response.status}`);
+  return page;
+}
