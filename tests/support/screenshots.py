@@ -67,8 +67,7 @@ def _open_filters(page: Page, _library: DemoLibrary) -> None:
 
 
 def _open_photo(page: Page, library: DemoLibrary) -> None:
-    page.locator(f'[data-grid] > [data-photo="{library.photo}"] > a').click()
-    page.wait_for_url("**/photos/*")
+    page.goto(page.locator(f'[data-grid] > [data-photo="{library.photo}"] > a').get_attribute("href") or "")
 
 
 def _name_another(page: Page, library: DemoLibrary) -> None:

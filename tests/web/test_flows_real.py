@@ -105,6 +105,7 @@ def test_a_verdict_on_a_photo_of_a_landmark_is_visible_everywhere(browser: Brows
         load_all_images(page)
         page.locator("[data-grid] > li a").first.click()
         page.wait_for_url("**/photos/*")
+        page.reload()  # the photo's page
         load_all_images(page)
         page.keyboard.press("r")
         expect(page.locator("#announcement")).to_have_text(f"{landmark['name']} rejected")

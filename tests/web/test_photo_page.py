@@ -230,6 +230,8 @@ def test_every_photo_of_a_large_grid_leads_to_those_beside_it(
         tiles = page.locator("[data-grid] > li")
         shown = [tiles.nth(n).get_attribute("data-photo") for n in (10, 11, 12)]
         tiles.nth(11).locator("a").click()
+        if script:
+            page.reload()  # the lightbox has the address of the photo's page
         page.wait_for_url(f"**/photos/{shown[1]}?any_rank=1&within=1")
         for rel, photo in (("prev", shown[0]), ("next", shown[2])):
             link = page.locator(f'.photo-bar a[rel="{rel}"]')

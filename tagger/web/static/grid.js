@@ -1,6 +1,8 @@
 // An endless grid of photos. Only rows near the screen are in the document; padding replaces the others. Photos far from the
 // screen are dropped and fetched again with the cursor of their page. Text is set by textContent and attributes, never as HTML.
 
+import { photoOfDocument, photoOfTile, thumbnailAddress } from "./grid_photos.js";
+
 const PAGE = 200; // photos per request
 const AHEAD_SCREENS = 7; // photos are fetched this far below the screen
 const AROUND_SCREENS = 1; // rows are in the document this far above and below the screen
@@ -23,7 +25,8 @@ class PhotoGrid {
     for (const [index, tile] of this.tiles) this.setPosition(tile, index);
     this.baseRow = 0;
     this.focused = 0;
-    this.loading = false;
+    this.loading = null; // the request for more photos
+    this.storageKey = `grid ${location.pathname}${location.search}`; // the address changes while the lightbox is open
     this.fetching = new Set();
     this.lastTop = scrollY;
     list.tabIndex = -1;
@@ -42,7 +45,9 @@ class PhotoGrid {
     addEventListener("pagehide", () => this.save());
     this.list.addEventListener("keydown", (event) => this.handleKey(event));
     this.list.addEventListener("focusin", (event) => this.noteFocus(event.target));
+    this.list.addEventListener("reveal", (event) => this.reveal(event.detail));
     this.draw();
+    if (this.restoredFocus !== undefined) this.focusOn(this.restoredFocus);
   }
 
   // ----- layout -----
@@ -98,6 +103,7 @@ class PhotoGrid {
     this.dropFarPages(Math.floor((this.baseRow + (from + to) / 2) * this.columns));
     const below = (windowRows * this.row_px - top) / innerHeight;
     if (below < AHEAD_SCREENS + 1) this.loadMore();
+    if (!this.next) this.list.dataset.total = this.total;
   }
 
   /** If all rows together exceed the height limit, moves the window of rows along with the screen. */
@@ -158,8 +164,8 @@ class PhotoGrid {
     image.alt = photo.alt;
     image.sizes = "(max-width: 48rem) 33vw, 13rem";
     tile.loadThumbnail = () => {
-      image.srcset = `${address(photo, 256)} 256w, ${address(photo, 512)} 512w`;
-      image.src = address(photo, 256);
+      image.srcset = `${thumbnailAddress(photo, 256)} 256w, ${thumbnailAddress(photo, 512)} 512w`;
+      image.src = thumbnailAddress(photo, 256);
     };
     const name = document.createElement("span");
     name.className = "photo-tile-name one-line";
@@ -202,9 +208,12 @@ class PhotoGrid {
     return this.pages[low];
   }
 
-  async loadMore() {
-    if (this.loading || !this.next) return;
-    this.loading = true;
+  loadMore() {
+    if (this.next) this.loading ??= this.loadNextPage();
+    return this.loading;
+  }
+
+  async loadNextPage() {
     try {
       const cursor = this.next;
       const page = await this.fetchPage(cursor);
@@ -218,7 +227,7 @@ class PhotoGrid {
       this.showError(error);
       return;
     } finally {
-      this.loading = false;
+      this.loading = null;
     }
     this.draw();
   }
@@ -230,6 +239,7 @@ class PhotoGrid {
       page.photos = (await this.fetchPage(page.cursor)).photos;
       for (const [index, tile] of this.tiles) {
         if (index >= page.first && index < page.first + page.count) this.fill(tile, page.photos[index - page.first]);
+        if (index === this.awaited) this.focusOn(index);
       }
       this.showThumbnails();
     } catch (error) {
@@ -303,30 +313,46 @@ class PhotoGrid {
     if (top < scrollY + header) scrollTo(0, top - header - 8);
     else if (top + this.row_px > scrollY + innerHeight) scrollTo(0, top + this.row_px - innerHeight + header);
     this.draw();
-    this.tiles.get(index)?.querySelector("a")?.focus({ preventScroll: true });
+    const link = this.tiles.get(index)?.querySelector("a");
+    this.awaited = link ? null : index; // until its page is fetched again
+    link?.focus({ preventScroll: true });
+  }
+
+  /** Focuses the photo that the lightbox showed last; it may be farther than the grid has loaded. */
+  async reveal(index) {
+    let cursor = null;
+    while (index >= this.total && this.next && this.next !== cursor) {
+      cursor = this.next;
+      await this.loadMore();
+    }
+    this.focusOn(Math.max(0, Math.min(index, this.total - 1)));
   }
 
   // ----- state for the back button -----
 
   save() {
-    const state = { pages: this.pages.slice(1).map((page) => [page.cursor, page.count]), next: this.next, base: this.baseRow, first: this.pages[0].count, top: scrollY };
+    const { shown } = this.list.dataset; // the index of the photo in the lightbox
+    const focused = shown ?? (this.list.contains(document.activeElement) ? this.focused : null);
+    const state = { focused, lightbox: shown !== undefined, pages: this.pages.slice(1).map((page) => [page.cursor, page.count]), next: this.next, base: this.baseRow, first: this.pages[0].count, top: scrollY };
     const text = JSON.stringify(state);
     try {
-      if (text.length < MAX_STATE_LENGTH) sessionStorage.setItem(this.storageKey(), text);
+      if (text.length < MAX_STATE_LENGTH) sessionStorage.setItem(this.storageKey, text);
     } catch {
       // Storage is not available: the grid starts at its first photo.
     }
   }
 
   restore() {
-    if (performance.getEntriesByType("navigation")[0]?.type !== "back_forward") return;
+    const { type } = performance.getEntriesByType("navigation")[0] ?? {};
     let state = null;
     try {
-      state = JSON.parse(sessionStorage.getItem(this.storageKey()));
+      state = JSON.parse(sessionStorage.getItem(this.storageKey));
     } catch {
       return;
     }
     if (!state || state.first !== this.total) return;
+    // Back from a photo that was reloaded in the lightbox reloads the grid.
+    if (type !== "back_forward" && !(type === "reload" && state.lightbox)) return;
     for (const [cursor, count] of state.pages) {
       this.pages.push({ first: this.total, count, photos: null, cursor });
       this.total += count;
@@ -337,32 +363,8 @@ class PhotoGrid {
     this.list.style.paddingBottom = `${Math.min(this.rows() - this.baseRow, this.maxRows) * this.row_px}px`;
     scrollTo(0, state.top);
     this.lastTop = scrollY;
+    if (state.focused !== null) this.restoredFocus = Math.min(Number(state.focused), this.total - 1);
   }
-
-  storageKey() {
-    return `grid ${location.pathname}${location.search}`;
-  }
-}
-
-function photoOfTile(tile) {
-  const image = tile.querySelector("img");
-  return {
-    id: Number(tile.dataset.photo),
-    version: new URL(image.src).searchParams.get("v"),
-    alt: image.alt,
-    name: tile.querySelector(".photo-tile-name").textContent,
-  };
-}
-
-function photoOfDocument({ id, path, digest, tags }) {
-  const name = tags.find((tag) => tag.accepted)?.name ?? "";
-  const file = path.slice(path.lastIndexOf("/") + 1);
-  return { id, version: digest?.slice(-16), name, alt: name ? `${name}, ${file}` : file };
-}
-
-function address(photo, size) {
-  const version = photo.version ? `&v=${encodeURIComponent(photo.version)}` : "";
-  return `/api/photos/${photo.id}/thumbnail?size=${size}${version}`;
 }
 
 for (const list of document.querySelectorAll("[data-grid]")) new PhotoGrid(list).start();

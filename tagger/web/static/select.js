@@ -23,6 +23,7 @@ class Selection {
     this.isOn = false;
     this.isBusy = false;
     this.draw();
+    list.addEventListener("verdict", ({ detail }) => this.markVerdict(detail));
     new MutationObserver(() => this.draw()).observe(list, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-photo"] });
     this.offer();
   }
@@ -41,6 +42,13 @@ class Selection {
       this.marks.draw(tile, Number(photo));
     }
     this.marks.count();
+  }
+
+  /** Marks a photo that got a verdict in the lightbox. */
+  markVerdict({ photo, landmark, name, verdict }) {
+    if (this.landmark && this.landmark !== landmark) return;
+    this.marks.set(photo, verdict, textOf(name)(verdict));
+    this.draw();
   }
 
   drawLink(link, isSelected) {

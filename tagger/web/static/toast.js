@@ -15,7 +15,8 @@ export function toast(text, { tone = "", action = null, duration_ms = 6000 } = {
   for (const name of ["pointerleave", "focusout"]) {
     note.addEventListener(name, () => (clearTimeout(timer), (timer = setTimeout(remove, duration_ms))));
   }
-  document.getElementById("toasts").append(note);
+  // Only a dialog's own messages are seen while it is open.
+  (document.querySelector("dialog[open] > .toasts") ?? document.getElementById("toasts")).append(note);
 }
 
 function button(text, run) {

@@ -1,0 +1,253 @@
+// The lightbox: a photo of a grid over the whole window. The address is that of the photo's page, which a reload opens. Back and
+// Escape lead to the grid, with the focus on the photo that was shown last.
+
+import { altOf, photoOfTile } from "./grid_photos.js";
+import { Panel } from "./lightbox_panel.js";
+import { PhotoList, Previews } from "./lightbox_photos.js";
+import { Filmstrip } from "./lightbox_strip.js";
+import { Zoom } from "./lightbox_zoom.js";
+import { toast } from "./toast.js";
+import { actionOfKey, enqueue } from "./verdicts.js";
+
+const dialog = document.getElementById("lightbox");
+const stage = dialog.querySelector("[data-stage]");
+const [title, place, status] = ["title", "place", "status"].map((name) => dialog.querySelector(`[data-${name}]`));
+const stepButtons = [...dialog.querySelectorAll("[data-step]")];
+const infoButton = dialog.querySelector("[data-info]");
+const keysDialog = document.getElementById("lightbox-keys");
+const previews = new Previews();
+const zoom = new Zoom(stage, { onSwipe: go, onDismiss: leave, onSharp: showOriginal });
+const strip = new Filmstrip(dialog.querySelector("[data-strip]"), (at) => moveTo(at));
+const panel = new Panel(dialog.querySelector("[data-panel]"), {
+  announce: (text) => void (status.textContent = text),
+  report,
+  fallback: stage,
+  onChange: (photo, verdict) => grid.dispatchEvent(new CustomEvent("verdict", { detail: { photo: photo.id, ...verdict } })),
+  onRefresh: rename,
+});
+const pageTitle = document.title;
+
+let grid = null; // the list of tiles that the photo was opened from
+let list = null;
+let index = 0;
+let scrollRestoration = "auto";
+let awaitedSteps = 0; // steps to photos that the server has yet to name
+
+// ----- opening and closing -----
+
+function open(tiles, tile) {
+  grid = tiles;
+  index = Number(tile.getAttribute("aria-posinset")) - 1;
+  const photo = photoOfTile(tile);
+  list = new PhotoList(grid.dataset.source, index, photo);
+  scrollRestoration = history.scrollRestoration;
+  history.scrollRestoration = "manual"; // Back leads to the photo shown last, which may be elsewhere
+  history.pushState({ lightbox: true }, "", list.addressOf(photo));
+  dialog.showModal();
+  stage.focus();
+  show();
+}
+
+/** Leaves the lightbox as Back does. */
+function leave() {
+  if (history.state?.lightbox) history.back();
+  else hide();
+}
+
+function hide() {
+  if (!list) return;
+  list = null;
+  dialog.close();
+  stage.replaceChildren();
+  for (const part of [previews, strip, panel]) part.clear();
+  document.title = pageTitle;
+  delete grid.dataset.shown;
+  history.scrollRestoration = scrollRestoration;
+  grid.dispatchEvent(new CustomEvent("reveal", { detail: index }));
+}
+
+addEventListener("popstate", (event) => {
+  if (!event.state?.lightbox) hide();
+  else if (!list) location.reload(); // Forward: the photo's page
+});
+
+// ----- the photo -----
+
+function show() {
+  const photo = list.at(index);
+  grid.dataset.shown = index;
+  describe(photo);
+  showPreview(photo);
+  panel.show(photo);
+  drawAround();
+  lookAround();
+}
+
+/** Draws what depends on the photos beside this one. */
+function drawAround() {
+  strip.draw(list, index);
+  for (const button of stepButtons) {
+    const isEnd = list.end(Number(button.dataset.step)) === index;
+    if (isEnd && button === document.activeElement) stage.focus(); // a disabled button gets no keys
+    button.disabled = isEnd;
+  }
+}
+
+function describe(photo) {
+  drawTitle(photo);
+  status.textContent = `${["Photo", positionText()].filter(Boolean).join(" ")}: ${photo.name || photo.file}`;
+}
+
+function drawTitle({ name, file, alt }) {
+  title.textContent = name || file;
+  place.textContent = [positionText(), name && file].filter(Boolean).join(" · ");
+  document.title = `${alt} · landmark tagger`;
+}
+
+/** Takes the photo's landmarks from its details: a verdict may have changed them. */
+function rename(photo, details) {
+  photo.name = [...details.querySelectorAll(".photo-title a")].map((link) => link.textContent).join(", ");
+  photo.alt = altOf(photo.name, photo.file);
+  if (list?.at(index) === photo) drawTitle(photo);
+}
+
+/** What a verdict did is read by screen readers, and seen beside the photo or in a message. */
+function report(text) {
+  status.textContent = text;
+  if (!panel.isOpen) toast(text, { duration_ms: 2500 });
+}
+
+/** "3 of 120", as far as it is known: a page of the list in the middle of it has no numbers. */
+function positionText() {
+  if (document.querySelector(".grid-first")) return "";
+  const total = grid.dataset.total ?? document.querySelector("[data-count]")?.dataset.count;
+  return total ? `${index + 1} of ${total}` : `${index + 1}`;
+}
+
+function showPreview(photo) {
+  const image = previews.image(photo);
+  stage.replaceChildren(image);
+  zoom.start(image);
+  stage.ariaBusy = String(!image.complete);
+  if (image.complete) return;
+  const isShown = () => image.parentElement === stage;
+  image.addEventListener("load", () => isShown() && (stage.ariaBusy = "false"), { once: true });
+  image.addEventListener("error", () => isShown() && showProblem("The photo could not be loaded: the server does not respond."), { once: true });
+}
+
+/** Replaces the preview by the photo itself, which has more pixels. */
+async function showOriginal() {
+  const photo = list?.at(index);
+  if (!photo) return;
+  const image = await previews.original(photo).catch(() => null); // the preview stays
+  if (image && list?.at(index) === photo) zoom.sharpen(image);
+}
+
+function showProblem(text) {
+  const problem = document.createElement("p");
+  problem.className = "lightbox-problem";
+  problem.setAttribute("role", "alert");
+  problem.textContent = text;
+  stage.ariaBusy = "false";
+  stage.replaceChildren(problem);
+}
+
+/** Preloads the photos beside this one, once the server has named them. */
+async function lookAround() {
+  const [around, at] = [list, index];
+  previews.preload(around, at);
+  try {
+    await around.extend(at);
+  } catch (error) {
+    awaitedSteps = 0;
+    if (list === around) status.textContent = `The photos beside this one could not be loaded: ${error.message}`;
+    return;
+  }
+  if (list !== around) return;
+  drawAround();
+  previews.preload(list, index);
+  if (awaitedSteps) go(0);
+}
+
+function go(step) {
+  const steps = awaitedSteps + step;
+  const end = list.end(steps);
+  awaitedSteps = 0;
+  if (list.at(index + steps)) moveTo(index + steps);
+  else if (end === null) {
+    awaitedSteps = steps;
+    lookAround();
+  } else if (end === index) status.textContent = steps > 0 ? "This is the last photo" : "This is the first photo";
+  else moveTo(end);
+}
+
+function moveTo(at) {
+  index = at;
+  history.replaceState(history.state, "", list.addressOf(list.at(index)));
+  show();
+}
+
+// ----- controls -----
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-grid] [data-photo] > a");
+  if (!link || event.defaultPrevented || event.button || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  open(link.closest("[data-grid]"), link.parentElement);
+});
+
+dialog.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  const { step, zoom: factor } = button.dataset;
+  if ("close" in button.dataset) leave();
+  else if (button === infoButton) togglePanel();
+  else if (step) go(Number(step));
+  else if (factor) zoom.scaleBy(Number(factor));
+});
+
+dialog.addEventListener("cancel", (event) => {
+  if (event.target !== dialog) return;
+  event.preventDefault();
+  leave();
+});
+dialog.addEventListener("close", () => list && leave()); // the browser closed it, such as for a second Escape
+
+function togglePanel() {
+  panel.toggle();
+  infoButton.setAttribute("aria-expanded", String(panel.isOpen));
+}
+
+const KEYS = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), i: togglePanel, n: nameAnother, "?": () => keysDialog.showModal() };
+
+// On the document, since a click beside the buttons leaves the focus there.
+document.addEventListener("keydown", (event) => {
+  if (!list || document.querySelector("dialog[open]:not(#lightbox)")) return;
+  if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select")) return;
+  const action = event.shiftKey && event.key !== "?" ? null : (KEYS[event.key] ?? (event.repeat ? null : verdictKey(event.key)));
+  if (action) action();
+  else if (!zoom.pressKey(event)) return;
+  event.preventDefault();
+});
+
+/** Returns what a key does with the verdicts of the photo that is shown now, even if it is done later. */
+function verdictKey(key) {
+  const action = actionOfKey(key);
+  if (!action) return null;
+  return () => {
+    const loaded = shownVerdicts();
+    enqueue(async () => action(await loaded));
+  };
+}
+
+async function nameAnother() {
+  const photo = list.at(index);
+  const verdicts = await shownVerdicts();
+  if (list?.at(index) === photo) verdicts.openNaming();
+}
+
+function shownVerdicts() {
+  const loaded = panel.verdicts(list.at(index));
+  loaded.catch(() => toast("The photo's landmarks could not be loaded: the server does not respond. Try again.", { tone: "bad" }));
+  return loaded;
+}

@@ -1,0 +1,92 @@
+// The panel of the lightbox: the landmarks and the facts of the photo that is shown, as on its page.
+
+import { PhotoVerdicts, fetchPage } from "./verdicts.js";
+
+const DELAY_MS = 120; // photos that are passed are not fetched
+const MOST_KEPT = 8;
+
+export class Panel {
+  /** `options` are those of PhotoVerdicts; their functions get the photo too. */
+  constructor(element, options) {
+    this.element = element;
+    this.options = options;
+    this.loaded = new Map(); // by photo: its verdicts, or the promise of them
+    this.photo = null;
+  }
+
+  get isOpen() {
+    return !this.element.hidden;
+  }
+
+  toggle() {
+    this.element.hidden = this.isOpen;
+    this.show(this.photo, 0);
+  }
+
+  /** Shows a photo in the panel, if it is open. */
+  show(photo, delay_ms = DELAY_MS) {
+    this.photo = photo;
+    clearTimeout(this.timer);
+    if (!this.isOpen) return this.element.replaceChildren();
+    const known = this.loaded.get(photo.id);
+    this.element.ariaBusy = String(!known?.root);
+    if (known?.root) this.element.replaceChildren(known.root);
+    else this.timer = setTimeout(() => this.fill(photo), delay_ms);
+  }
+
+  async fill(photo) {
+    try {
+      const { root } = await this.verdicts(photo);
+      if (this.photo === photo && this.isOpen) this.element.replaceChildren(root);
+    } catch {
+      if (this.photo === photo) this.element.replaceChildren(problem());
+    }
+    this.element.ariaBusy = "false";
+  }
+
+  /** The verdicts of a photo, fetched if necessary. */
+  async verdicts(photo) {
+    if (!this.loaded.has(photo.id)) {
+      this.loaded.set(photo.id, this.fetch(photo));
+      for (const id of this.loaded.keys()) if (this.loaded.size > MOST_KEPT && id !== photo.id) this.loaded.delete(id);
+    }
+    try {
+      const verdicts = await this.loaded.get(photo.id);
+      this.loaded.set(photo.id, verdicts);
+      return verdicts;
+    } catch (error) {
+      this.loaded.delete(photo.id); // to be tried again
+      throw error;
+    }
+  }
+
+  async fetch(photo) {
+    const load = () => fetchPage(`/photos/${photo.id}`);
+    const page = await load();
+    const root = document.createElement("div");
+    root.className = "stack";
+    root.dataset.photo = photo.id;
+    root.append(page.getElementById("landmarks"), page.getElementById("facts"));
+    const { onChange, onRefresh, ...options } = this.options;
+    return new PhotoVerdicts(root, {
+      ...options,
+      load,
+      onChange: (verdict) => onChange(photo, verdict),
+      onRefresh: () => onRefresh(photo, root),
+    });
+  }
+
+  clear() {
+    clearTimeout(this.timer);
+    this.element.replaceChildren();
+    this.loaded.clear();
+  }
+}
+
+function problem() {
+  const text = document.createElement("p");
+  text.className = "notice notice--bad";
+  text.setAttribute("role", "alert");
+  text.textContent = "The details could not be loaded: the server does not respond.";
+  return text;
+}

@@ -1,0 +1,350 @@
+"""The lightbox: a photo of a grid over the whole window, by keyboard, mouse and touch."""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from support.browser import PHONE, axe_findings, open_page, serving
+from support.drawing import draw_photo
+from support.format_photos import encode_photo
+from support.large_library import make_library
+from support.library_photos import EIFFEL, GATE, LibraryPhotos
+from support.page_server import settings_in
+
+from tagger.database.connection import open_database
+
+PHOTOS = 6
+STATUS = "#lightbox [data-status]"
+PANEL = "#lightbox [data-panel]"
+SHOWN = """() => { const image = document.querySelector("#lightbox [data-stage] img"); return image?.complete && image.naturalWidth }"""
+FOCUSED = "() => document.activeElement.closest('[data-grid] > li')?.dataset.photo"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a library of PHOTOS photos with files."""
+    folder = tmp_path_factory.mktemp("lightbox")
+    settings = settings_in(folder)
+    with closing(open_database(settings.effective_database_url)) as database:
+        library = LibraryPhotos(database, settings, folder / "photos")
+        for n in range(PHOTOS):
+            data = encode_photo("JPEG", draw_photo(n, (1200, 900)))
+            library.file(f"photo-{n}.jpg", (EIFFEL, 0.9 - n / 20, True), (GATE, 0.05, False), data=data)
+    with serving(settings) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a library of 600 photos without files."""
+    folder = tmp_path_factory.mktemp("many")
+    url = f"sqlite:///{folder / 'many.sqlite'}"
+    make_library(url, 600).close()
+    with serving(settings_in(folder).model_copy(update={"database_url": url, "model": None})) as address:
+        yield address
+
+
+PREVIEWS = """() => performance.getEntriesByType("resource").filter(({ name }) => name.includes("/preview"))
+  .map(({ name }) => new URL(name).pathname.split("/")[3]).sort()"""
+TRANSFORM = "() => document.querySelector('#lightbox [data-stage] img').style.transform"
+
+
+def open_photo(page: Page, number: int) -> None:
+    """Click the photo's tile and wait for its preview."""
+    page.locator(f'[data-grid] [data-photo="{number}"] a').click()
+    page.wait_for_function(SHOWN)
+
+
+def test_a_photo_opens_over_the_grid_and_leads_back_to_it(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        open_photo(page, 2)
+        assert page.url == f"{address}/photos/2?landmark={EIFFEL}&within=1"
+        expect(page.locator(STATUS)).to_have_text(f"Photo 2 of {PHOTOS}: Eiffel Tower")
+        expect(page.get_by_role("dialog", name="Eiffel Tower")).to_be_visible()
+        assert page.evaluate(SHOWN) == 1200
+        page.keyboard.press("Escape")
+        expect(page.locator("#lightbox")).to_be_hidden()
+        assert page.url == f"{address}/landmarks/{EIFFEL}"
+        assert page.evaluate(FOCUSED) == "2"
+        page.keyboard.press("Enter")
+        expect(page.locator(STATUS)).to_have_text(f"Photo 2 of {PHOTOS}: Eiffel Tower")
+        page.go_back()
+        expect(page.locator("#lightbox")).to_be_hidden()
+        assert page.title().startswith("Eiffel Tower · landmark")
+
+
+def test_a_reload_opens_the_photos_page_and_back_the_grid_at_the_photo(
+    browser: Browser, address: str
+) -> None:
+    with open_page(browser, f"{address}/photos?any_rank=1") as page:
+        open_photo(page, 2)
+        page.keyboard.press("ArrowRight")
+        page.wait_for_url("**/photos/3?any_rank=1&within=1")
+        page.reload()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Eiffel Tower")
+        page.go_back()
+        page.wait_for_function(f"() => ({FOCUSED})() === '3'")
+
+
+def test_without_a_script_a_photo_opens_its_page(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}", script=False) as page:
+        page.locator("[data-grid] a").first.click()
+        expect(page.locator("#landmarks")).to_be_visible()
+
+
+def test_keys_and_buttons_lead_to_the_photos_beside_it(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        open_photo(page, 1)
+        expect(page.get_by_role("button", name="Previous photo")).to_be_hidden()
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator(STATUS)).to_have_text("This is the first photo")
+        page.get_by_role("button", name="Next photo").click()
+        page.wait_for_url("**/photos/2?**")
+        for _ in range(PHOTOS):
+            page.keyboard.press("ArrowRight")
+        page.wait_for_url(f"**/photos/{PHOTOS}?**")
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(STATUS)).to_have_text("This is the last photo")
+        expect(page.get_by_role("button", name="Next photo")).to_be_hidden()
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator(STATUS)).to_have_text(f"Photo {PHOTOS - 1} of {PHOTOS}: Eiffel Tower")
+        page.wait_for_function(SHOWN)
+        page.get_by_role("button", name="Back to the photos").click()
+        assert page.evaluate(FOCUSED) == str(PHOTOS - 1)
+
+
+def test_photos_that_the_grid_has_not_loaded_come_next_too(browser: Browser, many: str) -> None:
+    with browser.new_context(viewport={"width": 720, "height": 450}) as context:
+        page = context.new_page()  # the browser logs failed requests as errors
+        document = page.request.get(f"{many}/api/photos?any_rank=1&limit=100").json()
+        expected = [photo["id"] for photo in document["photos"]]
+        page.route("**/api/photos?*", lambda route: route.abort())
+        page.goto(f"{many}/photos?any_rank=1")
+        page.locator("[data-grid] a").nth(20).click()
+        for at in range(21, 80):  # the grid has sixty
+            page.keyboard.press("ArrowRight")
+            page.wait_for_url(f"**/photos/{expected[at]}?**")
+        page.unroute("**/api/photos?*")
+        page.keyboard.press("Escape")
+        page.wait_for_function(f"() => ({FOCUSED})() === '{expected[79]}'")
+        expect(page.locator("[data-grid] > li > a:focus")).to_be_in_viewport()
+
+
+def test_the_photos_beside_it_are_loaded_before_they_are_shown(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        open_photo(page, 2)
+        page.wait_for_function(f"() => ({PREVIEWS})().join() === '1,2,3,4'")
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate(SHOWN) == 1200  # at once
+        page.wait_for_function(f"() => ({PREVIEWS})().join() === '1,2,3,4,5'")
+
+
+def test_a_preview_that_does_not_load_is_reported_and_tried_again(browser: Browser, address: str) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()  # the browser logs failed requests as errors
+        page.goto(f"{address}/landmarks/{EIFFEL}")
+        page.route("**/preview?*", lambda route: route.abort())
+        page.locator("[data-grid] a").first.click()
+        expect(page.locator("#lightbox [role=alert]")).to_contain_text("could not be loaded")
+        page.unroute("**/preview?*")
+        page.keyboard.press("Escape")
+        page.keyboard.press("Enter")
+        page.wait_for_function(SHOWN)
+
+
+def test_the_focus_stays_inside_and_axe_finds_nothing(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        open_photo(page, 2)
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            assert page.evaluate(
+                "() => document.activeElement === document.body || !!document.activeElement.closest('#lightbox')"
+            )
+        assert axe_findings(page) == []
+        page.emulate_media(color_scheme="dark")
+        assert axe_findings(page) == []
+
+
+def test_a_click_with_a_modifier_opens_the_photos_page_in_a_tab(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        with page.context.expect_page() as opened:
+            page.locator("[data-grid] a").first.click(modifiers=["ControlOrMeta"])
+        expect(opened.value.locator("#landmarks")).to_be_visible()
+        expect(page.locator("#lightbox")).to_be_hidden()
+
+
+# ---------- details and verdicts ----------
+
+
+def verdicts(page: Page, address: str, photo: int) -> dict[str, str]:
+    document = page.request.get(f"{address}/api/photos/{photo}").json()
+    return {each["landmark"]: each["verdict"] for each in document["verdicts"]}
+
+
+def test_the_details_are_those_of_the_photos_page(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        open_photo(page, 2)
+        page.keyboard.press("i")
+        expect(page.locator(f"{PANEL} #facts")).to_contain_text("photo-1.jpg")
+        expect(page.get_by_role("button", name="Details")).to_have_attribute("aria-expanded", "true")
+        assert axe_findings(page) == []
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(f"{PANEL} #facts")).to_contain_text("photo-2.jpg")
+        shown = page.locator(f"{PANEL} #facts").inner_text()
+        page.reload()
+        assert page.locator("#facts").inner_text().split() == shown.split()
+
+
+def test_keys_give_verdicts_that_the_grid_shows_too(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        open_photo(page, 2)
+        for key in ("r", "ArrowRight", "2", "c"):  # each for the photo that is shown at that time
+            page.keyboard.press(key)
+        expect(page.locator(STATUS)).to_have_text("Brandenburg Gate confirmed")
+        assert verdicts(page, address, 2) == {EIFFEL: "rejected"}
+        assert verdicts(page, address, 3) == {GATE: "confirmed"}
+        expect(page.locator("#lightbox .toasts")).to_contain_text("Eiffel Tower rejected")
+        expect(page.locator("#lightbox-title")).to_have_text(re.compile("Brandenburg Gate"))
+        page.keyboard.press("u")
+        expect(page.locator(STATUS)).to_have_text("Brandenburg Gate: verdict withdrawn")
+        page.keyboard.press("Escape")
+        expect(page.locator('[data-photo="2"][data-removed] [data-mark]')).to_have_text("rejected")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Enter")
+        page.keyboard.press("u")
+        page.keyboard.press("i")
+        page.locator(PANEL).get_by_role("button", name="Undo Eiffel Tower").click()
+        expect(page.locator(STATUS)).to_have_text("Eiffel Tower: verdict withdrawn")
+        page.keyboard.press("Escape")
+        expect(page.locator("[data-mark]")).to_have_count(0)
+        assert verdicts(page, address, 2) == verdicts(page, address, 3) == {}
+
+
+def test_another_landmark_is_named_over_the_photo(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        open_photo(page, 5)
+        page.keyboard.press("n")
+        page.get_by_label("Landmark, city or country").fill("versailles")
+        assert axe_findings(page) == []
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#naming")).to_be_hidden()
+        expect(page.locator("#lightbox")).to_be_visible()
+        page.keyboard.press("?")
+        expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
+        page.keyboard.press("Escape")
+        page.keyboard.press("Escape")
+        expect(page.locator("#lightbox")).to_be_hidden()
+
+
+# ---------- zoom and touch ----------
+
+
+def test_the_photo_itself_is_loaded_when_it_is_enlarged(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        open_photo(page, 2)
+        box = page.locator("[data-stage]").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 300, box["y"] + 200)
+        assert page.evaluate(TRANSFORM) == ""
+        page.mouse.wheel(0, -500)
+        page.wait_for_function(f"() => ({TRANSFORM})().includes('scale(2.1')")
+        page.wait_for_function("() => document.querySelector('[data-stage] img').src.endsWith('/image')")
+        assert [url for url in requests if url.endswith("/image")] == [f"{address}/api/photos/2/image"]
+        before = page.evaluate(TRANSFORM)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 330, box["y"] + 220, steps=3)
+        page.mouse.up()
+        assert page.evaluate(TRANSFORM) != before
+        page.keyboard.press("Shift+ArrowRight")
+        page.keyboard.press("0")
+        assert page.evaluate(TRANSFORM) == ""
+        page.get_by_role("button", name="Zoom in").click()
+        assert "scale(2)" in page.evaluate(TRANSFORM)
+        page.keyboard.press("ArrowRight")
+        page.wait_for_url("**/photos/3?**")
+        assert page.evaluate(TRANSFORM) == ""
+
+
+def test_a_double_click_enlarges_and_fits_again(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        open_photo(page, 1)
+        stage = page.locator("[data-stage]")
+        stage.dblclick(position={"x": 400, "y": 200})
+        assert "scale(2.5)" in page.evaluate(TRANSFORM)
+        stage.dblclick(position={"x": 400, "y": 200})
+        assert page.evaluate(TRANSFORM) == ""
+
+
+class Fingers:
+    """Touches on the photo, in pixels of the window."""
+
+    def __init__(self, page: Page) -> None:
+        self._session = page.context.new_cdp_session(page)
+
+    def drag(self, *paths: tuple[tuple[int, int], tuple[int, int]]) -> None:
+        """Move a finger along each path, at the same time."""
+        self._send("touchStart", [start for start, _ in paths])
+        for step in range(1, 9) if any(start != end for start, end in paths) else ():
+            self._send(
+                "touchMove", [(_between(a, c, step), _between(b, d, step)) for (a, b), (c, d) in paths]
+            )
+        self._send("touchEnd", [])
+
+    def _send(self, kind: str, points: list[tuple[int, int]]) -> None:
+        touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        self._session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+
+def _between(start: int, end: int, step: int) -> int:
+    return start + (end - start) * step // 8
+
+
+def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}", screen=PHONE) as page:
+        page.locator('[data-photo="2"] a').tap()
+        page.wait_for_function(SHOWN)
+        fingers = Fingers(page)
+        fingers.drag(((300, 400), (80, 410)))
+        page.wait_for_url("**/photos/3?**")
+        fingers.drag(((80, 400), (300, 390)))
+        page.wait_for_url("**/photos/2?**")
+        page.wait_for_function(SHOWN)
+        fingers.drag(((180, 400), (100, 400)), ((220, 400), (300, 400)))
+        page.wait_for_function(f"() => ({TRANSFORM})().includes('scale(5')")
+        fingers.drag(((180, 400), (300, 400)))  # moves the enlarged photo
+        expect(page.locator(STATUS)).to_have_text(f"Photo 2 of {PHOTOS}: Eiffel Tower")
+        for _ in range(2):
+            fingers.drag(((190, 300), (190, 300)))
+        page.wait_for_function(f"() => ({TRANSFORM})() === ''")
+        page.get_by_role("button", name="Details").tap()
+        expect(page.locator(f"{PANEL} #facts")).to_contain_text("photo-1.jpg")
+        assert axe_findings(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE.width
+        page.get_by_role("button", name="Details").tap()
+        fingers.drag(((200, 250), (205, 500)))
+        expect(page.locator("#lightbox")).to_be_hidden()
+        assert page.url == f"{address}/landmarks/{EIFFEL}"
+
+
+def test_the_filmstrip_leads_to_its_photos(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        open_photo(page, 1)
+        strip = page.get_by_role("navigation", name="Photos around this one")
+        expect(strip.get_by_role("link")).to_have_count(PHOTOS)
+        strip.get_by_role("link").nth(4).click()
+        page.wait_for_url("**/photos/5?**")
+        expect(strip.locator("[aria-current]").get_by_role("img")).to_have_attribute(
+            "alt", "Eiffel Tower, photo-4.jpg"
+        )
+
+
+def test_nothing_moves_with_reduced_motion(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        page.emulate_media(reduced_motion="reduce")
+        open_photo(page, 1)
+        moving = "() => document.getAnimations().filter((each) => each.effect.getComputedTiming().duration > 10).length"
+        assert page.evaluate(moving) == 0
