@@ -1,6 +1,6 @@
 """Measures the web page of a large library: response times, CPU time and memory, uploads, thumbnails, and a browser.
 
-    python -m bench.page [FOLDER] [--photos 100000] [--parts views,uploads,thumbnails,browser] [--rounds 5]
+    python -m bench.page [FOLDER] [--photos 100000] [--parts views,uploads,thumbnails,browser,lightbox] [--rounds 5]
 
 Creates a SQLite database with so many photos (see tests/support/large_library.py), the first of them with real files, and sends
 requests to a real `tagger serve`. Photos to upload come from FOLDER, or are drawn. Prints Markdown, and writes it with all values
@@ -17,12 +17,14 @@ from pathlib import Path
 
 from bench.models import SHIPPED
 from bench.options import names_of
-from bench.page import chromium, thumbnails, uploads, views
+from bench.page import chromium, lightbox, thumbnails, uploads, views
 from bench.page.library import Library, make_library, prepare_uploads
 from bench.report import heading, note, table
 from tests.support.large_library import JOBS
 
 OUT = Path("build") / "page"
+LIGHTBOX_STEPS = 10
+"""Photos to step through in a round."""
 Section = tuple[str, object]
 """The results of a part as Markdown and as JSON."""
 
@@ -104,11 +106,21 @@ def _browser(library: Library, options: Options) -> Section:
     return "\n".join(text), timing.as_json()
 
 
+def _lightbox(library: Library, options: Options) -> Section:
+    if missing := chromium.missing_requirement():
+        return f"### Lightbox\n\nNot measured: {missing}.\n", None
+    results = lightbox.measure_lightbox(library, LIGHTBOX_STEPS * options.rounds, options.settings)
+    text = "### Lightbox: from the key to the painted photo\n\n"
+    text += table(lightbox.COLUMNS, [each.row() for each in results])
+    return text, {each.name: each.times_ms for each in results}
+
+
 PARTS: dict[str, Callable[[Library, Options], Section]] = {
     "views": _views,
     "uploads": _uploads,
     "thumbnails": _thumbnails,
     "browser": _browser,
+    "lightbox": _lightbox,
 }
 
 

@@ -135,14 +135,14 @@ def missing_requirement() -> str | None:
 
 def measure_browser(library: Library, rounds: int, screens: int, settings: dict[str, str]) -> BrowserTiming:
     """Measure paints with an empty browser cache, and a grid whose thumbnails are created first and cached then."""
-    with library.new_server(settings) as server, _browser() as browser:
+    with library.new_server(settings) as server, browser_process() as browser:
         for path in PAINT_PATHS:
             request_complete(server, path)
         paints_ms: dict[str, list[float]] = {path: [] for path in PAINT_PATHS}
         for number in range(rounds):
             note(f"first paints: round {number + 1} of {rounds}")
             for path, times in paints_ms.items():
-                with _page(browser, server, path) as page:
+                with browser_window(browser, server, path) as page:
                     times.append(page.evaluate(_PAINT))
         scrolling = []
         for name, count in (
@@ -151,7 +151,7 @@ def measure_browser(library: Library, rounds: int, screens: int, settings: dict[
             ("thumbnails cached", screens),
         ):
             note(f"a grid, {name}")
-            with _page(browser, server, SCROLL_PATH) as page:
+            with browser_window(browser, server, SCROLL_PATH) as page:
                 scrolling.append(_scroll(page, name, count))
         return BrowserTiming(browser.version, paints_ms, scrolling)
 
@@ -176,7 +176,7 @@ def _scroll(page: "Page", name: str, screens: int) -> Scrolling:
 
 
 @contextmanager
-def _browser() -> Iterator["Browser"]:
+def browser_process() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -188,7 +188,7 @@ def _browser() -> Iterator["Browser"]:
 
 
 @contextmanager
-def _page(browser: "Browser", server: Server, path: str) -> Iterator["Page"]:
+def browser_window(browser: "Browser", server: Server, path: str) -> Iterator["Page"]:
     """Open a page in a new window with an empty cache."""
     window: Any = dict(WINDOW)
     context = browser.new_context(viewport=window, base_url=server.url)
