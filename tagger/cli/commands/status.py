@@ -80,7 +80,7 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
 
 
 def _show_overview(session: Session, *, json: bool) -> None:
-    from tagger.enqueue.documents import job_document, last_tick_document, worker_document
+    from tagger.enqueue.documents import job_document, last_tick_document, waiting_document, worker_document
     from tagger.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_jobs, list_recent_jobs
     from tagger.ledger.workers import list_workers
@@ -90,11 +90,13 @@ def _show_overview(session: Session, *, json: bool) -> None:
     workers, last_tick = list_workers(database), find_last_tick(database)
     queues, problem = queue_depths(find_broker(settings, start=False))
     if json:
+        jobs = list_jobs(database)
         write_json(
             {
-                "jobs": [job_document(progress) for progress in list_jobs(database)],
+                "jobs": [job_document(progress) for progress in jobs],
                 "workers": [worker_document(worker) for worker in workers],
                 "queues": queues,
+                **waiting_document(jobs),
                 "last_tick": last_tick_document(last_tick),
             }
         )

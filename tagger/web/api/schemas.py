@@ -303,12 +303,15 @@ class WithdrawnVerdicts:
 class Status:
     """Jobs, workers, queues and the last tick of beat, which is null if no schedule is enabled.
 
-    A queue's depth is null if Redis does not respond; `problem` says why.
+    A queue's depth is null if Redis does not respond; `problem` says why. `waiting_photos` wait for a worker, and the oldest
+    job of them was made `oldest_waiting_s` ago; null if none waits.
     """
 
     jobs: list[JobProgress]
     workers: list[WorkerStatus]
     queues: dict[str, int | None]
+    waiting_photos: int
+    oldest_waiting_s: float | None
     last_tick: LastTick | None
     older: int
     problem: str | None
