@@ -107,6 +107,10 @@ ANSWERS: dict[str, tuple[Any, Asking]] = {
     "a job that is let go on": (schemas.Job, lambda client, _: client.post("/api/jobs/1/resume")),
     "nothing to retry": (schemas.NothingToRetry, lambda client, _: client.post("/api/jobs/1/retry")),
     "failures": (schemas.FailurePage, lambda client, _: client.get("/api/jobs/1/failures")),
+    "reported objects": (
+        schemas.AcceptedEvents,
+        lambda client, _: client.post("/api/events/objects", json={"Records": []}),
+    ),
     "a backfill that is counted": (
         schemas.CountedBackfill,
         lambda client, _: client.post("/api/backfills", json={"what": "all", "dry_run": True}),
