@@ -9,9 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, decoded, picture
-from support.raw_files import LARGE, RAW_KINDS, RawContent, raw_file
+from support.raw_files import LARGE, RAW_KINDS, RawContent, bare_dng, raw_file
 
 from tagger.cli.output.formats import Format
 from tagger.cli.output.photos import write_landmarks, write_photos
@@ -194,6 +195,14 @@ def test_a_raw_photo_comes_as_its_preview(client: TestClient, library: LibraryPh
     answer = client.get(f"/api/photos/{number}/image")
     assert answer.headers["content-type"] == "image/jpeg"
     assert decoded(answer.content).size == LARGE[::-1]
+    assert client.get(f"/api/photos/{number}/thumbnail").headers["content-type"] == "image/jpeg"
+
+
+def test_a_raw_photo_without_a_preview_comes_developed(client: TestClient, library: LibraryPhotos) -> None:
+    pytest.importorskip("rawpy", reason="the extra `raw` is not installed")
+    data = bare_dng(Image.new("RGB", LARGE, "orange"), orientation=6)
+    number = library.file("a.dng", (EIFFEL, 0.9, True), data=data)
+    assert decoded(client.get(f"/api/photos/{number}/image").content).size == LARGE[::-1]
     assert client.get(f"/api/photos/{number}/thumbnail").headers["content-type"] == "image/jpeg"
 
 

@@ -25,6 +25,8 @@ _STRIPS, _STRIP_SIZES, _TILES, _TILE_SIZES = 273, 279, 324, 325
 _WIDTH, _HEIGHT, _PLANES = 256, 257, 284
 _PLAIN_RGB = {258: (8, 8, 8), COMPRESSION: (1,), PHOTOMETRIC: (2,), 277: (3,)}
 """The tags of 8-bit RGB without compression."""
+_BITMAP_STRIPS = 4096
+"""A preview has no more rows. Many directories may refer to the same strips."""
 _JPEG_START, _JPEG_SIZE = 513, 514
 _XMP, _DATE_OF_CAPTURE = 700, 36867
 _MASK_TYPES = 4 | 8
@@ -68,8 +70,11 @@ def _bitmaps(block: TiffBlock, directory: TiffDirectory) -> Iterator[StoredBitma
     is_plain = all(values(tag) == expected for tag, expected in _PLAIN_RGB.items())
     if not is_plain or values(_PLANES)[:1] not in ((), (1,)) or _is_mask(block, directory):
         return
+    starts = directory.tags.get(_STRIPS)
+    if starts is None or starts.count > _BITMAP_STRIPS or _TILES in directory.tags:
+        return
     width, height, strips = values(_WIDTH), values(_HEIGHT), _strips(block, directory)
-    if _TILES not in directory.tags and strips and len(width) == len(height) == 1:
+    if strips and len(width) == len(height) == 1:
         yield StoredBitmap(strips, width[0], height[0])
 
 
