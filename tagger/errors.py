@@ -39,7 +39,7 @@ class ObjectEventsInvalid(TaggerError):
 
 
 class BucketUnwritable(TaggerError):
-    """{path} is in a bucket, where metadata cannot be written yet. Leave out --write; the tags are in the database."""
+    """{path} is in a bucket, where photos are not changed. Use sidecar instead of embed, or add --embed-objects if the bucket has versioning."""
 
 
 class SystemRefused(TaggerError):

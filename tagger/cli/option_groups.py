@@ -12,6 +12,7 @@ import typer
 from tagger.cli.options import (
     ClassifiedBy,
     Description,
+    EmbedObjects,
     Endpoint,
     Exclude,
     Gps,
@@ -32,6 +33,7 @@ from tagger.cli.options import (
     TripId,
     Under,
     WriteTo,
+    check_embed_objects,
     parse_max_error,
     query_usage,
 )
@@ -116,6 +118,7 @@ class WriteOptions:
     gps_estimated: GpsEstimated = False
     max_error_km: MaxErrorKm = None
     description: Description = False
+    embed_objects: EmbedObjects = False
 
     def metadata(self) -> MetadataOptions | None:
         """Return what to write; None for nothing.
@@ -130,9 +133,12 @@ class WriteOptions:
             raise typer.BadParameter("use none, sidecar or embed", param_hint="--write")
         max_error_m = parse_max_error(self.max_error_km, gps_estimated=self.gps_estimated)
         if self.write != "none":
-            language = load_settings().language
-            return MetadataOptions(Target(self.write), self.gps, self.description, language, max_error_m)
-        for option in ("gps", "gps_estimated", "description"):
+            language, target = load_settings().language, Target(self.write)
+            check_embed_objects(self.embed_objects, target, "--write")
+            return MetadataOptions(
+                target, self.gps, self.description, language, max_error_m, self.embed_objects
+            )
+        for option in ("gps", "gps_estimated", "description", "embed_objects"):
             if getattr(self, option):
                 hint = "--" + option.replace("_", "-")
                 raise typer.BadParameter("it needs --write sidecar or --write embed", param_hint=hint)
@@ -140,7 +146,12 @@ class WriteOptions:
 
     def arguments(self) -> list[str]:
         """The options as a command line has them."""
-        flags = {"--gps": self.gps, "--gps-estimated": self.gps_estimated, "--description": self.description}
+        flags = {
+            "--gps": self.gps,
+            "--gps-estimated": self.gps_estimated,
+            "--description": self.description,
+            "--embed-objects": self.embed_objects,
+        }
         limit = [] if self.max_error_km is None else ["--max-error-km", str(self.max_error_km)]
         return ["--write", self.write, *(flag for flag, is_set in flags.items() if is_set), *limit]
 

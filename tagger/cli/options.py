@@ -182,6 +182,13 @@ Description = Annotated[
     bool,
     typer.Option("--description", help="Write a description too, to photos without one."),
 ]
+EmbedObjects = Annotated[
+    bool,
+    typer.Option(
+        "--embed-objects",
+        help="Embed into photos in buckets too, if the bucket has versioning; otherwise they get sidecars.",
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job ends, and show its progress.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of photos.")]
 DryRun = Annotated[
@@ -240,6 +247,12 @@ def parse_max_error(max_error_km: float | None, *, gps_estimated: bool) -> int |
     if not gps_estimated:
         return None
     return MAX_ERROR_M if max_error_km is None else round(max_error_km * 1000)
+
+
+def check_embed_objects(embed_objects: bool, target: str, option: str) -> None:
+    """Check that photos in buckets are changed only where tags are embedded at all."""
+    if embed_objects and target != "embed":
+        raise typer.BadParameter(f"it needs {option} embed", param_hint="--embed-objects")
 
 
 def parse_failure_kinds(names: Sequence[str] | None) -> tuple[FailureKind, ...]:

@@ -23,6 +23,7 @@ class MetadataOptions:
 
     `language` chooses the landmarks' names, the same on each worker; None: those of the models. `max_error_m`: stored
     positions are written too, unless the photo's camera measured them or their error is larger; None: none is written.
+    `embed_objects`: photos in buckets may be changed, too; otherwise they get sidecars.
     """
 
     to: Target
@@ -30,10 +31,11 @@ class MetadataOptions:
     description: bool = False
     language: str | None = None
     max_error_m: int | None = None
+    embed_objects: bool = False
 
     def to_job_options(self) -> dict[str, object]:
         """The options as a job stores them."""
-        options = asdict(self)
+        options = asdict(self) | {"embed_objects": self.embed_objects or None}
         return {WRITE: {name: value for name, value in options.items() if value is not None}}
 
     @classmethod
@@ -48,10 +50,16 @@ class MetadataOptions:
                 return None
             case {"to": to, "gps": bool(gps), "description": bool(description), **others}:
                 language, max_error_m = others.pop("language", None), others.pop("max_error_m", None)
-                if not others and _is_language(language) and _is_error(max_error_m):
-                    return cls(Target(to), gps, description, language, max_error_m)
+                embed_objects = others.pop("embed_objects", False)
+                if (
+                    not others
+                    and isinstance(embed_objects, bool)
+                    and _is_language(language)
+                    and _is_error(max_error_m)
+                ):
+                    return cls(Target(to), gps, description, language, max_error_m, embed_objects)
         raise ValueError(
-            "its metadata options are not `to`, `gps`, `description`, `language` and `max_error_m`"
+            "its metadata options are not `to`, `gps`, `description`, `language`, `max_error_m` and `embed_objects`"
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, Priority, Runner
+from tagger.database.enums import JobKind, Priority, Runner, Target
 from tagger.enqueue.inference_options import InferenceOptions, inference_options
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.scan import ProgressCallback, Scan, ScanReport
@@ -39,11 +39,11 @@ def tag_job(
     `reprocess`: also tag photos that this model classified before. `write`: write the tags to the photos' metadata afterwards.
 
     Raises:
-        BucketUnwritable: tags would be written to metadata in a bucket.
+        BucketUnwritable: tags would be written into photos in a bucket without `embed_objects`.
         RootUnavailable: the disk of a folder is not mounted.
         ModelNotFound, ModelNotSelected: there is no model to tag with.
     """
-    if write is not None:
+    if write is not None and write.to is Target.EMBED and not write.embed_objects:
         _refuse_buckets(selection)
     require_available_roots(database, selection, settings.roots)
     inference = inference_options(database, settings, reprocess=reprocess)

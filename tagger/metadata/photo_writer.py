@@ -9,10 +9,8 @@ from pathlib import Path
 from tagger.database.enums import Outcome, Target
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.files.replacement import PreparedFile, prepare
-from tagger.metadata.files.sidecars import existing_sidecars, sidecar_path
-from tagger.metadata.files.temporary_files import remove_leftover
 from tagger.metadata.inspection import xmp_packet
+from tagger.metadata.objects.embedding import NOT_REQUESTED, check_settings, check_versioning
 from tagger.metadata.plans import (
     FilePlan,
     FindUndoRecord,
@@ -22,11 +20,18 @@ from tagger.metadata.plans import (
     sidecar_has_position,
 )
 from tagger.metadata.tag_fields import TagFields
+from tagger.metadata.writable_files import (
+    Prepared,
+    existing_sidecars,
+    prepare,
+    remove_leftover,
+    sidecar_paths,
+)
 from tagger.metadata.xmp import has_our_fields
 from tagger.photos.files import read_photo
 from tagger.photos.object_paths import ObjectPath
+from tagger.photos.source import read_named
 
-IN_BUCKET = "It is in a bucket, where metadata cannot be written yet. Copy it to a folder and tag it there."
 NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)
 """Refusals after which a sidecar could state wrong tags."""
 
@@ -37,7 +42,7 @@ class WriteRequest:
 
     `image_digest` is the digest the photo was tagged under; None accepts any image. `target` None is an undo.
     `written_targets` are the targets that this program has written before. `single_job` limits an undo to the writes of
-    one job, so files without a row are left alone.
+    one job, so files without a row are left alone. `embeds_objects`: photos in buckets may be changed, too.
     """
 
     path: Path
@@ -48,6 +53,7 @@ class WriteRequest:
     written_targets: frozenset[Target]
     max_bytes: int
     single_job: bool = False
+    embeds_objects: bool = False
 
     @property
     def slugs(self) -> tuple[str, ...]:
@@ -68,7 +74,7 @@ class PreparedPhoto:
     """A planned photo whose new files are ready beside the old ones. End with `replace_files` or `discard`."""
 
     plan: PhotoPlan
-    prepared: tuple[tuple[FilePlan, PreparedFile], ...] = ()
+    prepared: tuple[tuple[FilePlan, Prepared], ...] = ()
     replaced: list[FilePlan] = field(default_factory=list)
 
     def replace_files(self) -> None:
@@ -133,8 +139,6 @@ def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> Photo
         WriteRefused: neither the photo nor a sidecar can be written.
         WriteFailed: a file cannot be read.
     """
-    if isinstance(request.path, ObjectPath):
-        raise WriteRefused(RefusalKind.BUCKET, IN_BUCKET)
     if not request.tag_fields and not request.written_targets and request.target is not None:
         return PhotoPlan(request)
     request = _without_known_position(request, find_undo_record)
@@ -157,13 +161,11 @@ def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
     Raises:
         WriteRefused, WriteFailed: no file was changed, and no temporary file remains.
     """
-    ready: list[tuple[FilePlan, PreparedFile]] = []
+    ready: list[tuple[FilePlan, Prepared]] = []
     try:
         for file in plan.files:
             if not file.changes:
-                remove_leftover(
-                    file.original.path, file.original.root
-                )  # of a process that died while it wrote something else
+                remove_leftover(file.original)  # of a process that died while it wrote something else
                 continue
             ready.append((file, prepare(file.original, file.data, photo=plan.request.path)))
     except BaseException:
@@ -211,16 +213,21 @@ def _plan_own_file(request: WriteRequest, find_undo_record: FindUndoRecord) -> t
     removes = removes or (request.target is None and not request.single_job and _holds_our_values(request))
     if not adds and not removes:
         return ()
-    return (
-        plan_embed(
-            request.path,
-            request.tag_fields,
-            find_undo_record,
-            image_digest=request.image_digest,
-            max_bytes=request.max_bytes,
-            root=request.root,
-        ),
+    if isinstance(request.path, ObjectPath):
+        if not request.embeds_objects:
+            raise WriteRefused(RefusalKind.BUCKET, NOT_REQUESTED)
+        check_versioning(request.path)
+    plan = plan_embed(
+        request.path,
+        request.tag_fields,
+        find_undo_record,
+        image_digest=request.image_digest,
+        max_bytes=request.max_bytes,
+        root=request.root,
     )
+    if isinstance(request.path, ObjectPath) and plan.changes:
+        check_settings(request.path)
+    return (plan,)
 
 
 def _holds_our_values(request: WriteRequest) -> bool:
@@ -238,9 +245,8 @@ def _plan_sidecars(
     recorded_only = request.target is not None or request.single_job
     if not request.tag_fields and recorded_only and Target.SIDECAR not in request.written_targets:
         return ()
-    paths = existing_sidecars(request.path, request.root)
-    if may_create or not request.tag_fields:  # an undo also records a sidecar that was deleted already
-        paths = paths or (sidecar_path(request.path, request.root),)
+    # An undo also records a sidecar that was deleted already.
+    paths = sidecar_paths(request.path, request.root, may_create=may_create or not request.tag_fields)
     photo_data = _tagged_photo(request) if request.tag_fields and paths else None
     return tuple(
         plan_sidecar(path, request.tag_fields, find_undo_record, photo_data=photo_data, root=request.root)
@@ -260,6 +266,8 @@ def _tagged_photo(request: WriteRequest) -> bytes:
 
 
 def _read(request: WriteRequest) -> bytes:
+    if isinstance(request.path, ObjectPath):
+        return read_named(request.path, max_bytes=request.max_bytes).data
     return read_photo(request.path, max_bytes=request.max_bytes, root=request.root).data
 
 

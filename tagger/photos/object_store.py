@@ -17,6 +17,7 @@ from tagger.errors import BucketUnavailable, ExtraMissing
 from tagger.photos.object_paths import ObjectPath
 
 if TYPE_CHECKING:
+    from obstore import HTTP_METHOD
     from obstore.store import AzureStore, GCSStore, S3Credential, S3Store
 
     Store = S3Store | GCSStore | AzureStore
@@ -123,6 +124,20 @@ def can_sign(path: ObjectPath) -> bool:
     return path.scheme == "s3" and os.environ.get("AWS_SKIP_SIGNATURE", "").lower() not in {"true", "1"}
 
 
+def condition_errors() -> tuple[type[Exception], ...]:
+    """What obstore raises if the condition of a write does not hold."""
+    from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+    return (AlreadyExistsError, PreconditionError)
+
+
+def signed_address(path: ObjectPath, method: "HTTP_METHOD", valid: timedelta) -> str:
+    """The address of an object in S3, with a signature for one method."""
+    import obstore
+
+    return obstore.sign(open_store(path), method, path.key, valid)
+
+
 def signed_bucket_address(path: ObjectPath, query: str, valid: timedelta) -> str:
     """The address of a question about the object's bucket in S3, like `versioning`, with a signature.
 
@@ -132,12 +147,12 @@ def signed_bucket_address(path: ObjectPath, query: str, valid: timedelta) -> str
     import obstore
     from obstore.store import S3Store
 
-    bucket = ObjectPath(f"{path.scheme}://{path.bucket}/x")
-    root = obstore.sign(open_store(bucket), "GET", bucket.key, valid).partition("?")[0].removesuffix("/x")
+    root = signed_address(ObjectPath(f"{path.scheme}://{path.bucket}/x"), "GET", valid)
+    bucket = root.partition("?")[0].removesuffix("/x")
     store = S3Store(
         path.bucket,
         **_s3_options(_variables()),
-        aws_endpoint_url_s3=f"{root}?{query}=&x-id=",
+        aws_endpoint_url_s3=f"{bucket}?{query}=&x-id=",
         virtual_hosted_style_request=True,
         client_options={"allow_http": True},
     )
@@ -154,6 +169,30 @@ def error_code(error: Exception) -> str:
 
 def lacks_credentials(error: Exception) -> bool:
     return bool(_NO_CREDENTIALS.search(str(error)))
+
+
+def is_worth_repeating(error: Exception) -> bool:
+    """Whether a request can succeed when it is repeated. The library has repeated what servers refuse for a moment."""
+    code = error_code(error)
+    if code in EXPIRED_CODES:
+        reopen_stores()
+        return True
+    return not code and not lacks_credentials(error) and not isinstance(error, FileNotFoundError | ValueError)
+
+
+def is_unsupported(error: Exception) -> bool:
+    """Whether the server does not know this kind of request."""
+    return error_code(error) in {"NotImplemented", "501", "MethodNotAllowed", "405"}
+
+
+def lacks_rights(error: Exception) -> bool:
+    """Whether the server knows the credentials, and they may not do this."""
+    from obstore.exceptions import PermissionDeniedError
+
+    code = error_code(error)
+    return code in {"AccessDenied", "403"} or (
+        isinstance(error, PermissionDeniedError) and code not in _CODE_TEXTS
+    )
 
 
 def error_text(error: Exception) -> str:
@@ -222,10 +261,10 @@ def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]
 
 
 def _s3_options(variables: dict[str, str]) -> dict[str, Any]:
-    """Credentials and region."""
+    """Credentials and region; and conditions on writes, which the environment must not switch off."""
     keys = _ProfileKeys(variables)
     region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or keys.region or "us-east-1"
-    options: dict[str, Any] = {"region": region}
+    options: dict[str, Any] = {"region": region, "conditional_put": "etag"}
     if "AWS_ACCESS_KEY_ID" not in variables and keys.read() is not None:
         options["credential_provider"] = keys
     return options

@@ -24,14 +24,12 @@ from tagger.photos.key_listing import (
 from tagger.photos.mounts import MountState
 from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import (
-    EXPIRED_CODES,
     RETRY_TIMEOUT,
     can_sign,
     error_code,
     error_text,
-    lacks_credentials,
+    is_worth_repeating,
     open_store,
-    reopen_stores,
     store_errors,
 )
 from tagger.photos.paths import printable_path
@@ -141,7 +139,7 @@ class ObjectSource:
             except store_errors() as error:
                 problem = error
                 is_last = time.monotonic() > deadline or not self.patient
-                if is_last or not _is_worth_repeating(error):
+                if is_last or not is_worth_repeating(error):
                     break
         raise _failure(problem) from None
 
@@ -176,7 +174,7 @@ class ObjectSource:
     def _read_once(self, path: str, max_bytes: int) -> PhotoBytes:
         result = open_store(self.prefix, patient=self.patient).get(self._key(path))
         check_size(result.meta["size"], max_bytes)
-        version = _version(result.meta)
+        version = object_version(result.meta)
         data = result.bytes().to_bytes()
         if len(data) != version.size_bytes:
             raise OSError("the connection ended early")
@@ -196,6 +194,22 @@ def find_object(path: ObjectPath, *, patient: bool = True) -> FoundPhoto:
         raise ObjectNotFound(path=path) from None
     except store_errors() as error:
         raise BucketUnavailable(folder=path, reason=error_text(error)) from None
+
+
+def names_with_stem(folder: ObjectPath, stem: str) -> set[str]:
+    """The names of the objects in a folder that are `stem` and an extension.
+
+    Raises:
+        BucketUnavailable: the bucket cannot be listed (further).
+    """
+    names: set[str] = set()
+    start = len(folder.key) + 1 if folder.key else 0
+    for page in _pages(folder, f"{folder.key}/{stem}".lstrip("/").rstrip("./")):
+        listed = [meta["path"][start:] for meta in page]
+        names.update(name for name in listed if name.startswith(f"{stem}.") and "/" not in name)
+        if listed[-1] > f"{stem}/":  # every name with the stem sorts before
+            break
+    return names
 
 
 def is_object(path: ObjectPath) -> bool:
@@ -259,7 +273,7 @@ def _pages(
             failures += 1
             is_last = failures >= ATTEMPTS or time.monotonic() > deadline or not patient
             is_momentary = is_exact and error_code(error) in _MOMENTARY
-            if is_last or not (is_momentary or _is_worth_repeating(error)):
+            if is_last or not (is_momentary or is_worth_repeating(error)):
                 raise BucketUnavailable(folder=prefix, reason=error_text(error)) from None
             time.sleep(RETRY_PAUSE_S * 2 ** (failures - 1))
 
@@ -278,24 +292,16 @@ def _enters(path_filter: PathFilter, folder: str) -> bool:
 
 
 def _found(path: ObjectPath, meta: "ObjectMeta") -> FoundPhoto:
-    version = _version(meta)
+    version = object_version(meta)
     return FoundPhoto(path, version.size_bytes, version.mtime_ns)
 
 
-def _version(meta: "ObjectMeta") -> PhotoVersion:
+def object_version(meta: "ObjectMeta") -> PhotoVersion:
+    """The version of an object that was listed, read or asked for."""
     etag = (meta["e_tag"] or "").removeprefix("W/").strip('"')
     digest = int.from_bytes(blake2b(etag.encode(), digest_size=8).digest()) % _SECOND_NS
     time_ns = int(meta["last_modified"].timestamp()) * _SECOND_NS + digest
     return PhotoVersion(meta["size"], min(MAX_TIME_NS, time_ns))
-
-
-def _is_worth_repeating(error: Exception) -> bool:
-    """Whether a request can succeed when it is repeated. The library has repeated what servers refuse for a moment."""
-    code = error_code(error)
-    if code in EXPIRED_CODES:
-        reopen_stores()
-        return True
-    return not code and not lacks_credentials(error) and not isinstance(error, FileNotFoundError | ValueError)
 
 
 def _failure(error: Exception) -> PhotoFailed:

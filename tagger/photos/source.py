@@ -13,7 +13,7 @@ from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_pho
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
 from tagger.photos.mounts import MountState, check_mount
 from tagger.photos.object_paths import ObjectPath, parse_path
-from tagger.photos.objects import ObjectSource, find_object
+from tagger.photos.objects import ObjectSource, find_object, is_object
 
 PAGE = 1000
 PARALLEL_CHECKS = 16
@@ -101,6 +101,15 @@ class FolderSource:
         return False
 
 
+def path_exists(path: Path) -> bool:
+    """Whether there is a file or folder, or an object, at a path that the user named.
+
+    Raises:
+        BucketUnavailable: the bucket does not answer.
+    """
+    return is_object(path) if isinstance(path, ObjectPath) else path.exists()
+
+
 def read_named(path: Path, *, max_bytes: int) -> PhotoBytes:
     """Read a single file or object that the user named.
 
@@ -120,8 +129,8 @@ def find_named(paths: Iterable[Path]) -> Iterator[FoundPhoto | FolderProblem]:
     Raises:
         BucketUnavailable: a bucket does not answer.
     """
-    for is_object, group in groupby(paths, key=lambda path: isinstance(path, ObjectPath)):
-        if not is_object:
+    for in_bucket, group in groupby(paths, key=lambda path: isinstance(path, ObjectPath)):
+        if not in_bucket:
             yield from map(_find_named, group)
             continue
         for path, state in check_objects(path for path in group if isinstance(path, ObjectPath)):

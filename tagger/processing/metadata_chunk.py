@@ -5,11 +5,10 @@ outcomes. The chunk may be interrupted anywhere and processed again: the files t
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from itertools import takewhile
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -37,7 +36,7 @@ log = logging.getLogger(__name__)
 BATCH = 32
 """Photos whose new files are ready at the same time: two transactions and as many locks for all of them."""
 THREADS = 4
-"""Preparing a file is mostly waiting for the disk."""
+"""Preparing or replacing a file is mostly waiting for the disk or the network."""
 BUSY_PAUSE_S = 0.5
 BUSY_TRIES = 20
 """How often a photo is tried that another process is writing."""
@@ -159,7 +158,11 @@ class MetadataChunkWriter:
         prepared = [result for future in futures if (result := future.result()) is not None]
         self._chunk.check_lease()
         self._record_intents(prepared)
-        results = [self._replace_files(result) for result in self._until_stopped(prepared)]
+        in_bucket = any(roots[result.item.root_id].is_bucket for result in prepared)
+        run_each = pool.map if in_bucket else map  # a request to a bucket takes as long as many renames
+        results = [
+            result for result in run_each(self._replace_unless_stopped, prepared) if result is not None
+        ]
         self._discard_prepared()
         self._store(results)
 
@@ -171,10 +174,6 @@ class MetadataChunkWriter:
             except IndexError:
                 return
             photo.discard()
-
-    def _until_stopped(self, prepared: Sequence[PhotoResult]) -> Iterator[PhotoResult]:
-        """The results until the chunk has to stop: the files of the others stay as they are, and their items stay open."""
-        return takewhile(lambda _result: not self._chunk.stop.is_set(), prepared)
 
     def _prepare_unless_stopped(
         self, item: OpenItem, root: Root, tags: PhotoTags | None
@@ -235,13 +234,25 @@ class MetadataChunkWriter:
             writes = intended_writes(self._claim.name.job_id, results)
             self._chunk.with_retry(lambda: record_intents(self._chunk.database, self._claim, writes))
 
-    def _replace_files(self, result: PhotoResult) -> PhotoResult:
+    def _replace_unless_stopped(self, result: PhotoResult) -> PhotoResult | None:
+        """None leaves the photo's files as they are, and its item open."""
+        if self._chunk.stop.is_set():
+            return None
+        try:
+            return self._replace_files(result)
+        finally:
+            self._chunk.on_progress()
+
+    def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
+        """Replace a photo's files; None if it is busy and should be tried again with what is there now."""
         photo = result.photo
         if photo is None:
             return result
         try:
             photo.replace_files()
         except WriteRefused as refused:
+            if refused.kind is RefusalKind.BUSY and self._may_retry(result.item):
+                return None
             return replace(result, outcome=Outcome.REFUSED, text=refused.text, reason=refused.kind)
         except WriteFailed as failed:
             return replace(result, outcome=Outcome.FAILED, text=failed.text, reason=failed.kind)
@@ -250,8 +261,9 @@ class MetadataChunkWriter:
         return replace(result, outcome=outcome, text=describe_result(photo), reason=reason)
 
     def _was_written_before(self, result: PhotoResult, photo: PreparedPhoto) -> bool:
-        """Whether an earlier claim of this chunk changed the file and died before it stored the outcome."""
-        if result.outcome is not Outcome.UNCHANGED or self._claim.attempts < 2:
+        """Whether this job changed the file already: an earlier claim that died before it stored the outcome, or an earlier try."""
+        is_first = self._claim.attempts < 2 and result.item.position not in self._tries
+        if result.outcome is not Outcome.UNCHANGED or is_first:
             return False
         if self._options is None:
             return bool(photo.plan.request.written_targets)

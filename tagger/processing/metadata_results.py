@@ -1,7 +1,6 @@
 """The result of each photo in a metadata chunk, and the SQL rows that follow from it."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -11,7 +10,9 @@ from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.failures import EDITED
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest
 from tagger.metadata.plans import FilePlan, UndoRecord, digest_file
+from tagger.metadata.writable_files import version_before
 from tagger.photos import path_text
+from tagger.photos.source import open_source
 from tagger.processing.storage import OpenItem
 from tagger.processing.undo_log import (
     FileChange,
@@ -132,16 +133,16 @@ def _write_record(
 def _file_change(result: PhotoResult) -> FileChange | None:
     """The new size and time of the photo's own file, if it was replaced."""
     for file in result.photo.replaced if result.photo is not None else ():
-        before = file.original.status
+        before = version_before(file.original)
         if file.target is Target.EMBED and before is not None:
-            with suppress(OSError):
-                after = file.original.path.stat()
+            after = open_source(str(file.original.path.parent)).version(file.original.path.name)
+            if after is not None:
                 return FileChange(
                     photo_id=result.item.photo_id,
-                    size_before_bytes=before.st_size,
-                    mtime_before_ns=before.st_mtime_ns,
-                    size_bytes=after.st_size,
-                    mtime_ns=after.st_mtime_ns,
+                    size_before_bytes=before.size_bytes,
+                    mtime_before_ns=before.mtime_ns,
+                    size_bytes=after.size_bytes,
+                    mtime_ns=after.mtime_ns,
                 )
     return None
 

@@ -55,7 +55,15 @@ class PhotoTags:
             )
             single_job = undo_job is not None
             return WriteRequest(
-                path, root, None, TagFields(), None, written, max_bytes, single_job=single_job
+                path,
+                root,
+                None,
+                TagFields(),
+                None,
+                written,
+                max_bytes,
+                single_job=single_job,
+                embeds_objects=True,
             )
         landmarks = [tag.in_language(options.language) for tag in self.landmarks]
         gps, estimate = options.gps, None
@@ -64,7 +72,14 @@ class PhotoTags:
             estimate = self.estimate if self.estimate.error_m <= options.max_error_m else None
         tag_fields = make_tag_fields(landmarks, gps=gps, estimate=estimate, description=options.description)
         return WriteRequest(
-            path, root, self.image_digest, tag_fields, options.to, self.written_targets, max_bytes
+            path,
+            root,
+            self.image_digest,
+            tag_fields,
+            options.to,
+            self.written_targets,
+            max_bytes,
+            embeds_objects=options.embed_objects,
         )
 
 

@@ -22,8 +22,9 @@ from tagger.metadata.plans import FindUndoRecord, digest_file, plan_sidecar
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.xmp import has_our_fields
 from tagger.photos import path_text
-from tagger.photos.files import read_photo
 from tagger.photos.object_paths import ObjectPath
+from tagger.photos.objects import is_object
+from tagger.photos.source import read_named
 from tagger.processing.metadata_preview import MetadataPreview, undo_record_finder
 from tagger.processing.photo_tags import load_photo_tags
 from tagger.processing.undo_log import delete_orphaned
@@ -36,11 +37,7 @@ def preview_unlogged_undo(
 ) -> Iterator[MetadataPreview]:
     """Preview an undo in each of these files that no job would process. Folders are left to jobs."""
     for path in paths:
-        if (
-            not isinstance(path, ObjectPath)
-            and path.is_file()
-            and not _is_logged(database, path, settings.roots)
-        ):
+        if _is_file(path) and not _is_logged(database, path, settings.roots):
             try:
                 plan = _plan_undo(path, undo_record_finder(database, None), settings.max_bytes)
                 yield MetadataPreview(path, plan)
@@ -67,6 +64,10 @@ def undo_unlogged(database: Database, preview: MetadataPreview) -> str:
     return describe_result(photo)
 
 
+def _is_file(path: Path) -> bool:
+    return is_object(path) if isinstance(path, ObjectPath) else path.is_file()
+
+
 def _plan_undo(path: Path, find_undo_record: FindUndoRecord, max_bytes: int) -> PhotoPlan:
     """Plan the undo of a photo, or of a sidecar alone, whose photo may be gone."""
     if is_sidecar_name(path.name):
@@ -77,13 +78,13 @@ def _plan_undo(path: Path, find_undo_record: FindUndoRecord, max_bytes: int) -> 
 
 
 def _undo_request(path: Path, targets: frozenset[Target], max_bytes: int) -> WriteRequest:
-    return WriteRequest(path, path.parent, None, TagFields(), None, targets, max_bytes)
+    return WriteRequest(path, path.parent, None, TagFields(), None, targets, max_bytes, embeds_objects=True)
 
 
 def _may_hold_our_values(path: Path, max_bytes: int) -> bool:
     """Whether the photo's own file holds our values. True if it cannot be read, so that planning reports the error."""
     try:
-        return has_our_fields(xmp_packet(read_photo(path, max_bytes=max_bytes).data))
+        return has_our_fields(xmp_packet(read_named(path, max_bytes=max_bytes).data))
     except (PhotoFailed, WriteRefused):
         return True
 

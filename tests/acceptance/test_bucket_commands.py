@@ -1,14 +1,14 @@
 """Commands with addresses in buckets, as a user types them, against a real S3 server."""
 
+import signal
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
-from support.buckets import SECRET, Bucket
+from support.buckets import SECRET, Bucket, Fault
 from support.commands import Terminal, draw
 from support.servers import RedisServer
-
-UNWRITABLE = "is in a bucket, where metadata cannot be written yet"
 
 
 @pytest.fixture
@@ -48,8 +48,9 @@ def test_an_object_is_predicted_without_being_stored(terminal: Terminal, bucket:
 def test_workers_tag_a_bucket(terminal: Terminal, bucket: Bucket, redis_server: RedisServer) -> None:
     terminal.environment["TAGGER_REDIS_URL"] = redis_server.url
     with terminal.workers():
-        done = terminal.run("enqueue", "--wait", bucket.address)
+        done = terminal.run("enqueue", "--wait", "--write", "sidecar", bucket.address)
     assert "3 photos: 2 tagged, 1 unknown" in done.stderr
+    assert "2 written" in done.stderr
     assert SECRET not in terminal.log.read_text()
     bucket.delete("grey.jpg")
     bucket.put("new.jpg", b"\xff\xd8\xff no picture")
@@ -95,19 +96,78 @@ def test_credentials_are_not_stored(terminal: Terminal, bucket: Bucket) -> None:
     assert "reader" not in dump
 
 
-def test_metadata_in_buckets_is_refused(terminal: Terminal, bucket: Bucket) -> None:
-    for target in ("sidecar", "embed"):
-        refused = terminal.run("tag", "--write", target, bucket.address, code=1)
-        assert UNWRITABLE in refused.stderr
+def test_sidecars_are_written_shown_and_undone(terminal: Terminal, bucket: Bucket) -> None:
+    tower = f"{bucket.address}/trip/tower.jpg"
+    done = terminal.run("tag", "--write", "sidecar", bucket.address)
+    assert "2 written" in done.stderr
+    shown = terminal.run("metadata", "show", tower).stdout
+    assert "tower.jpg.xmp: tagger wrote Eiffel Tower" in shown
+    assert terminal.json("metadata", "show", f"{tower}.xmp")["sidecars"][0]["path"] == f"{tower}.xmp"
+    preview = terminal.run("metadata", "undo", f"{bucket.address}/trip", "--dry-run")
+    assert "- XMP:dc:subject: Eiffel Tower" in preview.stdout
+    assert "2 undone" in terminal.run("metadata", "undo", f"{bucket.address}/trip").stderr
+    again = terminal.run("metadata", "write", tower, "--to", "sidecar", "--dry-run")
+    assert f"{tower}.xmp (new)" in again.stdout
+    assert "1 new sidecar would be created" in again.stderr
+    assert bucket.proxy.count("PUT", "tower.jpg.xmp") == 1
+    terminal.run("metadata", "write", "--to", "sidecar")
+    terminal.run("forget", bucket.address)
+    assert "tower.jpg.xmp deleted" in terminal.run("metadata", "undo", tower).stdout
+
+
+def test_what_is_not_in_the_bucket_has_no_metadata(terminal: Terminal, bucket: Bucket) -> None:
+    for command in ("show", "undo"):
+        for name in ("none.jpg", "none.jpg.xmp"):
+            missing = terminal.run("metadata", command, f"{bucket.address}/{name}", code=1)
+            assert "There is no file or folder at" in missing.stderr
+        with bucket.proxy.refusing(403, "InvalidAccessKeyId"):
+            refused = terminal.run("metadata", command, f"{bucket.address}/none.jpg", code=1)
+        assert "the server refuses access" in refused.stderr
+
+
+def test_photos_in_buckets_are_not_changed(terminal: Terminal, bucket: Bucket) -> None:
+    refused = terminal.run("tag", "--write", "embed", bucket.address, code=1)
+    assert "is in a bucket, where photos are not changed" in refused.stderr
     terminal.run("tag", bucket.address)
-    written = terminal.run("metadata", "write", "--to", "sidecar")
-    assert "2 refused" in written.stderr
-    assert "in a bucket" in terminal.run("metadata", "write", "--to", "sidecar", "--dry-run").stdout
+    preview = terminal.run("metadata", "write", "--to", "embed", "--dry-run")
     assert (
-        "works with files and folders only"
-        in terminal.run("metadata", "show", f"{bucket.address}/grey.jpg", code=1).stderr
+        "would get a sidecar file instead: Photos in buckets are changed only with --embed-objects"
+        in preview.stdout
     )
     assert bucket.proxy.count("PUT") == 0
+
+
+def test_photos_are_changed_on_request_in_a_bucket_with_versioning(
+    terminal: Terminal, bucket: Bucket
+) -> None:
+    tower = f"{bucket.address}/trip/tower.jpg"
+    terminal.run("tag", bucket.address)
+    write = ("metadata", "write", tower, "--to", "embed", "--embed-objects")
+    assert "the bucket has no versioning" in terminal.run(*write, "--dry-run").stdout
+    bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
+    assert "1 photo would be changed" in terminal.run(*write, "--dry-run").stderr
+    assert bucket.proxy.count("PUT") == 0
+    assert "1 written" in terminal.run(*write).stderr
+    assert "tower.jpg: tagger wrote Eiffel Tower" in terminal.run("metadata", "show", tower).stdout
+    assert "the original is restored" in terminal.run("metadata", "undo", tower).stdout
+    refused = terminal.run("metadata", "write", "--to", "sidecar", "--embed-objects", code=2)
+    assert "it needs --to embed" in refused.stderr
+
+
+def test_a_command_that_is_killed_after_a_write_is_resumed(terminal: Terminal, bucket: Bucket) -> None:
+    terminal.run("tag", bucket.address)
+    processes: list[subprocess.Popen[bytes]] = []
+    # The object is read before it is written, and read back after that.
+    kill = Fault("tower.jpg.xmp", then=lambda: [process.kill() for process in processes])
+    bucket.proxy.inject(Fault("tower.jpg.xmp"), kill)
+    processes.append(terminal.start("metadata", "write", "--to", "sidecar"))
+    assert processes[0].wait(timeout=120) == -signal.SIGKILL
+    assert bucket.proxy.count("PUT", "tower.jpg.xmp") == 1
+    assert "2 photos" in terminal.run("metadata", "write", "--to", "sidecar").stderr
+    assert bucket.proxy.count("PUT", "tower.jpg.xmp") == 1
+    assert "2 undone" in terminal.run("metadata", "undo", bucket.address).stderr
+    keys = [each["Key"] for each in bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"]]
+    assert keys == ["grey.jpg", "trip/gate.jpg", "trip/tower.jpg"]
 
 
 def test_what_is_no_address_is_refused(terminal: Terminal) -> None:

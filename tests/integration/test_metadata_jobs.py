@@ -27,7 +27,7 @@ from tagger.enqueue.retry import record_retry, retry_job
 from tagger.errors import LeaseLost
 from tagger.ledger import items
 from tagger.ledger.chunks import ChunkName, claim_chunk
-from tagger.ledger.dispatch import release_expired, resume_suspended_jobs
+from tagger.ledger.dispatch import resume_suspended_jobs
 from tagger.ledger.failures import FailureFilter
 from tagger.ledger.job_control import pause, resume
 from tagger.ledger.jobs import cancel_job, claim_unfilled_job
@@ -59,20 +59,6 @@ def jobs_of(folder: WrittenFolder, kind: JobKind) -> list[int]:
 def items_of(folder: WrittenFolder, job: int) -> list[int]:
     with folder.database.read() as connection:
         return list(connection.scalars(select(job_items.c.photo_id).where(job_items.c.job_id == job)))
-
-
-def lose_leases(folder: WrittenFolder, job: int) -> None:
-    """Let the leases of the job's chunks expire, and another worker that claims them die."""
-    leased = (chunks.c.job_id == job, chunks.c.lease_until.is_not(None))
-    with folder.database.write() as connection:
-        expired = connection.scalars(
-            update(chunks).where(*leased).values(lease_until=0.0).returning(chunks.c.chunk)
-        ).all()
-    for chunk in expired:
-        assert claim_chunk(folder.database, ChunkName(job, chunk), Runner.WORKERS, "another worker")
-    with folder.database.write() as connection:
-        connection.execute(update(chunks).where(*leased).values(lease_until=0.0))
-    release_expired(folder.database)
 
 
 # --- Chained to the job whose tags they write.
@@ -287,7 +273,7 @@ def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(
     folder.tag()
     job = folder.create_write_job_for_workers(options)
     with monkeypatch.context() as patch:
-        call_around_replacement(patch, 6, lambda: lose_leases(folder, job), before=False)
+        call_around_replacement(patch, 6, lambda: folder.lose_leases(job), before=False)
         assert folder.work(job) == [ChunkEnd.LOST]
     assert folder.progress(job).written == 4
     after = folder.files()
@@ -319,7 +305,7 @@ def test_crash_before_replacement_is_recovered_by_the_next_claim(
         assert folder.work(job) == [ChunkEnd.LOST]
     assert folder.files().keys() == before.keys()
     assert any(not row.complete for row in folder.undo_rows)
-    lose_leases(folder, job)
+    folder.lose_leases(job)
     assert folder.work(job) == [ChunkEnd.DONE]
     assert set(folder.outcomes(job).values()) == {"written"}
     assert len(folder.undo_rows) == 10
@@ -336,7 +322,7 @@ def test_interrupted_undo_is_completed_by_the_next_claim(
     folder.write()
     job = folder.create_undo_job_for_workers()
     with monkeypatch.context() as patch:
-        call_around_replacement(patch, 6, lambda: lose_leases(folder, job), before=False)
+        call_around_replacement(patch, 6, lambda: folder.lose_leases(job), before=False)
         assert folder.work(job) == [ChunkEnd.LOST]
     assert folder.work(job) == [ChunkEnd.DONE]
     assert set(folder.outcomes(job).values()) == {"written"}
@@ -354,7 +340,7 @@ def test_lost_lease_before_intents_replaces_nothing(
 
     def prepare_photo(plan: object) -> object:
         if once.acquire(blocking=False):
-            lose_leases(folder, job)
+            folder.lose_leases(job)
         return original(plan)  # type: ignore[arg-type]
 
     with monkeypatch.context() as slow:
@@ -465,7 +451,7 @@ def test_missing_folder_does_not_block_a_reclaimed_chunk(folder: WrittenFolder) 
     folder.tag()
     job = folder.create_write_job_for_workers()
     assert claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "dies") is not None
-    lose_leases(folder, job)
+    folder.lose_leases(job)
     shutil.rmtree(folder.folder / "deep")
     assert folder.work(job) == [ChunkEnd.DONE]
     assert {name: (outcome, reason) for name, (outcome, reason, _) in folder.reasons(job).items()} == {

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, update
 from support.colour_folders import TaggedFolder
 from support.scenes import tree
 
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.database.enums import JobKind, Runner, Target
-from tagger.database.tables import job_items, metadata_writes, photos
+from tagger.database.tables import chunks, job_items, metadata_writes, photos
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.enqueue.metadata_jobs import record_undo_job, record_write_job, select_parent_photos
 from tagger.enqueue.metadata_options import UNDO_JOB, MetadataOptions
@@ -18,6 +18,7 @@ from tagger.enqueue.metadata_selection import written_photo_conditions
 from tagger.enqueue.scan import Scan
 from tagger.enqueue.selection import select_paths
 from tagger.ledger.chunks import ChunkName, claim_chunk
+from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.progress import JobProgress
 from tagger.processing.claimed_chunk import ChunkEnd
@@ -86,6 +87,19 @@ class WrittenFolder(TaggedFolder):
             return [executor.execute(claim) for claim in claims if claim is not None]
         finally:
             executor.close()
+
+    def lose_leases(self, job: int) -> None:
+        """Let the leases of the job's chunks expire, and another worker that claims them die."""
+        leased = (chunks.c.job_id == job, chunks.c.lease_until.is_not(None))
+        with self.database.write() as connection:
+            expired = connection.scalars(
+                update(chunks).where(*leased).values(lease_until=0.0).returning(chunks.c.chunk)
+            ).all()
+        for chunk in expired:
+            assert claim_chunk(self.database, ChunkName(job, chunk), Runner.WORKERS, "another worker")
+        with self.database.write() as connection:
+            connection.execute(update(chunks).where(*leased).values(lease_until=0.0))
+        release_expired(self.database)
 
     def write(self, options: MetadataOptions = EMBED, query: PhotoQuery | None = None) -> dict[str, str]:
         """Run a job; return the outcome of each photo by its path below the folder."""

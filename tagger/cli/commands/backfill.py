@@ -143,7 +143,12 @@ def describe_backfill(selection: Backfill) -> str:
     parts += [f"taken before {selection.taken_before:%Y-%m-%d}"] if selection.taken_before else []
     parts += [f"after a scan of {printable(str(folder))}" for folder in selection.scan]
     if selection.write:
-        extras = {"gps": "gps", "max_error_m": "estimated positions", "description": "description"}
+        extras = {
+            "gps": "gps",
+            "max_error_m": "estimated positions",
+            "description": "description",
+            "embed_objects": "photos in buckets",
+        }
         names = [name for field, name in extras.items() if getattr(selection.write, field)]
         parts += [f"tags written to {' with '.join((selection.write.to, *names))}"]
     return ", ".join(parts)

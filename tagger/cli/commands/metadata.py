@@ -14,6 +14,7 @@ from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import (
     Description,
     DryRun,
+    EmbedObjects,
     Gps,
     GpsEstimated,
     Json,
@@ -21,6 +22,7 @@ from tagger.cli.options import (
     MaxErrorKm,
     PriorityName,
     Wait,
+    check_embed_objects,
     parse_max_error,
     parse_priority,
 )
@@ -93,6 +95,7 @@ def write(
     gps_estimated: GpsEstimated = False,
     max_error_km: MaxErrorKm = None,
     description: Description = False,
+    embed_objects: EmbedObjects = False,
     query_options: QueryOptions,
     limit: Limit = None,
     enqueue: Enqueue = False,
@@ -116,7 +119,9 @@ def write(
     from tagger.enqueue.metadata_options import MetadataOptions
 
     max_error_m = parse_max_error(max_error_km, gps_estimated=gps_estimated)
-    metadata = MetadataOptions(Target(to), gps, description, load_settings().language, max_error_m)
+    check_embed_objects(embed_objects, to, "--to")
+    language = load_settings().language
+    metadata = MetadataOptions(Target(to), gps, description, language, max_error_m, embed_objects)
     _check_options(enqueue=enqueue, wait=wait, dry_run=dry_run)
     query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
     action = _MetadataAction(enqueue=enqueue, wait=wait, priority=priority, json=json)
@@ -243,13 +248,12 @@ class _MetadataAction:
         from tagger.catalog.removal import is_stored
         from tagger.errors import PathNotFound
         from tagger.ledger.progress import check_job
-        from tagger.photos.object_paths import ObjectPath
+        from tagger.photos.source import path_exists
 
         if self._job is not None:
             check_job(self._database, self._job)
         for path in paths:
-            exists = not isinstance(path, ObjectPath) and path.exists()
-            if not exists and not is_stored(self._database, path, self._settings.roots):
+            if not is_stored(self._database, path, self._settings.roots) and not path_exists(path):
                 raise PathNotFound(path=path)
 
     def _undo_unlogged(self, previews: Iterable[MetadataPreview]) -> int:

@@ -58,29 +58,36 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
 
     Raises:
         PathNotFound: the file does not exist.
+        BucketUnavailable: its bucket does not answer.
         SystemRefused: the photo cannot be read.
     """
     from tagger.errors import PhotoFailed, SystemRefused
-    from tagger.metadata.files.sidecars import existing_sidecars, is_sidecar_name
+    from tagger.metadata.errors import WriteFailed, WriteRefused
+    from tagger.metadata.files.sidecars import is_sidecar_name
     from tagger.metadata.inspection import exif_refusal
-    from tagger.photos.files import read_photo
-    from tagger.photos.object_paths import parse_path
+    from tagger.metadata.writable_files import existing_sidecars
+    from tagger.photos.object_paths import ObjectPath, parse_path
+    from tagger.photos.source import path_exists, read_named
 
     file = parse_path(file)
-    if file.is_dir():
+    if not isinstance(file, ObjectPath) and file.is_dir():
         raise typer.BadParameter("it is a folder; name one photo", param_hint="FILE")
-    if not file.exists():
+    if not path_exists(file):
         raise PathNotFound(path=file)
     if is_sidecar_name(file.name):
         return MetadataState(None, (_sidecar_state(file),), None)
     try:
-        data = read_photo(file, max_bytes=max_bytes).data
+        data = read_named(file, max_bytes=max_bytes).data
     except PhotoFailed as failed:
         raise SystemRefused(what=str(file), reason=failed.failure.text) from failed
+    try:
+        sidecars = existing_sidecars(file)
+    except (WriteRefused, WriteFailed) as problem:
+        raise SystemRefused(what=str(file), reason=str(problem)) from problem
     note = exif_refusal(data)
     return MetadataState(
         _photo_state(file, data),
-        tuple(map(_sidecar_state, existing_sidecars(file))),
+        tuple(map(_sidecar_state, sidecars)),
         note and f"tagger never changes the EXIF of this photo, only its XMP: {note}",
     )
 
@@ -119,10 +126,10 @@ def _sidecar_state(path: Path) -> FileState:
     from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
     from tagger.metadata.inspection import xmp_fields
     from tagger.metadata.xmp import written_landmarks
-    from tagger.photos.files import read_photo
+    from tagger.photos.source import read_named
 
     try:
-        data = read_photo(path, max_bytes=SIDECAR_MAX_BYTES).data
+        data = read_named(path, max_bytes=SIDECAR_MAX_BYTES).data
         return FileState(path, xmp_fields(data), written_landmarks(data))
     except PhotoFailed as failed:
         return FileState(path, {}, (), failed.failure.text)

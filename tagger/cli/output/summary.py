@@ -62,15 +62,13 @@ def _print_refused_tags(database: Database, job: int) -> None:
 def _print_tag_commands(database: Database, job: int) -> None:
     from tagger.enqueue.tag_jobs import tag_job_paths
     from tagger.ledger.jobs import has_write_option, job_options
-    from tagger.photos.object_paths import ObjectPath
 
     named = tag_job_paths(job_options(database, [job])[job])
     paths = [shlex.quote(str(path)) for path in named]
     (under, path) = (f" --under {paths[0]}", f" {paths[0]}") if len(paths) == 1 else ("", "")
     console.info(f"to see the tags, run: tagger query{under}")
     console.info("to correct one, run: tagger reject PHOTO LANDMARK, or: tagger confirm PHOTO LANDMARK")
-    in_buckets = all(isinstance(path, ObjectPath) for path in named)  # where no metadata can be written
-    if not has_write_option(database, job) and not (named and in_buckets):
+    if not has_write_option(database, job):
         console.info(f"to write them to metadata, run: tagger metadata write{path} --to sidecar")
 
 

@@ -13,15 +13,8 @@ from tagger.photos.folders import OpenFolder, open_folder
 
 SIDECAR_MAX_BYTES = 16 * 2**20
 """A larger file is not read: real sidecars have kilobytes, with a history of edits perhaps a megabyte."""
-
-
-def sidecar_path(photo: Path, root: Path | None = None) -> Path:
-    """The sidecar to write: an existing one, else a new `photo.jpg.xmp`.
-
-    Raises:
-        WriteRefused, WriteFailed: the folder cannot be read.
-    """
-    return next(iter(existing_sidecars(photo, root)), photo.with_name(photo.name + ".xmp"))
+SIDECAR_ENDINGS = tuple("." + "".join(letters) for letters in itertools.product("xX", "mM", "pP"))
+"""`.xmp` in every case, the usual one first."""
 
 
 def existing_sidecars(photo: Path, root: Path | None = None) -> tuple[Path, ...]:
@@ -51,7 +44,17 @@ def is_sidecar_name(name: str) -> bool:
     return name.lower().endswith(".xmp")
 
 
-_ENDINGS = tuple("." + "".join(letters) for letters in itertools.product("xX", "mM", "pP"))
+def shares_sidecar(photo: Path, name: str) -> bool:
+    """Whether `photo.xmp` may belong to the file `name` of the photo's folder, too: it has the photo's stem in any case.
+
+    RAW files often use another case.
+    """
+    return (
+        os.path.splitext(name)[0].lower() == photo.stem.lower()  # noqa: PTH122 - a Path for each is slow
+        and name != photo.name
+        and not is_sidecar_name(name)
+        and (is_raw_name(name) or not is_raw_name(photo.name))
+    )
 
 
 def _files_in_any_case(folder: OpenFolder, base: str) -> tuple[str, ...]:
@@ -60,7 +63,7 @@ def _files_in_any_case(folder: OpenFolder, base: str) -> tuple[str, ...]:
     Each spelling is checked by name: listing the folder for every photo takes quadratic time.
     """
     sidecars: dict[tuple[int, int], str] = {}
-    for ending in _ENDINGS:
+    for ending in SIDECAR_ENDINGS:
         try:
             status = folder.status(base + ending)
         except FileNotFoundError:
@@ -71,13 +74,7 @@ def _files_in_any_case(folder: OpenFolder, base: str) -> tuple[str, ...]:
 
 
 def _shares_stem(folder: OpenFolder, photo: Path) -> bool:
-    """Whether `photo.xmp` may belong to another file with the photo's stem in any case. RAW files often use another case."""
-    is_raw = is_raw_name(photo.name)
     return any(
-        os.path.splitext(entry.name)[0].lower() == photo.stem.lower()  # noqa: PTH122 - a Path for each is slow
-        and entry.name != photo.name
-        and not is_sidecar_name(entry.name)
-        and (is_raw_name(entry.name) or not is_raw)
-        and not entry.is_dir(follow_symlinks=False)
+        shares_sidecar(photo, entry.name) and not entry.is_dir(follow_symlinks=False)
         for entry in folder.entries()
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from tagger.database.enums import Target
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.files.originals import Original, read_for_writing
+from tagger.metadata.files.originals import Original
 from tagger.metadata.formats import can_embed, extended_xmp, is_jpeg, read_blocks, replace_blocks
 from tagger.metadata.formats.blocks import Blocks
 from tagger.metadata.plans.base import base_of_photo
@@ -16,6 +16,7 @@ from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord
 from tagger.metadata.plans.verification import verify_insertion
 from tagger.metadata.splices import apply_splices, inverse_of
 from tagger.metadata.tag_fields import TagFields
+from tagger.metadata.writable_files import read_for_writing
 from tagger.photos.digest import digest_photo
 
 

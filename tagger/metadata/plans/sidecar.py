@@ -6,7 +6,7 @@ from pathlib import Path
 from tagger.database.enums import Target
 from tagger.metadata import xmp
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.files.originals import Original, read_for_writing
+from tagger.metadata.files.originals import Original
 from tagger.metadata.files.sidecars import SIDECAR_MAX_BYTES
 from tagger.metadata.formats import can_embed, read_blocks
 from tagger.metadata.formats.blocks import Blocks
@@ -21,6 +21,7 @@ from tagger.metadata.plans.file_plan import FilePlan, FindUndoRecord, UndoRecord
 from tagger.metadata.plans.verification import refuse_difference
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.metadata.tag_fields import TagFields
+from tagger.metadata.writable_files import read_for_writing
 
 
 def plan_sidecar(

@@ -6,12 +6,13 @@ import pytest
 from support.raw_files import RAW_KINDS, RawContent, raw_file
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.files.sidecars import existing_sidecars, sidecar_path
+from tagger.metadata.files.sidecars import existing_sidecars
 from tagger.metadata.formats import can_embed
 from tagger.metadata.formats.read_only import read_only_blocks
 from tagger.metadata.inspection import photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed, plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
+from tagger.metadata.writable_files import sidecar_paths
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", latitude=48.8584, longitude=2.2945, extent="point")
 TAGS = make_tag_fields([TOWER], gps=True, description=True)
@@ -67,7 +68,7 @@ def test_broken_xmp_prevents_no_sidecar(kind: str) -> None:
 
 def test_a_new_sidecar_has_the_whole_name(tmp_path: Path) -> None:
     photo = create(tmp_path, "IMG_1.CR3", "IMG_1.JPG")
-    assert sidecar_path(photo) == tmp_path / "IMG_1.CR3.xmp"
+    assert sidecar_paths(photo)[0] == tmp_path / "IMG_1.CR3.xmp"
 
 
 @pytest.mark.parametrize("name", ["IMG_1.xmp", "IMG_1.CR3.xmp"])

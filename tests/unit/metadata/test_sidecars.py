@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.files.sidecars import existing_sidecars, is_sidecar_name, sidecar_path
+from tagger.metadata.files.sidecars import existing_sidecars, is_sidecar_name
+from tagger.metadata.writable_files import sidecar_paths
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def create_file(folder: Path, name: str) -> Path:
 
 
 def test_new_sidecar_appends_a_suffix(photo: Path, tmp_path: Path) -> None:
-    assert sidecar_path(photo) == tmp_path / "photo.jpg.xmp"
+    assert sidecar_paths(photo)[0] == tmp_path / "photo.jpg.xmp"
     assert existing_sidecars(photo) == ()
 
 
@@ -30,19 +31,19 @@ def test_new_sidecar_appends_a_suffix(photo: Path, tmp_path: Path) -> None:
 def test_existing_sidecar_is_found_in_any_case(name: str, photo: Path, tmp_path: Path) -> None:
     sidecar = create_file(tmp_path, name)
     assert existing_sidecars(photo) == (sidecar,)
-    assert sidecar_path(photo) == sidecar
+    assert sidecar_paths(photo)[0] == sidecar
 
 
 @pytest.mark.parametrize("name", ["photo.xmp", "photo.XMP"])
 def test_adobe_sidecar_is_found(name: str, photo: Path, tmp_path: Path) -> None:
     sidecar = create_file(tmp_path, name)
-    assert sidecar_path(photo) == sidecar
+    assert sidecar_paths(photo)[0] == sidecar
     assert existing_sidecars(photo) == (sidecar,)
 
 
 def test_sidecar_with_the_photos_suffix_comes_first(photo: Path, tmp_path: Path) -> None:
     adobe, ours = create_file(tmp_path, "photo.xmp"), create_file(tmp_path, "photo.jpg.xmp")
-    assert sidecar_path(photo) == ours
+    assert sidecar_paths(photo)[0] == ours
     assert existing_sidecars(photo) == (ours, adobe)
 
 
@@ -50,7 +51,7 @@ def test_sidecar_with_the_photos_suffix_comes_first(photo: Path, tmp_path: Path)
 def test_sidecar_of_a_raw_file_is_ignored(other: str, photo: Path, tmp_path: Path) -> None:
     create_file(tmp_path, other)
     create_file(tmp_path, "photo.xmp")
-    assert sidecar_path(photo) == tmp_path / "photo.jpg.xmp"
+    assert sidecar_paths(photo)[0] == tmp_path / "photo.jpg.xmp"
     assert existing_sidecars(photo) == ()
 
 
@@ -60,20 +61,20 @@ def test_sidecar_of_a_raw_file_is_ignored(other: str, photo: Path, tmp_path: Pat
 def test_files_with_another_stem_are_ignored(other: str, photo: Path, tmp_path: Path) -> None:
     create_file(tmp_path, other)
     adobe = create_file(tmp_path, "photo.xmp")
-    assert sidecar_path(photo) == adobe
+    assert sidecar_paths(photo)[0] == adobe
 
 
 def test_folder_with_the_photos_stem_is_ignored(photo: Path, tmp_path: Path) -> None:
     (tmp_path / "photo").mkdir()
     adobe = create_file(tmp_path, "photo.xmp")
-    assert sidecar_path(photo) == adobe
+    assert sidecar_paths(photo)[0] == adobe
 
 
 def test_undecodable_names_are_kept(tmp_path: Path) -> None:
     photo = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.jpg"))
-    assert os.fsencode(sidecar_path(photo).name) == b"\xff\xe9t\xe9.jpg.xmp"
+    assert os.fsencode(sidecar_paths(photo)[0].name) == b"\xff\xe9t\xe9.jpg.xmp"
     adobe = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.XMP"))
-    assert sidecar_path(photo) == adobe
+    assert sidecar_paths(photo)[0] == adobe
 
 
 def test_photo_without_suffix_has_one_sidecar(tmp_path: Path) -> None:
@@ -84,11 +85,11 @@ def test_photo_without_suffix_has_one_sidecar(tmp_path: Path) -> None:
 
 
 def test_unreadable_folder_is_refused(photo: Path) -> None:
-    assert sidecar_path(photo.parent / "gone" / "photo.jpg").name == "photo.jpg.xmp"
+    assert sidecar_paths(photo.parent / "gone" / "photo.jpg")[0].name == "photo.jpg.xmp"
     with pytest.raises(WriteFailed):
-        sidecar_path(photo / "photo.jpg")
+        sidecar_paths(photo / "photo.jpg")
     with pytest.raises(WriteRefused):
-        sidecar_path(photo.with_name("x" * 252 + ".jpg"))
+        sidecar_paths(photo.with_name("x" * 252 + ".jpg"))
 
 
 @given(st.text(max_size=5), st.text(alphabet="xXmMpP.", min_size=3, max_size=4))

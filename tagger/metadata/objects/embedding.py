@@ -1,0 +1,79 @@
+"""Whether tags may be embedded into objects: only where the bucket keeps the former version, and nothing else is lost."""
+
+import re
+import time
+from threading import Lock
+
+from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata.objects.store_errors import translated_store_errors
+from tagger.photos.object_paths import ObjectPath
+from tagger.photos.object_store import can_sign, is_unsupported, lacks_rights, store_errors
+from tagger.photos.signed_requests import ask_bucket, send_signed
+
+NOT_REQUESTED = (
+    "Photos in buckets are changed only with --embed-objects, and only in a bucket with versioning."
+)
+VALID_S = 60.0
+"""How long an answer is used: somebody may switch versioning off."""
+
+_UNKNOWN = "the server does not tell whether the bucket has versioning"
+_ENABLED = re.compile(rb"<[\w:]*Versioning\w*\b[^>]*>.*<Status>\s*Enabled\s*</Status>", re.DOTALL)
+_LOST_SETTINGS = {
+    "x-amz-tagging-count": "tags",
+    "x-amz-storage-class": "a storage class of its own",
+    "x-amz-object-lock-mode": "an object lock",
+    "x-amz-object-lock-legal-hold": "a legal hold",
+    "x-amz-website-redirect-location": "a redirect",
+}
+_lock = Lock()
+_checked: dict[tuple[str, str], float] = {}
+"""When each bucket had versioning."""
+
+
+def check_versioning(path: ObjectPath) -> None:
+    """Check that the bucket keeps the version of a photo that is replaced.
+
+    Raises:
+        WriteRefused: it does not, or this cannot be found out.
+        WriteFailed: the server does not answer.
+    """
+    bucket = (path.scheme, path.bucket)
+    with _lock:
+        if time.monotonic() - _checked.get(bucket, -VALID_S) < VALID_S:
+            return
+        if not can_sign(path):
+            raise _refusal(_UNKNOWN)
+        if not _has_versioning(path):
+            raise _refusal("the bucket has no versioning, or it is suspended. Switch it on")
+        _checked[bucket] = time.monotonic()
+
+
+def check_settings(path: ObjectPath) -> None:
+    """Check that the object has no settings that the object which replaces it would not have.
+
+    Raises:
+        WriteRefused: it has.
+        WriteFailed: the server does not answer.
+    """
+    with translated_store_errors(path, "read"):
+        headers = send_signed(path, "HEAD").headers
+    for header, setting in _LOST_SETTINGS.items():
+        if headers.get(header, "0").upper() not in {"0", "OFF", "STANDARD"}:
+            raise _refusal(f"it has {setting}, which would be lost")
+
+
+def _has_versioning(path: ObjectPath) -> bool:
+    with translated_store_errors(path, "read"):
+        try:
+            answer = ask_bucket(path, "versioning")
+        except store_errors() as error:
+            if lacks_rights(error):
+                raise _refusal(f"{_UNKNOWN}. Grant the credentials s3:GetBucketVersioning") from error
+            if is_unsupported(error):
+                raise _refusal(_UNKNOWN) from error
+            raise
+    return _ENABLED.search(answer.body) is not None
+
+
+def _refusal(reason: str) -> WriteRefused:
+    return WriteRefused(RefusalKind.BUCKET, f"The photo in the bucket is not changed: {reason}.")

@@ -1,0 +1,76 @@
+"""A photo's own file and its sidecars, in folders (see files) and in buckets (see objects)."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+from tagger.metadata.files import originals, replacement, sidecars, temporary_files
+from tagger.metadata.files.originals import Original
+from tagger.metadata.objects.replacement import (
+    ObjectOriginal,
+    PreparedObject,
+    prepare_object,
+    read_object_for_writing,
+)
+from tagger.metadata.objects.sidecars import existing_object_sidecars
+from tagger.photos.files import PhotoVersion, stored_time_ns
+from tagger.photos.object_paths import ObjectPath
+
+Prepared: TypeAlias = replacement.PreparedFile | PreparedObject
+
+
+def read_for_writing(path: Path, *, max_bytes: int, root: Path | None = None) -> Original:
+    """Read a file or object that will be replaced, or find that it does not exist yet.
+
+    Raises:
+        WriteRefused: it cannot be replaced without risk.
+        WriteFailed: it cannot be read.
+    """
+    if isinstance(path, ObjectPath):
+        return read_object_for_writing(path, max_bytes=max_bytes, root=root)
+    return originals.read_for_writing(path, max_bytes=max_bytes, root=root)
+
+
+def existing_sidecars(photo: Path, root: Path | None = None) -> tuple[Path, ...]:
+    """The sidecars that the photo has; the first is the one to write.
+
+    Raises:
+        WriteRefused, WriteFailed: the folder or bucket cannot be listed.
+    """
+    if isinstance(photo, ObjectPath):
+        return existing_object_sidecars(photo)
+    return sidecars.existing_sidecars(photo, root)
+
+
+def sidecar_paths(photo: Path, root: Path | None = None, *, may_create: bool = True) -> tuple[Path, ...]:
+    """The sidecars to write: the existing ones, else a new `photo.jpg.xmp`.
+
+    Raises:
+        WriteRefused, WriteFailed: as `existing_sidecars`.
+    """
+    existing = existing_sidecars(photo, root)
+    return existing or ((photo.with_name(photo.name + ".xmp"),) if may_create else ())
+
+
+def prepare(original: Original, data: bytes | None, *, photo: Path) -> Prepared:
+    """Prepare the file or object that replaces the original; `data` None deletes a sidecar.
+
+    Raises:
+        WriteRefused, WriteFailed: it cannot be replaced.
+    """
+    if isinstance(original, ObjectOriginal):
+        return prepare_object(original, data)
+    return replacement.prepare(original, data, photo=photo)
+
+
+def version_before(original: Original) -> PhotoVersion | None:
+    """The version of a file or object when it was read; None if it did not exist."""
+    if isinstance(original, ObjectOriginal):
+        return original.stored.version if original.stored else None
+    status = original.status
+    return PhotoVersion(status.st_size, stored_time_ns(status)) if status else None
+
+
+def remove_leftover(original: Original) -> None:
+    """Remove the temporary file that a writer of this file left when it died. Buckets have none."""
+    if not isinstance(original, ObjectOriginal):
+        temporary_files.remove_leftover(original.path, original.root)

@@ -1,0 +1,200 @@
+"""Objects that are replaced or deleted only while they are still the ones that were read.
+
+The server checks the condition (`If-None-Match`, `If-Match`), so of two writers one loses. If the answer of a write is lost,
+reading the object tells whether it was written. Knows nothing of the content.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.photos import objects
+from tagger.photos.files import PhotoVersion
+from tagger.photos.object_paths import ObjectPath
+from tagger.photos.object_store import (
+    RETRY_TIMEOUT,
+    can_sign,
+    condition_errors,
+    is_unsupported,
+    is_worth_repeating,
+    open_store,
+    store_errors,
+)
+from tagger.photos.objects import object_version
+from tagger.photos.signed_requests import send_signed
+
+if TYPE_CHECKING:
+    from obstore import PutMode
+
+Result = TypeVar("Result")
+
+
+class ObjectChanged(Exception):
+    """The object is no longer the one that was read: another program wrote or deleted it."""
+
+
+class ObjectDiffers(Exception):
+    """The server accepted a write, and the object reads back differently."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """A whole object as it was read. `attributes` are its headers and its metadata, such as `Content-Type`."""
+
+    data: bytes
+    version: PhotoVersion
+    e_tag: str | None
+    generation: str | None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def put_mode(self) -> "PutMode":
+        """The condition that the object is still this one."""
+        condition: Any = {"e_tag": self.e_tag, "version": self.generation}
+        return {name: value for name, value in condition.items() if value is not None}  # type: ignore[return-value]
+
+
+def read_object(path: ObjectPath, *, max_bytes: int) -> StoredObject | None:
+    """Read an object with what identifies it; None if there is none.
+
+    Raises:
+        PhotoFailed: it is larger than `max_bytes`.
+        store_errors(): the server refuses, or does not answer.
+    """
+    with suppress(FileNotFoundError):
+        return _repeated(lambda: _read_once(path, max_bytes))
+    return None
+
+
+def put_object(
+    path: ObjectPath, data: bytes, before: StoredObject | None, attributes: Mapping[str, str]
+) -> StoredObject:
+    """Write an object if it is still `before`, or still absent if that is None, and read it back.
+
+    Raises:
+        ObjectChanged: another program wrote or deleted it; nothing was written.
+        ObjectDiffers: it does not hold what was written.
+        store_errors(): the server refuses or does not answer; nothing was written.
+    """
+    mode: PutMode = "create" if before is None else before.put_mode
+
+    def put() -> None:
+        open_store(path).put(path.key, data, mode=mode, attributes=dict(attributes), use_multipart=False)
+
+    largest = max(len(data), len(before.data) if before else 0)
+    _settled(path, put, before, largest, is_done=lambda now: now is not None and now.data == data)
+    written = _read_back(path, largest)
+    if written is None or written.data != data:
+        raise ObjectDiffers
+    return written
+
+
+def delete_object(path: ObjectPath, before: StoredObject) -> None:
+    """Delete an object if it is still `before`. One that is gone already is fine.
+
+    Stores other than S3, and S3 servers that ignore the condition of a deletion, delete what another program writes between
+    the last reading and the deletion.
+
+    Raises:
+        ObjectChanged: another program wrote it; it stays.
+        ObjectDiffers: it is still there.
+        store_errors(): the server refuses or does not answer.
+    """
+
+    def delete() -> None:
+        if not _is_same(_read_back(path, len(before.data)), before):
+            raise ObjectChanged
+        _delete(path, before)
+
+    _settled(path, delete, before, len(before.data), is_done=lambda now: now is None)
+    if _read_back(path, len(before.data)) is not None:
+        raise ObjectDiffers
+
+
+def _read_once(path: ObjectPath, max_bytes: int) -> StoredObject:
+    result = open_store(path).get(path.key)
+    meta = result.meta
+    if meta["size"] > max_bytes:
+        text = f"The object has {meta['size']} bytes, more than the limit of {max_bytes}."
+        raise PhotoFailed(FailureKind.TOO_LARGE, text)
+    data = result.bytes().to_bytes()
+    if len(data) != meta["size"]:
+        raise OSError("the connection ended early")
+    return StoredObject(data, object_version(meta), meta["e_tag"], meta["version"], dict(result.attributes))
+
+
+def _read_back(path: ObjectPath, largest: int) -> StoredObject | None:
+    try:
+        return read_object(path, max_bytes=largest)
+    except PhotoFailed:  # larger than what was read and what was written
+        raise ObjectChanged from None
+
+
+def _settled(
+    path: ObjectPath,
+    request: Callable[[], None],
+    before: StoredObject | None,
+    largest: int,
+    *,
+    is_done: Callable[[StoredObject | None], bool],
+) -> None:
+    """Send a request that changes an object, until its effect is known. One that failed may have been carried out."""
+    for _attempt in _attempts():
+        try:
+            request()
+        except store_errors() as error:
+            problem = error
+        else:
+            return
+        now = _read_back(path, largest)
+        if is_done(now):
+            return
+        if not _is_same(now, before):
+            raise ObjectChanged from problem
+        # Two writers at the same moment: the server refuses one although nothing has changed yet.
+        if not isinstance(problem, condition_errors()) and not is_worth_repeating(problem):
+            raise problem
+    raise ObjectChanged if isinstance(problem, condition_errors()) else problem
+
+
+def _attempts() -> Iterator[None]:
+    """Yield for each try of a request, after a pause. None begins later than a minute after the first."""
+    deadline = time.monotonic() + RETRY_TIMEOUT.total_seconds()
+    for attempt in range(objects.ATTEMPTS):
+        if attempt:
+            time.sleep(objects.RETRY_PAUSE_S * 2 ** (attempt - 1))
+        yield
+        if time.monotonic() > deadline:
+            return
+
+
+def _is_same(now: StoredObject | None, before: StoredObject | None) -> bool:
+    if now is None or before is None:
+        return now is before
+    return (now.e_tag, now.generation, now.data) == (before.e_tag, before.generation, before.data)
+
+
+def _delete(path: ObjectPath, before: StoredObject) -> None:
+    if before.e_tag and can_sign(path):
+        try:
+            send_signed(path, "DELETE", {"If-Match": before.e_tag})
+        except store_errors() as error:
+            if not is_unsupported(error):
+                raise
+        else:
+            return
+    open_store(path).delete(path.key)
+
+
+def _repeated(request: Callable[[], Result]) -> Result:
+    for _attempt in _attempts():
+        try:
+            return request()
+        except store_errors() as error:
+            problem = error
+            if not is_worth_repeating(error):
+                break
+    raise problem

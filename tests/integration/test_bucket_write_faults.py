@@ -1,0 +1,187 @@
+"""Sidecars in buckets that fail, race or refuse: what is there afterwards is old or new, and the text says what to do."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from support.buckets import Bucket, Fault
+from support.empty_databases import create_sqlite_database
+from support.written_bucket import OWNERS, WrittenBucket
+from support.written_folder import SIDECAR
+
+from tagger.catalog.removal import forget_path
+from tagger.database.connection import Database
+from tagger.metadata.errors import RefusalKind
+from tagger.metadata.objects import conditional_writes
+from tagger.metadata.objects.sidecars import existing_object_sidecars
+from tagger.photos import key_listing, objects
+from tagger.photos.object_paths import parse_path
+from tagger.processing import metadata_chunk
+from tagger.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """SQLite alone: what differs between the databases is in test_bucket_sidecars."""
+    return create_sqlite_database(tmp_path / "database" / "tagger.sqlite")
+
+
+@pytest.fixture
+def photos(
+    database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> WrittenBucket:
+    monkeypatch.setattr(objects, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(conditional_writes, "_supported", {})
+    return WrittenBucket(database, tmp_path, bucket)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_what_the_server_refuses_for_a_moment_is_repeated(
+    photos: WrittenBucket, bucket: Bucket, status: int
+) -> None:
+    photos.draw("a.jpg", 0)
+    photos.tag_bucket()
+    fault = Fault("/a.jpg.xmp", method="PUT", status=status, code="SlowDown", times=2)
+    bucket.proxy.inject(fault)
+    assert photos.write(SIDECAR) == {"a.jpg": "written"}
+    assert fault.times == 0
+
+
+def test_a_write_whose_answer_is_lost_counts_as_written(photos: WrittenBucket, bucket: Bucket) -> None:
+    photos.draw("a.jpg", 0)
+    photos.tag_bucket()
+    bucket.proxy.inject(Fault("/a.jpg.xmp", method="PUT", lost=True))
+    assert photos.write(SIDECAR) == {"a.jpg": "written"}
+    assert photos.keywords("a.jpg.xmp") == ["Eiffel Tower"]
+    bucket.proxy.inject(Fault("/a.jpg.xmp", method="DELETE", lost=True))
+    assert photos.undo() == {"a.jpg": "written"}
+    assert photos.objects().keys() == {"a.jpg"}
+
+
+def test_a_write_that_does_not_arrive_is_sent_again(photos: WrittenBucket, bucket: Bucket) -> None:
+    photos.draw("a.jpg", 0)
+    photos.tag_bucket()
+    bucket.proxy.inject(Fault("/a.jpg.xmp", method="PUT", dropped=True))
+    assert photos.write(SIDECAR) == {"a.jpg": "written"}
+    bucket.proxy.inject(Fault("/a.jpg.xmp", method="DELETE", dropped=True))
+    assert photos.undo() == {"a.jpg": "written"}
+    assert photos.objects().keys() == {"a.jpg"}
+
+
+def test_a_sidecar_that_keeps_changing_is_busy(
+    photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata_chunk, "BUSY_TRIES", 3)
+    monkeypatch.setattr(metadata_chunk, "BUSY_PAUSE_S", 0.01)
+    photos.draw("a.jpg", 0)
+    photos.tag_bucket()
+    numbers = count()
+    bucket.proxy.inject(
+        Fault("/a.jpg.xmp", method="PUT", times=9, then=lambda: bucket.put("a.jpg.xmp", changed(numbers)))
+    )
+    assert photos.write(SIDECAR) == {"a.jpg": "refused"}
+    reason, text = photos.refusal("a.jpg")
+    assert reason == RefusalKind.BUSY
+    assert "changed by another program at the same time" in text
+    assert next(numbers) == 3
+
+
+def changed(numbers: Iterator[int]) -> bytes:
+    return OWNERS.replace(b"holiday", f"holiday {next(numbers)}".encode())
+
+
+def test_a_photo_beside_which_nothing_may_be_written_is_refused_alone(
+    photos: WrittenBucket, bucket: Bucket
+) -> None:
+    photos.draw("a.jpg", 0)
+    photos.draw("b.jpg", 1)
+    photos.tag_bucket()
+    bucket.proxy.inject(Fault("/a.jpg.xmp", method="PUT", status=403, code="AccessDenied", times=9))
+    assert photos.write(SIDECAR) == {"a.jpg": "refused", "b.jpg": "written"}
+    reason, text = photos.refusal("a.jpg")
+    assert reason == RefusalKind.READ_ONLY
+    assert "(AccessDenied). Grant them s3:PutObject and s3:DeleteObject" in text
+
+
+def test_nothing_is_written_that_could_not_be_deleted_again(photos: WrittenBucket, bucket: Bucket) -> None:
+    photos.draw("a.jpg", 0)
+    photos.tag_bucket()
+    bucket.proxy.inject(Fault(method="DELETE", status=403, code="AccessDenied", times=9))
+    assert photos.write(SIDECAR) == {"a.jpg": "refused"}
+    assert "a.jpg.xmp" not in photos.objects()
+
+
+@pytest.mark.parametrize("ignored", ["if-match", "if-none-match"])
+def test_a_server_that_ignores_conditions_is_refused(
+    photos: WrittenBucket, bucket: Bucket, ignored: str
+) -> None:
+    photos.draw("a.jpg", 0)
+    photos.draw("b.jpg", 1)
+    photos.tag_bucket()
+    before = photos.objects()
+    bucket.proxy.ignored_headers = {ignored}
+    assert photos.write(SIDECAR) == {"a.jpg": "refused", "b.jpg": "refused"}
+    reason, text = photos.refusal("a.jpg")
+    assert reason == RefusalKind.BUCKET
+    assert "ignores the conditions of writes" in text
+    assert photos.objects() == before
+
+
+def test_a_server_without_conditional_writes_is_refused(photos: WrittenBucket, bucket: Bucket) -> None:
+    photos.draw("a.jpg", 0)
+    photos.tag_bucket()
+    bucket.proxy.inject(Fault(".tagger-check", method="PUT", status=501, code="NotImplemented", times=10**9))
+    assert photos.write(SIDECAR) == {"a.jpg": "refused"}
+    assert photos.objects().keys() == {"a.jpg"}
+
+
+def test_a_replaced_object_gets_no_sidecar_and_a_deleted_one_fails(
+    photos: WrittenBucket, bucket: Bucket
+) -> None:
+    photos.draw("a.jpg", 0)
+    photos.draw("b.jpg", 1)
+    photos.draw("c.jpg", 1, shade=9)
+    photos.tag_bucket()
+    bucket.put("a.jpg", (photos.folder / "c.jpg").read_bytes())
+    bucket.delete("b.jpg")
+    assert photos.write(SIDECAR) == {"a.jpg": "refused", "b.jpg": "failed", "c.jpg": "written"}
+    reasons = photos.reasons(photos.latest().job)
+    assert (reasons["a.jpg"][1], reasons["b.jpg"][1]) == (RefusalKind.CHANGED, "gone")
+    assert photos.objects().keys() == {"a.jpg", "c.jpg", "c.jpg.xmp"}
+
+
+def test_sidecars_of_forgotten_photos_are_undone_by_name(photos: WrittenBucket, bucket: Bucket) -> None:
+    photos.draw("a.jpg", 0)
+    photos.tag_bucket()
+    before = photos.objects()
+    photos.write(SIDECAR)
+    address = parse_path(bucket.address)
+    forget_path(photos.database, address, {})
+    (preview,) = preview_unlogged_undo(photos.database, photos.settings, [address / "a.jpg"])
+    assert undo_unlogged(photos.database, preview) == "a.jpg.xmp deleted"
+    assert photos.objects() == before
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ((), ()),
+        (("IMG_1.xmp",), ("IMG_1.xmp",)),
+        (("IMG_1.XMP", "IMG_1.jpg.xmp"), ("IMG_1.jpg.xmp", "IMG_1.XMP")),
+        (("IMG_1.xmp", "IMG_1.CR3"), ()),
+        (("IMG_1.xmp", "img_1.cr3"), ()),
+        (("IMG_1.xmp", "IMG_1-1.jpg", "IMG_10.jpg", "IMG_1/IMG_1.cr3"), ("IMG_1.xmp",)),
+        (("img_1.xmp", "IMG_1.jpg.xmpx", "sub/IMG_1.jpg.xmp"), ()),
+    ],
+)
+def test_names_of_sidecars(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(key_listing, "PAGE", 2)
+    bucket.proxy.page_keys = 2
+    for prefix in ("", "trip ä/"):
+        for name in ("IMG_1.jpg", *others):
+            bucket.put(prefix + name, b"content")
+        photo = parse_path(f"{bucket.address}/{prefix}IMG_1.jpg")
+        assert existing_object_sidecars(photo) == tuple(photo.with_name(name) for name in expected)  # type: ignore[arg-type]

@@ -1,0 +1,48 @@
+"""A bucket whose photos are tagged, written and restored in this process."""
+
+from pathlib import Path
+
+from support.buckets import Bucket
+from support.written_folder import WrittenFolder
+
+from tagger.database.connection import Database
+from tagger.metadata.inspection import xmp_fields
+from tagger.photos.object_paths import parse_path
+
+OWNERS = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag>'
+    b"<rdf:li>holiday</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+class WrittenBucket(WrittenFolder):
+    """A bucket whose photos are tagged, written and restored."""
+
+    def __init__(self, database: Database, folder: Path, bucket: Bucket) -> None:
+        super().__init__(database, folder)
+        self.bucket = bucket
+
+    def draw(self, name: str, label: int | None = 0, *, shade: int = 0) -> Path:
+        path = super().draw(name, label, shade=shade)
+        self.bucket.put(name, path)
+        return path
+
+    def tag_bucket(self) -> dict[str, str]:
+        return self.tag(parse_path(self.bucket.address))
+
+    def objects(self) -> dict[str, bytes]:
+        """The content of every object."""
+        client, name = self.bucket.client, self.bucket.name
+        keys = [row["Key"] for row in client.list_objects_v2(Bucket=name).get("Contents", ())]
+        return {key: client.get_object(Bucket=name, Key=key)["Body"].read() for key in keys}
+
+    def keywords(self, name: str) -> object:
+        return xmp_fields(self.objects()[name]).get("XMP:dc:subject")
+
+    def refusal(self, name: str) -> tuple[str, str]:
+        """The reason and the text why the latest job did not write a photo."""
+        _outcome, reason, text = self.reasons(self.latest().job)[name]
+        assert reason is not None
+        assert text is not None
+        return reason, text
