@@ -16,11 +16,13 @@ from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, pict
 from tagger.database.connection import Database
 from tagger.database.tables import contents
 from tagger.settings import Settings
+from tagger.web.pages.presenters import ScoreBar, UploadPrediction
 
 SCROLLED_TO_150 = """() => {
   scrollTo(0, document.documentElement.scrollHeight);
   return Number(document.querySelector("[data-grid] > li")?.getAttribute("aria-posinset")) > 150;
 }"""
+NAMES = ("Eiffel Tower", "Brandenburg Gate")
 STATE = f'#landmarks [data-landmark="{EIFFEL}"]'
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 
@@ -135,6 +137,32 @@ def test_another_landmark_stands_instead_of_what_only_the_model_says(
     output = {each["landmark"]: each["verdict"] for each in client.get("/api/photos/1").json()["verdicts"]}
     assert output == {GATE: "confirmed", EIFFEL: "rejected", VERSAILLES: "confirmed"}
     assert "Instead of" not in client.get("/photos/1").text
+
+
+def test_what_a_photo_shows_is_said_as_when_it_is_tried(client: TestClient, library: LibraryPhotos) -> None:
+    for n, (scores, words) in enumerate(
+        (((0.56, 0.05), "Perhaps Eiffel Tower"), ((0.3, 0.2), "No landmark"), ((), "No landmark"))
+    ):
+        output = zip((EIFFEL, GATE), scores, (False, False), strict=False)
+        number = library.file(f"open-{n}.jpg", *output, data=picture((n, 9, 99)))
+        assert f'<h1 class="photo-title">{words}</h1>' in client.get(f"/photos/{number}").text
+        bars = tuple(
+            ScoreBar(name, "", score, False, None) for name, score in zip(NAMES, scores, strict=False)
+        )
+        assert UploadPrediction(bars, 0.0, 1.0 - sum(scores), 0.6, "tiny", 84).headline == words
+    guessed = next(photo for photo in (5, 6, 7) if "Perhaps" in client.get(f"/photos/{photo}").text)
+    client.post(f"/photos/{guessed}/verdict", data={"landmark": EIFFEL, "verdict": "rejected"})
+    assert "Perhaps" not in client.get(f"/photos/{guessed}").text
+
+
+def test_a_position_of_a_rejected_landmark_is_not_shown(client: TestClient, library: LibraryPhotos) -> None:
+    landmark = library.landmark_ids[EIFFEL]
+    library.position("photo-0.jpg", 48.8584, 2.2945, "France", "landmark", landmark=landmark)
+    assert "map-pin" in client.get("/photos/1").text
+    client.post("/photos/1/verdict", data={"landmark": EIFFEL, "verdict": "rejected"})
+    page = client.get("/photos/1").text
+    assert "map-pin" not in page
+    assert "<dt>Position</dt><dd>unknown</dd>" in page
 
 
 def test_only_a_small_photo_is_enlarged(client: TestClient, library: LibraryPhotos) -> None:
