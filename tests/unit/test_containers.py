@@ -2,7 +2,6 @@
 
 import io
 import struct
-import time
 from pathlib import Path
 
 import pytest
@@ -196,10 +195,9 @@ def test_directories_in_a_circle_end() -> None:
         b"RIFF\0\0\0\0WEBP" + riff_chunk(b"VP8 ", b"") * 400_000,
     ],
 )
+@pytest.mark.timeout(60)  # with time that grows as the square of the size, each would take many minutes
 def test_time_does_not_explode(data: bytes) -> None:
-    started = time.perf_counter()
     digest_photo(data)
-    assert time.perf_counter() - started < 5
 
 
 VICTIMS = [encode_image(PICTURE.resize((32, 24)), kind, exif=exif(6)) for kind in KINDS] + [
