@@ -33,9 +33,10 @@ function showNumber(figure, count) {
 }
 
 function announceState(job) {
+  const state = job.shown.state.split(",")[0]; // without the number of photos in progress
   const before = states.get(job.job);
-  states.set(job.job, job.state);
-  if (before && before !== job.state) announce(`Job ${job.job} is ${job.shown.state}. ${job.shown.counts}`);
+  states.set(job.job, state);
+  if (before && before !== state) announce(`Job ${job.job} is ${job.shown.state}. ${job.shown.counts}`);
 }
 
 function show(state) {
