@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
+from tagger.catalog.landmarks import normalize_name
 from tagger.positions.nearest import Floats, Indices, ground_km, nearest_discs, unit_vectors
 
 MAX_DISTANCE_KM = 300
@@ -78,6 +79,44 @@ def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
             distance_km,
         )
     return found
+
+
+def find_cities(text: str, limit: int) -> list[City]:
+    """The cities whose names start with a text: those of this name, then the largest first. After a comma, the text names the region or country.
+
+    Case and accents do not matter.
+    """
+    name, *rest = (normalize_name(part) for part in text.split(",", 1))
+    area = rest[0] if rest else ""
+    table, names = _load(), _folded_names()
+    city_countries = table.place_countries
+    found = [
+        index
+        for index, folded in enumerate(names)
+        if folded.startswith(name)
+        and any(
+            normalize_name(each).startswith(area)
+            for each in (table.countries[city_countries[index]], table.regions[table.city_regions[index]])
+        )
+    ]
+    found.sort(key=lambda index: (names[index] != name, -table.radii_km[index]))
+    return [
+        City(
+            table.names[index],
+            table.regions[table.city_regions[index]] or None,
+            table.countries[city_countries[index]],
+            table.latitudes[index],
+            table.longitudes[index],
+            table.zones[table.place_zones[index]],
+            0.0,
+        )
+        for index in found[:limit]
+    ]
+
+
+@cache
+def _folded_names() -> list[str]:
+    return [normalize_name(name) for name in _load().names]
 
 
 def utc_offset_s(time_zone: str, local: datetime) -> int:

@@ -404,7 +404,7 @@ def test_a_landmark_that_nobody_named_yet_is_added_and_confirmed(browser: Browse
         expect(page.locator("[data-results] [data-new]")).to_have_count(0)
         field.fill("Frauenkirche")
         expect(page.locator("[data-results]")).to_have_text(
-            "No matching landmarks.Add “Frauenkirche” as a new landmark"
+            "No place has this name yet.Add “Frauenkirche” as a new place…"
         )
         page.keyboard.press("Enter")  # may be a misspelt name
         expect(page.locator("#naming")).to_be_visible()
@@ -413,11 +413,51 @@ def test_a_landmark_that_nobody_named_yet_is_added_and_confirmed(browser: Browse
         field.focus()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
+        expect(page.get_by_label("Name of the new place")).to_have_value("Frauenkirche")
+        expect(page.get_by_label("City or coordinates")).to_be_focused()
+        page.keyboard.type("nowhere at all")
+        page.keyboard.press("Enter")
+        expect(page.locator("#naming [role=alert]")).to_contain_text("empty the field")
+        page.get_by_label("City or coordinates").fill("dresden")
+        expect(page.locator("[data-places] button")).to_have_text("Dresden, Saxony, Germany")
+        assert axe_findings(page) == []
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        expect(page.locator("[data-places]")).to_have_text("Dresden, Saxony, Germany")
+        page.keyboard.press("Enter")
         expect(page.locator("#announcement")).to_have_text("Frauenkirche confirmed")
         assert verdicts(page, address, 1) == {"frauenkirche": "confirmed"}
         page.keyboard.press("n")
         field.fill("frauenkirche")
-        expect(page.locator("[data-results]")).to_have_text("Frauenkirche ")
+        expect(page.locator("[data-results]")).to_have_text("Frauenkirche Dresden, Germany")
+
+
+def test_a_new_place_gets_the_coordinates_and_their_country(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos/1") as page:
+        page.keyboard.press("n")
+        page.get_by_label("Landmark, city or country").fill("Lighthouse")
+        page.locator("[data-new]").click()
+        page.get_by_label("City or coordinates").fill("43.6776, 4.6309")
+        page.get_by_role("button", name="43.6776, 4.6309: Arles").click()
+        page.get_by_role("button", name="Add this place").click()
+        expect(page.locator("#announcement")).to_have_text("Lighthouse confirmed, Eiffel Tower rejected")
+        found = page.request.get(f"{address}/api/landmarks").json()
+        (added,) = (each for each in found if each["name"] == "Lighthouse")
+        position = (added["latitude"], added["longitude"], added["city"], added["country"])
+        assert position == (43.6776, 4.6309, "Arles", "France")
+
+
+def test_escape_closes_the_dialog_whatever_is_typed(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos/1") as page:
+        for steps in range(2):
+            page.keyboard.press("n")
+            page.get_by_label("Landmark, city or country").fill("Lighthouse")
+            if steps:
+                page.locator("[data-new]").click()
+                page.get_by_label("City or coordinates").fill("Arl")
+            page.keyboard.press("Escape")
+            expect(page.locator("#naming")).to_be_hidden()
+        assert verdicts(page, address, 1) == {}
 
 
 def test_why_a_landmark_was_not_added_is_shown_in_the_dialog(browser: Browser, address: str) -> None:
@@ -426,6 +466,7 @@ def test_why_a_landmark_was_not_added_is_shown_in_the_dialog(browser: Browser, a
     page.keyboard.press("n")
     page.get_by_label("Landmark, city or country").fill("!!!")
     page.locator("[data-new]").click()
+    page.get_by_role("button", name="Add this place").click()
     expect(page.locator("#naming [role=alert]")).to_contain_text("no letter")
     assert axe_findings(page) == []
     page.close()

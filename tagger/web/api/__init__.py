@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from tagger.web.api import (
+    cities,
     events,
     jobs,
     landmarks,
@@ -29,6 +30,7 @@ def routers() -> tuple[APIRouter, ...]:
         photo_images.router,
         verdicts.router,
         landmarks.router,
+        cities.router,
         trips.router,
         models.router,
         jobs.router,

@@ -69,6 +69,17 @@ class SimilarPhoto(Photo):
 
 
 @dataclass
+class Place:
+    """Where a landmark is. The coordinates are null if only the city is known, the city is null far from every city."""
+
+    city: str | None
+    region: str | None
+    country: str | None
+    latitude: float | None
+    longitude: float | None
+
+
+@dataclass
 class TaughtLandmark:
     """A landmark after it was taught: from how many `examples`, how many photos were `compared`, and what was found.
 

@@ -1,5 +1,6 @@
 // The dialog that selects a landmark by part of its name, or adds one, for one photo or many.
 
+import { newPlace, openNewPlace } from "./new_place.js";
 import { toast } from "./toast.js";
 
 const MAX_ITEMS = 20;
@@ -7,6 +8,7 @@ const dialog = document.getElementById("naming");
 const field = document.getElementById("another-search");
 const list = dialog?.querySelector("[data-results]");
 const instead = dialog?.querySelector("[data-instead]");
+const search = dialog?.querySelector('[data-step="search"]');
 
 let landmarks = null;
 let onSelect = null;
@@ -18,6 +20,7 @@ export async function selectLandmark(callback, others = []) {
   instead.hidden = !others.length;
   instead.querySelector("input").checked = others.length > 0;
   instead.querySelector("span").textContent = `Instead of ${others.join(", ")}`;
+  showSearch();
   dialog.showModal();
   field.focus(); // not the first field of the dialog
   try {
@@ -67,38 +70,19 @@ function createNewItem(name) {
   button.type = "button";
   button.className = "button button--quiet";
   button.dataset.new = "";
-  button.textContent = `Add “${name}” as a new landmark`;
-  button.addEventListener("click", () => addLandmark(name));
+  button.textContent = `Add “${name}” as a new place…`;
+  button.addEventListener("click", () => {
+    search.hidden = true;
+    openNewPlace(name);
+  });
   item.append(button);
   return item;
 }
 
-async function addLandmark(name) {
-  try {
-    const response = await fetch("/api/landmarks", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", Accept: "application/json" },
-      body: JSON.stringify({ name }),
-    });
-    const added = await response.json();
-    if (!response.ok) throw new Error(added.error);
-    const landmark = { ...added, other_names: [] };
-    landmarks.push(landmark);
-    choose(landmark);
-  } catch (error) {
-    showProblem(error instanceof TypeError ? "The server does not respond. Try again." : error.message);
-  }
-}
-
-/** Shows below the results why a landmark was not added. */
-function showProblem(text) {
-  const problem = document.createElement("span");
-  problem.className = "field-error";
-  problem.setAttribute("role", "alert");
-  problem.textContent = text;
-  const item = document.createElement("li");
-  item.append(problem);
-  list.append(item);
+function showSearch() {
+  newPlace.hidden = true;
+  search.hidden = false;
+  field.focus();
 }
 
 function showResults() {
@@ -106,7 +90,7 @@ function showResults() {
   const matches = (landmarks ?? []).filter(isMatch);
   const isNamed = matches.some((landmark) => namesOf(landmark).some((name) => folded(name) === typed()));
   const items = matches.slice(0, MAX_ITEMS).map(createItem);
-  if (!items.length) items.push(hint("No matching landmarks."));
+  if (!items.length) items.push(hint("No place has this name yet."));
   if (matches.length > MAX_ITEMS) items.push(hint(`${matches.length - MAX_ITEMS} more. Type more of the name.`));
   if (landmarks && typed() && !isNamed) items.push(createNewItem(field.value.trim()));
   list.toggleAttribute("data-typed", typed() !== "");
@@ -114,6 +98,11 @@ function showResults() {
 }
 
 field?.addEventListener("input", showResults);
+newPlace?.addEventListener("back", showSearch);
+newPlace?.addEventListener("added", ({ detail: landmark }) => {
+  landmarks.push(landmark);
+  choose(landmark);
+});
 dialog?.addEventListener("keydown", (event) => {
   const { key, target } = event;
   const step = { ArrowDown: 1, ArrowUp: -1 }[key];
@@ -124,5 +113,8 @@ dialog?.addEventListener("keydown", (event) => {
   } else if (key === "Enter" && target === field) {
     event.preventDefault();
     if (typed()) list.querySelector("button:not([data-new])")?.click(); // Enter selects nothing from the unfiltered list
+  } else if (key === "Escape") {
+    event.preventDefault(); // a search field with text would only be emptied
+    dialog.close();
   }
 });

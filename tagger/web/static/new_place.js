@@ -1,0 +1,109 @@
+// The form in the naming dialog that adds a landmark: its name, and its city or coordinates. Fires "added" with the landmark, or "back".
+
+const SETTLE_MS = 150; // cities are searched for after this pause in typing
+
+export const newPlace = document.querySelector('#naming [data-step="new"]');
+const nameField = document.getElementById("new-name");
+const placeField = document.getElementById("new-place");
+const list = newPlace?.querySelector("[data-places]");
+const problem = newPlace?.querySelector("[data-problem]");
+
+let place = null; // the chosen one, as the API describes it
+let searches = 0;
+let timer = null;
+
+/** Shows the form with a name. If it is known where the photo was taken, that place is offered. */
+export function openNewPlace(name) {
+  [nameField.value, placeField.value, place] = [name, "", null];
+  list.replaceChildren();
+  showProblem("");
+  newPlace.hidden = false;
+  placeField.focus();
+  const { position } = document.querySelector("[data-position]")?.dataset ?? {};
+  if (position) findPlaces(position, "Where the photo was taken");
+}
+
+const textOf = ({ city, region, country }) => [city, region === city ? null : region, country].filter(Boolean).join(", ");
+const positionOf = ({ latitude, longitude }) => (latitude === null ? "" : `${latitude}, ${longitude}`);
+const buttons = () => [...list.querySelectorAll("button")];
+
+function showProblem(text) {
+  problem.hidden = !text;
+  problem.textContent = text;
+}
+
+async function findPlaces(text, title = "") {
+  const number = ++searches;
+  try {
+    const response = await fetch(`/api/cities?limit=6&q=${encodeURIComponent(text)}`);
+    const found = await response.json();
+    if (number === searches && response.ok) list.replaceChildren(...found.map((each) => createItem(each, title)));
+  } catch {
+    // The place is optional; sending the form says that the server does not respond.
+  }
+}
+
+function createItem(found, title) {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button button--quiet";
+  const name = textOf(found) || "far from every city";
+  button.textContent = title ? `${title}: ${name}` : [positionOf(found), name].filter(Boolean).join(": ");
+  button.addEventListener("click", () => choose(found));
+  item.append(button);
+  return item;
+}
+
+function choose(found) {
+  place = found;
+  placeField.value = positionOf(found) || textOf(found);
+  const chosen = document.createElement("li");
+  chosen.className = "soft small";
+  chosen.setAttribute("role", "status");
+  chosen.textContent = textOf(found) || "Far from every city";
+  list.replaceChildren(chosen);
+  newPlace.querySelector(".button--primary").focus();
+}
+
+async function add() {
+  if (!place && placeField.value.trim()) {
+    const [first] = buttons();
+    return showProblem(first ? "Choose one of the cities, or empty the field." : "No city has this name. Write coordinates like 43.6776, 4.6309, or empty the field.");
+  }
+  try {
+    const response = await fetch("/api/landmarks", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Accept: "application/json" },
+      body: JSON.stringify({ name: nameField.value, ...place }),
+    });
+    const added = await response.json();
+    if (!response.ok) throw new Error(added.error);
+    newPlace.dispatchEvent(new CustomEvent("added", { detail: { ...added, other_names: [] } }));
+  } catch (error) {
+    showProblem(error instanceof TypeError ? "The server does not respond. Try again." : error.message);
+  }
+}
+
+placeField?.addEventListener("input", () => {
+  place = null;
+  showProblem("");
+  clearTimeout(timer);
+  searches += 1; // answers for what was typed before are not shown
+  const text = placeField.value.trim();
+  if (text) timer = setTimeout(() => findPlaces(text), SETTLE_MS);
+  else list.replaceChildren();
+});
+
+newPlace?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  add();
+});
+newPlace?.querySelector("[data-back]").addEventListener("click", () => newPlace.dispatchEvent(new CustomEvent("back")));
+newPlace?.addEventListener("keydown", (event) => {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!step || !event.target.matches("#new-place, [data-places] button")) return;
+  event.preventDefault();
+  const at = buttons().indexOf(event.target) + step;
+  (at < 0 ? placeField : (buttons()[at] ?? event.target)).focus();
+});
