@@ -74,6 +74,17 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
     )
 
 
+def examples_of(database: Database, model: RegisteredModel, landmark: Landmark) -> tuple[int, int]:
+    """On how many images the landmark is confirmed, and from how many of them it was learned."""
+    of_landmark = and_(verdicts.c.landmark_id == landmark.id, verdicts.c.verdict == "confirmed")
+    learned = select(classifiers.c.examples).where(
+        classifiers.c.landmark_id == landmark.id, classifiers.c.model_id == model.id
+    )
+    with database.read() as connection:
+        confirmed = connection.scalar(select(func.count()).select_from(verdicts).where(of_landmark)) or 0
+        return confirmed, connection.scalar(learned) or 0
+
+
 def images_without_embedding(database: Database, model: RegisteredModel) -> int:
     """The number of images that another model classified last: they have no embedding to compare."""
     by_other = and_(contents.c.model_id.is_not(None), contents.c.model_id != model.id)

@@ -122,6 +122,7 @@ def test_another_landmark_is_named_instead_and_undone_at_once(browser: Browser, 
         page.keyboard.press("n")
         page.get_by_label("Landmark, city or country").fill("versailles")
         expect(page.get_by_label("Instead of Eiffel Tower")).to_be_checked()
+        expect(page.locator("[data-results] button").first).to_be_visible()  # the landmarks are loaded
         page.keyboard.press("Enter")
         expect_question(page, 2, 1)
         wait_for_verdicts(page, {f"0 {VERSAILLES}": "confirmed", f"0 {EIFFEL}": "rejected"})

@@ -15,6 +15,7 @@ from tagger.places.learning import embedding_of
 from tagger.places.similarity import find_similar
 from tagger.places.suggestions import SuggestionPosition, suggestion_page
 from tagger.places.teaching import taught_state, update_taught
+from tagger.query import TaggedPhoto
 from tagger.query.documents import photo_document
 from tagger.query.stored_photos import stored_photo
 from tagger.verdicts import VerdictKind, give_verdict_to_photos
@@ -23,7 +24,7 @@ from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import MAX_PHOTOS, By, default_person
 from tagger.web.http.form_fields import ONE_LINE
-from tagger.web.state import State
+from tagger.web.state import AppState, State
 
 router = api_router("teaching")
 
@@ -45,7 +46,10 @@ class TeachRequest(BaseModel):
 
 @router.post("/landmarks/{landmark}/teach", response_model=schemas.TaughtLandmark)
 def teach(state: State, landmark: Landmark, body: TeachRequest) -> dict[str, Any]:
-    """Confirm and reject photos, learn the landmark from all its verdicts, and tag every photo that shows it."""
+    """Confirm and reject photos, learn the landmark from all its verdicts, and tag every photo that shows it.
+
+    Without photos, it is learned from the verdicts that it has.
+    """
     started_at = time.monotonic()
     database, model, roots = state.database, state.model(), state.settings.roots
     embedding_of(model)
@@ -54,15 +58,17 @@ def teach(state: State, landmark: Landmark, body: TeachRequest) -> dict[str, Any
     confirmed, rejected = (
         examples_by_id(database, model, photo_ids, roots) for photo_ids in (body.confirmed, body.rejected)
     )
-    _check_examples(confirmed, rejected)
+    if body.confirmed or body.rejected:
+        _check_examples(confirmed, rejected)
     by = body.by or default_person(state)
     for kind, examples in ((VerdictKind.CONFIRMED, confirmed), (VerdictKind.REJECTED, rejected)):
         photo_ids = [each.photo_id for each in examples if each.content_id is not None]
         give_verdict_to_photos(database, photo_ids, taught.slug, kind, by)
     compared = update_taught(database, model, [taught.id])
-    document = taught_document(
-        taught, taught_state(database, model, taught), compared, time.monotonic() - started_at
-    )
+    learned = taught_state(database, model, taught)
+    if not (body.confirmed or body.rejected or learned.examples):
+        raise ExamplesMissing
+    document = taught_document(taught, learned, compared, time.monotonic() - started_at)
     usable = {each.photo_id for each in (*confirmed, *rejected) if each.content_id is not None}
     left_out = {*body.confirmed, *body.rejected} - usable
     return document | {"left_out": sorted(left_out)}
@@ -95,6 +101,16 @@ def similar(
     limit: Annotated[int, Query(ge=1, le=1000, description="Most photos.")] = 20,
 ) -> list[dict[str, Any]]:
     """List the photos that resemble a photo most, best first. Copies of it are left out."""
+    return [{"id": photo.id, **photo_document(photo)} for photo in similar_photos(state, photo_id, limit)]
+
+
+def similar_photos(state: AppState, photo_id: int, limit: int) -> list[TaggedPhoto]:
+    """Return the photos that resemble a photo most, best first.
+
+    Raises:
+        PhotoIdNotFound: no photo has that number.
+        EmbeddingsMissing, ExamplesMissing: the photo cannot be compared.
+    """
     database, model, roots = state.database, state.model(), state.settings.roots
     dimension = embedding_of(model).dimension
     stored_photo(database, photo_id, roots)
@@ -104,8 +120,7 @@ def similar(
         raise ExamplesMissing
     with database.read() as connection:
         given = load_embeddings(connection, content_ids, dimension)
-    found = find_similar(database, model, given, roots, limit=limit, without=content_ids)
-    return [{"id": photo.id, **photo_document(photo)} for photo in found]
+    return find_similar(database, model, given, roots, limit=limit, without=content_ids)
 
 
 def _check_examples(confirmed: list[Example], rejected: list[Example]) -> None:

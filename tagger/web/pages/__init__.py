@@ -11,6 +11,7 @@ from tagger.web.pages import (
     photos,
     review,
     schedules,
+    teaching,
     trips,
     try_photo,
 )
@@ -25,6 +26,7 @@ def routers() -> tuple[APIRouter, ...]:
         library_map.router,
         trips.router,
         review.router,
+        teaching.router,
         photo.router,
         schedules.router,
         job_forms.router,

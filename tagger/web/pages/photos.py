@@ -35,6 +35,7 @@ from tagger.web.pages.filters import (
     raw_params,
     score_choices,
 )
+from tagger.web.pages.learning import learning_of
 from tagger.web.pages.library import country_address, download_links
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.tiles import Link, PhotoTile, photo_tile
@@ -76,6 +77,7 @@ def show_landmark(
     overview: Overview,
     slug: Annotated[str, Path(max_length=500)],
     after: After = None,
+    learned: bool = False,
 ) -> HTMLResponse:
     """Show a landmark's position, its number of photos, and those photos."""
     with state.database.read() as connection:
@@ -92,6 +94,7 @@ def show_landmark(
         if landmark.country is None
         else Link(landmark.country, country_address(landmark.country)),
         grid=photo_grid(state, QueryParams.of(landmark=landmark.slug), after, request.url.path),
+        learning=learning_of(state, landmark, with_result=learned),
     )
 
 

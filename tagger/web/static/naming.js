@@ -115,6 +115,7 @@ dialog?.addEventListener("keydown", (event) => {
     if (typed()) list.querySelector("button:not([data-new])")?.click(); // Enter selects nothing from the unfiltered list
   } else if (key === "Escape") {
     event.preventDefault(); // a search field with text would only be emptied
+    event.stopPropagation(); // what is below the dialog stays
     dialog.close();
   }
 });

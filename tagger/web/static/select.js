@@ -1,12 +1,14 @@
 // Selecting many photos of a grid and giving them a verdict through the API. Photos are tracked by number, since grid.js removes
 // tiles. A click or tap selects one photo; with Shift or a long press, all from the last one to it.
 
+import { learnAction } from "./learning.js";
 import { Marks } from "./marks.js";
 import { selectLandmark } from "./naming.js";
 import { toast } from "./toast.js";
 
 const PAGE = 200; // photos per request
 const CONFIRM_ABOVE = 50; // more photos need a confirmation
+const LEARN_FROM = 3; // as many confirmed photos are worth learning from
 const LONG_PRESS_MS = 450; // a long press selects the range
 const isTouch = matchMedia("(pointer: coarse)");
 
@@ -215,7 +217,10 @@ class Selection {
     this.show();
     const skipped = leftOut ? `; ${photos(leftOut)} skipped because they are not classified` : "";
     if (failure) toast(`${photos(this.selected.size)} not changed: ${failure}`, { tone: "bad" });
-    else toast(`${photos(changed.length)} ${verdict}${skipped}`, { tone: leftOut ? "bad" : "ok" });
+    else {
+      const action = verdict === "confirmed" && changed.length >= LEARN_FROM ? learnAction(landmark, name) : null;
+      toast(`${photos(changed.length)} ${verdict}${skipped}`, { tone: leftOut ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });
+    }
   }
 
   async undo() {

@@ -1,0 +1,126 @@
+"""Naming, learning and comparing places on the page, with a model that gives embeddings."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from support.browser import axe_findings, open_page, serving
+from support.colour_folders import TaggedFolder
+from support.page_server import TOKEN
+from support.teaching import draw_place, teachable_artifact
+
+from tagger.access.tokens import add_token
+from tagger.database.connection import Database
+from tagger.settings import Settings
+
+CHURCH, PHOTOS = 0, 6
+
+
+@pytest.fixture
+def library(web_database: Database, tmp_path: Path) -> TaggedFolder:
+    """Six photos of a church that the model does not know, others that resemble it less and less, and photos of other places."""
+    library = TaggedFolder(web_database, tmp_path, teachable_artifact)
+    for seed in range(PHOTOS):
+        draw_place(library.folder / "church" / f"{seed}.jpg", CHURCH, seed=seed)
+    for step in range(12):
+        draw_place(library.folder / "dim" / f"{step}.jpg", CHURCH, seed=50 + step, noise=0.2 + 0.1 * step)
+    for place in range(10, 16):
+        draw_place(library.folder / "others" / f"{place}.jpg", place)
+    library.tag()
+    return library
+
+
+@pytest.fixture
+def settings(library: TaggedFolder, tmp_path: Path) -> Settings:
+    return library.settings.model_copy(update={"model": str(tmp_path / "tiny.pt")})
+
+
+@pytest.fixture
+def address(settings: Settings) -> Iterator[str]:
+    with serving(settings) as url:
+        yield url
+
+
+def name_church(page: Page, library: TaggedFolder, count: int) -> None:
+    """Name some photos of the church, which is a new place, from the photos that resemble the first one."""
+    page.goto(f"/photos/{library.photo('church/0.jpg').id}/similar")
+    page.get_by_role("button", name="Select").click()
+    for number in range(1, count + 1):
+        photo = library.photo(f"church/{number}.jpg").id
+        page.locator(f'[data-grid] > [data-photo="{photo}"]').click()
+    page.get_by_role("button", name="Name landmark").click()
+    page.get_by_label("Landmark, city or country").fill("Our church")
+    page.locator("[data-new]").click()
+    page.get_by_role("button", name="Add this place").click()
+    expect(page.locator("#toasts")).to_contain_text(f"{count} photos confirmed", timeout=30_000)
+
+
+def test_a_place_is_named_learned_and_reviewed(browser: Browser, address: str, library: TaggedFolder) -> None:
+    with open_page(browser, address, base=address) as page:
+        name_church(page, library, 3)
+        page.get_by_role("button", name="Learn this place").click()
+        toast = page.locator(".toast--ok", has_text="3 photos taught")
+        expect(toast).to_be_visible(timeout=60_000)
+        suggested = len(page.request.get("/api/suggestions?landmark=our-church").json()["photos"])
+        assert suggested
+        expect(toast).to_contain_text(f"{suggested} to review")
+        toast.get_by_role("button", name="Review").click()
+        expect(page.locator(".review-progress")).to_have_text(f"1 of {suggested}")
+        expect(page.get_by_role("heading", name="Our church?")).to_be_visible()
+        page.keyboard.press("c")
+        expect(page.locator(".review-progress")).to_contain_text("2 of")
+
+
+def test_a_landmarks_page_learns_it_and_links_to_its_suggestions(
+    browser: Browser, address: str, library: TaggedFolder
+) -> None:
+    with open_page(browser, address, base=address) as page:
+        name_church(page, library, 3)
+    with open_page(browser, f"{address}/landmarks/our-church", script=False, base=address) as page:
+        page.get_by_role("button", name="Learn this place").click()
+        expect(page.locator(".learning")).to_contain_text("3 photos taught, ")
+        page.locator(".learning a").click()
+        expect(page.get_by_role("heading", name="Our church?")).to_be_visible()
+
+
+def test_similar_photos_are_shown_best_first(browser: Browser, address: str, library: TaggedFolder) -> None:
+    with open_page(browser, address, base=address) as page:
+        page.goto(f"/photos/{library.photo('church/0.jpg').id}")
+        page.get_by_role("link", name="More like this").click()
+        page.wait_for_url("**/similar")
+        tiles = "[...document.querySelectorAll('[data-grid] > li')].map((tile) => Number(tile.dataset.photo))"
+        church = [library.photo(f"church/{number}.jpg").id for number in range(1, PHOTOS)]
+        assert sorted(page.evaluate(tiles)[: len(church)]) == church
+        assert axe_findings(page) == []
+
+
+def test_a_read_only_session_is_not_offered_to_learn(
+    browser: Browser, address: str, library: TaggedFolder, settings: Settings
+) -> None:
+    with open_page(browser, address, base=address) as page:
+        name_church(page, library, 3)
+    _, secret = add_token(library.database, "guest", read_only=True)
+    with serving(settings, token=TOKEN) as url, open_page(browser, f"{url}/sign-in", base=url) as page:
+        page.get_by_label("Token").fill(secret)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{url}/")
+        page.goto("/landmarks/our-church")
+        expect(page.get_by_role("button", name="Learn this place")).to_have_count(0)
+        expect(page.locator(".learning a")).to_have_count(0)
+        page.goto(f"/photos/{library.photo('church/0.jpg').id}/similar")
+        expect(page.get_by_role("button", name="Select")).to_have_count(0)
+
+
+def test_without_embeddings_the_page_says_that_photos_cannot_be_compared(
+    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
+) -> None:
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    library = TaggedFolder(web_database, folder)
+    library.draw("tower.jpg")
+    library.tag()
+    with serving(web_settings) as url, open_page(browser, f"{url}/photos/1/similar", base=url) as page:
+        expect(page.get_by_role("heading", name="Photos cannot be compared")).to_be_visible()
+        page.goto("/landmarks/eiffel-tower")
+        expect(page.get_by_role("button", name="Learn this place")).to_have_count(0)
