@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     """Name of a registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the registered model in use, else the model of the package."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """Device that runs the model. `auto` takes the first available of cuda, mps and cpu."""
+    raw_pairs: bool = True
+    """Whether a RAW file and the JPEG or HEIC of the same name in its folder are one photo. A scan of the folder applies a change."""
     top_k: Annotated[int, Field(ge=1, le=100)] = 5
     """Number of predictions stored for each photo."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None

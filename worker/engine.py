@@ -40,7 +40,9 @@ class Engine:
         self._app = app
         self._settings = settings
         actor = Actor(f"worker {name}")
-        self.database: Database = open_database(settings.effective_database_url, actor)
+        self.database: Database = open_database(
+            settings.effective_database_url, actor, raw_pairs=settings.raw_pairs
+        )
         self.device = choose_device(settings.device, settings.batch_size).kind
         self.executor = ChunkExecutor(self.database, settings)
         # Loaded before the first message: a model that cannot run stops the worker at its start.

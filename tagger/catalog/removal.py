@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
 from tagger.catalog.position_changes import record_photos
 from tagger.catalog.roots import Root, RootPaths, list_roots, photos_below
@@ -71,8 +71,13 @@ def _photos_at(
 
 def _photos_in_root(root: Root, path: Path) -> ColumnElement[bool]:
     name, name_bytes = path_text(str(path.relative_to(root.folder)))
-    photo = (photos.c.root_id == root.id) & (photos.c.path == name) & (photos.c.path_bytes == name_bytes)
-    return photo | photos_below(root, path)
+    named = photos.alias("named")
+    of_photo = (
+        select(func.coalesce(named.c.primary_id, named.c.id))
+        .where(named.c.root_id == root.id, named.c.path == name, named.c.path_bytes == name_bytes)
+        .scalar_subquery()
+    )
+    return (photos.c.id == of_photo) | (photos.c.primary_id == of_photo) | photos_below(root, path)
 
 
 def _remove_page(database: Database, condition: ColumnElement[bool]) -> int:
@@ -83,6 +88,9 @@ def _remove_page(database: Database, condition: ColumnElement[bool]) -> int:
         content_ids = [row.content_id for row in rows if row.content_id is not None]
         _lock(connection, photo_ids, content_ids)
         record_photos(connection, photo_ids)
+        # RAW files of a folder's photos may be on another page.
+        joined = photos.c.primary_id.in_(photo_ids)
+        connection.execute(update(photos).where(joined).values(primary_id=None))
         connection.execute(delete(photos).where(photos.c.id.in_(photo_ids)))
         _remove_orphans(connection, content_ids)
     return len(rows)

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from tagger.catalog.cameras import move_folder_cameras
-from tagger.database.tables import photos, roots
+from tagger.database.tables import PRESENT, photos, roots
 from tagger.errors import BucketUnavailable, RootUnavailable
 from tagger.photos import path_from_text, path_text
 from tagger.photos.mounts import MountState
@@ -221,9 +221,7 @@ def _is_unavailable(connection: Connection, root: Root, folder: Path, mount: Mou
 
 def count_root_photos(connection: Connection, root: Root, folder: Path | None = None) -> int:
     """The number of photos in the root (or a folder in it) that are not gone."""
-    query = select(func.count()).where(
-        photos_below(root, folder or root.folder), photos.c.gone_since.is_(None)
-    )
+    query = select(func.count()).where(photos_below(root, folder or root.folder), PRESENT)
     return connection.scalar(query) or 0
 
 

@@ -36,7 +36,9 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     from tagger.ledger.stale_jobs import recover_stale_jobs
 
     settings = settings or load_settings()
-    database = open_database(settings.effective_database_url, language=settings.language)
+    database = open_database(
+        settings.effective_database_url, language=settings.language, raw_pairs=settings.raw_pairs
+    )
     _databases.append(database)
     if settle_jobs:
         recover_stale_jobs(database)

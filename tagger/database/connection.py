@@ -19,10 +19,13 @@ from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved
 
 
-def open_database(url: str, actor: Actor | None = None, *, language: str | None = None) -> "Database":
+def open_database(
+    url: str, actor: Actor | None = None, *, language: str | None = None, raw_pairs: bool = True
+) -> "Database":
     """Open the database at `url`. An SQLite file is created, and upgraded, automatically.
 
     `actor`: who makes the changes, by default the user of this process. `language`: of the landmarks' names that are shown.
+    `raw_pairs`: whether scans take a RAW file and its JPEG as one photo.
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
@@ -34,7 +37,7 @@ def open_database(url: str, actor: Actor | None = None, *, language: str | None 
         require_current_schema(engine)
         with engine.connect() as connection:
             ledger_id = connection.scalar(select(ledgers.c.ledger_id))
-    return Database(engine, str(ledger_id), actor or command_line_actor(), language)
+    return Database(engine, str(ledger_id), actor or command_line_actor(), language, raw_pairs=raw_pairs)
 
 
 def display_language(connection: Connection) -> str | None:
@@ -46,9 +49,19 @@ def display_language(connection: Connection) -> str | None:
 class Database:
     """An open database with the schema of this version. Threads may share it."""
 
-    def __init__(self, engine: Engine, ledger_id: str, actor: Actor, language: str | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        ledger_id: str,
+        actor: Actor,
+        language: str | None = None,
+        *,
+        raw_pairs: bool = True,
+    ) -> None:
         self._engine = engine
         self._language = language
+        self.raw_pairs = raw_pairs
+        """Whether scans take a RAW file and its JPEG as one photo."""
         self.ledger_id = ledger_id
         self.actor = actor
         """Who makes the changes: each transaction for writing carries it to the audit log."""

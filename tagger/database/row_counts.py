@@ -9,6 +9,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import (
+    PRESENT,
     classifiers,
     contents,
     embeddings,
@@ -50,16 +51,16 @@ class DatabaseStats:
 
 def database_stats(database: Database) -> DatabaseStats:
     """Count the rows. On a large database this reads whole indexes and takes seconds."""
-    present = photos.c.gone_since.is_(None)
+    gone = (photos.c.gone_since.is_not(None), photos.c.primary_id.is_(None))
     classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
     count = select(func.count())
     queries: dict[str, Select[Any]] = {
         "roots": count.select_from(roots),
-        "photos": count.select_from(photos).where(present),
-        "gone": count.select_from(photos).where(~present),
-        "failing": count.select_from(photos).where(present, photos.c.failure_kind.is_not(None)),
+        "photos": count.select_from(photos).where(PRESENT),
+        "gone": count.select_from(photos).where(*gone),
+        "failing": count.select_from(photos).where(PRESENT, photos.c.failure_kind.is_not(None)),
         "not_classified": count.select_from(photos).where(
-            present, ~classified, photos.c.failure_kind.is_(None)
+            PRESENT, ~classified, photos.c.failure_kind.is_(None)
         ),
         "contents": count.select_from(contents),
         "tagged": count.select_from(contents).where(contents.c.outcome == Outcome.TAGGED),

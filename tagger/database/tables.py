@@ -298,6 +298,13 @@ photos = Table(
         doc="the camera; null: not read yet",
     ),
     Column("gone_since", UtcDateTime, doc="since when the file is missing; null: it exists"),
+    Column(
+        "primary_id",
+        _Id,
+        _ref("photos.id", name="fk_photos_primary_id"),
+        doc="of a RAW file: the JPEG or HEIC of the same name, with which it is one photo; that row has the image, the facts and "
+        "the failure of both; null: the file is a photo of its own",
+    ),
     Column("content_id", _Id, _ref("contents.id"), doc="the image in the file; null: not read yet"),
     Column("classified_size_bytes", BigInteger, doc="size of the file when it was classified"),
     Column("classified_mtime_ns", BigInteger, doc="modification time of the file when it was classified"),
@@ -313,7 +320,9 @@ photos = Table(
     Index(None, "content_id", "gone_since"),
     Index(None, "taken_at"),
     Index(None, "camera_id", "taken_at"),
-    info={"doc": "A photo: a file below a root."},
+    info={
+        "doc": "A photo: a file below a root. Rows with a `primary_id` are further files of another photo."
+    },
 )
 Index(
     "ix_photos_failing",
@@ -322,8 +331,18 @@ Index(
     sqlite_where=photos.c.failure_kind.is_not(None),
 )
 
+Index(
+    "ix_photos_primary_id",
+    photos.c.primary_id,
+    postgresql_where=photos.c.primary_id.is_not(None),
+    sqlite_where=photos.c.primary_id.is_not(None),
+)
+
+PRESENT = and_(photos.c.gone_since.is_(None), photos.c.primary_id.is_(None))
+"""Photos that exist, each once. Conditions on contents need not exclude RAW files with a JPEG: these have none."""
+
 UNTAGGED = and_(
-    photos.c.gone_since.is_(None),
+    PRESENT,
     photos.c.failure_kind.is_(None),
     or_(
         photos.c.content_id.is_(None),

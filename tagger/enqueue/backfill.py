@@ -17,7 +17,7 @@ from tagger.catalog.registered_models import model_by_id
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Priority
-from tagger.database.tables import UNTAGGED, contents, effective_tags, embeddings, photos
+from tagger.database.tables import PRESENT, UNTAGGED, contents, effective_tags, embeddings, photos
 from tagger.enqueue.inference_options import inference_options
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.scan import ProgressCallback, Scan, ScanReport
@@ -236,10 +236,10 @@ def _scope_conditions(scope: BackfillScope, model_id: int) -> Iterator[ColumnEle
         case BackfillScope.FAILED:
             yield photos.c.failure_kind.is_not(None)
         case BackfillScope.OUTDATED:
-            yield photos.c.gone_since.is_(None)
+            yield PRESENT
             yield contents.c.model_id != model_id
         case BackfillScope.ALL | BackfillScope.TAUGHT:
-            yield photos.c.gone_since.is_(None)
+            yield PRESENT
 
 
 def _time_conditions(backfill: Backfill) -> Iterator[ColumnElement[bool]]:

@@ -1,12 +1,13 @@
 """Photos of a scan as rows of the database: which are new, changed, classified before, or no longer found."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, tuple_, update
 
+from tagger.catalog.raw_pairs import separate_files
 from tagger.catalog.roots import Root, is_unavailable, unavailable_error
 from tagger.database.connection import Database
 from tagger.database.statements import insert_missing
@@ -14,6 +15,7 @@ from tagger.database.tables import NO_FAILURE, contents, photos
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.errors import FailureKind
 from tagger.photos import FoundPhoto, path_from_text
+from tagger.photos.files import PhotoVersion
 from tagger.photos.source import PhotoSource
 
 PathKey = tuple[str, bytes]
@@ -22,7 +24,18 @@ PathKey = tuple[str, bytes]
 
 def photo_rows(connection: Connection, root: Root, keys: Iterable[PathKey]) -> dict[PathKey, Any]:
     """The stored photos with these paths in the root. Their rows cannot be deleted until the transaction ends."""
-    query = (
+    of_root = (photos.c.root_id == root.id, photos.c.path.in_([path for path, _ in keys]))
+    return {(row.path, row.path_bytes): row for row in connection.execute(_rows(*of_root))}
+
+
+def rows_by_id(connection: Connection, photo_ids: Collection[int]) -> dict[int, Any]:
+    """The stored photos with these ids, like `photo_rows`."""
+    rows = connection.execute(_rows(photos.c.id.in_(photo_ids))) if photo_ids else ()
+    return {row.id: row for row in rows}
+
+
+def _rows(*conditions: ColumnElement[bool]) -> Select[Any]:
+    return (
         select(
             photos.c.id,
             photos.c.path,
@@ -30,6 +43,7 @@ def photo_rows(connection: Connection, root: Root, keys: Iterable[PathKey]) -> d
             photos.c.size_bytes,
             photos.c.mtime_ns,
             photos.c.gone_since,
+            photos.c.primary_id,
             photos.c.classified_size_bytes,
             photos.c.classified_mtime_ns,
             photos.c.failure_kind,
@@ -38,11 +52,10 @@ def photo_rows(connection: Connection, root: Root, keys: Iterable[PathKey]) -> d
             contents.c.threshold,
         )
         .outerjoin(contents, contents.c.id == photos.c.content_id)
-        .where(photos.c.root_id == root.id, photos.c.path.in_([path for path, _ in keys]))
+        .where(*conditions)
         .order_by(photos.c.id)
         .with_for_update(read=True, key_share=True, of=photos)
     )
-    return {(row.path, row.path_bytes): row for row in connection.execute(query)}
 
 
 def present_photos(
@@ -128,6 +141,8 @@ def store_gone(database: Database, root: Root, folder: Path, photo_ids: Sequence
             raise unavailable_error(connection, root, folder)
     with database.write() as connection:
         connection.execute(statement, [{"photo": photo_id} for photo_id in photo_ids])
+        joined = select(photos.c.id).where(photos.c.primary_id.in_(photo_ids))
+        separate_files(connection, connection.scalars(joined).all())
 
 
 def is_changed(row: Row[Any], photo: FoundPhoto) -> bool:
@@ -136,9 +151,9 @@ def is_changed(row: Row[Any], photo: FoundPhoto) -> bool:
     return not same_file or row.gone_since is not None
 
 
-def can_skip(row: Row[Any], photo: FoundPhoto, inference: InferenceOptions) -> bool:
-    """Whether the file was classified with the same options before, so that the job skips it."""
-    same_file = (row.classified_size_bytes, row.classified_mtime_ns) == (photo.size_bytes, photo.mtime_ns)
+def can_skip(row: Row[Any], version: PhotoVersion, inference: InferenceOptions) -> bool:
+    """Whether this version of the file was classified with the same options before, so that the job skips it."""
+    same_file = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns) == version
     options = (inference.model_id, inference.top_k, inference.threshold)
     same_options = (row.model_id, row.top_k, row.threshold) == options
     return same_file and same_options and row.failure_kind is None and not inference.reprocess

@@ -5,14 +5,15 @@ pixels.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row
+from sqlalchemy import ColumnElement, Connection, Row
 
+from tagger.catalog.raw_pairs import pair_files, separate_files
 from tagger.catalog.roots import (
     Root,
     RootPaths,
@@ -34,6 +35,7 @@ from tagger.enqueue.photo_rows import (
     is_changed,
     photo_rows,
     present_photos,
+    rows_by_id,
     store_gone,
     update_photos,
 )
@@ -47,7 +49,9 @@ from tagger.photos import (
     path_text,
     printable_path,
 )
+from tagger.photos.files import PhotoVersion
 from tagger.photos.object_paths import parse_path
+from tagger.photos.raw_pairs import StemGroups, primary_files
 from tagger.photos.source import PhotoSource, find_named, open_source
 
 PAGE = 1000
@@ -103,21 +107,26 @@ class Scan:
                 self._scan_source(open_source(str(folder)), selection, on_progress)
             found = without_problems(find_named(sorted(selection.files, key=_parent)), self.report)
             for parent, photos_in_parent in groupby(found, key=lambda photo: _parent(photo.path)):
-                while page := list(islice(photos_in_parent, PAGE)):
-                    self._record(parse_path(parent), page)
+                groups = StemGroups[FoundPhoto](_path_of).of(photos_in_parent)
+                while page := list(islice(groups, PAGE)):
+                    self._record(parse_path(parent), list(chain.from_iterable(page)))
                     on_progress(self.report.found)
         return self.report
 
     def _scan_source(self, source: PhotoSource, selection: Selection, on_progress: ProgressCallback) -> None:
         folder = parse_path(source.location)
         entries = source.photos(include=selection.include, exclude=selection.exclude)
+        groups = StemGroups[FoundPhoto](_path_of)
         for page in listed_pages(without_problems(entries, self.report), folder):
-            root = self._record(folder, page.photos)
-            self.report.gone += mark_unlisted(self._database, root, folder, page)
+            # First: a RAW file whose JPEG is gone is a photo of its own.
+            self._mark_unlisted(folder, page)
+            complete = [group for photo in page.photos for group in groups.add(photo)]
+            complete += groups.rest() if page.last is None else ()
+            self._record(folder, list(chain.from_iterable(complete)))
             on_progress(self.report.found)
 
-    def _record(self, folder: Path, page: Sequence[FoundPhoto]) -> Root:
-        """Store the photos found in a folder, and add them to the job."""
+    def _record(self, folder: Path, page: Sequence[FoundPhoto]) -> None:
+        """Store the files found in a folder, all of a stem at once, and add their photos to the job."""
         with self._database.write() as connection:
             lock_scan(connection, self._job_id)
             root = lock_root(connection, folder, self._root_paths)
@@ -132,16 +141,46 @@ class Scan:
             update_photos(connection, ((rows[key].id, found[key]) for key in changed))
             settling = [key for key in changed if rows[key].failure_kind == FailureKind.SETTLING]
             clear_settling(connection, (rows[key].id for key in settling))
+            primary_ids = self._pair(connection, root, rows)
+            versions = {rows[key].id: photo.version for key, photo in found.items()}
+            photo_ids = dict.fromkeys(primary_ids.get(file_id, file_id) for file_id in versions)
             if self._inference is not None:
-                items = [
-                    NewItem(rows[key].id, skipped=can_skip(rows[key], photo, self._inference))
-                    for key, photo in found.items()
-                ]
+                items = _items(connection, photo_ids, rows.values(), versions, self._inference)
                 append_items(connection, self._job_id, items)
-        self.report.found += len(found)
-        self.report.new += len(new)
-        self.report.changed += len(changed)
-        return root
+        self.report.found += len(photo_ids)
+        self.report.new += sum(rows[key].id in photo_ids for key in new)
+        self.report.changed += sum(rows[key].id in photo_ids for key in changed)
+
+    def _pair(self, connection: Connection, root: Root, rows: Mapping[PathKey, Any]) -> Mapping[int, int]:
+        """Join RAW files with their JPEGs, also with stored ones that were not found now. Returns the primary of each file that has one."""
+        if self._database.raw_pairs:
+            return pair_files(connection, root, rows.values())
+        separate_files(connection, [row.id for row in rows.values() if row.primary_id is not None])
+        return {}
+
+    def _mark_unlisted(self, folder: Path, page: "ListedPage") -> None:
+        with self._database.read() as connection:
+            root = find_root(connection, folder, self._root_paths)
+        if root is not None:
+            self.report.gone += mark_unlisted(self._database, root, folder, page)
+
+
+def _items(
+    connection: Connection,
+    photo_ids: Collection[int],
+    found_rows: Iterable[Any],
+    versions: Mapping[int, PhotoVersion],
+    inference: InferenceOptions,
+) -> list[NewItem]:
+    """The items of photos. Stored JPEGs of RAW files count as found, though patterns hide them, or only the RAW file was named."""
+    rows = {row.id: row for row in found_rows}
+    rows |= rows_by_id(connection, [photo_id for photo_id in photo_ids if photo_id not in rows])
+    items = []
+    for photo_id in photo_ids:
+        row = rows[photo_id]
+        version = versions.get(photo_id) or PhotoVersion(row.size_bytes, row.mtime_ns)
+        items.append(NewItem(photo_id, skipped=can_skip(row, version, inference)))
+    return items
 
 
 def preview_scan(
@@ -149,10 +188,27 @@ def preview_scan(
 ) -> tuple[int, int]:
     """The number of photos that a scan would find, and how many of them a job would skip; nothing is recorded."""
     found = skipped = 0
-    for page in stored_pages(database, selection, root_paths):
-        found += len(page)
-        skipped += sum(row is not None and can_skip(row, photo, inference) for photo, row in page)
+    for photo, row, is_joined in stored_photos(database, selection, root_paths):
+        if not is_joined:
+            found += 1
+            skipped += row is not None and can_skip(row, photo.version, inference)
     return found, skipped
+
+
+def stored_photos(
+    database: Database, selection: Selection, root_paths: RootPaths
+) -> Iterator[tuple[FoundPhoto, Row[Any] | None, bool]]:
+    """The files that a scan would find, each with its row, if it has one, and whether it is a RAW file whose JPEG is the photo.
+
+    Raises:
+        PathNotFound: as `stored_pages`.
+    """
+    entries = chain.from_iterable(stored_pages(database, selection, root_paths))
+    groups = StemGroups[tuple[FoundPhoto, Row[Any] | None]](lambda entry: str(entry[0].path))
+    for group in groups.of(entries):
+        joined = primary_files([str(photo.path) for photo, _ in group]) if database.raw_pairs else {}
+        for photo, row in group:
+            yield photo, row, str(photo.path) in joined
 
 
 def stored_pages(
@@ -250,6 +306,10 @@ def _covered(root: Root, folder: Path, page: ListedPage) -> ColumnElement[bool]:
 def _key(folder: Path, photo: FoundPhoto) -> PathKey:
     # The same as relative_to for a photo in the folder, ten times as fast.
     return path_text(str(photo.path)[len(str(folder)) :].lstrip("/"))
+
+
+def _path_of(photo: FoundPhoto) -> str:
+    return str(photo.path)
 
 
 def _parent(file: Path) -> str:

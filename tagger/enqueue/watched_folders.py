@@ -24,6 +24,7 @@ from tagger.enqueue.selection import Selection
 from tagger.errors import FailureKind
 from tagger.ledger.items import photos_in_open_jobs
 from tagger.photos import FolderProblem, FoundPhoto
+from tagger.photos.raw_pairs import StemGroups, primary_files
 
 PAGE = 1000
 
@@ -60,9 +61,9 @@ def scan_watched(
     gone = 0
     for page in listed_pages(without_problems(listing, ScanReport()), folder):
         root = _root(database, folder, root_paths)
+        gone += mark_unlisted(database, root, folder, page)  # first: a RAW file may have lost its JPEG
         if len(unseen) <= MOST_UNSEEN:
             unseen += _unseen(database, with_rows(database, folder, page.photos, root_paths), inference)
-        gone += mark_unlisted(database, root, folder, page)
     is_many = len(unseen) > MOST_UNSEEN
     return WatchedChanges(selection if is_many else Selection((), tuple(unseen)), gone)
 
@@ -115,7 +116,12 @@ def _unseen(
     page: Sequence[tuple[FoundPhoto, Row[Any] | None]],
     inference: InferenceOptions,
 ) -> list[Path]:
-    unseen = [(photo, row) for photo, row in page if _is_unseen(row, photo, inference)]
+    joined = _raw_files_with_jpeg(photo.path for photo, _ in page) if database.raw_pairs else set()
+    unseen = [
+        (photo, row)
+        for photo, row in page
+        if _is_unseen(row, photo, inference, is_joined=photo.path in joined, raw_pairs=database.raw_pairs)
+    ]
     # What an open job will come to is left to it, unless it has changed since.
     waiting = [row.id for photo, row in unseen if row is not None and not is_changed(row, photo)]
     with database.read() as connection:
@@ -123,10 +129,25 @@ def _unseen(
     return [photo.path for photo, row in unseen if row is None or row.id not in in_jobs]
 
 
-def _is_unseen(row: Row[Any] | None, photo: FoundPhoto, inference: InferenceOptions) -> bool:
+def _is_unseen(
+    row: Row[Any] | None,
+    photo: FoundPhoto,
+    inference: InferenceOptions,
+    *,
+    is_joined: bool,
+    raw_pairs: bool,
+) -> bool:
     if row is None or is_changed(row, photo) or row.failure_kind == FailureKind.SETTLING:
         return True
-    return row.failure_kind is None and not can_skip(row, photo, inference)
+    if row.primary_id is not None:  # its JPEG is classified in its place, unless the setting has changed
+        return not raw_pairs
+    return is_joined or (row.failure_kind is None and not can_skip(row, photo.version, inference))
+
+
+def _raw_files_with_jpeg(paths: Iterable[Path]) -> set[Path]:
+    """Those of the paths of a page that are RAW files and have a JPEG among them."""
+    groups = StemGroups[Path](str).of(paths)
+    return {path for group in groups for path in group if str(path) in primary_files([*map(str, group)])}
 
 
 def _root(database: Database, folder: Path, root_paths: RootPaths) -> Root:

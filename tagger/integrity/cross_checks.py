@@ -16,6 +16,7 @@ from tagger.database.tables import (
     landmarks,
     model_labels,
     models,
+    photos,
     tags,
     taught_tags,
 )
@@ -31,6 +32,7 @@ def cross_problems(connection: Connection) -> Iterator[str]:
     """Yield a line per problem."""
     yield from _chunk_problems(connection)
     yield from _job_problems(connection)
+    yield from _pair_problems(connection)
     yield from _content_problems(connection)
     yield from _label_problems(connection)
     yield from _embedding_problems(connection)
@@ -88,6 +90,20 @@ def _job_problems(connection: Connection) -> Iterator[str]:
     query = select(jobs.c.id).where(jobs.c.state != JobState.SCANNING, wrong).order_by(jobs.c.id)
     for number in connection.scalars(query.limit(PROBLEMS_SHOWN)).all():
         yield f"job {number}: its total or state does not match its chunks"
+
+
+def _pair_problems(connection: Connection) -> Iterator[str]:
+    """A RAW file that is one photo with its JPEG has no image, and its JPEG is a photo of the same root."""
+    primary = photos.alias("primary")
+    is_photo = primary.c.primary_id.is_(None) & (primary.c.root_id == photos.c.root_id)
+    query = (
+        select(photos.c.id)
+        .join(primary, primary.c.id == photos.c.primary_id)
+        .where(~is_photo | photos.c.content_id.is_not(None))
+        .order_by(photos.c.id)
+    )
+    for number in connection.scalars(query.limit(PROBLEMS_SHOWN)).all():
+        yield f"photo {number}: it is joined with a file that cannot stand for it, or has an image of its own"
 
 
 def _content_problems(connection: Connection) -> Iterator[str]:

@@ -121,6 +121,7 @@ class PhotoRow(_Row):
     origin: values.OriginOfPhoto | None
     camera_id: values.Id | None
     gone_since: values.Time | None
+    primary_id: values.Id | None
     content_id: values.Id | None
     classified_size_bytes: values.Size | None
     classified_mtime_ns: values.Nanoseconds | None

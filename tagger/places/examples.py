@@ -10,7 +10,7 @@ from tagger.catalog.registered_models import RegisteredModel
 from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.statements import pages
-from tagger.database.tables import embeddings, photos
+from tagger.database.tables import PRESENT, embeddings, photos
 from tagger.errors import PhotoNotFound
 from tagger.photos.object_paths import absolute_path
 from tagger.query.details import photo_id_in
@@ -94,7 +94,7 @@ def _ids_by_path(
 
 def _ids_below(connection: Connection, folder: Path, root_paths: RootPaths) -> Sequence[int]:
     below = or_(false(), *(range_.condition for range_ in path_ranges(connection, [folder], root_paths)))
-    query = select(photos.c.id).where(below, photos.c.gone_since.is_(None)).order_by(photos.c.path)
+    query = select(photos.c.id).where(below, PRESENT).order_by(photos.c.path)
     return connection.scalars(query).all()
 
 

@@ -6,6 +6,7 @@ Knows nothing of how chunks are claimed, leases renewed or models loaded (see ex
 import logging
 import queue
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +20,6 @@ from tagger.errors import FailureKind, ModelFailed, PhotoFailed, ReadsTimedOut
 from tagger.images import DecodedImage
 from tagger.ledger.chunks import count_crashes, photos_claimed_earlier
 from tagger.metrics import stage_timer
-from tagger.photos import path_from_text
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.requests import Reader, Request, RequestResult
@@ -98,6 +98,7 @@ class _ChunkClassifier:
             free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
             self._results.is_root_unavailable = False
             self._results.settling = 0
+            self._results.take_fallbacks()  # those of a pass that was cut short are open
             if needs_isolation(self._chunk.claim):
                 self._classify_in_isolation(free, roots)
             else:
@@ -136,6 +137,9 @@ class _ChunkClassifier:
         try:
             self._submit(items, roots, reader)
             self._wait_for_results()
+            while reader is None and not self._must_stop() and (items := self._results.take_fallbacks()):
+                self._submit(items, roots, reader)
+                self._wait_for_results()
             self._results.store()
         except ReadsTimedOut:
             self._results.store_delivered()
@@ -152,9 +156,11 @@ class _ChunkClassifier:
             ItemProcess(self._chunk) as process,
         ):
             # Those that may have killed a worker come last, so that they do not keep the others from being classified.
-            for item in sorted(items, key=lambda item: item.deaths):
+            remaining = deque(sorted(items, key=lambda item: item.deaths))
+            while remaining:
                 if self._must_stop():
                     return
+                item = remaining.popleft()
                 try:
                     self._classify_alone(item, roots, sandbox, process)
                 except PhotoFailed as failed:
@@ -162,6 +168,7 @@ class _ChunkClassifier:
                     self._results.store()
                 except PhotoLeftOpen:
                     log.warning("job %d chunk %d: a photo stays open", *self._chunk.numbers)
+                remaining.extend(self._results.take_fallbacks())
 
     def _classify_alone(
         self, item: OpenItem, roots: Mapping[int, Root], sandbox: Sandbox, process: ItemProcess
@@ -173,7 +180,7 @@ class _ChunkClassifier:
             ItemProcessFailed: as `ItemProcess.process`.
         """
         source = roots[item.root_id].source
-        path = path_from_text(item.path, item.path_bytes)
+        path = item.file
         reader = sandbox.reader(self._loaded.model.manifest.input.resize)
         if item.classified is None or source.version(path) != item.classified:
             reader = until_decided(partial(_read_photo, reader, source, path), sandbox.survives)
@@ -197,9 +204,8 @@ class _ChunkClassifier:
         for item in items:
             if self._must_stop():
                 break
-            path = path_from_text(item.path, item.path_bytes)
             source = roots[item.root_id].source
-            request = Request(source, path, self._results, item.classified, reader, item.size_bytes)
+            request = Request(source, item.file, self._results, item.classified, reader, item.size_bytes)
             self._results.pending[request] = item
             if not self._loaded.pipeline.submit(request, self._must_stop):
                 del self._results.pending[request]
@@ -271,6 +277,7 @@ class _ChunkResults:
         self._loaded = loaded
         self._deliveries: queue.SimpleQueue[Sequence[RequestResult] | Exception] = queue.SimpleQueue()
         self._batch: list[ItemResult] = []
+        self._fallbacks: list[OpenItem] = []
         self._stored_at = time.monotonic()
 
     def is_classified(self, digest: str) -> bool:
@@ -316,6 +323,11 @@ class _ChunkResults:
         self._chunk.count_unstored(1)
         self._add(item, result)
 
+    def take_fallbacks(self) -> list[OpenItem]:
+        """Take the photos whose own file failed, and whose RAW file is to be read instead."""
+        fallbacks, self._fallbacks = self._fallbacks, []
+        return fallbacks
+
     def store_delivered(self) -> None:
         """Store what was delivered before the pipeline failed."""
         while not self._deliveries.empty():
@@ -351,8 +363,12 @@ class _ChunkResults:
         if self.retries_settling and _failure_kind(result) is FailureKind.SETTLING:
             self._chunk.count_unstored(-1)
             self.settling += 1
+        elif isinstance(result, Failed) and (fallback := item.fallback(result)) is not None:
+            self._chunk.count_unstored(-1)
+            self._fallbacks.append(fallback)
         else:
-            self._batch.append(ItemResult(item, result))
+            failed = item.failure if isinstance(result, Failed) else None
+            self._batch.append(ItemResult(item, failed or result))
 
     def _store_if_due(self) -> None:
         is_due = len(self._batch) >= STORE_PHOTOS or time.monotonic() - self._stored_at > STORE_S

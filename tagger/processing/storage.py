@@ -3,8 +3,8 @@
 A photo is a file; its content is the image, shared by all copies. Jobs and items are in ledger, searching is in query.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ from sqlalchemy import (
 from tagger.catalog.cameras import Camera, camera_of, ensure_cameras, fact_columns
 from tagger.catalog.landmarks import landmark_ids_of_labels
 from tagger.catalog.position_changes import record_contents, record_photos
+from tagger.catalog.raw_pairs import carry_over, files_of
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.statements import PreparedQuery, insert_missing
@@ -41,6 +42,7 @@ from tagger.errors import FailureKind
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.metadata.camera import CameraFacts
+from tagger.photos import path_from_text
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import (
     AlreadyClassified,
@@ -55,6 +57,8 @@ from tagger.processing.comparison import compare, store_compared
 
 FORGOTTEN = "removed with `tagger forget`"
 """The reason of a skipped item whose photo is no longer in the database."""
+JOINED = "one photo with the JPEG of the same name"
+"""The reason of a skipped item: a RAW file that was a photo of its own when the job was recorded."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class OpenItem:
     """A photo of a claimed chunk that has no outcome yet.
 
     `classified`: the version that the claim's model classified before with the same top-k and threshold, if any.
-    `deaths`: how often a worker died while it classified this photo alone.
+    `deaths`: how often a worker died while it classified this photo alone. `raw_files`: the RAW files of the photo, as the columns
+    `path` and `path_bytes`. `failure`: why the photo's own file cannot be classified; the first of the RAW files is read instead.
     """
 
     position: int
@@ -74,6 +79,19 @@ class OpenItem:
     classified: PhotoVersion | None
     deaths: int
     size_bytes: int
+    raw_files: tuple[tuple[str, bytes], ...] = ()
+    failure: Failed | None = None
+
+    @property
+    def file(self) -> str:
+        """The path, in the root, of the file to read."""
+        return path_from_text(*(self.raw_files[0] if self.failure else (self.path, self.path_bytes)))
+
+    def fallback(self, failure: Failed) -> "OpenItem | None":
+        """The item with the next file to read, after the failure of this one; None: there is no other."""
+        if self.failure is None:
+            return replace(self, classified=None, failure=failure) if self.raw_files else None
+        return replace(self, raw_files=self.raw_files[1:]) if len(self.raw_files) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -107,6 +125,7 @@ def open_items(database: Database, claim: Claim) -> list[OpenItem]:
             photos.c.size_bytes,
             photos.c.content_id,
             photos.c.failure_kind,
+            photos.c.primary_id,
             photos.c.classified_size_bytes,
             photos.c.classified_mtime_ns,
             contents.c.model_id,
@@ -124,11 +143,31 @@ def open_items(database: Database, claim: Claim) -> list[OpenItem]:
     )
     with database.read() as connection:
         rows = connection.execute(query).all()
-    forgotten = [ItemOutcome(row.position, Outcome.SKIPPED, FORGOTTEN) for row in rows if row.id is None]
-    if forgotten:
+        raw_files = raw_files_of(connection, [row.id for row in rows if row.id is not None])
+    skipped = [
+        ItemOutcome(row.position, Outcome.SKIPPED, FORGOTTEN if row.id is None else JOINED)
+        for row in rows
+        if row.id is None or row.primary_id is not None
+    ]
+    if skipped:
         with database.write() as connection:
-            store_outcomes(connection, claim, forgotten)
-    return [_open_item(row, claim) for row in rows if row.id is not None]
+            store_outcomes(connection, claim, skipped)
+    return [
+        _open_item(row, claim, raw_files.get(row.id, ()))
+        for row in rows
+        if row.id is not None and row.primary_id is None
+    ]
+
+
+def raw_files_of(
+    connection: Connection, photo_ids: Collection[int]
+) -> Mapping[int, tuple[tuple[str, bytes], ...]]:
+    """The RAW files of photos, as the columns `path` and `path_bytes`, by photo id."""
+    query = select(photos.c.primary_id, photos.c.path, photos.c.path_bytes).where(files_of(photo_ids))
+    files: dict[int, tuple[tuple[str, bytes], ...]] = {}
+    for row in connection.execute(query.order_by(photos.c.path)):
+        files[row.primary_id] = (*files.get(row.primary_id, ()), (row.path, row.path_bytes))
+    return files
 
 
 def is_classified(database: Database, claim: Claim, digest: str) -> bool:
@@ -170,28 +209,30 @@ def store_results(
         _store_contents(connection, claim, results, ids)
         store_compared(connection, claim.model_id, compared)
         facts = _facts(connection, results, ids)
+        _carry_over(connection, facts)
         _record_changes(connection, results, ids, facts)
         _store_photos(connection, results, ids, facts)
         _store_failures(connection, claim, results, ids, facts)
     return stored
 
 
-def _open_item(row: Any, claim: Claim) -> OpenItem:
+def _open_item(row: Any, claim: Claim, raw_files: tuple[tuple[str, bytes], ...]) -> OpenItem:
     is_same = (row.model_id, row.top_k, row.threshold) == (claim.model_id, claim.top_k, claim.threshold)
     has_result = row.failure_kind is None and row.classified_mtime_ns is not None
     classified = None
     if is_same and has_result and not claim.reprocess:
         classified = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns)
     return OpenItem(
-        row.position,
-        row.id,
-        row.root_id,
-        row.path,
-        row.path_bytes,
-        row.content_id,
-        classified,
-        row.attempts,
-        row.size_bytes,
+        position=row.position,
+        photo_id=row.id,
+        root_id=row.root_id,
+        path=row.path,
+        path_bytes=row.path_bytes,
+        content_id=row.content_id,
+        classified=classified,
+        deaths=row.attempts,
+        size_bytes=row.size_bytes,
+        raw_files=raw_files,
     )
 
 
@@ -369,6 +410,16 @@ def _camera(item: OpenItem, facts: CameraFacts) -> Camera:
     return camera_of(facts, item.root_id, item.path)
 
 
+def _carry_over(connection: Connection, facts: Mapping[int, Mapping[str, Any]]) -> None:
+    """Keep the verdicts on photos whose own file is read first, and whose image so far is that of a RAW file or its JPEG."""
+    taken_over = photos.c.content_id.is_not(None) & photos.c.classified_mtime_ns.is_(None)
+    query = select(photos.c.id, photos.c.content_id).where(photos.c.id.in_(facts), taken_over)
+    for row in connection.execute(query).all() if facts else ():
+        image_id = facts[row.id]["content_id"]
+        if row.content_id != image_id:
+            carry_over(connection, row.id, row.content_id, image_id)
+
+
 def _record_changes(
     connection: Connection,
     results: Sequence[ItemResult],
@@ -398,25 +449,41 @@ def _store_photos(
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
     """Link photos to their contents and clear failures of the contents, in all copies."""
-    rows = [
-        {
-            "photo": each.item.photo_id,
-            "size_bytes": each.result.version.size_bytes,
-            "mtime_ns": each.result.version.mtime_ns,
-            "classified_size_bytes": each.result.version.size_bytes,
-            "classified_mtime_ns": each.result.version.mtime_ns,
-            **facts[each.item.photo_id],
-        }
-        for each in sorted(results, key=lambda each: each.item.photo_id)
-        if isinstance(each.result, Classified | AlreadyClassified) and each.result.digest in ids
-    ]
-    if not rows:
-        return
-    columns: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "photo"}
-    statement = update(photos).where(photos.c.id == bindparam("photo")).values(columns)
-    connection.execute(statement.values(gone_since=None, **NO_FAILURE), rows)
+    own_files: list[dict[str, Any]] = []
+    raw_files: list[dict[str, Any]] = []
+    for each in sorted(results, key=lambda each: each.item.photo_id):
+        result = each.result
+        if isinstance(result, Classified | AlreadyClassified) and result.digest in ids:
+            values = {"photo": each.item.photo_id, **facts[each.item.photo_id]}
+            if each.item.failure is None:
+                own_files.append(values | _version_columns(result.version))
+            else:
+                raw_files.append(values)
+    # A RAW file that was joined with its JPEG since it was claimed has no image of its own.
+    is_photo = (photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
+    stored = update(photos).where(*is_photo).values(gone_since=None, **NO_FAILURE)
+    if own_files:
+        connection.execute(stored.values(_bound_columns(own_files[0])), own_files)
+    if raw_files:
+        # The photo's own file is read again when it changes.
+        current = {"classified_size_bytes": photos.c.size_bytes, "classified_mtime_ns": photos.c.mtime_ns}
+        connection.execute(stored.values(_bound_columns(raw_files[0]) | current), raw_files)
     copies = photos.c.content_id.in_(_readable_ids(results, ids))
     connection.execute(update(photos).where(copies, _HAS_CONTENT_FAILURE).values(NO_FAILURE))
+
+
+def _version_columns(version: PhotoVersion) -> dict[str, int]:
+    return {
+        "size_bytes": version.size_bytes,
+        "mtime_ns": version.mtime_ns,
+        "classified_size_bytes": version.size_bytes,
+        "classified_mtime_ns": version.mtime_ns,
+    }
+
+
+def _bound_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of these values as parameters, all but the id of the photo."""
+    return {name: bindparam(name) for name in values if name != "photo"}
 
 
 _FILE_FAILURES = (
@@ -441,7 +508,7 @@ def _store_failures(
 
     What the EXIF of a photo says is stored even if its image cannot be decoded.
     """
-    statement = update(photos).where(photos.c.id == bindparam("photo"))
+    statement = update(photos).where(photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
     for each in results:
         if not isinstance(each.result, Failed):
             continue

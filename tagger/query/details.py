@@ -6,8 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
+from tagger.catalog.raw_pairs import files_of
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database, display_language
 from tagger.database.enums import METADATA_KINDS, Outcome
@@ -73,7 +74,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class PhotoDetails:
-    """A photo with its whole top-k, and what its position follows from. `copies` are the paths of photos with the same image."""
+    """A photo with its whole top-k, and what its position follows from.
+
+    `raw_files` are the paths of its further files, `copies` those of photos with the same image.
+    """
 
     photo: TaggedPhoto
     evidence: PositionEvidence | None
@@ -89,6 +93,7 @@ class PhotoDetails:
     failure: Failure | None
     metadata: tuple[MetadataWrite, ...]
     verdicts: tuple[Verdict, ...]
+    raw_files: tuple[str, ...]
     copies: tuple[str, ...]
 
 
@@ -136,7 +141,10 @@ def find_photo_id(connection: Connection, path: Path, root_paths: RootPaths) -> 
 
 
 def photo_id_in(connection: Connection, path: Path, roots: Sequence[Root]) -> int | None:
-    """The id of the photo at `path` in one of the roots, like `find_photo_id`, for many paths. None: there is none."""
+    """The id of the photo at `path` in one of the roots, like `find_photo_id`, for many paths. None: there is none.
+
+    A RAW file that is one photo with its JPEG has the id of the JPEG.
+    """
     absolute = absolute_path(path)
     spellings = (absolute, absolute.parent.resolve() / absolute.name, absolute.resolve())
     for root in roots:
@@ -144,7 +152,8 @@ def photo_id_in(connection: Connection, path: Path, roots: Sequence[Root]) -> in
             if spelling.is_relative_to(root.folder):
                 text, raw = path_text(spelling.relative_to(root.folder))
                 conditions = (photos.c.root_id == root.id, photos.c.path == text, photos.c.path_bytes == raw)
-                photo_id = connection.scalar(select(photos.c.id).where(*conditions))
+                of_photo = func.coalesce(photos.c.primary_id, photos.c.id)
+                photo_id = connection.scalar(select(of_photo).where(*conditions))
                 if photo_id is not None:
                     return int(photo_id)
     return None
@@ -174,6 +183,7 @@ def _details(
         failure=_failure(photo),
         metadata=_metadata(connection, row.id),
         verdicts=_verdicts(connection, row.content_id),
+        raw_files=_raw_files(connection, names, row.id),
         copies=_copies(connection, names, row),
     )
 
@@ -227,6 +237,11 @@ def _verdicts(connection: Connection, content_id: int | None) -> tuple[Verdict, 
         )
         for row in rows
     )
+
+
+def _raw_files(connection: Connection, names: NameCache, photo_id: int) -> tuple[str, ...]:
+    rows = connection.execute(select_photos().where(files_of([photo_id])).order_by(photos.c.path))
+    return tuple(names.path(connection, row) for row in rows)
 
 
 def _copies(connection: Connection, names: NameCache, row: Row[Any]) -> tuple[str, ...]:

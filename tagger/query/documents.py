@@ -49,6 +49,7 @@ def photo_document(photo: TaggedPhoto) -> dict[str, Any]:
         "width": photo.width,
         "height": photo.height,
         "taken_at": photo.taken_at and photo.taken_at.isoformat(),
+        "files": photo.files,
         "position": photo.position and vars(photo.position),
         "tags": [_tag_document(tag) for tag in photo.tags],
     }

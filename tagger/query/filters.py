@@ -14,9 +14,10 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, exists, false, or_,
 from tagger.catalog.landmarks import Landmark, find_landmark, landmarks_in_country, landmarks_near
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.enums import Outcome
-from tagger.database.tables import contents, models, photos, positions, tags, taught_tags, verdicts
+from tagger.database.tables import PRESENT, contents, models, photos, positions, tags, taught_tags, verdicts
 from tagger.errors import ModelNotFound
 from tagger.photos import path_text
+from tagger.photos.folder_walk import is_raw_name
 from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.query.areas import Area, position_countries, query_areas
 from tagger.query.index_scan import Condition, off_index
@@ -132,7 +133,7 @@ class ResolvedQuery:
 
     def _has_outcome(self) -> Condition:
         if self.query.untagged:
-            return and_(off_index(contents.c.outcome).is_(None), photos.c.failure_kind.is_(None))
+            return and_(PRESENT, off_index(contents.c.outcome).is_(None), photos.c.failure_kind.is_(None))
         if (
             self.trip is not None
             and self._selects_untagged
@@ -200,14 +201,24 @@ class PathRange:
 def path_ranges(connection: Connection, folders: Iterable[Path], root_paths: RootPaths) -> list[PathRange]:
     """The ranges of paths below `folders`; the ranges do not overlap."""
     roots = list_roots(connection, root_paths)
-    candidates = sorted(
-        {range_ for folder in folders for root in roots for range_ in _ranges_in(root, folder)}
-    )
+    named = {range_ for folder in folders for root in roots for range_ in _ranges_in(root, folder)}
+    candidates = sorted(named | set(_primary_ranges(connection, named)))
     ranges: list[PathRange] = []
     for candidate in candidates:  # sorted by low end, so a range comes before those that it contains
         if not (ranges and ranges[-1].contains(candidate)):
             ranges.append(candidate)
     return ranges
+
+
+def _primary_ranges(connection: Connection, ranges: Iterable[PathRange]) -> Iterator[PathRange]:
+    """The ranges of the photos of RAW files that are named."""
+    primary = photos.alias("primary")
+    query = select(primary.c.path).join(photos, photos.c.primary_id == primary.c.id)
+    for range_ in ranges:
+        if is_raw_name(range_.low):
+            path = connection.scalar(query.where(range_.condition))
+            if path is not None:
+                yield PathRange(range_.root_id, path, path + _FIRST_CHARACTER)
 
 
 def _ranges_in(root: Root, folder: Path) -> Iterator[PathRange]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from tagger.catalog.landmarks import Landmark, all_landmarks
 from tagger.catalog.roots import Root, RootPaths, list_roots
@@ -76,7 +76,7 @@ class TaggedPhoto:
     """A photo with tags. `path` is absolute; bytes that are not UTF-8 are surrogate escapes, as in `os.fsdecode`.
 
     `outcome` includes verdicts: tagged means that a tag is accepted now. None: no model has classified the photo.
-    `similarity`: to the photos that others were compared with, -1 to 1; None if no photos were compared.
+    `files`: how many files it has, two for a JPEG with its RAW file. `similarity`: to the photos that others were compared with, -1 to 1; None if no photos were compared.
     """
 
     id: int
@@ -88,6 +88,7 @@ class TaggedPhoto:
     taken_at: datetime | None
     tags: tuple[Tag, ...]
     position: Position | None
+    files: int = 1
     similarity: float | None = None
 
 
@@ -95,6 +96,14 @@ TagRows = Mapping[int, Sequence[Row[Any]]]
 """Rows of effective tags by content id, best rank first."""
 
 
+_raw_files = photos.alias("raw_files")
+_RAW_FILES = (
+    select(func.count())
+    .where(_raw_files.c.primary_id == photos.c.id, _raw_files.c.gone_since.is_(None))
+    .correlate(photos)
+    .scalar_subquery()
+    .label("raw_file_count")
+)
 _POSITION_COLUMNS = tuple(positions.c[field.name] for field in fields(Position))
 
 
@@ -112,6 +121,7 @@ def select_photos() -> Select[Any]:
         contents.c.width,
         contents.c.height,
         contents.c.outcome,
+        _RAW_FILES,
         positions.c.photo_id,
         *_POSITION_COLUMNS,
     ).select_from(
@@ -163,6 +173,7 @@ class NameCache:
             taken_at=row.taken_at,
             tags=tuple(self._tag(connection, tag, row.source) for tag in selected),
             position=_position(row),
+            files=1 + row.raw_file_count,
         )
 
     def path(self, connection: Connection, row: Row[Any]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import IO, Any
 
 from sqlalchemy import Connection, Select, Table, case, func, select
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, Select, Table, case, func, select
 from tagger.database.connection import Database
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.stored_rows import stored_rows
-from tagger.database.tables import chunks
+from tagger.database.tables import chunks, photos
 from tagger.transfer.export_format import (
     FORMAT,
     TITLE,
@@ -93,11 +94,20 @@ def _header(database: Database, program: str, counts: dict[str, int]) -> dict[st
 def _lines(connection: Connection, table: Table) -> Iterator[bytes]:
     columns = exported_columns(table)
     converters = [(column.name, convert) for column in columns if (convert := to_json(column)) is not None]
-    for row in stored_rows(connection, table, _select(table)):
+    for row in chain.from_iterable(stored_rows(connection, table, query) for query in _selects(table)):
         values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
         for name, convert in converters:
             values[name] = convert(values[name])
         yield encode_line({"table": table.name, "row": values})
+
+
+def _selects(table: Table) -> Iterator[Select[Any]]:
+    """The queries that together read the table, each in the order of its keys."""
+    query = _select(table)
+    if table is photos:  # the rows to which others refer come first
+        yield query.where(photos.c.primary_id.is_(None))
+        query = query.where(photos.c.primary_id.is_not(None))
+    yield query
 
 
 def _select(table: Table) -> Select[Any]:

@@ -21,7 +21,7 @@ from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
-PHOTO_KEYS = ["path", "outcome", "digest", "width", "height", "taken_at", "position", "tags"]
+PHOTO_KEYS = ["path", "outcome", "digest", "width", "height", "taken_at", "files", "position", "tags"]
 TAG_KEYS = [
     *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
     *("country", "latitude", "longitude", "model", "source"),
@@ -57,6 +57,7 @@ def test_json_has_exactly_the_keys_scripts_know(tagger: CommandRunner, known: St
         "width": 640,
         "height": 480,
         "taken_at": "2024-05-06T07:08:09",
+        "files": 1,
         "position": None,
         "tags": [
             {

@@ -268,7 +268,9 @@ def test_scan_of_a_cancelled_job_stops(folder: Folder, small_pages: None) -> Non
     options = InferenceOptions(folder.ledger.model_id, 5, 0.5, reprocess=False)
     with pytest.raises(ScanInterrupted):
         Scan(folder.ledger.database, job, options, {}).run(select_paths([folder.path]), cancel)
-    assert folder.ledger.progress(job).cancelled == 3
+    assert (
+        folder.ledger.progress(job).cancelled == 2
+    )  # the last photo of the page may have a RAW file on the next
 
 
 def test_concurrent_scans_of_one_folder_record_every_photo_once(folder: Folder, small_pages: None) -> None:

@@ -20,6 +20,7 @@ def print_details(details: PhotoDetails) -> None:
     classified = f"{details.classified_at:%Y-%m-%d %H:%M} UTC by {details.model}" if details.model else None
     facts: list[tuple[str, object]] = [
         ("photo", printable(photo.path)),
+        *(("raw file", printable(path)) for path in details.raw_files),
         ("outcome", photo.outcome or "not classified"),
         ("size", size),
         ("taken", photo.taken_at),

@@ -25,6 +25,7 @@ class Photo:
     width: int | None
     height: int | None
     taken_at: datetime | None
+    files: int
     position: Position | None
     tags: list[Tag]
 
@@ -114,6 +115,7 @@ class PhotoDetails(Photo):
     failure: Failure | None
     metadata: list[MetadataWrite]
     verdicts: list[Verdict]
+    raw_files: list[str]
     copies: list[str]
 
 

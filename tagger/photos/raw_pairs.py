@@ -1,0 +1,74 @@
+"""Which files are one photo: a RAW file, and the JPEG or HEIC of the same name in its folder.
+
+Cameras write both of one shot, and programs develop one from the other. Names alone decide, without the case of the extension:
+`IMG_1.CR3` and `IMG_1.jpg` are one photo, `IMG_1-edited.jpg` is another one. Nothing but RAW files is ever joined with another
+file: two JPEGs, a JPEG and a HEIC, or two RAW files without either are photos of their own.
+"""
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+from tagger.photos.folder_walk import HEIC_EXTENSIONS, RAW_EXTENSIONS, is_raw_name
+
+_JPEG_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe"))
+_PAIRED_EXTENSIONS = _JPEG_EXTENSIONS | HEIC_EXTENSIONS | RAW_EXTENSIONS
+
+T = TypeVar("T")
+
+
+def stem_of(path: str) -> str | None:
+    """The path without its extension; None if no file of this extension is in a pair."""
+    stem, extension = _split(path)
+    return stem if extension in _PAIRED_EXTENSIONS else None
+
+
+def primary_files(paths: Collection[str]) -> Mapping[str, str]:
+    """The file that stands for each RAW file, among the files of one stem: the first JPEG by name, else the first HEIC."""
+    raw_files = [path for path in paths if is_raw_name(path)]
+    others = [path for path in paths if not is_raw_name(path)]
+    if not others:
+        return {}
+    primary = min(others, key=lambda path: (_split(path)[1] not in _JPEG_EXTENSIONS, path))
+    return dict.fromkeys(raw_files, primary)
+
+
+class StemGroups(Generic[T]):
+    """Groups the files of each stem, from photos in the order of their paths.
+
+    Files of one stem are almost neighbours: between `a.cr3` and `a.jpg` come `a.edit.jpg` and the folder `a.d`. Only the stems that
+    begin the current path are kept, so memory stays flat.
+    """
+
+    def __init__(self, path_of: Callable[[T], str]) -> None:
+        self._path_of = path_of
+        self._open: list[tuple[str, list[T]]] = []
+
+    def of(self, photos: Iterable[T]) -> Iterator[list[T]]:
+        """Yield the groups of these photos."""
+        for photo in photos:
+            yield from self.add(photo)
+        yield from self.rest()
+
+    def add(self, photo: T) -> Iterator[list[T]]:
+        """Yield the groups to which neither this photo nor a later one belongs, and the photo itself if nothing pairs with it."""
+        path = self._path_of(photo)
+        while self._open and not path.startswith(self._open[-1][0] + "."):
+            yield self._open.pop()[1]
+        stem = stem_of(path)
+        if stem is None:
+            yield [photo]
+        elif self._open and self._open[-1][0] == stem:
+            self._open[-1][1].append(photo)
+        else:
+            self._open.append((stem, [photo]))
+
+    def rest(self) -> Iterator[list[T]]:
+        """Yield the groups that are left after the last photo, or before one of another folder."""
+        while self._open:
+            yield self._open.pop()[1]
+
+
+def _split(path: str) -> tuple[str, str]:
+    stem, extension = os.path.splitext(path)  # noqa: PTH122 - creating a Path per name would dominate the time
+    return stem, extension.lower()

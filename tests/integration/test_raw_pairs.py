@@ -1,0 +1,281 @@
+"""A RAW file and its JPEG are one photo: found, classified, shown and judged once, whatever happens to either, on both databases."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.colour_folders import EIFFEL, GATE
+from support.empty_databases import create_sqlite_database
+from support.raw_pairs import PairFolder
+
+from tagger.catalog.removal import forget_path
+from tagger.database.connection import Database, open_database
+from tagger.database.row_counts import database_stats
+from tagger.database.tables import photos
+from tagger.enqueue.inference_options import InferenceOptions
+from tagger.enqueue.scan import preview_scan
+from tagger.enqueue.selection import Selection, select_paths
+from tagger.enqueue.watched_folders import mark_gone, scan_watched, unseen_files
+from tagger.integrity.database_check import check_database
+from tagger.photos.source import open_source
+from tagger.query import PhotoQuery, find_tagged, landmark_counts, photo_details
+from tagger.transfer.exporter import export_database
+from tagger.transfer.importer import import_database
+from tagger.verdicts import VerdictKind
+
+
+def unseen(folder: PairFolder) -> list[str]:
+    """The files for which a watch makes a job."""
+    inference = InferenceOptions(folder.model.id, 3, 0.5, reprocess=False)
+    listing = open_source(str(folder.folder)).photos()
+    changes = scan_watched(folder.database, Selection((folder.folder,), ()), listing, inference, {})
+    return [path.name for path in changes.unseen.files]
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> PairFolder:
+    return PairFolder(database, tmp_path)
+
+
+def test_a_pair_is_classified_counted_and_shown_once(folder: PairFolder) -> None:
+    folder.draw_raw("IMG_1.CR3", 1)
+    jpeg = folder.draw("IMG_1.jpg", 0)
+    folder.draw("IMG_1-edited.jpg", 1)
+    folder.draw_raw("IMG_2.dng", 1, shade=1)
+    job = folder.record()
+    assert (folder.report.found, folder.report.new) == (3, 3)
+    assert folder.run(job).total == 3
+    assert folder.outcomes(job) == {
+        "IMG_1.jpg": "tagged",
+        "IMG_1-edited.jpg": "tagged",
+        "IMG_2.dng": "tagged",
+    }
+    assert folder.found() == {"IMG_1.jpg": [EIFFEL], "IMG_1-edited.jpg": [GATE], "IMG_2.dng": [GATE]}
+    counts = {count.landmark: count.photos for count in landmark_counts(folder.database)}
+    assert counts == {EIFFEL: 1, GATE: 2}
+    assert [photo.files for photo in find_tagged(folder.database, PhotoQuery(landmark=EIFFEL))] == [2]
+    stats = database_stats(folder.database)
+    assert (stats.photos, stats.not_classified, stats.gone, stats.failing) == (3, 0, 0, 0)
+    for name in ("IMG_1.CR3", "IMG_1.jpg"):
+        details = photo_details(folder.database, folder.folder / name)
+        assert details.photo.path == str(jpeg)
+        assert details.raw_files == (str(folder.folder / "IMG_1.CR3"),)
+        assert details.copies == ()
+        assert folder.found(under=(folder.folder / name,)) == {"IMG_1.jpg": [EIFFEL]}
+    assert folder.found(untagged=True) == {}
+
+
+def test_a_pair_that_was_classified_is_skipped_as_one_photo(folder: PairFolder) -> None:
+    raw, jpeg = folder.draw_raw("IMG_1.CR3"), folder.draw("IMG_1.JPG")
+    folder.tag()
+    assert folder.tag() == {"IMG_1.JPG": "skipped"}
+    assert (folder.report.found, folder.report.new, folder.report.changed) == (1, 0, 0)
+    assert folder.tag(raw) == {"IMG_1.JPG": "skipped"}
+    assert folder.tag(raw, jpeg) == {"IMG_1.JPG": "skipped"}
+    assert folder.tag(include=("*.CR3",)) == {"IMG_1.JPG": "skipped"}
+    inference = InferenceOptions(folder.model.id, 3, 0.5, reprocess=False)
+    assert preview_scan(folder.database, select_paths([folder.folder]), inference, {}) == (1, 1)
+    assert unseen(folder) == []
+    assert unseen_files(folder.database, [raw], inference, {}) == []
+
+
+@pytest.mark.parametrize("order", [("IMG_1.CR3", "IMG_1.JPG"), ("IMG_1.JPG", "IMG_1.CR3")])
+def test_files_that_come_one_after_the_other_become_one_photo(
+    folder: PairFolder, order: tuple[str, str]
+) -> None:
+    files = {
+        "IMG_1.CR3": lambda: folder.draw_raw("IMG_1.CR3", 1),
+        "IMG_1.JPG": lambda: folder.draw("IMG_1.JPG", 0),
+    }
+    files[order[0]]()
+    folder.tag()
+    folder.judge(order[0], GATE, VerdictKind.CONFIRMED)
+    second = files[order[1]]()
+    folder.tag(second)
+    assert folder.primary_files() == {"IMG_1.CR3": "IMG_1.JPG"}
+    assert folder.verdicts_of("IMG_1.CR3") == folder.verdicts_of("IMG_1.JPG") == {(GATE, "confirmed")}
+    assert folder.found() == {"IMG_1.JPG": [EIFFEL, GATE]}
+    assert database_stats(folder.database).photos == 1
+
+
+def test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone(folder: PairFolder) -> None:
+    folder.draw_raw("IMG_1.CR3", 1)
+    jpeg = folder.draw("IMG_1.JPG", 0)
+    folder.tag()
+    folder.judge("IMG_1.CR3", GATE, VerdictKind.CONFIRMED)
+    jpeg.unlink()
+    assert mark_gone(folder.database, [jpeg], {}) == 1
+    assert folder.primary_files() == {}
+    assert unseen(folder) == ["IMG_1.CR3"]
+    assert folder.found() == {"IMG_1.CR3": [EIFFEL, GATE]}  # until its own preview is classified
+    assert folder.tag() == {"IMG_1.CR3": "tagged"}
+    assert folder.found() == {"IMG_1.CR3": [GATE]}
+    assert folder.verdicts_of("IMG_1.CR3") == {(GATE, "confirmed")}
+    folder.draw("IMG_1.JPG", 0)
+    folder.tag()
+    assert folder.primary_files() == {"IMG_1.CR3": "IMG_1.JPG"}
+    assert folder.found() == {"IMG_1.JPG": [EIFFEL, GATE]}
+
+
+def test_a_jpeg_is_the_same_photo_without_its_raw_file(folder: PairFolder) -> None:
+    raw = folder.draw_raw("IMG_1.CR3", 1)
+    folder.draw("IMG_1.JPG", 0)
+    folder.tag()
+    raw.unlink()
+    assert folder.tag() == {"IMG_1.JPG": "skipped"}
+    assert [photo.files for photo in find_tagged(folder.database, PhotoQuery())] == [1]
+    assert folder.found() == {"IMG_1.JPG": [EIFFEL]}
+    assert photo_details(folder.database, folder.folder / "IMG_1.JPG").raw_files == ()
+
+
+def test_a_renamed_pair_stays_one_photo_with_its_verdicts(folder: PairFolder) -> None:
+    raw, jpeg = folder.draw_raw("IMG_1.CR3", 1), folder.draw("IMG_1.JPG", 0)
+    folder.tag()
+    folder.judge("IMG_1.CR3", GATE, VerdictKind.CONFIRMED)
+    raw.rename(folder.folder / "tower.CR3")
+    jpeg.rename(folder.folder / "tower.JPG")
+    assert folder.tag() == {"tower.JPG": "tagged"}
+    assert folder.found() == {"tower.JPG": [EIFFEL, GATE]}
+    (folder.folder / "tower.CR3").rename(folder.folder / "other.CR3")
+    assert folder.tag() == {"tower.JPG": "skipped", "other.CR3": "tagged"}
+    assert folder.found() == {"tower.JPG": [EIFFEL, GATE], "other.CR3": [GATE]}
+
+
+def test_a_changed_jpeg_changes_the_photo_and_a_changed_raw_file_does_not(folder: PairFolder) -> None:
+    folder.draw_raw("IMG_1.CR3", 1)
+    folder.draw("IMG_1.JPG", 0)
+    folder.tag()
+    folder.draw_raw("IMG_1.CR3", 0, shade=9)
+    assert folder.tag() == {"IMG_1.JPG": "skipped"}
+    folder.draw("IMG_1.JPG", 1, shade=9)
+    assert folder.tag() == {"IMG_1.JPG": "tagged"}
+    assert folder.found() == {"IMG_1.JPG": [GATE]}
+
+
+def test_the_raw_file_is_read_when_its_jpeg_fails(folder: PairFolder) -> None:
+    folder.draw_raw("IMG_1.CR3", 1)
+    jpeg = folder.folder / "IMG_1.JPG"
+    jpeg.write_bytes(b"not a picture")
+    (folder.folder / "IMG_2.CR3").write_bytes(b"neither")
+    (folder.folder / "IMG_2.JPG").write_bytes(b"")
+    job = folder.record()
+    folder.run(job)
+    assert folder.outcomes(job) == {"IMG_1.JPG": "tagged", "IMG_2.JPG": "failed"}
+    assert [failing.kind for failing in folder.failing()] == ["empty"]
+    assert folder.found() == {"IMG_1.JPG": [GATE]}
+    assert folder.photo("IMG_1.JPG").size_bytes == len(b"not a picture")
+    assert folder.tag() == {"IMG_1.JPG": "skipped", "IMG_2.JPG": "failed"}
+    folder.draw("IMG_1.JPG", 0)
+    assert folder.tag()["IMG_1.JPG"] == "tagged"
+    assert folder.found() == {"IMG_1.JPG": [EIFFEL]}
+
+
+def test_other_files_of_one_name(folder: PairFolder) -> None:
+    for name in ("a.CR3", "a.DNG", "b.CR3", "b.DNG", "c.NEF"):
+        folder.draw_raw(name, shade=ord(name[0]))
+    for shade, name in enumerate(("b.JPG", "b.png", "c.jpeg", "c.JPG", "d/c.jpg", "A.JPG")):
+        folder.draw(name, shade=shade)
+    folder.record()
+    assert folder.primary_files() == {"b.CR3": "b.JPG", "b.DNG": "b.JPG", "c.NEF": "c.JPG"}
+    assert folder.report.found == 8
+
+
+def test_files_of_one_stem_are_joined_across_pages_and_folders_between_them(
+    folder: PairFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.enqueue.scan.PAGE", 2)
+    for name in ("a.CR3", "a.D/a.CR3"):
+        folder.draw_raw(name, shade=len(name))
+    for shade, name in enumerate(("a.D/a.JPG", "a.D/b.jpg", "a.D/c.jpg", "a.b.jpg", "a.jpg", "a-b.jpg")):
+        folder.draw(name, shade=shade)
+    for _ in range(2):
+        folder.record()
+        assert folder.primary_files() == {"a.CR3": "a.jpg", "a.D/a.CR3": "a.D/a.JPG"}
+        assert folder.report.found == 6
+    assert folder.report.new == 0
+
+
+@pytest.fixture
+def apart(folder: PairFolder) -> Iterator[PairFolder]:
+    """The same folder, for a process with the setting off."""
+    url = folder.settings.database_url
+    assert url is not None
+    database = open_database(url, raw_pairs=False)
+    view = PairFolder.__new__(PairFolder)
+    view.__dict__ = folder.__dict__ | {
+        "database": database,
+        "settings": folder.settings.model_copy(update={"raw_pairs": False}),
+    }
+    yield view
+    database.close()
+
+
+def test_the_setting_makes_each_file_a_photo_of_its_own(folder: PairFolder, apart: PairFolder) -> None:
+    folder.draw_raw("IMG_1.CR3", 1)
+    folder.draw("IMG_1.JPG", 0)
+    inference = InferenceOptions(folder.model.id, 3, 0.5, reprocess=False)
+    selection = select_paths([folder.folder])
+    assert apart.tag() == {"IMG_1.CR3": "tagged", "IMG_1.JPG": "tagged"}
+    assert apart.found() == {"IMG_1.CR3": [GATE], "IMG_1.JPG": [EIFFEL]}
+    assert unseen(folder) == ["IMG_1.CR3"]
+    folder.judge("IMG_1.CR3", GATE, VerdictKind.CONFIRMED)
+    assert folder.tag() == {"IMG_1.JPG": "skipped"}
+    assert folder.found() == {"IMG_1.JPG": [EIFFEL, GATE]}
+    assert unseen(apart) == ["IMG_1.CR3"]
+    assert preview_scan(apart.database, selection, inference, {}) == (2, 1)
+    assert apart.tag() == {"IMG_1.CR3": "tagged", "IMG_1.JPG": "skipped"}
+    assert apart.found() == {"IMG_1.CR3": [GATE], "IMG_1.JPG": [EIFFEL, GATE]}
+    assert folder.verdicts_of("IMG_1.CR3") == {(GATE, "confirmed")}
+
+
+def test_an_item_of_a_raw_file_is_skipped_if_its_jpeg_came_after_the_job(folder: PairFolder) -> None:
+    folder.draw_raw("IMG_1.CR3", 1)
+    early = folder.record()
+    folder.draw("IMG_1.JPG", 0)
+    late = folder.record()
+    folder.run(early)
+    folder.run(late)
+    assert folder.outcomes(early) == {"IMG_1.CR3": "skipped"}
+    assert folder.outcomes(late) == {"IMG_1.JPG": "tagged"}
+    assert folder.found() == {"IMG_1.JPG": [EIFFEL]}
+
+
+def test_pairs_are_exported_and_imported(folder: PairFolder, tmp_path: Path) -> None:
+    folder.draw_raw("IMG_1.CR3", 1)  # its row comes first
+    folder.draw("IMG_1.JPG", 0)
+    folder.tag()
+    exported = io.BytesIO()
+    export_database(folder.database, exported, "1.0")
+    exported.seek(0)
+    database = open_database(create_sqlite_database(tmp_path / "other" / "tagger.sqlite"))
+    import_database(database, exported, "file")
+    folder.database = database
+    assert folder.primary_files() == {"IMG_1.CR3": "IMG_1.JPG"}
+    assert [*check_database(database)] == []
+    database.close()
+
+
+@pytest.mark.parametrize("name", ["IMG_1.CR3", "IMG_1.JPG"])
+def test_either_file_removes_the_photo_from_the_database(folder: PairFolder, name: str) -> None:
+    folder.draw_raw("IMG_1.CR3")
+    folder.draw("IMG_1.JPG")
+    folder.draw("IMG_2.JPG", 1)
+    folder.tag()
+    assert forget_path(folder.database, folder.folder / name, {}) == 2
+    assert folder.count(photos) == 1
+
+
+def test_photos_of_a_burst_are_photos_of_their_own(folder: PairFolder) -> None:
+    for number in range(3):
+        folder.draw(f"burst_{number}.jpg", 0, shade=number)
+    assert len(folder.tag()) == len(folder.found()) == 3
+    assert len({folder.photo(f"burst_{number}.jpg").content_id for number in range(3)}) == 3
+
+
+def test_the_video_of_a_live_photo_is_not_counted(folder: PairFolder) -> None:
+    folder.draw("IMG_1.JPG")
+    for name in ("IMG_1.MOV", "IMG_2.mov"):
+        (folder.folder / name).write_bytes(b"a video")
+    assert folder.tag() == {"IMG_1.JPG": "tagged"}
+    assert (folder.report.found, folder.report.problems) == (1, [])

@@ -1,0 +1,46 @@
+"""A folder of photos with RAW files and JPEGs, tagged and written in this process."""
+
+import io
+from pathlib import Path
+
+from PIL import Image
+from sqlalchemy import select
+from support.artifacts import colour_of
+from support.raw_files import RawContent, raw_file
+from support.written_folder import WrittenFolder
+
+from tagger.database.tables import photos
+from tagger.query import PhotoQuery, find_tagged, photo_details
+
+
+class PairFolder(WrittenFolder):
+    """A folder with RAW files and JPEGs. A RAW file's preview has the colour of a label, as a JPEG does."""
+
+    def draw_raw(self, name: str, label: int = 0, *, shade: int = 0) -> Path:
+        preview = io.BytesIO()
+        Image.new("RGB", (480, 320), colour_of(label)).save(preview, "JPEG", quality=90)
+        raw = RawContent(preview.getvalue(), preview.getvalue(), preview.getvalue(), bytes([shade]) * 4096)
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(raw_file("dng", raw))
+        return path
+
+    def primary_files(self) -> dict[str, str]:
+        """The file that stands for each RAW file that is joined with one."""
+        primary = photos.alias()
+        query = select(photos.c.path, primary.c.path.label("primary")).join(
+            primary, primary.c.id == photos.c.primary_id
+        )
+        with self.database.read() as connection:
+            return {row.path: row.primary for row in connection.execute(query)}
+
+    def found(self, **options: object) -> dict[str, list[str]]:
+        """The landmarks of the photos that a query finds, by name."""
+        photos_found = find_tagged(self.database, PhotoQuery(**options))  # type: ignore[arg-type]
+        names = [(str(Path(photo.path).relative_to(self.folder)), photo) for photo in photos_found]
+        assert len(names) == len(dict(names))
+        return {name: [tag.landmark for tag in photo.tags] for name, photo in names}
+
+    def verdicts_of(self, name: str) -> set[tuple[str, str]]:
+        details = photo_details(self.database, self.folder / name)
+        return {(verdict.landmark, verdict.verdict) for verdict in details.verdicts}
