@@ -3,6 +3,7 @@
 If embedding is refused, the tags go into a sidecar, unless the photo is no longer the one that was tagged.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from tagger.metadata.writable_files import (
     sidecar_paths,
 )
 from tagger.metadata.xmp import has_our_fields
+from tagger.photos.digest import digest_photo
 from tagger.photos.files import read_photo
 from tagger.photos.object_paths import ObjectPath
 from tagger.photos.source import read_named
@@ -42,7 +44,8 @@ class WriteRequest:
 
     `image_digest` is the digest the photo was tagged under; None accepts any image. `target` None is an undo.
     `written_targets` are the targets that this program has written before. `single_job` limits an undo to the writes of
-    one job, so files without a row are left alone. `embeds_objects`: photos in buckets may be changed, too.
+    one job, so files without a row are left alone. `embeds_objects`: photos in buckets may be changed, too. `raw_files` are
+    further files of the photo, which get sidecars of their own.
     """
 
     path: Path
@@ -54,6 +57,7 @@ class WriteRequest:
     max_bytes: int
     single_job: bool = False
     embeds_objects: bool = False
+    raw_files: tuple[Path, ...] = ()
 
     @property
     def slugs(self) -> tuple[str, ...]:
@@ -127,7 +131,8 @@ def plan_and_prepare(request: WriteRequest, find_undo_record: FindUndoRecord) ->
         if not embeds or refused.kind in NO_SIDECAR_KINDS:
             raise
         sidecars = _plan_sidecars(request, find_undo_record, may_create=True)
-        return prepare_photo(PhotoPlan(request, sidecars, refused))
+        raw_sidecars = _plan_raw_sidecars(request, find_undo_record)
+        return prepare_photo(PhotoPlan(request, (*sidecars, *raw_sidecars), refused))
 
 
 def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> PhotoPlan:
@@ -152,7 +157,7 @@ def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> Photo
         refusal = refused
     may_create = request.target is Target.SIDECAR or refusal is not None
     sidecars = _plan_sidecars(request, find_undo_record, may_create=may_create)
-    return PhotoPlan(request, (*own_file, *sidecars), refusal)
+    return PhotoPlan(request, (*own_file, *sidecars, *_plan_raw_sidecars(request, find_undo_record)), refusal)
 
 
 def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
@@ -254,6 +259,19 @@ def _plan_sidecars(
     )
 
 
+def _plan_raw_sidecars(request: WriteRequest, find_undo_record: FindUndoRecord) -> Iterator[FilePlan]:
+    """The sidecars of the photo's RAW files, which no target changes. A file that was deleted since the last scan has none."""
+    for path in request.raw_files:
+        own = _without_known_position(
+            replace(request, path=path, image_digest=None, raw_files=()), find_undo_record
+        )
+        try:
+            yield from _plan_sidecars(own, find_undo_record, may_create=request.target is not None)
+        except WriteFailed as failed:
+            if failed.kind != "gone":
+                raise
+
+
 def _tagged_photo(request: WriteRequest) -> bytes:
     """Read the photo, if it still is the one that was tagged."""
     try:
@@ -261,8 +279,20 @@ def _tagged_photo(request: WriteRequest) -> bytes:
     except PhotoFailed as failed:
         gone = failed.failure.kind is FailureKind.GONE
         raise WriteFailed("gone" if gone else "unreadable", failed.failure.text) from failed
-    check_image(data, request.image_digest)
+    try:
+        check_image(data, request.image_digest)
+    except WriteRefused:
+        # A RAW file is tagged in the place of a file that cannot be decoded.
+        if not any(_has_tagged_image(request, path) for path in request.raw_files):
+            raise
     return data
+
+
+def _has_tagged_image(request: WriteRequest, path: Path) -> bool:
+    try:
+        return digest_photo(_read(replace(request, path=path))) == request.image_digest
+    except PhotoFailed:
+        return False
 
 
 def _read(request: WriteRequest) -> bytes:

@@ -192,6 +192,7 @@ class MetadataChunkWriter:
             max_bytes=self._chunk.settings.max_bytes,
             undo_job=self._undo_job,
         )
+        request = replace(request, raw_files=tuple(root.path_of(*file) for file in item.raw_files))
         try:
             photo = plan_and_prepare(request, self._undo_record_finder(item))
             self._prepared.append(photo)

@@ -1,7 +1,7 @@
 """What a write or an undo would change, file by file. Nothing is changed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import select
@@ -14,6 +14,7 @@ from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import PhotoPlan, WriteRequest, plan_photo
 from tagger.metadata.plans import FindUndoRecord, UndoRecord
 from tagger.processing.photo_tags import load_photo_tags
+from tagger.processing.storage import raw_files_of
 from tagger.processing.undo_log import find_undo_record
 from tagger.settings import Settings
 
@@ -38,6 +39,7 @@ def preview_photos(
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, settings.roots)}
         rows = connection.execute(select(photos).where(photos.c.id.in_(photo_ids))).all()
+        raw_files = raw_files_of(connection, photo_ids)
     tags = load_photo_tags(database, photo_ids)
     by_id = {row.id: row for row in rows}
     for photo_id in photo_ids:
@@ -48,7 +50,8 @@ def preview_photos(
             request = tags[photo_id].write_request(
                 path, root.folder, options, max_bytes=settings.max_bytes, undo_job=undo_job
             )
-            yield _preview(database, photo_id, request)
+            files = tuple(root.path_of(*file) for file in raw_files.get(photo_id, ()))
+            yield _preview(database, photo_id, replace(request, raw_files=files))
 
 
 def undo_record_finder(database: Database, photo_id: int | None) -> FindUndoRecord:

@@ -1,0 +1,104 @@
+"""Tags of a photo with a RAW file and a JPEG are written beside both files, and undone in both, on both databases."""
+
+from pathlib import Path
+
+import pytest
+from support.colour_folders import GATE
+from support.raw_pairs import PairFolder
+from support.written_folder import EMBED, SIDECAR
+
+from tagger.database.connection import Database
+from tagger.enqueue.metadata_options import MetadataOptions
+from tagger.processing.metadata_preview import preview_photos
+from tagger.verdicts import VerdictKind
+
+OWN_SIDECAR = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> PairFolder:
+    folder = PairFolder(database, tmp_path)
+    folder.draw_raw("IMG_1.CR3")  # near the Eiffel Tower, by its GPS position
+    folder.draw("IMG_1.JPG", 0)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "own", "written"),
+    [
+        (SIDECAR, None, {"IMG_1.CR3.xmp", "IMG_1.JPG.xmp"}),
+        (SIDECAR, "IMG_1.xmp", {"IMG_1.xmp", "IMG_1.JPG.xmp"}),
+        (EMBED, None, {"IMG_1.CR3.xmp", "IMG_1.JPG"}),
+        (EMBED, "IMG_1.xmp", {"IMG_1.xmp", "IMG_1.JPG"}),
+    ],
+)
+def test_tags_are_written_for_both_files_and_undone_in_both(
+    folder: PairFolder, options: MetadataOptions, own: str | None, written: set[str]
+) -> None:
+    if own is not None:
+        (folder.folder / own).write_bytes(OWN_SIDECAR)
+    folder.tag()
+    before = folder.files()
+    assert folder.write(options) == {"IMG_1.JPG": "written"}
+    after = folder.files()
+    assert {name for name, data in after.items() if data != before.get(name)} == written
+    assert all(b"Eiffel" in after[name] for name in written)
+    assert folder.write(options) == {"IMG_1.JPG": "unchanged"}
+    assert folder.tag() == {"IMG_1.JPG": "skipped"}
+    assert folder.undo(folder.folder / "IMG_1.CR3") == {"IMG_1.JPG": "written"}
+    assert folder.files() == before
+    assert folder.undo_rows == []
+
+
+def test_a_preview_names_the_files_of_both(folder: PairFolder) -> None:
+    folder.tag()
+    photo_id = folder.photo("IMG_1.JPG").id
+    (preview,) = preview_photos(folder.database, folder.settings, [photo_id], EMBED)
+    assert preview.plan is not None
+    assert [file.original.path.name for file in preview.plan.files] == ["IMG_1.JPG", "IMG_1.CR3.xmp"]
+
+
+def test_a_deleted_raw_file_does_not_keep_the_jpeg_from_being_written(folder: PairFolder) -> None:
+    folder.tag()
+    (folder.folder / "IMG_1.CR3").unlink()
+    assert folder.write(SIDECAR) == {"IMG_1.JPG": "written"}
+    assert set(folder.files()) == {"IMG_1.JPG", "IMG_1.JPG.xmp"}
+
+
+def test_a_broken_jpeg_gets_the_tags_of_its_raw_file(folder: PairFolder) -> None:
+    (folder.folder / "IMG_1.JPG").write_bytes(b"not a picture")
+    folder.tag()
+    assert folder.write(SIDECAR) == {"IMG_1.JPG": "written"}
+    assert {name for name in folder.files() if name.endswith(".xmp")} == {"IMG_1.CR3.xmp", "IMG_1.JPG.xmp"}
+
+
+def test_sidecars_are_undone_after_a_file_was_added_or_deleted(folder: PairFolder) -> None:
+    jpeg = folder.folder / "IMG_1.JPG"
+    drawn = jpeg.read_bytes()
+    jpeg.unlink()
+    folder.tag()
+    before = folder.files()
+    folder.write(SIDECAR)
+    jpeg.write_bytes(drawn)  # the RAW file was written alone
+    folder.tag()
+    assert folder.undo() == {"IMG_1.JPG": "written"}
+    assert folder.files() == before | {"IMG_1.JPG": drawn}
+    folder.write(SIDECAR)
+    assert set(folder.files()) == {"IMG_1.CR3", "IMG_1.JPG", "IMG_1.CR3.xmp", "IMG_1.JPG.xmp"}
+    jpeg.unlink()  # both were written
+    folder.tag()
+    assert folder.undo() == {"IMG_1.CR3": "written"}
+    assert set(folder.files()) == {"IMG_1.CR3", "IMG_1.JPG.xmp"}
+
+
+def test_a_rejected_tag_is_removed_from_both(folder: PairFolder) -> None:
+    folder.tag()
+    folder.write(SIDECAR)
+    folder.judge("IMG_1.CR3", GATE, VerdictKind.CONFIRMED)
+    folder.judge("IMG_1.JPG", "eiffel-tower", VerdictKind.REJECTED)
+    assert folder.write(SIDECAR) == {"IMG_1.JPG": "written"}
+    for name in ("IMG_1.CR3.xmp", "IMG_1.JPG.xmp"):
+        data = folder.files()[name]
+        assert b"Brandenburg" in data
+        assert b"Eiffel" not in data
