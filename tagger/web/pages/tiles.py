@@ -50,7 +50,7 @@ class LandmarkCard:
 def photo_tile(photo: TaggedPhoto, params: QueryParams) -> PhotoTile:
     """Return the tile of a photo in the grid of a query; its page steps through the same query."""
     name = next((tag.name for tag in photo.tags if tag.accepted), "")
-    file = PurePath(photo.path).name
+    file = PurePath(photo.path).name + (f", {photo.files} files" if photo.files > 1 else "")
     return PhotoTile(
         id=photo.id,
         address=photo_address(photo.id, params),
