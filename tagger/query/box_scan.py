@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import asin, cos, degrees, pi, radians, sin
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, or_, select, true
+from sqlalchemy import Connection, Row, Select, or_, select, true
 
 from tagger.database.tables import positions
 from tagger.geo import EARTH_RADIUS_KM
@@ -72,8 +72,11 @@ class BoxScan:
         return row.latitude is not None and self.box.south <= row.latitude <= self.box.north
 
     def size(self, connection: Connection, limit: int) -> int:
+        return count_rows(connection, self.photo_ids(), limit)
+
+    def photo_ids(self) -> Select[Any]:
         within = positions.c.latitude.between(self.box.south, self.box.north), self.box.has_longitude
-        return count_rows(connection, select(positions.c.latitude).where(*within), limit)
+        return select(positions.c.photo_id).where(*within)
 
     def accepts(self, key: Key) -> bool:
         return len(key) == 3 and type(key[0]) is type(key[1]) is float and is_id(key[2])

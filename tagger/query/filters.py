@@ -22,6 +22,7 @@ from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.query.areas import Area, position_countries, query_areas
 from tagger.query.index_scan import Condition, off_index
 from tagger.query.options import PhotoQuery, PositionOption
+from tagger.query.tag_conditions import has_tag, is_first_copy
 from tagger.trips.find import find_trip, is_of_trip
 from tagger.trips.grouping import Trip
 
@@ -69,12 +70,25 @@ class ResolvedQuery:
         return (photos.c.gone_since.is_(None), *self._tag_conditions(role), *self._photo_conditions(role))
 
     def _tag_conditions(self, role: ScanRole) -> Iterator[Condition]:
+        if self.query.sort is not None:
+            yield from self._exact_tag_conditions()
+            return
         if role.landmark_id is None:
             yield self._has_outcome()
             if self.query.min_score is not None:
                 yield _has_score(self.query.min_score)
         if self.landmark_id is not None and self.landmark_id != role.landmark_id:
             yield _has_landmark((self.landmark_id,))
+
+    def _exact_tag_conditions(self) -> Iterator[Condition]:
+        """What `select_tags` decides, as far as no area matters: sorted results are counted in SQL."""
+        query = self.query
+        if not self.needs_accepted_tag:
+            yield self._has_outcome()
+        if query.unknown:
+            yield ~has_tag()
+        elif self.needs_accepted_tag or self._has_tag_options:
+            yield has_tag(landmark_id=self.landmark_id, min_score=query.min_score, any_rank=query.any_rank)
 
     def _photo_conditions(self, role: ScanRole) -> Iterator[Condition]:
         query = self.query
@@ -88,14 +102,20 @@ class ResolvedQuery:
             yield _has_position(query.position)
         if self.trip is not None:
             yield is_of_trip(self.trip)
+        yield from self._file_conditions()
+        if self.model_id is not None:
+            yield off_index(contents.c.model_id) == self.model_id
+        if query.distinct and not self._has_photo_options:
+            yield is_first_copy(self._file_conditions())
+
+    def _file_conditions(self) -> Iterator[Condition]:
+        query = self.query
         if query.under:
             yield or_(false(), *(range_.filter for range_ in self.ranges))
         if query.taken_after is not None:
             yield off_index(photos.c.taken_at) >= query.taken_after
         if query.taken_before is not None:
             yield off_index(photos.c.taken_at) < query.taken_before
-        if self.model_id is not None:
-            yield off_index(contents.c.model_id) == self.model_id
 
     def select_tags(
         self, row: Row[Any], photo_tags: Sequence[Row[Any]], role: ScanRole
@@ -123,9 +143,12 @@ class ResolvedQuery:
     @property
     def _selects_untagged(self) -> bool:
         """Whether the query asks for photos of a position, an area or a trip, and for no tags."""
+        return self._has_photo_options and not self._has_tag_options
+
+    @property
+    def _has_photo_options(self) -> bool:
         query = self.query
-        has_photo_options = query.position is not None or query.trip is not None or bool(self.areas)
-        return has_photo_options and not self._has_tag_options
+        return query.position is not None or query.trip is not None or bool(self.areas)
 
     @property
     def _has_tag_options(self) -> bool:

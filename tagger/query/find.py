@@ -5,7 +5,7 @@ the effective tags of each page: rejected ones never, confirmed ones always. Mem
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -17,7 +17,8 @@ from tagger.errors import CursorInvalid
 from tagger.query.filters import ResolvedQuery, ScanRole
 from tagger.query.index_scan import IndexScan, Key, PageRequest, ScanPage
 from tagger.query.options import PhotoQuery
-from tagger.query.plans import ScanPlan, scan_plans, smallest_plan
+from tagger.query.plans import ScanPlan, scan_plans, smallest_plan, sorted_plan
+from tagger.query.sorted_scan import SortedScan
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, tag_rows
 
 PAGE = 250
@@ -77,19 +78,7 @@ def find_tagged_page(
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
     """
     search = Search.start(database, query, root_paths, after)
-    found: list[TaggedPhoto] = []
-    end: ScanPosition | None = search.begin  # after the last photo of a full page
-    rows = 0
-    for page in search.pages(search.begin, limit):
-        for photo, position in page.matches:
-            if len(found) == limit:
-                return PhotoPage(tuple(found), end)
-            found.append(photo)
-            end = position
-        rows += page.rows
-        if rows >= MOST_ROWS and page.next is not None and len(found) < limit:
-            return PhotoPage(tuple(found), page.next)
-    return PhotoPage(tuple(found), None)
+    return search.find_page(search.begin, limit)
 
 
 @dataclass(frozen=True)
@@ -118,14 +107,51 @@ class Search:
         query: PhotoQuery,
         root_paths: RootPaths | None,
         begin: ScanPosition | None = None,
+        *,
+        month: str | None = None,
     ) -> "Search":
-        """Resolve the query; without `begin`, choose the smallest plan."""
+        """Resolve the query; without `begin`, choose the smallest plan. A sorted result has one; `month` limits it."""
         with database.read() as connection:
             resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
             names = NameCache(connection, root_paths or {})
-            plans = tuple(scan_plans(resolved))
+            if query.sort is not None:
+                plans: tuple[ScanPlan, ...] = (sorted_plan(connection, resolved, month),)
+            else:
+                plans = tuple(scan_plans(resolved))
             begin = begin or ScanPosition(smallest_plan(connection, plans), 0, None)
         return cls(database, resolved, names, plans, begin)
+
+    def find_page(self, begin: ScanPosition, limit: int) -> PhotoPage:
+        """At most `limit` photos after `begin`."""
+        found: list[TaggedPhoto] = []
+        end: ScanPosition | None = begin  # after the last photo of a full page
+        rows = 0
+        for page in self.pages(begin, limit):
+            for photo, position in page.matches:
+                if len(found) == limit:
+                    return PhotoPage(tuple(found), end)
+                found.append(photo)
+                end = position
+            rows += page.rows
+            if rows >= MOST_ROWS and page.next is not None and len(found) < limit:
+                return PhotoPage(tuple(found), page.next)
+        return PhotoPage(tuple(found), None)
+
+    def ids(
+        self, connection: Connection, begin: ScanPosition, limit: int, skip: int = 0
+    ) -> tuple[Sequence[int], ScanPosition | None]:
+        """At most `limit` ids of a sorted result after `begin` and `skip` photos of its scan, and the position after them."""
+        scans = self._scans(begin)
+        scan = scans[begin.scan]
+        if not isinstance(scan, SortedScan):
+            raise CursorInvalid
+        request = PageRequest(self.query.conditions(ScanRole()), begin.after, limit, backwards=False)
+        rows = scan.ids(connection, request, skip)
+        ids = [row.id for row in rows]
+        if len(ids) == limit:
+            return ids, replace(begin, after=scan.key(rows[-1]))
+        is_last = begin.scan + 1 == len(scans)
+        return ids, None if is_last else ScanPosition(begin.plan, begin.scan + 1, None)
 
     def pages(self, begin: ScanPosition, limit: int, *, backwards: bool = False) -> Iterator[FilteredPage]:
         """The pages of all scans after `begin`; with `backwards`, before it, the nearest first."""

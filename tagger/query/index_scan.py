@@ -20,6 +20,7 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    union,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -55,6 +56,10 @@ class IndexScan(Protocol):
 
     def size(self, connection: Connection, limit: int) -> int:
         """The number of rows to read, counted up to `limit`."""
+        ...
+
+    def photo_ids(self) -> Select[Any]:
+        """The ids of all its photos, for sorting; perhaps of others that do not match the query."""
         ...
 
     def accepts(self, key: Key) -> bool:
@@ -136,6 +141,13 @@ class ContentScan:
             for source in self.sources
         )
 
+    def photo_ids(self) -> Select[Any]:
+        ids = (
+            select(source.content_id.label("id")).where(*source.conditions, *source.row_conditions)
+            for source in self.sources
+        )
+        return select(photos.c.id).where(photos.c.content_id.in_(union(*ids)))
+
     def accepts(self, key: Key) -> bool:
         return len(key) == 2 and all(is_id(part) for part in key) and key[0] <= _LAST_ID // BLOCK
 
@@ -180,11 +192,17 @@ class PhotoScan:
         return tuple(getattr(row, key.key or "") for key in self.keys)
 
     def contains(self, connection: Connection, row: Row[Any]) -> bool:
-        photo_id = positions.c.photo_id if self.keys[0].table is positions else photos.c.id
-        return bool(connection.scalar(select(exists().where(photo_id == row.id, *self.conditions))))
+        return bool(connection.scalar(select(exists().where(self._photo_id == row.id, *self.conditions))))
 
     def size(self, connection: Connection, limit: int) -> int:
         return count_rows(connection, select(self.keys[0]).where(*self.conditions), limit)
+
+    @property
+    def _photo_id(self) -> Column[int]:
+        return positions.c.photo_id if self.keys[0].table is positions else photos.c.id
+
+    def photo_ids(self) -> Select[Any]:
+        return select(self._photo_id).where(*self.conditions)
 
     def accepts(self, key: Key) -> bool:
         types = [column.type.python_type for column in self.keys]

@@ -12,6 +12,7 @@ from tagger.query import find
 from tagger.query.filters import ScanRole
 from tagger.query.find import FilteredPage, ScanPosition, Search
 from tagger.query.options import PhotoQuery
+from tagger.query.sorted_scan import SortedScan
 from tagger.query.tagged_photos import TaggedPhoto, select_photos, tag_rows
 
 
@@ -73,6 +74,8 @@ def find_surrounding(
 
 def _position(connection: Connection, photo_id: int, search: Search) -> ScanPosition | None:
     """The scan that returns the photo, and its key there."""
+    if search.query.query.sort is not None:
+        return _sorted_position(connection, photo_id, search)
     row = connection.execute(select_photos().where(photos.c.id == photo_id)).one_or_none()
     if row is None:
         return None
@@ -91,6 +94,13 @@ def _position(connection: Connection, photo_id: int, search: Search) -> ScanPosi
     candidates = (number for number, scan in enumerate(scans) if scan.contains(connection, row))
     number = min(candidates, key=mismatch, default=None)
     return None if number is None else ScanPosition(search.begin.plan, number, scans[number].key(row))
+
+
+def _sorted_position(connection: Connection, photo_id: int, search: Search) -> ScanPosition | None:
+    for number, scan in enumerate(search.plans[search.begin.plan].scans):
+        if isinstance(scan, SortedScan) and (row := scan.row(connection, photo_id)) is not None:
+            return ScanPosition(search.begin.plan, number, scan.key(row))
+    return None
 
 
 def _first(pages: Iterator[FilteredPage], count: int) -> tuple[TaggedPhoto, ...]:

@@ -13,6 +13,9 @@ DEFAULT_RADIUS_KM = 10.0
 PositionOption = Literal["camera", "landmark", "track", "neighbour", "any", "none"]
 """Where a photo's position comes from; anywhere; or nowhere: the photo has none."""
 
+SortOption = Literal["newest", "oldest", "name", "score"]
+"""The order of photos: by date, with those without a date last; by path; by the best accepted score."""
+
 
 @dataclass(frozen=True)
 class Near:
@@ -36,6 +39,8 @@ class PhotoQuery:
     `near`: those with a position there, tagged or not. `country`: those with a position or an accepted landmark there.
     `trip`: the photos of the trip with this id, tagged or not, and classified or not. `min_score` never excludes confirmed
     tags. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
+    `sort`: None is the fastest order. `distinct`: of exact copies that match, only the first; it does not apply where
+    copies may differ, with a position, an area or a trip.
     """
 
     landmark: str | None = None
@@ -51,6 +56,8 @@ class PhotoQuery:
     unknown: bool = False
     untagged: bool = False
     any_rank: bool = False
+    sort: SortOption | None = None
+    distinct: bool = False
     limit: int | None = None
 
 
@@ -70,6 +77,8 @@ def parse_query(
     unknown: bool = False,
     untagged: bool = False,
     any_rank: bool = False,
+    sort: str | None = None,
+    distinct: bool = False,
     limit: int | None = None,
 ) -> PhotoQuery:
     """The query of these options: `near` is LAT,LON in degrees, dates are ISO 8601 without a time zone.
@@ -91,6 +100,8 @@ def parse_query(
         unknown=unknown,
         untagged=untagged,
         any_rank=any_rank,
+        sort=_parse_sort_option(sort),
+        distinct=distinct,
         limit=limit,
     )
     _refuse_contradictions(query)
@@ -135,6 +146,16 @@ def _parse_position_option(text: str | None) -> PositionOption | None:
         return None
     reason = f"{text!r} is no source of positions. Choose one of {', '.join(get_args(PositionOption))}"
     raise QueryOptionInvalid(option="position", reason=reason)
+
+
+def _parse_sort_option(text: str | None) -> SortOption | None:
+    for option in get_args(SortOption):
+        if text == option:
+            return option  # type: ignore[no-any-return]
+    if text is None:
+        return None
+    reason = f"{text!r} is no order. Choose one of {', '.join(get_args(SortOption))}"
+    raise QueryOptionInvalid(option="sort", reason=reason)
 
 
 def parse_date(text: str | None, option: str) -> datetime | None:

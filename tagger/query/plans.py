@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select, false, select, union_all
 
 from tagger.database.enums import Outcome
 from tagger.database.tables import photos
@@ -23,9 +24,13 @@ from tagger.query.index_scan import (
     verdict_source,
 )
 from tagger.query.options import PhotoQuery
+from tagger.query.sorted_scan import sorted_scans
 
 SCAN_SIZE_LIMITS = (5_000, 20_000)
 """Scans are counted up to the first limit; if they are equally large, up to the next."""
+
+FEWEST_TO_WALK = 20_000
+"""For pages: sorting more rows takes longer than reading as many along an index until a page is full."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,33 @@ def _size(connection: Connection, scans: Sequence[IndexScan], limit: int) -> int
         if size >= limit:
             return limit
     return size
+
+
+def sorted_plan(
+    connection: Connection,
+    resolved: ResolvedQuery,
+    month: str | None = None,
+    *,
+    fewest_to_walk: int | None = None,
+) -> ScanPlan:
+    """The plan for the order of the query; with `month`, for that month alone.
+
+    A result that other scans find in fewer than `fewest_to_walk` rows is sorted; a larger one is read along the index of its order.
+    """
+    plans = tuple(scan_plans(resolved))
+    scans = plans[smallest_plan(connection, plans)].scans
+    by_score = resolved.query.sort == "score"  # no index has this order
+    fewest = FEWEST_TO_WALK if fewest_to_walk is None else fewest_to_walk
+    is_small = by_score or _size(connection, scans, fewest) < fewest
+    among = _ids(scans) if is_small else None
+    return ScanPlan(tuple(sorted_scans(resolved.query, resolved.landmark_id, among, month)))
+
+
+def _ids(scans: Sequence[IndexScan]) -> Select[Any]:
+    if not scans:
+        return select(photos.c.id).where(false())
+    found = union_all(*(scan.photo_ids() for scan in scans)).subquery()
+    return select(found.c[0])
 
 
 def scan_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:

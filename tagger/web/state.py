@@ -17,6 +17,7 @@ from tagger.settings import Settings
 from tagger.web.http.limits import ClientLimits
 from tagger.web.http.uploads import UploadMemory, UploadSpace
 from tagger.web.media.thumbnails import Thumbnails
+from tagger.web.section_counts import SectionCounts
 from tagger.web.taught_updates import TaughtUpdates
 
 LARGEST_UPLOADS = 4
@@ -41,6 +42,7 @@ class AppState:
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
+        self.section_counts = SectionCounts(database, settings.roots)
         self._model_in_use = _ModelInUse(settings, database)
         self.taught_updates = TaughtUpdates(database, self.model, self.stopping)
 

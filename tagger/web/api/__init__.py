@@ -15,6 +15,7 @@ from tagger.web.api import (
     predict,
     schedules,
     teaching,
+    timeline,
     trips,
     verdicts,
 )
@@ -25,6 +26,7 @@ def routers() -> tuple[APIRouter, ...]:
     return (
         teaching.router,
         predict.router,
+        timeline.router,
         photos.router,
         positions.router,
         photo_images.router,

@@ -47,6 +47,49 @@ class PhotoNeighbours:
 
 
 @dataclass
+class TimelineSection:
+    """The photos of a month, and their mean `aspect`: width divided by height.
+
+    `month` is null for photos without a date, and where a result is not in order of time.
+    """
+
+    month: str | None
+    photos: int
+    aspect: float
+
+
+@dataclass
+class TimelinePhoto:
+    """A photo in brief: its accepted landmark with the score, and how many `copies` of its image there are, itself included."""
+
+    id: int
+    file: str
+    digest: str | None
+    width: int | None
+    height: int | None
+    taken_at: datetime | None
+    name: str | None
+    score: float | None
+    copies: int
+
+
+@dataclass
+class TimelinePage:
+    """A page of photos; `next` is null at the end of the section."""
+
+    photos: list[TimelinePhoto]
+    next: str | None
+
+
+@dataclass
+class TimelineIds:
+    """A page of ids; `next` is null on the last page."""
+
+    ids: list[int]
+    next: str | None
+
+
+@dataclass
 class PositionCell:
     """The number of `photos` within `radius_km` of a position, of those with a position from `source`.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlencode
@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from tagger.errors import ModelNotFound, QueryInvalid
 from tagger.photos.object_paths import is_object_address, parse_path
 from tagger.query import PhotoQuery, parse_query
+from tagger.query.options import SortOption
 
 _MAX_LENGTH = 4096
 
@@ -61,6 +62,12 @@ class QueryParams:
             reason = f"there is no model {self.query.model!r}; registered models: {error.values['names']}"
             raise QueryInvalid(reason=reason) from error
 
+    def as_timeline(self) -> Self:
+        """The query in its order, by default the newest photos first, or a trip from its start; exact copies are one photo."""
+        sort: SortOption = self.query.sort or ("oldest" if self.query.trip else "newest")
+        options = {**self.options, "sort": sort, "distinct": "1"}
+        return type(self)(options, replace(self.query, sort=sort, distinct=True))
+
     def address(self, path: str, **more: object) -> str:
         """Return the address of the query at `path`, with `more` options; those that are None are removed."""
         merged = {**self.options, **more}
@@ -107,6 +114,10 @@ def query_params(
     unknown: Annotated[_Flag, Query(description="Classified photos without an accepted landmark.")] = False,
     untagged: Annotated[_Flag, Query(description="Photos that no model has classified yet.")] = False,
     any_rank: Annotated[_Flag, Query(description="Every classified photo, with its whole top-k.")] = False,
+    sort: Annotated[
+        _Text, Query(description="The order: newest, oldest, name or score. Default: the fastest one.")
+    ] = None,
+    distinct: Annotated[_Flag, Query(description="Of exact copies, only the first.")] = False,
 ) -> QueryParams:
     """Parse the query of a request; a FastAPI dependency."""
     return QueryParams.of(
@@ -124,6 +135,8 @@ def query_params(
         unknown=unknown,
         untagged=untagged,
         any_rank=any_rank,
+        sort=sort,
+        distinct=distinct,
     )
 
 

@@ -94,4 +94,5 @@ def filter_chips(params: QueryParams, landmarks: Sequence[Landmark]) -> list[Lin
             params.address("/photos", **dict.fromkeys(dependents.get(option, (option,)))),
         )
         for option, value in params.options.items()
+        if option in _CHIP_TEXTS
     ]

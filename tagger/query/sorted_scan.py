@@ -1,0 +1,131 @@
+"""Results in an order: by date, name or score. A sorted scan reads along an index, or sorts the few photos that other scans find."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select, true
+
+from tagger.database.tables import photos, tags, taught_tags
+from tagger.errors import QueryOptionInvalid
+from tagger.query.index_scan import Condition, Key, PageRequest, ScanPage, is_id, off_index
+from tagger.query.options import PhotoQuery
+
+UNDATED = "none"
+"""The month of photos without a date."""
+
+
+@dataclass(frozen=True)
+class SortedScan:
+    """Photos in the order of `keys`, which are unique together. `among`: ids of the photos to sort; None: an index has the order."""
+
+    keys: tuple[ColumnElement[Any], ...]
+    types: tuple[type, ...]
+    descending: bool = False
+    conditions: tuple[Condition, ...] = ()
+    among: Select[Any] | None = field(default=None, compare=False)
+    landmark_id: None = None
+
+    def page(self, connection: Connection, request: PageRequest) -> ScanPage:
+        found = connection.execute(self.statement(request).limit(request.rows)).all()
+        return ScanPage(found, self.key(found[-1]) if len(found) == request.rows else None)
+
+    def key(self, row: Row[Any]) -> Key:
+        return tuple(getattr(row, f"key_{number}") for number in range(len(self.keys)))
+
+    def contains(self, connection: Connection, row: Row[Any]) -> bool:
+        return bool(connection.scalar(select(exists().where(photos.c.id == row.id, *self.conditions))))
+
+    def size(self, connection: Connection, limit: int) -> int:  # noqa: ARG002 - there is no other plan to choose
+        return limit
+
+    def photo_ids(self) -> Select[Any]:
+        return select(photos.c.id).where(*self.conditions)
+
+    def accepts(self, key: Key) -> bool:
+        return len(key) == len(self.types) and all(
+            is_id(part) if type_ is int else isinstance(part, type_)
+            for part, type_ in zip(key, self.types, strict=True)
+        )
+
+    def ids(self, connection: Connection, request: PageRequest, skip: int) -> Sequence[Row[Any]]:
+        """The ids and keys alone of a page after `skip` photos."""
+        columns = (photos.c.id, *self._columns())
+        ids = self.statement(request).with_only_columns(*columns, maintain_column_froms=True)
+        return connection.execute(ids.offset(skip).limit(request.rows)).all()
+
+    def row(self, connection: Connection, photo_id: int) -> Row[Any] | None:
+        """The photo as a row of this scan, also if it is not among those to sort; None: the scan has no place for it."""
+        request = PageRequest((photos.c.id == photo_id,), None, 1, backwards=False)
+        return connection.execute(replace(self, among=None).statement(request)).one_or_none()
+
+    def statement(self, request: PageRequest) -> Select[Any]:
+        """The query for photos of a page, in order, with their keys."""
+        order = self.keys if self.among is None else tuple(off_index(key) for key in self.keys)
+        query = replace(request, backwards=request.backwards != self.descending).select(order)
+        if self.among is not None:
+            query = query.where(photos.c.id.in_(self.among))
+        return query.add_columns(*self._columns()).where(*self.conditions)
+
+    def _columns(self) -> Iterator[ColumnElement[Any]]:
+        return (key.label(f"key_{number}") for number, key in enumerate(self.keys))
+
+
+def sorted_scans(
+    query: PhotoQuery, landmark_id: int | None, among: Select[Any] | None, month: str | None = None
+) -> Iterator[SortedScan]:
+    """The scans for the order of the query; with `month`, of that month alone: `2024-06`, or `none` for photos without a date."""
+    if query.sort == "name":
+        yield SortedScan(
+            (photos.c.root_id, photos.c.path, photos.c.path_bytes), (int, str, bytes), among=among
+        )
+        return
+    if query.sort == "score":
+        yield SortedScan((_score(landmark_id), photos.c.id), (float, int), descending=True, among=among)
+        return
+    is_dated = query.taken_after is not None or query.taken_before is not None or query.trip is not None
+    if month != UNDATED:
+        during = tuple(_during(query, month))
+        by_date = (photos.c.taken_at, photos.c.id), (datetime, int)
+        yield SortedScan(*by_date, query.sort == "newest", during, among)
+    if month == UNDATED or (month is None and not is_dated):
+        undated = (photos.c.taken_at.is_(None),)
+        yield SortedScan((photos.c.id,), (int,), conditions=undated, among=among)
+
+
+def _during(query: PhotoQuery, month: str | None) -> Iterator[Condition]:
+    # The first condition also keeps photos without a date out of the scan, and so out of its keys.
+    yield photos.c.taken_at >= (query.taken_after or datetime.min)  # noqa: DTZ901 - local time
+    if query.taken_before is not None:
+        yield photos.c.taken_at < query.taken_before
+    if month is not None:
+        first, end = _limits(month)
+        yield photos.c.taken_at >= first
+        if end is not None:
+            yield photos.c.taken_at < end
+
+
+def _limits(month: str) -> tuple[datetime, datetime | None]:
+    try:
+        first = datetime.strptime(month, "%Y-%m")  # noqa: DTZ007 - local time
+    except ValueError:
+        reason = f"{month!r} is not a month. Write it like 2024-06, or {UNDATED} for photos without a date"
+        raise QueryOptionInvalid(option="month", reason=reason) from None
+    if (first.year, first.month) == (9999, 12):
+        return first, None
+    return first, first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+
+
+def _score(landmark_id: int | None) -> ColumnElement[float]:
+    """The best accepted score of the photo, of the landmark if there is one; 0 if it has none."""
+    best = (
+        select(func.max(table.c.score))
+        .where(
+            table.c.content_id == photos.c.content_id,
+            table.c.accepted == true() if landmark_id is None else table.c.landmark_id == landmark_id,
+        )
+        .scalar_subquery()
+        for table in (tags, taught_tags)
+    )
+    return func.coalesce(*best, 0.0)

@@ -1,0 +1,145 @@
+"""A sorted result in parts: how many photos each month has, and the photos from any place in a month; reads only."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, func, literal, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import Text
+
+from tagger.catalog.roots import RootPaths
+from tagger.database.connection import Database
+from tagger.database.tables import contents, photos
+from tagger.query.filters import ResolvedQuery, ScanRole
+from tagger.query.find import PhotoPage, ScanPosition, Search
+from tagger.query.options import PhotoQuery
+from tagger.query.plans import sorted_plan
+from tagger.query.sorted_scan import SortedScan
+from tagger.query.tagged_photos import select_photos
+
+USUAL_ASPECT = 4 / 3
+"""The width of a photo whose size is unknown, divided by its height."""
+
+FEWEST_TO_READ_ALL = 300_000
+"""Larger results are counted by reading all photos."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The photos of a month, or all of a result that is not in order of time: how many, and their mean width divided by height.
+
+    `month` is like `2024-06`, or None for photos without a date.
+    """
+
+    month: str | None
+    photos: int
+    aspect: float
+
+
+@dataclass(frozen=True)
+class SectionStart:
+    """A place in a section: `skip` photos after the position `after`; None: after the section's start.
+
+    `month` is that of the section, `none` for photos without a date; None where a result is not in order of time.
+    """
+
+    month: str | None = None
+    after: ScanPosition | None = None
+    skip: int = 0
+
+
+def timeline_sections(
+    database: Database, query: PhotoQuery, root_paths: RootPaths | None = None
+) -> list[Section]:
+    """The sections of the sorted result, in its order. Near a position, photos a little further away count too.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
+    """
+    by_date = query.sort in ("newest", "oldest")
+    month: ColumnElement[Any] = month_of(photos.c.taken_at) if by_date else literal(None)
+    aspect = case((contents.c.height > 0, contents.c.width * 1.0 / contents.c.height))
+    with database.read() as connection:
+        resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
+        (scan, *_) = sorted_plan(connection, resolved, fewest_to_walk=FEWEST_TO_READ_ALL).scans
+        counted = (
+            select_photos()
+            .with_only_columns(month, func.count(), func.avg(aspect), maintain_column_froms=True)
+            .where(*resolved.conditions(ScanRole()))
+        )
+        if isinstance(scan, SortedScan) and scan.among is not None:
+            counted = counted.where(photos.c.id.in_(scan.among))
+        rows = connection.execute(counted.group_by(month) if by_date else counted).all()
+    sections = [Section(row[0], row[1], float(row[2] or USUAL_ASPECT)) for row in rows if row[1]]
+    dated = [each for each in sections if each.month is not None]
+    dated.sort(key=lambda section: section.month or "", reverse=query.sort == "newest")
+    return [*dated, *(each for each in sections if each.month is None)]
+
+
+def find_section_page(
+    database: Database,
+    query: PhotoQuery,
+    root_paths: RootPaths | None,
+    start: SectionStart,
+    limit: int,
+) -> PhotoPage:
+    """At most `limit` photos of a section.
+
+    Raises:
+        QueryOptionInvalid: the section's month is not one.
+        CursorInvalid: `after` is not a position of this query.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
+    """
+    search = Search.start(database, query, root_paths, start.after, month=start.month)
+    begin = search.begin
+    if start.skip:
+        with database.read() as connection:
+            skipped, end = search.ids(connection, begin, 1, start.skip - 1)
+        if not skipped or end is None:
+            return PhotoPage((), None)
+        begin = end
+    return search.find_page(begin, limit)
+
+
+def find_section_ids(
+    database: Database, query: PhotoQuery, root_paths: RootPaths | None, start: SectionStart, limit: int
+) -> tuple[Sequence[int], ScanPosition | None]:
+    """The ids alone of at most `limit` photos, and the position of the next ones; without a month, of the whole result.
+
+    Near a position, photos a little further away are found too. Raises as `find_section_page`.
+    """
+    search = Search.start(database, query, root_paths, start.after, month=start.month)
+    with database.read() as connection:
+        return search.ids(connection, search.begin, limit, start.skip)
+
+
+def count_copies(database: Database, digests: Collection[str]) -> dict[str, int]:
+    """How many photos that exist have each image, by its digest."""
+    counted = (
+        select(contents.c.digest, func.count())
+        .join(photos, photos.c.content_id == contents.c.id)
+        .where(contents.c.digest.in_(digests), photos.c.gone_since.is_(None))
+        .group_by(contents.c.digest)
+    )
+    with database.read() as connection:
+        return {row[0]: row[1] for row in connection.execute(counted)}
+
+
+class month_of(FunctionElement[str]):  # noqa: N801 - reads as a SQL function where it is used
+    """The month of a time, like `2024-06`."""
+
+    inherit_cache = True
+    type = Text()
+
+
+@compiles(month_of)
+def _compile_to_char(element: month_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"to_char({compiler.process(element.clauses, **options)}, 'YYYY-MM')"
+
+
+@compiles(month_of, "sqlite")
+def _compile_substr(element: month_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"substr({compiler.process(element.clauses, **options)}, 1, 7)"

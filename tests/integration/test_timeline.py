@@ -1,0 +1,173 @@
+"""Results in order of time, name and score, in sections, on both databases."""
+# ruff: noqa: DTZ001 - cameras know no time zone
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.artifacts import tiny_artifact
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.errors import QueryOptionInvalid
+from tagger.query import PhotoQuery, find_neighbours, find_tagged, find_tagged_page, plans
+from tagger.query.cursors import decode_cursor, encode_cursor
+from tagger.query.timeline import SectionStart, find_section_ids, find_section_page, timeline_sections
+from tagger.verdicts import VerdictKind, give_verdict
+
+EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
+
+
+@pytest.fixture(params=["sorted", "read along an index"])
+def library(
+    request: pytest.FixtureRequest, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> StoredPhotos:
+    """Photos of 2023, 2024 and of no date; both ways to read them."""
+    if request.param != "sorted":
+        monkeypatch.setattr(plans, "FEWEST_TO_WALK", 0)
+    tiny_artifact(tmp_path / "tiny.pt")
+    library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    library.photo("b.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, 30, 23, 59, 59))
+    library.photo("c.jpg", (EIFFEL, 0.6, True), (GATE, 0.55, True), taken_at=datetime(2024, 7, 1))
+    library.photo("a.jpg", (GATE, 0.7, True), taken_at=datetime(2023, 12, 31, 12))
+    library.photo("d.jpg", (EIFFEL, 0.8, True), taken_at=datetime(2024, 6, 30, 23, 59, 59))
+    library.photo("e.jpg", (EIFFEL, 0.7, True))
+    library.photo("f.jpg", (GATE, 0.95, True))
+    library.photo("unknown.jpg", (EIFFEL, 0.2, False), taken_at=datetime(2024, 7, 2))
+    library.photo("new.jpg", classified=False, taken_at=datetime(2024, 7, 3))
+    return library
+
+
+def names(library: StoredPhotos, **options: Any) -> str:
+    """The names of the photos in order, without their extension."""
+    found = find_tagged(library.database, PhotoQuery(**options))
+    return " ".join(Path(photo.path).stem for photo in found)
+
+
+def all_ids(library: StoredPhotos, query: PhotoQuery) -> list[int]:
+    """The ids of the result, read two at a time."""
+    ids, following = find_section_ids(library.database, query, {}, SectionStart(), 2)
+    while following is not None:
+        more, following = find_section_ids(library.database, query, {}, SectionStart(None, following), 2)
+        ids = [*ids, *more]
+    return list(ids)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"sort": "newest"}, "c d b a e f"),
+        ({"sort": "oldest"}, "a b d c e f"),
+        ({"sort": "name"}, "a b c d e f"),
+        ({"sort": "score"}, "f b d e a c"),
+        ({"sort": "newest", "landmark": EIFFEL}, "c d b e"),
+        ({"sort": "score", "landmark": GATE}, "f a c"),
+        ({"sort": "newest", "any_rank": True}, "unknown c d b a e f"),
+        ({"sort": "newest", "unknown": True}, "unknown"),
+        ({"sort": "newest", "untagged": True}, "new"),
+        ({"sort": "newest", "min_score": 0.8}, "d b f"),
+        ({"sort": "newest", "taken_after": datetime(2024, 6, 1)}, "c d b"),
+        ({"sort": "oldest", "taken_before": datetime(2024, 7, 1)}, "a b d"),
+    ],
+)
+def test_photos_are_in_their_order(library: StoredPhotos, options: dict[str, Any], expected: str) -> None:
+    assert names(library, **options) == expected
+    query = PhotoQuery(**options)
+    photos = list(find_tagged(library.database, query))
+    assert sum(section.photos for section in timeline_sections(library.database, query)) == len(photos)
+    for number, photo in enumerate(photos):
+        neighbours = find_neighbours(library.database, query, {}, photo.id)
+        assert neighbours.previous == (photos[number - 1].id if number else None)
+        assert neighbours.following == (photos[number + 1].id if number + 1 < len(photos) else None)
+    assert all_ids(library, query) == [photo.id for photo in photos]
+
+
+@pytest.mark.parametrize("sort", ["newest", "oldest", "name", "score"])
+def test_pages_join_into_the_whole_result(library: StoredPhotos, sort: Any) -> None:
+    query = PhotoQuery(sort=sort)
+    expected = [photo.id for photo in find_tagged(library.database, query)]
+    found: list[int] = []
+    position = None
+    while True:
+        page = find_tagged_page(library.database, query, {}, position, 1)
+        found += [photo.id for photo in page.photos]
+        if page.next is None:
+            break
+        position = decode_cursor(encode_cursor(page.next, query), query)
+    assert found == expected
+
+
+def test_sections_are_months_with_the_photos_from_any_place_in_them(library: StoredPhotos) -> None:
+    query = PhotoQuery(sort="newest")
+    sections = timeline_sections(library.database, query)
+    assert [(section.month, section.photos) for section in sections] == [
+        ("2024-07", 1),
+        ("2024-06", 2),
+        ("2023-12", 1),
+        (None, 2),
+    ]
+    assert sections[0].aspect == pytest.approx(640 / 480)
+    everything = [photo.id for photo in find_tagged(library.database, query)]
+    for section in sections:
+        start = SectionStart(section.month or "none")
+        whole = find_section_page(library.database, query, {}, start, 10)
+        ids = [photo.id for photo in whole.photos]
+        assert ids == everything[: section.photos]
+        assert whole.next is None
+        everything = everything[section.photos :]
+        for skip in range(4):
+            page = find_section_page(library.database, query, {}, replace(start, skip=skip), 10)
+            assert [photo.id for photo in page.photos] == ids[skip:]
+            skipped, _ = find_section_ids(library.database, query, {}, replace(start, skip=skip), 10)
+            assert skipped == ids[skip:]
+
+
+def test_a_result_that_is_not_in_order_of_time_has_one_section(library: StoredPhotos) -> None:
+    query = PhotoQuery(sort="name")
+    (section,) = timeline_sections(library.database, query)
+    assert (section.month, section.photos) == (None, 6)
+    page = find_section_page(library.database, query, {}, SectionStart(None, None, 4), 10)
+    assert [Path(photo.path).name for photo in page.photos] == ["e.jpg", "f.jpg"]
+    assert timeline_sections(library.database, PhotoQuery(sort="name", landmark=EIFFEL, min_score=0.99)) == []
+
+
+def test_verdicts_count_in_sections(library: StoredPhotos) -> None:
+    ids = {
+        Path(photo.path).stem: photo.id for photo in find_tagged(library.database, PhotoQuery(any_rank=True))
+    }
+    give_verdict(library.database, ids["c"], GATE, VerdictKind.REJECTED, "ada", {})
+    give_verdict(library.database, ids["b"], EIFFEL, VerdictKind.REJECTED, "ada", {})
+    give_verdict(library.database, ids["unknown"], GATE, VerdictKind.CONFIRMED, "ada", {})
+    for query in (
+        PhotoQuery(sort="newest"),
+        PhotoQuery(sort="newest", landmark=GATE),
+        PhotoQuery(sort="newest", unknown=True),
+        PhotoQuery(sort="newest", landmark=GATE, any_rank=True),
+        PhotoQuery(sort="newest", min_score=0.9),
+    ):
+        found = list(find_tagged(library.database, query))
+        assert sum(section.photos for section in timeline_sections(library.database, query)) == len(found)
+        assert all_ids(library, query) == [photo.id for photo in found]
+    assert names(library, sort="newest", unknown=True) == "b"
+    assert names(library, sort="newest", landmark=GATE) == "unknown a f"
+
+
+def test_exact_copies_are_one_photo_among_those_that_match(library: StoredPhotos) -> None:
+    for path, taken_at in (("x/1.jpg", datetime(2022, 1, 1)), ("y/2.jpg", datetime(2022, 2, 1))):
+        library.photo(path, (GATE, 0.9, True), digest="same", taken_at=taken_at)
+    library.photo("z.jpg", (GATE, 0.9, True), digest="same", gone_since=datetime(2024, 1, 1).astimezone())
+    all_of_2022 = {"sort": "newest", "taken_before": datetime(2023, 1, 1)}
+    assert names(library, **all_of_2022) == "2 1"
+    assert names(library, **all_of_2022, distinct=True) == "1"
+    assert names(library, **all_of_2022, distinct=True, taken_after=datetime(2022, 1, 15)) == "2"
+    assert names(library, sort="newest", distinct=True, under=(library.root / "y",)) == "2"
+
+
+def test_a_month_that_is_none_is_refused(library: StoredPhotos) -> None:
+    with pytest.raises(QueryOptionInvalid, match="not a month"):
+        find_section_page(library.database, PhotoQuery(sort="newest"), {}, SectionStart("2024-13"), 10)
+    last = find_section_page(library.database, PhotoQuery(sort="newest"), {}, SectionStart("9999-12"), 10)
+    assert last.photos == ()
