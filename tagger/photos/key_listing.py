@@ -1,23 +1,15 @@
 """Lists pages of a bucket, with every key as it is.
 
 obstore lists no page that has a key like `a//b.jpg`, and drops slashes at both ends of keys. Such pages of S3 are asked for
-without it, by addresses that it signs. An address is as good as the credentials as long as it is valid: none is part of a
-message.
+without it (see signed_requests).
 """
 
-import os
 import re
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
-from email.message import Message
-from functools import lru_cache
-from http.client import HTTPException
-from typing import IO, TYPE_CHECKING, Any
-from urllib.error import HTTPError
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_plus
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 from xml.etree import ElementTree as ET
 
 from tagger.photos.object_paths import ObjectPath
@@ -27,15 +19,14 @@ from tagger.photos.object_store import (
     error_text,
     is_invalid_key,
     open_store,
-    signed_bucket_address,
     store_errors,
 )
+from tagger.photos.signed_requests import ask_bucket_once
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
 PAGE = 1000
-_VALID = timedelta(minutes=5)
 _MOST_BYTES = 32 * 2**20
 """More than a thousand keys of 1,024 bytes take, with every byte encoded."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -118,37 +109,8 @@ def _answer(prefix: ObjectPath, parameters: Mapping[str, str], *, patient: bool)
         name: value for name, value in parameters.items() if value
     }
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in named.items())
-    address = signed_bucket_address(prefix, f"{query}&delimiter", _VALID)
-    opener = build_opener(
-        _NoRedirects, HTTPSHandler(context=_context(os.environ.get("AWS_CA_BUNDLE") or None))
-    )
-    request = Request(address, headers={"User-Agent": "landmark-tagger"})  # noqa: S310 - the endpoint is the operator's
     timeout_s = STALL_TIMEOUT.total_seconds() / (1 if patient else 2)
-    try:
-        with opener.open(request, timeout=timeout_s) as answer:
-            body: bytes = answer.read(_MOST_BYTES)
-    except HTTPError as error:
-        with error:
-            text = error.read(_MOST_BYTES).decode(errors="replace")
-        raise OSError(f"status code: {error.code} {text}") from None
-    except (HTTPException, OSError) as error:
-        raise OSError(f"the server does not answer ({type(error).__name__})") from None
-    return body
-
-
-@lru_cache(maxsize=4)
-def _context(bundle: str | None) -> ssl.SSLContext:
-    """Reading the certificates takes longer than listing a page."""
-    return ssl.create_default_context(cafile=bundle)
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    """The signature is for one server."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
-    ) -> None:
-        pass
+    return ask_bucket_once(prefix, f"{query}&delimiter", _MOST_BYTES, timeout_s)
 
 
 def _page(answer: bytes) -> tuple[list["ObjectMeta"], bool]:

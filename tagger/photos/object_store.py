@@ -28,6 +28,9 @@ STALL_TIMEOUT = timedelta(seconds=20)
 RETRY_TIMEOUT = timedelta(seconds=60)
 CHECK_TIMEOUT = timedelta(seconds=10)
 """The time limit of a check whether a bucket answers."""
+ATTEMPTS = 4
+RETRY_PAUSE_S = 0.5
+"""The first pause before a request is repeated; each further one takes twice as long."""
 _REREAD = timedelta(minutes=5)
 """How long keys from a file are used before the file is read again: programs that rotate keys replace it."""
 

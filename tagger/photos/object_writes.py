@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos import objects
+from tagger.photos import object_store
 from tagger.photos.files import PhotoVersion
 from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import (
@@ -163,9 +163,9 @@ def _settled(
 def _attempts() -> Iterator[None]:
     """Yield for each try of a request, after a pause. None begins later than a minute after the first."""
     deadline = time.monotonic() + RETRY_TIMEOUT.total_seconds()
-    for attempt in range(objects.ATTEMPTS):
+    for attempt in range(object_store.ATTEMPTS):
         if attempt:
-            time.sleep(objects.RETRY_PAUSE_S * 2 ** (attempt - 1))
+            time.sleep(object_store.RETRY_PAUSE_S * 2 ** (attempt - 1))
         yield
         if time.monotonic() > deadline:
             return

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from tagger.errors import BucketUnavailable, FailureKind, ObjectNotFound, PathNotFound, PhotoFailed
+from tagger.photos import object_store
 from tagger.photos.files import MAX_TIME_NS, PhotoBytes, PhotoVersion, check_size
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, PathFilter
 from tagger.photos.key_listing import (
@@ -37,9 +38,6 @@ from tagger.photos.paths import printable_path
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-ATTEMPTS = 4
-RETRY_PAUSE_S = 0.5
-"""The first pause before a request is repeated; each further one takes twice as long."""
 _MOMENTARY = frozenset(("SlowDown", "InternalError", "ServiceUnavailable", "429", "500", "502", "503", "504"))
 """What servers answer for a moment. obstore repeats such requests itself."""
 _SECOND_NS = 10**9
@@ -129,9 +127,9 @@ class ObjectSource:
             PhotoFailed: it is gone, unreadable, empty or too large, or the server does not answer.
         """
         deadline = time.monotonic() + RETRY_TIMEOUT.total_seconds()
-        for attempt in range(ATTEMPTS):
+        for attempt in range(object_store.ATTEMPTS):
             if attempt:
-                time.sleep(RETRY_PAUSE_S * 2 ** (attempt - 1))
+                time.sleep(object_store.RETRY_PAUSE_S * 2 ** (attempt - 1))
             try:
                 return self._read_once(path, max_bytes)
             except BucketUnavailable as unavailable:
@@ -271,11 +269,11 @@ def _pages(
             is_exact = True
         except store_errors() as error:
             failures += 1
-            is_last = failures >= ATTEMPTS or time.monotonic() > deadline or not patient
+            is_last = failures >= object_store.ATTEMPTS or time.monotonic() > deadline or not patient
             is_momentary = is_exact and error_code(error) in _MOMENTARY
             if is_last or not (is_momentary or is_worth_repeating(error)):
                 raise BucketUnavailable(folder=prefix, reason=error_text(error)) from None
-            time.sleep(RETRY_PAUSE_S * 2 ** (failures - 1))
+            time.sleep(object_store.RETRY_PAUSE_S * 2 ** (failures - 1))
 
 
 def _is_plain(prefix: ObjectPath, page: Sequence["ObjectMeta"]) -> bool:

@@ -1,7 +1,7 @@
-"""Requests to S3 that obstore does not offer: deletion under a condition, and questions about a bucket.
+"""Requests to S3 that obstore does not offer: pages with odd keys, deletion under a condition, questions about a bucket.
 
 obstore signs their addresses with the same credentials as all other requests. An address is as good as the credentials for
-as long as it is valid, so none is ever part of a message.
+as long as it is valid, so none is ever part of a message, and none is sent to another server.
 """
 
 import os
@@ -10,12 +10,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from email.message import Message
+from functools import lru_cache
 from http.client import HTTPException
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.error import HTTPError
-from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
-from tagger.photos import objects
+from tagger.photos import object_store
 from tagger.photos.object_paths import ObjectPath
 from tagger.photos.object_store import STALL_TIMEOUT, signed_address, signed_bucket_address
 
@@ -55,23 +57,68 @@ def ask_bucket(path: ObjectPath, query: str) -> Answer:
     return _send(signed_bucket_address(path, query, _VALID), "GET", {})
 
 
+def ask_bucket_once(path: ObjectPath, query: str, most_bytes: int, timeout_s: float) -> bytes:
+    """The body of a bucket's answer. The question is not repeated.
+
+    Raises:
+        store_errors(): as `send_signed`.
+    """
+    address = signed_bucket_address(path, query, _VALID)
+    try:
+        return _answer(address, "GET", {}, most_bytes, timeout_s).body
+    except _Refused as error:
+        raise OSError(str(error)) from None
+
+
+class _Refused(Exception):
+    """The server answered with an error: status code: {status} {body}."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"status code: {status} {body}")
+        self.status = status
+
+
 def _send(address: str, method: str, headers: Mapping[str, str]) -> Answer:
-    bundle = os.environ.get("AWS_CA_BUNDLE") or None
-    opener = build_opener(ProxyHandler(), HTTPSHandler(context=ssl.create_default_context(cafile=bundle)))
-    request = Request(address, method=method, headers=dict(headers))  # noqa: S310 - the endpoint is the operator's
-    for attempt in range(objects.ATTEMPTS):
+    for attempt in range(object_store.ATTEMPTS):
         if attempt:
-            time.sleep(objects.RETRY_PAUSE_S * 2 ** (attempt - 1))
+            time.sleep(object_store.RETRY_PAUSE_S * 2 ** (attempt - 1))
         try:
-            with opener.open(request, timeout=STALL_TIMEOUT.total_seconds()) as answer:
-                lower = {name.lower(): value for name, value in answer.headers.items()}
-                return Answer(lower, answer.read(_MOST_BYTES))
-        except HTTPError as error:
-            with error:
-                body = error.read(_MOST_BYTES).decode(errors="replace")
-            problem = OSError(f"status code: {error.code} {body}")
-            if error.code not in _MOMENTARY:
+            return _answer(address, method, headers, _MOST_BYTES, STALL_TIMEOUT.total_seconds())
+        except _Refused as error:
+            problem = OSError(str(error))
+            if error.status not in _MOMENTARY:
                 break
-        except (HTTPException, OSError) as error:
-            raise OSError(f"the server does not answer ({type(error).__name__})") from None
     raise problem
+
+
+def _answer(
+    address: str, method: str, headers: Mapping[str, str], most_bytes: int, timeout_s: float
+) -> Answer:
+    context = _tls_context(os.environ.get("AWS_CA_BUNDLE") or None)
+    opener = build_opener(_NoRedirects, HTTPSHandler(context=context))
+    request = Request(address, method=method, headers={"User-Agent": "landmark-tagger", **headers})  # noqa: S310 - the endpoint is the operator's
+    try:
+        with opener.open(request, timeout=timeout_s) as answer:
+            lower = {name.lower(): value for name, value in answer.headers.items()}
+            return Answer(lower, answer.read(most_bytes))
+    except HTTPError as error:
+        with error:
+            body = error.read(_MOST_BYTES).decode(errors="replace")
+        raise _Refused(error.code, body) from None
+    except (HTTPException, OSError) as error:
+        raise OSError(f"the server does not answer ({type(error).__name__})") from None
+
+
+@lru_cache(maxsize=4)
+def _tls_context(bundle: str | None) -> ssl.SSLContext:
+    """Reading the certificates takes longer than listing a page."""
+    return ssl.create_default_context(cafile=bundle)
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """The signature is for one server."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    ) -> None:
+        pass

@@ -9,7 +9,7 @@ from support.written_folder import EMBED, SIDECAR
 
 from tagger.database.connection import Database
 from tagger.metadata.objects import conditional_writes
-from tagger.photos import objects
+from tagger.photos import object_store
 from tagger.processing.claimed_chunk import ChunkEnd
 
 
@@ -17,7 +17,7 @@ from tagger.processing.claimed_chunk import ChunkEnd
 def photos(
     database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> WrittenBucket:
-    monkeypatch.setattr(objects, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
     monkeypatch.setattr(conditional_writes, "_supported", {})
     return WrittenBucket(database, tmp_path, bucket)
 

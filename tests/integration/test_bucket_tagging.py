@@ -12,7 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState
 from tagger.database.tables import roots
 from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
-from tagger.photos import objects
+from tagger.photos import object_store, objects
 from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.photos.object_store import AWS, current_endpoint, note_endpoint, open_store
 from tagger.photos.source import open_source
@@ -39,7 +39,7 @@ class TaggedBucket(TaggedFolder):
 def photos(
     database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> TaggedBucket:
-    monkeypatch.setattr(objects, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
     return TaggedBucket(database, tmp_path, bucket)
 
 

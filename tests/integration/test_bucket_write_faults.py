@@ -15,7 +15,7 @@ from tagger.database.connection import Database
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.objects import conditional_writes
 from tagger.metadata.objects.sidecars import existing_object_sidecars
-from tagger.photos import key_listing, objects
+from tagger.photos import key_listing, object_store
 from tagger.photos.object_paths import parse_path
 from tagger.processing import metadata_chunk
 from tagger.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
@@ -31,7 +31,7 @@ def database_url(tmp_path: Path) -> str:
 def photos(
     database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> WrittenBucket:
-    monkeypatch.setattr(objects, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
     monkeypatch.setattr(conditional_writes, "_supported", {})
     return WrittenBucket(database, tmp_path, bucket)
 

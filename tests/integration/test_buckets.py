@@ -13,7 +13,7 @@ from tagger.enqueue.scan import Scan, ScanReport
 from tagger.enqueue.selection import require_available_roots, select_paths
 from tagger.errors import BucketUnavailable
 from tagger.ledger.jobs import finish_scan
-from tagger.photos import key_listing, objects
+from tagger.photos import key_listing, object_store, objects
 from tagger.photos.object_paths import parse_path
 from tagger.photos.paths import printable_path
 
@@ -59,7 +59,7 @@ class Prefixes:
 
 @pytest.fixture
 def prefixes(database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Prefixes:
-    monkeypatch.setattr(objects, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
     monkeypatch.setattr(key_listing, "PAGE", 10)
     monkeypatch.setattr(scan, "PAGE", 10)
     return Prefixes(database, bucket)

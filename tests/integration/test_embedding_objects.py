@@ -14,7 +14,7 @@ from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.inspection import photo_fields
 from tagger.metadata.objects import conditional_writes, embedding
-from tagger.photos import objects
+from tagger.photos import object_store
 from tagger.processing.claimed_chunk import ChunkEnd
 
 EMBED_OBJECTS = MetadataOptions(Target.EMBED, embed_objects=True)
@@ -24,7 +24,7 @@ EMBED_OBJECTS = MetadataOptions(Target.EMBED, embed_objects=True)
 def photos(
     database: Database, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> WrittenBucket:
-    monkeypatch.setattr(objects, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
     monkeypatch.setattr(conditional_writes, "_supported", {})
     monkeypatch.setattr(embedding, "_checked", {})
     return WrittenBucket(database, tmp_path, bucket)
