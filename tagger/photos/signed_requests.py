@@ -8,6 +8,7 @@ import os
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import Message
@@ -102,11 +103,16 @@ def _answer(
             lower = {name.lower(): value for name, value in answer.headers.items()}
             return Answer(lower, answer.read(most_bytes))
     except HTTPError as error:
-        with error:
-            body = error.read(_MOST_BYTES).decode(errors="replace")
-        raise _Refused(error.code, body) from None
+        raise _Refused(error.code, _body(error)) from None
     except (HTTPException, OSError) as error:
         raise OSError(f"the server does not answer ({type(error).__name__})") from None
+
+
+def _body(error: HTTPError) -> str:
+    """What a server says of its refusal; empty if the connection ends first."""
+    with error, suppress(HTTPException, OSError):
+        return error.read(_MOST_BYTES).decode(errors="replace")
+    return ""
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,43 @@
+"""Requests that are signed here and not by obstore: servers that answer with half a refusal, or with none."""
+
+import socket
+import threading
+
+import pytest
+
+from tagger.photos import signed_requests
+from tagger.photos.object_paths import ObjectPath
+
+CHUNKED = b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (CHUNKED + b"64\r\n<Error>", "status code: 403"),
+        (CHUNKED + b"no number\r\n", "status code: 403"),
+        (b"HTTP/1.1 302 Found\r\nLocation: ftp://127.0.0.1/a\r\n\r\n", "status code: 302"),
+        (b"not HTTP\r\n\r\n", "does not answer"),
+    ],
+    ids=["cut", "no chunk", "redirect", "not HTTP"],
+)
+def test_a_broken_answer_is_the_servers_error(
+    answer: bytes, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_answer_once, args=(server, answer))
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        with pytest.raises(OSError, match=text):
+            signed_requests.ask_bucket(ObjectPath("s3://photos/a.jpg"), "versioning")
+        thread.join()
+
+
+def _answer_once(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1 << 16)
+        connection.sendall(answer)
