@@ -208,7 +208,14 @@ def test_a_read_only_session_sees_no_buttons_for_verdicts(
 def test_an_invalid_or_outdated_position_starts_again(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review?after=s_99999_0.5_1", base=address) as page:
         expect_question(page, 1, 0)
-        for after in ("x", "s_1_nan_1", "t_1_0.5", "t_1_0.5_99999999999999999999", "s__0_1"):
+        for after in (
+            f"s_{-(2**64)}_0.5_1",
+            "x",
+            "s_1_nan_1",
+            "t_1_0.5",
+            "t_1_0.5_99999999999999999999",
+            "s__0_1",
+        ):
             page.goto(f"/review?after={after}&last={after}&back={after}")
             expect_question(page, 1, 0)
         assert page.request.get("/review?landmark=nowhere").status == 404

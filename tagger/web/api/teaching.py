@@ -137,6 +137,7 @@ def _decode_cursor(after: str) -> SuggestionPosition:
         position = SuggestionPosition(int(landmark_id), float(score), int(content_id))
     except ValueError as error:
         raise CursorInvalid from error
-    if not (0 <= position.score <= 1 and max(position.landmark_id, position.content_id) < 2**63):
+    ids = (position.landmark_id, position.content_id)
+    if not (0 <= position.score <= 1 and min(ids) >= 0 and max(ids) < 2**63):
         raise CursorInvalid
     return position

@@ -206,6 +206,7 @@ def _decode(after: str | None) -> ReviewPosition | None:
         )
     except (ValueError, KeyError) as error:
         raise CursorInvalid from error
-    if not (0 <= position.score <= 1 and max(position.landmark_id, position.content_id) < 2**63):
+    ids = (position.landmark_id, position.content_id)
+    if not (0 <= position.score <= 1 and min(ids) >= 0 and max(ids) < 2**63):
         raise CursorInvalid
     return position
