@@ -128,9 +128,10 @@ def test_a_batch_too_large_for_the_device_is_halved(scenario: FaultScenario) -> 
     with terminal.workers(1):
         done = terminal.json("enqueue", "--wait", "many")
     assert (done["tagged"], done["unknown"], done["failed"]) == (80, 20, 0)
-    assert "too small for a batch of 32; going on with 16" in terminal.log.read_text()
-    assert "too small for a batch of 8; going on with 4" in terminal.log.read_text()
-    assert "going on with 2" not in terminal.log.read_text()
+    log = terminal.log.read_text()
+    assert "with a batch of 32; the batch size is now 16" in log
+    assert "with a batch of 8; the batch size is now 4" in log
+    assert "the batch size is now 2" not in log
 
 
 def test_a_worker_whose_forward_pass_hangs_exits_and_another_takes_over(scenario: FaultScenario) -> None:
