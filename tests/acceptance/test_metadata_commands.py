@@ -390,7 +390,13 @@ def test_workers_write_what_jobs_backfills_and_schedules_ask_for(
             *("schedule", "add", "nightly", "--cron", "0 3 * * *", "all", "--write", "sidecar", "--gps"),
             "--gps-estimated",
         )
-        fields = {"gps": True, "description": False, "language": None, "max_error_m": 5000}
+        fields = {
+            "gps": True,
+            "description": False,
+            "language": None,
+            "max_error_m": 5000,
+            "embed_objects": False,
+        }
         assert made["options"]["write"] == {"to": "sidecar", **fields}
         assert "sidecar" in terminal.run("schedule", "list").stdout
         run = terminal.json("schedule", "run-now", "nightly")

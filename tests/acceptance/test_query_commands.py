@@ -107,7 +107,7 @@ def test_csv_has_a_row_per_tag(tagger: CommandRunner, known: StoredPhotos) -> No
         ("palace.jpg", VERSAILLES, "1", "true"),
     ]
     position_keys = ["latitude", "longitude", "error_m", "source", "country", "city"]
-    assert list(rows[0]) == [*PHOTO_KEYS[:-2], *TAG_KEYS, *(f"position_{key}" for key in position_keys)]
+    assert list(rows[0]) == [*PHOTO_KEYS[:-3], *TAG_KEYS, *(f"position_{key}" for key in position_keys)]
     assert {row["position_latitude"] for row in rows} == {""}
 
 
