@@ -10,7 +10,7 @@ from tagger.database.statements import current_time
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.enqueue.cron import next_time_of_day
 from tagger.errors import JobFinished
-from tagger.ledger.job_control import change_job, pause_job, resume
+from tagger.ledger.job_control import PAUSED_AT, change_job, pause_job, resume
 from tagger.ledger.jobs import OPEN_STATES
 
 _IS_OF_RUN = or_(
@@ -78,7 +78,7 @@ def _open_jobs() -> Select[Any]:
 
 def _pause(database: Database, row: Row[Any]) -> bool:
     """Pause one job, unless it has ended meanwhile."""
-    note = f"paused at {row.until} ({row.time_zone}); the next run of the schedule {row.name} continues it"
+    note = f"{PAUSED_AT} {row.until} ({row.time_zone}); the next run of the schedule {row.name} continues it"
     run = (schedule_runs.c.schedule_id == row.schedule_id, schedule_runs.c.due_at == row.due_at)
     try:
         with change_job(database, row.id) as connection:

@@ -20,6 +20,8 @@ from tagger.ledger.dispatch import reset_messages
 from tagger.ledger.jobs import OPEN_STATES, cancel_job, finish_if_done
 
 CANCEL_NOTE = "by request"
+PAUSED_AT = "paused at"
+"""What the note of a pause begins with, which ends with the pause."""
 LOCK_S = 30.0
 """How long a change waits for another process that has locked the job or its chunks, as on SQLite."""
 
@@ -37,7 +39,7 @@ def pause(database: Database, job_id: int) -> None:
 
 
 def pause_job(connection: Connection, job_id: int, note: str | None = None) -> None:
-    """Pause the job in a transaction of `change_job`. `note` says why.
+    """Pause the job in a transaction of `change_job`. `note` begins with PAUSED_AT; a note that the job has is kept.
 
     Raises:
         JobNotFound, JobFinished, JobNotPausable: as for `pause`.
@@ -47,7 +49,7 @@ def pause_job(connection: Connection, job_id: int, note: str | None = None) -> N
         raise JobNotPausable(job=job_id)
     # A suspended job finds out again, once it is resumed, whether its root is available.
     former_note = None if job.state == JobState.WAITING else job.note
-    values = {"state": JobState.PAUSED, "note": note or former_note}
+    values = {"state": JobState.PAUSED, "note": former_note or note}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
     record_action(connection, AuditAction.JOB_PAUSE, job_id)
 
@@ -66,7 +68,9 @@ def resume(database: Database, job_id: int) -> bool:
         reset_messages(connection, job_id)
         job = _lock_open_job(connection, job_id, "resume")
         paused = (jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
-        connection.execute(update(jobs).where(*paused).values(state=_state_before_pause(job), note=None))
+        connection.execute(
+            update(jobs).where(*paused).values(state=_state_before_pause(job), note=_note_of_resumed(job))
+        )
         finish_if_done(connection, job_id)
         record_action(connection, AuditAction.JOB_RESUME, job_id)
     return True
@@ -113,6 +117,11 @@ def _open_job(connection: Connection, job_id: int, action: str) -> Row[Any]:
     if job.state not in OPEN_STATES:
         raise JobFinished(job=job_id, state=job.state, action=action)
     return job
+
+
+def _note_of_resumed(job: Row[Any]) -> str | None:
+    is_of_pause = job.note is not None and job.note.startswith(PAUSED_AT)
+    return None if is_of_pause else job.note
 
 
 def _state_before_pause(job: Row[Any]) -> JobState:
