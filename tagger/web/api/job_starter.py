@@ -10,7 +10,6 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated
@@ -22,6 +21,7 @@ from tagger.database.actor import Actor
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
 from tagger.database.errors import DatabaseError
+from tagger.database.statements import current_time
 from tagger.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.enqueue.scan import ProgressCallback, ScanReport
@@ -124,7 +124,8 @@ class JobStarter:
             for schedule in list_schedules(self._database):
                 if schedule.name == name:
                     check_backfill(self._settings, self._database, schedule.backfill)
-            started_at = datetime.now(UTC)
+            with self._database.read() as connection:
+                started_at = current_time(connection)
             self._start_thread(partial(self._run_schedule, name, future))
         wait([future], RESPONSE_WAIT_S)
         while not future.done():

@@ -12,6 +12,7 @@ from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.commands import draw_many
 
+from tagger.database import statements
 from tagger.database.connection import Database
 from tagger.database.statements import db_now
 from tagger.database.tables import ledgers
@@ -55,6 +56,9 @@ def test_a_schedule_has_an_end_where_one_is_given(client: TestClient) -> None:
 def test_a_run_does_not_wait_for_its_scan(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
+    """Nor does it if the clock of the database is behind that of the page."""
+    clock = db_now()
+    monkeypatch.setattr(statements, "db_now", lambda: clock - 300)
     draw_many(folder, 2)
     sent = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged", "scan": [str(folder)]}
     assert client.post("/api/schedules", json=sent).status_code == 201
