@@ -38,10 +38,12 @@ quiet_threads()
 FOLDERS = ("faults", "acceptance", "web", "trainer", "integration", "unit")
 """In the order of their tests' duration: the longest first, so that all processes end at about the same time."""
 UNGROUPED = ("faults", "acceptance")
-"""Folders with long tests and no module fixtures; each test goes to the next free process.
+"""Folders with long tests and no module fixtures; each test goes to the next free process."""
+REPEATED = (*UNGROUPED, "web")
+"""Folders whose tests run once more if they fail; the summary lists them as RERUN.
 
-Their processes are paused and killed at moments that no test controls fully, beside other tests on the same cores. A test that
-fails runs once more, and the summary lists it as RERUN: one that is listed often has a defect, or shows one.
+Their servers, browsers and workers run beside other tests on the same cores, and some are paused and killed at moments that no
+test controls fully. A test that is listed often has a defect, or shows one.
 """
 
 
@@ -49,9 +51,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order tests by folder and keep those of a module in one process, which its fixtures are made in once."""
     items.sort(key=lambda item: FOLDERS.index(_folder(item)))
     for item in items:
-        if _folder(item) in UNGROUPED:
+        if _folder(item) in REPEATED:
             item.add_marker(pytest.mark.flaky(reruns=1))
-        else:
+        if _folder(item) not in UNGROUPED:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
