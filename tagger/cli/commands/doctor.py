@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qs, unquote
 
 import typer
@@ -24,22 +24,54 @@ MIN_SECRET_LENGTH = 4
 """Shorter passwords are not redacted, because they would match parts of ordinary words."""
 
 
-def doctor(json: Json = False) -> None:
+def doctor(
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Check only data folder, database and Redis, within 8 seconds, and print one line: for health checks.",
+        ),
+    ] = False,
+    worker: Annotated[
+        bool,
+        typer.Option("--worker", help="With --quick: check that a worker on this machine is alive, too."),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Check settings, disk, database, model, device, sandbox, Redis, workers, jobs, folders and photos, and suggest remedies.
 
     The command changes nothing. The exit code is 1 if something is wrong; notes do not count.
 
-    Example: tagger doctor
+    Example: tagger doctor, tagger doctor --quick
     """
-    findings = list(run_checks())
+    if worker and not quick:
+        raise typer.BadParameter("it needs --quick", param_hint="--worker")
+    findings = list(run_quick_checks(worker=worker) if quick else run_checks())
     wrong_count = sum(finding.state is State.WRONG for finding in findings)
     if json:
         write_json({"checks": [vars(finding) for finding in findings], "ok": not wrong_count})
+    elif quick:
+        _print_summary(findings)
     else:
         for finding in findings:
             _print(finding)
-    console.info(f"{count_of(wrong_count, 'problem')} found" if wrong_count else "no problems found")
+    if not quick:
+        console.info(f"{count_of(wrong_count, 'problem')} found" if wrong_count else "no problems found")
     raise typer.Exit(console.NOT_DONE if wrong_count else console.DONE)
+
+
+def run_quick_checks(*, worker: bool) -> Iterator[Finding]:
+    """Yield the findings of a health check, without passwords."""
+    from tagger.cli.doctor.environment import check_settings
+    from tagger.cli.doctor.quick import quick_checks
+
+    settings, findings = check_settings()
+    if settings is None:
+        yield from findings
+        return
+    secrets = _secrets(settings)
+    for finding in quick_checks(settings, worker=worker):
+        yield without_secrets(finding, secrets)
 
 
 def run_checks() -> Iterator[Finding]:
@@ -140,3 +172,9 @@ def _print(finding: Finding) -> None:
     typer.echo(f"{finding.state:<6} {finding.name}: {printable(finding.found)}")
     if finding.remedy:
         typer.echo(f"{'':<6} -> {printable(finding.remedy)}")
+
+
+def _print_summary(findings: list[Finding]) -> None:
+    from tagger.cli.doctor.quick import summary_line
+
+    typer.echo(printable(summary_line(findings)))

@@ -41,6 +41,14 @@ class DatabaseChecks:
         self.database: Database | None = None
 
     def run(self) -> Iterator[Finding]:
+        yield from self.check_connection()
+        if self._file is not None and self._file.exists():
+            yield from check_database_file(self._file)
+        elif self.database is not None:
+            yield check_database_access(self._url, self.database)
+
+    def check_connection(self) -> Iterator[Finding]:
+        """Check that the database answers, has this version's schema and, on a server, can be written."""
         try:
             schema, revision = schema_status(self._url)
             if schema is SchemaStatus.CURRENT:
@@ -50,13 +58,9 @@ class DatabaseChecks:
             schema, revision = None, ""
         if schema is not None:
             yield self._check_schema(schema, revision)
-        if self._file is not None and self._file.exists():
-            yield from check_database_file(self._file)
-        elif self.database is not None:
-            yield check_database_access(self._url, self.database)
-            if is_read_only(self.database):
-                found = f"{self._shown} is read-only: it is a standby, or configured as read-only"
-                yield wrong("database lock", found, "set TAGGER_DATABASE_URL to the primary server")
+        if self._file is None and self.database is not None and is_read_only(self.database):
+            found = f"{self._shown} is read-only: it is a standby, or configured as read-only"
+            yield wrong("database lock", found, "set TAGGER_DATABASE_URL to the primary server")
 
     def _check_schema(self, schema: SchemaStatus, revision: str) -> Finding:
         shown = self._shown

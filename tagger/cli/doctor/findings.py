@@ -48,15 +48,18 @@ def wrong(name: str, found: str, remedy: str) -> Finding:
 class CheckGroup:
     """Checks that run in a thread of their own, from the moment the group is created."""
 
-    def __init__(self, name: str, checks: Callable[[], Iterable[Finding]]) -> None:
+    def __init__(
+        self, name: str, checks: Callable[[], Iterable[Finding]], limit_s: float | None = None
+    ) -> None:
         self._name = name
         self._findings: list[Finding] = []
-        self._deadline = time.monotonic() + LIMIT_S
+        self._limit_s = LIMIT_S if limit_s is None else limit_s
+        self._deadline = time.monotonic() + self._limit_s
         self._thread = threading.Thread(target=self._run, args=(checks,), name=name, daemon=True)
         self._thread.start()
 
     def findings(self) -> list[Finding]:
-        """Wait for the checks, at most LIMIT_S from the start, and return the findings so far.
+        """Wait for the checks, at most until the time limit, and return the findings so far.
 
         A group that hangs or fails adds a finding about that.
         """
@@ -66,7 +69,7 @@ class CheckGroup:
             remedy = (
                 "check for a disk, share or server that does not answer; run it again if the machine is busy"
             )
-            findings.append(wrong(self._name, f"no answer within {LIMIT_S:.0f} s", remedy))
+            findings.append(wrong(self._name, f"no answer within {self._limit_s:.0f} s", remedy))
         return findings
 
     def _run(self, checks: Callable[[], Iterable[Finding]]) -> None:
