@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.gzip import GZipMiddleware
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
@@ -23,6 +24,9 @@ from tagger.web.pages import sign_in
 from tagger.web.pages.job_views import live_document
 from tagger.web.pages.overview import LibraryOverview
 from tagger.web.state import AppState
+
+COMPRESSION_LEVEL = 6
+"""Higher ones take twice the time for 1 % less."""
 
 
 def create_app(
@@ -69,7 +73,9 @@ def create_app(
     if authenticator is not None:
         app.include_router(sign_in.router)
         app.state.authenticator = authenticator
-    # The last middleware that is added is the outermost.
+    # The last middleware that is added is the outermost. Compression reveals no secret by its length (BREACH): pages hold no
+    # tokens, and a request that another site causes has no session (SameSite=Strict) or is refused.
+    app.add_middleware(GZipMiddleware, compresslevel=COMPRESSION_LEVEL)
     app.add_middleware(HeadRequests)
     app.add_middleware(RequestGuard, policy=policy, limits=limits, authenticator=authenticator)
     return app
