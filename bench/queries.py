@@ -67,16 +67,16 @@ def main() -> None:
             print_all_photos(url)
 
 
-def filters(landmarks: list[Landmark], rng: random.Random) -> dict[str, PhotoQuery]:
-    """Return one query of each kind with random values."""
+def filters(landmarks: list[Landmark], rng: random.Random, root: Path = ROOT) -> dict[str, PhotoQuery]:
+    """Return one query of each kind with random values; `root` has the folders of photos."""
     landmark = rng.choice(landmarks)
     centre = rng.choice([each for each in landmarks if each.latitude is not None])
     near = Near(centre.latitude or 0.0, centre.longitude or 0.0, rng.choice((5.0, 50.0, 500.0)))
     country = rng.choice([each.country for each in landmarks if each.country])
     after = FIRST_TAKEN + timedelta(minutes=rng.randrange(1_000_000))
     before = after + timedelta(days=rng.choice((1, 30, 365)))
-    year = ROOT / f"y{rng.randrange(2000, 2025)}"
-    folder = rng.choice((ROOT, year, year / f"m{rng.randrange(10, 22)}"))
+    year = root / f"y{rng.randrange(2000, 2025)}"
+    folder = rng.choice((root, year, year / f"m{rng.randrange(10, 22)}"))
     score = rng.choice((0.5, 0.7, 0.9, 0.95, 0.99))
     queries = {
         "(no filter)": PhotoQuery(),

@@ -173,6 +173,8 @@ def views_of(library: Library) -> list[View]:
         View("/map", "/map"),
         View("/search", "/search?q=tower"),
         View("/unknown", "/unknown"),
+        View("/review", "/review"),
+        View("/trips", "/trips"),
         View("/photos", "/photos"),
         View("/photos, all classified", "/photos?any_rank=1"),
         View("/photos, a middle page", f"/photos?{urlencode(after)}"),
@@ -189,6 +191,8 @@ def views_of(library: Library) -> list[View]:
         View("/api/photos", "/api/photos"),
         View("/api/photos, a middle page", f"/api/photos?{urlencode(after)}"),
         View("/api/landmarks", "/api/landmarks"),
+        View("/api/timeline", "/api/timeline"),
+        View("/api/status", "/api/status"),
     ]
 
 

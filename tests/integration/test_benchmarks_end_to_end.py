@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,21 @@ def _run(
         timeout=280,
         check=False,
     )
+
+
+def test_fleet_classifies_every_photo_twice_and_prints_how_costs_grow() -> None:
+    done = _run("fleet", "--photos", "400,800", "--workers", "2", "--rounds", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in (
+        "recording a scan of new photos",
+        "classifying all again",
+        "`photos`",
+        "--landmark",
+        "/api/status",
+    ):
+        assert re.search(
+            rf"^\| {re.escape(name)}( \| [\d.,]+){{2}} \| -?[\d.]+ \|$", done.stdout, re.MULTILINE
+        ), name
 
 
 def test_outcomes_counts_every_file_once(tmp_path: Path) -> None:

@@ -106,12 +106,17 @@ def make_library(url: str, photos: int) -> Database:
     model = resolve_model(database, None)
     with database.write() as connection:
         connection.execute(insert(roots).values(name=ROOT.name, location=str(ROOT), location_bytes=b""))
-        row = connection.execute(select(models).where(models.c.id == model.id)).one()._asdict()
-        connection.execute(insert(models).values(row | {"id": 2, "digest": "0" * 64, "name": "older"}))
+        add_older_model(connection, model.id)
         _fill(connection, photos)
     database.close()
     _settle(url)
     return open_database(url)
+
+
+def add_older_model(connection: Connection, model_id: int) -> None:
+    """Register a second model, `older`, with the manifest of this one."""
+    row = connection.execute(select(models).where(models.c.id == model_id)).one()._asdict()
+    connection.execute(insert(models).values(row | {"id": 2, "digest": "0" * 64, "name": "older"}))
 
 
 def _fill(connection: Connection, photos: int) -> None:

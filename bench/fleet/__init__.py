@@ -1,0 +1,1 @@
+"""Measures how a fleet's costs grow with the number of photos."""

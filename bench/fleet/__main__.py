@@ -1,0 +1,31 @@
+"""Measures how the costs of a fleet grow with the number of photos.
+
+    python -m bench.fleet [--photos 100000,1000000] [--workers 32] [--rounds 20]
+
+For each number of photos it starts PostgreSQL and Redis with their default settings, records that many photos without files,
+and has simulated workers process them twice: messages, claims, leases, stores and sweepers are the real ones, and predictions and
+embeddings follow from the photos' numbers, so nothing is read, decoded or classified. It then measures the queries of
+`bench.queries` and the views of `bench.page`. Everything shares the cores of this machine.
+"""
+
+import argparse
+
+from bench.fleet.measurement import measure_fleet
+from bench.fleet.report import print_costs
+from bench.report import print_heading
+
+
+def main() -> None:
+    """Measure how the costs of a fleet grow with the number of photos."""
+    parser = argparse.ArgumentParser(prog="python -m bench.fleet", description=main.__doc__)
+    parser.add_argument("--photos", default="100000,1000000", help="numbers of photos [100000,1000000]")
+    parser.add_argument("--workers", type=int, default=32, help="simulated workers [32]")
+    parser.add_argument("--rounds", type=int, default=20, help="rounds of queries and views [20]")
+    args = parser.parse_args()
+    print_heading("Fleet")
+    counts = map(int, args.photos.split(","))
+    print_costs([measure_fleet(count, args.workers, args.rounds) for count in counts])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Runs a job with simulated workers: its rates, what PostgreSQL and Redis spend on it, and how long each step takes."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from types import TracebackType
+from typing import Self
+
+import psutil
+import redis
+
+from bench.fleet.simulated_worker import WorkerCosts
+from bench.processes import plain_environment
+from tagger.database.connection import Database
+from tagger.ledger.progress import list_jobs
+from tests.support.servers import PostgresServer, RedisServer
+from worker.celery_config import QUEUES
+
+POLL_S = 0.5
+READY_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The real servers of a fleet, with the settings that they have without configuration."""
+
+    postgres: PostgresServer
+    redis: RedisServer
+
+    def database_cpu_s(self) -> float:
+        """The CPU time so far of PostgreSQL, its sessions and its helpers."""
+        server = psutil.Process(self.postgres.pid)
+        return sum(sum(process.cpu_times()[:4]) for process in (server, *server.children(recursive=True)))
+
+
+@dataclass(frozen=True)
+class JobCosts:
+    """One job over all photos. `redis_bytes` is what Redis used at most beyond its start, `messages` how many it held at most."""
+
+    photos: int
+    processing_s: float
+    workers_cpu_s: float
+    database_cpu_s: float
+    claim_ms: list[float]
+    store_ms: list[float]
+    sweep_ms: list[float]
+    messages: int
+    redis_bytes: int
+
+
+def run_job(database: Database, servers: Servers, job: int, workers: int) -> JobCosts:
+    """Start the workers, wait for the end of the recorded job, and stop them."""
+    with redis.Redis.from_url(servers.redis.url) as client:
+        before_s = servers.database_cpu_s()
+        with _QueueWatch(client) as queue:
+            costs = _process(database, servers, job, workers)
+        database_cpu_s = servers.database_cpu_s() - before_s
+    progress = list_jobs(database, job)[0]
+    if progress.started_at is None or progress.finished_at is None:
+        raise SystemExit(f"job {job} did not end: {progress.state}")
+    return JobCosts(
+        photos=progress.total,
+        processing_s=(progress.finished_at - progress.started_at).total_seconds(),
+        workers_cpu_s=sum(each.cpu_s for each in costs),
+        database_cpu_s=database_cpu_s,
+        claim_ms=_joined(each.claim_ms for each in costs),
+        store_ms=_joined(each.store_ms for each in costs),
+        sweep_ms=_joined(each.sweep_ms for each in costs),
+        messages=queue.messages,
+        redis_bytes=queue.most_bytes,
+    )
+
+
+def _process(database: Database, servers: Servers, job: int, count: int) -> list[WorkerCosts]:
+    with ExitStack() as stack:
+        processes = [stack.enter_context(_worker(servers, f"simulated-{number}")) for number in range(count)]
+        while not list_jobs(database, job)[0].is_over:
+            if any(process.poll() is not None for process in processes):
+                raise SystemExit("a simulated worker ended before the job")
+            time.sleep(POLL_S)
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        return [WorkerCosts(**json.loads(process.communicate(timeout=120)[0])) for process in processes]
+
+
+@contextmanager
+def _worker(servers: Servers, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    words = [
+        sys.executable,
+        "-m",
+        "bench.fleet.simulated_worker",
+        servers.postgres.url,
+        servers.redis.url,
+        name,
+    ]
+    process = subprocess.Popen(
+        words, env=plain_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _joined(lists: Iterable[list[float]]) -> list[float]:
+    return sorted(chain.from_iterable(lists))
+
+
+class _QueueWatch:
+    """Samples the queues of Redis inside a `with` block."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self.messages = self.most_bytes = 0
+        self._client = client
+        self._start_bytes = self._used_bytes()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._ended.wait(POLL_S):
+            self.messages = max(self.messages, sum(self._client.llen(queue) for queue in QUEUES.values()))
+            self.most_bytes = max(self.most_bytes, self._used_bytes() - self._start_bytes)
+
+    def _used_bytes(self) -> int:
+        return int(self._client.info("memory")["used_memory"])
