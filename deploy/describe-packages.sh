@@ -1,0 +1,7 @@
+#!/bin/sh -e
+# The last step of the images' packages: the bill of materials. Then without what only compilers and torch's own tests need.
+/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+    --output-file /opt/tagger/sbom.cdx.json /opt/tagger/bin/python
+cd /opt/tagger/lib/python3*/site-packages/torch
+rm -rf include share test
+find bin -type f ! -name torch_shm_manager ! -name ptxas -delete

@@ -1,0 +1,130 @@
+"""deploy/compose.yaml and deploy/Containerfile: valid, hardened, and with settings and commands that exist."""
+
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema.validators import validator_for
+from support.command_words import check_command
+
+from tagger.settings import Settings, load_settings
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
+TEXT = (DEPLOY / "compose.yaml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OWN = ("upgrade", "worker", "worker-gpu", "beat", "web")
+"""The services that run images of deploy/Containerfile."""
+
+
+def test_compose_file_matches_the_schema_of_compose() -> None:
+    schema = json.loads((files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json").read_text())
+    errors = [
+        f"{error.json_path}: {error.message}" for error in validator_for(schema)(schema).iter_errors(COMPOSE)
+    ]
+    assert errors == []
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_services_are_hardened(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.search(r":-([1-9]\d*):([1-9]\d*)\}$", service["user"]), "not root"
+    assert service["pids_limit"]
+    assert "private" in service["networks"]
+    assert not service.get("privileged")
+
+
+@pytest.mark.parametrize("name", sorted(set(OWN) - {"upgrade"}))
+def test_services_that_run_have_a_memory_limit(name: str) -> None:
+    assert SERVICES[name]["deploy"]["resources"]["limits"]["memory"]
+
+
+def test_photos_are_read_only_everywhere() -> None:
+    mounts = [
+        volume
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if isinstance(volume, dict)
+    ]
+    assert len(mounts) == 3
+    assert all(mount["read_only"] for mount in mounts)
+
+
+def test_servers_are_reached_by_nobody_else() -> None:
+    assert COMPOSE["networks"]["private"]["internal"] is True
+    for name in ("postgres", "redis"):
+        assert SERVICES[name]["networks"] == ["private"]
+        assert "ports" not in SERVICES[name]
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES["web"]["ports"])
+
+
+def test_services_start_in_order() -> None:
+    for name in set(OWN) - {"upgrade"}:
+        conditions = {key: value["condition"] for key, value in SERVICES[name]["depends_on"].items()}
+        assert conditions == {"redis": "service_healthy", "upgrade": "service_completed_successfully"}
+    assert SERVICES["upgrade"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+
+
+def test_variables_that_must_be_set_are_in_the_example() -> None:
+    example = (DEPLOY / "example.env").read_text()
+    required = set(re.findall(r"\$\{(\w+):\?", TEXT))
+    assert required == set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
+    optional = set(re.findall(r"\$\{(\w+):-", TEXT))
+    assert optional == set(re.findall(r"^#(\w+)=", example, re.MULTILINE))
+
+
+def test_settings_exist_and_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"DB_PASSWORD": "a" * 20, "REDIS_PASSWORD": "b" * 20, "WEB_TOKEN": "c" * 20}
+    settings = {name: value for service in OWN for name, value in SERVICES[service]["environment"].items()}
+    assert {name.removeprefix("TAGGER_").lower() for name in settings} <= set(Settings.model_fields)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, _interpolated(value, values))
+    loaded = load_settings()
+    assert loaded.web_folders == [Path("/photos")]
+    assert loaded.web_write == "none"
+
+
+def test_commands_and_health_checks_exist() -> None:
+    healthcheck = re.findall(r'HEALTHCHECK .*CMD (\[.*\])|CMD (\["[ws].*\])', CONTAINERFILE)
+    words = [json.loads(first or second) for first, second in healthcheck]
+    words += [SERVICES[name]["command"] for name in OWN if "command" in SERVICES[name]]
+    words += [SERVICES[name]["healthcheck"]["test"][1:] for name in ("worker", "worker-gpu")]
+    assert len(words) == 10
+    for command in words:
+        check_command([word for word in command if word != "tagger"])
+
+
+def test_images_run_without_root() -> None:
+    runtime = CONTAINERFILE[CONTAINERFILE.index(" AS runtime") :]
+    users = re.findall(r"^USER (\S+)", runtime, re.MULTILINE)
+    assert users == ["10001:10001"]
+    targets = re.findall(r"^FROM (runtime|cpu) AS (\w+)", runtime, re.MULTILINE)
+    assert targets == [("runtime", "cuda"), ("runtime", "cpu"), ("cpu", "web")]
+    assert {SERVICES[name]["build"]["target"] for name in OWN if "build" in SERVICES[name]} == {
+        name for _, name in targets
+    }
+
+
+def test_images_get_the_packages_alone() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", CONTAINERFILE, re.MULTILINE)
+    sources = {source for line in copied for source in line.split()}
+    assert "." not in sources
+    assert {"tagger", "worker", "trainer", "migrations"} <= sources
+    assert all((DEPLOY.parent / source).exists() for source in sources)
+
+
+def _interpolated(text: str, values: dict[str, str]) -> str:
+    """The text with the variables of compose: ${NAME:?message} and ${NAME:-default}."""
+    return re.sub(
+        r"\$\{(\w+):([?-])([^}]*)\}",
+        lambda found: values[found[1]] if found[2] == "?" else found[3],
+        text,
+    )
