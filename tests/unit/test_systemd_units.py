@@ -1,0 +1,65 @@
+"""deploy/systemd: units that systemd accepts, and that expose little."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.command_words import check_command
+
+from tagger.settings import Settings
+
+UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
+NAMES = ("tagger-worker", "tagger-worker-gpu@0", "tagger-beat", "tagger-web", "tagger-upgrade")
+MOST_EXPOSED = 2.0
+"""Of systemd's scale from 0 to 10; a unit without a sandbox has 9.2."""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """The root of a machine with the units and the program, for systemd-analyze."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    root = tmp_path / "machine"
+    shutil.copytree(UNITS, root / "etc/systemd/system")
+    program = root / "opt/tagger/bin/tagger"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    shutil.copytree("/usr/lib/systemd/system", root / "usr/lib/systemd/system", symlinks=True)
+    return root
+
+
+def test_systemd_accepts_the_units(machine: Path) -> None:
+    done = _analyze("verify", machine, *(f"{name}.service" for name in NAMES), "tagger.target")
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_units_expose_little(machine: Path, name: str) -> None:
+    done = _analyze("security", machine, "--offline=yes", f"{name}.service")
+    level = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    assert level is not None, done.stderr
+    assert float(level[1]) < MOST_EXPOSED
+
+
+def test_settings_of_the_units_exist() -> None:
+    texts = [path.read_text() for path in UNITS.rglob("*") if path.is_file()]
+    names = {name for text in texts for name in re.findall(r"\bTAGGER_(\w+)=", text)}
+    assert {"DATABASE_URL", "REDIS_URL", "DATA_FOLDER"} <= names
+    assert {name.lower() for name in names} <= set(Settings.model_fields)
+
+
+def test_commands_of_the_units_exist() -> None:
+    texts = [path.read_text() for path in UNITS.glob("*.service")]
+    commands = [
+        found[1] for text in texts if (found := re.search(r"^ExecStart=/\S+/tagger (.*)", text, re.MULTILINE))
+    ]
+    assert len(commands) == len(NAMES)
+    for command in commands:
+        check_command(command.split())
+
+
+def _analyze(verb: str, root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = ["systemd-analyze", verb, f"--root={root}", "--no-pager", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
