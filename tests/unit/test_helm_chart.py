@@ -1,0 +1,192 @@
+"""deploy/helm: the manifests that helm renders are valid and hardened."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from support.command_words import check_command
+
+from tagger.settings import Settings
+
+PROJECT = Path(__file__).parents[2]
+CHART = PROJECT / "deploy" / "helm" / "tagger"
+KUBERNETES = "1.33"
+EVERYTHING = (
+    "workers.cuda.enabled=true",
+    "workers.cpu.autoscaling.enabled=true",
+    "web.ingress.enabled=true",
+    "web.trustedProxies={10.0.0.0/8}",
+    "authoritySecret=authority",
+    "ownerSecret=owner",
+    "photos.volume.persistentVolumeClaim.claimName=photos",
+    "settings.TAGGER_LANGUAGE=de",
+    "networkPolicy.egressNetworks={10.1.0.0/16}",
+    "image.pullSecrets[0].name=registry",
+)
+"""Values that turn on every part of the chart."""
+
+
+@pytest.fixture(scope="module")
+def helm() -> str:
+    program = shutil.which("helm") or str(PROJECT / "build" / "helm" / "helm")
+    if not Path(program).is_file():
+        pytest.skip("helm is not installed; run: make helm")
+    return program
+
+
+@pytest.fixture(scope="module")
+def manifests(helm: str) -> list[dict[str, Any]]:
+    """The manifests with everything turned on."""
+    return _rendered(helm, EVERYTHING)
+
+
+def test_chart_has_no_faults(helm: str) -> None:
+    done = subprocess.run([helm, "lint", "--strict", CHART], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "values", [(), ("web.enabled=false",), EVERYTHING], ids=["default", "no page", "all"]
+)
+def test_manifests_match_the_schemas_of_kubernetes(helm: str, values: Sequence[str]) -> None:
+    for manifest in _rendered(helm, values):
+        if not manifest["apiVersion"].startswith("keda.sh/"):  # not a part of Kubernetes
+            kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_there_is_a_deployment_for_each_device_class(manifests: list[dict[str, Any]]) -> None:
+    deployments = {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "Deployment"}
+    assert deployments == {"rel-worker-cpu", "rel-worker-cuda", "rel-beat", "rel-web"}
+    assert _container(manifests, "rel-worker-cuda")["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert _container(manifests, "rel-worker-cuda")["image"].endswith("-cuda")
+
+
+def test_pods_and_containers_are_hardened(manifests: list[dict[str, Any]]) -> None:
+    pods = list(_pods(manifests))
+    assert len(pods) == 5
+    for pod in pods:
+        security = pod["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert security["runAsUser"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert "memory" in container["resources"]["limits"]
+            writable = {
+                mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")
+            }
+            assert writable == {"/data", "/tmp"}
+
+
+def test_commands_and_probes_exist(manifests: list[dict[str, Any]]) -> None:
+    for manifest in manifests:
+        for container in _containers(manifest):
+            check_command(container["args"])
+            probes = [value for name, value in container.items() if name.endswith("Probe")]
+            assert bool(probes) == (manifest["kind"] == "Deployment")
+            for probe in probes:
+                if "exec" in probe:
+                    program, *words = probe["exec"]["command"]
+                    assert program == "tagger"
+                    check_command(words)
+
+
+def test_workers_are_not_killed_while_their_servers_are_away(manifests: list[dict[str, Any]]) -> None:
+    for name in ("rel-worker-cpu", "rel-worker-cuda"):
+        assert "livenessProbe" not in _container(manifests, name)
+
+
+def test_settings_exist_and_are_valid(
+    manifests: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for manifest in manifests:
+        for container in _containers(manifest):
+            with monkeypatch.context() as environment:
+                for variable in container.get("env", ()):
+                    environment.setenv(variable["name"], variable["value"])
+                    assert variable["name"].removeprefix("TAGGER_").lower() in Settings.model_fields
+                assert Settings().language == "de"
+
+
+def test_schema_is_upgraded_before_pods_change_as_its_owner(manifests: list[dict[str, Any]]) -> None:
+    job = _named(manifests, "Job", "rel-migration")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"] == ["db", "upgrade"]
+    assert container["envFrom"] == [{"secretRef": {"name": "owner"}}]
+
+
+def test_workers_scale_with_the_photos_that_wait(manifests: list[dict[str, Any]]) -> None:
+    spec = _named(manifests, "ScaledObject", "rel-worker-cpu")["spec"]
+    assert spec["scaleTargetRef"] == {"name": "rel-worker-cpu"}
+    (trigger,) = spec["triggers"]
+    assert trigger["type"] == "metrics-api"
+    assert trigger["metadata"]["valueLocation"] == "waiting_photos"
+    access = _named(manifests, "TriggerAuthentication", trigger["authenticationRef"]["name"])
+    assert access["spec"]["secretTargetRef"] == [
+        {"parameter": "token", "name": "tagger", "key": "TAGGER_WEB_TOKEN"}
+    ]
+    assert "replicas" not in _named(manifests, "Deployment", "rel-worker-cpu")["spec"]
+
+
+def test_scaling_without_the_page_is_refused(helm: str) -> None:
+    command = [
+        helm,
+        "template",
+        "rel",
+        CHART,
+        "--set",
+        "web.enabled=false,workers.cpu.autoscaling.enabled=true",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "set web.enabled" in done.stderr
+
+
+def test_network_policies_select_all_pods(manifests: list[dict[str, Any]]) -> None:
+    policy = _named(manifests, "NetworkPolicy", "rel")["spec"]
+    assert policy["ingress"] == []
+    selected = policy["podSelector"]["matchLabels"].items()
+    labels = [
+        manifest["spec"]["template"]["metadata"]["labels"]
+        for manifest in manifests
+        if manifest["kind"] in {"Deployment", "Job"}
+    ]
+    assert len(labels) == 5
+    assert all(selected <= each.items() for each in labels)
+
+
+def _rendered(helm: str, values: Sequence[str]) -> list[dict[str, Any]]:
+    sets = [word for value in values for word in ("--set", value)]
+    command = [helm, "template", "rel", str(CHART), *sets]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [manifest for manifest in yaml.safe_load_all(text) if manifest]
+
+
+def _named(manifests: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    return next(each for each in manifests if (each["kind"], each["metadata"]["name"]) == (kind, name))
+
+
+def _container(manifests: list[dict[str, Any]], deployment: str) -> dict[str, Any]:
+    return next(_containers(_named(manifests, "Deployment", deployment)))
+
+
+def _pods(manifests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for manifest in manifests:
+        if manifest["kind"] in {"Deployment", "Job"}:
+            yield manifest["spec"]["template"]["spec"]
+
+
+def _containers(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for pod in _pods([dict(manifest)]):
+        yield from pod["containers"]
