@@ -28,8 +28,9 @@ from tagger.database.enums import Priority, Runner
 from tagger.database.retry import with_retry
 from tagger.ledger.chunks import Claim, claim_chunk, photos_claimed_earlier
 from tagger.places.taught_tags import TaughtCache
-from tagger.processing.classification_chunk import STORE_PHOTOS
-from tagger.processing.storage import ItemResult, OpenItem, open_items, store_results
+from tagger.processing.chunk_results import STORE_PHOTOS
+from tagger.processing.open_items import ItemResult, OpenItem, open_items
+from tagger.processing.storage import store_results
 from tagger.settings import load_settings
 from worker.broker import Broker
 from worker.celery_app import make_app

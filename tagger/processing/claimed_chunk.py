@@ -18,7 +18,8 @@ from tagger.ledger.chunks import Claim, ItemOutcome
 from tagger.ledger.jobs import suspend_for_root
 from tagger.metrics import FAILURES, PHOTOS
 from tagger.processing.database_waits import DatabaseWaits
-from tagger.processing.storage import OpenItem, StoredOutcome
+from tagger.processing.open_items import OpenItem
+from tagger.processing.storage import StoredOutcome
 from tagger.settings import Settings
 
 log = logging.getLogger(__name__)

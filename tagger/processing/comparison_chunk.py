@@ -14,7 +14,8 @@ from tagger.pipeline.results import MetadataOutcome
 from tagger.places.comparison import compare_images, mark_applied
 from tagger.places.taught_tags import TaughtCache
 from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk
-from tagger.processing.storage import OpenItem, StoredOutcome, open_items
+from tagger.processing.open_items import OpenItem, open_items
+from tagger.processing.storage import StoredOutcome
 
 NO_EMBEDDING = "its image has no embedding of the job's model"
 """The reason of a skipped item."""

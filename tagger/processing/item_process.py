@@ -13,7 +13,7 @@ from tagger.ledger.chunks import ItemOutcome
 from tagger.pipeline.child_process import ChildProcess
 from tagger.processing.claimed_chunk import ClaimedChunk
 from tagger.processing.isolation import until_decided
-from tagger.processing.storage import OpenItem
+from tagger.processing.open_items import OpenItem
 
 START_S = 120.0
 """Added to the timeout of a child's first item: it may load the model."""

@@ -27,8 +27,9 @@ from tagger.processing.claimed_chunk import ChunkEnd, ClaimedChunk
 from tagger.processing.isolation import PhotoLeftOpen, needs_isolation
 from tagger.processing.item_process import ItemProcess
 from tagger.processing.metadata_results import PhotoResult, intended_writes, record_results
+from tagger.processing.open_items import OpenItem, open_items
 from tagger.processing.photo_tags import PhotoTags, load_photo_tags
-from tagger.processing.storage import OpenItem, StoredOutcome, open_items
+from tagger.processing.storage import StoredOutcome
 from tagger.processing.undo_log import find_undo_record, has_incomplete_write, record_intents
 
 log = logging.getLogger(__name__)

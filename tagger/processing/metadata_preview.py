@@ -13,8 +13,8 @@ from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import PhotoPlan, WriteRequest, plan_photo
 from tagger.metadata.plans import FindUndoRecord, UndoRecord
+from tagger.processing.open_items import raw_files_of
 from tagger.processing.photo_tags import load_photo_tags
-from tagger.processing.storage import raw_files_of
 from tagger.processing.undo_log import find_undo_record
 from tagger.settings import Settings
 

@@ -13,7 +13,7 @@ from tagger.metadata.plans import FilePlan, UndoRecord, digest_file
 from tagger.metadata.writable_files import version_before
 from tagger.photos import path_text
 from tagger.photos.source import open_source
-from tagger.processing.storage import OpenItem
+from tagger.processing.open_items import OpenItem
 from tagger.processing.undo_log import (
     FileChange,
     WriteRecord,

@@ -23,7 +23,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.enums import JobState, Runner
 from tagger.database.retry import is_transient
 from tagger.database.tables import chunks
-from tagger.processing import classification_chunk
+from tagger.processing import chunk_results
 from tagger.processing.claimed_chunk import StoredBatch
 from tagger.processing.database_waits import DatabaseWaits
 from tagger.settings import Settings
@@ -70,7 +70,7 @@ def outage() -> Iterator[Outage]:
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
     """Photos, and short leases."""
-    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 8)
+    monkeypatch.setattr(chunk_results, "STORE_PHOTOS", 8)
     monkeypatch.setattr("tagger.database.retry.LONGEST_PAUSE_S", 0.2)
     for module in ("tagger.ledger.chunks", "worker.sweeper"):
         monkeypatch.setattr(f"{module}.LEASE_S", LEASE_S)

@@ -20,7 +20,7 @@ from tagger.ledger.jobs import finish_scan, suspend_for_root
 from tagger.ledger.progress import list_jobs, list_recent_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import list_chunk_progress
-from tagger.processing import classification_chunk
+from tagger.processing import chunk_results
 from tagger.processing.claimed_chunk import ChunkEnd
 from tagger.processing.isolation import SHARED_ATTEMPTS
 
@@ -235,7 +235,7 @@ def folder_of(database: Database, path: Path, photos: int) -> TaggedFolder:
 def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 32)
+    monkeypatch.setattr(chunk_results, "STORE_PHOTOS", 32)
     folder = folder_of(database, tmp_path, 128)
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()

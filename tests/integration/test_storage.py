@@ -12,7 +12,8 @@ from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import AlreadyClassified
 from tagger.places.taught_tags import TaughtCache
-from tagger.processing.storage import ItemResult, open_items, store_results
+from tagger.processing.open_items import ItemResult, open_items
+from tagger.processing.storage import store_results
 
 
 def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out(database: Database) -> None:

@@ -20,7 +20,8 @@ from tagger.photo_origin import PhotoOrigin
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Result
 from tagger.places.taught_tags import TaughtCache
-from tagger.processing.storage import ItemResult, open_items, store_results
+from tagger.processing.open_items import ItemResult, open_items
+from tagger.processing.storage import store_results
 
 VERSION = PhotoVersion(1, 1)
 PHONE = CameraFacts(

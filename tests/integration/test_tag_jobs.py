@@ -27,14 +27,14 @@ from tagger.ledger.chunks import ChunkName, Claim, claim_chunk, claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job
 from tagger.pipeline.reader_pool import ReaderPool
-from tagger.processing import classification_chunk
+from tagger.processing import chunk_results, classification_chunk
 from tagger.processing.claimed_chunk import ChunkEnd, StoredBatch
 
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
     # Several transactions even for few photos.
-    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 8)
+    monkeypatch.setattr(chunk_results, "STORE_PHOTOS", 8)
     return TaggedFolder(database, tmp_path)
 
 
