@@ -4,7 +4,7 @@
 
 Creates a database with so many photos and five tags each (see tests/support/large_library.py) and queries it in this process:
 each filter of `tagger query` with --limit 100 and other values in each round, the first row of each format without a limit, and
-the queries of `landmarks` and `status`. `--all-photos` also runs the real command without a limit in each format, and prints its
+the queries of `landmarks` and `status`, and searches of the page. `--all-photos` also runs the real command without a limit in each format, and prints its
 peak memory. A database from an earlier run with as many photos is used again.
 """
 
@@ -30,6 +30,8 @@ from tagger.database.connection import Database
 from tagger.ledger.progress import list_jobs
 from tagger.ledger.workers import list_workers
 from tagger.query import Near, PhotoQuery, find_tagged, landmark_counts
+from tagger.web.pages.overview import LibraryOverview
+from tagger.web.search_lists import SearchLists
 from tests.support.large_library import JOBS, ROOT, make_library
 
 LIMIT = 100
@@ -37,6 +39,18 @@ TRIES = 3
 FILTER_TARGET_MS = 50.0
 FIRST_ROW_TARGET_MS = 200.0
 STREAMED_FORMATS = (Format.NDJSON, Format.JSON, Format.CSV, Format.PATHS, Format.GEOJSON)
+SEARCHES = {
+    "landmark": "tour eiffel",
+    "landmark, typing error": "eifel",
+    "country": "UK",
+    "city": "marseille",
+    "date": "May 2019",
+    "folder": "y2003",
+    "file": "img_1050",
+    "one letter": "a",
+    "nothing": "xqzwv",
+}
+"""A text to search for, by what it finds."""
 FIRST_TAKEN = datetime(2000, 1, 1)  # noqa: DTZ001 - cameras know no time zone
 
 
@@ -63,6 +77,7 @@ def main() -> None:
             print_filters(database, args.rounds)
             print_first_rows(database, args.rounds)
             print_overviews(database)
+            print_searches(database, args.rounds)
         if args.all_photos:
             print_all_photos(url)
 
@@ -163,6 +178,27 @@ def print_overviews(database: Database) -> None:
         ["`landmarks --country France`", country_ms, in_country],
     ]
     print_table(("", "ms", "rows"), rows)
+
+
+def print_searches(database: Database, rounds: int) -> None:
+    """Print the times of searches, once all lists of names are made."""
+    overview = LibraryOverview(database)
+    lists = SearchLists(database, {}, overview.counts, overview.trips)
+    making_ms, _ = _timed(lambda: len(lists.suggest("all")))
+    lists.close()
+    overview.close()
+    lists.suggest("all")  # makes the indexes of the lists that were late
+    rows = []
+    for kind, text in SEARCHES.items():
+        times, counts = zip(
+            *(_timed(lambda text=text: len(lists.suggest(text))) for _ in range(rounds)),  # type: ignore[misc]
+            strict=True,
+        )
+        rows.append([kind, f"`{text}`", *_summary(list(times)), max(counts)])
+    print_table(("search", "text", "median ms", "95th percentile ms", "maximum ms", "suggestions"), rows)
+    print(f"The first search, which waits for its lists a little, took {making_ms:.0f} ms.\n", flush=True)
+    lists.close()
+    overview.close()
 
 
 def print_all_photos(url: str) -> None:

@@ -47,6 +47,7 @@ from tagger.database.enums import (
     Runner,
     Target,
 )
+from tagger.database.path_parts import name_of
 from tagger.photo_origin import PhotoOrigin
 
 metadata = MetaData(
@@ -330,6 +331,8 @@ Index(
     postgresql_where=photos.c.failure_kind.is_not(None),
     sqlite_where=photos.c.failure_kind.is_not(None),
 )
+
+Index("ix_photos_name", name_of(photos.c.path))
 
 Index(
     "ix_photos_primary_id",

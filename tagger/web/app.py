@@ -23,6 +23,7 @@ from tagger.web.http.templates import STATIC
 from tagger.web.pages import sign_in
 from tagger.web.pages.job_views import live_document
 from tagger.web.pages.overview import LibraryOverview
+from tagger.web.search_lists import SearchLists
 from tagger.web.state import AppState
 
 COMPRESSION_LEVEL = 6
@@ -38,6 +39,7 @@ def create_app(
     job_starter = JobStarter(settings, database, state.stopping)
     event_batches = EventBatches(settings, database, job_starter)
     overview = LibraryOverview(database)
+    search_lists = SearchLists(database, settings.roots, overview.counts, overview.trips)
 
     authenticator = None if policy.token is None else Authenticator(database, policy.token)
 
@@ -48,6 +50,7 @@ def create_app(
             authenticator.close()
         event_batches.close()
         job_starter.close()
+        search_lists.close()
         overview.close()
         state.close()
 
@@ -65,6 +68,7 @@ def create_app(
     app.state.job_starter = job_starter
     app.state.event_batches = event_batches
     app.state.overview = overview
+    app.state.search_lists = search_lists
     app.state.event_hub = EventHub(settings, database, state.stopping, live_document)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for router in (*api.routers(), *pages.routers()):

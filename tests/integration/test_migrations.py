@@ -27,6 +27,12 @@ from tagger.database.schema import (
 from tagger.database.tables import effective_tags, jobs, ledgers, metadata, verdicts
 from tagger.errors import SchemaNewer, SchemaOutdated
 
+# Neither SQLAlchemy nor Alembic reads such an index of SQLite.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{text} expression-based index '?ix_photos_name")
+    for text in ("Skipped unsupported reflection of", "autogenerate skipping metadata-specified")
+]
+
 
 @pytest.fixture
 def engine(empty_database_url: str) -> Iterator[Engine]:

@@ -79,12 +79,13 @@ class StoredPhotos:
         longitude: float,
         country: str | None = None,
         source: str = "camera",
+        city: str | None = None,
         **evidence: int,
     ) -> None:
         """Insert the position of a photo."""
         with self.database.write() as connection:
             photo_id = connection.scalar(select(photos.c.id).where(photos.c.path == path))
-            place = {"latitude": latitude, "longitude": longitude, "country": country}
+            place = {"latitude": latitude, "longitude": longitude, "country": country, "city": city}
             values = {"photo_id": photo_id, "error_m": 30.0, "source": source, "evidence": evidence, **place}
             connection.execute(insert(positions).values(values))
 

@@ -22,8 +22,8 @@ from tagger.database.tables import landmarks
 from tagger.query.covers import find_covers
 from tagger.settings import Settings
 from tagger.web.app import create_app
+from tagger.web.cached_value import CachedValue
 from tagger.web.http.access import AccessPolicy
-from tagger.web.pages.overview import CachedValue
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}.jpg"
 

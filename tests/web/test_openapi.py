@@ -55,6 +55,8 @@ ANSWERS: dict[str, tuple[Any, Asking]] = {
     "a trip": (schemas.Trip, lambda client, _: client.get(f"/api/trips/{TRIP}")),
     "cities": (list[schemas.Place], lambda client, _: client.get("/api/cities?q=paris,%20fr")),
     "a position's city": (list[schemas.Place], lambda client, _: client.get("/api/cities?q=48.86,2.29")),
+    "search": (list[schemas.SearchResult], lambda client, _: client.get("/api/search?q=paris")),
+    "search for a file": (list[schemas.SearchResult], lambda client, _: client.get("/api/search?q=other")),
     "positions": (list[schemas.PositionCell], lambda client, _: client.get("/api/positions")),
     "models": (list[schemas.Model], lambda client, _: client.get("/api/models")),
     "a word": (schemas.VerdictResult, lambda client, _: client.post("/api/photos/1/verdicts", json=WORD)),

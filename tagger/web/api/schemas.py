@@ -124,6 +124,22 @@ class Place:
 
 
 @dataclass
+class SearchResult:
+    """Something that the text may mean. `options` are those of a query for its photos, `address` is its page.
+
+    `photos` is null if they are not counted. `similar`: its name only resembles the text.
+    """
+
+    kind: Literal["date", "landmark", "country", "city", "trip", "folder", "file"]
+    label: str
+    detail: str
+    photos: int | None
+    similar: bool
+    options: dict[str, str]
+    address: str
+
+
+@dataclass
 class TaughtLandmark:
     """A landmark after it was taught: from how many `examples`, how many photos were `compared`, and what was found.
 

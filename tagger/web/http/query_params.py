@@ -71,8 +71,12 @@ class QueryParams:
     def address(self, path: str, **more: object) -> str:
         """Return the address of the query at `path`, with `more` options; those that are None are removed."""
         merged = {**self.options, **more}
-        options = {name: value for name, value in merged.items() if value is not None}
-        return f"{path}?{urlencode(options, errors='surrogateescape')}" if options else path
+        return address_of(path, {name: value for name, value in merged.items() if value is not None})
+
+
+def address_of(path: str, options: Mapping[str, object]) -> str:
+    """Return the address of these options at `path`."""
+    return f"{path}?{urlencode(options, errors='surrogateescape')}" if options else path
 
 
 _Landmark = Annotated[_Text, Query(description="A landmark by slug or name, in any case.")]

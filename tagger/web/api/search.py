@@ -1,0 +1,62 @@
+"""Search: what typed text may mean, best first, as links to the photos."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+
+from tagger.search.matching import Match
+from tagger.search.suggestions import Kind, Suggestion
+from tagger.web.api import schemas
+from tagger.web.api.routes import api_router
+from tagger.web.http.query_params import address_of
+from tagger.web.search_lists import SearchLists
+
+router = api_router("search")
+
+
+def search_lists(request: Request) -> SearchLists:
+    """Return the application's lists of names."""
+    lists: SearchLists = request.app.state.search_lists
+    return lists
+
+
+Lists = Annotated[SearchLists, Depends(search_lists)]
+"""A parameter of a route that receives the lists of names."""
+
+
+@router.get("/search", response_model=list[schemas.SearchResult])
+def search(
+    lists: Lists,
+    q: Annotated[
+        str,
+        Query(
+            max_length=200,
+            description="Part of the name of a landmark, country, city, trip or folder, the start of a file's name, "
+            "or a date: 2024, May 2019, 2019-05-03, 2019 to 2021, 1990s.",
+        ),
+    ],
+) -> list[dict[str, Any]]:
+    """List what the text may mean, at most 12, best first and by kind. Case and accents do not matter, nor do typing errors in a name if no name starts with the text."""
+    return [
+        {
+            "kind": each.kind,
+            "label": each.label,
+            "detail": each.detail,
+            "photos": each.photos,
+            "similar": each.match is Match.SIMILAR,
+            "options": each.options,
+            "address": suggestion_address(each),
+        }
+        for each in lists.suggest(q)
+    ]
+
+
+def suggestion_address(suggestion: Suggestion) -> str:
+    """Return the address of the page with the photos of a suggestion."""
+    match suggestion.kind:
+        case Kind.FILE:
+            return f"/photos/{suggestion.id}"
+        case Kind.TRIP:
+            return f"/trips/{suggestion.id}"
+        case _:
+            return address_of("/photos", suggestion.options)

@@ -1,0 +1,60 @@
+"""Results of long queries, kept and refreshed in threads."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from tagger.database.errors import DatabaseError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+COST_FACTOR = 20.0
+"""A value stays fresh for at least this many times its query's duration, so that refreshing takes at most 5 % of the time."""
+
+
+class CachedValue(Generic[T]):
+    """The result of `query`, refreshed in a thread when it is older than `ttl_s`."""
+
+    def __init__(self, query: Callable[[], T], ttl_s: float) -> None:
+        self._query = query
+        self._ttl_s = ttl_s
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._value: T | None = None
+        self._stale_at_s = 0.0
+
+    @property
+    def has_value(self) -> bool:
+        return self._value is not None
+
+    def get(self, wait_s: float) -> T | None:
+        """Return the newest value available within `wait_s`, possibly a stale one; None if there is none yet."""
+        with self._lock:
+            if time.monotonic() < self._stale_at_s:
+                return self._value
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._refresh, name="overview", daemon=True)
+                self._thread.start()
+            thread = self._thread
+        thread.join(wait_s)
+        return self._value
+
+    def close(self) -> None:
+        """Wait for the thread, if there is one."""
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _refresh(self) -> None:
+        start_s = time.monotonic()
+        try:
+            self._value = self._query()
+        except DatabaseError:
+            log.exception("cannot refresh the library overview; trying again later")
+        now_s = time.monotonic()
+        self._stale_at_s = now_s + max(self._ttl_s, COST_FACTOR * (now_s - start_s))

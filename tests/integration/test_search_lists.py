@@ -1,0 +1,117 @@
+"""What search finds in a database, on both databases."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+from support.artifacts import tiny_artifact
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.database.path_parts import folder_of, name_of
+from tagger.database.tables import photos
+from tagger.query import PhotoQuery, find_tagged, parse_query
+from tagger.query.city_counts import city_counts
+from tagger.query.file_names import files_by_name
+from tagger.query.folder_counts import folder_counts
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> StoredPhotos:
+    tiny_artifact(tmp_path / "tiny.pt")
+    return StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+
+
+PATHS = (
+    "top.jpg",
+    "a/IMG_1.jpg",
+    "a/b/img_2.JPG",
+    "a/b/IMG_10.jpg",
+    "a b/Été.jpg",
+    "a/b/100%_x.jpg",
+    "z/.jpg",
+)
+
+
+def test_paths_have_a_folder_and_a_name(library: StoredPhotos) -> None:
+    for path in PATHS:
+        library.photo(path)
+    with library.database.read() as connection:
+        query = select(folder_of(photos.c.path), name_of(photos.c.path)).order_by(photos.c.id)
+        found = [tuple(row) for row in connection.execute(query)]
+    assert found == [
+        ("", "top.jpg"),
+        ("a/", "img_1.jpg"),
+        ("a/b/", "img_2.jpg"),
+        ("a/b/", "img_10.jpg"),
+        ("a b/", "Été.jpg"),
+        ("a/b/", "100%_x.jpg"),
+        ("z/", ".jpg"),
+    ]
+
+
+def test_files_are_found_by_the_start_of_their_names(library: StoredPhotos) -> None:
+    for path in (*PATHS, "gone/IMG_0.jpg"):
+        library.photo(path)
+    library.gone("gone/IMG_0.jpg")
+
+    def names(start: str, limit: int = 9) -> list[str]:
+        return [file.name for file in files_by_name(library.database, start, limit)]
+
+    assert names("img_") == ["IMG_1.jpg", "IMG_10.jpg", "img_2.JPG"]
+    assert names("IMG_10") == ["IMG_10.jpg"]
+    assert names("img", 1) == names("img")[:1]
+    assert names("100%_") == ["100%_x.jpg"]
+    assert names("Été") == ["Été.jpg"]
+    assert names("g_1") == names("a/") == []
+
+
+def test_a_raw_file_leads_to_its_photo(library: StoredPhotos) -> None:
+    library.photo("IMG_1.jpg")
+    library.photo("IMG_1.cr2", classified=False)
+    with library.database.write() as connection:
+        ids = connection.scalars(select(photos.c.id).order_by(photos.c.id)).all()
+        connection.execute(update(photos).where(photos.c.id == ids[1]).values(primary_id=ids[0]))
+    found = files_by_name(library.database, "img_1.", 9)
+    assert [(file.photo_id, file.name) for file in found] == [(ids[0], "IMG_1.cr2"), (ids[0], "IMG_1.jpg")]
+
+
+def test_files_are_read_along_an_index(library: StoredPhotos) -> None:
+    if not library.database.is_sqlite:
+        return  # a table this small is read as a whole
+    query = select(photos.c.id).where(name_of(photos.c.path) >= "a")
+    with library.database.read() as connection:
+        text = str(query.compile(connection.engine, compile_kwargs={"literal_binds": True}))
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").all()
+    assert "ix_photos_name" in plan[0][-1]
+
+
+def test_folders_count_the_photos_below(library: StoredPhotos) -> None:
+    for path in PATHS:
+        library.photo(path)
+    library.photo(b"a/odd-\xff/x.jpg")
+    library.photo("gone/x.jpg")
+    library.gone("gone/x.jpg")
+    counts = {each.path: each.photos for each in folder_counts(library.database, {})}
+    assert counts == {"": 7, "a": 4, "a/b": 3, "a b": 1, "z": 1}
+    for each in folder_counts(library.database, {"photos": Path("/elsewhere")}):
+        assert each.folder == str(Path("/elsewhere") / each.path)
+
+
+def test_the_circle_of_a_city_has_its_photos(library: StoredPhotos) -> None:
+    places = [(48.85, 2.30), (48.90, 2.40), (48.86, 2.35)]
+    for number, (latitude, longitude) in enumerate(places):
+        library.photo(f"{number}.jpg")
+        library.position(f"{number}.jpg", latitude, longitude, "France", city="Paris")
+    library.photo("far.jpg")
+    library.position("far.jpg", 33.66, -95.55, "United States", city="Paris")
+    library.photo("sea.jpg")
+    library.position("sea.jpg", 0, 0)
+    paris, texan = city_counts(library.database)
+    assert (paris.city, paris.country, paris.photos) == ("Paris", "France", 3)
+    assert (texan.country, texan.photos) == ("United States", 1)
+    for city in (paris, texan):
+        query = parse_query(near=f"{city.latitude},{city.longitude}", radius_km=city.radius_km)
+        assert isinstance(query, PhotoQuery)
+        assert len(list(find_tagged(library.database, query))) == city.photos

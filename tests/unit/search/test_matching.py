@@ -1,0 +1,118 @@
+"""Names that typed text matches, also with typing errors."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagger.search.country_names import country_names
+from tagger.search.matching import Match, NameIndex, folded, is_similar_start
+
+EIFFEL, PAUL, SAGRADA = "eiffel", "paul", "sagrada"
+INDEX = NameIndex(
+    [
+        (EIFFEL, ("Eiffel Tower", "Tour Eiffel", "エッフェル塔")),
+        (PAUL, ("St. Paul's Cathedral",)),
+        (SAGRADA, ("Sagrada Família",)),
+    ]
+)
+LETTERS = st.text("abcdefg", min_size=4, max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("text", "match", "found"),
+    [
+        ("tour eiffel", Match.WHOLE, EIFFEL),
+        ("TOUR", Match.START, EIFFEL),
+        ("éiffel tow", Match.START, EIFFEL),
+        ("tower", Match.START_OF_WORD, EIFFEL),
+        ("tow eif", Match.WORDS, EIFFEL),
+        ("iffel", Match.INSIDE, EIFFEL),
+        ("エッフェル塔", Match.WHOLE, EIFFEL),
+        ("st pauls", Match.START, PAUL),
+        ("familia", Match.START_OF_WORD, SAGRADA),
+    ],
+)
+def test_a_name_is_found_by_its_parts(text: str, match: Match, found: str) -> None:
+    assert INDEX.find(text) == [(match, found)]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("eifel", EIFFEL),
+        ("eiffle", EIFFEL),
+        ("eyffel tower", EIFFEL),
+        ("tour eifel", EIFFEL),
+        ("sagrada familla", SAGRADA),
+        ("st paul cathedrel", PAUL),
+        ("cahtedral", PAUL),
+    ],
+)
+def test_typing_errors_are_forgiven(text: str, found: str) -> None:
+    assert INDEX.find(text) == []
+    assert INDEX.find_similar(text) == [(Match.SIMILAR, found)]
+
+
+@pytest.mark.parametrize("text", ["", " ", "'", "x", "eff", "paris", "towel of london", "ul"])
+def test_other_texts_find_nothing(text: str) -> None:
+    assert INDEX.find(text) == []
+    assert INDEX.find_similar(text) == []
+
+
+def test_starts_come_before_parts_of_words() -> None:
+    index = NameIndex(
+        [("c", ("Great Barrier",)), ("b", ("Embarrass",)), ("a", ("Barcelona",)), ("w", ("Bar",))]
+    )
+    assert [thing for _, thing in index.find("bar")] == ["w", "a", "c", "b"]
+
+
+def test_countries_have_initials_and_other_names() -> None:
+    index = NameIndex(
+        (name, country_names(name)) for name in ("United Kingdom", "United States", "Germany", "Czechia")
+    )
+    for text, country in (("uk", "United Kingdom"), ("GB", "United Kingdom"), ("USA", "United States"), ("deutschland", "Germany"), ("cesko", "Czechia")):  # fmt: skip
+        assert index.find(text)[0] == (Match.WHOLE, country)
+
+
+@given(LETTERS, st.integers(0, 11), st.sampled_from("abcxyz"))
+def test_one_error_of_any_kind_is_found(word: str, place: int, letter: str) -> None:
+    place %= len(word)
+    before, after = word[:place], word[place:]
+    wrong = (before + after[1:], before + letter + after, before + letter + after[1:], before + after[1:2] + after[:1] + after[2:])  # fmt: skip
+    for text in wrong:
+        assert is_similar_start(text, word, 1)
+        if len(text) >= 4:
+            assert NameIndex([(word, (word,))]).find_similar(text)
+
+
+@given(LETTERS, LETTERS)
+def test_similar_is_what_the_distance_says(text: str, word: str) -> None:
+    for errors in (0, 1, 2):
+        nearest = min(_distance(text, word[:end]) for end in range(len(word) + 1))
+        assert is_similar_start(text, word, errors) == (nearest <= errors)
+
+
+@given(st.text(max_size=30), st.lists(st.text(max_size=10), max_size=4))
+def test_any_text_and_any_names_may_be_compared(text: str, names: list[str]) -> None:
+    index = NameIndex([("thing", names)])
+    assert len(index.find(text)) <= 1
+    assert len(index.find_similar(text)) <= 1
+    for name in names:
+        if folded(name):
+            assert index.find(name)[0][0] is Match.WHOLE
+
+
+def _distance(text: str, word: str) -> int:
+    """The number of errors between two words, where letters that are swapped are not changed again."""
+    rows = {(-1, -1): 0}
+    for i in range(-1, len(text)):
+        for j in range(-1, len(word)):
+            if i == -1 or j == -1:
+                rows[i, j] = i + j + 2
+                continue
+            rows[i, j] = min(
+                rows[i - 1, j] + 1, rows[i, j - 1] + 1, rows[i - 1, j - 1] + (text[i] != word[j])
+            )
+            if i and j and text[i] == word[j - 1] and text[i - 1] == word[j]:
+                rows[i, j] = min(rows[i, j], rows[i - 2, j - 2] + 1)
+    return rows[len(text) - 1, len(word) - 1]

@@ -1,0 +1,77 @@
+"""Search through the API: suggestions with the addresses that they lead to."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from support.library_photos import EIFFEL, GATE, LibraryPhotos
+from support.trip_photos import TRIP, add_trip
+
+from tagger.database.connection import Database
+from tagger.settings import Settings
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    library.file("Berlin & co/IMG_1.jpg", (GATE, 0.9, True))
+    add_trip(library)
+    return library
+
+
+def search(client: TestClient, text: str) -> list[dict[str, Any]]:
+    """Search until the lists of names are made."""
+    for _ in range(200):
+        answer = client.get("/api/search", params={"q": text})
+        assert answer.status_code == 200
+        if answer.json():
+            break
+    return list(answer.json())
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "label"),
+    [
+        ("brandenburg", "landmark", "Brandenburg Gate"),
+        ("eifel", "landmark", "Eiffel Tower"),
+        ("france", "country", "France"),
+        ("may 2019", "date", "May 2019"),
+        ("Berlin &", "folder", "Berlin & co"),
+        ("img_1", "file", "IMG_1.jpg"),
+        ("paris 2019", "trip", "Paris"),
+    ],
+)
+def test_every_kind_leads_to_photos(
+    client: TestClient, library: LibraryPhotos, text: str, kind: str, label: str
+) -> None:
+    assert library.model.id
+    found = next(each for each in search(client, text) if each["kind"] == kind)
+    assert found["label"] == label
+    page = client.get(found["address"])
+    assert page.status_code == 200
+    if kind not in ("file", "trip"):
+        photos = client.get("/api/photos", params=found["options"]).json()["photos"]
+        assert photos
+        assert found["photos"] in (None, len(photos))
+
+
+def test_typing_errors_are_said(client: TestClient, library: LibraryPhotos) -> None:
+    assert library.landmark_ids[EIFFEL]
+    assert [each["similar"] for each in search(client, "eifel")] == [True]
+    assert search(client, "eiffel")[0]["similar"] is False
+
+
+def test_a_trip_and_a_file_have_pages(client: TestClient, library: LibraryPhotos) -> None:
+    assert library.model.id
+    assert (
+        next(each["address"] for each in search(client, "3 May") if each["kind"] == "trip")
+        == f"/trips/{TRIP}"
+    )
+    assert search(client, "IMG_1")[0]["address"] == "/photos/1"
+
+
+def test_too_long_a_text_is_refused(client: TestClient) -> None:
+    assert client.get("/api/search", params={"q": "a" * 201}).status_code == 422
+    assert client.get("/api/search").status_code == 422
+    assert client.get("/api/search?q=").json() == []
