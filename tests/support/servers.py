@@ -45,7 +45,7 @@ def postgres_server() -> Iterator[str]:
         yield server.url
 
 
-class _Server:
+class Server:
     """A server process in its own folder; a context manager that starts and closes it."""
 
     STOP_SIGNAL = signal.SIGTERM
@@ -118,7 +118,7 @@ class _Server:
         self._process = None
 
 
-class RedisServer(_Server):
+class RedisServer(Server):
     """Redis on a TCP port and a Unix socket, configured as for workers: append-only file, no eviction."""
 
     def __init__(self) -> None:
@@ -165,7 +165,7 @@ class RedisServer(_Server):
             *("--dir", str(self.folder), "--appendonly", "yes", "--save", ""),
             *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
         ]
-        return _child_process([str(server_program()), *arguments])
+        return start_child([str(server_program()), *arguments])
 
     def _connection_error(self) -> Exception | None:
         try:
@@ -176,7 +176,7 @@ class RedisServer(_Server):
         return None
 
 
-class PostgresServer(_Server):
+class PostgresServer(Server):
     """PostgreSQL on a Unix socket; `url` is its maintenance database, `settings` are entries such as "fsync=off"."""
 
     STOP_SIGNAL = signal.SIGINT  # ends sessions instead of waiting for them
@@ -208,7 +208,7 @@ class PostgresServer(_Server):
     def _launch(self) -> subprocess.Popen[bytes]:
         options = [word for setting in self._settings for word in ("-c", setting)]
         command = [str(self._program), "-D", str(self.folder / "data"), "-h", "", "-k", str(self.folder)]
-        return _child_process([*command, *options], user=self._user)
+        return start_child([*command, *options], user=self._user)
 
     def _connection_error(self) -> Exception | None:
         try:
@@ -233,7 +233,7 @@ def _initialise(data: Path) -> tuple[str | None, Path]:
     return server.system_user, server.bin_path / "postgres"
 
 
-def _child_process(command: list[str], user: str | None = None) -> subprocess.Popen[bytes]:
+def start_child(command: list[str], user: str | None = None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

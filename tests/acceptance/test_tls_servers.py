@@ -1,0 +1,110 @@
+"""A job over TLS to a real Redis and a real PostgreSQL, with passwords and limited rights, as docs/how-to/harden.md shows it."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from support.commands import Terminal, draw_many
+from support.tls_servers import (
+    Certificates,
+    TlsPostgresServer,
+    TlsRedisServer,
+    postgres_programs,
+    redis_program,
+)
+
+from tagger.database.schema import upgrade_database
+
+
+@pytest.fixture
+def tls_redis() -> Iterator[TlsRedisServer]:
+    if redis_program() is None:
+        pytest.skip("Redis with TLS is not installed; on Debian: apt-get install redis-tools")
+    with TlsRedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tls_postgres() -> Iterator[TlsPostgresServer]:
+    if postgres_programs() is None:
+        pytest.skip("PostgreSQL with TLS is not installed; on Debian: apt-get install postgresql")
+    with TlsPostgresServer() as server:
+        server.create_roles()
+        upgrade_database(server.url("tagger_owner", "OWNER_PASSWORD"))
+        yield server
+
+
+def test_a_job_runs_over_tls(
+    tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer, tmp_path: Path
+) -> None:
+    settings = {
+        "TAGGER_DATABASE_URL": tls_postgres.url("tagger", "PASSWORD"),
+        "TAGGER_REDIS_URL": tls_redis.url,
+    }
+    terminal = Terminal(tmp_path / "home", settings)
+    draw_many(terminal.folder / "photos", 10)
+    with terminal.workers(1):
+        done = terminal.json("enqueue", "--wait", "photos")
+        assert (done["tagged"], done["unknown"], done["failed"]) == (8, 2, 0)
+        assert terminal.json("doctor", "--quick")["ok"] is True
+        doctor = terminal.json("doctor")
+    assert {check["name"]: check for check in doctor["checks"] if check["state"] != "ok"} == {}
+    with closing(psycopg.connect(settings["TAGGER_DATABASE_URL"])) as connection:
+        assert connection.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == (
+            True,
+        )
+
+
+def test_redis_refuses_everybody_else(tls_redis: TlsRedisServer) -> None:
+    port, authority = tls_redis.port, str(tls_redis.certificates.authority)
+    with Redis(host="localhost", port=port, socket_timeout=5) as unencrypted, pytest.raises(RedisError):
+        unencrypted.ping()
+    with (
+        Redis(host="localhost", port=port, ssl=True, ssl_ca_certs=authority) as anonymous,
+        pytest.raises(AuthenticationError),
+    ):
+        anonymous.ping()
+    with tls_redis.client() as client:
+        for command in ("FLUSHALL", "CONFIG GET *", "GET other"):
+            with pytest.raises(NoPermissionError):
+                client.execute_command(*command.split())
+
+
+def test_redis_with_a_wrong_certificate_is_refused(tls_redis: TlsRedisServer, tmp_path: Path) -> None:
+    trusted = str(tls_redis.certificates.authority)
+    other_authority = tls_redis.url.replace(trusted, str(Certificates(tmp_path / "other").authority))
+    other_name = tls_redis.url.replace("localhost", "127.0.0.1")
+    for url in (other_authority, other_name):
+        with Redis.from_url(url) as client, pytest.raises(RedisError, match="CERTIFICATE_VERIFY_FAILED"):
+            client.ping()
+
+
+@pytest.mark.parametrize(
+    ("part", "replacement", "message"),
+    [
+        ("sslmode=verify-full", "sslmode=disable", "no encryption"),
+        ("localhost", "127.0.0.1", "does not match host name"),
+        (":PASSWORD@", ":WRONG@", "password authentication failed"),
+        ("/tagger?", "/postgres?", "no pg_hba.conf entry"),
+    ],
+)
+def test_postgresql_refuses_other_connections(
+    tls_postgres: TlsPostgresServer, part: str, replacement: str, message: str
+) -> None:
+    url = tls_postgres.url("tagger", "PASSWORD")
+    assert part in url
+    with pytest.raises(psycopg.OperationalError, match=message):
+        psycopg.connect(url.replace(part, replacement), connect_timeout=30)
+
+
+def test_postgresql_of_an_unknown_authority_is_refused(
+    tls_postgres: TlsPostgresServer, tmp_path: Path
+) -> None:
+    url = tls_postgres.url("tagger", "PASSWORD")
+    other = str(Certificates(tmp_path / "other").authority)
+    with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
+        psycopg.connect(url.replace(str(tls_postgres.certificates.authority), other), connect_timeout=30)
