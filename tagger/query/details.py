@@ -98,6 +98,8 @@ class PhotoDetails:
 
 
 MOST_COPIES = 1000
+_WITHOUT_RESULT = (Outcome.SKIPPED, Outcome.CANCELLED)
+"""Outcomes of jobs that did not process the photo."""
 
 
 def photo_details(database: Database, path: Path, root_paths: RootPaths | None = None) -> PhotoDetails:
@@ -195,12 +197,13 @@ def _failure(photo: Row[Any]) -> Failure | None:
 
 
 def _last_job(connection: Connection, photo_id: int) -> LastJob | None:
+    """The last job that processed the photo; without one, the last that skipped it or was cancelled."""
     item = connection.execute(
         select(job_items)
         .join(jobs, jobs.c.id == job_items.c.job_id)
         .where(job_items.c.photo_id == photo_id, job_items.c.outcome.is_not(None))
         .where(jobs.c.kind.not_in(METADATA_KINDS))
-        .order_by(job_items.c.job_id.desc())
+        .order_by(job_items.c.outcome.in_(_WITHOUT_RESULT), job_items.c.job_id.desc())
         .limit(1)
     ).one_or_none()
     if item is None:

@@ -31,11 +31,19 @@ COMPRESSION_LEVEL = 6
 
 
 def create_app(
-    settings: Settings, database: Database, policy: AccessPolicy, limits: ClientLimits | None = None
+    settings: Settings,
+    database: Database,
+    policy: AccessPolicy,
+    limits: ClientLimits | None = None,
+    *,
+    has_own_worker: bool = False,
 ) -> FastAPI:
-    """Return the page and the API over a database. `policy` says who has access, `limits` what clients may hold."""
+    """Return the page and the API over a database.
+
+    `policy` says who has access, `limits` what clients may hold. `has_own_worker`: `tagger up` keeps a worker running beside it.
+    """
     limits = limits or ClientLimits()
-    state = AppState(settings, database, limits)
+    state = AppState(settings, database, limits, has_own_worker=has_own_worker)
     job_starter = JobStarter(settings, database, state.stopping)
     event_batches = EventBatches(settings, database, job_starter)
     overview = LibraryOverview(database)

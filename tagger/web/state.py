@@ -31,9 +31,13 @@ MODEL_TTL_S = 5.0
 class AppState:
     """Created once per server. The model is loaded with the first uploaded photo."""
 
-    def __init__(self, settings: Settings, database: Database, limits: ClientLimits) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, limits: ClientLimits, *, has_own_worker: bool = False
+    ) -> None:
         self.settings = settings
         self.database = database
+        self.has_own_worker = has_own_worker
+        """Whether `tagger up` runs this server and keeps a worker running beside it."""
         self.stopping = threading.Event()
         """Set when the server stops: event streams and scans end."""
         self.upload_memory = UploadMemory(LARGEST_UPLOADS * settings.web_upload_bytes)

@@ -12,11 +12,12 @@ from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
 from tagger.catalog.registered_models import add_model, use_model
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Priority
+from tagger.database.enums import JobState, Outcome, Priority, Runner
 from tagger.database.tables import chunks, job_items, landmarks, photos, verdicts
 from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
 from tagger.errors import LandmarkNotFound, PathNotFound
-from tagger.ledger import items
+from tagger.ledger import items, job_control
+from tagger.query import photo_details
 from tagger.settings import Settings
 
 
@@ -131,6 +132,17 @@ def test_photos_fulfil_all_conditions(folder: TaggedFolder, settings: Settings, 
     assert (
         job_photos(folder, settings, Backfill(everything, under=(folder.folder.parent / "nowhere",))) == set()
     )
+
+
+def test_a_photos_job_is_the_last_that_processed_it(folder: TaggedFolder) -> None:
+    folder.draw("a.jpg", 0)
+    folder.tag()
+    folder.tag()  # it skips the photo
+    cancelled = folder.record(reprocess=True, runner=Runner.WORKERS)
+    job_control.cancel(folder.database, cancelled)
+    job = photo_details(folder.database, folder.folder / "a.jpg").job
+    assert job is not None
+    assert (job.job, job.outcome) == (1, Outcome.TAGGED)
 
 
 def test_rejected_landmark_does_not_match(folder: TaggedFolder, settings: Settings) -> None:

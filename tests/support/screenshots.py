@@ -84,9 +84,9 @@ def _open_folder(page: Page, _library: DemoLibrary) -> None:
 
 
 VIEWS = {
-    "try": View("/", dark=True),
-    "try-named": View("/", lambda page, library: _try(page, library.tagged_path), dark=True),
-    "try-unknown": View("/", lambda page, library: _try(page, library.unknown_path)),
+    "try": View("/try", dark=True),
+    "try-named": View("/try", lambda page, library: _try(page, library.tagged_path), dark=True),
+    "try-unknown": View("/try", lambda page, library: _try(page, library.unknown_path)),
     "library": View("/library", dark=True),
     "landmark": View("/landmarks/{landmark}"),
     "photos": View("/photos?min_score=0.9", _open_filters),

@@ -21,7 +21,7 @@ def library(web_database: Database, web_settings: Settings) -> LibraryPhotos:
 
 @pytest.mark.parametrize(
     "address",
-    ["/", "/photos", "/photos/1", "/jobs", "/api/photos", "/api/photos/1/image", "/api/photos/1/thumbnail",
+    ["/try", "/photos", "/photos/1", "/jobs", "/api/photos", "/api/photos/1/image", "/api/photos/1/thumbnail",
      "/api/photos/1/preview", "/api/photos.csv", "/api/openapi.json", "/static/app.css", "/photos/99", "/nothing"],
 )  # fmt: skip
 def test_an_address_answers_as_to_get_without_a_body(

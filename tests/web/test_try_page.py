@@ -9,8 +9,10 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 from support.artifacts import colour_of
 from support.browser import PHONE, axe_findings, open_page, serving
+from support.library_photos import LibraryPhotos
 from support.page_server import photo, settings_in
 
+from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web.http.number_format import duration, percent, share, size
 from tagger.web.pages.presenters import ScoreBar, UploadPrediction, UploadResult
@@ -40,6 +42,15 @@ def test_the_page_shows_the_landmarks_of_the_model(client: TestClient) -> None:
     assert "4 known landmarks" in page.text
     assert "Château de Versailles, Eiffel Tower" in page.text  # a country's, by name
     assert page.text.count('class="map-dot"') == 3  # one label has no place
+
+
+def test_the_library_is_the_first_view_once_there_are_photos(
+    client: TestClient, web_database: Database, web_settings: Settings, tmp_path: Path
+) -> None:
+    assert client.get("/").status_code == 200
+    LibraryPhotos(web_database, web_settings, tmp_path / "photos").file("a.jpg")
+    assert client.get("/").headers["location"] == "/library"
+    assert "Which landmark is this?" in client.get("/try").text
 
 
 def test_the_camera_input_is_no_field_of_the_form(client: TestClient) -> None:

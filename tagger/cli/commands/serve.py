@@ -64,7 +64,9 @@ def serve(
         closing(_listener(host, port, fd)) as listener,
     ):
         policy = access_policy(listener, settings)
-        app = create_app(settings, database, policy)
+        app = create_app(
+            settings, database, policy, has_own_worker=fd is not None
+        )  # only `tagger up` has --fd
         _print_address(policy, is_generated=settings.web_token is None)
         handle_own_signals()
         with suppress(KeyboardInterrupt):

@@ -25,11 +25,15 @@ from tagger.web.api.job_requests import BackfillRequest, Key, RetryRequest, Tagg
 from tagger.web.api.job_starter import JobStarter, Starter, TaggingOptions
 from tagger.web.api.routes import api_router
 from tagger.web.api.schemas import CountedBackfill, FailurePage, Job, NothingToRetry, Status
+from tagger.web.api.status import Status as JobsStatus
 from tagger.web.api.status import one_job, read_status
 from tagger.web.http.form_fields import ONE_LINE
 from tagger.web.state import AppState, State
 
 router = api_router("jobs")
+
+WORKER_STARTS = "The worker is starting, which takes up to a minute. Jobs are recorded and wait for it."
+"""While `tagger up` starts or restarts its worker."""
 
 JobNumber = Annotated[int, Path(ge=1, lt=2**63, description="A job's number.")]
 
@@ -176,16 +180,17 @@ def _started_document(state: AppState, job: int) -> dict[str, Any]:
     """Return the job, and why it has to wait if it does."""
     progress = one_job(state.database, job)
     now = read_status(state.settings, state.database, 1)
-    problem = None if progress.is_over else waiting_reason(now.has_redis, bool(now.workers))
+    problem = None if progress.is_over else waiting_reason(state, now)
     return job_document(progress) | {"problem": problem}
 
 
-def waiting_reason(has_redis: bool, has_workers: bool) -> str | None:
+def waiting_reason(state: AppState, now: JobsStatus) -> str | None:
     """Return why jobs wait and what to do; None if they need not wait."""
-    if has_workers and has_redis:
-        return None
-    if has_workers:
-        return "Redis does not respond. Jobs are recorded and will be sent when it is back."
+    if now.workers:
+        text = "Redis does not respond. Jobs are recorded and will be sent when it is back."
+        return None if now.has_redis else text
+    if state.has_own_worker:
+        return WORKER_STARTS
     return (
         "No worker is running. Jobs are recorded and wait for one. Start it on the server with `tagger worker`, or start "
         "everything with `tagger up`."

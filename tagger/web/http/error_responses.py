@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tagger import errors
 from tagger.database.errors import DatabaseError
 from tagger.errors import TaggerError
+from tagger.web.http.page_texts import page_text
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
 
@@ -148,7 +149,13 @@ async def _tagger_error(request: Request, error: Exception) -> Response:
         (status for kind, status in STATUS_OF_ERROR.items() if isinstance(error, kind)),
         HTTPStatus.BAD_REQUEST,
     )
-    return error_response(request.scope, status, str(error))
+    text = page_text(error) if isinstance(error, TaggerError) and _is_for_page(request) else str(error)
+    return error_response(request.scope, status, text)
+
+
+def _is_for_page(request: Request) -> bool:
+    """Return whether a page shows the response: one of the pages, or a script of theirs that asked the API."""
+    return "hx-request" in request.headers or not request.url.path.startswith("/api/")
 
 
 async def _database_error(request: Request, error: Exception) -> Response:

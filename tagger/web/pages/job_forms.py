@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from tagger.database.enums import Priority
-from tagger.enqueue.backfill import BackfillScope
+from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos
 from tagger.errors import QueryOptionInvalid, TaggerError
 from tagger.photos.object_paths import ObjectPath
 from tagger.query.options import parse_date
@@ -27,12 +27,17 @@ from tagger.web.api.job_limits import WriteMode, write_modes
 from tagger.web.api.job_requests import BackfillRequest, Key
 from tagger.web.api.job_starter import Starter, TaggingOptions
 from tagger.web.http.form_fields import ONE_LINE
+from tagger.web.http.page_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_views import SCOPE_TEXTS
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
+NOTHING_FOUND = (
+    "No photo in the library is like this, so no job was started. Photos that fail or are not classified have no landmark of the "
+    "model; new photos are found by a scan."
+)
 Text = Annotated[str, Field(max_length=1000), ONE_LINE]
 WRITE_TEXTS = {
     WriteMode.NONE: "No",
@@ -111,7 +116,8 @@ def start_folder(
         options = TaggingOptions(form.priority, form.again, body.metadata_options(state.settings))
         job = starter.tag(selection, options)
     except TaggerError as error:
-        return _render(request, state, "", str(error), HTTPStatus.CONFLICT)
+        chosen = form.model_dump()
+        return _render(request, state, "", page_text(error), HTTPStatus.CONFLICT, chosen=chosen)
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 
@@ -122,12 +128,29 @@ def start_backfill(
     """Start a backfill."""
     try:
         body = validate(BackfillRequest, form.request_values())
-        job = starter.backfill(body.backfill(state), body.priority)
+        backfill = body.backfill(state)
+        if not _may_have_photos(state, backfill, body.priority):
+            return _render(request, state, "", NOTHING_FOUND, HTTPStatus.CONFLICT, form.model_dump())
+        job = starter.backfill(backfill, body.priority)
     except QueryOptionInvalid as error:
-        return _render(request, state, "", str(error), HTTPStatus.UNPROCESSABLE_ENTITY, form.model_dump())
+        return _render(
+            request, state, "", page_text(error), HTTPStatus.UNPROCESSABLE_ENTITY, form.model_dump()
+        )
     except TaggerError as error:
-        return _render(request, state, "", str(error), HTTPStatus.CONFLICT, form.model_dump())
+        return _render(request, state, "", page_text(error), HTTPStatus.CONFLICT, form.model_dump())
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
+
+
+def _may_have_photos(state: AppState, backfill: Backfill, priority: Priority) -> bool:
+    """Return whether a backfill finds photos now, or may find some by a scan or by learning.
+
+    Raises:
+        TaggerError: the backfill is not possible.
+    """
+    if backfill.scan or backfill.scope is BackfillScope.TAUGHT:
+        return True
+    new = backfill_job(state.database, state.settings, backfill, priority)
+    return bool(count_photos(state.database, backfill, new.model_id, state.settings.roots))
 
 
 def folder_choices(allowed: AllowedFolders) -> Sequence[FolderChoice]:
@@ -163,14 +186,16 @@ def _render(
     problem: str = "",
     status: HTTPStatus = HTTPStatus.OK,
     typed: dict[str, Any] | None = None,
+    chosen: dict[str, Any] | None = None,
 ) -> HTMLResponse:
+    """Render the page. `typed` are the fields of the backfill, `chosen` those of the job over a folder, if one was refused."""
     allowed = allowed_folders(state.settings, state.database)
     folder = allowed.check(path_of_key(key)) if key else None
     if folder is None and len(allowed.folders) == 1 and not problem:
         try:
             folder = allowed.check(allowed.folders[0])
         except TaggerError as error:
-            problem = str(error)
+            problem = page_text(error)
     subfolders, more = list_subfolders(folder) if folder else (allowed.folders, 0)
     breadcrumbs = allowed.breadcrumbs(folder) if folder else ()
     return render(
@@ -187,6 +212,7 @@ def _render(
         writes=write_choices(state),
         problem=problem,
         typed=typed or {},
+        chosen=chosen or {},
     )
 
 

@@ -76,6 +76,7 @@ class JobView:
     priority: str
     time: datetime
     time_text: str
+    took: str
     state: str
     state_text: str
     colour: str
@@ -98,6 +99,7 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
         priority=PRIORITY_TEXTS[Priority(job.priority)],
         time=job.finished_at or job.created_at,
         time_text=time_text(job.finished_at) if job.finished_at else f"since {time_text(job.created_at)}",
+        took=took_text(job),
         state=job.state,
         state_text=state_text(job),
         colour=STATE_COLOURS.get(job.state, ""),
@@ -179,6 +181,13 @@ def remaining_text(seconds: float) -> str:
         return f"{minutes}{_THIN}min"
     hours = round(minutes / 60)
     return f"{hours}{_THIN}h" if hours < 48 else f"{round(hours / 24)} days"
+
+
+def took_text(job: JobProgress) -> str:
+    """Return how long a job took that is over: `12 min`; an empty text for others."""
+    if job.finished_at is None:
+        return ""
+    return remaining_text((job.finished_at - (job.started_at or job.created_at)).total_seconds())
 
 
 def backfill_text(backfill: Backfill) -> str:

@@ -27,6 +27,7 @@ from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import start_retry, waiting_reason
 from tagger.web.api.status import JOBS_SHOWN, one_job, read_status
+from tagger.web.http.page_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_failures import failures_view
 from tagger.web.pages.job_forms import folder_choices
@@ -94,7 +95,8 @@ def render_jobs(
         worker_text=worker_text,
         has_redis=status.has_redis,
         queues=[(name, QUEUE_TEXTS[Priority(name)], depth) for name, depth in status.queues.items()],
-        waiting_reason=status.problem or waiting_reason(status.has_redis, bool(status.workers)),
+        waiting_reason=status.problem or waiting_reason(state, status),
+        worker_starts=state.has_own_worker,
         version=page_version(status),
         last_tick=status.last_tick,
         last_tick_text=last_tick_text,
@@ -111,7 +113,7 @@ def show_job(
     """Show one job's progress and its failures."""
     progress = one_job(state.database, job)
     status = read_status(state.settings, state.database, JOBS_SHOWN)
-    reason = None if progress.is_over else waiting_reason(status.has_redis, bool(status.workers))
+    reason = None if progress.is_over else waiting_reason(state, status)
     return render(
         request,
         "job.html",
@@ -157,7 +159,7 @@ def control(
                     starter.send(job)
     except TaggerError as error:
         one_job(state.database, job)
-        return render_jobs(request, state, str(error), HTTPStatus.CONFLICT)
+        return render_jobs(request, state, page_text(error), HTTPStatus.CONFLICT)
     return RedirectResponse("/jobs" if back == "jobs" else f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 

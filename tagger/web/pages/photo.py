@@ -27,6 +27,7 @@ from tagger.query.tagged_photos import Position
 from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
 from tagger.web.api.verdicts import default_person
 from tagger.web.http.form_fields import ONE_LINE
+from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
@@ -142,7 +143,7 @@ def _render(
         open_job=open_job_of_photo(state.database, photo_id),
         typed=typed,
         instead=instead,
-        problem=str(problem or ""),
+        problem=page_text(problem) if problem else "",
         may_add=isinstance(problem, LandmarkNotFound),
     )
 

@@ -24,6 +24,7 @@ from tagger.query import LandmarkCount, find_tagged_page
 from tagger.query.areas import position_countries
 from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.stored_photos import has_photos
+from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.filters import (
@@ -168,7 +169,7 @@ def _grid_or_problem(find: Callable[[], PhotoGrid]) -> tuple[PhotoGrid | None, s
     try:
         return find(), "", 200
     except QUERY_ERRORS as error:
-        return None, str(error), 400
+        return None, page_text(error), 400
 
 
 def _photo_count(counts: Sequence[LandmarkCount], slug: str) -> int:

@@ -17,6 +17,7 @@ from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.schedules import ScheduleRequest, add_schedule
 from tagger.web.http.form_fields import ONE_LINE
+from tagger.web.http.page_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_forms import BackfillForm, folder_choices, validate, write_choices
 from tagger.web.pages.job_views import SCOPE_TEXTS
@@ -85,7 +86,7 @@ def add(request: Request, state: State, form: Annotated[ScheduleForm, Form()]) -
     try:
         add_schedule(state, validate(ScheduleRequest, form.request_values() | times))
     except TaggerError as error:
-        return _render_form(request, state, str(error), typed)
+        return _render_form(request, state, page_text(error), typed)
     return _redirect("/jobs#schedules")
 
 
@@ -142,5 +143,5 @@ def _due_text(cron: str, zone: str) -> tuple[str, str]:
     try:
         due = next_due(cron, zone, datetime.now(UTC)).astimezone(ZoneInfo(zone))
     except TaggerError as error:
-        return "", str(error)
+        return "", page_text(error)
     return f"{explain_cron(cron)}, next on {due:%A, %Y-%m-%d at %H:%M} ({zone}).", ""

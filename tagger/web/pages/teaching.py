@@ -13,6 +13,7 @@ from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected
 from tagger.places.teaching import update_taught
 from tagger.query.stored_photos import stored_photo
 from tagger.web.api.teaching import similar_photos
+from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.photo import PhotoNumber
@@ -44,7 +45,7 @@ def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLR
     try:
         grid = _similar_grid(state, photo_id)
     except (EmbeddingsMissing, ExamplesMissing, ModelNotSelected) as error:
-        problem = str(error)
+        problem = page_text(error)
     return render(
         request,
         "similar.html",

@@ -1,4 +1,4 @@
-"""The start page: classify photos without storing anything.
+"""The page that tries photos: it classifies them without storing anything.
 
 The server renders each result as a fragment, which a script inserts; without a script it is part of the whole page.
 """
@@ -6,11 +6,12 @@ The server renders each result as a fragment, which a script inserts; without a 
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from tagger.catalog.landmarks import landmarks_of_labels
 from tagger.errors import PhotoFailed
+from tagger.query.stored_photos import has_photos
 from tagger.web.api.predict import classify
 from tagger.web.http.templates import render
 from tagger.web.http.uploads import UploadedPhoto, read_upload
@@ -25,6 +26,12 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
+def show_first_view(request: Request, state: State) -> Response:
+    """Lead to the library once there are photos; show the upload form until then."""
+    return RedirectResponse("/library") if has_photos(state.database) else show_form(request, state)
+
+
+@router.get("/try")
 def show_form(request: Request, state: State) -> HTMLResponse:
     """Show the upload form and what the model can recognise."""
     return _render(request, state, _summary(state), None)

@@ -1,6 +1,7 @@
 // Updates the pages of jobs: numbers change in place; after larger changes, the server renders that part of the page again.
 // Text is set by textContent. Every event holds the whole state, so a reconnect loses nothing.
 
+import { requestJson } from "./server.js";
 import { toast } from "./toast.js";
 
 const RETRY_MS = 4000;
@@ -91,11 +92,9 @@ function listen() {
 async function control(form) {
   for (const button of form.querySelectorAll("button")) button.disabled = true;
   try {
-    const response = await fetch(`/api${new URL(form.action).pathname}`, { method: "POST" });
-    const document_ = await response.json();
-    if (!response.ok) toast(document_.error, { tone: "bad" });
-  } catch {
-    toast("The server does not respond. Try again later.", { tone: "bad" });
+    await requestJson(`/api${new URL(form.action).pathname}`, { method: "POST" });
+  } catch (error) {
+    toast(error.message, { tone: "bad" });
   }
   await reload();
 }

@@ -1,5 +1,6 @@
 // Learning a place from its confirmed photos, and saying what came of it.
 
+import { requestJson } from "./server.js";
 import { toast } from "./toast.js";
 
 const photos = (count) => `${count} ${count === 1 ? "photo" : "photos"}`;
@@ -12,18 +13,12 @@ export function learnAction(landmark, name) {
 async function learn(landmark, name) {
   toast(`Comparing all photos with ${name}…`);
   try {
-    const response = await fetch(`/api/landmarks/${encodeURIComponent(landmark)}/teach`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", Accept: "application/json" },
-      body: "{}",
-    });
-    const { error, examples, tagged, suggested } = await response.json();
-    if (!response.ok) throw new Error(error);
+    const address = `/api/landmarks/${encodeURIComponent(landmark)}/teach`;
+    const { examples, tagged, suggested } = await requestJson(address, { method: "POST", body: {} });
     const review = { text: "Review", run: () => location.assign(`/review?landmark=${encodeURIComponent(landmark)}`) };
     const text = `${photos(examples)} taught, ${tagged} found, ${suggested} to review`;
     toast(text, { tone: "ok", action: suggested ? review : null, duration_ms: 15000 });
   } catch (error) {
-    const reason = error instanceof TypeError ? "the server does not respond" : error.message;
-    toast(`${name} was not learned: ${reason}`, { tone: "bad" });
+    toast(`${name} was not learned: ${error.message}`, { tone: "bad" });
   }
 }

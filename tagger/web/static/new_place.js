@@ -1,5 +1,7 @@
 // The form in the naming dialog that adds a landmark: its name, and its city or coordinates. Fires "added" with the landmark, or "back".
 
+import { requestJson } from "./server.js";
+
 const SETTLE_MS = 150; // cities are searched for after this pause in typing
 
 export const newPlace = document.querySelector('#naming [data-step="new"]');
@@ -72,16 +74,10 @@ async function add() {
     return showProblem(first ? "Choose one of the cities, or empty the field." : "No city has this name. Write coordinates like 43.6776, 4.6309, or empty the field.");
   }
   try {
-    const response = await fetch("/api/landmarks", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", Accept: "application/json" },
-      body: JSON.stringify({ name: nameField.value, ...place }),
-    });
-    const added = await response.json();
-    if (!response.ok) throw new Error(added.error);
+    const added = await requestJson("/api/landmarks", { method: "POST", body: { name: nameField.value, ...place } });
     newPlace.dispatchEvent(new CustomEvent("added", { detail: { ...added, other_names: [] } }));
   } catch (error) {
-    showProblem(error instanceof TypeError ? "The server does not respond. Try again." : error.message);
+    showProblem(error.message);
   }
 }
 

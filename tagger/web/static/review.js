@@ -2,6 +2,7 @@
 // the background. The entries that were shown stay, so that each can be returned to.
 
 import { selectLandmark } from "./naming.js";
+import { requestJson } from "./server.js";
 import { toast } from "./toast.js";
 
 const AHEAD = 3; // entries that are fetched before they are shown
@@ -140,16 +141,10 @@ function goBack() {
 
 // ----- verdicts -----
 
-async function send({ photo, landmark, verdict, withdraw }) {
-  const response = await fetch(`/api/photos/${photo}/verdicts`, {
-    method: withdraw ? "DELETE" : "POST",
-    headers: { "Content-Type": "application/json", Accept: "application/json" },
-    body: JSON.stringify({ landmark, verdict }),
-    keepalive: true, // the page may be left
-  });
-  const document_ = await response.json();
-  if (!response.ok) throw new Error(document_.error);
-  return document_;
+/** Sends a verdict. The page may be left meanwhile. */
+function send({ photo, landmark, verdict, withdraw }) {
+  const method = withdraw ? "DELETE" : "POST";
+  return requestJson(`/api/photos/${photo}/verdicts`, { method, body: { landmark, verdict }, keepalive: true });
 }
 
 /** Gives verdicts on the shown entry, which are undone in one step, and shows the next one. */

@@ -2,6 +2,7 @@
 // the lightbox use it. A verdict is shown at once and then replaced by the server's response.
 
 import { selectLandmark } from "./naming.js";
+import { requestJson } from "./server.js";
 import { toast } from "./toast.js";
 
 const STATES = { confirmed: ["confirmed", "chip--sure"], rejected: ["rejected", "chip--bad"] };
@@ -225,16 +226,9 @@ export class PhotoVerdicts {
 
 const requestOf = ({ dataset: { landmark, name } }, verdict, isWithdrawal = false) => ({ landmark, name, verdict, withdraw: isWithdrawal });
 
-async function send(photo, method, landmark, verdict) {
-  const response = await fetch(`/api/photos/${photo}/verdicts`, {
-    method,
-    headers: { "Content-Type": "application/json", Accept: "application/json" },
-    body: JSON.stringify({ landmark, verdict }),
-    keepalive: true,
-  });
-  const document_ = await response.json();
-  if (!response.ok) throw new Error(document_.error);
-  return document_;
+/** Sends a verdict. The page may be left meanwhile. */
+function send(photo, method, landmark, verdict) {
+  return requestJson(`/api/photos/${photo}/verdicts`, { method, body: { landmark, verdict }, keepalive: true });
 }
 
 /** Fetches a photo's page. */

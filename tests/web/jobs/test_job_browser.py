@@ -49,6 +49,29 @@ def show_placeholders_quietly(page: Page) -> None:
     page.route("**/thumbnail?*", respond)
 
 
+def test_opening_a_folder_keeps_what_was_chosen(
+    browser: Browser, web_settings: Settings, web_database: Database, folder: Path
+) -> None:
+    draw_many(folder / "inner", 1)
+    with serving(web_settings) as address, open_page(browser, f"{address}/jobs/new", base=address) as page:
+        page.get_by_label("Priority").first.select_option("High")
+        page.get_by_text("Also photos that this model").click()
+        page.get_by_label("Landmark", exact=True).fill("Tower")
+        page.get_by_role("link", name="inner").click()
+        expect(page.locator("#folders [aria-current]")).to_have_text("inner")
+        expect(page.locator("#folders [aria-current]")).to_be_focused()
+        start = page.get_by_role("button", name="and its subfolders")
+        expect(start).to_contain_text("inner")
+        expect(page.get_by_label("Priority").first).to_have_value("interactive")
+        expect(page.get_by_label("Also photos that this model")).to_be_checked()
+        expect(page.get_by_label("Landmark", exact=True)).to_have_value("Tower")
+        assert "?folder=" in page.url
+        assert axe_findings(page) == []
+        start.click()
+        page.wait_for_url("**/jobs/1")
+        expect(page.get_by_text("Tag inner")).to_be_visible()
+
+
 def fits(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 

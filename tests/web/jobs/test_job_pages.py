@@ -11,10 +11,12 @@ from starlette.testclient import TestClient
 from support.commands import Terminal, draw, draw_many
 from support.web_jobs import JobClient
 
+from tagger.database.connection import Database
 from tagger.database.enums import JobState
 from tagger.errors import FailureKind
 from tagger.ledger.progress import JobProgress
 from tagger.metadata.errors import RefusalKind
+from tagger.query import landmark_counts
 from tagger.web.api.folders import folder_key
 from tagger.web.pages.job_failures import FAILURE_TEXTS, REFUSAL_TEXTS
 from tagger.web.pages.job_views import job_view, remaining_text, worker_text
@@ -51,13 +53,80 @@ def test_invalid_forms_are_refused(client: TestClient) -> None:
 
 def test_a_backfill_starts_from_the_form(client: TestClient, folder: Path) -> None:
     draw_many(folder, 2)
-    started = client.post("/jobs/backfill", data={"what": "untagged", "taken_after": "2020-01-01"})
+    scanned = {"what": "untagged", "taken_after": "2020-01-01", "scan": folder_key(folder)}
+    started = client.post("/jobs/backfill", data=scanned)
     assert started.status_code == 303
     location = started.headers["location"]
     assert client.get(location).status_code == 200
     over = client.post(f"{location}/cancel")
     assert over.status_code == 409
     assert "finished already" in over.text
+
+
+def test_a_backfill_of_nothing_starts_no_job_and_says_why(
+    client: TestClient, web_database: Database, jobs: JobClient, folder: Path
+) -> None:
+    draw_many(folder, 1)
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    jobs.run(jobs.start(folder)["job"])
+    slug = landmark_counts(web_database)[0].landmark
+    refused = client.post("/jobs/backfill", data={"what": "failed", "landmark": slug})
+    assert refused.status_code == 409
+    assert "no job was started" in refused.text
+    assert f'value="{slug}"' in refused.text  # what was typed stays
+    assert client.get("/jobs/2").status_code == 404
+    assert client.post("/jobs/backfill", data={"what": "failed"}).headers["location"] == "/jobs/2"
+
+
+def test_a_job_that_is_refused_keeps_what_was_chosen(client: TestClient, folder: Path) -> None:
+    chosen = {"folder": folder_key(folder), "again": "true", "priority": "interactive"}
+    folder.rmdir()
+    page = client.post("/jobs/new", data=chosen)
+    assert page.status_code == 409
+    assert 'name="again" value="true" checked' in page.text
+    assert 'value="interactive" selected' in page.text
+
+
+def test_a_job_that_is_over_says_how_long_it_took(client: TestClient, jobs: JobClient, folder: Path) -> None:
+    draw_many(folder, 1)
+    job = jobs.start(folder)["job"]
+    assert "Took" not in client.get(f"/jobs/{job}").text
+    jobs.run(job)
+    assert re.search(r"<dt>Took</dt><dd>\d+\u202f(s|min)</dd>", client.get(f"/jobs/{job}").text)
+    assert re.search(r"in \d+\u202f(s|min)", client.get("/jobs").text)
+
+
+@pytest.mark.parametrize(
+    ("has_own_worker", "text"), [(True, "The worker is starting"), (False, "No worker is running")]
+)
+def test_jobs_that_wait_for_a_worker_say_whether_one_is_starting(
+    client: TestClient, jobs: JobClient, folder: Path, has_own_worker: bool, text: str
+) -> None:
+    draw_many(folder, 1)
+    client.app.state.app_state.has_own_worker = has_own_worker  # type: ignore[attr-defined]
+    started = jobs.start(folder)
+    assert text in started["problem"]
+    for address in ("/jobs", f"/jobs/{started['job']}"):
+        page = client.get(address).text
+        assert text in page
+        assert ("tagger worker" in page) is not has_own_worker
+
+
+def test_pages_name_no_commands_where_the_page_can_do_it(
+    client: TestClient, jobs: JobClient, folder: Path
+) -> None:
+    draw_many(folder, 1)
+    client.app.state.app_state.has_own_worker = True  # type: ignore[attr-defined] # no hint at `tagger worker`
+    job = jobs.start(folder)["job"]
+    jobs.run(job)
+    assert f"Job {job} is finished already" in client.post(f"/jobs/{job}/pause").text
+    for address in ("/photos/999", "/photos?country=Nowhere", "/trips/none", "/jobs/999"):
+        page = client.get(address)
+        assert page.status_code in {400, 404}
+        assert "<code>" not in page.text.partition("<main")[2]
+    asked = client.post(f"/api/jobs/{job}/pause", headers={"HX-Request": "true"})
+    assert asked.json()["error"] == f"Job {job} is finished already, so you cannot pause it."
+    assert "`tagger status" in client.post(f"/api/jobs/{job}/pause").json()["error"]
 
 
 def test_a_cancelled_job_has_no_buttons(client: TestClient, jobs: JobClient, folder: Path) -> None:

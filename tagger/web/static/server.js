@@ -1,0 +1,23 @@
+// Requests to the API of this server, for scripts of pages.
+
+/** Sends JSON and returns the answer's. The text of an error says what can be done on the page. */
+export async function requestJson(address, { method = "GET", body, ...options } = {}) {
+  const response = await respond(address, {
+    method,
+    headers: { Accept: "application/json", "HX-Request": "true", ...(body && { "Content-Type": "application/json" }) },
+    body: body && JSON.stringify(body),
+    ...options,
+  });
+  const document_ = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(document_.error ?? `The server responded with status ${response.status}`);
+  return document_;
+}
+
+async function respond(address, options) {
+  try {
+    return await fetch(address, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The server does not respond. Try again."); // browsers say “Failed to fetch”
+  }
+}
