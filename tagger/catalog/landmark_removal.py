@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, exists, func, select, text, true, update
 
+from tagger.catalog.dismissals import has_verdict
 from tagger.catalog.landmark_edits import lock_landmarks
 from tagger.catalog.landmarks import Landmark, find_landmark
 from tagger.catalog.position_changes import record_landmark
@@ -272,12 +273,13 @@ def _delete_verdicts(connection: Connection, landmark: Landmark) -> None:
     content_ids = connection.scalars(select(verdicts.c.content_id).where(of_landmark)).all()
     connection.execute(delete(verdicts).where(of_landmark))
     has_photo = exists().where(photos.c.content_id == contents.c.id)
-    has_verdict = exists().where(verdicts.c.content_id == contents.c.id)
     for page in pages(content_ids):
         affected = contents.c.id.in_(page)
         # An image that a worker has locked gets a photo.
         orphans = (
-            select(contents.c.id).where(affected, ~has_photo, ~has_verdict).with_for_update(skip_locked=True)
+            select(contents.c.id)
+            .where(affected, ~has_photo, ~has_verdict())
+            .with_for_update(skip_locked=True)
         )
         connection.execute(delete(contents).where(contents.c.id.in_(orphans)))
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.catalog.dismissals import carry_dismissal, delete_dismissals
 from tagger.catalog.position_changes import record_contents, record_photos
 from tagger.catalog.roots import Root
 from tagger.database.statements import among, pages
@@ -170,13 +171,17 @@ def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> 
         return
     query = select(verdicts).where(verdicts.c.content_id.in_((image_id, to_image_id)))
     rows = connection.execute(query.order_by(verdicts.c.given_at)).mappings().all()
+    has_dismissal = carry_dismissal(connection, image_id, to_image_id)
     latest = {row["landmark_id"]: row for row in rows}
     carried = [dict(row) for row in latest.values() if row["content_id"] == image_id]
-    if not carried:
+    if not carried and not has_dismissal:
         return
+    if any(row["verdict"] == "confirmed" for row in carried):
+        delete_dismissals(connection, [to_image_id])
     replaced = verdicts.c.landmark_id.in_([row["landmark_id"] for row in carried])
     connection.execute(delete(verdicts).where(verdicts.c.content_id == to_image_id, replaced))
-    connection.execute(insert(verdicts), [row | {"content_id": to_image_id} for row in carried])
+    if carried:
+        connection.execute(insert(verdicts), [row | {"content_id": to_image_id} for row in carried])
     record_contents(connection, [to_image_id])
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
+from tagger.catalog.dismissals import has_verdict
 from tagger.catalog.position_changes import record_photos
 from tagger.catalog.roots import Root, RootPaths, list_roots, photos_below
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.tables import contents, job_items, photos, roots, verdicts
+from tagger.database.tables import contents, job_items, photos, roots
 from tagger.errors import PhotoNotFound
 from tagger.photos import path_text
 from tagger.photos.object_paths import ObjectPath, parse_path
@@ -114,8 +115,7 @@ def _lock(connection: Connection, photo_ids: Sequence[int], content_ids: Sequenc
 def _remove_orphans(connection: Connection, content_ids: Sequence[int]) -> None:
     """Remove contents without photos and verdicts."""
     no_photo = ~exists().where(photos.c.content_id == contents.c.id)
-    no_verdict = ~exists().where(verdicts.c.content_id == contents.c.id)
-    connection.execute(delete(contents).where(contents.c.id.in_(content_ids), no_photo, no_verdict))
+    connection.execute(delete(contents).where(contents.c.id.in_(content_ids), no_photo, ~has_verdict()))
 
 
 def _remove_empty_roots(database: Database, root_ids: Sequence[int]) -> None:

@@ -12,6 +12,7 @@ from tagger.database.tables import (
     PRESENT,
     classifiers,
     contents,
+    dismissals,
     embeddings,
     jobs,
     landmarks,
@@ -44,6 +45,7 @@ class DatabaseStats:
     taught_landmarks: int
     taught_tags: int
     verdicts: int
+    dismissals: int
     landmarks: int
     models: int
     jobs: int
@@ -70,6 +72,7 @@ def database_stats(database: Database) -> DatabaseStats:
         "taught_landmarks": select(func.count(distinct(classifiers.c.landmark_id))),
         "taught_tags": count.select_from(taught_tags).where(taught_tags.c.accepted == true()),
         "verdicts": count.select_from(verdicts),
+        "dismissals": count.select_from(dismissals),
         "landmarks": count.select_from(landmarks),
         "models": count.select_from(models),
         "jobs": count.select_from(jobs),

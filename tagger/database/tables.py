@@ -2,7 +2,7 @@
 
 The reference of the tables, docs/reference/tables.md, is generated from `doc` of each column and of each table's `info`.
 
-Photos and their tags: roots → photos → contents → tags and verdicts, landmarks, models.
+Photos and their tags: roots → photos → contents → tags, verdicts and dismissals, landmarks, models.
 Teaching: contents → embeddings and taught_tags; verdicts → classifiers.
 Positions: photos, cameras, tracks → positions.
 Work: jobs → job_items and chunks. Access to the page: access_tokens → page_sessions. Who did what: audit_log.
@@ -33,6 +33,8 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     and_,
+    false,
+    literal_column,
     or_,
     true,
 )
@@ -401,6 +403,16 @@ Index(
     sqlite_where=_ACCEPTED,
 )
 
+FIRST_CANDIDATE = and_(tags.c.rank == literal_column("1"), tags.c.accepted == false())
+"""The best prediction for an image, if it is not accepted. A partial index has them in the order of their scores."""
+Index(
+    "ix_tags_candidate_score",
+    tags.c.score,
+    tags.c.content_id,
+    postgresql_where=FIRST_CANDIDATE,
+    sqlite_where=FIRST_CANDIDATE,
+)
+
 embeddings = Table(
     "embeddings",
     metadata,
@@ -519,6 +531,24 @@ verdicts = Table(
     Index(None, "landmark_id", "content_id"),
     info={
         "doc": "A person's decision about a landmark on an image. It applies to every copy and to later models."
+    },
+)
+
+dismissals = Table(
+    "dismissals",
+    metadata,
+    Column(
+        "content_id",
+        _Id,
+        _ref("contents.id"),
+        primary_key=True,
+        autoincrement=False,
+        doc="the image",
+    ),
+    Column("given_by", Text, doc="name of the person"),
+    Column("given_at", UtcDateTime, nullable=False, doc="when the image was put away"),
+    info={
+        "doc": "An image that a person put away as not a landmark. It applies to every copy and to later models. A confirmed landmark deletes it."
     },
 )
 
@@ -932,11 +962,12 @@ effective_tags = Table(
         "accepted",
         Boolean,
         nullable=False,
-        doc="true if confirmed, false if rejected, else whether the score, or score and position, reach the threshold",
+        doc="true if confirmed, false if rejected or if the image was put away as not a landmark, else whether the score, or score and "
+        "position, reach the threshold",
     ),
     Column("position_odds", Float, doc=_POSITION_ODDS),
     Column("distance_m", Float, doc=_DISTANCE),
     info={
-        "doc": "A landmark of an image. This view joins tags and taught tags with verdicts: a rejected tag is never accepted, a confirmed one always."
+        "doc": "A landmark of an image. This view joins tags and taught tags with verdicts and dismissals: a rejected tag is never accepted, a confirmed one always."
     },
 )

@@ -14,6 +14,7 @@ from tagger.database.tables import (
     chunks,
     classifiers,
     contents,
+    dismissals,
     embeddings,
     job_items,
     jobs,
@@ -179,6 +180,12 @@ class VerdictRow(_Row):
     given_at: values.Time
 
 
+class DismissalRow(_Row):
+    content_id: values.Id
+    given_by: values.Text | None
+    given_at: values.Time
+
+
 class TrackRow(_Row):
     id: values.Id
     digest: values.FileDigest
@@ -322,6 +329,7 @@ ROWS: Mapping[str, type[BaseModel]] = {
     classifiers.name: ClassifierRow,
     taught_tags.name: TaughtTagRow,
     verdicts.name: VerdictRow,
+    dismissals.name: DismissalRow,
     tracks.name: TrackRow,
     track_parts.name: TrackPartRow,
     positions.name: PositionRow,

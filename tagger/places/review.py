@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Select, exists, func, select, true, tuple_
 
+from tagger.catalog.dismissals import is_dismissed
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.tables import photos, tags, verdicts
@@ -102,7 +103,7 @@ def _open_tags(landmark_id: int | None, after: ReviewPosition | None) -> Select[
     query: Select[Any] = (
         select(*key)
         .where(tags.c.accepted == true(), tags.c.score < SURE_SCORE, tags.c.position_odds.is_(None))
-        .where(~has_verdict, is_present)
+        .where(~has_verdict, ~is_dismissed(tags.c.content_id), is_present)
         .order_by(*key)
     )
     if landmark_id is not None:

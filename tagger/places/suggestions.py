@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, literal, null, or_, select
 
+from tagger.catalog.dismissals import is_dismissed
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.statements import pages
@@ -138,7 +139,8 @@ def _is_open() -> ColumnElement[bool]:
         verdicts.c.content_id == taught_tags.c.content_id,
         verdicts.c.landmark_id == taught_tags.c.landmark_id,
     )
-    return and_(is_suggestion(), ~has_verdict, ~is_tagged_by_model())
+    is_open = ~or_(has_verdict, is_dismissed(taught_tags.c.content_id))
+    return and_(is_suggestion(), is_open, ~is_tagged_by_model())
 
 
 def _is_after(position: SuggestionPosition) -> ColumnElement[bool]:

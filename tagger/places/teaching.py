@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, exists, func, select
 
+from tagger.catalog.dismissals import is_dismissed
 from tagger.catalog.landmarks import Landmark
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.catalog.tag_acceptance import is_refused_by_position
@@ -117,6 +118,7 @@ def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
             taught_tags.c.landmark_id == landmark.id,
             ~is_refused_by_position(taught_tags),
             ~has_verdict,
+            ~is_dismissed(taught_tags.c.content_id),
             ~is_tagged_by_model(),
         )
         .group_by(taught_tags.c.accepted)

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, exists, select, true
 
+from tagger.catalog.dismissals import is_dismissed
 from tagger.database.connection import Database
 from tagger.database.tables import contents, landmarks, photos, tags, taught_tags, verdicts
 
@@ -73,7 +74,7 @@ def _best(table: Table, landmark_id: int) -> Select[tuple[int]]:
 
 
 def _existing_covers(connection: Connection, content_ids: list[int], landmark_id: int) -> dict[int, Cover]:
-    """Of these contents, return those with a photo that is not gone and on which the landmark is not rejected."""
+    """Of these contents, return those with a photo that is not gone and on which the landmark is not rejected, directly or with all others."""
     rejected = exists().where(
         verdicts.c.content_id == photos.c.content_id,
         verdicts.c.landmark_id == landmark_id,
@@ -82,7 +83,12 @@ def _existing_covers(connection: Connection, content_ids: list[int], landmark_id
     rows = connection.execute(
         select(photos.c.id, photos.c.content_id, contents.c.digest)
         .join(contents, contents.c.id == photos.c.content_id)
-        .where(photos.c.content_id.in_(content_ids), photos.c.gone_since.is_(None), ~rejected)
+        .where(
+            photos.c.content_id.in_(content_ids),
+            photos.c.gone_since.is_(None),
+            ~rejected,
+            ~is_dismissed(photos.c.content_id),
+        )
         .order_by(photos.c.id.desc())
     )
     return {row.content_id: Cover(row.id, row.digest) for row in rows}

@@ -14,6 +14,7 @@ from tagger.database.connection import Database, display_language
 from tagger.database.enums import METADATA_KINDS, Outcome
 from tagger.database.tables import (
     contents,
+    dismissals,
     job_items,
     jobs,
     landmarks,
@@ -37,6 +38,14 @@ class Verdict:
     landmark: str
     name: str
     verdict: str
+    given_by: str | None
+    given_at: datetime
+
+
+@dataclass(frozen=True)
+class Dismissal:
+    """Who put the photo and all its copies away as not a landmark, and when."""
+
     given_by: str | None
     given_at: datetime
 
@@ -93,6 +102,7 @@ class PhotoDetails:
     failure: Failure | None
     metadata: tuple[MetadataWrite, ...]
     verdicts: tuple[Verdict, ...]
+    dismissal: Dismissal | None
     raw_files: tuple[str, ...]
     copies: tuple[str, ...]
 
@@ -185,6 +195,7 @@ def _details(
         failure=_failure(photo),
         metadata=_metadata(connection, row.id),
         verdicts=_verdicts(connection, row.content_id),
+        dismissal=_dismissal(connection, row.content_id),
         raw_files=_raw_files(connection, names, row.id),
         copies=_copies(connection, names, row),
     )
@@ -240,6 +251,12 @@ def _verdicts(connection: Connection, content_id: int | None) -> tuple[Verdict, 
         )
         for row in rows
     )
+
+
+def _dismissal(connection: Connection, content_id: int | None) -> Dismissal | None:
+    query = select(dismissals).where(dismissals.c.content_id == content_id)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Dismissal(row.given_by, row.given_at)
 
 
 def _raw_files(connection: Connection, names: NameCache, photo_id: int) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ def details_document(details: PhotoDetails) -> dict[str, Any]:
     """The details of a photo as JSON."""
     document = photo_document(details.photo)
     for name, value in vars(details).items():
-        if name in {"job", "failure"}:
+        if name in {"job", "failure", "dismissal"}:
             document[name] = value and vars(value)
         elif name == "evidence":
             document[name] = value and asdict(value)

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, false, or_, select, true
 
+from tagger.catalog.dismissals import is_dismissed
 from tagger.catalog.landmarks import Landmark, find_landmark, landmarks_in_country, landmarks_near
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.enums import Outcome
@@ -102,6 +103,10 @@ class ResolvedQuery:
             yield _has_position(query.position)
         if self.trip is not None:
             yield is_of_trip(self.trip)
+        if query.dismissed:
+            yield is_dismissed(photos.c.content_id)
+        elif query.unknown:
+            yield ~is_dismissed(photos.c.content_id)
         yield from self._file_conditions()
         if self.model_id is not None:
             yield off_index(contents.c.model_id) == self.model_id
@@ -127,7 +132,7 @@ class ResolvedQuery:
         if not self._belongs_to_scan(row, matching, role):
             return None
         query = self.query
-        if query.untagged or query.unknown:
+        if query.untagged or query.unknown or query.dismissed:
             matches = not any(tag.accepted for tag in photo_tags)
             return (photo_tags if query.any_rank else ()) if matches else None
         if not matching and (self.needs_accepted_tag or self._has_tag_options):
@@ -138,7 +143,8 @@ class ResolvedQuery:
     def needs_accepted_tag(self) -> bool:
         """Whether photos without an accepted tag do not match."""
         query = self.query
-        return not (query.unknown or query.untagged or query.any_rank or self._selects_untagged)
+        others = query.unknown or query.untagged or query.dismissed
+        return not (others or query.any_rank or self._selects_untagged)
 
     @property
     def _selects_untagged(self) -> bool:
@@ -157,6 +163,8 @@ class ResolvedQuery:
     def _has_outcome(self) -> Condition:
         if self.query.untagged:
             return and_(PRESENT, off_index(contents.c.outcome).is_(None), photos.c.failure_kind.is_(None))
+        if self.query.dismissed:
+            return true()
         if (
             self.trip is not None
             and self._selects_untagged

@@ -26,7 +26,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from tagger.database.tables import contents, photos, positions, tags, taught_tags, verdicts
+from tagger.database.tables import contents, dismissals, photos, positions, tags, taught_tags, verdicts
 from tagger.query.tagged_photos import select_photos
 
 Condition = ColumnElement[bool]
@@ -269,6 +269,11 @@ def taught_source(*, min_score: float | None = None, any_rank: bool = False) -> 
 def verdict_source(verdict: str) -> ContentSource:
     """Contents with at least one such verdict."""
     return ContentSource(verdicts.c.content_id, (verdicts.c.verdict == verdict,))
+
+
+def dismissal_source() -> ContentSource:
+    """Contents that were put away as not a landmark."""
+    return ContentSource(dismissals.c.content_id, ())
 
 
 def model_source(model_id: int) -> ContentSource:

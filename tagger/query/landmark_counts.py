@@ -7,6 +7,7 @@ from typing import Self
 
 from sqlalchemy import ColumnElement, Connection, Exists, Select, Table, exists, func, select, true
 
+from tagger.catalog.dismissals import is_dismissed
 from tagger.catalog.landmarks import Landmark, all_landmarks, landmarks_in_country
 from tagger.database.connection import Database
 from tagger.database.tables import job_items, photos, tags, taught_tags, verdicts
@@ -81,8 +82,9 @@ def photos_by_landmark(
 ) -> Mapping[int, int]:
     """Numbers of photos with this condition by landmark id. The view of effective tags would be read as a whole."""
     # Counted apart, so that a tag that is accepted for several reasons counts once.
-    accepted = _accepted(tags, counted, ~_has(verdicts, tags))
-    taught = _accepted(taught_tags, counted, ~_has(verdicts, taught_tags), ~_has_accepted_tag())
+    shown = counted & ~is_dismissed(photos.c.content_id)
+    accepted = _accepted(tags, shown, ~_has(verdicts, tags))
+    taught = _accepted(taught_tags, shown, ~_has(verdicts, taught_tags), ~_has_accepted_tag())
     confirmed = (
         select(verdicts.c.landmark_id, func.count())
         .select_from(verdicts.join(photos, photos.c.content_id == verdicts.c.content_id))

@@ -35,7 +35,7 @@ class PhotoQuery:
 
     By default, photos with a matching accepted tag, and those tags. `any_rank`: classified photos with their whole
     top-k, accepted or not. `unknown`: classified photos without an accepted tag. `untagged`: photos that no model has
-    classified, without those that fail. `position`: classified photos with a position of this source, tagged or not.
+    classified, without those that fail. `dismissed`: photos that were put away as not a landmark; `unknown` ones were not. `position`: classified photos with a position of this source, tagged or not.
     `near`: those with a position there, tagged or not. `country`: those with a position or an accepted landmark there.
     `trip`: the photos of the trip with this id, tagged or not, and classified or not. `min_score` never excludes confirmed
     tags. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
@@ -55,6 +55,7 @@ class PhotoQuery:
     model: str | None = None
     unknown: bool = False
     untagged: bool = False
+    dismissed: bool = False
     any_rank: bool = False
     sort: SortOption | None = None
     distinct: bool = False
@@ -76,6 +77,7 @@ def parse_query(
     model: str | None = None,
     unknown: bool = False,
     untagged: bool = False,
+    dismissed: bool = False,
     any_rank: bool = False,
     sort: str | None = None,
     distinct: bool = False,
@@ -99,6 +101,7 @@ def parse_query(
         model=model,
         unknown=unknown,
         untagged=untagged,
+        dismissed=dismissed,
         any_rank=any_rank,
         sort=_parse_sort_option(sort),
         distinct=distinct,
@@ -185,8 +188,14 @@ def _refuse_contradictions(query: PhotoQuery) -> None:
     }
     if query.unknown:
         _refuse_with("unknown", tag_options)
-    if query.untagged:
+    if query.dismissed:
         others: dict[str, object] = {
+            "unknown photos": query.unknown,
+            "photos that are not classified": query.untagged,
+        }
+        _refuse_with("dismissed", tag_options | others)
+    if query.untagged:
+        others = {
             "a country": query.country,
             "a position": query.near,
             "unknown photos": query.unknown,

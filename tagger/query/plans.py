@@ -16,6 +16,7 @@ from tagger.query.index_scan import (
     ContentScan,
     IndexScan,
     PhotoScan,
+    dismissal_source,
     landmark_scan,
     model_source,
     outcome_source,
@@ -108,7 +109,7 @@ def scan_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
         yield ScanPlan((PhotoScan((photos.c.taken_at, photos.c.id), _taken(query)),))
     if resolved.model_id is not None:
         yield ScanPlan((ContentScan((model_source(resolved.model_id),)),))
-    if resolved.landmark_id is None and (query.unknown or not resolved.areas):
+    if resolved.landmark_id is None and (query.unknown or query.dismissed or not resolved.areas):
         # With a landmark or an area, these scans would read everything that theirs read, and more.
         yield ScanPlan(_outcome_scans(resolved))
     if query.min_score is not None and not query.any_rank and resolved.landmark_id is None:
@@ -125,6 +126,8 @@ def _outcome_scans(resolved: ResolvedQuery) -> tuple[IndexScan, ...]:
     if query.untagged:
         without_content = PhotoScan((photos.c.id,), (photos.c.content_id.is_(None),))
         return without_content, ContentScan((outcome_source(None),))
+    if query.dismissed:
+        return (ContentScan((dismissal_source(),)),)
     if query.unknown:
         return (ContentScan((outcome_source(Outcome.UNKNOWN), verdict_source("rejected"))),)
     if not resolved.needs_accepted_tag:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Table, exists, or_, true
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
+from tagger.catalog.dismissals import is_dismissed
 from tagger.database.tables import photos, tags, taught_tags, verdicts
 from tagger.query.index_scan import Condition
 
@@ -20,13 +21,14 @@ def has_tag(
 
     def conditions(table: Table) -> Iterator[Condition]:
         yield table.c.content_id == photos.c.content_id
-        yield ~_is_rejected(table)
+        yield ~is_rejected(table)
         if landmark_id is not None:
             yield table.c.landmark_id == landmark_id
         if min_score is not None:
             yield table.c.score >= min_score
         if not any_rank:
             yield table.c.accepted == true()
+            yield ~is_dismissed(table.c.content_id)
 
     confirmed = exists().where(
         verdicts.c.content_id == photos.c.content_id, verdicts.c.verdict == "confirmed"
@@ -52,7 +54,8 @@ def is_first_copy(among: Iterable[Condition]) -> Condition:
     )
 
 
-def _is_rejected(table: Table) -> Condition:
+def is_rejected(table: Table) -> Condition:
+    """Whether a person rejected the landmark of a row of this table on its image."""
     return exists().where(
         verdicts.c.content_id == table.c.content_id,
         verdicts.c.landmark_id == table.c.landmark_id,

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, exists, func, select, true
+from sqlalchemy import ColumnElement, Connection, func, select, true
 
+from tagger.catalog.dismissals import is_dismissed
 from tagger.catalog.landmarks import Landmark, all_landmarks
 from tagger.database.connection import Database
-from tagger.database.tables import contents, photos, tags, verdicts
+from tagger.database.tables import contents, photos, tags
 from tagger.query.covers import Cover
 from tagger.query.landmark_counts import photos_by_landmark
+from tagger.query.tag_conditions import is_rejected
 from tagger.trips.find import find_trip, is_of_trip, list_trips
 from tagger.trips.grouping import Trip
 
@@ -99,15 +101,10 @@ def _trip_landmarks(numbers: Mapping[int, int], landmarks: Mapping[int, Landmark
 
 def _cover(connection: Connection, of_trip: ColumnElement[bool], number: int) -> Cover | None:
     """The photo with the best score of an accepted landmark; if there is none, the one in the middle."""
-    rejected = exists().where(
-        verdicts.c.content_id == tags.c.content_id,
-        verdicts.c.landmark_id == tags.c.landmark_id,
-        verdicts.c.verdict == "rejected",
-    )
     stored = select(photos.c.id, contents.c.digest).join(contents, contents.c.id == photos.c.content_id)
     best = (
         stored.join(tags, tags.c.content_id == photos.c.content_id)
-        .where(of_trip, tags.c.accepted == true(), ~rejected)
+        .where(of_trip, tags.c.accepted == true(), ~is_rejected(tags), ~is_dismissed(tags.c.content_id))
         .order_by(tags.c.score.desc(), photos.c.id)
     )
     middle = stored.where(of_trip).order_by(photos.c.taken_at, photos.c.id).offset(number // 2)

@@ -3,9 +3,10 @@
 A verdict belongs to an image (a row of contents): copies and moved files share it, and it survives `tagger forget`.
 """
 
+from tagger.verdicts.dismissing import DismissedPhotos, dismiss_photos, restore_photos
 from tagger.verdicts.import_entries import read_entries
 from tagger.verdicts.importing import ImportedVerdicts, import_verdicts
-from tagger.verdicts.listing import ListedVerdict, VerdictFilter, list_verdicts, verdict_page
+from tagger.verdicts.listing import ListedVerdict, VerdictFilter, list_dismissals, list_verdicts, verdict_page
 from tagger.verdicts.service import (
     PhotosVerdictResult,
     QueryVerdictResult,
@@ -17,9 +18,11 @@ from tagger.verdicts.service import (
     withdraw_verdict_from_photos,
     withdraw_verdicts,
 )
-from tagger.verdicts.store import VerdictKind
+from tagger.verdicts.store import NOT_A_LANDMARK, VerdictKind
 
 __all__ = [
+    "NOT_A_LANDMARK",
+    "DismissedPhotos",
     "ImportedVerdicts",
     "ListedVerdict",
     "PhotosVerdictResult",
@@ -27,12 +30,15 @@ __all__ = [
     "VerdictFilter",
     "VerdictKind",
     "VerdictResult",
+    "dismiss_photos",
     "give_verdict",
     "give_verdict_by_query",
     "give_verdict_to_photos",
     "import_verdicts",
+    "list_dismissals",
     "list_verdicts",
     "read_entries",
+    "restore_photos",
     "verdict_page",
     "withdraw_verdict",
     "withdraw_verdict_from_photos",

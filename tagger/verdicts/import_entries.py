@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import IO, Protocol
 
 from tagger.errors import VerdictsInvalid
-from tagger.verdicts.store import VerdictKind
+from tagger.verdicts.store import NOT_A_LANDMARK, VerdictKind
 
 READ_CHARACTERS = 1 << 16
 LARGEST_ENTRY = 1 << 20
@@ -22,11 +22,14 @@ _DIGEST = re.compile(r"\d+-[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class VerdictEntry:
-    """A verdict about an image, by digest, and a landmark, by slug. `path` is a photo of it in the other database."""
+    """A verdict about an image, by digest, and a landmark, by slug. `path` is a photo of it in the other database.
+
+    Without a landmark and a kind: the image is not a landmark.
+    """
 
     digest: str
-    landmark: str
-    kind: VerdictKind
+    landmark: str | None
+    kind: VerdictKind | None
     by: str | None
     at: datetime
     path: str | None
@@ -110,16 +113,19 @@ def _entry(document: object) -> VerdictEntry:
     digest, landmark = document.get("digest"), document.get("landmark")
     if not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
         raise _EntryInvalid(f"digest is not that of an image: {digest!r}")
-    if not (isinstance(landmark, str) and landmark):
+    is_dismissal = document.get("verdict") == NOT_A_LANDMARK
+    if is_dismissal and landmark is not None:
+        raise _EntryInvalid(f"{NOT_A_LANDMARK} is a verdict without a landmark, not on {landmark!r}")
+    if not is_dismissal and not (isinstance(landmark, str) and landmark):
         raise _EntryInvalid(f"landmark is not a slug: {landmark!r}")
-    if document.get("verdict") not in list(VerdictKind):
-        raise _EntryInvalid(f"verdict is neither confirmed nor rejected: {document.get('verdict')!r}")
+    if not is_dismissal and document.get("verdict") not in list(VerdictKind):
+        kinds = f"confirmed, rejected or {NOT_A_LANDMARK}"
+        raise _EntryInvalid(f"verdict is none of {kinds}: {document.get('verdict')!r}")
     by, path = document.get("by"), document.get("path")
     if not (isinstance(by, str | None) and isinstance(path, str | None)):
         raise _EntryInvalid("by and path must be text or null")
-    return VerdictEntry(
-        digest, landmark, VerdictKind(document["verdict"]), by, _time(document.get("at")), path
-    )
+    kind = None if is_dismissal else VerdictKind(document["verdict"])
+    return VerdictEntry(digest, landmark, kind, by, _time(document.get("at")), path)
 
 
 def _time(text: object) -> datetime:

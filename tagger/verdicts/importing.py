@@ -12,6 +12,12 @@ from tagger.database.audit_log import AuditAction, record_action, update_details
 from tagger.database.connection import Database
 from tagger.database.statements import insert_missing
 from tagger.database.tables import contents
+from tagger.verdicts.dismissals import (
+    NewDismissal,
+    confirmed_contents,
+    stored_dismissals,
+    write_dismissals,
+)
 from tagger.verdicts.import_entries import VerdictEntry
 from tagger.verdicts.store import (
     NewVerdict,
@@ -57,9 +63,9 @@ def import_verdicts(
             if not dry_run:
                 hold_landmarks(connection)
             landmark_ids = landmark_ids_by_slug(connection)
-            usable = [entry for entry in page if entry.landmark in landmark_ids]
+            usable = [entry for entry in page if entry.landmark is None or entry.landmark in landmark_ids]
             report.unknown_landmarks.update(
-                entry.landmark for entry in page if entry.landmark not in landmark_ids
+                entry.landmark for entry in page if entry.landmark and entry.landmark not in landmark_ids
             )
             content_ids = _content_ids(connection, usable, report, add=not dry_run)
             new = [
@@ -71,10 +77,18 @@ def import_verdicts(
                     entry.at,
                 )
                 for entry in usable
+                if entry.landmark is not None and entry.kind is not None
+            ]
+            away = [
+                NewDismissal(content_ids.get(entry.digest, 0), entry.by, entry.at)
+                for entry in usable
+                if entry.landmark is None
             ]
             _count_results(connection, new, report)
+            _count_dismissals(connection, away, new, report)
             if not dry_run:
                 write_verdicts(connection, new, newer_only=True)
+                write_dismissals(connection, away)
                 if audit_entry is None:
                     audit_entry = record_action(connection, AuditAction.VERDICTS_IMPORT)
                 update_details(connection, audit_entry, added=report.added, replaced=report.replaced)
@@ -113,3 +127,27 @@ def _result(new: NewVerdict, stored: tuple[VerdictKind, datetime] | None) -> str
     if stored == (new.kind, new.at):
         return "unchanged"
     return "replaced" if stored[1] < new.at else "older"
+
+
+def _count_dismissals(
+    connection: Connection,
+    away: Sequence[NewDismissal],
+    imported: Iterable[NewVerdict],
+    report: ImportedVerdicts,
+) -> None:
+    """A confirmed landmark outranks a dismissal, which then counts as older."""
+    ids = {dismissal.content_id for dismissal in away}
+    confirmed = confirmed_contents(connection, ids)
+    confirmed |= {verdict.content_id for verdict in imported if verdict.kind is VerdictKind.CONFIRMED}
+    stored = stored_dismissals(connection, ids)
+    for dismissal in away:
+        at = stored.get(dismissal.content_id)
+        if dismissal.content_id and dismissal.content_id in confirmed:
+            report.older += 1
+        elif at is None:
+            report.added += 1
+        elif at == dismissal.at:
+            report.unchanged += 1
+        else:
+            result = "replaced" if at < dismissal.at else "older"
+            setattr(report, result, getattr(report, result) + 1)

@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, Select, exists, false, or_, select, tuple_
+from sqlalchemy import Connection, Row, Select, Table, exists, false, or_, select, tuple_
 
 from tagger.catalog.landmarks import Landmark
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.tables import contents, photos, verdicts
+from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.query import PhotoQuery
 from tagger.query.filters import PathRange, landmark_slugs, path_ranges
 from tagger.query.index_scan import Condition
 from tagger.query.tagged_photos import NameCache, select_photos
-from tagger.verdicts.store import VerdictKind
+from tagger.verdicts.store import NOT_A_LANDMARK, VerdictKind
 
 PAGE = 250
 
@@ -37,13 +37,16 @@ class VerdictFilter:
 
 @dataclass(frozen=True)
 class ListedVerdict:
-    """A verdict for people and other databases. `path` is one photo of the image; None: the image has no photo now."""
+    """A verdict for people and other databases. `path` is one photo of the image; None: the image has no photo now.
+
+    A photo that was put away has the verdict `not-a-landmark`, and no landmark.
+    """
 
     path: str | None
     digest: str
-    landmark: str
-    name: str
-    verdict: VerdictKind
+    landmark: str | None
+    name: str | None
+    verdict: str
     by: str | None
     at: datetime
 
@@ -75,6 +78,28 @@ def list_verdicts(
         names = NameCache(connection, root_paths or {})
     pages = verdict_pages(database, verdict_filter, root_paths or {})
     return (verdict for page in pages for verdict in _listed(database, names, page))
+
+
+def list_dismissals(
+    database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths | None = None
+) -> Iterator[ListedVerdict]:
+    """Yield the images that were put away as not a landmark, in the order in which they were added. The kind does not matter."""
+    with database.read() as connection:
+        names = NameCache(connection, root_paths or {})
+        resolved = _ResolvedFilter.resolve(connection, verdict_filter, root_paths or {})
+    if resolved.landmark_ids is not None:
+        return
+    query, last_id = _select_dismissals(resolved), 0
+    while True:
+        with database.read() as connection:
+            page = connection.execute(query.where(dismissals.c.content_id > last_id).limit(PAGE)).all()
+            paths = _paths(connection, names, [row.photo_id for row in page if row.photo_id is not None])
+        for row in page:
+            path = paths.get(row.photo_id)
+            yield ListedVerdict(path, row.digest, None, None, NOT_A_LANDMARK, row.given_by, row.given_at)
+        if len(page) < PAGE:
+            return
+        last_id = page[-1].content_id
 
 
 def verdict_page(
@@ -122,34 +147,36 @@ def _key(row: Row[Any]) -> Key:
 
 
 def _select_verdicts(resolved: _ResolvedFilter) -> Select[Any]:
+    query = _select_rows(verdicts, resolved).order_by(verdicts.c.content_id, verdicts.c.landmark_id)
+    if resolved.filter.kind is not None:
+        query = query.where(verdicts.c.verdict == resolved.filter.kind)
+    if resolved.landmark_ids is not None:
+        query = query.where(verdicts.c.landmark_id.in_(resolved.landmark_ids))
+    return query
+
+
+def _select_dismissals(resolved: _ResolvedFilter) -> Select[Any]:
+    return _select_rows(dismissals, resolved).order_by(dismissals.c.content_id)
+
+
+def _select_rows(table: Table, resolved: _ResolvedFilter) -> Select[Any]:
+    """A query for the rows of a table of verdicts, each with the digest of its image and the id of one of its photos."""
+    photo_conditions = _photo_conditions(resolved)
     photo_id = (
         select(photos.c.id)
-        .where(photos.c.content_id == verdicts.c.content_id, *_photo_conditions(resolved))
+        .where(photos.c.content_id == table.c.content_id, *photo_conditions)
         .order_by(photos.c.gone_since.is_not(None), photos.c.id)
         .limit(1)
         .scalar_subquery()
     )
-    return (
-        select(verdicts, contents.c.digest, photo_id.label("photo_id"))
-        .join(contents, contents.c.id == verdicts.c.content_id)
-        .where(*_conditions(resolved))
-        .order_by(verdicts.c.content_id, verdicts.c.landmark_id)
+    query: Select[Any] = select(table, contents.c.digest, photo_id.label("photo_id")).join(
+        contents, contents.c.id == table.c.content_id
     )
-
-
-def _conditions(resolved: _ResolvedFilter) -> tuple[Condition, ...]:
-    conditions: list[Condition] = []
-    verdict_filter = resolved.filter
-    if verdict_filter.kind is not None:
-        conditions.append(verdicts.c.verdict == verdict_filter.kind)
-    if verdict_filter.by is not None:
-        conditions.append(verdicts.c.given_by == verdict_filter.by)
-    if resolved.landmark_ids is not None:
-        conditions.append(verdicts.c.landmark_id.in_(resolved.landmark_ids))
-    photo_conditions = _photo_conditions(resolved)
+    if resolved.filter.by is not None:
+        query = query.where(table.c.given_by == resolved.filter.by)
     if photo_conditions:
-        conditions.append(exists().where(photos.c.content_id == verdicts.c.content_id, *photo_conditions))
-    return tuple(conditions)
+        query = query.where(exists().where(photos.c.content_id == table.c.content_id, *photo_conditions))
+    return query
 
 
 def _photo_conditions(resolved: _ResolvedFilter) -> tuple[Condition, ...]:

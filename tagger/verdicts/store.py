@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from tagger.catalog.dismissals import delete_dismissals, has_verdict
 from tagger.catalog.position_changes import record_contents
 from tagger.database.tables import contents, photos, verdicts
 
@@ -25,6 +26,10 @@ class VerdictKind(StrEnum):
 
     CONFIRMED = "confirmed"
     REJECTED = "rejected"
+
+
+NOT_A_LANDMARK = "not-a-landmark"
+"""The verdict on an image as a whole (see dismissing). It is no kind: it is about no landmark."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,10 @@ def stored_verdicts(
 
 
 def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_only: bool = False) -> None:
-    """Write verdicts over stored ones; with `newer_only`, not over those of the same time or later."""
+    """Write verdicts over stored ones; with `newer_only`, not over those of the same time or later.
+
+    An image with a confirmed landmark is no longer put away as not a landmark.
+    """
     latest = {verdict.key: verdict for verdict in sorted(new, key=lambda verdict: verdict.at)}
     rows = [
         {
@@ -97,6 +105,8 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
     older = verdicts.c.given_at < statement.excluded.given_at if newer_only else None
     key = [verdicts.c.content_id, verdicts.c.landmark_id]
     connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values, where=older), rows)
+    confirmed = {verdict.content_id for verdict in latest.values() if verdict.kind is VerdictKind.CONFIRMED}
+    delete_dismissals(connection, sorted(confirmed))
     record_contents(connection, [content_id for content_id, _ in latest])
 
 
@@ -112,6 +122,5 @@ def delete_verdicts(connection: Connection, keys: Sequence[tuple[int, int]], kin
     deleted = connection.execute(delete(verdicts).where(key.in_(keys), verdicts.c.verdict == kind)).rowcount
     record_contents(connection, content_ids)
     has_photo = select(photos.c.id).where(photos.c.content_id == contents.c.id).exists()
-    has_verdict = select(verdicts.c.content_id).where(verdicts.c.content_id == contents.c.id).exists()
-    connection.execute(delete(contents).where(contents.c.id.in_(content_ids), ~has_photo, ~has_verdict))
+    connection.execute(delete(contents).where(contents.c.id.in_(content_ids), ~has_photo, ~has_verdict()))
     return deleted

@@ -173,3 +173,22 @@ def test_verdicts_from_another_site_are_refused(
     output = {"landmark": EIFFEL, "verdict": "rejected", "photos": [number]}
     assert client.post(address, json=output, headers=headers).status_code == 403
     assert verdicts_of(client, number) == {}
+
+
+def test_photos_are_put_away_as_not_a_landmark_and_brought_back(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    away, confirmed = (library.number(f"{n}.jpg", (EIFFEL, 0.3, False)) for n in range(2))
+    client.post(f"/api/photos/{confirmed}/verdicts", json={"landmark": EIFFEL, "verdict": "confirmed"})
+    body = {"photos": [away, confirmed, 999]}
+    expected = {"changed": [away], "unchanged": [], "confirmed": [confirmed], "left_out": [999]}
+    planned = client.post("/api/dismissals", json={**body, "dry_run": True}).json()
+    assert planned == {**expected, "dry_run": True}
+    assert client.post("/api/dismissals", json=body).json() == {**expected, "dry_run": False}
+    details = client.get(f"/api/photos/{away}").json()
+    assert details["dismissal"]["given_by"] == f"web {getpass.getuser()}"
+    assert client.get("/api/photos", params={"unknown": 1}).json()["photos"] == []
+    found = client.get("/api/photos", params={"dismissed": 1}).json()["photos"]
+    assert [photo["id"] for photo in found] == [away]
+    assert delete(client, "/api/dismissals", {"photos": [away]}).json()["changed"] == [away]
+    assert client.get(f"/api/photos/{away}").json()["dismissal"] is None

@@ -35,6 +35,9 @@ def query(
             help="Photos that no model has classified. `tagger failures` lists those that failed.",
         ),
     ] = False,
+    dismissed: Annotated[
+        bool, typer.Option("--dismissed", help="Photos that were put away as not a landmark.")
+    ] = False,
     any_rank: Annotated[
         bool, typer.Option("--any-rank", help="All classified photos, with all their tags, accepted or not.")
     ] = False,
@@ -59,7 +62,9 @@ def query(
     from tagger.cli.output.photos import write_photos
     from tagger.query import find_tagged
 
-    photo_query = query_options.parse(unknown=unknown, untagged=untagged, any_rank=any_rank, limit=limit)
+    photo_query = query_options.parse(
+        unknown=unknown, untagged=untagged, dismissed=dismissed, any_rank=any_rank, limit=limit
+    )
     output_format = parse_format(format_, json=json, print0=print0)
     settings, database = open_session()
     photos = find_tagged(database, photo_query, settings.roots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,14 +32,17 @@ from tagger.cli.session import open_session
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tagger.verdicts import ImportedVerdicts, VerdictKind
+    from tagger.verdicts import ImportedVerdicts, ListedVerdict, VerdictKind
 
 verdicts_app = typer.Typer(help="List verdicts, and copy them to another database.", no_args_is_help=True)
 
 EXPORT_COLUMNS = ("digest", "landmark", "verdict", "by", "at", "path")
 
 VerdictKindName = Annotated[
-    str | None, typer.Option("--verdict", help="Only confirmed or only rejected.", metavar="VERDICT")
+    str | None,
+    typer.Option(
+        "--verdict", help="Only confirmed, only rejected, or only not-a-landmark.", metavar="VERDICT"
+    ),
 ]
 VerdictsFile = Annotated[Path, typer.Argument(help="A file, or - for a pipe.", metavar="FILE|-")]
 
@@ -62,7 +66,7 @@ def list_(
     Example: tagger verdicts list --verdict rejected --under ~/Pictures/Berlin
     """
     from tagger.query import parse_query
-    from tagger.verdicts import VerdictFilter, list_verdicts
+    from tagger.verdicts import NOT_A_LANDMARK, VerdictFilter, list_dismissals, list_verdicts
     from tagger.verdicts.documents import VERDICT_COLUMNS, verdict_document
 
     output_format = parse_format(format_, json=json)
@@ -78,9 +82,14 @@ def list_(
             taken_after=taken_after,
             taken_before=taken_before,
         )
-    filters = VerdictFilter(_parse_kind(verdict), by, photos)
+    only_dismissals = verdict == NOT_A_LANDMARK
+    filters = VerdictFilter(None if only_dismissals else _parse_kind(verdict), by, photos)
     settings, database = open_session()
-    verdicts = list_verdicts(database, filters, settings.roots)
+    verdicts: Iterator[ListedVerdict] = iter(())
+    if not only_dismissals:
+        verdicts = list_verdicts(database, filters, settings.roots)
+    if filters.kind is None:
+        verdicts = chain(verdicts, list_dismissals(database, filters, settings.roots))
     if not write_documents(VERDICT_COLUMNS, map(verdict_document, verdicts), output_format):
         console.info("no verdict matches; to give one, run: tagger confirm PHOTO LANDMARK")
 
@@ -94,14 +103,15 @@ def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
     Example: tagger verdicts export verdicts.json
     """
     from tagger.query.documents import json_list_parts
-    from tagger.verdicts import VerdictFilter, list_verdicts
+    from tagger.verdicts import VerdictFilter, list_dismissals, list_verdicts
 
     settings, database = open_session()
     count = 0
 
     def documents() -> Iterator[dict[str, Any]]:
         nonlocal count
-        for verdict in list_verdicts(database, VerdictFilter(), settings.roots):
+        away = list_dismissals(database, VerdictFilter(), settings.roots)
+        for verdict in chain(list_verdicts(database, VerdictFilter(), settings.roots), away):
             count += 1
             yield {column: getattr(verdict, column) for column in EXPORT_COLUMNS}
 
@@ -167,5 +177,5 @@ def _parse_kind(name: str | None) -> VerdictKind | None:
     from tagger.verdicts import VerdictKind
 
     if name is not None and name not in set(VerdictKind):
-        raise typer.BadParameter("use confirmed or rejected", param_hint="--verdict")
+        raise typer.BadParameter("use confirmed, rejected or not-a-landmark", param_hint="--verdict")
     return None if name is None else VerdictKind(name)

@@ -9,7 +9,7 @@ import typer
 from tagger.cli.output.formats import printable, write_table
 
 if TYPE_CHECKING:
-    from tagger.query.details import LastJob, MetadataWrite, PhotoDetails, Verdict
+    from tagger.query.details import Dismissal, LastJob, MetadataWrite, PhotoDetails, Verdict
     from tagger.query.position_evidence import NeighbourEvidence, PositionEvidence
     from tagger.query.tagged_photos import Position, Tag
 
@@ -34,6 +34,7 @@ def print_details(details: PhotoDetails) -> None:
         *(("written", _metadata(write)) for write in details.metadata),
         *(("copy", printable(copy)) for copy in details.copies),
         *(("verdict", _verdict(verdict)) for verdict in details.verdicts),
+        ("verdict", details.dismissal and _dismissal(details.dismissal)),
     ]
     for name, value in facts:
         if value is not None:
@@ -72,6 +73,11 @@ def _metadata(write: MetadataWrite) -> str:
 def _verdict(verdict: Verdict) -> str:
     by = f" by {printable(verdict.given_by)}" if verdict.given_by else ""
     return f"{verdict.name} {verdict.verdict}{by}, {verdict.given_at:%Y-%m-%d}"
+
+
+def _dismissal(dismissal: Dismissal) -> str:
+    by = f" by {printable(dismissal.given_by)}" if dismissal.given_by else ""
+    return f"not a landmark{by}, {dismissal.given_at:%Y-%m-%d}"
 
 
 def _job(job: LastJob) -> str:

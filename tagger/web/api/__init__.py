@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from tagger.web.api import (
     cities,
+    dismissals,
     events,
     jobs,
     landmarks,
@@ -32,6 +33,7 @@ def routers() -> tuple[APIRouter, ...]:
         positions.router,
         photo_images.router,
         verdicts.router,
+        dismissals.router,
         landmarks.router,
         cities.router,
         search.router,

@@ -158,6 +158,14 @@ class TaughtLandmark:
 
 
 @dataclass
+class Dismissal:
+    """Who put the photo away as not a landmark, and when."""
+
+    given_by: str | None
+    given_at: datetime
+
+
+@dataclass
 class PhotoDetails(Photo):
     """Everything about a photo; `tags` is the whole top-k, `evidence` what its position follows from."""
 
@@ -174,6 +182,7 @@ class PhotoDetails(Photo):
     failure: Failure | None
     metadata: list[MetadataWrite]
     verdicts: list[Verdict]
+    dismissal: Dismissal | None
     raw_files: list[str]
     copies: list[str]
 
@@ -360,6 +369,19 @@ class PhotosVerdictResult(QueryVerdictResult):
 
     changed: list[ChangedVerdict]
     left_out: list[int]
+
+
+@dataclass
+class DismissedPhotos:
+    """The photos that the request changed, and those that it did not: they are as requested already (`unchanged`), have a confirmed
+    landmark, or are not classified (`left_out`).
+    """
+
+    changed: list[int]
+    unchanged: list[int]
+    confirmed: list[int]
+    left_out: list[int]
+    dry_run: bool
 
 
 @dataclass

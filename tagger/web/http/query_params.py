@@ -117,6 +117,7 @@ def query_params(
     model: Annotated[_Text, Query(description="Photos last classified by this registered model.")] = None,
     unknown: Annotated[_Flag, Query(description="Classified photos without an accepted landmark.")] = False,
     untagged: Annotated[_Flag, Query(description="Photos that no model has classified yet.")] = False,
+    dismissed: Annotated[_Flag, Query(description="Photos that were put away as not a landmark.")] = False,
     any_rank: Annotated[_Flag, Query(description="Every classified photo, with its whole top-k.")] = False,
     sort: Annotated[
         _Text, Query(description="The order: newest, oldest, name or score. Default: the fastest one.")
@@ -138,6 +139,7 @@ def query_params(
         model=model,
         unknown=unknown,
         untagged=untagged,
+        dismissed=dismissed,
         any_rank=any_rank,
         sort=sort,
         distinct=distinct,

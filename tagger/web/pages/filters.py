@@ -13,7 +13,12 @@ from tagger.web.http.number_format import percent
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.pages.tiles import Link
 
-WHICH = {"any_rank": "All classified", "unknown": "Unknown", "untagged": "Not classified"}
+WHICH = {
+    "any_rank": "All classified",
+    "unknown": "Unknown",
+    "untagged": "Not classified",
+    "dismissed": "Not a landmark",
+}
 """Choices of the form beside photos with a landmark, by query option."""
 
 POSITIONS = {
@@ -40,6 +45,7 @@ _CHIP_TEXTS = {
     "model": "classified by {}",
     "unknown": "unknown",
     "untagged": "not classified yet",
+    "dismissed": "not a landmark",
     "any_rank": "all classified",
 }
 _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")

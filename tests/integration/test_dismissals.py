@@ -1,0 +1,195 @@
+"""Photos that are not of a landmark are put away for good, with their copies, on both databases."""
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+from support.artifacts import LABELS, tiny_artifact
+from support.colour_folders import EIFFEL, TaggedFolder
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.catalog.removal import forget_path
+from tagger.database.connection import Database
+from tagger.database.tables import dismissals
+from tagger.errors import VerdictsInvalid
+from tagger.integrity.database_check import check_database
+from tagger.places.review import count_to_review
+from tagger.query import PhotoQuery, find_tagged, landmark_counts, photo_details
+from tagger.query.covers import find_covers
+from tagger.verdicts import (
+    ImportedVerdicts,
+    VerdictFilter,
+    VerdictKind,
+    dismiss_photos,
+    give_verdict,
+    import_verdicts,
+    list_dismissals,
+    list_verdicts,
+    read_entries,
+    restore_photos,
+)
+
+MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+
+
+class Folder(TaggedFolder):
+    """A folder of photos, of which some are put away."""
+
+    def dismiss(self, *names: str, dry_run: bool = False) -> dict[str, list[str]]:
+        ids = [self.photo(name).id for name in names]
+        return self._named(vars(dismiss_photos(self.database, ids, "ada", dry_run=dry_run)))
+
+    def restore(self, *names: str) -> dict[str, list[str]]:
+        return self._named(vars(restore_photos(self.database, [self.photo(name).id for name in names])))
+
+    def found(self, **options: Any) -> list[str]:
+        return sorted(Path(photo.path).name for photo in find_tagged(self.database, PhotoQuery(**options)))
+
+    def import_(self, *documents: dict[str, Any]) -> ImportedVerdicts:
+        source = io.BytesIO(json.dumps(documents).encode())
+        return import_verdicts(self.database, read_entries(source, "file"))
+
+    def dismissed(self) -> int:
+        with self.database.read() as connection:
+            return connection.scalar(select(func.count()).select_from(dismissals)) or 0
+
+    def _named(self, result: dict[str, list[int]]) -> dict[str, list[str]]:
+        names = {
+            photo.id: Path(photo.path).name for photo in find_tagged(self.database, PhotoQuery(any_rank=True))
+        }
+        return {kind: [names.get(number, "?") for number in ids] for kind, ids in result.items() if ids}
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> Folder:
+    return Folder(database, tmp_path)
+
+
+def document(
+    digest: str, at: datetime, verdict: str = "not-a-landmark", landmark: str | None = None
+) -> dict[str, Any]:
+    return {"digest": digest, "landmark": landmark, "verdict": verdict, "by": "bob", "at": at.isoformat()}
+
+
+def test_a_photo_that_is_put_away_is_not_unknown_with_its_copies(folder: Folder) -> None:
+    folder.draw("dog.jpg", None)
+    folder.draw("copy.jpg", None)
+    folder.draw("cat.jpg", None, shade=3)
+    folder.tag()
+    assert folder.found(unknown=True) == ["cat.jpg", "copy.jpg", "dog.jpg"]
+    assert folder.dismiss("dog.jpg", dry_run=True) == {"changed": ["dog.jpg"]}
+    assert folder.dismissed() == 0
+    assert folder.dismiss("dog.jpg") == {"changed": ["dog.jpg"]}
+    assert folder.dismiss("copy.jpg", "cat.jpg") == {"unchanged": ["copy.jpg"], "changed": ["cat.jpg"]}
+    assert folder.found(unknown=True) == []
+    for sort in (None, "newest", "score"):
+        assert folder.found(dismissed=True, sort=sort) == ["cat.jpg", "copy.jpg", "dog.jpg"]
+    assert folder.restore("copy.jpg", "cat.jpg") == {"changed": ["cat.jpg", "copy.jpg"]}
+    assert folder.restore("dog.jpg") == {"unchanged": ["dog.jpg"]}
+    assert folder.found(unknown=True, sort="newest") == ["cat.jpg", "copy.jpg", "dog.jpg"]
+
+
+def test_it_stays_away_when_another_model_accepts_a_landmark(folder: Folder, tmp_path: Path) -> None:
+    folder.draw("a.jpg", 0)
+    folder.draw("b.jpg", 0, shade=2)
+    folder.tag()
+    folder.dismiss("a.jpg")
+    tiny_artifact(tmp_path / "other.pt", name="other", labels=[LABELS[0], LABELS[1]], threshold=0.2)
+    folder.tag(model=add_model(folder.database, tmp_path / "other.pt"), reprocess=True, threshold=0.1)
+    assert folder.found() == folder.found(sort="newest") == ["b.jpg"]
+    (count,) = landmark_counts(folder.database)
+    assert (count.photos, folder.found(landmark=count.landmark)) == (1, ["b.jpg"])
+    assert find_covers(folder.database)[count.landmark].photo_id == folder.photo("b.jpg").id
+    assert folder.found(unknown=True) == []
+    details = photo_details(folder.database, folder.folder / "a.jpg")
+    assert details.dismissal is not None
+    assert details.dismissal.given_by == "ada"
+    assert details.photo.outcome == "unknown"
+    assert not any(tag.accepted for tag in details.photo.tags)
+    assert list(check_database(folder.database)) == []
+
+
+def test_it_leaves_the_review_queue(database: Database, tmp_path: Path) -> None:
+    tiny_artifact(tmp_path / "tiny.pt")
+    stored = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    stored.photo("a.jpg", (EIFFEL, 0.6, True))
+    waiting = count_to_review(database)
+    dismiss_photos(database, [photo.id for photo in find_tagged(database, PhotoQuery())], "ada")
+    assert (waiting, count_to_review(database)) == (1, 0)
+
+
+def test_a_confirmed_landmark_and_a_dismissal_exclude_each_other(folder: Folder) -> None:
+    folder.draw("a.jpg", 0)
+    folder.tag()
+    folder.dismiss("a.jpg")
+    give_verdict(folder.database, folder.folder / "a.jpg", EIFFEL, VerdictKind.REJECTED, "ada", {})
+    assert folder.dismissed() == 1
+    give_verdict(folder.database, folder.folder / "a.jpg", EIFFEL, VerdictKind.CONFIRMED, "ada", {})
+    assert folder.dismissed() == 0
+    assert folder.dismiss("a.jpg") == {"confirmed": ["a.jpg"]}
+    assert folder.found(landmark=EIFFEL) == ["a.jpg"]
+
+
+def test_photos_that_are_not_classified_are_left_out(folder: Folder) -> None:
+    folder.draw("a.jpg", None)
+    folder.record()
+    assert folder.dismiss("a.jpg") == {"left_out": ["?"]}
+
+
+def test_it_survives_forgetting_the_photo(folder: Folder) -> None:
+    folder.draw("a.jpg", None)
+    folder.tag()
+    folder.dismiss("a.jpg")
+    forget_path(folder.database, folder.folder, {})
+    (listed,) = list_dismissals(folder.database, VerdictFilter())
+    assert (listed.path, listed.verdict, listed.landmark) == (None, "not-a-landmark", None)
+    folder.tag()
+    assert folder.found(unknown=True) == []
+    assert folder.found(dismissed=True) == ["a.jpg"]
+
+
+def test_dismissals_are_listed_apart_from_verdicts_on_landmarks(folder: Folder) -> None:
+    folder.draw("in/a.jpg", None)
+    folder.draw("b.jpg", None, shade=2)
+    folder.tag()
+    folder.dismiss("in/a.jpg", "b.jpg")
+    below = VerdictFilter(photos=PhotoQuery(under=(folder.folder / "in",)))
+    assert [Path(each.path or "").name for each in list_dismissals(folder.database, below)] == ["a.jpg"]
+    assert list(list_dismissals(folder.database, VerdictFilter(by="bob"))) == []
+    assert list(list_dismissals(folder.database, VerdictFilter(photos=PhotoQuery(landmark=EIFFEL)))) == []
+    assert list(list_verdicts(folder.database, VerdictFilter())) == []
+
+
+def test_the_newer_of_two_imported_dismissals_applies(folder: Folder) -> None:
+    folder.draw("a.jpg", None)
+    folder.tag()
+    digest = photo_details(folder.database, folder.folder / "a.jpg").photo.digest or ""
+    assert folder.import_(document(digest, MONDAY)).added == 1
+    assert folder.import_(document(digest, MONDAY)).unchanged == 1
+    assert folder.import_(document(digest, MONDAY - timedelta(days=1))).older == 1
+    assert folder.import_(document(digest, MONDAY + timedelta(days=1))).replaced == 1
+    (listed,) = list_dismissals(folder.database, VerdictFilter())
+    assert (listed.by, listed.at) == ("bob", MONDAY + timedelta(days=1))
+
+
+def test_an_imported_confirmation_outranks_a_dismissal(folder: Folder) -> None:
+    folder.draw("a.jpg", None)
+    folder.tag()
+    digest = photo_details(folder.database, folder.folder / "a.jpg").photo.digest or ""
+    confirmed = document(digest, MONDAY, "confirmed", EIFFEL)
+    report = folder.import_(document(digest, MONDAY + timedelta(days=1)), confirmed)
+    assert (report.added, report.older) == (1, 1)
+    assert folder.dismissed() == 0
+
+
+@pytest.mark.parametrize(
+    ("verdict", "landmark"), [("not-a-landmark", EIFFEL), ("rejected", None), ("perhaps", EIFFEL)]
+)
+def test_an_entry_that_is_neither_is_refused(folder: Folder, verdict: str, landmark: str | None) -> None:
+    with pytest.raises(VerdictsInvalid):
+        folder.import_(document(f"1-{1:064x}", MONDAY, verdict, landmark))
