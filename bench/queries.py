@@ -109,6 +109,8 @@ def filters(landmarks: list[Landmark], rng: random.Random, root: Path = ROOT) ->
         "--taken-before": PhotoQuery(taken_before=after),
         "--taken-after --taken-before": PhotoQuery(taken_after=after, taken_before=before),
         "--unknown": PhotoQuery(unknown=True),
+        "--unknown, by score": PhotoQuery(unknown=True, sort="score"),
+        "--dismissed": PhotoQuery(dismissed=True),
         "--untagged": PhotoQuery(untagged=True),
         "--model": PhotoQuery(model="older"),
         "--any-rank": PhotoQuery(any_rank=True),

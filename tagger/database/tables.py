@@ -19,10 +19,12 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     Float,
     ForeignKey,
+    FromClause,
     Index,
     Integer,
     LargeBinary,
@@ -403,14 +405,18 @@ Index(
     sqlite_where=_ACCEPTED,
 )
 
-FIRST_CANDIDATE = and_(tags.c.rank == literal_column("1"), tags.c.accepted == false())
-"""The best prediction for an image, if it is not accepted. A partial index has them in the order of their scores."""
+
+def is_candidate(tag: FromClause) -> ColumnElement[bool]:
+    """Whether a row of `tags` is the best prediction for its image and not accepted. A partial index has these by score."""
+    return and_(tag.c.rank == literal_column("1"), tag.c.accepted == false())
+
+
 Index(
     "ix_tags_candidate_score",
     tags.c.score,
     tags.c.content_id,
-    postgresql_where=FIRST_CANDIDATE,
-    sqlite_where=FIRST_CANDIDATE,
+    postgresql_where=is_candidate(tags),
+    sqlite_where=is_candidate(tags),
 )
 
 embeddings = Table(

@@ -14,7 +14,7 @@ PositionOption = Literal["camera", "landmark", "track", "neighbour", "any", "non
 """Where a photo's position comes from; anywhere; or nowhere: the photo has none."""
 
 SortOption = Literal["newest", "oldest", "name", "score"]
-"""The order of photos: by date, with those without a date last; by path; by the best accepted score."""
+"""The order of photos: by date, with those without a date last; by path; by the best accepted score, or that of the best candidate of unknown photos."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from tagger.query.index_scan import (
     verdict_source,
 )
 from tagger.query.options import PhotoQuery
-from tagger.query.sorted_scan import sorted_scans
+from tagger.query.sorted_scan import candidate_scans, sorted_scans
 
 SCAN_SIZE_LIMITS = (5_000, 20_000)
 """Scans are counted up to the first limit; if they are equally large, up to the next."""
@@ -76,9 +76,12 @@ def sorted_plan(
     """
     plans = tuple(scan_plans(resolved))
     scans = plans[smallest_plan(connection, plans)].scans
-    by_score = resolved.query.sort == "score"  # no index has this order
+    by_score = resolved.query.sort == "score"
     fewest = FEWEST_TO_WALK if fewest_to_walk is None else fewest_to_walk
-    is_small = by_score or _size(connection, scans, fewest) < fewest
+    has_index = not by_score or resolved.query.unknown
+    is_small = not has_index or _size(connection, scans, fewest) < fewest
+    if by_score and resolved.query.unknown:
+        return ScanPlan(tuple(candidate_scans(_ids(scans), is_small=is_small)))
     among = _ids(scans) if is_small else None
     return ScanPlan(tuple(sorted_scans(resolved.query, resolved.landmark_id, among, month)))
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select, true
 
-from tagger.database.tables import photos, tags, taught_tags
+from tagger.database.tables import is_candidate, photos, tags, taught_tags
 from tagger.errors import QueryOptionInvalid
 from tagger.query.index_scan import Condition, Key, PageRequest, ScanPage, is_id, off_index
 from tagger.query.options import PhotoQuery
+from tagger.query.tag_conditions import is_rejected
 
 UNDATED = "none"
 """The month of photos without a date."""
@@ -92,6 +93,27 @@ def sorted_scans(
     if month == UNDATED or (month is None and not is_dated):
         undated = (photos.c.taken_at.is_(None),)
         yield SortedScan((photos.c.id,), (int,), conditions=undated, among=among)
+
+
+def candidate_scans(among: Select[Any], *, is_small: bool) -> Iterator[SortedScan]:
+    """The scans for unknown photos in the order of their candidates: the model's best prediction, unless it was rejected.
+
+    If there are few, they are sorted. Otherwise an index has those with a candidate; those without one come last.
+    """
+    types = (float, int, int)
+    # Under its own name: conditions of the query are about other tags of the photo.
+    tag = tags.alias("candidate")
+    candidate = and_(is_candidate(tag), tag.c.content_id == photos.c.content_id, ~is_rejected(tag))
+    if is_small:
+        score = func.coalesce(select(tag.c.score).where(candidate).scalar_subquery(), 0.0)
+        yield SortedScan((score, photos.c.content_id, photos.c.id), types, descending=True, among=among)
+        return
+    by_score = (tag.c.score, tag.c.content_id, photos.c.id)
+    # With a range of scores, SQLite reads along their index rather than sort all photos.
+    along_index = (candidate, tag.c.score.between(0, 1))
+    yield SortedScan(by_score, types, descending=True, conditions=along_index)
+    without = (~exists().where(candidate),)
+    yield SortedScan((photos.c.id,), (int,), conditions=without, among=among)
 
 
 def _during(query: PhotoQuery, month: str | None) -> Iterator[Condition]:

@@ -6,7 +6,7 @@ Rejected tags never count, confirmed ones always, as in `ResolvedQuery.select_ta
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Table, exists, or_, true
+from sqlalchemy import FromClause, Table, exists, or_, true
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.catalog.dismissals import is_dismissed
@@ -54,7 +54,7 @@ def is_first_copy(among: Iterable[Condition]) -> Condition:
     )
 
 
-def is_rejected(table: Table) -> Condition:
+def is_rejected(table: FromClause) -> Condition:
     """Whether a person rejected the landmark of a row of this table on its image."""
     return exists().where(
         verdicts.c.content_id == table.c.content_id,
