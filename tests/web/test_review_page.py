@@ -193,7 +193,7 @@ def test_a_read_only_session_sees_no_buttons_for_verdicts(
     ):
         page.get_by_label("Token").fill(secret)
         page.keyboard.press("Enter")
-        page.wait_for_url(f"{url}/")
+        page.wait_for_url(f"{url}/library")
         expect(page.locator(".site-nav")).not_to_contain_text("To review")
         page.goto("/review")
         expect_question(page, 1, 0)

@@ -104,7 +104,7 @@ def test_a_read_only_session_is_not_offered_to_learn(
     with serving(settings, token=TOKEN) as url, open_page(browser, f"{url}/sign-in", base=url) as page:
         page.get_by_label("Token").fill(secret)
         page.keyboard.press("Enter")
-        page.wait_for_url(f"{url}/")
+        page.wait_for_url(f"{url}/library")
         page.goto("/landmarks/our-church")
         expect(page.get_by_role("button", name="Learn this place")).to_have_count(0)
         expect(page.locator(".learning a")).to_have_count(0)

@@ -8,8 +8,8 @@ export async function requestJson(address, { method = "GET", body, ...options } 
     body: body && JSON.stringify(body),
     ...options,
   });
-  const document_ = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(document_.error ?? `The server responded with status ${response.status}`);
+  const document_ = await response.json().catch(() => null);
+  if (!response.ok || !document_) throw new Error(document_?.error ?? `The server responded with status ${response.status}.`);
   return document_;
 }
 
