@@ -1,0 +1,234 @@
+"""The page behind nginx and Caddy, configured as docs/how-to/serve-the-page.md shows it."""
+
+import re
+import shutil
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import trustme
+from support.page_server import TOKEN, photo, served
+from support.servers import free_port
+
+from tagger.database.connection import Database
+from tagger.settings import Settings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-the-page.md").read_text()
+HOST = "photos.example.org"
+START_S = 60.0
+CLIENTS = ("127.0.0.2", "127.0.0.3")
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+ACCESS = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A running proxy: its ports, and the authority of its certificate."""
+
+    https_port: int
+    http_port: int | None
+    authority: Path
+
+    @contextmanager
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        client: str = CLIENTS[0],
+    ) -> Iterator[HTTPResponse]:
+        """Send a request over TLS from this address of the machine; yield the response, which is not read."""
+        with closing(_TlsConnection(self, client)) as connection:
+            connection.request(method, path, body, {"Host": HOST, **(headers or {})})
+            with connection.getresponse() as answer:
+                yield answer
+
+    def status(self, *arguments: Any, **options: Any) -> int:
+        """Send a request; return the status of the response."""
+        with self.request(*arguments, **options) as answer:
+            return answer.status
+
+
+class _TlsConnection(HTTPConnection):
+    """A connection to a proxy, which checks that its certificate is that of HOST."""
+
+    def __init__(self, proxy: Proxy, client: str) -> None:
+        super().__init__("127.0.0.1", proxy.https_port, timeout=60, source_address=(client, 0))
+        self._context = ssl.create_default_context(cafile=str(proxy.authority))
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = self._context.wrap_socket(self.sock, server_hostname=HOST)
+
+
+@pytest.fixture(params=["nginx", "caddy"])
+def proxy(
+    request: pytest.FixtureRequest, web_settings: Settings, web_database: Database, tmp_path: Path
+) -> Iterator[Proxy]:
+    if shutil.which(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    start = {"nginx": _nginx, "caddy": _caddy}[request.param]
+    settings = web_settings.model_copy(update={"web_trusted_proxies": [ip_network("127.0.0.1")]})
+    with served(settings, web_database, TOKEN) as port, start(tmp_path / "proxy", port) as running:
+        yield running
+
+
+def test_people_sign_in_and_stay_signed_in_over_https_alone(proxy: Proxy) -> None:
+    assert proxy.status("GET", "/sign-in") == 200
+    form = urlencode({"token": TOKEN}).encode()
+    with proxy.request("POST", "/sign-in", form, FORM | {"Origin": f"https://{HOST}"}) as answer:
+        assert answer.status == 303
+        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+        cookie = answer.headers["Set-Cookie"]
+    assert "secure" in cookie.lower()
+    assert proxy.status("GET", "/", headers={"Cookie": cookie.partition(";")[0]}) == 200
+
+
+def test_other_sites_can_change_nothing(proxy: Proxy) -> None:
+    form = urlencode({"token": TOKEN}).encode()
+    assert proxy.status("POST", "/sign-in", form, FORM | {"Origin": "https://elsewhere.example"}) == 403
+
+
+def test_photos_of_more_than_a_megabyte_are_uploaded(proxy: Proxy) -> None:
+    data = photo(kind="BMP")
+    data += bytes(3 * 2**19 - len(data))  # what follows the pixels is ignored
+    headers = ACCESS | {"Content-Type": "application/octet-stream"}
+    with proxy.request("POST", "/api/predict", data, headers) as answer:
+        assert answer.status == 200, answer.read()
+
+
+def test_streams_arrive_at_once(proxy: Proxy) -> None:
+    with proxy.request("GET", "/api/events", headers=ACCESS) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        lines = iter(answer.readline, b"")
+        assert next(line for line in lines if line.startswith(b"data:"))
+
+
+def test_wrong_tokens_lock_out_their_sender_alone(proxy: Proxy) -> None:
+    def statuses(client: str, token: str, count: int) -> list[int]:
+        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": "198.51.100.9"}
+        return [proxy.status("GET", "/api/status", b"", headers, client) for _ in range(count)]
+
+    assert statuses(CLIENTS[0], "wrong" * 5, 6)[-1] == 429
+    assert statuses(CLIENTS[1], TOKEN, 1) == [200]
+
+
+@pytest.mark.parametrize("proxy", ["nginx"], indirect=True)  # Caddy does this at port 80 alone
+def test_plain_http_leads_to_https(proxy: Proxy) -> None:
+    assert proxy.http_port is not None
+    with closing(HTTPConnection("127.0.0.1", proxy.http_port, timeout=60)) as connection:
+        connection.request("GET", "/jobs", headers={"Host": HOST})
+        with connection.getresponse() as answer:
+            assert (answer.status, answer.headers["Location"]) == (301, f"https://{HOST}/jobs")
+
+
+@contextmanager
+def _nginx(folder: Path, page_port: int) -> Iterator[Proxy]:
+    key, certificate, authority = _certificates(folder)
+    proxy = Proxy(free_port(), free_port(), authority)
+    site = _replaced(
+        _block("nginx", "proxy_pass"),
+        {
+            "listen 80;": f"listen 127.0.0.1:{proxy.http_port};",
+            "listen 443 ssl;": f"listen 127.0.0.1:{proxy.https_port} ssl;",
+            "/etc/ssl/photos.example.org.crt": str(certificate),
+            "/etc/ssl/photos.example.org.key": str(key),
+            "127.0.0.1:8080": f"127.0.0.1:{page_port}",
+        },
+    )
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    user = "user root;\n"  # which reads the test's certificates
+    file = folder / "nginx.conf"
+    file.write_text(
+        f"{user}daemon off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{site}}}\n"
+    )
+    with _running(["nginx", "-c", str(file), "-p", str(folder)], folder, proxy):
+        yield proxy
+
+
+@contextmanager
+def _caddy(folder: Path, page_port: int) -> Iterator[Proxy]:
+    key, certificate, authority = _certificates(folder)
+    proxy = Proxy(free_port(), None, authority)
+    text = _replaced(
+        _block("text", "reverse_proxy"),
+        {
+            "{\n    servers {": f"{{\n    admin off\n    auto_https disable_redirects\n    storage file_system {folder}\n    servers {{",
+            "photos.example.org {": f"photos.example.org:{proxy.https_port} {{\n    tls {certificate} {key}",
+            "127.0.0.1:8080": f"127.0.0.1:{page_port}",
+        },
+    )
+    file = folder / "Caddyfile"
+    file.write_text(text)
+    with _running(["caddy", "run", "--config", str(file), "--adapter", "caddyfile"], folder, proxy):
+        yield proxy
+
+
+def _certificates(folder: Path) -> tuple[Path, Path, Path]:
+    """Files of a key, its certificate for HOST, and the authority."""
+    folder.mkdir()
+    authority = trustme.CA()
+    issued = authority.issue_cert(HOST)
+    paths = folder / "key.pem", folder / "certificate.pem", folder / "authority.pem"
+    issued.private_key_pem.write_to_path(str(paths[0]))
+    issued.cert_chain_pems[0].write_to_path(str(paths[1]))
+    authority.cert_pem.write_to_path(str(paths[2]))
+    return paths
+
+
+@contextmanager
+def _running(command: list[str], folder: Path, proxy: Proxy) -> Iterator[None]:
+    """Run the proxy, and wait until it answers."""
+    log = folder / "log"
+    environment = {"PATH": "/usr/sbin:/usr/bin:/bin:/usr/local/bin", "HOME": str(folder)}
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process,
+    ):
+        try:
+            _wait_until(lambda: process.poll() is not None or _answers(proxy))
+            assert process.poll() is None, log.read_text()
+            yield
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _answers(proxy: Proxy) -> bool:
+    try:
+        return proxy.status("GET", "/static/app.css") == 200
+    except (OSError, HTTPException):
+        return False
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + START_S
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def _block(language: str, containing: str) -> str:
+    """The block of the page in this language that contains the text."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return next(block for block in blocks if containing in block)
+
+
+def _replaced(text: str, replacements: dict[str, str]) -> str:
+    for old, new in replacements.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
