@@ -189,6 +189,7 @@ class PostgresServer(Server):
         self.folder.chmod(0o777)  # a server started by root runs as another user
         self._settings = settings
         self._user, self._program = _initialise(self.folder / "data")
+        self.programs = self._program.parent
         self.url = f"postgresql://postgres@/postgres?host={self.folder}"
         self.socket = self.folder / ".s.PGSQL.5432"
 
