@@ -29,6 +29,7 @@ from tagger.addresses import BUCKET_SCHEMES
 from tagger.errors import SettingsInvalid
 from tagger.languages import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all
+from tagger.times_of_day import DailyWindow
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,10 @@ def _network(value: object) -> object:
     except ValueError as error:
         text = "each must be an address or a network, like 127.0.0.1 or 10.0.0.0/8"
         raise ValueError(f"{error}; {text}") from error
+
+
+def _daily_window(text: str) -> str:
+    return str(DailyWindow.parse(text))
 
 
 def _endpoint(url: str) -> str:
@@ -120,6 +125,16 @@ class Settings(BaseSettings):
     """Port on which a worker serves metrics to Prometheus. Default: no metrics."""
     metrics_host: str = "127.0.0.1"
     """Address on which a worker serves metrics."""
+    worker_window: Annotated[str, AfterValidator(_daily_window)] | None = None
+    """Time of day in which a worker processes jobs, like `22:00-06:00`, in the local time of its machine. Default: all day."""
+    worker_photos_per_second: Annotated[float, Field(gt=0)] | None = None
+    """Most photos per second that a worker reads, or whose metadata it writes. Default: no limit."""
+    worker_max_load: Annotated[float, Field(gt=0)] | None = None
+    """Load average of the last minute, divided by the number of cores, above which a worker starts nothing new. It includes the worker's own load. Default: no limit."""
+    worker_nice: Annotated[int, Field(ge=1, le=19)] | None = None
+    """CPU priority of a worker and its child processes: 19 is the lowest. On Linux, they also use disks only when no other program does. Default: the priority of the program that starts the worker."""
+    worker_pause_on_battery: bool = False
+    """Whether a worker waits while the machine runs on battery. Without a battery, it never waits."""
     log_format: Literal["text", "json"] = "text"
     """Format of log lines of workers and the web page."""
     log_paths: bool = False

@@ -21,12 +21,14 @@ from tagger.inference.devices import choose_device
 from tagger.ledger.chunks import Claim, claim_chunk
 from tagger.processing.claimed_chunk import ChunkEnd
 from tagger.processing.executor import ChunkExecutor
+from tagger.processing.photo_rate import PhotoRate
 from tagger.settings import Settings
 from worker.broker import Broker
 from worker.messages import ChunkMessage
 from worker.producer import publish_chunks
 from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
+from worker.throttle import Throttle, conditions
 from worker.watchdog import STALL_S, Watchdog
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,9 @@ class Engine:
             settings.effective_database_url, actor, raw_pairs=settings.raw_pairs
         )
         self.device = choose_device(settings.device, settings.batch_size).kind
-        self.executor = ChunkExecutor(self.database, settings)
+        per_second = settings.worker_photos_per_second
+        rate = None if per_second is None else PhotoRate(per_second)
+        self.executor = ChunkExecutor(self.database, settings, rate)
         # Loaded before the first message: a model that cannot run stops the worker at its start.
         # The database may be locked just now, by a worker that starts as well.
         self.executor.with_retry(
@@ -52,13 +56,15 @@ class Engine:
         )
         self.broker = Broker(str(app.conf.broker_url), embedded=settings.redis_url is None)
         self.redis = RedisMonitor(self.broker)
+        self._throttle = Throttle(conditions(settings), self.executor.stop.stop_chunks)
         identity = WorkerIdentity(name, self.device)
-        self._sweeper = Sweeper(app, self.redis, self.database, settings, identity)
+        self._sweeper = Sweeper(app, self.redis, self.database, settings, identity, self._throttle)
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
         self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s)
 
     def start(self) -> None:
-        """Start the sweeper, which makes this worker visible to others, and the watchdog."""
+        """Start the sweeper, which makes this worker visible to others, the throttle and the watchdog."""
+        self._throttle.start()
         self._sweeper.start()
         self._watchdog.start()
 
@@ -106,6 +112,7 @@ class Engine:
     def close(self) -> None:
         """Store the current batch, release the rest, end the threads."""
         self._watchdog.close()
+        self._throttle.close()
         self.executor.close()
         self._sweeper.close()
         self.database.close()

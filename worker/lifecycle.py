@@ -12,6 +12,7 @@ from tagger.errors import SettingsInvalid, TaggerError
 from tagger.settings import load_settings
 from worker.engine import current_engine, make_engine, stop_engine
 from worker.logs import set_up_logging
+from worker.machine import lower_priority
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ def _on_init(sender: Any, **_: Any) -> None:
     """
     try:
         settings = load_settings()
+        if settings.worker_nice is not None:
+            lower_priority(settings.worker_nice)
         if settings.metrics_port is not None:
             _serve_metrics(settings.metrics_host, settings.metrics_port)
         make_engine(sender.app, settings, sender.hostname)

@@ -3,12 +3,16 @@
 An interactive job overtakes bulk jobs at once, and a steady stream of interactive jobs does not stop them.
 """
 
+import threading
 from collections.abc import Iterable
 
 from tagger.database.enums import Priority
 
 IN_A_ROW = 3
 """Interactive messages that a worker takes before it reads the bulk queue first."""
+
+only_ticks = threading.Event()
+"""While it is set, this process reads no queue of chunks: its throttle sets it."""
 
 
 class InteractiveFirst:
@@ -24,6 +28,8 @@ class InteractiveFirst:
 
     def consume(self, limit: int) -> list[str]:
         """The queues, in the order in which to read them now."""
+        if only_ticks.is_set():
+            return [queue for queue in self._queues if not queue.endswith(tuple(Priority))]
         if self._in_a_row < IN_A_ROW:
             return self._queues[:limit]
         return sorted(self._queues, key=lambda queue: queue.endswith(Priority.INTERACTIVE))[:limit]

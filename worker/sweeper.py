@@ -37,6 +37,7 @@ from worker.broker import queue_depths
 from worker.celery_config import QUEUES
 from worker.producer import publish_chunks
 from worker.redis_monitor import RedisMonitor
+from worker.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +64,16 @@ class Sweeper:
         database: Database,
         settings: Settings,
         worker: WorkerIdentity,
+        throttle: Throttle,
     ) -> None:
         self._app = app
         self._redis = redis_monitor
         self._database = database
         self._settings = settings
         self._worker = worker
+        self._throttle = throttle
         self.waiting = 0
-        """Messages in this worker's queues at the last sweep; 0 while the worker waits for Redis."""
+        """Messages in this worker's queues at the last sweep; 0 while the worker takes none."""
         self._began_at = self._heartbeat_at = time.monotonic()
         self._grace_until = 0.0
         self._closed = threading.Event()
@@ -116,7 +119,8 @@ class Sweeper:
         self._resume_suspended()
         select_adopted_jobs(self._database)
         self._send()
-        self._locate()
+        if self._throttle.reason is None:
+            self._locate()
 
     def _can_judge_leases(self) -> bool:
         """Whether an expired lease tells that its holder ended.
@@ -162,7 +166,8 @@ class Sweeper:
             QUEUE_DEPTH.labels(name).set(float("nan") if depth is None else depth)
         own_queues = self._app.amqp.queues.consume_from
         own_depths = [depth or 0 for name, depth in depths.items() if QUEUES[Priority(name)] in own_queues]
-        self.waiting = sum(own_depths) if accepts_messages else 0
+        takes_messages = accepts_messages and self._throttle.reason is None
+        self.waiting = sum(own_depths) if takes_messages else 0
         if accepts_messages:
             self._reset_lost([depth for depth in depths.values() if depth is not None])
             publish_chunks(self._app, self._database)

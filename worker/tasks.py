@@ -17,6 +17,7 @@ from worker.dead_letters import store_dead_letter
 from worker.engine import current_engine
 from worker.lifecycle import exit_within_limit
 from worker.messages import TASK_NAME, TICK_NAME, ChunkMessage
+from worker.queue_order import only_ticks
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ def tag_chunk(body: dict[str, Any]) -> None:
     message = _parse(body)
     if message.ledger != engine.database.ledger_id:
         _reject_foreign(message, engine.database.redacted_url)
+    if only_ticks.is_set():
+        raise Reject(requeue=True)  # it was on its way when the worker began to wait
     try:
         engine.process(message)
     except DatabaseError as error:

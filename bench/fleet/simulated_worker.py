@@ -39,6 +39,7 @@ from worker.messages import ChunkMessage
 from worker.producer import publish_chunks
 from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
+from worker.throttle import Throttle
 
 T = TypeVar("T")
 WAIT_S = 1.0
@@ -60,7 +61,8 @@ class _MeasuredSweeper(Sweeper):
     def __init__(
         self, costs: WorkerCosts, app: Celery, broker: Broker, database: Database, name: str
     ) -> None:
-        super().__init__(app, RedisMonitor(broker), database, load_settings(), WorkerIdentity(name, "cpu"))
+        identity, throttle = WorkerIdentity(name, "cpu"), Throttle((), lambda: None)
+        super().__init__(app, RedisMonitor(broker), database, load_settings(), identity, throttle)
         self._costs = costs
 
     def sweep(self) -> None:

@@ -1,6 +1,5 @@
 """Cron expressions in a time zone: when they are due, and what they mean in words."""
 
-import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -8,8 +7,7 @@ import tzlocal
 from cronsim import CronSim, CronSimError
 
 from tagger.errors import ScheduleInvalid
-
-_TIME_OF_DAY = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
+from tagger.times_of_day import is_time_of_day
 
 
 def next_due(cron: str, zone: str, after: datetime) -> datetime:
@@ -42,7 +40,7 @@ def check_time_of_day(text: str | None) -> None:
     """Raises:
     ScheduleInvalid: it is no time of day like 06:00.
     """
-    if text is not None and not _TIME_OF_DAY.fullmatch(text):
+    if text is not None and not is_time_of_day(text):
         raise ScheduleInvalid(reason=f"{text!r} is not a time of day; write hours and minutes, like 06:00")
 
 

@@ -19,6 +19,7 @@ from tagger.ledger.jobs import suspend_for_root
 from tagger.metrics import FAILURES, PHOTOS
 from tagger.processing.database_waits import DatabaseWaits
 from tagger.processing.open_items import OpenItem
+from tagger.processing.photo_rate import PhotoRate
 from tagger.processing.storage import StoredOutcome
 from tagger.settings import Settings
 
@@ -57,6 +58,7 @@ class ClaimedChunk:
         waits: DatabaseWaits,
         on_progress: Callable[[], None],
         on_stored: Callable[[StoredBatch], None],
+        rate: PhotoRate | None = None,
     ) -> None:
         self.database = database
         self.settings = settings
@@ -65,6 +67,7 @@ class ClaimedChunk:
         self.lease_lost = lease_lost
         self.on_progress = on_progress
         self._waits = waits
+        self._rate = rate
         self._on_stored = on_stored
         self._lock = threading.Lock()
         self.unstored = 0
@@ -86,6 +89,10 @@ class ClaimedChunk:
         if self.lease_lost.is_set():
             job, chunk = self.numbers
             raise LeaseLost(job=job, chunk=chunk)
+
+    def wait_for_turn(self, give_up: Callable[[], bool], photos: int = 1) -> bool:
+        """Wait until the rate of this process allows the next photos. False if `give_up` became true first."""
+        return self._rate is None or self._rate.wait(photos, give_up)
 
     def count_unstored(self, by: int) -> None:
         """Add `by` to the number of results that wait to be stored."""

@@ -5,7 +5,6 @@ comparison_chunk), or through the metadata writer (see metadata_chunk).
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -26,7 +25,9 @@ from tagger.processing.database_waits import DatabaseWaits
 from tagger.processing.isolation import needs_isolation
 from tagger.processing.metadata_chunk import MetadataChunkWriter
 from tagger.processing.model_cache import ModelCache
+from tagger.processing.photo_rate import PhotoRate
 from tagger.processing.shared_exclusive_lock import SharedExclusiveLock
+from tagger.processing.stop_event import StopEvent
 from tagger.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,17 +38,18 @@ T = TypeVar("T")
 class ChunkExecutor:
     """Executes chunks, several at a time, until `stop` is set. One per process."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings, rate: PhotoRate | None = None) -> None:
         self._database = database
         self._settings = settings
+        self._rate = rate
         self._leases = LeaseRenewer(database)
         self._chunks: set[ClaimedChunk] = set()
         """The chunks that are being executed."""
         self._waits = DatabaseWaits(lambda: sum(chunk.unstored for chunk in self._chunks.copy()))
         self.models = ModelCache(database, settings)
         self.activity = ActivityMonitor()
-        self.stop = threading.Event()
-        """When it is set, results that are available are stored and all other photos are released."""
+        self.stop = StopEvent()
+        """When it is set, results that are available are stored and all other photos are released; after `stop.stop_chunks`, too, and new chunks may follow."""
         self._lock = SharedExclusiveLock(self.stop)
 
     def execute(
@@ -61,6 +63,7 @@ class ChunkExecutor:
         """
         with (
             self._leases.hold(claim) as lease_lost,
+            self.stop.chunk() as stop,
             self._lock.acquire(exclusive=needs_isolation(claim)) as is_acquired,
             self.activity.chunk() as record_progress,
         ):
@@ -68,9 +71,10 @@ class ChunkExecutor:
                 self._database,
                 self._settings,
                 claim,
-                stop=self.stop,
+                stop=stop,
                 lease_lost=lease_lost,
                 waits=self._waits,
+                rate=self._rate,
                 on_progress=record_progress,
                 on_stored=on_stored,
             )

@@ -25,6 +25,7 @@ from worker.broker import Broker
 from worker.celery_app import make_app
 from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
+from worker.throttle import Throttle
 
 SHOTS = 7
 
@@ -45,7 +46,8 @@ def library(database: Database, tmp_path: Path) -> PositionLibrary:
 def sweeper(redis_server: RedisServer, database: Database) -> Iterator[Sweeper]:
     with closing(make_app(redis_server.url)) as app:
         monitor = RedisMonitor(Broker(redis_server.url, embedded=False))
-        yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"))
+        throttle = Throttle((), lambda: None)
+        yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"), throttle)
 
 
 def changes(database: Database) -> int:

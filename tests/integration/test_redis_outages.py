@@ -19,6 +19,7 @@ from worker.broker import Broker
 from worker.celery_app import make_app
 from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
+from worker.throttle import Throttle
 
 
 class Clock:
@@ -117,7 +118,8 @@ def test_a_worker_that_waits_for_redis_can_be_stopped(clock: Clock, monkeypatch:
 @pytest.fixture
 def sweeper(redis_server: RedisServer, monitor: RedisMonitor, database: Database) -> Iterator[Sweeper]:
     with closing(make_app(redis_server.url)) as app:
-        yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"))
+        throttle = Throttle((), lambda: None)
+        yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"), throttle)
 
 
 def test_a_sweep_waits_with_its_messages_while_redis_refuses_them(

@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from tagger.ledger.jobs import cancel_job
 from tagger.pipeline.reader_pool import ReaderPool
 from tagger.processing import chunk_results, classification_chunk
 from tagger.processing.claimed_chunk import ChunkEnd, StoredBatch
+from tagger.processing.executor import ChunkExecutor
+from tagger.processing.photo_rate import PhotoRate
 
 
 @pytest.fixture
@@ -319,6 +322,40 @@ def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedF
             assert executor.execute(claimed) is ChunkEnd.DONE
     executor.close()
     assert folder.progress(job).tagged == 128
+
+
+def test_each_photo_waits_for_its_turn_and_a_chunk_that_waits_can_be_stopped(folder: TaggedFolder) -> None:
+    class Rate(PhotoRate):
+        """Hands out `turns`; then it stops the chunks that wait for more."""
+
+        turns = 0
+
+        def wait(self, count: int, give_up: Callable[[], bool]) -> bool:
+            self.turns -= count
+            while self.turns < 0:
+                executor.stop.stop_chunks()
+                if give_up():
+                    return False
+            return True
+
+    for number in range(20):
+        folder.draw(f"{number:02}.jpg", shade=number)
+    job = folder.record(runner=Runner.WORKERS)
+    rate = Rate(1.0)
+    executor = ChunkExecutor(folder.database, folder.settings, rate)
+    ends, stored = [], []
+    for turns in (10, 1000):
+        rate.turns = turns
+        claimed = claim_chunk(folder.database, ChunkName(job, 0), Runner.WORKERS, "w")
+        assert claimed is not None
+        assert claimed.attempts == 1  # a released chunk counts none
+        ends.append(executor.execute(claimed))
+        stored.append(folder.progress(job).tagged)
+    executor.close()
+    assert ends == [ChunkEnd.RELEASED, ChunkEnd.DONE]
+    assert 0 <= stored[0] <= 10
+    assert stored[1] == 20
+    assert 1000 - rate.turns == 20 - stored[0]
 
 
 def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it(

@@ -19,6 +19,7 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session
+from tagger.cli.worker_options import ThrottleOptions
 from tagger.errors import ProcessFailed, TaggerError
 from tagger.system.interruption import handle_own_signals
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 
 
+@with_option_groups
 def worker(
     queues: Annotated[
         str, typer.Option("--queues", help="Queues to consume: interactive, bulk, or both.")
@@ -39,11 +41,15 @@ def worker(
     device: DeviceName = None,
     batch_size: BatchSize = None,
     model: ModelName = None,
+    *,
+    throttle: ThrottleOptions,
 ) -> None:
     """Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.
 
     On a signal, the worker stores its finished photos and returns the others to the queue. Without
     TAGGER_REDIS_URL, it starts an embedded Redis. Equivalent to: celery -A worker.app worker
+
+    Example: tagger worker --window 22:00-06:00 --nice 10
     """
     from tagger.database.enums import Priority
     from worker.broker import check_broker, find_broker
@@ -52,7 +58,7 @@ def worker(
     priorities = [part.strip() for part in queues.split(",")]
     if not set(priorities) <= set(Priority):
         raise typer.BadParameter("use interactive, bulk, or both", param_hint="--queues")
-    _export_settings(device=device, batch_size=batch_size, model=model)
+    _export_settings(device=device, batch_size=batch_size, model=model, **throttle.settings())
     check_broker(find_broker(load_settings(), start=True))
     names = [TICK_QUEUE, *(QUEUES[priority] for priority in Priority if priority in priorities)]
     from worker.worker_program import (

@@ -17,6 +17,7 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer
     INJECT_CLOCK_AHEAD_S=SECONDS  its clock is this much ahead, or behind if negative
     INJECT_FULL_WHILE=FILE        SQLite databases cannot grow while the file exists, as on a full disk
+    INJECT_BATTERY_WHILE=FILE     the machine runs on battery while the file exists
     INJECT_VALUES=MODULE.NAME=N…  constants of the product in this process, such as the duration of a lease
 """
 
@@ -34,6 +35,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from functools import partial, wraps
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attacks
@@ -202,6 +204,11 @@ def full_while(flag: Path) -> None:
     threading.Thread(target=make_room, daemon=True).start()
 
 
+def battery_while(flag: Path) -> None:
+    psutil = importlib.import_module("psutil")
+    psutil.sensors_battery = lambda: SimpleNamespace(power_plugged=not flag.exists())  # type: ignore[attr-defined]
+
+
 def set_values(words: list[str]) -> None:
     """Set constants in this order: a module that copies a name from another must be imported after it is set."""
     for word in words:
@@ -258,6 +265,8 @@ def main() -> None:
         at(faults["FAULT_AT"], fault)
     if "FULL_WHILE" in faults:
         full_while(Path(faults["FULL_WHILE"]))
+    if "BATTERY_WHILE" in faults:
+        battery_while(Path(faults["BATTERY_WHILE"]))
     if faults:
         pass_on()
 

@@ -1,0 +1,58 @@
+"""The options of `tagger worker` that limit when and how fast it works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+
+@dataclass(frozen=True)
+class ThrottleOptions:
+    """Each field is a setting, without the prefix `worker_`."""
+
+    window: Annotated[
+        str | None,
+        typer.Option(
+            "--window",
+            metavar="FROM-TO",
+            help="Process jobs only at this time of day, like 22:00-06:00, in local time. At its end, finished photos are stored and the others wait for the next one. (env: TAGGER_WORKER_WINDOW, default: all day)",
+        ),
+    ] = None
+    photos_per_second: Annotated[
+        float | None,
+        typer.Option(
+            "--photos-per-second",
+            min=0.001,
+            help="Limit of this worker. (env: TAGGER_WORKER_PHOTOS_PER_SECOND, default: none)",
+        ),
+    ] = None
+    max_load: Annotated[
+        float | None,
+        typer.Option(
+            "--max-load",
+            min=0.01,
+            help="Start no new chunk while the load average of the last minute, divided by the number of cores, is higher. 1 is a busy machine. (env: TAGGER_WORKER_MAX_LOAD, default: none)",
+        ),
+    ] = None
+    nice: Annotated[
+        int | None,
+        typer.Option(
+            "--nice",
+            min=1,
+            max=19,
+            help="Lower the CPU priority, 19 most; on Linux, also use disks only when nothing else does. (env: TAGGER_WORKER_NICE)",
+        ),
+    ] = None
+    pause_on_battery: Annotated[
+        bool | None,
+        typer.Option(
+            "--pause-on-battery",
+            help="Wait while the machine runs on battery. (env: TAGGER_WORKER_PAUSE_ON_BATTERY)",
+        ),
+    ] = None
+
+    def settings(self) -> dict[str, object]:
+        """The values by the names of the settings."""
+        return {f"worker_{name}": value for name, value in vars(self).items()}

@@ -1,0 +1,65 @@
+"""Workers that wait: they store and release what they have, stay alive, and go on."""
+
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from support.commands import Terminal, draw, draw_many
+from support.servers import RedisServer
+
+from tagger.database.enums import JobState
+
+PHOTOS = 100
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+    return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
+
+
+def test_a_worker_that_has_to_wait_stores_and_releases_its_chunks_and_goes_on_later(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    draw_many(terminal.folder / "photos", PHOTOS)
+    draw(terminal.folder / "later" / "a.jpg")
+    on_battery = tmp_path / "on-battery"
+    terminal.environment |= {"TAGGER_BATCH_SIZE": "1", "TAGGER_THREADS": "1"}
+    terminal.inject(slow_pass_s="0.15", battery_while=on_battery)
+    with terminal.workers(1, "--pause-on-battery", "--nice", "7") as (worker,):
+        job = int(terminal.run("enqueue", "photos").stdout)
+        terminal.wait_until(lambda: terminal.progress(job).done > 0)
+        on_battery.touch()
+        terminal.wait_until(lambda: terminal.progress(job).running == 0)
+        stored = terminal.progress(job).done
+        assert 0 < stored < PHOTOS
+        later = int(terminal.run("enqueue", "later", "--priority", "interactive").stdout)
+        terminal.wait_until(lambda: terminal.json("status")["queues"]["interactive"] == 1)
+        assert (terminal.progress(later).state, terminal.progress(job).done) == (JobState.QUEUED, stored)
+        process = psutil.Process(worker.pid)
+        assert process.nice() == 7
+        if sys.platform == "linux":
+            assert process.ionice().ioclass == psutil.IOPRIO_CLASS_IDLE
+        on_battery.unlink()
+        terminal.wait_until(lambda: terminal.progress(job).is_over and terminal.progress(later).is_over)
+        assert worker.poll() is None
+    assert (terminal.progress(job).done, terminal.progress(later).done) == (PHOTOS, 1)
+    assert terminal.progress(job).failed == 0
+    log = terminal.log.read_text()
+    assert log.index("This worker waits: on battery") < log.index("This worker goes on")
+
+
+def test_a_worker_outside_its_window_takes_nothing_and_stops_as_usual(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos" / "a.jpg")
+    now = datetime.now().astimezone()
+    window = f"{now + timedelta(hours=6):%H:%M}-{now + timedelta(hours=7):%H:%M}"
+    with terminal.workers(1, "--window", window) as (worker,):
+        job = int(terminal.run("enqueue", "photos").stdout)
+        terminal.wait_until(lambda: terminal.json("status")["queues"]["bulk"] == 1)
+        assert terminal.progress(job).state is JobState.QUEUED
+        worker.terminate()
+        assert worker.wait(60) == 0
+    assert f"This worker waits: outside its window {window}" in terminal.log.read_text()
+    refused = terminal.run("worker", "--window", "22:00-22:00", code=1)
+    assert "its ends are equal; to work all day, leave the window out" in refused.stderr

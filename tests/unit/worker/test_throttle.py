@@ -1,0 +1,102 @@
+"""When a worker waits: its conditions, and what it reads meanwhile."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from tagger.settings import Settings
+from worker import throttle as module
+from worker.celery_config import QUEUES, TICK_QUEUE
+from worker.queue_order import InteractiveFirst, only_ticks
+from worker.throttle import Condition, Throttle, conditions
+
+
+@pytest.fixture(autouse=True)
+def _reads_chunks_afterwards() -> Iterator[None]:
+    yield
+    only_ticks.clear()
+
+
+def settings(**values: object) -> Settings:
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def holding(**values: object) -> list[str]:
+    return [condition.text for condition in conditions(settings(**values)) if condition.holds()]
+
+
+def queues_read() -> list[str]:
+    order = InteractiveFirst()
+    order.update([TICK_QUEUE, *QUEUES.values()])
+    return order.consume(3)
+
+
+def test_a_worker_without_conditions_reads_all_queues() -> None:
+    throttle = Throttle(conditions(settings()), lambda: None)
+    assert throttle.reason is None
+    assert queues_read() == [TICK_QUEUE, *QUEUES.values()]
+
+
+@pytest.mark.parametrize(("hour", "waits"), [(5, []), (6, ["outside its window 22:00-06:00"]), (22, [])])
+def test_a_worker_waits_outside_its_window(
+    hour: int, waits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> "Clock":
+            return cls(2026, 1, 31, hour)
+
+    monkeypatch.setattr(module, "datetime", Clock)
+    assert holding(worker_window="22:00-06:00") == waits
+
+
+def test_a_worker_waits_while_the_load_per_core_is_higher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("psutil.getloadavg", lambda: (6.0, 0.0, 0.0))
+    assert holding(worker_max_load=1.4) == ["the load per core is above 1.4"]
+    assert holding(worker_max_load=1.5) == []
+
+
+@pytest.mark.parametrize(
+    ("plugged", "waits"), [(False, ["on battery"]), (True, []), (None, []), ("no battery", [])]
+)
+def test_a_worker_waits_on_battery(
+    plugged: object, waits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Battery:
+        power_plugged = plugged
+
+    battery = None if plugged == "no battery" else Battery()
+    monkeypatch.setattr("psutil.sensors_battery", lambda: battery, raising=False)
+    assert holding(worker_pause_on_battery=True) == waits
+    assert holding() == []
+
+
+def test_while_it_waits_a_worker_reads_ticks_alone_and_releases_its_chunks() -> None:
+    state = {"closed": False, "loaded": False}
+    released: list[bool] = []
+    throttle = Throttle(
+        [
+            Condition("closed", lambda: state["closed"], releases_chunks=True),
+            Condition("loaded", lambda: state["loaded"], releases_chunks=False),
+        ],
+        lambda: released.append(True),
+    )
+    state["loaded"] = True
+    throttle.check()
+    assert (throttle.reason, queues_read(), len(released)) == ("loaded", [TICK_QUEUE], 0)
+    state["closed"] = True
+    throttle.check()
+    throttle.check()  # a chunk that was claimed meanwhile
+    assert (throttle.reason, queues_read(), len(released)) == ("closed", [TICK_QUEUE], 2)
+    state["closed"] = state["loaded"] = False
+    throttle.check()
+    assert (throttle.reason, len(queues_read()), len(released)) == (None, 3, 2)
+
+
+def test_a_worker_that_starts_outside_its_window_waits_at_once() -> None:
+    throttle = Throttle([Condition("closed", lambda: True, releases_chunks=True)], lambda: None)
+    assert queues_read() == [TICK_QUEUE]
+    throttle.close()
+    assert len(queues_read()) == 3
