@@ -1,5 +1,6 @@
 """Chooses the device that runs the model, its precision, and the number of forward passes at a time."""
 
+import math
 import os
 import platform
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.errors import SettingsInvalid
+from tagger.system.cgroups import cpu_limit
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +90,9 @@ def describe_device() -> str:
 
 def core_count() -> int:
     """Return the number of cores this process may use; a container or taskset may allow fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = cpu_limit()
+    return cores if limit is None else min(cores, max(1, math.ceil(limit)))
 
 
 def processor_name() -> str:

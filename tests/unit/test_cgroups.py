@@ -1,0 +1,61 @@
+"""Limits of processor time, as Docker, Kubernetes and systemd set them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tagger.inference import devices
+from tagger.inference.devices import core_count
+from tagger.system.cgroups import cpu_limit
+
+
+def machine(root: Path, groups: str, files: dict[str, str]) -> Path:
+    """A root with this /proc/self/cgroup, and files of /sys/fs/cgroup."""
+    paths = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    for name, text in {"proc/self/cgroup": groups, **paths}.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limit"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, None),
+        ("0::/\n", {}, None),
+        ("0::/system.slice/tagger.service\n", {"system.slice/tagger.service/cpu.max": "400000 100000"}, 4),
+        (
+            "0::/a/b\n",
+            {"a/cpu.max": "200000 100000", "a/b/cpu.max": "300000 100000"},
+            2,
+        ),
+        ("0::/of/the/host\n", {"cpu.max": "50000 100000"}, 0.5),
+        (
+            "3:cpu,cpuacct:/docker/abc\n2:memory:/x\n",
+            {"cpu,cpuacct/cpu.cfs_quota_us": "250000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
+            2.5,
+        ),
+        ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ("0::/\n", {"cpu.max": "garbage"}, None),
+    ],
+)
+def test_the_lowest_limit_of_the_groups_counts(
+    tmp_path: Path, groups: str, files: dict[str, str], limit: float | None
+) -> None:
+    assert cpu_limit(machine(tmp_path, groups, files)) == limit
+
+
+def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
+    assert cpu_limit(tmp_path) is None
+
+
+@pytest.mark.parametrize(("limit", "cores"), [(None, 8), (0.2, 1), (1.0, 1), (2.5, 3), (64.0, 8)])
+def test_a_process_uses_the_cores_of_its_limit(
+    monkeypatch: pytest.MonkeyPatch, limit: float | None, cores: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(devices, "cpu_limit", lambda: limit)
+    assert core_count() == cores
