@@ -56,7 +56,7 @@ def _try(page: Page, photo: str) -> None:
 
 def _select(page: Page, _library: DemoLibrary) -> None:
     page.get_by_role("button", name="Select").click()
-    tiles = page.locator("[data-grid] > li")
+    tiles = page.locator("[data-grid] > .photo-tile")
     tiles.nth(1).click()
     tiles.nth(4).click(modifiers=["Shift"])
     expect(page.get_by_text("4 photos selected")).to_be_visible()

@@ -56,6 +56,7 @@ FOCUSED = """() => {
   return { number: here.dataset?.tested ?? null, ring: isWithin || around.some(ringed), seen: box.bottom > 0 && box.top < innerHeight,
     what: here.outerHTML.slice(0, 120) };
 }"""
+GRID_DRAWN = """() => !document.querySelector("[data-grid]:not([data-drawn])")"""
 MOVING = """() => [...document.querySelectorAll("*")].filter((each) => {
   const { animationName, animationDuration, transitionDuration } = getComputedStyle(each);
   const moves = (durations) => durations.split(",").some((each) => parseFloat(each) > 0.01);
@@ -132,6 +133,7 @@ def test_the_keyboard_reaches_everything_and_its_focus_is_visible(browser: Brows
     with open_page(browser, address, base=address) as page:
         for path in VIEWS:
             page.goto(path)
+            page.wait_for_function(GRID_DRAWN)
             count = page.evaluate(REACHABLE)
             reached: set[int] = set()
             for _ in range(2 * count + 20):

@@ -26,8 +26,8 @@ def client(
 
 def test_an_object_has_a_thumbnail_and_a_page(client: TestClient, bucket: Bucket) -> None:
     thumbnail = client.get("/api/photos/1/thumbnail")
-    assert thumbnail.headers["content-type"] == "image/jpeg"
-    assert decoded(thumbnail.content).size == (256, 256)
+    assert thumbnail.headers["content-type"] == "image/webp"
+    assert decoded(thumbnail.content).size == (80, 60)
     preview = client.get("/api/photos/1/preview")
     assert preview.headers["content-type"] == "image/webp"
     image = client.get("/api/photos/1/image")

@@ -83,7 +83,7 @@ def test_every_view_has_its_address_and_the_same_photos_as_data(
     with open_page(browser, "about:blank", base=address, screen=DESKTOP) as page:
         for view in VIEWS:
             page.goto(view.format(**parameters))
-            tiles = page.locator("[data-grid] > li").all()
+            tiles = page.locator("[data-grid] > .photo-tile").all()
             ids = [int(tile.get_attribute("data-photo") or 0) for tile in tiles]
             assert 0 < len(ids) < 60, view
             anchors = page.locator('a[href^="/api/photos"]').all()
@@ -103,7 +103,7 @@ def test_a_verdict_on_a_photo_of_a_landmark_is_visible_everywhere(browser: Brows
         landmark = document_at(page, "/api/landmarks")[0]
         page.locator(".cover", has_text=landmark["name"]).first.click()
         load_all_images(page)
-        page.locator("[data-grid] > li a").first.click()
+        page.locator("[data-grid] > .photo-tile a").first.click()
         page.wait_for_url("**/photos/*")
         page.reload()  # the photo's page
         load_all_images(page)

@@ -159,7 +159,7 @@ def test_names_are_text_in_elements_that_scripts_add(browser: Browser, address: 
         assert page.evaluate(HIT) == UNTOUCHED
         page.goto("/landmarks/evil")
         page.get_by_role("button", name="Select").click()
-        page.locator("[data-grid] > li a").first.click()
+        page.locator("[data-grid] > .photo-tile a").first.click()
         page.get_by_role("button", name="Confirm 1").click()
         expect(page.locator("#toasts")).to_contain_text("1 photo confirmed")
         assert page.evaluate(HIT) == UNTOUCHED

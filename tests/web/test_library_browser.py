@@ -1,5 +1,6 @@
 """The library in a browser: an endless grid, and accessible pages."""
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -7,7 +8,7 @@ from threading import Event
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.browser import Screen, open_page, serving
+from support.browser import Screen, axe_findings, open_page, serving
 from support.large_library import make_library
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from support.page_server import settings_in
@@ -17,16 +18,21 @@ from tagger.settings import Settings
 from tagger.web.pages import overview
 
 PHOTOS = 280
-SHOWN = 270  # the others are gone or not classified
+SHOWN = 261  # the others are copies, gone or not classified
 SMALL_WINDOW = Screen(720, 450)
-SMALLER = {"PAGE = 200": "PAGE = 20", "MAX_PAGES = 30": "MAX_PAGES = 6"}
-"""Constants of grid.js and their values in these tests, so that few photos are as many for it as 100,000 are with the real values."""
-TILES = """() => [...document.querySelectorAll("[data-grid] > li")].map((tile) => ({
+SMALLER = {"timeline.js": {"CHUNK = 100": "CHUNK = 20", "MAX_CHUNKS = 60": "MAX_CHUNKS = 6"}}
+"""Constants of the grid and their values in these tests, so that few photos are as many for it as 100,000 are with the real values."""
+TILES = """() => [...document.querySelectorAll("[data-grid] > .photo-tile")].map((tile) => ({
   number: Number(tile.getAttribute("aria-posinset")), photo: tile.dataset.photo, empty: !tile.firstChild }))"""
-TILES_ON_SCREEN = """() => [...document.querySelectorAll("[data-grid] > li")].filter((tile) => {
-  const box = tile.getBoundingClientRect(); return box.bottom > 0 && box.top < innerHeight }).length"""
-
-DRAWN = "() => document.querySelector('[data-grid]').style.paddingBottom !== ''"
+ON_SCREEN = """() => [...document.querySelectorAll(".photo-tile")].filter((tile) => {
+  const box = tile.getBoundingClientRect();
+  return box.bottom > document.querySelector("header.site").offsetHeight && box.top < innerHeight;
+}).map((tile) => tile.dataset.photo)"""
+FULL = """() => {
+  const tiles = [...document.querySelectorAll(".photo-tile")];
+  return tiles.length > 0 && tiles.every((tile) => tile.dataset.photo);
+}"""
+DRAWN = "() => document.querySelector('[data-drawn]') !== null"
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +61,21 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def open_grid(page: Page, address: str, **constants: str) -> None:
-    """Open the grid of all photos with smaller constants of grid.js. Every thumbnail is the same picture."""
-    script = (Path(__file__).parents[2] / "tagger/web/static/grid.js").read_text()
-    for constant, replacement in {**SMALLER, **constants}.items():
-        assert script.count(f"const {constant};") == 1
-        script = script.replace(f"const {constant};", f"const {replacement};")
-    page.route("**/grid.js?*", lambda route: route.fulfill(content_type="text/javascript", body=script))
+    """Open the grid of all photos with smaller constants. Every thumbnail is the same picture."""
+    for name, replacements in {**SMALLER, **({"grid.js": constants} if constants else {})}.items():
+        script = (Path(__file__).parents[2] / "tagger/web/static" / name).read_text()
+        for constant, replacement in replacements.items():
+            assert script.count(f"const {constant};") == 1
+            script = script.replace(f"const {constant};", f"const {replacement};")
+        _serve_script(page, name, script)
     thumbnail = picture(kind="PNG")
     page.route("**/thumbnail?*", lambda route: route.fulfill(content_type="image/png", body=thumbnail))
     page.goto(f"{address}/photos?any_rank=1")
     page.wait_for_function(DRAWN)
+
+
+def _serve_script(page: Page, name: str, script: str) -> None:
+    page.route(f"**/{name}*", lambda route: route.fulfill(content_type="text/javascript", body=script))
 
 
 def scroll_to_the_end(page: Page, photos: int) -> None:
@@ -72,7 +83,7 @@ def scroll_to_the_end(page: Page, photos: int) -> None:
     page.wait_for_function(
         """(photos) => {
           scrollTo(0, document.documentElement.scrollHeight);
-          return Number(document.querySelector("[data-grid] > li:last-child")?.getAttribute("aria-posinset")) >= photos;
+          return Number(document.querySelector("[data-grid] > [data-photo]:last-child")?.getAttribute("aria-posinset")) >= photos;
         }""",
         arg=photos,
         timeout=60_000,
@@ -84,60 +95,69 @@ def scroll_to_the_end(page: Page, photos: int) -> None:
 
 def test_the_grid_goes_through_all_photos_with_few_of_them_in_the_page(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
-        expected = [photo["id"] for photo in _all_photos(page, f"{many}/api/photos?any_rank=1")]
+        query = "any_rank=1&sort=newest&distinct=1"
+        expected = [photo["id"] for photo in _all_photos(page, f"{many}/api/photos?{query}")]
         open_grid(page, many)
-        seen, most = page.evaluate(
-            """async (all) => {
-              const seen = new Map();
-              let most = 0;
-              for (const began = performance.now(); seen.size < all && performance.now() - began < 60_000; ) {
-                const tiles = [...document.querySelectorAll("[data-grid] > li")];
-                most = Math.max(most, tiles.length);
-                for (const tile of tiles) {
-                  if (tile.dataset.photo) seen.set(Number(tile.getAttribute("aria-posinset")), Number(tile.dataset.photo));
-                }
-                scrollBy(0, innerHeight * 2);
-                await new Promise((done) => setTimeout(done, 30));
-              }
-              return [[...seen.entries()], most];
-            }""",
-            len(expected),
-        )
-        assert [photo for _, photo in sorted(seen)] == expected
-        assert len(expected) >= SHOWN
-        assert most < 120
+        seen: dict[int, int] = {}
+        while len(seen) < len(expected):
+            page.wait_for_function(FULL)
+            tiles = page.evaluate(TILES)
+            assert len(tiles) < 120
+            seen |= {tile["number"]: int(tile["photo"]) for tile in tiles}
+            page.evaluate("scrollBy(0, innerHeight)")
+        assert [seen[number] for number in sorted(seen)] == expected
+        assert len(expected) == SHOWN
+        assert page.evaluate("document.querySelectorAll('[data-grid] *').length") < 500
 
 
-def test_far_rows_leave_and_come_back_where_they_were(browser: Browser, many: str) -> None:
+def test_far_photos_are_forgotten_and_come_back_where_they_were(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
-        requests: list[str] = []
-        page.on("request", lambda request: requests.append(request.url))
+        page.wait_for_function(FULL)
+        first = page.evaluate(TILES)
         scroll_to_the_end(page, SHOWN)
-        height = page.evaluate("document.documentElement.scrollHeight")
         page.evaluate("scrollTo(0, 0)")
-        page.wait_for_function("() => document.querySelector('[data-grid] > li').dataset.photo === '1'")
-        assert page.evaluate("document.documentElement.scrollHeight") >= height  # nothing jumps
-        before = [url for url in requests if "/api/photos?" in url]
-        page.evaluate("scrollTo(0, document.documentElement.scrollHeight * 2 / 3)")
-        page.wait_for_function(f"() => ({TILES_ON_SCREEN})() > 8")
-        page.wait_for_function(f"() => ({TILES})().every((tile) => !tile.empty)")
-        after = [url for url in requests if "/api/photos?" in url]
-        assert len(before) == len(set(before))
-        assert set(after) == set(before)
-        assert len(after) > len(before)  # dropped pages were fetched again
+        photo = "(photo) => document.querySelector('.photo-tile').dataset.photo === photo"
+        page.wait_for_function(photo, arg=first[0]["photo"])
+        page.wait_for_function(FULL)
+        assert page.evaluate(TILES) == first
+        loaded = "document.querySelector('[data-grid]').photoGrid.photos.chunks.filter((chunk) => chunk.photos).length"
+        assert page.evaluate(loaded) <= 8
+
+
+def test_what_is_on_the_screen_stays_there_when_photos_above_are_loaded(browser: Browser, many: str) -> None:
+    with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
+        open_grid(page, many)
+        page.evaluate("document.querySelector('[data-grid]').photoGrid.goToPhoto(150, 60)")
+        page.wait_for_function(FULL)
+        tile = page.locator('[aria-posinset="151"]')
+        before = tile.bounding_box()
+        page.evaluate(
+            """() => {
+              const grid = document.querySelector("[data-grid]").photoGrid;
+              const above = grid.photos.chunks.filter((chunk) => chunk.start + chunk.count <= 100);
+              for (const chunk of above) [chunk.photos, chunk.layout] = [null, null];
+              return Promise.all(above.map((chunk) => grid.loadAndDraw(chunk)));
+            }"""
+        )
+        after = tile.bounding_box()
+        assert before is not None
+        assert after is not None
+        assert after["y"] == pytest.approx(before["y"], abs=1)
 
 
 def test_a_grid_taller_than_browsers_draw_moves_its_window(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many, **{"MAX_HEIGHT_PX = 8_000_000": "MAX_HEIGHT_PX = 5_000"})
+        first = page.evaluate(TILES)[0]["photo"]
         scroll_to_the_end(page, SHOWN)
         assert page.evaluate("document.documentElement.scrollHeight") < 6_000
         page.wait_for_function(
-            """() => {
+            """(photo) => {
               scrollBy(0, -innerHeight);
-              return scrollY === 0 && document.querySelector("[data-grid] > li").dataset.photo === "1";
+              return scrollY === 0 && document.querySelector(".photo-tile").dataset.photo === photo;
             }""",
+            arg=first,
             timeout=60_000,
         )
 
@@ -145,48 +165,111 @@ def test_a_grid_taller_than_browsers_draw_moves_its_window(browser: Browser, man
 def test_arrow_keys_go_from_photo_to_photo(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
-        columns = page.evaluate(
-            "getComputedStyle(document.querySelector('[data-grid]')).gridTemplateColumns.split(' ').length"
-        )
-        page.locator("[data-grid] > li > a").first.focus()
-        here = "() => document.activeElement.closest('li')?.dataset.photo"
-        order = [tile["photo"] for tile in page.evaluate(TILES)]
-        for key, index in (
-            ("ArrowRight", 1),
-            ("ArrowDown", 1 + columns),
-            ("ArrowLeft", columns),
-            ("ArrowUp", 0),
-        ):
-            page.keyboard.press(key)
-            assert page.evaluate(here) == order[index], key
-        for _ in range(15):
+        page.locator(".photo-tile > a").first.focus()
+        here = "() => Number(document.activeElement.closest('li')?.getAttribute('aria-posinset'))"
+        top = "() => document.activeElement.closest('li').box.top"
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate(here) == 2
+        first_row = page.evaluate(top)
+        page.keyboard.press("ArrowDown")
+        assert page.evaluate(top) > first_row
+        page.keyboard.press("ArrowUp")
+        assert page.evaluate(top) == first_row
+        for _ in range(8):
             page.keyboard.press("ArrowDown")
-        expect(page.locator("[data-grid] > li > a:focus")).to_be_in_viewport()
+            page.wait_for_function("() => document.activeElement.matches('.photo-tile > a')")
+        expect(page.locator(".photo-tile > a:focus")).to_be_in_viewport()
+        page.keyboard.press("End")
+        page.wait_for_function(f"() => ({here})() === {SHOWN}")
         page.keyboard.press("Home")
-        assert page.evaluate(here) == order[0]
+        page.wait_for_function(f"() => ({here})() === 1")
+
+
+def test_the_scale_of_months_is_used_by_keyboard_and_by_mouse(browser: Browser, many: str) -> None:
+    with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
+        open_grid(page, many)
+        scale = page.get_by_role("slider", name="Month")
+        expect(scale).to_have_attribute("aria-valuetext", "November 2001, 10 photos")
+        scale.focus()
+        page.keyboard.press("ArrowDown")
+        expect(scale).to_have_attribute("aria-valuetext", re.compile("October 2001"))
+        expect(page.get_by_role("heading", name="October 2001")).to_be_in_viewport()
+        page.keyboard.press("PageDown")
+        expect(scale).to_have_attribute("aria-valuetext", re.compile("December 2000"))
+        page.keyboard.press("End")
+        expect(page.get_by_role("heading", name="No date")).to_be_in_viewport()
+        page.wait_for_function(FULL)
+        assert axe_findings(page) == []
+        track, handle = scale.bounding_box(), page.locator(".scrubber-thumb").bounding_box()
+        assert track is not None
+        assert handle is not None
+        page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
+        page.mouse.down()
+        page.mouse.move(handle["x"], track["y"], steps=4)
+        page.mouse.up()
+        expect(page.get_by_role("heading", name="November 2001")).to_be_in_viewport()
+
+
+def test_photos_that_are_not_loaded_are_selected_too(browser: Browser, many: str) -> None:
+    with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
+        open_grid(page, many)
+        page.keyboard.press("Control+a")
+        selected = page.locator('.action-bar [role="status"]')
+        expect(selected).to_have_text(f"{SHOWN} photos selected")
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Select", exact=True).click()
+        page.locator(".photo-tile").first.click()
+        page.keyboard.press("End")
+        last = page.locator(f'.photo-tile[data-photo][aria-posinset="{SHOWN}"]')
+        last.locator("a").click(modifiers=["Shift"])
+        expect(selected).to_have_text(f"{SHOWN} photos selected")
+
+
+def test_thumbnails_on_the_screen_are_requested_first(browser: Browser, many: str) -> None:
+    with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
+        open_grid(page, many)
+        page.evaluate("document.querySelector('[data-grid]').photoGrid.goToPhoto(130, 60)")
+        page.wait_for_load_state("networkidle")
+        requested: list[str] = []
+        page.on(
+            "request",
+            lambda request: "thumbnail" in request.url and requested.append(request.url.split("/")[5]),
+        )
+        page.evaluate("scrollBy(0, 1.8 * innerHeight)")  # to photos without thumbnails yet
+        page.wait_for_load_state("networkidle")
+        page.wait_for_function(FULL)
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('.photo-tile img')].every((image) => image.complete)"
+        )
+        on_screen = page.evaluate(ON_SCREEN)
+        assert len(on_screen) > 3
+        assert set(requested[: len(on_screen)]) == set(on_screen)
 
 
 def test_going_back_leads_to_where_one_was(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
         scroll_to_the_end(page, SHOWN // 2)
-        top = page.evaluate("scrollY")
+        page.wait_for_function(FULL)
+        tiles = page.evaluate(TILES)
         page.goto(f"{many}/search")
         page.go_back()
-        page.wait_for_function(f"() => scrollY >= {top} - 2")
-        page.wait_for_function(f"() => ({TILES})().length > 0 && ({TILES})().every((tile) => !tile.empty)")
-        assert max(tile["number"] or 0 for tile in page.evaluate(TILES)) >= SHOWN // 2
+        page.wait_for_function(
+            "(photo) => document.querySelector(`[data-photo='${photo}']`)",
+            arg=tiles[len(tiles) // 2]["photo"],
+        )
 
 
 def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: str) -> None:
     with browser.new_context() as context:
         page = context.new_page()  # the browser logs failed requests as errors
-        page.route("**/api/photos?*", lambda route: route.abort())
-        open_grid(page, many)
-        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        page.route("**/api/timeline/photos?*", lambda route: route.abort())
+        page.goto(f"{many}/photos?any_rank=1")
         expect(page.get_by_role("status").filter(has_text="could not be loaded")).to_be_visible()
-        page.unroute("**/api/photos?*")
+        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(60)  # those of the page itself
+        page.unroute("**/api/timeline/photos?*")
         page.get_by_role("button", name="Try again").click()
+        page.wait_for_function(DRAWN)
         scroll_to_the_end(page, 80)
 
 
@@ -194,9 +277,9 @@ def test_photos_are_there_and_lead_to_their_landmark(browser: Browser, address: 
     with open_page(browser, f"{address}/library") as page:
         page.get_by_role("link", name="Eiffel Tower").click()
         expect(page.get_by_role("heading", name="Eiffel Tower")).to_be_visible()
-        expect(page.locator("[data-grid] > li")).to_have_count(2)
+        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(2)
         page.wait_for_function(
-            "() => [...document.querySelectorAll('[data-grid] img')].every((image) => image.complete && image.naturalWidth > 100)"
+            "() => [...document.querySelectorAll('[data-grid] img')].every((image) => image.complete && image.naturalWidth > 50)"
         )
 
 
@@ -231,10 +314,10 @@ def test_filters_make_an_address_that_can_be_shared(browser: Browser, address: s
         page.get_by_text("Filters").click()
         page.get_by_label("Landmark", exact=True).select_option("Eiffel Tower")
         page.get_by_role("button", name="Show photos").click()
-        expect(page.locator("[data-grid] > li")).to_have_count(2)
+        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(2)
         assert page.url == f"{address}/photos?landmark=eiffel-tower"
         page.get_by_role("link", name="Remove filter Eiffel Tower").click()
-        expect(page.locator("[data-grid] > li")).to_have_count(4)
+        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(4)
 
 
 def _all_photos(page: Page, address: str) -> list[dict[str, int]]:

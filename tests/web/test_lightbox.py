@@ -118,15 +118,17 @@ def test_keys_and_buttons_lead_to_the_photos_beside_it(browser: Browser, address
 def test_photos_that_the_grid_has_not_loaded_come_next_too(browser: Browser, many: str) -> None:
     with browser.new_context(viewport={"width": 720, "height": 450}) as context:
         page = context.new_page()  # the browser logs failed requests as errors
-        document = page.request.get(f"{many}/api/photos?any_rank=1&limit=100").json()
+        order = "any_rank=1&sort=newest&distinct=1"
+        document = page.request.get(f"{many}/api/photos?{order}&limit=100").json()
         expected = [photo["id"] for photo in document["photos"]]
-        page.route("**/api/photos?*", lambda route: route.abort())
         page.goto(f"{many}/photos?any_rank=1")
-        page.locator("[data-grid] a").nth(20).click()
-        for at in range(21, 80):  # the grid has sixty
+        page.wait_for_function("() => document.querySelector('[data-drawn] [data-photo]')")
+        page.route("**/api/timeline/photos?*", lambda route: route.abort())
+        page.locator("[data-grid] a").nth(2).click()
+        for at in range(3, 80):  # the grid has fewer
             page.keyboard.press("ArrowRight")
-            page.wait_for_url(f"**/photos/{expected[at]}?**")
-        page.unroute("**/api/photos?*")
+            page.wait_for_url(f"**/photos/{expected[at]}?any_rank=1&within=1")
+        page.unroute("**/api/timeline/photos?*")
         page.keyboard.press("Escape")
         page.wait_for_function(f"() => ({FOCUSED})() === '{expected[79]}'")
         expect(page.locator("[data-grid] > li > a:focus")).to_be_in_viewport()

@@ -87,7 +87,7 @@ def test_a_name_with_script_syntax_is_text(
         assert_text_fits(page, "a verdict")
         page.goto(f"{address}/landmarks/{EIFFEL}")
         page.get_by_role("button", name="Select").click()
-        page.locator("[data-grid] > li").first.click()
+        page.locator("[data-grid] > .photo-tile").first.click()
         page.get_by_role("button", name="Reject 1").click()
         page.locator(".toast").first.wait_for()
         assert_text_fits(page, "a selection")

@@ -20,7 +20,8 @@ from tagger.web.pages.presenters import ScoreBar, UploadPrediction
 
 SCROLLED_TO_150 = """() => {
   scrollTo(0, document.documentElement.scrollHeight);
-  return Number(document.querySelector("[data-grid] > li")?.getAttribute("aria-posinset")) > 150;
+  const tiles = [...document.querySelectorAll("[data-grid] > .photo-tile")];
+  return Number(tiles[0]?.getAttribute("aria-posinset")) > 150 && tiles.every((tile) => tile.dataset.photo);
 }"""
 NAMES = ("Eiffel Tower", "Brandenburg Gate")
 STATE = f'#landmarks [data-landmark="{EIFFEL}"]'
@@ -255,7 +256,7 @@ def test_every_photo_of_a_large_grid_leads_to_those_beside_it(
         else:
             for _ in range(2):
                 page.get_by_role("link", name="Next page").click()
-        tiles = page.locator("[data-grid] > li")
+        tiles = page.locator("[data-grid] > .photo-tile")
         shown = [tiles.nth(n).get_attribute("data-photo") for n in (10, 11, 12)]
         tiles.nth(11).locator("a").click()
         if script:

@@ -195,7 +195,7 @@ def test_a_raw_photo_comes_as_its_preview(client: TestClient, library: LibraryPh
     answer = client.get(f"/api/photos/{number}/image")
     assert answer.headers["content-type"] == "image/jpeg"
     assert decoded(answer.content).size == LARGE[::-1]
-    assert client.get(f"/api/photos/{number}/thumbnail").headers["content-type"] == "image/jpeg"
+    assert client.get(f"/api/photos/{number}/thumbnail").headers["content-type"] == "image/webp"
 
 
 def test_a_raw_photo_without_a_preview_comes_developed(client: TestClient, library: LibraryPhotos) -> None:
@@ -203,7 +203,7 @@ def test_a_raw_photo_without_a_preview_comes_developed(client: TestClient, libra
     data = bare_dng(Image.new("RGB", LARGE, "orange"), orientation=6)
     number = library.file("a.dng", (EIFFEL, 0.9, True), data=data)
     assert decoded(client.get(f"/api/photos/{number}/image").content).size == LARGE[::-1]
-    assert client.get(f"/api/photos/{number}/thumbnail").headers["content-type"] == "image/jpeg"
+    assert client.get(f"/api/photos/{number}/thumbnail").headers["content-type"] == "image/webp"
 
 
 def test_a_name_cannot_write_headers(client: TestClient, library: LibraryPhotos) -> None:

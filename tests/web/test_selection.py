@@ -37,7 +37,7 @@ def start_selecting(page: Page) -> None:
 def test_a_range_is_rejected_and_undone(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         start_selecting(page)
-        tiles = page.locator("[data-grid] > li")
+        tiles = page.locator("[data-grid] > .photo-tile")
         tiles.nth(0).click()
         tiles.nth(2).click(modifiers=["Shift"])
         expect(page.locator(".action-bar")).to_contain_text("3 photos selected")
@@ -60,7 +60,7 @@ def test_a_range_is_rejected_and_undone(browser: Browser, address: str) -> None:
 def test_photos_of_a_query_are_selected_for_its_landmark_alone(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos?landmark={EIFFEL}&min_score=0.5") as page:
         start_selecting(page)
-        page.locator("[data-grid] > li").first.click()
+        page.locator("[data-grid] > .photo-tile").first.click()
         expect(page.locator('.action-bar [role="status"]')).to_have_text("1 photo selected")
 
 
@@ -68,10 +68,10 @@ def test_many_unknown_photos_are_named_at_once(
     browser: Browser, address: str, library: LibraryPhotos
 ) -> None:
     for n in range(3):
-        library.file(f"unknown-{n}.jpg", (GATE, 0.1, False), data=picture((n, 9, 9)))
+        library.file(f"unknown-{n}.jpg", (GATE, 0.1, False), data=picture((60 * n, 9, 9)))
     with open_page(browser, f"{address}/unknown") as page:
         start_selecting(page)
-        tiles = page.locator("[data-grid] > li")
+        tiles = page.locator("[data-grid] > .photo-tile")
         tiles.nth(0).click()
         tiles.nth(1).click()
         page.get_by_role("button", name="Name landmark").click()
@@ -97,7 +97,7 @@ def test_many_unknown_photos_are_named_at_once(
 def test_the_keyboard_chooses_a_range(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         start_selecting(page)
-        page.locator("[data-grid] > li a").nth(1).focus()
+        page.locator("[data-grid] > .photo-tile a").nth(1).focus()
         page.keyboard.press("Space")
         for _ in range(3):
             page.keyboard.press("ArrowRight")
@@ -128,7 +128,7 @@ def test_on_a_phone_fingers_choose_reject_and_undo(
         page.get_by_role("button", name="Select").tap()
         bar = page.locator(".action-bar")
         expect(bar).to_contain_text("Tap photos. Long-press to select a range.")
-        tiles = page.locator("[data-grid] > li")
+        tiles = page.locator("[data-grid] > .photo-tile")
         tiles.nth(1).tap()
         with finger_on(page, tiles.nth(6)):
             expect(bar).to_contain_text("6 photos selected")
@@ -161,11 +161,11 @@ def test_on_a_phone_fingers_choose_reject_and_undo(
 def test_the_keyboard_chooses_and_photos_remember_their_query(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         start_selecting(page)
-        page.locator("[data-grid] > li a").nth(1).focus()
+        page.locator("[data-grid] > .photo-tile a").nth(1).focus()
         page.keyboard.press("Space")
         expect(page.locator(".action-bar")).to_contain_text("1 photo selected")
         page.get_by_role("button", name="Done").click()
-        page.locator("[data-grid] > li a").nth(1).click()
+        page.locator("[data-grid] > .photo-tile a").nth(1).click()
         page.wait_for_url(f"**/photos/2?landmark={EIFFEL}&within=1")
 
 
@@ -175,7 +175,7 @@ def test_more_than_fifty_need_a_confirmation(browser: Browser, address: str, lib
     page = browser.new_page(viewport={"width": 1440, "height": 2000})  # missing files are logged as errors
     page.goto(f"{address}/landmarks/{EIFFEL}")
     start_selecting(page)
-    tiles = page.locator("[data-grid] > li")
+    tiles = page.locator("[data-grid] > .photo-tile")
     expect(tiles).to_have_count(60)
     tiles.nth(0).click()
     tiles.nth(59).click(modifiers=["Shift"])

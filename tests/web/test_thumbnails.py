@@ -33,15 +33,23 @@ def files_in(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("size", [256, 512])
-def test_a_thumbnail_is_the_middle_of_the_photo(
-    client: TestClient, library: LibraryPhotos, size: int
-) -> None:
+def test_a_thumbnail_is_the_whole_photo(client: TestClient, library: LibraryPhotos, size: int) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture((200, 60, 60), size=(900, 600)))
     answer = client.get(f"/api/photos/{number}/thumbnail", params={"size": size})
-    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["content-type"] == "image/webp"
     image = decoded(answer.content)
-    assert image.size == (size, size)
+    assert image.size == (size * 3 // 2, size)
     assert image.getpixel((size // 2, size // 2)) == pytest.approx((200, 60, 60), abs=6)
+
+
+@pytest.mark.parametrize(
+    ("photo", "thumbnail"), [((600, 900), (256, 384)), ((4000, 100), (1024, 26)), ((90, 60), (90, 60))]
+)
+def test_a_thumbnail_has_the_shape_of_the_photo(
+    client: TestClient, library: LibraryPhotos, photo: tuple[int, int], thumbnail: tuple[int, int]
+) -> None:
+    number = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture(size=photo))
+    assert decoded(client.get(f"/api/photos/{number}/thumbnail").content).size == thumbnail
 
 
 def test_there_are_no_other_sizes(client: TestClient, library: LibraryPhotos) -> None:
@@ -51,8 +59,8 @@ def test_there_are_no_other_sizes(client: TestClient, library: LibraryPhotos) ->
 
 
 def test_a_thumbnail_is_upright(client: TestClient, library: LibraryPhotos) -> None:
-    image = Image.new("RGB", (90, 60), (255, 255, 255))
-    image.paste((0, 0, 0), (0, 0, 90, 30))
+    image = Image.new("RGB", (384, 256), (255, 255, 255))
+    image.paste((0, 0, 0), (0, 0, 384, 128))
     image.getexif()[0x0112] = 3  # upside down
     path = library.root / "source.jpg"
     image.save(path, exif=image.getexif())

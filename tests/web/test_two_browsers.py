@@ -63,15 +63,15 @@ def test_undo_of_one_person_keeps_the_verdicts_of_the_other(browser: Browser, ad
     ):
         for page, button, last in ((one, "Reject 8", 7), (other, "Confirm 4", 3)):
             page.get_by_role("button", name="Select").click()
-            page.locator("[data-grid] > li a").nth(0).click()
-            page.locator("[data-grid] > li a").nth(last).click(modifiers=["Shift"])
+            page.locator("[data-grid] > .photo-tile a").nth(0).click()
+            page.locator("[data-grid] > .photo-tile a").nth(last).click(modifiers=["Shift"])
             page.get_by_role("button", name=button).click()
             expect(page.locator("#toasts")).to_contain_text(f"{last + 1} photos")
         one.reload()
-        expect(one.locator("[data-grid] > li")).to_have_count(
+        expect(one.locator("[data-grid] > .photo-tile")).to_have_count(
             8
         )  # four that the other confirmed since, four without verdict
         other.locator(".action-bar").get_by_role("button", name="Undo").click()
         expect(other.locator("#toasts")).to_contain_text("Undone on 4 photos")
         one.reload()
-        expect(one.locator("[data-grid] > li")).to_have_count(4)  # the first verdict holds again
+        expect(one.locator("[data-grid] > .photo-tile")).to_have_count(4)  # the first verdict holds again

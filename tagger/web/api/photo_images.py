@@ -62,20 +62,20 @@ async def thumbnail(
     state: State,
     photo_id: PhotoNumber,
     size: Annotated[
-        ThumbnailSize, Query(description="The side in pixels: 256 or 512.")
+        ThumbnailSize, Query(description="The short side in pixels: 256 or 512.")
     ] = ThumbnailSize.SMALL,
     v: Version = None,
 ) -> Response:
-    """Return the square middle of the photo as a JPEG."""
+    """Return the whole photo, small, as WebP. Its long side has at most four times the pixels of its short side."""
     photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
     thumbnails = state.thumbnails
     try:
-        jpeg = await _cached_or_created(
+        webp = await _cached_or_created(
             request, photo, size, thumbnails.limiter, lambda: thumbnails.create(photo, size)
         )
     except PhotoUnavailable as error:
         return _unavailable_response(request, error)
-    return _image_response(request, photo, jpeg, "image/jpeg", v)
+    return _image_response(request, photo, webp, v)
 
 
 @router.get("/photos/{photo_id}/preview", response_class=Response)
@@ -89,7 +89,7 @@ async def preview(request: Request, state: State, photo_id: PhotoNumber, v: Vers
         )
     except PhotoUnavailable as error:
         return _unavailable_response(request, error)
-    return _image_response(request, photo, webp, "image/webp", v)
+    return _image_response(request, photo, webp, v)
 
 
 async def _cached_or_created(
@@ -106,15 +106,15 @@ async def _cached_or_created(
 
 
 def _image_response(
-    request: Request, photo: StoredPhoto, image: bytes | None, media_type: str, version: str | None
+    request: Request, photo: StoredPhoto, webp: bytes | None, version: str | None
 ) -> Response:
-    if image is None:
+    if webp is None:
         return Response(status_code=CLIENT_LEFT)
     is_version = version and photo.digest and photo.digest.endswith(version)
     cache_control = IMMUTABLE if is_version else REVALIDATE
-    etag = f'"{blake2b(image, digest_size=12).hexdigest()}"'
+    etag = f'"{blake2b(webp, digest_size=12).hexdigest()}"'
     not_modified = _not_modified(request, etag, cache_control)
-    return not_modified or Response(image, media_type=media_type, headers=_headers(etag, cache_control))
+    return not_modified or Response(webp, media_type="image/webp", headers=_headers(etag, cache_control))
 
 
 class FileResponse(StreamingResponse):

@@ -60,10 +60,14 @@ class TimelineSection:
 
 @dataclass
 class TimelinePhoto:
-    """A photo in brief: its accepted landmark with the score, and how many `copies` of its image there are, itself included."""
+    """A photo in brief: its accepted landmark with the score, and how many `copies` of its image there are, itself included.
+
+    `files`: how many files it has, two for a JPEG with its RAW file.
+    """
 
     id: int
     file: str
+    files: int
     digest: str | None
     width: int | None
     height: int | None

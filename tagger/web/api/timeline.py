@@ -81,6 +81,7 @@ def _document(photo: TaggedPhoto, copies: int) -> dict[str, Any]:
     return {
         "id": photo.id,
         "file": PurePath(photo.path).name,
+        "files": photo.files,
         "digest": photo.digest,
         "width": photo.width,
         "height": photo.height,

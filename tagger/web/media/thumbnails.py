@@ -36,14 +36,18 @@ PREVIEW_PX = 1600
 LARGE_PREVIEW_PX = 2048
 """The longest side of a photo in a format that browsers do not display."""
 MAX_FAILURES = 10_000
-_JPEG_QUALITY = {256: 80, 512: 78, LARGE_PREVIEW_PX: 85}
-_WEBP_QUALITY = 80
+_JPEG_QUALITY = 85
+_WEBP_QUALITY = {256: 78, 512: 75, PREVIEW_PX: 80}
 _WEBP_METHOD = 2
 """The effort of the encoder: the next ones take twice the time, for files that are 3 % smaller."""
+_DECODED_PX = 768
+"""Photos are decoded to a square of this side, which then gets the photo's shape back."""
+MOST_ASPECT = 4
+"""A thumbnail's long side has at most this many times the pixels of its short side."""
 
 
 class ThumbnailSize(IntEnum):
-    """The side in pixels; a thumbnail is the square middle of the photo."""
+    """The short side in pixels; a smaller photo is not enlarged."""
 
     SMALL = 256
     LARGE = 512
@@ -56,11 +60,10 @@ class Thumbnails:
         self.limiter = anyio.CapacityLimiter(DECODERS)
         self.preview_limiter = anyio.CapacityLimiter(PREVIEW_DECODERS)
         self._cache = DiskCache(folder, settings.web_cache_bytes)
-        large = int(ThumbnailSize.LARGE)
         # A photo that is displayed need not have settled.
         limits = replace(photo_limits(settings), settle_s=0.0)
         self._sandbox = Sandbox(limits, count=DECODERS + PREVIEW_DECODERS)
-        self._squares = self._sandbox.reader(Resize(large, large))
+        self._thumbnails = self._sandbox.reader(Resize(_DECODED_PX, _DECODED_PX, "stretch"))
         self._previews = self._sandbox.reader(Resize(PREVIEW_PX, PREVIEW_PX, "stretch"))
         self._large_previews = self._sandbox.reader(Resize(LARGE_PREVIEW_PX, LARGE_PREVIEW_PX, "stretch"))
         self._failures = _FailureCache()
@@ -75,7 +78,7 @@ class Thumbnails:
         Raises:
             PhotoUnavailable: the photo's file is not available or cannot be decoded.
         """
-        return self._create(photo, int(size), self._squares, _thumbnails)
+        return self._create(photo, int(size), self._thumbnails, _thumbnails)
 
     def preview(self, photo: StoredPhoto) -> bytes:
         """Return the whole photo as a WebP with sides of at most 1600 pixels.
@@ -126,22 +129,26 @@ class Thumbnails:
         return images[size]
 
 
+def thumbnail_size(width: int, height: int, short_px: int) -> tuple[int, int]:
+    """Return the width and height of the thumbnail of a photo."""
+    scale = min(1.0, short_px / min(width, height), MOST_ASPECT * short_px / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def _thumbnails(image: DecodedImage) -> Mapping[int, bytes]:
-    large = Image.fromarray(image.pixels)
-    return {
-        int(ThumbnailSize.LARGE): _jpeg(large, ThumbnailSize.LARGE),
-        int(ThumbnailSize.SMALL): _jpeg(large.reduce(2), ThumbnailSize.SMALL),
-    }
+    square = Image.fromarray(image.pixels)
+    sizes = {int(size): thumbnail_size(image.width, image.height, size) for size in ThumbnailSize}
+    return {side_px: _webp(square.resize(size), side_px) for side_px, size in sizes.items()}
 
 
 def _preview(image: DecodedImage) -> Mapping[int, bytes]:
-    webp = io.BytesIO()
-    _whole(image, PREVIEW_PX).save(webp, "WEBP", quality=_WEBP_QUALITY, method=_WEBP_METHOD)
-    return {PREVIEW_PX: webp.getvalue()}
+    return {PREVIEW_PX: _webp(_whole(image, PREVIEW_PX), PREVIEW_PX)}
 
 
 def _large_preview(image: DecodedImage) -> Mapping[int, bytes]:
-    return {LARGE_PREVIEW_PX: _jpeg(_whole(image, LARGE_PREVIEW_PX), LARGE_PREVIEW_PX)}
+    jpeg = io.BytesIO()
+    _whole(image, LARGE_PREVIEW_PX).save(jpeg, "JPEG", quality=_JPEG_QUALITY)
+    return {LARGE_PREVIEW_PX: jpeg.getvalue()}
 
 
 def _whole(image: DecodedImage, side_px: int) -> Image.Image:
@@ -151,14 +158,14 @@ def _whole(image: DecodedImage, side_px: int) -> Image.Image:
     return Image.fromarray(image.pixels).resize(size)
 
 
-def _jpeg(image: Image.Image, side_px: int) -> bytes:
-    jpeg = io.BytesIO()
-    image.save(jpeg, "JPEG", quality=_JPEG_QUALITY[side_px])
-    return jpeg.getvalue()
+def _webp(image: Image.Image, side_px: int) -> bytes:
+    webp = io.BytesIO()
+    image.save(webp, "WEBP", quality=_WEBP_QUALITY[side_px], method=_WEBP_METHOD)
+    return webp.getvalue()
 
 
 def _name(identity: str, side_px: int) -> str:
-    return f"1 {identity} {int(side_px)}"  # the first number is the version of the encoding
+    return f"2 {identity} {int(side_px)}"  # the first number is the version of the encoding
 
 
 def _file_identity(photo: StoredPhoto) -> str:

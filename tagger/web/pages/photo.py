@@ -161,7 +161,9 @@ def _reject_others(state: AppState, photo_id: int, slug: str) -> None:
 def _grid_context(state: AppState, params: QueryParams, photo_id: int) -> GridContext | None:
     try:
         with params.model_checked():
-            neighbours = find_neighbours(state.database, params.query, state.settings.roots, photo_id)
+            neighbours = find_neighbours(
+                state.database, params.as_timeline().query, state.settings.roots, photo_id
+            )
             name, address = _grid_link(state, params)
     except QUERY_ERRORS:  # the photo can be shown all the same
         return None
@@ -173,13 +175,15 @@ def _grid_context(state: AppState, params: QueryParams, photo_id: int) -> GridCo
 
 
 def _grid_link(state: AppState, params: QueryParams) -> tuple[str, str]:
-    if params.options.keys() == {"landmark"}:
+    filters = params.options.keys() - {"sort"}
+    order = QueryParams({name: text for name, text in params.options.items() if name == "sort"}, params.query)
+    if filters == {"landmark"}:
         with state.database.read() as connection:
             landmark = find_landmark(connection, params.options["landmark"])
-        return landmark.display_name, landmark_address(landmark.slug)
-    if params.options.keys() == {"unknown"}:
-        return "Unknown", "/unknown"
-    if params.options.keys() == {"trip"}:
+        return landmark.display_name, order.address(landmark_address(landmark.slug))
+    if filters == {"unknown"}:
+        return "Unknown", order.address("/unknown")
+    if filters == {"trip"}:
         return "Trip", trip_address(params.options["trip"])
     return "Photos", params.address("/photos")
 

@@ -3,8 +3,9 @@
 Each grid's address holds its whole query, and links to the same query in the API.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -23,7 +24,9 @@ from tagger.errors import (
 from tagger.query import LandmarkCount, find_tagged_page
 from tagger.query.areas import position_countries
 from tagger.query.cursors import decode_cursor, encode_cursor
+from tagger.query.sorted_scan import UNDATED
 from tagger.query.stored_photos import has_photos
+from tagger.query.timeline import count_copies
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
@@ -39,7 +42,7 @@ from tagger.web.pages.filters import (
 from tagger.web.pages.learning import learning_of
 from tagger.web.pages.library import country_address, download_links
 from tagger.web.pages.overview import Overview
-from tagger.web.pages.tiles import Link, PhotoTile, photo_tile
+from tagger.web.pages.tiles import Link, PhotoTile, month_name, photo_tile
 from tagger.web.pages.world_map import VIEW_BOX, project
 from tagger.web.state import AppState, State
 
@@ -57,18 +60,39 @@ QUERY_ERRORS = (
 )
 
 After = Annotated[str | None, Query(max_length=20_000)]
+Sort = Annotated[str | None, Query(max_length=20)]
+
+SORTS = {"newest": "Newest first", "oldest": "Oldest first", "name": "By name", "score": "By score"}
+"""Orders of photos. By score only those of a landmark: the scores of different landmarks are hard to compare."""
+
+
+@dataclass(frozen=True)
+class PhotoMonth:
+    """Photos of a month; of a result that is not in order of time, all photos, without a name."""
+
+    month: str
+    name: str
+    tiles: tuple[PhotoTile, ...]
 
 
 @dataclass(frozen=True)
 class PhotoGrid:
-    """A page of photos. `source` is the API address for more; `next_page` and `first_page` are links without script."""
+    """A page of photos. `source`: the address of the query in the API; `options`: those of its order, too. Without them, these are all photos.
 
-    tiles: tuple[PhotoTile, ...]
-    source: str
-    cursor: str | None
-    next_page: str | None
-    first_page: str | None
-    downloads: tuple[Link, ...]
+    `next_page` and `first_page` are links without script.
+    """
+
+    months: tuple[PhotoMonth, ...]
+    source: str | None = None
+    options: str | None = None
+    sorts: tuple[Link, ...] = ()
+    next_page: str | None = None
+    first_page: str | None = None
+    downloads: tuple[Link, ...] = ()
+
+    @property
+    def tiles(self) -> tuple[PhotoTile, ...]:
+        return tuple(tile for month in self.months for tile in month.tiles)
 
 
 @router.get("/landmarks/{slug}")
@@ -78,6 +102,7 @@ def show_landmark(
     overview: Overview,
     slug: Annotated[str, Path(max_length=500)],
     after: After = None,
+    sort: Sort = None,
     learned: bool = False,
 ) -> HTMLResponse:
     """Show a landmark's position, its number of photos, and those photos."""
@@ -94,7 +119,7 @@ def show_landmark(
         country=None
         if landmark.country is None
         else Link(landmark.country, country_address(landmark.country)),
-        grid=photo_grid(state, QueryParams.of(landmark=landmark.slug), after, request.url.path),
+        grid=photo_grid(state, QueryParams.of(landmark=landmark.slug, sort=sort), after, request.url.path),
         learning=learning_of(state, landmark, with_result=learned),
     )
 
@@ -142,26 +167,51 @@ def show_photos(
 
 
 @router.get("/unknown")
-def show_unknown(request: Request, state: State, after: After = None) -> HTMLResponse:
+def show_unknown(request: Request, state: State, after: After = None, sort: Sort = None) -> HTMLResponse:
     """Show classified photos without an accepted landmark."""
-    grid = photo_grid(state, QueryParams.of(unknown=True), after, "/unknown")
+    grid = photo_grid(state, QueryParams.of(unknown=True, sort=sort), after, "/unknown")
     return render(request, "unknown.html", grid=grid, has_photos=has_photos(state.database))
 
 
 def photo_grid(state: AppState, params: QueryParams, after: str | None, path: str) -> PhotoGrid:
-    start = decode_cursor(after, params.query) if after else None
+    shown = params.as_timeline()
+    start = decode_cursor(after, shown.query) if after else None
     with params.model_checked():
-        page = find_tagged_page(state.database, params.query, state.settings.roots, start, PAGE_SIZE)
-    cursor = None if page.next is None else encode_cursor(page.next, params.query)
-    page_params = params if path == "/photos" else QueryParams.of()
+        page = find_tagged_page(state.database, shown.query, state.settings.roots, start, PAGE_SIZE)
+    cursor = None if page.next is None else encode_cursor(page.next, shown.query)
+    of_page = {name: value for name, value in params.options.items() if path == "/photos" or name == "sort"}
+    page_params = QueryParams(of_page, params.query)
+    copies = count_copies(state.database, [photo.digest for photo in page.photos if photo.digest])
+    tiles = [photo_tile(photo, params, copies.get(photo.digest or "", 1)) for photo in page.photos]
+    is_dated = shown.query.sort in ("newest", "oldest")
     return PhotoGrid(
-        tiles=tuple(photo_tile(photo, params) for photo in page.photos),
+        months=tuple(_months(tiles) if is_dated else without_months(tiles)),
         source=params.address("/api/photos"),
-        cursor=cursor,
+        options=shown.address(""),
+        sorts=tuple(
+            Link(name, page_params.address(path, sort=sort), current=sort == shown.query.sort)
+            for sort, name in SORTS.items()
+            if sort != "score" or params.query.landmark is not None
+        ),
         next_page=page_params.address(path, after=cursor) if cursor else None,
         first_page=page_params.address(path) if after else None,
-        downloads=download_links(params, "/api/photos"),
+        downloads=download_links(_of_data(params, shown), "/api/photos"),
     )
+
+
+def _of_data(params: QueryParams, shown: QueryParams) -> QueryParams:
+    """The query for downloads: in the order of the page, with all copies."""
+    return QueryParams({**params.options, "sort": shown.options["sort"]}, params.query)
+
+
+def _months(tiles: Sequence[PhotoTile]) -> Iterator[PhotoMonth]:
+    for month, of_month in groupby(tiles, key=lambda tile: tile.month):
+        yield PhotoMonth(month or UNDATED, month_name(month), tuple(of_month))
+
+
+def without_months(tiles: Sequence[PhotoTile]) -> Iterator[PhotoMonth]:
+    if tiles:
+        yield PhotoMonth("", "", tuple(tiles))
 
 
 def _grid_or_problem(find: Callable[[], PhotoGrid]) -> tuple[PhotoGrid | None, str, int]:

@@ -1,13 +1,19 @@
 """View models of photos and landmarks: addresses, thumbnails and labels."""
 
+from calendar import month_name as month_names
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePath
 from urllib.parse import quote
 
 from tagger.query import LandmarkCount, TaggedPhoto
 from tagger.query.covers import Cover
+from tagger.web.http.number_format import percent
 from tagger.web.http.query_params import QueryParams
+from tagger.web.media.thumbnails import thumbnail_size
 
+USUAL_SIZE = (4000, 3000)
+"""Of photos whose size is unknown."""
 DIGEST_LENGTH = 16
 """How much of the image digest is in a thumbnail's address, so that another image has another address."""
 
@@ -24,14 +30,19 @@ class Link:
 
 @dataclass(frozen=True)
 class PhotoTile:
-    """A photo in a grid. `name` is its landmark, `alt` the alternative text."""
+    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `month` like `2024-06`, empty without a date."""
 
     id: int
     address: str
     small: str
     large: str
-    name: str
+    small_px: tuple[int, int]
+    large_px: tuple[int, int]
     alt: str
+    name: str
+    facts: str
+    month: str
+    copies: int
 
 
 @dataclass(frozen=True)
@@ -47,18 +58,37 @@ class LandmarkCard:
     large: str | None
 
 
-def photo_tile(photo: TaggedPhoto, params: QueryParams) -> PhotoTile:
+def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> PhotoTile:
     """Return the tile of a photo in the grid of a query; its page steps through the same query."""
-    name = next((tag.name for tag in photo.tags if tag.accepted), "")
+    tag = next((tag for tag in photo.tags if tag.accepted), None)
+    name = "" if tag is None else tag.name
+    score = "" if tag is None or tag.score is None else percent(tag.score)
+    taken = "" if photo.taken_at is None else _time_text(photo.taken_at)
     file = PurePath(photo.path).name + (f", {photo.files} files" if photo.files > 1 else "")
+    size = (photo.width, photo.height) if photo.width and photo.height else USUAL_SIZE
     return PhotoTile(
         id=photo.id,
         address=photo_address(photo.id, params),
         small=thumbnail_address(photo.id, photo.digest, 256),
         large=thumbnail_address(photo.id, photo.digest, 512),
-        name=name,
+        small_px=thumbnail_size(*size, 256),
+        large_px=thumbnail_size(*size, 512),
         alt=f"{name}, {file}" if name else file,
+        name=name,
+        facts=" · ".join(text for text in (f"{name} {score}".strip(), taken) if text),
+        month="" if photo.taken_at is None else f"{photo.taken_at:%Y-%m}",
+        copies=copies,
     )
+
+
+def month_name(month: str) -> str:
+    """`June 2024` for `2024-06`."""
+    return f"{month_names[int(month[5:])]} {int(month[:4])}" if month else "No date"
+
+
+def _time_text(time: datetime) -> str:
+    """`3 June 2024, 14:05`."""
+    return f"{time.day} {month_names[time.month]} {time.year}, {time:%H:%M}"
 
 
 def landmark_card(count: LandmarkCount, cover: Cover | None, *, is_counted: bool) -> LandmarkCard:
@@ -75,7 +105,7 @@ def landmark_card(count: LandmarkCount, cover: Cover | None, *, is_counted: bool
 
 
 def thumbnail_address(photo_id: int, digest: str | None, side_px: int) -> str:
-    """Return the address of a photo's thumbnail, 256 or 512 pixels a side."""
+    """Return the address of a photo's thumbnail, whose short side has 256 or 512 pixels."""
     version = f"&v={quote(digest[-DIGEST_LENGTH:], safe='')}" if digest else ""
     return f"/api/photos/{photo_id}/thumbnail?size={side_px}{version}"
 

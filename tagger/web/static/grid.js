@@ -1,286 +1,267 @@
-// An endless grid of photos. Only rows near the screen are in the document; padding replaces the others. Photos far from the
-// screen are dropped and fetched again with the cursor of their page. Text is set by textContent and attributes, never as HTML.
+// A grid of any number of photos, under a heading for each month. Only rows near the screen are in the document. The grid is as
+// high as all photos: what is not loaded has an estimated place, and what is on the screen stays there when estimates change.
 
-import { photoOfDocument, photoOfTile, thumbnailAddress } from "./grid_photos.js";
+import { photoOfTile } from "./grid_photos.js";
+import { createHeading, createTile, fillTile, loadImage, stopImage } from "./grid_tiles.js";
+import { Scrubber } from "./scrubber.js";
+import { FixedTimeline, HEADING_PX, Timeline } from "./timeline.js";
 
-const PAGE = 200; // photos per request
-const AHEAD_SCREENS = 7; // photos are fetched this far below the screen
-const AROUND_SCREENS = 1; // rows are in the document this far above and below the screen
-const MAX_PAGES = 30; // pages in memory, those nearest to the screen
-const MAX_HEIGHT_PX = 8_000_000; // browsers limit the height of elements; longer grids move their window of rows
-const SETTLE_MS = 90; // during fast scrolling, thumbnails are loaded after this pause
-const MAX_STATE_LENGTH = 500_000; // characters
+const AROUND_SCREENS = 0.5; // rows are in the document this far above and below the screen
+const AHEAD_SCREENS = 2; // photos are requested this far
+const NEEDED_SCREENS = 4; // requests for photos farther away are cancelled
+const MAX_HEIGHT_PX = 8_000_000; // browsers limit the height of elements; longer grids move their window
+const MAX_REQUESTS = 2; // for photos at a time; the nearest come first
+const SETTLE_MS = 90; // during fast scrolling, photos and thumbnails are requested after this pause
 
 class PhotoGrid {
   constructor(list) {
     this.list = list;
     this.status = document.querySelector("[data-grid-status]");
-    this.next = list.dataset.next || null;
-    this.within = new URL(list.dataset.source, location.origin).searchParams; // a photo's page steps through the same query
-    this.within.set("within", "1");
-    const photos = [...list.children].map(photoOfTile);
-    this.pages = [{ first: 0, count: photos.length, photos, cursor: null }];
-    this.total = photos.length;
-    this.tiles = new Map([...list.children].map((tile, index) => [index, tile]));
-    for (const [index, tile] of this.tiles) this.setPosition(tile, index);
-    this.baseRow = 0;
-    this.focused = 0;
-    this.loading = null; // the request for more photos
+    this.source = list.dataset.source; // none of a list without a query
+    const tiles = [...list.querySelectorAll("[data-photo]")];
+    this.photos = this.source ? new Timeline(list.dataset.options) : new FixedTimeline(tiles.map(photoOfTile));
     this.storageKey = `grid ${location.pathname}${location.search}`; // the address changes while the lightbox is open
-    this.fetching = new Set();
-    this.lastTop = scrollY;
+    this.elements = new Map(); // those in the list, by number of the photo or key of the section
+    this.base = 0; // px of the photos above the window
+    this.focused = 0;
     list.tabIndex = -1;
+    list.photoGrid = this;
+    list.addEventListener("reveal", (event) => this.reveal(event.detail));
+    tiles.forEach((tile, index) => tile.setAttribute("aria-posinset", index + 1));
   }
 
-  start() {
-    this.restore();
-    this.measure();
+  async start() {
+    try {
+      await this.photos.loadSections();
+    } catch (error) {
+      this.showError(error, () => this.start());
+      return;
+    }
+    if (!this.photos.total) return;
+    this.setStatus("");
+    const first = this.photos.chunks[0];
+    const store = this.list.dataset.start ? () => {} : await this.load(first, () => this.start());
+    if (!store) return; // the photos of the page itself stay
+    this.rendered = new Map([...this.list.querySelectorAll("[data-photo]")].map((tile) => [Number(tile.dataset.photo), tile]));
+    this.hadFocus = this.list.contains(document.activeElement) ? document.activeElement.closest("[data-photo]")?.dataset.photo : null;
+    this.list.replaceChildren();
+    this.list.dataset.drawn = "";
+    this.photos.setWidth(this.list.clientWidth);
+    store();
+    this.scrubber = new Scrubber(this);
+    this.setHeight();
+    if (!this.restore()) await this.goToStart();
+    this.lastTop = scrollY;
+    this.listen();
+    this.draw();
+    if (this.pendingFocus !== undefined) this.focusOn(this.pendingFocus);
+    else if (this.hadFocus) this.list.querySelector(`[data-photo="${this.hadFocus}"] > a`)?.focus({ preventScroll: true });
+    this.rendered.clear();
+  }
+
+  listen() {
     let isScheduled = false;
-    const scheduleDraw = () => {
+    addEventListener("scroll", () => {
       if (!isScheduled) requestAnimationFrame(() => ((isScheduled = false), this.draw()));
       isScheduled = true;
-    };
-    addEventListener("scroll", scheduleDraw, { passive: true });
+    }, { passive: true });
     new ResizeObserver(() => this.onResize()).observe(this.list.parentElement);
     addEventListener("pagehide", () => this.save());
     this.list.addEventListener("keydown", (event) => this.handleKey(event));
     this.list.addEventListener("focusin", (event) => this.noteFocus(event.target));
-    this.list.addEventListener("reveal", (event) => this.reveal(event.detail));
-    this.draw();
-    if (this.restoredFocus !== undefined) this.focusOn(this.restoredFocus);
   }
 
-  // ----- layout -----
-
-  measure() {
-    const style = getComputedStyle(this.list);
-    const tracks = style.gridTemplateColumns.split(" ");
-    this.columns = Math.max(1, tracks.length);
-    this.row_px = (parseFloat(tracks[0]) || this.list.clientWidth) + (parseFloat(style.rowGap) || 0);
-    this.maxRows = Math.floor(MAX_HEIGHT_PX / this.row_px);
-  }
-
-  onResize() {
-    const [before, top] = [this.columns, this.firstVisible()];
-    const row_px = this.row_px;
-    this.measure();
-    if (before === this.columns && row_px === this.row_px) return;
-    // The photo at the top stays there, possibly in another row.
-    const row = Math.floor(top / this.columns);
-    this.baseRow = Math.max(0, Math.min(this.baseRow, row));
-    this.draw();
-    if (top) scrollTo(0, this.listTop() + (row - this.baseRow) * this.row_px);
-    this.draw();
-  }
+  // ----- places: `y` is in px from the top of all photos, whatever part of them the window has -----
 
   listTop() {
     return this.list.getBoundingClientRect().top + scrollY;
   }
 
-  firstVisible() {
-    const row = this.baseRow + Math.max(0, Math.floor((scrollY - this.listTop()) / this.row_px));
-    return Math.min(row * this.columns, Math.max(0, this.total - 1));
+  /** The place at the upper edge of the screen, below the page's header. */
+  y() {
+    return scrollY - this.listTop() + this.base + this.headerHeight();
   }
 
-  rows() {
-    return Math.ceil(this.total / this.columns);
+  headerHeight() {
+    return document.querySelector("header.site")?.offsetHeight ?? 0;
+  }
+
+  windowHeight() {
+    return Math.min(this.photos.height - this.base, MAX_HEIGHT_PX);
+  }
+
+  setHeight() {
+    this.list.style.height = `${Math.max(0, this.windowHeight())}px`;
+  }
+
+  scrollToPlace(y) {
+    const room = MAX_HEIGHT_PX / 2;
+    if (y - this.base < room / 4 || y - this.base > MAX_HEIGHT_PX - room / 4) this.base = Math.round(Math.max(0, Math.min(y - room, this.photos.height - MAX_HEIGHT_PX)));
+    this.setHeight();
+    scrollTo(0, y <= 0 ? 0 : y - this.base + this.listTop() - this.headerHeight());
+  }
+
+  /** Runs a change of places; what is on the screen stays there. */
+  keepPlace(change) {
+    const y = this.y();
+    const isAtTop = y <= HEADING_PX && !this.base;
+    const index = isAtTop ? 0 : this.photos.nearest(0, y + HEADING_PX);
+    const before = this.photos.box(index)?.top;
+    change();
+    this.setHeight();
+    const moved = (this.photos.box(index)?.top ?? before) - before;
+    if (isAtTop || !moved) return;
+    scrollBy(0, moved);
+    this.lastTop = scrollY;
+  }
+
+  onResize() {
+    const width = this.list.clientWidth;
+    if (width === this.photos.width) return;
+    this.keepPlace(() => this.photos.setWidth(width));
+    this.draw();
+  }
+
+  moveWindow() {
+    const y = this.y();
+    const isLow = y - this.base > MAX_HEIGHT_PX * 0.9 && this.base + MAX_HEIGHT_PX < this.photos.height;
+    const isHigh = y - this.base < MAX_HEIGHT_PX * 0.1 && this.base > 0;
+    if (!isLow && !isHigh) return;
+    const base = Math.round(Math.max(0, Math.min(y - MAX_HEIGHT_PX / 2, this.photos.height - MAX_HEIGHT_PX)));
+    const moved = this.base - base;
+    this.base = base;
+    this.setHeight();
+    scrollBy(0, moved);
+    this.lastTop = scrollY;
   }
 
   // ----- drawing -----
 
   draw() {
     this.moveWindow();
-    const windowRows = Math.min(this.rows() - this.baseRow, this.maxRows);
-    const top = scrollY - this.listTop();
-    const around = AROUND_SCREENS * innerHeight;
-    const clamp = (row) => Math.max(0, Math.min(windowRows, row));
-    const from = clamp(Math.floor((top - around) / this.row_px));
-    const to = Math.max(from, clamp(Math.ceil((top + innerHeight + around) / this.row_px)));
-    this.placeTiles((this.baseRow + from) * this.columns, Math.min(this.total, (this.baseRow + to) * this.columns));
-    this.list.style.paddingTop = `${from * this.row_px}px`;
-    this.list.style.paddingBottom = `${Math.max(0, windowRows - to) * this.row_px}px`;
-    this.showThumbnails();
-    this.dropFarPages(Math.floor((this.baseRow + (from + to) / 2) * this.columns));
-    const below = (windowRows * this.row_px - top) / innerHeight;
-    if (below < AHEAD_SCREENS + 1) this.loadMore();
-    if (!this.next) this.list.dataset.total = this.total;
-  }
-
-  /** If all rows together exceed the height limit, moves the window of rows along with the screen. */
-  moveWindow() {
-    const half = Math.floor(this.maxRows / 2);
-    const row = Math.floor((scrollY - this.listTop()) / this.row_px);
-    const rows = this.rows();
-    let move = 0;
-    if (row > this.maxRows * 0.9 && this.baseRow + this.maxRows < rows) move = half;
-    else if (row < this.maxRows * 0.1 && this.baseRow > 0) move = -Math.min(half, this.baseRow);
-    if (!move) return;
-    this.baseRow += move;
-    // The list needs its final height before it can be scrolled.
-    this.list.style.paddingBottom = `${Math.min(rows - this.baseRow, this.maxRows) * this.row_px}px`;
-    scrollBy(0, -move * this.row_px);
-    this.lastTop = scrollY;
-  }
-
-  placeTiles(from, to) {
-    for (const [index, tile] of this.tiles) {
-      if (index >= from && index < to) continue;
-      // The keyboard focus moves from a removed tile to the grid.
-      if (tile.contains(document.activeElement)) this.list.focus({ preventScroll: true });
-      tile.remove();
-      this.tiles.delete(index);
-    }
-    let at = this.list.firstElementChild;
-    for (let index = from; index < to; index++) {
-      const tile = this.tiles.get(index) ?? this.createTile(index);
-      if (tile === at) at = at.nextElementSibling;
-      else this.list.insertBefore(tile, at);
-    }
-  }
-
-  createTile(index) {
-    const tile = document.createElement("li");
-    tile.className = "photo-tile";
-    this.setPosition(tile, index);
-    this.fill(tile, this.photo(index));
-    this.tiles.set(index, tile);
-    return tile;
-  }
-
-  setPosition(tile, index) {
-    tile.setAttribute("aria-posinset", index + 1);
-    tile.setAttribute("aria-setsize", this.next ? -1 : this.total);
-  }
-
-  fill(tile, photo) {
-    if (!photo) return;
-    tile.dataset.photo = photo.id;
-    const link = document.createElement("a");
-    link.href = `/photos/${photo.id}?${this.within}`;
-    const image = new Image();
-    image.width = image.height = 256;
-    image.decoding = "async";
-    image.fetchPriority = "low"; // the next page has priority over thumbnails
-    image.alt = photo.alt;
-    image.sizes = "(max-width: 48rem) 33vw, 13rem";
-    tile.loadThumbnail = () => {
-      image.srcset = `${thumbnailAddress(photo, 256)} 256w, ${thumbnailAddress(photo, 512)} 512w`;
-      image.src = thumbnailAddress(photo, 256);
-    };
-    const name = document.createElement("span");
-    name.className = "photo-tile-name one-line";
-    name.setAttribute("aria-hidden", "true");
-    name.textContent = photo.name;
-    link.append(image, name);
-    tile.replaceChildren(link);
-  }
-
-  /** Loads thumbnails at once, or during fast scrolling when the grid has come to rest. */
-  showThumbnails() {
+    const y = this.y();
+    const [screen, around] = [innerHeight, AROUND_SCREENS * innerHeight];
+    const drawn = this.placeElements(y - around, y + screen + around);
+    this.insert(drawn);
+    this.list.dataset.total = this.photos.total;
     const isFast = Math.abs(scrollY - this.lastTop) > innerHeight;
     this.lastTop = scrollY;
     clearTimeout(this.settleTimer);
-    const load = () => {
-      for (const tile of this.tiles.values()) {
-        tile.loadThumbnail?.();
-        delete tile.loadThumbnail;
-      }
-    };
-    if (isFast) this.settleTimer = setTimeout(load, SETTLE_MS);
-    else load();
+    const request = () => (this.loadImages(), this.request());
+    if (isFast) this.settleTimer = setTimeout(request, SETTLE_MS);
+    else request();
+    this.scrubber.draw();
+  }
+
+  /** Returns the elements between two places, in order. */
+  placeElements(from, to) {
+    const drawn = new Map();
+    const { photos } = this;
+    let chunk = photos.chunks.indexOf(photos.chunkAtPlace(from));
+    let section = photos.chunkAtPlace(from)?.section;
+    if (section?.key) drawn.set(section.key, this.placeHeading(section));
+    for (; chunk < photos.chunks.length && photos.chunks[chunk].top < to + HEADING_PX; chunk++) {
+      const each = photos.chunks[chunk];
+      if (each.section !== section && each.section.key) drawn.set(each.section.key, this.placeHeading(each.section));
+      section = each.section;
+      each.layout.boxes.forEach((box, number) => {
+        const top = each.top + box.top;
+        if (top + box.height >= from && top <= to) drawn.set(each.start + number, this.placeTile(each, number, box));
+      });
+    }
+    return drawn;
+  }
+
+  placeHeading(section) {
+    const element = this.elements.get(section.key) ?? createHeading(section);
+    const top = Math.max(section.top, this.y() - MAX_HEIGHT_PX / 10);
+    element.style.top = `${top - this.base}px`;
+    element.style.height = `${Math.min(section.top + section.height - top, MAX_HEIGHT_PX / 5)}px`;
+    return element;
+  }
+
+  placeTile(chunk, number, box) {
+    const index = chunk.start + number;
+    const photo = chunk.photos?.[number];
+    let tile = this.elements.get(index);
+    if (tile?.dataset.photo && photo && Number(tile.dataset.photo) !== photo.id) tile = null;
+    tile ??= this.rendered.get(photo?.id) ?? createTile();
+    if (photo && !tile.dataset.photo) fillTile(tile, photo, this.source);
+    tile.style.cssText = `left:${box.left}px;top:${chunk.top + box.top - this.base}px;width:${box.width}px;height:${box.height}px`;
+    tile.box = { ...box, top: chunk.top + box.top };
+    tile.setAttribute("aria-posinset", index + 1);
+    tile.setAttribute("aria-setsize", this.photos.total);
+    return tile;
+  }
+
+  insert(drawn) {
+    const kept = new Set(drawn.values());
+    for (const element of [...this.list.children]) {
+      if (kept.has(element)) continue;
+      // The keyboard focus moves from a removed tile to the grid.
+      if (element.contains(document.activeElement)) this.list.focus({ preventScroll: true });
+      element.remove();
+      stopImage(element);
+    }
+    let at = this.list.firstElementChild;
+    for (const element of drawn.values()) {
+      if (element === at) at = at.nextElementSibling;
+      else this.list.insertBefore(element, at);
+    }
+    this.elements = drawn;
+  }
+
+  /** Requests thumbnails on the screen first. */
+  loadImages() {
+    const y = this.y();
+    const end = y + innerHeight - this.headerHeight();
+    const isOnScreen = ({ box }) => box.top < end && box.top + box.height > y;
+    const tiles = [...this.elements.values()].filter((element) => element.box);
+    for (const tile of tiles.filter(isOnScreen)) loadImage(tile, "auto");
+    for (const tile of tiles.filter((each) => !isOnScreen(each))) loadImage(tile, "low");
   }
 
   // ----- photos -----
 
-  photo(index) {
-    const page = this.pageOf(index);
-    if (!page.photos) this.fetchAgain(page);
-    return page.photos?.[index - page.first];
+  request() {
+    const y = this.y();
+    const within = (chunk, screens) => chunk.top < y + (1 + screens) * innerHeight && chunk.top + chunk.height > y - screens * innerHeight;
+    this.photos.abort((chunk) => within(chunk, NEEDED_SCREENS));
+    const near = this.photos.chunks.filter((chunk) => within(chunk, AHEAD_SCREENS));
+    const distance = (chunk) => Math.max(0, chunk.top - y - innerHeight, y - chunk.top - chunk.height);
+    near.sort((one, other) => distance(one) - distance(other));
+    const missing = near.filter((chunk) => !chunk.photos);
+    for (const chunk of missing.slice(0, MAX_REQUESTS)) this.loadAndDraw(chunk);
+    if (near.length) this.photos.dropFar(near[0]);
   }
 
-  pageOf(index) {
-    let [low, high] = [0, this.pages.length - 1];
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this.pages[middle].first <= index) low = middle;
-      else high = middle - 1;
-    }
-    return this.pages[low];
-  }
-
-  loadMore() {
-    if (this.next) this.loading ??= this.loadNextPage();
-    return this.loading;
-  }
-
-  async loadNextPage() {
-    try {
-      const cursor = this.next;
-      const page = await this.fetchPage(cursor);
-      this.next = page.next;
-      if (page.photos.length) {
-        this.pages.push({ first: this.total, count: page.photos.length, photos: page.photos, cursor });
-        this.total += page.photos.length;
-      }
-      this.setStatus("");
-    } catch (error) {
-      this.showError(error);
-      return;
-    } finally {
-      this.loading = null;
-    }
+  async loadAndDraw(chunk) {
+    const store = await this.load(chunk);
+    if (!store) return;
+    this.keepPlace(store);
     this.draw();
+    if (this.pendingFocus !== undefined) this.focusOn(this.pendingFocus);
   }
 
-  async fetchAgain(page) {
-    if (this.fetching.has(page)) return;
-    this.fetching.add(page);
+  async load(chunk, again = () => this.draw()) {
     try {
-      page.photos = (await this.fetchPage(page.cursor)).photos;
-      for (const [index, tile] of this.tiles) {
-        if (index >= page.first && index < page.first + page.count) this.fill(tile, page.photos[index - page.first]);
-        if (index === this.awaited) this.focusOn(index);
-      }
-      this.showThumbnails();
+      const store = await this.photos.load(chunk);
+      if (store) this.setStatus("");
+      return store;
     } catch (error) {
-      this.showError(error);
-    } finally {
-      this.fetching.delete(page);
+      this.showError(error, again);
+      return null;
     }
   }
 
-  async fetchPage(cursor) {
-    const url = new URL(this.list.dataset.source, location.origin);
-    url.searchParams.set("limit", PAGE);
-    if (cursor) url.searchParams.set("after", cursor);
-    const response = await fetch(url, { headers: { Accept: "application/json" }, priority: "high" });
-    const document_ = await response.json();
-    if (!response.ok) throw new Error(document_.error);
-    return { photos: document_.photos.map(photoOfDocument), next: document_.next };
-  }
-
-  dropFarPages(index) {
-    const current = this.pages.indexOf(this.pageOf(Math.min(index, Math.max(0, this.total - 1))));
-    if (current === this.currentPage) return;
-    this.currentPage = current;
-    this.pages.forEach((page, number) => {
-      // The first page is part of the document and has no cursor.
-      if (number && Math.abs(number - current) > MAX_PAGES / 2) page.photos = null;
-    });
-  }
-
-  showError(error) {
-    this.setStatus(`More photos could not be loaded: ${error.message} `);
+  showError(error, again) {
+    this.setStatus(`The photos could not be loaded: ${error.message} `);
     const retry = document.createElement("button");
     retry.type = "button";
     retry.className = "button button--small";
     retry.textContent = "Try again";
-    retry.addEventListener("click", () => (this.setStatus(""), this.draw(), this.refill()));
+    retry.addEventListener("click", () => (this.setStatus(""), again()));
     this.status.append(retry);
-  }
-
-  refill() {
-    for (const index of this.tiles.keys()) this.photo(index);
   }
 
   setStatus(text) {
@@ -290,80 +271,110 @@ class PhotoGrid {
   // ----- keyboard -----
 
   noteFocus(target) {
-    for (const [index, tile] of this.tiles) if (tile.contains(target)) this.focused = index;
+    const position = target.closest("[data-photo]")?.getAttribute("aria-posinset");
+    if (position) this.focused = Number(position) - 1;
   }
 
   handleKey(event) {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns, Home: -this.total, End: this.total };
-    const step = steps[event.key];
-    if (!step) return;
+    const target = this.keyTarget(event.key);
+    if (target === undefined) return;
     event.preventDefault();
-    const target = Math.max(0, Math.min(this.total - 1, this.focused + step));
-    if (Math.abs(step) === this.columns && target !== this.focused + step) return;
-    this.focusOn(target);
+    this.focusOn(Math.max(0, Math.min(this.photos.total - 1, target)));
+  }
+
+  keyTarget(key) {
+    const steps = { ArrowLeft: this.focused - 1, ArrowRight: this.focused + 1, Home: 0, End: this.photos.total - 1 };
+    if (key in steps) return steps[key];
+    if (key !== "ArrowUp" && key !== "ArrowDown") return undefined;
+    const box = this.photos.box(this.focused);
+    const [x, isUp] = [box.left + box.width / 2, key === "ArrowUp"];
+    let target = this.photos.nearest(x, isUp ? box.top - 8 : box.top + box.height + 8);
+    const other = (index) => this.photos.box(index).top === box.top;
+    // Between two months there is a heading.
+    if (other(target)) target = this.photos.nearest(x, isUp ? box.top - HEADING_PX - 8 : box.top + box.height + HEADING_PX + 16);
+    return other(target) ? this.focused : target;
   }
 
   focusOn(index) {
     this.focused = index;
-    const row = Math.floor(index / this.columns);
-    if (row < this.baseRow || row >= this.baseRow + this.maxRows) this.baseRow = Math.max(0, row - Math.floor(this.maxRows / 2));
-    const top = this.listTop() + (row - this.baseRow) * this.row_px;
-    const header = document.querySelector("header.site")?.offsetHeight ?? 0;
-    if (top < scrollY + header) scrollTo(0, top - header - 8);
-    else if (top + this.row_px > scrollY + innerHeight) scrollTo(0, top + this.row_px - innerHeight + header);
+    const box = this.photos.box(index);
+    const [y, heading] = [this.y(), this.photos.chunkOf(index).section.key ? HEADING_PX : 8];
+    const screen = innerHeight - this.headerHeight();
+    if (box.top < y + heading) this.scrollToPlace(box.top - heading);
+    else if (box.top + box.height > y + screen - 8) this.scrollToPlace(box.top + box.height - screen + this.bottomHeight() + 8);
     this.draw();
-    const link = this.tiles.get(index)?.querySelector("a");
-    this.awaited = link ? null : index; // until its page is fetched again
+    const link = this.elements.get(index)?.querySelector("a");
+    this.pendingFocus = link ? undefined : index;
     link?.focus({ preventScroll: true });
   }
 
-  /** Focuses the photo that the lightbox showed last; it may be farther than the grid has loaded. */
-  async reveal(index) {
-    let cursor = null;
-    while (index >= this.total && this.next && this.next !== cursor) {
-      cursor = this.next;
-      await this.loadMore();
-    }
-    this.focusOn(Math.max(0, Math.min(index, this.total - 1)));
+  /** Focuses the photo that the lightbox showed last. */
+  reveal(index) {
+    if ("drawn" in this.list.dataset) this.focusOn(Math.min(index, this.photos.total - 1));
+    else this.list.querySelectorAll("[data-photo] > a")[index]?.focus();
   }
 
-  // ----- state for the back button -----
+  bottomHeight() {
+    return parseFloat(getComputedStyle(document.querySelector("main")).paddingBottom) || 0;
+  }
+
+  // ----- where it starts -----
+
+  goTo(section) {
+    this.scrollToPlace(section.top);
+    this.draw();
+  }
+
+  /** An address of one page of photos, without script, starts at its first photo. */
+  async goToStart() {
+    const [month, photo] = this.list.dataset.start?.split(" ") ?? [];
+    if (!photo) return;
+    document.querySelector(".grid-first")?.remove();
+    const section = this.photos.sections.find((each) => each.key === month) ?? this.photos.sections[0];
+    const ids = await this.photos.ids(section.start, section.start + 20_000).catch(() => []);
+    this.goToPhoto(section.start + Math.max(0, ids.indexOf(Number(photo))), HEADING_PX);
+  }
+
+  goToPhoto(index, offset) {
+    const chunk = this.photos.chunkOf(index);
+    this.scrollToPlace(this.photos.box(index).top - offset);
+    this.focused = index;
+    this.loadAndDraw(chunk);
+  }
 
   save() {
     const { shown } = this.list.dataset; // the index of the photo in the lightbox
     const focused = shown ?? (this.list.contains(document.activeElement) ? this.focused : null);
-    const state = { focused, lightbox: shown !== undefined, pages: this.pages.slice(1).map((page) => [page.cursor, page.count]), next: this.next, base: this.baseRow, first: this.pages[0].count, top: scrollY };
-    const text = JSON.stringify(state);
+    const y = this.y();
+    const index = this.photos.nearest(0, y + HEADING_PX);
+    const place = y > 0 ? { index, offset: this.photos.box(index).top - y } : null;
     try {
-      if (text.length < MAX_STATE_LENGTH) sessionStorage.setItem(this.storageKey, text);
+      sessionStorage.setItem(this.storageKey, JSON.stringify({ place, focused, lightbox: shown !== undefined }));
     } catch {
       // Storage is not available: the grid starts at its first photo.
     }
   }
 
   restore() {
-    const { type } = performance.getEntriesByType("navigation")[0] ?? {};
-    let state = null;
-    try {
-      state = JSON.parse(sessionStorage.getItem(this.storageKey));
-    } catch {
-      return;
-    }
-    if (!state || state.first !== this.total) return;
-    // Back from a photo that was reloaded in the lightbox reloads the grid.
-    if (type !== "back_forward" && !(type === "reload" && state.lightbox)) return;
-    for (const [cursor, count] of state.pages) {
-      this.pages.push({ first: this.total, count, photos: null, cursor });
-      this.total += count;
-    }
-    [this.next, this.baseRow] = [state.next, state.base];
+    const state = this.savedState();
+    if (!state?.place && (state?.focused ?? null) === null) return false;
     history.scrollRestoration = "manual";
-    this.measure();
-    this.list.style.paddingBottom = `${Math.min(this.rows() - this.baseRow, this.maxRows) * this.row_px}px`;
-    scrollTo(0, state.top);
-    this.lastTop = scrollY;
-    if (state.focused !== null) this.restoredFocus = Math.min(Number(state.focused), this.total - 1);
+    const last = this.photos.total - 1;
+    if (state.focused !== null) this.pendingFocus = Math.min(Number(state.focused), last);
+    if (state.place) this.goToPhoto(Math.min(state.place.index, last), state.place.offset);
+    return true;
+  }
+
+  savedState() {
+    const { type } = performance.getEntriesByType("navigation")[0] ?? {};
+    try {
+      const state = JSON.parse(sessionStorage.getItem(this.storageKey));
+      // Back from a photo that was reloaded in the lightbox reloads the grid.
+      return type === "back_forward" || (type === "reload" && state.lightbox) ? state : null;
+    } catch {
+      return null;
+    }
   }
 }
 

@@ -1,21 +1,39 @@
-// The photos of a grid, as tiles and as documents of the API.
+// The photos of a grid, as tiles and as documents of the API, and their addresses.
 
 export function photoOfTile(tile) {
   const image = tile.querySelector("img");
-  const name = tile.querySelector(".photo-tile-name").textContent;
+  const { name } = tile.querySelector(".photo-tile-name").dataset;
   return {
     id: Number(tile.dataset.photo),
     version: new URL(image.src, location.origin).searchParams.get("v"), // a tile may be without its thumbnail as yet
     alt: image.alt,
     name,
     file: name ? image.alt.slice(name.length + 2) : image.alt,
+    width: Number(image.getAttribute("width")),
+    height: Number(image.getAttribute("height")),
+    facts: tile.querySelector(".photo-tile-name").textContent,
+    copies: 1,
   };
 }
 
-export function photoOfDocument({ id, path, digest, tags }) {
-  const name = tags.find((tag) => tag.accepted)?.name ?? "";
+export function photoOfDocument({ path, tags, ...photo }) {
   const file = path.slice(path.lastIndexOf("/") + 1);
-  return { id, version: digest?.slice(-16), name, file, alt: altOf(name, file) };
+  return photoOfTimeline({ ...photo, file, name: tags.find((tag) => tag.accepted)?.name });
+}
+
+/** A photo as `/api/timeline/photos` lists it. */
+export function photoOfTimeline({ digest, ...photo }) {
+  const name = photo.name ?? "";
+  const file = photo.files > 1 ? `${photo.file}, ${photo.files} files` : photo.file;
+  return { ...photo, version: digest?.slice(-16), name, file, alt: altOf(name, file) };
+}
+
+/** The photo's page; within a query it steps through its photos. `source`: the query's address, none of a list without a query. */
+export function pageAddress(photo, source) {
+  if (!source) return `/photos/${photo.id}`;
+  const options = new URL(source, location.origin).searchParams;
+  options.set("within", "1");
+  return `/photos/${photo.id}?${options}`;
 }
 
 export const altOf = (name, file) => (name ? `${name}, ${file}` : file);

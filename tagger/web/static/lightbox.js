@@ -39,13 +39,19 @@ function open(tiles, tile) {
   grid = tiles;
   index = Number(tile.getAttribute("aria-posinset")) - 1;
   const photo = photoOfTile(tile);
-  list = new PhotoList(grid.dataset.source, index, photo);
+  list = listOf(grid, photo);
   scrollRestoration = history.scrollRestoration;
   history.scrollRestoration = "manual"; // Back leads to the photo shown last, which may be elsewhere
   history.pushState({ lightbox: true }, "", list.addressOf(photo));
   dialog.showModal();
   stage.focus();
   show();
+}
+
+/** The photos beside a photo of a grid; a grid without a query has them all. */
+function listOf({ dataset, photoGrid }, photo) {
+  if (dataset.source) return new PhotoList(dataset, index, [photo]);
+  return new PhotoList({}, 0, photoGrid.photos.all());
 }
 
 /** Leaves the lightbox as Back does. */

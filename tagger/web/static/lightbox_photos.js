@@ -1,7 +1,7 @@
 // The photos of a list around the one that is shown, and their previews. The server says which they are, since a grid has only
 // those loaded that were near the screen.
 
-import { photoOfDocument, previewAddress } from "./grid_photos.js";
+import { pageAddress, photoOfDocument, previewAddress } from "./grid_photos.js";
 
 const AROUND = 12; // photos to know before and after the one that is shown
 const BLOCK = 40; // photos per request
@@ -10,11 +10,14 @@ const MOST_KEPT = 2; // previews to keep before and after it
 
 /** Photos by their index in the list of a query. Those known are consecutive. */
 export class PhotoList {
-  constructor(source, index, photo) {
-    this.source = new URL(source, location.origin).searchParams;
-    this.photos = new Map([[index, photo]]);
-    this.first = this.last = index;
-    this.ends = { previous: false, next: false };
+  /** `source`: the query's address; `options`: those of its order, too. A list without a query has all `photos` from `first` on. */
+  constructor({ source, options }, first, photos) {
+    this.source = source;
+    this.options = options;
+    this.photos = new Map(photos.map((photo, at) => [first + at, photo]));
+    this.first = first;
+    this.last = first + photos.length - 1;
+    this.ends = { previous: !source, next: !source };
     this.requests = {};
   }
 
@@ -24,9 +27,7 @@ export class PhotoList {
 
   /** The photo's page, which steps through the same list. */
   addressOf(photo) {
-    const options = new URLSearchParams(this.source);
-    options.set("within", "1");
-    return `/photos/${photo.id}?${options}`;
+    return pageAddress(photo, this.source);
   }
 
   /** The index at which the list ends in the direction of `step`; null while that is not known. */
@@ -49,7 +50,7 @@ export class PhotoList {
   }
 
   async fetchPhotos(side, edge) {
-    const options = new URLSearchParams(this.source);
+    const options = new URLSearchParams(this.options);
     options.set("previous", side === "previous" ? BLOCK : 0);
     options.set("next", side === "next" ? BLOCK : 0);
     const response = await fetch(`/api/photos/${this.at(edge).id}/neighbours?${options}`, { headers: { Accept: "application/json" } });

@@ -15,7 +15,7 @@ const isTouch = matchMedia("(pointer: coarse)");
 class Selection {
   constructor(list) {
     this.list = list;
-    const query = new URL(list.dataset.source, location.origin).searchParams;
+    const query = new URLSearchParams(list.dataset.options);
     this.landmark = query.get("landmark"); // null in other grids, where a dialog asks for it
     this.marks = new Marks(this.landmark ? "rejected" : query.has("unknown") && "confirmed");
     this.order = new Map(); // photo numbers by position, of tiles drawn so far
@@ -88,11 +88,18 @@ class Selection {
     const actions = document.createElement("div");
     actions.className = "row action-bar-act";
     actions.append(...this.actions.map(([, element]) => element));
-    this.bar.append(this.count, actions, this.undoButton, button("Done", () => this.setOn(false), "button--quiet"));
+    this.allButton = button("Select all", () => this.selectAll(), "button--quiet");
+    this.bar.append(this.count, actions, this.undoButton, this.allButton, button("Done", () => this.setOn(false), "button--quiet"));
     this.list.after(this.bar);
     this.list.addEventListener("click", (event) => this.click(event), true);
     addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.isOn && !document.querySelector("dialog[open]")) this.setOn(false);
+      if (document.querySelector("dialog[open]")) return;
+      if (event.key === "Escape" && this.isOn) this.setOn(false);
+      const isTyping = event.target.closest?.("input, textarea, select, [contenteditable]");
+      if (event.key === "a" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && !isTyping) {
+        event.preventDefault();
+        this.selectAll();
+      }
     });
     this.list.addEventListener("keydown", (event) => this.key(event), true);
     this.list.addEventListener("pointerdown", (event) => this.press(event));
@@ -121,6 +128,7 @@ class Selection {
     }
     this.undoButton.hidden = !this.undoable?.length;
     this.undoButton.disabled = this.isBusy;
+    this.allButton.disabled = this.isBusy;
     this.draw();
   }
 
@@ -168,17 +176,37 @@ class Selection {
     this.show();
   }
 
-  pickRange(index) {
+  async pickRange(index) {
     const [from, to] = [Math.min(index, this.anchor), Math.max(index, this.anchor)];
     const range = [];
     for (let at = from; at <= to; at++) range.push(this.order.get(at));
-    if (range.includes(undefined)) {
-      toast("Some photos of the range are not loaded yet. Scroll through them and try again.", { tone: "bad" });
-      return;
-    }
-    for (const photo of range) this.selected.add(photo);
+    const { photos } = this.list.photoGrid;
+    const ids = range.includes(undefined) ? await this.find(() => photos.ids(from - 1, to - 1)) : range;
+    for (const photo of ids) this.selected.add(photo);
     this.anchor = index;
     this.show();
+  }
+
+  /** Selects all photos of the query, loaded or not. */
+  async selectAll() {
+    if (this.isBusy) return;
+    if (!this.isOn) this.setOn(true);
+    const { photos } = this.list.photoGrid;
+    const ids = await this.find(() => photos.allIds((count) => this.show(`${count} photos found…`)));
+    for (const photo of ids) this.selected.add(photo);
+    this.show();
+  }
+
+  async find(run) {
+    this.isBusy = true;
+    try {
+      return await run();
+    } catch (error) {
+      toast(`The photos could not be found: ${error.message}`, { tone: "bad" });
+      return [];
+    } finally {
+      this.isBusy = false;
+    }
   }
 
   // ----- verdicts -----

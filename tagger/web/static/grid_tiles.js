@@ -1,0 +1,95 @@
+// The elements of a grid: a photo, and the heading of a month. Text is set by textContent and attributes, never as HTML.
+
+import { pageAddress, thumbnailAddress } from "./grid_photos.js";
+
+const [SMALL_PX, LARGE_PX, MOST_ASPECT] = [256, 512, 4]; // as thumbnail_size on the server
+const month = new Intl.DateTimeFormat("en", { month: "long", year: "numeric", timeZone: "UTC" });
+
+/** `June 2024` for `2024-06`. */
+export const monthName = (key) => (key === "none" ? "No date" : month.format(new Date(`${key}-01T00:00:00Z`)));
+
+export const number = (count) => count.toLocaleString("en").replaceAll(",", "\u202f");
+
+export function createHeading(section) {
+  const item = document.createElement("li");
+  item.className = "photo-month";
+  item.dataset.month = section.key;
+  const heading = document.createElement("h2");
+  heading.textContent = monthName(section.key);
+  item.append(heading);
+  return item;
+}
+
+export function createTile() {
+  const tile = document.createElement("li");
+  tile.className = "photo-tile";
+  return tile;
+}
+
+export function fillTile(tile, photo, source) {
+  tile.dataset.photo = photo.id;
+  const link = document.createElement("a");
+  link.href = pageAddress(photo, source);
+  const image = new Image();
+  image.decoding = "async";
+  image.alt = photo.alt;
+  const facts = document.createElement("span");
+  facts.className = "photo-tile-name one-line";
+  facts.dataset.name = photo.name;
+  facts.setAttribute("aria-hidden", "true");
+  facts.textContent = factsOf(photo);
+  link.append(image, facts);
+  if (photo.copies > 1) link.append(createCopies(photo.copies));
+  tile.replaceChildren(link);
+  tile.photo = photo;
+}
+
+/** Requests the thumbnail of a tile, unless it was requested. */
+export function loadImage(tile, priority) {
+  const { photo } = tile;
+  const image = tile.querySelector("img");
+  if (!photo || !image || image.hasAttribute("src")) return;
+  image.fetchPriority = priority;
+  image.sizes = `${Math.ceil(tile.box.width)}px`;
+  image.srcset = [SMALL_PX, LARGE_PX].map((px) => `${thumbnailAddress(photo, px)} ${thumbnailWidth(photo, px)}w`).join(", ");
+  image.src = thumbnailAddress(photo, SMALL_PX);
+}
+
+/** Cancels the request of a tile that left the screen. */
+export function stopImage(tile) {
+  const image = tile.querySelector("img");
+  if (!image || image.complete) return;
+  image.removeAttribute("srcset");
+  image.removeAttribute("src");
+}
+
+function createCopies(copies) {
+  const element = document.createElement("span");
+  element.className = "photo-tile-copies";
+  element.textContent = copies;
+  const words = document.createElement("span");
+  words.className = "visually-hidden";
+  words.textContent = " copies";
+  element.append(words);
+  return element;
+}
+
+/** `Eiffel Tower 83 % · 3 June 2024, 14:05`. */
+function factsOf({ name, score, taken_at, facts }) {
+  if (facts !== undefined) return facts;
+  const parts = [];
+  if (name) parts.push(score === null ? name : `${name} ${percent(score)}`);
+  if (taken_at) parts.push(`${Number(taken_at.slice(8, 10))} ${monthName(taken_at.slice(0, 7))}, ${taken_at.slice(11, 16)}`);
+  return parts.join(" · ");
+}
+
+function percent(score) {
+  if (score > 0 && score < 0.01) return "<\u202f1\u202f%";
+  if (score > 0.99 && score < 1) return ">\u202f99\u202f%";
+  return `${Math.round(100 * score)}\u202f%`;
+}
+
+function thumbnailWidth({ width, height }, px) {
+  if (!width || !height) return Math.round((px * 4) / 3);
+  return Math.max(1, Math.round(width * Math.min(1, px / Math.min(width, height), (MOST_ASPECT * px) / Math.max(width, height))));
+}

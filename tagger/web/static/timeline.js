@@ -1,0 +1,222 @@
+// The photos of a timeline, in sections of a month each and chunks of some photos each. Sections say how many photos there are, so
+// every chunk has its place and its estimated height before it is loaded. A chunk is loaded from any place.
+
+import { aspectOf, justify, USUAL_ASPECT } from "./grid_layout.js";
+import { photoOfTimeline } from "./grid_photos.js";
+
+const CHUNK = 100; // photos per request
+const MAX_CHUNKS = 60; // chunks in memory, those nearest to the screen
+const IDS = 10_000; // ids per request
+export const HEADING_PX = 56; // above the photos of a month
+
+export class Timeline {
+  /** `options`: those of the query, as in an address. */
+  constructor(options) {
+    this.options = new URLSearchParams(options);
+    this.sections = [];
+    this.chunks = []; // of all sections, in order
+    this.total = 0;
+    this.height = 0; // px, of all sections
+    this.width = 0;
+  }
+
+  async loadSections() {
+    this.useSections(await fetchDocument("/api/timeline", this.options));
+  }
+
+  useSections(sections) {
+    const isByMonth = sections.length > 1 || Boolean(sections[0]?.month) || ["newest", "oldest"].includes(this.options.get("sort"));
+    this.sections = sections.map((section) => ({ ...section, key: isByMonth ? (section.month ?? "none") : "", aspect: aspectOf({ width: section.aspect, height: 1 }) }));
+    for (const section of this.sections) {
+      section.chunks = [];
+      for (let first = 0; first < section.photos; first += CHUNK) this.addChunk(section, Math.min(CHUNK, section.photos - first));
+    }
+    this.place();
+  }
+
+  addChunk(section, count) {
+    section.chunks.push({ section, skip: section.chunks.length * CHUNK, number: section.chunks.length, count, photos: null, next: null, request: null, layout: null });
+  }
+
+  // ----- places -----
+
+  setWidth(width) {
+    this.width = width;
+    for (const chunk of this.chunks) chunk.layout = null;
+    this.place();
+  }
+
+  /** Computes where everything is, in px from the top of the grid. */
+  place() {
+    let [top, start] = [0, 0];
+    const estimates = new Map();
+    this.chunks = [];
+    for (const section of this.sections) {
+      Object.assign(section, { top, start });
+      if (section.key) top += HEADING_PX;
+      section.chunks.forEach((chunk, number) => {
+        const end = number === section.chunks.length - 1;
+        if (chunk.end !== end) chunk.layout = null;
+        chunk.end = end;
+        chunk.layout ??= chunk.photos ? justify(chunk.photos.map(aspectOf), this.width, end) : this.estimate(estimates, chunk);
+        Object.assign(chunk, { top, start, height: chunk.layout.height });
+        top += chunk.height;
+        start += chunk.count;
+        this.chunks.push(chunk);
+      });
+      section.height = top - section.top;
+    }
+    [this.height, this.total] = [top, start];
+  }
+
+  estimate(estimates, { section, count, end }) {
+    const aspect = Math.round(section.aspect * 20) / 20;
+    const key = `${count} ${aspect} ${end}`;
+    if (!estimates.has(key)) estimates.set(key, justify(Array(count).fill(aspect), this.width, end));
+    return estimates.get(key);
+  }
+
+  chunkAtPlace(y) {
+    return this.chunks[lastIndex(this.chunks, (chunk) => chunk.top <= y)];
+  }
+
+  chunkOf(index) {
+    return this.chunks[lastIndex(this.chunks, (chunk) => chunk.start <= index)];
+  }
+
+  sectionAtPlace(y) {
+    return this.sections[lastIndex(this.sections, (section) => section.top <= y)];
+  }
+
+  /** The box of a photo, in px from the top of the grid. */
+  box(index) {
+    const chunk = this.chunkOf(index);
+    const box = chunk?.layout.boxes[Math.min(index - chunk.start, chunk.count - 1)];
+    return box && { ...box, top: chunk.top + box.top };
+  }
+
+  /** The number of the photo in the row at `y` that is nearest to `x`. */
+  nearest(x, y) {
+    const chunk = this.chunkAtPlace(y);
+    const distance = (box) => Math.max(0, chunk.top + box.top - y, y - chunk.top - box.top - box.height) * 10_000 + Math.abs(box.left + box.width / 2 - x);
+    let best = 0;
+    chunk.layout.boxes.forEach((box, number) => {
+      if (distance(box) < distance(chunk.layout.boxes[best])) best = number;
+    });
+    return chunk.start + best;
+  }
+
+  // ----- loading -----
+
+  /** Loads a chunk; resolves to a function that stores its photos, or to null if there is nothing to store. */
+  async load(chunk) {
+    if (chunk.photos || chunk.request) return null;
+    chunk.request = new AbortController();
+    try {
+      const before = chunk.section.chunks[chunk.number - 1];
+      const start = before?.next ? { after: before.next } : { skip: chunk.skip };
+      if (chunk.section.key) start.month = chunk.section.key;
+      const page = await fetchDocument("/api/timeline/photos", this.options, { ...start, limit: CHUNK }, chunk.request.signal);
+      return () => this.store(chunk, page);
+    } catch (error) {
+      if (error.name === "AbortError") return null;
+      throw error;
+    } finally {
+      chunk.request = null;
+    }
+  }
+
+  store(chunk, page) {
+    const others = new Set([chunk.number - 1, chunk.number + 1].flatMap((number) => chunk.section.chunks[number]?.photos ?? []).map((photo) => photo.id));
+    chunk.photos = page.photos.map(photoOfTimeline).filter((photo) => !others.has(photo.id));
+    Object.assign(chunk, { count: chunk.photos.length, next: page.next, layout: null });
+    if (chunk.end && page.next) this.addChunk(chunk.section, CHUNK); // photos were added since they were counted
+    this.place();
+  }
+
+  abort(isNeeded) {
+    for (const chunk of this.chunks) if (chunk.request && !isNeeded(chunk)) chunk.request.abort();
+  }
+
+  /** Forgets photos far from a chunk; their places stay. */
+  dropFar(chunk) {
+    const loaded = this.chunks.filter((each) => each.photos);
+    if (loaded.length <= MAX_CHUNKS) return;
+    const at = this.chunks.indexOf(chunk);
+    for (const each of loaded) if (Math.abs(this.chunks.indexOf(each) - at) > MAX_CHUNKS / 2) each.photos = null;
+  }
+
+  /** The ids of the photos from one number to another, which need not be loaded. */
+  async ids(from, to) {
+    const ids = [];
+    for (const section of this.sections) {
+      const count = section.chunks.reduce((sum, chunk) => sum + chunk.count, 0);
+      const [first, last] = [Math.max(0, from - section.start), Math.min(count - 1, to - section.start)];
+      if (first > last) continue;
+      const start = section.key ? { month: section.key } : {};
+      for (let skip = first; skip <= last; skip += IDS) {
+        ids.push(...(await fetchDocument("/api/timeline/ids", this.options, { ...start, skip, limit: Math.min(IDS, last + 1 - skip) })).ids);
+      }
+    }
+    return ids;
+  }
+
+  /** The ids of all photos; `progress` is called with how many there are so far. */
+  async allIds(progress) {
+    const ids = [];
+    for (let after = null; ; ) {
+      const page = await fetchDocument("/api/timeline/ids", this.options, after ? { after } : {});
+      for (const id of page.ids) ids.push(id);
+      progress(ids.length);
+      if (!(after = page.next)) return ids;
+    }
+  }
+}
+
+/** The photos of a list without a query, which the page has from the start. */
+export class FixedTimeline extends Timeline {
+  constructor(photos) {
+    super("");
+    this.fixed = photos;
+  }
+
+  async loadSections() {
+    this.useSections([{ month: null, photos: this.fixed.length, aspect: USUAL_ASPECT }]);
+  }
+
+  async load(chunk) {
+    if (chunk.photos) return null;
+    return () => Object.assign(chunk, { photos: this.fixed.slice(chunk.start, chunk.start + chunk.count), layout: null }) && this.place();
+  }
+
+  async ids(from, to) {
+    return this.fixed.slice(from, to + 1).map((photo) => photo.id);
+  }
+
+  async allIds() {
+    return this.ids(0, this.fixed.length);
+  }
+
+  all() {
+    return this.fixed;
+  }
+}
+
+async function fetchDocument(path, options, more = {}, signal = undefined) {
+  const query = new URLSearchParams(options);
+  for (const [name, value] of Object.entries(more)) query.set(name, value);
+  const response = await fetch(`${path}?${query}`, { headers: { Accept: "application/json" }, priority: "high", signal });
+  const document_ = await response.json();
+  if (!response.ok) throw new Error(document_.error);
+  return document_;
+}
+
+function lastIndex(sorted, isBefore) {
+  let [low, high] = [0, sorted.length - 1];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (isBefore(sorted[middle])) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
