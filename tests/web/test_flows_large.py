@@ -17,10 +17,10 @@ from tagger.query.cursors import encode_cursor
 SIZES = [12_000, pytest.param(100_400, marks=pytest.mark.slow)]
 ALL = "any_rank=1"
 MOST_TILES = 400
-NUMBERS = """() => [...document.querySelectorAll("[data-grid] > .photo-tile")].map((tile) => Number(tile.dataset.photo))"""
-FULL = """() => {
-  const tiles = [...document.querySelectorAll(".photo-tile")];
-  return tiles.length > 0 && tiles.every((tile) => tile.dataset.photo);
+NUMBERS = """() => {
+  const tiles = [...document.querySelectorAll("[data-grid] > .photo-tile")];
+  if (!tiles.length || tiles.some((tile) => !tile.dataset.photo)) return null;
+  return tiles.map((tile) => Number(tile.dataset.photo));
 }"""
 POSITIONS = """() => [...document.querySelectorAll("[data-grid] > .photo-tile[data-photo]")].map(
   (tile) => [Number(tile.getAttribute("aria-posinset")), Number(tile.dataset.photo)])"""
@@ -117,9 +117,8 @@ def test_every_first_view_is_there_and_small(browser: Browser, address: str) -> 
         ):  # fmt: skip
             page.goto(path)
             wait_for_grid(page)
-            page.wait_for_function(FULL)
             expected = photo_ids(page, query)
-            seen = page.evaluate(NUMBERS)
+            seen = page.wait_for_function(NUMBERS).json_value()
             assert len(seen) >= min(len(expected), 5), path
             assert seen == expected[: len(seen)], path
             assert page.evaluate("document.querySelectorAll('*').length") < 3000, path
@@ -135,8 +134,9 @@ def test_a_grid_is_scrolled_far_down_and_back(browser: Browser, address: str, sc
         expected = photo_ids(page, ALL, tiles[-1][0])
         assert [number for _, number in tiles] == [expected[position - 1] for position, _ in tiles]
         page.evaluate("scrollTo(0, 0)")
-        page.wait_for_function(f"() => ({NUMBERS})()[0] === {expected[0]}")
-        back = page.evaluate(NUMBERS)
+        back = page.wait_for_function(
+            f"() => {{ const numbers = ({NUMBERS})(); return numbers?.[0] === {expected[0]} && numbers; }}"
+        ).json_value()
         assert back == expected[: len(back)]
 
 
@@ -149,8 +149,7 @@ def test_an_address_deep_inside_leads_there_and_on_photo_by_photo(
         expected = photo_ids(page, f"unknown=1&after={far_cursor}")
         assert not set(expected) & set(photo_ids(page, "unknown=1"))
         expect(page.locator(f'[data-photo="{expected[0]}"]')).to_be_in_viewport()
-        page.wait_for_function(FULL)
-        seen = page.evaluate(NUMBERS)
+        seen = page.wait_for_function(NUMBERS).json_value()
         begin = seen.index(expected[0])  # photos before it are in the document, too
         assert seen[begin:] == expected[: len(seen) - begin]
         page.locator(f'[data-photo="{expected[20]}"] a').click()

@@ -23,6 +23,12 @@ BROKEN = (
     "Pillow/Tests_images_seek_too_large.tif",
     "Pillow/Tests_images_raw_negative_stride.bin",
 )
+LOADED_IDS = """() => {
+  const tiles = [...document.querySelectorAll("[data-drawn] > .photo-tile")];
+  if (!tiles.length || tiles.some((tile) => !tile.dataset.photo)) return null;
+  return tiles.map((tile) => Number(tile.dataset.photo));
+}"""
+"""The ids of a grid's photos, once they are loaded. The grid requests them again when its script starts."""
 LOADED = "() => [...document.images].every((image) => image.complete && image.naturalWidth > 0)"
 
 
@@ -83,8 +89,7 @@ def test_every_view_has_its_address_and_the_same_photos_as_data(
     with open_page(browser, "about:blank", base=address, screen=DESKTOP) as page:
         for view in VIEWS:
             page.goto(view.format(**parameters))
-            tiles = page.locator("[data-grid] > .photo-tile").all()
-            ids = [int(tile.get_attribute("data-photo") or 0) for tile in tiles]
+            ids = page.wait_for_function(LOADED_IDS).json_value()
             assert 0 < len(ids) < 60, view
             anchors = page.locator('a[href^="/api/photos"]').all()
             links = {str(each.text_content()).strip(): str(each.get_attribute("href")) for each in anchors}

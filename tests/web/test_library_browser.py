@@ -22,16 +22,15 @@ SHOWN = 261  # the others are copies, gone or not classified
 SMALL_WINDOW = Screen(720, 450)
 SMALLER = {"timeline.js": {"CHUNK = 100": "CHUNK = 20", "MAX_CHUNKS = 60": "MAX_CHUNKS = 6"}}
 """Constants of the grid and their values in these tests, so that few photos are as many for it as 100,000 are with the real values."""
-TILES = """() => [...document.querySelectorAll("[data-grid] > .photo-tile")].map((tile) => ({
-  number: Number(tile.getAttribute("aria-posinset")), photo: tile.dataset.photo, empty: !tile.firstChild }))"""
+TILES = """() => {
+  const tiles = [...document.querySelectorAll("[data-grid] > .photo-tile")];
+  if (!tiles.length || tiles.some((tile) => !tile.dataset.photo)) return null;
+  return tiles.map((tile) => ({ number: Number(tile.getAttribute("aria-posinset")), photo: Number(tile.dataset.photo) }));
+}"""
 ON_SCREEN = """() => [...document.querySelectorAll(".photo-tile")].filter((tile) => {
   const box = tile.getBoundingClientRect();
   return box.bottom > document.querySelector("header.site").offsetHeight && box.top < innerHeight;
 }).map((tile) => tile.dataset.photo)"""
-FULL = """() => {
-  const tiles = [...document.querySelectorAll(".photo-tile")];
-  return tiles.length > 0 && tiles.every((tile) => tile.dataset.photo);
-}"""
 DRAWN = "() => document.querySelector('[data-drawn]') !== null"
 
 
@@ -74,6 +73,12 @@ def open_grid(page: Page, address: str, **constants: str) -> None:
     page.wait_for_function(DRAWN)
 
 
+def loaded_tiles(page: Page) -> list[dict[str, int]]:
+    """Return the tiles of the grid, once all of them have their photo."""
+    tiles: list[dict[str, int]] = page.wait_for_function(TILES).json_value()
+    return tiles
+
+
 def _serve_script(page: Page, name: str, script: str) -> None:
     page.route(f"**/{name}*", lambda route: route.fulfill(content_type="text/javascript", body=script))
 
@@ -100,10 +105,9 @@ def test_the_grid_goes_through_all_photos_with_few_of_them_in_the_page(browser: 
         open_grid(page, many)
         seen: dict[int, int] = {}
         while len(seen) < len(expected):
-            page.wait_for_function(FULL)
-            tiles = page.evaluate(TILES)
+            tiles = loaded_tiles(page)
             assert len(tiles) < 120
-            seen |= {tile["number"]: int(tile["photo"]) for tile in tiles}
+            seen |= {tile["number"]: tile["photo"] for tile in tiles}
             page.evaluate("scrollBy(0, innerHeight)")
         assert [seen[number] for number in sorted(seen)] == expected
         assert len(expected) == SHOWN
@@ -113,14 +117,12 @@ def test_the_grid_goes_through_all_photos_with_few_of_them_in_the_page(browser: 
 def test_far_photos_are_forgotten_and_come_back_where_they_were(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
-        page.wait_for_function(FULL)
-        first = page.evaluate(TILES)
+        first = loaded_tiles(page)
         scroll_to_the_end(page, SHOWN)
         page.evaluate("scrollTo(0, 0)")
-        photo = "(photo) => document.querySelector('.photo-tile').dataset.photo === photo"
+        photo = "(photo) => Number(document.querySelector('.photo-tile').dataset.photo) === photo"
         page.wait_for_function(photo, arg=first[0]["photo"])
-        page.wait_for_function(FULL)
-        assert page.evaluate(TILES) == first
+        assert loaded_tiles(page) == first
         loaded = "document.querySelector('[data-grid]').photoGrid.photos.chunks.filter((chunk) => chunk.photos).length"
         assert page.evaluate(loaded) <= 8
 
@@ -129,7 +131,7 @@ def test_what_is_on_the_screen_stays_there_when_photos_above_are_loaded(browser:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
         page.evaluate("document.querySelector('[data-grid]').photoGrid.goToPhoto(150, 60)")
-        page.wait_for_function(FULL)
+        loaded_tiles(page)
         tile = page.locator('[aria-posinset="151"]')
         before = tile.bounding_box()
         page.evaluate(
@@ -149,13 +151,13 @@ def test_what_is_on_the_screen_stays_there_when_photos_above_are_loaded(browser:
 def test_a_grid_taller_than_browsers_draw_moves_its_window(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many, **{"MAX_HEIGHT_PX = 8_000_000": "MAX_HEIGHT_PX = 5_000"})
-        first = page.evaluate(TILES)[0]["photo"]
+        first = loaded_tiles(page)[0]["photo"]
         scroll_to_the_end(page, SHOWN)
         assert page.evaluate("document.documentElement.scrollHeight") < 6_000
         page.wait_for_function(
             """(photo) => {
               scrollBy(0, -innerHeight);
-              return scrollY === 0 && document.querySelector(".photo-tile").dataset.photo === photo;
+              return scrollY === 0 && Number(document.querySelector(".photo-tile").dataset.photo) === photo;
             }""",
             arg=first,
             timeout=60_000,
@@ -198,7 +200,7 @@ def test_the_scale_of_months_is_used_by_keyboard_and_by_mouse(browser: Browser, 
         expect(scale).to_have_attribute("aria-valuetext", re.compile("December 2000"))
         page.keyboard.press("End")
         expect(page.get_by_role("heading", name="No date")).to_be_in_viewport()
-        page.wait_for_function(FULL)
+        loaded_tiles(page)
         assert axe_findings(page) == []
         track, handle = scale.bounding_box(), page.locator(".scrubber-thumb").bounding_box()
         assert track is not None
@@ -237,7 +239,7 @@ def test_thumbnails_on_the_screen_are_requested_first(browser: Browser, many: st
         )
         page.evaluate("scrollBy(0, 1.8 * innerHeight)")  # to photos without thumbnails yet
         page.wait_for_load_state("networkidle")
-        page.wait_for_function(FULL)
+        loaded_tiles(page)
         page.wait_for_function(
             "() => [...document.querySelectorAll('.photo-tile img')].every((image) => image.complete)"
         )
@@ -250,8 +252,7 @@ def test_going_back_leads_to_where_one_was(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
         scroll_to_the_end(page, SHOWN // 2)
-        page.wait_for_function(FULL)
-        tiles = page.evaluate(TILES)
+        tiles = loaded_tiles(page)
         page.goto(f"{many}/search")
         page.go_back()
         page.wait_for_function(
