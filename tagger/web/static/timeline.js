@@ -3,6 +3,7 @@
 
 import { aspectOf, justify, USUAL_ASPECT } from "./grid_layout.js";
 import { photoOfTimeline } from "./grid_photos.js";
+import { requestJson } from "./server.js";
 
 const CHUNK = 100; // photos per request
 const MAX_CHUNKS = 60; // chunks in memory, those nearest to the screen
@@ -205,10 +206,7 @@ export class FixedTimeline extends Timeline {
 async function fetchDocument(path, options, more = {}, signal = undefined) {
   const query = new URLSearchParams(options);
   for (const [name, value] of Object.entries(more)) query.set(name, value);
-  const response = await fetch(`${path}?${query}`, { headers: { Accept: "application/json" }, priority: "high", signal });
-  const document_ = await response.json();
-  if (!response.ok) throw new Error(document_.error);
-  return document_;
+  return requestJson(`${path}?${query}`, { priority: "high", signal });
 }
 
 function lastIndex(sorted, isBefore) {
