@@ -155,7 +155,7 @@ def test_what_browsers_do_not_show_is_shown_through_a_preview(browser: Browser, 
 
 
 def test_trying_a_real_photo_names_it(browser: Browser, address: str) -> None:
-    with open_page(browser, address, base=address) as page:
+    with open_page(browser, f"{address}/try", base=address) as page:
         tagged = document_at(page, "/api/photos")["photos"][-1]
         page.set_input_files("#photo", tagged["path"])
         expect(page.locator(".result h2")).to_have_text(tagged["tags"][0]["name"], timeout=60_000)

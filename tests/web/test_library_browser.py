@@ -217,14 +217,14 @@ def test_photos_that_are_not_loaded_are_selected_too(browser: Browser, many: str
         open_grid(page, many)
         page.keyboard.press("Control+a")
         selected = page.locator('.action-bar [role="status"]')
-        expect(selected).to_have_text(f"{SHOWN} photos selected")
+        expect(selected).to_have_text(f"{SHOWN} photos selected", timeout=60_000)
         page.keyboard.press("Escape")
         page.get_by_role("button", name="Select", exact=True).click()
         page.locator(".photo-tile").first.click()
         page.keyboard.press("End")
         last = page.locator(f'.photo-tile[data-photo][aria-posinset="{SHOWN}"]')
         last.locator("a").click(modifiers=["Shift"])
-        expect(selected).to_have_text(f"{SHOWN} photos selected")
+        expect(selected).to_have_text(f"{SHOWN} photos selected", timeout=60_000)
 
 
 def test_thumbnails_on_the_screen_are_requested_first(browser: Browser, many: str) -> None:

@@ -8,6 +8,7 @@ import { requestJson } from "./server.js";
 const CHUNK = 100; // photos per request
 const MAX_CHUNKS = 60; // chunks in memory, those nearest to the screen
 const IDS = 10_000; // ids per request
+const AT_A_TIME = 6; // requests for ids
 export const HEADING_PX = 56; // above the photos of a month
 
 export class Timeline {
@@ -149,15 +150,20 @@ export class Timeline {
 
   /** The ids of the photos from one number to another, which need not be loaded. */
   async ids(from, to) {
-    const ids = [];
+    const requests = [];
     for (const section of this.sections) {
       const count = section.chunks.reduce((sum, chunk) => sum + chunk.count, 0);
       const [first, last] = [Math.max(0, from - section.start), Math.min(count - 1, to - section.start)];
       if (first > last) continue;
       const start = section.key ? { month: section.key } : {};
       for (let skip = first; skip <= last; skip += IDS) {
-        ids.push(...(await fetchDocument("/api/timeline/ids", this.options, { ...start, skip, limit: Math.min(IDS, last + 1 - skip) })).ids);
+        requests.push({ ...start, skip, limit: Math.min(IDS, last + 1 - skip) });
       }
+    }
+    const ids = [];
+    for (let at = 0; at < requests.length; at += AT_A_TIME) {
+      const pages = requests.slice(at, at + AT_A_TIME).map((request) => fetchDocument("/api/timeline/ids", this.options, request));
+      for (const page of await Promise.all(pages)) for (const id of page.ids) ids.push(id);
     }
     return ids;
   }
