@@ -27,7 +27,7 @@ class ObjectNotFound(PathNotFound):
 
 
 class ObjectAddressInvalid(TaggerError):
-    """An address that begins with {scheme}: is not like {scheme}://BUCKET/PREFIX. Credentials are no part of it; they come from the environment."""
+    """The address of a bucket is not valid: {reason}. Credentials are no part of it; they come from the environment."""
 
 
 class ObjectUnsupported(TaggerError):
@@ -301,7 +301,7 @@ class AddressRefused(TaggerError):
 
 
 class RootUnavailable(TaggerError):
-    """The folder {folder} is empty or missing, but the database has {photos} photos in it. If its disk or share is not
+    """The folder {folder} is empty or missing, but the database has {photos} in it. If its disk or share is not
     mounted, mount it and try again; no photo was marked as gone. If you deleted the photos, run `tagger forget {folder}`.
     """
 

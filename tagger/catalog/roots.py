@@ -7,6 +7,7 @@ mistaken for one whose photos were deleted.
 import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from sqlalchemy import (
 
 from tagger.catalog.cameras import move_folder_cameras
 from tagger.database.tables import PRESENT, photos, roots
-from tagger.errors import BucketUnavailable, RootUnavailable
+from tagger.errors import BucketUnavailable, ObjectAddressInvalid, RootUnavailable
 from tagger.photos import path_from_text, path_text
 from tagger.photos.mounts import MountState
 from tagger.photos.object_paths import ObjectPath, parse_path
@@ -80,6 +81,16 @@ def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
         if isinstance(root.folder, ObjectPath):
             note_endpoint(root.folder, root.endpoint)
     return found
+
+
+def note_endpoints(connection: Connection) -> None:
+    """Let this process ask for the buckets of the database only at their servers. Call it before a path of a user is looked for."""
+    known = select(roots.c.location, roots.c.endpoint).where(roots.c.endpoint.is_not(None))
+    for row in connection.execute(known):
+        with suppress(ObjectAddressInvalid):  # the check of the database reports it
+            folder = parse_path(row.location)
+            if isinstance(folder, ObjectPath):
+                note_endpoint(folder, row.endpoint)
 
 
 def find_root(connection: Connection, path: Path, root_paths: RootPaths) -> Root | None:
@@ -188,16 +199,14 @@ def is_unavailable(connection: Connection, root: Root, folder: Path | None = Non
 def unavailable_error(connection: Connection, root: Root, folder: Path) -> RootUnavailable:
     """The error for a folder of the root that is unavailable."""
     count = count_root_photos(connection, root, folder)
+    photos_text = f"{count} photo{'' if count == 1 else 's'}"
     if isinstance(folder, ObjectPath):
-        return BucketUnavailable(
-            folder=folder, reason=bucket_problem(folder) or _EMPTY_BUCKET.format(count, folder)
-        )
-    return RootUnavailable(folder=folder, photos=count)
+        reason = bucket_problem(folder) or _EMPTY_BUCKET.format(photos_text, folder)
+        return BucketUnavailable(folder=folder, reason=reason)
+    return RootUnavailable(folder=folder, photos=photos_text)
 
 
-_EMPTY_BUCKET = (
-    "it is empty, but the database has {} photos in it. If you deleted them, run `tagger forget {}`"
-)
+_EMPTY_BUCKET = "it is empty, but the database has {} in it. If you deleted them, run `tagger forget {}`"
 
 
 def unavailable_roots(connection: Connection, candidates: Sequence[Root]) -> list[Root]:

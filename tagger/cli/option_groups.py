@@ -37,7 +37,7 @@ from tagger.cli.options import (
     parse_max_error,
     query_usage,
 )
-from tagger.cli.session import load_settings
+from tagger.cli.session import load_settings, prepare_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,7 +98,7 @@ class TagCommandOptions:
             **others,
         )
 
-    def selection(self, paths: Sequence[Path]) -> Selection:
+    def selection(self, paths: Sequence[Path], settings: Settings) -> Selection:
         """Return the photos and folders among `paths`, with the patterns.
 
         Raises:
@@ -106,6 +106,7 @@ class TagCommandOptions:
         """
         from tagger.enqueue.selection import select_paths
 
+        prepare_paths(paths, settings)
         return select_paths(paths, self.include or (), self.exclude or ())
 
 

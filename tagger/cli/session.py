@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from tagger.database.connection import Database
     from tagger.settings import Settings
 
@@ -32,6 +35,7 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
 
     `settle_jobs` ends jobs whose process died; commands that create or control jobs set it.
     """
+    from tagger.catalog.roots import note_endpoints
     from tagger.database.connection import open_database
     from tagger.ledger.stale_jobs import recover_stale_jobs
 
@@ -40,9 +44,22 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
         settings.effective_database_url, language=settings.language, raw_pairs=settings.raw_pairs
     )
     _databases.append(database)
+    with database.read() as connection:
+        note_endpoints(connection)
     if settle_jobs:
         recover_stale_jobs(database)
     return Session(settings, database)
+
+
+def prepare_paths(paths: Iterable[str | Path], settings: Settings | None = None) -> None:
+    """Call this before looking for paths without a session.
+
+    If one is an address in a bucket, the database is opened, which knows at which server the bucket was found.
+    """
+    from tagger.photos.object_paths import is_object_address
+
+    if any(map(is_object_address, paths)):
+        open_session(settings)
 
 
 def close_sessions() -> None:

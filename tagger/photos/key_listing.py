@@ -12,15 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree as ET
 
+from tagger.photos.object_errors import error_text, is_invalid_key, store_errors
 from tagger.photos.object_paths import ObjectPath
-from tagger.photos.object_store import (
-    STALL_TIMEOUT,
-    can_sign,
-    error_text,
-    is_invalid_key,
-    open_store,
-    store_errors,
-)
+from tagger.photos.object_store import STALL_TIMEOUT, can_sign, open_store
 from tagger.photos.signed_requests import ask_bucket_once
 
 if TYPE_CHECKING:

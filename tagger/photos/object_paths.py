@@ -57,14 +57,19 @@ def parse_path(path: str | Path) -> Path:
     if not is_object_address(plain):
         return plain
     address = ObjectPath(plain)
-    if len(address.parts) < 2 or not _BUCKET.fullmatch(address.bucket) or ".." in address.parts:
-        raise ObjectAddressInvalid(scheme=address.scheme)
+    if plain.parts[0] not in _SCHEME_PARTS:
+        raise ObjectAddressInvalid(reason=f"write {address.scheme.lower()}:// in lower case")
+    if len(address.parts) < 2 or ".." in address.parts or not _BUCKET.fullmatch(address.bucket.lower()):
+        raise ObjectAddressInvalid(reason=f"write it as {address.scheme}://BUCKET/PREFIX")
+    if not _BUCKET.fullmatch(address.bucket):
+        raise ObjectAddressInvalid(reason="names of buckets are in lower case")
     return address
 
 
 def is_object_address(path: str | Path) -> bool:
-    """Whether the path begins with the scheme of a bucket. `Path` has dropped one of the two slashes."""
-    return Path(str(path)).parts[:1] in {(part,) for part in _SCHEME_PARTS}
+    """Whether the path begins with the scheme of a bucket, in any case. `Path` has dropped one of the two slashes."""
+    parts = Path(str(path)).parts
+    return bool(parts) and parts[0].lower() in _SCHEME_PARTS
 
 
 def absolute_path(path: Path) -> Path:

@@ -1,8 +1,7 @@
-"""Connections to buckets: addresses, credentials and time limits of obstore, and its errors in words.
+"""Connections to buckets: addresses, credentials and time limits of obstore.
 
-Credentials come from the environment, files and machine roles that the tools of the providers use too. They are never part
-of a message: of a server's answer, only the status and the code are shown. obstore does not survive a fork: children are
-started as new programs.
+Credentials come from the environment, files and machine roles that the tools of the providers use too. obstore does not survive a
+fork: children are started as new programs.
 """
 
 import os
@@ -40,14 +39,6 @@ _endpoints: dict[str, str] = {}
 """The servers at which buckets of S3 were found, by bucket, as far as this process knows."""
 
 _VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
-_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
-_STATUS = re.compile(r"status code: (\d{3})")
-_NO_CREDENTIALS = re.compile(
-    r"169\.254\.|/latest/api/token|metadata\.google|credential provider|Missing \w+Key", re.IGNORECASE
-)
-"""A part of them is missing; or the role of the machine, the last place where they are looked for, does not answer."""
-
-EXPIRED_CODES = frozenset(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"))
 
 
 def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
@@ -55,12 +46,16 @@ def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
 
     Raises:
         ExtraMissing: obstore is not installed.
-        BucketUnavailable: the bucket was found at another server than the one that this process asks.
+        BucketUnavailable: the bucket was found at another server than the one that this process asks; or the file of
+            certificates cannot be read.
     """
     variables = _variables()
     if problem := _endpoint_problem(path, _endpoint(variables)):
         raise BucketUnavailable(folder=path, reason=problem)
-    return _open_store(path.scheme, path.bucket, frozenset(variables.items()), patient)
+    try:
+        return _open_store(path.scheme, path.bucket, frozenset(variables.items()), patient)
+    except _CertificatesUnreadable as error:
+        raise BucketUnavailable(folder=path, reason=str(error)) from error
 
 
 def current_endpoint(path: ObjectPath) -> str | None:
@@ -108,30 +103,9 @@ def reopen_stores() -> None:
     _open_store.cache_clear()
 
 
-def store_errors() -> tuple[type[Exception], ...]:
-    """What obstore raises."""
-    from obstore.exceptions import BaseError
-
-    return (BaseError, OSError, ValueError)
-
-
-def is_invalid_key(error: Exception) -> bool:
-    """Whether a listing has a key that obstore cannot read."""
-    from obstore.exceptions import InvalidPathError
-
-    return isinstance(error, InvalidPathError)
-
-
 def can_sign(path: ObjectPath) -> bool:
     """Whether `signed_bucket_address` works: on S3, unless it is used without credentials."""
     return path.scheme == "s3" and os.environ.get("AWS_SKIP_SIGNATURE", "").lower() not in {"true", "1"}
-
-
-def condition_errors() -> tuple[type[Exception], ...]:
-    """What obstore raises if the condition of a write does not hold."""
-    from obstore.exceptions import AlreadyExistsError, PreconditionError
-
-    return (AlreadyExistsError, PreconditionError)
 
 
 def signed_address(path: ObjectPath, method: "HTTP_METHOD", valid: timedelta) -> str:
@@ -162,76 +136,8 @@ def signed_bucket_address(path: ObjectPath, query: str, valid: timedelta) -> str
     return obstore.sign(store, "GET", "GetBucket", valid)
 
 
-def error_code(error: Exception) -> str:
-    """The code in a server's answer, like `NoSuchBucket`, or its status; empty if the server did not answer."""
-    for pattern in (_CODE, _STATUS):
-        if match := pattern.search(str(error)):
-            return match[1]
-    return ""
-
-
-def lacks_credentials(error: Exception) -> bool:
-    return bool(_NO_CREDENTIALS.search(str(error)))
-
-
-def is_worth_repeating(error: Exception) -> bool:
-    """Whether a request can succeed when it is repeated. The library has repeated what servers refuse for a moment."""
-    code = error_code(error)
-    if code in EXPIRED_CODES:
-        reopen_stores()
-        return True
-    return not code and not lacks_credentials(error) and not isinstance(error, FileNotFoundError | ValueError)
-
-
-def is_unsupported(error: Exception) -> bool:
-    """Whether the server does not know this kind of request."""
-    return error_code(error) in {"NotImplemented", "501", "MethodNotAllowed", "405"}
-
-
-def lacks_rights(error: Exception) -> bool:
-    """Whether the server knows the credentials, and they may not do this."""
-    from obstore.exceptions import PermissionDeniedError
-
-    code = error_code(error)
-    return code in {"AccessDenied", "403"} or (
-        isinstance(error, PermissionDeniedError) and code not in _CODE_TEXTS
-    )
-
-
-def error_text(error: Exception) -> str:
-    """Why a bucket or an object cannot be read, with a remedy."""
-    from obstore.exceptions import InvalidPathError, PermissionDeniedError, UnauthenticatedError
-
-    text, code = str(error), error_code(error)
-    shown = f" ({code})" if code else ""
-    if lacks_credentials(error):
-        return _NO_CREDENTIALS_TEXT
-    if isinstance(error, InvalidPathError):
-        return _INVALID_KEY_TEXT
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError) and code not in _CODE_TEXTS:
-        return _REFUSED_TEXT.format(shown)
-    if "without LOCATION" in text:
-        code = "PermanentRedirect"
-    unknown = f"the server answers with an error{shown}. Try again later"
-    return _CODE_TEXTS.get(code, unknown).format(shown) if code else _SILENT_TEXT
-
-
 _NO_ENDPOINT_TEXT = "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set TAGGER_S3_ENDPOINT_URL={0}"
 _OTHER_ENDPOINT_TEXT = "it was found at AWS, and this process would ask {0}. Unset the endpoint; or if the bucket was moved there, run `tagger forget {1}` first"
-_NO_CREDENTIALS_TEXT = "there are no credentials for it. Set those of its provider, like AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_INVALID_KEY_TEXT = "a key in it has an empty part (//), one that is a dot, or a control character, which cannot be read. Rename that object"
-_REFUSED_TEXT = "the server refuses access{}. Check the credentials and their rights to list and read"
-_EXPIRED_TEXT = "the credentials have expired{}. Renew them"
-_SILENT_TEXT = "the server does not answer. Check the network and the endpoint"
-_CODE_TEXTS = {
-    **dict.fromkeys(EXPIRED_CODES, _EXPIRED_TEXT),
-    **dict.fromkeys(
-        ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"), _REFUSED_TEXT
-    ),
-    "NoSuchBucket": "there is no such bucket. Check its name and the endpoint",
-    "InvalidObjectState": "the object is archived{}. Restore it from the archive first",
-    "PermanentRedirect": "the bucket is in another region. Set AWS_REGION to the region of the bucket",
-}
 
 
 def _variables() -> dict[str, str]:
@@ -285,8 +191,20 @@ def _client_options(variables: dict[str, str], endpoint: str | None, *, patient:
     if endpoint and endpoint.startswith("http://"):
         options["allow_http"] = True
     if bundle := variables.get("AWS_CA_BUNDLE"):
-        options["root_certificate"] = Path(bundle).read_bytes()
+        options["root_certificate"] = _certificates(Path(bundle))
     return options
+
+
+class _CertificatesUnreadable(Exception):
+    """The text says which file, and why."""
+
+
+def _certificates(bundle: Path) -> bytes:
+    try:
+        return bundle.read_bytes()
+    except OSError as error:
+        text = f"the file {bundle}, which AWS_CA_BUNDLE names, cannot be read: {error.strerror}"
+        raise _CertificatesUnreadable(text) from error
 
 
 class _ProfileKeys:

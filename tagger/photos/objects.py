@@ -23,16 +23,9 @@ from tagger.photos.key_listing import (
     plain_pages,
 )
 from tagger.photos.mounts import MountState
+from tagger.photos.object_errors import error_code, error_text, is_worth_repeating, store_errors
 from tagger.photos.object_paths import ObjectPath
-from tagger.photos.object_store import (
-    RETRY_TIMEOUT,
-    can_sign,
-    error_code,
-    error_text,
-    is_worth_repeating,
-    open_store,
-    store_errors,
-)
+from tagger.photos.object_store import RETRY_TIMEOUT, can_sign, open_store
 from tagger.photos.paths import printable_path
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Protocol
 
-from tagger.errors import BucketUnavailable, PathNotFound
+from tagger.errors import BucketUnavailable, ObjectNotFound, PathNotFound
 from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
 from tagger.photos.mounts import MountState, check_mount
@@ -101,13 +101,18 @@ class FolderSource:
         return False
 
 
-def path_exists(path: Path) -> bool:
-    """Whether there is a file or folder, or an object, at a path that the user named.
+def check_exists(path: Path) -> None:
+    """Check that there is a file or folder, or an object, at a path that the user named.
 
     Raises:
+        PathNotFound: there is none.
         BucketUnavailable: the bucket does not answer.
     """
-    return is_object(path) if isinstance(path, ObjectPath) else path.exists()
+    if isinstance(path, ObjectPath):
+        if not is_object(path):
+            raise ObjectNotFound(path=path)
+    elif not path.exists():
+        raise PathNotFound(path=path)
 
 
 def read_named(path: Path, *, max_bytes: int) -> PhotoBytes:

@@ -147,6 +147,7 @@ class ClaimedChunk:
         """Put the job into the waiting state until the root is available again."""
         problem = self.with_retry(lambda: self._bucket_problem(root))
         name = str(root.folder) if problem else root.name
+        log.warning("job %d waits for %s: %s", self.numbers[0], name, problem or "it is unavailable")
         self.with_retry(lambda: suspend_for_root(self.database, self.claim.name.job_id, name, problem))
 
     def _bucket_problem(self, root: Root) -> str | None:

@@ -34,6 +34,29 @@ def test_a_bucket_is_tagged_and_searched_like_a_folder(terminal: Terminal, bucke
     assert terminal.json("query", "--untagged") == []
 
 
+def test_commands_without_an_endpoint_do_not_ask_aws_for_a_bucket_of_another_server(
+    terminal: Terminal, bucket: Bucket
+) -> None:
+    terminal.run("tag", bucket.address)
+    environment = bucket.environment()
+    for name in environment:
+        if "ENDPOINT" in name:
+            del terminal.environment[name]
+    tower = f"{bucket.address}/trip/tower.jpg"
+    commands = (
+        ("tag", bucket.address),
+        ("enqueue", tower),
+        ("metadata", "show", tower),
+        ("backfill", "untagged", "--scan", bucket.address),
+        ("up", "--once", bucket.address),
+    )
+    for command in commands:
+        refused = terminal.run(*command, code=1)
+        assert f"it was found at {bucket.proxy.url}" in refused.stderr, command
+    failed = terminal.run("predict", tower, code=3)
+    assert f"it was found at {bucket.proxy.url}" in failed.stdout + failed.stderr
+
+
 def test_a_dry_run_names_an_object_and_a_prefix(terminal: Terminal, bucket: Bucket) -> None:
     arguments = (f"{bucket.address}/trip", f"{bucket.address}/grey.jpg")
     assert "3 photos would be classified" in terminal.run("tag", "--dry-run", *arguments).stdout
@@ -119,7 +142,7 @@ def test_what_is_not_in_the_bucket_has_no_metadata(terminal: Terminal, bucket: B
     for command in ("show", "undo"):
         for name in ("none.jpg", "none.jpg.xmp"):
             missing = terminal.run("metadata", command, f"{bucket.address}/{name}", code=1)
-            assert "There is no file or folder at" in missing.stderr
+            assert "There is no object at" in missing.stderr
         with bucket.proxy.refusing(403, "InvalidAccessKeyId"):
             refused = terminal.run("metadata", command, f"{bucket.address}/none.jpg", code=1)
         assert "the server refuses access" in refused.stderr
@@ -172,5 +195,5 @@ def test_a_command_that_is_killed_after_a_write_is_resumed(terminal: Terminal, b
 
 def test_what_is_no_address_is_refused(terminal: Terminal) -> None:
     refused = terminal.run("tag", f"s3://AKIA:{SECRET}@photos/x", code=1)
-    assert "is not like s3://BUCKET/PREFIX" in refused.stderr
+    assert "write it as s3://BUCKET/PREFIX" in refused.stderr
     assert SECRET not in refused.stderr

@@ -214,10 +214,33 @@ def test_missing_credentials_are_the_reason(bucket: Bucket, monkeypatch: pytest.
     assert problem.startswith("there are no credentials for it")
 
 
-def test_a_server_that_is_not_there_is_silent(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+@pytest.mark.parametrize(
+    ("endpoint", "problem"),
+    [
+        ("http://127.0.0.1:1", "no server listens at 127.0.0.1:1. Check the endpoint"),
+        ("http://minio.invalid:9000", "the name of minio.invalid:9000 is not known. Check the endpoint"),
+        ("https://{server}", "{server} does not use TLS. Begin the endpoint with http://"),
+        ("http://{server}/no-bucket", "there is no such bucket. Check its name and the endpoint"),
+    ],
+)
+def test_a_wrong_endpoint_is_the_reason(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, endpoint: str, problem: str
+) -> None:
+    server = bucket.proxy.url.removeprefix("http://")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint.format(server=server))
+    found = objects.bucket_problem(parse_path(bucket.address))
+    assert found is not None
+    assert found.startswith(problem.format(server=server))
+
+
+def test_a_missing_file_of_certificates_is_the_reason(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/none.pem")
     problem = objects.bucket_problem(parse_path(bucket.address))
-    assert problem == "the server does not answer. Check the network and the endpoint"
+    assert (
+        problem == "the file /none.pem, which AWS_CA_BUNDLE names, cannot be read: No such file or directory"
+    )
 
 
 def test_versions_agree_between_listing_head_and_reading(bucket: Bucket) -> None:

@@ -33,6 +33,7 @@ def photos(
 ) -> WrittenBucket:
     monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
     monkeypatch.setattr(conditional_writes, "_supported", {})
+    monkeypatch.setattr(conditional_writes, "_left", {})
     return WrittenBucket(database, tmp_path, bucket)
 
 
@@ -134,6 +135,23 @@ def test_a_server_without_conditional_writes_is_refused(photos: WrittenBucket, b
     bucket.proxy.inject(Fault(".tagger-check", method="PUT", status=501, code="NotImplemented", times=10**9))
     assert photos.write(SIDECAR) == {"a.jpg": "refused"}
     assert photos.objects().keys() == {"a.jpg"}
+
+
+def test_a_check_object_that_cannot_be_deleted_is_the_only_one_and_is_deleted_later(
+    photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos.draw("a.jpg", 0)
+    photos.draw("b.jpg", 1)
+    photos.tag_bucket()
+    fault = Fault(".tagger-check", method="DELETE", status=403, code="AccessDenied", times=10**9)
+    bucket.proxy.inject(fault)
+    assert photos.write(SIDECAR) == {"a.jpg": "refused", "b.jpg": "refused"}
+    assert "may not write or delete objects" in photos.refusal("b.jpg")[1]
+    assert [key.partition("-")[0] for key in photos.objects()] == [".tagger", "a.jpg", "b.jpg"]
+    fault.times = 0
+    monkeypatch.setattr(conditional_writes, "_PAUSE_S", 0.0)
+    assert photos.write(SIDECAR) == {"a.jpg": "written", "b.jpg": "written"}
+    assert photos.objects().keys() == {"a.jpg", "a.jpg.xmp", "b.jpg", "b.jpg.xmp"}
 
 
 def test_a_replaced_object_gets_no_sidecar_and_a_deleted_one_fails(

@@ -63,6 +63,19 @@ def test_an_invalid_address_is_refused_without_naming_it(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("s3:/", "write it as s3://BUCKET/PREFIX"),
+        ("S3://holidays", "write s3:// in lower case"),
+        ("gs://Holidays/2019", "names of buckets are in lower case"),
+    ],
+)
+def test_the_refusal_of_an_address_says_how_to_write_it(text: str, reason: str) -> None:
+    with pytest.raises(ObjectAddressInvalid, match=reason):
+        parse_path(text)
+
+
+@pytest.mark.parametrize(
     "access",
     [
         Path.exists,

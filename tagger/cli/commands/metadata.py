@@ -30,7 +30,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.metadata_diff import print_differences
 from tagger.cli.output.progress import ProgressLine
-from tagger.cli.session import load_settings, open_session
+from tagger.cli.session import load_settings, open_session, prepare_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -68,7 +68,9 @@ def show(
     """
     from tagger.cli.output.metadata_state import metadata_state, print_state
 
-    state = metadata_state(file, load_settings().max_bytes)
+    settings = load_settings()
+    prepare_paths([file], settings)
+    state = metadata_state(file, settings.max_bytes)
     if json:
         write_json(state.document())
     else:
@@ -246,15 +248,14 @@ class _MetadataAction:
 
     def _check_targets(self, paths: tuple[Path, ...]) -> None:
         from tagger.catalog.removal import is_stored
-        from tagger.errors import PathNotFound
         from tagger.ledger.progress import check_job
-        from tagger.photos.source import path_exists
+        from tagger.photos.source import check_exists
 
         if self._job is not None:
             check_job(self._database, self._job)
         for path in paths:
-            if not is_stored(self._database, path, self._settings.roots) and not path_exists(path):
-                raise PathNotFound(path=path)
+            if not is_stored(self._database, path, self._settings.roots):
+                check_exists(path)
 
     def _undo_unlogged(self, previews: Iterable[MetadataPreview]) -> int:
         from tagger.processing.unlogged_undo import undo_unlogged

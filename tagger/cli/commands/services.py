@@ -18,7 +18,7 @@ from tagger.cli.options import (
     ModelName,
 )
 from tagger.cli.output import console
-from tagger.cli.session import Session, load_settings, open_session
+from tagger.cli.session import Session, load_settings, open_session, prepare_paths
 from tagger.cli.worker_options import ThrottleOptions
 from tagger.errors import ProcessFailed, TaggerError
 from tagger.system.interruption import handle_own_signals
@@ -129,6 +129,7 @@ def up(
     page = None if once else _page_listener(port)
     from tagger.enqueue.selection import select_paths
 
+    prepare_paths(paths or (), settings)
     selection = select_paths(paths, (), ()) if paths else None
     if watch and selection and selection.files:
         raise typer.BadParameter("a single photo cannot be watched; name its prefix", param_hint="--watch")

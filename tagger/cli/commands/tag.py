@@ -34,7 +34,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.summary import print_next_steps, print_profile
-from tagger.cli.session import load_settings, open_session
+from tagger.cli.session import load_settings, open_session, prepare_paths
 from tagger.cli.watched_sources import WatchIntervals
 from tagger.cli.watching import POLL_EVERY_S, SCAN_EVERY_MIN, PollEvery, ScanEvery, Watcher
 from tagger.system.interruption import set_advice
@@ -69,7 +69,7 @@ def tag(
     """
     metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)
-    selection = options.selection(paths)
+    selection = options.selection(paths, settings)
     if dry_run:
         print_plan(settings, selection, reprocess=again, write=metadata)
         return
@@ -110,7 +110,7 @@ def watch(
     """
     metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)
-    selection = options.selection(paths)
+    selection = options.selection(paths, settings)
     if selection.files:
         text = f"{selection.files[0]} is a single photo; name the folder or prefix that it is in"
         raise typer.BadParameter(text, param_hint="FOLDER")
@@ -183,6 +183,7 @@ def predict(
     from tagger.cli.output.predictions import print_predictions
 
     settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device, batch_size=1)
+    prepare_paths(files, settings)
     failed = print_predictions(files, settings, json=json)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if failed else console.DONE)
 
@@ -206,7 +207,8 @@ def enqueue(
     Example: tagger enqueue ~/Pictures --wait (while tagger worker runs in another terminal)
     """
     job_priority, metadata = parse_priority(priority), write_options.metadata()
-    settings, selection = options.settings(), options.selection(paths)
+    settings = options.settings()
+    selection = options.selection(paths, settings)
     if dry_run:
         print_plan(settings, selection, reprocess=again, write=metadata)
         return

@@ -111,7 +111,7 @@ def _check_missing_root(database: Database, root: Root) -> Finding | None:
         count = count_root_photos(connection, root)
     if not count:
         return None
-    found = f"{root.folder} is missing or empty, but the database has {count} photos in it"
+    found = f"{root.folder} is missing or empty, but the database has {count_of(count, 'photo')} in it"
     mapping = f'TAGGER_ROOTS=\'{{"{root.name}": "/new/location"}}\''
     return wrong(
         "roots", found, f"mount it; or set {mapping}; or, if it is deleted: tagger forget {root.folder}"

@@ -10,7 +10,6 @@ import typer
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_table
 from tagger.cli.output.metadata_diff import TAGGER_RECORD
-from tagger.errors import PathNotFound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,13 +66,12 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
     from tagger.metadata.inspection import exif_refusal
     from tagger.metadata.writable_files import existing_sidecars
     from tagger.photos.object_paths import ObjectPath, parse_path
-    from tagger.photos.source import path_exists, read_named
+    from tagger.photos.source import check_exists, read_named
 
     file = parse_path(file)
     if not isinstance(file, ObjectPath) and file.is_dir():
         raise typer.BadParameter("it is a folder; name one photo", param_hint="FILE")
-    if not path_exists(file):
-        raise PathNotFound(path=file)
+    check_exists(file)
     if is_sidecar_name(file.name):
         return MetadataState(None, (_sidecar_state(file),), None)
     try:

@@ -6,8 +6,9 @@ from threading import Lock
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.objects.store_errors import translated_store_errors
+from tagger.photos.object_errors import is_unsupported, lacks_rights, store_errors
 from tagger.photos.object_paths import ObjectPath
-from tagger.photos.object_store import can_sign, is_unsupported, lacks_rights, store_errors
+from tagger.photos.object_store import can_sign
 from tagger.photos.signed_requests import ask_bucket, send_signed
 
 NOT_REQUESTED = (

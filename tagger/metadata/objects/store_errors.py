@@ -5,14 +5,14 @@ from contextlib import contextmanager
 
 from tagger.errors import BucketUnavailable, PhotoFailed
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.photos.object_errors import error_code, error_text, lacks_rights, store_errors
 from tagger.photos.object_paths import ObjectPath
-from tagger.photos.object_store import error_code, error_text, lacks_rights, store_errors
 from tagger.photos.object_writes import ObjectChanged, ObjectDiffers
 
 
 @contextmanager
 def translated_store_errors(path: ObjectPath, verb: str) -> Iterator[None]:
-    """Raise an error of the block as WriteRefused or WriteFailed. `verb` says what is done: read or written."""
+    """Raise an error of the block as WriteRefused or WriteFailed. `verb` says what is done: read, written or deleted."""
     try:
         yield
     except ObjectChanged as error:
@@ -30,7 +30,7 @@ def translated_store_errors(path: ObjectPath, verb: str) -> Iterator[None]:
     except PhotoFailed as failed:
         raise WriteRefused(RefusalKind.TOO_LARGE, failed.failure.text) from failed
     except store_errors() as error:
-        if verb == "written" and lacks_rights(error):
+        if verb != "read" and lacks_rights(error):
             raise may_not_write(error_code(error)) from error
         raise WriteFailed("unreadable", f"{path.name!r} cannot be {verb}: {error_text(error)}.") from error
 
