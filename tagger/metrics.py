@@ -36,6 +36,12 @@ LEASES_RETURNED = Counter("tagger_leases_returned", "Chunks whose lease expired.
 MESSAGES_LOST = Counter("tagger_messages_lost", "Messages that Redis lost and that were sent again.")
 QUEUE_DEPTH = Gauge("tagger_queue_depth", "Messages waiting in Redis.", ["queue"])
 CHUNKS_HELD = Gauge("tagger_chunks_held", "Chunks that this worker is processing.")
+WORKER_WAITS = Gauge(
+    "tagger_worker_waits", "1 while the worker waits for its window, power or a lower load, else 0."
+)
+DEVICE_MEMORY = Gauge(
+    "tagger_device_memory_bytes", "Memory that torch has reserved on a CUDA device; 0 elsewhere."
+)
 
 STAGES = ("read", "digest", "decode", "model", "store")
 _METRICS = {stage: (STAGE_SECONDS.labels(stage), STAGE_CPU_SECONDS.labels(stage)) for stage in STAGES}

@@ -5,6 +5,7 @@ import socket
 import threading
 
 import redis
+import torch
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
@@ -19,6 +20,7 @@ from tagger.enqueue.schedule_windows import pause_ended_runs
 from tagger.enqueue.ticks import record_tick
 from tagger.inference.devices import choose_device
 from tagger.ledger.chunks import Claim, claim_chunk
+from tagger.metrics import DEVICE_MEMORY
 from tagger.processing.claimed_chunk import ChunkEnd
 from tagger.processing.executor import ChunkExecutor
 from tagger.processing.photo_rate import PhotoRate
@@ -48,6 +50,8 @@ class Engine:
         self.device = choose_device(settings.device, settings.batch_size).kind
         per_second = settings.worker_photos_per_second
         rate = None if per_second is None else PhotoRate(per_second)
+        if self.device == "cuda":
+            DEVICE_MEMORY.set_function(torch.cuda.memory_reserved)
         self.executor = ChunkExecutor(self.database, settings, rate)
         # Loaded before the first message: a model that cannot run stops the worker at its start.
         # The database may be locked just now, by a worker that starts as well.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tagger.metrics import WORKER_WAITS
 from tagger.settings import Settings
 from tagger.times_of_day import DailyWindow
 from worker.machine import is_on_battery, load_per_core
@@ -75,6 +76,7 @@ class Throttle:
         if holding is not self._holding:
             log.warning("This worker %s", f"waits: {holding.text}" if holding else "goes on")
         self._holding = holding
+        WORKER_WAITS.set(holding is not None)
         if holding is None:
             only_ticks.clear()
             return

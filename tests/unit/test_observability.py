@@ -1,0 +1,114 @@
+"""deploy/observability: alerts and a dashboard over metrics that workers serve."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+
+import tagger.metrics  # noqa: F401 - registers the metrics
+
+PROJECT = Path(__file__).parents[2]
+FOLDER = PROJECT / "deploy" / "observability"
+OF_PROMETHEUS = {"up"}
+"""What Prometheus itself records of each worker."""
+OF_LINUX = {"process_resident_memory_bytes"}
+"""What prometheus-client serves where there is /proc."""
+
+
+def alerts() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    document: dict[str, list[dict[str, Any]]] = json.loads((FOLDER / "dashboard.json").read_text())
+    return document["panels"]
+
+
+def expressions() -> Iterator[str]:
+    yield from (rule["expr"] for rule in alerts())
+    yield from (target["expr"] for panel in panels() for target in panel["targets"])
+
+
+def served() -> set[str]:
+    """The names of the series of a worker that has just started."""
+    suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}
+    families = list(REGISTRY.collect())
+    return {family.name + suffix for family in families for suffix in suffixes.get(family.type, [""])}
+
+
+def test_alerts_and_dashboard_use_metrics_that_workers_serve() -> None:
+    used = {
+        name
+        for expression in expressions()
+        for name in re.findall(r"\b(?:(?:tagger|process)_\w+|up)\b(?=[ {\[)]|$)", expression)
+    }
+    assert used - OF_PROMETHEUS - OF_LINUX <= served()
+    assert {f"{name}_total" for name in ("tagger_photos", "tagger_failures")} <= used
+
+
+def test_labels_in_alerts_and_dashboard_are_those_of_the_metrics() -> None:
+    known = {"job", "instance", "outcome", "kind", "stage", "queue"}
+    used = {
+        label.strip()
+        for expression in expressions()
+        for part in re.findall(r"by \(([^)]*)\)", expression) + re.findall(r"[{,](\w+)=", expression)
+        for label in part.split(",")
+    }
+    assert used <= known
+
+
+def test_every_alert_is_documented_and_has_a_remedy() -> None:
+    page = (PROJECT / "docs" / "how-to" / "monitor.md").read_text()
+    documented = re.findall(r"^\| `(Tagger\w+)`", page, flags=re.MULTILINE)
+    assert documented == [rule["alert"] for rule in alerts()]
+    assert all({"summary", "description"} <= rule["annotations"].keys() for rule in alerts())
+
+
+def test_panels_of_the_dashboard_do_not_overlap() -> None:
+    assert len({panel["id"] for panel in panels()}) == len(panels())
+    places = [panel["gridPos"] for panel in panels()]
+    assert all(place["x"] + place["w"] <= 24 for place in places)
+    for one, other in combinations(places, 2):
+        assert (
+            one["x"] + one["w"] <= other["x"]
+            or other["x"] + other["w"] <= one["x"]
+            or one["y"] + one["h"] <= other["y"]
+            or other["y"] + other["h"] <= one["y"]
+        )
+
+
+@pytest.fixture
+def promtool() -> str:
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not installed; it is in Debian's package prometheus")
+    return program
+
+
+def test_prometheus_accepts_the_alerts_and_raises_each_one_when_it_should(promtool: str) -> None:
+    for arguments in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts-test.yml"]):
+        done = subprocess.run([promtool, *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    tested = (FOLDER / "alerts-test.yml").read_text()
+    assert all(f"alertname: {rule['alert']}\n        exp_alerts: [{{" in tested for rule in alerts())
+
+
+def test_prometheus_accepts_the_expressions_of_the_dashboard(promtool: str, tmp_path: Path) -> None:
+    variables = {"$__rate_interval": "5m", "$job": "tagger"}
+    texts = [target["expr"] for panel in panels() for target in panel["targets"]]
+    for name, value in variables.items():
+        texts = [text.replace(name, value) for text in texts]
+    rules = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(texts)]
+    file = tmp_path / "panels.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    done = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
