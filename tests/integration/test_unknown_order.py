@@ -1,0 +1,71 @@
+"""Unknown photos in the order of their best candidates, whether they are sorted or read along the index, on both databases."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.artifacts import tiny_artifact
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.query import PhotoQuery, find_tagged_page, plans
+from tagger.query.find import ScanPosition
+from tagger.query.neighbours import find_neighbours
+
+EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
+BY_SCORE = PhotoQuery(unknown=True, any_rank=True, sort="score")
+
+
+@pytest.fixture(params=["sorted", "along the index"])
+def library(
+    request: pytest.FixtureRequest, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> StoredPhotos:
+    if request.param != "sorted":
+        monkeypatch.setattr(plans, "FEWEST_TO_WALK", 0)
+    tiny_artifact(tmp_path / "tiny.pt")
+    stored = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    stored.photo("far.jpg", (EIFFEL, 0.1, False), digest="far")
+    stored.photo("near.jpg", (GATE, 0.45, False), (EIFFEL, 0.05, False), digest="near")
+    stored.photo("copy.jpg", digest="near")
+    stored.photo("tagged.jpg", (EIFFEL, 0.9, True), digest="tagged")
+    stored.photo("middle.jpg", (VERSAILLES, 0.3, False), digest="middle")
+    stored.photo("not-the-gate.jpg", (GATE, 0.4, False), digest="rejected candidate")
+    stored.verdict("rejected candidate", GATE, "rejected")
+    stored.photo("not-the-tower.jpg", (EIFFEL, 0.8, True), digest="rejected tag")
+    stored.verdict("rejected tag", EIFFEL, "rejected")
+    stored.photo("named.jpg", (EIFFEL, 0.35, False), digest="named")
+    stored.verdict("named", GATE, "confirmed")
+    return stored
+
+
+def pages(library: StoredPhotos, query: PhotoQuery, size: int) -> Iterator[list[str]]:
+    position: ScanPosition | None = None
+    while True:
+        page = find_tagged_page(library.database, query, {}, position, size)
+        yield [Path(photo.path).stem for photo in page.photos]
+        if page.next is None:
+            return
+        position = page.next
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_the_likeliest_come_first_and_those_without_a_candidate_last(
+    library: StoredPhotos, size: int
+) -> None:
+    found = [name for page in pages(library, BY_SCORE, size) for name in page]
+    assert sorted(found[:2]) == ["copy", "near"]
+    assert found[2:4] == ["middle", "far"]
+    assert sorted(found[4:]) == ["not-the-gate", "not-the-tower"]
+
+
+def test_filters_apply(library: StoredPhotos) -> None:
+    of_one = PhotoQuery(unknown=True, sort="score", distinct=True, under=(library.root / "near.jpg",))
+    assert [name for page in pages(library, of_one, 2) for name in page] == ["near"]
+
+
+def test_a_photo_leads_to_those_beside_it(library: StoredPhotos) -> None:
+    listed = find_tagged_page(library.database, BY_SCORE, {}, None, 100).photos
+    for before, photo, after in zip(listed, listed[1:], listed[2:], strict=False):
+        found = find_neighbours(library.database, BY_SCORE, {}, photo.id)
+        assert (found.previous, found.following) == (before.id, after.id)
