@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, func, select, true
+from sqlalchemy import ColumnElement, Connection, exists, func, select, true
 
 from tagger.catalog.dismissals import is_dismissed
 from tagger.catalog.landmarks import Landmark, all_landmarks
@@ -74,6 +74,20 @@ def trip_summary(database: Database, trip_id: str) -> TripSummary:
     """
     with database.read() as connection:
         return _summary(connection, find_trip(connection, trip_id), _landmarks(connection))
+
+
+def trip_of_photo(
+    database: Database, summaries: Sequence[TripSummary], photo_id: int, taken_at: datetime | None
+) -> TripSummary | None:
+    """The trip among these to which a photo belongs; None: to none."""
+    if taken_at is None:
+        return None
+    then = [each for each in summaries if each.trip.first <= taken_at <= each.trip.last]
+    with database.read() as connection:
+        for summary in then:
+            if connection.scalar(select(exists().where(photos.c.id == photo_id, is_of_trip(summary.trip)))):
+                return summary
+    return None
 
 
 def _landmarks(connection: Connection) -> Mapping[int, Landmark]:

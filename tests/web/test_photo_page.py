@@ -339,6 +339,25 @@ def test_keys_confirm_reject_and_undo(browser: Browser, address: str) -> None:
         state(page, "rejected")
 
 
+def test_a_photo_is_put_away_and_brought_back_by_key(browser: Browser, address: str) -> None:
+    title = "#landmarks .photo-title"
+    with open_page(browser, f"{address}/photos/1") as page:
+        page.keyboard.press("x")
+        expect(page.locator(title)).to_have_text("Not a landmark")
+        expect(page.locator("[data-dismissed]")).to_contain_text("Put away by web ")
+        expect(page.locator("#announcement")).to_have_text("Not a landmark: photo put away")
+        assert axe_findings(page) == []
+        page.keyboard.press("u")
+        expect(page.locator(title)).to_have_text("Eiffel Tower")
+        page.get_by_role("button", name="Not a landmark").click()
+        expect(page.locator(title)).to_have_text("Not a landmark")
+        page.get_by_role("button", name="Bring back").click()
+        expect(page.locator(title)).to_have_text("Eiffel Tower")
+        page.keyboard.press("c")
+        state(page, "confirmed")
+        expect(page.get_by_role("button", name="Not a landmark")).to_have_count(0)
+
+
 def test_a_key_opens_what_is_folded_away_and_it_stays_open(
     browser: Browser, address: str, library: LibraryPhotos
 ) -> None:
@@ -609,6 +628,10 @@ def test_without_script_buttons_do_the_same(browser: Browser, address: str) -> N
         state(page, "rejected")
         page.get_by_role("button", name="Undo Eiffel Tower").click()
         state(page, "accepted")
+        page.get_by_role("button", name="Not a landmark").click()
+        expect(page.locator("#landmarks .photo-title")).to_have_text("Not a landmark")
+        page.get_by_role("button", name="Bring back").click()
+        expect(page.locator("#landmarks .photo-title")).to_have_text("Eiffel Tower")
 
 
 def test_axe_finds_nothing_in_what_was_rejected(browser: Browser, address: str) -> None:

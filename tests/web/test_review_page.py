@@ -117,6 +117,23 @@ def test_undo_returns_to_the_photo_and_so_does_the_arrow(browser: Browser, addre
         expect_question(page, 2, 1)
 
 
+def test_a_photo_that_is_not_of_a_landmark_is_put_away(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/review", base=address) as page:
+        expect_question(page, 1, 0)
+        page.keyboard.press("x")
+        expect_question(page, 2, 1)
+        page.keyboard.press("u")
+        expect_question(page, 1, 0)
+        page.get_by_role("button", name="Not a landmark").click()
+        expect_question(page, 2, 1)
+        for _ in range(300):
+            found = page.request.get("/api/photos?dismissed=1").json()["photos"]
+            if [Path(photo["path"]).name for photo in found] == ["photo-0.jpg"]:
+                break
+            page.wait_for_timeout(100)
+        assert [Path(photo["path"]).name for photo in found] == ["photo-0.jpg"]
+
+
 def test_another_landmark_is_named_instead_and_undone_at_once(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review", base=address) as page:
         page.keyboard.press("n")

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 NO_LANDMARK = "No landmark"
+NOT_A_LANDMARK = "Not a landmark"
+"""Of a photo that a person put away."""
 
 
 def headline(accepted: Sequence[str], guess: str | None) -> str:

@@ -23,17 +23,20 @@ from tagger.ledger.jobs import open_job_of_photo
 from tagger.photos.object_paths import parse_path
 from tagger.query import PhotoDetails, find_neighbours, photo_details_by_id
 from tagger.query.stored_photos import stored_photo
-from tagger.query.tagged_photos import Position
-from tagger.verdicts import VerdictKind, give_verdict, withdraw_verdict
+from tagger.query.tagged_photos import Position, TaggedPhoto
+from tagger.query.trip_summaries import trip_of_photo
+from tagger.verdicts import VerdictKind, dismiss_photos, give_verdict, restore_photos, withdraw_verdict
 from tagger.web.api.verdicts import default_person
 from tagger.web.http.form_fields import ONE_LINE
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
+from tagger.web.pages.headlines import NOT_A_LANDMARK
 from tagger.web.pages.landmark_rows import LandmarkRow, landmark_rows, photo_headline
+from tagger.web.pages.overview import library_overview
 from tagger.web.pages.photos import QUERY_ERRORS
-from tagger.web.pages.tiles import landmark_address, photo_address, trip_address
+from tagger.web.pages.tiles import Link, landmark_address, photo_address, trip_address
 from tagger.web.pages.world_map import VIEW_BOX, project
 from tagger.web.state import AppState, State
 
@@ -101,6 +104,25 @@ def give(
     return RedirectResponse(f"{address}#landmarks", HTTPStatus.SEE_OTHER)
 
 
+@router.post("/photos/{photo_id}/dismissal")
+def dismiss(
+    state: State,
+    photo_id: PhotoNumber,
+    params: Params,
+    within: Within = "",
+    withdraw: Annotated[bool, Form()] = False,
+) -> Response:
+    """Put the photo away as not a landmark, or bring it back (`withdraw`), then show it again."""
+    if withdraw:
+        restore_photos(state.database, [photo_id])
+    else:
+        dismiss_photos(state.database, [photo_id], default_person(state))
+    state.taught_updates.request()
+    grid_params = _grid_params(params, within)
+    address = photo_address(photo_id, grid_params) if grid_params else f"/photos/{photo_id}"
+    return RedirectResponse(f"{address}#landmarks", HTTPStatus.SEE_OTHER)
+
+
 def _grid_params(params: QueryParams, within: str) -> QueryParams | None:
     """Return the query of the grid; None if the photo was opened by its address. The query of all photos has no options."""
     return params if within or params.options else None
@@ -119,7 +141,10 @@ def _render(
     details = photo_details_by_id(state.database, photo_id, state.settings.roots)
     rows = landmark_rows(details)
     position = _shown_position(details, rows)
-    verdict_address = f"/photos/{photo_id}/verdict"
+    verdict_address, dismissal_address = (
+        photo_address(photo_id, grid_params, subpath) if grid_params else f"/photos/{photo_id}{subpath}"
+        for subpath in ("/verdict", "/dismissal")
+    )
     return render(
         request,
         "photo.html",
@@ -128,7 +153,7 @@ def _render(
         details=details,
         file=PurePath(details.photo.path).name,
         folder=str(parse_path(details.photo.path).parent),
-        headline=photo_headline(rows),
+        headline=NOT_A_LANDMARK if details.dismissal else photo_headline(rows),
         rows=[row for row in rows if not row.is_unlikely],
         unlikely=[row for row in rows if row.is_unlikely],
         accepted=[row for row in rows if row.is_accepted],
@@ -136,9 +161,12 @@ def _render(
         position=position,
         point=_map_point(state, position, rows),
         near_here=_near_address(position),
+        trip=_trip_link(request, state, details.photo),
         view_box=VIEW_BOX,
         grid=None if grid_params is None else _grid_context(state, grid_params, photo_id),
-        verdict_address=photo_address(photo_id, grid_params, "/verdict") if grid_params else verdict_address,
+        verdict_address=verdict_address,
+        dismissal_address=dismissal_address,
+        has_confirmed=any(row.state == "confirmed" for row in rows),
         unavailable=_unavailable_text(state, photo_id),
         open_job=open_job_of_photo(state.database, photo_id),
         typed=typed,
@@ -204,6 +232,13 @@ def _shown_position(details: PhotoDetails, rows: list[LandmarkRow]) -> Position 
         return position
     is_rejected = details.evidence.landmark in {row.name for row in rows if row.state == "rejected"}
     return None if is_rejected else position
+
+
+def _trip_link(request: Request, state: AppState, photo: TaggedPhoto) -> Link | None:
+    """Return the trip of the photo, if trips are known by now and it is of one."""
+    summaries = library_overview(request).trips(wait_s=0)
+    found = trip_of_photo(state.database, summaries or (), photo.id, photo.taken_at)
+    return None if found is None else Link(found.title, trip_address(found.trip.id))
 
 
 def _near_address(position: Position | None) -> str | None:

@@ -6,7 +6,7 @@ import { requestJson } from "./server.js";
 import { toast } from "./toast.js";
 
 const AHEAD = 3; // entries that are fetched before they are shown
-const CHIPS = { confirmed: "chip--sure", rejected: "chip--bad" };
+const CHIPS = { confirmed: "chip--sure", rejected: "chip--bad", dismissed: "chip--bad" };
 const announcement = document.getElementById("announcement");
 const keys = document.getElementById("keys");
 
@@ -103,7 +103,7 @@ function drawTally() {
   if (!tally) return;
   const reviewed = entries.slice(0, current);
   const count = (verdict) => reviewed.filter(({ given }) => given?.verdict === verdict).length;
-  const parts = [[count("confirmed"), "confirmed"], [count("rejected"), "rejected"], [count(undefined), "skipped"]];
+  const parts = [[count("confirmed"), "confirmed"], [count("rejected"), "rejected"], [count("dismissed"), "not a landmark"], [count(undefined), "skipped"]];
   tally.textContent = parts.filter(([number]) => number).map(([number, word]) => `${number} ${word}`).join(", ");
 }
 
@@ -142,8 +142,13 @@ function goBack() {
 // ----- verdicts -----
 
 /** Sends a verdict. The page may be left meanwhile. */
-function send({ photo, landmark, verdict, withdraw }) {
+async function send({ photo, landmark, verdict, withdraw }) {
   const method = withdraw ? "DELETE" : "POST";
+  if (verdict === "dismissed") {
+    const { changed, confirmed } = await requestJson("/api/dismissals", { method, body: { photos: [Number(photo)] }, keepalive: true });
+    if (confirmed.length) throw new Error("another landmark is confirmed on this photo");
+    return { changed: changed.length > 0, before: null };
+  }
   return requestJson(`/api/photos/${photo}/verdicts`, { method, body: { landmark, verdict }, keepalive: true });
 }
 
@@ -173,6 +178,8 @@ function giveVerdict(verdict) {
   const { landmark, name } = entry().data;
   return give({ verdict, text: `${name} ${verdict}` }, [{ landmark, verdict }]);
 }
+
+const dismiss = () => give({ verdict: "dismissed", text: "Not a landmark" }, [{ verdict: "dismissed" }]);
 
 function undo() {
   const step = steps.pop();
@@ -210,12 +217,13 @@ const ACTIONS = {
   confirmed: () => giveVerdict("confirmed"),
   rejected: () => giveVerdict("rejected"),
   name: openNaming,
+  dismissed: dismiss,
   skip: () => advance("Skipped"),
   undo,
   previous: goBack,
   keys: () => keys.showModal(),
 };
-const KEYS = { c: "confirmed", r: "rejected", n: "name", s: "skip", ArrowRight: "skip", u: "undo", ArrowLeft: "previous", "?": "keys" };
+const KEYS = { c: "confirmed", r: "rejected", n: "name", x: "dismissed", s: "skip", ArrowRight: "skip", u: "undo", ArrowLeft: "previous", "?": "keys" };
 
 /** Runs an action that the page offers: read-only sessions have no verdicts, the end of the queue has none either. */
 function run(name) {

@@ -47,6 +47,7 @@ addEventListener("pagehide", () => {
 const KEYS = {
   c: (verdicts) => verdicts.giveSelected("confirmed"),
   r: (verdicts) => verdicts.giveSelected("rejected"),
+  x: (verdicts) => verdicts.toggleDismissal(),
   u: (verdicts) => verdicts.undo(),
 };
 
@@ -91,7 +92,11 @@ export class PhotoVerdicts {
   // ----- giving -----
 
   /** Gives a verdict, or with `withdraw` withdraws it. Returns `reverse`, the request that undoes it, and a text. */
-  async give(request) {
+  give(request) {
+    return request.isDismissal ? this.dismiss(request) : this.giveVerdict(request);
+  }
+
+  async giveVerdict(request) {
     const { landmark, name, verdict, withdraw: isWithdrawal } = request;
     if (!isWithdrawal) this.show(landmark, verdict);
     stale.add(this);
@@ -105,6 +110,31 @@ export class PhotoVerdicts {
       this.announce(`${name} was not changed`);
       throw error;
     }
+  }
+
+  /** Puts the photo away as not a landmark, or brings it back; as `give`. */
+  async dismiss({ withdraw: isWithdrawal }) {
+    stale.add(this);
+    try {
+      const { changed, confirmed } = await requestJson("/api/dismissals", {
+        method: isWithdrawal ? "DELETE" : "POST",
+        body: { photos: [Number(this.photo)] },
+        keepalive: true,
+      });
+      if (confirmed.length) throw new Error("a landmark is confirmed on it");
+      this.onChange({ landmark: null, name: "Not a landmark", verdict: isWithdrawal ? null : "dismissed" });
+      const reverse = { isDismissal: true, withdraw: !isWithdrawal };
+      return { changed: changed.length > 0, reverse, text: isWithdrawal ? "Photo brought back" : "Not a landmark: photo put away" };
+    } catch (error) {
+      toast(`The photo was not changed: ${error.message}`, { tone: "bad" });
+      this.announce("The photo was not changed");
+      throw error;
+    }
+  }
+
+  toggleDismissal() {
+    const form = this.root.querySelector("#landmarks form[data-dismissal]");
+    if (form) return this.giveAll([{ isDismissal: true, withdraw: "withdraw" in form.dataset }]);
   }
 
   /** Gives verdicts that are undone in one step. They are sent at once, since the page may be left. */
@@ -135,9 +165,10 @@ export class PhotoVerdicts {
 
   /** A click refers to the photo that is shown now, even if the action runs later. */
   submit(event) {
-    const form = event.target.closest("#landmarks form[data-verdict]");
+    const form = event.target.closest("#landmarks form[data-verdict], #landmarks form[data-dismissal]");
     if (!form) return;
     event.preventDefault();
+    if ("dismissal" in form.dataset) return void enqueue(() => this.toggleDismissal());
     const request = requestOf(form.closest("[data-landmark]"), form.dataset.verdict, "withdraw" in form.dataset);
     enqueue(() => this.giveAll([request]));
   }
