@@ -22,6 +22,7 @@ from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.templates import STATIC
 from tagger.web.pages import sign_in
 from tagger.web.pages.job_views import live_document
+from tagger.web.pages.look_alikes import look_alikes_of
 from tagger.web.pages.overview import LibraryOverview
 from tagger.web.search_lists import SearchLists
 from tagger.web.state import AppState
@@ -46,7 +47,7 @@ def create_app(
     state = AppState(settings, database, limits, has_own_worker=has_own_worker)
     job_starter = JobStarter(settings, database, state.stopping)
     event_batches = EventBatches(settings, database, job_starter)
-    overview = LibraryOverview(database)
+    overview = LibraryOverview(database, lambda: look_alikes_of(state))
     search_lists = SearchLists(database, settings.roots, overview.counts, overview.trips)
 
     authenticator = None if policy.token is None else Authenticator(database, policy.token)

@@ -1,14 +1,15 @@
-"""The library as a whole: photo counts and cover photos per landmark, trips, where photos were taken, and how many are to review.
+"""The library as a whole: photo counts and cover photos per landmark, trips, where photos were taken, how many are to review, and look-alikes.
 
 These queries take longer the larger the library is. Pages therefore show cached values, which threads refresh.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from tagger.database.connection import Database
+from tagger.places.look_alikes import LookAlikes
 from tagger.places.review import count_to_review
 from tagger.query import LandmarkCount, landmark_counts
 from tagger.query.covers import Cover, find_covers
@@ -22,12 +23,14 @@ FIRST_WAIT_S = 1.2
 """How long the first page waits for covers or trips, since a library without any looks broken."""
 COUNTS_TTL_S = 2.0
 COVERS_TTL_S = 60.0
+LOOK_ALIKES_TTL_S = 300.0
 
 
 class LibraryOverview:
     """Counts, covers and position cells of one database. Created once per server."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, find_look_alikes: Callable[[], LookAlikes]) -> None:
+        self._look_alikes = CachedValue(find_look_alikes, LOOK_ALIKES_TTL_S)
         self._counts = CachedValue(lambda: landmark_counts(database, include_empty=True), COUNTS_TTL_S)
         self._covers = CachedValue(lambda: find_covers(database), COVERS_TTL_S)
         self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S)
@@ -55,9 +58,14 @@ class LibraryOverview:
         """Return the number of entries in the review queue, counted up to `COUNT_LIMIT`; None while they are counted for the first time."""
         return self._to_review.get(WAIT_S)
 
+    def look_alikes(self) -> LookAlikes | None:
+        """Return the groups of unknown photos that look alike; None while they are compared for the first time."""
+        return self._look_alikes.get(WAIT_S if self._look_alikes.has_value else FIRST_WAIT_S)
+
     def close(self) -> None:
         """Wait for queries that are running."""
-        for value in (self._counts, self._covers, self._trips, self._position_cells, self._to_review):
+        values = (self._counts, self._covers, self._trips, self._position_cells, self._to_review)
+        for value in (*values, self._look_alikes):
             value.close()
 
 
