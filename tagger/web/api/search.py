@@ -37,22 +37,23 @@ def search(
     ],
 ) -> list[dict[str, Any]]:
     """List what the text may mean, at most 12, best first and by kind. Case and accents do not matter, nor do typing errors in a name if no name starts with the text."""
-    return [
-        {
-            "kind": each.kind,
-            "label": each.label,
-            "detail": each.detail,
-            "photos": each.photos,
-            "similar": each.match is Match.SIMILAR,
-            "options": each.options,
-            "address": suggestion_address(each),
-        }
-        for each in lists.suggest(q)
-    ]
+    return [suggestion_document(each) for each in lists.suggest(q)]
 
 
-def suggestion_address(suggestion: Suggestion) -> str:
-    """Return the address of the page with the photos of a suggestion."""
+def suggestion_document(suggestion: Suggestion) -> dict[str, Any]:
+    """Return a suggestion with the address of the page that it leads to."""
+    return {
+        "kind": suggestion.kind,
+        "label": suggestion.label,
+        "detail": suggestion.detail,
+        "photos": suggestion.photos,
+        "similar": suggestion.match is Match.SIMILAR,
+        "options": suggestion.options,
+        "address": _address(suggestion),
+    }
+
+
+def _address(suggestion: Suggestion) -> str:
     match suggestion.kind:
         case Kind.FILE:
             return f"/photos/{suggestion.id}"

@@ -1,16 +1,19 @@
 """The library: landmarks as cards with covers, and search by name."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.catalog.landmarks import all_landmarks, normalize_name
 from tagger.database.connection import Database
 from tagger.query import LandmarkCount
 from tagger.query.covers import Cover
 from tagger.query.stored_photos import has_photos
+from tagger.search.suggestions import Kind
+from tagger.web.api.search import Lists, suggestion_document
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.overview import Overview
@@ -20,6 +23,8 @@ from tagger.web.state import State
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 FORMATS = (("JSON", ""), ("CSV", ".csv"), ("GeoJSON", ".geojson"), ("NDJSON", ".ndjson"))
+
+_SHOWN_APART = (Kind.LANDMARK, Kind.COUNTRY)
 
 Text = Annotated[str, Query(max_length=200)]
 
@@ -51,8 +56,13 @@ def show_library(
 
 
 @router.get("/search")
-def search(request: Request, state: State, overview: Overview, q: Text = "") -> HTMLResponse:
-    """Show landmarks and countries whose names contain the text."""
+def search(
+    request: Request, state: State, overview: Overview, lists: Lists, q: Text = "", best: bool = False
+) -> Response:
+    """Show what the text may mean, and landmarks and countries whose names contain it; with `best`, open what matches best."""
+    found = [suggestion_document(each) for each in lists.suggest(q)]
+    if best and found and not found[0]["similar"]:
+        return RedirectResponse(found[0]["address"], HTTPStatus.SEE_OTHER)
     counts = overview.counts()
     covers = overview.covers() or {}
     landmarks = counts if counts is not None else _uncounted(state.database)
@@ -63,6 +73,7 @@ def search(request: Request, state: State, overview: Overview, q: Text = "") -> 
         request,
         "search.html",
         typed=q,
+        results=[each for each in found if each["similar"] or each["kind"] not in _SHOWN_APART],
         cards=_cards(with_photos, covers, is_counted=counts is not None),
         without_photos=[count for count in matches if not count.photos and counts is not None],
         countries=[

@@ -1,0 +1,157 @@
+// The search box: suggestions while typing, by the ARIA pattern of a combobox with a list. "/" focuses it from anywhere.
+
+const SETTLE_MS = 120; // suggestions are fetched after this pause in typing
+const KINDS = { date: "Date", landmark: "Landmarks", country: "Countries", city: "Cities", trip: "Trips", folder: "Folders", file: "Files" };
+const TYPING = "input:not([type=checkbox], [type=radio], [type=button], [type=submit]), textarea, select, [contenteditable]";
+
+const form = document.querySelector("[data-search]");
+const input = form?.querySelector("#search");
+const panel = form?.querySelector("[data-panel]");
+const list = form?.querySelector("[role=listbox]");
+const status = form?.querySelector("[data-status]");
+
+let found = [];
+let active = -1; // the index of the option that Enter opens; -1: none, and the form is sent
+let timer = null;
+let request = null;
+let before = null; // what had the focus before "/"
+
+const options = () => [...list.querySelectorAll("[role=option]")];
+
+function setUp() {
+  const attributes = { role: "combobox", "aria-autocomplete": "list", "aria-controls": list.id, "aria-expanded": "false", "aria-haspopup": "listbox" };
+  for (const [name, value] of Object.entries(attributes)) input.setAttribute(name, value);
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    request?.abort();
+    if (input.value.trim()) timer = setTimeout(suggest, SETTLE_MS);
+    else close();
+  });
+  input.addEventListener("focus", () => found.length && input.value.trim() && open());
+  input.addEventListener("keydown", move);
+  form.addEventListener("focusout", (event) => !form.contains(event.relatedTarget) && close());
+  // The field keeps the focus, so that the list does not close before the click.
+  panel.addEventListener("pointerdown", (event) => event.preventDefault());
+  panel.addEventListener("click", (event) => {
+    const option = event.target.closest("[role=option]");
+    if (option) show(options().indexOf(option));
+  });
+  document.addEventListener("keydown", focusBox);
+}
+
+async function suggest() {
+  request = new AbortController();
+  try {
+    const response = await fetch(`/api/search?q=${encodeURIComponent(input.value)}`, { signal: request.signal });
+    if (!response.ok) return;
+    found = await response.json();
+    draw();
+  } catch {
+    // Another text was typed, or the server does not respond: sending the form says that.
+  }
+}
+
+function draw() {
+  active = -1;
+  list.replaceChildren();
+  for (const [index, each] of found.entries()) {
+    if (each.kind !== found[index - 1]?.kind) list.append(createGroup(each.kind));
+    list.lastElementChild.append(createOption(each, index));
+  }
+  const isSimilar = found.length > 0 && found.every(({ similar, kind }) => similar || kind === "file");
+  status.classList.toggle("visually-hidden", found.length > 0 && !isSimilar);
+  status.textContent = found.length === 0 ? "Nothing found" : isSimilar ? "No such name. Similar ones:" : `${found.length} suggestions`;
+  if (document.activeElement === input) open();
+}
+
+function createGroup(kind) {
+  const group = document.createElement("div");
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", KINDS[kind]);
+  const heading = document.createElement("p");
+  heading.className = "search-kind";
+  heading.setAttribute("aria-hidden", "true");
+  heading.textContent = KINDS[kind];
+  group.append(heading);
+  return group;
+}
+
+function createOption({ label, detail, photos }, index) {
+  const option = document.createElement("div");
+  option.className = "search-option";
+  option.id = `search-option-${index}`;
+  option.setAttribute("role", "option");
+  option.setAttribute("aria-selected", "false");
+  const count = photos === null ? "" : photos === 1 ? "1 photo" : `${photos.toLocaleString("en").replaceAll(",", "\u202f")} photos`;
+  for (const [name, text] of [["search-label", label], ["search-detail", detail], ["search-count", count]]) {
+    if (!text) continue;
+    const part = document.createElement("span");
+    part.className = name;
+    part.textContent = text;
+    option.append(part, " ");
+  }
+  return option;
+}
+
+function open() {
+  panel.hidden = false;
+  input.setAttribute("aria-expanded", String(found.length > 0));
+}
+
+function close() {
+  clearTimeout(timer);
+  request?.abort();
+  panel.hidden = true;
+  input.setAttribute("aria-expanded", "false");
+  select(-1);
+}
+
+function select(index) {
+  active = index;
+  for (const [number, option] of options().entries()) option.setAttribute("aria-selected", String(number === index));
+  const option = options()[index];
+  if (option) {
+    input.setAttribute("aria-activedescendant", option.id);
+    option.scrollIntoView({ block: "nearest" });
+  } else {
+    input.removeAttribute("aria-activedescendant");
+  }
+}
+
+function show(index) {
+  close();
+  location.assign(found[index].address);
+}
+
+function move(event) {
+  if (event.isComposing) return;
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step && found.length > 0) {
+    event.preventDefault();
+    if (panel.hidden) open();
+    // One step beyond the ends is the field itself.
+    const places = found.length + 1;
+    select(((active + 1 + step + places) % places) - 1);
+  } else if (event.key === "Enter" && active >= 0 && !panel.hidden) {
+    event.preventDefault();
+    show(active);
+  } else if (event.key === "Escape") {
+    event.preventDefault();
+    if (!panel.hidden) return close();
+    input.value = "";
+    found = [];
+    if (before?.isConnected) before.focus();
+    else input.blur();
+  }
+}
+
+function focusBox(event) {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (event.target.closest?.(TYPING) || document.querySelector("dialog:modal")) return;
+  event.preventDefault();
+  before = document.activeElement === document.body ? null : document.activeElement;
+  input.focus();
+  input.select();
+}
+
+if (form) setUp();
