@@ -92,6 +92,21 @@ def record_write_job(
     return job_id
 
 
+def record_write_job_of_photos(database: Database, new: NewJob, photo_ids: Sequence[int]) -> int:
+    """Create a job that writes these photos; return its id. Positions are brought up to date first."""
+    job_id = create_job(database, new)
+    with job_heartbeat(database, job_id):
+        update_positions(database)
+        _append(database, job_id, photo_ids)
+    finish_scan(database, job_id)
+    return job_id
+
+
+def record_undo_job_of_photos(database: Database, new: NewJob, photo_ids: Sequence[int]) -> int:
+    """Create a job that undoes writes in these photos; return its id."""
+    return record_undo_job(database, new, (photos.c.id.in_(photo_ids),))
+
+
 def record_undo_job(
     database: Database,
     new: NewJob,

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, and_, exists, false, or_, select
+from sqlalchemy import ColumnElement, and_, exists, false, not_, or_, select
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome, PositionSource
+from tagger.database.enums import Outcome, PositionSource, Target
 from tagger.database.tables import contents, metadata_writes, photos, positions
 from tagger.query import PhotoQuery, TaggedPhoto, find_tagged
 from tagger.query.filters import is_confirmed_or_taught, path_ranges
@@ -55,6 +55,36 @@ def written_photo_conditions(
     conditions = [photos.c.gone_since.is_(None), _was_written(job)]
     paths = tuple(paths)
     return (*conditions, *((_under(database, paths, root_paths),) if paths else ()))
+
+
+def written_photos(database: Database, photo_ids: Sequence[int], root_paths: RootPaths) -> list[int]:
+    """Those of the photos that this program has written."""
+    conditions = written_photo_conditions(database, None, (), root_paths)
+    pages = photo_id_pages(database, (photos.c.id.in_(photo_ids), *conditions))
+    return [photo_id for page in pages for photo_id in page]
+
+
+def was_embedded(database: Database, photo_ids: Sequence[int]) -> bool:
+    """Whether this program has written into one of the photos itself, also before it was moved."""
+    writes = photos.join(contents, contents.c.id == photos.c.content_id).join(
+        metadata_writes, metadata_writes.c.image_digest == contents.c.digest
+    )
+    embedded = (
+        select(photos.c.id)
+        .select_from(writes)
+        .where(photos.c.id.in_(photo_ids), metadata_writes.c.target == Target.EMBED)
+    )
+    with database.read() as connection:
+        return connection.scalar(embedded.limit(1)) is not None
+
+
+def has_photos_outside(
+    database: Database, photo_ids: Sequence[int], folders: Iterable[Path], root_paths: RootPaths
+) -> bool:
+    """Whether one of the photos is outside all of these folders."""
+    outside = (photos.c.id.in_(photo_ids), not_(_under(database, folders, root_paths)))
+    with database.read() as connection:
+        return connection.scalar(select(photos.c.id).where(*outside).limit(1)) is not None
 
 
 def has_tag_conditions(query: PhotoQuery) -> bool:

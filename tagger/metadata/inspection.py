@@ -13,6 +13,9 @@ from tagger.photos.containers import exif_of
 Fields: TypeAlias = Mapping[str, str | list[str]]
 """Values by name, such as `XMP:dc:subject` or `EXIF:Model`. Structures are written as text."""
 
+TAGGER_RECORD = "landmarkTagger:"
+"""The fields of tagger's own record of what it wrote; they are not shown as fields."""
+
 
 def photo_fields(data: bytes) -> Fields:
     """The fields of a photo's own file. Values that cannot be read are absent.

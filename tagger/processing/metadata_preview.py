@@ -8,11 +8,13 @@ from sqlalchemy import select
 
 from tagger.catalog.roots import list_roots
 from tagger.database.connection import Database
+from tagger.database.enums import Target
 from tagger.database.tables import photos
 from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata.inspection import TAGGER_RECORD, differences, photo_fields, xmp_fields
 from tagger.metadata.photo_writer import PhotoPlan, WriteRequest, plan_photo
-from tagger.metadata.plans import FindUndoRecord, UndoRecord
+from tagger.metadata.plans import FilePlan, FindUndoRecord, UndoRecord
 from tagger.processing.open_items import raw_files_of
 from tagger.processing.photo_tags import load_photo_tags
 from tagger.processing.undo_log import find_undo_record
@@ -26,6 +28,15 @@ class MetadataPreview:
     path: Path
     plan: PhotoPlan | None
     problem: WriteRefused | WriteFailed | None = None
+
+
+def changed_fields(plan: FilePlan) -> list[tuple[str, str, str]]:
+    """Sign (+ or -), field and value of each change."""
+    read = photo_fields if plan.target is Target.EMBED else xmp_fields
+    original = plan.template if plan.original.data is None else plan.original.data
+    before = read(original) if original is not None else {}
+    after = read(plan.data) if plan.data is not None else {}
+    return [line for line in differences(before, after) if TAGGER_RECORD not in line[1]]
 
 
 def preview_photos(

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from tagger.metadata.plans import FilePlan
     from tagger.processing.metadata_preview import MetadataPreview
 
-TAGGER_RECORD = "landmarkTagger:"
-"""The fields of tagger's own record of what it wrote; they are not shown as fields."""
-
 
 def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> None:
     """Print the changes of each file, field by field, and a summary."""
@@ -81,11 +78,13 @@ def _print_preview(preview: MetadataPreview) -> None:
 
 
 def _print_file(plan: FilePlan) -> None:
+    from tagger.processing.metadata_preview import changed_fields
+
     state = " (removed)" if plan.data is None else ""
     if plan.original.data is None:
         state = " (new" + (", a copy of the photo's XMP)" if plan.template is not None else ")")
     typer.echo(f"{printable(str(plan.original.path))}{state}")
-    lines = _changed_fields(plan)
+    lines = changed_fields(plan)
     for sign, name, value in lines:
         typer.echo(f"  {sign} {printable(name)}: {printable(value)}")
     if not lines:
@@ -94,19 +93,9 @@ def _print_file(plan: FilePlan) -> None:
         typer.echo(f"    {printable(note)}")
 
 
-def _changed_fields(plan: FilePlan) -> list[tuple[str, str, str]]:
-    """Sign (+ or -), field and value of each change."""
-    from tagger.database.enums import Target
-    from tagger.metadata.inspection import differences, photo_fields, xmp_fields
-
-    read = photo_fields if plan.target is Target.EMBED else xmp_fields
-    original = plan.template if plan.original.data is None else plan.original.data
-    before = read(original) if original is not None else {}
-    after = read(plan.data) if plan.data is not None else {}
-    return [line for line in differences(before, after) if TAGGER_RECORD not in line[1]]
-
-
 def _document(preview: MetadataPreview) -> dict[str, Any]:
+    from tagger.processing.metadata_preview import changed_fields
+
     plan = preview.plan
     return {
         "path": str(preview.path),
@@ -117,7 +106,7 @@ def _document(preview: MetadataPreview) -> dict[str, Any]:
                 "path": str(file.original.path),
                 "changes": [
                     {"change": {"+": "added", "-": "removed"}[sign], "field": name, "value": value}
-                    for sign, name, value in _changed_fields(file)
+                    for sign, name, value in changed_fields(file)
                 ],
                 "notes": list(file.notes),
             }

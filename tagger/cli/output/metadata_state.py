@@ -9,7 +9,7 @@ import typer
 
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_table
-from tagger.cli.output.metadata_diff import TAGGER_RECORD
+from tagger.metadata.inspection import TAGGER_RECORD
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,10 +1,10 @@
 // Updates the pages of jobs: numbers change in place; after larger changes, the server renders that part of the page again.
 // Text is set by textContent. Every event holds the whole state, so a reconnect loses nothing.
 
+import { followJobs } from "./job_events.js";
 import { requestJson } from "./server.js";
 import { toast } from "./toast.js";
 
-const RETRY_MS = 4000;
 const RECHECK_MS = 1000;
 const live = () => document.querySelector("[data-live]");
 const connection = document.querySelector("[data-connection]");
@@ -12,7 +12,6 @@ const announcement = document.querySelector("[data-announcement]");
 const states = new Map();
 let isReloading = false;
 let latestVersion = null;
-let source = null;
 
 function announce(text) {
   announcement.textContent = text;
@@ -76,19 +75,6 @@ function showLost(isLost) {
   if (connection.hidden === isLost) connection.hidden = !isLost;
 }
 
-function listen() {
-  source = new EventSource("/api/events");
-  source.addEventListener("state", (event) => {
-    showLost(false);
-    show(JSON.parse(event.data));
-  });
-  source.addEventListener("error", (event) => {
-    showLost(true);
-    // Browsers reconnect by themselves, but not after an error status.
-    if (event.target === source && source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
-  });
-}
-
 async function control(form) {
   for (const button of form.querySelectorAll("button")) button.disabled = true;
   try {
@@ -119,9 +105,4 @@ for (const select of document.querySelectorAll("select[data-fills]")) {
   });
 }
 
-if (live()) {
-  listen();
-  // A page in the back-forward cache must not hold a connection; it reconnects when it is shown again.
-  addEventListener("pagehide", () => source.close());
-  addEventListener("pageshow", (event) => event.persisted && listen());
-}
+if (live()) followJobs(show, showLost);

@@ -11,9 +11,11 @@ import httpx2 as httpx
 import pytest
 from playwright.sync_api import Browser, Error, Page, Route, expect
 from sqlalchemy import update
+from starlette.testclient import TestClient
 from support.browser import DESKTOP, PHONE, Screen, axe_findings, open_page, serving
 from support.commands import Terminal, draw, draw_many
 from support.job_runs import process_job
+from support.page_server import served
 from support.web_jobs import JobClient
 
 from tagger.database.connection import Database
@@ -70,6 +72,57 @@ def test_opening_a_folder_keeps_what_was_chosen(
         start.click()
         page.wait_for_url("**/jobs/1")
         expect(page.get_by_text("Tag inner")).to_be_visible()
+
+
+def test_every_view_shows_the_progress_of_running_jobs(
+    browser: Browser,
+    client: TestClient,
+    web_settings: Settings,
+    web_database: Database,
+    folder: Path,
+) -> None:
+    draw_many(folder, 2)
+    jobs = JobClient(client, web_database, web_settings)
+    with serving(web_settings) as address, open_page(browser, f"{address}/library", base=address) as page:
+        line = page.locator("[data-jobs-progress]")
+        expect(line).to_be_hidden()
+        first = jobs.start(folder)["job"]
+        expect(line).to_have_text(f"Job {first}, queued")
+        expect(line.get_by_role("link")).to_have_attribute("href", f"/jobs/{first}")
+        expect(page.locator("[data-jobs-announcement]")).to_have_text(f"Job {first} has started")
+        assert axe_findings(page) == []
+        second = jobs.start(folder, again=True)["job"]
+        expect(line).to_have_text("2 jobs, 0\u202f%")
+        expect(line.get_by_role("link")).to_have_attribute("href", "/jobs")
+        page.goto("/map")
+        expect(line).to_have_text("2 jobs, 0\u202f%")
+        process_job(web_database, web_settings, first)
+        expect(page.locator("[data-jobs-announcement]")).to_contain_text(f"Job {first} is finished")
+        process_job(web_database, web_settings, second)
+        expect(line).to_be_hidden()
+
+
+def test_a_hidden_page_holds_no_connection(
+    browser: Browser, web_settings: Settings, web_database: Database
+) -> None:
+    with (
+        served(web_settings, web_database) as port,
+        open_page(browser, f"http://127.0.0.1:{port}/library") as page,
+    ):
+        with page.expect_event("requestfailed", lambda request: request.url.endswith("/api/events")):
+            page.evaluate(
+                """() => {
+                  Object.defineProperty(document, "hidden", { value: true, configurable: true });
+                  document.dispatchEvent(new Event("visibilitychange"));
+                }"""
+            )
+        with page.expect_request("**/api/events"):
+            page.evaluate(
+                """() => {
+                  Object.defineProperty(document, "hidden", { value: false });
+                  document.dispatchEvent(new Event("visibilitychange"));
+                }"""
+            )
 
 
 def fits(page: Page) -> bool:

@@ -1,0 +1,50 @@
+// The progress of running jobs, in the header of every view: one line, and nothing without jobs.
+
+import { followJobs } from "./job_events.js";
+
+const line = document.querySelector("[data-jobs-progress]");
+const announcement = document.querySelector("[data-jobs-announcement]");
+const MOVING = ["scanning", "queued", "running", "waiting"];
+let before = null; // the states of jobs in the event before, by number
+
+function show(state) {
+  const moving = state.jobs.filter((job) => MOVING.includes(job.state));
+  line.hidden = !moving.length;
+  if (moving.length) {
+    const [job] = moving;
+    line.querySelector("a").href = moving.length === 1 ? `/jobs/${job.job}` : "/jobs";
+    setText(moving.length === 1 ? textOf(job) : `${moving.length} jobs, ${percentOf(moving)}`);
+  }
+  announceChanges(state.jobs);
+}
+
+function textOf({ job, state, shown }) {
+  if (state !== "running") return `Job ${job}, ${shown.state}`;
+  return [`Job ${job}, ${shown.percent}`, shown.remaining].filter(Boolean).join(", ");
+}
+
+function percentOf(jobs) {
+  const sum = (name) => jobs.reduce((total, job) => total + job[name], 0);
+  const total = sum("total");
+  return `${total ? Math.floor((100 * (total - sum("queued") - sum("running"))) / total) : 0}\u202f%`;
+}
+
+function setText(text) {
+  const element = line.querySelector("[data-text]");
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Only starts and ends are read aloud, not each number. The pages of jobs announce them themselves. */
+function announceChanges(jobs) {
+  const states = new Map(jobs.map((job) => [job.job, job.state]));
+  if (before && announcement) {
+    for (const job of jobs) {
+      const old = before.get(job.job);
+      if (old !== undefined && old !== job.state && job.state === "finished") announcement.textContent = `Job ${job.job} is finished. ${job.shown.counts}`;
+      else if (old === undefined && MOVING.includes(job.state)) announcement.textContent = `Job ${job.job} has started`;
+    }
+  }
+  before = states;
+}
+
+if (line) followJobs(show);

@@ -1,0 +1,143 @@
+"""Writing metadata from the page, and undoing it: after a preview, by a job, and only where the server allows it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+from starlette.testclient import TestClient
+from support.browser import axe_findings, open_page, serving
+from support.job_runs import process_job
+from support.library_photos import EIFFEL, VERSAILLES, LibraryPhotos, picture
+
+from tagger.access.tokens import add_token
+from tagger.database.connection import Database
+from tagger.settings import Settings
+from tagger.verdicts import VerdictKind, give_verdict
+
+
+@pytest.fixture
+def web_settings(web_settings: Settings) -> Settings:
+    return web_settings.model_copy(update={"web_write": "sidecar"})
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings) -> LibraryPhotos:
+    library = LibraryPhotos(web_database, web_settings, web_settings.data_folder.parent / "photos")
+    library.file("a.jpg", (EIFFEL, 0.9, True))
+    library.file("b.jpg", (VERSAILLES, 0.9, True), data=picture((60, 60, 200)))
+    library.file("c.jpg", (EIFFEL, 0.2, False), data=picture((60, 200, 60)))
+    return library
+
+
+def start(client: TestClient, library: LibraryPhotos, **fields: str | list[str]) -> int:
+    """Confirm a preview, and run the job as a worker does."""
+    started = client.post("/photos/metadata", data={"is_confirmed": "true", **fields})
+    assert started.status_code == 303, started.text
+    job = int(started.headers["location"].rsplit("/", 1)[1])
+    process_job(library.database, client.app.state.app_state.settings, job)  # type: ignore[attr-defined]
+    return job
+
+
+def test_a_preview_shows_files_and_values_and_changes_nothing(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    files = sorted(library.root.iterdir())
+    page = client.post("/photos/metadata", data={"photo": ["1", "2"]}).text
+    for text in ("a.jpg.xmp", "b.jpg.xmp", "Eiffel Tower", "new", "Write 2 photos", str(library.root.name)):
+        assert text in page
+    assert 'value="embed"' not in page
+    assert sorted(library.root.iterdir()) == files
+    assert client.get("/jobs/1").status_code == 404
+
+
+def test_what_is_written_is_undone_byte_for_byte(client: TestClient, library: LibraryPhotos) -> None:
+    before = {file.name: file.read_bytes() for file in library.root.iterdir()}
+    start(client, library, photo=["1", "2"], to="sidecar")
+    written = {file.name: file.read_bytes() for file in library.root.iterdir()}
+    assert written.keys() - before.keys() == {"a.jpg.xmp", "b.jpg.xmp"}
+    assert b"Eiffel Tower" in written["a.jpg.xmp"]
+    assert "a.jpg.xmp" in client.get("/photos/1").text
+    preview = client.post("/photos/metadata", data={"photo": ["1", "2", "3"], "action": "undo"}).text
+    assert "Undo 2 photos" in preview
+    assert "removed" in preview
+    start(client, library, photo=["1"], action="undo")
+    start(client, library, photo=["2", "3"], action="undo")
+    assert {file.name: file.read_bytes() for file in library.root.iterdir()} == before
+
+
+def test_a_sidecar_that_is_out_of_date_is_written_anew(client: TestClient, library: LibraryPhotos) -> None:
+    start(client, library, photo=["1"], to="sidecar")
+    assert "out of date" not in client.get("/photos/1").text
+    give_verdict(library.database, 1, VERSAILLES, VerdictKind.CONFIRMED, "ada", {})
+    page = client.get("/photos/1").text
+    assert "sidecar out of date" in page
+    assert "Write the sidecar anew" in page
+    start(client, library, photo=["1"], to="sidecar")
+    assert "out of date" not in client.get("/photos/1").text
+    assert b"Versailles" in (library.root / "a.jpg.xmp").read_bytes()
+
+
+def test_nothing_is_written_without_permission(client: TestClient, library: LibraryPhotos) -> None:
+    embed = client.post("/photos/metadata", data={"photo": "1", "to": "embed", "is_confirmed": "true"})
+    assert embed.status_code == 403
+    assert "TAGGER_WEB_WRITE=embed" in embed.text
+    state = client.app.state.app_state  # type: ignore[attr-defined]
+    state.settings = state.settings.model_copy(update={"web_write": "none"})
+    for action in ("write", "undo"):
+        refused = client.post(
+            "/photos/metadata", data={"photo": "1", "action": action, "is_confirmed": "true"}
+        )
+        assert refused.status_code == 403
+    assert "Write tags" not in client.get("/photos/1").text
+    assert client.get("/jobs/1").status_code == 404
+    assert not list(library.root.glob("*.xmp"))
+
+
+def test_photos_outside_the_allowed_folders_are_refused(
+    client: TestClient, library: LibraryPhotos, tmp_path: Path
+) -> None:
+    state = client.app.state.app_state  # type: ignore[attr-defined]
+    (tmp_path / "other").mkdir()
+    state.settings = state.settings.model_copy(update={"web_folders": [tmp_path / "other"]})
+    assert client.post("/photos/metadata", data={"photo": "1", "is_confirmed": "true"}).status_code == 403
+    assert client.get("/jobs/1").status_code == 404
+    assert library
+
+
+def test_a_read_only_session_neither_sees_nor_does_it(
+    client_with_token: TestClient, library: LibraryPhotos
+) -> None:
+    _, secret = add_token(library.database, "guest", read_only=True)
+    headers = {"authorization": f"Bearer {secret}", "origin": "http://127.0.0.1:8080"}
+    assert "Write tags" not in client_with_token.get("/photos/1", headers=headers).text
+    refused = client_with_token.post("/photos/metadata", data={"photo": "1"}, headers=headers)
+    assert refused.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"photo": "0"}, {"photo": "x"}, {"photo": "1", "to": "printer"}, {"photo": "1", "more": "1"}],
+)
+def test_invalid_requests_start_nothing(
+    client: TestClient, library: LibraryPhotos, fields: dict[str, str]
+) -> None:
+    assert library
+    assert client.post("/photos/metadata", data={"is_confirmed": "true", **fields}).status_code == 422
+
+
+def test_tags_are_written_from_the_page_of_a_photo(
+    browser: Browser, library: LibraryPhotos, web_settings: Settings
+) -> None:
+    with serving(web_settings) as address, open_page(browser, f"{address}/photos/1", base=address) as page:
+        page.get_by_role("button", name="Write tags…").click()
+        expect(page.get_by_text("This is a preview")).to_be_visible()
+        expect(page.locator(".metadata-changes")).to_contain_text("a.jpg.xmp")
+        assert axe_findings(page) == []
+        page.get_by_role("button", name="Write 1 photo").click()
+        page.wait_for_url("**/jobs/1")
+        process_job(library.database, web_settings, 1)
+        page.goto("/photos/1")
+        page.get_by_role("button", name="Undo…").click()
+        expect(page.get_by_role("button", name=re.compile("Undo 1 photo"))).to_be_visible()
+    assert (library.root / "a.jpg.xmp").exists()
