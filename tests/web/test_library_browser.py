@@ -284,6 +284,21 @@ def test_photos_are_there_and_lead_to_their_landmark(browser: Browser, address: 
         )
 
 
+def test_a_landmark_and_the_lightbox_count_copies_once(
+    browser: Browser, web_settings: Settings, web_database: Database, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for name in ("a.jpg", "copy.jpg"):
+        library.file(name, (EIFFEL, 0.9, True), digest="same")
+    library.file("b.jpg", (EIFFEL, 0.8, True), data=picture((9, 9, 9)))
+    library.verdict("same", EIFFEL, "confirmed")
+    with serving(web_settings) as address, open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        page.wait_for_function(DRAWN)
+        expect(page.locator(".landmark-head")).to_contain_text("2 photos, copies counted once")
+        page.get_by_role("link", name=re.compile(r"Eiffel Tower, a\.jpg\s*confirmed\s*2\s*copies")).click()
+        expect(page.locator("#lightbox [data-status]")).to_contain_text("of 2: Eiffel Tower")
+
+
 def test_covers_that_take_long_come_by_themselves(
     browser: Browser,
     web_settings: Settings,

@@ -188,6 +188,16 @@ def test_photos_are_under_their_months_with_score_and_date(
     assert client.get("/photos?sort=size").status_code == 400
 
 
+def test_confirmed_landmarks_have_a_tick(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True), digest="seen")
+    library.photo("b.jpg", (EIFFEL, 0.8, True))
+    library.verdict("seen", EIFFEL, "confirmed")
+    for address in ("/photos", "/landmarks/eiffel-tower", "/photos?any_rank=1"):
+        assert client.get(address).text.count('<span class="visually-hidden"> confirmed</span>') == 1, address
+    photos = client.get("/api/timeline/photos?month=none").json()["photos"]
+    assert {photo["file"]: photo["confirmed"] for photo in photos} == {"a.jpg": True, "b.jpg": False}
+
+
 def test_every_filter_has_a_field_and_stays_in_the_address(
     client: TestClient, library: LibraryPhotos
 ) -> None:

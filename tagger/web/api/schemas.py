@@ -62,7 +62,7 @@ class TimelineSection:
 class TimelinePhoto:
     """A photo in brief: its accepted landmark with the score, and how many `copies` of its image there are, itself included.
 
-    `files`: how many files it has, two for a JPEG with its RAW file.
+    `confirmed`: a person confirmed that landmark. `files`: how many files it has, two for a JPEG with its RAW file.
     """
 
     id: int
@@ -74,6 +74,7 @@ class TimelinePhoto:
     taken_at: datetime | None
     name: str | None
     score: float | None
+    confirmed: bool
     copies: int
 
 

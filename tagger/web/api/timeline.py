@@ -88,6 +88,7 @@ def _document(photo: TaggedPhoto, copies: int) -> dict[str, Any]:
         "taken_at": photo.taken_at and photo.taken_at.isoformat(),
         "name": tag and tag.name,
         "score": tag and tag.score,
+        "confirmed": tag is not None and tag.verdict == "confirmed",
         "copies": copies,
     }
 

@@ -30,7 +30,7 @@ class Link:
 
 @dataclass(frozen=True)
 class PhotoTile:
-    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `month` like `2024-06`, empty without a date."""
+    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `confirmed`: a person confirmed the landmark; `month` like `2024-06`, empty without a date."""
 
     id: int
     address: str
@@ -42,6 +42,7 @@ class PhotoTile:
     name: str
     facts: str
     month: str
+    confirmed: bool
     copies: int
 
 
@@ -77,6 +78,7 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
         name=name,
         facts=" · ".join(text for text in (f"{name} {score}".strip(), taken) if text),
         month="" if photo.taken_at is None else f"{photo.taken_at:%Y-%m}",
+        confirmed=tag is not None and tag.verdict == "confirmed",
         copies=copies,
     )
 

@@ -3,6 +3,7 @@
 
 import { photoOfTile } from "./grid_photos.js";
 import { createHeading, createTile, fillTile, loadImage, stopImage } from "./grid_tiles.js";
+import { showCount } from "./marks.js";
 import { Scrubber } from "./scrubber.js";
 import { FixedTimeline, HEADING_PX, Timeline } from "./timeline.js";
 
@@ -39,6 +40,7 @@ class PhotoGrid {
     }
     if (!this.photos.total) return;
     this.setStatus("");
+    this.countInHeading();
     const first = this.photos.chunks[0];
     const store = this.list.dataset.start ? () => {} : await this.load(first, () => this.start());
     if (!store) return; // the photos of the page itself stay
@@ -57,6 +59,15 @@ class PhotoGrid {
     if (this.pendingFocus !== undefined) this.focusOn(this.pendingFocus);
     else if (this.hadFocus) this.list.querySelector(`[data-photo="${this.hadFocus}"] > a`)?.focus({ preventScroll: true });
     this.rendered.clear();
+  }
+
+  /** The heading of a landmark says how many photos the grid has, as the lightbox does; the server counts copies, too. */
+  countInHeading() {
+    const heading = document.querySelector("[data-counted]");
+    if (!heading || !this.source) return;
+    if (Number(heading.dataset.count) > this.photos.total) heading.dataset.copies = "once";
+    heading.dataset.count = this.photos.total;
+    showCount();
   }
 
   listen() {

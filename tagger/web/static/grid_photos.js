@@ -12,6 +12,7 @@ export function photoOfTile(tile) {
     width: Number(image.getAttribute("width")),
     height: Number(image.getAttribute("height")),
     facts: tile.querySelector(".photo-tile-name").textContent,
+    confirmed: tile.querySelector(".photo-tile-confirmed") !== null,
     copies: 1,
   };
 }

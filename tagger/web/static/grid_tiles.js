@@ -39,7 +39,8 @@ export function fillTile(tile, photo, source) {
   facts.setAttribute("aria-hidden", "true");
   facts.textContent = factsOf(photo);
   link.append(image, facts);
-  if (photo.copies > 1) link.append(createCopies(photo.copies));
+  if (photo.confirmed) link.append(createBadge("photo-tile-confirmed", "", "confirmed"));
+  if (photo.copies > 1) link.append(createBadge("photo-tile-copies", photo.copies, "copies"));
   tile.replaceChildren(link);
   tile.photo = photo;
 }
@@ -63,15 +64,16 @@ export function stopImage(tile) {
   image.removeAttribute("src");
 }
 
-function createCopies(copies) {
-  const element = document.createElement("span");
-  element.className = "photo-tile-copies";
-  element.textContent = copies;
-  const words = document.createElement("span");
-  words.className = "visually-hidden";
-  words.textContent = " copies";
-  element.append(words);
-  return element;
+/** A sign on a photo, with words for those who do not see it. */
+function createBadge(className, text, words) {
+  const badge = document.createElement("span");
+  badge.className = className;
+  badge.textContent = text;
+  const hidden = document.createElement("span");
+  hidden.className = "visually-hidden";
+  hidden.textContent = ` ${words}`;
+  badge.append(hidden);
+  return badge;
 }
 
 /** `Eiffel Tower 83 % · 3 June 2024, 14:05`. */

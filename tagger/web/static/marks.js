@@ -1,12 +1,13 @@
 // Marks the photos of a grid that got a verdict since the page was loaded. They stay in place; the heading's count is updated.
 
+import { number } from "./grid_tiles.js";
+
 /** `removingVerdict` is the verdict after which a photo no longer belongs to the grid. */
 export class Marks {
   constructor(removingVerdict) {
     this.removingVerdict = removingVerdict;
     this.texts = new Map(); // by photo
     this.removed = new Set();
-    this.heading = document.querySelector("[data-count]");
   }
 
   /** Sets a photo's verdict, or null for none. */
@@ -27,12 +28,19 @@ export class Marks {
   }
 
   count() {
-    if (!this.heading) return;
-    const count = Math.max(0, Number(this.heading.dataset.count) - this.removed.size);
-    const number = count.toLocaleString("en").replaceAll(",", " ");
-    const text = this.heading.dataset.counted ? `${number} ${count === 1 ? "photo" : "photos"}` : number;
-    if (this.heading.textContent !== text) this.heading.textContent = text;
+    showCount(this.removed.size);
   }
+}
+
+/** Writes the number of photos into the heading, less those `removed`. Nothing while the server counts them. */
+export function showCount(removed = 0) {
+  const heading = document.querySelector("[data-count]");
+  if (!heading?.dataset.count) return;
+  const { counted, copies } = heading.dataset;
+  const count = Math.max(0, Number(heading.dataset.count) - removed);
+  const words = counted ? ` ${count === 1 ? "photo" : "photos"}${copies ? ", copies counted once" : ""}` : "";
+  const text = number(count) + words;
+  if (heading.textContent !== text) heading.textContent = text;
 }
 
 function createMark(text) {
