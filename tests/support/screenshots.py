@@ -34,6 +34,12 @@ IMAGES_LOADED = """() => document.fonts.status === "loaded" && [...document.imag
   return image.complete || box.bottom < 0 || box.top > innerHeight || !box.width;
 })"""
 
+GRID_LOADED = """() => scrollY > 0 && [...document.querySelectorAll(".photo-tile")].every((tile) => tile.dataset.photo)"""
+LIGHTBOX_LOADED = """() => {
+  const image = document.querySelector("#lightbox [data-stage] img");
+  return image?.complete && image.naturalWidth > 0 && document.querySelector("#lightbox [data-strip] img") !== null;
+}"""
+
 
 @dataclass(frozen=True)
 class View:
@@ -66,6 +72,18 @@ def _open_filters(page: Page, _library: DemoLibrary) -> None:
     page.locator(".filters > summary").click()
 
 
+def _show_months(page: Page, _library: DemoLibrary) -> None:
+    page.wait_for_function("() => document.querySelector('[data-drawn]') !== null")
+    page.mouse.wheel(0, 420)
+    page.wait_for_function(GRID_LOADED)
+    page.get_by_role("slider", name="Month").focus()
+
+
+def _open_lightbox(page: Page, library: DemoLibrary) -> None:
+    page.locator(f'[data-drawn] > [data-photo="{library.photo}"] > a').click()
+    page.wait_for_function(LIGHTBOX_LOADED)
+
+
 def _open_photo(page: Page, library: DemoLibrary) -> None:
     page.goto(page.locator(f'[data-grid] > [data-photo="{library.photo}"] > a').get_attribute("href") or "")
 
@@ -90,6 +108,9 @@ VIEWS = {
     "library": View("/library", dark=True),
     "landmark": View("/landmarks/{landmark}"),
     "photos": View("/photos?min_score=0.9", _open_filters),
+    "timeline": View("/photos?any_rank=1", _show_months),
+    "lightbox": View("/landmarks/{landmark}", _open_lightbox),
+    "review": View("/review"),
     "select": View("/landmarks/{landmark}", _select),
     "map": View("/map", dark=True),
     "unknown": View("/unknown"),
