@@ -135,6 +135,8 @@ class Settings(BaseSettings):
     """CPU priority of a worker and its child processes: 19 is the lowest. On Linux, they also use disks only when no other program does. Default: the priority of the program that starts the worker."""
     worker_pause_on_battery: bool = False
     """Whether a worker waits while the machine runs on battery. Without a battery, it never waits."""
+    worker_idle_exit_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes without work after which a worker exits with code 0, for what starts workers on demand. Without effect in `tagger up`. Default: it never exits."""
     log_format: Literal["text", "json"] = "text"
     """Format of log lines of workers and the web page."""
     log_paths: bool = False

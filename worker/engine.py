@@ -64,7 +64,9 @@ class Engine:
         identity = WorkerIdentity(name, self.device)
         self._sweeper = Sweeper(app, self.redis, self.database, settings, identity, self._throttle)
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
-        self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s)
+        minutes = settings.worker_idle_exit_minutes
+        idle_exit_s = None if minutes is None else 60 * minutes
+        self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s, idle_exit_s)
 
     def start(self) -> None:
         """Start the sweeper, which makes this worker visible to others, the throttle and the watchdog."""

@@ -74,6 +74,8 @@ class Sweeper:
         self._throttle = throttle
         self.waiting = 0
         """Messages in this worker's queues at the last sweep; 0 while the worker takes none."""
+        self.takes_messages = False
+        """Whether the worker took messages at the last sweep: Redis accepted them, and the worker did not wait."""
         self._began_at = self._heartbeat_at = time.monotonic()
         self._grace_until = 0.0
         self._closed = threading.Event()
@@ -103,7 +105,7 @@ class Sweeper:
                 self.sweep()
             except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
                 log.warning("A sweep failed: %s", error)
-                self.waiting = 0
+                self.waiting, self.takes_messages = 0, False
             except Exception:
                 # The thread goes on: a worker needs its sweeper.
                 log.exception("A sweep failed unexpectedly")
@@ -166,8 +168,8 @@ class Sweeper:
             QUEUE_DEPTH.labels(name).set(float("nan") if depth is None else depth)
         own_queues = self._app.amqp.queues.consume_from
         own_depths = [depth or 0 for name, depth in depths.items() if QUEUES[Priority(name)] in own_queues]
-        takes_messages = accepts_messages and self._throttle.reason is None
-        self.waiting = sum(own_depths) if takes_messages else 0
+        self.takes_messages = accepts_messages and self._throttle.reason is None
+        self.waiting = sum(own_depths) if self.takes_messages else 0
         if accepts_messages:
             self._reset_lost([depth for depth in depths.values() if depth is not None])
             publish_chunks(self._app, self._database)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -183,6 +184,8 @@ class _Process:
                 stdout=output,
                 stderr=output,
                 pass_fds=self._file_descriptors,
+                env=os.environ
+                | {"TAGGER_WORKER_IDLE_EXIT_MINUTES": "none"},  # an idle worker would be started again
                 start_new_session=True,
             )
 

@@ -1,4 +1,4 @@
-"""The options of `tagger worker` that limit when and how fast it works."""
+"""The options of `tagger worker` that limit when, how fast and for how long it works."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 @dataclass(frozen=True)
 class ThrottleOptions:
-    """Each field is a setting, without the prefix `worker_`."""
+    """Each field is a setting, without the prefix `worker_` and its unit."""
 
     window: Annotated[
         str | None,
@@ -53,6 +53,17 @@ class ThrottleOptions:
         ),
     ] = None
 
+    idle_exit: Annotated[
+        float | None,
+        typer.Option(
+            "--idle-exit",
+            min=0.01,
+            metavar="MINUTES",
+            help="Exit with code 0 after this time without work. (env: TAGGER_WORKER_IDLE_EXIT_MINUTES, default: never)",
+        ),
+    ] = None
+
     def settings(self) -> dict[str, object]:
         """The values by the names of the settings."""
-        return {f"worker_{name}": value for name, value in vars(self).items()}
+        units = {"idle_exit": "idle_exit_minutes"}
+        return {f"worker_{units.get(name, name)}": value for name, value in vars(self).items()}

@@ -13,7 +13,7 @@ class ActivityMonitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._message_at = time.monotonic()
+        self._message_at = self._ended_at = time.monotonic()
         self._progress_at: dict[object, float] = {}
         """When each chunk that is being processed last made progress."""
 
@@ -38,6 +38,7 @@ class ActivityMonitor:
         finally:
             with self._lock:
                 del self._progress_at[key]
+                self._ended_at = time.monotonic()
                 CHUNKS_HELD.set(len(self._progress_at))
 
     @property
@@ -50,6 +51,12 @@ class ActivityMonitor:
         """Seconds since the chunk that has been stuck longest made progress; 0 if none is being processed."""
         with self._lock:
             return time.monotonic() - min(self._progress_at.values()) if self._progress_at else 0.0
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last chunk ended, or since the start; 0 while one is being processed."""
+        with self._lock:
+            return 0.0 if self._progress_at else time.monotonic() - self._ended_at
 
     @property
     def message_age_s(self) -> float:

@@ -63,3 +63,12 @@ def test_a_worker_outside_its_window_takes_nothing_and_stops_as_usual(terminal: 
     assert f"This worker waits: outside its window {window}" in terminal.log.read_text()
     refused = terminal.run("worker", "--window", "22:00-22:00", code=1)
     assert "its ends are equal; to work all day, leave the window out" in refused.stderr
+
+
+def test_a_worker_without_work_exits_with_0_after_its_last_job(terminal: Terminal) -> None:
+    draw_many(terminal.folder / "photos", 10)
+    job = int(terminal.run("enqueue", "photos").stdout)
+    worker = terminal.start("worker", "--idle-exit", "0.05")
+    assert worker.wait(180) == 0
+    assert (terminal.progress(job).done, terminal.active_workers()) == (10, [])
+    assert "it has had no work for as long as its settings say" in terminal.log.read_text()

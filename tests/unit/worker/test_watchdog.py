@@ -13,6 +13,7 @@ class Sweeper:
     """A sweeper whose status the test sets."""
 
     waiting: int = 0
+    takes_messages: bool = True
     silent_s: float = 0.0
 
 
@@ -78,6 +79,35 @@ def test_activity_of_one_chunk_does_not_hide_a_stuck_one(clock: Clock) -> None:
             beat()
             activity.record_message()
         assert "the current work has made no progress" in (watchdog.problem() or "")
+
+
+def test_a_worker_is_idle_after_a_time_without_work_in_which_it_took_messages(clock: Clock) -> None:
+    activity, sweeper = ActivityMonitor(), Sweeper()
+    watchdog = Watchdog(activity, sweeper, stall_s=60, idle_exit_s=300)
+    clock.now += 299
+    assert not watchdog.is_idle()
+    with activity.chunk():
+        clock.now += 10
+        assert not watchdog.is_idle()
+    clock.now += 299
+    activity.record_message()  # a tick is no work
+    assert not watchdog.is_idle()
+    clock.now += 2
+    assert watchdog.is_idle()
+    for hindrance in (Sweeper(waiting=1), Sweeper(takes_messages=False)):
+        vars(sweeper).update(vars(hindrance))
+        assert not watchdog.is_idle()
+        vars(sweeper).update(vars(Sweeper()))
+        clock.now += 299
+        assert not watchdog.is_idle()
+    clock.now += 2
+    assert watchdog.is_idle()
+
+
+def test_without_the_setting_no_worker_is_idle(clock: Clock) -> None:
+    watchdog = Watchdog(ActivityMonitor(), Sweeper(), stall_s=60)
+    clock.now += 10**6
+    assert not watchdog.is_idle()
 
 
 def test_a_hanging_sweeper_is_a_problem(clock: Clock) -> None:
