@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
@@ -224,12 +224,19 @@ def landmarks_near(
     connection: Connection, latitude: float, longitude: float, radius_km: float
 ) -> list[Landmark]:
     """The landmarks within `radius_km` of a position, in degrees, along the earth's surface."""
+    return landmarks_within(
+        connection, lambda *position: distance_km(latitude, longitude, *position) <= radius_km
+    )
+
+
+def landmarks_within(connection: Connection, contains: Callable[[float, float], bool]) -> list[Landmark]:
+    """The landmarks whose latitude and longitude an area contains."""
     return [
         landmark
         for landmark in all_landmarks(connection)
         if landmark.latitude is not None
         and landmark.longitude is not None
-        and distance_km(latitude, longitude, landmark.latitude, landmark.longitude) <= radius_km
+        and contains(landmark.latitude, landmark.longitude)
     ]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tagger.cli.options import (
+    BoundingBox,
     ClassifiedBy,
     Description,
     EmbedObjects,
@@ -57,6 +58,7 @@ class QueryOptions:
     country: PhotoCountry = None
     near: NearPosition = None
     radius_km: RadiusKm = None
+    box: BoundingBox = None
     position: PositionSource = None
     trip: TripId = None
     min_score: MinScore = None

@@ -119,6 +119,14 @@ NearPosition = Annotated[
 RadiusKm = Annotated[
     float | None, typer.Option("--radius-km", min=0.0, help="Distance from --near.", show_default="10")
 ]
+BoundingBox = Annotated[
+    str | None,
+    typer.Option(
+        "--box",
+        metavar="S,W,N,E",
+        help="Photos taken between these parallels and meridians, in degrees; those without a position: of landmarks there.",
+    ),
+]
 PositionSource = Annotated[
     str | None,
     typer.Option(

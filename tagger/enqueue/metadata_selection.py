@@ -93,6 +93,7 @@ def has_tag_conditions(query: PhotoQuery) -> bool:
         query.landmark,
         query.country,
         query.near,
+        query.box,
         query.position,
         query.trip,
         query.min_score,

@@ -1,4 +1,4 @@
-"""Areas that a query selects photos in: a circle on the ground, and a country.
+"""Areas that a query selects photos in: a circle on the ground, a box, and a country.
 
 A photo's position decides whether it is inside. Landmarks count too, where that is not known.
 """
@@ -9,12 +9,12 @@ from typing import Any, Protocol, Self
 
 from sqlalchemy import Connection, Row, func, or_, select
 
-from tagger.catalog.landmarks import landmarks_in_country, landmarks_near, normalize_name
+from tagger.catalog.landmarks import landmarks_in_country, landmarks_near, landmarks_within, normalize_name
 from tagger.database.tables import positions
 from tagger.geo import distance_km
 from tagger.query.box_scan import Box, BoxScan
 from tagger.query.index_scan import Condition, IndexScan, PhotoScan, off_index
-from tagger.query.options import Near, PhotoQuery
+from tagger.query.options import BoundingBox, Near, PhotoQuery
 
 
 class Area(Protocol):
@@ -90,6 +90,38 @@ class Circle:
 
 
 @dataclass(frozen=True)
+class Rectangle:
+    """Photos with a position in the box. For photos without a position, their landmarks count."""
+
+    bounds: BoundingBox
+    landmarks: tuple[int, ...]
+
+    @classmethod
+    def resolve(cls, connection: Connection, bounds: BoundingBox) -> Self:
+        """Find the landmarks inside."""
+        found = landmarks_within(connection, bounds.contains)
+        return cls(bounds, tuple(sorted(landmark.id for landmark in found)))
+
+    @property
+    def scans(self) -> Sequence[IndexScan]:
+        return (BoxScan(Box.of(self.bounds)),)
+
+    @property
+    def has_position(self) -> Condition:
+        return Box.of(self.bounds).condition
+
+    @property
+    def landmarks_count(self) -> Condition:
+        return positions.c.photo_id.is_(None)
+
+    def contains(self, row: Row[Any]) -> bool:
+        return row.source is not None and self.bounds.contains(row.latitude, row.longitude)
+
+    def counts_landmarks(self, row: Row[Any]) -> bool:
+        return row.source is None
+
+
+@dataclass(frozen=True)
 class Country:
     """Photos with a position in the country, and those of its landmarks. `names`: the country in positions."""
 
@@ -134,6 +166,8 @@ def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
     """
     if query.near is not None:
         yield Circle.resolve(connection, query.near)
+    if query.box is not None:
+        yield Rectangle.resolve(connection, query.box)
     if query.country is not None:
         yield Country.resolve(connection, query.country)
 

@@ -1,4 +1,4 @@
-"""Photos along the parallels and meridians around a circle: an index scan over positions."""
+"""Photos between two parallels and two meridians: an index scan over positions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Select, or_, select, true
 from tagger.database.tables import positions
 from tagger.geo import EARTH_RADIUS_KM
 from tagger.query.index_scan import Condition, Key, PageRequest, ScanPage, count_rows, is_id, off_index
+from tagger.query.options import BoundingBox
 
 _MARGIN = 1e-6
 """Degrees that a box is larger than its circle, against rounding."""
@@ -34,6 +35,12 @@ class Box:
             return cls(south, north, ())
         width = degrees(asin(min(1.0, sin(angle) / cos(radians(latitude))))) + _MARGIN
         return cls(south, north, tuple(_ranges(longitude - width, longitude + width)))
+
+    @classmethod
+    def of(cls, bounds: BoundingBox) -> Self:
+        """The box with these bounds."""
+        east = bounds.east if bounds.east >= bounds.west else bounds.east + 360
+        return cls(bounds.south, bounds.north, tuple(_ranges(bounds.west, east)))
 
     @property
     def condition(self) -> Condition:

@@ -12,7 +12,13 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, false, or_, select, true
 
 from tagger.catalog.dismissals import is_dismissed
-from tagger.catalog.landmarks import Landmark, find_landmark, landmarks_in_country, landmarks_near
+from tagger.catalog.landmarks import (
+    Landmark,
+    find_landmark,
+    landmarks_in_country,
+    landmarks_near,
+    landmarks_within,
+)
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.enums import Outcome
 from tagger.database.tables import PRESENT, contents, models, photos, positions, tags, taught_tags, verdicts
@@ -272,7 +278,7 @@ def _spellings(folder: Path) -> set[Path]:
 
 
 def landmark_slugs(connection: Connection, query: PhotoQuery) -> dict[int, str] | None:
-    """The landmarks that match landmark, country and near, wherever photos of them were taken; None: all. Slugs by id.
+    """The landmarks that match landmark, country, near and box, wherever photos of them were taken; None: all. Slugs by id.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
@@ -286,6 +292,8 @@ def landmark_slugs(connection: Connection, query: PhotoQuery) -> dict[int, str] 
         matches.append(
             landmarks_near(connection, query.near.latitude, query.near.longitude, query.near.radius_km)
         )
+    if query.box is not None:
+        matches.append(landmarks_within(connection, query.box.contains))
     slugs = [{landmark.id: landmark.slug for landmark in landmarks} for landmarks in matches]
     return {key: slugs[0][key] for key in set.intersection(*map(set, slugs))} if slugs else None
 

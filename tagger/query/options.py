@@ -30,13 +30,39 @@ class Near:
 
 
 @dataclass(frozen=True)
+class BoundingBox:
+    """Two parallels and two meridians, in degrees; it crosses 180° if `west` is greater than `east`.
+
+    It selects photos with a position in it. A photo without a position counts where its landmarks are.
+    """
+
+    south: float
+    west: float
+    north: float
+    east: float
+
+    def __str__(self) -> str:
+        """The text of the option, in millionths of a degree at most."""
+        sides = (self.south, self.west, self.north, self.east)
+        return ",".join(f"{degrees:.6f}".rstrip("0").rstrip(".") for degrees in sides)
+
+    def contains(self, latitude: float, longitude: float) -> bool:
+        """Whether a position is inside, or at its edge."""
+        if not self.south <= latitude <= self.north:
+            return False
+        if self.west <= self.east:
+            return self.west <= longitude <= self.east
+        return longitude >= self.west or longitude <= self.east
+
+
+@dataclass(frozen=True)
 class PhotoQuery:
     """The options of a query. Photos fulfil all of them; None, False and () set no condition.
 
     By default, photos with a matching accepted tag, and those tags. `any_rank`: classified photos with their whole
     top-k, accepted or not. `unknown`: classified photos without an accepted tag. `untagged`: photos that no model has
     classified, without those that fail. `dismissed`: photos that were put away as not a landmark; `unknown` ones were not. `position`: classified photos with a position of this source, tagged or not.
-    `near`: those with a position there, tagged or not. `country`: those with a position or an accepted landmark there.
+    `near` and `box`: those with a position there, tagged or not. `country`: those with a position or an accepted landmark there.
     `trip`: the photos of the trip with this id, tagged or not, and classified or not. `min_score` never excludes confirmed
     tags. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
     `sort`: None is the fastest order. `distinct`: of exact copies that match, only the first; it does not apply where
@@ -46,6 +72,7 @@ class PhotoQuery:
     landmark: str | None = None
     country: str | None = None
     near: Near | None = None
+    box: BoundingBox | None = None
     position: PositionOption | None = None
     trip: str | None = None
     min_score: float | None = None
@@ -68,6 +95,7 @@ def parse_query(
     country: str | None = None,
     near: str | None = None,
     radius_km: float | None = None,
+    box: str | None = None,
     position: str | None = None,
     trip: str | None = None,
     min_score: float | None = None,
@@ -83,7 +111,7 @@ def parse_query(
     distinct: bool = False,
     limit: int | None = None,
 ) -> PhotoQuery:
-    """The query of these options: `near` is LAT,LON in degrees, dates are ISO 8601 without a time zone.
+    """The query of these options: `near` is LAT,LON and `box` SOUTH,WEST,NORTH,EAST in degrees, dates are ISO 8601 without a time zone.
 
     Raises:
         QueryOptionInvalid: an option has an invalid value, or contradicts another one.
@@ -92,6 +120,7 @@ def parse_query(
         landmark=landmark,
         country=country,
         near=parse_near(near, radius_km),
+        box=None if box is None else parse_box(box),
         position=_parse_position_option(position),
         trip=trip,
         min_score=min_score,
@@ -139,6 +168,24 @@ def parse_position(text: str, option: str) -> tuple[float, float]:
         reason = f"{text!r} is not a position. Write latitude and longitude in degrees, like 48.86,2.29"
         raise QueryOptionInvalid(option=option, reason=reason)
     return latitude, longitude
+
+
+def parse_box(text: str) -> BoundingBox:
+    """The bounds of the form SOUTH,WEST,NORTH,EAST, in degrees.
+
+    Raises:
+        QueryOptionInvalid: `text` has no such bounds.
+    """
+    try:
+        south, west, north, east = (float(number) for number in text.split(","))
+    except ValueError:
+        south = west = north = east = float("nan")
+    if not (-90 <= south <= north <= 90 and -180 <= west <= 180 and -180 <= east <= 180):
+        reason = (
+            f"{text!r} is not a box. Write south, west, north and east in degrees, like 48.8,2.2,48.9,2.4"
+        )
+        raise QueryOptionInvalid(option="box", reason=reason)
+    return BoundingBox(south, west, north, east)
 
 
 def _parse_position_option(text: str | None) -> PositionOption | None:
@@ -198,6 +245,7 @@ def _refuse_contradictions(query: PhotoQuery) -> None:
         others = {
             "a country": query.country,
             "a position": query.near,
+            "a box": query.box,
             "unknown photos": query.unknown,
             "any rank": query.any_rank,
             "a source of positions": query.position,

@@ -15,6 +15,7 @@ from tagger.database.connection import Database
 from tagger.errors import CountryNotFound
 from tagger.query import Near, PhotoQuery, find_tagged
 from tagger.query.areas import position_countries
+from tagger.query.options import BoundingBox
 from tagger.verdicts import VerdictFilter, VerdictKind, give_verdict_by_query, list_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
@@ -83,6 +84,27 @@ def test_near_is_exact_across_the_date_line_and_at_the_poles(library: StoredPhot
     assert found(library, near=Near(90.0, 0.0, 3.0)).keys() == {"pole.jpg", "other side.jpg"}
     assert found(library, near=Near(-17.0, 179.95, 0.0)).keys() == {"fiji east.jpg"}
     assert len(found(library, near=Near(0.0, 0.0, 30_000.0))) == 5
+
+
+def test_a_box_has_its_edges_and_may_cross_the_date_line(library: StoredPhotos) -> None:
+    for name, latitude, longitude in (
+        ("fiji east.jpg", -17.0, 179.95),
+        ("fiji west.jpg", -17.0, -179.95),
+        ("paris.jpg", 48.86, 2.29),
+        ("nice.jpg", 43.7, 7.3),
+    ):
+        library.photo(name)
+        library.position(name, latitude, longitude)
+    library.photo("without.jpg", (EIFFEL, 0.9, True))
+    fiji = {"fiji east.jpg", "fiji west.jpg"}
+    assert found(library, box=BoundingBox(-18.0, 179.0, -16.0, -179.0)).keys() == fiji
+    assert found(library, box=BoundingBox(-18.0, 179.0, -16.0, 180.0)).keys() == {"fiji east.jpg"}
+    assert found(library, box=BoundingBox(43.7, 7.3, 43.7, 7.3)) == {"nice.jpg": []}
+    everywhere_near_paris = {"paris.jpg": [], "without.jpg": [EIFFEL]}
+    assert found(library, box=BoundingBox(48.0, 2.0, 49.0, 3.0)) == everywhere_near_paris
+    assert found(library, box=BoundingBox(48.0, 2.0, 49.0, 3.0), position="any").keys() == {"paris.jpg"}
+    assert found(library, box=BoundingBox(40.0, 0.0, 50.0, 9.0), near=AT_EIFFEL) == everywhere_near_paris
+    assert len(found(library, box=BoundingBox(-90.0, -180.0, 90.0, 180.0))) == 5
 
 
 def test_country_is_that_of_the_position_or_of_a_landmark(library: StoredPhotos) -> None:

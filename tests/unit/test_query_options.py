@@ -10,11 +10,13 @@ import typer
 
 from tagger.cli.options import query_usage
 from tagger.errors import QueryInvalid, QueryOptionInvalid
-from tagger.query.options import Near, PhotoQuery, parse_query
+from tagger.query.options import BoundingBox, Near, PhotoQuery, parse_query
 from tagger.web.http.query_params import QueryParams
 
 VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
     ({}, PhotoQuery()),
+    ({"box": "48, 2,49,3.5"}, PhotoQuery(box=BoundingBox(48.0, 2.0, 49.0, 3.5))),
+    ({"box": "-18,179,-16,-179"}, PhotoQuery(box=BoundingBox(-18.0, 179.0, -16.0, -179.0))),
     ({"near": "48.86,2.29"}, PhotoQuery(near=Near(48.86, 2.29, 10.0))),
     ({"near": " -90 , 180", "radius_km": 0.0}, PhotoQuery(near=Near(-90.0, 180.0, 0.0))),
     ({"taken_after": "2024-06-01"}, PhotoQuery(taken_after=datetime(2024, 6, 1))),
@@ -25,6 +27,10 @@ VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
     ({"min_score": 0.0, "country": "France"}, PhotoQuery(min_score=0.0, country="France")),
 )
 INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
+    ({"box": "48,2"}, "box", "'48,2' is not a box"),
+    ({"box": "49,2,48,3"}, "box", "'49,2,48,3' is not a box"),
+    ({"box": "48,2,49,181"}, "box", "'48,2,49,181' is not a box"),
+    ({"box": "48,nan,49,3"}, "box", "'48,nan,49,3' is not a box"),
     ({"near": "paris"}, "near", "'paris' is not a position"),
     ({"near": "1,2,3"}, "near", "'1,2,3' is not a position"),
     ({"near": "91,2"}, "near", "'91,2' is not a position"),
@@ -34,6 +40,7 @@ INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
     ({"taken_before": "2024-05-06T00:00+02:00"}, "taken_before", "Leave out the time zone"),
     ({"unknown": True, "landmark": "eiffel-tower"}, "unknown", "cannot be combined with a landmark"),
     ({"unknown": True, "min_score": 0.0}, "unknown", "cannot be combined with a minimum score"),
+    ({"untagged": True, "box": "48,2,49,3"}, "untagged", "cannot be combined with a box"),
     ({"untagged": True, "near": "48,2"}, "untagged", "cannot be combined with a position"),
     ({"untagged": True, "unknown": True}, "untagged", "cannot be combined with unknown photos"),
     ({"untagged": True, "any_rank": True}, "untagged", "cannot be combined with any rank"),

@@ -81,6 +81,7 @@ class VerdictQuery(BaseModel):
     country: Name | None = None
     near: Annotated[str | None, Field(max_length=100)] = None
     radius_km: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+    box: Annotated[str | None, Field(max_length=200)] = None
     trip: Name | None = None
     min_score: Annotated[float | None, Field(ge=0, le=1)] = None
     under: Annotated[str | None, Field(min_length=1, max_length=4096)] = None

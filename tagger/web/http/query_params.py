@@ -92,6 +92,12 @@ _Near = Annotated[
 _LandmarkCountry = Annotated[_Text, Query(description="Landmarks of this country, in any case.")]
 _NearLandmark = Annotated[_Text, Query(description="Landmarks near this position: LAT,LON in degrees.")]
 _Radius = Annotated[_Distance, Query(description="The distance from `near`. Default: 10.")]
+_Box = Annotated[
+    _Text,
+    Query(
+        description="Photos taken in this box: SOUTH,WEST,NORTH,EAST in degrees. Those without a position: of landmarks in it."
+    ),
+]
 _Trip = Annotated[_Text, Query(description="All photos of this trip, by its id.")]
 _Under = Annotated[_Text, Query(description="Photos in this folder, by its whole path.")]
 _After = Annotated[_Text, Query(description="Taken at this time or later, by the camera's clock.")]
@@ -103,6 +109,7 @@ def query_params(
     country: _Country = None,
     near: _Near = None,
     radius_km: _Radius = None,
+    box: _Box = None,
     position: Annotated[
         _Text,
         Query(
@@ -130,6 +137,7 @@ def query_params(
         country=country,
         near=near,
         radius_km=radius_km,
+        box=box,
         position=position,
         trip=trip,
         min_score=min_score,

@@ -36,6 +36,7 @@ _CHIP_TEXTS = {
     "country": "{}",
     "near": "near {}",
     "radius_km": "within {} km",
+    "box": "in a part of the map",
     "position": "position: {}",
     "trip": "trip {}",
     "min_score": "score from {}",
