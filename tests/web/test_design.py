@@ -1,5 +1,6 @@
 """What docs/explanation/page-design.md promises of every page: contrast, a small download, a map that fits its projection."""
 
+import gzip
 import re
 from itertools import pairwise
 
@@ -38,7 +39,18 @@ def test_the_edge_of_what_can_be_pressed_is_seen(ground: str, theme: int) -> Non
 
 
 def test_all_scripts_together_are_small() -> None:
-    assert sum(path.stat().st_size for path in STATIC.rglob("*.js")) < 200_000
+    scripts = (path for path in STATIC.rglob("*.js") if path.parent.name != "map")
+    assert sum(path.stat().st_size for path in scripts) < 200_000
+
+
+def test_what_only_the_map_loads_is_small_and_comes_with_its_licences() -> None:
+    files = [path for path in (STATIC / "vendor" / "map").iterdir() if path.suffix != ".txt"]
+    assert sum(len(gzip.compress(path.read_bytes())) for path in files) < 500_000
+    assert (STATIC / "world.pmtiles").stat().st_size < 6_000_000
+    for name in ("maplibre-gl", "pmtiles"):
+        assert "Redistribution" in (STATIC / "vendor" / "map" / f"{name}.LICENSE.txt").read_text()
+    for template in TEMPLATES.glob("*.html"):
+        assert "vendor/map" not in template.read_text(), template.name
 
 
 def test_no_page_asks_another_site_for_anything() -> None:
