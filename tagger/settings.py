@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 CONFIG_NAME = "tagger.toml"
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
+_TILES = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d+)?/[^\s\"';,<>]*")
 
 
 def _data_folder() -> Path:
@@ -70,6 +71,12 @@ def _daily_window(text: str) -> str:
 def _endpoint(url: str) -> str:
     if not _ENDPOINT.fullmatch(url):
         raise ValueError("it must be like http://HOST:PORT or https://HOST, without user and password")
+    return url
+
+
+def _tiles(url: str) -> str:
+    if not _TILES.fullmatch(url) or not all(part in url for part in ("{z}", "{x}", "{y}")):
+        raise ValueError("it must be like https://HOST/{z}/{x}/{y}.png")
     return url
 
 
@@ -157,6 +164,10 @@ class Settings(BaseSettings):
     """Where jobs started on the web page may write tags: nowhere, to sidecar files, or into the photos too."""
     web_trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = []
     """Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto the web page believes, as a JSON list."""
+    web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
+    """URL of a tile server for the page's map, like `https://tiles.example/{z}/{x}/{y}.png`, which browsers load from there; it must allow other origins. Default: the map of the package."""
+    web_map_attribution: Annotated[str, Field(max_length=200)] = ""
+    """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     s3_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = Field(None, repr=False)
     """URL of an S3-compatible server for `s3://` addresses, like `http://minio.example:9000`. Default: `AWS_ENDPOINT_URL`, else AWS."""
     roots: dict[str, Path] = Field(default_factory=dict)

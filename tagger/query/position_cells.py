@@ -12,6 +12,8 @@ from tagger.database.connection import Database
 from tagger.database.statements import rounded_down
 from tagger.database.tables import photos, positions
 from tagger.geo import EARTH_RADIUS_KM, distance_km
+from tagger.query.box_scan import Box
+from tagger.query.options import BoundingBox
 
 FINEST_DEGREES = 0.25
 """The size of a cell in the database. Coarser ones are twice, four times, … as large, so that each has whole finer ones."""
@@ -23,7 +25,7 @@ _EXTREMES = (positions.c.latitude, positions.c.longitude, positions.c.city, posi
 class PositionCell:
     """The photos of one cell whose positions come from `source`, and the least box around these positions, in degrees.
 
-    `city` and `country`: those of all its photos; None if they are several, or unknown.
+    `city` and `country`: those of all its photos; None if they are several, or unknown. `photo_id` is one of them.
     """
 
     source: str
@@ -34,6 +36,7 @@ class PositionCell:
     east: float
     city: str | None
     country: str | None
+    photo_id: int
 
     @property
     def latitude(self) -> float:
@@ -60,13 +63,16 @@ class PositionCell:
         return ", ".join(part for part in (self.city, self.country) if part)
 
 
-def position_cells(database: Database) -> list[PositionCell]:
-    """The finest cells with photos, except photos whose file is gone. Reads all positions."""
+def position_cells(
+    database: Database, degrees: float = FINEST_DEGREES, bounds: BoundingBox | None = None
+) -> list[PositionCell]:
+    """The cells with photos, except photos whose file is gone, and only photos within the bounds. Reads all their positions."""
     latitude, longitude = positions.c.latitude, positions.c.longitude
     query = (
         select(
             positions.c.source,
             func.count().label("photos"),
+            func.max(positions.c.photo_id).label("photo_id"),
             *(func.min(column).label(f"least_{column.name}") for column in _EXTREMES),
             *(func.max(column).label(f"greatest_{column.name}") for column in _EXTREMES),
         )
@@ -74,10 +80,13 @@ def position_cells(database: Database) -> list[PositionCell]:
         .where(photos.c.gone_since.is_(None))
         .group_by(
             positions.c.source,
-            rounded_down((latitude + 90) / FINEST_DEGREES),
-            rounded_down((longitude + 180) / FINEST_DEGREES),
+            rounded_down((latitude + 90) / degrees),
+            rounded_down((longitude + 180) / degrees),
         )
     )
+    if bounds is not None:
+        box = Box.of(bounds)
+        query = query.where(latitude.between(box.south, box.north), box.has_longitude)
     with database.read() as connection:
         return [
             PositionCell(
@@ -89,6 +98,7 @@ def position_cells(database: Database) -> list[PositionCell]:
                 east=row.greatest_longitude,
                 city=_if_equal(row.least_city, row.greatest_city),
                 country=_if_equal(row.least_country, row.greatest_country),
+                photo_id=row.photo_id,
             )
             for row in connection.execute(query)
         ]
@@ -116,6 +126,7 @@ def _merged(cell: PositionCell, other: PositionCell) -> PositionCell:
         east=max(cell.east, other.east),
         city=_if_equal(cell.city, other.city),
         country=_if_equal(cell.country, other.country),
+        photo_id=max(cell.photo_id, other.photo_id),
     )
 
 

@@ -35,10 +35,10 @@ def test_photos_of_a_cell_are_counted_by_source(library: StoredPhotos) -> None:
     library.position("gone.jpg", 0.0, 0.0)
     library.gone("gone.jpg")
     camera, neighbour = (
-        PositionCell("camera", 2, 48.80, 48.90, 2.30, 2.40, None, "France"),
-        PositionCell("neighbour", 2, 48.85, 48.86, 2.35, 2.35, None, None),
+        PositionCell("camera", 2, 48.80, 48.90, 2.30, 2.40, None, "France", 2),
+        PositionCell("neighbour", 2, 48.85, 48.86, 2.35, 2.35, None, None, 4),
     )
-    south = PositionCell("camera", 1, -33.9, -33.9, -70.6, -70.6, None, None)
+    south = PositionCell("camera", 1, -33.9, -33.9, -70.6, -70.6, None, None, 5)
     cells = position_cells(library.database)
     assert merge_cells(cells, 1) == [south, camera, neighbour]
     assert (round(camera.latitude, 6), round(camera.longitude, 6), camera.place) == (48.85, 2.35, "France")

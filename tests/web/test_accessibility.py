@@ -129,11 +129,18 @@ def test_axe_finds_nothing_in_either_theme_and_nothing_needs_scrolling_sideways(
             page.set_viewport_size({"width": screen.width, "height": screen.height})
 
 
+def wait_for_map(page: Page) -> None:
+    """Wait until the map has taken the place of the drawing, where there is one."""
+    if page.locator(".map-live").count():
+        page.locator(".map-cluster").first.wait_for(timeout=120_000)
+
+
 def test_the_keyboard_reaches_everything_and_its_focus_is_visible(browser: Browser, address: str) -> None:
     with open_page(browser, address, base=address) as page:
         for path in VIEWS:
             page.goto(path)
             page.wait_for_function(GRID_DRAWN)
+            wait_for_map(page)
             count = page.evaluate(REACHABLE)
             reached: set[int] = set()
             for _ in range(2 * count + 20):

@@ -8,11 +8,14 @@ from fastapi.responses import HTMLResponse
 
 from tagger.catalog.landmarks import normalize_name
 from tagger.query import LandmarkCount
+from tagger.query.options import BoundingBox, parse_box
 from tagger.query.position_cells import PositionCell
 from tagger.query.stored_photos import has_photos
 from tagger.web.http.query_params import QueryParams
+from tagger.web.http.response_headers import policy_with_tiles
 from tagger.web.http.templates import render
 from tagger.web.pages.library import Text, download_links
+from tagger.web.pages.map_clusters import live_map
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.photo_marks import legend, photo_marks
 from tagger.web.pages.tiles import landmark_address
@@ -28,13 +31,15 @@ NO_COUNTRY = "Elsewhere"
 
 
 @router.get("/map")
-def show_map(request: Request, state: State, overview: Overview, part: Text = "") -> HTMLResponse:
+def show_map(
+    request: Request, state: State, overview: Overview, part: Text = "", box: Text = ""
+) -> HTMLResponse:
     """Show landmarks with photos, and photos, on the map of the world or a part of it, and landmarks as a list."""
     counts = overview.counts()
     cells = overview.position_cells()
     with_photos = [count for count in counts or () if count.photos]
     view = view_named(part)
-    return render(
+    response = render(
         request,
         "map.html",
         dots=map_dots(with_photos, view),
@@ -44,10 +49,14 @@ def show_map(request: Request, state: State, overview: Overview, part: Text = ""
         without_position=[count for count in with_photos if count.latitude is None],
         is_complete=counts is not None and cells is not None,
         view=view,
+        live=live_map(state.settings, cells, parse_box(box) if box else view.bounds) if cells else None,
         views=views_of(with_photos, cells or ()),
         has_photos=has_photos(state.database),
         downloads=download_links(QueryParams.of(), "/api/landmarks"),
     )
+    if state.settings.web_map_tiles is not None:
+        response.headers["content-security-policy"] = policy_with_tiles(state.settings.web_map_tiles)
+    return response
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ def _view(name: str, north: float, west: float, south: float, east: float) -> Ma
     top, bottom = min(y for _, y in corners), max(y for _, y in corners)
     width = min(WIDTH, max(right - left, (bottom - top) * WIDTH / HEIGHT))
     view_left, view_top = (left + right - width) / 2, (top + bottom - width * HEIGHT / WIDTH) / 2
-    return MapView(name, round(view_left, 1), round(view_top, 1), round(width, 1))
+    bounds = BoundingBox(south, west, north, east)
+    return MapView(name, round(view_left, 1), round(view_top, 1), round(width, 1), bounds)
 
 
 VIEWS = (

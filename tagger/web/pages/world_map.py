@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from tagger.query.options import BoundingBox
+
 WIDTH, HEIGHT = 1000.0, 435.0
 VIEW_BOX = f"0 0 {WIDTH:g} {HEIGHT:g}"
 _NORTH = 84.0
@@ -18,6 +20,7 @@ class MapView:
     left: float = 0.0
     top: float = 0.0
     width: float = WIDTH
+    bounds: BoundingBox | None = None
 
     @property
     def address(self) -> str:

@@ -1,0 +1,104 @@
+"""The photos in the visible part of the map, as clusters; and what the map's script needs to start."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil, floor
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from tagger.query.options import BoundingBox, parse_box
+from tagger.query.position_cells import PositionCell
+from tagger.query.position_clusters import PositionCluster, cells_within, cluster_cells, needs_fine_cells
+from tagger.settings import Settings
+from tagger.web.http.query_params import QueryParams
+from tagger.web.http.responses import DocumentResponse
+from tagger.web.http.templates import asset
+from tagger.web.pages.overview import Overview
+from tagger.web.pages.photo_marks import SOURCES
+from tagger.web.pages.tiles import thumbnail_address
+from tagger.web.state import State
+
+router = APIRouter(include_in_schema=False)
+
+MOST_ZOOM = 20
+SOURCE_NAMES = {**SOURCES, "landmark": "by a landmark"}
+_ROUNDING = 100_000
+"""Parts of a degree, about a metre each, to which the boxes of addresses are rounded."""
+
+
+@router.get("/map/clusters")
+def clusters(
+    state: State,
+    overview: Overview,
+    box: Annotated[str, Query(max_length=200)],
+    zoom: Annotated[float, Query(ge=0, le=MOST_ZOOM)],
+) -> DocumentResponse:
+    """Return the photos whose positions are in the box, for a map of this zoom."""
+    bounds = parse_box(box)
+    # The finest cells of the whole library are cached; they are enough for a map of a country.
+    cached = None if needs_fine_cells(zoom) else overview.position_cells()
+    cells = cells_within(state.database, bounds, zoom) if cached is None else cached
+    found = cluster_cells(cells, bounds, zoom)
+    counts: dict[str, int] = {}
+    for cluster in found:
+        for source, photos in cluster.photos.items():
+            counts[source] = counts.get(source, 0) + photos
+    return DocumentResponse(
+        {
+            "photos": sum(counts.values()),
+            "text": _text(counts),
+            "address": _address(bounds),
+            "clusters": [_document(cluster) for cluster in found],
+        }
+    )
+
+
+def live_map(
+    settings: Settings, cells: Sequence[PositionCell], bounds: BoundingBox | None
+) -> dict[str, object]:
+    """Return the data attributes of the map: what it loads once it is shown, its first part, and that of all photos."""
+    extent = BoundingBox(
+        min(cell.south for cell in cells),
+        min(cell.west for cell in cells),
+        max(cell.north for cell in cells),
+        max(cell.east for cell in cells),
+    )
+    return {
+        "library": asset("vendor/map/maplibre-gl.mjs"),
+        "worker": asset("vendor/map/maplibre-gl-worker.mjs"),
+        "style": asset("vendor/map/maplibre-gl.css"),
+        "reader": asset("vendor/map/pmtiles.js"),
+        "world": asset("world.pmtiles"),
+        "bounds": bounds or extent,
+        "extent": extent,
+        "tiles": settings.web_map_tiles or "",
+        "attribution": settings.web_map_attribution,
+    }
+
+
+def _document(cluster: PositionCluster) -> dict[str, Any]:
+    box = cluster.bounds
+    return {
+        "latitude": cluster.latitude,
+        "longitude": cluster.longitude,
+        "box": [box.south, box.west, box.north, box.east],
+        "photos": cluster.total,
+        "sources": dict(cluster.photos),
+        "place": cluster.place,
+        "text": _text(cluster.photos),
+        "address": _address(box),
+        "thumbnail": thumbnail_address(cluster.photo_id, None, 256),
+    }
+
+
+def _text(counts: Mapping[str, int]) -> str:
+    """The photos by the source of their positions: 8 by GPS, 4 estimated."""
+    return ", ".join(f"{counts[source]} {name}" for source, name in SOURCE_NAMES.items() if source in counts)
+
+
+def _address(box: BoundingBox) -> str:
+    """The photos in a box. It is rounded so that none at its edge is lost."""
+    south, west = (floor(degrees * _ROUNDING) / _ROUNDING for degrees in (box.south, box.west))
+    north, east = (ceil(degrees * _ROUNDING) / _ROUNDING for degrees in (box.north, box.east))
+    outer = BoundingBox(max(-90.0, south), max(-180.0, west), min(90.0, north), min(180.0, east))
+    return QueryParams.of(box=str(outer)).address("/photos")

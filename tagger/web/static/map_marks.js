@@ -1,0 +1,102 @@
+// Clusters of photos on the map, as links: a click zooms in until a cluster cannot be divided, then it opens its photos.
+
+const LEAST_DEGREES = 0.0003;
+const COLOURS = { landmark: "--map-landmark", camera: "--map-camera", track: "--map-track", neighbour: "--map-estimated" };
+
+/** 1234 as 1.2k. */
+function shortNumber(number) {
+  if (number < 1000) return String(number);
+  const [value, unit] = number < 1e6 ? [number / 1000, "k"] : [number / 1e6, "M"];
+  return `${value < 10 ? Math.floor(value * 10) / 10 : Math.floor(value)}${unit}`;
+}
+
+/** A ring with a part for each source. */
+function ring(sources, total) {
+  let from = 0;
+  const parts = Object.entries(COLOURS).filter(([source]) => sources[source]).map(([source, colour]) => {
+    const start = from;
+    from += (360 * sources[source]) / total;
+    return `var(${colour}) ${start}deg ${from}deg`;
+  });
+  return `conic-gradient(${parts.join(", ")})`;
+}
+
+export class ClusterMarks {
+  #maplibre;
+  #map;
+  #marks = new Map();
+  #popup;
+  #refocus = null;
+
+  constructor(maplibre, map) {
+    this.#maplibre = maplibre;
+    this.#map = map;
+    this.#popup = new maplibre.Popup({ closeButton: false, closeOnClick: false, focusAfterOpen: false, offset: 22, className: "map-preview" });
+    map.on("movestart", () => this.#popup.remove());
+  }
+
+  show(clusters) {
+    const marks = new Map();
+    // From west to east: the order of the Tab key.
+    for (const cluster of [...clusters].sort((a, b) => a.longitude - b.longitude)) {
+      const key = JSON.stringify([cluster.latitude, cluster.longitude, cluster.sources]);
+      marks.set(key, this.#marks.get(key) ?? this.#mark(cluster));
+      this.#marks.delete(key);
+    }
+    for (const mark of this.#marks.values()) mark.remove();
+    this.#marks = marks;
+    this.#restoreFocus();
+  }
+
+  #mark(cluster) {
+    const link = document.createElement("a");
+    const kinds = Object.keys(cluster.sources);
+    link.className = `map-cluster map-cluster--${kinds.length === 1 ? kinds[0] : "mixed"}`;
+    link.href = cluster.address;
+    link.dataset.photos = cluster.photos;
+    link.setAttribute("aria-label", [`${cluster.photos} ${cluster.photos === 1 ? "photo" : "photos"}`, cluster.place, cluster.text].filter(Boolean).join(", "));
+    const shape = document.createElement("span");
+    shape.className = "map-cluster-shape";
+    if (kinds.length > 1) shape.style.setProperty("--ring", ring(cluster.sources, cluster.photos));
+    const count = document.createElement("span");
+    count.className = "map-cluster-count";
+    count.textContent = cluster.photos === 1 ? "" : shortNumber(cluster.photos);
+    shape.append(count);
+    link.append(shape);
+    link.addEventListener("click", (event) => this.#open(event, cluster));
+    for (const type of ["mouseenter", "focus"]) link.addEventListener(type, () => this.#preview(cluster));
+    for (const type of ["mouseleave", "blur"]) link.addEventListener(type, () => this.#popup.remove());
+    return new this.#maplibre.Marker({ element: link }).setLngLat([cluster.longitude, cluster.latitude]).addTo(this.#map);
+  }
+
+  #open(event, cluster) {
+    const [south, west, north, east] = cluster.box;
+    const isSpot = Math.max(north - south, east - west) < LEAST_DEGREES;
+    if (isSpot || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    // The keyboard goes on where it was, at the cluster nearest to this one.
+    if (event.detail === 0) this.#refocus = [cluster.longitude, cluster.latitude];
+    this.#map.fitBounds([[west, south], [east, north]], { padding: 72, maxZoom: 18 });
+  }
+
+  #preview(cluster) {
+    const content = document.createElement("div");
+    const image = document.createElement("img");
+    image.src = cluster.thumbnail;
+    image.alt = "";
+    image.onerror = () => image.remove();
+    const words = document.createElement("p");
+    words.textContent = [cluster.place, cluster.text].filter(Boolean).join(": ");
+    content.append(image, words);
+    this.#popup.setLngLat([cluster.longitude, cluster.latitude]).setDOMContent(content).addTo(this.#map);
+  }
+
+  #restoreFocus() {
+    if (!this.#refocus) return;
+    const to = this.#map.project(this.#refocus);
+    const distance = (mark) => this.#map.project(mark.getLngLat()).dist(to);
+    const nearest = [...this.#marks.values()].sort((a, b) => distance(a) - distance(b))[0];
+    this.#refocus = null;
+    nearest?.getElement().focus();
+  }
+}

@@ -1,0 +1,59 @@
+// The style of the map's land, borders and names, in the colours of the page. Names are drawn with the page's own font.
+
+const FONT = ["Noto Sans", "Segoe UI", "Helvetica Neue", "sans-serif"];
+
+/** A colour of the page, as MapLibre reads it: without light-dark(). */
+function colour(name) {
+  const probe = document.createElement("span");
+  probe.className = `map-colour map-colour--${name}`;
+  document.body.append(probe);
+  const value = getComputedStyle(probe).color;
+  probe.remove();
+  return value;
+}
+
+function names(id, layer, size, filter, more = {}) {
+  return {
+    id,
+    type: "symbol",
+    source: "world",
+    "source-layer": layer,
+    filter,
+    layout: { "text-field": ["get", "name"], "text-font": FONT, "text-size": size, "text-max-width": 7, "text-padding": 4, "symbol-sort-key": ["get", "rank"], ...more },
+    paint: { "text-color": colour(layer === "countries" ? "country" : "city"), "text-halo-color": colour("halo"), "text-halo-width": 1.2 },
+  };
+}
+
+const line = (id, layer, name, width, more = {}) => ({
+  id,
+  type: "line",
+  source: "world",
+  "source-layer": layer,
+  paint: { "line-color": colour(name), "line-width": width },
+  ...more,
+});
+
+/** The map that comes with the package, or the tiles of the operator's server. */
+export function mapStyle({ world, tiles, attribution }) {
+  if (tiles) {
+    return {
+      version: 8,
+      sources: { tiles: { type: "raster", tiles: [tiles], tileSize: 256, maxzoom: 19, attribution: attribution ?? "" } },
+      layers: [{ id: "sea", type: "background", paint: { "background-color": colour("sea") } }, { id: "tiles", type: "raster", source: "tiles" }],
+    };
+  }
+  return {
+    version: 8,
+    sources: { world: { type: "vector", url: `pmtiles://${new URL(world, location.href).href}`, attribution: "Natural Earth, GeoNames" } },
+    layers: [
+      { id: "sea", type: "background", paint: { "background-color": colour("sea") } },
+      { id: "land", type: "fill", source: "world", "source-layer": "land", paint: { "fill-color": colour("land") } },
+      { id: "lakes", type: "fill", source: "world", "source-layer": "lakes", paint: { "fill-color": colour("sea") } },
+      line("regions", "regions", "region", 0.7, { minzoom: 3.5 }),
+      line("borders", "borders", "border", ["interpolate", ["linear"], ["zoom"], 1, 0.6, 6, 1.4], { filter: ["get", "settled"] }),
+      { ...line("disputed", "borders", "border", 1, { filter: ["!", ["get", "settled"]] }), layout: {}, paint: { "line-color": colour("border"), "line-width": 1, "line-dasharray": [3, 2] } },
+      names("cities", "cities", ["interpolate", ["linear"], ["zoom"], 3, 10, 8, 14], ["<=", ["get", "rank"], ["+", ["zoom"], 0.5]]),
+      names("countries", "countries", ["interpolate", ["linear"], ["zoom"], 1, 10, 5, 15], ["has", "name"], { "text-transform": "uppercase", "text-letter-spacing": 0.08 }),
+    ],
+  };
+}

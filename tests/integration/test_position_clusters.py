@@ -1,0 +1,66 @@
+"""Clusters of photos on a map: none covers another, and none loses a photo; on both databases."""
+
+from itertools import combinations
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.artifacts import tiny_artifact
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+from tagger.query.options import BoundingBox
+from tagger.query.position_cells import PositionCell
+from tagger.query.position_clusters import SPACING_PX, _pixels, cells_within, cluster_cells
+
+WORLD = BoundingBox(-90.0, -180.0, 90.0, 180.0)
+
+
+@st.composite
+def cells(draw: st.DrawFn) -> PositionCell:
+    south = draw(st.floats(-90, 89.9))
+    west = draw(st.floats(-180, 179.9))
+    source = draw(st.sampled_from(("camera", "track", "neighbour", "landmark")))
+    city = draw(st.sampled_from((None, "Nice")))
+    return PositionCell(
+        source, draw(st.integers(1, 9)), south, south + 0.1, west, west + 0.1, city, "France", 1
+    )
+
+
+@given(st.lists(cells(), max_size=60), st.floats(0, 20))
+def test_no_mark_covers_another_and_no_photo_is_lost(found: list[PositionCell], zoom: float) -> None:
+    clusters = cluster_cells(found, WORLD, zoom)
+    assert sum(cluster.total for cluster in clusters) == sum(cell.photos for cell in found)
+    for one, other in combinations(clusters, 2):
+        (x, y), (other_x, other_y) = (_pixels(each.latitude, each.longitude, zoom) for each in (one, other))
+        assert (x - other_x) ** 2 + (y - other_y) ** 2 >= (SPACING_PX - 1e-6) ** 2
+    for cluster in clusters:
+        assert cluster.bounds.contains(cluster.latitude, cluster.longitude)
+
+
+@pytest.mark.parametrize("zoom", [0.0, 3.5, 7.0, 12.0, 20.0])
+def test_a_map_of_any_scale_counts_all_photos_in_few_rows(
+    database: Database, tmp_path: Path, zoom: float
+) -> None:
+    tiny_artifact(tmp_path / "tiny.pt")
+    library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    random = Random(1)
+    for n in range(80):
+        library.photo(f"{n}.jpg")
+        source = random.choice(("camera", "landmark"))
+        library.position(f"{n}.jpg", random.uniform(43.6, 43.8), random.uniform(7.2, 7.3), "France", source)
+    library.photo("elsewhere.jpg")
+    library.position("elsewhere.jpg", 48.86, 2.29)
+    library.gone("7.jpg")
+    bounds = BoundingBox(43.0, 7.0, 44.0, 8.0)
+    found = cells_within(database, bounds, zoom)
+    assert sum(cell.photos for cell in found) == 79
+    clusters = cluster_cells(found, bounds, zoom)
+    assert sum(cluster.total for cluster in clusters) == 79
+    assert {source for cluster in clusters for source in cluster.photos} == {"camera", "landmark"}
+    if zoom < 5:
+        assert len(clusters) == 1
+        assert clusters[0].place == "France"

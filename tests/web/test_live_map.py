@@ -1,0 +1,127 @@
+"""The map that the script draws: clusters for mouse, finger and keyboard, the visible part as a filter, and what it loads."""
+
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from starlette.testclient import TestClient
+from support.browser import DESKTOP, PHONE, Screen, axe_findings, open_page, serving
+from support.library_photos import EIFFEL, LibraryPhotos, picture
+
+from tagger.database.connection import Database
+from tagger.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("shared_thumbnails")
+
+CLUSTER = ".map-cluster"
+LOADED_BYTES = """performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
+    .reduce((sum, entry) => sum + entry.transferSize, 0)"""
+WAIT_MS = 120_000
+"""A map without a GPU is slow on a machine that has other work."""
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    """Two photos at one spot in Nice, one each nearby on a track and estimated, and one in Paris of a landmark."""
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for n, (latitude, longitude, source) in enumerate(
+        (
+            (43.70, 7.27, "camera"),
+            (43.70, 7.27, "camera"),
+            (43.75, 7.20, "track"),
+            (43.60, 7.05, "neighbour"),
+            (48.8584, 2.2945, "landmark"),
+        )
+    ):
+        predictions = [(EIFFEL, 0.9, True)] if source == "landmark" else []
+        library.file(f"{n}.jpg", *predictions, data=picture((40 * n, 120, 200)))
+        library.position(f"{n}.jpg", latitude, longitude, "France", source)
+    return library
+
+
+def wait_for_clusters(page: Page) -> None:
+    page.locator(f"{CLUSTER} >> nth=0").wait_for(timeout=WAIT_MS)
+
+
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_every_cluster_can_be_pressed_and_the_page_is_accessible(
+    browser: Browser, web_settings: Settings, library: LibraryPhotos, screen: Screen
+) -> None:
+    with serving(web_settings) as address, open_page(browser, f"{address}/map", screen=screen) as page:
+        wait_for_clusters(page)
+        expect(page.locator("svg.map")).to_be_hidden()
+        boxes = [mark.bounding_box() for mark in page.locator(CLUSTER).all()]
+        for one, other in combinations(boxes, 2):
+            assert one is not None
+            assert other is not None
+            assert abs(one["x"] - other["x"]) >= 31 or abs(one["y"] - other["y"]) >= 31
+        assert all(box is not None and box["width"] >= 44 and box["height"] >= 44 for box in boxes)
+        assert sum(int(mark.get_attribute("data-photos") or 0) for mark in page.locator(CLUSTER).all()) == 5
+        assert axe_findings(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate(LOADED_BYTES) < 1_000_000
+
+
+def test_a_cluster_opens_by_keyboard_down_to_its_photos(
+    browser: Browser, web_settings: Settings, library: LibraryPhotos
+) -> None:
+    nice = "43.55,7.0,43.8,7.4"
+    with serving(web_settings) as address, open_page(browser, f"{address}/map?box={nice}") as page:
+        wait_for_clusters(page)
+        spot = page.get_by_role("link", name="2 photos, France, 2 by GPS")
+        spot.wait_for(timeout=WAIT_MS)
+        spot.focus()
+        expect(page.locator(".map-preview")).to_contain_text("France: 2 by GPS")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/photos?box=43.7%2C7.27%2C43.7%2C7.27", timeout=WAIT_MS)
+        expect(page.locator("[data-grid] > li")).to_have_count(2)
+        expect(page.get_by_role("link", name="Remove filter in a part of the map")).to_be_visible()
+
+
+def test_the_visible_part_is_an_address_and_a_filter(
+    browser: Browser, web_settings: Settings, library: LibraryPhotos
+) -> None:
+    with serving(web_settings) as address, open_page(browser, f"{address}/map") as page:
+        wait_for_clusters(page)
+        cluster = page.locator(CLUSTER).filter(has_text="4")
+        cluster.focus()
+        page.keyboard.press("Enter")
+        show = page.get_by_role("link", name="Show these 4 photos")
+        show.wait_for(timeout=WAIT_MS)
+        assert "?box=43." in page.url
+        page.reload()
+        wait_for_clusters(page)
+        show.wait_for(timeout=WAIT_MS)
+        show.click()
+        page.wait_for_url("**/photos?box=*", timeout=WAIT_MS)
+        expect(page.locator("[data-grid] > li")).to_have_count(4)
+
+
+def test_clusters_tell_the_sources_of_positions_apart(client: TestClient, library: LibraryPhotos) -> None:
+    found = client.get("/map/clusters", params={"box": "43,7,44,8", "zoom": "4"}).json()
+    assert found["photos"] == 4
+    assert found["text"] == "2 by GPS, 1 by a GPS track, 1 estimated"
+    (cluster,) = found["clusters"]
+    assert cluster["sources"] == {"camera": 2, "track": 1, "neighbour": 1}
+    assert cluster["place"] == "France"
+    listed = client.get(cluster["address"].replace("/photos", "/api/photos")).json()["photos"]
+    assert len(listed) == 4
+    nothing = client.get("/map/clusters", params={"box": "-10,100,0,120", "zoom": "4"}).json()
+    assert (nothing["photos"], nothing["clusters"]) == (0, [])
+
+
+@pytest.mark.parametrize("query", ["box=1,2&zoom=3", "box=0,0,1,1&zoom=-1", "box=0,0,1,1&zoom=nan", "zoom=3"])
+def test_an_invalid_part_of_the_map_is_refused(client: TestClient, query: str) -> None:
+    assert client.get(f"/map/clusters?{query}").status_code in {400, 422}
+    assert client.get("/map?box=here").status_code == 400 or not client.get("/map").text.count("map-live")
+
+
+def test_the_tiles_are_served_in_ranges_and_the_library_is_compressed(client: TestClient) -> None:
+    part = client.get("/static/world.pmtiles", headers={"range": "bytes=0-6", "accept-encoding": "gzip"})
+    assert (part.status_code, part.content) == (206, b"PMTiles")
+    assert part.headers["content-range"].startswith("bytes 0-6/")
+    for name in ("maplibre-gl.mjs", "maplibre-gl-worker.mjs"):
+        packed = client.get(f"/static/vendor/map/{name}", headers={"accept-encoding": "gzip"})
+        assert packed.headers["content-encoding"] == "gzip"
+        assert "javascript" in packed.headers["content-type"]
