@@ -25,7 +25,7 @@ _EXTREMES = (positions.c.latitude, positions.c.longitude, positions.c.city, posi
 class PositionCell:
     """The photos of one cell whose positions come from `source`, and the least box around these positions, in degrees.
 
-    `city` and `country`: those of all its photos; None if they are several, or unknown. `photo_id` is one of them.
+    `city` and `country`: those of all its photos; None if they are several, or unknown. `photo_id` is one of them; 0: not known.
     """
 
     source: str
@@ -36,7 +36,7 @@ class PositionCell:
     east: float
     city: str | None
     country: str | None
-    photo_id: int
+    photo_id: int = 0
 
     @property
     def latitude(self) -> float:
