@@ -75,7 +75,7 @@ def test_a_cluster_opens_by_keyboard_down_to_its_photos(
         expect(page.locator(".map-preview")).to_contain_text("France: 2 by GPS")
         page.keyboard.press("Enter")
         page.wait_for_url("**/photos?box=43.7%2C7.27%2C43.7%2C7.27", timeout=WAIT_MS)
-        expect(page.locator("[data-grid] > li")).to_have_count(2)
+        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(2)
         expect(page.get_by_role("link", name="Remove filter in a part of the map")).to_be_visible()
 
 
@@ -95,7 +95,7 @@ def test_the_visible_part_is_an_address_and_a_filter(
         show.wait_for(timeout=WAIT_MS)
         show.click()
         page.wait_for_url("**/photos?box=*", timeout=WAIT_MS)
-        expect(page.locator("[data-grid] > li")).to_have_count(4)
+        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(4)
 
 
 def test_clusters_tell_the_sources_of_positions_apart(client: TestClient, library: LibraryPhotos) -> None:
