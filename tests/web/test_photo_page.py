@@ -192,7 +192,7 @@ def test_without_a_script_an_unknown_landmark_can_be_added(
     answer = client.post("/photos/1/verdict", data={"landmark": "Frauenkirche", "new": "1"})
     assert answer.status_code == 303
     assert "Frauenkirche" in client.get("/photos/1").text
-    for name, reason in (("Eiffel Tower", "use eiffel-tower"), ("-", "no letter")):
+    for name, reason in (("Eiffel Tower", "belongs to the landmark eiffel-tower"), ("-", "no letter")):
         answer = client.post("/photos/1/verdict", data={"landmark": name, "new": "1"})
         assert (answer.status_code, reason in answer.text) == (404, True)
         assert 'name="new"' not in answer.text
