@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, and_, exists, false, not_, or_, select
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, PositionSource, Target
-from tagger.database.tables import contents, metadata_writes, photos, positions
+from tagger.database.tables import contents, jobs, metadata_writes, photos, positions
+from tagger.enqueue.metadata_options import MetadataOptions
 from tagger.query import PhotoQuery, TaggedPhoto, find_tagged
 from tagger.query.filters import is_confirmed_or_taught, path_ranges
 
@@ -76,6 +77,20 @@ def was_embedded(database: Database, photo_ids: Sequence[int]) -> bool:
     )
     with database.read() as connection:
         return connection.scalar(embedded.limit(1)) is not None
+
+
+def options_of_last_sidecar(database: Database, photo_id: int) -> MetadataOptions | None:
+    """The options with which a photo's sidecar was written last; None if it has none, or its job is not known any more."""
+    last = (
+        select(jobs.c.options)
+        .join(metadata_writes, metadata_writes.c.job_id == jobs.c.id)
+        .where(metadata_writes.c.photo_id == photo_id, metadata_writes.c.target == Target.SIDECAR)
+        .order_by(metadata_writes.c.written_at.desc())
+        .limit(1)
+    )
+    with database.read() as connection:
+        options = connection.scalar(last)
+    return MetadataOptions.from_job_options(options or {})
 
 
 def has_photos_outside(

@@ -78,6 +78,20 @@ def test_a_sidecar_that_is_out_of_date_is_written_anew(client: TestClient, libra
     assert b"Versailles" in (library.root / "a.jpg.xmp").read_bytes()
 
 
+def test_a_sidecar_is_compared_with_what_its_own_options_would_write(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    """And they are those that writing it anew begins with."""
+    start(client, library, photo=["1"], to="sidecar", gps="true", description="true")
+    assert b"GPSLatitude" in (library.root / "a.jpg.xmp").read_bytes()
+    assert "out of date" not in client.get("/photos/1").text
+    give_verdict(library.database, 1, VERSAILLES, VerdictKind.CONFIRMED, "ada", {})
+    page = client.get("/photos/1").text
+    assert "sidecar out of date" in page
+    for name in ("gps", "description"):
+        assert f'<input type="hidden" name="{name}" value="true">' in page
+
+
 def test_nothing_is_written_without_permission(client: TestClient, library: LibraryPhotos) -> None:
     embed = client.post("/photos/metadata", data={"photo": "1", "to": "embed", "is_confirmed": "true"})
     assert embed.status_code == 403

@@ -22,7 +22,12 @@ from tagger.enqueue.metadata_jobs import (
     write_job,
 )
 from tagger.enqueue.metadata_options import MetadataOptions
-from tagger.enqueue.metadata_selection import has_photos_outside, was_embedded, written_photos
+from tagger.enqueue.metadata_selection import (
+    has_photos_outside,
+    options_of_last_sidecar,
+    was_embedded,
+    written_photos,
+)
 from tagger.processing.metadata_preview import MetadataPreview, changed_fields, preview_photos
 from tagger.web.api.folders import FolderRefused, allowed_folders
 from tagger.web.api.job_limits import WriteMode, WriteNotAllowed, check_open_jobs, check_write, write_modes
@@ -108,12 +113,15 @@ def change_metadata(
     )
 
 
-def is_outdated(state: AppState, photo_id: int) -> bool:
-    """Return whether the sidecar that was written for a photo differs from what would be written now."""
-    options = MetadataOptions(Target.SIDECAR, language=state.settings.language)
+def outdated_sidecar(state: AppState, photo_id: int) -> MetadataOptions | None:
+    """Return the options of a photo's sidecar if the same options would write something else now; None if not."""
+    options = options_of_last_sidecar(state.database, photo_id)
+    if options is None or options.to is not Target.SIDECAR:
+        return None
     for preview in preview_photos(state.database, state.settings, [photo_id], options):
-        return preview.plan is not None and any(file.changes for file in preview.plan.files)
-    return False
+        if preview.plan is not None and any(file.changes for file in preview.plan.files):
+            return options
+    return None
 
 
 def metadata_actions(state: AppState, is_classified: bool) -> Sequence[MetadataAction]:

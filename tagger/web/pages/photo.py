@@ -11,7 +11,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.catalog.landmarks import find_landmark
-from tagger.database.enums import Target
 from tagger.errors import (
     LandmarkAmbiguous,
     LandmarkExists,
@@ -35,7 +34,7 @@ from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
 from tagger.web.pages.headlines import NOT_A_LANDMARK
 from tagger.web.pages.landmark_rows import LandmarkRow, landmark_rows, photo_headline
-from tagger.web.pages.metadata import is_outdated, metadata_actions
+from tagger.web.pages.metadata import metadata_actions, outdated_sidecar
 from tagger.web.pages.overview import library_overview
 from tagger.web.pages.photos import QUERY_ERRORS
 from tagger.web.pages.tiles import Link, landmark_address, photo_address, trip_address
@@ -170,8 +169,7 @@ def _render(
         dismissal_address=dismissal_address,
         has_confirmed=any(row.state == "confirmed" for row in rows),
         unavailable=_unavailable_text(state, photo_id),
-        is_outdated=any(write.target == Target.SIDECAR for write in details.metadata)
-        and is_outdated(state, photo_id),
+        outdated=outdated_sidecar(state, photo_id) if details.metadata else None,
         metadata_actions=metadata_actions(state, details.photo.digest is not None),
         open_job=open_job_of_photo(state.database, photo_id),
         typed=typed,
