@@ -143,7 +143,7 @@ def test_names_are_text_on_every_page(browser: Browser, address: str) -> None:
 
 def test_names_are_text_in_elements_that_scripts_add(browser: Browser, address: str) -> None:
     """The name and result of an upload, the search for a landmark, announcements of verdicts, fetched tiles."""
-    with open_page(browser, address, base=address) as page:
+    with open_page(browser, f"{address}/try", base=address) as page:
         file = {"name": f"{EVIL}.png", "mimeType": "image/png", "buffer": photo()}
         page.set_input_files("#photo", files=[file])
         expect(page.locator(".result [data-name]")).to_have_text(file["name"])
