@@ -24,11 +24,13 @@ from bench.options import add_database_options, database_url
 from bench.processes import TAGGER, run, tagger_environment
 from bench.report import note, print_heading, print_table
 from tagger.catalog.landmarks import Landmark, all_landmarks
+from tagger.catalog.registered_models import resolve_model
 from tagger.cli.output.formats import Format
 from tagger.cli.output.photos import write_photos
 from tagger.database.connection import Database
 from tagger.ledger.progress import list_jobs
 from tagger.ledger.workers import list_workers
+from tagger.places.look_alikes import find_look_alikes
 from tagger.query import Near, PhotoQuery, find_tagged, landmark_counts
 from tagger.web.pages.overview import LibraryOverview
 from tagger.web.search_lists import SearchLists
@@ -184,7 +186,8 @@ def print_overviews(database: Database) -> None:
 
 def print_searches(database: Database, rounds: int) -> None:
     """Print the times of searches, once all lists of names are made."""
-    overview = LibraryOverview(database)
+    model = resolve_model(database, None)
+    overview = LibraryOverview(database, lambda: find_look_alikes(database, model))
     lists = SearchLists(database, {}, overview.counts, overview.trips)
     making_ms, _ = _timed(lambda: len(lists.suggest("all")))
     lists.close()

@@ -162,12 +162,12 @@ def views_of(library: Library) -> list[View]:
     """Return the views of this library."""
     landmark = library.counts[0].landmark
     country = {"country": next(each.country for each in library.counts if each.country)}
-    cursor, photo_id = _middle_page(library)
-    after = {"after": cursor}
+    after, photo_id = _middle_page(library, PhotoQuery(sort="newest", distinct=True))
+    api_after, _ = _middle_page(library, PhotoQuery())
     month = {"taken_after": "2001-03-01", "taken_before": "2001-04-01"}
     folder = {"under": str(library.root / "y2010" / "m15")}
     return [
-        View("/", "/"),
+        View("/try", "/try"),
         View("/library", "/library"),
         View("/library, a country", f"/library?{urlencode(country)}"),
         View("/map", "/map"),
@@ -189,22 +189,23 @@ def views_of(library: Library) -> list[View]:
         View("/photos/…, with neighbours", f"/photos/{photo_id}?{urlencode({'within': 1, **after})}"),
         View("/jobs", "/jobs"),
         View("/api/photos", "/api/photos"),
-        View("/api/photos, a middle page", f"/api/photos?{urlencode(after)}"),
+        View("/api/photos, a middle page", f"/api/photos?{urlencode(api_after)}"),
         View("/api/landmarks", "/api/landmarks"),
         View("/api/timeline", "/api/timeline"),
         View("/api/status", "/api/status"),
     ]
 
 
-def _middle_page(library: Library) -> tuple[str, int]:
-    """Return the cursor of a page in the middle of all photos, and its first photo."""
+def _middle_page(library: Library, query: PhotoQuery) -> tuple[dict[str, str], int]:
+    """Return the option for a page in the middle of the photos that a query finds, and the page's first photo."""
     note("reading the first half of the photos to get a cursor")
-    query, size = PhotoQuery(), min(PAGE_SIZE, library.photos // 10)
+    size = min(PAGE_SIZE, library.photos // 10)
     with library.opened() as database:
         page = find_tagged_page(database, query, None, None, size)
-        while page.next and page.photos[-1].id < library.photos // 2:
-            page = find_tagged_page(database, query, None, page.next, size)
+        for _ in range(library.photos // 3 // size):
+            if page.next is not None:
+                page = find_tagged_page(database, query, None, page.next, size)
         if page.next is None:
             raise SystemExit("there are too few photos for a page in the middle; increase --photos")
         following = find_tagged_page(database, query, None, page.next, 1)
-    return encode_cursor(page.next, query), following.photos[0].id
+    return {"after": encode_cursor(page.next, query)}, following.photos[0].id
