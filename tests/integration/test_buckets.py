@@ -161,7 +161,7 @@ def test_an_empty_prefix_with_stored_photos_is_unavailable(prefixes: Prefixes, b
     bucket.put("trip/a.jpg", b"x")
     prefixes.scan("trip")
     bucket.delete("trip/a.jpg")
-    with pytest.raises(BucketUnavailable, match=r"database has 1 photos in it.*tagger forget s3://"):
+    with pytest.raises(BucketUnavailable, match=r"database has 1 photo in it.*tagger forget s3://"):
         prefixes.scan("trip")
     assert prefixes.paths(gone=True) == []
 

@@ -54,6 +54,7 @@ from tagger.transfer.export_format import exported_columns, exported_tables
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import ImportReport, import_database
 from tagger.verdicts import VerdictKind, give_verdict
+from tagger.verdicts.dismissing import dismiss_photos
 
 NOW = datetime(2026, 6, 1, 12, 0, 30, 123456, tzinfo=UTC)
 A_DIGEST = "a1" * 32
@@ -75,6 +76,7 @@ def folder(database: Database, tmp_path: Path) -> TaggedFolder:
     _teach(folder, church[:3])
     give_verdict(database, folder.folder / "0.jpg", EIFFEL, VerdictKind.REJECTED, "ada", {})
     give_verdict(database, folder.folder / "grey.jpg", EIFFEL, VerdictKind.CONFIRMED, None, {})
+    dismiss_photos(database, [folder.photo("2.jpg").id], "ada")
     (folder.folder / "1.jpg").unlink()
     folder.record(reprocess=True, runner=Runner.WORKERS)
     _insert_schedule(database)

@@ -219,7 +219,7 @@ def test_empty_or_missing_root_marks_nothing_as_gone(folder: Folder) -> None:
     path = folder.file("a.jpg")
     folder.scan()
     path.unlink()
-    with pytest.raises(RootUnavailable, match="the database has 1 photos"):
+    with pytest.raises(RootUnavailable, match="the database has 1 photo"):
         require_available_roots(folder.ledger.database, select_paths([folder.path]), {})
     with pytest.raises(RootUnavailable):
         folder.scan()
@@ -234,7 +234,7 @@ def test_empty_mount_point_inside_a_root_marks_nothing_as_gone(folder: Folder) -
     path = folder.file("share/b.jpg")
     folder.scan()
     path.unlink()
-    with pytest.raises(RootUnavailable, match="share is empty or missing, but the database has 1 photos"):
+    with pytest.raises(RootUnavailable, match="share is empty or missing, but the database has 1 photo"):
         require_available_roots(folder.ledger.database, select_paths([path.parent]), {})
     assert folder.stored_paths(gone=True) == set()
 
