@@ -6,11 +6,11 @@ A session is valid while it has a row: signing out deletes it, and revoking its 
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
+from tagger.access.grants import USE_RECORDED_S, Grant, Role
 from tagger.access.tokens import SETTINGS_TOKEN, AccessToken, find_token, token_digest
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
@@ -20,35 +20,13 @@ from tagger.database.tables import access_tokens, page_sessions
 SESSION_S = 7 * 24 * 3600
 MAX_SESSIONS = 100
 """Sessions of one token. With a new one, those that were not used for longest end."""
-USE_RECORDED_S = 60
-"""How often the last use is written."""
 _ID_LENGTH = 43
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What a valid token or session allows. `token_id` is None for the token of the settings, `session_id` for a token."""
-
-    token_name: str
-    read_only: bool
-    token_id: int | None = None
-    session_id: int | None = None
-    last_used_at: datetime | None = None
-
-    @property
-    def needs_record(self) -> bool:
-        """Whether the last use in the database is old."""
-        if self.token_id is None and self.session_id is None:
-            return False
-        return self.last_used_at is None or self.last_used_at < datetime.now(UTC) - timedelta(
-            seconds=USE_RECORDED_S
-        )
 
 
 def token_grant(database: Database, secret: str, settings_token: str) -> Grant | None:
     """What this token allows; None if it is not valid. The token of the settings needs no database."""
     if hmac.compare_digest(secret.encode(errors="replace"), settings_token.encode()):
-        return Grant(SETTINGS_TOKEN, read_only=False)
+        return Grant(SETTINGS_TOKEN, Role.ADMIN)
     token = find_token(database, secret)
     return None if token is None else _grant(token)
 
@@ -66,7 +44,7 @@ def start_session(
     session = secrets.token_urlsafe(32)
     now = datetime.now(UTC)
     expires_at = now + timedelta(seconds=SESSION_S)
-    actor = Actor(f"web {grant.token_name}", address)
+    actor = Actor(f"web {grant.name}", address)
     with database.acting_as(actor).write() as connection:
         if grant.token_id is not None:
             expires = _lock_token(connection, grant.token_id)
@@ -82,7 +60,7 @@ def start_session(
             "expires_at": expires_at,
         }
         connection.execute(insert(page_sessions).values(values))
-        record_action(connection, AuditAction.SIGN_IN, grant.token_name, read_only=grant.read_only)
+        record_action(connection, AuditAction.SIGN_IN, grant.name, read_only=not grant.may_change)
     return session
 
 
@@ -107,8 +85,8 @@ def session_grant(database: Database, session: str, settings_token: str) -> Gran
     if row is None or not hmac.compare_digest(row.digest, of_settings if row.token_id is None else of_token):
         return None
     if row.token_id is None:
-        return Grant(SETTINGS_TOKEN, read_only=False, session_id=row.id, last_used_at=row.last_used_at)
-    return Grant(row.name, row.read_only, row.token_id, row.id, row.last_used_at)
+        return Grant(SETTINGS_TOKEN, Role.ADMIN, session_id=row.id, last_used_at=row.last_used_at)
+    return Grant(row.name, _role(row.read_only), row.token_id, row.id, row.last_used_at)
 
 
 def end_session(database: Database, grant: Grant) -> None:
@@ -116,7 +94,7 @@ def end_session(database: Database, grant: Grant) -> None:
     with database.write() as connection:
         ended = connection.execute(delete(page_sessions).where(page_sessions.c.id == grant.session_id))
         if ended.rowcount:
-            record_action(connection, AuditAction.SIGN_OUT, grant.token_name)
+            record_action(connection, AuditAction.SIGN_OUT, grant.name)
 
 
 def record_use(database: Database, grant: Grant) -> None:
@@ -132,7 +110,11 @@ def record_use(database: Database, grant: Grant) -> None:
 
 
 def _grant(token: AccessToken) -> Grant:
-    return Grant(token.name, token.read_only, token.id, last_used_at=token.last_used_at)
+    return Grant(token.name, _role(token.read_only), token.id, last_used_at=token.last_used_at)
+
+
+def _role(read_only: bool) -> Role:
+    return Role.VIEWER if read_only else Role.EDITOR
 
 
 def _lock_token(connection: Connection, token_id: int) -> datetime | None:

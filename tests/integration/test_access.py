@@ -8,10 +8,9 @@ from support.page_server import TOKEN
 from support.threads import in_threads
 
 from tagger.access import sessions
+from tagger.access.grants import USE_RECORDED_S, Grant, Role
 from tagger.access.sessions import (
     SESSION_S,
-    USE_RECORDED_S,
-    Grant,
     end_session,
     record_use,
     session_grant,
@@ -51,7 +50,7 @@ def count_sessions(database: Database) -> int:
 def test_a_token_is_shown_once_and_stored_as_a_hash(database: Database) -> None:
     token, secret = add_token(database, "phone", read_only=True)
     assert len(secret) > 40
-    assert token_grant(database, secret, TOKEN) == Grant("phone", True, token.id)
+    assert token_grant(database, secret, TOKEN) == Grant("phone", Role.VIEWER, token.id)
     with database.read() as connection:
         stored = [str(value) for row in connection.execute(select(access_tokens)) for value in row]
     assert not any(secret in value or secret.removeprefix("tagger_") in value for value in stored)
@@ -62,7 +61,7 @@ def test_other_tokens_are_not_valid(database: Database) -> None:
     _, secret = add_token(database, "phone")
     for wrong in ("", secret[:-1], secret + "x", secret.upper(), "é", "\ud800", "phone"):
         assert token_grant(database, wrong, TOKEN) is None
-    assert token_grant(database, TOKEN, TOKEN) == Grant(SETTINGS_TOKEN, False)
+    assert token_grant(database, TOKEN, TOKEN) == Grant(SETTINGS_TOKEN, Role.ADMIN)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-a", "a/b", "x" * 65, "a\n", "é", SETTINGS_TOKEN])
@@ -170,7 +169,7 @@ def test_the_last_use_is_written_at_most_once_a_minute(database: Database) -> No
     used_at = list_tokens(database)[0].last_used_at
     assert used_at is not None
     assert used_at > first
-    assert not Grant(SETTINGS_TOKEN, read_only=False).needs_record
+    assert not Grant(SETTINGS_TOKEN, Role.ADMIN).needs_record
 
 
 def test_processes_can_sign_in_use_and_revoke_at_once(

@@ -36,7 +36,7 @@ from tagger.web.http.auth import (
     AccessRecorder,
 )
 from tagger.web.http.forwarded import Client
-from tagger.web.http.request_guard import SAFE_METHODS
+from tagger.web.http.permissions import SAFE_METHODS
 from tagger.web.pages import sign_in as sign_in_page
 
 WRONG = "a-wrong-token-of-16"

@@ -16,8 +16,8 @@ from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
 
+from tagger.access.grants import Grant
 from tagger.access.sessions import (
-    Grant,
     end_session,
     record_use,
     session_grant,
@@ -264,4 +264,4 @@ async def while_authenticated(request: Request, parts: AsyncIterator[bytes]) -> 
 
 def actor_of(grant: Grant | None, client: Client) -> Actor:
     """Return who makes the changes of a request; without a grant, anybody on this machine."""
-    return Actor(ANYBODY if grant is None else f"web {grant.token_name}", client.address or None)
+    return Actor(ANYBODY if grant is None else f"web {grant.name}", client.address or None)

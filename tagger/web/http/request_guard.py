@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tagger.access.sessions import Grant
+from tagger.access.grants import Grant
 from tagger.database.errors import DatabaseError
 from tagger.errors import DatabaseConnectionLost
 from tagger.web.http.access import AccessPolicy
@@ -30,12 +30,12 @@ from tagger.web.http.body_limits import (
 from tagger.web.http.error_responses import error_response
 from tagger.web.http.forwarded import Client, client_of
 from tagger.web.http.limits import OPEN_BYTES, SMALL_BYTES, ClientLimits
+from tagger.web.http.permissions import SAFE_METHODS, refusal
 from tagger.web.http.response_headers import add_headers
 from tagger.web.http.responses import send_in_blocks
 
 log = logging.getLogger(__name__)
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 MAX_ADDRESS_BYTES = 8 * 2**10
 HAS_ACCESS = "has_access"
 """In the state of a request that has passed authentication, for its connection."""
@@ -49,10 +49,6 @@ _FORM_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
 _SNS_HEADER = "x-amz-sns-message-type"
 _UPLOAD_PATHS = frozenset({"/", "/api/predict"})
 _UPLOAD_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
-_READ_ONLY_POSTS = frozenset({"/", "/api/predict", "/sign-out"})
-"""What a read-only token may send: photos to classify, of which nothing is stored. All else changes something."""
-_READ_ONLY_HIDDEN = frozenset({"/api/folders", "/jobs/new", "/jobs/schedules/new"})
-"""What it may not read: these list folders of the server, to start jobs in them."""
 _database_limiter = CapacityLimiter(8)
 """Threads that check tokens and sessions: apart from those of the pages, which may all be busy."""
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
@@ -96,7 +92,7 @@ class RequestGuard:
             if self._authenticator is not None and not _is_public(scope["path"]):
                 self._warn_of_proxy(headers, client)
                 grant = await self._authenticate(self._authenticator, headers, client)
-                _check_read_only(grant, scope)
+                _check_role(grant, scope)
                 self._authenticator.record_use(grant)
         except RequestRefused as refused:
             await _refusal_response(scope, headers, refused)(scope, receive, send)
@@ -206,15 +202,10 @@ def _refusal_response(scope: Scope, headers: Headers, refused: RequestRefused) -
     return error_response({**scope, "headers": []}, refused.status, refused.text, refused.headers)
 
 
-def _check_read_only(grant: Grant, scope: Scope) -> None:
-    """Refuse all but looking and searching; a route that is not named here is refused too."""
-    method, path = scope["method"], scope["path"]
-    is_allowed = path not in _READ_ONLY_HIDDEN if method in SAFE_METHODS else path in _READ_ONLY_POSTS
-    if grant.read_only and not is_allowed:
-        raise RequestRefused(
-            HTTPStatus.FORBIDDEN,
-            "This token is read-only: it can search photos and classify uploads. Sign in with another token to make changes.",
-        )
+def _check_role(grant: Grant, scope: Scope) -> None:
+    reason = refusal(grant, scope["method"], scope["path"])
+    if reason is not None:
+        raise RequestRefused(HTTPStatus.FORBIDDEN, reason)
 
 
 def _check_address(scope: Scope) -> None:

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from tagger.access.sessions import Grant
+from tagger.access.grants import Grant
 from tagger.web.http.number_format import duration, percent, share, size
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -19,7 +19,7 @@ STATIC = Path(__file__).parents[1] / "static"
 def render(request: Request, name: str, status_code: int = 200, **values: object) -> HTMLResponse:
     """Render the template `name` with `values`, the `request`, and whether its session `may_change` anything."""
     grant: Grant | None = getattr(request.state, "grant", None)
-    may_change = grant is None or not grant.read_only
+    may_change = grant is None or grant.may_change
     page = environment().get_template(name).render(request=request, may_change=may_change, **values)
     # Bytes of a file name that are not UTF-8 appear as question marks.
     return HTMLResponse(page.encode(errors="replace"), status_code)

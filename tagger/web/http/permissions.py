@@ -1,0 +1,23 @@
+"""What each role may request. A route that is not named here is refused to viewers if it changes something."""
+
+from tagger.access.grants import Grant, Role
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_VIEWER_POSTS = frozenset({"/", "/api/predict", "/sign-out"})
+"""What a viewer may send: photos to classify, of which nothing is stored. All else changes something."""
+_VIEWER_HIDDEN = frozenset({"/api/folders", "/jobs/new", "/jobs/schedules/new"})
+"""What a viewer may not read: these list folders of the server, to start jobs in them."""
+_ADMIN_PATHS = ("/admin/", "/api/admin/")
+"""All routes about other people's access are below these, and no other routes."""
+_READ_ONLY = "This token is read-only: it can search photos and classify uploads. Sign in with another token to make changes."
+_NO_ADMIN = "Only admins may do this. Ask one of them, or sign in with the token of TAGGER_WEB_TOKEN."
+
+
+def refusal(grant: Grant, method: str, path: str) -> str | None:
+    """Return why the request exceeds its role; None if it is allowed."""
+    if path.startswith(_ADMIN_PATHS) and grant.role is not Role.ADMIN:
+        return _NO_ADMIN
+    if grant.role is not Role.VIEWER:
+        return None
+    is_allowed = path not in _VIEWER_HIDDEN if method in SAFE_METHODS else path in _VIEWER_POSTS
+    return None if is_allowed else _READ_ONLY
