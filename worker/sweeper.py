@@ -76,6 +76,9 @@ class Sweeper:
         """Messages in this worker's queues at the last sweep; 0 while the worker takes none."""
         self.takes_messages = False
         """Whether the worker took messages at the last sweep: Redis accepted them, and the worker did not wait."""
+        self._redis_refuses = False
+        self._missing_roots: list[str] = []
+        """Roots that this worker does not find and that jobs wait for, at the last sweep."""
         self._began_at = self._heartbeat_at = time.monotonic()
         self._grace_until = 0.0
         self._closed = threading.Event()
@@ -114,7 +117,7 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Sweep once."""
-        record_heartbeat(self._database, self._worker.name, self._worker.device)
+        record_heartbeat(self._database, self._worker.name, self._worker.device, self.waits_for())
         if self._can_judge_leases():
             recover_stale_jobs(self._database)
             self._release_expired()
@@ -123,6 +126,16 @@ class Sweeper:
         self._send()
         if self._throttle.reason is None:
             self._locate()
+
+    def waits_for(self) -> str | None:
+        """Why this worker starts no work now, in words; None if it would."""
+        if self._throttle.reason is not None:
+            return self._throttle.reason
+        if self._redis_refuses:
+            return "Redis accepts no messages"
+        if self._missing_roots and not is_any_claimable(self._database):
+            return f"unavailable on its machine: {', '.join(self._missing_roots)}"
+        return None
 
     def _can_judge_leases(self) -> bool:
         """Whether an expired lease tells that its holder ended.
@@ -143,13 +156,15 @@ class Sweeper:
 
     def _resume_suspended(self) -> None:
         suspended = roots_of_suspended_jobs(self._database)
+        self._missing_roots = []
         if not suspended:
             return
         needed = {root_id for root_ids in suspended.values() for root_id in root_ids}
         with self._database.read() as connection:
             roots = [root for root in list_roots(connection, self._settings.roots) if root.id in needed]
-            unavailable = {root.id for root in unavailable_roots(connection, roots)}
-        available = {root.id for root in roots} - unavailable
+            unavailable = unavailable_roots(connection, roots)
+        self._missing_roots = [root.name for root in unavailable]
+        available = {root.id for root in roots} - {root.id for root in unavailable}
         jobs = [job for job, root_ids in suspended.items() if available.issuperset(root_ids)]
         resume_suspended_jobs(self._database, jobs)
 
@@ -163,6 +178,7 @@ class Sweeper:
     def _send(self) -> None:
         """Send the messages that are due or that Redis has lost, unless Redis refuses them."""
         accepts_messages = self._redis.accepts_messages()
+        self._redis_refuses = not accepts_messages
         depths, _ = queue_depths(self._redis.broker)
         for name, depth in depths.items():
             QUEUE_DEPTH.labels(name).set(float("nan") if depth is None else depth)

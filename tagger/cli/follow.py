@@ -9,7 +9,7 @@ from tagger.cli.output import console
 from tagger.cli.output.edited_photos import edited_photos
 from tagger.cli.output.formats import write_json
 from tagger.cli.output.job_rate import JobRates
-from tagger.cli.output.job_text import job_summary, refusal_lines
+from tagger.cli.output.job_text import idle_workers_text, job_summary, refusal_lines
 from tagger.cli.output.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class _JobPoller:
         self._rates = JobRates()
         self._worker_at = time.monotonic()
         self._is_unavailable = False
+        self._waits: str | None = None
 
     @property
     def seconds_without_worker(self) -> float:
@@ -83,7 +84,7 @@ class _JobPoller:
         from tagger.database.retry import is_transient
 
         try:
-            progress = self._read(job)
+            progress = self._read(job, line)
         except DatabaseError as error:
             if not is_transient(error):
                 raise
@@ -94,13 +95,22 @@ class _JobPoller:
         line.show(f"job {job} {progress.state}", progress.done, progress.total, rate)
         return progress
 
-    def _read(self, job: int) -> JobProgress:
+    def _read(self, job: int, line: ProgressLine) -> JobProgress:
         from tagger.ledger.progress import list_jobs
         from tagger.ledger.workers import list_workers
 
-        if list_workers(self._database):
+        workers = list_workers(self._database)
+        if workers:
             self._worker_at = time.monotonic()
+            self._show_waits(idle_workers_text(workers), line)
         return list_jobs(self._database, job)[0]
+
+    def _show_waits(self, waits: str | None, line: ProgressLine) -> None:
+        """Say once why no worker starts work now, while the reason is the same."""
+        if waits is not None and waits != self._waits:
+            with line.cleared():
+                console.info(waits)
+        self._waits = waits
 
     def _warn_unavailable(self, line: ProgressLine) -> None:
         self._worker_at = time.monotonic()  # without the database, the time without a worker is unknown

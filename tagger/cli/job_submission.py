@@ -8,7 +8,7 @@ import typer
 
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.job_text import count_of, gone_text
+from tagger.cli.output.job_text import count_of, gone_text, idle_workers_text
 from tagger.cli.output.progress import ProgressLine
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import Session, open_session
@@ -114,8 +114,9 @@ def _print_submission(database: Database, job: int, *, json: bool) -> None:
     console.info(
         f"job {job}: {count_of(progress.total, 'photo')}{skipped}{then}. Follow it with: tagger status {job} --watch"
     )
-    if not progress.is_over and not list_workers(database):
-        console.info("no worker is running; start one with: tagger worker (or all services with: tagger up)")
+    problem = None if progress.is_over else idle_workers_text(list_workers(database))
+    if problem is not None:
+        console.info(problem)
 
 
 def print_plan(

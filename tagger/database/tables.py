@@ -841,6 +841,7 @@ workers = Table(
     Column("device", Text, nullable=False, doc="device that runs the model"),
     Column("started_at", UtcDateTime, nullable=False, doc="when the worker started"),
     Column("heartbeat_at", Float, nullable=False, doc="last sign of life, in seconds since 1970"),
+    Column("waits_for", Text, doc="why it starts no work now, in words; null: it does not wait"),
     info={"doc": "A worker that has not been shut down."},
 )
 

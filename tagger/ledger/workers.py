@@ -19,13 +19,14 @@ SILENT_WORKER_S = 3600.0
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """An active worker, and how many chunks it processes."""
+    """An active worker, and how many chunks it processes. `waits_for`: why it starts no work now, in words."""
 
     name: str
     device: str
     started_at: datetime
     seen_seconds_ago: float
     chunks: int
+    waits_for: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,13 @@ class ChunkProgress:
     stored: int
 
 
-def record_heartbeat(database: Database, name: str, device: str) -> None:
-    """Record that the worker is alive. Its first heartbeat adds it."""
+def record_heartbeat(database: Database, name: str, device: str, waits_for: str | None = None) -> None:
+    """Record that the worker is alive, and why it starts no work now. Its first heartbeat adds it."""
     row = {"name": name, "device": device, "started_at": datetime.now(UTC), "heartbeat_at": 0.0}
+    state = {"heartbeat_at": db_now(), "waits_for": waits_for}
     with database.write() as connection:
         insert_missing(connection, workers, [row])
-        connection.execute(update(workers).where(workers.c.name == name).values(heartbeat_at=db_now()))
+        connection.execute(update(workers).where(workers.c.name == name).values(state))
 
 
 def remove_worker(database: Database, name: str) -> None:
@@ -70,7 +72,9 @@ def list_workers(database: Database) -> list[WorkerStatus]:
         rows = connection.execute(query).all()
     claimed = Counter(chunk.worker for chunk in list_chunk_progress(database))
     return [
-        WorkerStatus(row.name, row.device, row.started_at, max(0.0, float(row.age)), claimed[row.name])
+        WorkerStatus(
+            row.name, row.device, row.started_at, max(0.0, float(row.age)), claimed[row.name], row.waits_for
+        )
         for row in rows
     ]
 

@@ -55,8 +55,17 @@ def test_a_worker_outside_its_window_takes_nothing_and_stops_as_usual(terminal: 
     now = datetime.now().astimezone()
     window = f"{now + timedelta(hours=6):%H:%M}-{now + timedelta(hours=7):%H:%M}"
     with terminal.workers(1, "--window", window) as (worker,):
-        job = int(terminal.run("enqueue", "photos").stdout)
+        enqueued = terminal.run("enqueue", "photos")
+        job, reason = int(enqueued.stdout), f"outside its window {window}"
+        assert f"no worker starts work now (tagger-{worker.pid}@" in enqueued.stderr
+        assert reason in enqueued.stderr
         terminal.wait_until(lambda: terminal.json("status")["queues"]["bulk"] == 1)
+        assert [each["waits_for"] for each in terminal.json("status")["workers"]] == [reason]
+        assert f"(cpu, 0 chunks, waits: {reason})" in terminal.run("status").stdout
+        checks = terminal.json("doctor")["checks"]
+        found = [each["found"] for each in checks if each["name"] == "workers"]
+        assert len(found) == 1
+        assert found[0].startswith("1 chunk of photos wait: no worker starts work now (tagger-")
         assert terminal.progress(job).state is JobState.QUEUED
         worker.terminate()
         assert worker.wait(60) == 0

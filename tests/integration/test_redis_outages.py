@@ -12,6 +12,7 @@ from support.ledgers import LedgerBuilder
 from support.servers import REFUSALS, RedisServer
 
 from tagger.database.connection import Database
+from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import list_workers
 from tagger.settings import Settings
 from worker import consumer, redis_monitor
@@ -122,6 +123,20 @@ def sweeper(redis_server: RedisServer, monitor: RedisMonitor, database: Database
         yield Sweeper(app, monitor, database, Settings(), WorkerIdentity("w", "cpu"), throttle)
 
 
+def test_a_worker_says_which_root_it_waits_for_while_nothing_else_can_be_done(
+    sweeper: Sweeper, database: Database
+) -> None:
+    ledger = LedgerBuilder(database)
+    job = ledger.job(5)
+    suspend_for_root(database, job, "r")
+    for _ in range(2):  # a sweep tells what the one before has found
+        sweeper.sweep()
+    assert [worker.waits_for for worker in list_workers(database)] == ["unavailable on its machine: r"]
+    ledger.job(5)
+    sweeper.sweep()
+    assert [worker.waits_for for worker in list_workers(database)] == [None]
+
+
 def test_a_sweep_waits_with_its_messages_while_redis_refuses_them(
     sweeper: Sweeper, redis_server: RedisServer, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -136,9 +151,12 @@ def test_a_sweep_waits_with_its_messages_while_redis_refuses_them(
     # The watchdog ends a worker that does not receive waiting messages.
     assert sweeper.waiting == 0
     assert [worker.name for worker in list_workers(database)] == ["w"]
+    sweeper.sweep()
+    assert [worker.waits_for for worker in list_workers(database)] == ["Redis accepts no messages"]
     redis_server.accept_messages()
     for _ in range(2):
         sweeper.sweep()
     assert sweeper.waiting == 2
+    assert [worker.waits_for for worker in list_workers(database)] == [None]
     assert not any(record.exc_info for record in caplog.records)
     assert all(record.levelno <= logging.WARNING for record in caplog.records)

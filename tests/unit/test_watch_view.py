@@ -1,5 +1,6 @@
 """The lines of `tagger status --watch` always fit the terminal."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -113,6 +114,14 @@ def test_a_worker_shows_its_chunks_and_last_heartbeat() -> None:
     assert "w1                   cuda, 3 s ago  job 7 chunk 12 64/256" in lines
     assert "w2                   cuda, 1 s ago  none" in lines
     assert "host/123             -              job 8 chunk 0 0/32" in lines
+
+
+def test_a_worker_shows_why_it_starts_no_work() -> None:
+    chunks = [ChunkProgress("w1", 7, 12, 256, 64)]
+    workers = [replace(worker(name, 3.2), waits_for="on battery") for name in ("w1", "w2")]
+    lines = view_lines(View(clock="", workers=workers, chunks=chunks), 80, 24)
+    assert "w1                   cuda, 3 s ago  job 7 chunk 12 64/256, waits: on battery" in lines
+    assert "w2                   cuda, 3 s ago  waits: on battery" in lines
 
 
 def test_jobs_at_work_come_before_those_that_stand_still_and_those_that_are_over() -> None:

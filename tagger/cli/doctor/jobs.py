@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import note, ok, wrong
-from tagger.cli.output.job_text import START_BEAT, count_of, tick_text
+from tagger.cli.output.job_text import START_BEAT, count_of, idle_workers_text, tick_text, worker_text
 from tagger.database.enums import JobState, Runner
 from tagger.database.statements import current_time
 from tagger.enqueue.schedules import list_schedules
@@ -36,10 +36,13 @@ def check_jobs(database: Database) -> Iterator[Finding]:
 
 
 def _check_workers(database: Database, workers: Sequence[WorkerStatus]) -> Finding:
-    if workers:
-        names = (f"{worker.name} ({worker.device}, {worker.chunks} chunks)" for worker in workers)
-        return ok("workers", ", ".join(names))
     waiting = waiting_chunks(database).count
+    idle = idle_workers_text(workers)
+    if workers and waiting and idle is not None:
+        found = f"{count_of(waiting, 'chunk')} of photos wait: {idle}"
+        return note("workers", found, "tagger worker, on a machine or with options that let it work now")
+    if workers:
+        return ok("workers", ", ".join(map(worker_text, workers)))
     if waiting:
         found = f"no worker is running, and {count_of(waiting, 'chunk')} of photos are waiting for one"
         return wrong("workers", found, "tagger worker")

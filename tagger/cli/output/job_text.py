@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tagger.ledger.workers import WorkerStatus
 
 WRITE_JOBS_SHOWN = 3
+WAITING_WORKERS_SHOWN = 3
 START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
 """What schedules need."""
 
@@ -93,11 +94,28 @@ def overview_lines(
         lines.append(
             f"… and {count_of(older_count, 'older job')}, finished; list all with: tagger status --json"
         )
-    names = ", ".join(f"{worker.name} ({worker.device}, {worker.chunks} chunks)" for worker in workers)
+    names = ", ".join(map(worker_text, workers))
     depths = [f"{name} {depth}" for name, depth in queues.items() if depth is not None]
     lines.append(f"workers: {names or 'none'}")
     lines.append(f"queued messages: {', '.join(depths) or 'Redis is not running; a worker starts it'}")
     return [*lines, *tick_lines(last_tick)]
+
+
+def worker_text(worker: WorkerStatus) -> str:
+    """`tagger-1@rack (cpu, 2 chunks)`, with why it starts no work now."""
+    waits = f", waits: {worker.waits_for}" if worker.waits_for else ""
+    return f"{worker.name} ({worker.device}, {count_of(worker.chunks, 'chunk')}{waits})"
+
+
+def idle_workers_text(workers: Sequence[WorkerStatus]) -> str | None:
+    """Why no worker starts work now, and what to do; None if one does."""
+    if not workers:
+        return "no worker is running; start one with: tagger worker (or all services with: tagger up)"
+    if not all(worker.waits_for for worker in workers):
+        return None
+    waits = "; ".join(f"{worker.name}: {worker.waits_for}" for worker in workers[:WAITING_WORKERS_SHOWN])
+    more = len(workers) - WAITING_WORKERS_SHOWN
+    return f"no worker starts work now ({waits}{f'; and {more} more' if more > 0 else ''})"
 
 
 def tick_lines(last_tick: LastTick | None) -> list[str]:

@@ -109,10 +109,12 @@ def _worker_lines(view: View) -> list[str]:
     heartbeats = {
         worker.name: f"{worker.device}, {worker.seen_seconds_ago:.0f} s ago" for worker in view.workers
     }
+    waits = {worker.name: [f"waits: {worker.waits_for}"] for worker in view.workers if worker.waits_for}
     lines = [f"{'worker':{NAME_CELLS}} {'last seen':14} chunks"]
     for name, chunks in by_name.items():
         # A name that is not among the workers is a process with a local job, or a worker without heartbeats.
-        progress = ", ".join(f"job {c.job} chunk {c.chunk} {c.stored}/{c.photos}" for c in chunks)
+        parts = [f"job {c.job} chunk {c.chunk} {c.stored}/{c.photos}" for c in chunks]
+        progress = ", ".join(parts + waits.get(name, []))
         shown = set_cell_size(fit_width(name, NAME_CELLS), NAME_CELLS)
         lines.append(f"{shown} {heartbeats.get(name, '-'):14} {progress or 'none'}")
     return lines

@@ -186,9 +186,11 @@ def _started_document(state: AppState, job: int) -> dict[str, Any]:
 
 def waiting_reason(state: AppState, now: JobsStatus) -> str | None:
     """Return why jobs wait and what to do; None if they need not wait."""
+    if now.workers and not now.has_redis:
+        return "Redis does not respond. Jobs are recorded and will be sent when it is back."
     if now.workers:
-        text = "Redis does not respond. Jobs are recorded and will be sent when it is back."
-        return None if now.has_redis else text
+        waits = dict.fromkeys(worker.waits_for for worker in now.workers)
+        return None if None in waits else f"No worker starts work now: {'; '.join(map(str, waits))}."
     if state.has_own_worker:
         return WORKER_STARTS
     return (

@@ -402,6 +402,7 @@ class WithdrawnVerdicts:
 class Status:
     """Jobs, workers, queues and the last tick of beat, which is null if no schedule is enabled.
 
+    A worker's `waits_for` says why it starts no work now, in words; null if it would start some.
     A queue's depth is null if Redis does not respond; `problem` says why. `waiting_photos` wait for a worker, and the oldest
     job of them was made `oldest_waiting_s` ago; null if none waits.
     """

@@ -124,7 +124,7 @@ def page_version(status: Status) -> str:
     """Return a digest that changes when a page has to be rendered again: jobs, workers or ticks came, went or changed state."""
     parts = (
         [(job.job, job.state, job.write_job, bool(job.failed)) for job in status.jobs],
-        [worker.name for worker in status.workers],
+        [(worker.name, worker.waits_for) for worker in status.workers],
         status.has_redis,
         status.last_tick and status.last_tick.is_late,
         status.problem,
@@ -139,7 +139,7 @@ def live_document(status: Status) -> dict[str, Any]:
         job["shown"] = {"state": state_text(progress), **asdict(_live_fields(progress))}
     for worker in document["workers"]:
         del worker["seen_seconds_ago"]  # it changes all the time
-        worker["shown"] = worker_text(worker["chunks"])
+        worker["shown"] = worker_text(worker["chunks"], worker["waits_for"])
     if status.last_tick is not None:
         document["last_tick"] = {"shown": last_tick_text(status.last_tick)}  # the rest changes all the time
     return document | {"version": page_version(status)}
@@ -155,9 +155,11 @@ def photo_count(count: int) -> str:
     return f"{number_text(count)} photo{'' if count == 1 else 's'}"
 
 
-def worker_text(chunks: int) -> str:
-    """Return what a worker does."""
-    return f"{chunks} chunk{'' if chunks == 1 else 's'} in progress" if chunks else "idle"
+def worker_text(chunks: int, waits_for: str | None) -> str:
+    """Return what a worker does, and why it starts no work now."""
+    progress = f"{chunks} chunk{'' if chunks == 1 else 's'} in progress" if chunks else ""
+    waits = f"waits: {waits_for}" if waits_for else ""
+    return ", ".join(filter(None, (progress, waits))) or "idle"
 
 
 def last_tick_text(last_tick: LastTick) -> str:

@@ -33,6 +33,10 @@ def test_a_folder_is_tagged_and_its_failures_are_retried(
     assert [worker["name"] for worker in status["workers"]] == ["tagger-1@here"]
     assert [worker["name"] for worker in expected["workers"]] == ["tagger-1@here"]
 
+    record_heartbeat(web_database, "tagger-1@here", "cpu", "on battery")
+    (worker,) = client.get("/api/status").json()["workers"]
+    assert worker["waits_for"] == "on battery"
+
     first = client.get(f"/api/jobs/{started['job']}/failures?limit=2").json()
     rest = client.get(f"/api/jobs/{started['job']}/failures?limit=2&after={first['next']}").json()
     failures = [*first["failures"], *rest["failures"]]
