@@ -193,6 +193,35 @@ def test_a_photo_can_be_dropped_anywhere_and_pasted(browser: Browser, address: s
             expect(page.locator("#announcement")).to_contain_text(f"{name}: Eiffel Tower", timeout=60_000)
 
 
+def test_a_photo_dropped_on_another_view_is_tried(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/jobs") as page:
+        zone = page.get_by_text("Drop to find out which landmark this is")
+        data = page.evaluate_handle(DRAG_DATA, [list(colour_of(0)), "dropped.png"])
+        for _ in range(2):  # the zone can be shown again
+            page.dispatch_event("h1", "dragenter", {"dataTransfer": data})
+            expect(zone).to_be_visible()
+            assert axe_findings(page) == []
+            page.dispatch_event("h1", "dragleave", {"dataTransfer": data})
+            expect(zone).to_be_hidden()
+        page.dispatch_event("h1", "drop", {"dataTransfer": data})
+        expect(page.locator("#announcement")).to_contain_text("dropped.png: Eiffel Tower", timeout=60_000)
+        assert page.url == f"{address}/try"
+        page.reload()
+        expect(page.locator(".result")).to_have_count(0)
+
+
+def test_what_is_dragged_within_the_page_is_no_new_photo(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/jobs") as page:
+        data = page.evaluate_handle(DRAG_DATA, [list(colour_of(0)), "own.png"])
+        page.dispatch_event("h1", "dragstart", {"dataTransfer": data})
+        for event in ("dragenter", "drop"):
+            page.dispatch_event("h1", event, {"dataTransfer": data})
+            expect(page.locator("[data-drop-zone]")).to_be_hidden()
+        page.dispatch_event("h1", "dragend", {"dataTransfer": data})
+        page.dispatch_event("h1", "dragenter", {"dataTransfer": data})
+        expect(page.locator("[data-drop-zone]")).to_be_visible()
+
+
 def test_failures_are_shown_beside_the_others(browser: Browser, address: str) -> None:
     # The browser logs a response with status 422 as an error, so its errors are not checked here.
     page = browser.new_page()

@@ -1,6 +1,8 @@
 // Classifies photos that are dropped, pasted or chosen, one after another. The server renders the results
 // (try_result.html), as it does without this script.
 
+import { HASH, takeDropped } from "./dropped_photos.js";
+
 const form = document.querySelector(".try-form");
 const input = document.getElementById("photo");
 const results = document.getElementById("results");
@@ -97,17 +99,12 @@ document.addEventListener("paste", (event) => {
   tryPhotos([...event.clipboardData.files]);
 });
 
-// The whole window is a drop target: a photo dropped outside the zone must not replace the page.
-let depth = 0;
-const over = (change) => {
-  depth = Math.max(0, change(depth));
-  document.body.classList.toggle("is-over", depth > 0);
-};
-document.addEventListener("dragenter", () => over((d) => d + 1));
-document.addEventListener("dragleave", () => over((d) => d - 1));
-document.addEventListener("dragover", (event) => event.preventDefault());
-document.addEventListener("drop", (event) => {
+document.addEventListener("photos-dropped", (event) => {
   event.preventDefault();
-  over(() => 0);
-  tryPhotos([...event.dataTransfer.files]);
+  tryPhotos(event.detail);
 });
+
+if (location.hash === HASH) {
+  history.replaceState(history.state, "", location.pathname); // reloading tries nothing again
+  tryPhotos(await takeDropped());
+}
