@@ -6,16 +6,20 @@ photos that follow from camera facts, are made here alone.
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, literal, select, update
 
 from tagger.database.statements import insert_missing
 from tagger.database.tables import cameras, roots
+from tagger.errors import CameraNotFound
 from tagger.metadata.camera import CameraFacts
 
 _NAMED = "camera|"
 """Keys of cameras that photos name begin with this."""
+MOST_NAMES = 10
+"""Names of cameras that an error suggests."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,31 @@ def camera_of(facts: CameraFacts, root_id: int, path: str) -> Camera:
 def is_named() -> ColumnElement[bool]:
     """The condition on `cameras` that photos name the camera; otherwise it stands for a folder."""
     return cameras.c.key.startswith(_NAMED, autoescape=True)
+
+
+def camera_models(connection: Connection) -> dict[str, tuple[int, ...]]:
+    """The ids of the cameras that photos name, by make and model: cameras of one model differ by their serial numbers."""
+    models: dict[str, list[int]] = {}
+    for row in connection.execute(select(cameras).where(is_named()).order_by(cameras.c.id)):
+        models.setdefault(_model_name(row.key, row.name), []).append(row.id)
+    return {name: tuple(ids) for name, ids in sorted(models.items())}
+
+
+def find_cameras(connection: Connection, name: str) -> tuple[int, ...]:
+    """The ids of the cameras with this make and model, or of the one with this serial number, too. Case does not matter.
+
+    Raises:
+        CameraNotFound: no photo names such a camera; the message has similar names.
+    """
+    normal = " ".join(name.split()).casefold()
+    rows = connection.execute(select(cameras).where(is_named()).order_by(cameras.c.id)).all()
+    found = tuple(row.id for row in rows if normal in _names(row.key, row.name))
+    if not found:
+        models = {_model_name(row.key, row.name) for row in rows}
+        close = get_close_matches(normal, {model.casefold() for model in models}, MOST_NAMES, 0.5)
+        similar = sorted(model for model in models if model.casefold() in close) or sorted(models)
+        raise CameraNotFound(name=name, names=", ".join(similar[:MOST_NAMES]) or "none")
+    return found
 
 
 def fact_columns(facts: CameraFacts) -> dict[str, Any]:
@@ -100,6 +129,18 @@ def _camera_name(make: str, model: str, serial: str) -> str:
     first_word = make.split(" ", maxsplit=1)[0].casefold()
     name = model if model.casefold().startswith(first_word) else f"{make} {model}".strip()
     return f"{name} ({serial})".strip() if serial else name
+
+
+def _model_name(key: str, name: str) -> str:
+    """The camera's name without its serial number."""
+    serial = key.rpartition("|")[2]
+    return (name[: -len(serial) - 2].strip() if serial else name) or name
+
+
+def _names(key: str, name: str) -> set[str]:
+    """The names that find a camera: with and without its serial number, and as the file has make and model."""
+    make, model, _ = key.removeprefix(_NAMED).split("|")
+    return {name.casefold(), _model_name(key, name).casefold(), f"{make} {model}".strip()}
 
 
 def _full_name(camera: Camera, root_names: dict[int, str]) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from tagger.cli.options import (
     BoundingBox,
+    CameraNames,
     ClassifiedBy,
     Description,
     EmbedObjects,
@@ -33,6 +34,7 @@ from tagger.cli.options import (
     TopK,
     TripId,
     Under,
+    VerdictName,
     WriteTo,
     check_embed_objects,
     parse_max_error,
@@ -62,6 +64,8 @@ class QueryOptions:
     position: PositionSource = None
     trip: TripId = None
     min_score: MinScore = None
+    verdict: VerdictName = None
+    camera: CameraNames = None
     under: Under = None
     taken_after: TakenAfter = None
     taken_before: TakenBefore = None
@@ -76,7 +80,9 @@ class QueryOptions:
         from tagger.query import parse_query
 
         with query_usage():
-            return parse_query(**vars(self) | {"under": self.under or ()} | others)
+            return parse_query(
+                **vars(self) | {"under": self.under or (), "camera": self.camera or ()} | others
+            )
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,22 @@ MinScore = Annotated[
     float | None,
     typer.Option("--min-score", min=0.0, max=1.0, help="Tags with at least this score, and confirmed tags."),
 ]
+VerdictName = Annotated[
+    str | None,
+    typer.Option(
+        "--verdict",
+        metavar="VERDICT",
+        help="Photos with such a verdict on any landmark: confirmed, rejected, corrected (both), any or none.",
+    ),
+]
+CameraNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--camera",
+        metavar="NAME",
+        help="Photos of this camera, by make and model. Case does not matter. Repeatable.",
+    ),
+]
 Under = Annotated[list[Path] | None, typer.Option("--under", help="Photos in this folder. Repeatable.")]
 TakenAfter = Annotated[
     str | None,

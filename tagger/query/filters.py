@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, false, or_, select, true
 
+from tagger.catalog.cameras import find_cameras
 from tagger.catalog.dismissals import is_dismissed
 from tagger.catalog.landmarks import (
     Landmark,
@@ -28,7 +29,7 @@ from tagger.photos.folder_walk import is_raw_name
 from tagger.photos.object_paths import ObjectPath, parse_path
 from tagger.query.areas import Area, position_countries, query_areas
 from tagger.query.index_scan import Condition, off_index
-from tagger.query.options import PhotoQuery, PositionOption
+from tagger.query.options import PhotoQuery, PositionOption, VerdictOption
 from tagger.query.tag_conditions import has_tag, is_first_copy
 from tagger.trips.find import find_trip, is_of_trip
 from tagger.trips.grouping import Trip
@@ -55,13 +56,14 @@ class ResolvedQuery:
     model_id: int | None
     ranges: "tuple[PathRange, ...]"
     trip: Trip | None = None
+    camera_ids: tuple[int, ...] = ()
 
     @classmethod
     def resolve(cls, connection: Connection, query: PhotoQuery, root_paths: RootPaths) -> Self:
         """Look up the names of `query`.
 
         Raises:
-            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound, CameraNotFound: a name is not in the database.
         """
         return cls(
             query=query,
@@ -70,6 +72,9 @@ class ResolvedQuery:
             model_id=None if query.model is None else _model_id(connection, query.model),
             ranges=tuple(path_ranges(connection, query.under, root_paths)),
             trip=None if query.trip is None else find_trip(connection, query.trip),
+            camera_ids=tuple(
+                sorted({id_ for name in query.camera for id_ in find_cameras(connection, name)})
+            ),
         )
 
     def conditions(self, role: ScanRole) -> tuple[Condition, ...]:
@@ -107,22 +112,29 @@ class ResolvedQuery:
                 yield area.landmarks_count
         if query.position is not None:
             yield _has_position(query.position)
+        if query.verdict is not None:
+            yield _has_verdict(query.verdict)
         if self.trip is not None:
             yield is_of_trip(self.trip)
-        if query.dismissed:
-            yield is_dismissed(photos.c.content_id)
-        elif query.unknown:
-            yield ~is_dismissed(photos.c.content_id)
+        yield from self._dismissal_conditions()
         yield from self._file_conditions()
         if self.model_id is not None:
             yield off_index(contents.c.model_id) == self.model_id
-        if query.distinct and not self._has_photo_options:
+        if query.distinct and not self._has_place_options:
             yield is_first_copy(self._file_conditions())
+
+    def _dismissal_conditions(self) -> Iterator[Condition]:
+        if self.query.dismissed:
+            yield is_dismissed(photos.c.content_id)
+        elif self.query.unknown:
+            yield ~is_dismissed(photos.c.content_id)
 
     def _file_conditions(self) -> Iterator[Condition]:
         query = self.query
         if query.under:
             yield or_(false(), *(range_.filter for range_ in self.ranges))
+        if self.camera_ids:
+            yield off_index(photos.c.camera_id).in_(self.camera_ids)
         if query.taken_after is not None:
             yield off_index(photos.c.taken_at) >= query.taken_after
         if query.taken_before is not None:
@@ -146,6 +158,11 @@ class ResolvedQuery:
         return photo_tags if query.any_rank else matching
 
     @property
+    def has_verdict(self) -> bool:
+        """Whether only photos with a verdict on a landmark match."""
+        return self.query.verdict not in (None, "none")
+
+    @property
     def needs_accepted_tag(self) -> bool:
         """Whether photos without an accepted tag do not match."""
         query = self.query
@@ -154,11 +171,12 @@ class ResolvedQuery:
 
     @property
     def _selects_untagged(self) -> bool:
-        """Whether the query asks for photos of a position, an area or a trip, and for no tags."""
-        return self._has_photo_options and not self._has_tag_options
+        """Whether the query asks for photos of a position, an area, a trip or a verdict, and for no tags."""
+        return (self._has_place_options or self.query.verdict is not None) and not self._has_tag_options
 
     @property
-    def _has_photo_options(self) -> bool:
+    def _has_place_options(self) -> bool:
+        """Whether exact copies may differ in what the query asks for."""
         query = self.query
         return query.position is not None or query.trip is not None or bool(self.areas)
 
@@ -171,11 +189,8 @@ class ResolvedQuery:
             return and_(PRESENT, off_index(contents.c.outcome).is_(None), photos.c.failure_kind.is_(None))
         if self.query.dismissed:
             return true()
-        if (
-            self.trip is not None
-            and self._selects_untagged
-            and not (self.query.any_rank or self.query.unknown)
-        ):
+        is_unclassified_too = self.trip is not None or self.has_verdict
+        if is_unclassified_too and self._selects_untagged and not (self.query.any_rank or self.query.unknown):
             return true()
         if not self.needs_accepted_tag:
             return off_index(contents.c.outcome).is_not(None)
@@ -325,6 +340,23 @@ def _has_position(option: PositionOption) -> Condition:
             return of_photo
         case source:
             return of_photo.where(stored.c.source == source)
+
+
+def _has_verdict(option: VerdictOption) -> Condition:
+    given = exists().where(verdicts.c.content_id == photos.c.content_id)
+    match option:
+        case "none":
+            return ~given & ~is_dismissed(photos.c.content_id)
+        case "any":
+            return given
+        case "corrected":
+            other = verdicts.alias()
+            rejected = exists().where(
+                other.c.content_id == photos.c.content_id, other.c.verdict == "rejected"
+            )
+            return given.where(verdicts.c.verdict == "confirmed") & rejected
+        case verdict:
+            return given.where(verdicts.c.verdict == verdict)
 
 
 def _has_landmark(landmark_ids: Sequence[int]) -> Condition:

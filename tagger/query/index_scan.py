@@ -6,6 +6,7 @@ costs no more than the rows it reads. Knows nothing of query options (see filter
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import (
@@ -266,9 +267,16 @@ def taught_source(*, min_score: float | None = None, any_rank: bool = False) -> 
     return ContentSource(taught_tags.c.content_id, accepted, scored)
 
 
-def verdict_source(verdict: str) -> ContentSource:
-    """Contents with at least one such verdict."""
-    return ContentSource(verdicts.c.content_id, (verdicts.c.verdict == verdict,))
+def verdict_source(verdict: str | None = None) -> ContentSource:
+    """Contents with at least one such verdict; None: with any."""
+    return ContentSource(verdicts.c.content_id, () if verdict is None else (verdicts.c.verdict == verdict,))
+
+
+def camera_scans(camera_id: int) -> tuple[PhotoScan, PhotoScan]:
+    """Photos of a camera, in order of time; then those without a date, which have no place in that order."""
+    of_camera = photos.c.camera_id == camera_id
+    dated = PhotoScan((photos.c.taken_at, photos.c.id), (of_camera, photos.c.taken_at >= datetime.min))  # noqa: DTZ901 - local time
+    return dated, PhotoScan((photos.c.id,), (of_camera, photos.c.taken_at.is_(None)))
 
 
 def dismissal_source() -> ContentSource:

@@ -13,6 +13,9 @@ DEFAULT_RADIUS_KM = 10.0
 PositionOption = Literal["camera", "landmark", "track", "neighbour", "any", "none"]
 """Where a photo's position comes from; anywhere; or nowhere: the photo has none."""
 
+VerdictOption = Literal["confirmed", "rejected", "corrected", "any", "none"]
+"""What people said about a photo: a landmark confirmed, one rejected, both; any of these; or nothing, so that it is not put away either."""
+
 SortOption = Literal["newest", "oldest", "name", "score"]
 """The order of photos: by date, with those without a date last; by path; by the best accepted score, or that of the best candidate of unknown photos."""
 
@@ -64,7 +67,8 @@ class PhotoQuery:
     classified, without those that fail. `dismissed`: photos that were put away as not a landmark; `unknown` ones were not. `position`: classified photos with a position of this source, tagged or not.
     `near` and `box`: those with a position there, tagged or not. `country`: those with a position or an accepted landmark there.
     `trip`: the photos of the trip with this id, tagged or not, and classified or not. `min_score` never excludes confirmed
-    tags. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
+    tags. `verdict`: photos with such a verdict on any landmark, tagged or not. `camera`: photos of any of these cameras, each by make and
+    model or by its name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
     `sort`: None is the fastest order. `distinct`: of exact copies that match, only the first; it does not apply where
     copies may differ, with a position, an area or a trip.
     """
@@ -76,6 +80,8 @@ class PhotoQuery:
     position: PositionOption | None = None
     trip: str | None = None
     min_score: float | None = None
+    verdict: VerdictOption | None = None
+    camera: tuple[str, ...] = ()
     under: tuple[Path, ...] = ()
     taken_after: datetime | None = None
     taken_before: datetime | None = None
@@ -99,6 +105,8 @@ def parse_query(
     position: str | None = None,
     trip: str | None = None,
     min_score: float | None = None,
+    verdict: str | None = None,
+    camera: Iterable[str] = (),
     under: Iterable[Path] = (),
     taken_after: str | None = None,
     taken_before: str | None = None,
@@ -124,6 +132,8 @@ def parse_query(
         position=_parse_position_option(position),
         trip=trip,
         min_score=min_score,
+        verdict=_parse_verdict_option(verdict),
+        camera=tuple(camera),
         under=tuple(under),
         taken_after=parse_date(taken_after, "taken_after"),
         taken_before=parse_date(taken_before, "taken_before"),
@@ -198,6 +208,16 @@ def _parse_position_option(text: str | None) -> PositionOption | None:
     raise QueryOptionInvalid(option="position", reason=reason)
 
 
+def _parse_verdict_option(text: str | None) -> VerdictOption | None:
+    for option in get_args(VerdictOption):
+        if text == option:
+            return option  # type: ignore[no-any-return]
+    if text is None:
+        return None
+    reason = f"{text!r} is no verdict. Choose one of {', '.join(get_args(VerdictOption))}"
+    raise QueryOptionInvalid(option="verdict", reason=reason)
+
+
 def _parse_sort_option(text: str | None) -> SortOption | None:
     for option in get_args(SortOption):
         if text == option:
@@ -239,6 +259,7 @@ def _refuse_contradictions(query: PhotoQuery) -> None:
         others: dict[str, object] = {
             "unknown photos": query.unknown,
             "photos that are not classified": query.untagged,
+            "photos without a verdict": query.verdict == "none",
         }
         _refuse_with("dismissed", tag_options | others)
     if query.untagged:
@@ -249,6 +270,7 @@ def _refuse_contradictions(query: PhotoQuery) -> None:
             "unknown photos": query.unknown,
             "any rank": query.any_rank,
             "a source of positions": query.position,
+            "a verdict": query.verdict,
             "a model": query.model,
         }
         _refuse_with("untagged", tag_options | others)

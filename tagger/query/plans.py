@@ -14,8 +14,10 @@ from tagger.query.filters import ResolvedQuery
 from tagger.query.index_scan import (
     Condition,
     ContentScan,
+    ContentSource,
     IndexScan,
     PhotoScan,
+    camera_scans,
     dismissal_source,
     landmark_scan,
     model_source,
@@ -105,19 +107,29 @@ def scan_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
     for area in resolved.areas:
         by_landmark = (_landmark_scan(query, each, area.landmarks_count) for each in area.landmarks)
         yield ScanPlan((*area.scans, *by_landmark), area)
-    if query.under:
-        by_path = (photos.c.path, photos.c.path_bytes)  # each range is of one root
-        yield ScanPlan(tuple(PhotoScan(by_path, (range_.condition,)) for range_ in resolved.ranges))
-    if query.taken_after is not None or query.taken_before is not None:
-        yield ScanPlan((PhotoScan((photos.c.taken_at, photos.c.id), _taken(query)),))
+    yield from _file_plans(resolved)
     if resolved.model_id is not None:
         yield ScanPlan((ContentScan((model_source(resolved.model_id),)),))
-    if resolved.landmark_id is None and (query.unknown or query.dismissed or not resolved.areas):
+    if resolved.has_verdict and not query.dismissed:
+        yield ScanPlan((ContentScan((_verdict_source(query),)),))
+    elif resolved.landmark_id is None and (query.unknown or query.dismissed or not resolved.areas):
         # With a landmark or an area, these scans would read everything that theirs read, and more.
         yield ScanPlan(_outcome_scans(resolved))
     if query.min_score is not None and not query.any_rank and resolved.landmark_id is None:
         scored = score_source(query.min_score), taught_source(min_score=query.min_score)
         yield ScanPlan((ContentScan((*scored, verdict_source("confirmed"))),))
+
+
+def _file_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
+    """Plans along what is stored with the files: folders, cameras and dates."""
+    query = resolved.query
+    if query.under:
+        by_path = (photos.c.path, photos.c.path_bytes)  # each range is of one root
+        yield ScanPlan(tuple(PhotoScan(by_path, (range_.condition,)) for range_ in resolved.ranges))
+    if resolved.camera_ids:
+        yield ScanPlan(tuple(scan for id_ in resolved.camera_ids for scan in camera_scans(id_)))
+    if query.taken_after is not None or query.taken_before is not None:
+        yield ScanPlan((PhotoScan((photos.c.taken_at, photos.c.id), _taken(query)),))
 
 
 def _landmark_scan(query: PhotoQuery, landmark_id: int, of_photos: Condition | None = None) -> ContentScan:
@@ -142,6 +154,16 @@ def _outcome_scans(resolved: ResolvedQuery) -> tuple[IndexScan, ...]:
         return (ContentScan((*classified, taught, verdict_source("confirmed"))),)
     tagged = outcome_source(Outcome.TAGGED, min_score=query.min_score)
     return (ContentScan((tagged, taught_source(min_score=query.min_score), verdict_source("confirmed"))),)
+
+
+def _verdict_source(query: PhotoQuery) -> ContentSource:
+    match query.verdict:
+        case "confirmed" | "rejected" as verdict:
+            return verdict_source(verdict)
+        case "corrected":
+            return verdict_source("rejected")  # fewer than confirmed ones
+        case _:
+            return verdict_source()
 
 
 def _taken(query: PhotoQuery) -> tuple[Condition, ...]:

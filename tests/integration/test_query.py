@@ -12,8 +12,15 @@ from support.stored_photos import StoredPhotos
 
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
-from tagger.database.tables import landmarks
-from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound, ModelNotFound, PhotoNotFound
+from tagger.database.tables import contents, landmarks
+from tagger.errors import (
+    CameraNotFound,
+    CountryNotFound,
+    LandmarkAmbiguous,
+    LandmarkNotFound,
+    ModelNotFound,
+    PhotoNotFound,
+)
 from tagger.query import Near, PhotoQuery, find, find_tagged, landmark_counts, photo_details, plans
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
@@ -282,15 +289,26 @@ def test_unusual_names_are_returned_byte_for_byte(library: StoredPhotos) -> None
         {"model": "tiny"},
         {"unknown": True},
         {"untagged": True},
+        {"camera": ("Pixel 8",)},
+        {"verdict": "confirmed"},
+        {"verdict": "none", "camera": ("Pixel 8",)},
     ],
     ids=str,
 )
 def test_pages_have_every_photo_once(
     library: StoredPhotos, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    by_phone = library.camera(model="Pixel 8")
     for number in range(25):
-        taken_at = datetime(2026, 1, 1 + number // 5)
-        library.photo(f"t{number:02}.jpg", (EIFFEL, 0.9, True), digest=f"t{number // 2}", taken_at=taken_at)
+        facts = {
+            "taken_at": datetime(2026, 1, 1 + number // 5)
+            if number < 20 or "taken_after" in options
+            else None,
+            "camera_id": by_phone,
+        }
+        library.photo(f"t{number:02}.jpg", (EIFFEL, 0.9, True), digest=f"t{number // 2}", **facts)
+        if "confirmed" in options.values() and not number % 2:
+            library.verdict(f"t{number // 2}", EIFFEL, "confirmed")
         library.photo(f"u{number:02}.jpg", (EIFFEL, 0.2, False))
         library.photo(f"n{number:02}.jpg", classified=False)
     letters = {"unknown": "u", "untagged": "n"}
@@ -372,3 +390,59 @@ def test_details_have_the_failure_of_a_photo(library: StoredPhotos) -> None:
     assert (details.failure.kind, details.failure.text) == ("truncated", "ends early")
     with pytest.raises(PhotoNotFound):
         photo_details(library.database, library.root / "other.jpg")
+
+
+def test_camera_is_found_by_make_and_model_with_and_without_its_serial_number(library: StoredPhotos) -> None:
+    first = library.camera(make="Canon", model="Canon EOS 5D", serial="01")
+    second = library.camera(make="Canon", model="Canon EOS 5D", serial="02")
+    phone = library.camera(make="Google", model="Pixel 8")
+    folder = library.camera()
+    day = datetime(2026, 1, 1)
+    library.photo("a.jpg", (EIFFEL, 0.9, True), camera_id=first, taken_at=day)
+    library.photo("b.jpg", (EIFFEL, 0.9, True), camera_id=second)
+    library.photo("c.jpg", (GATE, 0.9, True), camera_id=phone, taken_at=day)
+    library.photo("d.jpg", (GATE, 0.9, True), camera_id=folder)
+    library.photo("e.jpg", camera_id=first)
+    assert paths_of(library, camera=("canon eos 5d",)) == ["a.jpg", "b.jpg"]
+    assert paths_of(library, camera=("Canon EOS 5D (02)",)) == ["b.jpg"]
+    assert paths_of(library, camera=("Google Pixel 8", "CANON EOS 5D (01)")) == ["a.jpg", "c.jpg"]
+    assert paths_of(library, camera=("Canon Canon EOS 5D",), any_rank=True) == ["a.jpg", "b.jpg", "e.jpg"]
+    assert paths_of(library, camera=("Canon EOS 5D",), landmark=GATE) == []
+    assert paths_of(library, camera=("Canon EOS 5D",), sort="newest", distinct=True) == ["a.jpg", "b.jpg"]
+    assert paths_of(library, camera=("Canon EOS 5D",), taken_after=day) == ["a.jpg"]
+    with pytest.raises(CameraNotFound, match=r"camera Canon EOS 6D\. Known cameras: Canon EOS 5D"):
+        find_tagged(library.database, PhotoQuery(camera=("Canon EOS 6D",)))
+
+
+def test_verdict_is_one_on_any_landmark_of_the_photo(library: StoredPhotos) -> None:
+    for name in ("confirmed", "rejected", "corrected", "plain", "away"):
+        library.photo(f"{name}.jpg", (EIFFEL, 0.9, True))
+    library.photo("nothing.jpg")
+    library.photo("new.jpg", classified=False)
+    library.verdict("digest of confirmed.jpg", EIFFEL, "confirmed")
+    library.verdict("digest of rejected.jpg", EIFFEL, "rejected")
+    library.verdict("digest of corrected.jpg", EIFFEL, "rejected")
+    library.verdict("digest of corrected.jpg", GATE, "confirmed")
+    library.dismiss("digest of away.jpg")
+    expected = {
+        "confirmed": ["confirmed.jpg", "corrected.jpg"],
+        "rejected": ["corrected.jpg", "rejected.jpg"],
+        "corrected": ["corrected.jpg"],
+        "any": ["confirmed.jpg", "corrected.jpg", "rejected.jpg"],
+        "none": ["nothing.jpg", "plain.jpg"],
+    }
+    for sort in (None, "newest", "name"):
+        assert {each: paths_of(library, verdict=each, sort=sort) for each in expected} == expected
+    assert paths_of(library, verdict="rejected", unknown=True) == ["rejected.jpg"]
+    assert paths_of(library, verdict="rejected", landmark=GATE) == ["corrected.jpg"]
+    assert paths_of(library, verdict="none", min_score=0.5) == ["plain.jpg"]
+    assert paths_of(library, verdict="none", unknown=True) == ["nothing.jpg"]
+
+
+def test_verdict_is_found_on_a_photo_that_no_model_has_classified(library: StoredPhotos) -> None:
+    library.photo("new.jpg", (EIFFEL, 0.9, True))
+    library.verdict("digest of new.jpg", EIFFEL, "rejected")
+    with library.database.write() as connection:
+        connection.execute(update(contents).values(outcome=None, model_id=None))
+    for sort in (None, "newest"):
+        assert paths_of(library, verdict="rejected", sort=sort) == ["new.jpg"]

@@ -153,9 +153,10 @@ def test_verdicts_by_area_are_about_the_landmarks_in_it(library: StoredPhotos) -
     assert found(library, country="France") == {"paris.jpg": [EIFFEL]}
 
 
-def test_areas_are_read_along_an_index(library: StoredPhotos) -> None:
-    library.photo("a.jpg")
+def test_areas_cameras_and_verdicts_are_read_along_an_index(library: StoredPhotos) -> None:
+    library.photo("a.jpg", camera_id=library.camera("Google", "Pixel 8"))
     library.position("a.jpg", 48.86, 2.29, "France")
+    library.verdict("digest of a.jpg", EIFFEL, "confirmed")
     plans: list[str] = []
 
     @event.listens_for(Engine, "before_cursor_execute")
@@ -168,10 +169,18 @@ def test_areas_are_read_along_an_index(library: StoredPhotos) -> None:
             plans.append(str(cursor.fetchall()))
 
     try:
-        assert found(library, near=AT_EIFFEL) == {"a.jpg": []}
-        assert found(library, country="France") == {"a.jpg": []}
+        for options in (
+            {"near": AT_EIFFEL},
+            {"country": "France"},
+            {"camera": ("Google Pixel 8",)},
+            {"verdict": "confirmed"},
+        ):
+            assert found(library, **options).keys() == {"a.jpg"}
     finally:
         event.remove(Engine, "before_cursor_execute", explain)
-    near_plan, country_plan = plans
+    near_plan, country_plan, dated_plan, undated_plan, verdict_plan = plans
     assert "ix_positions_latitude_longitude_photo_id" in near_plan
     assert "ix_positions_country_photo_id" in country_plan
+    for plan in (dated_plan, undated_plan):
+        assert "ix_photos_camera_id_taken_at" in plan
+    assert "ix_photos_content_id_gone_since" in verdict_plan

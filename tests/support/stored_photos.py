@@ -7,9 +7,11 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
+from tagger.catalog.cameras import camera_of, ensure_cameras
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.database.connection import Database
-from tagger.database.tables import contents, landmarks, photos, positions, roots, tags, verdicts
+from tagger.database.tables import contents, dismissals, landmarks, photos, positions, roots, tags, verdicts
+from tagger.metadata.camera import CameraFacts
 from tagger.photos import path_text
 
 CLASSIFIED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -58,6 +60,18 @@ class StoredPhotos:
                 )
             connection.execute(insert(photos).values(row))
         return str(self.root / os.fsdecode(path))
+
+    def camera(self, make: str | None = None, model: str | None = None, serial: str | None = None) -> int:
+        """Insert the camera that a file names by this, or that of a folder; return its id."""
+        found = camera_of(CameraFacts(make=make, model=model, serial=serial), self.root_id, "2026/a.jpg")
+        with self.database.write() as connection:
+            return ensure_cameras(connection, [found])[found]
+
+    def dismiss(self, digest: str) -> None:
+        """Put the image with this digest away as not a landmark."""
+        with self.database.write() as connection:
+            content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
+            connection.execute(insert(dismissals).values(content_id=content_id, given_at=CLASSIFIED_AT))
 
     def verdict(self, digest: str, slug: str, verdict: str) -> None:
         """Insert a person's verdict on the image with this digest."""

@@ -23,6 +23,10 @@ VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
     ({"taken_before": "2024-06-01T18:30"}, PhotoQuery(taken_before=datetime(2024, 6, 1, 18, 30))),
     ({"landmark": "Eiffel Tower", "any_rank": True}, PhotoQuery(landmark="Eiffel Tower", any_rank=True)),
     ({"unknown": True, "model": "tiny"}, PhotoQuery(unknown=True, model="tiny")),
+    (
+        {"verdict": "corrected", "camera": ["Canon EOS 5D"]},
+        PhotoQuery(verdict="corrected", camera=("Canon EOS 5D",)),
+    ),
     ({"unknown": True, "any_rank": True}, PhotoQuery(unknown=True, any_rank=True)),
     ({"min_score": 0.0, "country": "France"}, PhotoQuery(min_score=0.0, country="France")),
 )
@@ -40,6 +44,9 @@ INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
     ({"taken_before": "2024-05-06T00:00+02:00"}, "taken_before", "Leave out the time zone"),
     ({"unknown": True, "landmark": "eiffel-tower"}, "unknown", "cannot be combined with a landmark"),
     ({"unknown": True, "min_score": 0.0}, "unknown", "cannot be combined with a minimum score"),
+    ({"verdict": "maybe"}, "verdict", "'maybe' is no verdict"),
+    ({"dismissed": True, "verdict": "none"}, "dismissed", "cannot be combined with photos without a verdict"),
+    ({"untagged": True, "verdict": "none"}, "untagged", "cannot be combined with a verdict"),
     ({"untagged": True, "box": "48,2,49,3"}, "untagged", "cannot be combined with a box"),
     ({"untagged": True, "near": "48,2"}, "untagged", "cannot be combined with a position"),
     ({"untagged": True, "unknown": True}, "untagged", "cannot be combined with unknown photos"),

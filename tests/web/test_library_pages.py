@@ -228,6 +228,21 @@ def test_every_filter_has_a_field_and_stays_in_the_address(
     assert tiles_of(without) == [2, 1]
 
 
+def test_each_camera_is_a_chip_that_removes_it_alone(client: TestClient, library: LibraryPhotos) -> None:
+    for name, model in (("a", "Pixel 8"), ("b", "Pixel 9"), ("c", "Canon EOS 5D")):
+        library.photo(f"{name}.jpg", (EIFFEL, 0.9, True), camera_id=library.camera(model=model))
+    page = client.get("/photos?camera=pixel+8&camera=Pixel+9&verdict=none&sort=name").text
+    assert tiles_of(page) == [1, 2]
+    without = address_of(page, "Remove filter pixel 8")
+    assert without == "/photos?verdict=none&camera=Pixel+9&sort=name"
+    assert tiles_of(client.get(without).text) == [2]
+    last = address_of(client.get(without).text, "Remove filter Pixel 9")
+    assert last == "/photos?verdict=none&sort=name"
+    assert address_of(page, "Remove filter Without a verdict").startswith(
+        "/photos?camera=pixel+8&camera=Pixel+9"
+    )
+
+
 def test_a_score_of_ones_own_stays_chosen(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     page = client.get("/photos?min_score=0.42").text

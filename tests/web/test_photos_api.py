@@ -77,6 +77,11 @@ def test_the_photos_around_one_are_those_of_the_query(client: TestClient, librar
         ({"min_score": "0.85"}, ["a.jpg"]),
         ({"taken_after": "2026-01-01", "taken_before": "2026-02-01"}, ["a.jpg"]),
         ({"model": "tiny"}, ["a.jpg", "b.jpg"]),
+        ({"camera": "google pixel 8"}, ["a.jpg"]),
+        ({"camera": ["google pixel 8", "Canon EOS 5D", ""]}, ["a.jpg", "b.jpg"]),
+        ({"camera": ""}, ["a.jpg", "b.jpg"]),
+        ({"verdict": "none"}, ["a.jpg", "b.jpg", "c.jpg"]),
+        ({"verdict": "any"}, []),
         ({"unknown": "1"}, ["c.jpg"]),
         ({"unknown": ""}, ["a.jpg", "b.jpg"]),
         ({"untagged": "true"}, ["d.jpg"]),
@@ -85,10 +90,11 @@ def test_the_photos_around_one_are_those_of_the_query(client: TestClient, librar
     ids=str,
 )
 def test_a_query_has_the_options_of_the_command(
-    client: TestClient, library: LibraryPhotos, options: dict[str, str], names: list[str]
+    client: TestClient, library: LibraryPhotos, options: dict[str, str | list[str]], names: list[str]
 ) -> None:
-    library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2))
-    library.photo("b.jpg", (GATE, 0.8, True))
+    phone, camera = library.camera("Google", "Pixel 8"), library.camera("Canon", "Canon EOS 5D")
+    library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2), camera_id=phone)
+    library.photo("b.jpg", (GATE, 0.8, True), camera_id=camera)
     library.photo("c.jpg", (GATE, 0.2, False))
     library.photo("d.jpg", classified=False)
     answer = client.get("/api/photos", params=options)
@@ -114,6 +120,8 @@ def test_photos_under_a_folder(client: TestClient, library: LibraryPhotos) -> No
         ({"under": "/photos\0"}, 400, "control characters"),
         ({"unknown": "1", "landmark": EIFFEL}, 400, "cannot be combined"),
         ({"untagged": "1", "any_rank": "1"}, 400, "cannot be combined"),
+        ({"camera": "Pixel 9"}, 404, "Known cameras: none"),
+        ({"verdict": "maybe"}, 400, "is no verdict"),
         ({"min_score": "2"}, 422, "min_score"),
         ({"limit": "1001"}, 422, "limit"),
         ({"limit": "0"}, 422, "limit"),

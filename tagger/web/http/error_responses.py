@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 STATUS_OF_ERROR: Mapping[type[TaggerError], HTTPStatus] = {
     **dict.fromkeys(
         (
+            errors.CameraNotFound,
             errors.CountryNotFound,
             errors.PathNotFound,
             errors.JobNotFound,

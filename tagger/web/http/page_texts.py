@@ -6,6 +6,7 @@ from tagger import errors
 from tagger.errors import TaggerError
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
+    errors.CameraNotFound: "No photo was taken with a camera {name}. Cameras of your photos: {names}.",
     errors.CountryNotFound: "No landmark or photo is in the country {name}.{close} Choose a country in the filter, or in the library.",
     errors.EmbeddingsMissing: "The model {name} cannot compare photos, so it cannot learn places or find similar photos. Another model can; who runs the server chooses it.",
     errors.ExamplesMissing: "None of the photos can be an example. Choose photos that are classified.",

@@ -1,6 +1,6 @@
 """Query options in an address, for the API and the pages. The names are those of `tagger query`; empty fields are ignored."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +16,15 @@ from tagger.query import PhotoQuery, parse_query
 from tagger.query.options import SortOption
 
 _MAX_LENGTH = 4096
+_MAX_VALUES = 100
 
 
 def _empty_to_none(value: object) -> object:
     return (value.strip() or None) if isinstance(value, str) else value
+
+
+def _without_empty(values: object) -> object:
+    return [value.strip() for value in values if value.strip()] if isinstance(values, list) else values
 
 
 def _empty_to_false(value: object) -> object:
@@ -32,23 +37,30 @@ _Distance = Annotated[
     Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_empty_to_none)
 ]
 _Score = Annotated[Annotated[float, Field(ge=0, le=1)] | None, BeforeValidator(_empty_to_none)]
+_Texts = Annotated[
+    list[Annotated[str, Field(max_length=_MAX_LENGTH)]],
+    BeforeValidator(_without_empty),
+    Field(max_length=_MAX_VALUES),
+]
 _Flag = Annotated[bool, BeforeValidator(_empty_to_false)]
 
 
 @dataclass(frozen=True)
 class QueryParams:
-    """`options` as they are in the address, and the `query` that they stand for."""
+    """`options` as they are in the address, and the `query` that they stand for. Repeated options have several values."""
 
-    options: Mapping[str, str]
+    options: Mapping[str, str | tuple[str, ...]]
     query: PhotoQuery
 
     @classmethod
-    def of(cls, **options: str | float | bool | None) -> Self:
+    def of(cls, **options: str | float | bool | Sequence[str] | None) -> Self:
         """Raises:
         QueryInvalid: an option is invalid, or two contradict each other.
         """
         values: dict[str, Any] = {
-            name: value for name, value in options.items() if value is not None and value is not False
+            name: value
+            for name, value in options.items()
+            if value not in (None, (), []) and value is not False
         }
         query = parse_query(**{**values, "under": _parse_folder(values.get("under"))})
         return cls({name: _address_text(value) for name, value in values.items()}, query)
@@ -61,6 +73,11 @@ class QueryParams:
         except ModelNotFound as error:
             reason = f"there is no model {self.query.model!r}; registered models: {error.values['names']}"
             raise QueryInvalid(reason=reason) from error
+
+    def text(self, option: str) -> str | None:
+        """Return the value of an option that has one value; None without it."""
+        value = self.options.get(option)
+        return value if isinstance(value, str) else None
 
     def as_timeline(self) -> Self:
         """The query in its order, by default the newest photos first, or a trip from its start; exact copies are one photo."""
@@ -76,7 +93,7 @@ class QueryParams:
 
 def address_of(path: str, options: Mapping[str, object]) -> str:
     """Return the address of these options at `path`."""
-    return f"{path}?{urlencode(options, errors='surrogateescape')}" if options else path
+    return f"{path}?{urlencode(options, doseq=True, errors='surrogateescape')}" if options else path
 
 
 _Landmark = Annotated[_Text, Query(description="A landmark by slug or name, in any case.")]
@@ -100,6 +117,15 @@ _Box = Annotated[
 ]
 _Trip = Annotated[_Text, Query(description="All photos of this trip, by its id.")]
 _Under = Annotated[_Text, Query(description="Photos in this folder, by its whole path.")]
+_Verdict = Annotated[
+    _Text,
+    Query(
+        description="Photos with such a verdict on any landmark: confirmed, rejected, corrected (both), any or none."
+    ),
+]
+_Camera = Annotated[
+    _Texts, Query(description="Photos of this camera, by make and model, in any case. May be repeated.")
+]
 _After = Annotated[_Text, Query(description="Taken at this time or later, by the camera's clock.")]
 _Before = Annotated[_Text, Query(description="Taken before this time.")]
 
@@ -118,6 +144,8 @@ def query_params(
     ] = None,
     trip: _Trip = None,
     min_score: Annotated[_Score, Query(description="Tags with at least this score, or confirmed.")] = None,
+    verdict: _Verdict = None,
+    camera: _Camera = [],  # noqa: B006 - FastAPI copies it
     under: _Under = None,
     taken_after: _After = None,
     taken_before: _Before = None,
@@ -141,6 +169,8 @@ def query_params(
         position=position,
         trip=trip,
         min_score=min_score,
+        verdict=verdict,
+        camera=camera,
         under=under,
         taken_after=taken_after,
         taken_before=taken_before,
@@ -184,7 +214,9 @@ def _parse_folder(folder: str | None) -> tuple[Path, ...]:
     return (parse_path(folder),)
 
 
-def _address_text(value: str | float | bool) -> str:
+def _address_text(value: str | float | bool | Sequence[str]) -> str | tuple[str, ...]:
+    if isinstance(value, list | tuple):
+        return tuple(value)
     if value is True:
         return "1"
     return f"{value:g}" if isinstance(value, float) else str(value)

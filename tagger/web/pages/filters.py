@@ -1,7 +1,7 @@
 """The filter form of photos and the chips of its active filters."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import wraps
 
 from fastapi import Request
@@ -31,6 +31,15 @@ POSITIONS = {
 }
 """Choices of the form for where positions come from."""
 
+VERDICTS = {
+    "confirmed": "Confirmed",
+    "rejected": "Rejected",
+    "corrected": "Corrected",
+    "any": "With a verdict",
+    "none": "Without a verdict",
+}
+"""Choices of the form for verdicts."""
+
 _CHIP_TEXTS = {
     "landmark": "{}",
     "country": "{}",
@@ -38,6 +47,8 @@ _CHIP_TEXTS = {
     "radius_km": "within {} km",
     "box": "in a part of the map",
     "position": "position: {}",
+    "verdict": "{}",
+    "camera": "{}",
     "trip": "trip {}",
     "min_score": "score from {}",
     "under": "in {}",
@@ -51,6 +62,7 @@ _CHIP_TEXTS = {
 }
 _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
 _OPTIONS = tuple(inspect.signature(query_params).parameters)
+_REPEATED = ("camera",)
 _PAGE_OPTIONS = ("after", "which")
 
 
@@ -65,10 +77,13 @@ def params_or_error(**options: str | float | bool | None) -> QueryParams | Query
 
 def raw_params(request: Request) -> QueryParams:
     """Return the options as typed, for the form; the query is empty."""
-    values = request.query_params
-    return QueryParams(
-        {name: values[name] for name in _OPTIONS if values.get(name, "").strip()}, PhotoQuery()
-    )
+    values = {
+        name: [value for value in request.query_params.getlist(name) if value.strip()] for name in _OPTIONS
+    }
+    options = {
+        name: tuple(texts) if name in _REPEATED else texts[-1] for name, texts in values.items() if texts
+    }
+    return QueryParams(options, PhotoQuery())
 
 
 def check_options(request: Request) -> None:
@@ -88,18 +103,25 @@ def score_choices(score: str | None) -> list[str]:
 def filter_chips(params: QueryParams, landmarks: Sequence[Landmark]) -> list[Link]:
     """Return the active filters, each linked to the query without it."""
     names = {landmark.slug: landmark.display_name for landmark in landmarks}
-    dependents = {"near": ("near", "radius_km")}
 
     def text(option: str, value: str) -> str:
         if option == "min_score":
             return percent(float(value))
-        return POSITIONS.get(value, value) if option == "position" else names.get(value, value)
+        texts = {"position": POSITIONS, "verdict": VERDICTS, "landmark": names}
+        return texts.get(option, {}).get(value, value)
 
     return [
-        Link(
-            _CHIP_TEXTS[option].format(text(option, value)),
-            params.address("/photos", **dict.fromkeys(dependents.get(option, (option,)))),
-        )
-        for option, value in params.options.items()
+        Link(_CHIP_TEXTS[option].format(text(option, value)), params.address("/photos", **rest))
+        for option, values in params.options.items()
         if option in _CHIP_TEXTS
+        for value, rest in _without_each(option, values)
     ]
+
+
+def _without_each(option: str, values: str | tuple[str, ...]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield each value, and the options that remove it."""
+    if isinstance(values, tuple):
+        for value in values:
+            yield value, {option: tuple(other for other in values if other != value) or None}
+    else:
+        yield values, dict.fromkeys(("near", "radius_km") if option == "near" else (option,))

@@ -210,12 +210,12 @@ def _grid_link(state: AppState, params: QueryParams) -> tuple[str, str]:
     order = QueryParams({name: text for name, text in params.options.items() if name == "sort"}, params.query)
     if filters == {"landmark"}:
         with state.database.read() as connection:
-            landmark = find_landmark(connection, params.options["landmark"])
+            landmark = find_landmark(connection, params.text("landmark") or "")
         return landmark.display_name, order.address(landmark_address(landmark.slug))
     if filters == {"unknown"}:
         return "Unknown", order.address("/unknown")
     if filters == {"trip"}:
-        return "Trip", trip_address(params.options["trip"])
+        return "Trip", trip_address(params.text("trip") or "")
     return "Photos", params.address("/photos")
 
 

@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from tagger.catalog.landmarks import Landmark, all_landmarks, find_landmark, normalize_name
 from tagger.catalog.roots import list_roots
 from tagger.errors import (
+    CameraNotFound,
     CountryNotFound,
     CursorInvalid,
     LandmarkAmbiguous,
@@ -51,6 +52,7 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 PAGE_SIZE = 60
 """Photos in the page itself. A script loads more; without it, there is a link to the next page."""
 QUERY_ERRORS = (
+    CameraNotFound,
     CountryNotFound,
     CursorInvalid,
     LandmarkAmbiguous,
@@ -161,7 +163,7 @@ def show_photos(
         positions=POSITIONS,
         folders=folders,
         which=WHICH,
-        scores=score_choices(form.options.get("min_score")),
+        scores=score_choices(form.text("min_score")),
         has_photos=has_photos(state.database),
     )
 
