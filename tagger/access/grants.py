@@ -2,33 +2,26 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+
+from tagger.database.enums import Role
+
+__all__ = ["USE_RECORDED_S", "Grant", "Role"]
 
 USE_RECORDED_S = 60
 """How often the last use is written."""
-
-
-class Role(StrEnum):
-    """What somebody may do. Each role may do what those before it may."""
-
-    VIEWER = "viewer"
-    """Look, search, and classify uploads, of which nothing is stored."""
-    EDITOR = "editor"
-    """Change what is known of photos, and start and control jobs."""
-    ADMIN = "admin"
-    """Change who has access, and read the audit log."""
 
 
 @dataclass(frozen=True)
 class Grant:
     """What a request may do. `name`: of the token or person, as in the audit log.
 
-    `token_id` is None for the token of the settings, `session_id` for a request with the token itself.
+    `token_id` is None for a person and for the token of the settings, `session_id` for a request without a session.
     """
 
     name: str
     role: Role
     token_id: int | None = None
+    user_id: int | None = None
     session_id: int | None = None
     last_used_at: datetime | None = None
 
@@ -40,7 +33,7 @@ class Grant:
     @property
     def needs_record(self) -> bool:
         """Whether the last use in the database is old."""
-        if self.token_id is None and self.session_id is None:
+        if (self.token_id, self.user_id, self.session_id) == (None, None, None):
             return False
         return self.last_used_at is None or self.last_used_at < datetime.now(UTC) - timedelta(
             seconds=USE_RECORDED_S

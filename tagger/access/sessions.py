@@ -1,26 +1,41 @@
 """Sessions of browsers that are signed in, stored by the hash of a random id. All processes of the page share them.
 
-A session is valid while it has a row: signing out deletes it, and revoking its token deletes all of the token.
+A session is valid while it has a row: signing out deletes it, and revoking its token or removing its person deletes all of theirs.
 """
 
 import hashlib
 import hmac
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
+from tagger.access.attempts import forget_attempts
 from tagger.access.grants import USE_RECORDED_S, Grant, Role
 from tagger.access.tokens import SETTINGS_TOKEN, AccessToken, find_token, token_digest
+from tagger.access.users import User
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.tables import access_tokens, page_sessions
+from tagger.database.tables import access_tokens, page_sessions, users
 
 SESSION_S = 7 * 24 * 3600
 MAX_SESSIONS = 100
-"""Sessions of one token. With a new one, those that were not used for longest end."""
+"""Sessions of one token or person. With a new one, those that were not used for longest end."""
 _ID_LENGTH = 43
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a sign-in comes from. `network`: the address, of IPv6 its /64 network. `browser`: what it says that it is."""
+
+    address: str | None = None
+    network: str | None = None
+    browser: str | None = None
+
+
+NOWHERE = Origin()
 
 
 def token_grant(database: Database, secret: str, settings_token: str) -> Grant | None:
@@ -32,9 +47,9 @@ def token_grant(database: Database, secret: str, settings_token: str) -> Grant |
 
 
 def start_session(
-    database: Database, secret: str, settings_token: str, address: str | None = None
+    database: Database, secret: str, settings_token: str, origin: Origin = NOWHERE
 ) -> str | None:
-    """Start a session for somebody at `address` who sends this token.
+    """Start a session for somebody who sends this token.
 
     Returns the value of the cookie; None if the token is not valid.
     """
@@ -44,23 +59,33 @@ def start_session(
     session = secrets.token_urlsafe(32)
     now = datetime.now(UTC)
     expires_at = now + timedelta(seconds=SESSION_S)
-    actor = Actor(f"web {grant.name}", address)
+    actor = Actor(f"web {grant.name}", origin.address)
     with database.acting_as(actor).write() as connection:
         if grant.token_id is not None:
             expires = _lock_token(connection, grant.token_id)
             if expires is None:
                 return None
             expires_at = min(expires_at, expires)
-        _remove_old(connection, grant.token_id, now)
-        values = {
-            "digest": _digest(session, settings_token if grant.token_id is None else None),
-            "token_id": grant.token_id,
-            "created_at": now,
-            "last_used_at": now,
-            "expires_at": expires_at,
-        }
-        connection.execute(insert(page_sessions).values(values))
+        digest = _digest(session, settings_token if grant.token_id is None else None)
+        _insert_session(connection, digest, expires_at, origin, token_id=grant.token_id)
         record_action(connection, AuditAction.SIGN_IN, grant.name, read_only=not grant.may_change)
+    return session
+
+
+def start_user_session(database: Database, user: User, password_hash: str, origin: Origin) -> str | None:
+    """Start a session for a person whose password has this hash.
+
+    Returns the value of the cookie; None if the person was removed or got another password in the meantime.
+    """
+    session = secrets.token_urlsafe(32)
+    expires_at = datetime.now(UTC) + timedelta(seconds=SESSION_S)
+    with database.acting_as(Actor(f"web {user.name}", origin.address)).write() as connection:
+        stored = select(users.c.password_hash).where(users.c.id == user.id).with_for_update()
+        if connection.scalar(stored) != password_hash:
+            return None
+        forget_attempts(connection, user.name, origin.network or "")
+        _insert_session(connection, _digest(session, None), expires_at, origin, user_id=user.id)
+        record_action(connection, AuditAction.SIGN_IN, user.name, role=user.role)
     return session
 
 
@@ -73,20 +98,23 @@ def session_grant(database: Database, session: str, settings_token: str) -> Gran
     query = (
         select(
             page_sessions,
-            access_tokens.c.name,
+            func.coalesce(access_tokens.c.name, users.c.name).label("name"),
             access_tokens.c.read_only,
+            users.c.role,
             access_tokens.c.expires_at.label("token_expires_at"),
         )
         .outerjoin(access_tokens, access_tokens.c.id == page_sessions.c.token_id)
+        .outerjoin(users, users.c.id == page_sessions.c.user_id)
         .where(page_sessions.c.digest.in_((of_settings, of_token)), page_sessions.c.expires_at > now)
     )
     with database.read() as connection:
         row = connection.execute(query).one_or_none()
-    if row is None or not hmac.compare_digest(row.digest, of_settings if row.token_id is None else of_token):
+    if row is None or not hmac.compare_digest(row.digest, of_settings if row.name is None else of_token):
         return None
-    if row.token_id is None:
+    if row.name is None:
         return Grant(SETTINGS_TOKEN, Role.ADMIN, session_id=row.id, last_used_at=row.last_used_at)
-    return Grant(row.name, _role(row.read_only), row.token_id, row.id, row.last_used_at)
+    role = _role(row.read_only) if row.user_id is None else Role(row.role)
+    return Grant(row.name, role, row.token_id, row.user_id, row.id, row.last_used_at)
 
 
 def end_session(database: Database, grant: Grant) -> None:
@@ -102,8 +130,9 @@ def record_use(database: Database, grant: Grant) -> None:
     now = datetime.now(UTC)
     long_ago = now - timedelta(seconds=USE_RECORDED_S)
     with database.write() as connection:
-        # The token before its sessions, as everywhere: two transactions then never wait for each other.
-        for table, row_id in ((access_tokens, grant.token_id), (page_sessions, grant.session_id)):
+        # The token or user before its sessions, as everywhere: two transactions then never wait for each other.
+        rows = ((access_tokens, grant.token_id), (users, grant.user_id), (page_sessions, grant.session_id))
+        for table, row_id in rows:
             if row_id is not None:
                 is_old = or_(table.c.last_used_at.is_(None), table.c.last_used_at < long_ago)
                 connection.execute(update(table).where(table.c.id == row_id, is_old).values(last_used_at=now))
@@ -124,12 +153,39 @@ def _lock_token(connection: Connection, token_id: int) -> datetime | None:
     return None if row is None else row.expires_at or datetime.max.replace(tzinfo=UTC)
 
 
-def _remove_old(connection: Connection, token_id: int | None, now: datetime) -> None:
-    """Remove expired sessions, and those that the token has too many of."""
+def _insert_session(
+    connection: Connection,
+    digest: str,
+    expires_at: datetime,
+    origin: Origin,
+    *,
+    token_id: int | None = None,
+    user_id: int | None = None,
+) -> None:
+    now = datetime.now(UTC)
+    _remove_old(connection, token_id, user_id, now)
+    values = {
+        "digest": digest,
+        "token_id": token_id,
+        "user_id": user_id,
+        "network": origin.network,
+        "browser": origin.browser,
+        "created_at": now,
+        "last_used_at": now,
+        "expires_at": expires_at,
+    }
+    connection.execute(insert(page_sessions).values(values))
+
+
+def _remove_old(connection: Connection, token_id: int | None, user_id: int | None, now: datetime) -> None:
+    """Remove expired sessions, and those that the token or user has too many of."""
     connection.execute(delete(page_sessions).where(page_sessions.c.expires_at <= now))
-    of_token = page_sessions.c.token_id.is_not_distinct_from(token_id)
+    owner = (
+        page_sessions.c.token_id.is_not_distinct_from(token_id),
+        page_sessions.c.user_id.is_not_distinct_from(user_id),
+    )
     newest = page_sessions.c.last_used_at.desc(), page_sessions.c.id.desc()
-    surplus = select(page_sessions.c.id).where(of_token).order_by(*newest).offset(MAX_SESSIONS - 1)
+    surplus = select(page_sessions.c.id).where(*owner).order_by(*newest).offset(MAX_SESSIONS - 1)
     connection.execute(delete(page_sessions).where(page_sessions.c.id.in_(surplus)))
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Row, delete, insert, select
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.tables import access_tokens, page_sessions
+from tagger.database.tables import access_tokens, page_sessions, users
 from tagger.errors import TaggerError
 
 SETTINGS_TOKEN = "TAGGER_WEB_TOKEN"  # noqa: S105 - a name
@@ -29,6 +29,10 @@ class TokenNameInvalid(TaggerError):
 
 class TokenExists(TaggerError):
     """There is already a token {name}. Choose another name, or revoke it with `tagger token revoke {name}`."""
+
+
+class TokenNameTaken(TaggerError):
+    """There is a user {name}, and the audit log would not tell them apart. Choose another name."""
 
 
 class TokenNotFound(TaggerError):
@@ -56,7 +60,7 @@ def add_token(
     """Add a token; returns it with its secret, which cannot be read again.
 
     Raises:
-        TokenNameInvalid, TokenExists: the name cannot be used.
+        TokenNameInvalid, TokenExists, TokenNameTaken: the name cannot be used.
     """
     if not _NAME.fullmatch(name) or name == SETTINGS_TOKEN:
         raise TokenNameInvalid(name=repr(name))
@@ -71,6 +75,8 @@ def add_token(
     with database.write() as connection:
         if connection.scalar(select(access_tokens.c.id).where(access_tokens.c.name == name)) is not None:
             raise TokenExists(name=name)
+        if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
+            raise TokenNameTaken(name=name)
         row = connection.execute(insert(access_tokens).values(values).returning(access_tokens)).one()
         expires = None if expires_at is None else expires_at.isoformat()
         record_action(connection, AuditAction.TOKEN_ADD, name, read_only=read_only, expires_at=expires)

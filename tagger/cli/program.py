@@ -33,6 +33,7 @@ from tagger.cli.commands import (
     token,
     track,
     trips,
+    user,
     verdicts,
 )
 from tagger.cli.output import console
@@ -129,6 +130,7 @@ GROUPS = {
     "metadata": (metadata.metadata_app, "Metadata"),
     "model": (model.model_app, "Models"),
     "token": (token.token_app, "Maintenance"),
+    "user": (user.user_app, "Maintenance"),
     "db": (database.db_app, "Maintenance"),
 }
 

@@ -26,6 +26,11 @@ class AuditAction(StrEnum):
     SIGN_OUT = "sign-out"
     TOKEN_ADD = "token-add"  # noqa: S105 - an action
     TOKEN_REVOKE = "token-revoke"  # noqa: S105
+    USER_ADD = "user-add"
+    USER_REMOVE = "user-remove"
+    USER_PASSWORD = "user-password"  # noqa: S105
+    USER_ROLE = "user-role"
+    SESSION_END = "session-end"
     JOB_CREATE = "job-create"
     JOB_PAUSE = "job-pause"
     JOB_RESUME = "job-resume"

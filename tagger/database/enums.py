@@ -82,3 +82,14 @@ class ClockSource(StrEnum):
 
     GIVEN = "given"
     ESTIMATED = "estimated"
+
+
+class Role(StrEnum):
+    """What somebody may do on the page. Each role may do what those before it may."""
+
+    VIEWER = "viewer"
+    """Look, search, and classify uploads, of which nothing is stored."""
+    EDITOR = "editor"
+    """Change what is known of photos, and start and control jobs."""
+    ADMIN = "admin"
+    """Change who has access, and read the audit log."""

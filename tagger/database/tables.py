@@ -5,7 +5,7 @@ The reference of the tables, docs/reference/tables.md, is generated from `doc` o
 Photos and their tags: roots → photos → contents → tags, verdicts and dismissals, landmarks, models.
 Teaching: contents → embeddings and taught_tags; verdicts → classifiers.
 Positions: photos, cameras, tracks → positions.
-Work: jobs → job_items and chunks. Access to the page: access_tokens → page_sessions. Who did what: audit_log.
+Work: jobs → job_items and chunks. Access to the page: access_tokens, users → page_sessions; sign_in_attempts. Who did what: audit_log.
 This module defines tables only; the rules for writing them are in ledger, catalog and access.
 """
 
@@ -48,6 +48,7 @@ from tagger.database.enums import (
     Outcome,
     PositionSource,
     Priority,
+    Role,
     Runner,
     Target,
 )
@@ -906,6 +907,38 @@ access_tokens = Table(
     },
 )
 
+users = Table(
+    "users",
+    metadata,
+    Column("id", _Id, primary_key=True, doc="primary key"),
+    Column("name", Text, nullable=False, unique=True, doc="name to sign in with, in lower case"),
+    Column("role", Text, nullable=False, doc="`viewer`, `editor` or `admin`"),
+    Column(
+        "password_hash",
+        Text,
+        doc="argon2id hash of the password; null: the person signs in at a reverse proxy only",
+    ),
+    Column("created_at", UtcDateTime, nullable=False, doc="when the user was added"),
+    Column("last_used_at", UtcDateTime, doc="when the person used the page last, to the minute; null: never"),
+    _one_of("role", Role),
+    info={"doc": "A person who signs in to the page by name. It is not exported."},
+)
+
+sign_in_attempts = Table(
+    "sign_in_attempts",
+    metadata,
+    Column("id", _Id, primary_key=True, doc="primary key"),
+    Column("account", Text, nullable=False, doc="SHA-256 of the name, which may be unknown"),
+    Column("network", Text, nullable=False, doc="address of the client, of IPv6 its /64 network"),
+    Column("at", UtcDateTime, nullable=False, doc="when it was"),
+    Index(None, "account", "at"),
+    Index(None, "network", "at"),
+    Index(None, "at"),
+    info={
+        "doc": "An attempt to sign in with a name and a wrong password, within the last hour. It is not exported."
+    },
+)
+
 page_sessions = Table(
     "page_sessions",
     metadata,
@@ -915,12 +948,21 @@ page_sessions = Table(
         "token_id",
         _Id,
         _ref("access_tokens.id", ondelete="CASCADE"),
-        doc="the token that the person signed in with; null: the token of the settings",
+        doc="the token that the person signed in with; null: a password, or the token of the settings",
     ),
+    Column(
+        "user_id",
+        _Id,
+        _ref("users.id", ondelete="CASCADE"),
+        doc="who signed in with a password; null: somebody with a token",
+    ),
+    Column("network", Text, doc="address of the client that signed in, of IPv6 its /64 network"),
+    Column("browser", Text, doc="what its browser says that it is (User-Agent)"),
     Column("created_at", UtcDateTime, nullable=False, doc="when the person signed in"),
     Column("last_used_at", UtcDateTime, nullable=False, doc="when it was used last, to the minute"),
     Column("expires_at", UtcDateTime, nullable=False, doc="when it becomes invalid"),
     Index(None, "token_id"),
+    Index(None, "user_id"),
     info={"doc": "A browser that is signed in to the page. Signing out deletes it. It is not exported."},
 )
 
@@ -933,10 +975,12 @@ audit_log = Table(
         "actor",
         Text,
         nullable=False,
-        doc="who did it: `cli` and the user, `web` and the name of the token, or `worker` and its machine",
+        doc="who did it: `cli` and the user, `web` and the name of the person or token, or `worker` and its machine",
     ),
     Column("action", Text, nullable=False, doc="what was done, like `job-create`"),
-    Column("subject", Text, doc="to what: the number of a job, or the name of a schedule, model or token"),
+    Column(
+        "subject", Text, doc="to what: the number of a job, or the name of a schedule, model, token or user"
+    ),
     Column("details", JSON, nullable=False, doc="more about it, without secrets"),
     Index(None, "at"),
     Index(None, "action", "id"),

@@ -18,6 +18,8 @@ from tagger.database.tables import (
     ledgers,
     metadata,
     page_sessions,
+    sign_in_attempts,
+    users,
     workers,
 )
 
@@ -26,7 +28,7 @@ TITLE = "landmark-tagger database"
 
 Converter = Callable[[Any], Any]
 
-LOCAL_TABLES = (workers, access_tokens, page_sessions, audit_log)
+LOCAL_TABLES = (workers, access_tokens, users, page_sessions, sign_in_attempts, audit_log)
 """Tables that are not exported: an imported file grants no access, and does not tell who did what here."""
 
 LOCAL_COLUMNS: Mapping[str, tuple[str, ...]] = {

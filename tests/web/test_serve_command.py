@@ -120,6 +120,9 @@ def test_token_is_needed_by_where_the_socket_really_listens(
         policy = access_policy(listener, Settings(data_folder=tmp_path))
         assert (policy.token is not None) is needs_token
         assert policy.port == listener.getsockname()[1]
+        assert (
+            access_policy(listener, Settings(data_folder=tmp_path), requires_sign_in=True).token is not None
+        )
 
 
 def test_missing_extra_is_named(terminal: Terminal) -> None:

@@ -36,7 +36,7 @@ def audit(
 ) -> None:
     """List who signed in and who changed what, newest first.
 
-    It has sign-ins and wrong tokens, and changes of tokens, jobs, schedules, models and tracks, imports, withdrawn verdicts, and removed
+    It has sign-ins, wrong tokens and passwords, and changes of people, tokens, jobs, schedules, models and tracks, imports, withdrawn verdicts, and removed
     photos. Entries are kept for 400 days, and at most a million of them.
 
     Example: tagger audit --since 7d --action sign-in --action sign-in-refused

@@ -47,12 +47,13 @@ def serve(
 ) -> None:
     """Serve the web page and the JSON API, until Ctrl-C or SIGTERM.
 
-    By default, only this machine can connect. At any other address, users sign in with the token of
-    TAGGER_WEB_TOKEN. If it is not set, the command generates a token and prints it.
+    By default, only this machine can connect. At any other address, people sign in with the token of
+    TAGGER_WEB_TOKEN, or by name after `tagger user add`. If it is not set, the command generates a token and prints it.
 
     Example: tagger serve
     """
     check_extra()
+    from tagger.access.users import has_users
     from tagger.web.app import create_app
     from worker.logs import set_up_logging
 
@@ -63,11 +64,12 @@ def serve(
         closing(open_session(settings, settle_jobs=True).database) as database,
         closing(_listener(host, port, fd)) as listener,
     ):
-        policy = access_policy(listener, settings)
+        by_name = has_users(database)
+        policy = access_policy(listener, settings, requires_sign_in=by_name)
         app = create_app(
             settings, database, policy, has_own_worker=fd is not None
         )  # only `tagger up` has --fd
-        _print_address(policy, is_generated=settings.web_token is None)
+        _print_address(policy, is_generated=settings.web_token is None, by_name=by_name)
         handle_own_signals()
         with suppress(KeyboardInterrupt):
             server_for(app).run(sockets=[listener])
@@ -131,25 +133,32 @@ def _listener(host: str, port: int, fd: int | None) -> socket.socket:
     raise typer.BadParameter(f"{fd} is not a listening socket", param_hint="--fd")
 
 
-def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
-    """The access policy for the socket's actual address, because a host name or a socket of the parent may lead anywhere."""
+def access_policy(
+    listener: socket.socket, settings: Settings, *, requires_sign_in: bool = False
+) -> AccessPolicy:
+    """The access policy for the socket's actual address, because a host name or a socket of the parent may lead anywhere.
+
+    `requires_sign_in`: also on this machine.
+    """
     from tagger.addresses import is_loopback
     from tagger.web.http.access import AccessPolicy
 
     host, port = listener.getsockname()[:2]
     token = settings.web_token
-    if token is None and not is_loopback(host):
+    if token is None and (requires_sign_in or not is_loopback(host)):
         token = secrets.token_urlsafe(24)
     return AccessPolicy(host, port, token, settings.web_upload_bytes, tuple(settings.web_trusted_proxies))
 
 
-def _print_address(policy: AccessPolicy, *, is_generated: bool) -> None:
+def _print_address(policy: AccessPolicy, *, is_generated: bool, by_name: bool) -> None:
     host = _network_address() if policy.host in ALL_ADDRESSES else policy.host
     # Also with -q: without the address and the token, nobody can use the page.
     sys.stderr.write(f"the web page is at {address_of(host, policy.port)}; press Ctrl-C to stop it\n")
     if policy.token is None:
         return
-    if is_generated:
+    if by_name:
+        console.info("sign in with a name and password of `tagger user`, or with a token")
+    elif is_generated:
         sys.stderr.write(
             f"token to sign in, valid until the command stops: {policy.token}\n"
             "to set a permanent token of at least 16 characters, use TAGGER_WEB_TOKEN\n"

@@ -3,6 +3,7 @@
 Wrong tokens are counted by client address. An address with too many of them is refused for a while, also with the right
 token; all others go on, and so do sessions. There is no limit over all addresses, with which anybody could lock out
 everybody: only what is written about wrong tokens is limited. Sign-ins are counted by token.
+Wrong passwords are counted in the database, see access.attempts.
 """
 
 import logging
@@ -18,13 +19,16 @@ from starlette.requests import Request, cookie_parser
 
 from tagger.access.grants import Grant
 from tagger.access.sessions import (
+    Origin,
     end_session,
     record_use,
     session_grant,
     start_session,
     token_grant,
 )
+from tagger.access.sign_in import sign_in_user
 from tagger.access.tokens import token_digest
+from tagger.access.users import has_users, normalize_name
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -45,6 +49,7 @@ MAX_ADDRESSES = 10_000
 MAX_RECORDED = 100
 """Wrong tokens in the audit log within `RECORD_WINDOW_S`: with more, strangers could push out all other entries."""
 RECORD_WINDOW_S = 3600
+MAX_BROWSER_LENGTH = 300
 STOP_TIMEOUT_S = 10.0
 RECHECK_S = 30.0
 """How often an endless response checks whether its reader still has access."""
@@ -117,9 +122,9 @@ class AccessRecorder:
         self._waiting: dict[object, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
 
-    def record_refusal(self, client: Client) -> None:
-        """Log a wrong token, for programs such as fail2ban; record at most `MAX_RECORDED` an hour in the audit log."""
-        log.warning("wrong token from %s", client.address or "an unknown address")
+    def record_refusal(self, client: Client, what: str = "token") -> None:
+        """Log a wrong token or password, for programs such as fail2ban; record at most `MAX_RECORDED` an hour in the audit log."""
+        log.warning("wrong %s from %s", what, client.address or "an unknown address")
         with self._lock:
             now = self._clock()
             while self._times and self._times[0] < now - RECORD_WINDOW_S:
@@ -204,7 +209,27 @@ class Authenticator:
             return session_grant(self._database, self._session(headers), self._token) is not None
         return token_grant(self._database, secret.strip(), self._token) is not None
 
-    def sign_in(self, secret: str, client: Client) -> str | None:
+    def asks_for_name(self) -> bool:
+        """Return whether people may sign in by name."""
+        return has_users(self._database)
+
+    def sign_in_user(self, name: str, password: str, client: Client, browser: str | None) -> str | None:
+        """Start a session for a person and return the cookie's value; None if the name or the password is wrong.
+
+        Raises:
+            AttemptsUsedUp: there were too many wrong passwords.
+            TooManySignIns: the person has used up the sign-ins.
+        """
+        key = f"user {normalize_name(name)}"
+        self._sign_ins.check(key)
+        session = sign_in_user(self._database, name, password, _origin(client, browser))
+        if session is None:
+            self._recorder.record_refusal(client, "password")
+        else:
+            self._sign_ins.record(key)
+        return session
+
+    def sign_in(self, secret: str, client: Client, browser: str | None = None) -> str | None:
         """Start a session and return the cookie's value; None if the token is wrong.
 
         Raises:
@@ -214,7 +239,7 @@ class Authenticator:
         self._limiter.check(client.network)
         digest = token_digest(secret)
         self._sign_ins.check(digest)
-        session = start_session(self._database, secret, self._token, client.address)
+        session = start_session(self._database, secret, self._token, _origin(client, browser))
         if session is None:
             self._refuse(client)
         else:
@@ -260,6 +285,10 @@ async def while_authenticated(request: Request, parts: AsyncIterator[bytes]) -> 
                 return
             checked_at_s = time.monotonic()
         yield part
+
+
+def _origin(client: Client, browser: str | None) -> Origin:
+    return Origin(client.address or None, client.network, browser and browser[:MAX_BROWSER_LENGTH])
 
 
 def actor_of(grant: Grant | None, client: Client) -> Actor:

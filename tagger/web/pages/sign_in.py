@@ -1,11 +1,14 @@
-"""Signing in with the token, and signing out. Part of the application only where a token is required."""
+"""Signing in with a token, or with a name and a password, and signing out. Part of the application only where that is required."""
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from tagger.access.attempts import AttemptsUsedUp
 from tagger.access.sessions import SESSION_S
 from tagger.web.http.auth import Authenticator, TooManyAttempts
 from tagger.web.http.forwarded import Client
@@ -15,33 +18,60 @@ router = APIRouter(include_in_schema=False)
 
 MAX_NEXT_LENGTH = 4096
 """Of the address to continue at: the form has to fit into the limit of a body that needs no authentication."""
+WRONG_TOKEN = "That is not a valid token. Copy the whole token and try again."  # noqa: S105 - a message
+WRONG_PASSWORD = "The name or the password is wrong."  # noqa: S105
+
+
+_hash_limiter = CapacityLimiter(2)
+"""Threads that check passwords: each check takes 64 MB. Requests that wait for one take no thread from the pages."""
+
+
+@dataclass(frozen=True)
+class SignInForm:
+    """What was entered: a name and a password, or a token."""
+
+    name: str
+    password: str
+    token: str
+    next: str
 
 
 @router.get("/sign-in")
 def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 - the parameter's name in the address
-    return render(request, "sign_in.html", next=_local_address(next), problem="")
+    return _show_form(request, SignInForm("", "", "", _local_address(next)))
 
 
 @router.post("/sign-in")
-def sign_in(
+async def sign_in(
     request: Request,
+    name: Annotated[str, Form(max_length=200)] = "",
+    password: Annotated[str, Form(max_length=1000)] = "",
     token: Annotated[str, Form(max_length=1000)] = "",
     next: Annotated[str, Form(max_length=8192)] = "/",  # noqa: A002
 ) -> Response:
-    """Start a session if the token is right."""
+    """Start a session if the name and the password, or the token, are right."""
+    form = SignInForm(name, password, token.strip(), _local_address(next))
+    return await to_thread.run_sync(_sign_in, request, form, limiter=_hash_limiter)
+
+
+def _sign_in(request: Request, form: SignInForm) -> Response:
     authenticator: Authenticator = request.app.state.authenticator
     client: Client = request.state.client
-    address = _local_address(next)
+    browser = request.headers.get("user-agent")
     try:
-        session = authenticator.sign_in(token.strip(), client)
-    except TooManyAttempts as error:
-        page = render(request, "sign_in.html", HTTPStatus.TOO_MANY_REQUESTS, next=address, problem=str(error))
+        if form.name or form.password:
+            session = authenticator.sign_in_user(form.name, form.password, client, browser)
+        else:
+            session = authenticator.sign_in(form.token, client, browser)
+    except (TooManyAttempts, AttemptsUsedUp) as error:
+        page = _show_form(request, form, str(error), HTTPStatus.TOO_MANY_REQUESTS)
         page.headers["retry-after"] = str(error.retry_after_s)
         return page
     if session is None:
-        problem = "That is not a valid token. Copy the whole token and try again."
-        return render(request, "sign_in.html", HTTPStatus.FORBIDDEN, next=address, problem=problem)
-    response = RedirectResponse(address, HTTPStatus.SEE_OTHER)
+        by_name = bool(form.name or form.password)
+        return _show_form(request, form, WRONG_PASSWORD if by_name else WRONG_TOKEN, HTTPStatus.FORBIDDEN)
+    authenticator.sign_out(request.headers, client)  # the session that this browser had before
+    response = RedirectResponse(form.next, HTTPStatus.SEE_OTHER)
     response.set_cookie(
         authenticator.cookie,
         session,
@@ -52,6 +82,22 @@ def sign_in(
         secure=client.scheme == "https" or request.headers.get("origin", "").startswith("https://"),
     )
     return response
+
+
+def _show_form(
+    request: Request, form: SignInForm, problem: str = "", status: HTTPStatus = HTTPStatus.OK
+) -> Response:
+    authenticator: Authenticator = request.app.state.authenticator
+    return render(
+        request,
+        "sign_in.html",
+        status,
+        next=form.next,
+        user_name=form.name,
+        problem=problem,
+        by_name=authenticator.asks_for_name(),
+        with_token=bool(form.token),
+    )
 
 
 @router.post("/sign-out")

@@ -1,0 +1,51 @@
+"""Signing in with a name and a password."""
+
+from sqlalchemy import select, update
+
+from tagger.access.attempts import count_attempt
+from tagger.access.passwords import hash_password, is_outdated, is_right
+from tagger.access.sessions import Origin, start_user_session
+from tagger.access.users import User, normalize_name, user_of
+from tagger.database.connection import Database
+from tagger.database.tables import users
+
+
+def sign_in_user(database: Database, name: str, password: str, origin: Origin) -> str | None:
+    """Start a session for a person; returns the value of the cookie, or None if the name or the password is wrong.
+
+    An unknown name takes the same work as a known one, and counts against the same limits.
+
+    Raises:
+        AttemptsUsedUp: there were too many wrong passwords. This one is not checked.
+    """
+    user = check_user(database, name, password, origin.network or "")
+    if user is None:
+        return None
+    return start_user_session(database, *user, origin)
+
+
+def check_user(database: Database, name: str, password: str, network: str) -> tuple[User, str] | None:
+    """The person with this name and password, and the password's hash; None if one of them is wrong.
+
+    Raises:
+        AttemptsUsedUp: there were too many wrong passwords. This one is not checked.
+    """
+    name = normalize_name(name)
+    count_attempt(database, name, network)
+    with database.read() as connection:
+        row = connection.execute(select(users).where(users.c.name == name)).one_or_none()
+    stored: str | None = None if row is None else row.password_hash
+    if not is_right(password, stored) or row is None or stored is None:
+        return None
+    if is_outdated(stored):
+        stored = _renew_hash(database, row.id, stored, password)
+    return user_of(row), stored
+
+
+def _renew_hash(database: Database, user_id: int, stored: str, password: str) -> str:
+    """Store the hash with the parameters of this version, unless the password was changed in the meantime."""
+    renewed = hash_password(password)
+    with database.write() as connection:
+        is_same = (users.c.id == user_id, users.c.password_hash == stored)
+        connection.execute(update(users).where(*is_same).values(password_hash=renewed))
+    return renewed

@@ -1,0 +1,188 @@
+"""People who sign in to the page by name. A change of a password or role, and a removal, end the person's sessions."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+
+from tagger.access.attempts import forget_attempts
+from tagger.access.passwords import check_password, hash_password
+from tagger.access.tokens import SETTINGS_TOKEN
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
+from tagger.database.enums import Role
+from tagger.database.tables import access_tokens, page_sessions, users
+from tagger.errors import TaggerError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
+
+
+class UserNameInvalid(TaggerError):
+    """{name} cannot be the name of a user. Use up to 128 letters, digits, dots, hyphens, underscores, + and @."""
+
+
+class UserExists(TaggerError):
+    """There is already a user {name}. Choose another name, or set a password with `tagger user password {name}`."""
+
+
+class UserNameTaken(TaggerError):
+    """There is a token {name}, and the audit log would not tell them apart. Choose another name."""
+
+
+class UserNotFound(TaggerError):
+    """There is no user {name}. The users are: {names}."""
+
+
+@dataclass(frozen=True)
+class User:
+    """A person without the password's hash. `last_used_at` is None if the person never used the page."""
+
+    id: int
+    name: str
+    role: Role
+    has_password: bool
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+def add_user(database: Database, name: str, role: Role, password: str | None) -> User:
+    """Add a person. Without a password, they sign in at a reverse proxy only.
+
+    Raises:
+        UserNameInvalid, UserExists, UserNameTaken: the name cannot be used.
+        PasswordRefused: the password is too weak.
+    """
+    name = _checked_name(name)
+    password_hash = None if password is None else _checked_hash(password, name)
+    with database.write() as connection:
+        if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
+            raise UserExists(name=name)
+        return insert_user(connection, name, role, password_hash)
+
+
+def insert_user(connection: Connection, name: str, role: Role, password_hash: str | None) -> User:
+    """Insert a person whose name is valid and free.
+
+    Raises:
+        UserNameTaken: there is a token of this name.
+    """
+    if connection.scalar(select(access_tokens.c.id).where(access_tokens.c.name == name)) is not None:
+        raise UserNameTaken(name=name)
+    values = {
+        "name": name,
+        "role": role,
+        "password_hash": password_hash,
+        "created_at": datetime.now(UTC),
+    }
+    row = connection.execute(insert(users).values(values).returning(users)).one()
+    record_action(connection, AuditAction.USER_ADD, name, role=role)
+    return user_of(row)
+
+
+def has_users(database: Database) -> bool:
+    with database.read() as connection:
+        return bool(connection.scalar(select(exists().select_from(users))))
+
+
+def list_users(database: Database) -> Sequence[User]:
+    """All people by name."""
+    with database.read() as connection:
+        return [user_of(row) for row in connection.execute(select(users).order_by(users.c.name))]
+
+
+def remove_user(database: Database, name: str) -> int:
+    """Remove a person, which ends their sessions; returns how many there were. What they did keeps their name.
+
+    Raises:
+        UserNotFound: there is no such person.
+    """
+    with database.write() as connection:
+        row = _lock_user(connection, name)
+        count = end_sessions(connection, row.id)
+        connection.execute(delete(users).where(users.c.id == row.id))
+        forget_attempts(connection, row.name)
+        record_action(connection, AuditAction.USER_REMOVE, row.name, sessions=count)
+    return count
+
+
+def set_password(database: Database, name: str, password: str, *, kept_session: int | None = None) -> int:
+    """Give a person a new password, which ends their sessions except `kept_session`; returns how many there were.
+
+    Raises:
+        UserNotFound: there is no such person.
+        PasswordRefused: the password is too weak.
+    """
+    name = normalize_name(name)
+    password_hash = _checked_hash(password, name)
+    with database.write() as connection:
+        row = _lock_user(connection, name)
+        connection.execute(update(users).where(users.c.id == row.id).values(password_hash=password_hash))
+        count = end_sessions(connection, row.id, kept_session)
+        forget_attempts(connection, row.name)
+        record_action(connection, AuditAction.USER_PASSWORD, row.name, sessions=count)
+    return count
+
+
+def set_role(database: Database, name: str, role: Role) -> int:
+    """Give a person another role, which ends their sessions; returns how many there were.
+
+    Raises:
+        UserNotFound: there is no such person.
+    """
+    with database.write() as connection:
+        row = _lock_user(connection, name)
+        connection.execute(update(users).where(users.c.id == row.id).values(role=role))
+        count = end_sessions(connection, row.id)
+        record_action(connection, AuditAction.USER_ROLE, row.name, role=role, before=row.role, sessions=count)
+    return count
+
+
+def end_sessions(connection: Connection, user_id: int, kept_session: int | None = None) -> int:
+    """End the person's sessions, except one."""
+    conditions = [page_sessions.c.user_id == user_id]
+    if kept_session is not None:
+        conditions.append(page_sessions.c.id != kept_session)
+    return connection.execute(delete(page_sessions).where(*conditions)).rowcount
+
+
+def is_valid_name(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and name != SETTINGS_TOKEN.lower()
+
+
+def normalize_name(name: str) -> str:
+    """The name as it is stored: `Ada` and `ada` are the same person."""
+    return name.strip().lower()
+
+
+def user_of(row: Row[tuple[object, ...]]) -> User:
+    return User(
+        id=row.id,
+        name=row.name,
+        role=Role(row.role),
+        has_password=row.password_hash is not None,
+        created_at=row.created_at,
+        last_used_at=row.last_used_at,
+    )
+
+
+def _checked_name(name: str) -> str:
+    normalized = normalize_name(name)
+    if not is_valid_name(normalized):
+        raise UserNameInvalid(name=repr(name))
+    return normalized
+
+
+def _checked_hash(password: str, name: str) -> str:
+    check_password(password, name)
+    return hash_password(password)
+
+
+def _lock_user(connection: Connection, name: str) -> Row[tuple[object, ...]]:
+    query = select(users).where(users.c.name == normalize_name(name)).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        names = connection.scalars(select(users.c.name).order_by(users.c.name)).all()
+        raise UserNotFound(name=name, names=", ".join(names) or "none")
+    return row

@@ -1,0 +1,181 @@
+"""`tagger user …`: people who sign in to the page by name."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tagger.cli.options import Json
+from tagger.cli.output import console
+from tagger.cli.output.formats import write_json, write_table
+from tagger.cli.output.job_text import count_of
+from tagger.cli.session import open_session
+from tagger.database.enums import Role
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tagger.access.users import User
+
+user_app = typer.Typer(
+    help="Let people sign in to the page by name and password, each with a role.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the person, in any case.")]
+RoleOfUser = Annotated[
+    Role,
+    typer.Option(
+        "--role",
+        help="viewer looks and searches, editor also changes what is known of photos and starts jobs, admin also manages access.",
+    ),
+]
+Generate = Annotated[
+    bool, typer.Option("--generate", help="Generate a password and print it, once, on standard output.")
+]
+
+
+@user_app.command("add")
+def add(
+    name: Name,
+    role: RoleOfUser = Role.VIEWER,
+    generate: Generate = False,
+    no_password: Annotated[
+        bool,
+        typer.Option(
+            "--no-password", help="Without a password: the person signs in at a reverse proxy only."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Add a person. The password is asked for twice, or read from standard input.
+
+    With the first person, the page asks everybody to sign in, also on this machine. Tokens remain valid.
+
+    Example: tagger user add ada --role editor
+    """
+    from tagger.access.users import add_user, has_users
+
+    if generate and no_password:
+        raise typer.BadParameter("use one of --generate and --no-password", param_hint="--no-password")
+    database = open_session().database
+    is_first = not has_users(database)
+    password = None if no_password else _new_password(generate=generate)
+    user = add_user(database, name, role, password)
+    _write(user.name, password if generate else None, {"role": user.role}, json=json)
+    if not json:
+        console.info(f"{user.name} is added as {user.role}")
+        if is_first:
+            console.info(
+                "restart a page that was started without TAGGER_WEB_TOKEN: it then asks for a name and password"
+            )
+
+
+@user_app.command("list")
+def list_(json: Json = False) -> None:
+    """List the people, their roles, and when each used the page last.
+
+    Example: tagger user list
+    """
+    from tagger.access.users import list_users
+
+    users = list_users(open_session().database)
+    if json:
+        write_json([_document(user) for user in users])
+        return
+    rows = (
+        [
+            user.name,
+            user.role,
+            "yes" if user.has_password else "no",
+            _local_time(user.created_at),
+            "never" if user.last_used_at is None else _local_time(user.last_used_at),
+        ]
+        for user in users
+    )
+    write_table(("Name", "Role", "Password", "Added", "Last used"), rows)
+    if not users:
+        console.info("there is no user; add one with: tagger user add NAME")
+
+
+@user_app.command("remove")
+def remove(name: Name, json: Json = False) -> None:
+    """Remove a person, who is signed out at once. Verdicts and the audit log keep the name.
+
+    Example: tagger user remove ada
+    """
+    from tagger.access.users import remove_user
+
+    sessions = remove_user(open_session().database, name)
+    _report(name, "is removed", sessions, json=json)
+
+
+@user_app.command("password")
+def password(name: Name, generate: Generate = False, json: Json = False) -> None:
+    """Give a person a new password, which is asked for twice or read from standard input. Ends the person's sessions.
+
+    Limits after wrong passwords end, too.
+
+    Example: tagger user password ada
+    """
+    from tagger.access.users import set_password
+
+    database = open_session().database
+    new = _new_password(generate=generate)
+    sessions = set_password(database, name, new)
+    _write(name, new if generate else None, {"sessions": sessions}, json=json)
+    if not json:
+        console.info(f"{name} has a new password, {count_of(sessions, 'session')} ended")
+
+
+@user_app.command("role")
+def role(
+    name: Name,
+    role: Annotated[Role, typer.Argument(metavar="ROLE", help="viewer, editor or admin.")],
+    json: Json = False,
+) -> None:
+    """Give a person another role. Ends the person's sessions.
+
+    Example: tagger user role ada admin
+    """
+    from tagger.access.users import set_role
+
+    sessions = set_role(open_session().database, name, role)
+    _report(name, f"is {role} now", sessions, json=json)
+
+
+def _new_password(*, generate: bool) -> str:
+    if generate:
+        from tagger.access.passwords import generate_password
+
+        return generate_password()
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _write(name: str, generated: str | None, values: dict[str, Any], *, json: bool) -> None:
+    if json:
+        write_json({"name": name} | values | ({} if generated is None else {"password": generated}))
+    elif generated is not None:
+        typer.echo(generated)
+
+
+def _report(name: str, what: str, sessions: int, *, json: bool) -> None:
+    if json:
+        write_json({"name": name, "sessions": sessions})
+    else:
+        console.info(f"{name} {what}, {count_of(sessions, 'session')} ended")
+
+
+def _document(user: User) -> dict[str, Any]:
+    document = asdict(user)
+    del document["id"]
+    return document
+
+
+def _local_time(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"

@@ -1,0 +1,91 @@
+"""`tagger user …`: people sign in by name, and what they may do follows their role."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from support.command_line import CommandRunner
+from support.page_server import LOCAL_URL, TOKEN
+
+from tagger.database.connection import Database
+from tagger.settings import load_settings
+from tagger.web.app import create_app
+from tagger.web.http.access import AccessPolicy
+
+PASSWORD = b"correct horse battery\n"
+
+
+def test_people_are_added_listed_changed_and_removed(tagger: CommandRunner) -> None:
+    added = tagger("user", "add", "Ada", "--role", "editor", stdin=PASSWORD)
+    assert added.text == ""
+    assert "ada is added as editor" in added.err
+    assert "restart a page" in added.err
+    (listed,) = tagger("user", "list", "--json").json
+    assert (listed["name"], listed["role"], listed["has_password"]) == ("ada", "editor", True)
+    assert "password_hash" not in listed
+    assert "editor" in tagger("user", "list").text
+    assert tagger("user", "role", "ada", "admin").err == "ada is admin now, 0 sessions ended\n"
+    assert tagger("user", "password", "ada", "--json", stdin=PASSWORD).json == {"name": "ada", "sessions": 0}
+    assert tagger("user", "remove", "ada").err == "ada is removed, 0 sessions ended\n"
+    assert tagger("user", "list", "--json").json == []
+    actions = [entry["action"] for entry in tagger("audit", "--json").json["entries"]]
+    assert actions == ["user-remove", "user-password", "user-role", "user-add"]
+
+
+def test_a_generated_password_is_printed_once_and_opens_the_page(
+    tagger: CommandRunner, sqlite_database: Database
+) -> None:
+    first = tagger("user", "add", "ada", "--generate").text.strip()
+    second = tagger("user", "password", "ada", "--generate", "--json").json["password"]
+    assert first != second
+    app = create_app(load_settings(), sqlite_database, AccessPolicy("0.0.0.0", 8080, TOKEN))
+    with TestClient(app, base_url=LOCAL_URL, follow_redirects=False) as client:
+        for password, status in ((first, 403), (second, 303)):
+            form = {"name": "ada", "password": password}
+            answer = client.post("/sign-in", data=form, headers={"origin": LOCAL_URL})
+            assert answer.status_code == status
+        assert client.get("/api/landmarks").status_code == 200
+        assert tagger("user", "remove", "ada", "--json").json == {"name": "ada", "sessions": 1}
+        assert client.get("/api/landmarks").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "problem"),
+    [
+        (("user", "add", "a b"), PASSWORD, "cannot be the name of a user"),
+        (("user", "add", "ada"), b"short\n", "fewer than 10"),
+        (("user", "add", "ada"), b"", "fewer than 10"),
+        (("user", "add", "ada", "--role", "owner"), PASSWORD, "viewer"),
+        (("user", "add", "ada", "--generate", "--no-password"), b"", "use one of"),
+        (("user", "role", "ada", "admin"), b"", "There is no user ada"),
+        (("user", "password", "ada"), PASSWORD, "There is no user ada"),
+        (("user", "remove", "ada"), b"", "There is no user ada"),
+    ],
+)
+def test_mistakes_are_named(
+    tagger: CommandRunner, arguments: tuple[str, ...], stdin: bytes, problem: str
+) -> None:
+    output = tagger(*arguments, stdin=stdin)
+    assert output.code in {1, 2}
+    assert problem in " ".join(output.err.replace("│", " ").split())
+    assert tagger("user", "list", "--json").json == []
+
+
+def test_a_terminal_asks_twice_and_shows_nothing(tagger: CommandRunner, tmp_path: Path) -> None:
+    controller, terminal = pty.openpty()
+    program = [sys.executable, "-m", "tagger", "user", "add", "ada"]
+    with subprocess.Popen(program, stdin=terminal, stdout=terminal, stderr=terminal, cwd=tmp_path) as process:
+        os.close(terminal)
+        for prompt in (b"Password: ", b"Repeat for confirmation: "):
+            shown = b""
+            while not shown.endswith(prompt):
+                shown += os.read(controller, 1000)
+            assert PASSWORD.strip() not in shown
+            os.write(controller, PASSWORD)
+        assert process.wait(60) == 0
+    os.close(controller)
+    assert [user["name"] for user in tagger("user", "list", "--json").json] == ["ada"]

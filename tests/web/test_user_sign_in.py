@@ -1,0 +1,186 @@
+"""Signing in with a name and a password over HTTP: what it answers to strangers, and what each role may do."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import argon2
+import httpx2 as httpx
+import pytest
+from starlette.testclient import TestClient
+from support.page_server import LOCAL_URL, TOKEN
+
+from tagger.access import attempts, passwords
+from tagger.access.grants import Role
+from tagger.access.users import add_user, remove_user, set_role
+from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
+from tagger.database.connection import Database
+from tagger.web.http import auth
+
+ORIGIN = {"origin": LOCAL_URL}
+PASSWORD = "correct horse battery"
+SCHEDULE = {"name": "nightly", "cron": "0 3 * * *", "zone": "UTC", "what": "all"}
+ClientOf = Callable[..., TestClient]
+
+
+@pytest.fixture(autouse=True)
+def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real hashes that take little time and memory."""
+    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
+    passwords._hash_of_nobody.cache_clear()
+
+
+def sign_in(client: TestClient, name: str = "ada", password: str = PASSWORD, **form: str) -> httpx.Response:
+    return client.post("/sign-in", data={"name": name, "password": password} | form, headers=ORIGIN)
+
+
+def status(client: TestClient) -> int:
+    return client.get("/api/openapi.json").status_code
+
+
+def test_the_page_asks_for_a_name_once_there_are_people(
+    client_with_token: TestClient, web_database: Database
+) -> None:
+    assert 'name="password"' not in client_with_token.get("/sign-in").text
+    add_user(web_database, "ada", Role.VIEWER, PASSWORD)
+    page = client_with_token.get("/sign-in").text
+    assert 'name="password"' in page
+    assert 'name="token"' in page
+    assert client_with_token.post("/sign-in", data={"token": TOKEN}, headers=ORIGIN).status_code == 303
+
+
+def test_signing_in_leads_to_a_page_of_this_server(
+    client_with_token: TestClient, web_database: Database
+) -> None:
+    add_user(web_database, "ada", Role.VIEWER, PASSWORD)
+    assert (
+        sign_in(client_with_token, next="/library?country=France").headers["location"]
+        == "/library?country=France"
+    )
+    for foreign in ("https://evil.example/", "//evil.example/", "/\\evil.example"):
+        assert sign_in(client_with_token, next=foreign).headers["location"] == "/"
+    cookie = sign_in(client_with_token).headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+
+
+def test_a_wrong_name_and_a_wrong_password_have_the_same_answer(
+    client_of: ClientOf, web_database: Database
+) -> None:
+    add_user(web_database, "ada", Role.VIEWER, PASSWORD)
+    answers = [
+        sign_in(client_of("0.0.0.0", TOKEN), name, password)
+        for name, password in (("ada", "wrong password"), ("eve", "wrong password"), ("eve", PASSWORD))
+    ]
+    assert {answer.status_code for answer in answers} == {403}
+    texts = {answer.text.replace('value="ada"', "").replace('value="eve"', "") for answer in answers}
+    assert len(texts) == 1
+    assert "wrong password" not in texts.pop().replace("The name or the password is wrong", "")
+
+
+def test_the_limit_holds_for_unknown_names_and_for_all_servers(
+    client_of: ClientOf, web_database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_user(web_database, "ada", Role.VIEWER, PASSWORD)
+    servers = [client_of("0.0.0.0", TOKEN), client_of("0.0.0.0", TOKEN)]
+    for name in ("ada", "eve"):
+        for number in range(attempts.OF_PAIR.most):
+            assert sign_in(servers[number % 2], name, f"wrong password {number}").status_code == 403
+        for server in servers:
+            refused = sign_in(server, name)
+            assert refused.status_code == 429
+            assert 0 < int(refused.headers["retry-after"]) <= attempts.OF_PAIR.window_s
+            assert "Too many wrong passwords" in refused.text
+    assert caplog.messages.count("wrong password from testclient") == 2 * attempts.OF_PAIR.most
+    servers[0].app.state.authenticator.close()  # type: ignore[attr-defined]
+    recorded = list_entries(web_database, AuditFilter((AuditAction.SIGN_IN_REFUSED,)), 100)
+    assert recorded
+    assert "wrong password" not in str(recorded)
+
+
+def test_a_session_is_new_at_each_sign_in_and_the_former_one_ends(
+    client_of: ClientOf, web_database: Database
+) -> None:
+    add_user(web_database, "ada", Role.VIEWER, PASSWORD)
+    client, attacker = client_of("0.0.0.0", TOKEN), client_of("0.0.0.0", TOKEN)
+    name = client.app.state.authenticator.cookie  # type: ignore[attr-defined]
+    chosen = "c" * 43
+    sessions = [chosen]
+    for _ in range(2):
+        client.cookies.set(name, sessions[-1])
+        sessions.append(sign_in(client).cookies[name])
+        client.cookies.clear()
+    assert len(set(sessions)) == 3
+    valid = []
+    for session in sessions:
+        attacker.cookies.clear()
+        attacker.cookies.set(name, session)
+        valid.append(status(attacker) == 200)
+    assert valid == [False, False, True]
+
+
+@pytest.mark.parametrize(("role", "allowed"), [(Role.VIEWER, 403), (Role.EDITOR, 201), (Role.ADMIN, 201)])
+def test_a_role_decides_and_the_name_is_recorded(
+    client_with_token: TestClient, web_database: Database, role: Role, allowed: int
+) -> None:
+    add_user(web_database, "ada", role, PASSWORD)
+    sign_in(client_with_token)
+    assert client_with_token.get("/api/landmarks").status_code == 200
+    assert client_with_token.post("/api/schedules", json=SCHEDULE, headers=ORIGIN).status_code == allowed
+    added = list_entries(web_database, AuditFilter((AuditAction.SCHEDULE_ADD,)), 10)
+    assert [entry.actor for entry in added] == ([] if role is Role.VIEWER else ["web ada"])
+
+
+def test_a_changed_role_or_a_removal_holds_at_once(
+    client_with_token: TestClient, web_database: Database
+) -> None:
+    add_user(web_database, "ada", Role.ADMIN, PASSWORD)
+    sign_in(client_with_token)
+    set_role(web_database, "ada", Role.VIEWER)
+    assert status(client_with_token) == 401
+    sign_in(client_with_token)
+    assert client_with_token.post("/api/schedules", json=SCHEDULE, headers=ORIGIN).status_code == 403
+    remove_user(web_database, "ada")
+    assert status(client_with_token) == 401
+
+
+def test_a_person_cannot_fill_the_audit_log_by_signing_in(
+    client_of: ClientOf, web_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "MAX_SIGN_INS", 2)
+    add_user(web_database, "ada", Role.VIEWER, PASSWORD)
+    client = client_of("0.0.0.0", TOKEN)
+    assert [sign_in(client, name).status_code for name in ("ada", "Ada", " ADA")] == [303, 303, 429]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"name": "ada", "password": ""},
+        {"name": "", "password": PASSWORD},
+        {"name": "ada\x00", "password": PASSWORD},
+        {"name": "ada", "password": "\ud800" * 10},
+        {"name": "' OR 1=1 --", "password": PASSWORD},
+        {"name": "x" * 150, "password": "y" * 900},
+    ],
+)
+def test_odd_forms_are_wrong_and_no_errors(
+    client_with_token: TestClient, web_database: Database, form: dict[str, str]
+) -> None:
+    add_user(web_database, "ada", Role.VIEWER, PASSWORD)
+    body = httpx.QueryParams({key: value.encode(errors="replace").decode() for key, value in form.items()})
+    headers = ORIGIN | {"content-type": "application/x-www-form-urlencoded"}
+    assert client_with_token.post("/sign-in", content=str(body), headers=headers).status_code == 403
+
+
+def test_another_site_cannot_sign_a_browser_in(client_with_token: TestClient, web_database: Database) -> None:
+    add_user(web_database, "eve", Role.VIEWER, PASSWORD)
+    form = {"name": "eve", "password": PASSWORD}
+    answer = client_with_token.post("/sign-in", data=form, headers={"origin": "https://evil.example"})
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+
+
+def test_without_people_or_token_the_page_is_open(client: TestClient, tmp_path: Path) -> None:
+    assert status(client) == 200
+    assert client.get("/sign-in").status_code == 404
