@@ -1,5 +1,6 @@
 """The model that the package ships, and loading a model as the tagger does. Imports torch only when a model is loaded."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,15 @@ def load_model(
     gpu_jpeg: bool = False,
 ) -> "Model":
     """Load a model on a kind of device; the selection of its backend is cached in the folder."""
+    from tagger.catalog.backend_selections import StoredSelections
+    from tagger.database.connection import open_database
     from tagger.inference.artifact import file_digest, read_manifest
     from tagger.inference.backends.protocol import BackendOptions
     from tagger.inference.devices import choose_device, passes_at_once
     from tagger.inference.model import load_fastest_model
-    from tagger.processing.model_cache import SELECTIONS_NAME
 
     device = choose_device(kind, batch_size)
-    cache_file = cache_folder / SELECTIONS_NAME
-    options = BackendOptions(backend, passes_at_once(device, None), batch_size, cache_file, gpu_jpeg)
-    return load_fastest_model(path, file_digest(path), read_manifest(path), device, options)
+    options = BackendOptions(backend, passes_at_once(device, None), batch_size, gpu_jpeg)
+    with closing(open_database(f"sqlite:///{cache_folder / 'selections.sqlite'}")) as database:
+        selections = StoredSelections(database)
+        return load_fastest_model(path, file_digest(path), read_manifest(path), device, options, selections)

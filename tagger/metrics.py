@@ -47,6 +47,12 @@ STAGES = ("read", "digest", "decode", "model", "store")
 _METRICS = {stage: (STAGE_SECONDS.labels(stage), STAGE_CPU_SECONDS.labels(stage)) for stage in STAGES}
 
 
+def photos_done() -> float:
+    """The photos that this process has stored, whatever their outcome."""
+    samples = (sample for metric in PHOTOS.collect() for sample in metric.samples)
+    return sum(sample.value for sample in samples if sample.name.endswith("_total"))
+
+
 @contextmanager
 def stage_timer(stage: str) -> Iterator[None]:
     """Record the wall-clock and CPU seconds of a stage in the calling thread."""

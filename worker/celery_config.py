@@ -1,6 +1,7 @@
 """The settings of Celery and its Redis transport, each with its reason."""
 
 from tagger.database.enums import Priority
+from tagger.ledger.dispatch import FEWEST_AT_ONCE
 from worker.messages import TICK_NAME
 
 VISIBILITY_TIMEOUT_S = 600
@@ -49,8 +50,8 @@ CELERY_SETTINGS: dict[str, object] = {
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     # The default pool forks after CUDA was initialised; solo hangs after a flush of Redis.
     "worker_pool": "threads",
-    # The next chunk is read while the last batches of the current one are stored.
-    "worker_concurrency": 2,
+    # A worker on a GPU has more (see worker.lifecycle).
+    "worker_concurrency": FEWEST_AT_ONCE,
     # Messages are JSON only: nothing is unpickled.
     "accept_content": ["json"],
     "task_serializer": "json",

@@ -9,6 +9,7 @@ from celery import signals
 from prometheus_client import start_http_server
 
 from tagger.errors import SettingsInvalid, TaggerError
+from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.settings import load_settings
 from worker.engine import current_engine, make_engine, stop_engine
 from worker.logs import set_up_logging
@@ -42,7 +43,10 @@ def _on_init(sender: Any, **_: Any) -> None:
             lower_priority(settings.worker_nice)
         if settings.metrics_port is not None:
             _serve_metrics(settings.metrics_host, settings.metrics_port)
-        make_engine(sender.app, settings, sender.hostname)
+        engine = make_engine(sender.app, settings, sender.hostname)
+        # The pool is made after this handler. An explicit number of threads stays.
+        if sender.concurrency == FEWEST_AT_ONCE:
+            sender.concurrency = chunks_at_once(engine.device)
     except TaggerError as error:
         log.critical("%s", error)
         raise SystemExit(1) from error

@@ -8,6 +8,7 @@ that changes nothing the second time, or takes its work out of a queue.
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ from tagger.ledger.jobs import is_any_claimable
 from tagger.ledger.ownership import LEASE_S, RENEW_S
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import record_heartbeat, remove_worker
-from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH
+from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH, photos_done
 from tagger.positions.update import update_some_positions
 from tagger.settings import Settings
 from worker.broker import queue_depths
@@ -42,6 +43,8 @@ from worker.throttle import Throttle
 log = logging.getLogger(__name__)
 
 SWEEP_S = 10.0
+RATE_SWEEPS = 3
+"""The rate of a worker is that of its latest sweeps, half a minute."""
 LOCATE_S = 5.0
 """How long a sweep locates photos, in transactions of less than a second."""
 
@@ -81,6 +84,8 @@ class Sweeper:
         """Roots that this worker does not find and that jobs wait for, at the last sweep."""
         self._began_at = self._heartbeat_at = time.monotonic()
         self._grace_until = 0.0
+        self._counts: deque[tuple[float, float]] = deque(maxlen=RATE_SWEEPS + 1)
+        """When the latest sweeps began, and how many photos were stored by then."""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -117,7 +122,8 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Sweep once."""
-        record_heartbeat(self._database, self._worker.name, self._worker.device, self.waits_for())
+        name, device = self._worker.name, self._worker.device
+        record_heartbeat(self._database, name, device, self.waits_for(), self._photos_per_second())
         if self._can_judge_leases():
             recover_stale_jobs(self._database)
             self._release_expired()
@@ -136,6 +142,12 @@ class Sweeper:
         if self._missing_roots and not is_any_claimable(self._database):
             return f"unavailable on its machine: {', '.join(self._missing_roots)}"
         return None
+
+    def _photos_per_second(self) -> float | None:
+        """The rate since the oldest of the latest sweeps; None at the first one."""
+        self._counts.append((time.monotonic(), photos_done()))
+        (start, before), (now, count) = self._counts[0], self._counts[-1]
+        return None if now == start else round((count - before) / (now - start), 2)
 
     def _can_judge_leases(self) -> bool:
         """Whether an expired lease tells that its holder ended.

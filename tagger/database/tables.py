@@ -843,7 +843,29 @@ workers = Table(
     Column("started_at", UtcDateTime, nullable=False, doc="when the worker started"),
     Column("heartbeat_at", Float, nullable=False, doc="last sign of life, in seconds since 1970"),
     Column("waits_for", Text, doc="why it starts no work now, in words; null: it does not wait"),
+    Column("photos_per_second", Float, doc="photos that it stored in the last half minute, per second"),
     info={"doc": "A worker that has not been shut down."},
+)
+
+backend_selections = Table(
+    "backend_selections",
+    metadata,
+    Column(
+        "key",
+        Text,
+        primary_key=True,
+        doc="what the selection depends on, as JSON: model, device, precision, hardware, options, versions",
+    ),
+    Column("model_digest", Text, nullable=False, doc="digest of the model file"),
+    Column("device", Text, nullable=False, doc="device that runs the model"),
+    Column("hardware", Text, nullable=False, doc="name of the GPU or processor"),
+    Column("engines", JSON, nullable=False, doc='list of engines with versions, like `["torch 2.11.0"]`'),
+    Column("backend", Text, nullable=False, doc="engine that runs the model: `torchscript` or `openvino`"),
+    Column("batch_size", Integer, nullable=False, doc="number of images in a forward pass"),
+    Column("decodes_jpegs", Boolean, nullable=False, doc="whether the device decodes JPEGs"),
+    Column("selected_at", UtcDateTime, nullable=False, doc="when it was selected"),
+    Column("selected_by", Text, nullable=False, doc="name of the machine that measured it"),
+    info={"doc": "The fastest backend of a model on one kind of machine, which all such machines use."},
 )
 
 schedules = Table(

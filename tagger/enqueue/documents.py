@@ -13,7 +13,7 @@ from tagger.enqueue.ticks import LastTick
 from tagger.ledger.failures import FailingPhoto
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.progress import JobProgress
-from tagger.ledger.workers import WorkerStatus
+from tagger.ledger.workers import WorkerStatus, by_device
 
 
 def job_document(progress: JobProgress) -> dict[str, Any]:
@@ -42,6 +42,11 @@ def waiting_document(jobs: Sequence[JobProgress]) -> dict[str, Any]:
 def worker_document(worker: WorkerStatus) -> dict[str, Any]:
     """A worker with a recent heartbeat."""
     return vars(worker) | {"started_at": worker.started_at.isoformat()}
+
+
+def device_documents(workers: Sequence[WorkerStatus]) -> list[dict[str, Any]]:
+    """The workers of each kind of device together."""
+    return [vars(kind) for kind in by_device(workers)]
 
 
 def last_tick_document(tick: LastTick | None) -> dict[str, Any] | None:

@@ -105,6 +105,15 @@ def processor_name() -> str:
     return names[0] if names else platform.machine()
 
 
+def hardware_name(kind: str) -> str:
+    """Return the name of the GPU, or of the processor for the other devices."""
+    if kind != "cuda":
+        return processor_name()
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
 def quiet_threads() -> None:
     """Let OpenMP's threads sleep between forward passes, because spinning threads occupy cores that decoding needs.
 

@@ -22,9 +22,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.images import Pixels
-    from tagger.inference.backends.protocol import BackendChoice, BackendOptions, Embeddings, Scores
+    from tagger.inference.backends.protocol import (
+        BackendChoice,
+        BackendOptions,
+        Embeddings,
+        Scores,
+        SelectionStore,
+    )
     from tagger.inference.backends.selection import BackendSelector
-    from tagger.inference.backends.selection_cache import SelectionCache
 
 log = logging.getLogger(__name__)
 
@@ -133,9 +138,14 @@ def load_model(
 
 
 def load_fastest_model(
-    path: Path, digest: str, manifest: Manifest, device: Device, options: BackendOptions
+    path: Path,
+    digest: str,
+    manifest: Manifest,
+    device: Device,
+    options: BackendOptions,
+    selections: SelectionStore,
 ) -> Model:
-    """Load an artifact into the backend that is fastest on this machine: the one selected at an earlier start, else the one that a measurement selects.
+    """Load an artifact into the backend that is fastest on machines of this kind: the one selected before, else the one that a measurement selects.
 
     Raises:
         ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
@@ -145,34 +155,24 @@ def load_fastest_model(
 
     from tagger.inference.backends.decoder_selection import choose_decoder
     from tagger.inference.backends.selection import BackendSelector
+    from tagger.inference.backends.selection_key import SelectionKey
 
     if device.kind == "cpu":
         # One pass per core, each on one thread, so that no pass waits for the threads of another.
         torch.set_num_threads(1)
     resize = manifest.input.resize
     selector = BackendSelector(lambda: load_module(path, digest), device, resize.size, options.at_once)
-    cache = _selection_cache(digest, device, options)
-    choice = cache.choice
+    key = SelectionKey.of(digest, device, options)
+    choice = selections.find(key)
     if choice is not None and (model := _load_choice(choice, selector, manifest, device)) is not None:
         return model
     trial = selector.choose(options.backend, options.batch_size)
     decoder = choose_decoder(device, resize) if options.gpu_jpeg else None
     if math.isfinite(trial.cost_ms):  # else the selection failed; it may succeed at the next start
-        cache.store(replace(trial.choice, decodes_jpegs=decoder is not None))
+        selections.store(key, replace(trial.choice, decodes_jpegs=decoder is not None))
     model = Model(trial.backend, manifest, trial.batch_size, decoder)
     model.free_memory()  # also that of the backend that was not chosen
     return model
-
-
-def cached_choice(digest: str, device: Device, options: BackendOptions) -> BackendChoice | None:
-    """The backend selected at an earlier start; None if there was none."""
-    return _selection_cache(digest, device, options).choice
-
-
-def _selection_cache(digest: str, device: Device, options: BackendOptions) -> SelectionCache:
-    from tagger.inference.backends.selection_cache import CacheKey, SelectionCache
-
-    return SelectionCache(options.cache_file, CacheKey.of(digest, device, options))
 
 
 def _load_choice(
@@ -184,7 +184,7 @@ def _load_choice(
     try:
         backend = selector.load(choice.backend)
     except SettingsInvalid as error:
-        log.warning("the backend selected at an earlier start does not run: %s", error.__cause__ or error)
+        log.warning("the backend that was selected does not run: %s", error.__cause__ or error)
         return None
     decoder = load_decoder(device, manifest.input.resize) if choice.decodes_jpegs else None
     return _warm_up(Model(backend, manifest, choice.batch_size, decoder))

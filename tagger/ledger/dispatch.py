@@ -22,8 +22,11 @@ LOST_AFTER_S = 15.0
 WORKER_TIMEOUT_S = 30.0
 """A worker without a heartbeat for this long is not active. Heartbeats come every 10 s."""
 LEAST_WINDOW = 8
-CHUNKS_PER_WORKER = 4
-"""Two that a worker processes, and two in the queue while the next are sent."""
+CHUNKS_AT_ONCE = {"cuda": 8}
+"""How many chunks a worker on a device processes at once. A GPU's pipeline holds up to three batches of 512 photos, and
+chunks have 256: with two, its batches would be part empty whenever a chunk ends."""
+FEWEST_AT_ONCE = 2
+"""Of the other devices: the next chunk is read while the last batches of the current one are stored."""
 _NO_LIMIT = 2**31 - 1
 
 IS_WAITING = (
@@ -66,8 +69,14 @@ def unsent_chunks(database: Database, job_id: int | None = None) -> list[Waiting
 def window_size(connection: Connection) -> int:
     """The number of a job's chunks that may be claimed or in Redis at once, enough for all active workers."""
     active = workers.c.heartbeat_at > db_now() - WORKER_TIMEOUT_S
-    count = connection.scalar(select(func.count()).select_from(workers).where(active)) or 0
-    return max(LEAST_WINDOW, CHUNKS_PER_WORKER * count)
+    query = select(workers.c.device, func.count()).where(active).group_by(workers.c.device)
+    processed = sum(chunks_at_once(row[0]) * int(row[1]) for row in connection.execute(query))
+    return max(LEAST_WINDOW, 2 * processed)  # as many are in the queue while the next are sent
+
+
+def chunks_at_once(device: str) -> int:
+    """The number of chunks that a worker on this device processes at once."""
+    return CHUNKS_AT_ONCE.get(device, FEWEST_AT_ONCE)
 
 
 def in_window(size: int) -> ColumnElement[bool]:

@@ -1,6 +1,7 @@
 """Workers: their heartbeats, and the chunks that they process."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,7 +20,10 @@ SILENT_WORKER_S = 3600.0
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """An active worker, and how many chunks it processes. `waits_for`: why it starts no work now, in words."""
+    """An active worker, how many chunks it processes, why it starts no work now, in words, and its rate in the last half minute.
+
+    The rate is None before it is known.
+    """
 
     name: str
     device: str
@@ -27,6 +31,16 @@ class WorkerStatus:
     seen_seconds_ago: float
     chunks: int
     waits_for: str | None = None
+    photos_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class DeviceStatus:
+    """The active workers of one kind of device together."""
+
+    device: str
+    workers: int
+    photos_per_second: float
 
 
 @dataclass(frozen=True)
@@ -49,10 +63,16 @@ class ChunkProgress:
     stored: int
 
 
-def record_heartbeat(database: Database, name: str, device: str, waits_for: str | None = None) -> None:
-    """Record that the worker is alive, and why it starts no work now. Its first heartbeat adds it."""
+def record_heartbeat(
+    database: Database,
+    name: str,
+    device: str,
+    waits_for: str | None = None,
+    photos_per_second: float | None = None,
+) -> None:
+    """Record that the worker is alive, why it starts no work now, and its rate. Its first heartbeat adds it."""
     row = {"name": name, "device": device, "started_at": datetime.now(UTC), "heartbeat_at": 0.0}
-    state = {"heartbeat_at": db_now(), "waits_for": waits_for}
+    state = {"heartbeat_at": db_now(), "waits_for": waits_for, "photos_per_second": photos_per_second}
     with database.write() as connection:
         insert_missing(connection, workers, [row])
         connection.execute(update(workers).where(workers.c.name == name).values(state))
@@ -73,10 +93,28 @@ def list_workers(database: Database) -> list[WorkerStatus]:
     claimed = Counter(chunk.worker for chunk in list_chunk_progress(database))
     return [
         WorkerStatus(
-            row.name, row.device, row.started_at, max(0.0, float(row.age)), claimed[row.name], row.waits_for
+            row.name,
+            row.device,
+            row.started_at,
+            max(0.0, float(row.age)),
+            claimed[row.name],
+            row.waits_for,
+            row.photos_per_second,
         )
         for row in rows
     ]
+
+
+def by_device(active: Iterable[WorkerStatus]) -> list[DeviceStatus]:
+    """The workers of each kind of device, the fastest kind first."""
+    groups: dict[str, list[WorkerStatus]] = {}
+    for worker in active:
+        groups.setdefault(worker.device, []).append(worker)
+    kinds = [
+        DeviceStatus(device, len(group), sum(worker.photos_per_second or 0.0 for worker in group))
+        for device, group in groups.items()
+    ]
+    return sorted(kinds, key=lambda kind: (-kind.photos_per_second, kind.device))
 
 
 def silent_workers(database: Database) -> list[SilentWorker]:

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass
 
+from tagger.catalog.backend_selections import StoredSelections
 from tagger.catalog.registered_models import model_by_id, verify_model
 from tagger.database.connection import Database
 from tagger.inference.backends.protocol import BackendOptions
@@ -13,9 +14,6 @@ from tagger.pipeline.requests import Limits
 from tagger.pipeline.sandbox import Sandbox
 from tagger.places.taught_tags import TaughtCache
 from tagger.settings import Settings
-
-SELECTIONS_NAME = "backend-selections.json"
-"""The file in the data folder that stores which backend is fastest for each model."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,10 @@ class ModelCache:
         settings = self._settings
         device = choose_device(settings.device, settings.batch_size)
         options = backend_options(device, settings)
-        model = load_fastest_model(registered.file, registered.digest, registered.manifest, device, options)
+        selections = StoredSelections(self._database)
+        model = load_fastest_model(
+            registered.file, registered.digest, registered.manifest, device, options, selections
+        )
         limits = photo_limits(settings)
         sandbox = Sandbox(limits, count=limits.readers)
         pipeline = Pipeline(model, limits, sandbox, only_develops=settings.sandbox != "always")
@@ -92,6 +93,5 @@ def backend_options(device: Device, settings: Settings) -> BackendOptions:
         backend=None if settings.backend == "auto" else settings.backend,
         at_once=passes_at_once(device, settings.threads),
         batch_size=settings.batch_size,
-        cache_file=settings.data_folder / SELECTIONS_NAME,
         gpu_jpeg=settings.gpu_jpeg and settings.sandbox != "always",
     )

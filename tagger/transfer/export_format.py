@@ -14,6 +14,7 @@ from tagger.database.tables import (
     UtcDateTime,
     access_tokens,
     audit_log,
+    backend_selections,
     chunks,
     ledgers,
     metadata,
@@ -28,8 +29,9 @@ TITLE = "landmark-tagger database"
 
 Converter = Callable[[Any], Any]
 
-LOCAL_TABLES = (workers, access_tokens, users, page_sessions, sign_in_attempts, audit_log)
-"""Tables that are not exported: an imported file grants no access, and does not tell who did what here."""
+LOCAL_TABLES = (workers, backend_selections, access_tokens, users, page_sessions, sign_in_attempts, audit_log)
+"""Tables that are not exported: an imported file grants no access, and does not tell who did what here. Selected
+backends hold on one kind of machine."""
 
 LOCAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     chunks.name: ("token", "claimed_at", "lease_until", "worker", "sent_at"),

@@ -70,6 +70,21 @@ def test_a_worker_serves_its_metrics_where_a_port_is_set(terminal: Terminal) -> 
     assert f"metrics_port: 127.0.0.1:{port}: Address already in use" in taken.stderr
 
 
+def test_status_shows_the_rate_of_workers_and_devices(terminal: Terminal) -> None:
+    terminal.inject(values="worker.sweeper.SWEEP_S=2")
+    with terminal.workers(2):
+        assert terminal.json("status")["devices"][0]["photos_per_second"] == 0
+        terminal.json("enqueue", "--wait", "photos", code=3)
+        terminal.wait_until(lambda: any(each.photos_per_second for each in terminal.active_workers()))
+        shown, text = terminal.json("status"), terminal.run("status").stdout
+    rates = [worker["photos_per_second"] for worker in shown["workers"]]
+    assert shown["devices"] == [
+        {"device": "cpu", "workers": 2, "photos_per_second": pytest.approx(sum(rates))}
+    ]
+    assert re.search(r"^workers: tagger-\d+@\S+ \(cpu, .* photos/s\)", text, flags=re.MULTILINE)
+    assert re.search(r"^devices: cpu \d+\.\d photos/s \(2 workers\)$", text, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize("paths", [False, True])
 def test_a_json_log_has_paths_only_on_request(terminal: Terminal, paths: bool) -> None:
     terminal.environment |= {"TAGGER_LOG_FORMAT": "json", "TAGGER_LOG_PATHS": str(paths).lower()}

@@ -13,8 +13,8 @@ from tagger.database.tables import chunks, roots, workers
 from tagger.ledger import dispatch
 from tagger.ledger.chunks import ChunkName, claim_chunk, release_chunk
 from tagger.ledger.dispatch import (
-    CHUNKS_PER_WORKER,
     LEAST_WINDOW,
+    chunks_at_once,
     mark_sent,
     release_expired,
     reset_lost_messages,
@@ -23,6 +23,7 @@ from tagger.ledger.dispatch import (
     unsent_chunks,
 )
 from tagger.ledger.jobs import suspend_for_root
+from tagger.ledger.workers import record_heartbeat
 
 
 @pytest.fixture
@@ -112,7 +113,15 @@ def test_the_dispatch_window_grows_with_active_workers(ledger: LedgerBuilder) ->
         ]
         connection.execute(insert(workers), rows)
         connection.execute(update(workers).where(workers.c.name != "w3").values(heartbeat_at=db_now()))
-    assert len(names(ledger)) == 3 * CHUNKS_PER_WORKER
+    assert len(names(ledger)) == 3 * 2 * chunks_at_once("cpu")
+
+
+def test_the_dispatch_window_has_room_for_the_chunks_of_a_gpu(ledger: LedgerBuilder) -> None:
+    ledger.job(8000)
+    record_heartbeat(ledger.database, "w0", "cuda")
+    record_heartbeat(ledger.database, "w1", "cpu")
+    assert chunks_at_once("cuda") > chunks_at_once("cpu")
+    assert len(names(ledger)) == 2 * (chunks_at_once("cuda") + chunks_at_once("cpu"))
 
 
 def test_messages_beyond_the_window_are_not_counted_as_lost(ledger: LedgerBuilder) -> None:

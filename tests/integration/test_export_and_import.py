@@ -386,5 +386,13 @@ def test_every_exported_column_has_a_type_that_knows_whether_it_may_be_null() ->
 
 
 def test_all_tables_are_exported_except_workers_access_and_the_audit_log() -> None:
-    local = {"workers", "access_tokens", "users", "page_sessions", "sign_in_attempts", "audit_log"}
+    local = {
+        "workers",
+        "backend_selections",
+        "access_tokens",
+        "users",
+        "page_sessions",
+        "sign_in_attempts",
+        "audit_log",
+    }
     assert {table.name for table in exported_tables()} == set(metadata.tables) - local

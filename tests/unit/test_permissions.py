@@ -13,8 +13,6 @@ from tagger.cli.output.files import open_output
 from tagger.cli.supervisor import _Process
 from tagger.database.connection import open_database
 from tagger.errors import PermissionsUnsafe, SettingsInvalid
-from tagger.inference.backends.protocol import BackendChoice
-from tagger.inference.backends.selection_cache import SelectionCache
 from tagger.settings import Settings, load_settings
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 from tagger.web.media.disk_cache import DiskCache
@@ -48,12 +46,11 @@ def test_a_new_database_is_closed_to_other_users(tmp_path: Path) -> None:
 def test_caches_and_logs_are_closed_to_other_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "data"
     DiskCache(folder / "web-cache", 1000).put("name", b"x")
-    SelectionCache(folder / "selections.json", "key").store(BackendChoice("torchscript", 1))  # type: ignore[arg-type]
     monkeypatch.setattr("sys.executable", "/bin/true")
     _Process("worker", folder).wait()
     for path in folder.rglob("*"):
         assert mode(path) == ("0o700" if path.is_dir() else "0o600"), path
-    assert {"web-cache", "selections.json", "worker.log"} <= set(modes(folder))
+    assert {"web-cache", "worker.log"} <= set(modes(folder))
 
 
 @pytest.mark.usefixtures("umask")

@@ -80,7 +80,13 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
 
 
 def _show_overview(session: Session, *, json: bool) -> None:
-    from tagger.enqueue.documents import job_document, last_tick_document, waiting_document, worker_document
+    from tagger.enqueue.documents import (
+        device_documents,
+        job_document,
+        last_tick_document,
+        waiting_document,
+        worker_document,
+    )
     from tagger.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_jobs, list_recent_jobs
     from tagger.ledger.workers import list_workers
@@ -95,6 +101,7 @@ def _show_overview(session: Session, *, json: bool) -> None:
             {
                 "jobs": [job_document(progress) for progress in jobs],
                 "workers": [worker_document(worker) for worker in workers],
+                "devices": device_documents(workers),
                 "queues": queues,
                 **waiting_document(jobs),
                 "last_tick": last_tick_document(last_tick),

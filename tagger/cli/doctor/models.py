@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tagger.catalog.backend_selections import find_selection
 from tagger.catalog.registered_models import model_by_id, preview_model, verify_model
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import TaggerError
+from tagger.inference.backends.selection_key import SelectionKey
 from tagger.inference.devices import available_kinds, choose_device, core_count, describe_device
-from tagger.inference.model import cached_choice, load_model
+from tagger.inference.model import load_model
 from tagger.ledger.health import open_jobs
 from tagger.processing.model_cache import backend_options
 
@@ -50,7 +52,7 @@ def check_models(settings: Settings, database: Database | None) -> Iterator[Find
     except TaggerError as error:
         yield wrong("model", str(error), SELECT_MODEL)
     else:
-        yield _check_scores(planned, settings)
+        yield _check_scores(planned, settings, database)
     for model_id, jobs in _models_of_jobs(database).items():
         if database is None or (planned is not None and model_id == planned.id):
             continue
@@ -61,7 +63,7 @@ def check_models(settings: Settings, database: Database | None) -> Iterator[Find
             yield wrong("model", f"job {numbers} uses a model that cannot run: {error}", SELECT_MODEL)
 
 
-def _check_scores(model: RegisteredModel, settings: Settings) -> Finding:
+def _check_scores(model: RegisteredModel, settings: Settings, database: Database | None) -> Finding:
     """Load the model as a worker does, and classify a blank image."""
     name = f"{model.name} ({len(model.manifest.labels)} landmarks)"
     try:
@@ -76,16 +78,19 @@ def _check_scores(model: RegisteredModel, settings: Settings) -> Finding:
     if not math.isfinite(total) or scores.min() < 0 or total > 1.01:
         found = f"{name} returns invalid scores for a blank image (their sum is {total:g})"
         return wrong("model", found, "export it again with `trainer export`, or " + SELECT_MODEL)
-    return ok("model", f"{name}, {model.file}: valid and working; {_backend(model, settings)}")
+    return ok("model", f"{name}, {model.file}: valid and working; {_backend(model, settings, database)}")
 
 
-def _backend(model: RegisteredModel, settings: Settings) -> str:
-    """Describe the backend and batch size that were selected for the model."""
+def _backend(model: RegisteredModel, settings: Settings, database: Database | None) -> str:
+    """Describe the backend and batch size that were selected for the model, where and when."""
     device = choose_device(settings.device, settings.batch_size)
-    choice = cached_choice(model.digest, device, backend_options(device, settings))
-    if choice is None:
+    key = SelectionKey.of(model.digest, device, backend_options(device, settings))
+    selection = find_selection(database, key) if database is not None else None
+    if selection is None:
         return "its backend is selected when photos are first tagged"
-    return f"runs on {choice.backend} in batches of {choice.batch_size}"
+    choice = selection.choice
+    where = f"selected by {selection.selected_by} on {selection.selected_at:%Y-%m-%d} for {key.hardware}"
+    return f"runs on {choice.backend} in batches of {choice.batch_size} ({where}, {key.engines[0]})"
 
 
 def _models_of_jobs(database: Database | None) -> dict[int, list[int]]:

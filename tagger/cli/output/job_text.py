@@ -94,17 +94,17 @@ def overview_lines(
         lines.append(
             f"… and {count_of(older_count, 'older job')}, finished; list all with: tagger status --json"
         )
-    names = ", ".join(map(worker_text, workers))
     depths = [f"{name} {depth}" for name, depth in queues.items() if depth is not None]
-    lines.append(f"workers: {names or 'none'}")
+    lines += worker_lines(workers)
     lines.append(f"queued messages: {', '.join(depths) or 'Redis is not running; a worker starts it'}")
     return [*lines, *tick_lines(last_tick)]
 
 
 def worker_text(worker: WorkerStatus) -> str:
-    """`tagger-1@rack (cpu, 2 chunks)`, with why it starts no work now."""
+    """`tagger-1@rack (cpu, 2 chunks, 51.0 photos/s)`, with why it starts no work now."""
+    rate = f", {worker.photos_per_second:.1f} photos/s" if worker.photos_per_second else ""
     waits = f", waits: {worker.waits_for}" if worker.waits_for else ""
-    return f"{worker.name} ({worker.device}, {count_of(worker.chunks, 'chunk')}{waits})"
+    return f"{worker.name} ({worker.device}, {count_of(worker.chunks, 'chunk')}{rate}{waits})"
 
 
 def idle_workers_text(workers: Sequence[WorkerStatus]) -> str | None:
@@ -116,6 +116,20 @@ def idle_workers_text(workers: Sequence[WorkerStatus]) -> str | None:
     waits = "; ".join(f"{worker.name}: {worker.waits_for}" for worker in workers[:WAITING_WORKERS_SHOWN])
     more = len(workers) - WAITING_WORKERS_SHOWN
     return f"no worker starts work now ({waits}{f'; and {more} more' if more > 0 else ''})"
+
+
+def worker_lines(workers: Sequence[WorkerStatus]) -> list[str]:
+    """The workers, and the sums of each kind of device where there are several."""
+    from tagger.ledger.workers import by_device
+
+    lines = [f"workers: {', '.join(map(worker_text, workers)) or 'none'}"]
+    if len(workers) > 1:
+        kinds = (
+            f"{kind.device} {kind.photos_per_second:.1f} photos/s ({count_of(kind.workers, 'worker')})"
+            for kind in by_device(workers)
+        )
+        lines.append(f"devices: {', '.join(kinds)}")
+    return lines
 
 
 def tick_lines(last_tick: LastTick | None) -> list[str]:

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,9 @@ from pydantic import Field
 
 from tagger.images import Pixels
 from tagger.images.plain_jpeg import PlainJpeg
+
+if TYPE_CHECKING:
+    from tagger.inference.backends.selection_key import SelectionKey
 
 BackendName = Literal["torchscript", "openvino"]
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) RGB
@@ -63,14 +65,13 @@ class Decoder(Protocol):
 class BackendOptions:
     """How to run a model.
 
-    `backend`, `batch_size`: None leaves the choice to the backend selection, whose result is stored in `cache_file`.
-    `at_once`: forward passes at a time. `gpu_jpeg`: let a GPU decode JPEGs if that is faster (experimental).
+    `backend`, `batch_size`: None leaves the choice to the backend selection. `at_once`: forward passes at a time.
+    `gpu_jpeg`: let a GPU decode JPEGs if that is faster (experimental).
     """
 
     backend: BackendName | None
     at_once: int
     batch_size: int | None
-    cache_file: Path
     gpu_jpeg: bool = False
 
 
@@ -81,6 +82,14 @@ class BackendChoice:
     backend: BackendName
     batch_size: Annotated[int, Field(ge=1, le=4096)]
     decodes_jpegs: bool = False
+
+
+class SelectionStore(Protocol):
+    """Stores selections, so that later starts need not measure them again, on this machine and on others of its kind."""
+
+    def find(self, key: "SelectionKey") -> BackendChoice | None: ...
+
+    def store(self, key: "SelectionKey", choice: BackendChoice) -> None: ...
 
 
 def is_out_of_memory(error: Exception) -> bool:

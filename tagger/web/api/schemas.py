@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from tagger.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
-from tagger.ledger.workers import WorkerStatus
+from tagger.ledger.workers import DeviceStatus, WorkerStatus
 from tagger.query.details import Failure, LastJob, MetadataWrite, Verdict
 from tagger.query.position_evidence import PositionEvidence
 from tagger.query.tagged_photos import Position, Tag
@@ -400,7 +400,7 @@ class WithdrawnVerdicts:
 
 @dataclass
 class Status:
-    """Jobs, workers, queues and the last tick of beat, which is null if no schedule is enabled.
+    """Jobs, workers, also summed by device, queues and the last tick of beat, which is null if no schedule is enabled.
 
     A worker's `waits_for` says why it starts no work now, in words; null if it would start some.
     A queue's depth is null if Redis does not respond; `problem` says why. `waiting_photos` wait for a worker, and the oldest
@@ -409,6 +409,7 @@ class Status:
 
     jobs: list[JobProgress]
     workers: list[WorkerStatus]
+    devices: list[DeviceStatus]
     queues: dict[str, int | None]
     waiting_photos: int
     oldest_waiting_s: float | None

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tagger.database.connection import Database
-from tagger.enqueue.documents import job_document, last_tick_document, waiting_document, worker_document
+from tagger.enqueue.documents import (
+    device_documents,
+    job_document,
+    last_tick_document,
+    waiting_document,
+    worker_document,
+)
 from tagger.enqueue.ticks import LastTick, find_last_tick
 from tagger.errors import JobNotFound
 from tagger.ledger.progress import JobProgress, list_jobs, list_recent_jobs
@@ -36,6 +42,7 @@ class Status:
         return {
             "jobs": [job_document(job) for job in self.jobs],
             "workers": [worker_document(worker) for worker in self.workers],
+            "devices": device_documents(self.workers),
             "queues": dict(self.queues),
             **waiting_document(self.jobs),
             "last_tick": last_tick_document(self.last_tick),

@@ -139,7 +139,7 @@ def live_document(status: Status) -> dict[str, Any]:
         job["shown"] = {"state": state_text(progress), **asdict(_live_fields(progress))}
     for worker in document["workers"]:
         del worker["seen_seconds_ago"]  # it changes all the time
-        worker["shown"] = worker_text(worker["chunks"], worker["waits_for"])
+        worker["shown"] = worker_text(worker["chunks"], worker["waits_for"], worker["photos_per_second"])
     if status.last_tick is not None:
         document["last_tick"] = {"shown": last_tick_text(status.last_tick)}  # the rest changes all the time
     return document | {"version": page_version(status)}
@@ -155,11 +155,12 @@ def photo_count(count: int) -> str:
     return f"{number_text(count)} photo{'' if count == 1 else 's'}"
 
 
-def worker_text(chunks: int, waits_for: str | None) -> str:
-    """Return what a worker does, and why it starts no work now."""
+def worker_text(chunks: int, waits_for: str | None, photos_per_second: float | None) -> str:
+    """Return what a worker does, how fast, and why it starts no work now."""
     progress = f"{chunks} chunk{'' if chunks == 1 else 's'} in progress" if chunks else ""
+    rate = f"{photos_per_second:.1f} photos/s" if chunks and photos_per_second else ""
     waits = f"waits: {waits_for}" if waits_for else ""
-    return ", ".join(filter(None, (progress, waits))) or "idle"
+    return ", ".join(filter(None, (progress, rate, waits))) or "idle"
 
 
 def last_tick_text(last_tick: LastTick) -> str:

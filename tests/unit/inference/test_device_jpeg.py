@@ -1,6 +1,5 @@
 """Plain JPEGs decoded with a GPU's steps on a CPU: pixels, broken files, and the selection of a decoder."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,8 @@ from PIL import Image
 from support.artifacts import tiny_artifact
 from support.drawing import draw_photo, save_photos
 
+from tagger.catalog.backend_selections import StoredSelections
+from tagger.database.connection import open_database
 from tagger.images import Pixels, Resize, decode_photo
 from tagger.images.plain_jpeg import PlainJpeg, plain_jpeg
 from tagger.inference.artifact import file_digest
@@ -25,7 +26,7 @@ from tagger.inference.backends.decoder_selection import (
 )
 from tagger.inference.backends.device_jpeg import JpegDecoder
 from tagger.inference.backends.protocol import BackendChoice, BackendOptions
-from tagger.inference.backends.selection_cache import CacheKey, SelectionCache
+from tagger.inference.backends.selection_key import SelectionKey
 from tagger.inference.devices import Device
 from tagger.inference.model import load_fastest_model
 
@@ -189,25 +190,22 @@ def test_the_order_of_a_batch_is_kept(tmp_path: Path) -> None:
         assert mean_difference(image, decode_photo(data, CROP, max_pixels=MAX_PIXELS).pixels) < NEAR
 
 
-def test_a_cached_decoder_is_loaded_without_a_new_selection(tmp_path: Path) -> None:
+def test_a_stored_decoder_is_loaded_without_a_new_selection(tmp_path: Path) -> None:
     manifest = tiny_artifact(tmp_path / "tiny.pt")
     device, digest = Device("cpu", torch.float32, 4), file_digest(tmp_path / "tiny.pt")
-    options = BackendOptions("torchscript", 1, 4, tmp_path / "backend-selections.json")
-    cache = SelectionCache(options.cache_file, CacheKey.of(digest, device, options))
-    assert load_fastest_model(tmp_path / "tiny.pt", digest, manifest, device, options).decoder is None
-    assert cache.choice == BackendChoice("torchscript", 4, decodes_jpegs=False)
-    cache.store(BackendChoice("torchscript", 4, decodes_jpegs=True))
-    model = load_fastest_model(tmp_path / "tiny.pt", digest, manifest, device, options)
+    options = BackendOptions("torchscript", 1, 4)
+    key, selections = (
+        SelectionKey.of(digest, device, options),
+        StoredSelections(open_database(f"sqlite:///{tmp_path}/tagger.sqlite")),
+    )
+    file = tmp_path / "tiny.pt"
+    assert load_fastest_model(file, digest, manifest, device, options, selections).decoder is None
+    assert selections.find(key) == BackendChoice("torchscript", 4, decodes_jpegs=False)
+    selections.store(key, BackendChoice("torchscript", 4, decodes_jpegs=True))
+    model = load_fastest_model(file, digest, manifest, device, options, selections)
     data = photo(tmp_path)
     assert model.decoder is not None
     (image,) = model.decoder.decode([plain(data)])
     assert (
         mean_difference(image, decode_photo(data, manifest.input.resize, max_pixels=MAX_PIXELS).pixels) < NEAR
     )
-
-
-def test_a_cached_choice_without_a_decoder_is_read(tmp_path: Path) -> None:
-    key = CacheKey.of("digest", Device("cpu", torch.float32, 4), BackendOptions(None, 1, None, tmp_path))
-    entries = {str(key): {"backend": "torchscript", "batch_size": 4}}
-    (tmp_path / "backend-selections.json").write_text(json.dumps(entries))
-    assert SelectionCache(tmp_path / "backend-selections.json", key).choice == BackendChoice("torchscript", 4)

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sqlalchemy import select
 from support.commands import Terminal, draw
 from support.shipped import ARTIFACT, decoded_photos, shipped_module, shipped_size
 from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, small_module
 from support.threads import in_threads
 
+from tagger.database.tables import backend_selections
 from tagger.errors import SettingsInvalid
 from tagger.inference.backends import Backend
 from tagger.inference.backends.openvino import OpenVinoBackend
@@ -222,8 +224,8 @@ def without_openvino(tmp_path: Path) -> Terminal:
 def test_torchscript_tags_photos_without_openvino(without_openvino: Terminal) -> None:
     done = without_openvino.run_process("tag", "photos")
     assert "tower.jpg: Eiffel Tower" in done.stdout
-    (choice,) = json.loads((without_openvino.data / "backend-selections.json").read_text()).values()
-    assert choice["backend"] == "torchscript"
+    with without_openvino.database() as database, database.read() as connection:
+        assert connection.scalars(select(backend_selections.c.backend)).all() == ["torchscript"]
     without_openvino.environment["TAGGER_BACKEND"] = "openvino"
     refused = without_openvino.run_process("tag", "photos", "--again", code=1)
     assert refused.stdout == ""

@@ -214,10 +214,19 @@ def test_every_kind_of_failure_and_refusal_has_a_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chunks", "text"), [(0, "idle"), (1, "1 chunk in progress"), (2, "2 chunks in progress")]
+    ("chunks", "waits_for", "photos_per_second", "text"),
+    [
+        (0, None, None, "idle"),
+        (0, None, 12.5, "idle"),
+        (1, None, None, "1 chunk in progress"),
+        (2, None, 12.5, "2 chunks in progress, 12.5 photos/s"),
+        (1, "on battery", 0.0, "1 chunk in progress, waits: on battery"),
+    ],
 )
-def test_a_worker_is_idle_or_has_chunks_in_progress(chunks: int, text: str) -> None:
-    assert worker_text(chunks) == text
+def test_a_worker_shows_its_chunks_its_rate_and_why_it_waits(
+    chunks: int, waits_for: str | None, photos_per_second: float | None, text: str
+) -> None:
+    assert worker_text(chunks, waits_for, photos_per_second) == text
 
 
 def test_a_paused_job_shows_no_rate() -> None:

@@ -1,0 +1,208 @@
+"""Stored backend selections: machines of one kind measure a model once; each key has its own; any stored value is handled."""
+
+import logging
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sqlalchemy import select, update
+from support.artifacts import SIZE, tiny_artifact
+
+from tagger.catalog.backend_selections import StoredSelections, find_selection
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import backend_selections
+from tagger.inference.artifact import file_digest, read_manifest
+from tagger.inference.backends import openvino
+from tagger.inference.backends.protocol import BackendChoice, BackendOptions
+from tagger.inference.backends.selection_key import SelectionKey
+from tagger.inference.devices import Device
+from tagger.inference.model import Model, load_fastest_model
+
+CPU = Device("cpu", torch.float32, 8)
+KEY = SelectionKey(
+    model="digest",
+    device="cpu",
+    precision="torch.float32",
+    hardware="a processor",
+    backend=None,
+    at_once=2,
+    batch_size=None,
+    gpu_jpeg=False,
+    engines=("torch 2", "openvino 2026"),
+)
+CHOICE = BackendChoice("torchscript", 16)
+
+
+class Machine:
+    """Starts a model. `measured` counts the selections, each of which compares OpenVINO with TorchScript."""
+
+    def __init__(self, folder: Path, database: Database, caplog: pytest.LogCaptureFixture) -> None:
+        self._artifact = folder / "tiny.pt"
+        self._database = database
+        self._log = caplog
+        tiny_artifact(self._artifact)
+        caplog.set_level(logging.INFO, logger="tagger")
+
+    def replace_model(self, *, seed: int = 0, max_batch: int = 10_000) -> None:
+        tiny_artifact(self._artifact, seed=seed, max_batch=max_batch)
+
+    def start(self, device: Device = CPU, *, at_once: int = 1, batch_size: int | None = 4) -> Model:
+        options = BackendOptions(backend=None, at_once=at_once, batch_size=batch_size)
+        digest, manifest = file_digest(self._artifact), read_manifest(self._artifact)
+        selections = StoredSelections(self._database)
+        return load_fastest_model(self._artifact, digest, manifest, device, options, selections)
+
+    @property
+    def measured(self) -> int:
+        return sum("times as fast as TorchScript" in record.getMessage() for record in self._log.records)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, database: Database, caplog: pytest.LogCaptureFixture) -> Machine:
+    return Machine(tmp_path, database, caplog)
+
+
+def rows(database: Database) -> list[Any]:
+    with database.read() as connection:
+        return list(connection.execute(select(backend_selections)))
+
+
+def test_a_second_machine_of_the_same_kind_measures_nothing(
+    machine: Machine, tmp_path: Path, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = machine.start()
+    stored = rows(database)
+    (tmp_path / "second").mkdir()
+    second = Machine(tmp_path / "second", database, caplog).start()
+    assert machine.measured == 1
+    assert rows(database) == stored
+    assert (second.backend_name, second.batch_size) == (first.backend_name, first.batch_size)
+    image = np.full((SIZE, SIZE, 3), 200, dtype=np.uint8)
+    np.testing.assert_allclose(second.outputs([image]).scores, first.outputs([image]).scores, atol=1e-4)
+
+
+def test_a_machine_of_another_kind_measures_itself(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.start()
+    monkeypatch.setattr("tagger.inference.devices.processor_name", lambda: "another processor")
+    machine.start()
+    assert machine.measured == 2
+
+
+def test_other_models_devices_and_options_are_measured_again(machine: Machine) -> None:
+    machine.start()
+    machine.start(replace(CPU, dtype=torch.bfloat16))
+    machine.start(at_once=2)
+    machine.start(batch_size=5)
+    machine.replace_model(seed=1)
+    machine.start()
+    assert machine.measured == 5
+    machine.replace_model()
+    machine.start()
+    assert machine.measured == 5
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": "another"},
+        {"device": "cuda"},
+        {"precision": "torch.bfloat16"},
+        {"hardware": "another"},
+        {"backend": "torchscript"},
+        {"at_once": 3},
+        {"batch_size": 8},
+        {"gpu_jpeg": True},
+        {"engines": ("torch 2", "openvino not installed")},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_choice_is_stored_per_key(database: Database, changed: dict[str, object]) -> None:
+    selections = StoredSelections(database)
+    selections.store(KEY, CHOICE)
+    assert selections.find(KEY) == CHOICE
+    assert selections.find(replace(KEY, **changed)) is None  # type: ignore[arg-type]
+
+
+def test_a_choice_that_is_stored_again_replaces_the_former(database: Database) -> None:
+    selections = StoredSelections(database)
+    selections.store(KEY, CHOICE)
+    selections.store(KEY, BackendChoice("openvino", 4, decodes_jpegs=True))
+    (row,) = rows(database)
+    assert (row.backend, row.batch_size, row.decodes_jpegs) == ("openvino", 4, True)
+    assert (row.model_digest, row.device, row.hardware) == ("digest", "cpu", "a processor")
+    assert row.engines == ["torch 2", "openvino 2026"]
+    stored = find_selection(database, KEY)
+    assert stored is not None
+    assert (stored.selected_at, stored.selected_by) == (row.selected_at, row.selected_by)
+
+
+def test_the_key_names_the_installed_engines() -> None:
+    key = SelectionKey.of("digest", CPU, BackendOptions(None, 2, None))
+    assert f"torch {version('torch')}" in key.engines
+    assert any(engine.startswith("openvino 20") for engine in key.engines)
+    assert key.hardware
+
+
+@pytest.mark.parametrize(
+    "values", [{"backend": "nonsense"}, {"batch_size": 0}, {"batch_size": -4}, {"batch_size": 10**6}], ids=str
+)
+def test_an_invalid_choice_causes_a_new_selection(
+    machine: Machine, database: Database, values: dict[str, object]
+) -> None:
+    machine.start()
+    with database.write() as connection:
+        connection.execute(update(backend_selections).values(values))
+    machine.start()
+    assert machine.measured == 2
+    (row,) = rows(database)
+    assert row.backend in {"torchscript", "openvino"}
+    assert row.batch_size == 4
+
+
+def test_a_database_that_refuses_the_choice_does_not_stop_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = open_database(f"sqlite:///{tmp_path}/tagger.sqlite")
+    machine = Machine(tmp_path, broken, caplog)
+    with broken.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER refuse BEFORE INSERT ON backend_selections BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        )
+    for _ in range(2):
+        machine.start()
+    broken.close()
+    assert machine.measured == 2
+    assert "the selected backend could not be stored" in caplog.text
+
+
+def test_a_failed_selection_is_not_stored(
+    machine: Machine, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next start may have more memory."""
+    machine.replace_model(max_batch=0)
+    for _ in range(2):
+        caplog.clear()
+        machine.start()
+        assert "the model fails on the generated images" in caplog.text
+    assert rows(database) == []
+
+
+def test_a_choice_that_cannot_be_loaded_causes_a_new_selection(
+    machine: Machine, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.start()
+    with database.write() as connection:
+        connection.execute(update(backend_selections).values(backend="openvino"))
+
+    class Broken:
+        def __init__(self, *_args: object) -> None:
+            raise OSError("libopenvino_intel_cpu_plugin.so: cannot open shared object file")
+
+    monkeypatch.setattr(openvino, "OpenVinoBackend", Broken)
+    assert machine.start().backend_name == "torchscript"
+    (row,) = rows(database)
+    assert row.backend == "torchscript"
