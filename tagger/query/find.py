@@ -5,7 +5,7 @@ the effective tags of each page: rejected ones never, confirmed ones always. Mem
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -140,18 +140,23 @@ class Search:
     def ids(
         self, connection: Connection, begin: ScanPosition, limit: int, skip: int = 0
     ) -> tuple[Sequence[int], ScanPosition | None]:
-        """At most `limit` ids of a sorted result after `begin` and `skip` photos of its scan, and the position after them."""
+        """At most `limit` ids of a sorted result after `begin` and `skip` photos, and the position after them; None at the end."""
         scans = self._scans(begin)
-        scan = scans[begin.scan]
-        if not isinstance(scan, SortedScan):
-            raise CursorInvalid
-        request = PageRequest(self.query.conditions(ScanRole()), begin.after, limit, backwards=False)
-        rows = scan.ids(connection, request, skip)
-        ids = [row.id for row in rows]
-        if len(ids) == limit:
-            return ids, replace(begin, after=scan.key(rows[-1]))
-        is_last = begin.scan + 1 == len(scans)
-        return ids, None if is_last else ScanPosition(begin.plan, begin.scan + 1, None)
+        conditions = self.query.conditions(ScanRole())
+        ids: list[int] = []
+        for number in range(begin.scan, len(scans)):
+            scan = scans[number]
+            if not isinstance(scan, SortedScan):
+                raise CursorInvalid
+            after = begin.after if number == begin.scan else None
+            request = PageRequest(conditions, after, limit - len(ids), backwards=False)
+            rows = scan.ids(connection, request, skip)
+            ids += [row.id for row in rows]
+            if len(ids) == limit:
+                return ids, ScanPosition(begin.plan, number, scan.key(rows[-1]))
+            if skip and number + 1 < len(scans):
+                skip = 0 if rows else skip - scan.count(connection, request)
+        return ids, None
 
     def pages(self, begin: ScanPosition, limit: int, *, backwards: bool = False) -> Iterator[FilteredPage]:
         """The pages of all scans after `begin`; with `backwards`, before it, the nearest first."""

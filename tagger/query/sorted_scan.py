@@ -56,6 +56,13 @@ class SortedScan:
         ids = self.statement(request).with_only_columns(*columns, maintain_column_froms=True)
         return connection.execute(ids.offset(skip).limit(request.rows)).all()
 
+    def count(self, connection: Connection, request: PageRequest) -> int:
+        """How many photos there are from the request's key on."""
+        every = (
+            self.statement(request).order_by(None).with_only_columns(func.count(), maintain_column_froms=True)
+        )
+        return connection.scalar(every) or 0
+
     def row(self, connection: Connection, photo_id: int) -> Row[Any] | None:
         """The photo as a row of this scan, also if it is not among those to sort; None: the scan has no place for it."""
         request = PageRequest((photos.c.id == photo_id,), None, 1, backwards=False)

@@ -10,10 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
+from tagger.catalog.dismissals import is_dismissed
 from tagger.catalog.landmarks import Landmark, all_landmarks
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.enums import Outcome
 from tagger.database.tables import contents, effective_tags, model_labels, models, photos, positions
+from tagger.query.guesses import best_guess
 from tagger.query.tag_reasons import tag_reason
 
 
@@ -77,6 +79,7 @@ class TaggedPhoto:
 
     `outcome` includes verdicts: tagged means that a tag is accepted now. None: no model has classified the photo.
     `files`: how many files it has, two for a JPEG with its RAW file. `similarity`: to the photos that others were compared with, -1 to 1; None if no photos were compared.
+    `guess`: what an unknown photo perhaps shows. `is_dismissed`: a person put it away as not a landmark.
     """
 
     id: int
@@ -90,6 +93,8 @@ class TaggedPhoto:
     position: Position | None
     files: int = 1
     similarity: float | None = None
+    guess: Tag | None = None
+    is_dismissed: bool = False
 
 
 TagRows = Mapping[int, Sequence[Row[Any]]]
@@ -122,6 +127,7 @@ def select_photos() -> Select[Any]:
         contents.c.height,
         contents.c.outcome,
         _RAW_FILES,
+        is_dismissed(photos.c.content_id).label("is_dismissed"),
         positions.c.photo_id,
         *_POSITION_COLUMNS,
     ).select_from(
@@ -163,6 +169,7 @@ class NameCache:
         selected: Sequence[Row[Any]],
     ) -> TaggedPhoto:
         """The photo of `row`. All its tags decide its outcome; the selected ones are returned with it."""
+        guess = None if row.is_dismissed else best_guess(photo_tags)
         return TaggedPhoto(
             id=row.id,
             path=self.path(connection, row),
@@ -174,6 +181,8 @@ class NameCache:
             tags=tuple(self._tag(connection, tag, row.source) for tag in selected),
             position=_position(row),
             files=1 + row.raw_file_count,
+            guess=None if guess is None else self._tag(connection, guess, row.source),
+            is_dismissed=bool(row.is_dismissed),
         )
 
     def path(self, connection: Connection, row: Row[Any]) -> str:

@@ -116,6 +116,12 @@ def find_section_ids(
         return search.ids(connection, search.begin, limit, start.skip)
 
 
+def count_photos(database: Database, query: PhotoQuery, limit: int) -> int:
+    """How many photos the sorted result has, counted up to `limit`. Raises as `find_section_page`."""
+    ids, _ = find_section_ids(database, query, None, SectionStart(), limit)
+    return len(ids)
+
+
 def count_copies(database: Database, digests: Collection[str]) -> dict[str, int]:
     """How many photos that exist have each image, by its digest."""
     counted = (

@@ -12,6 +12,7 @@ from tagger.database.connection import Database
 from tagger.query import PhotoQuery, find_tagged_page, plans
 from tagger.query.find import ScanPosition
 from tagger.query.neighbours import find_neighbours
+from tagger.query.timeline import SectionStart, find_section_ids, find_section_page, timeline_sections
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 BY_SCORE = PhotoQuery(unknown=True, any_rank=True, sort="score")
@@ -69,3 +70,26 @@ def test_a_photo_leads_to_those_beside_it(library: StoredPhotos) -> None:
     for before, photo, after in zip(listed, listed[1:], listed[2:], strict=False):
         found = find_neighbours(library.database, BY_SCORE, {}, photo.id)
         assert (found.previous, found.following) == (before.id, after.id)
+
+
+def test_any_place_is_reached_past_those_with_a_candidate(library: StoredPhotos) -> None:
+    listed = [photo.id for photo in find_tagged_page(library.database, BY_SCORE, {}, None, 100).photos]
+    (section,) = timeline_sections(library.database, BY_SCORE)
+    assert section.photos == len(listed) == 6
+    for skip in range(8):
+        page = find_section_page(library.database, BY_SCORE, {}, SectionStart(skip=skip), 100)
+        assert [photo.id for photo in page.photos] == listed[skip:]
+        for limit in (1, 3):
+            ids, _ = find_section_ids(library.database, BY_SCORE, {}, SectionStart(skip=skip), limit)
+            assert ids == listed[skip : skip + limit]
+
+
+def test_a_guess_is_likelier_than_the_rest_and_nobody_spoke_against_it(library: StoredPhotos) -> None:
+    library.photo("sure.jpg", (EIFFEL, 0.56, False), (GATE, 0.04, False), digest="sure")
+    library.photo("refused.jpg", (EIFFEL, 0.9, False), digest="refused")
+    library.verdict("refused", EIFFEL, "rejected")
+    photos = find_tagged_page(library.database, PhotoQuery(any_rank=True), {}, None, 100).photos
+    guesses = {Path(photo.path).stem: photo.guess for photo in photos if photo.guess is not None}
+    assert {name: (guess.name, guess.score) for name, guess in guesses.items()} == {
+        "sure": ("Eiffel Tower", 0.56)
+    }

@@ -398,7 +398,10 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_first_views_of_a_large_library_pass_few_rows(many: str, web_settings: Settings) -> None:
-    """Counts steps of SQLite. In a country, all unknown photos are read to sort them, in a million steps; reading all tags takes more."""
+    """Counts steps of SQLite. In a country, all unknown photos are read to sort them, in a million steps; reading all tags takes more.
+
+    The numbers in the navigation, which are kept, take 400,000 when they are counted.
+    """
     settings = web_settings.model_copy(update={"database_url": many, "model": None})
     database = open_database(many)
     steps = _counted_steps(database)
@@ -413,7 +416,7 @@ def test_first_views_of_a_large_library_pass_few_rows(many: str, web_settings: S
         ):
             before = steps()
             assert len(tiles_of(client.get(path).text)) == 60
-            assert steps() - before < 2_000_000, path
+            assert steps() - before < 2_500_000, path
     database.close()
 
 

@@ -31,6 +31,7 @@ def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
 
 
 def start_selecting(page: Page) -> None:
+    page.locator("[data-grid][data-drawn]").wait_for()  # the script listens to keys from then on
     page.get_by_role("button", name="Select").click()
 
 

@@ -62,7 +62,8 @@ class TimelineSection:
 class TimelinePhoto:
     """A photo in brief: its accepted landmark with the score, and how many `copies` of its image there are, itself included.
 
-    `confirmed`: a person confirmed that landmark. `files`: how many files it has, two for a JPEG with its RAW file.
+    `guess`: what a photo without one perhaps shows, in words, with the score. `confirmed`: a person confirmed the landmark; `dismissed`: a
+    person put the photo away as not a landmark. `files`: how many files it has, two for a JPEG with its RAW file.
     """
 
     id: int
@@ -74,7 +75,9 @@ class TimelinePhoto:
     taken_at: datetime | None
     name: str | None
     score: float | None
+    guess: str | None
     confirmed: bool
+    dismissed: bool
     copies: int
 
 

@@ -11,6 +11,7 @@ from tagger.query.find import ScanPosition
 from tagger.query.timeline import SectionStart, count_copies, find_section_ids, find_section_page
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
+from tagger.web.headlines import guess_text
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.state import State
 
@@ -20,7 +21,7 @@ MOST_SKIPPED = 2**31
 
 
 def timeline_params(params: Annotated[QueryParams, Depends(query_params)]) -> QueryParams:
-    """The query, by default with the newest photos first. Exact copies are one photo."""
+    """The query, by default with the newest photos first, unknown ones by their scores. Exact copies are one photo."""
     return params.as_timeline()
 
 
@@ -88,7 +89,9 @@ def _document(photo: TaggedPhoto, copies: int) -> dict[str, Any]:
         "taken_at": photo.taken_at and photo.taken_at.isoformat(),
         "name": tag and tag.name,
         "score": tag and tag.score,
+        "guess": guess_text(photo) or None,
         "confirmed": tag is not None and tag.verdict == "confirmed",
+        "dismissed": photo.is_dismissed,
         "copies": copies,
     }
 

@@ -80,8 +80,12 @@ class QueryParams:
         return value if isinstance(value, str) else None
 
     def as_timeline(self) -> Self:
-        """The query in its order, by default the newest photos first, or a trip from its start; exact copies are one photo."""
-        sort: SortOption = self.query.sort or ("oldest" if self.query.trip else "newest")
+        """The query in its order; exact copies are one photo.
+
+        By default, that is the newest photos first, a trip from its start, and unknown photos by the scores of their best candidates.
+        """
+        usual: SortOption = "oldest" if self.query.trip else "score" if self.query.unknown else "newest"
+        sort: SortOption = self.query.sort or usual
         options = {**self.options, "sort": sort, "distinct": "1"}
         return type(self)(options, replace(self.query, sort=sort, distinct=True))
 

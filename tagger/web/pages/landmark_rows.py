@@ -7,7 +7,7 @@ from tagger.places.classifiers import ACCEPTED_SCORE
 from tagger.query import PhotoDetails
 from tagger.query.details import Verdict
 from tagger.query.tagged_photos import Tag
-from tagger.web.pages.headlines import headline, is_guess
+from tagger.web.headlines import headline
 from tagger.web.pages.tiles import landmark_address
 
 STATE_TEXTS = {
@@ -66,11 +66,8 @@ class LandmarkRow:
         return not self.is_prominent and self.state == "predicted" and is_low
 
 
-def photo_headline(rows: Sequence[LandmarkRow]) -> str:
+def photo_headline(rows: Sequence[LandmarkRow], guess: Tag | None) -> str:
     """Return what a classified photo shows, in words."""
-    scored = [row for row in rows if row.score is not None and not row.is_taught]
-    best = scored[0] if is_guess([row.score or 0.0 for row in scored]) else None
-    guess = best if best and best.state == "predicted" and best.reason is None else None
     return headline([row.name for row in rows if row.is_accepted], guess.name if guess else None)
 
 

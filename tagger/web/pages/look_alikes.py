@@ -13,7 +13,7 @@ from tagger.query.stored_photos import has_photos
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.overview import Overview
-from tagger.web.pages.tiles import PhotoTile, photo_tile
+from tagger.web.pages.tiles import PhotoTile, photo_tiles
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -39,7 +39,9 @@ def show_look_alikes(request: Request, state: State, overview: Overview) -> HTML
     return render(
         request,
         "look_alikes.html",
-        groups=[_group(photos) for photos in photos_of_groups(state.database, groups, state.settings.roots)],
+        groups=[
+            _group(state, photos) for photos in photos_of_groups(state.database, groups, state.settings.roots)
+        ],
         is_complete=found is not None,
         compared=found.compared if found and found.is_limited else None,
         has_photos=has_photos(state.database),
@@ -66,9 +68,9 @@ class _Stopping(Exception):
     """The server stops; the comparison ends."""
 
 
-def _group(photos: list[TaggedPhoto]) -> Group:
+def _group(state: AppState, photos: list[TaggedPhoto]) -> Group:
     params = QueryParams.of(unknown=True)
     return Group(
-        tiles=tuple(photo_tile(photo, params) for photo in photos[:SHOWN]),
+        tiles=tuple(photo_tiles(state.database, photos[:SHOWN], params)),
         photos=len(photos),
     )

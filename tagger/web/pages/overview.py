@@ -1,4 +1,4 @@
-"""The library as a whole: photo counts and cover photos per landmark, trips, where photos were taken, how many are to review, and look-alikes.
+"""The library as a whole: photo counts and cover photos per landmark, trips, where photos were taken, how many are unknown and to review, and look-alikes.
 
 These queries take longer the larger the library is. Pages therefore show cached values, which threads refresh.
 """
@@ -10,10 +10,11 @@ from fastapi import Depends, Request
 
 from tagger.database.connection import Database
 from tagger.places.look_alikes import LookAlikes
-from tagger.places.review import count_to_review
-from tagger.query import LandmarkCount, landmark_counts
+from tagger.places.review import COUNT_LIMIT, count_to_review
+from tagger.query import LandmarkCount, PhotoQuery, landmark_counts
 from tagger.query.covers import Cover, find_covers
 from tagger.query.position_cells import PositionCell, position_cells
+from tagger.query.timeline import count_photos
 from tagger.query.trip_summaries import TripSummary, trip_summaries
 from tagger.web.cached_value import CachedValue
 
@@ -35,6 +36,8 @@ class LibraryOverview:
         self._covers = CachedValue(lambda: find_covers(database), COVERS_TTL_S)
         self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S)
         self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S)
+        unknown = PhotoQuery(unknown=True, sort="score", distinct=True)
+        self._unknown = CachedValue(lambda: count_photos(database, unknown, COUNT_LIMIT), COUNTS_TTL_S)
         self._to_review = CachedValue(lambda: count_to_review(database), COUNTS_TTL_S)
 
     def counts(self, wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
@@ -58,13 +61,25 @@ class LibraryOverview:
         """Return the number of entries in the review queue, counted up to `COUNT_LIMIT`; None while they are counted for the first time."""
         return self._to_review.get(WAIT_S)
 
-    def look_alikes(self) -> LookAlikes | None:
+    def unknown(self) -> int | None:
+        """Return the number of unknown photos, exact copies once, counted up to `COUNT_LIMIT`; None while they are counted for the first time."""
+        return self._unknown.get(WAIT_S)
+
+    def look_alikes(self, wait_s: float | None = None) -> LookAlikes | None:
         """Return the groups of unknown photos that look alike; None while they are compared for the first time."""
-        return self._look_alikes.get(WAIT_S if self._look_alikes.has_value else FIRST_WAIT_S)
+        usual_s = WAIT_S if self._look_alikes.has_value else FIRST_WAIT_S
+        return self._look_alikes.get(usual_s if wait_s is None else wait_s)
 
     def close(self) -> None:
         """Wait for queries that are running."""
-        values = (self._counts, self._covers, self._trips, self._position_cells, self._to_review)
+        values = (
+            self._counts,
+            self._covers,
+            self._trips,
+            self._position_cells,
+            self._unknown,
+            self._to_review,
+        )
         for value in (*values, self._look_alikes):
             value.close()
 

@@ -27,12 +27,12 @@ from tagger.query.tagged_photos import Position, TaggedPhoto
 from tagger.query.trip_summaries import trip_of_photo
 from tagger.verdicts import VerdictKind, dismiss_photos, give_verdict, restore_photos, withdraw_verdict
 from tagger.web.api.verdicts import default_person
+from tagger.web.headlines import NOT_A_LANDMARK
 from tagger.web.http.form_fields import ONE_LINE
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
-from tagger.web.pages.headlines import NOT_A_LANDMARK
 from tagger.web.pages.landmark_rows import LandmarkRow, landmark_rows, photo_headline
 from tagger.web.pages.metadata import metadata_actions, outdated_sidecar
 from tagger.web.pages.overview import library_overview
@@ -154,7 +154,7 @@ def _render(
         details=details,
         file=PurePath(details.photo.path).name,
         folder=str(parse_path(details.photo.path).parent),
-        headline=NOT_A_LANDMARK if details.dismissal else photo_headline(rows),
+        headline=NOT_A_LANDMARK if details.dismissal else photo_headline(rows, details.photo.guess),
         rows=[row for row in rows if not row.is_unlikely],
         unlikely=[row for row in rows if row.is_unlikely],
         accepted=[row for row in rows if row.is_accepted],

@@ -22,12 +22,11 @@ from tagger.errors import (
     QueryInvalid,
     TripNotFound,
 )
-from tagger.query import LandmarkCount, find_tagged_page
+from tagger.query import LandmarkCount, PhotoQuery, find_tagged_page
 from tagger.query.areas import position_countries
 from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.sorted_scan import UNDATED
 from tagger.query.stored_photos import has_photos
-from tagger.query.timeline import count_copies
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
@@ -43,7 +42,7 @@ from tagger.web.pages.filters import (
 from tagger.web.pages.learning import learning_of
 from tagger.web.pages.library import country_address, download_links
 from tagger.web.pages.overview import Overview
-from tagger.web.pages.tiles import Link, PhotoTile, month_name, photo_tile
+from tagger.web.pages.tiles import Link, PhotoTile, month_name, photo_tiles
 from tagger.web.pages.world_map import VIEW_BOX, project
 from tagger.web.state import AppState, State
 
@@ -64,8 +63,7 @@ QUERY_ERRORS = (
 After = Annotated[str | None, Query(max_length=20_000)]
 Sort = Annotated[str | None, Query(max_length=20)]
 
-SORTS = {"newest": "Newest first", "oldest": "Oldest first", "name": "By name", "score": "By score"}
-"""Orders of photos. By score only those of a landmark: the scores of different landmarks are hard to compare."""
+SORTS = {"newest": "Newest first", "oldest": "Oldest first", "name": "By name"}
 
 
 @dataclass(frozen=True)
@@ -169,10 +167,20 @@ def show_photos(
 
 
 @router.get("/unknown")
-def show_unknown(request: Request, state: State, after: After = None, sort: Sort = None) -> HTMLResponse:
-    """Show classified photos without an accepted landmark."""
-    grid = photo_grid(state, QueryParams.of(unknown=True, sort=sort), after, "/unknown")
-    return render(request, "unknown.html", grid=grid, has_photos=has_photos(state.database))
+def show_unknown(
+    request: Request, state: State, overview: Overview, after: After = None, sort: Sort = None
+) -> HTMLResponse:
+    """Show classified photos without an accepted landmark, those with the best guesses first."""
+    look_alikes = overview.look_alikes(wait_s=0)
+    return render(
+        request,
+        "unknown.html",
+        grid=photo_grid(state, QueryParams.of(unknown=True, sort=sort), after, "/unknown"),
+        unknown=overview.unknown(),
+        groups=None if look_alikes is None else len(look_alikes.groups),
+        dismissed=QueryParams.of(dismissed=True).address("/photos"),
+        has_photos=has_photos(state.database),
+    )
 
 
 def photo_grid(state: AppState, params: QueryParams, after: str | None, path: str) -> PhotoGrid:
@@ -183,8 +191,7 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
     cursor = None if page.next is None else encode_cursor(page.next, shown.query)
     of_page = {name: value for name, value in params.options.items() if path == "/photos" or name == "sort"}
     page_params = QueryParams(of_page, params.query)
-    copies = count_copies(state.database, [photo.digest for photo in page.photos if photo.digest])
-    tiles = [photo_tile(photo, params, copies.get(photo.digest or "", 1)) for photo in page.photos]
+    tiles = photo_tiles(state.database, page.photos, params)
     is_dated = shown.query.sort in ("newest", "oldest")
     return PhotoGrid(
         months=tuple(_months(tiles) if is_dated else without_months(tiles)),
@@ -192,13 +199,19 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
         options=shown.address(""),
         sorts=tuple(
             Link(name, page_params.address(path, sort=sort), current=sort == shown.query.sort)
-            for sort, name in SORTS.items()
-            if sort != "score" or params.query.landmark is not None
+            for sort, name in _sorts(params.query).items()
         ),
         next_page=page_params.address(path, after=cursor) if cursor else None,
         first_page=page_params.address(path) if after else None,
         downloads=download_links(_of_data(params, shown), "/api/photos"),
     )
+
+
+def _sorts(query: PhotoQuery) -> dict[str, str]:
+    """The orders of photos. By score only those of a landmark, or unknown ones: the scores of different landmarks are hard to compare."""
+    if query.unknown:
+        return {"score": "Best guess first", **SORTS}
+    return SORTS if query.landmark is None else {**SORTS, "score": "By score"}
 
 
 def _of_data(params: QueryParams, shown: QueryParams) -> QueryParams:

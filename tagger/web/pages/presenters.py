@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from tagger.catalog.landmarks import Landmark
 from tagger.catalog.registered_models import RegisteredModel
 from tagger.inference.predictions import Prediction
+from tagger.query.guesses import is_guess
 from tagger.web.api.predict import Classification
-from tagger.web.http.number_format import percent
-from tagger.web.pages.headlines import headline, is_guess
+from tagger.web.headlines import headline, with_score
 from tagger.web.pages.world_map import project
 
 NO_COUNTRY = "Elsewhere"
@@ -78,7 +78,7 @@ class UploadResult:
             return f"{self.file}: {self.failure}"
         best = self.prediction.accepted or self.prediction.guess
         score = best.score if best else self.prediction.none_of_them
-        return f"{self.file}: {self.prediction.headline}, {percent(score)}"
+        return f"{self.file}: {with_score(self.prediction.headline, score)}"
 
 
 @dataclass(frozen=True)

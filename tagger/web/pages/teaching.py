@@ -18,7 +18,7 @@ from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.photo import PhotoNumber
 from tagger.web.pages.photos import PhotoGrid, without_months
-from tagger.web.pages.tiles import landmark_address, photo_tile, thumbnail_address
+from tagger.web.pages.tiles import landmark_address, photo_tiles, thumbnail_address
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -59,5 +59,5 @@ def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLR
 
 def _similar_grid(state: AppState, photo_id: int) -> PhotoGrid:
     params = QueryParams.of(any_rank=True)
-    tiles = (photo_tile(photo, params) for photo in similar_photos(state, photo_id, SIMILAR))
+    tiles = photo_tiles(state.database, similar_photos(state, photo_id, SIMILAR), params)
     return PhotoGrid(tuple(without_months([replace(tile, address=f"/photos/{tile.id}") for tile in tiles])))

@@ -1,13 +1,17 @@
 """View models of photos and landmarks: addresses, thumbnails and labels."""
 
 from calendar import month_name as month_names
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 from urllib.parse import quote
 
+from tagger.database.connection import Database
 from tagger.query import LandmarkCount, TaggedPhoto
 from tagger.query.covers import Cover
+from tagger.query.timeline import count_copies
+from tagger.web.headlines import guess_text
 from tagger.web.http.number_format import percent
 from tagger.web.http.query_params import QueryParams
 from tagger.web.media.thumbnails import thumbnail_size
@@ -30,7 +34,7 @@ class Link:
 
 @dataclass(frozen=True)
 class PhotoTile:
-    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `confirmed`: a person confirmed the landmark; `month` like `2024-06`, empty without a date."""
+    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `guess`: what an unknown photo perhaps shows; `confirmed`: a person confirmed the landmark; `dismissed`: a person put it away as not a landmark; `month` like `2024-06`, empty without a date."""
 
     id: int
     address: str
@@ -41,8 +45,10 @@ class PhotoTile:
     alt: str
     name: str
     facts: str
+    guess: str
     month: str
     confirmed: bool
+    dismissed: bool
     copies: int
 
 
@@ -77,10 +83,18 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
         alt=f"{name}, {file}" if name else file,
         name=name,
         facts=" · ".join(text for text in (f"{name} {score}".strip(), taken) if text),
+        guess=guess_text(photo),
         month="" if photo.taken_at is None else f"{photo.taken_at:%Y-%m}",
         confirmed=tag is not None and tag.verdict == "confirmed",
+        dismissed=photo.is_dismissed,
         copies=copies,
     )
+
+
+def photo_tiles(database: Database, photos: Sequence[TaggedPhoto], params: QueryParams) -> list[PhotoTile]:
+    """Return the tiles of photos in the grid of a query, each with the number of its exact copies."""
+    copies = count_copies(database, [photo.digest for photo in photos if photo.digest])
+    return [photo_tile(photo, params, copies.get(photo.digest or "", 1)) for photo in photos]
 
 
 def month_name(month: str) -> str:

@@ -61,11 +61,11 @@ class PhotoGrid {
     this.rendered.clear();
   }
 
-  /** The heading of a landmark says how many photos the grid has, as the lightbox does; the server counts copies, too. */
+  /** The heading says how many photos the grid has, as the lightbox does. For landmarks and trips, the server counts copies, too. */
   countInHeading() {
-    const heading = document.querySelector("[data-counted]");
+    const heading = document.querySelector("[data-count]");
     if (!heading || !this.source) return;
-    if (Number(heading.dataset.count) > this.photos.total) heading.dataset.copies = "once";
+    if (heading.dataset.count && Number(heading.dataset.count) > this.photos.total) heading.dataset.copies = "once";
     heading.dataset.count = this.photos.total;
     showCount();
   }

@@ -12,8 +12,10 @@ export function photoOfTile(tile) {
     width: Number(image.getAttribute("width")),
     height: Number(image.getAttribute("height")),
     facts: tile.querySelector(".photo-tile-name").textContent,
+    guess: tile.querySelector(".photo-tile-guess")?.textContent.trim(),
+    dismissed: tile.querySelector(".photo-tile-dismissed") !== null,
     confirmed: tile.querySelector(".photo-tile-confirmed") !== null,
-    copies: 1,
+    copies: Number.parseInt(tile.querySelector(".photo-tile-copies")?.textContent ?? "1", 10),
   };
 }
 

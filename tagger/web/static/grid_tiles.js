@@ -39,6 +39,8 @@ export function fillTile(tile, photo, source) {
   facts.setAttribute("aria-hidden", "true");
   facts.textContent = factsOf(photo);
   link.append(image, facts);
+  if (photo.guess) link.append(createSign("photo-tile-guess", photo.guess));
+  if (photo.dismissed) link.append(createSign("photo-tile-dismissed", "Not a landmark"));
   if (photo.confirmed) link.append(createBadge("photo-tile-confirmed", "", "confirmed"));
   if (photo.copies > 1) link.append(createBadge("photo-tile-copies", photo.copies, "copies"));
   tile.replaceChildren(link);
@@ -62,6 +64,17 @@ export function stopImage(tile) {
   if (!image || image.complete) return;
   image.removeAttribute("srcset");
   image.removeAttribute("src");
+}
+
+/** Words on a photo. A screen reader hears them after its name. */
+function createSign(className, text) {
+  const sign = document.createElement("span");
+  sign.className = className;
+  const space = document.createElement("span");
+  space.className = "visually-hidden";
+  space.textContent = " ";
+  sign.append(space, text);
+  return sign;
 }
 
 /** A sign on a photo, with words for those who do not see it. */

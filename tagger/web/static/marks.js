@@ -2,10 +2,10 @@
 
 import { number } from "./grid_tiles.js";
 
-/** `removingVerdict` is the verdict after which a photo no longer belongs to the grid. */
+/** `removing` are the verdicts after which a photo no longer belongs to the grid. */
 export class Marks {
-  constructor(removingVerdict) {
-    this.removingVerdict = removingVerdict;
+  constructor(removing) {
+    this.removing = removing;
     this.texts = new Map(); // by photo
     this.removed = new Set();
   }
@@ -14,7 +14,7 @@ export class Marks {
   set(photo, verdict, text) {
     if (verdict) this.texts.set(photo, text);
     else this.texts.delete(photo);
-    if (this.removingVerdict && verdict === this.removingVerdict) this.removed.add(photo);
+    if (this.removing.includes(verdict)) this.removed.add(photo);
     else this.removed.delete(photo);
   }
 

@@ -1,15 +1,17 @@
-// Selecting many photos of a grid and giving them a verdict through the API. Photos are tracked by number, since grid.js removes
+// Selecting many photos of a grid and changing them at once: verdicts, and putting them away. Photos are tracked by number, since grid.js removes
 // tiles. A click or tap selects one photo; with Shift or a long press, all from the last one to it.
 
 import { learnAction } from "./learning.js";
 import { Marks } from "./marks.js";
 import { selectLandmark } from "./naming.js";
+import { DISMISSAL_MARKS, DismissalChange, VerdictChange } from "./selection_changes.js";
 import { toast } from "./toast.js";
 
 const PAGE = 200; // photos per request
 const CONFIRM_ABOVE = 50; // more photos need a confirmation
 const LEARN_FROM = 3; // as many confirmed photos are worth learning from
 const LONG_PRESS_MS = 450; // a long press selects the range
+const REMOVING = { landmark: ["rejected", "dismissed"], unknown: ["confirmed", "dismissed"], dismissed: ["confirmed", "restored"], other: [] };
 const isTouch = matchMedia("(pointer: coarse)");
 
 class Selection {
@@ -17,11 +19,12 @@ class Selection {
     this.list = list;
     const query = new URLSearchParams(list.dataset.options);
     this.landmark = query.get("landmark"); // null in other grids, where a dialog asks for it
-    this.marks = new Marks(this.landmark ? "rejected" : query.has("unknown") && "confirmed");
+    this.kind = ["landmark", "unknown", "dismissed"].find((option) => query.has(option)) ?? "other";
+    this.marks = new Marks(REMOVING[this.kind]);
     this.order = new Map(); // photo numbers by position, of tiles drawn so far
     this.selected = new Set();
     this.anchor = null;
-    this.undoable = null; // what the last verdict changed
+    this.undoable = null; // the last change, and what it changed
     this.isOn = false;
     this.isBusy = false;
     this.draw();
@@ -48,9 +51,13 @@ class Selection {
 
   /** Marks a photo that got a verdict in the lightbox. */
   markVerdict({ photo, landmark, name, verdict }) {
-    if (this.landmark && this.landmark !== landmark) return;
-    this.marks.set(photo, verdict, textOf(name)(verdict));
+    if (landmark === null) this.markDismissal(photo, verdict ?? "restored");
+    else if (!this.landmark || this.landmark === landmark) this.marks.set(photo, verdict, new VerdictChange(verdict, { landmark, name }, this.isAlone).mark(verdict));
     this.draw();
+  }
+
+  markDismissal(photo, verdict) {
+    this.marks.set(photo, verdict, DISMISSAL_MARKS[verdict]);
   }
 
   drawLink(link, isSelected) {
@@ -68,6 +75,7 @@ class Selection {
     this.switch.setAttribute("aria-pressed", "false");
     document.querySelector(".page-tools")?.prepend(this.switch);
     const name = document.querySelector("[data-landmark-name]")?.textContent; // only on the page of one landmark
+    this.isAlone = name !== undefined;
     this.question = name ? `: ${name}?` : "";
     this.bar = document.createElement("div");
     this.bar.className = "action-bar";
@@ -76,14 +84,7 @@ class Selection {
     this.bar.setAttribute("aria-label", "Actions for the selected photos");
     this.count = document.createElement("span");
     this.count.setAttribute("role", "status");
-    const landmark = { landmark: this.landmark, name: name ?? this.landmark };
-    const selectName = () => this.isBusy || selectLandmark((chosen) => this.confirmMany("confirmed", chosen));
-    this.actions = this.landmark
-      ? [
-          ["Confirm", button("Confirm", () => this.confirmMany("confirmed", landmark), "button--primary")],
-          ["Reject", button("Reject", () => this.confirmMany("rejected", landmark), "button--danger")],
-        ]
-      : [["Name landmark…", button("Name landmark…", selectName, "button--primary")]];
+    this.actions = this.landmark ? this.landmarkActions(name) : this.otherActions();
     this.undoButton = button("Undo", () => this.undo(), "button--quiet");
     const actions = document.createElement("div");
     actions.className = "row action-bar-act";
@@ -109,6 +110,23 @@ class Selection {
     this.show();
   }
 
+  landmarkActions(name) {
+    const landmark = { landmark: this.landmark, name: name ?? this.landmark };
+    const give = (verdict) => this.confirmMany(new VerdictChange(verdict, landmark, this.isAlone));
+    return [
+      ["Confirm", button("Confirm", () => give("confirmed"), "button--primary")],
+      ["Reject", button("Reject", () => give("rejected"), "button--danger")],
+    ];
+  }
+
+  otherActions() {
+    const select = () => this.isBusy || selectLandmark((chosen) => this.confirmMany(new VerdictChange("confirmed", chosen)));
+    const naming = ["Name landmark…", button("Name landmark…", select, "button--primary")];
+    const dismissal = (label, isWithdrawal) => [label, button(label, () => this.confirmMany(new DismissalChange(isWithdrawal)))];
+    if (this.kind === "unknown") return [naming, dismissal("Not a landmark", false)];
+    return this.kind === "dismissed" ? [dismissal("Bring back", true), naming] : [naming];
+  }
+
   setOn(isOn) {
     [this.isOn, this.anchor] = [isOn, null];
     this.selected.clear();
@@ -126,14 +144,14 @@ class Selection {
       element.disabled = this.isBusy || !count;
       if (this.landmark) element.textContent = count ? `${label} ${count}` : label;
     }
-    this.undoButton.hidden = !this.undoable?.length;
+    this.undoButton.hidden = !this.undoable?.changed.length;
     this.undoButton.disabled = this.isBusy;
     this.allButton.disabled = this.isBusy;
     this.draw();
   }
 
   hint() {
-    if (this.undoable?.length) return "";
+    if (this.undoable?.changed.length) return "";
     return isTouch.matches ? "Tap photos. Long-press to select a range." : "Click photos. Shift-click to select a range.";
   }
 
@@ -209,21 +227,20 @@ class Selection {
     }
   }
 
-  // ----- verdicts -----
+  // ----- changes -----
 
-  confirmMany(verdict, landmark) {
+  confirmMany(change) {
     const count = this.selected.size;
-    if (count <= CONFIRM_ABOVE) return this.give(verdict, landmark);
+    if (count <= CONFIRM_ABOVE) return this.apply(change);
     const dialog = document.createElement("dialog");
     dialog.setAttribute("aria-label", "Are you sure?");
     const question = document.createElement("p");
-    const action = verdict === "confirmed" ? "Confirm" : "Reject";
-    question.textContent = `${action} ${landmark.name} on ${photos(count)}? You can undo this.`;
+    question.textContent = `${change.question(photos(count))} You can undo this.`;
     const row = document.createElement("div");
     row.className = "row row--end";
     row.append(
       button("Cancel", () => dialog.close()),
-      button(`${action} ${photos(count)}`, () => (dialog.close(), this.give(verdict, landmark)), "button--primary"),
+      button(change.action(photos(count)), () => (dialog.close(), this.apply(change)), "button--primary"),
     );
     dialog.append(question, row);
     dialog.addEventListener("close", () => dialog.remove());
@@ -231,46 +248,43 @@ class Selection {
     dialog.showModal();
   }
 
-  async give(verdict, { landmark, name }) {
+  async apply(change) {
     const changed = [];
-    let leftOut = 0;
-    const failure = await this.inPages([...this.selected], verdict, async (page) => {
-      const result = await send("POST", { photos: page, landmark, verdict });
+    let skipped = 0;
+    const failure = await this.inPages([...this.selected], change.done, async (page) => {
+      const result = await change.apply(page);
       changed.push(...result.changed);
-      leftOut += result.left_out.length;
+      skipped += result.skipped;
       for (const photo of page) this.selected.delete(photo);
     });
-    this.undoable = changed.map((each) => ({ ...each, verdict, landmark, text: textOf(name) }));
-    for (const each of this.undoable) this.marks.set(each.photo, verdict, each.text(verdict));
+    this.undoable = { change, changed };
+    for (const { photo } of changed) this.marks.set(photo, change.verdict, change.mark(change.verdict));
     this.show();
-    const skipped = leftOut ? `; ${photos(leftOut)} skipped because they are not classified` : "";
-    if (failure) toast(`${photos(this.selected.size)} not changed: ${failure}`, { tone: "bad" });
-    else {
-      const action = verdict === "confirmed" && changed.length >= LEARN_FROM ? learnAction(landmark, name) : null;
-      toast(`${photos(changed.length)} ${verdict}${skipped}`, { tone: leftOut ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });
-    }
+    if (failure) return toast(`${photos(this.selected.size)} not changed: ${failure}`, { tone: "bad" });
+    const because = skipped ? `; ${photos(skipped)} skipped because ${change.skippedBecause}` : "";
+    const isWorthLearning = change.verdict === "confirmed" && changed.length >= LEARN_FROM;
+    const action = isWorthLearning ? learnAction(change.landmark, change.name) : null;
+    toast(`${photos(changed.length)} ${change.done}${because}`, { tone: skipped ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });
   }
 
   async undo() {
-    if (this.isBusy || !this.undoable?.length) return;
-    const rest = new Set(this.undoable);
+    if (this.isBusy || !this.undoable?.changed.length) return;
+    const { change, changed } = this.undoable;
+    const rest = new Set(changed);
     let failure = "";
-    for (const before of [null, "confirmed", "rejected"]) {
-      const group = this.undoable.filter((each) => each.before === before);
+    for (const group of change.groups(changed)) {
       failure ||= await this.inPages(group, "undone", async (page) => {
-        const body = { photos: page.map((each) => each.photo), landmark: page[0].landmark, verdict: before ?? page[0].verdict };
-        await send(before ? "POST" : "DELETE", body);
+        await change.revert(page);
         for (const each of page) {
           rest.delete(each);
-          this.marks.set(each.photo, before, before && each.text(before));
+          this.marks.set(each.photo, each.before, each.before && change.mark(each.before));
         }
       });
     }
-    const count = this.undoable.length - rest.size;
-    this.undoable = [...rest];
+    this.undoable = { change, changed: [...rest] };
     this.show();
     if (failure) toast(`Not everything was undone: ${failure}`, { tone: "bad" });
-    else toast(`Undone on ${photos(count)}`, { tone: "ok" });
+    else toast(`Undone on ${photos(changed.length - rest.size)}`, { tone: "ok" });
   }
 
   async inPages(items, label, run) {
@@ -290,20 +304,6 @@ class Selection {
 }
 
 const positionOf = (tile) => Number(tile.getAttribute("aria-posinset"));
-
-/** The text of a photo's mark; a landmark's own page omits the name. */
-const textOf = (name) => (verdict) => (document.querySelector("[data-landmark-name]") ? verdict : `${name} ${verdict}`);
-
-async function send(method, body) {
-  const response = await fetch("/api/verdicts", {
-    method,
-    headers: { "Content-Type": "application/json", Accept: "application/json" },
-    body: JSON.stringify(body),
-  });
-  const document_ = await response.json();
-  if (!response.ok) throw new Error(document_.error);
-  return document_;
-}
 
 const photos = (count) => `${count} ${count === 1 ? "photo" : "photos"}`;
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from tagger.query import TaggedPhoto
+from tagger.web.http.number_format import percent
+
 NO_LANDMARK = "No landmark"
 NOT_A_LANDMARK = "Not a landmark"
 """Of a photo that a person put away."""
@@ -14,9 +17,12 @@ def headline(accepted: Sequence[str], guess: str | None) -> str:
     return f"Perhaps {guess}" if guess else NO_LANDMARK
 
 
-def is_guess(scores: Sequence[float]) -> bool:
-    """Return whether the first of the best scores is worth a guess.
+def with_score(text: str, score: float) -> str:
+    """`Perhaps Mucem, 56 %`."""
+    return f"{text}, {percent(score)}"
 
-    It is if the landmark is likelier than all that is not among them: other landmarks, and none at all.
-    """
-    return bool(scores) and scores[0] > 1.0 - sum(scores)
+
+def guess_text(photo: TaggedPhoto) -> str:
+    """Return what a photo without a landmark perhaps shows, and its score; empty if there is no guess."""
+    guess = photo.guess
+    return "" if guess is None else with_score(headline((), guess.name), guess.score or 0.0)

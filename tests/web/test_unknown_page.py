@@ -1,0 +1,159 @@
+"""Unknown photos on the page: their order, guesses and number, and photos that are put away as not a landmark."""
+# ruff: noqa: DTZ001 - cameras know no time zone
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from html import unescape
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from starlette.testclient import TestClient
+from support.browser import PHONE, Screen, axe_findings, open_page, serving
+from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
+
+from tagger.database.connection import Database
+from tagger.settings import Settings
+from tagger.verdicts import dismiss_photos
+
+pytestmark = pytest.mark.usefixtures("shared_thumbnails")
+
+GUESS = "Perhaps Eiffel Tower, 56\u202f%"
+SMALL_PHONE = Screen(320, 640, touch=True)
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    """Photos 1 to 4 are unknown: 3 is nearest to a landmark and has a copy, 1 is the newest; 6 is tagged."""
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for n, score in enumerate((0.1, 0.3, 0.56, 0.02)):
+        taken_at = datetime(2024, 6, 9 - n, 12, 30)
+        name = f"unknown-{n}.jpg"
+        library.file(name, (EIFFEL, score, False), data=picture((50 * n, 90, 90)), taken_at=taken_at)
+    library.file("copy.jpg", data=picture((100, 90, 90)), taken_at=datetime(2024, 6, 7, 12, 30))
+    library.file("tagged.jpg", (GATE, 0.9, True), data=picture((9, 9, 99)))
+    return library
+
+
+@pytest.fixture
+def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
+    with serving(web_settings) as url:
+        yield url
+
+
+def tiles_of(page: str) -> list[int]:
+    return [int(number) for number in re.findall(r'data-photo="(\d+)"', page)]
+
+
+def words_of(page: str, photo: int) -> str:
+    """The text of a tile."""
+    (tile,) = re.findall(rf'<li class="photo-tile" data-photo="{photo}">(.*?)</li>', page, re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", tile)).split())
+
+
+def test_the_nearest_to_a_landmark_come_first_with_their_guess(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    page = client.get("/unknown").text
+    assert tiles_of(page) == [3, 2, 1, 4]
+    assert words_of(page, 3) == f"7 June 2024, 12:30 {' '.join(GUESS.split())} 2 copies"
+    assert words_of(page, 2) == "8 June 2024, 12:30"
+    assert tiles_of(client.get("/unknown?sort=newest").text) == [1, 2, 3, 4]
+    listed = client.get("/api/timeline/photos?unknown=1").json()["photos"]
+    assert [(photo["id"], photo["guess"]) for photo in listed] == [
+        (3, GUESS),
+        (2, None),
+        (1, None),
+        (4, None),
+    ]
+    assert (
+        'rel="next" href="/photos/2?unknown=1&amp;within=1"'
+        in client.get("/photos/3?unknown=1&within=1").text
+    )
+
+
+def test_their_number_is_in_the_heading_and_in_the_navigation(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    page = client.get("/unknown").text
+    assert re.search(r'<h1>Unknown photos <span class="soft" data-count="4">4</span></h1>', page)
+    nav = page[page.index('class="site-nav"') : page.index("</nav>")]
+    assert re.findall(r'nav-count">(\d+)', nav) == ["4"]
+
+
+def test_photos_that_were_put_away_are_elsewhere_with_a_mark(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    dismiss_photos(library.database, [2], "ada")
+    page = client.get("/unknown").text
+    assert tiles_of(page) == [3, 1, 4]
+    assert 'href="/photos?dismissed=1"' in page
+    everything = client.get("/photos?any_rank=1").text
+    assert "Not a landmark" in words_of(everything, 2)
+    assert "Not a landmark" not in words_of(everything, 1)
+    assert tiles_of(client.get("/photos?dismissed=1").text) == [2]
+    listed = client.get("/api/timeline/photos?any_rank=1").json()["photos"]
+    assert [photo["id"] for photo in listed if photo["dismissed"]] == [2]
+
+
+def select(page: Page, *photos: int) -> None:
+    page.locator("[data-grid][data-drawn]").wait_for()
+    page.get_by_role("button", name="Select", exact=True).click()
+    for photo in photos:
+        page.locator(f'[data-photo="{photo}"]').click()
+
+
+def dismissed(page: Page) -> list[int]:
+    return [photo["id"] for photo in page.request.get("/api/photos?dismissed=1&distinct=1").json()["photos"]]
+
+
+def test_many_are_put_away_and_brought_back(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/unknown", base=address) as page:
+        expect(page.locator('[data-photo="3"]')).to_contain_text(GUESS)
+        assert axe_findings(page) == []
+        select(page, 2, 3)
+        page.get_by_role("button", name="Not a landmark").click()
+        expect(page.locator("#toasts")).to_contain_text("2 photos put away as not a landmark")
+        expect(page.locator("[data-removed] [data-mark]")).to_have_text(["Not a landmark"] * 2)
+        expect(page.locator("h1")).to_have_text("Unknown photos 2")
+        assert dismissed(page) == [2, 3]
+        page.get_by_role("button", name="Undo").click()
+        expect(page.locator("#toasts")).to_contain_text("Undone on 2 photos")
+        expect(page.locator("h1")).to_have_text("Unknown photos 4")
+        assert dismissed(page) == []
+        page.locator('[data-photo="2"]').click()
+        page.get_by_role("button", name="Not a landmark").click()
+        expect(page.locator("#toasts")).to_contain_text("1 photo put away as not a landmark")
+        page.get_by_role("link", name="Photos that are not of a landmark").click()
+        page.wait_for_url("**/photos?dismissed=1")
+        expect(page.get_by_role("link", name="Not a landmark", exact=False).first).to_be_visible()
+        select(page, 2)
+        page.get_by_role("button", name="Bring back").click()
+        expect(page.locator("#toasts")).to_contain_text("1 photo brought back")
+        assert dismissed(page) == []
+
+
+def test_a_photo_that_is_put_away_over_the_grid_is_marked(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/unknown", base=address) as page:
+        page.locator("[data-grid][data-drawn]").wait_for()
+        page.locator('[data-photo="3"] a').click()
+        page.locator("#lightbox[open]").wait_for()
+        page.keyboard.press("x")
+        expect(page.locator("#lightbox [data-status]")).to_have_text("Not a landmark: photo put away")
+        page.keyboard.press("Escape")
+        expect(page.locator('[data-photo="3"][data-removed] [data-mark]')).to_have_text("Not a landmark")
+        expect(page.locator("h1")).to_have_text("Unknown photos 3")
+
+
+@pytest.mark.parametrize("screen", [PHONE, SMALL_PHONE], ids=["390", "320"])
+def test_the_names_in_the_bar_of_a_phone_do_not_touch(browser: Browser, address: str, screen: Screen) -> None:
+    with open_page(browser, f"{address}/unknown", screen=screen) as page:
+        boxes = [name.bounding_box() for name in page.locator(".site-nav a > span:not(.nav-count)").all()]
+        assert len(boxes) == 7
+        assert all(box is not None for box in boxes)
+        for left, right in pairwise(boxes):
+            assert left["x"] + left["width"] + 2 <= right["x"]  # type: ignore[index]
+        assert boxes[0]["x"] >= 0  # type: ignore[index]
+        assert boxes[-1]["x"] + boxes[-1]["width"] <= screen.width  # type: ignore[index]
