@@ -54,6 +54,10 @@ class SettingsInvalid(TaggerError):
     """Invalid setting: {reason}. Correct the option, environment variable or tagger.toml that sets it."""
 
 
+class WebhookNotSet(TaggerError):
+    """Nobody receives webhooks. Set TAGGER_WEBHOOK_URL and TAGGER_WEBHOOK_SECRET."""
+
+
 class ModelRefused(TaggerError):
     """The model file {path} cannot be used: {reason}. Export it again with `trainer export`."""
 

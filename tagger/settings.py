@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+from base64 import b64decode
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import platformdirs
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 
 CONFIG_NAME = "tagger.toml"
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
+_WEBHOOK = re.compile(r"https?://([^\s@/?#]+@)?([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?(/[^\s#]*)?")
+MIN_WEBHOOK_SECRET, MAX_WEBHOOK_SECRET = 24, 64
+"""Bytes of a secret, as the specification of Standard Webhooks has it."""
 _TILES = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d+)?/[^\s\"';,<>]*")
 
 
@@ -72,6 +76,24 @@ def _endpoint(url: str) -> str:
     if not _ENDPOINT.fullmatch(url):
         raise ValueError("it must be like http://HOST:PORT or https://HOST, without user and password")
     return url
+
+
+def _webhook(url: str) -> str:
+    if not _WEBHOOK.fullmatch(url):
+        raise ValueError("it must be like https://HOST/PATH")
+    return url
+
+
+def _webhook_secret(secret: str) -> str:
+    try:
+        size = len(b64decode(secret.removeprefix("whsec_"), validate=True))
+    except ValueError:
+        size = 0
+    if not secret.startswith("whsec_") or not MIN_WEBHOOK_SECRET <= size <= MAX_WEBHOOK_SECRET:
+        raise ValueError(
+            "it must be whsec_ and 24 to 64 bytes in Base64: echo whsec_$(openssl rand -base64 32)"
+        )
+    return secret
 
 
 def _tiles(url: str) -> str:
@@ -168,6 +190,16 @@ class Settings(BaseSettings):
     """URL of a tile server for the page's map, like `https://tiles.example/{z}/{x}/{y}.png`, which browsers load from there; it must allow other origins. Default: the map of the package."""
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
+    web_url: Annotated[str, AfterValidator(_endpoint)] | None = None
+    """Address of the web page for links in webhooks, like `https://photos.example`. Default: links have no host."""
+    webhook_url: Annotated[str, AfterValidator(_webhook)] | None = Field(None, repr=False)
+    """URL to which events are posted: finished jobs, jobs with many failures, the first photo of a landmark. Default: none."""
+    webhook_secret: Annotated[str, AfterValidator(_webhook_secret)] | None = Field(
+        None, repr=False, validate_default=True
+    )
+    """Secret that signs webhooks, like `whsec_…` with 24 to 64 bytes in Base64. Needed with `TAGGER_WEBHOOK_URL`."""
+    webhook_failure_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of failed photos above which a finished job is reported as `job.failures`, too."""
     s3_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = Field(None, repr=False)
     """URL of an S3-compatible server for `s3://` addresses, like `http://minio.example:9000`. Default: `AWS_ENDPOINT_URL`, else AWS."""
     roots: dict[str, Path] = Field(default_factory=dict)
@@ -176,6 +208,18 @@ class Settings(BaseSettings):
     @property
     def effective_database_url(self) -> str:
         return self.database_url or f"sqlite:///{quote(str(self.data_folder / 'tagger.sqlite'))}"
+
+    @property
+    def webhook_share(self) -> float | None:
+        """The share of failed photos that is an event; None: nobody receives events."""
+        return None if self.webhook_url is None else self.webhook_failure_share
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _require_secret(cls, secret: str | None, info: ValidationInfo) -> str | None:
+        if secret is None and info.data.get("webhook_url") is not None:
+            raise ValueError("webhooks need it: echo whsec_$(openssl rand -base64 32)")
+        return secret
 
     @classmethod
     def settings_customise_sources(
@@ -260,7 +304,7 @@ def _reason(error: ValidationError) -> str:
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         return f"there is no setting {name}"
-    is_secret = name.endswith(("_url", "_token"))  # a URL may contain a password
+    is_secret = name.endswith(("_url", "_token", "_secret"))  # a URL may contain a password
     value = "" if is_secret else f" is {first['input']!r}"
     message = first["msg"].removeprefix("Input ").removeprefix("Value error, ").lower()
     return f"{name} (TAGGER_{name.upper()}){value}: {message}"

@@ -25,6 +25,7 @@ from tagger.processing.claimed_chunk import ChunkEnd
 from tagger.processing.executor import ChunkExecutor
 from tagger.processing.photo_rate import PhotoRate
 from tagger.settings import Settings
+from tagger.webhooks.delivery import receiver_of
 from worker.broker import Broker
 from worker.messages import ChunkMessage
 from worker.producer import publish_chunks
@@ -32,6 +33,7 @@ from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
 from worker.throttle import Throttle, conditions
 from worker.watchdog import STALL_S, Watchdog
+from worker.webhook_thread import WebhookThread
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,10 @@ class Engine:
         self._settings = settings
         actor = Actor(f"worker {name}")
         self.database: Database = open_database(
-            settings.effective_database_url, actor, raw_pairs=settings.raw_pairs
+            settings.effective_database_url,
+            actor,
+            raw_pairs=settings.raw_pairs,
+            webhook_share=settings.webhook_share,
         )
         self.device = choose_device(settings.device, settings.batch_size).kind
         per_second = settings.worker_photos_per_second
@@ -66,11 +71,13 @@ class Engine:
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
         minutes = settings.worker_idle_exit_minutes
         idle_exit_s = None if minutes is None else 60 * minutes
+        self._webhooks = WebhookThread(self.database, receiver_of(settings))
         self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s, idle_exit_s)
 
     def start(self) -> None:
-        """Start the sweeper, which makes this worker visible to others, the throttle and the watchdog."""
+        """Start the sweeper, which makes this worker visible to others, the throttle, the webhooks and the watchdog."""
         self._throttle.start()
+        self._webhooks.start()
         self._sweeper.start()
         self._watchdog.start()
 
@@ -119,6 +126,7 @@ class Engine:
         """Store the current batch, release the rest, end the threads."""
         self._watchdog.close()
         self._throttle.close()
+        self._webhooks.close()
         self.executor.close()
         self._sweeper.close()
         self.database.close()

@@ -41,6 +41,16 @@ def finish_local_job(database: Database, job: int, *, json: bool) -> int:
     return print_end(database, job, json=json)
 
 
+def send_webhooks(database: Database, settings: Settings) -> None:
+    """Send the events of local jobs now: perhaps no worker ever runs that would."""
+    from tagger.webhooks.delivery import receiver_of
+    from tagger.webhooks.sending import send_due
+
+    receiver = receiver_of(settings)
+    if receiver is not None:
+        send_due(database, receiver)
+
+
 def run_chained_write(database: Database, settings: Settings, job: int, *, lines: bool) -> int:
     """Run the metadata job that is chained to `job`, if there is one; returns the exit code."""
     from tagger.enqueue.metadata_jobs import select_parent_photos

@@ -35,6 +35,7 @@ from tagger.cli.commands import (
     trips,
     user,
     verdicts,
+    webhook,
 )
 from tagger.cli.output import console
 from tagger.cli.session import close_sessions
@@ -131,6 +132,7 @@ GROUPS = {
     "model": (model.model_app, "Models"),
     "token": (token.token_app, "Maintenance"),
     "user": (user.user_app, "Maintenance"),
+    "webhook": (webhook.webhook_app, "Maintenance"),
     "db": (database.db_app, "Maintenance"),
 }
 

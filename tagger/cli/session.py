@@ -41,7 +41,10 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
 
     settings = settings or load_settings()
     database = open_database(
-        settings.effective_database_url, language=settings.language, raw_pairs=settings.raw_pairs
+        settings.effective_database_url,
+        language=settings.language,
+        raw_pairs=settings.raw_pairs,
+        webhook_share=settings.webhook_share,
     )
     _databases.append(database)
     with database.read() as connection:

@@ -20,12 +20,18 @@ from tagger.errors import DatabaseRemoved
 
 
 def open_database(
-    url: str, actor: Actor | None = None, *, language: str | None = None, raw_pairs: bool = True
+    url: str,
+    actor: Actor | None = None,
+    *,
+    language: str | None = None,
+    raw_pairs: bool = True,
+    webhook_share: float | None = None,
 ) -> "Database":
     """Open the database at `url`. An SQLite file is created, and upgraded, automatically.
 
     `actor`: who makes the changes, by default the user of this process. `language`: of the landmarks' names that are shown.
-    `raw_pairs`: whether scans take a RAW file and its JPEG as one photo.
+    `raw_pairs`: whether scans take a RAW file and its JPEG as one photo. `webhook_share`: the share of failed photos above which
+    a job has an event of its own; None: no events are recorded for webhooks.
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
@@ -37,13 +43,26 @@ def open_database(
         require_current_schema(engine)
         with engine.connect() as connection:
             ledger_id = connection.scalar(select(ledgers.c.ledger_id))
-    return Database(engine, str(ledger_id), actor or command_line_actor(), language, raw_pairs=raw_pairs)
+    return Database(
+        engine,
+        str(ledger_id),
+        actor or command_line_actor(),
+        language,
+        raw_pairs=raw_pairs,
+        webhook_share=webhook_share,
+    )
 
 
 def display_language(connection: Connection) -> str | None:
     """The language in which landmarks are named; None: in that of their models."""
     language: str | None = connection.get_execution_options().get("tagger_language")
     return language
+
+
+def recorded_webhook_share(connection: Connection) -> float | None:
+    """The share of failed photos above which a job has an event of its own; None: no events are recorded."""
+    share: float | None = connection.get_execution_options().get("tagger_webhook_share")
+    return share
 
 
 class Database:
@@ -57,8 +76,10 @@ class Database:
         language: str | None = None,
         *,
         raw_pairs: bool = True,
+        webhook_share: float | None = None,
     ) -> None:
         self._engine = engine
+        self._webhook_share = webhook_share
         self._language = language
         self.raw_pairs = raw_pairs
         """Whether scans take a RAW file and its JPEG as one photo."""
@@ -110,6 +131,7 @@ class Database:
             "tagger_begin": "IMMEDIATE",
             "tagger_actor": self.actor,
             "tagger_language": self._language,
+            "tagger_webhook_share": self._webhook_share,
         }
         with (
             self._write_lock if self.is_sqlite else nullcontext(),

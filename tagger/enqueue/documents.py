@@ -14,6 +14,7 @@ from tagger.ledger.failures import FailingPhoto
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import WorkerStatus, by_device
+from tagger.webhooks.messages import MessageCounts
 
 
 def job_document(progress: JobProgress) -> dict[str, Any]:
@@ -52,6 +53,11 @@ def device_documents(workers: Sequence[WorkerStatus]) -> list[dict[str, Any]]:
 def last_tick_document(tick: LastTick | None) -> dict[str, Any] | None:
     """The last tick of beat; null if no schedule is enabled."""
     return None if tick is None else vars(tick) | {"at": tick.at and tick.at.isoformat()}
+
+
+def webhooks_document(counts: MessageCounts) -> dict[str, int]:
+    """How many events are not delivered to the receiver of webhooks."""
+    return {"pending": counts.pending, "given_up": counts.given_up}
 
 
 def failure_document(path: Path, photo: FailingPhoto) -> dict[str, Any]:

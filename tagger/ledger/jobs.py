@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, exists, func, insert, or_, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database
+from tagger.database.connection import Database, recorded_webhook_share
 from tagger.database.enums import (
     CLASSIFICATION_KINDS,
     METADATA_KINDS,
@@ -24,6 +24,7 @@ from tagger.database.enums import (
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.ledger.ownership import LEASE_S, UNFILLED, process_name
+from tagger.webhooks.events import Event, record_event
 
 WRITE = "write"
 """The job option with the metadata options of the job that writes its tags (see enqueue.metadata_options)."""
@@ -168,8 +169,32 @@ def finish_if_done(connection: Connection, job_id: int) -> None:
         .values(state=JobState.FINISHED, finished_at=datetime.now(UTC), owner=None, owner_lease_until=None)
         .returning(*jobs.c)
     ).one_or_none()
-    if job is not None and WRITE in job.options and job.kind not in METADATA_KINDS:
+    if job is None:
+        return
+    _record_end(connection, job)
+    if WRITE in job.options and job.kind not in METADATA_KINDS:
         _create_write_job(connection, job)
+
+
+def _record_end(connection: Connection, job: Row[Any]) -> None:
+    """Record the end of a job for webhooks, with its counts."""
+    share = recorded_webhook_share(connection)
+    if share is None:
+        return
+    sums = [func.coalesce(func.sum(chunks.c[outcome.value]), 0).label(outcome.value) for outcome in Outcome]
+    counts = connection.execute(select(*sums).where(chunks.c.job_id == job.id)).one()
+    data = {
+        "job": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "total": job.total,
+        **{name: int(count) for name, count in counts._mapping.items()},  # noqa: SLF001 - its public name
+        "created_at": job.created_at.isoformat(),
+        "finished_at": job.finished_at.isoformat(),
+    }
+    record_event(connection, Event.JOB_FINISHED, job.id, data)
+    if counts.failed > share * job.total:
+        record_event(connection, Event.JOB_FAILURES, job.id, data)
 
 
 def _create_write_job(connection: Connection, parent: Row[Any]) -> None:
@@ -241,6 +266,7 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
     if cancelled.rowcount:
         # After the job: a concurrent scan adds its chunks either before, or sees that the job has ended.
         _cancel_open_chunks(connection, job_id)
+        _record_end(connection, connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
 
 
 def lock_open_chunks(connection: Connection, job_id: int) -> None:

@@ -13,6 +13,7 @@ from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Limits
 from tagger.pipeline.sandbox import Sandbox
 from tagger.places.taught_tags import TaughtCache
+from tagger.processing.found_landmarks import FoundLandmarks
 from tagger.settings import Settings
 
 
@@ -26,6 +27,7 @@ class LoadedModel:
     """Decodes all photos if the settings say so, else those RAW photos that must be developed."""
     limits: Limits
     taught: TaughtCache
+    found: FoundLandmarks
 
 
 class ModelCache:
@@ -73,6 +75,7 @@ class ModelCache:
             sandbox,
             limits,
             TaughtCache(model_id),
+            FoundLandmarks(),
         )
 
 

@@ -41,6 +41,7 @@ from tagger.pipeline.results import (
 )
 from tagger.places.taught_tags import TaughtCache, TaughtTag
 from tagger.processing.comparison import compare, store_compared
+from tagger.processing.found_landmarks import FoundLandmarks
 from tagger.processing.open_items import ItemResult, OpenItem
 from tagger.processing.stored_photos import classified_contents, lock_photos, store_photos
 
@@ -71,6 +72,7 @@ def store_results(
     claim: Claim,
     results: Sequence[ItemResult],
     taught: TaughtCache,
+    found: FoundLandmarks | None = None,
 ) -> list[StoredOutcome]:
     """Store contents, tags, embeddings, photos, outcomes and counts in one transaction, under the claim's token.
 
@@ -80,6 +82,7 @@ def store_results(
     Raises:
         LeaseLost: the chunk was taken over; nothing was stored.
     """
+    found = found or FoundLandmarks()
     with database.write() as connection:
         ids = _content_ids(connection, results)
         compared = compare(connection, classified_contents(results, ids), taught)
@@ -91,9 +94,14 @@ def store_results(
         ]
         store_outcomes(connection, claim, [each.outcome for each in stored])
         lock_photos(connection, results, ids)
-        _store_contents(connection, claim, results, ids)
+        classified = classified_contents(results, ids)
+        before = found.before(connection, classified)
+        accepted = _store_contents(connection, claim, classified)
         store_compared(connection, claim.model_id, compared)
         store_photos(connection, claim.name.job_id, results, ids)
+        if before is not None:
+            found.record(connection, accepted, classified, before, claim.name.job_id)
+    found.remember(accepted)
     return stored
 
 
@@ -184,13 +192,11 @@ def _model_outcome(result: Classified) -> Outcome:
 def _store_contents(
     connection: Connection,
     claim: Claim,
-    results: Sequence[ItemResult],
-    ids: Mapping[str, int],
-) -> None:
-    """Update the classified contents and replace all their tags."""
-    classified = classified_contents(results, ids)
+    classified: Mapping[int, Classified],
+) -> set[int]:
+    """Update the classified contents and replace all their tags. Returns the accepted landmarks."""
     if not classified:
-        return
+        return set()
     now = datetime.now(UTC)
     rows = [
         {
@@ -224,3 +230,4 @@ def _store_contents(
     ]
     if tag_rows:
         connection.execute(insert(tags), tag_rows)
+    return {int(row["landmark_id"]) for row in tag_rows if row["accepted"]}

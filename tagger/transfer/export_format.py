@@ -21,6 +21,7 @@ from tagger.database.tables import (
     page_sessions,
     sign_in_attempts,
     users,
+    webhook_messages,
     workers,
 )
 
@@ -29,8 +30,17 @@ TITLE = "landmark-tagger database"
 
 Converter = Callable[[Any], Any]
 
-LOCAL_TABLES = (workers, backend_selections, access_tokens, users, page_sessions, sign_in_attempts, audit_log)
-"""Tables that are not exported: an imported file grants no access, and does not tell who did what here. Selected
+LOCAL_TABLES = (
+    workers,
+    backend_selections,
+    access_tokens,
+    users,
+    page_sessions,
+    sign_in_attempts,
+    audit_log,
+    webhook_messages,
+)
+"""Tables that are not exported: an imported file grants no access, does not tell who did what here, and sends nothing. Selected
 backends hold on one kind of machine."""
 
 LOCAL_COLUMNS: Mapping[str, tuple[str, ...]] = {

@@ -394,5 +394,6 @@ def test_all_tables_are_exported_except_workers_access_and_the_audit_log() -> No
         "page_sessions",
         "sign_in_attempts",
         "audit_log",
+        "webhook_messages",
     }
     assert {table.name for table in exported_tables()} == set(metadata.tables) - local

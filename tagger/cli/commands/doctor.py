@@ -122,9 +122,11 @@ def _check_contents(settings: Settings, database_checks: DatabaseChecks) -> Iter
         return
     from tagger.cli.doctor.jobs import check_jobs
     from tagger.cli.doctor.photos import check_failures, check_roots
+    from tagger.cli.doctor.webhooks import check_webhooks
 
     groups = (
         CheckGroup("workers", lambda: check_jobs(database)),
+        CheckGroup("webhooks", lambda: check_webhooks(database, settings)),
         CheckGroup("roots", lambda: check_roots(database, settings.roots)),
         CheckGroup("failing photos", lambda: check_failures(database)),
     )
@@ -160,7 +162,7 @@ def _check_redis(settings: Settings, database_checks: DatabaseChecks) -> Iterato
 def _secrets(settings: Settings) -> list[str]:
     """The passwords in the URLs of the settings, as written and decoded."""
     passwords: set[str] = set()
-    for url in (settings.database_url or "", settings.redis_url or ""):
+    for url in filter(None, (settings.database_url, settings.redis_url, settings.webhook_url)):
         rest = url.partition("://")[2]
         passwords.add(rest.rpartition("@")[0].partition(":")[2])
         passwords.update(parse_qs(rest.partition("?")[2]).get("password", ()))

@@ -19,7 +19,14 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.edited_photos import edited_photos
 from tagger.cli.output.formats import Format, write_json
-from tagger.cli.output.job_text import count_of, job_lines, late_tick_problem, overview_lines, refusal_lines
+from tagger.cli.output.job_text import (
+    count_of,
+    job_lines,
+    late_tick_problem,
+    overview_lines,
+    refusal_lines,
+    webhook_lines,
+)
 from tagger.cli.output.summary import print_next_steps
 from tagger.cli.session import Session, open_session
 from tagger.system.interruption import set_advice
@@ -85,14 +92,17 @@ def _show_overview(session: Session, *, json: bool) -> None:
         job_document,
         last_tick_document,
         waiting_document,
+        webhooks_document,
         worker_document,
     )
     from tagger.enqueue.ticks import find_last_tick
     from tagger.ledger.progress import list_jobs, list_recent_jobs
     from tagger.ledger.workers import list_workers
+    from tagger.webhooks.messages import count_messages
     from worker.broker import find_broker, queue_depths
 
     settings, database = session
+    webhooks = count_messages(database)
     workers, last_tick = list_workers(database), find_last_tick(database)
     queues, problem = queue_depths(find_broker(settings, start=False))
     if json:
@@ -105,11 +115,13 @@ def _show_overview(session: Session, *, json: bool) -> None:
                 "queues": queues,
                 **waiting_document(jobs),
                 "last_tick": last_tick_document(last_tick),
+                "webhooks": webhooks_document(webhooks),
             }
         )
     else:
         jobs, older_count = list_recent_jobs(database, JOBS_SHOWN)
-        typer.echo("\n".join(overview_lines(jobs, older_count, workers, queues, last_tick)))
+        lines = overview_lines(jobs, older_count, workers, queues, last_tick)
+        typer.echo("\n".join([*lines, *webhook_lines(webhooks)]))
     for warning in filter(None, (problem, late_tick_problem(last_tick))):
         console.warning(warning)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tagger.enqueue.ticks import LastTick
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
+    from tagger.webhooks.messages import MessageCounts
 
 WRITE_JOBS_SHOWN = 3
 WAITING_WORKERS_SHOWN = 3
@@ -130,6 +131,14 @@ def worker_lines(workers: Sequence[WorkerStatus]) -> list[str]:
         )
         lines.append(f"devices: {', '.join(kinds)}")
     return lines
+
+
+def webhook_lines(counts: MessageCounts) -> list[str]:
+    """How many events the receiver of webhooks has not accepted; no line if it has all."""
+    if not counts.pending and not counts.given_up:
+        return []
+    given_up = f", {counts.given_up} given up; list them with: tagger webhook list" if counts.given_up else ""
+    return [f"webhooks: {count_of(counts.pending, 'event')} pending{given_up}"]
 
 
 def tick_lines(last_tick: LastTick | None) -> list[str]:

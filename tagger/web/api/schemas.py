@@ -402,6 +402,14 @@ class WithdrawnVerdicts:
 
 
 @dataclass
+class Webhooks:
+    """How many events the receiver of webhooks has not accepted yet, and how many were given up."""
+
+    pending: int
+    given_up: int
+
+
+@dataclass
 class Status:
     """Jobs, workers, also summed by device, queues and the last tick of beat, which is null if no schedule is enabled.
 
@@ -417,6 +425,7 @@ class Status:
     waiting_photos: int
     oldest_waiting_s: float | None
     last_tick: LastTick | None
+    webhooks: Webhooks
     older: int
     problem: str | None
 

@@ -10,6 +10,7 @@ from tagger.enqueue.documents import (
     job_document,
     last_tick_document,
     waiting_document,
+    webhooks_document,
     worker_document,
 )
 from tagger.enqueue.ticks import LastTick, find_last_tick
@@ -17,6 +18,7 @@ from tagger.errors import JobNotFound
 from tagger.ledger.progress import JobProgress, list_jobs, list_recent_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
 from tagger.settings import Settings
+from tagger.webhooks.messages import MessageCounts, count_messages
 
 JOBS_SHOWN = 20
 """Recent jobs on a page, beside the open ones."""
@@ -31,6 +33,7 @@ class Status:
     workers: Sequence[WorkerStatus]
     queues: Mapping[str, int | None]
     last_tick: LastTick | None
+    webhooks: MessageCounts
     problem: str | None
 
     @property
@@ -46,6 +49,7 @@ class Status:
             "queues": dict(self.queues),
             **waiting_document(self.jobs),
             "last_tick": last_tick_document(self.last_tick),
+            "webhooks": webhooks_document(self.webhooks),
             "older": self.older,
             "problem": self.problem,
         }
@@ -57,7 +61,8 @@ def read_status(settings: Settings, database: Database, limit: int) -> Status:
 
     jobs, older = list_recent_jobs(database, limit)
     queues, problem = queue_depths(find_broker(settings, start=False))
-    return Status(jobs, older, list_workers(database), queues, find_last_tick(database), problem)
+    webhooks = count_messages(database)
+    return Status(jobs, older, list_workers(database), queues, find_last_tick(database), webhooks, problem)
 
 
 def one_job(database: Database, job: int) -> JobProgress:

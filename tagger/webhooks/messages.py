@@ -1,0 +1,167 @@
+"""Stored messages: claimed for an attempt, delivered, tried again with growing pauses, given up, removed.
+
+All pauses are by the database's clock, so that several senders agree. A claim is a pause that is longer than an attempt: if its
+sender dies, another one sends the message again. So a receiver may get a message twice, and knows it by its id.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, delete, func, select, update
+
+from tagger.database.connection import Database
+from tagger.database.statements import db_now
+from tagger.database.tables import webhook_messages
+
+PAUSES_S = (5, 60, 300, 1800, 7200, 18_000, 36_000, 50_400)
+"""Pauses after failed attempts. After the last one the message is given up: some 33 hours after the event."""
+CLAIM_S = 120.0
+"""Longer than an attempt may take."""
+KEPT_DAYS = 30
+MAX_REMOVED = 100
+
+_IS_PENDING = webhook_messages.c.next_attempt_at.is_not(None)
+_IS_GIVEN_UP = and_(webhook_messages.c.next_attempt_at.is_(None), webhook_messages.c.delivered_at.is_(None))
+
+
+@dataclass(frozen=True)
+class Message:
+    """An event to send. `attempts` includes the one that is being made."""
+
+    id: str
+    event: str
+    at: datetime
+    data: dict[str, Any]
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class StoredMessage:
+    """A message that is not delivered. `subject`: the event and what it is about. `problem`: why the last attempt failed."""
+
+    id: str
+    subject: str
+    at: datetime
+    attempts: int
+    given_up: bool
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class MessageCounts:
+    """How many messages wait for an attempt, and how many were given up. `problem`: of the last failed attempt."""
+
+    pending: int
+    given_up: int
+    problem: str | None
+
+
+def claim_due(database: Database) -> Message | None:
+    """Claim the message that is due longest; None if none is."""
+    due = and_(_IS_PENDING, webhook_messages.c.next_attempt_at <= db_now())
+    oldest = (
+        select(webhook_messages.c.id)
+        .where(due)
+        .order_by(webhook_messages.c.next_attempt_at, webhook_messages.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    with database.read() as connection:  # most often there is none, and SQLite has one writer
+        if connection.scalar(select(webhook_messages.c.id).where(due).limit(1)) is None:
+            return None
+    with database.write() as connection:
+        claim = (
+            update(webhook_messages)
+            .where(webhook_messages.c.id == oldest.scalar_subquery(), due)
+            .values(next_attempt_at=db_now() + CLAIM_S, attempts=webhook_messages.c.attempts + 1)
+            .returning(*webhook_messages.c)
+        )
+        row = connection.execute(claim).one_or_none()
+    return None if row is None else _message(row)
+
+
+def _message(row: Row[Any]) -> Message:
+    return Message(row.message_id, row.event, row.created_at, row.data, row.attempts)
+
+
+def store_delivery(database: Database, message: Message) -> None:
+    """Record that the receiver accepted the message."""
+    values = {"next_attempt_at": None, "delivered_at": datetime.now(UTC), "problem": None}
+    _update(database, message, values)
+
+
+def store_failure(database: Database, message: Message, problem: str, *, final: bool = False) -> None:
+    """Record a failed attempt. The message is tried again after a pause, unless it was the last attempt, or is `final`."""
+    is_last = final or message.attempts > len(PAUSES_S)
+    pause = None if is_last else db_now() + PAUSES_S[message.attempts - 1]
+    _update(database, message, {"next_attempt_at": pause, "problem": problem})
+
+
+def _update(database: Database, message: Message, values: dict[str, Any]) -> None:
+    """Store the result of an attempt, unless another sender has claimed the message since."""
+    is_claimed = and_(
+        webhook_messages.c.message_id == message.id,
+        webhook_messages.c.attempts == message.attempts,
+        webhook_messages.c.delivered_at.is_(None),
+    )
+    with database.write() as connection:
+        connection.execute(update(webhook_messages).where(is_claimed).values(values))
+
+
+def retry_messages(database: Database) -> int:
+    """Send all that is not delivered as soon as possible, with all attempts ahead. Returns how many these are."""
+    with database.write() as connection:
+        return connection.execute(
+            update(webhook_messages)
+            .where(webhook_messages.c.delivered_at.is_(None))
+            .values(next_attempt_at=db_now(), attempts=0)
+        ).rowcount
+
+
+def undelivered_messages(database: Database) -> Iterator[StoredMessage]:
+    """The messages that are not delivered, oldest first."""
+    query = (
+        select(webhook_messages)
+        .where(webhook_messages.c.delivered_at.is_(None))
+        .order_by(webhook_messages.c.id)
+    )
+    with database.read() as connection:
+        for row in connection.execute(query):
+            yield StoredMessage(
+                row.message_id,
+                row.subject,
+                row.created_at,
+                row.attempts,
+                row.next_attempt_at is None,
+                row.problem,
+            )
+
+
+def count_messages(database: Database) -> MessageCounts:
+    """How many messages are not delivered."""
+    counts = [func.count().filter(condition) for condition in (_IS_PENDING, _IS_GIVEN_UP)]
+    is_undelivered = webhook_messages.c.delivered_at.is_(None)
+    problems = (
+        select(webhook_messages.c.problem)
+        .where(is_undelivered, webhook_messages.c.problem.is_not(None))
+        .order_by(webhook_messages.c.id.desc())
+        .limit(1)
+    )
+    with database.read() as connection:
+        row = connection.execute(select(*counts).select_from(webhook_messages).where(is_undelivered)).one()
+        return MessageCounts(row[0], row[1], connection.scalar(problems))
+
+
+def remove_old_messages(database: Database) -> None:
+    """Remove some of the messages that were delivered or given up KEPT_DAYS ago."""
+    is_old: ColumnElement[bool] = webhook_messages.c.created_at < datetime.now(UTC) - timedelta(
+        days=KEPT_DAYS
+    )
+    old = select(webhook_messages.c.id).where(is_old, ~_IS_PENDING).limit(MAX_REMOVED)
+    with database.read() as connection:
+        ids = connection.scalars(old).all()
+    if ids:
+        with database.write() as connection:
+            connection.execute(delete(webhook_messages).where(webhook_messages.c.id.in_(ids), ~_IS_PENDING))

@@ -1,0 +1,45 @@
+"""Sends the messages that are due. Any number of senders may run: each attempt is claimed first."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from tagger.database.connection import Database
+from tagger.webhooks.delivery import GONE, NotDelivered, Receiver, deliver
+from tagger.webhooks.messages import Message, claim_due, remove_old_messages, store_delivery, store_failure
+
+log = logging.getLogger(__name__)
+
+ROUND_S = 30.0
+"""How long a round goes on. The next one continues."""
+
+
+def send_due(database: Database, receiver: Receiver, must_stop: Callable[[], bool] = lambda: False) -> int:
+    """Send what is due, for at most ROUND_S and one more attempt; returns the number of delivered messages.
+
+    A round ends with the first failure: the receiver is probably away, and the others would fail as well.
+    """
+    delivered = 0
+    until = time.monotonic() + ROUND_S
+    while time.monotonic() < until and not must_stop() and (message := claim_due(database)) is not None:
+        if not _send(database, receiver, message):
+            return delivered
+        delivered += 1
+    remove_old_messages(database)
+    return delivered
+
+
+def _send(database: Database, receiver: Receiver, message: Message) -> bool:
+    """Make one attempt and store its result. False if it failed."""
+    try:
+        answer = deliver(receiver, message)
+    except NotDelivered as error:
+        problem, is_final = str(error), False
+    else:
+        if answer.is_accepted:
+            store_delivery(database, message)
+            return True
+        problem, is_final = answer.problem, answer.status == GONE
+    log.warning("The webhook at %s did not take %s: %s", receiver.name, message.event, problem)
+    store_failure(database, message, problem, final=is_final)
+    return False

@@ -1,0 +1,100 @@
+"""Webhooks as a user sees them: events of workers and of `tagger tag`, and the commands about them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.command_line import CommandRunner
+from support.commands import Terminal, draw, draw_many
+from support.servers import RedisServer
+from support.webhook_receiver import SECRET, Behaviour, WebhookReceiver, is_signed
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, redis_server: RedisServer, receiver: WebhookReceiver) -> Terminal:
+    settings = {
+        "TAGGER_REDIS_URL": redis_server.url,
+        "TAGGER_WEBHOOK_URL": receiver.url,
+        "TAGGER_WEBHOOK_SECRET": SECRET,
+        "TAGGER_WEB_URL": "https://photos.example",
+        "TAGGER_THRESHOLD": "0",
+    }
+    return Terminal(tmp_path / "terminal", settings)
+
+
+def events(receiver: WebhookReceiver) -> list[str]:
+    return sorted(each.document["type"] for each in receiver.received)
+
+
+def test_a_job_and_its_new_landmarks_are_reported_by_a_command_and_known_to_the_next(
+    terminal: Terminal, receiver: WebhookReceiver
+) -> None:
+    draw_many(terminal.folder / "photos", 6)
+    (terminal.folder / "photos" / "broken.jpg").write_bytes(b"no photo")
+    terminal.run("tag", "photos", code=3)
+    names = {row["landmark"] for row in terminal.json("landmarks") if row["photos"]}
+    assert events(receiver) == ["job.failures", "job.finished", *["landmark.found"] * len(names)]
+    assert all(map(is_signed, receiver.received))
+    found = [each.document for each in receiver.received if each.document["type"] == "landmark.found"]
+    assert {document["data"]["landmark"] for document in found} == names
+    slug = found[0]["data"]["landmark"]
+    assert found[0]["links"] == {"landmark": f"https://photos.example/landmarks/{slug}"}
+    assert not any(b"photos/" in each.body or b"broken" in each.body for each in receiver.received)
+    receiver.received.clear()
+    terminal.run("tag", "photos", "--again", code=3)
+    assert events(receiver) == ["job.failures", "job.finished"]
+    assert "webhooks" not in terminal.run("status").stdout
+
+
+def test_workers_send_what_a_receiver_refused_once_it_is_back(
+    terminal: Terminal, receiver: WebhookReceiver
+) -> None:
+    receiver.behaviour = Behaviour(status=503)
+    draw(terminal.folder / "photos" / "a.jpg")
+    terminal.run("tag", "photos")
+    pending = terminal.json("status")["webhooks"]["pending"]
+    assert pending > 1
+    assert "events pending" in terminal.run("status").stdout
+    problems = {each["problem"] for each in terminal.json("webhook", "list")}
+    assert "it answered with 503" in problems
+    found = [each for each in terminal.json("doctor")["checks"] if each["name"] == "webhooks"]
+    assert [each["state"] for each in found] == ["note"]
+    receiver.behaviour = Behaviour()
+    receiver.received.clear()
+    with terminal.workers(1):
+        assert terminal.json("webhook", "retry")["events"] == pending
+        terminal.wait_until(lambda: len(receiver.received) == pending)
+        terminal.wait_until(lambda: terminal.json("status")["webhooks"]["pending"] == 0)
+    assert events(receiver) == ["job.finished", *["landmark.found"] * (pending - 1)]
+    assert "all events are delivered" in terminal.run("webhook", "list").stderr
+
+
+def test_a_test_event_shows_the_answer(
+    tagger: CommandRunner, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = tagger("webhook", "test")
+    assert (refused.code, "Set TAGGER_WEBHOOK_URL" in refused.err) == (1, True)
+    monkeypatch.setenv("TAGGER_WEBHOOK_URL", receiver.url.replace("//", "//ada:geheim@"))
+    missing = tagger("webhook", "test")
+    assert missing.code == 1
+    assert "TAGGER_WEBHOOK_SECRET" in missing.err
+    monkeypatch.setenv("TAGGER_WEBHOOK_SECRET", "whsec_short")
+    short = tagger("webhook", "test")
+    assert (short.code, "24 to 64 bytes" in short.err, "whsec_short" in short.err) == (1, True, False)
+    monkeypatch.setenv("TAGGER_WEBHOOK_SECRET", SECRET)
+    output = tagger("webhook", "test")
+    name = receiver.url.partition("/hook")[0]
+    assert (output.code, output.text) == (0, f"{name}: accepted with 200\nthanks\n")
+    assert is_signed(receiver.received[0])
+    assert receiver.received[0].document["type"] == "test"
+    receiver.behaviour = Behaviour(status=404, body=b"\x1b[2Jno such hook")
+    output = tagger("webhook", "test")
+    assert (output.code, "it answered with 404" in output.text, "\x1b" in output.text) == (1, True, False)
+    answer = tagger("webhook", "test", "--json").json
+    assert (answer["accepted"], answer["status"], answer["receiver"]) == (False, 404, name)

@@ -1,0 +1,107 @@
+"""A receiver of webhooks: a real HTTP or HTTPS server that answers as a test wants."""
+
+import base64
+import hashlib
+import hmac
+import json
+import ssl
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+SECRET = f"whsec_{base64.b64encode(bytes(range(32))).decode()}"
+
+
+@dataclass
+class Behaviour:
+    """How the receiver answers. `hangs`: not before this is set; `drips`: a byte of a header now and then, until it is set."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b"thanks"
+    hangs: threading.Event | None = None
+    drips: threading.Event | None = None
+
+
+@dataclass(frozen=True)
+class Received:
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+
+class WebhookReceiver:
+    """A context manager. `received` has the requests in their order."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.behaviour = Behaviour()
+        self.received: list[Received] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                receiver.received.append(Received(self.path, dict(self.headers), body))
+                receiver._answer(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self._scheme = "http" if tls is None else "https"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    @property
+    def url(self) -> str:
+        return f"{self._scheme}://localhost:{self._server.server_port}/hook?team=7"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for event in (self.behaviour.hangs, self.behaviour.drips):
+            if event is not None:
+                event.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        behaviour = self.behaviour
+        if behaviour.hangs is not None:
+            behaviour.hangs.wait(60)
+            return
+        if behaviour.drips is not None:
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
+            while not behaviour.drips.wait(0.05):
+                handler.wfile.write(b"x")
+            return
+        handler.send_response(behaviour.status)
+        for name, value in behaviour.headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(behaviour.body)
+
+
+def is_signed(received: Received, secret: str = SECRET) -> bool:
+    """Check a request as the specification of Standard Webhooks says."""
+    headers = {name.lower(): value for name, value in received.headers.items()}
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.{received.body.decode()}"
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    expected = base64.b64encode(hmac.new(key, signed.encode(), hashlib.sha256).digest()).decode()
+    return headers["webhook-signature"] == f"v1,{expected}"
