@@ -77,6 +77,14 @@ def list_recent_jobs(database: Database, limit: int) -> tuple[list[JobProgress],
     return recent, count - len(recent)
 
 
+def list_older_jobs(database: Database, before: int, limit: int) -> list[JobProgress]:
+    """The newest jobs with numbers below `before` that are over."""
+    is_older = (jobs.c.id < before) & jobs.c.state.not_in(OPEN_STATES)
+    newest = select(jobs.c.id).where(is_older).order_by(jobs.c.id.desc()).limit(limit)
+    with database.read() as connection:
+        return _list(connection, (jobs.c.id.in_(newest),))
+
+
 def check_job(database: Database, job_id: int) -> None:
     """Check that the job exists.
 

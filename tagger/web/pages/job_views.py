@@ -21,7 +21,7 @@ _THIN = "\u202f"
 KIND_TEXTS = {
     JobKind.TAG: "Tag",
     JobKind.RETRY: "Retry failed photos",
-    JobKind.BACKFILL: "Backfill",
+    JobKind.BACKFILL: "Classify photos of the library",
     JobKind.COMPARE: "Compare with taught landmarks",
     JobKind.WRITE: "Write tags into metadata",
     JobKind.UNDO: "Undo metadata changes",

@@ -4,11 +4,11 @@ Every button is a form and works without JavaScript; a script only updates the n
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Path, Query, Request
@@ -20,13 +20,13 @@ from tagger.enqueue.schedules import Schedule, list_schedules
 from tagger.errors import FailureKind, TaggerError
 from tagger.ledger import job_control
 from tagger.ledger.jobs import job_options
-from tagger.ledger.progress import JobProgress
+from tagger.ledger.progress import JobProgress, list_older_jobs
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import start_retry, waiting_reason
-from tagger.web.api.status import JOBS_SHOWN, one_job, read_status
+from tagger.web.api.status import JOBS_SHOWN, Status, one_job, read_status
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_failures import failures_view
@@ -42,11 +42,13 @@ from tagger.web.pages.job_views import (
     time_text,
     worker_text,
 )
+from tagger.web.pages.landmark_names import landmark_name
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 FAILURES_PER_PAGE = 48
+OLDER_PER_PAGE = 50
 JobNumber = Annotated[int, Path(ge=1, lt=2**63)]
 
 
@@ -82,7 +84,7 @@ def render_jobs(
     """Render the page of all jobs; `problem` is an action's error."""
     recover_stale_jobs(state.database)
     status = read_status(state.settings, state.database, JOBS_SHOWN)
-    options = job_options(state.database, [job.job for job in status.jobs])
+    options = _shown_options(state, [job.job for job in status.jobs])
     jobs = [job_view(job, options[job.job]) for job in status.jobs]
     return render(
         request,
@@ -96,14 +98,27 @@ def render_jobs(
         has_redis=status.has_redis,
         queues=[(name, QUEUE_TEXTS[Priority(name)], depth) for name, depth in status.queues.items()],
         waiting_reason=status.problem or waiting_reason(state, status),
+        needs_worker=status.problem is None and _needs_worker(state, status),
         worker_starts=state.has_own_worker,
         version=page_version(status),
         last_tick=status.last_tick,
         last_tick_text=last_tick_text,
-        schedules=[_schedule_view(schedule) for schedule in list_schedules(state.database)],
+        schedules=[_schedule_view(state, schedule) for schedule in list_schedules(state.database)],
         choices=folder_choices(allowed_folders(state.settings, state.database)),
         problem=problem,
     )
+
+
+@router.get("/jobs/older")
+def show_older_jobs(
+    request: Request, state: State, before: Annotated[int, Query(ge=1, lt=2**63)]
+) -> HTMLResponse:
+    """Show a page of jobs that are over, with numbers below `before`."""
+    older = list_older_jobs(state.database, before, OLDER_PER_PAGE + 1)
+    shown = older[:OLDER_PER_PAGE]
+    options = _shown_options(state, [job.job for job in shown])
+    jobs = [job_view(job, options[job.job]) for job in shown]
+    return render(request, "jobs_older.html", jobs=jobs, more=len(older) > OLDER_PER_PAGE)
 
 
 @router.get("/jobs/{job}")
@@ -117,12 +132,13 @@ def show_job(
     return render(
         request,
         "job.html",
-        job=job_view(progress, job_options(state.database, [job])[job]),
+        job=job_view(progress, _shown_options(state, [job])[job]),
         times=_times(progress.created_at, progress.started_at, progress.finished_at),
         counts=_counts(progress),
         failures=failures_view(state.database, progress, FAILURES_PER_PAGE, after),
         after=after,
         waiting_reason=reason,
+        needs_worker=not progress.is_over and _needs_worker(state, status),
         version=page_version(status),
         number_text=number_text,
         photo_count=photo_count,
@@ -163,10 +179,28 @@ def control(
     return RedirectResponse("/jobs" if back == "jobs" else f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 
-def _schedule_view(schedule: Schedule) -> ScheduleView:
+def _needs_worker(state: AppState, status: Status) -> bool:
+    """Return whether no worker runs or starts; the page then says how to start one."""
+    return not status.workers and not state.has_own_worker
+
+
+def _shown_options(state: AppState, jobs: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Return the options of these jobs, with the name of a landmark in place of its slug."""
+    return {
+        job: options | {"landmark": landmark_name(state.database, options["landmark"])}
+        if options.get("landmark")
+        else options
+        for job, options in job_options(state.database, jobs).items()
+    }
+
+
+def _schedule_view(state: AppState, schedule: Schedule) -> ScheduleView:
+    backfill = schedule.backfill
+    if backfill.landmark:
+        backfill = replace(backfill, landmark=landmark_name(state.database, backfill.landmark))
     return ScheduleView(
         name=schedule.name,
-        what=backfill_text(schedule.backfill),
+        what=backfill_text(backfill),
         when=f"{explain_cron(schedule.cron, schedule.until)} ({schedule.zone})",
         due=f"{schedule.next_due.astimezone(ZoneInfo(schedule.zone)):%Y-%m-%d %H:%M}",
         due_at=schedule.next_due.isoformat(),

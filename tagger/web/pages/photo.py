@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import PurePath
 from typing import Annotated
@@ -33,6 +34,7 @@ from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
+from tagger.web.pages.landmark_names import landmark_name
 from tagger.web.pages.landmark_rows import LandmarkRow, landmark_rows, photo_headline
 from tagger.web.pages.metadata import metadata_actions, outdated_sidecar
 from tagger.web.pages.overview import library_overview
@@ -169,6 +171,7 @@ def _render(
         dismissal_address=dismissal_address,
         has_confirmed=any(row.state == "confirmed" for row in rows),
         unavailable=_unavailable_text(state, photo_id),
+        name_of=partial(landmark_name, state.database),
         outdated=outdated_sidecar(state, photo_id) if details.metadata else None,
         metadata_actions=metadata_actions(state, details.photo.digest is not None),
         open_job=open_job_of_photo(state.database, photo_id),

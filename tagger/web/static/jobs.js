@@ -94,7 +94,11 @@ document.addEventListener("submit", (event) => {
 // The select fills the field that is submitted, and follows what is typed there.
 for (const select of document.querySelectorAll("select[data-fills]")) {
   const field = document.getElementById(select.dataset.fills);
+  const custom = document.querySelectorAll(`[data-if-other="${select.id}"]`);
+  const showCustom = () => custom.forEach((each) => { each.hidden = select.value !== ""; });
+  showCustom();
   select.addEventListener("change", () => {
+    showCustom();
     if (!select.value) return field.focus();
     field.value = select.value;
     field.dispatchEvent(new Event("input", { bubbles: true }));

@@ -194,6 +194,25 @@ def test_a_job_is_cancelled_after_confirmation(
         expect(page.locator("[data-field=note]")).to_have_text("by request")
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_command_is_copied_or_selected_to_be_copied(
+    browser: Browser, web_settings: Settings, allowed: bool
+) -> None:
+    with serving(web_settings) as address, open_page(browser, f"{address}/jobs", base=address) as page:
+        if allowed:
+            page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        else:  # as over HTTP at another address
+            page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+        page.get_by_text("For the command line").click()
+        page.get_by_role("button", name="Copy tagger worker").click()
+        if allowed:
+            expect(page.locator(".toast")).to_have_text("Copied")
+            assert page.evaluate("navigator.clipboard.readText()") == "tagger worker"
+        else:
+            expect(page.locator(".toast")).to_contain_text("The command is selected")
+            assert page.evaluate("getSelection().toString()") == "tagger worker"
+
+
 @pytest.mark.parametrize(
     ("screen", "script"),
     [(PHONE, True), pytest.param(DESKTOP, True, marks=pytest.mark.slow), (PHONE, False)],
@@ -216,6 +235,9 @@ def test_a_schedule_is_added_paused_run_and_removed(
         page.get_by_label("Name").fill("every / night")
         page.get_by_label("First scan").select_option(str(folder))
         if script:
+            expect(page.get_by_label("Cron expression")).to_be_hidden()
+            page.get_by_label("How often").select_option("Other")
+            expect(page.get_by_label("Cron expression")).to_be_focused()
             page.get_by_label("How often").select_option("Every hour")
             expect(page.locator("#due")).to_contain_text("At the start of every hour, next on")
         page.get_by_role("button", name="Add the schedule").click()

@@ -12,7 +12,9 @@ from support.commands import Terminal, draw, draw_many
 from support.web_jobs import JobClient
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState
+from tagger.database.enums import JobState, Priority
+from tagger.enqueue.backfill import Backfill, BackfillScope
+from tagger.enqueue.schedules import add_schedule
 from tagger.errors import FailureKind
 from tagger.ledger.progress import JobProgress
 from tagger.metadata.errors import RefusalKind
@@ -154,6 +156,40 @@ def test_a_job_shows_its_folders_and_scope(client: TestClient, tmp_path: Path, f
     assert f"{tmp_path}/photos/&lt;i&gt;caf\\xe9 é" in jobs
     assert "All photos, in " in jobs
     assert "after scanning " in jobs
+
+
+def test_jobs_and_schedules_name_their_landmark(
+    client: TestClient, web_database: Database, jobs: JobClient, folder: Path
+) -> None:
+    draw_many(folder, 1)
+    jobs.run(jobs.start(folder)["job"])
+    found = landmark_counts(web_database)[0]
+    named = Backfill(BackfillScope.OUTDATED, landmark=found.landmark)
+    add_schedule(web_database, "nightly", "0 3 * * *", named, Priority.BULK, "UTC")
+    started = client.post("/api/backfills", json={"what": "all", "landmark": found.landmark}).json()
+    page = client.get("/jobs").text
+    assert f"All photos, of {found.name}" in page
+    assert f"another model, of {found.name}" in page
+    assert f"of {found.name}" in client.get(f"/jobs/{started['job']}").text
+
+
+def test_older_jobs_are_listed_page_by_page(
+    client: TestClient, jobs: JobClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.web.pages.jobs.JOBS_SHOWN", 2)
+    monkeypatch.setattr("tagger.web.pages.jobs.OLDER_PER_PAGE", 2)
+    draw_many(folder, 1)
+    numbers = [jobs.start(folder)["job"] for _ in range(6)]
+    for number in numbers[1:]:
+        jobs.run(number)  # the first one stays open
+    pages = [
+        client.get(address).text for address in ("/jobs", "/jobs/older?before=5", "/jobs/older?before=3")
+    ]
+    listed = [re.findall(r'class="job-line" href="/jobs/(\d+)"', page) for page in pages]
+    assert listed == [["6", "5"], ["4", "3"], ["2"]]
+    assert "/jobs/older?before=5" in pages[0]
+    assert "/jobs/older?before=3" in pages[1]
+    assert "/jobs/older?before=" not in pages[2]
 
 
 def test_a_job_lists_only_the_failures_of_photos_it_has_processed(
