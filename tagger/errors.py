@@ -138,6 +138,14 @@ class CursorInvalid(TaggerError):
     """Invalid cursor: `after` must be the `next` value of a page of the same query. Request the first page again, without `after`."""
 
 
+class ShareNotFound(TaggerError):
+    """There is no share {share}. `tagger share list` shows the shares."""
+
+
+class ShareInvalid(TaggerError):
+    """Invalid share: {reason}."""
+
+
 class QueryInvalid(TaggerError):
     """Invalid query: {reason}."""
 

@@ -31,6 +31,8 @@ class AuditAction(StrEnum):
     USER_PASSWORD = "user-password"  # noqa: S105
     USER_ROLE = "user-role"
     SESSION_END = "session-end"
+    SHARE_ADD = "share-add"
+    SHARE_REVOKE = "share-revoke"
     JOB_CREATE = "job-create"
     JOB_PAUSE = "job-pause"
     JOB_RESUME = "job-resume"

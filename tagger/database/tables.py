@@ -5,7 +5,7 @@ The reference of the tables, docs/reference/tables.md, is generated from `doc` o
 Photos and their tags: roots → photos → contents → tags, verdicts and dismissals, landmarks, models.
 Teaching: contents → embeddings and taught_tags; verdicts → classifiers.
 Positions: photos, cameras, tracks → positions.
-Work: jobs → job_items and chunks. Access to the page: access_tokens, users → page_sessions; sign_in_attempts. Who did what: audit_log.
+Work: jobs → job_items and chunks. Access to the page: access_tokens, users → page_sessions; sign_in_attempts; shares → share_photos. Who did what: audit_log.
 This module defines tables only; the rules for writing them are in ledger, catalog and access.
 """
 
@@ -1020,6 +1020,38 @@ page_sessions = Table(
     Index(None, "token_id"),
     Index(None, "user_id"),
     info={"doc": "A browser that is signed in to the page. Signing out deletes it. It is not exported."},
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("id", _Id, primary_key=True, doc="primary key, by which commands name it"),
+    Column(
+        "digest", Text, nullable=False, unique=True, doc="SHA-256 of the link's token, which is not stored"
+    ),
+    Column("name", Text, nullable=False, doc="title that visitors see"),
+    Column(
+        "options",
+        JSON(none_as_null=True),
+        doc="options of the query that finds its photos; null: those of `share_photos`",
+    ),
+    Column("with_positions", Boolean, nullable=False, doc="whether visitors see where photos were taken"),
+    Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
+    Column("expires_at", UtcDateTime, doc="when it ends by itself; null: never"),
+    Column("revoked_at", UtcDateTime, doc="when somebody ended it; null: nobody did"),
+    info={
+        "doc": "A link with which anybody can see some photos. Kept for 90 days after its end. It is not exported."
+    },
+)
+
+share_photos = Table(
+    "share_photos",
+    metadata,
+    Column("share_id", _Id, _ref("shares.id", ondelete="CASCADE"), doc="the share"),
+    Column("photo_id", _Id, _ref("photos.id", ondelete="CASCADE"), doc="a photo that was selected for it"),
+    PrimaryKeyConstraint("share_id", "photo_id"),
+    Index(None, "photo_id"),
+    info={"doc": "The photos of a share that is a fixed selection. They are not exported."},
 )
 
 audit_log = Table(

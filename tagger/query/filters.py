@@ -22,7 +22,17 @@ from tagger.catalog.landmarks import (
 )
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.enums import Outcome
-from tagger.database.tables import PRESENT, contents, models, photos, positions, tags, taught_tags, verdicts
+from tagger.database.tables import (
+    PRESENT,
+    contents,
+    models,
+    photos,
+    positions,
+    share_photos,
+    tags,
+    taught_tags,
+    verdicts,
+)
 from tagger.errors import ModelNotFound
 from tagger.photos import path_text
 from tagger.photos.folder_walk import is_raw_name
@@ -110,12 +120,7 @@ class ResolvedQuery:
                 yield or_(area.has_position, by_landmark)
             elif role.landmark_id is not None:
                 yield area.landmarks_count
-        if query.position is not None:
-            yield _has_position(query.position)
-        if query.verdict is not None:
-            yield _has_verdict(query.verdict)
-        if self.trip is not None:
-            yield is_of_trip(self.trip)
+        yield from self._membership_conditions()
         yield from self._dismissal_conditions()
         yield from self._file_conditions()
         if self.model_id is not None:
@@ -128,6 +133,16 @@ class ResolvedQuery:
             yield is_dismissed(photos.c.content_id)
         elif self.query.unknown:
             yield ~is_dismissed(photos.c.content_id)
+
+    def _membership_conditions(self) -> Iterator[Condition]:
+        if self.query.position is not None:
+            yield _has_position(self.query.position)
+        if self.query.verdict is not None:
+            yield _has_verdict(self.query.verdict)
+        if self.trip is not None:
+            yield is_of_trip(self.trip)
+        if self.query.share is not None:
+            yield is_shared(self.query.share)
 
     def _file_conditions(self) -> Iterator[Condition]:
         query = self.query
@@ -171,14 +186,15 @@ class ResolvedQuery:
 
     @property
     def _selects_untagged(self) -> bool:
-        """Whether the query asks for photos of a position, an area, a trip or a verdict, and for no tags."""
+        """Whether the query asks for photos of a position, an area, a trip, a share or a verdict, and for no tags."""
         return (self._has_place_options or self.query.verdict is not None) and not self._has_tag_options
 
     @property
     def _has_place_options(self) -> bool:
         """Whether exact copies may differ in what the query asks for."""
         query = self.query
-        return query.position is not None or query.trip is not None or bool(self.areas)
+        options = (query.position, query.trip, query.share)
+        return any(option is not None for option in options) or bool(self.areas)
 
     @property
     def _has_tag_options(self) -> bool:
@@ -189,7 +205,7 @@ class ResolvedQuery:
             return and_(PRESENT, off_index(contents.c.outcome).is_(None), photos.c.failure_kind.is_(None))
         if self.query.dismissed:
             return true()
-        is_unclassified_too = self.trip is not None or self.has_verdict
+        is_unclassified_too = self.trip is not None or self.query.share is not None or self.has_verdict
         if is_unclassified_too and self._selects_untagged and not (self.query.any_rank or self.query.unknown):
             return true()
         if not self.needs_accepted_tag:
@@ -328,6 +344,12 @@ def is_confirmed_or_taught() -> Condition:
     )
     taught = exists().where(taught_tags.c.content_id == photos.c.content_id, taught_tags.c.accepted == true())
     return or_(confirmed, taught)
+
+
+def is_shared(share_id: int) -> Condition:
+    """Whether the photo was selected for the share."""
+    selected = select(share_photos.c.photo_id).where(share_photos.c.share_id == share_id)
+    return photos.c.id.in_(selected)
 
 
 def _has_position(option: PositionOption) -> Condition:

@@ -69,8 +69,9 @@ class PhotoQuery:
     `trip`: the photos of the trip with this id, tagged or not, and classified or not. `min_score` never excludes confirmed
     tags. `verdict`: photos with such a verdict on any landmark, tagged or not. `camera`: photos of any of these cameras, each by make and
     model or by its name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
+    `share`: those that were selected for the share with this id, tagged or not; no option of commands or addresses.
     `sort`: None is the fastest order. `distinct`: of exact copies that match, only the first; it does not apply where
-    copies may differ, with a position, an area or a trip.
+    copies may differ, with a position, an area, a trip or a share.
     """
 
     landmark: str | None = None
@@ -90,6 +91,7 @@ class PhotoQuery:
     untagged: bool = False
     dismissed: bool = False
     any_rank: bool = False
+    share: int | None = None
     sort: SortOption | None = None
     distinct: bool = False
     limit: int | None = None

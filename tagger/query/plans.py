@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, false, select, union_all
 from tagger.database.enums import Outcome
 from tagger.database.tables import photos
 from tagger.query.areas import Area
-from tagger.query.filters import ResolvedQuery
+from tagger.query.filters import ResolvedQuery, is_shared
 from tagger.query.index_scan import (
     Condition,
     ContentScan,
@@ -101,6 +101,9 @@ def scan_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
     if resolved.trip is not None:  # few photos, in order of time
         during = photos.c.taken_at.between(resolved.trip.first, resolved.trip.last)
         yield ScanPlan((PhotoScan((photos.c.taken_at, photos.c.id), (during,)),))
+        return
+    if query.share is not None:
+        yield ScanPlan((PhotoScan((photos.c.id,), (is_shared(query.share),)),))
         return
     if resolved.landmark_id is not None:
         yield ScanPlan((_landmark_scan(query, resolved.landmark_id),))

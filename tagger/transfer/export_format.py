@@ -19,6 +19,8 @@ from tagger.database.tables import (
     ledgers,
     metadata,
     page_sessions,
+    share_photos,
+    shares,
     sign_in_attempts,
     users,
     webhook_messages,
@@ -37,6 +39,8 @@ LOCAL_TABLES = (
     users,
     page_sessions,
     sign_in_attempts,
+    shares,
+    share_photos,
     audit_log,
     webhook_messages,
 )

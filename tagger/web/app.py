@@ -9,12 +9,13 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
+from tagger.shares.photos import SharedPhotos
 from tagger.web import api, pages
 from tagger.web.api.event_batches import EventBatches
 from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.http.access import AccessPolicy
-from tagger.web.http.auth import Authenticator
+from tagger.web.http.auth import AttemptLimiter, Authenticator
 from tagger.web.http.error_responses import add_error_handlers
 from tagger.web.http.head_requests import HeadRequests
 from tagger.web.http.limits import ClientLimits
@@ -77,6 +78,8 @@ def create_app(
     app.state.job_starter = job_starter
     app.state.event_batches = event_batches
     app.state.overview = overview
+    app.state.shared_photos = SharedPhotos(database, settings.roots)
+    app.state.share_attempts = AttemptLimiter()
     app.state.search_lists = search_lists
     app.state.event_hub = EventHub(settings, database, state.stopping, live_document)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

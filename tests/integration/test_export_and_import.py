@@ -393,6 +393,8 @@ def test_all_tables_are_exported_except_workers_access_and_the_audit_log() -> No
         "users",
         "page_sessions",
         "sign_in_attempts",
+        "shares",
+        "share_photos",
         "audit_log",
         "webhook_messages",
     }

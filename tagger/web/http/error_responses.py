@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -17,6 +18,7 @@ from tagger.errors import TaggerError
 from tagger.web.http.page_texts import page_text
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
+from tagger.web.http.visitors import is_for_visitors
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ STATUS_OF_ERROR: Mapping[type[TaggerError], HTTPStatus] = {
             errors.PhotoNotFound,
             errors.PhotoIdNotFound,
             errors.ScheduleNotFound,
+            errors.ShareNotFound,
             errors.TripNotFound,
         ),
         HTTPStatus.NOT_FOUND,
@@ -84,6 +87,8 @@ STATUS_OF_ERROR: Mapping[type[TaggerError], HTTPStatus] = {
 UNEXPECTED = "An error in this program; its log has the details. Please report it."
 TITLES = {
     HTTPStatus.NOT_FOUND: "Not found",
+    HTTPStatus.GONE: "No longer shared",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong",
     HTTPStatus.SERVICE_UNAVAILABLE: "Not available right now",
 }
@@ -102,13 +107,23 @@ def error_response(
     scope: Scope, status: int, text: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return JSON for an address of the API, a page for any other."""
-    if scope["path"] == "/api" or scope["path"].startswith("/api/"):
+    if _is_for_program(scope):
         return DocumentResponse({"error": text}, status, headers)
     code = HTTPStatus(status)
     title = TITLES.get(code, "Request failed")
-    page = render(Request(scope), "error.html", code, status=int(status), title=title, text=text)
+    if is_for_visitors(scope["path"]):
+        page = render(Request(scope), "shared_error.html", code, address=None, title=title, text=text)
+    else:
+        page = render(Request(scope), "error.html", code, status=int(status), title=title, text=text)
     page.headers.update(headers or {})
     return page
+
+
+def _is_for_program(scope: Scope) -> bool:
+    path = scope["path"]
+    if is_for_visitors(path):  # their scripts ask for lists at addresses beside the pages
+        return "application/json" in Headers(scope=scope).get("accept", "")
+    return bool(path == "/api" or path.startswith("/api/"))
 
 
 class UnexpectedErrors:

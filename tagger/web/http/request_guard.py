@@ -33,6 +33,7 @@ from tagger.web.http.limits import OPEN_BYTES, SMALL_BYTES, ClientLimits
 from tagger.web.http.permissions import SAFE_METHODS, refusal
 from tagger.web.http.response_headers import add_headers
 from tagger.web.http.responses import send_in_blocks
+from tagger.web.http.visitors import VISITOR, is_for_visitors
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,9 @@ class RequestGuard:
         grant = None
         try:
             limit = self._check(scope, headers, client)
-            if self._authenticator is not None and not _is_public(scope["path"]):
+            if is_for_visitors(scope["path"]):
+                grant = VISITOR
+            elif self._authenticator is not None and not _is_public(scope["path"]):
                 self._warn_of_proxy(headers, client)
                 grant = await self._authenticate(self._authenticator, headers, client)
                 _check_role(grant, scope)
@@ -104,7 +107,7 @@ class RequestGuard:
 
     def _is_open(self, path: str) -> bool:
         """Return whether the path needs no authentication, though others do."""
-        return self._authenticator is not None and _is_public(path)
+        return self._authenticator is not None and (_is_public(path) or is_for_visitors(path))
 
     def _check(self, scope: Scope, headers: Headers, client: Client) -> BodyLimit:
         """Return the limit of the body.

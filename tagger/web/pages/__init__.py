@@ -14,6 +14,8 @@ from tagger.web.pages import (
     photos,
     review,
     schedules,
+    shared,
+    shared_data,
     teaching,
     trips,
     try_photo,
@@ -37,4 +39,6 @@ def routers() -> tuple[APIRouter, ...]:
         schedules.router,
         job_forms.router,
         jobs.router,
+        shared.router,
+        shared_data.router,
     )

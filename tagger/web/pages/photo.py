@@ -143,7 +143,7 @@ def _render(
 ) -> HTMLResponse:
     details = photo_details_by_id(state.database, photo_id, state.settings.roots)
     rows = landmark_rows(details)
-    position = _shown_position(details, rows)
+    position = shown_position(details, rows)
     verdict_address, dismissal_address = (
         photo_address(photo_id, grid_params, subpath) if grid_params else f"/photos/{photo_id}{subpath}"
         for subpath in ("/verdict", "/dismissal")
@@ -231,7 +231,7 @@ def _unavailable_text(state: AppState, photo_id: int) -> str | None:
     return None
 
 
-def _shown_position(details: PhotoDetails, rows: list[LandmarkRow]) -> Position | None:
+def shown_position(details: PhotoDetails, rows: list[LandmarkRow]) -> Position | None:
     """Return the photo's position; None if it comes from a landmark that was rejected, until the next update sees that."""
     position = details.photo.position
     if position is None or position.source != "landmark" or details.evidence is None:

@@ -194,7 +194,7 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
     tiles = photo_tiles(state.database, page.photos, params)
     is_dated = shown.query.sort in ("newest", "oldest")
     return PhotoGrid(
-        months=tuple(_months(tiles) if is_dated else without_months(tiles)),
+        months=tuple(photo_months(tiles) if is_dated else without_months(tiles)),
         source=params.address("/api/photos"),
         options=shown.address(""),
         sorts=tuple(
@@ -219,7 +219,8 @@ def _of_data(params: QueryParams, shown: QueryParams) -> QueryParams:
     return QueryParams({**params.options, "sort": shown.options["sort"]}, params.query)
 
 
-def _months(tiles: Sequence[PhotoTile]) -> Iterator[PhotoMonth]:
+def photo_months(tiles: Sequence[PhotoTile]) -> Iterator[PhotoMonth]:
+    """Group photos that are in order of time."""
     for month, of_month in groupby(tiles, key=lambda tile: tile.month):
         yield PhotoMonth(month or UNDATED, month_name(month), tuple(of_month))
 

@@ -1,5 +1,13 @@
 // The photos of a grid, as tiles and as documents of the API, and their addresses.
 
+/** The address of a share, below which are all addresses for its visitors. */
+const { share } = document.documentElement.dataset;
+
+/** Visitors of a share get previews, and no originals. */
+export const hasOriginals = share === undefined;
+
+export const apiAddress = (path) => `${share ?? "/api"}${path}`;
+
 export function photoOfTile(tile) {
   const image = tile.querySelector("img");
   const { name } = tile.querySelector(".photo-tile-name").dataset;
@@ -20,6 +28,7 @@ export function photoOfTile(tile) {
 }
 
 export function photoOfDocument({ path, tags, ...photo }) {
+  if (path === undefined) return photoOfTimeline(photo);
   const file = path.slice(path.lastIndexOf("/") + 1);
   return photoOfTimeline({ ...photo, file, name: tags.find((tag) => tag.accepted)?.name });
 }
@@ -33,6 +42,7 @@ export function photoOfTimeline({ digest, ...photo }) {
 
 /** The photo's page; within a query it steps through its photos. `source`: the query's address, none of a list without a query. */
 export function pageAddress(photo, source) {
+  if (share) return `${share}/photos/${photo.id}`;
   if (!source) return `/photos/${photo.id}`;
   const options = new URL(source, location.origin).searchParams;
   options.set("within", "1");
@@ -41,9 +51,9 @@ export function pageAddress(photo, source) {
 
 export const altOf = (name, file) => (name ? `${name}, ${file}` : file);
 
-export const thumbnailAddress = (photo, size) => `/api/photos/${photo.id}/thumbnail?size=${size}${version(photo, "&")}`;
+export const thumbnailAddress = (photo, size) => apiAddress(`/photos/${photo.id}/thumbnail?size=${size}${version(photo, "&")}`);
 
-export const previewAddress = (photo) => `/api/photos/${photo.id}/preview${version(photo, "?")}`;
+export const previewAddress = (photo) => apiAddress(`/photos/${photo.id}/preview${version(photo, "?")}`);
 
 function version(photo, separator) {
   return photo.version ? `${separator}v=${encodeURIComponent(photo.version)}` : "";

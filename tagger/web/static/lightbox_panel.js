@@ -1,5 +1,6 @@
 // The panel of the lightbox: the landmarks and the facts of the photo that is shown, as on its page.
 
+import { pageAddress } from "./grid_photos.js";
 import { PhotoVerdicts, fetchPage } from "./verdicts.js";
 
 const DELAY_MS = 120; // photos that are passed are not fetched
@@ -61,7 +62,7 @@ export class Panel {
   }
 
   async fetch(photo) {
-    const load = () => fetchPage(`/photos/${photo.id}`);
+    const load = () => fetchPage(pageAddress(photo));
     const page = await load();
     const root = document.createElement("div");
     root.className = "stack";

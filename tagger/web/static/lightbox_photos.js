@@ -1,7 +1,7 @@
 // The photos of a list around the one that is shown, and their previews. The server says which they are, since a grid has only
 // those loaded that were near the screen.
 
-import { pageAddress, photoOfDocument, previewAddress } from "./grid_photos.js";
+import { apiAddress, hasOriginals, pageAddress, photoOfDocument, previewAddress } from "./grid_photos.js";
 
 const AROUND = 12; // photos to know before and after the one that is shown
 const BLOCK = 40; // photos per request
@@ -53,7 +53,7 @@ export class PhotoList {
     const options = new URLSearchParams(this.options);
     options.set("previous", side === "previous" ? BLOCK : 0);
     options.set("next", side === "next" ? BLOCK : 0);
-    const response = await fetch(`/api/photos/${this.at(edge).id}/neighbours?${options}`, { headers: { Accept: "application/json" } });
+    const response = await fetch(`${apiAddress(`/photos/${this.at(edge).id}/neighbours`)}?${options}`, { headers: { Accept: "application/json" } });
     const document_ = await response.json();
     if (!response.ok) throw new Error(document_.error);
     const step = side === "next" ? 1 : -1;
@@ -93,9 +93,9 @@ export class Previews {
   /** Loads the photo's own file, or a larger preview of a format that browsers do not display; null if it was loaded before. */
   async original(photo) {
     const preview = this.images.get(photo.id);
-    if (!preview?.complete || preview.isOriginal || preview.isReplaced) return null;
+    if (!hasOriginals || !preview?.complete || preview.isOriginal || preview.isReplaced) return null;
     preview.isReplaced = true; // requested once
-    const image = createImage(photo, `/api/photos/${photo.id}/image`, "high");
+    const image = createImage(photo, apiAddress(`/photos/${photo.id}/image`), "high");
     await image.decode();
     image.isOriginal = true;
     if (this.images.get(photo.id) === preview) this.images.set(photo.id, image);

@@ -2,7 +2,7 @@
 // every chunk has its place and its estimated height before it is loaded. A chunk is loaded from any place.
 
 import { aspectOf, justify, USUAL_ASPECT } from "./grid_layout.js";
-import { photoOfTimeline } from "./grid_photos.js";
+import { apiAddress, photoOfTimeline } from "./grid_photos.js";
 import { requestJson } from "./server.js";
 
 const CHUNK = 100; // photos per request
@@ -23,7 +23,7 @@ export class Timeline {
   }
 
   async loadSections() {
-    this.useSections(await fetchDocument("/api/timeline", this.options));
+    this.useSections(await fetchDocument("/timeline", this.options));
   }
 
   useSections(sections) {
@@ -118,7 +118,7 @@ export class Timeline {
       const before = chunk.section.chunks[chunk.number - 1];
       const start = before?.next ? { after: before.next } : { skip: chunk.skip };
       if (chunk.section.key) start.month = chunk.section.key;
-      const page = await fetchDocument("/api/timeline/photos", this.options, { ...start, limit: CHUNK }, chunk.request.signal);
+      const page = await fetchDocument("/timeline/photos", this.options, { ...start, limit: CHUNK }, chunk.request.signal);
       return () => this.store(chunk, page);
     } catch (error) {
       if (error.name === "AbortError") return null;
@@ -162,7 +162,7 @@ export class Timeline {
     }
     const ids = [];
     for (let at = 0; at < requests.length; at += AT_A_TIME) {
-      const pages = requests.slice(at, at + AT_A_TIME).map((request) => fetchDocument("/api/timeline/ids", this.options, request));
+      const pages = requests.slice(at, at + AT_A_TIME).map((request) => fetchDocument("/timeline/ids", this.options, request));
       for (const page of await Promise.all(pages)) for (const id of page.ids) ids.push(id);
     }
     return ids;
@@ -172,7 +172,7 @@ export class Timeline {
   async allIds(progress) {
     const ids = [];
     for (let after = null; ; ) {
-      const page = await fetchDocument("/api/timeline/ids", this.options, after ? { after } : {});
+      const page = await fetchDocument("/timeline/ids", this.options, after ? { after } : {});
       for (const id of page.ids) ids.push(id);
       progress(ids.length);
       if (!(after = page.next)) return ids;
@@ -212,7 +212,7 @@ export class FixedTimeline extends Timeline {
 async function fetchDocument(path, options, more = {}, signal = undefined) {
   const query = new URLSearchParams(options);
   for (const [name, value] of Object.entries(more)) query.set(name, value);
-  return requestJson(`${path}?${query}`, { priority: "high", signal });
+  return requestJson(`${apiAddress(path)}?${query}`, { priority: "high", signal });
 }
 
 function lastIndex(sorted, isBefore) {

@@ -1,0 +1,170 @@
+"""`tagger share …`: links with which anybody can see some photos."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli.option_groups import QueryOptions, with_option_groups
+from tagger.cli.options import Json, parse_time
+from tagger.cli.output import console
+from tagger.cli.output.formats import printable, write_json, write_table
+from tagger.cli.session import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tagger.cli.session import Session
+    from tagger.query import PhotoQuery
+    from tagger.shares.links import Share
+
+share_app = typer.Typer(
+    help="Share photos by links that need no sign-in, and revoke them.", no_args_is_help=True
+)
+
+LOCAL_URL = "http://127.0.0.1:8080"
+
+
+@share_app.command("add")
+@with_option_groups
+def add(
+    query_options: QueryOptions,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Photos that are classified and have no accepted tag.")
+    ] = False,
+    any_rank: Annotated[
+        bool, typer.Option("--any-rank", help="All classified photos, with an accepted tag or not.")
+    ] = False,
+    selection: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--selection",
+            metavar="PHOTO",
+            help="This photo, instead of a query: the share stays as it is. Repeatable.",
+        ),
+    ] = None,
+    expires: Annotated[
+        str, typer.Option("--expires", metavar="TIME", help="When the link ends: 30d, 12h, a date, or never.")
+    ] = "30d",
+    with_positions: Annotated[
+        bool, typer.Option("--with-positions", help="Show visitors where each photo was taken.")
+    ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", help="Title that visitors see. (default: that of the landmark or trip, or Photos)"
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Share photos: print a link with which anybody can see them, without signing in.
+
+    The share of a query follows it: new photos of the landmark appear, and photos whose tag is rejected disappear. Visitors see the
+    photos of the share alone, and can change nothing. The link is stored as a hash, so it cannot be printed again.
+
+    For example:
+
+    tagger share add --landmark eiffel-tower --expires 7d
+
+    tagger share add --selection holiday/IMG_0042.jpg --selection holiday/IMG_0043.jpg --name "For Ada"
+    """
+    from tagger.shares.documents import share_document
+    from tagger.shares.links import NewShare, add_share
+    from tagger.shares.names import share_name
+
+    query = query_options.parse(unknown=unknown, any_rank=any_rank)
+    expires_at = None if expires == "never" else parse_time(expires, "--expires", direction=1)
+    session = open_session()
+    photos = _photos(session, query, selection or ())
+    title = share_name(session.database, photos) if name is None else name
+    new = NewShare(photos, title, expires_at, with_positions)
+    share, token = add_share(session.database, new, session.settings.roots)
+    link = f"{(session.settings.web_url or LOCAL_URL).rstrip('/')}/s/{token}"
+    if json:
+        write_json({"link": link} | share_document(share))
+        return
+    typer.echo(link)
+    console.info(
+        f"this is the link of share {share.id}, which is not shown again; to end it, run: tagger share revoke {share.id}"
+    )
+    if session.settings.web_url is None:
+        console.info("if people open the page at another address, set TAGGER_WEB_URL")
+
+
+@share_app.command("list")
+def list_(json: Json = False) -> None:
+    """List the shares, the newest first. Those that ended are listed for 90 days.
+
+    Example: tagger share list
+    """
+    from tagger.shares.documents import share_document
+    from tagger.shares.links import list_shares
+
+    shares = list_shares(open_session().database)
+    if json:
+        write_json([share_document(share) for share in shares])
+        return
+    rows = (
+        [
+            str(share.id),
+            printable(share.name),
+            printable(share.photos_text),
+            "yes" if share.with_positions else "no",
+            _local_time(share.created_at),
+            _end(share),
+        ]
+        for share in shares
+    )
+    write_table(("Share", "Name", "Photos", "Positions", "Created", "Expires"), rows)
+    if not shares:
+        console.info("there is no share; add one with: tagger share add --landmark NAME")
+
+
+@share_app.command("revoke")
+def revoke(
+    share_id: Annotated[
+        int, typer.Argument(metavar="SHARE", help="Number of the share, from `tagger share list`.")
+    ],
+    json: Json = False,
+) -> None:
+    """Revoke a share. Its link, and pages that are open already, show nothing from then on.
+
+    Example: tagger share revoke 3
+    """
+    from tagger.shares.documents import share_document
+    from tagger.shares.links import revoke_share
+
+    share = revoke_share(open_session().database, share_id)
+    if json:
+        write_json(share_document(share))
+    else:
+        console.info(f"share {share.id} is revoked: {printable(share.name)}")
+
+
+def _photos(session: Session, query: PhotoQuery, selection: Sequence[Path]) -> PhotoQuery | list[int]:
+    from tagger.photos.object_paths import parse_path
+    from tagger.query import PhotoQuery
+    from tagger.verdicts.dismissing import photo_ids_at
+
+    has_query = query != PhotoQuery()
+    if has_query == bool(selection):
+        text = (
+            "say which photos: with query options, like --landmark NAME, or with --selection PHOTO, not both"
+        )
+        raise typer.BadParameter(text, param_hint="--selection")
+    if has_query:
+        return query
+    return photo_ids_at(session.database, map(parse_path, selection), session.settings.roots)
+
+
+def _end(share: Share) -> str:
+    if share.state != "active":
+        return str(share.state)
+    return "never" if share.expires_at is None else _local_time(share.expires_at)
+
+
+def _local_time(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"

@@ -1,0 +1,19 @@
+"""Shares as JSON, the same from the command line and the API."""
+
+from typing import Any
+
+from tagger.shares.links import Share
+
+
+def share_document(share: Share) -> dict[str, Any]:
+    """A share. `options` are those of its query, or null for a fixed selection, which has `photos` photos."""
+    times = {name: getattr(share, name) for name in ("created_at", "expires_at", "revoked_at")}
+    return {
+        "id": share.id,
+        "name": share.name,
+        "state": share.state,
+        "options": share.options,
+        "photos": share.photos,
+        "with_positions": share.with_positions,
+        **{name: time and time.isoformat() for name, time in times.items()},
+    }

@@ -1,0 +1,58 @@
+"""The query of a share, as JSON and in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from tagger.catalog.landmarks import find_landmark
+from tagger.photos import path_from_json, path_to_json
+from tagger.photos.object_paths import absolute_path
+from tagger.query import PhotoQuery, parse_query
+from tagger.trips.find import find_trip
+
+_TEXTS = ("landmark", "country", "position", "trip", "verdict", "min_score", "model")
+_FLAGS = ("unknown", "untagged", "dismissed", "any_rank")
+
+
+def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
+    """The options of the query as `parse_query` takes them, but the order; landmark and trip by their ids, folders by their whole paths.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, TripNotFound: a name is not in the database.
+    """
+    document = {name: getattr(query, name) for name in (*_TEXTS, *_FLAGS)}
+    if query.landmark is not None:
+        document["landmark"] = find_landmark(connection, query.landmark).slug
+    if query.trip is not None:
+        document["trip"] = find_trip(connection, query.trip).id
+    if query.near is not None:
+        document["near"] = f"{query.near.latitude},{query.near.longitude}"
+        document["radius_km"] = query.near.radius_km
+    document["box"] = query.box and str(query.box)
+    document["camera"] = list(query.camera)
+    document["under"] = [path_to_json(absolute_path(folder)) for folder in query.under]
+    for name in ("taken_after", "taken_before"):
+        time = getattr(query, name)
+        document[name] = time and time.isoformat()
+    return {name: value for name, value in document.items() if value not in (None, False, [])}
+
+
+def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
+    """The query of which `query_document` made the document."""
+    folders = [path_from_json(folder) for folder in document.get("under", ())]
+    return parse_query(**{**document, "under": folders})
+
+
+def document_text(document: Mapping[str, Any]) -> str:
+    """The options in words: `country Italy, taken after 2024-06-01`."""
+    parts = []
+    for name, value in document.items():
+        words = name.replace("_", " ")
+        if name == "under":
+            parts += [f"under {path_from_json(folder)}" for folder in value]
+        elif isinstance(value, list):
+            parts += [f"{words} {each}" for each in value]
+        else:
+            parts.append(words if value is True else f"{words} {value}")
+    return ", ".join(parts)

@@ -1,0 +1,108 @@
+"""What visitors with the link of a share see: its photos in a grid, and each photo.
+
+The token is in the address of the link alone, which leads to an address without it: it is in no bookmark, Referer header or log of
+what is opened from there.
+"""
+
+from dataclasses import replace
+from http import HTTPStatus
+from pathlib import PurePath
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from tagger.query import TaggedPhoto, find_surrounding, find_tagged_page, photo_details_by_id
+from tagger.query.cursors import decode_cursor, encode_cursor
+from tagger.shares.links import Share
+from tagger.web.http.query_params import QueryParams, address_of
+from tagger.web.http.templates import render
+from tagger.web.http.visitors import LINKS, SHARES
+from tagger.web.pages.landmark_rows import landmark_rows
+from tagger.web.pages.photo import shown_position
+from tagger.web.pages.photos import PAGE_SIZE, After, PhotoGrid, photo_months
+from tagger.web.pages.share_visits import (
+    SharedRoute,
+    VisitedPhoto,
+    VisitedShare,
+    set_share_cookie,
+    share_address,
+    valid_share,
+)
+from tagger.web.pages.tiles import PhotoTile, photo_tile
+from tagger.web.state import AppState, State
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse, route_class=SharedRoute)
+
+
+@router.get(LINKS + "{token}")
+def open_link(request: Request, state: State, token: str) -> Response:
+    """Lead to the share of the link."""
+    share = valid_share(request, state, token)
+    response = RedirectResponse(
+        share_address(share), HTTPStatus.SEE_OTHER, {"Referrer-Policy": "no-referrer"}
+    )
+    set_share_cookie(request, state, response, share, token)
+    return response
+
+
+@router.get(SHARES + "{share_id}")
+def show_share(request: Request, state: State, share: VisitedShare, after: After = None) -> HTMLResponse:
+    """Show the photos of the share."""
+    return render(
+        request,
+        "shared.html",
+        share=share,
+        address=share_address(share),
+        grid=_grid(state, share, after),
+        photos=sum(section.photos for section in state.section_counts.sections(share.query)),
+    )
+
+
+@router.get(SHARES + "{share_id}/photos/{photo_id}")
+def show_photo(request: Request, state: State, share: VisitedShare, photo_id: VisitedPhoto) -> HTMLResponse:
+    """Show a photo of the share with its landmarks, its date and, if the share has positions, its place."""
+    roots = state.settings.roots
+    details = photo_details_by_id(state.database, photo_id, roots)
+    rows = landmark_rows(details)
+    around = find_surrounding(state.database, share.query, roots, photo_id, before=1, after=1)
+    return render(
+        request,
+        "shared_photo.html",
+        share=share,
+        address=share_address(share),
+        photo=details.photo,
+        names=[row.name for row in rows if row.is_accepted],
+        file=PurePath(details.photo.path).name,
+        position=shown_position(details, rows) if share.with_positions else None,
+        previous=next((_photo_address(share, photo) for photo in around.previous), None),
+        following=next((_photo_address(share, photo) for photo in around.following), None),
+    )
+
+
+def _grid(state: AppState, share: Share, after: str | None) -> PhotoGrid:
+    query, address = share.query, share_address(share)
+    start = decode_cursor(after, query) if after else None
+    page = find_tagged_page(state.database, query, state.settings.roots, start, PAGE_SIZE)
+    cursor = None if page.next is None else encode_cursor(page.next, query)
+    return PhotoGrid(
+        months=tuple(photo_months([_tile(share, photo) for photo in page.photos])),
+        source=address,
+        options=f"?sort={query.sort}",
+        next_page=address_of(address, {"after": cursor}) if cursor else None,
+        first_page=address if after else None,
+    )
+
+
+def _tile(share: Share, photo: TaggedPhoto) -> PhotoTile:
+    """The tile of a photo: without scores and verdicts, which are not for visitors."""
+    unscored = replace(
+        photo, files=1, tags=tuple(replace(tag, score=None, verdict=None) for tag in photo.tags)
+    )
+    tile = photo_tile(unscored, QueryParams({}, share.query))
+    address = _photo_address(share, photo)
+    small, large = (f"{address}/thumbnail?size={side_px}" for side_px in (256, 512))
+    return replace(tile, address=address, small=small, large=large)
+
+
+def _photo_address(share: Share, photo: TaggedPhoto) -> str:
+    return f"{share_address(share)}/photos/{photo.id}"

@@ -1,0 +1,102 @@
+"""`tagger share` as a person types it: a link is printed once, listed, and ends."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support.artifacts import tiny_artifact
+from support.command_line import CommandRunner
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.database.connection import Database
+
+EIFFEL = "eiffel-tower"
+
+
+@pytest.fixture
+def library(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
+    tiny_artifact(tmp_path / "tiny.pt")
+    model = add_model(sqlite_database, tmp_path / "tiny.pt")
+    library = StoredPhotos(sqlite_database, tmp_path / "photos", model)
+    library.photo("paris.jpg", (EIFFEL, 0.99, True))
+    library.photo("dog.jpg", (EIFFEL, 0.1, False))
+    return library
+
+
+def test_a_link_is_printed_once_listed_and_revoked(tagger: CommandRunner, library: StoredPhotos) -> None:
+    added = tagger("share", "add", "--landmark", "Eiffel Tower")
+    link = added.text.strip()
+    assert link.startswith("http://127.0.0.1:8080/s/")
+    assert "not shown again" in added.err
+    assert "TAGGER_WEB_URL" in added.err
+    (listed,) = tagger("share", "list", "--json").json
+    assert (listed["name"], listed["state"], listed["options"], listed["photos"]) == (
+        "Eiffel Tower",
+        "active",
+        {"landmark": EIFFEL},
+        None,
+    )
+    expires = datetime.fromisoformat(listed["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=29) < expires <= timedelta(days=30)
+    token = link.rpartition("/")[2]
+    assert len(token) == 43
+    printed = tagger("share", "list").text + json.dumps(tagger("audit", "--json").json)
+    assert "landmark eiffel-tower" in printed
+    assert token not in printed
+    assert tagger("share", "revoke", "1").err == "share 1 is revoked: Eiffel Tower\n"
+    assert tagger("share", "list", "--json").json[0]["state"] == "revoked"
+    assert "revoked" in tagger("share", "list").text
+    actions = [entry["action"] for entry in tagger("audit", "--json").json["entries"]]
+    assert actions[:2] == ["share-revoke", "share-add"]
+
+
+def test_a_selection_never_expires_if_asked(
+    tagger: CommandRunner, library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_WEB_URL", "https://photos.example.org/")
+    photos = [option for name in ("paris", "dog") for option in ("--selection", f"photos/{name}.jpg")]
+    added = tagger(
+        "share", "add", *photos, "--expires", "never", "--with-positions", "--name", "Ada", "--json"
+    )
+    assert added.json["link"].startswith("https://photos.example.org/s/")
+    assert (added.json["expires_at"], added.json["photos"]) == (None, 2)
+    (listed,) = tagger("share", "list", "--json").json
+    assert (listed["name"], listed["with_positions"], listed["options"]) == ("Ada", True, None)
+    assert "2 selected photos" in tagger("share", "list").text
+
+
+def test_an_exported_library_shares_nothing(
+    tagger: CommandRunner, library: StoredPhotos, tmp_path: Path
+) -> None:
+    tagger("share", "add", "--selection", "photos/paris.jpg", "--name", "for-ada")
+    assert tagger("export", "library.ndjson").code == 0
+    assert "for-ada" not in (tmp_path / "library.ndjson").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), "say which photos"),
+        (("--landmark", EIFFEL, "--selection", "photos/paris.jpg"), "not both"),
+        (("--landmark", "Atlantis"), "There is no landmark Atlantis"),
+        (("--trip", "2001-01-01-rome"), "There is no trip"),
+        (("--selection", "photos/none.jpg"), "no photo at"),
+        (("--landmark", EIFFEL, "--expires", "2001-01-01"), "in the past"),
+        (("--landmark", EIFFEL, "--expires", "soon"), "is no time"),
+        (("--landmark", EIFFEL, "--name", " "), "1 to 200 characters"),
+    ],
+)
+def test_mistakes_are_named(
+    tagger: CommandRunner, library: StoredPhotos, arguments: tuple[str, ...], problem: str
+) -> None:
+    output = tagger("share", "add", *arguments)
+    assert output.code in {1, 2}
+    assert problem in " ".join(output.err.replace("│", " ").split())
+    assert tagger("share", "list", "--json").json == []
+
+
+def test_an_unknown_share_is_named(tagger: CommandRunner, library: StoredPhotos) -> None:
+    output = tagger("share", "revoke", "7")
+    assert (output.code, "There is no share 7" in output.err) == (1, True)

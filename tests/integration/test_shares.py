@@ -1,0 +1,166 @@
+"""Shares on both databases: which photos they have, as tags and verdicts change, and when they end."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+from support.artifacts import tiny_artifact
+from support.stored_photos import StoredPhotos
+
+from tagger.catalog.registered_models import add_model
+from tagger.catalog.removal import forget_path
+from tagger.database.connection import Database
+from tagger.database.tables import photos, share_photos, shares
+from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid
+from tagger.query import PhotoQuery, find_tagged, parse_query
+from tagger.query.timeline import timeline_sections
+from tagger.shares.links import (
+    KEPT_DAYS,
+    NewShare,
+    Share,
+    ShareState,
+    add_share,
+    find_share,
+    list_shares,
+    revoke_share,
+)
+from tagger.shares.photos import SharedPhotos
+from tagger.shares.queries import query_document, query_of_document
+from tagger.verdicts import VerdictKind, give_verdict
+
+EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
+TOMORROW = timedelta(days=1)
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> StoredPhotos:
+    tiny_artifact(tmp_path / "tiny.pt")
+    library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+    library.photo("paris.jpg", (EIFFEL, 0.99, True))
+    library.photo("both.jpg", (EIFFEL, 0.8, True), (GATE, 0.2, False))
+    library.photo("berlin.jpg", (GATE, 0.9, True))
+    library.photo("new.jpg", classified=False)
+    return library
+
+
+def ids(library: StoredPhotos) -> dict[str, int]:
+    with library.database.read() as connection:
+        return {row.path: row.id for row in connection.execute(select(photos.c.path, photos.c.id))}
+
+
+def shared(database: Database, photos_: PhotoQuery | list[int], **more: bool) -> tuple[Share, str]:
+    return add_share(database, NewShare(photos_, "Ours", datetime.now(UTC) + TOMORROW, **more), {})
+
+
+def visible(library: StoredPhotos, share: Share) -> set[str]:
+    """The photos of the share, by the result of its query and photo by photo, which must agree."""
+    members = SharedPhotos(library.database, {})
+    found = {Path(photo.path).name for photo in find_tagged(library.database, share.query)}
+    assert found == {name for name, number in ids(library).items() if members.contains(share, number)}
+    assert sum(each.photos for each in timeline_sections(library.database, share.query)) == len(found)
+    return found
+
+
+def test_the_share_of_a_landmark_follows_its_tags(library: StoredPhotos) -> None:
+    share, _ = shared(library.database, PhotoQuery(landmark=EIFFEL))
+    assert visible(library, share) == {"paris.jpg", "both.jpg"}
+    give_verdict(library.database, ids(library)["both.jpg"], EIFFEL, VerdictKind.REJECTED, None, {})
+    assert visible(library, share) == {"paris.jpg"}
+    give_verdict(library.database, ids(library)["berlin.jpg"], EIFFEL, VerdictKind.CONFIRMED, None, {})
+    library.photo("later.jpg", (EIFFEL, 0.7, True))
+    assert visible(library, share) == {"paris.jpg", "berlin.jpg", "later.jpg"}
+
+
+def test_a_selection_stays_as_it_is(library: StoredPhotos) -> None:
+    numbers = ids(library)
+    share, _ = shared(library.database, [numbers["berlin.jpg"], numbers["new.jpg"], numbers["berlin.jpg"]])
+    assert (share.photos, share.options) == (2, None)
+    library.photo("later.jpg", (GATE, 0.7, True))
+    assert visible(library, share) == {"berlin.jpg", "new.jpg"}
+    forget_path(library.database, library.root / "new.jpg", {})
+    assert visible(library, share) == {"berlin.jpg"}
+    assert list_shares(library.database)[0].photos == 1
+
+
+def test_a_photo_whose_file_is_gone_disappears(library: StoredPhotos) -> None:
+    share, _ = shared(library.database, [ids(library)["paris.jpg"]])
+    with library.database.write() as connection:
+        connection.execute(update(photos).values(gone_since=datetime.now(UTC)))
+    assert visible(library, share) == set()
+
+
+def test_a_link_is_known_by_its_hash_alone(library: StoredPhotos) -> None:
+    share, token = shared(library.database, PhotoQuery(landmark=EIFFEL))
+    other, other_token = shared(library.database, PhotoQuery(landmark=GATE))
+    assert find_share(library.database, token) == share
+    assert find_share(library.database, other_token) == other
+    with library.database.read() as connection:
+        stored = [str(value) for row in connection.execute(select(shares)) for value in row]
+    assert not any(token in value for value in stored)
+    for wrong in ("", token[:-1], token + "x", token.swapcase(), "\ud800" * 43, "0" * 43, stored[1][:43]):
+        assert find_share(library.database, wrong) is None
+
+
+def test_a_share_ends_when_it_expires_or_is_revoked(library: StoredPhotos) -> None:
+    share, token = shared(library.database, PhotoQuery(landmark=EIFFEL))
+    assert share.state is ShareState.ACTIVE
+    revoked = revoke_share(library.database, share.id)
+    assert revoked.state is ShareState.REVOKED
+    assert revoke_share(library.database, share.id) == revoked
+    assert find_share(library.database, token) == revoked
+    expired, token = shared(library.database, PhotoQuery(landmark=EIFFEL))
+    with library.database.write() as connection:
+        past = datetime.now(UTC) - TOMORROW
+        connection.execute(update(shares).where(shares.c.id == expired.id).values(expires_at=past))
+    found = find_share(library.database, token)
+    assert found is not None
+    assert found.state is ShareState.EXPIRED
+
+
+def test_shares_that_ended_long_ago_are_removed_with_the_next(library: StoredPhotos) -> None:
+    old, _ = shared(library.database, [ids(library)["paris.jpg"]])
+    endless, _ = add_share(library.database, NewShare(PhotoQuery(landmark=EIFFEL), "Ours", None), {})
+    with library.database.write() as connection:
+        long_ago = datetime.now(UTC) - timedelta(days=KEPT_DAYS + 1)
+        connection.execute(update(shares).where(shares.c.id == old.id).values(expires_at=long_ago))
+    new, _ = shared(library.database, PhotoQuery(landmark=GATE))
+    assert [each.id for each in list_shares(library.database)] == [new.id, endless.id]
+    with library.database.read() as connection:
+        assert connection.execute(select(share_photos)).all() == []
+
+
+def test_what_cannot_be_shared_is_refused_and_leaves_nothing(library: StoredPhotos) -> None:
+    for photos_, error in (
+        ([], ShareInvalid),
+        ([999], PhotoIdNotFound),
+        (PhotoQuery(landmark="atlantis"), LandmarkNotFound),
+    ):
+        with pytest.raises(error):
+            shared(library.database, photos_)  # type: ignore[arg-type]
+    for name, expires_at in (("a\x00b", None), ("", None), ("x" * 201, None), ("a", datetime.now(UTC))):
+        with pytest.raises(ShareInvalid):
+            add_share(library.database, NewShare(PhotoQuery(landmark=EIFFEL), name, expires_at), {})
+    assert list_shares(library.database) == []
+
+
+def test_a_stored_query_is_the_same_query(library: StoredPhotos) -> None:
+    query = parse_query(
+        landmark=EIFFEL,
+        country="France",
+        near="48.8584,2.2945",
+        radius_km=2.5,
+        box="48.8,2.2,48.9,2.4",
+        position="camera",
+        verdict="confirmed",
+        camera=["Canon EOS 80D"],
+        min_score=0.5,
+        under=[Path("/photos/é"), Path("/photos/\udce9")],
+        taken_after="2024-06-01",
+        taken_before="2024-09-01T12:30",
+        model="tiny",
+        any_rank=True,
+    )
+    with library.database.read() as connection:
+        document = query_document(connection, query)
+    assert query_of_document(document) == query

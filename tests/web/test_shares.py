@@ -1,0 +1,264 @@
+"""Visitors with the link of a share see its photos and nothing else; most of these tests try to see more."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from fastapi.routing import APIRoute
+from sqlalchemy import update
+from starlette.testclient import TestClient
+from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
+from support.page_server import LOCAL_URL, TOKEN
+
+from tagger.database.audit_log import AuditFilter, list_entries
+from tagger.database.connection import Database
+from tagger.database.tables import landmarks, shares
+from tagger.query import PhotoQuery
+from tagger.settings import Settings
+from tagger.shares.links import NewShare, Share, add_share, revoke_share
+from tagger.verdicts import VerdictKind, give_verdict
+from tagger.web import api, pages
+from tagger.web.http.auth import MAX_ATTEMPTS
+from tagger.web.http.visitors import is_for_visitors
+
+ROUTES = [
+    route
+    for router in (*api.routers(), *pages.routers())
+    for route in router.routes
+    if isinstance(route, APIRoute)
+]
+SHARE_PATHS = sorted({route.path for route in ROUTES if route.path.startswith("/shared/")})
+OTHER_PATHS = sorted({route.path for route in ROUTES if not is_for_visitors(route.path)})
+PHOTO_PATHS = [path for path in SHARE_PATHS if "{photo_id}" in path]
+PAGE = {"accept": "text/html"}
+
+
+class Link:
+    """A share, its link, and the header with its cookie."""
+
+    def __init__(
+        self, database: Database, client: TestClient, photos: PhotoQuery | list[int], **more: bool
+    ) -> None:
+        new = NewShare(photos, "Our trip", datetime.now(UTC) + timedelta(days=2), **more)
+        self.share: Share
+        self.share, self.token = add_share(database, new, {})
+        self.address = f"/shared/{self.share.id}"
+        response = client.get(f"/s/{self.token}")
+        assert response.status_code == 303
+        assert response.headers["location"] == self.address
+        self.set_cookie = response.headers["set-cookie"]
+        client.cookies.clear()
+        self.cookie = {"cookie": self.set_cookie.partition(";")[0]}
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "secret-folder")
+    taken_at = datetime(2026, 1, 2, 3, 4)  # noqa: DTZ001 - cameras know no time zone
+    library.file("paris.jpg", (EIFFEL, 0.9, True), data=picture((9, 9, 200)), taken_at=taken_at)
+    library.file("night.jpg", (EIFFEL, 0.8, True), data=picture((9, 200, 9)))
+    library.file("berlin.jpg", (GATE, 0.9, True), data=picture((200, 9, 9)))
+    library.position("paris.jpg", 48.8584, 2.2945, "France", "camera")
+    return library
+
+
+@pytest.fixture
+def visitor(client_with_token: TestClient, library: LibraryPhotos) -> TestClient:
+    """A client that has not signed in."""
+    return client_with_token
+
+
+@pytest.fixture
+def link(web_database: Database, visitor: TestClient) -> Link:
+    return Link(web_database, visitor, PhotoQuery(landmark=EIFFEL))
+
+
+def paths_of(share: int, photo: int) -> Iterator[str]:
+    for path in SHARE_PATHS:
+        yield path.format(share_id=share, photo_id=photo)
+
+
+def get(client: TestClient, path: str, link: Link, **headers: str) -> httpx.Response:
+    return client.get(path, headers=PAGE | link.cookie | headers)
+
+
+def test_a_visitor_sees_the_photos_of_the_share(visitor: TestClient, link: Link) -> None:
+    page = get(visitor, link.address, link)
+    assert page.status_code == 200
+    assert "Our trip" in page.text
+    assert re.findall(r'data-photo="(\d+)"', page.text) == ["1", "2"]
+    assert "noindex" in page.headers["x-robots-tag"]
+    assert page.headers["cache-control"] == "private, no-store"
+    for path in paths_of(link.share.id, 1):
+        assert get(visitor, path, link).status_code == 200, path
+    image = get(visitor, f"{link.address}/photos/1/preview", link)
+    assert image.headers["content-type"] == "image/webp"
+    assert image.headers["cache-control"] == "private, no-cache"
+    listed = visitor.get(f"{link.address}/timeline/photos", headers=link.cookie).json()
+    assert [photo["file"] for photo in listed["photos"]] == ["paris.jpg", "night.jpg"]
+    around = visitor.get(f"{link.address}/photos/1/neighbours", headers=link.cookie).json()
+    assert [photo["id"] for photo in around["next"]] == [2]
+
+
+def test_a_visitor_learns_no_paths_positions_or_scores(visitor: TestClient, link: Link) -> None:
+    for path in paths_of(link.share.id, 1):
+        text = get(visitor, path, link).text
+        for secret in ("secret-folder", str(Path.home()), "48.85", "France", "\u202f%", "0.9", link.token):
+            assert secret not in text, (path, secret)
+
+
+def test_positions_are_shown_only_if_they_are_shared(
+    visitor: TestClient, web_database: Database, library: LibraryPhotos
+) -> None:
+    link = Link(web_database, visitor, [1], with_positions=True)
+    page = get(visitor, f"{link.address}/photos/1", link).text
+    assert "48.85840, 2.29450" in page
+    assert "France" in page
+    assert "secret-folder" not in page
+
+
+@pytest.mark.parametrize("path", PHOTO_PATHS)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_other_photos_are_refused(visitor: TestClient, link: Link, path: str, method: str) -> None:
+    for photo in (3, 4, 2**62):
+        address = path.format(share_id=link.share.id, photo_id=photo)
+        for headers in ({}, {"range": "bytes=0-10"}, {"if-none-match": "*"}, {"accept": "image/*"}):
+            response = visitor.request(method, address, headers=link.cookie | headers)
+            assert response.status_code == 404, (address, headers)
+            assert "image/" not in response.headers["content-type"]
+
+
+@pytest.mark.parametrize("path", SHARE_PATHS)
+def test_only_the_cookie_of_the_share_opens_it(
+    visitor: TestClient, web_database: Database, link: Link, path: str
+) -> None:
+    other = Link(web_database, visitor, PhotoQuery(landmark=GATE))
+    address = path.format(share_id=link.share.id, photo_id=1)
+    name = link.cookie["cookie"].partition("=")[0]
+    for cookie in ("", other.cookie["cookie"], f"{name}=", f"{name}={link.share.id}", f"{name}=x; {name}="):
+        assert visitor.get(address, headers={"cookie": cookie}).status_code == 404, cookie
+    bearer = {"authorization": f"Bearer {link.token}"}
+    assert visitor.get(address, headers=bearer).status_code == 404
+
+
+@pytest.mark.parametrize("path", SHARE_PATHS)
+def test_a_share_that_has_ended_shows_nothing(
+    visitor: TestClient, web_database: Database, link: Link, path: str
+) -> None:
+    address = path.format(share_id=link.share.id, photo_id=1)
+    etag = get(visitor, address, link).headers.get("etag", "x")
+    revoke_share(web_database, link.share.id)
+    for headers in ({}, {"if-none-match": etag}):
+        response = get(visitor, address, link, **headers)
+        assert response.status_code == 410
+        assert "no longer valid" in response.text
+    assert visitor.head(address, headers=link.cookie).status_code == 410
+
+
+def test_an_expired_link_says_so_and_sets_no_cookie(
+    visitor: TestClient, web_database: Database, link: Link
+) -> None:
+    with web_database.write() as connection:
+        connection.execute(update(shares).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+    for method in ("GET", "HEAD"):
+        response = visitor.request(method, f"/s/{link.token}", headers=PAGE)
+        assert response.status_code == 410
+        assert "set-cookie" not in response.headers
+
+
+@pytest.mark.parametrize("path", OTHER_PATHS)
+def test_no_other_address_knows_the_visitor(visitor: TestClient, link: Link, path: str) -> None:
+    """Also an address that is added later."""
+    address = re.sub(r"\{[^}]*\}", "1", path)
+    for headers in (link.cookie, {"authorization": f"Bearer {link.token}"}):
+        response = visitor.get(address, headers=headers)
+        assert response.status_code in {401, 429}, address
+    page = get(visitor, address, link)
+    assert page.status_code in {303, 401, 429}, address
+    assert page.headers.get("location", "/sign-in").startswith("/sign-in")
+
+
+@pytest.mark.parametrize("path", [*SHARE_PATHS, "/s/{token}"])
+def test_visitors_change_nothing(visitor: TestClient, link: Link, path: str) -> None:
+    address = path.format(share_id=link.share.id, photo_id=1, token=link.token)
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        response = visitor.request(method, address, headers=link.cookie | {"origin": LOCAL_URL})
+        assert response.status_code == 405, (method, address)
+
+
+def test_there_are_no_originals(visitor: TestClient, link: Link) -> None:
+    for rest in ("image", "image?size=256", "original", "similar", "../photos/1/image", "preview/"):
+        assert get(visitor, f"{link.address}/photos/1/{rest}", link).status_code in {401, 404, 303}, rest
+    assert get(visitor, f"{link.address}/photos", link).status_code == 404
+
+
+def test_a_rejected_photo_disappears_and_a_new_one_appears(
+    visitor: TestClient, web_database: Database, link: Link
+) -> None:
+    give_verdict(web_database, 1, EIFFEL, VerdictKind.REJECTED, None, {})
+    give_verdict(web_database, 3, EIFFEL, VerdictKind.CONFIRMED, None, {})
+    page = get(visitor, link.address, link)
+    assert re.findall(r'data-photo="(\d+)"', page.text) == ["2", "3"]
+    assert get(visitor, f"{link.address}/photos/1/thumbnail", link).status_code == 404
+    assert get(visitor, f"{link.address}/photos/3/thumbnail", link).status_code == 200
+
+
+def test_a_landmark_that_is_gone_ends_its_shares_and_names_nothing(
+    visitor: TestClient, web_database: Database, link: Link
+) -> None:
+    with web_database.write() as connection:
+        connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(slug="tower", name="T"))
+    for path in paths_of(link.share.id, 1):
+        response = get(visitor, path, link)
+        assert response.status_code == 410, path
+        assert "eiffel" not in response.text.lower()
+
+
+def test_wrong_links_are_limited_and_right_ones_go_on(visitor: TestClient, link: Link) -> None:
+    for number in range(MAX_ATTEMPTS):
+        wrong = visitor.get(f"/s/{number:043d}", headers=PAGE)
+        assert wrong.status_code == 404
+        assert "Sign in" not in wrong.text
+    limited = visitor.get(f"/s/{9:043d}", headers=PAGE)
+    assert (limited.status_code, limited.headers["retry-after"]) == (429, "60")
+    name = link.cookie["cookie"].partition("=")[0]
+    wrong_cookie = visitor.get(link.address, headers={"cookie": f"{name}={8:043d}"})
+    assert wrong_cookie.status_code == 429
+    assert get(visitor, link.address, link).status_code == 200
+    assert visitor.get(f"/s/{link.token}").status_code == 303
+
+
+def test_the_cookie_is_for_the_share_alone(link: Link) -> None:
+    attributes = {part.strip().lower() for part in link.set_cookie.split(";")[1:]}
+    assert {"httponly", "samesite=lax", f"path={link.address}"} <= attributes
+    (age,) = (int(part.partition("=")[2]) for part in attributes if part.startswith("max-age"))
+    assert 0 < age <= 2 * 24 * 3600
+
+
+def test_the_token_is_in_no_log(
+    visitor: TestClient, web_database: Database, link: Link, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="tagger")
+    response = visitor.get(f"/s/{link.token}")
+    assert response.headers["referrer-policy"] == "no-referrer"
+    get(visitor, link.address, link)
+    visitor.get(f"/s/{link.token[:-1]}x")
+    assert link.token[:20] not in caplog.text
+    entries = list_entries(web_database, AuditFilter(), 100)
+    assert entries[0].action == "share-add"
+    assert link.token[:20] not in repr(entries)
+
+
+def test_a_file_that_is_away_names_no_folder(visitor: TestClient, link: Link, library: LibraryPhotos) -> None:
+    library.root.rename(library.root.with_name("elsewhere"))
+    for path in ("thumbnail", "preview"):
+        response = visitor.get(f"{link.address}/photos/1/{path}", headers=link.cookie)
+        assert response.status_code == 404
+        assert "folder" not in response.text
+
+
+def test_signed_in_people_need_the_link_too(visitor: TestClient, link: Link) -> None:
+    assert visitor.get(link.address, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 404
