@@ -32,7 +32,7 @@ from tagger.ledger.ownership import LEASE_S, RENEW_S
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import record_heartbeat, remove_worker
 from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH, photos_done
-from tagger.positions.update import update_some_positions
+from tagger.positions.update import SmallUpdates
 from tagger.settings import Settings
 from worker.broker import queue_depths
 from worker.celery_config import QUEUES
@@ -75,6 +75,7 @@ class Sweeper:
         self._settings = settings
         self._worker = worker
         self._throttle = throttle
+        self._positions = SmallUpdates(database)
         self.waiting = 0
         """Messages in this worker's queues at the last sweep; 0 while the worker takes none."""
         self.takes_messages = False
@@ -184,7 +185,7 @@ class Sweeper:
         """Bring positions up to date for LOCATE_S, unless a job runs: it needs the database, and changes more of them."""
         until = time.monotonic() + LOCATE_S
         while time.monotonic() < until and not self._closed.is_set():
-            if is_any_claimable(self._database) or not update_some_positions(self._database):
+            if is_any_claimable(self._database) or not self._positions.update():
                 return
 
     def _send(self) -> None:

@@ -27,7 +27,7 @@ from tagger.enqueue.backfill import Backfill, BackfillScope, backfill_job, recor
 from tagger.enqueue.selection import Selection
 from tagger.enqueue.tag_jobs import record_tag_job, tag_job
 from tagger.ledger.progress import list_jobs
-from tagger.positions.update import update_some_positions
+from tagger.positions.update import SmallUpdates
 from tagger.query import find_tagged, landmark_counts
 from tagger.settings import load_settings
 from tests.support.large_library import add_older_model
@@ -96,8 +96,9 @@ def _run_jobs(
         _recorded(costs, "a scan of known photos", record_tag)
     costs.classified_bytes = total_bytes(table_sizes(database))
     note("locating the photos")
+    updates = SmallUpdates(database)
     with _timer() as elapsed_s:
-        while update_some_positions(database):
+        while updates.update():
             pass
     costs.locating_s = elapsed_s()
     located_bytes = total_bytes(table_sizes(database))

@@ -37,15 +37,22 @@ def has_changes(connection: Connection) -> bool:
     return connection.execute(select(position_changes.c.id).limit(1)).first() is not None
 
 
-def expand_images(connection: Connection, limit: int) -> int:
-    """Replace changes of at most `limit` images by those of their photos. Returns how many images."""
+def expand_images(connection: Connection, limit: int, after: int = 0) -> int | None:
+    """Replace changes of at most `limit` images by those of their photos: the first with ids above `after`.
+
+    Returns the last of their ids, from where the next call continues: it need not pass what was replaced. None: there were none.
+    """
     lock_positions(connection)
-    of_images = select(position_changes.c.id).where(position_changes.c.photo_id.is_(None)).limit(limit)
+    is_next = position_changes.c.photo_id.is_(None) & (position_changes.c.id > after)
+    of_images = select(position_changes.c.id).where(is_next).order_by(position_changes.c.id).limit(limit)
     taken = delete(position_changes).where(position_changes.c.id.in_(of_images))
-    images = connection.scalars(taken.returning(position_changes.c.content_id)).all()
-    if images:
-        record_matching_photos(connection, among(connection, photos.c.content_id, set(images)))
-    return len(images)
+    columns = (position_changes.c.id, position_changes.c.content_id)
+    rows = connection.execute(taken.returning(*columns)).all()
+    if not rows:
+        return None
+    images = {row.content_id for row in rows}
+    record_matching_photos(connection, among(connection, photos.c.content_id, images))
+    return int(max(row.id for row in rows))
 
 
 def changes_in_order(connection: Connection, limit: int = MOST_SORTED) -> Ids:

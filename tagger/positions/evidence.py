@@ -54,6 +54,17 @@ class Shot:
 
 def read_shots(connection: Connection, *conditions: ColumnElement[bool]) -> list[Shot]:
     """The photos of one camera with these conditions, in order of time; those without a date come first."""
+    rows = read_photos(connection, *conditions)
+    without_gps = {
+        row.content_id
+        for row in rows
+        if row.latitude is None and row.origin is None and row.content_id is not None
+    }
+    return _with_tracks(connection, shots_of(rows, _landmark_fixes(connection, without_gps)))
+
+
+def read_photos(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
+    """The rows of the photos with these conditions, in order of their local times."""
     query: Select[Any] = (
         select(
             photos.c.id,
@@ -70,19 +81,17 @@ def read_shots(connection: Connection, *conditions: ColumnElement[bool]) -> list
         .where(*conditions)
         .order_by(photos.c.taken_at, photos.c.id)
     )
-    rows = connection.execute(query).all()
-    without_gps = {
-        row.content_id
-        for row in rows
-        if row.latitude is None and row.origin is None and row.content_id is not None
-    }
-    landmark_fixes = _landmark_fixes(connection, without_gps)
+    return connection.execute(query).all()
+
+
+def shots_of(rows: Sequence[Row[Any]], landmark_fixes: Mapping[int, Fix]) -> list[Shot]:
+    """Photos of one camera, in order of time, with their GPS, or else with the fix of their image."""
     shots = [
         Shot(row.id, row.taken_at, at, is_utc, row.origin is None, _fix(row, landmark_fixes))
         for row, (at, is_utc) in zip(rows, _times(rows), strict=True)
     ]
     shots.sort(key=lambda shot: -math.inf if shot.at is None else shot.at)
-    return _with_tracks(connection, shots)
+    return shots
 
 
 def gps_error_m(photo: Row[Any]) -> float:

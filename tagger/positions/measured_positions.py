@@ -3,13 +3,14 @@
 Positions that follow from landmarks or from other photos are none, nor are those on tracks at times that were estimated from landmarks.
 """
 
-from collections.abc import Collection, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Row, Select, or_, select
+from sqlalchemy import Connection, Row, Select, or_, select
 
 from tagger.catalog.camera_times import clock_seconds, is_clock_time
 from tagger.database.enums import ClockSource, PositionSource
@@ -18,11 +19,13 @@ from tagger.database.tables import cameras, photos, tracks
 from tagger.photo_origin import PhotoOrigin
 from tagger.positions.estimation import Sequence as Line
 from tagger.positions.estimation import contradicted
-from tagger.positions.evidence import TRUST, gps_error_m, read_shots
+from tagger.positions.evidence import TRUST, gps_error_m, read_photos, shots_of
 from tagger.positions.track_fixes import locate_on_tracks
 
 _CLOCK_YEARS = range(1990, 9999)
 """Other dates are no times of a clock."""
+_LONGEST_RUN = 1000
+"""Photos that are judged together: their neighbours are in memory at the same time."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,20 @@ def contradicted_photos(
     connection: Connection, measured: Collection[MeasuredPosition], max_gap_s: float
 ) -> set[int]:
     """The ids of those photos whose GPS nobody can have reached from that of photos before or after."""
-    found = set()
     ids = sorted({each.photo_id for each in measured if each.source is PositionSource.CAMERA})
     reach = timedelta(seconds=2 * max_gap_s)
-    query = select(photos.c.id, photos.c.camera_id, photos.c.taken_at)
-    for row in connection.execute(query.where(among(connection, photos.c.id, ids))).all():
+    columns = (photos.c.id, photos.c.camera_id, photos.c.taken_at)
+    query: Select[Any] = select(*columns).order_by(photos.c.taken_at)
+    by_camera: dict[int, list[Row[Any]]] = {}
+    for row in connection.execute(query.where(among(connection, photos.c.id, ids))):
         if row.camera_id is not None and row.taken_at is not None and row.taken_at.year in _CLOCK_YEARS:
-            around = photos.c.taken_at.between(row.taken_at - reach, row.taken_at + reach)
-            of_camera = (photos.c.camera_id == row.camera_id) & photos.c.latitude.is_not(None)
-            if row.id in _contradicted(connection, of_camera & around, max_gap_s):
-                found.add(row.id)
-    return found
+            by_camera.setdefault(row.camera_id, []).append(row)
+    return {
+        photo_id
+        for camera_id, rows in by_camera.items()
+        for run in _runs(rows, reach)
+        for photo_id in _contradicted_of(connection, camera_id, run, reach, max_gap_s)
+    }
 
 
 def _photos(connection: Connection, content_ids: Collection[int]) -> Sequence[Row[Any]]:
@@ -114,8 +120,37 @@ def _utc_seconds(row: Row[Any]) -> float | None:
     return clock_seconds(row.taken_at) - offset_s if is_time else None
 
 
-def _contradicted(connection: Connection, condition: ColumnElement[bool], max_gap_s: float) -> set[int]:
-    line = [shot for shot in read_shots(connection, condition) if shot.at is not None and shot.is_original]
+def _runs(rows: Sequence[Row[Any]], reach: timedelta) -> Iterator[list[Row[Any]]]:
+    """Rows in order of time, split where photos within `reach` of one are not near the next."""
+    run = list(rows[:1])
+    for row in rows[1:]:
+        if row.taken_at - run[-1].taken_at > 2 * reach or len(run) >= _LONGEST_RUN:
+            yield run
+            run = []
+        run.append(row)
+    yield run
+
+
+def _contradicted_of(
+    connection: Connection, camera_id: int, run: Sequence[Row[Any]], reach: timedelta, max_gap_s: float
+) -> Iterator[int]:
+    """The ids of the contradicted ones among photos of a camera. What is around them is read once.
+
+    Each is judged by the photos within `reach` alone: its answer must not depend on which others are asked about.
+    """
+    around = photos.c.taken_at.between(run[0].taken_at - reach, run[-1].taken_at + reach)
+    of_camera = (photos.c.camera_id == camera_id) & photos.c.latitude.is_not(None)
+    rows = read_photos(connection, of_camera & around)
+    times = [row.taken_at for row in rows]
+    for photo in run:
+        first = bisect_left(times, photo.taken_at - reach)
+        last = bisect_right(times, photo.taken_at + reach)
+        if photo.id in _contradicted(rows[first:last], max_gap_s):
+            yield photo.id
+
+
+def _contradicted(rows: Sequence[Row[Any]], max_gap_s: float) -> set[int]:
+    line = [shot for shot in shots_of(rows, {}) if shot.at is not None and shot.is_original]
     values = np.array(
         [(shot.at, shot.fix.latitude, shot.fix.longitude, shot.fix.error_m) for shot in line if shot.fix]
     )

@@ -39,6 +39,7 @@ LONGEST_RUN = timedelta(days=100)
 LOCK_S = 2.0
 """How long a small batch waits for another update."""
 
+_NONE: Ids = np.empty(0, np.int64)
 _FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' times have no zone
 
 Progress = Callable[[int, int], None]
@@ -56,31 +57,55 @@ def update_positions(database: Database, on_progress: Progress = lambda _done, _
     return moved
 
 
-def update_some_positions(database: Database) -> bool:
-    """Compute a few of the positions that may have changed, for processes that have other work, too. Returns whether there were any.
+class SmallUpdates:
+    """Brings positions up to date a few at a time, for processes that have other work, too.
 
-    While another process updates positions on PostgreSQL for longer than LOCK_S, it has to do that: False.
+    Remembers the order of the changes, which is that of `changes_in_order`, until all of them are done.
     """
-    with database.read() as connection:
-        if not has_changes(connection):
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ids: Ids = _NONE
+        self._expanded = 0
+
+    def update(self) -> bool:
+        """Take one step in a short transaction. Returns whether there was anything to do.
+
+        While another process updates positions on PostgreSQL for longer than LOCK_S, it has to do that: False.
+        """
+        if is_up_to_date(self._database):
+            self._ids = _NONE
             return False
-    try:
-        with database.write() as connection, lock_timeout(connection, LOCK_S):
-            expand_images(connection, SMALL_BATCH)
-        with database.read() as connection:
-            ids = changes_in_order(connection, SMALL_BATCH).tolist()
-        with database.write() as connection, lock_timeout(connection, LOCK_S):
-            _update(connection, ids, PlaceNames())
-    except LockTimedOut:
-        return False
-    return True
+        try:
+            self._step()
+        except LockTimedOut:
+            return False
+        return True
+
+    def _step(self) -> None:
+        if not len(self._ids):
+            if self._expand():
+                return
+            with self._database.read() as connection:
+                self._ids = changes_in_order(connection)
+        with self._database.write() as connection, lock_timeout(connection, LOCK_S):
+            _update(connection, self._ids[:SMALL_BATCH].tolist(), PlaceNames())
+        self._ids = self._ids[SMALL_BATCH:]
+
+    def _expand(self) -> bool:
+        """Replace changes of some images by those of their photos. Returns whether there were any."""
+        with self._database.write() as connection, lock_timeout(connection, LOCK_S):
+            last = expand_images(connection, SMALL_BATCH, self._expanded)
+        self._expanded = last or 0
+        return last is not None
 
 
 def update_positions_in(connection: Connection, on_progress: Progress) -> int:
     """The same in one transaction, which may be rolled back."""
     moved, names = 0, PlaceNames()
-    while expand_images(connection, BATCH):
-        pass
+    last: int | None = 0
+    while last is not None:
+        last = expand_images(connection, BATCH, last)
     while len(ids := changes_in_order(connection)):
         for done, batch in _batches(ids):
             moved += _update(connection, batch, names)
@@ -96,11 +121,11 @@ def is_up_to_date(database: Database) -> bool:
 
 def _next_changes(database: Database) -> Ids:
     if is_up_to_date(database):
-        return np.empty(0, np.int64)
-    while True:
+        return _NONE
+    last: int | None = 0
+    while last is not None:
         with database.write() as connection:
-            if not expand_images(connection, BATCH):
-                break
+            last = expand_images(connection, BATCH, last)
     with database.read() as connection:
         return changes_in_order(connection)
 

@@ -19,7 +19,7 @@ from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.positions import update
 from tagger.positions.change_queue import lock_positions
-from tagger.positions.update import update_some_positions
+from tagger.positions.update import SmallUpdates
 from tagger.settings import Settings
 from worker.broker import Broker
 from worker.celery_app import make_app
@@ -70,9 +70,10 @@ def test_a_small_update_takes_a_limited_number_of_changes(
     library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(update, "SMALL_BATCH", 2)
-    update_some_positions(library.database)
+    updates = SmallUpdates(library.database)
+    updates.update()
     assert changes(library.database) == SHOTS - 2
-    while update_some_positions(library.database):
+    while updates.update():
         pass
     assert changes(library.database) == 0
     assert len(library.found()) == SHOTS
@@ -85,9 +86,32 @@ def test_changes_of_images_are_expanded_in_parts(
     monkeypatch.setattr(update, "SMALL_BATCH", 2)
     with library.database.write() as connection:
         record_contents(connection, connection.scalars(select(photos.c.content_id)).all())
-    while update_some_positions(library.database):
+    updates = SmallUpdates(library.database)
+    while updates.update():
         assert changes(library.database) <= SHOTS
     assert changes(library.database) == 0
+
+
+def test_small_updates_follow_cameras_and_times_whatever_was_stored_first(
+    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = library.camera("Nikon")
+    for minutes in range(SHOTS):
+        library.shot(minutes, gps=(48.0, 2.0), camera=second)
+    library.update()
+    with library.database.write() as connection:
+        by_time = select(photos.c.content_id).order_by(photos.c.taken_at)
+        for content_id in connection.scalars(by_time).all():
+            record_contents(connection, [content_id])
+    monkeypatch.setattr(update, "SMALL_BATCH", SHOTS)
+    updates = SmallUpdates(library.database)
+    left = []
+    while updates.update():
+        with library.database.read() as connection:
+            of_photos = select(position_changes.c.photo_id).where(position_changes.c.photo_id.is_not(None))
+            changed = select(photos.c.camera_id).where(photos.c.id.in_(of_photos))
+            left.append(set(connection.scalars(changed)))
+    assert left == [{1, second}, {1, second}, {second}, set()]
 
 
 def test_a_small_update_does_not_wait_for_a_long_one(
@@ -96,8 +120,9 @@ def test_a_small_update_does_not_wait_for_a_long_one(
     if library.database.is_sqlite:
         pytest.skip("SQLite has one writer")
     monkeypatch.setattr(update, "LOCK_S", 0.1)
+    updates = SmallUpdates(library.database)
     with library.database.write() as connection:
         lock_positions(connection)
-        assert not update_some_positions(library.database)
+        assert not updates.update()
     assert library.found() == {}
-    assert update_some_positions(library.database)
+    assert updates.update()
