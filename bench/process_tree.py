@@ -36,12 +36,13 @@ def resident_mib(pid: int) -> float:
     return float(psutil.Process(pid).memory_info().rss / 2**20)
 
 
-class PeakMemory:
-    """Samples the sum of the programs' memory inside a `with` block; `mib` is the peak."""
+class Peak:
+    """Calls `measure` at this interval inside a `with` block, and once at its end; `value` is the highest result."""
 
-    def __init__(self, *pids: int) -> None:
-        self.mib = 0.0
-        self._pids = pids
+    def __init__(self, measure: Callable[[], float], interval_s: float) -> None:
+        self.value = 0.0
+        self._measure = measure
+        self._interval_s = interval_s
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
@@ -58,8 +59,13 @@ class PeakMemory:
     def _sample(self) -> None:
         ended = False
         while not ended:
-            ended = self._ended.wait(SAMPLE_INTERVAL_S)
-            self.mib = max(self.mib, sum(memory_mib(pid) for pid in self._pids))
+            ended = self._ended.wait(self._interval_s)
+            self.value = max(self.value, self._measure())
+
+
+def peak_memory(*pids: int) -> Peak:
+    """The peak of the programs' memory together, in MiB, inside a `with` block."""
+    return Peak(lambda: sum(map(memory_mib, pids)), SAMPLE_INTERVAL_S)
 
 
 def _sum(pid: int, measure: Callable[[psutil.Process], float]) -> float:

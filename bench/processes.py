@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.process_tree import PeakMemory
+from bench.process_tree import peak_memory
 
 TAGGER = (sys.executable, "-m", "tagger")
 
@@ -64,11 +64,11 @@ def run(
             stdout=out,
             stderr=err,
         )
-        with PeakMemory(process.pid) if with_children else nullcontext() as sampled:
+        with peak_memory(process.pid) if with_children else nullcontext() as sampled:
             _, status, rusage = os.wait4(process.pid, 0)
             wall_s = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-        peak_mib = sampled.mib if sampled else rusage.ru_maxrss / 1024
+        peak_mib = sampled.value if sampled else rusage.ru_maxrss / 1024
         usage = Usage(wall_s, rusage.ru_utime + rusage.ru_stime, peak_mib)
         texts = []
         for file in (out, err):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 
-from bench.process_tree import PeakMemory, cpu_seconds
+from bench.process_tree import cpu_seconds, peak_memory
 from bench.processes import TAGGER, run, tagger_environment
 from tagger.database.connection import Database, open_database
 from tagger.ledger.progress import JobProgress, list_jobs
@@ -60,7 +60,7 @@ def _measure(
 ) -> WorkerRun:
     pids = [worker.pid for worker in workers]
     cpu_before_s, redis_before_s = sum(map(cpu_seconds, pids)), redis_cpu_seconds(client)
-    with PeakMemory(*pids) as peak:
+    with peak_memory(*pids) as peak:
         job, command_cpu_s = _run_job(folder, environment, workers[0], database)
     if job.started_at is None or job.finished_at is None:
         raise SystemExit(f"the job did not start; {folder} may have no photos")
@@ -69,7 +69,7 @@ def _measure(
         processing_s=(job.finished_at - job.started_at).total_seconds(),
         cpu_s=sum(map(cpu_seconds, pids)) - cpu_before_s,
         enqueue_cpu_s=command_cpu_s + redis_cpu_seconds(client) - redis_before_s,
-        peak_mib=peak.mib,
+        peak_mib=peak.value,
     )
 
 

@@ -23,7 +23,7 @@ from bench.compare.stored_tags import (
     read_top_tags,
 )
 from bench.peers import BROKER, DATABASE, MODEL
-from bench.process_tree import PeakMemory, cpu_seconds
+from bench.process_tree import cpu_seconds, peak_memory
 from bench.processes import TAGGER, Usage, plain_environment, run, tagger_environment
 from bench.workers import redis_cpu_seconds, run_workers
 from tests.support.servers import RedisServer
@@ -183,7 +183,7 @@ def _measure_worker(
     _send(server, workload.warm_up)
     warm_up_count = sum(1 for _ in workload.warm_up.iterdir())
     _wait_until_stored(worker, database, warm_up_count)
-    with server.client() as client, PeakMemory(worker.pid) as peak:
+    with server.client() as client, peak_memory(worker.pid) as peak:
         cpu_before_s, redis_before_s = cpu_seconds(worker.pid), redis_cpu_seconds(client)
         start, send_cpu_s = _send(server, workload.photos)
         end = _wait_until_stored(worker, database, warm_up_count + workload.count)
@@ -192,7 +192,7 @@ def _measure_worker(
     return Measurement(
         cpu_ms=max(1000 * cpu_s / workload.count, MIN_COST),
         rate=workload.count / max(end - start, MIN_COST),
-        peak_mib=peak.mib,
+        peak_mib=peak.value,
         top_tags=read_top_tags(database, PEER_QUERY, workload.expected, app),
         enqueue_cpu_s=send_cpu_s + redis_cpu_s,
     )

@@ -4,19 +4,18 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from types import TracebackType
-from typing import Self
 
 import psutil
 import redis
 
 from bench.fleet.simulated_worker import WorkerCosts
+from bench.process_tree import Peak
 from bench.processes import plain_environment
 from tagger.database.connection import Database
 from tagger.ledger.progress import list_jobs
@@ -59,7 +58,11 @@ def run_job(database: Database, servers: Servers, job: int, workers: int) -> Job
     """Start the workers, wait for the end of the recorded job, and stop them."""
     with redis.Redis.from_url(servers.redis.url) as client:
         before_s = servers.database_cpu_s()
-        with _QueueWatch(client) as queue:
+        start_bytes = _used_bytes(client)
+        with (
+            Peak(partial(_messages, client), POLL_S) as messages,
+            Peak(partial(_used_bytes, client), POLL_S) as used_bytes,
+        ):
             costs = _process(database, servers, job, workers)
         database_cpu_s = servers.database_cpu_s() - before_s
     progress = list_jobs(database, job)[0]
@@ -73,8 +76,8 @@ def run_job(database: Database, servers: Servers, job: int, workers: int) -> Job
         claim_ms=_joined(each.claim_ms for each in costs),
         store_ms=_joined(each.store_ms for each in costs),
         sweep_ms=_joined(each.sweep_ms for each in costs),
-        messages=queue.messages,
-        redis_bytes=queue.most_bytes,
+        messages=int(messages.value),
+        redis_bytes=max(int(used_bytes.value) - start_bytes, 0),
     )
 
 
@@ -114,30 +117,9 @@ def _joined(lists: Iterable[list[float]]) -> list[float]:
     return sorted(chain.from_iterable(lists))
 
 
-class _QueueWatch:
-    """Samples the queues of Redis inside a `with` block."""
+def _messages(client: "redis.Redis") -> int:
+    return sum(client.llen(queue) for queue in QUEUES.values())
 
-    def __init__(self, client: "redis.Redis") -> None:
-        self.messages = self.most_bytes = 0
-        self._client = client
-        self._start_bytes = self._used_bytes()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._ended.wait(POLL_S):
-            self.messages = max(self.messages, sum(self._client.llen(queue) for queue in QUEUES.values()))
-            self.most_bytes = max(self.most_bytes, self._used_bytes() - self._start_bytes)
-
-    def _used_bytes(self) -> int:
-        return int(self._client.info("memory")["used_memory"])
+def _used_bytes(client: "redis.Redis") -> int:
+    return int(client.info("memory")["used_memory"])

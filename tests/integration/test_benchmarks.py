@@ -31,7 +31,7 @@ from bench.photos import evenly_spread
 from bench.position_odds import Place, Prediction
 from bench.positions.movement import Movement
 from bench.positions.photos import CAMERA, PHONE, take_photos
-from bench.process_tree import PeakMemory, cpu_seconds
+from bench.process_tree import cpu_seconds, peak_memory
 from bench.teach.__main__ import report
 from bench.teach.collection import Collection, read_collection
 from bench.teach.measurement import Teaching, top1
@@ -205,10 +205,10 @@ living.communicate(b"\\n"), detached.communicate(b"\\n")
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == b"burnt\n"
-        with PeakMemory(process.pid) as peak:
+        with peak_memory(process.pid) as peak:
             assert 0.55 < cpu_seconds(process.pid) < 1.5
         process.communicate(b"\n")
-    assert peak.mib > 5
+    assert peak.value > 5
     assert cpu_seconds(process.pid) == 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 import trustme
-from redis import Redis, RedisError
+from redis import Redis
 from support.servers import PostgresServer, RedisServer, Server, free_port, start_child
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "harden.md").read_text()
@@ -104,14 +104,6 @@ class TlsRedisServer(RedisServer):
         if not program.exists():
             program.symlink_to(redis_program() or "redis-server")  # it does what its name says
         return start_child([str(program), str(file)])
-
-    def _connection_error(self) -> Exception | None:
-        try:
-            with self.client() as client:
-                client.ping()
-        except RedisError as error:
-            return error
-        return None
 
 
 class TlsPostgresServer(Server):
