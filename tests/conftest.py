@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.compiled_statements import share_compiled_statements
 from support.empty_databases import create_sqlite_database
 from support.ended_processes import pytest_handlecrashitem, pytest_xdist_make_scheduler
 from support.injection import injecting_environment, injecting_path
@@ -34,6 +35,8 @@ os.environ["TAGGER_SETTLE_S"] = "0"
 
 # Test processes share the cores: torch must not spin while it waits.
 quiet_threads()
+
+share_compiled_statements()
 
 FOLDERS = ("faults", "acceptance", "web", "trainer", "integration", "unit")
 """In the order of their tests' duration: the longest first, so that all processes end at about the same time."""
