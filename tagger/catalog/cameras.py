@@ -138,9 +138,9 @@ def _model_name(key: str, name: str) -> str:
 
 
 def _names(key: str, name: str) -> set[str]:
-    """The names that find a camera: with and without its serial number, and as the file has make and model."""
+    """The names that find a camera: with and without its serial number, and as the file has make and model, or the model alone."""
     make, model, _ = key.removeprefix(_NAMED).split("|")
-    return {name.casefold(), _model_name(key, name).casefold(), f"{make} {model}".strip()}
+    return {name.casefold(), _model_name(key, name).casefold(), f"{make} {model}".strip(), model or make}
 
 
 def _full_name(camera: Camera, root_names: dict[int, str]) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, false, or_, select, true
 
@@ -56,9 +56,13 @@ class ScanRole:
     area: Area | None = None
 
 
+Adding = Literal["landmark", "place"]
+"""An option of a landmark, or of a position or an area."""
+
+
 @dataclass(frozen=True)
 class ResolvedQuery:
-    """A query with ids instead of names."""
+    """A query with ids instead of names. It selects all photos that it can have once an option that is being added has a value."""
 
     query: PhotoQuery
     landmark_id: int | None
@@ -67,6 +71,7 @@ class ResolvedQuery:
     ranges: "tuple[PathRange, ...]"
     trip: Trip | None = None
     camera_ids: tuple[int, ...] = ()
+    adding: Adding | None = None
 
     @classmethod
     def resolve(cls, connection: Connection, query: PhotoQuery, root_paths: RootPaths) -> Self:
@@ -110,14 +115,14 @@ class ResolvedQuery:
         if query.unknown:
             yield ~has_tag()
         elif self.needs_accepted_tag or self._has_tag_options:
-            yield has_tag(landmark_id=self.landmark_id, min_score=query.min_score, any_rank=query.any_rank)
+            landmark_ids = None if self.landmark_id is None else (self.landmark_id,)
+            yield has_tag(landmark_ids, min_score=query.min_score, any_rank=query.any_rank)
 
     def _photo_conditions(self, role: ScanRole) -> Iterator[Condition]:
         query = self.query
         for area in self.areas:
             if area is not role.area:
-                by_landmark = and_(area.landmarks_count, _has_landmark(area.landmarks))
-                yield or_(area.has_position, by_landmark)
+                yield or_(area.has_position, and_(area.landmarks_count, self._shows(area.landmarks)))
             elif role.landmark_id is not None:
                 yield area.landmarks_count
         yield from self._membership_conditions()
@@ -125,8 +130,14 @@ class ResolvedQuery:
         yield from self._file_conditions()
         if self.model_id is not None:
             yield off_index(contents.c.model_id) == self.model_id
-        if query.distinct and not self._has_place_options:
+        if query.distinct and not self.has_place_options:
             yield is_first_copy(self._file_conditions())
+
+    def _shows(self, landmarks: Sequence[int]) -> Condition:
+        if self.query.sort is None:
+            return _has_landmark(landmarks)
+        ids = [id_ for id_ in landmarks if self.landmark_id in (None, id_)]
+        return has_tag(ids, min_score=self.query.min_score, any_rank=self.query.any_rank)
 
     def _dismissal_conditions(self) -> Iterator[Condition]:
         if self.query.dismissed:
@@ -187,18 +198,20 @@ class ResolvedQuery:
     @property
     def _selects_untagged(self) -> bool:
         """Whether the query asks for photos of a position, an area, a trip, a share or a verdict, and for no tags."""
-        return (self._has_place_options or self.query.verdict is not None) and not self._has_tag_options
+        return (self.has_place_options or self.query.verdict is not None) and not self._has_tag_options
 
     @property
-    def _has_place_options(self) -> bool:
+    def has_place_options(self) -> bool:
         """Whether exact copies may differ in what the query asks for."""
         query = self.query
+        if self.adding == "place":
+            return True
         options = (query.position, query.trip, query.share)
         return any(option is not None for option in options) or bool(self.areas)
 
     @property
     def _has_tag_options(self) -> bool:
-        return self.landmark_id is not None or self.query.min_score is not None
+        return self.adding == "landmark" or self.landmark_id is not None or self.query.min_score is not None
 
     def _has_outcome(self) -> Condition:
         if self.query.untagged:

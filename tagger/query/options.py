@@ -148,7 +148,7 @@ def parse_query(
         distinct=distinct,
         limit=limit,
     )
-    _refuse_contradictions(query)
+    refuse_contradictions(query)
     return query
 
 
@@ -249,8 +249,12 @@ def parse_date(text: str | None, option: str) -> datetime | None:
     return date
 
 
-def _refuse_contradictions(query: PhotoQuery) -> None:
-    """No photo can fulfil some combinations; they are mistakes rather than queries with an empty result."""
+def refuse_contradictions(query: PhotoQuery) -> None:
+    """No photo can fulfil some combinations; they are mistakes rather than queries with an empty result.
+
+    Raises:
+        QueryOptionInvalid: an option contradicts another one.
+    """
     tag_options: dict[str, object] = {
         "a landmark": query.landmark,
         "a minimum score": query.min_score,

@@ -50,13 +50,14 @@ def smallest_plan(connection: Connection, plans: Sequence[ScanPlan]) -> int:
     for limit in SCAN_SIZE_LIMITS:
         if len(smallest) == 1:
             break
-        sizes = {number: _size(connection, plans[number].scans, limit) for number in smallest}
+        sizes = {number: scans_size(connection, plans[number].scans, limit) for number in smallest}
         least = min(sizes.values())
         smallest = [number for number, size in sizes.items() if size == least]
     return smallest[0]
 
 
-def _size(connection: Connection, scans: Sequence[IndexScan], limit: int) -> int:
+def scans_size(connection: Connection, scans: Sequence[IndexScan], limit: int) -> int:
+    """The number of rows that the scans read, counted up to `limit`."""
     size = 0
     for scan in scans:
         size += scan.size(connection, limit)
@@ -81,14 +82,15 @@ def sorted_plan(
     by_score = resolved.query.sort == "score"
     fewest = FEWEST_TO_WALK if fewest_to_walk is None else fewest_to_walk
     has_index = not by_score or resolved.query.unknown
-    is_small = not has_index or _size(connection, scans, fewest) < fewest
+    is_small = not has_index or scans_size(connection, scans, fewest) < fewest
     if by_score and resolved.query.unknown:
-        return ScanPlan(tuple(candidate_scans(_ids(scans), is_small=is_small)))
-    among = _ids(scans) if is_small else None
+        return ScanPlan(tuple(candidate_scans(ids_of_scans(scans), is_small=is_small)))
+    among = ids_of_scans(scans) if is_small else None
     return ScanPlan(tuple(sorted_scans(resolved.query, resolved.landmark_id, among, month)))
 
 
-def _ids(scans: Sequence[IndexScan]) -> Select[Any]:
+def ids_of_scans(scans: Sequence[IndexScan]) -> Select[Any]:
+    """The ids of all photos of the scans, perhaps of others that do not match the query."""
     if not scans:
         return select(photos.c.id).where(false())
     found = union_all(*(scan.photo_ids() for scan in scans)).subquery()

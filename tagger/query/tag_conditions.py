@@ -3,10 +3,21 @@
 Rejected tags never count, confirmed ones always, as in `ResolvedQuery.select_tags`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import FromClause, Table, exists, or_, true
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    FromClause,
+    Select,
+    Table,
+    exists,
+    or_,
+    select,
+    true,
+    union,
+)
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.catalog.dismissals import is_dismissed
@@ -15,27 +26,44 @@ from tagger.query.index_scan import Condition
 
 
 def has_tag(
-    *, landmark_id: int | None = None, min_score: float | None = None, any_rank: bool = False
+    landmark_ids: Sequence[int] | None = None, *, min_score: float | None = None, any_rank: bool = False
 ) -> Condition:
-    """Whether a tag of the photo matches: of the landmark, with at least the score or confirmed, accepted unless `any_rank`."""
+    """Whether a tag of the photo matches: of one of the landmarks, with at least the score or confirmed, accepted unless `any_rank`."""
 
-    def conditions(table: Table) -> Iterator[Condition]:
+    def of_photo(table: Table) -> Iterator[Condition]:
         yield table.c.content_id == photos.c.content_id
-        yield ~is_rejected(table)
-        if landmark_id is not None:
-            yield table.c.landmark_id == landmark_id
-        if min_score is not None:
-            yield table.c.score >= min_score
-        if not any_rank:
-            yield table.c.accepted == true()
-            yield ~is_dismissed(table.c.content_id)
+        if landmark_ids is not None:
+            yield table.c.landmark_id.in_(landmark_ids)
 
-    confirmed = exists().where(
-        verdicts.c.content_id == photos.c.content_id, verdicts.c.verdict == "confirmed"
+    matching = (
+        exists().where(*of_photo(table), *_matches(table, min_score, any_rank=any_rank))
+        for table in (tags, taught_tags)
     )
-    if landmark_id is not None:
-        confirmed = confirmed.where(verdicts.c.landmark_id == landmark_id)
-    return or_(*(exists().where(*conditions(table)) for table in (tags, taught_tags)), confirmed)
+    return or_(*matching, exists().where(*of_photo(verdicts), verdicts.c.verdict == "confirmed"))
+
+
+def shown_landmarks(
+    rows: FromClause, columns: Sequence[ColumnElement[Any]] = (), *, min_score: float | None, any_rank: bool
+) -> CompoundSelect[Any]:
+    """Each `unit` of rows with a `content_id`, and these columns, with the ids of the landmarks of all its tags that match, as `has_tag`."""
+
+    def of_table(table: Table, *conditions: Condition) -> Select[Any]:
+        joined = select(rows.c.unit, table.c.landmark_id, *columns)
+        return joined.join_from(rows, table, table.c.content_id == rows.c.content_id).where(*conditions)
+
+    matching = (
+        of_table(table, *_matches(table, min_score, any_rank=any_rank)) for table in (tags, taught_tags)
+    )
+    return union(*matching, of_table(verdicts, verdicts.c.verdict == "confirmed"))
+
+
+def _matches(table: Table, min_score: float | None, *, any_rank: bool) -> Iterator[Condition]:
+    yield ~is_rejected(table)
+    if min_score is not None:
+        yield table.c.score >= min_score
+    if not any_rank:
+        yield table.c.accepted == true()
+        yield ~is_dismissed(table.c.content_id)
 
 
 def is_first_copy(among: Iterable[Condition]) -> Condition:

@@ -13,11 +13,13 @@ from tagger.database.actor import Actor
 from tagger.database.connection import Database
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processing.model_cache import ModelCache, photo_limits
+from tagger.query.facets import count_facets
+from tagger.query.timeline import timeline_sections
 from tagger.settings import Settings
 from tagger.web.http.limits import ClientLimits
 from tagger.web.http.uploads import UploadMemory, UploadSpace
 from tagger.web.media.thumbnails import Thumbnails
-from tagger.web.section_counts import SectionCounts
+from tagger.web.query_counts import QueryCounts
 from tagger.web.taught_updates import TaughtUpdates
 
 LARGEST_UPLOADS = 4
@@ -46,7 +48,8 @@ class AppState:
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
-        self.section_counts = SectionCounts(database, settings.roots)
+        self.section_counts = QueryCounts(lambda query: timeline_sections(database, query, settings.roots))
+        self.facet_counts = QueryCounts(lambda query: count_facets(database, query, settings.roots))
         self._model_in_use = _ModelInUse(settings, database)
         self.taught_updates = TaughtUpdates(database, self.model, self.stopping)
 

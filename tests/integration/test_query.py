@@ -407,6 +407,7 @@ def test_camera_is_found_by_make_and_model_with_and_without_its_serial_number(li
     assert paths_of(library, camera=("Canon EOS 5D (02)",)) == ["b.jpg"]
     assert paths_of(library, camera=("Google Pixel 8", "CANON EOS 5D (01)")) == ["a.jpg", "c.jpg"]
     assert paths_of(library, camera=("Canon Canon EOS 5D",), any_rank=True) == ["a.jpg", "b.jpg", "e.jpg"]
+    assert paths_of(library, camera=("pixel 8",)) == ["c.jpg"]
     assert paths_of(library, camera=("Canon EOS 5D",), landmark=GATE) == []
     assert paths_of(library, camera=("Canon EOS 5D",), sort="newest", distinct=True) == ["a.jpg", "b.jpg"]
     assert paths_of(library, camera=("Canon EOS 5D",), taken_after=day) == ["a.jpg"]

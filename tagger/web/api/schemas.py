@@ -47,6 +47,27 @@ class PhotoNeighbours:
 
 
 @dataclass
+class FacetValue:
+    """A choice of a filter: its `value` as an option of the query, its name, and its number of photos."""
+
+    value: str
+    name: str
+    photos: int
+
+
+@dataclass
+class Facet:
+    """The choices of a filter. `exact` is false if a choice may have more photos than its number says.
+
+    A `year` stands for `taken_after` and `taken_before`, an `outcome` is the name of an option, and a `folder` is a value of `under`.
+    """
+
+    facet: Literal["landmark", "country", "year", "camera", "position", "outcome", "verdict", "folder"]
+    exact: bool
+    values: list[FacetValue]
+
+
+@dataclass
 class TimelineSection:
     """The photos of a month, and their mean `aspect`: width divided by height.
 

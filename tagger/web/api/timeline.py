@@ -46,7 +46,7 @@ Start = Annotated[SectionStart, Depends(section_start)]
 def timeline(state: State, params: Params) -> list[dict[str, Any]]:
     """Count the photos of each month in the order of the result; of one that is not in order of time, all photos."""
     with params.model_checked():
-        return [vars(section) for section in state.section_counts.sections(params.query)]
+        return [vars(section) for section in state.section_counts.get(params.query)]
 
 
 @router.get("/timeline/photos", response_model=schemas.TimelinePage)

@@ -54,7 +54,7 @@ def show_share(request: Request, state: State, share: VisitedShare, after: After
         share=share,
         address=share_address(share),
         grid=_grid(state, share, after),
-        photos=sum(section.photos for section in state.section_counts.sections(share.query)),
+        photos=sum(section.photos for section in state.section_counts.get(share.query)),
     )
 
 

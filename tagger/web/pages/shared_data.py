@@ -45,7 +45,7 @@ async def preview(request: Request, state: State, photo_id: VisitedPhoto) -> Res
 @router.get("/timeline")
 def timeline(state: State, share: VisitedShare) -> Response:
     """Count the photos of each month."""
-    return DocumentResponse([vars(section) for section in state.section_counts.sections(share.query)])
+    return DocumentResponse([vars(section) for section in state.section_counts.get(share.query)])
 
 
 @router.get("/timeline/photos")
