@@ -83,6 +83,8 @@ def start_user_session(database: Database, user: User, password_hash: str, origi
         stored = select(users.c.password_hash).where(users.c.id == user.id).with_for_update()
         if connection.scalar(stored) != password_hash:
             return None
+        used = update(users).where(users.c.id == user.id).values(last_used_at=datetime.now(UTC))
+        connection.execute(used)
         forget_attempts(connection, user.name, origin.network or "")
         _insert_session(connection, _digest(session, None), expires_at, origin, user_id=user.id)
         record_action(connection, AuditAction.SIGN_IN, user.name, role=user.role)

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Actor:
-    """`name`: the front door, and its user, token or machine, like `cli ada@laptop`. `address`: of the page's client."""
+    """`name`: the front door, and its user, token or machine, like `cli ada@laptop`. `address`: of the page's client.
+
+    `is_person`: a person signed in to the page by name, whose verdicts carry that name and no other.
+    """
 
     name: str
     address: str | None = None
+    is_person: bool = False
 
 
 def command_line_actor() -> Actor:

@@ -21,7 +21,7 @@ from tagger.web.http.head_requests import HeadRequests
 from tagger.web.http.limits import ClientLimits
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.templates import STATIC
-from tagger.web.pages import sign_in
+from tagger.web.pages import account, admin, sign_in
 from tagger.web.pages.job_views import live_document
 from tagger.web.pages.look_alikes import look_alikes_of
 from tagger.web.pages.overview import LibraryOverview
@@ -87,7 +87,8 @@ def create_app(
         app.include_router(router)
     add_error_handlers(app)
     if authenticator is not None:
-        app.include_router(sign_in.router)
+        for router in (sign_in.router, account.router, admin.router):
+            app.include_router(router)
         app.state.authenticator = authenticator
     # The last middleware that is added is the outermost. Compression reveals no secret by its length (BREACH): pages hold no
     # tokens, and a request that another site causes has no session (SameSite=Strict) or is refused.

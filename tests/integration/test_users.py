@@ -155,8 +155,16 @@ def test_a_session_of_a_person_does_not_depend_on_the_token_of_the_settings(data
 
 def test_the_last_use_of_a_person_is_written(database: Database) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
-    record_use(database, grant_of(database, signed_in(database)))
+    assert list_users(database)[0].last_used_at is None
+    grant = grant_of(database, signed_in(database))
     assert list_users(database)[0].last_used_at is not None
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    with database.write() as connection:
+        connection.execute(update(users).values(last_used_at=long_ago))
+    record_use(database, grant)
+    used_at = list_users(database)[0].last_used_at
+    assert used_at is not None
+    assert used_at > long_ago
 
 
 def test_a_password_that_changes_during_the_sign_in_starts_no_session(

@@ -123,6 +123,7 @@ ANSWERS: dict[str, tuple[Any, Asking]] = {
     "schedules": (list[schemas.Schedule], lambda client, _: client.get("/api/schedules")),
     "a run": (schemas.ScheduleRun, lambda client, _: client.post("/api/schedules/nightly/run-now")),
     "runs": (list[schemas.ScheduleRun], lambda client, _: client.get("/api/schedules/nightly/history")),
+    "the audit log": (schemas.AuditPage, lambda client, _: client.get("/api/admin/audit?limit=1")),
     "a missing photo": (Problem, lambda client, _: client.get("/api/photos/99")),
     "a value that means nothing": (Problem, lambda client, _: client.get("/api/photos?min_score=2")),
 }

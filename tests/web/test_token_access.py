@@ -41,8 +41,15 @@ from tagger.web.pages import sign_in as sign_in_page
 
 WRONG = "a-wrong-token-of-16"
 ORIGIN = {"origin": LOCAL_URL}
-READ_ONLY_MAY_POST = {"/", "/api/predict", "/sign-in", "/sign-out"}
-READ_ONLY_MAY_NOT_GET = {"/api/folders", "/jobs/new", "/jobs/schedules/new"}
+READ_ONLY_MAY_POST = {
+    "/",
+    "/api/predict",
+    "/sign-in",
+    "/sign-out",
+    "/account/password",
+    "/account/sessions/end",
+}
+READ_ONLY_MAY_NOT_GET = {"/api/admin/audit", "/api/folders", "/jobs/new", "/jobs/schedules/new"}
 
 ClientAt = Callable[..., TestClient]
 

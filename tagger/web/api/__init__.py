@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from tagger.web.api import (
+    audit,
     cities,
     dismissals,
     events,
@@ -45,4 +46,5 @@ def routers() -> tuple[APIRouter, ...]:
         schedules.router,
         events.router,
         object_events.router,
+        audit.router,
     )

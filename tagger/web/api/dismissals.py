@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tagger.verdicts import dismiss_photos, restore_photos
 from tagger.web.api import schemas
 from tagger.web.api.routes import api_router
-from tagger.web.api.verdicts import MAX_PHOTOS, By, default_person
+from tagger.web.api.verdicts import MAX_PHOTOS, By, person_of
 from tagger.web.state import AppState, State
 
 router = api_router("verdicts")
@@ -26,7 +26,7 @@ class DismissalRequest(BaseModel):
 @router.post("/dismissals", response_model=schemas.DismissedPhotos)
 def dismiss(state: State, body: DismissalRequest) -> dict[str, Any]:
     """Put photos and their copies away as not a landmark. They stay away until they are brought back or a landmark is confirmed on them."""
-    by = body.by or default_person(state)
+    by = person_of(state, body.by)
     result = dismiss_photos(state.database, body.photos, by, dry_run=body.dry_run)
     _update(state, body)
     return {**vars(result), "dry_run": body.dry_run}

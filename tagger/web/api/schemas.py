@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from tagger.database.audit_log import AuditEntry
 from tagger.enqueue.ticks import LastTick
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import DeviceStatus, WorkerStatus
@@ -535,3 +536,11 @@ class ScheduleRun:
     job: int | None
     state: str | None
     note: str | None
+
+
+@dataclass
+class AuditPage:
+    """Entries of the audit log, newest first; `next` is null on the last page."""
+
+    entries: list[AuditEntry]
+    next: int | None

@@ -22,7 +22,7 @@ from tagger.verdicts import VerdictKind, give_verdict_to_photos
 from tagger.web.api import schemas
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
-from tagger.web.api.verdicts import MAX_PHOTOS, By, default_person
+from tagger.web.api.verdicts import MAX_PHOTOS, By, person_of
 from tagger.web.http.form_fields import ONE_LINE
 from tagger.web.state import AppState, State
 
@@ -60,7 +60,7 @@ def teach(state: State, landmark: Landmark, body: TeachRequest) -> dict[str, Any
     )
     if body.confirmed or body.rejected:
         _check_examples(confirmed, rejected)
-    by = body.by or default_person(state)
+    by = person_of(state, body.by)
     for kind, examples in ((VerdictKind.CONFIRMED, confirmed), (VerdictKind.REJECTED, rejected)):
         photo_ids = [each.photo_id for each in examples if each.content_id is not None]
         give_verdict_to_photos(database, photo_ids, taught.slug, kind, by)

@@ -143,7 +143,7 @@ def give(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> dict
     """Confirm or reject a landmark on a photo. The verdict applies to every copy and survives new models."""
     database, roots = state.database, state.settings.roots
     path = stored_photo(database, photo_id, roots).path
-    by = body.by or default_person(state)
+    by = person_of(state, body.by)
     result = give_verdict(database, photo_id, body.landmark, body.verdict, by, roots, dry_run=body.dry_run)
     _learn(state, body)
     return verdict_result_document(path, result, body.verdict, withdraw=False, dry_run=body.dry_run)
@@ -162,7 +162,7 @@ def withdraw(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> 
 @router.post("/verdicts", response_model=schemas.QueryVerdictResult | schemas.PhotosVerdictResult)
 def give_many(state: State, body: VerdictsRequest) -> dict[str, Any]:
     """Confirm or reject on many photos. With `dry_run` they are only counted."""
-    by = body.by or default_person(state)
+    by = person_of(state, body.by)
     if body.query is None:
         return _give_to_photos(state, body, by)
     result = give_verdict_by_query(
@@ -191,8 +191,13 @@ def withdraw_many(state: State, body: VerdictsRequest) -> dict[str, Any]:
     return {"verdict": body.verdict, "withdrawn": count, "dry_run": body.dry_run}
 
 
+def person_of(state: AppState, by: str | None) -> str:
+    """Return whose verdicts these are: `by`, unless somebody signed in by name, who cannot speak for others."""
+    return default_person(state) if by is None or state.database.actor.is_person else by
+
+
 def default_person(state: AppState) -> str:
-    """Return the person of verdicts given through the page: `web` and the token's name; without tokens, the server's user."""
+    """Return the person of verdicts given through the page: `web` and the name of the person or token; without them, the server's user."""
     actor = state.database.actor.name
     if actor != ANYBODY:
         return actor

@@ -293,4 +293,6 @@ def _origin(client: Client, browser: str | None) -> Origin:
 
 def actor_of(grant: Grant | None, client: Client) -> Actor:
     """Return who makes the changes of a request; without a grant, anybody on this machine."""
-    return Actor(ANYBODY if grant is None else f"web {grant.name}", client.address or None)
+    if grant is None:
+        return Actor(ANYBODY, client.address or None)
+    return Actor(f"web {grant.name}", client.address or None, is_person=grant.user_id is not None)

@@ -3,13 +3,13 @@
 from tagger.access.grants import Grant, Role
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_VIEWER_POSTS = frozenset({"/", "/api/predict", "/sign-out"})
-"""What a viewer may send: photos to classify, of which nothing is stored. All else changes something."""
+_VIEWER_POSTS = frozenset({"/", "/api/predict", "/sign-out", "/account/password", "/account/sessions/end"})
+"""What a viewer may send: photos to classify, of which nothing is stored, and changes of the own account."""
 _VIEWER_HIDDEN = frozenset({"/api/folders", "/jobs/new", "/jobs/schedules/new"})
 """What a viewer may not read: these list folders of the server, to start jobs in them."""
 _ADMIN_PATHS = ("/admin/", "/api/admin/")
 """All routes about other people's access are below these, and no other routes."""
-_READ_ONLY = "This token is read-only: it can search photos and classify uploads. Sign in with another token to make changes."
+_READ_ONLY = "Your access is read-only: you can search photos and classify uploads. Sign in with another token or name to make changes."
 _NO_ADMIN = "Only admins may do this. Ask one of them, or sign in with the token of TAGGER_WEB_TOKEN."
 
 

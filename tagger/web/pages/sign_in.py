@@ -22,7 +22,7 @@ WRONG_TOKEN = "That is not a valid token. Copy the whole token and try again."  
 WRONG_PASSWORD = "The name or the password is wrong."  # noqa: S105
 
 
-_hash_limiter = CapacityLimiter(2)
+HASH_LIMITER = CapacityLimiter(2)
 """Threads that check passwords: each check takes 64 MB. Requests that wait for one take no thread from the pages."""
 
 
@@ -51,7 +51,7 @@ async def sign_in(
 ) -> Response:
     """Start a session if the name and the password, or the token, are right."""
     form = SignInForm(name, password, token.strip(), _local_address(next))
-    return await to_thread.run_sync(_sign_in, request, form, limiter=_hash_limiter)
+    return await to_thread.run_sync(_sign_in, request, form, limiter=HASH_LIMITER)
 
 
 def _sign_in(request: Request, form: SignInForm) -> Response:

@@ -1,0 +1,32 @@
+"""The audit log, as `tagger audit`. Where people sign in, for admins: the path is below /api/admin/."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import AwareDatetime
+
+from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
+from tagger.web.api import schemas
+from tagger.web.api.routes import api_router
+from tagger.web.state import State
+
+router = api_router("audit log", "/admin")
+
+
+@router.get("/audit", response_model=schemas.AuditPage)
+def audit(
+    state: State,
+    action: Annotated[list[AuditAction] | None, Query(description="Only these actions.")] = None,
+    since: Annotated[
+        AwareDatetime | None, Query(description="Only entries from this time on, like 2026-06-01T00:00:00Z.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="The page size.")] = 100,
+    before: Annotated[int | None, Query(ge=1, lt=2**63, description="`next` of the previous page.")] = None,
+) -> dict[str, Any]:
+    """List who did what, newest first."""
+    entry_filter = AuditFilter(tuple(action or ()), since)
+    entries = list_entries(state.database, entry_filter, limit + 1, before)
+    shown = entries[:limit]
+    following = shown[-1].id if len(entries) > limit else None
+    return {"entries": [asdict(entry) for entry in shown], "next": following}

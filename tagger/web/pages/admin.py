@@ -1,0 +1,139 @@
+"""Other people's access, and the audit log: for admins. All routes are below /admin/, which the request guard keeps from others."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from tagger.access.open_sessions import end_open_session, list_sessions
+from tagger.access.passwords import generate_password
+from tagger.access.users import add_user, list_users, remove_user, set_password, set_role
+from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
+from tagger.database.enums import Role
+from tagger.errors import TaggerError
+from tagger.web.http.page_texts import page_text
+from tagger.web.http.templates import render
+from tagger.web.pages.browser_names import browser_name
+from tagger.web.pages.sign_in import HASH_LIMITER
+from tagger.web.state import AppState, State
+
+router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+
+ENTRIES_SHOWN = 100
+ROLE_TEXTS = {
+    Role.VIEWER: "looks and searches",
+    Role.EDITOR: "changes what is known of photos, and starts jobs",
+    Role.ADMIN: "also manages access",
+}
+Name = Annotated[str, Form(max_length=200)]
+
+
+@router.get("/admin/users")
+def show_users(request: Request, state: State) -> HTMLResponse:
+    """Show everybody with a name, and all sessions."""
+    return _render_users(request, state)
+
+
+@router.post("/admin/users/add")
+async def add(request: Request, state: State, name: Name, role: Annotated[Role, Form()]) -> Response:
+    """Add a person with a generated password, which the answer shows once."""
+
+    def add_with_password() -> Response:
+        password = generate_password()
+        try:
+            user = add_user(state.database, name, role, password)
+        except TaggerError as error:
+            return _render_users(request, state, problem=page_text(error), typed=name)
+        return _render_users(request, state, shown=(user.name, password))
+
+    return await to_thread.run_sync(add_with_password, limiter=HASH_LIMITER)
+
+
+@router.post("/admin/users/password")
+async def renew_password(request: Request, state: State, name: Name) -> Response:
+    """Give a person a generated password, which the answer shows once."""
+
+    def renew() -> Response:
+        password = generate_password()
+        try:
+            set_password(state.database, name, password)
+        except TaggerError as error:
+            return _render_users(request, state, problem=page_text(error))
+        return _render_users(request, state, shown=(name, password))
+
+    return await to_thread.run_sync(renew, limiter=HASH_LIMITER)
+
+
+@router.post("/admin/users/role")
+def change_role(request: Request, state: State, name: Name, role: Annotated[Role, Form()]) -> Response:
+    """Give a person another role."""
+    try:
+        set_role(state.database, name, role)
+    except TaggerError as error:
+        return _render_users(request, state, problem=page_text(error))
+    return RedirectResponse("/admin/users", HTTPStatus.SEE_OTHER)
+
+
+@router.post("/admin/users/remove")
+def remove(request: Request, state: State, name: Name) -> Response:
+    """Remove a person."""
+    try:
+        remove_user(state.database, name)
+    except TaggerError as error:
+        return _render_users(request, state, problem=page_text(error))
+    return RedirectResponse("/admin/users", HTTPStatus.SEE_OTHER)
+
+
+@router.post("/admin/sessions/end")
+def end_session(state: State, session: Annotated[int, Form(ge=1, lt=2**63)]) -> Response:
+    """Sign out anybody's session."""
+    end_open_session(state.database, session)
+    return RedirectResponse("/admin/users#sessions", HTTPStatus.SEE_OTHER)
+
+
+@router.get("/admin/audit")
+def show_audit_log(
+    request: Request,
+    state: State,
+    action: str = "",
+    before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+) -> HTMLResponse:
+    """Show who did what, newest first."""
+    actions = tuple(each for each in AuditAction if each == action)
+    entries = list_entries(state.database, AuditFilter(actions), ENTRIES_SHOWN + 1, before)
+    has_older = len(entries) > ENTRIES_SHOWN
+    return render(
+        request,
+        "audit.html",
+        entries=entries[:ENTRIES_SHOWN],
+        following=entries[ENTRIES_SHOWN - 1].id if has_older else None,
+        actions=list(AuditAction),
+        action=actions[0] if actions else "",
+    )
+
+
+def _render_users(
+    request: Request,
+    state: AppState,
+    *,
+    problem: str = "",
+    typed: str = "",
+    shown: tuple[str, str] | None = None,
+) -> HTMLResponse:
+    """`shown`: a name and its new password."""
+    page = render(
+        request,
+        "users.html",
+        HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK,
+        users=list_users(state.database),
+        sessions=list_sessions(state.database),
+        roles=ROLE_TEXTS,
+        browser_name=browser_name,
+        problem=problem,
+        typed=typed,
+        shown=shown,
+    )
+    page.headers["cache-control"] = "no-store"
+    return page

@@ -1,0 +1,281 @@
+"""Account, people, sessions and the audit log on the page: who sees and changes what. The roles are tested on every route."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import argon2
+import pytest
+from fastapi.routing import APIRoute
+from starlette.testclient import TestClient
+from support.library_photos import EIFFEL, LibraryPhotos
+from support.page_server import LOCAL_URL, TOKEN
+
+from tagger.access import attempts, passwords
+from tagger.access.grants import Role
+from tagger.access.open_sessions import list_sessions
+from tagger.access.tokens import add_token
+from tagger.access.users import add_user, list_users
+from tagger.database.audit_log import AuditFilter, list_entries
+from tagger.database.connection import Database
+from tagger.settings import Settings
+from tagger.verdicts import VerdictFilter, list_verdicts
+from tagger.web.http.permissions import SAFE_METHODS
+from tagger.web.pages.browser_names import browser_name
+
+ORIGIN = {"origin": LOCAL_URL}
+PASSWORD, OTHER = "correct horse battery", "another long password"
+VIEWER_MAY_POST = {"/", "/api/predict", "/sign-in", "/sign-out", "/account/password", "/account/sessions/end"}
+ADMIN_MODULES = {"tagger.web.pages.admin", "tagger.web.api.audit"}
+ClientOf = Callable[..., TestClient]
+
+
+@pytest.fixture(autouse=True)
+def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real hashes that take little time and memory."""
+    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
+    passwords._hash_of_nobody.cache_clear()
+
+
+@pytest.fixture
+def sign_in(client_of: ClientOf, web_database: Database) -> Callable[..., TestClient]:
+    """Add the person if they are new, and sign in with another browser."""
+
+    def signed_in(name: str, role: Role = Role.VIEWER, password: str = PASSWORD) -> TestClient:
+        if name not in {user.name for user in list_users(web_database)}:
+            add_user(web_database, name, role, password)
+        client = client_of("0.0.0.0", TOKEN)
+        form = {"name": name, "password": password}
+        assert client.post("/sign-in", data=form, headers=ORIGIN).status_code == 303
+        return client
+
+    return signed_in
+
+
+def routes(client: TestClient) -> list[tuple[str, str, APIRoute]]:
+    """Method and path of every route of the application, also of those that are added later."""
+
+    def walk(parts: list[Any]) -> Iterator[APIRoute]:
+        for part in parts:
+            if isinstance(part, APIRoute):
+                yield part
+            elif hasattr(part, "original_router"):
+                yield from walk(part.original_router.routes)
+
+    found = [
+        (method, re.sub(r"\{[^}]+\}", "1", route.path), route)
+        for route in walk(client.app.routes)  # type: ignore[attr-defined]
+        for method in route.methods
+    ]
+    assert len(found) > 60
+    return found
+
+
+def post(client: TestClient, path: str, **form: object) -> int:
+    return client.post(path, data=form, headers=ORIGIN).status_code
+
+
+# --- roles
+
+
+def test_a_viewer_changes_nothing_but_the_own_account(sign_in: Callable[..., TestClient]) -> None:
+    viewer = sign_in("ada")
+    for method, path, _ in routes(viewer):
+        if method not in SAFE_METHODS and path not in VIEWER_MAY_POST:
+            answer = viewer.request(method, path, headers=ORIGIN)
+            assert (method, path, answer.status_code) == (method, path, 403)
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.EDITOR])
+def test_only_admins_reach_the_access_of_others(
+    sign_in: Callable[..., TestClient], web_database: Database, role: Role
+) -> None:
+    client = sign_in("ada", role)
+    before = list_users(web_database)
+    found = 0
+    for method, path, route in routes(client):
+        is_admin_path = path.startswith(("/admin/", "/api/admin/"))
+        assert is_admin_path == (route.endpoint.__module__ in ADMIN_MODULES), path
+        if is_admin_path:
+            found += 1
+            answer = client.request(method, path, headers=ORIGIN)
+            assert (method, path, answer.status_code) == (method, path, 403)
+    assert found >= 8
+    assert [user.role for user in list_users(web_database)] == [user.role for user in before]
+    page = client.get("/account").text
+    assert "/admin/" not in page
+
+
+def test_named_tokens_are_no_admins_and_that_of_the_settings_is(
+    client_with_token: TestClient, web_database: Database
+) -> None:
+    _, secret = add_token(web_database, "phone")
+    for token, status in ((secret, 403), (TOKEN, 200)):
+        headers = {"authorization": f"Bearer {token}"}
+        assert client_with_token.get("/api/admin/audit", headers=headers).status_code == status
+        assert client_with_token.get("/admin/users", headers=headers).status_code == status
+
+
+def test_a_person_cannot_speak_for_others(
+    sign_in: Callable[..., TestClient], web_database: Database, web_settings: Settings, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    number = library.file("tower.jpg", (EIFFEL, 0.8, True))
+    verdict = {"landmark": EIFFEL, "verdict": "confirmed", "by": "Bob"}
+    for name, body in (("web ada", verdict), ("Bob", verdict | {"verdict": "rejected"})):
+        client = sign_in("ada", Role.EDITOR)
+        headers = ORIGIN if name == "web ada" else ORIGIN | {"authorization": f"Bearer {TOKEN}"}
+        answer = client.post(f"/api/photos/{number}/verdicts", json=body, headers=headers)
+        assert answer.status_code == 200
+        assert [each.by for each in list_verdicts(web_database, VerdictFilter())] == [name]
+
+
+# --- the own account
+
+
+def test_everybody_sees_who_they_are(sign_in: Callable[..., TestClient], web_database: Database) -> None:
+    page = sign_in("ada", Role.EDITOR).get("/account").text
+    assert "Signed in as editor" in page
+    assert "Change your password" in page
+    client = sign_in("bob", Role.ADMIN)
+    assert "/admin/users" in client.get("/account").text
+    token = {"authorization": f"Bearer {add_token(web_database, 'phone', read_only=True)[1]}"}
+    client.cookies.clear()
+    page = client.get("/account", headers=token).text
+    assert "A token" in page
+    assert 'name="current"' not in page
+
+
+def test_changing_the_password_keeps_this_session_alone(
+    sign_in: Callable[..., TestClient], web_database: Database
+) -> None:
+    here, elsewhere, bob = sign_in("ada"), sign_in("ada"), sign_in("bob")
+    change = {"current": PASSWORD, "new": OTHER, "again": OTHER}
+    assert post(here, "/account/password", **change | {"again": OTHER + "x"}) == 422
+    assert post(here, "/account/password", **change | {"new": "short", "again": "short"}) == 422
+    assert post(here, "/account/password", **change | {"current": "wrong password"}) == 403
+    assert elsewhere.get("/account").status_code == 200
+    assert post(here, "/account/password", **change) == 303
+    assert "Your password is changed" in here.get("/account?done=password").text
+    assert [client.get("/account").status_code for client in (here, elsewhere, bob)] == [200, 401, 200]
+    sign_in("ada", password=OTHER)
+    (entry,) = [
+        each for each in list_entries(web_database, AuditFilter(), 50) if each.action == "user-password"
+    ]
+    assert (entry.actor, entry.subject) == ("web ada", "ada")
+
+
+def test_a_stolen_session_cannot_guess_the_password(sign_in: Callable[..., TestClient]) -> None:
+    thief = sign_in("ada")
+    guess = {"new": OTHER, "again": OTHER}
+    answers = [
+        post(thief, "/account/password", current=f"wrong password {n}", **guess)
+        for n in range(attempts.OF_PAIR.most + 1)
+    ]
+    assert answers == [403] * attempts.OF_PAIR.most + [429]
+    assert post(thief, "/account/password", current=PASSWORD, **guess) == 429
+
+
+def test_a_person_ends_own_sessions_and_no_others(
+    sign_in: Callable[..., TestClient], web_database: Database
+) -> None:
+    here, elsewhere, bob = sign_in("ada"), sign_in("ada"), sign_in("bob", Role.ADMIN)
+    ids = {session.id: session.name for session in list_sessions(web_database)}
+    for session, name in ids.items():
+        if name == "bob":
+            assert post(here, "/account/sessions/end", session=session) == 404
+    shown = re.findall(r'name="session" value="(\d+)"', here.get("/account").text)
+    assert len(shown) == 1
+    assert post(here, "/account/sessions/end", session=shown[0]) == 303
+    assert [client.get("/account").status_code for client in (here, elsewhere, bob)] == [200, 401, 200]
+    assert post(here, "/account/sessions/end", session=shown[0]) == 404
+    for odd in ("", "-1", "x", 2**63):
+        assert post(here, "/account/sessions/end", session=odd) == 422
+
+
+# --- admins
+
+
+def test_an_admin_adds_changes_and_removes_people(
+    sign_in: Callable[..., TestClient], web_database: Database
+) -> None:
+    admin = sign_in("ada", Role.ADMIN)
+    page = admin.post("/admin/users/add", data={"name": "Bob", "role": "editor"}, headers=ORIGIN)
+    assert page.headers["cache-control"] == "no-store"
+    (first,) = re.findall(r'class="password">([^<]+)<', page.text)
+    bob = sign_in("bob", password=first)
+    assert first not in admin.get("/admin/users").text
+    assert post(admin, "/admin/users/role", name="bob", role="viewer") == 303
+    assert bob.get("/account").status_code == 401
+    page = admin.post("/admin/users/password", data={"name": "bob"}, headers=ORIGIN)
+    (second,) = re.findall(r'class="password">([^<]+)<', page.text)
+    bob = sign_in("bob", password=second)
+    (of_bob,) = [each.id for each in list_sessions(web_database) if each.name == "bob"]
+    assert post(admin, "/admin/sessions/end", session=of_bob) == 303
+    assert bob.get("/account").status_code == 401
+    assert post(admin, "/admin/users/remove", name="bob") == 303
+    assert [user.name for user in list_users(web_database)] == ["ada"]
+    for path, form, status in (
+        ("add", {"name": "a b", "role": "viewer"}, 422),
+        ("add", {"name": "ada", "role": "viewer"}, 422),
+        ("add", {"name": "eve", "role": "owner"}, 422),
+        ("role", {"name": "eve", "role": "admin"}, 422),
+        ("password", {"name": "eve"}, 422),
+        ("remove", {"name": "eve"}, 422),
+    ):
+        assert post(admin, f"/admin/users/{path}", **form) == status, path
+    actors = {each.actor for each in list_entries(web_database, AuditFilter(), 50) if each.subject == "bob"}
+    assert actors == {"web ada", "web bob"}
+
+
+def test_the_audit_log_is_shown_page_by_page(
+    sign_in: Callable[..., TestClient], web_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.web.pages.admin.ENTRIES_SHOWN", 2)
+    admin = sign_in("ada", Role.ADMIN)
+    for name in ("a", "b", "d"):
+        add_token(web_database, name)
+    page = admin.get("/admin/audit?action=token-add").text
+    assert page.count("<td>token-add</td>") == 2
+    (older,) = re.findall(r'href="(/admin/audit\?[^"]*before=\d+)"', page)
+    assert admin.get(older.replace("&amp;", "&")).text.count("<td>token-add</td>") == 1
+    document = admin.get("/api/admin/audit?action=sign-in&limit=1").json()
+    assert [entry["actor"] for entry in document["entries"]] == ["web ada"]
+    assert admin.get("/api/admin/audit?since=2100-01-01T00:00:00Z").json() == {"entries": [], "next": None}
+    assert admin.get("/api/admin/audit?since=yesterday").status_code == 422
+
+
+def test_what_a_browser_says_of_itself_is_harmless(
+    sign_in: Callable[..., TestClient], client_of: ClientOf
+) -> None:
+    sign_in("ada")
+    client = client_of("0.0.0.0", TOKEN)
+    headers = ORIGIN | {"user-agent": "<script>alert(1)</script>" + "x" * 5000}
+    client.post("/sign-in", data={"name": "ada", "password": PASSWORD}, headers=headers)
+    assert "<script>alert" not in client.get("/account").text
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/138.0 Safari/537.36 Edg/138.0",
+            "Edge on Windows",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) Version/18.5 Safari/604.1",
+            "Safari on iPhone",
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/138.0 Mobile Safari/537.36",
+            "Chrome on Android",
+        ),
+        ("curl/8.0", "Unknown browser"),
+        (None, "Unknown browser"),
+    ],
+)
+def test_browsers_have_names(said: str | None, name: str) -> None:
+    assert browser_name(said) == name
