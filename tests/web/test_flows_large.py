@@ -60,7 +60,7 @@ def address(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 @pytest.fixture(scope="module")
 def far_cursor(url: str, photos: int) -> str:
     """The cursor of a position behind most unknown photos."""
-    query = PhotoQuery(unknown=True, sort="newest", distinct=True)
+    query = PhotoQuery(unknown=True, sort="score", distinct=True)
     with closing(open_database(url)) as database:
         position = find_tagged_page(database, query, {}, None, photos * 3 // 10).next
     assert position is not None
@@ -77,8 +77,9 @@ def photo_ids(page: Page, query: str, most: int = 1000) -> list[int]:
     """The ids of the first photos of a query, from the API, in the order of the page."""
     ids: list[int] = []
     after = ""
+    sort = "score" if query == "unknown=1" else "newest"
     while len(ids) < most:
-        document = document_at(page, f"/api/photos?{query}&sort=newest&distinct=1&limit=1000{after}")
+        document = document_at(page, f"/api/photos?{query}&sort={sort}&distinct=1&limit=1000{after}")
         ids += [photo["id"] for photo in document["photos"]]
         if document["next"] is None:
             break

@@ -263,6 +263,25 @@ def test_going_back_leads_to_where_one_was(browser: Browser, many: str) -> None:
         )
 
 
+def test_each_visit_of_an_address_has_its_own_place(browser: Browser, many: str) -> None:
+    with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
+        open_grid(page, many)
+        scroll_to_the_end(page, SHOWN // 2)
+        tile = loaded_tiles(page)[3]
+        page.locator(f'[data-photo="{tile["photo"]}"] > a').focus()
+        page.goto(f"{many}/library")
+        page.goto(f"{many}/photos?any_rank=1")
+        page.wait_for_function(DRAWN)
+        assert page.evaluate("scrollY") == 0
+        page.go_back()
+        page.go_back()
+        page.wait_for_function(
+            "(photo) => document.activeElement.closest('[data-photo]')?.dataset.photo === String(photo)",
+            arg=tile["photo"],
+        )
+        expect(page.locator(f'[data-photo="{tile["photo"]}"]')).to_be_in_viewport()
+
+
 def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: str) -> None:
     with browser.new_context() as context:
         page = context.new_page()  # the browser logs failed requests as errors

@@ -21,7 +21,7 @@ class PhotoGrid {
     this.source = list.dataset.source; // none of a list without a query
     const tiles = [...list.querySelectorAll("[data-photo]")];
     this.photos = this.source ? new Timeline(list.dataset.options) : new FixedTimeline(tiles.map(photoOfTile));
-    this.storageKey = `grid ${location.pathname}${location.search}`; // the address changes while the lightbox is open
+    this.storageKey = `grid ${entryKey()}`;
     this.elements = new Map(); // those in the list, by number of the photo or key of the section
     this.base = 0; // px of the photos above the window
     this.focused = 0;
@@ -361,7 +361,7 @@ class PhotoGrid {
     const index = this.photos.nearest(0, y + HEADING_PX);
     const place = y > 0 ? { index, offset: this.photos.box(index).top - y } : null;
     try {
-      sessionStorage.setItem(this.storageKey, JSON.stringify({ place, focused, lightbox: shown !== undefined }));
+      sessionStorage.setItem(this.storageKey, JSON.stringify({ place, focused }));
     } catch {
       // Storage is not available: the grid starts at its first photo.
     }
@@ -378,15 +378,18 @@ class PhotoGrid {
   }
 
   savedState() {
-    const { type } = performance.getEntriesByType("navigation")[0] ?? {};
     try {
-      const state = JSON.parse(sessionStorage.getItem(this.storageKey));
-      // Back from a photo that was reloaded in the lightbox reloads the grid.
-      return type === "back_forward" || (type === "reload" && state.lightbox) ? state : null;
+      return JSON.parse(sessionStorage.getItem(this.storageKey));
     } catch {
       return null;
     }
   }
+}
+
+/** The name of this entry of the history: each visit of an address has a place of its own, to which Back and Forward lead. */
+function entryKey() {
+  if (!history.state?.grid) history.replaceState({ ...history.state, grid: `${Date.now()} ${Math.random()}` }, "");
+  return history.state.grid;
 }
 
 for (const list of document.querySelectorAll("[data-grid]")) new PhotoGrid(list).start();

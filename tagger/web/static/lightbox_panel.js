@@ -1,7 +1,8 @@
 // The panel of the lightbox: the landmarks and the facts of the photo that is shown, as on its page.
 
 import { pageAddress } from "./grid_photos.js";
-import { PhotoVerdicts, fetchPage } from "./verdicts.js";
+import { requestPage } from "./server.js";
+import { PhotoVerdicts } from "./verdicts.js";
 
 const DELAY_MS = 120; // photos that are passed are not fetched
 const MOST_KEPT = 8;
@@ -62,7 +63,7 @@ export class Panel {
   }
 
   async fetch(photo) {
-    const load = () => fetchPage(pageAddress(photo));
+    const load = () => requestPage(pageAddress(photo), "landmarks");
     const page = await load();
     const root = document.createElement("div");
     root.className = "stack";

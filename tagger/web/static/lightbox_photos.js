@@ -2,6 +2,7 @@
 // those loaded that were near the screen.
 
 import { apiAddress, hasOriginals, pageAddress, photoOfDocument, previewAddress } from "./grid_photos.js";
+import { requestJson } from "./server.js";
 
 const AROUND = 12; // photos to know before and after the one that is shown
 const BLOCK = 40; // photos per request
@@ -53,9 +54,7 @@ export class PhotoList {
     const options = new URLSearchParams(this.options);
     options.set("previous", side === "previous" ? BLOCK : 0);
     options.set("next", side === "next" ? BLOCK : 0);
-    const response = await fetch(`${apiAddress(`/photos/${this.at(edge).id}/neighbours`)}?${options}`, { headers: { Accept: "application/json" } });
-    const document_ = await response.json();
-    if (!response.ok) throw new Error(document_.error);
+    const document_ = await requestJson(`${apiAddress(`/photos/${this.at(edge).id}/neighbours`)}?${options}`);
     const step = side === "next" ? 1 : -1;
     document_[side].forEach((each, at) => this.photos.set(edge + step * (at + 1), photoOfDocument(each)));
     if (side === "next") this.last += document_.next.length;

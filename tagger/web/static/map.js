@@ -2,6 +2,7 @@
 
 import { ClusterMarks } from "./map_marks.js";
 import { mapStyle } from "./map_style.js";
+import { requestJson } from "./server.js";
 
 const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl2"));
 
@@ -101,9 +102,7 @@ async function start(host) {
     pending = new AbortController();
     try {
       const query = new URLSearchParams({ box, zoom: Math.max(0, map.getZoom()).toFixed(2) });
-      const response = await fetch(`/map/clusters?${query}`, { signal: pending.signal });
-      if (!response.ok) throw new Error(`status ${response.status}`);
-      const found = await response.json();
+      const found = await requestJson(`/map/clusters?${query}`, { signal: pending.signal });
       marks.show(found.clusters);
       showSummary(summary, found);
       host.dataset.shown = box;

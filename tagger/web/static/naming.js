@@ -1,6 +1,7 @@
 // The dialog that selects a landmark by part of its name, or adds one, for one photo or many.
 
 import { newPlace, openNewPlace } from "./new_place.js";
+import { requestJson } from "./server.js";
 import { toast } from "./toast.js";
 
 const MAX_ITEMS = 20;
@@ -24,7 +25,7 @@ export async function selectLandmark(callback, others = []) {
   dialog.showModal();
   field.focus(); // not the first field of the dialog
   try {
-    landmarks ??= await (await fetch("/api/landmarks?all=true")).json();
+    landmarks ??= await requestJson("/api/landmarks?all=true");
     showResults();
   } catch {
     dialog.close();

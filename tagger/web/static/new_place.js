@@ -37,9 +37,8 @@ function showProblem(text) {
 async function findPlaces(text, title = "") {
   const number = ++searches;
   try {
-    const response = await fetch(`/api/cities?limit=6&q=${encodeURIComponent(text)}`);
-    const found = await response.json();
-    if (number === searches && response.ok) list.replaceChildren(...found.map((each) => createItem(each, title)));
+    const found = await requestJson(`/api/cities?limit=6&q=${encodeURIComponent(text)}`);
+    if (number === searches) list.replaceChildren(...found.map((each) => createItem(each, title)));
   } catch {
     // The place is optional; sending the form says that the server does not respond.
   }

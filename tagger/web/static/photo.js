@@ -1,7 +1,8 @@
 // One photo: keys for verdicts and for the previous and next photo. The page is not reloaded, so that no key press is lost.
 
+import { requestPage } from "./server.js";
 import { toast } from "./toast.js";
-import { PhotoVerdicts, actionOfKey, enqueue, fetchPage, leaving } from "./verdicts.js";
+import { PhotoVerdicts, actionOfKey, enqueue, leaving } from "./verdicts.js";
 
 const announcement = document.getElementById("announcement");
 const keys = document.getElementById("keys");
@@ -12,7 +13,7 @@ let verdicts = verdictsHere();
 
 function verdictsHere() {
   return new PhotoVerdicts(document.querySelector(".photo-split"), {
-    load: () => fetchPage(currentAddress),
+    load: () => requestPage(currentAddress, "landmarks"),
     announce,
     fallback: document.getElementById("main"),
     onRefresh: (page) => void (document.title = page.title),
@@ -27,7 +28,7 @@ async function follow(rel) {
   const link = neighbour(rel);
   if (!link) return announce(rel === "next" ? "This is the last photo" : "This is the first photo");
   try {
-    const page = await fetchPage(link.href);
+    const page = await requestPage(link.href, "landmarks");
     history.pushState(null, "", link.href);
     showPage(page, link.getAttribute("href"));
   } catch (error) {
@@ -41,7 +42,7 @@ async function followHistory() {
   const address = location.pathname + location.search; // it may change while the page is fetched
   if (currentAddress === address) return;
   try {
-    showPage(await fetchPage(address), address);
+    showPage(await requestPage(address, "landmarks"), address);
   } catch {
     location.reload();
   }

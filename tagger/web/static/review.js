@@ -2,10 +2,11 @@
 // the background. The entries that were shown stay, so that each can be returned to.
 
 import { selectLandmark } from "./naming.js";
-import { requestJson } from "./server.js";
+import { requestJson, requestPage } from "./server.js";
 import { toast } from "./toast.js";
 
 const AHEAD = 3; // entries that are fetched before they are shown
+const COUNT = '.site-nav a[href="/review"] .nav-count';
 const CHIPS = { confirmed: "chip--sure", rejected: "chip--bad", dismissed: "chip--bad" };
 const announcement = document.getElementById("announcement");
 const keys = document.getElementById("keys");
@@ -44,18 +45,15 @@ const entry = () => entries[current];
 async function fetchNext() {
   const address = entries.at(-1).data.next;
   if (!address) return false;
-  const response = await fetch(address, { headers: { Accept: "text/html" } });
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const element = page.getElementById("review");
-  if (!response.ok || !element) throw new Error(`the server responded with status ${response.status}`);
-  entries.push(new Entry(document.adoptNode(element), address));
-  showCount(page.querySelector(".nav-count"));
+  const page = await requestPage(address, "review");
+  entries.push(new Entry(document.adoptNode(page.getElementById("review")), address));
+  showCount(page.querySelector(COUNT));
   return true;
 }
 
 /** Shows in the navigation how many are to review. */
 function showCount(count) {
-  document.querySelector(".nav-count")?.remove();
+  document.querySelector(COUNT)?.remove();
   if (count) document.querySelector('.site-nav a[href="/review"]')?.append(count);
 }
 

@@ -1,5 +1,7 @@
 // The search box: suggestions while typing, by the ARIA pattern of a combobox with a list. "/" focuses it from anywhere.
 
+import { requestJson } from "./server.js";
+
 const SETTLE_MS = 120; // suggestions are fetched after this pause in typing
 const KINDS = { date: "Date", landmark: "Landmarks", country: "Countries", city: "Cities", trip: "Trips", folder: "Folders", file: "Files" };
 const TYPING = "input:not([type=checkbox], [type=radio], [type=button], [type=submit]), textarea, select, [contenteditable]";
@@ -42,9 +44,7 @@ function setUp() {
 async function suggest() {
   request = new AbortController();
   try {
-    const response = await fetch(`/api/search?q=${encodeURIComponent(input.value)}`, { signal: request.signal });
-    if (!response.ok) return;
-    found = await response.json();
+    found = await requestJson(`/api/search?q=${encodeURIComponent(input.value)}`, { signal: request.signal });
     draw();
   } catch {
     // Another text was typed, or the server does not respond: sending the form says that.

@@ -1,4 +1,4 @@
-// Requests to the API of this server, for scripts of pages.
+// Requests to this server, for scripts of pages.
 
 /** Sends JSON and returns the answer's. The text of an error says what can be done on the page. */
 export async function requestJson(address, { method = "GET", body, ...options } = {}) {
@@ -11,6 +11,14 @@ export async function requestJson(address, { method = "GET", body, ...options } 
   const document_ = await response.json().catch(() => null);
   if (!response.ok || !document_) throw new Error(document_?.error ?? `The server responded with status ${response.status}.`);
   return document_;
+}
+
+/** Fetches a page of this server, which must have an element with this id. */
+export async function requestPage(address, id) {
+  const response = await respond(address, { headers: { Accept: "text/html" } });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (!response.ok || !page.getElementById(id)) throw new Error(`the server responded with status ${response.status}`);
+  return page;
 }
 
 async function respond(address, options) {

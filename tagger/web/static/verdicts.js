@@ -261,11 +261,3 @@ const requestOf = ({ dataset: { landmark, name } }, verdict, isWithdrawal = fals
 function send(photo, method, landmark, verdict) {
   return requestJson(`/api/photos/${photo}/verdicts`, { method, body: { landmark, verdict }, keepalive: true });
 }
-
-/** Fetches a photo's page. */
-export async function fetchPage(address) {
-  const response = await fetch(address, { headers: { Accept: "text/html" } });
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  if (!response.ok || !page.getElementById("landmarks")) throw new Error(`the server responded with status ${response.status}`);
-  return page;
-}
