@@ -166,6 +166,8 @@ class Settings(BaseSettings):
     """Whether a worker waits while the machine runs on battery. Without a battery, it never waits."""
     worker_idle_exit_minutes: Annotated[float, Field(gt=0)] | None = None
     """Minutes without work after which a worker exits with code 0, for what starts workers on demand. Without effect in `tagger up`. Default: it never exits."""
+    worker_unload_after_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes without work after which a worker unloads its model, which gives its memory back; the next chunk loads it again. Default: it stays loaded."""
     log_format: Literal["text", "json"] = "text"
     """Format of log lines of workers and the web page."""
     log_paths: bool = False

@@ -28,6 +28,7 @@ from tagger.settings import Settings
 from tagger.webhooks.delivery import receiver_of
 from worker.broker import Broker
 from worker.messages import ChunkMessage
+from worker.model_unloader import ModelUnloader
 from worker.producer import publish_chunks
 from worker.redis_monitor import RedisMonitor
 from worker.sweeper import Sweeper, WorkerIdentity
@@ -71,13 +72,15 @@ class Engine:
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
         minutes = settings.worker_idle_exit_minutes
         idle_exit_s = None if minutes is None else 60 * minutes
+        self._unloader = ModelUnloader(self.executor.models, settings.worker_unload_after_minutes)
         self._webhooks = WebhookThread(self.database, receiver_of(settings))
         self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s, idle_exit_s)
 
     def start(self) -> None:
-        """Start the sweeper, which makes this worker visible to others, the throttle, the webhooks and the watchdog."""
+        """Start the sweeper, which makes this worker visible to others, the throttle, the watchdog and the other threads."""
         self._throttle.start()
         self._webhooks.start()
+        self._unloader.start()
         self._sweeper.start()
         self._watchdog.start()
 
@@ -127,6 +130,7 @@ class Engine:
         self._watchdog.close()
         self._throttle.close()
         self._webhooks.close()
+        self._unloader.close()
         self.executor.close()
         self._sweeper.close()
         self.database.close()

@@ -63,7 +63,17 @@ class ThrottleOptions:
         ),
     ] = None
 
+    unload_after: Annotated[
+        float | None,
+        typer.Option(
+            "--unload-after",
+            min=0.01,
+            metavar="MINUTES",
+            help="Unload the model after this time without work, to give its memory back; the next chunk loads it again. (env: TAGGER_WORKER_UNLOAD_AFTER_MINUTES, default: never)",
+        ),
+    ] = None
+
     def settings(self) -> dict[str, object]:
         """The values by the names of the settings."""
-        units = {"idle_exit": "idle_exit_minutes"}
+        units = {"idle_exit": "idle_exit_minutes", "unload_after": "unload_after_minutes"}
         return {f"worker_{units.get(name, name)}": value for name, value in vars(self).items()}

@@ -114,7 +114,8 @@ class ChunkExecutor:
             return MetadataChunkWriter(chunk).run()
         if chunk.claim.kind is JobKind.COMPARE:
             return compare_chunk(chunk)
-        return classify_chunk(chunk, self.models.get(chunk.claim.model_id))
+        with self.models.use(chunk.claim.model_id) as model:
+            return classify_chunk(chunk, model)
 
     def _release(self, chunk: ClaimedChunk) -> None:
         try:

@@ -1,13 +1,26 @@
-"""Loads registered models and keeps them, each with its own pipeline. Starts no threads before a model is loaded."""
+"""Loads registered models and keeps them, each with its own pipeline, until they are unloaded. Starts no threads before a model is loaded."""
 
+import gc
+import logging
 import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tagger.catalog.backend_selections import StoredSelections
 from tagger.catalog.registered_models import model_by_id, verify_model
 from tagger.database.connection import Database
+from tagger.images.memory import trim_memory
 from tagger.inference.backends.protocol import BackendOptions
-from tagger.inference.devices import Device, choose_device, core_count, passes_at_once
+from tagger.inference.devices import (
+    Device,
+    choose_device,
+    core_count,
+    passes_at_once,
+    release_device_memory,
+)
 from tagger.inference.model import Model, load_fastest_model
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Limits
@@ -15,6 +28,8 @@ from tagger.pipeline.sandbox import Sandbox
 from tagger.places.taught_tags import TaughtCache
 from tagger.processing.found_landmarks import FoundLandmarks
 from tagger.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,11 @@ class LoadedModel:
     taught: TaughtCache
     found: FoundLandmarks
 
+    def close(self) -> None:
+        """End the threads of the pipeline, and the processes of the sandbox."""
+        self.pipeline.close()
+        self.sandbox.close()
+
 
 class ModelCache:
     """The models of one process, by the id of the registered model. Thread-safe."""
@@ -38,23 +58,61 @@ class ModelCache:
         self._settings = settings
         self._lock = threading.Lock()
         self._models: dict[int, LoadedModel] = {}
+        self._uses: Counter[int] = Counter()
+        self._used_at: dict[int, float] = {}
 
     def get(self, model_id: int) -> LoadedModel:
-        """Return the model; the first call loads it.
+        """Return the model; the first call loads it. `use` also keeps it loaded.
 
         Raises:
             ModelFileNotFound, ModelChanged, ModelRefused: the model's file is missing, differs from the registered one, or cannot be run.
         """
         with self._lock:
-            if model_id not in self._models:
-                self._models[model_id] = self._load(model_id)
-            return self._models[model_id]
+            return self._get(model_id)
+
+    @contextmanager
+    def use(self, model_id: int) -> Iterator[LoadedModel]:
+        """The model, which is not unloaded inside the context.
+
+        Raises:
+            as `get`
+        """
+        with self._lock:
+            loaded = self._get(model_id)
+            self._uses[model_id] += 1
+        try:
+            yield loaded
+        finally:
+            with self._lock:
+                self._uses[model_id] -= 1
+                self._used_at[model_id] = time.monotonic()
+
+    def unload_idle(self, idle_s: float) -> None:
+        """Unload the models that nothing has used for `idle_s`, and return their memory to the system."""
+        with self._lock:
+            until = time.monotonic() - idle_s
+            idle = [key for key in self._models if not self._uses[key] and self._used_at[key] <= until]
+            unloaded = [self._models.pop(key) for key in idle]
+        if not unloaded:
+            return
+        names = ", ".join(loaded.model.manifest.name for loaded in unloaded)
+        while unloaded:
+            unloaded.pop().close()
+        gc.collect()
+        release_device_memory()
+        trim_memory()
+        log.warning("Unloaded %s, which had no work; the next chunk loads it again", names)
+
+    def _get(self, model_id: int) -> LoadedModel:
+        if model_id not in self._models:
+            self._models[model_id] = self._load(model_id)
+            self._used_at[model_id] = time.monotonic()
+        return self._models[model_id]
 
     def close(self) -> None:
         """End the pipelines' threads."""
         for loaded in list(self._models.values()):
-            loaded.pipeline.close()
-            loaded.sandbox.close()
+            loaded.close()
 
     def _load(self, model_id: int) -> LoadedModel:
         registered = model_by_id(self._database, model_id)

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+from support.artifacts import large_artifact
 from support.commands import Terminal, draw, draw_many
 from support.servers import RedisServer
 
 from tagger.database.enums import JobState
 
 PHOTOS = 100
+LARGE_MODEL_BYTES = 400_000_000
+"""Of parameters in float32. A CPU with bfloat16 has half of that in memory."""
 
 
 @pytest.fixture
@@ -72,6 +75,26 @@ def test_a_worker_outside_its_window_takes_nothing_and_stops_as_usual(terminal: 
     assert f"This worker waits: outside its window {window}" in terminal.log.read_text()
     refused = terminal.run("worker", "--window", "22:00-22:00", code=1)
     assert "its ends are equal; to work all day, leave the window out" in refused.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep freed memory")
+def test_a_model_without_work_is_unloaded_gives_its_memory_back_and_is_loaded_again(
+    terminal: Terminal,
+) -> None:
+    large_artifact(terminal.folder / "tiny.pt", LARGE_MODEL_BYTES)
+    terminal.environment["TAGGER_BACKEND"] = "torchscript"
+    draw_many(terminal.folder / "photos", 3)
+    with terminal.workers(1, "--unload-after", "0.1") as (worker,):
+        process = psutil.Process(worker.pid)
+        loaded = process.memory_info().rss
+        unloaded = "Unloaded tiny, which had no work"
+        terminal.wait_until(lambda: unloaded in terminal.log.read_text())
+        terminal.wait_until(lambda: process.memory_info().rss < loaded - 0.4 * LARGE_MODEL_BYTES, 30)
+        job = int(terminal.run("enqueue", "photos").stdout)
+        terminal.wait_until(lambda: terminal.progress(job).is_over)
+        assert (terminal.progress(job).done, terminal.progress(job).failed) == (3, 0)
+        terminal.wait_until(lambda: terminal.log.read_text().count(unloaded) == 2)
+        assert worker.poll() is None
 
 
 def test_a_worker_without_work_exits_with_0_after_its_last_job(terminal: Terminal) -> None:
