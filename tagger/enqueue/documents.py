@@ -1,7 +1,7 @@
 """Jobs, workers, failures and schedules as JSON, the same from the command line and the API."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,16 @@ def job_document(progress: JobProgress) -> dict[str, Any]:
     return vars(progress) | {name: time and time.isoformat() for name, time in times.items()}
 
 
-def waiting_document(jobs: Sequence[JobProgress]) -> dict[str, Any]:
+def waiting_document(jobs: Sequence[JobProgress], now: datetime) -> dict[str, Any]:
     """How much waits for workers, for what starts and stops them: photos, and the seconds since the oldest job of them was made.
 
-    Photos of jobs that are paused or wait for a folder do not count: more workers would not help.
+    `now` is the database's time. Photos of jobs that are paused or wait for a folder do not count: more workers would not help.
     """
     waiting = [job for job in jobs if job.runner == Runner.WORKERS and job.state in CLAIMABLE and job.queued]
     oldest = min((job.created_at for job in waiting), default=None)
     return {
         "waiting_photos": sum(job.queued for job in waiting),
-        "oldest_waiting_s": oldest and max(0.0, round((datetime.now(UTC) - oldest).total_seconds(), 1)),
+        "oldest_waiting_s": oldest and max(0.0, round((now - oldest).total_seconds(), 1)),
     }
 
 

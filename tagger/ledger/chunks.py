@@ -8,14 +8,13 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, or_, select, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS, JobKind, JobState, Outcome, Runner
-from tagger.database.statements import db_now
+from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
 from tagger.ledger.jobs import CLAIMABLE, finish_if_done
@@ -118,7 +117,7 @@ def _mark_running(connection: Connection, job: Row[Any]) -> None:
         connection.execute(
             update(jobs)
             .where(jobs.c.id == job.id, jobs.c.started_at.is_(None))
-            .values(started_at=datetime.now(UTC))
+            .values(started_at=current_time(connection))
         )
 
 

@@ -1,11 +1,10 @@
 """Jobs: created, filled, suspended, ended. A job is one request over many photos, stored as items in chunks.
 
-Knows nothing of how items are added (see items), processed (see chunks) or sent to workers (see dispatch).
+All times are the database's: machines have clocks that differ. Knows nothing of how items are added (see items), processed (see chunks) or sent to workers (see dispatch).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, case, exists, func, insert, or_, select, update
@@ -21,7 +20,7 @@ from tagger.database.enums import (
     Priority,
     Runner,
 )
-from tagger.database.statements import db_now
+from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.ledger.ownership import LEASE_S, UNFILLED, process_name
 from tagger.webhooks.events import Event, record_event
@@ -69,7 +68,7 @@ def insert_job(connection: Connection, new: NewJob, schedule: str | None = None)
         "runner": new.runner,
         "priority": new.priority,
         "state": JobState.SCANNING,
-        "created_at": datetime.now(UTC),
+        "created_at": current_time(connection),
         "owner": process_name(),
         "owner_lease_until": db_now() + LEASE_S,
     }
@@ -166,7 +165,9 @@ def finish_if_done(connection: Connection, job_id: int) -> None:
     job = connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state.in_(states), scanned, no_open_chunk)
-        .values(state=JobState.FINISHED, finished_at=datetime.now(UTC), owner=None, owner_lease_until=None)
+        .values(
+            state=JobState.FINISHED, finished_at=current_time(connection), owner=None, owner_lease_until=None
+        )
         .returning(*jobs.c)
     ).one_or_none()
     if job is None:
@@ -258,7 +259,7 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
         .values(
             state=JobState.CANCELLED,
             note=note,
-            finished_at=datetime.now(UTC),
+            finished_at=current_time(connection),
             owner=None,
             owner_lease_until=None,
         )

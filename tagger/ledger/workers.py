@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Integer, delete, func, select, type_coerce, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
-from tagger.database.statements import db_now, insert_missing
+from tagger.database.statements import current_time, db_now, insert_missing
 from tagger.database.tables import chunks, jobs, workers
 from tagger.ledger.dispatch import WORKER_TIMEOUT_S, in_window, window_size
 from tagger.ledger.jobs import OPEN_STATES
@@ -71,9 +71,10 @@ def record_heartbeat(
     photos_per_second: float | None = None,
 ) -> None:
     """Record that the worker is alive, why it starts no work now, and its rate. Its first heartbeat adds it."""
-    row = {"name": name, "device": device, "started_at": datetime.now(UTC), "heartbeat_at": 0.0}
     state = {"heartbeat_at": db_now(), "waits_for": waits_for, "photos_per_second": photos_per_second}
     with database.write() as connection:
+        started_at = current_time(connection)
+        row = {"name": name, "device": device, "started_at": started_at, "heartbeat_at": 0.0}
         insert_missing(connection, workers, [row])
         connection.execute(update(workers).where(workers.c.name == name).values(state))
 

@@ -87,6 +87,7 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
 
 
 def _show_overview(session: Session, *, json: bool) -> None:
+    from tagger.database.statements import current_time
     from tagger.enqueue.documents import (
         device_documents,
         job_document,
@@ -107,13 +108,15 @@ def _show_overview(session: Session, *, json: bool) -> None:
     queues, problem = queue_depths(find_broker(settings, start=False))
     if json:
         jobs = list_jobs(database)
+        with database.read() as connection:
+            now = current_time(connection)
         write_json(
             {
                 "jobs": [job_document(progress) for progress in jobs],
                 "workers": [worker_document(worker) for worker in workers],
                 "devices": device_documents(workers),
                 "queues": queues,
-                **waiting_document(jobs),
+                **waiting_document(jobs, now),
                 "last_tick": last_tick_document(last_tick),
                 "webhooks": webhooks_document(webhooks),
             }

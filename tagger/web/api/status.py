@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from tagger.database.connection import Database
+from tagger.database.statements import current_time
 from tagger.enqueue.documents import (
     device_documents,
     job_document,
@@ -35,6 +37,7 @@ class Status:
     last_tick: LastTick | None
     webhooks: MessageCounts
     problem: str | None
+    now: datetime
 
     @property
     def has_redis(self) -> bool:
@@ -47,7 +50,7 @@ class Status:
             "workers": [worker_document(worker) for worker in self.workers],
             "devices": device_documents(self.workers),
             "queues": dict(self.queues),
-            **waiting_document(self.jobs),
+            **waiting_document(self.jobs, self.now),
             "last_tick": last_tick_document(self.last_tick),
             "webhooks": webhooks_document(self.webhooks),
             "older": self.older,
@@ -61,8 +64,18 @@ def read_status(settings: Settings, database: Database, limit: int) -> Status:
 
     jobs, older = list_recent_jobs(database, limit)
     queues, problem = queue_depths(find_broker(settings, start=False))
-    webhooks = count_messages(database)
-    return Status(jobs, older, list_workers(database), queues, find_last_tick(database), webhooks, problem)
+    with database.read() as connection:
+        now = current_time(connection)
+    return Status(
+        jobs,
+        older,
+        list_workers(database),
+        queues,
+        find_last_tick(database),
+        count_messages(database),
+        problem,
+        now,
+    )
 
 
 def one_job(database: Database, job: int) -> JobProgress:

@@ -1,0 +1,131 @@
+"""Two machines with one database and one Redis: clocks apart, a network that is cut.
+
+Each machine is a worker process with settings of its own. All photos end stored once, whatever the late one sends.
+"""
+
+import math
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from support.commands import WORKER_START_S, Terminal, stop
+from support.fault_scenario import PHOTOS, FaultScenario, is_alive
+from support.servers import PostgresServer, RedisServer
+from support.tcp_proxy import TcpProxy
+
+from tagger.ledger.workers import list_chunk_progress
+
+BACK_S = 5.0
+"""A worker with a younger heartbeat reaches the database. Sweeps are a second apart."""
+APART_S = 480
+"""Each clock is this wrong, in opposite directions: the two differ by more than Celery's visibility timeout."""
+
+
+@contextmanager
+def machine(
+    scenario: FaultScenario, settings: Mapping[str, str], **faults: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker on a machine with these settings and faults, besides those of the scenario."""
+    base = scenario.terminal
+    own = Terminal(base.folder, base.environment | settings)
+    own.injected = dict(base.injected)
+    own.inject(**faults)
+    before = len(base.active_workers())
+    process = own.start("worker")
+    try:
+        base.wait_until(lambda: len(base.active_workers()) > before, timeout_s=WORKER_START_S)
+        yield process
+    finally:
+        stop(process)
+
+
+def claimants(scenario: FaultScenario) -> set[str]:
+    """The names of the workers that hold chunks."""
+    with scenario.terminal.database() as database:
+        return {chunk.worker for chunk in list_chunk_progress(database)}
+
+
+def silence_s(scenario: FaultScenario, process: subprocess.Popen[bytes]) -> float:
+    """How old the heartbeat of a worker is."""
+    name = f"tagger-{process.pid}@"
+    ages = [
+        each.seen_seconds_ago for each in scenario.terminal.active_workers() if each.name.startswith(name)
+    ]
+    return min(ages, default=math.inf)
+
+
+def test_leases_end_by_one_clock_while_those_of_the_machines_are_apart(
+    scenario_on_postgres: FaultScenario,
+) -> None:
+    scenario = scenario_on_postgres
+    with (
+        machine(scenario, {}, clock_ahead_s=str(APART_S)) as ahead,
+        machine(scenario, {}, clock_ahead_s=str(-APART_S)) as behind,
+        scenario.terminal.database() as database,
+    ):
+        job = scenario.enqueue()
+        scenario.terminal.wait_until(lambda: len(claimants(scenario)) == 2, every_s=0.05)
+        assert all(worker.seen_seconds_ago < 30 for worker in scenario.terminal.active_workers())
+        scenario.terminal.freeze_with_a_lease(behind, database)
+        scenario.assert_complete(job)  # by the other one, after the lease has ended
+        rows = scenario.rows()
+        behind.send_signal(signal.SIGCONT)
+        scenario.terminal.wait_until(lambda: "was taken over" in scenario.log)
+        assert is_alive(ahead)
+        assert is_alive(behind)
+        assert scenario.rows() == rows
+        progress = scenario.terminal.progress(job)
+        assert progress.started_at is not None
+        assert progress.finished_at is not None
+        assert progress.created_at <= progress.started_at <= progress.finished_at
+        assert progress.photos_per_second > 0
+    assert max(scenario.attempts(job)) == 2
+
+
+@pytest.mark.slow
+def test_clocks_that_are_apart_take_no_chunk_from_a_worker_that_works(
+    scenario_on_postgres: FaultScenario,
+) -> None:
+    scenario = scenario_on_postgres
+    with (
+        machine(scenario, {}, clock_ahead_s=str(APART_S)),
+        machine(scenario, {}, clock_ahead_s=str(-APART_S)),
+    ):
+        job = scenario.enqueue()
+        scenario.terminal.wait_until(lambda: len(claimants(scenario)) == 2, every_s=0.05)
+        scenario.assert_complete(job)
+    assert scenario.attempts(job) == [1] * PHOTOS
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_cut_off_for_longer_than_a_lease_stores_nothing_late(
+    scenario_on_postgres: FaultScenario, postgres: PostgresServer, redis_server: RedisServer
+) -> None:
+    scenario = scenario_on_postgres
+    with ExitStack() as stack:
+        network = [stack.enter_context(TcpProxy(server)) for server in (postgres.socket, redis_server.port)]
+        settings = {
+            "TAGGER_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{network[0].port}/postgres",
+            "TAGGER_REDIS_URL": f"redis://127.0.0.1:{network[1].port}/0",
+        }
+        far = stack.enter_context(machine(scenario, settings))
+        job = scenario.enqueue()
+        scenario.wait_for_some(job)
+        for proxy in network:
+            proxy.freeze()
+        cut = scenario.stored(job)
+        near = stack.enter_context(machine(scenario, {}))
+        assert cut < PHOTOS
+        scenario.assert_complete(job)  # while the other machine is cut off
+        rows = scenario.rows()
+        for proxy in network:
+            proxy.recover()
+        scenario.terminal.wait_until(lambda: silence_s(scenario, far) < BACK_S)
+        scenario.terminal.wait_until(lambda: "was taken over" in scenario.log)
+        assert scenario.rows() == rows
+        assert stop(near) == 0
+        again = scenario.enqueue("--again")
+        scenario.assert_complete(job, again)  # by the one that was cut off
+        assert is_alive(far)
