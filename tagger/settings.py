@@ -35,6 +35,8 @@ from tagger.times_of_day import DailyWindow
 log = logging.getLogger(__name__)
 
 CONFIG_NAME = "tagger.toml"
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_OTHER_HEADERS = {"authorization", "cookie", "host", "origin", "referer", "user-agent", "x-forwarded-for"}
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
 _WEBHOOK = re.compile(r"https?://([^\s@/?#]+@)?([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?(/[^\s#]*)?")
 MIN_WEBHOOK_SECRET, MAX_WEBHOOK_SECRET = 24, 64
@@ -66,6 +68,12 @@ def _network(value: object) -> object:
     except ValueError as error:
         text = "each must be an address or a network, like 127.0.0.1 or 10.0.0.0/8"
         raise ValueError(f"{error}; {text}") from error
+
+
+def _header(name: str) -> str:
+    if not _HEADER.fullmatch(name) or name.lower() in _OTHER_HEADERS:
+        raise ValueError("it must be a header of its own, like X-Remote-User, of letters, digits and hyphens")
+    return name
 
 
 def _daily_window(text: str) -> str:
@@ -188,6 +196,12 @@ class Settings(BaseSettings):
     """Where jobs started on the web page may write tags: nowhere, to sidecar files, or into the photos too."""
     web_trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = []
     """Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto the web page believes, as a JSON list."""
+    web_user_header: Annotated[str, AfterValidator(_header)] | None = None
+    """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like `X-Remote-User`. Other clients' are ignored. Default: people sign in to the page."""
+    web_user_role: Annotated[
+        Literal["viewer", "editor", "none"], BeforeValidator(lambda value: value or "none")
+    ] = "viewer"
+    """Role of a person whom `TAGGER_WEB_USER_HEADER` names for the first time. `none` refuses all but those whom `tagger user add` added."""
     web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
     """URL of a tile server for the page's map, like `https://tiles.example/{z}/{x}/{y}.png`, which browsers load from there; it must allow other origins. Default: the map of the package."""
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
@@ -215,6 +229,13 @@ class Settings(BaseSettings):
     def webhook_share(self) -> float | None:
         """The share of failed photos that is an event; None: nobody receives events."""
         return None if self.webhook_url is None else self.webhook_failure_share
+
+    @field_validator("web_user_header")
+    @classmethod
+    def _require_proxies(cls, header: str | None, info: ValidationInfo) -> str | None:
+        if header is not None and not info.data.get("web_trusted_proxies", True):
+            raise ValueError("name the proxy in web_trusted_proxies, too: nobody else may send it")
+        return header
 
     @field_validator("webhook_secret")
     @classmethod

@@ -86,6 +86,12 @@ def has_users(database: Database) -> bool:
         return bool(connection.scalar(select(exists().select_from(users))))
 
 
+def find_user(database: Database, user_id: int) -> User | None:
+    with database.read() as connection:
+        row = connection.execute(select(users).where(users.c.id == user_id)).one_or_none()
+    return None if row is None else user_of(row)
+
+
 def list_users(database: Database) -> Sequence[User]:
     """All people by name."""
     with database.read() as connection:

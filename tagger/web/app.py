@@ -51,7 +51,9 @@ def create_app(
     overview = LibraryOverview(database, lambda: look_alikes_of(state))
     search_lists = SearchLists(database, settings.roots, overview.counts, overview.trips)
 
-    authenticator = None if policy.token is None else Authenticator(database, policy.token)
+    authenticator = (
+        None if policy.token is None else Authenticator(database, policy.token, policy.new_user_role)
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

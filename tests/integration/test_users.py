@@ -12,6 +12,7 @@ from tagger.access import attempts, passwords
 from tagger.access.attempts import AttemptLimit, AttemptsUsedUp
 from tagger.access.grants import Grant, Role
 from tagger.access.passwords import MAX_LENGTH, PasswordRefused, generate_password, is_right
+from tagger.access.proxied_users import proxied_grant
 from tagger.access.sessions import Origin, end_session, record_use, session_grant, start_session
 from tagger.access.sign_in import sign_in_user
 from tagger.access.tokens import TokenNameTaken, add_token
@@ -331,3 +332,11 @@ def test_people_can_sign_in_at_once(database: Database) -> None:
     in_threads([lambda: use("ada"), lambda: use("ada"), lambda: use("bob")])
     assert count(database, page_sessions) == 9
     assert count(database, sign_in_attempts) == 0
+
+
+def test_first_requests_at_once_add_a_person_once(database: Database) -> None:
+    grants: list[Grant | None] = []
+    in_threads([lambda: grants.append(proxied_grant(database, "ada", Role.VIEWER))] * 4)
+    assert {None if grant is None else grant.user_id for grant in grants} == {list_users(database)[0].id}
+    assert len(list_users(database)) == 1
+    assert [action for _, action, _ in actions(database)] == ["user-add"]

@@ -11,6 +11,7 @@ from support.artifacts import colour_of, tiny_artifact
 
 from tagger.cli.commands.serve import listen, server_for
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy
@@ -49,7 +50,15 @@ def served(
     with listen("127.0.0.1", port) as listener:
         port = listener.getsockname()[1]
         proxies = tuple(settings.web_trusted_proxies)
-        policy = AccessPolicy("127.0.0.1", port, token, settings.web_upload_bytes, proxies)
+        policy = AccessPolicy(
+            "127.0.0.1",
+            port,
+            token,
+            settings.web_upload_bytes,
+            proxies,
+            settings.web_user_header,
+            Role.VIEWER,
+        )
         app = create_app(settings, database, policy, limits)
         server = server_for(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -64,7 +64,7 @@ def serve(
         closing(open_session(settings, settle_jobs=True).database) as database,
         closing(_listener(host, port, fd)) as listener,
     ):
-        by_name = has_users(database)
+        by_name = settings.web_user_header is not None or has_users(database)
         policy = access_policy(listener, settings, requires_sign_in=by_name)
         app = create_app(
             settings, database, policy, has_own_worker=fd is not None
@@ -141,13 +141,22 @@ def access_policy(
     `requires_sign_in`: also on this machine.
     """
     from tagger.addresses import is_loopback
+    from tagger.database.enums import Role
     from tagger.web.http.access import AccessPolicy
 
     host, port = listener.getsockname()[:2]
     token = settings.web_token
     if token is None and (requires_sign_in or not is_loopback(host)):
         token = secrets.token_urlsafe(24)
-    return AccessPolicy(host, port, token, settings.web_upload_bytes, tuple(settings.web_trusted_proxies))
+    return AccessPolicy(
+        host,
+        port,
+        token,
+        settings.web_upload_bytes,
+        tuple(settings.web_trusted_proxies),
+        settings.web_user_header,
+        None if settings.web_user_role == "none" else Role(settings.web_user_role),
+    )
 
 
 def _print_address(policy: AccessPolicy, *, is_generated: bool, by_name: bool) -> None:

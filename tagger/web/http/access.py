@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tagger.access.grants import Role
 from tagger.addresses import is_loopback
 from tagger.web.http.forwarded import Network
 
@@ -20,6 +21,10 @@ class AccessPolicy:
     upload_bytes: int = 64 * 2**20
     trusted_proxies: tuple[Network, ...] = ()
     """Reverse proxies whose X-Forwarded headers are believed."""
+    user_header: str | None = None
+    """The header in which these proxies name the person that they have signed in."""
+    new_user_role: Role | None = None
+    """The role of a person whom the header names for the first time; None: they have no access."""
 
     def __post_init__(self) -> None:
         if self.token is None and not is_loopback(self.host):

@@ -17,7 +17,8 @@ from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
 
-from tagger.access.grants import Grant
+from tagger.access.grants import Grant, Role
+from tagger.access.proxied_users import proxied_grant
 from tagger.access.sessions import (
     Origin,
     end_session,
@@ -68,6 +69,13 @@ class TooManySignIns(TooManyAttempts):
     """Too many sign-ins with this token within an hour. Stay signed in, or try again later."""
 
     retry_after_s = SIGN_IN_WINDOW_S
+
+
+class UserRefused(Exception):
+    """The proxy in front of this page has signed you in as {name}, who has no access here. Ask an admin to add this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__((self.__doc__ or "").format(name=repr(name[:100])))
 
 
 class AttemptLimiter:
@@ -138,7 +146,9 @@ class AccessRecorder:
 
     def record_use(self, grant: Grant) -> None:
         """Record the last use of a token and session, unless that waits to be written already."""
-        self._write((grant.token_id, grant.session_id), partial(record_use, self._database, grant))
+        self._write(
+            (grant.token_id, grant.user_id, grant.session_id), partial(record_use, self._database, grant)
+        )
 
     def close(self) -> None:
         """Write what waits, for at most `STOP_TIMEOUT_S`."""
@@ -178,11 +188,12 @@ class AccessRecorder:
 class Authenticator:
     """Checks tokens, and creates, checks and ends sessions. Its methods read the database: call them in threads."""
 
-    def __init__(self, database: Database, token: str) -> None:
+    def __init__(self, database: Database, token: str, new_user_role: Role | None = None) -> None:
         self.cookie = f"tagger_session_{database.ledger_id[:8]}"
         """All processes of the page share it, whatever their ports."""
         self._database = database
         self._token = token
+        self._new_user_role = new_user_role
         self._limiter = AttemptLimiter()
         self._sign_ins = AttemptLimiter(MAX_SIGN_INS, SIGN_IN_WINDOW_S, TooManySignIns)
         self._recorder = AccessRecorder(database)
@@ -192,7 +203,10 @@ class Authenticator:
 
         Raises:
             TooManyAttempts: it has a token, and the client has used up its attempts.
+            UserRefused: a trusted proxy names a person without access.
         """
+        if client.user is not None:
+            return self._proxied_grant(client, client.user)
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return session_grant(self._database, self._session(headers), self._token)
@@ -202,8 +216,17 @@ class Authenticator:
             self._refuse(client)
         return grant
 
-    def is_valid(self, headers: Headers) -> bool:
+    def _proxied_grant(self, client: Client, name: str) -> Grant:
+        actor = Actor(f"web {normalize_name(name)}", client.address or None, is_person=True)
+        grant = proxied_grant(self._database.acting_as(actor), name, self._new_user_role)
+        if grant is None:
+            raise UserRefused(name)
+        return grant
+
+    def is_valid(self, headers: Headers, client: Client) -> bool:
         """Return whether a request that was authenticated before still is."""
+        if client.user is not None:
+            return proxied_grant(self._database, client.user, None) is not None
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return session_grant(self._database, self._session(headers), self._token) is not None
@@ -277,7 +300,9 @@ async def while_authenticated(request: Request, parts: AsyncIterator[bytes]) -> 
     async for part in parts:
         if authenticator is not None and time.monotonic() - checked_at_s >= RECHECK_S:
             try:
-                is_valid = await to_thread.run_sync(authenticator.is_valid, request.headers)
+                is_valid = await to_thread.run_sync(
+                    authenticator.is_valid, request.headers, request.state.client
+                )
             except DatabaseError as error:
                 log.warning("a response ends, since access cannot be checked: %s", type(error).__name__)
                 return

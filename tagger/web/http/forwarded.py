@@ -13,10 +13,11 @@ _Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True)
 class Client:
-    """`address`: of the client, empty if it is not known. `scheme`: what its browser uses, if a trusted proxy says so."""
+    """`address`: of the client, empty if it is not known. `scheme`: what its browser uses, and `user`: whom it has signed in, if a trusted proxy says so."""
 
     address: str
     scheme: str | None = None
+    user: str | None = None
 
     @property
     def network(self) -> str:
@@ -27,10 +28,12 @@ class Client:
         return str(ip_network((parsed, 64), strict=False))
 
 
-def client_of(scope: Scope, headers: Headers, trusted: Sequence[Network]) -> Client:
+def client_of(
+    scope: Scope, headers: Headers, trusted: Sequence[Network], user_header: str | None = None
+) -> Client:
     """Return the client that sent the request: the last address in the chain of proxies that is not trusted.
 
-    Everything to the left of it in X-Forwarded-For could be forged.
+    Everything to the left of it in X-Forwarded-For could be forged. `user_header`: in which the proxy names its user.
     """
     peer = scope["client"][0] if scope.get("client") else ""
     address = _parse(peer)
@@ -47,7 +50,9 @@ def client_of(scope: Scope, headers: Headers, trusted: Sequence[Network]) -> Cli
             break
     schemes = _values(headers, "x-forwarded-proto")
     scheme = schemes[-1].lower() if schemes else None
-    return Client(str(address), scheme if scheme in {"http", "https"} else None)
+    # Two headers are no name: one of them could be the client's own.
+    user = ", ".join(headers.getlist(user_header)) if user_header else None
+    return Client(str(address), scheme if scheme in {"http", "https"} else None, user or None)
 
 
 def peer_network(peer: str, trusted: Sequence[Network]) -> str | None:

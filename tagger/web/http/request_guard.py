@@ -19,7 +19,7 @@ from tagger.access.grants import Grant
 from tagger.database.errors import DatabaseError
 from tagger.errors import DatabaseConnectionLost
 from tagger.web.http.access import AccessPolicy
-from tagger.web.http.auth import Authenticator, TooManyAttempts, actor_of
+from tagger.web.http.auth import Authenticator, TooManyAttempts, UserRefused, actor_of
 from tagger.web.http.body_limits import (
     CLOSE_CONNECTION,
     FRAMING_BYTES,
@@ -86,7 +86,7 @@ class RequestGuard:
         send = send_in_blocks(add_headers(scope, send))
         state = scope.setdefault("state", {})
         headers = Headers(scope=scope)
-        client = client_of(scope, headers, self._policy.trusted_proxies)
+        client = client_of(scope, headers, self._policy.trusted_proxies, self._policy.user_header)
         grant = None
         try:
             limit = self._check(scope, headers, client)
@@ -137,6 +137,8 @@ class RequestGuard:
         except TooManyAttempts as error:
             retry_after = {"retry-after": str(error.retry_after_s)}
             raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, str(error), retry_after) from None
+        except UserRefused as error:
+            raise RequestRefused(HTTPStatus.FORBIDDEN, str(error)) from None
         except DatabaseError as error:
             log.exception("database error in authentication")
             lost = DatabaseConnectionLost(reason=type(getattr(error, "orig", None) or error).__name__)

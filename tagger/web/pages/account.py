@@ -12,7 +12,7 @@ from tagger.access.grants import Grant
 from tagger.access.open_sessions import end_open_session, list_sessions
 from tagger.access.passwords import PasswordRefused
 from tagger.access.sign_in import check_user
-from tagger.access.users import set_password
+from tagger.access.users import find_user, set_password
 from tagger.web.http.forwarded import Client
 from tagger.web.http.templates import render
 from tagger.web.pages.browser_names import browser_name
@@ -87,13 +87,14 @@ def _render(
     status: HTTPStatus = HTTPStatus.OK,
 ) -> HTMLResponse:
     grant: Grant = request.state.grant
-    sessions = [] if grant.user_id is None else list_sessions(state.database, grant.user_id)
+    user = None if grant.user_id is None else find_user(state.database, grant.user_id)
     return render(
         request,
         "account.html",
         status,
         grant=grant,
-        sessions=sessions,
+        has_password=user is not None and user.has_password,
+        sessions=[] if user is None else list_sessions(state.database, user.id),
         browser_name=browser_name,
         done=done,
         problem=problem,
