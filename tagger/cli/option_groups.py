@@ -25,6 +25,7 @@ from tagger.cli.options import (
     MinScore,
     ModelName,
     NearPosition,
+    OfJob,
     PhotoCountry,
     PositionSource,
     RadiusKm,
@@ -63,6 +64,7 @@ class QueryOptions:
     box: BoundingBox = None
     position: PositionSource = None
     trip: TripId = None
+    job: OfJob = None
     min_score: MinScore = None
     verdict: VerdictName = None
     camera: CameraNames = None

@@ -139,6 +139,9 @@ TripId = Annotated[
     str | None,
     typer.Option("--trip", metavar="TRIP", help="All photos of this trip, by its id in `tagger trips`."),
 ]
+OfJob = Annotated[
+    int | None, typer.Option("--job", metavar="JOB", min=1, help="All photos of this job, by its number.")
+]
 MinScore = Annotated[
     float | None,
     typer.Option("--min-score", min=0.0, max=1.0, help="Tags with at least this score, and confirmed tags."),

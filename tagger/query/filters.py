@@ -25,6 +25,8 @@ from tagger.database.enums import Outcome
 from tagger.database.tables import (
     PRESENT,
     contents,
+    job_items,
+    jobs,
     models,
     photos,
     positions,
@@ -33,7 +35,7 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.errors import ModelNotFound
+from tagger.errors import JobNotFound, ModelNotFound
 from tagger.photos import path_text
 from tagger.photos.folder_walk import is_raw_name
 from tagger.photos.object_paths import ObjectPath, parse_path
@@ -78,8 +80,10 @@ class ResolvedQuery:
         """Look up the names of `query`.
 
         Raises:
-            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound, CameraNotFound: a name is not in the database.
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, ModelNotFound, TripNotFound, CameraNotFound: a name is not in the database.
         """
+        if query.job is not None:
+            _check_job(connection, query.job)
         return cls(
             query=query,
             landmark_id=None if query.landmark is None else find_landmark(connection, query.landmark).id,
@@ -152,6 +156,8 @@ class ResolvedQuery:
             yield _has_verdict(self.query.verdict)
         if self.trip is not None:
             yield is_of_trip(self.trip)
+        if self.query.job is not None:
+            yield is_of_job(self.query.job)
         if self.query.share is not None:
             yield is_shared(self.query.share)
 
@@ -197,7 +203,7 @@ class ResolvedQuery:
 
     @property
     def _selects_untagged(self) -> bool:
-        """Whether the query asks for photos of a position, an area, a trip, a share or a verdict, and for no tags."""
+        """Whether the query asks for photos of a position, an area, a trip, a job, a share or a verdict, and for no tags."""
         return (self.has_place_options or self.query.verdict is not None) and not self._has_tag_options
 
     @property
@@ -206,7 +212,7 @@ class ResolvedQuery:
         query = self.query
         if self.adding == "place":
             return True
-        options = (query.position, query.trip, query.share)
+        options = (query.position, query.trip, query.job, query.share)
         return any(option is not None for option in options) or bool(self.areas)
 
     @property
@@ -218,7 +224,8 @@ class ResolvedQuery:
             return and_(PRESENT, off_index(contents.c.outcome).is_(None), photos.c.failure_kind.is_(None))
         if self.query.dismissed:
             return true()
-        is_unclassified_too = self.trip is not None or self.query.share is not None or self.has_verdict
+        selects_each = any(each is not None for each in (self.trip, self.query.job, self.query.share))
+        is_unclassified_too = selects_each or self.has_verdict
         if is_unclassified_too and self._selects_untagged and not (self.query.any_rank or self.query.unknown):
             return true()
         if not self.needs_accepted_tag:
@@ -357,6 +364,16 @@ def is_confirmed_or_taught() -> Condition:
     )
     taught = exists().where(taught_tags.c.content_id == photos.c.content_id, taught_tags.c.accepted == true())
     return or_(confirmed, taught)
+
+
+def _check_job(connection: Connection, job: int) -> None:
+    if connection.scalar(select(jobs.c.id).where(jobs.c.id == job)) is None:
+        raise JobNotFound(job=job)
+
+
+def is_of_job(job: int) -> Condition:
+    """Whether the photo is one of the job."""
+    return photos.c.id.in_(select(job_items.c.photo_id).where(job_items.c.job_id == job))
 
 
 def is_shared(share_id: int) -> Condition:

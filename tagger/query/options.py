@@ -66,12 +66,12 @@ class PhotoQuery:
     top-k, accepted or not. `unknown`: classified photos without an accepted tag. `untagged`: photos that no model has
     classified, without those that fail. `dismissed`: photos that were put away as not a landmark; `unknown` ones were not. `position`: classified photos with a position of this source, tagged or not.
     `near` and `box`: those with a position there, tagged or not. `country`: those with a position or an accepted landmark there.
-    `trip`: the photos of the trip with this id, tagged or not, and classified or not. `min_score` never excludes confirmed
+    `trip`, `job`: the photos of the trip with this id, of the job with this number, tagged or not, and classified or not. `min_score` never excludes confirmed
     tags. `verdict`: photos with such a verdict on any landmark, tagged or not. `camera`: photos of any of these cameras, each by make and
     model or by its name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
     `share`: those that were selected for the share with this id, tagged or not; no option of commands or addresses.
     `sort`: None is the fastest order. `distinct`: of exact copies that match, only the first; it does not apply where
-    copies may differ, with a position, an area, a trip or a share.
+    copies may differ, with a position, an area, a trip, a job or a share.
     """
 
     landmark: str | None = None
@@ -80,6 +80,7 @@ class PhotoQuery:
     box: BoundingBox | None = None
     position: PositionOption | None = None
     trip: str | None = None
+    job: int | None = None
     min_score: float | None = None
     verdict: VerdictOption | None = None
     camera: tuple[str, ...] = ()
@@ -106,6 +107,7 @@ def parse_query(
     box: str | None = None,
     position: str | None = None,
     trip: str | None = None,
+    job: int | None = None,
     min_score: float | None = None,
     verdict: str | None = None,
     camera: Iterable[str] = (),
@@ -133,6 +135,7 @@ def parse_query(
         box=None if box is None else parse_box(box),
         position=_parse_position_option(position),
         trip=trip,
+        job=job,
         min_score=min_score,
         verdict=_parse_verdict_option(verdict),
         camera=tuple(camera),

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, false, select, union_all
 from tagger.database.enums import Outcome
 from tagger.database.tables import photos
 from tagger.query.areas import Area
-from tagger.query.filters import ResolvedQuery, is_shared
+from tagger.query.filters import ResolvedQuery, is_of_job, is_shared
 from tagger.query.index_scan import (
     Condition,
     ContentScan,
@@ -103,6 +103,9 @@ def scan_plans(resolved: ResolvedQuery) -> Iterator[ScanPlan]:
     if resolved.trip is not None:  # few photos, in order of time
         during = photos.c.taken_at.between(resolved.trip.first, resolved.trip.last)
         yield ScanPlan((PhotoScan((photos.c.taken_at, photos.c.id), (during,)),))
+        return
+    if query.job is not None:
+        yield ScanPlan((PhotoScan((photos.c.id,), (is_of_job(query.job),)),))
         return
     if query.share is not None:
         yield ScanPlan((PhotoScan((photos.c.id,), (is_shared(query.share),)),))

@@ -11,7 +11,7 @@ from tagger.photos.object_paths import absolute_path
 from tagger.query import PhotoQuery, parse_query
 from tagger.trips.find import find_trip
 
-_TEXTS = ("landmark", "country", "position", "trip", "verdict", "min_score", "model")
+_TEXTS = ("landmark", "country", "position", "trip", "job", "verdict", "min_score", "model")
 _FLAGS = ("unknown", "untagged", "dismissed", "any_rank")
 
 

@@ -6,21 +6,24 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
 from tagger.catalog.registered_models import add_model
 from tagger.database.connection import Database
-from tagger.database.tables import contents, landmarks
+from tagger.database.enums import Runner
+from tagger.database.tables import contents, job_items, landmarks, photos
 from tagger.errors import (
     CameraNotFound,
     CountryNotFound,
+    JobNotFound,
     LandmarkAmbiguous,
     LandmarkNotFound,
     ModelNotFound,
     PhotoNotFound,
 )
+from tagger.ledger.jobs import NewJob, create_job
 from tagger.query import Near, PhotoQuery, find, find_tagged, landmark_counts, photo_details, plans
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
@@ -413,6 +416,31 @@ def test_camera_is_found_by_make_and_model_with_and_without_its_serial_number(li
     assert paths_of(library, camera=("Canon EOS 5D",), taken_after=day) == ["a.jpg"]
     with pytest.raises(CameraNotFound, match=r"camera Canon EOS 6D\. Known cameras: Canon EOS 5D"):
         find_tagged(library.database, PhotoQuery(camera=("Canon EOS 6D",)))
+
+
+def test_job_selects_its_photos_whatever_came_of_them(
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("other.jpg", "tagged.jpg", "copy.jpg"):
+        library.photo(name, (EIFFEL, 0.9, True), digest="the same")
+    library.photo("unknown.jpg", (GATE, 0.2, False))
+    library.photo("new.jpg", classified=False)
+    library.photo("gone.jpg", (GATE, 0.9, True))
+    library.gone("gone.jpg")
+    job = create_job(library.database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS))
+    with library.database.write() as connection:
+        of_job = connection.scalars(select(photos.c.id).where(photos.c.path != "other.jpg")).all()
+        items = [{"job_id": job, "position": n, "photo_id": id_} for n, id_ in enumerate((None, *of_job))]
+        connection.execute(insert(job_items), items)
+    monkeypatch.setattr(find, "PAGE", 2)
+    for sort in (None, "newest", "name"):
+        found = paths_of(library, job=job, sort=sort, distinct=True)
+        assert found == ["copy.jpg", "new.jpg", "tagged.jpg", "unknown.jpg"]
+        assert paths_of(library, job=job, unknown=True, sort=sort) == ["unknown.jpg"]
+        assert paths_of(library, job=job, untagged=True, sort=sort) == ["new.jpg"]
+        assert paths_of(library, job=job, landmark=EIFFEL, sort=sort) == ["copy.jpg", "tagged.jpg"]
+    with pytest.raises(JobNotFound, match="no job 99"):
+        find_tagged(library.database, PhotoQuery(job=99))
 
 
 def test_verdict_is_one_on_any_landmark_of_the_photo(library: StoredPhotos) -> None:

@@ -122,6 +122,7 @@ def _check_query(query: PhotoQuery, argument: str | None, *, withdraw: bool) -> 
     prediction_options = {
         "--position": query.position,
         "--trip": query.trip,
+        "--job": query.job,
         "--min-score": query.min_score is not None,
         "--model": query.model,
         "--any-rank": query.any_rank,

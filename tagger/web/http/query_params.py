@@ -37,6 +37,7 @@ _Distance = Annotated[
     Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_empty_to_none)
 ]
 _Score = Annotated[Annotated[float, Field(ge=0, le=1)] | None, BeforeValidator(_empty_to_none)]
+_Number = Annotated[Annotated[int, Field(ge=1, lt=2**63)] | None, BeforeValidator(_empty_to_none)]
 _Texts = Annotated[
     list[Annotated[str, Field(max_length=_MAX_LENGTH)]],
     BeforeValidator(_without_empty),
@@ -120,6 +121,7 @@ _Box = Annotated[
     ),
 ]
 _Trip = Annotated[_Text, Query(description="All photos of this trip, by its id.")]
+_Job = Annotated[_Number, Query(description="All photos of this job, by its number.")]
 _Under = Annotated[_Text, Query(description="Photos in this folder, by its whole path.")]
 _Verdict = Annotated[
     _Text,
@@ -147,6 +149,7 @@ def query_params(
         ),
     ] = None,
     trip: _Trip = None,
+    job: _Job = None,
     min_score: Annotated[_Score, Query(description="Tags with at least this score, or confirmed.")] = None,
     verdict: _Verdict = None,
     camera: _Camera = [],  # noqa: B006 - FastAPI copies it
@@ -172,6 +175,7 @@ def query_params(
         box=box,
         position=position,
         trip=trip,
+        job=job,
         min_score=min_score,
         verdict=verdict,
         camera=camera,

@@ -50,6 +50,7 @@ _CHIP_TEXTS = {
     "verdict": "{}",
     "camera": "{}",
     "trip": "trip {}",
+    "job": "job {}",
     "min_score": "score from {}",
     "under": "in {}",
     "taken_after": "from {}",

@@ -158,6 +158,23 @@ def test_a_job_shows_its_folders_and_scope(client: TestClient, tmp_path: Path, f
     assert "after scanning " in jobs
 
 
+def test_a_finished_job_leads_to_its_photos(client: TestClient, jobs: JobClient, folder: Path) -> None:
+    draw_many(folder, 3)
+    job = jobs.start(folder)["job"]
+    assert f"/photos?job={job}" not in client.get(f"/jobs/{job}").text
+    done = jobs.run(job)
+    page = client.get(f"/jobs/{job}").text
+    assert f'href="/photos?job={job}"' in page
+    assert "Show 3 photos" in page
+    assert (f"/photos?job={job}&amp;unknown=1" in page) is (done["unknown"] > 0)
+    grid = client.get(f"/photos?job={job}").text
+    assert grid.count('class="photo-tile"') == 3
+    assert f'<input type="hidden" name="job" value="{job}">' in grid
+    assert f"Remove filter </span>job {job}" in grid
+    assert len(client.get(f"/api/photos?job={job}").json()["photos"]) == 3
+    assert "There is no job 99" in client.get("/photos?job=99").text
+
+
 def test_jobs_and_schedules_name_their_landmark(
     client: TestClient, web_database: Database, jobs: JobClient, folder: Path
 ) -> None:
