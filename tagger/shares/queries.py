@@ -11,8 +11,8 @@ from tagger.photos.object_paths import absolute_path
 from tagger.query import PhotoQuery, parse_query
 from tagger.trips.find import find_trip
 
-_TEXTS = ("landmark", "country", "position", "trip", "job", "verdict", "min_score", "model")
-_FLAGS = ("unknown", "untagged", "dismissed", "any_rank")
+_NOT_STORED = ("share", "sort", "distinct", "limit")
+"""Options about the order and the number of photos. An option that was left out by mistake would share more than was meant."""
 
 
 def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, TripNotFound: a name is not in the database.
     """
-    document = {name: getattr(query, name) for name in (*_TEXTS, *_FLAGS)}
+    document = {name: value for name, value in vars(query).items() if name not in _NOT_STORED}
     if query.landmark is not None:
         document["landmark"] = find_landmark(connection, query.landmark).slug
     if query.trip is not None:
@@ -35,7 +35,11 @@ def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
     for name in ("taken_after", "taken_before"):
         time = getattr(query, name)
         document[name] = time and time.isoformat()
-    return {name: value for name, value in document.items() if value not in (None, False, [])}
+    return {
+        name: value
+        for name, value in document.items()
+        if not (value is None or value is False or value == [])
+    }
 
 
 def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:

@@ -1,5 +1,6 @@
 """Shares on both databases: which photos they have, as tags and verdicts change, and when they end."""
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -152,9 +153,11 @@ def test_a_stored_query_is_the_same_query(library: StoredPhotos) -> None:
         radius_km=2.5,
         box="48.8,2.2,48.9,2.4",
         position="camera",
+        trip=None,
+        job=7,
         verdict="confirmed",
         camera=["Canon EOS 80D"],
-        min_score=0.5,
+        min_score=0.0,
         under=[Path("/photos/é"), Path("/photos/\udce9")],
         taken_after="2024-06-01",
         taken_before="2024-09-01T12:30",
@@ -164,3 +167,9 @@ def test_a_stored_query_is_the_same_query(library: StoredPhotos) -> None:
     with library.database.read() as connection:
         document = query_document(connection, query)
     assert query_of_document(document) == query
+    left_out = {field.name for field in fields(PhotoQuery)} - document.keys()
+    assert left_out == {"trip", "unknown", "untagged", "dismissed", "share", "sort", "distinct", "limit"}
+    for flag in ("unknown", "untagged", "dismissed"):
+        other = parse_query(**{flag: True})
+        with library.database.read() as connection:
+            assert query_of_document(query_document(connection, other)) == other

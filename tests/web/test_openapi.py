@@ -95,6 +95,9 @@ ANSWERS: dict[str, tuple[Any, Asking]] = {
         schemas.MergedLandmark,
         lambda client, _: client.post("/api/landmarks/old-tower/merge", json={"into": EIFFEL}),
     ),
+    "a new share": (schemas.NewShare, lambda client, _: client.post("/api/shares", json={"photos": [1]})),
+    "shares": (list[schemas.Share], lambda client, _: client.get("/api/shares?selection=1")),
+    "a revoked share": (schemas.Share, lambda client, _: client.delete("/api/shares/1")),
     "a look": (
         schemas.Prediction,
         lambda client, _: client.post("/api/predict", content=photo(), headers={"content-type": "image/png"}),

@@ -49,7 +49,7 @@ READ_ONLY_MAY_POST = {
     "/account/password",
     "/account/sessions/end",
 }
-READ_ONLY_MAY_NOT_GET = {"/api/admin/audit", "/api/folders", "/jobs/new", "/jobs/schedules/new"}
+READ_ONLY_MAY_NOT_GET = {"/api/folders", "/api/shares", "/jobs/new", "/jobs/schedules/new"}
 
 ClientAt = Callable[..., TestClient]
 

@@ -415,6 +415,28 @@ class DismissedPhotos:
 
 
 @dataclass
+class Share:
+    """A share without its link. `options` are those of its query; a fixed selection has none, but a number of `photos`."""
+
+    id: int
+    name: str
+    state: Literal["active", "expired", "revoked"]
+    options: dict[str, Any] | None
+    photos: int | None
+    with_positions: bool
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass
+class NewShare(Share):
+    """A new share. `link`: its path, or whole address if the server knows its own, which cannot be read again."""
+
+    link: str
+
+
+@dataclass
 class WithdrawnVerdicts:
     """How many verdicts were withdrawn."""
 

@@ -5,8 +5,8 @@ from tagger.access.grants import Grant, Role
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _VIEWER_POSTS = frozenset({"/", "/api/predict", "/sign-out", "/account/password", "/account/sessions/end"})
 """What a viewer may send: photos to classify, of which nothing is stored, and changes of the own account."""
-_VIEWER_HIDDEN = frozenset({"/api/folders", "/jobs/new", "/jobs/schedules/new"})
-"""What a viewer may not read: these list folders of the server, to start jobs in them."""
+_VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/jobs/new", "/jobs/schedules/new"})
+"""What a viewer may not read: these list folders of the server, to start jobs in them, and who else sees photos."""
 _ADMIN_PATHS = ("/admin/", "/api/admin/")
 """All routes about other people's access are below these, and no other routes."""
 _READ_ONLY = "Your access is read-only: you can search photos and classify uploads. Sign in with another token or name to make changes."

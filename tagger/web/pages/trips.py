@@ -64,6 +64,7 @@ def show_trip(
     return render(
         request,
         "trip.html",
+        trip_id=trip.id,
         trip_name=summary.name,
         dates=trip.dates,
         photos=summary.photos,

@@ -5,6 +5,7 @@ import { learnAction } from "./learning.js";
 import { Marks } from "./marks.js";
 import { selectLandmark } from "./naming.js";
 import { DISMISSAL_MARKS, DismissalChange, VerdictChange } from "./selection_changes.js";
+import { createSelectionMenu } from "./selection_menu.js";
 import { toast } from "./toast.js";
 
 const PAGE = 200; // photos per request
@@ -88,7 +89,8 @@ class Selection {
     this.undoButton = button("Undo", () => this.undo(), "button--quiet");
     const actions = document.createElement("div");
     actions.className = "row action-bar-act";
-    actions.append(...this.actions.map(([, element]) => element));
+    this.menu = createSelectionMenu(() => [...this.selected]);
+    actions.append(...this.actions.map(([, element]) => element), this.menu);
     this.allButton = button("Select all", () => this.selectAll(), "button--quiet");
     this.bar.append(this.count, actions, this.undoButton, this.allButton, button("Done", () => this.setOn(false), "button--quiet"));
     this.list.after(this.bar);
@@ -144,6 +146,7 @@ class Selection {
       element.disabled = this.isBusy || !count;
       if (this.landmark) element.textContent = count ? `${label} ${count}` : label;
     }
+    this.menu.hidden = this.isBusy || !count;
     this.undoButton.hidden = !this.undoable?.changed.length;
     this.undoButton.disabled = this.isBusy;
     this.allButton.disabled = this.isBusy;
