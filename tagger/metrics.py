@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from tagger.tracing import stage_span
+
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 120.0)
 
 PHOTOS = Counter("tagger_photos", "Photos by outcome.", ["outcome"])
@@ -55,10 +57,11 @@ def photos_done() -> float:
 
 @contextmanager
 def stage_timer(stage: str) -> Iterator[None]:
-    """Record the wall-clock and CPU seconds of a stage in the calling thread."""
+    """Record the wall-clock and CPU seconds of a stage in the calling thread, and a span of the chunk it works for."""
     start, cpu_start = time.perf_counter(), time.thread_time()
     try:
-        yield
+        with stage_span(stage):
+            yield
     finally:
         seconds, cpu_seconds = _METRICS[stage]
         cpu_seconds.inc(time.thread_time() - cpu_start)

@@ -25,6 +25,7 @@ from tagger.processing.claimed_chunk import ChunkEnd
 from tagger.processing.executor import ChunkExecutor
 from tagger.processing.photo_rate import PhotoRate
 from tagger.settings import Settings
+from tagger.tracing import span
 from tagger.webhooks.delivery import receiver_of
 from worker.broker import Broker
 from worker.messages import ChunkMessage
@@ -86,10 +87,15 @@ class Engine:
 
     def process(self, message: ChunkMessage) -> ChunkEnd | None:
         """Claim and process the chunk of a message. None if it cannot be claimed: it is done, or its job is not active."""
-        claim = self.executor.with_retry(lambda: self._claim(message))
-        if claim is None:
-            return None
-        end = self.executor.execute(claim)
+        with span("chunk", job=message.job, chunk=message.chunk, worker=self.name) as attributes:
+            with span("claim"):
+                claim = self.executor.with_retry(lambda: self._claim(message))
+            if claim is None:
+                attributes["end"] = "not claimed"
+                return None
+            attributes["photos"] = claim.last - claim.first + 1
+            end = self.executor.execute(claim)
+            attributes["end"] = end.value
         self._publish_next(claim.name.job_id)
         fields = {"job": claim.name.job_id, "chunk": claim.name.chunk}
         log.info("photos %d to %d: %s", claim.first + 1, claim.last + 1, end.value, extra=fields)

@@ -11,6 +11,7 @@ from prometheus_client import start_http_server
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.settings import load_settings
+from tagger.tracing import flush_traces, start_tracing
 from worker.engine import current_engine, make_engine, stop_engine
 from worker.logs import set_up_logging
 from worker.machine import lower_priority
@@ -43,6 +44,7 @@ def _on_init(sender: Any, **_: Any) -> None:
             lower_priority(settings.worker_nice)
         if settings.metrics_port is not None:
             _serve_metrics(settings.metrics_host, settings.metrics_port)
+        start_tracing(sender.hostname)
         engine = make_engine(sender.app, settings, sender.hostname)
         # The pool is made after this handler. An explicit number of threads stays.
         if sender.concurrency == FEWEST_AT_ONCE:
@@ -81,6 +83,7 @@ def _on_shutting_down(**_: Any) -> None:
 @signals.worker_shutdown.connect
 def _on_shutdown(**_: Any) -> None:
     stop_engine()
+    flush_traces()
 
 
 def exit_within_limit(code: int) -> None:

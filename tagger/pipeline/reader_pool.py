@@ -25,6 +25,7 @@ from tagger.pipeline.buffers import ActiveRead, DecodedPhoto, EncodedPhoto, Pipe
 from tagger.pipeline.failures import internal_failure, timeout_text
 from tagger.pipeline.requests import Limits, Opener, OpenPhoto, read_photo_bytes
 from tagger.pipeline.results import AlreadyClassified, Failed, Result, Unchanged
+from tagger.tracing import in_trace
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,8 @@ class ReaderPool:
                     return
                 continue
             try:
-                self._read(read)
+                with in_trace(read.request.trace):
+                    self._read(read)
             except PhotoFailed as failed:
                 self._deliver(read, Failed(failed.failure))
             except Exception as error:

