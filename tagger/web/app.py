@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -86,11 +86,11 @@ def create_app(
     app.state.event_hub = EventHub(settings, database, state.stopping, live_document)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for router in (*api.routers(), *pages.routers()):
-        app.include_router(router)
+        _add_routes(app, router)
     add_error_handlers(app)
     if authenticator is not None:
         for router in (sign_in.router, account.router, admin.router):
-            app.include_router(router)
+            _add_routes(app, router)
         app.state.authenticator = authenticator
     # The last middleware that is added is the outermost. Compression reveals no secret by its length (BREACH): pages hold no
     # tokens, and a request that another site causes has no session (SameSite=Strict) or is refused.
@@ -98,3 +98,8 @@ def create_app(
     app.add_middleware(HeadRequests)
     app.add_middleware(RequestGuard, policy=policy, limits=limits, authenticator=authenticator)
     return app
+
+
+def _add_routes(app: FastAPI, router: APIRouter) -> None:
+    """Add the routes as they are. `include_router` would analyse each one again, at the first request of every application."""
+    app.router.routes.extend(router.routes)
