@@ -4,17 +4,22 @@ A photo that names no camera counts as one of the camera of its folder. The colu
 photos that follow from camera facts, are made here alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, func, literal, select, update
 
 from tagger.database.statements import insert_missing
 from tagger.database.tables import cameras, roots
 from tagger.errors import CameraNotFound
-from tagger.metadata.camera import CameraFacts
+
+if TYPE_CHECKING:
+    # Reading camera facts imports numpy and Pillow, which `tagger query` would wait for.
+    from tagger.metadata.camera import CameraFacts
 
 _NAMED = "camera|"
 """Keys of cameras that photos name begin with this."""
