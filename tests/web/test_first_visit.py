@@ -1,0 +1,59 @@
+"""What a browser loads when it opens a view for the first time, with real photos, compressed as it is sent."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+from support.browser import DESKTOP, PHONE, Screen, open_page, serving
+from support.library_photos import EIFFEL, GATE, LibraryPhotos
+from support.page_server import settings_in
+from support.trip_photos import TRIP, add_trip
+
+from tagger.database.connection import open_database
+
+VIEWS = (
+    "/try", "/library", "/search?q=france", "/landmarks/eiffel-tower", "/photos?any_rank=1", "/photos/1", "/photos/1/similar",
+    "/trips", f"/trips/{TRIP}", "/unknown", "/unknown/look-alikes", "/review", "/jobs", "/jobs/new", "/jobs/schedules/new",
+)  # fmt: skip
+PHOTOS = 150
+MOST_BYTES = 1_000_000
+DRAWN = """() => document.readyState === "complete" && !document.querySelector("[data-grid]:not([data-drawn])")
+  && [...document.images].every((image) => image.complete || image.getBoundingClientRect().top > innerHeight)"""
+LOADED = """() => performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
+  .map((entry) => [entry.name.replace(location.origin, ""), entry.transferSize])"""
+
+
+@pytest.fixture(scope="module")
+def address(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("first")
+    settings = settings_in(folder)
+    with closing(open_database(settings.effective_database_url)) as database:
+        library = LibraryPhotos(database, settings, folder / "photos")
+        for number, path in enumerate(islice((test_data / "landmarks/test").rglob("*.jpg"), PHOTOS)):
+            slug, score = (EIFFEL, GATE)[number % 2], 0.2 if number % 5 == 0 else 0.95
+            taken_at = datetime(2024, 1, 1) + timedelta(days=number)  # noqa: DTZ001 - local time
+            library.file(
+                f"{number}.jpg", (slug, score, score > 0.5), data=path.read_bytes(), taken_at=taken_at
+            )
+        add_trip(library)
+    with serving(settings) as url:
+        yield url
+
+
+@pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_the_first_visit_of_a_view_loads_less_than_a_megabyte_and_no_map(
+    browser: Browser, address: str, screen: Screen
+) -> None:
+    sums = {}
+    for view in VIEWS:
+        with open_page(browser, f"{address}{view}", screen=screen) as page:  # with an empty cache
+            page.wait_for_function(DRAWN)
+            loaded = dict(page.evaluate(LOADED))
+        assert not [name for name in loaded if "vendor/map" in name or ".pmtiles" in name], view
+        sums[view] = sum(loaded.values())
+    assert min(sums.values()) > 10_000
+    assert max(sums.values()) < MOST_BYTES, sums
