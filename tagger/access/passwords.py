@@ -45,8 +45,9 @@ def is_right(password: str, stored: str | None) -> bool:
     """Whether the password has this hash. With None the work is the same, so that its time does not tell who has an account."""
     from argon2.exceptions import Argon2Error, InvalidHashError
 
+    nobody = _hash_of_nobody()  # also for a known name: the first of all calls takes the time to make it
     try:
-        return _hasher().verify(stored or _hash_of_nobody(), _bytes(password)) and stored is not None
+        return _hasher().verify(stored or nobody, _bytes(password)) and stored is not None
     except (Argon2Error, InvalidHashError):
         return False
 

@@ -1,13 +1,18 @@
 """People whom a reverse proxy has signed in, and names in a header. They need no password here."""
 
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from tagger.access.grants import Grant
-from tagger.access.users import User, UserNameTaken, insert_user, is_valid_name, normalize_name, user_of
+from tagger.access.users import (
+    User,
+    UserNameTaken,
+    find_user_by_name,
+    insert_user,
+    is_valid_name,
+    normalize_name,
+)
 from tagger.database.connection import Database
 from tagger.database.enums import Role
-from tagger.database.tables import users
 
 
 def proxied_grant(database: Database, name: str, new_role: Role | None) -> Grant | None:
@@ -15,16 +20,10 @@ def proxied_grant(database: Database, name: str, new_role: Role | None) -> Grant
     name = normalize_name(name)
     if not is_valid_name(name):
         return None
-    user = _find(database, name) or _add(database, name, new_role)
+    user = find_user_by_name(database, name) or _add(database, name, new_role)
     return (
         None if user is None else Grant(user.name, user.role, user_id=user.id, last_used_at=user.last_used_at)
     )
-
-
-def _find(database: Database, name: str) -> User | None:
-    with database.read() as connection:
-        row = connection.execute(select(users).where(users.c.name == name)).one_or_none()
-    return None if row is None else user_of(row)
 
 
 def _add(database: Database, name: str, role: Role | None) -> User | None:
@@ -34,6 +33,6 @@ def _add(database: Database, name: str, role: Role | None) -> User | None:
         with database.write() as connection:
             return insert_user(connection, name, role, None)
     except IntegrityError:  # another request has just added them
-        return _find(database, name)
+        return find_user_by_name(database, name)
     except UserNameTaken:
         return None

@@ -92,6 +92,12 @@ def find_user(database: Database, user_id: int) -> User | None:
     return None if row is None else user_of(row)
 
 
+def find_user_by_name(database: Database, name: str) -> User | None:
+    with database.read() as connection:
+        row = connection.execute(select(users).where(users.c.name == normalize_name(name))).one_or_none()
+    return None if row is None else user_of(row)
+
+
 def list_users(database: Database) -> Sequence[User]:
     """All people by name."""
     with database.read() as connection:

@@ -29,7 +29,7 @@ from tagger.access.sessions import (
 )
 from tagger.access.sign_in import sign_in_user
 from tagger.access.tokens import token_digest
-from tagger.access.users import has_users, normalize_name
+from tagger.access.users import find_user_by_name, has_users, normalize_name
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -130,7 +130,7 @@ class AccessRecorder:
         self._waiting: dict[object, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
 
-    def record_refusal(self, client: Client, what: str = "token") -> None:
+    def record_refusal(self, client: Client, what: str = "token", name: str | None = None) -> None:
         """Log a wrong token or password, for programs such as fail2ban; record at most `MAX_RECORDED` an hour in the audit log."""
         log.warning("wrong %s from %s", what, client.address or "an unknown address")
         with self._lock:
@@ -142,7 +142,7 @@ class AccessRecorder:
                 return
             self._times.append(now)
             unrecorded, self._unrecorded = self._unrecorded, 0
-        self._write(object(), partial(self._write_refusal, client, unrecorded))
+        self._write(object(), partial(self._write_refusal, client, unrecorded, name))
 
     def record_use(self, grant: Grant) -> None:
         """Record the last use of a token and session, unless that waits to be written already."""
@@ -180,9 +180,16 @@ class AccessRecorder:
             with self._lock:
                 del self._waiting[key]
 
-    def _write_refusal(self, client: Client, unrecorded: int) -> None:
+    def _write_refusal(self, client: Client, unrecorded: int, name: str | None) -> None:
+        # Not any name that was entered: people type passwords into the wrong field.
+        user = None if name is None else find_user_by_name(self._database, name)
         with self._database.acting_as(Actor("web", client.address or None)).write() as connection:
-            record_action(connection, AuditAction.SIGN_IN_REFUSED, unrecorded_before=unrecorded or None)
+            record_action(
+                connection,
+                AuditAction.SIGN_IN_REFUSED,
+                user and user.name,
+                unrecorded_before=unrecorded or None,
+            )
 
 
 class Authenticator:
@@ -247,7 +254,7 @@ class Authenticator:
         self._sign_ins.check(key)
         session = sign_in_user(self._database, name, password, _origin(client, browser))
         if session is None:
-            self._recorder.record_refusal(client, "password")
+            self._recorder.record_refusal(client, "password", name)
         else:
             self._sign_ins.record(key)
         return session

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from tagger import errors
+from tagger.access import users
 from tagger.errors import TaggerError
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
@@ -21,6 +22,7 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.PhotoNotClassified: "The photo {path} is not classified{why}. Start a job for its folder, then try again.",
     errors.ScheduleExists: "The schedule {name} exists already. Choose another name, or remove that one first.",
     errors.ScheduleNotFound: "There is no schedule {name}. The schedules are: {names}.",
+    users.UserExists: "There is already somebody with the name {name}. Choose another name.",
     errors.TripNotFound: "There is no trip {trip}. A trip gets a new name where more photos change its first day.",
 }
 

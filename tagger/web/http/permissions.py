@@ -10,7 +10,7 @@ _VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/jobs/new", "/jobs/s
 _ADMIN_PATHS = ("/admin/", "/api/admin/")
 """All routes about other people's access are below these, and no other routes."""
 _READ_ONLY = "Your access is read-only: you can search photos and classify uploads. Sign in with another token or name to make changes."
-_NO_ADMIN = "Only admins may do this. Ask one of them, or sign in with the token of TAGGER_WEB_TOKEN."
+_NO_ADMIN = "Only admins may do this. Ask one of them."
 
 
 def refusal(grant: Grant, method: str, path: str) -> str | None:
