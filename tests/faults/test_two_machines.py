@@ -1,20 +1,24 @@
-"""Two machines with one database and one Redis: clocks apart, a network that is cut.
+"""Two machines with one database and one Redis: clocks apart, a network that is cut, folders mounted elsewhere.
 
 Each machine is a worker process with settings of its own. All photos end stored once, whatever the late one sends.
 """
 
+import json
 import math
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from sqlalchemy import select
 from support.commands import WORKER_START_S, Terminal, stop
-from support.fault_scenario import PHOTOS, FaultScenario, is_alive
+from support.fault_scenario import PHOTOS, FaultScenario, is_alive, moved
 from support.servers import PostgresServer, RedisServer
 from support.tcp_proxy import TcpProxy
 
+from tagger.database.tables import photos
 from tagger.ledger.workers import list_chunk_progress
 
 BACK_S = 5.0
@@ -129,3 +133,39 @@ def test_a_machine_that_is_cut_off_for_longer_than_a_lease_stores_nothing_late(
         again = scenario.enqueue("--again")
         scenario.assert_complete(job, again)  # by the one that was cut off
         assert is_alive(far)
+
+
+@pytest.mark.slow
+def test_a_machine_with_the_photos_at_another_place_takes_part(scenario_on_postgres: FaultScenario) -> None:
+    scenario = scenario_on_postgres
+    job = scenario.enqueue()
+    mounted = scenario.terminal.folder / "mnt" / "nas" / "pictures"
+    shutil.copytree(scenario.folder, mounted)
+    link = mounted.parent / "link"
+    link.symlink_to(mounted, target_is_directory=True)
+    away = moved(scenario.folder)
+    with machine(scenario, {"TAGGER_ROOTS": json.dumps({"photos": str(link)})}):
+        scenario.assert_complete(job)  # although the folder that was enqueued does not exist
+        away.rename(scenario.folder)
+        with machine(scenario, {}):
+            again = scenario.enqueue("--again")
+            scenario.terminal.wait_until(lambda: len(claimants(scenario)) == 2, every_s=0.05)
+            scenario.assert_complete(job, again)
+    assert scenario.attempts(again) == [1] * PHOTOS
+
+
+def test_a_machine_without_the_photos_does_not_keep_another_from_them(
+    scenario_on_postgres: FaultScenario,
+) -> None:
+    scenario = scenario_on_postgres
+    missing = json.dumps({"photos": str(scenario.terminal.folder / "unmounted")})
+    with machine(scenario, {"TAGGER_ROOTS": missing}), machine(scenario, {}):
+        job = scenario.enqueue()
+        scenario.assert_complete(job)
+    assert gone_or_failing(scenario) == 0
+
+
+def gone_or_failing(scenario: FaultScenario) -> int:
+    lost = photos.c.gone_since.is_not(None) | photos.c.failure_kind.is_not(None)
+    with scenario.terminal.database() as database, database.read() as connection:
+        return len(connection.execute(select(photos.c.id).where(lost)).all())
