@@ -1,4 +1,4 @@
-"""Inserts many rows with little work for each: by COPY on PostgreSQL, by the driver's prepared statement on SQLite."""
+"""Inserts many rows with little work for each: by COPY or arrays on PostgreSQL, by the driver's prepared statement on SQLite."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,6 +22,37 @@ def insert_in_bulk(
     elif values := [tuple(row) for row in rows]:
         marks = ", ".join("?" * len(names))
         connection.exec_driver_sql(f"INSERT INTO {target} VALUES ({marks})", values)  # noqa: S608 - names of tables
+
+
+def insert_page(
+    connection: Connection,
+    table: Table,
+    names: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    skip_existing: bool = False,
+) -> None:
+    """Insert a page of rows with values for these columns, as the driver takes them, in one statement.
+
+    `skip_existing` leaves out rows whose natural key exists. On PostgreSQL, the columns are sent as arrays: unlike COPY, that
+    skips rows, is watched for silent connections, and raises SQLAlchemy's exceptions. A statement for each row costs the server
+    several times as much.
+    """
+    values = [tuple(row) for row in rows]
+    if not values:
+        return
+    preparer = connection.dialect.identifier_preparer
+    target = f"{preparer.format_table(table)} ({', '.join(map(preparer.quote, names))})"
+    conflict = " ON CONFLICT DO NOTHING" if skip_existing else ""
+    if connection.dialect.name == "postgresql":
+        # The type of an array has no collation; the column it is inserted into has.
+        types = [table.c[name].type.compile(connection.dialect).partition(" COLLATE ")[0] for name in names]
+        arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+        statement = f"INSERT INTO {target} SELECT * FROM unnest({arrays}){conflict}"  # noqa: S608 - names of columns
+        connection.exec_driver_sql(statement, tuple(map(list, zip(*values, strict=True))))
+    else:
+        marks = ", ".join("?" * len(names))
+        connection.exec_driver_sql(f"INSERT INTO {target} VALUES ({marks}){conflict}", values)  # noqa: S608
 
 
 def _copy(connection: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, 
 
 from tagger.catalog.raw_pairs import separate_files
 from tagger.catalog.roots import Root, is_unavailable, unavailable_error
+from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
-from tagger.database.statements import insert_missing
 from tagger.database.tables import NO_FAILURE, contents, photos
 from tagger.enqueue.inference_options import InferenceOptions
 from tagger.errors import FailureKind
@@ -91,18 +91,9 @@ def gone_ids(source: PhotoSource, rows: Iterable[Row[Any]]) -> list[int]:
 
 def insert_photos(connection: Connection, root: Root, new: Iterable[tuple[PathKey, FoundPhoto]]) -> None:
     """Add photos, except those that another process has added in the meantime."""
-    rows = [
-        {
-            "root_id": root.id,
-            "path": path,
-            "path_bytes": path_bytes,
-            "size_bytes": photo.size_bytes,
-            "mtime_ns": photo.mtime_ns,
-        }
-        for (path, path_bytes), photo in new
-    ]
-    if rows:
-        insert_missing(connection, photos, rows)
+    rows = ((root.id, *key, photo.size_bytes, photo.mtime_ns) for key, photo in new)
+    names = ("root_id", "path", "path_bytes", "size_bytes", "mtime_ns")
+    insert_page(connection, photos, names, rows, skip_existing=True)
 
 
 def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhoto]]) -> None:

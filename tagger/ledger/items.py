@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, FromClause, func, insert, literal, select, update
 
+from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS, Outcome
 from tagger.database.statements import db_now
@@ -42,9 +43,8 @@ def append_items(connection: Connection, job_id: int, items: Sequence[NewItem]) 
     if not items:
         return
     position = lock_scan(connection, job_id)
-    connection.execute(
-        insert(job_items), [_item_row(job_id, position + i, item) for i, item in enumerate(items)]
-    )
+    rows = [_item_row(job_id, position + i, item) for i, item in enumerate(items)]
+    insert_page(connection, job_items, ("job_id", "position", "photo_id", "outcome", "reason"), rows)
     append_chunks(connection, job_id, position, [item.skipped for item in items])
 
 
@@ -98,15 +98,9 @@ def append_chunks(connection: Connection, job_id: int, position: int, skipped: S
     )
 
 
-def _item_row(job_id: int, position: int, item: NewItem) -> dict[str, object]:
-    outcome, reason = (Outcome.SKIPPED, CLASSIFIED_BEFORE) if item.skipped else (None, None)
-    return {
-        "job_id": job_id,
-        "position": position,
-        "photo_id": item.photo_id,
-        "outcome": outcome,
-        "reason": reason,
-    }
+def _item_row(job_id: int, position: int, item: NewItem) -> tuple[object, ...]:
+    outcome, reason = (Outcome.SKIPPED.value, CLASSIFIED_BEFORE) if item.skipped else (None, None)
+    return job_id, position, item.photo_id, outcome, reason
 
 
 def _chunk_row(job_id: int, chunk: int, first: int, skipped: Sequence[bool]) -> dict[str, object]:

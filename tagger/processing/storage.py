@@ -14,16 +14,16 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
-    insert,
     select,
     true,
     update,
 )
 
 from tagger.catalog.landmarks import landmark_ids_of_labels
+from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
-from tagger.database.statements import PreparedQuery, insert_missing
+from tagger.database.statements import PreparedQuery
 from tagger.database.tables import (
     contents,
     tags,
@@ -130,7 +130,7 @@ def _content_ids(connection: Connection, results: Iterable[ItemResult]) -> dict[
     # Sorted, so that workers that store copies of the same images lock rows in the same order.
     values = [each.result for each in results]
     new = sorted({v.digest for v in values if isinstance(v, Classified | Failed) and v.digest is not None})
-    insert_missing(connection, contents, [{"digest": digest} for digest in new])
+    insert_page(connection, contents, ("digest",), ((digest,) for digest in new), skip_existing=True)
     digests = {*new, *(v.digest for v in values if isinstance(v, AlreadyClassified))}
     # Locked until the transaction ends, so that no content is deleted before the commit.
     query = (
@@ -217,17 +217,17 @@ def _store_contents(
     # Read after the first change of tags, for which merges of landmarks wait from now on.
     landmark_ids = landmark_ids_of_labels(connection, claim.model_id)
     tag_rows = [
-        {
-            "content_id": content_id,
-            "rank": prediction.rank,
-            "landmark_id": landmark_ids[prediction.position],
-            "score": prediction.score,
-            "accepted": prediction.accepted,
-            "model_id": claim.model_id,
-        }
+        (
+            content_id,
+            prediction.rank,
+            landmark_ids[prediction.position],
+            prediction.score,
+            prediction.accepted,
+            claim.model_id,
+        )
         for content_id, result in classified.items()
         for prediction in result.predictions
     ]
-    if tag_rows:
-        connection.execute(insert(tags), tag_rows)
-    return {int(row["landmark_id"]) for row in tag_rows if row["accepted"]}
+    names = ("content_id", "rank", "landmark_id", "score", "accepted", "model_id")
+    insert_page(connection, tags, names, tag_rows)
+    return {int(row[2]) for row in tag_rows if row[4]}

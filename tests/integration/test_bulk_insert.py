@@ -1,0 +1,79 @@
+"""Pages of rows are inserted in one statement, with values as they are, and errors as SQLAlchemy's."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert, select
+from sqlalchemy.exc import IntegrityError
+from support.ledgers import LedgerBuilder
+
+from tagger.database.bulk_insert import insert_page
+from tagger.database.connection import Database
+from tagger.database.tables import contents, job_items, photos, tags
+
+NAMES = ("root_id", "path", "path_bytes", "size_bytes", "mtime_ns")
+PATHS = [
+    "a.jpg",
+    "with % and %s.jpg",
+    'quote\'s "name".jpg',
+    "back\\slash {1,2}.jpg",
+    "NULL",
+    "ümläut/日本.jpg",
+    "",
+]
+
+
+@contextmanager
+def statements(database: Database, start: str) -> Iterator[list[bool]]:
+    """The statements that begin like this, inside the context: whether each is executed for one row after another."""
+    seen: list[bool] = []
+
+    def record(_c: Any, _cursor: Any, statement: str, _p: Any, _context: Any, executemany: bool) -> None:
+        if statement.startswith(start):
+            seen.append(executemany)
+
+    event.listen(database._engine, "before_cursor_execute", record)
+    yield seen
+    event.remove(database._engine, "before_cursor_execute", record)
+
+
+def test_values_are_stored_as_they_are(database: Database) -> None:
+    root = LedgerBuilder(database).root_id
+    rows = [
+        (root, path, bytes([number, 0, 255]), 2**40 + number, -(2**62)) for number, path in enumerate(PATHS)
+    ]
+    with database.write() as connection:
+        insert_page(connection, photos, NAMES, rows)
+    with database.read() as connection:
+        columns = [photos.c[name] for name in NAMES]
+        stored = connection.execute(select(*columns).order_by(photos.c.id)).all()
+    assert [tuple(row) for row in stored] == rows
+
+
+def test_rows_that_exist_are_left_out_on_request(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(insert(contents).values(digest="1-b"))
+        insert_page(connection, contents, ("digest",), [("1-a",), ("1-b",), ("1-c",)], skip_existing=True)
+        insert_page(connection, contents, ("digest",), [], skip_existing=True)
+    with database.read() as connection:
+        assert sorted(connection.scalars(select(contents.c.digest))) == ["1-a", "1-b", "1-c"]
+
+
+def test_a_row_that_exists_is_an_integrity_error(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(insert(contents).values(digest="1-b"))
+    with pytest.raises(IntegrityError), database.write() as connection:
+        insert_page(connection, contents, ("digest",), [("1-a",), ("1-b",)])
+    with database.read() as connection:
+        assert connection.scalars(select(contents.c.digest)).all() == ["1-b"]
+
+
+def test_a_page_of_a_scan_is_one_statement_on_postgresql(database: Database) -> None:
+    with statements(database, "INSERT INTO job_items") as seen:
+        LedgerBuilder(database).job(600)
+    assert seen == [database.is_sqlite]  # SQLite's statement runs for each row, in this process
+    with database.read() as connection:
+        assert len(connection.scalars(select(job_items.c.position)).all()) == 600
+        assert connection.execute(select(tags)).all() == []
