@@ -11,14 +11,18 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from playwright.sync_api import Browser, expect
 from sqlalchemy import event, update
 from starlette.testclient import TestClient
+from support.browser import open_page, serving
 from support.large_library import ROOT, make_library
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
 from support.page_server import LOCAL_URL
 
 from tagger.database.connection import Database, open_database
+from tagger.database.enums import Runner
 from tagger.database.tables import landmarks
+from tagger.ledger.jobs import NewJob, create_job
 from tagger.query.covers import find_covers
 from tagger.settings import Settings
 from tagger.web.app import create_app
@@ -66,6 +70,18 @@ def test_without_landmarks_the_library_leads_to_what_is_unknown(
     page = client.get("/library").text
     assert "No landmarks recognised yet" in page
     assert 'href="/unknown"' in page
+    assert "being classified" not in page
+
+
+def test_until_a_job_has_found_landmarks_the_library_says_that_it_works(
+    browser: Browser, web_settings: Settings, web_database: Database, library: LibraryPhotos
+) -> None:
+    library.photo("a.jpg", classified=False)
+    create_job(web_database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS))
+    with serving(web_settings) as address, open_page(browser, f"{address}/library") as page:
+        expect(page.get_by_role("heading", name="Your photos are being classified")).to_be_visible()
+        library.photo("b.jpg", (EIFFEL, 0.9, True))
+        expect(page.locator(".cover")).to_contain_text("Eiffel Tower", timeout=60_000)
 
 
 # ---------- landmarks ----------

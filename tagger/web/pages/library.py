@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.catalog.landmarks import all_landmarks, normalize_name
 from tagger.database.connection import Database
+from tagger.ledger.jobs import count_open_jobs
 from tagger.query import LandmarkCount
 from tagger.query.covers import Cover
 from tagger.query.stored_photos import has_photos
@@ -40,6 +41,7 @@ def show_library(
     with_photos = [
         count for count in landmarks if count.photos or (counts is None and count.landmark in (covers or {}))
     ]
+    is_empty = not with_photos and counts is not None
     cards = _cards(_filter(with_photos, country, q), covers or {}, is_counted=counts is not None)
     return render(
         request,
@@ -49,7 +51,8 @@ def show_library(
         country=country,
         typed=q,
         pending=_pending_text(counts, covers),
-        is_empty=not with_photos and counts is not None,
+        is_empty=is_empty,
+        is_working=is_empty and count_open_jobs(state.database) > 0,
         has_photos=has_photos(state.database),
         downloads=download_links(QueryParams.of(country=country or None), "/api/landmarks"),
     )
