@@ -70,10 +70,11 @@ class AuditEntry:
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """Entries of these actions (empty: of all), and not older than `since`."""
+    """Entries of these actions (empty: of all), not older than `since`, and by this actor, with or without `web`."""
 
     actions: tuple[AuditAction, ...] = ()
     since: datetime | None = None
+    by: str | None = None
 
 
 def record_action(
@@ -122,6 +123,8 @@ def list_entries(
         query = query.where(audit_log.c.action.in_(entry_filter.actions))
     if entry_filter.since is not None:
         query = query.where(audit_log.c.at >= entry_filter.since)
+    if entry_filter.by is not None:
+        query = query.where(audit_log.c.actor.in_((entry_filter.by, f"web {entry_filter.by}")))
     if before is not None:
         query = query.where(audit_log.c.id < before)
     with database.read() as connection:

@@ -83,6 +83,9 @@ def test_the_audit_log_is_listed_page_by_page(tagger: CommandRunner) -> None:
     assert second["next"] is None
     assert first["entries"][0]["actor"].startswith("cli ")
     assert tagger("audit", "--since", "1h", "--action", "token-revoke").text.count("\n") == 1
+    who = first["entries"][0]["actor"]
+    assert len(tagger("audit", "--by", who, "--json").json["entries"]) == 4
+    assert tagger("audit", "--by", who.removeprefix("cli ")).err == "no entry matches\n"
     assert tagger("audit", "--since", "2100-01-01").err == "no entry matches\n"
     assert "tagger_" not in json.dumps(first)
 

@@ -247,6 +247,12 @@ def test_the_audit_log_is_shown_page_by_page(
     document = admin.get("/api/admin/audit?action=sign-in&limit=1").json()
     assert [entry["actor"] for entry in document["entries"]] == ["web ada"]
     assert admin.get("/api/admin/audit?since=2100-01-01T00:00:00Z").json() == {"entries": [], "next": None}
+    of_ada = admin.get("/admin/audit?by=ada").text
+    assert "<td>sign-in</td>" in of_ada
+    assert "<td>token-add</td>" not in of_ada
+    assert "<script>" not in admin.get("/admin/audit?by=<script>").text.partition("<main")[2]
+    document = admin.get("/api/admin/audit?by=ada").json()
+    assert {entry["actor"] for entry in document["entries"]} == {"web ada"}
     assert admin.get("/api/admin/audit?since=yesterday").status_code == 422
 
 

@@ -25,6 +25,14 @@ def audit(
     action: Annotated[
         list[str] | None, typer.Option("--action", help="Only this action, like sign-in-refused. Repeatable.")
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="NAME",
+            help="Only what this person or token did on the page, or somebody as the column Who has it.",
+        ),
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=10_000, help="Maximum number of entries.")
     ] = 100,
@@ -43,7 +51,7 @@ def audit(
     """
     from tagger.database.audit_log import AuditFilter, list_entries
 
-    entry_filter = AuditFilter(_parse_actions(action), parse_time(since, "--since", direction=-1))
+    entry_filter = AuditFilter(_parse_actions(action), parse_time(since, "--since", direction=-1), by)
     entries = list_entries(open_session().database, entry_filter, limit + 1, before)
     shown = entries[:limit]
     following = shown[-1].id if len(entries) > limit else None

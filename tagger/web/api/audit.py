@@ -21,11 +21,14 @@ def audit(
     since: Annotated[
         AwareDatetime | None, Query(description="Only entries from this time on, like 2026-06-01T00:00:00Z.")
     ] = None,
+    by: Annotated[
+        str | None, Query(max_length=200, description="Only what this person or token did on the page.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="The page size.")] = 100,
     before: Annotated[int | None, Query(ge=1, lt=2**63, description="`next` of the previous page.")] = None,
 ) -> dict[str, Any]:
     """List who did what, newest first."""
-    entry_filter = AuditFilter(tuple(action or ()), since)
+    entry_filter = AuditFilter(tuple(action or ()), since, by or None)
     entries = list_entries(state.database, entry_filter, limit + 1, before)
     shown = entries[:limit]
     following = shown[-1].id if len(entries) > limit else None

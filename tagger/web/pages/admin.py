@@ -98,11 +98,14 @@ def show_audit_log(
     request: Request,
     state: State,
     action: str = "",
+    by: Annotated[str, Query(max_length=200)] = "",
     before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> HTMLResponse:
     """Show who did what, newest first."""
     actions = tuple(each for each in AuditAction if each == action)
-    entries = list_entries(state.database, AuditFilter(actions), ENTRIES_SHOWN + 1, before)
+    entries = list_entries(
+        state.database, AuditFilter(actions, by=by.strip() or None), ENTRIES_SHOWN + 1, before
+    )
     has_older = len(entries) > ENTRIES_SHOWN
     return render(
         request,
@@ -111,6 +114,7 @@ def show_audit_log(
         following=entries[ENTRIES_SHOWN - 1].id if has_older else None,
         actions=list(AuditAction),
         action=actions[0] if actions else "",
+        by=by.strip(),
     )
 
 
