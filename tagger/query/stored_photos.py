@@ -1,5 +1,7 @@
 """A photo's file as the database describes it: root, path, size, time and image digest."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +46,15 @@ def stored_photo(database: Database, photo_id: int, root_paths: RootPaths) -> St
         mtime_ns=row.mtime_ns,
         digest=row.digest,
     )
+
+
+def chosen_files(
+    database: Database, photo_ids: Iterable[int], root_paths: RootPaths
+) -> Iterator[StoredPhoto]:
+    """Yield the files of these photos, each as it is when it is its turn; those that were removed are left out."""
+    for photo_id in photo_ids:
+        with suppress(PhotoIdNotFound):
+            yield stored_photo(database, photo_id, root_paths)
 
 
 def has_photos(database: Database) -> bool:

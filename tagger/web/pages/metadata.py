@@ -12,7 +12,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from tagger.database.enums import Priority, Runner, Target
 from tagger.enqueue.metadata_jobs import (
@@ -32,20 +32,18 @@ from tagger.processing.metadata_preview import MetadataPreview, changed_fields, 
 from tagger.web.api.folders import FolderRefused, allowed_folders
 from tagger.web.api.job_limits import WriteMode, WriteNotAllowed, check_open_jobs, check_write, write_modes
 from tagger.web.api.job_starter import Starter
+from tagger.web.http.form_fields import PhotoNumbers
 from tagger.web.http.templates import render
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
-MAX_PHOTOS = 10_000
 PREVIEWS = 20
 """Photos whose files are read for the preview; the number of the others is shown."""
 TARGET_TEXTS = {
     WriteMode.SIDECAR: "Into XMP sidecar files beside the photos, which do not change",
     WriteMode.EMBED: "Into the photos themselves",
 }
-
-PhotoNumber = Annotated[int, Field(ge=1, lt=2**63)]
 
 
 class MetadataAction(StrEnum):
@@ -60,7 +58,7 @@ class MetadataForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    photo: Annotated[list[PhotoNumber], Field(min_length=1, max_length=MAX_PHOTOS)]
+    photo: PhotoNumbers
     action: MetadataAction = MetadataAction.WRITE
     to: WriteMode = WriteMode.SIDECAR
     gps: bool = False

@@ -89,7 +89,7 @@ class Selection {
     this.undoButton = button("Undo", () => this.undo(), "button--quiet");
     const actions = document.createElement("div");
     actions.className = "row action-bar-act";
-    this.menu = createSelectionMenu(() => [...this.selected]);
+    this.menu = createSelectionMenu(() => [...this.selected], "mayWrite" in this.list.dataset);
     actions.append(...this.actions.map(([, element]) => element), this.menu);
     this.allButton = button("Select all", () => this.selectAll(), "button--quiet");
     this.bar.append(this.count, actions, this.undoButton, this.allButton, button("Done", () => this.setOn(false), "button--quiet"));

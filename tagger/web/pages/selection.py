@@ -1,0 +1,56 @@
+"""Downloads of selected photos: lists of them, and their files."""
+
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from tagger.query.chosen_photos import find_chosen
+from tagger.query.documents import json_list_parts, photo_csv_parts, photo_document
+from tagger.query.stored_photos import chosen_files
+from tagger.web.http.form_fields import PhotoNumbers
+from tagger.web.http.responses import CSV, stream_download
+from tagger.web.media.photo_archive import archive_parts
+from tagger.web.state import State
+
+router = APIRouter(include_in_schema=False)
+
+MOST_FILES = 2000
+
+
+class ExportFormat(StrEnum):
+    """What is downloaded: a list, or the photos themselves."""
+
+    CSV = "csv"
+    JSON = "json"
+    ZIP = "zip"
+
+
+class ExportForm(BaseModel):
+    """The selected photos, in the order of the selection."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    photo: PhotoNumbers
+    format: ExportFormat
+
+
+@router.post("/photos/export")
+def export(state: State, form: Annotated[ExportForm, Form()]) -> StreamingResponse:
+    """Download the selected photos."""
+    photo_ids = list(dict.fromkeys(form.photo))
+    roots = state.settings.roots
+    if form.format is ExportFormat.ZIP:
+        if len(photo_ids) > MOST_FILES:
+            text = f"Select at most {MOST_FILES} photos to download them at once."
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+        files = chosen_files(state.database, photo_ids, roots)
+        return stream_download(archive_parts(files), "application/zip", "photos.zip")
+    photos = find_chosen(state.database, photo_ids, roots)
+    if form.format is ExportFormat.CSV:
+        return stream_download(photo_csv_parts(photos), CSV, "photos.csv")
+    return stream_download(json_list_parts(map(photo_document, photos)), "application/json", "photos.json")

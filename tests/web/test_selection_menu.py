@@ -1,0 +1,130 @@
+"""What can be done with selected photos beside verdicts: exporting, downloading, and writing metadata."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from starlette.testclient import TestClient
+from support.browser import PHONE, WINDOW, Screen, axe_findings, open_page, serving
+from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
+
+from tagger.database.connection import Database
+from tagger.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("shared_thumbnails")
+FORM = {"origin": "http://127.0.0.1:8080"}
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    for folder, blue in (("a", 40), ("b", 200)):
+        for n in range(2):
+            data = picture((90 * n, 120, blue))
+            library.file(f"{folder}/IMG_{n}.jpg", (EIFFEL, 0.8, True), (GATE, 0.1, False), data=data)
+    return library
+
+
+@pytest.fixture
+def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
+    with serving(web_settings) as url:
+        yield url
+
+
+def select_all(page: Page) -> None:
+    page.locator("[data-grid][data-drawn]").wait_for()
+    page.keyboard.press("Control+a")
+    expect(page.locator(".action-bar")).to_contain_text("4 photos selected")
+    page.locator(".selection-menu summary").click()
+
+
+@pytest.mark.parametrize("screen", [WINDOW, PHONE], ids=["window", "phone"])
+def test_selected_photos_are_exported_and_downloaded(
+    browser: Browser, address: str, library: LibraryPhotos, screen: Screen
+) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}", screen=screen) as page:
+        select_all(page)
+        assert axe_findings(page) == []
+        for item in page.locator(".selection-menu button").all():
+            expect(item).to_be_in_viewport()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Export as CSV").click()
+        assert download.value.suggested_filename == "photos.csv"
+        assert len(download.value.path().read_text().splitlines()) == 5
+        expect(page.locator(".action-bar")).to_contain_text("4 photos selected")
+        page.locator(".selection-menu summary").click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download the photos").click()
+        with ZipFile(download.value.path()) as archive:
+            assert sorted(archive.namelist()) == ["IMG_0 (2).jpg", "IMG_0.jpg", "IMG_1 (2).jpg", "IMG_1.jpg"]
+            assert archive.testzip() is None
+
+
+def test_metadata_of_selected_photos_is_previewed_and_written_by_a_job(
+    browser: Browser, address: str
+) -> None:
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        select_all(page)
+        page.get_by_role("button", name="Write metadata…").click()
+        expect(page.get_by_role("heading", name="Write tags into metadata")).to_be_visible()
+        expect(page.locator(".lede")).to_contain_text("4 photos")
+        page.get_by_role("button", name="Write 4 photos").click()
+        page.wait_for_url("**/jobs/*")
+        page.goto(f"{address}/landmarks/{EIFFEL}")
+        select_all(page)
+        page.get_by_role("button", name="Undo metadata…").click()
+        expect(page.get_by_role("heading", name="Undo written metadata")).to_be_visible()
+
+
+def test_more_photos_than_a_form_has_fields(client: TestClient, library: LibraryPhotos) -> None:
+    numbers = ",".join(map(str, range(1, 1500)))
+    lists = client.post("/photos/export", data={"photo": numbers, "format": "json"}, headers=FORM)
+    assert [Path(each["path"]).name for each in lists.json()] == ["IMG_0.jpg", "IMG_1.jpg"] * 2
+    assert [tag["landmark"] for tag in lists.json()[0]["tags"]] == [EIFFEL]
+    page = client.post("/photos/metadata", data={"photo": numbers, "action": "write"}, headers=FORM)
+    assert page.status_code == 200
+    assert numbers in page.text
+
+
+def test_lists_keep_the_order_of_the_selection(client: TestClient, library: LibraryPhotos) -> None:
+    lists = client.post("/photos/export", data={"photo": ["3,1", "3"], "format": "csv"}, headers=FORM)
+    rows = list(csv.DictReader(io.StringIO(lists.text)))
+    assert [row["path"] for row in rows] == [
+        str(library.root / "b" / "IMG_0.jpg"),
+        str(library.root / "a" / "IMG_0.jpg"),
+    ]
+
+
+def test_the_archive_has_the_files_and_names_those_that_are_not_there(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    (library.root / "b" / "IMG_1.jpg").unlink()
+    zipped = client.post("/photos/export", data={"photo": "1,2,3,4,99", "format": "zip"}, headers=FORM)
+    assert zipped.headers["content-disposition"] == 'attachment; filename="photos.zip"'
+    with ZipFile(io.BytesIO(zipped.content)) as archive:
+        assert archive.namelist() == ["IMG_0.jpg", "IMG_1.jpg", "IMG_0 (2).jpg", "missing.txt"]
+        assert archive.read("IMG_0.jpg") == (library.root / "a" / "IMG_0.jpg").read_bytes()
+        assert archive.read("IMG_0 (2).jpg") == (library.root / "b" / "IMG_0.jpg").read_bytes()
+        assert b"IMG_1.jpg: The file no longer exists" in archive.read("missing.txt")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"format": "csv"},
+        {"photo": "", "format": "csv"},
+        {"photo": "1", "format": "exe"},
+        {"photo": "1;2", "format": "csv"},
+        {"photo": "-1", "format": "csv"},
+        {"photo": ",".join(map(str, range(1, 10_002))), "format": "csv"},
+        {"photo": ",".join(map(str, range(1, 2_002))), "format": "zip"},
+    ],
+    ids=lambda data: json.dumps(data)[:40],
+)
+def test_invalid_selections_are_refused(client: TestClient, data: dict[str, str]) -> None:
+    assert client.post("/photos/export", data=data, headers=FORM).status_code == 422
