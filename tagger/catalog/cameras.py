@@ -63,6 +63,17 @@ def camera_models(connection: Connection) -> dict[str, tuple[int, ...]]:
     return {name: tuple(ids) for name, ids in sorted(models.items())}
 
 
+def camera_model(connection: Connection, name: str) -> str:
+    """The make and model that a name stands for; the name itself if it stands for one camera of several.
+
+    Raises:
+        CameraNotFound: no photo names such a camera.
+    """
+    ids = set(find_cameras(connection, name))
+    models = camera_models(connection)
+    return next((model for model, of_model in models.items() if set(of_model) == ids), name)
+
+
 def find_cameras(connection: Connection, name: str) -> tuple[int, ...]:
     """The ids of the cameras with this make and model, or of the one with this serial number, too. Case does not matter.
 

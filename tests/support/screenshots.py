@@ -69,7 +69,8 @@ def _select(page: Page, _library: DemoLibrary) -> None:
 
 
 def _open_filters(page: Page, _library: DemoLibrary) -> None:
-    page.locator(".filters > summary").click()
+    page.get_by_role("link", name="Filter").click()
+    page.locator("#filter-form").wait_for()
 
 
 def _show_months(page: Page, _library: DemoLibrary) -> None:

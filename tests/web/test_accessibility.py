@@ -28,7 +28,7 @@ from tagger.ledger.jobs import NewJob, create_job, finish_scan
 
 VIEWS = (
     "/try", "/library", "/search", "/search?q=nothing", "/search?q=france", "/landmarks/eiffel-tower",
-    "/photos?country=France", "/trips", f"/trips/{TRIP}", "/map", "/map?part=Europe", "/unknown", "/review", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new", "/jobs/schedules/new",
+    "/photos?country=France", "/photos/filter?country=France", "/trips", f"/trips/{TRIP}", "/map", "/map?part=Europe", "/unknown", "/review", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new", "/jobs/schedules/new",
     "/library?country=France", "/unknown/look-alikes", "/photos/1/similar", "/photos?job=1", "/jobs/older?before=9",
 )  # fmt: skip
 NARROWEST: ViewportSize = {"width": 320, "height": 568}

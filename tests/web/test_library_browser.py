@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.browser import Screen, axe_findings, open_page, serving
+from support.browser import PHONE, Screen, axe_findings, open_page, serving
 from support.large_library import make_library
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from support.page_server import settings_in
@@ -346,15 +346,78 @@ def test_the_map_is_used_by_keyboard(browser: Browser, address: str) -> None:
         expect(page.get_by_role("heading", name="Eiffel Tower")).to_be_visible()
 
 
-def test_filters_make_an_address_that_can_be_shared(browser: Browser, address: str) -> None:
+def test_filters_show_their_photos_at_once_and_back_undoes_each(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos?sort=name") as page:
+        tiles = page.locator("[data-grid] > .photo-tile")
+        expect(tiles).to_have_count(4)
+        page.evaluate("window.isSamePage = true")
+        page.get_by_role("link", name="Filter", exact=True).click()
+        expect(page.get_by_role("button", name="Close")).to_be_focused()
+        gate = page.get_by_label("Brandenburg Gate")
+        gate.focus()
+        page.keyboard.press("Space")
+        expect(tiles).to_have_count(1)
+        expect(page.get_by_role("status").filter(has_text="1 photo")).to_be_visible()
+        expect(page).to_have_url(f"{address}/photos?landmark=brandenburg-gate&sort=name")
+        expect(gate).to_be_focused()
+        expect(page.get_by_role("radiogroup", name="Country").get_by_label("Germany")).to_be_visible()
+        page.keyboard.press("ArrowUp")
+        expect(tiles).to_have_count(2)
+        expect(page.get_by_label("Eiffel Tower")).to_be_focused()
+        expect(page).to_have_url(f"{address}/photos?landmark=eiffel-tower&sort=name")
+        page.go_back()
+        expect(tiles).to_have_count(1)
+        expect(gate).to_be_checked()
+        assert axe_findings(page) == []
+        page.go_back()
+        expect(tiles).to_have_count(4)
+        expect(page.get_by_role("radiogroup", name="Landmark").get_by_label("Any")).to_be_checked()
+        assert page.evaluate("window.isSamePage")
+
+
+def test_a_filtered_grid_selects_and_opens_its_photos(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos") as page:
-        page.get_by_text("Filters").click()
-        page.get_by_label("Landmark", exact=True).select_option("Eiffel Tower")
-        page.get_by_role("button", name="Show photos").click()
-        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(2)
-        assert page.url == f"{address}/photos?landmark=eiffel-tower"
+        tiles = page.locator("[data-grid] > .photo-tile")
+        page.get_by_role("link", name="Filter", exact=True).click()
+        page.get_by_label("Eiffel Tower").check()
+        expect(tiles).to_have_count(2)
+        expect(page.locator("[data-grid][data-drawn]")).to_have_count(1)
+        tiles.nth(1).locator("a").click()
+        expect(page.get_by_role("dialog")).to_contain_text("2 of 2")
+        page.go_back()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(page).to_have_url(f"{address}/photos?landmark=eiffel-tower")
+        expect(tiles.nth(1).locator("a")).to_be_focused()
+        page.keyboard.press("Control+a")
+        expect(page.get_by_text("2 photos selected")).to_have_count(1)
+        page.keyboard.press("Escape")
         page.get_by_role("link", name="Remove filter Eiffel Tower").click()
-        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(4)
+        expect(tiles).to_have_count(4)
+        expect(page).to_have_url(f"{address}/photos")
+        expect(page.get_by_role("radiogroup", name="Landmark").get_by_label("Any")).to_be_checked()
+
+
+def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos", screen=PHONE) as page:
+        page.get_by_role("link", name="Filter", exact=True).click()
+        sheet = page.get_by_role("dialog", name="Filter")
+        sheet.get_by_label("Brandenburg Gate").check()
+        expect(page.locator(".filtered-count")).to_have_text("1 photo")
+        assert axe_findings(page) == []
+        sheet.get_by_role("button", name="Show photos").click()
+        expect(sheet).to_have_count(0)
+        expect(page.get_by_role("link", name="Filter 1")).to_be_focused()
+
+
+def test_filters_work_without_script(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos?sort=name", script=False) as page:
+        page.get_by_role("link", name="Filter", exact=True).click()
+        page.get_by_label("Eiffel Tower").check()
+        page.get_by_role("button", name="Show photos").click()
+        expect(page.locator("[data-photo]")).to_have_count(2)
+        assert page.url == f"{address}/photos?landmark=eiffel-tower&sort=name"
+        page.get_by_role("link", name="Remove filter Eiffel Tower").click()
+        expect(page.locator("[data-photo]")).to_have_count(4)
 
 
 def _all_photos(page: Page, address: str) -> list[dict[str, int]]:

@@ -214,7 +214,7 @@ def test_confirmed_landmarks_have_a_tick(client: TestClient, library: LibraryPho
     assert {photo["file"]: photo["confirmed"] for photo in photos} == {"a.jpg": True, "b.jpg": False}
 
 
-def test_every_filter_has_a_field_and_stays_in_the_address(
+def test_every_filter_is_in_the_panel_and_stays_in_the_address(
     client: TestClient, library: LibraryPhotos
 ) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2))
@@ -236,10 +236,11 @@ def test_every_filter_has_a_field_and_stays_in_the_address(
     }
     page = client.get(sent.headers["location"]).text
     assert tiles_of(page) == [1]
-    for name in (*options, "which"):
-        assert f'name="{name}"' in page
+    panel = client.get(address_of(page, "Filter")).text
+    for name in (*options, "which", "year", "verdict", "position"):
+        assert f'name="{name}"' in panel
     assert "min_score=0.8" in address_of(page, "CSV")
-    assert '<option value="0.8" selected>80\u202f%<' in page
+    assert '<option value="0.8" selected>80\u202f%<' in panel
     without = client.get(address_of(page, "Remove filter score from 80")).text
     assert tiles_of(without) == [2, 1]
 
@@ -259,9 +260,63 @@ def test_each_camera_is_a_chip_that_removes_it_alone(client: TestClient, library
     )
 
 
+def test_the_panel_has_the_number_of_photos_of_each_choice(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    phone = library.camera("Google", "Pixel 8")
+    library.photo("x/a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2), camera_id=phone)
+    library.photo("x/y/b.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2025, 1, 2))
+    library.photo("c.jpg", (GATE, 0.9, True), taken_at=datetime(2026, 5, 2))
+    library.verdict("digest of c.jpg", GATE, "confirmed")
+    panel = client.get(
+        "/photos/filter?camera=pixel+8&taken_after=2026-01-01&taken_before=2027-01-01&sort=name"
+    ).text
+    assert choices_of(panel, "landmark") == {"Any": None, "Eiffel Tower": "1"}
+    assert choices_of(panel, "year") == {"Any": None, "2026": "1"}
+    assert choices_of(panel, "camera") == {"Google Pixel 8": "1"}
+    assert choices_of(panel, "which") == {"With a landmark": None, "All classified": "1"}
+    assert choices_of(panel, "under") == {"Any": None, "x": "1"}
+    assert (checked(panel, "year"), checked(panel, "camera")) == (["2026"], ["Google Pixel 8"])
+    assert 'type="hidden" name="sort" value="name"' in panel
+    sent = client.get(
+        "/photos", params={"camera": "Google Pixel 8", "year": "2025", "which": "", "sort": "name"}
+    )
+    assert sent.headers["location"] == (
+        "/photos?camera=Google+Pixel+8&sort=name&taken_after=2025-01-01&taken_before=2026-01-01"
+    )
+    page = client.get("/photos?taken_after=2025-01-01&taken_before=2026-01-01").text
+    assert tiles_of(page) == [2]
+    assert address_of(page, "Remove filter 2025") == "/photos"
+    inside = client.get("/photos/filter", params={"under": str(library.root / "x" / "y")}).text
+    assert choices_of(inside, "under") == {"Any": None, "x": "2", "y": "1"}
+    assert checked(inside, "under") == [str(library.root / "x" / "y")]
+    nothing = client.get("/photos/filter?country=Germany&landmark=eiffel-tower").text
+    assert choices_of(nothing, "country") == {"Any": None, "Germany": "0", "France": "2"}
+
+
+def choices_of(panel: str, option: str) -> dict[str, str | None]:
+    """The names of the choices of a filter with their numbers."""
+    labels = re.findall(r'<label[^>]*><input[^>]* name="(\w+)"[^>]*><span>(.*?)</span>(.*?)</label>', panel)
+    numbers = {name: re.search(r"(\d+)\+?<", rest) for field, name, rest in labels if field == option}
+    return {unescape(name): match[1] if match else None for name, match in numbers.items()}
+
+
+def checked(panel: str, option: str) -> list[str]:
+    inputs = re.findall(r'<input type="(?:radio|checkbox)" name="(\w+)" value="([^"]*)" checked', panel)
+    return [unescape(value) for name, value in inputs if name == option]
+
+
+def test_a_distance_is_one_chip(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    page = client.get("/photos?near=48.86,2.29&radius_km=5&box=48,2,49,3").text
+    assert address_of(page, "Remove filter near 48.86,2.29, within 5 km") == "/photos?box=48%2C2%2C49%2C3"
+    assert address_of(page, "Remove filter Area on the map") == "/photos?near=48.86%2C2.29&radius_km=5"
+    assert page.count("Remove filter") == 2
+
+
 def test_a_score_of_ones_own_stays_chosen(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
-    page = client.get("/photos?min_score=0.42").text
+    page = client.get("/photos/filter?min_score=0.42").text
     scores = re.findall(r'<option value="(0[\d.]*)"( selected)?', page)
     assert [value for value, _ in scores] == sorted((value for value, _ in scores), key=float)
     assert [value for value, chosen in scores if chosen] == ["0.42"]
@@ -287,8 +342,8 @@ def test_which_photos_are_chosen_by_one_field_and_named_by_their_option(
     assert (sent.status_code, sent.headers["location"]) == (303, address)
     page = client.get(address).text
     assert tiles_of(page) == numbers
-    chosen = re.findall(r'<option value="(\w+)" selected', page)
-    assert chosen == ([which] if "=" in address else [])
+    panel = client.get(address_of(page, "Filter")).text
+    assert checked(panel, "which") == ([which] if "=" in address else [""])
 
 
 @pytest.mark.parametrize(
@@ -308,10 +363,14 @@ def test_a_wrong_filter_is_answered_with_what_to_do(
     page = client.get(f"/photos?{query}")
     assert page.status_code == 400
     assert output in page.text
-    assert page.text.index(output) < page.text.index('<details class="card filters" open>')
-    for option in ("near", "under"):
+    if query.startswith(("contry", "after")):
+        return
+    panel = client.get(address_of(page.text, "Filter"))
+    assert panel.status_code == 400
+    assert output in panel.text
+    for option in ("near", "under", "landmark"):
         if query.startswith(option):
-            assert f'value="{query.partition("=")[2]}"' in page.text
+            assert f'value="{query.partition("=")[2].replace("+", " ")}"' in panel.text
 
 
 def test_unknown_photos_are_those_without_an_accepted_tag(client: TestClient, library: LibraryPhotos) -> None:

@@ -76,7 +76,7 @@ def test_a_cluster_opens_by_keyboard_down_to_its_photos(
         page.keyboard.press("Enter")
         page.wait_for_url("**/photos?box=43.7%2C7.27%2C43.7%2C7.27", timeout=WAIT_MS)
         expect(page.locator("[data-grid] > .photo-tile")).to_have_count(2)
-        expect(page.get_by_role("link", name="Remove filter in a part of the map")).to_be_visible()
+        expect(page.get_by_role("link", name="Remove filter Area on the map")).to_be_visible()
 
 
 def test_the_visible_part_is_an_address_and_a_filter(

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from tagger.web.pages import (
+    filter_panel,
     job_forms,
     jobs,
     library,
@@ -28,6 +29,7 @@ def routers() -> tuple[APIRouter, ...]:
     return (
         try_photo.router,
         library.router,
+        filter_panel.router,
         photos.router,
         library_map.router,
         look_alikes.router,

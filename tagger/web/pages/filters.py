@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import wraps
 
 from fastapi import Request
@@ -44,8 +45,7 @@ _CHIP_TEXTS = {
     "landmark": "{}",
     "country": "{}",
     "near": "near {}",
-    "radius_km": "within {} km",
-    "box": "in a part of the map",
+    "box": "Area on the map",
     "position": "position: {}",
     "verdict": "{}",
     "camera": "{}",
@@ -64,7 +64,9 @@ _CHIP_TEXTS = {
 _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
 _OPTIONS = tuple(inspect.signature(query_params).parameters)
 _REPEATED = ("camera",)
-_PAGE_OPTIONS = ("after", "which")
+_DATES = ("taken_after", "taken_before")
+YEAR_DIGITS = 4
+_PAGE_OPTIONS = ("after", "which", "year")
 
 
 @wraps(query_params)
@@ -105,7 +107,11 @@ def filter_chips(params: QueryParams, landmarks: Sequence[Landmark]) -> list[Lin
     """Return the active filters, each linked to the query without it."""
     names = {landmark.slug: landmark.display_name for landmark in landmarks}
 
+    year = year_of(params)
+
     def text(option: str, value: str) -> str:
+        if option == "near" and "radius_km" in params.options:
+            return f"{value}, within {params.options['radius_km']} km"
         if option == "min_score":
             return percent(float(value))
         texts = {"position": POSITIONS, "verdict": VERDICTS, "landmark": names}
@@ -116,7 +122,25 @@ def filter_chips(params: QueryParams, landmarks: Sequence[Landmark]) -> list[Lin
         for option, values in params.options.items()
         if option in _CHIP_TEXTS
         for value, rest in _without_each(option, values)
-    ]
+        if not (year and option in _DATES)
+    ] + ([Link(year, params.address("/photos", **dict.fromkeys(_DATES)))] if year else [])
+
+
+def year_of(params: QueryParams) -> str | None:
+    """Return the year that the dates of a query stand for, as text."""
+    first, end = params.query.taken_after, params.query.taken_before
+    if first is None or end is None or end.year != first.year + 1:
+        return None
+    is_whole = all(date == datetime(date.year, 1, 1) for date in (first, end))  # noqa: DTZ001 - local time
+    return str(first.year) if is_whole else None
+
+
+def options_of_form(which: str | None, year: str | None) -> dict[str, object]:
+    """Return the query options that two fields of the filter panel stand for."""
+    options: dict[str, object] = {which: 1} if which in WHICH else {}
+    if year and year.isdecimal() and len(year) == YEAR_DIGITS:
+        options |= {"taken_after": f"{year}-01-01", "taken_before": f"{int(year) + 1}-01-01"}
+    return options
 
 
 def _without_each(option: str, values: str | tuple[str, ...]) -> Iterator[tuple[str, dict[str, object]]]:

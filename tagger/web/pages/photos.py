@@ -11,8 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.catalog.landmarks import Landmark, all_landmarks, find_landmark, normalize_name
-from tagger.catalog.roots import list_roots
+from tagger.catalog.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.errors import (
     CameraNotFound,
     CountryNotFound,
@@ -24,7 +23,6 @@ from tagger.errors import (
     TripNotFound,
 )
 from tagger.query import LandmarkCount, PhotoQuery, find_tagged_page
-from tagger.query.areas import position_countries
 from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.sorted_scan import UNDATED
 from tagger.query.stored_photos import has_photos
@@ -32,13 +30,11 @@ from tagger.web.http.page_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.filters import (
-    POSITIONS,
-    WHICH,
     check_options,
     filter_chips,
+    options_of_form,
     params_or_error,
     raw_params,
-    score_choices,
 )
 from tagger.web.pages.learning import learning_of
 from tagger.web.pages.library import country_address, download_links
@@ -133,11 +129,12 @@ def show_photos(
     params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)],
     after: After = None,
     which: Annotated[str | None, Query(max_length=20)] = None,
+    year: Annotated[str | None, Query(max_length=20)] = None,
 ) -> Response:
-    """Show the photos of a query and its form. The form's `which` stands for one of three query options."""
+    """Show the photos of a query. The `which` of the filter panel stands for one of four query options, its `year` for two dates."""
     form = raw_params(request) if isinstance(params, QueryInvalid) else params
-    if which is not None:
-        return RedirectResponse(form.address("/photos", **({which: 1} if which in WHICH else {})), 303)
+    if which is not None or year is not None:
+        return RedirectResponse(form.address("/photos", **options_of_form(which, year)), 303)
 
     def find() -> PhotoGrid:
         check_options(request)
@@ -148,22 +145,14 @@ def show_photos(
     grid, problem, status = _grid_or_problem(find)
     with state.database.read() as connection:
         landmarks = all_landmarks(connection)
-        countries = position_countries(connection)
-        folders = [str(root.folder) for root in list_roots(connection, state.settings.roots)]
     return render(
         request,
         "photos.html",
         status,
         grid=grid,
         problem=problem,
-        options=form.options,
         chips=filter_chips(form, landmarks),
-        landmarks=sorted(landmarks, key=lambda landmark: normalize_name(landmark.display_name)),
-        country_names=sorted({*countries, *(each.country for each in landmarks if each.country)}),
-        positions=POSITIONS,
-        folders=folders,
-        which=WHICH,
-        scores=score_choices(form.text("min_score")),
+        filter_address=form.address("/photos/filter"),
         has_photos=has_photos(state.database),
     )
 

@@ -17,6 +17,7 @@ const SETTLE_MS = 90; // during fast scrolling, photos and thumbnails are reques
 class PhotoGrid {
   constructor(list) {
     this.list = list;
+    this.closing = new AbortController();
     this.status = document.querySelector("[data-grid-status]");
     this.source = list.dataset.source; // none of a list without a query
     const tiles = [...list.querySelectorAll("[data-photo]")];
@@ -38,12 +39,12 @@ class PhotoGrid {
       this.showError(error, () => this.start());
       return;
     }
-    if (!this.photos.total) return;
+    if (!this.photos.total || this.closing.signal.aborted) return;
     this.setStatus("");
     this.countInHeading();
     const first = this.photos.chunks[0];
     const store = this.list.dataset.start ? () => {} : await this.load(first, () => this.start());
-    if (!store) return; // the photos of the page itself stay
+    if (!store || this.closing.signal.aborted) return; // the photos of the page itself stay
     this.rendered = new Map([...this.list.querySelectorAll("[data-photo]")].map((tile) => [Number(tile.dataset.photo), tile]));
     this.hadFocus = this.list.contains(document.activeElement) ? document.activeElement.closest("[data-photo]")?.dataset.photo : null;
     this.list.replaceChildren();
@@ -71,15 +72,26 @@ class PhotoGrid {
   }
 
   listen() {
+    const { signal } = this.closing;
     let isScheduled = false;
     addEventListener("scroll", () => {
       if (!isScheduled) requestAnimationFrame(() => ((isScheduled = false), this.draw()));
       isScheduled = true;
-    }, { passive: true });
-    new ResizeObserver(() => this.onResize()).observe(this.list.parentElement);
-    addEventListener("pagehide", () => this.save());
+    }, { passive: true, signal });
+    const observer = new ResizeObserver(() => this.onResize());
+    observer.observe(this.list.parentElement);
+    signal.addEventListener("abort", () => observer.disconnect());
+    addEventListener("pagehide", () => this.save(), { signal });
     this.list.addEventListener("keydown", (event) => this.handleKey(event));
     this.list.addEventListener("focusin", (event) => this.noteFocus(event.target));
+  }
+
+  /** Ends the grid, which other photos replace. */
+  close() {
+    if ("drawn" in this.list.dataset) this.save();
+    clearTimeout(this.settleTimer);
+    this.closing.abort();
+    this.photos.abort(() => false);
   }
 
   // ----- places: `y` is in px from the top of all photos, whatever part of them the window has -----
@@ -392,4 +404,14 @@ function entryKey() {
   return history.state.grid;
 }
 
-for (const list of document.querySelectorAll("[data-grid]")) new PhotoGrid(list).start();
+let grids = [];
+
+function startAll() {
+  grids = [...document.querySelectorAll("[data-grid]")].map((list) => new PhotoGrid(list));
+  for (const grid of grids) grid.start();
+}
+
+startAll();
+// A filter replaces the photos.
+document.addEventListener("beforeresults", () => grids.forEach((grid) => grid.close()));
+document.addEventListener("results", startAll);

@@ -25,7 +25,7 @@ const panel = new Panel(dialog.querySelector("[data-panel]"), {
   onChange: (photo, verdict) => grid.dispatchEvent(new CustomEvent("verdict", { detail: { photo: photo.id, ...verdict } })),
   onRefresh: rename,
 });
-const pageTitle = document.title;
+let pageTitle = document.title;
 
 let grid = null; // the list of tiles that the photo was opened from
 let list = null;
@@ -40,6 +40,7 @@ function open(tiles, tile) {
   index = Number(tile.getAttribute("aria-posinset")) - 1;
   const photo = photoOfTile(tile);
   list = listOf(grid, photo);
+  pageTitle = document.title; // filters change it
   scrollRestoration = history.scrollRestoration;
   history.scrollRestoration = "manual"; // Back leads to the photo shown last, which may be elsewhere
   history.pushState({ lightbox: true }, "", list.addressOf(photo));

@@ -13,7 +13,7 @@ export class Scrubber {
     this.create();
     this.element.addEventListener("keydown", (event) => this.handleKey(event));
     this.element.addEventListener("pointerdown", (event) => this.drag(event));
-    addEventListener("resize", () => this.drawYears());
+    addEventListener("resize", () => this.drawYears(), { signal: grid.closing.signal });
     this.drawYears();
   }
 

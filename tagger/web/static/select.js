@@ -30,7 +30,10 @@ class Selection {
     this.isBusy = false;
     this.draw();
     list.addEventListener("verdict", ({ detail }) => this.markVerdict(detail));
-    new MutationObserver(() => this.draw()).observe(list, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-photo"] });
+    this.closing = new AbortController();
+    const observer = new MutationObserver(() => this.draw());
+    this.closing.signal.addEventListener("abort", () => observer.disconnect());
+    observer.observe(list, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-photo"] });
     this.offer();
   }
 
@@ -103,7 +106,7 @@ class Selection {
         event.preventDefault();
         this.selectAll();
       }
-    });
+    }, { signal: this.closing.signal });
     this.list.addEventListener("keydown", (event) => this.key(event), true);
     this.list.addEventListener("pointerdown", (event) => this.press(event));
     for (const name of ["pointerup", "pointercancel"]) this.list.addEventListener(name, () => clearTimeout(this.pressTimer));
@@ -319,4 +322,13 @@ function button(text, run, kind = "") {
   return element;
 }
 
-for (const list of document.querySelectorAll("[data-grid]")) new Selection(list);
+let selections = [];
+
+function startAll() {
+  selections = [...document.querySelectorAll("[data-grid]")].map((list) => new Selection(list));
+}
+
+startAll();
+// A filter replaces the photos.
+document.addEventListener("beforeresults", () => selections.forEach((selection) => selection.closing.abort()));
+document.addEventListener("results", startAll);

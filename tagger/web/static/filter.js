@@ -1,0 +1,187 @@
+// The filter panel beside the photos, on a phone a sheet over them. Each change shows its photos at once and has its own address; Back
+// undoes it. Without this script, the panel is a page.
+
+import { toast } from "./toast.js";
+
+const SETTLE_MS = 200; // the arrow keys pass several choices
+const OPEN = "filter panel"; // whether it stays open, in the session's storage
+
+const isWide = matchMedia("(min-width: 64rem)");
+const side = document.querySelector("[data-filter-side]");
+const sheet = document.querySelector("[data-filter-sheet]");
+let form = null; // while the panel is open
+let shown = addressOf(location); // of the photos
+let pending = null;
+let timer = 0;
+
+function addressOf({ pathname, search }) {
+  return pathname + search;
+}
+
+const opener = () => document.querySelector("[data-filter-open]");
+
+async function fetchPage(address, signal) {
+  const response = await fetch(address, { headers: { Accept: "text/html" }, signal });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  return { page, address: addressOf(new URL(response.url)) };
+}
+
+// ----- the panel -----
+
+async function open({ focuses = true } = {}) {
+  const { page } = await fetchPage(opener().href);
+  form = document.adoptNode(page.getElementById("filter-form"));
+  const host = isWide.matches ? side : sheet;
+  host.replaceChildren(createHead(), form);
+  listen(form);
+  if (host === sheet) sheet.showModal();
+  else side.hidden = false;
+  markOpener();
+  if (focuses) host.querySelector("[data-filter-close]").focus();
+}
+
+function createHead() {
+  const head = document.createElement("div");
+  head.className = "filter-head";
+  const title = document.createElement("h2");
+  title.textContent = "Filter";
+  const close = document.createElement("button");
+  close.type = "button";
+  close.className = "button button--quiet button--small";
+  close.dataset.filterClose = "";
+  close.textContent = "Close";
+  close.addEventListener("click", leave);
+  head.append(title, close);
+  return head;
+}
+
+function leave() {
+  if (sheet.open) sheet.close();
+  else hide();
+}
+
+function hide() {
+  form = null;
+  side.hidden = true;
+  side.replaceChildren();
+  sheet.replaceChildren();
+  markOpener();
+  opener().focus();
+}
+
+function markOpener() {
+  opener().setAttribute("aria-expanded", String(Boolean(form)));
+  try {
+    if (form && isWide.matches) sessionStorage.setItem(OPEN, "1");
+    else sessionStorage.removeItem(OPEN);
+  } catch {
+    // Storage is not available: the panel is closed in the next view.
+  }
+}
+
+function listen(element) {
+  element.addEventListener("change", () => {
+    pending?.abort();
+    clearTimeout(timer);
+    timer = setTimeout(() => show(formAddress()), SETTLE_MS);
+  });
+  element.addEventListener("submit", (event) => {
+    event.preventDefault();
+    clearTimeout(timer);
+    show(formAddress());
+    if (sheet.open) sheet.close();
+  });
+  element.addEventListener("click", (event) => {
+    const link = event.target.closest("a");
+    if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    show(addressOf(link), { isAnew: true });
+  });
+}
+
+function formAddress() {
+  const options = [...new FormData(form)].filter(([, value]) => value.trim());
+  return options.length ? `${form.getAttribute("action")}?${new URLSearchParams(options)}` : form.getAttribute("action");
+}
+
+/** Counts the choices again. What has the focus keeps it, and what is typed stays unless the panel is filled `isAnew`. */
+async function refresh(signal, isAnew) {
+  if (!form) return;
+  const { page } = await fetchPage(opener().href, signal);
+  const counted = page.getElementById("filter-form");
+  if (!form || !counted) return;
+  const { name, value } = document.activeElement ?? {};
+  const hadFocus = form.contains(document.activeElement);
+  for (const group of form.querySelectorAll("[data-group]")) {
+    const other = counted.querySelector(`[data-group="${group.dataset.group}"]`);
+    if (other && group.dataset.group === "more" && !isAnew) other.replaceWith(group);
+    else if (other) other.open = group.open;
+  }
+  const places = new Map([...form.querySelectorAll(".filter-choices")].map((list) => [list.getAttribute("aria-labelledby"), list.scrollTop]));
+  form.replaceChildren(...counted.childNodes);
+  for (const list of form.querySelectorAll(".filter-choices")) list.scrollTop = places.get(list.getAttribute("aria-labelledby")) ?? 0;
+  if (!hadFocus) return;
+  const controls = [...form.elements].filter((control) => control.name === name);
+  const same = controls.find((control) => control.value === value) ?? controls.find((control) => control.checked) ?? form.elements[0];
+  same?.focus({ preventScroll: true });
+}
+
+// ----- the photos -----
+
+async function show(address, { isBack = false, isAnew = isBack } = {}) {
+  pending?.abort();
+  pending = new AbortController();
+  const { signal } = pending;
+  document.querySelector('[data-results="grid"]').ariaBusy = "true";
+  try {
+    const found = await fetchPage(address, signal);
+    if (!found.page.querySelector("[data-results]")) throw new Error("the server does not answer");
+    if (!isBack && found.address !== shown) history.pushState(null, "", found.address);
+    shown = found.address;
+    replaceResults(found.page, isBack);
+    await refresh(signal, isAnew);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    document.querySelector('[data-results="grid"]').ariaBusy = "false";
+    toast(`The photos could not be filtered: ${error.message}. Try again.`, { tone: "bad" });
+  }
+}
+
+function replaceResults(page, isBack) {
+  const hadFocus = document.activeElement?.closest("[data-results]")?.dataset.results;
+  document.dispatchEvent(new CustomEvent("beforeresults"));
+  for (const part of document.querySelectorAll("[data-results]")) {
+    part.replaceWith(document.adoptNode(page.querySelector(`[data-results="${part.dataset.results}"]`)));
+  }
+  document.title = page.title;
+  markOpener();
+  if (hadFocus) (document.querySelector('[data-results="chips"] a') ?? opener()).focus({ preventScroll: true });
+  if (!isBack && scrollY > document.querySelector("[data-filtered]").offsetTop) scrollTo(0, 0);
+  document.dispatchEvent(new CustomEvent("results"));
+}
+
+// ----- controls -----
+
+document.addEventListener("click", (event) => {
+  if (event.button || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const link = event.target.closest('[data-filter-open], [data-results="chips"] a.chip');
+  if (!link) return;
+  event.preventDefault();
+  if (!("filterOpen" in link.dataset)) show(addressOf(link), { isAnew: true });
+  else if (form) leave();
+  else open().catch(() => location.assign(link.href));
+});
+
+sheet.addEventListener("close", hide);
+isWide.addEventListener("change", () => form && leave());
+
+addEventListener("popstate", (event) => {
+  if (event.state?.lightbox || addressOf(location) === shown) return;
+  if (location.pathname === "/photos") show(addressOf(location), { isBack: true });
+});
+
+try {
+  if (isWide.matches && sessionStorage.getItem(OPEN)) open({ focuses: false }).catch(() => {});
+} catch {
+  // Storage is not available.
+}
