@@ -37,7 +37,7 @@ def test_sqlite_is_backed_up_while_it_is_written(tmp_path: Path) -> None:
 
 def test_postgresql_is_backed_up_and_restored_with_its_rights(tmp_path: Path) -> None:
     with PostgresServer() as server:
-        as_superuser, as_owner = re.findall(r"```sql\n(.*?)```", HARDEN, re.DOTALL)
+        as_superuser, as_owner, _after_upgrade = re.findall(r"```sql\n(.*?)```", HARDEN, re.DOTALL)
         address = server.url.replace("/postgres?", "/tagger?")
         _execute(server.url, as_superuser)
         _execute(address.replace("//postgres@", "//tagger_owner@"), as_owner)

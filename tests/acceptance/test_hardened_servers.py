@@ -31,13 +31,15 @@ PHOTOS = 10
 def postgres() -> Iterator[PostgresServer]:
     """A server with the roles and the database of the page, and the schema of its owner."""
     with PostgresServer() as server:
-        as_superuser, as_owner = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+        as_superuser, as_owner, after_upgrade = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
         owner_url = server.url.replace("//postgres@/postgres", "//tagger_owner@/tagger")
         for url, script in ((server.url, as_superuser), (owner_url, as_owner)):
             with closing(psycopg.connect(url, autocommit=True)) as connection:
                 for statement in script.split(";\n"):
                     connection.execute(statement.encode())
         upgrade_database(owner_url)
+        with closing(psycopg.connect(owner_url, autocommit=True)) as connection:
+            connection.execute(after_upgrade.encode())
         yield server
 
 
@@ -99,6 +101,10 @@ def test_the_user_of_redis_may_do_nothing_else(limited_redis: RedisServer, comma
         ("tagger", "DROP TABLE photos"),
         ("tagger", "COPY (SELECT 1) TO PROGRAM 'true'"),
         ("tagger_reader", "UPDATE photos SET path = ''"),
+        ("tagger_reader", "SELECT password_hash FROM users"),
+        ("tagger_reader", "SELECT digest FROM page_sessions"),
+        ("tagger_reader", "SELECT digest FROM access_tokens"),
+        ("tagger_reader", "SELECT details FROM audit_log"),
     ],
 )
 def test_the_roles_of_postgresql_may_do_nothing_else(
@@ -110,6 +116,12 @@ def test_the_roles_of_postgresql_may_do_nothing_else(
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         connection.execute(statement.encode())
+
+
+def test_other_programs_read_the_tags(postgres: PostgresServer) -> None:
+    url = postgres.url.replace("//postgres@/postgres", "//tagger_reader@/tagger")
+    with closing(psycopg.connect(url)) as connection:
+        assert connection.execute("SELECT count(*) FROM effective_tags").fetchone() is not None
 
 
 def test_only_the_owner_upgrades_and_imports(
@@ -125,7 +137,7 @@ def test_only_the_owner_upgrades_and_imports(
         export_database(laptop, file, "1.2.3")
     with closing(psycopg.connect(postgres.url, autocommit=True)) as connection:
         connection.execute("CREATE DATABASE moved OWNER tagger_owner")
-    _, as_owner = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    _, as_owner, _ = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
     owner_url = postgres.url.replace("//postgres@/postgres", "//tagger_owner@/moved")
     with closing(psycopg.connect(owner_url, autocommit=True)) as connection:
         connection.execute(as_owner.encode())

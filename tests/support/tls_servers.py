@@ -144,7 +144,7 @@ class TlsPostgresServer(Server):
 
     def create_roles(self) -> None:
         """Run the SQL of the page."""
-        as_superuser, as_owner = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+        as_superuser, as_owner, _after_upgrade = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
         for url, script in (
             (self._superuser_url, as_superuser),
             (self.url("tagger_owner", "OWNER_PASSWORD"), as_owner),
