@@ -17,7 +17,7 @@ _MEASURED = (PositionSource.CAMERA, PositionSource.TRACK)
 
 @dataclass(frozen=True, slots=True)
 class PathPoint:
-    """The position of a photo in degrees. `is_measured`: by a GPS receiver, of the camera or of a track; others are estimated."""
+    """The position of a photo in degrees, and where it comes from."""
 
     photo_id: int
     camera_id: int
@@ -25,7 +25,13 @@ class PathPoint:
     latitude: float
     longitude: float
     city: str | None
-    is_measured: bool
+    country: str | None
+    source: str
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether a GPS receiver knows it, of the camera or of a track; others are estimated."""
+        return self.source in _MEASURED
 
 
 def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:
@@ -38,7 +44,5 @@ def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:
     )
     with database.read() as connection:
         for row in connection.execute(query):
-            is_measured = row.source in _MEASURED
-            yield PathPoint(
-                row.id, row.camera_id, row.taken_at, row.latitude, row.longitude, row.city, is_measured
-            )
+            where = row.latitude, row.longitude, row.city, row.country, row.source
+            yield PathPoint(row.id, row.camera_id, row.taken_at, *where)

@@ -15,7 +15,7 @@ from tagger.web.http.query_params import QueryParams
 from tagger.web.http.response_headers import policy_with_tiles
 from tagger.web.http.templates import render
 from tagger.web.pages.library import Text, download_links
-from tagger.web.pages.map_clusters import live_map
+from tagger.web.pages.map_clusters import extent_of, live_map
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.photo_marks import legend, photo_marks
 from tagger.web.pages.tiles import landmark_address
@@ -49,7 +49,9 @@ def show_map(
         without_position=[count for count in with_photos if count.latitude is None],
         is_complete=counts is not None and cells is not None,
         view=view,
-        live=live_map(state.settings, cells, parse_box(box) if box else view.bounds) if cells else None,
+        live=live_map(state.settings, extent_of(cells), parse_box(box) if box else view.bounds)
+        if cells
+        else None,
         views=views_of(with_photos, cells or ()),
         has_photos=has_photos(state.database),
         downloads=download_links(QueryParams.of(), "/api/landmarks"),

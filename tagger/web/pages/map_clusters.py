@@ -1,22 +1,25 @@
-"""The photos in the visible part of the map, as clusters; and what the map's script needs to start."""
+"""The photos in the visible part of the map, as clusters; the path of a trip; and what the map's script needs to start."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil, floor
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from tagger.query.options import BoundingBox, parse_box
 from tagger.query.position_cells import PositionCell
 from tagger.query.position_clusters import PositionCluster, cells_within, cluster_cells, needs_fine_cells
+from tagger.query.trip_path import PathPoint, trip_path
 from tagger.settings import Settings
+from tagger.trips.find import find_trip
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import asset
-from tagger.web.pages.overview import Overview
+from tagger.web.pages.live_trip import path_geometry, trip_cells
+from tagger.web.pages.overview import LibraryOverview, Overview
 from tagger.web.pages.photo_marks import SOURCES
 from tagger.web.pages.tiles import thumbnail_address
-from tagger.web.state import State
+from tagger.web.state import AppState, State
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,12 +35,11 @@ def clusters(
     overview: Overview,
     box: Annotated[str, Query(max_length=200)],
     zoom: Annotated[float, Query(ge=0, le=MOST_ZOOM)],
+    trip: Annotated[str | None, Query(max_length=500)] = None,
 ) -> DocumentResponse:
-    """Return the photos whose positions are in the box, for a map of this zoom."""
+    """Return the photos whose positions are in the box, for a map of this zoom; of a trip alone if one is named."""
     bounds = parse_box(box)
-    # The finest cells of the whole library are cached; they are enough for a map of a country.
-    cached = None if needs_fine_cells(zoom) else overview.position_cells()
-    cells = cells_within(state.database, bounds, zoom) if cached is None else cached
+    cells = _library_cells(state, overview, bounds, zoom) if trip is None else trip_cells(_path(state, trip))
     found = cluster_cells(cells, bounds, zoom)
     counts: dict[str, int] = {}
     for cluster in found:
@@ -47,22 +49,44 @@ def clusters(
         {
             "photos": sum(counts.values()),
             "text": _text(counts),
-            "address": _address(bounds),
-            "clusters": [_document(cluster) for cluster in found],
+            "address": _address(bounds, trip),
+            "clusters": [_document(cluster, trip) for cluster in found],
         }
     )
 
 
-def live_map(
-    settings: Settings, cells: Sequence[PositionCell], bounds: BoundingBox | None
-) -> dict[str, object]:
-    """Return the data attributes of the map: what it loads once it is shown, its first part, and that of all photos."""
-    extent = BoundingBox(
+@router.get("/trips/{trip_id}/path")
+def path(state: State, trip_id: Annotated[str, Path(max_length=500)]) -> DocumentResponse:
+    """Return the way of a trip, as GeoJSON."""
+    return DocumentResponse(path_geometry(_path(state, trip_id)))
+
+
+def _path(state: AppState, trip_id: str) -> list[PathPoint]:
+    with state.database.read() as connection:
+        trip = find_trip(connection, trip_id)
+    return list(trip_path(state.database, trip))
+
+
+def _library_cells(
+    state: AppState, overview: LibraryOverview, bounds: BoundingBox, zoom: float
+) -> Sequence[PositionCell]:
+    # The finest cells of the whole library are cached; they are enough for a map of a country.
+    cached = None if needs_fine_cells(zoom) else overview.position_cells()
+    return cells_within(state.database, bounds, zoom) if cached is None else cached
+
+
+def extent_of(cells: Sequence[PositionCell]) -> BoundingBox:
+    """Return the least box around cells."""
+    return BoundingBox(
         min(cell.south for cell in cells),
         min(cell.west for cell in cells),
         max(cell.north for cell in cells),
         max(cell.east for cell in cells),
     )
+
+
+def live_map(settings: Settings, extent: BoundingBox, bounds: BoundingBox | None = None) -> dict[str, object]:
+    """Return the data attributes of the map: what it loads once it is shown, its first part, and that of all photos."""
     return {
         "library": asset("vendor/map/maplibre-gl.mjs"),
         "worker": asset("vendor/map/maplibre-gl-worker.mjs"),
@@ -76,7 +100,7 @@ def live_map(
     }
 
 
-def _document(cluster: PositionCluster) -> dict[str, Any]:
+def _document(cluster: PositionCluster, trip: str | None) -> dict[str, Any]:
     box = cluster.bounds
     return {
         "latitude": cluster.latitude,
@@ -86,7 +110,7 @@ def _document(cluster: PositionCluster) -> dict[str, Any]:
         "sources": dict(cluster.photos),
         "place": cluster.place,
         "text": _text(cluster.photos),
-        "address": _address(box),
+        "address": _address(box, trip),
         "thumbnail": thumbnail_address(cluster.photo_id, None, 256),
     }
 
@@ -96,9 +120,9 @@ def _text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{counts[source]} {name}" for source, name in SOURCE_NAMES.items() if source in counts)
 
 
-def _address(box: BoundingBox) -> str:
+def _address(box: BoundingBox, trip: str | None) -> str:
     """The photos in a box. It is rounded so that none at its edge is lost."""
     south, west = (floor(degrees * _ROUNDING) / _ROUNDING for degrees in (box.south, box.west))
     north, east = (ceil(degrees * _ROUNDING) / _ROUNDING for degrees in (box.north, box.east))
     outer = BoundingBox(max(-90.0, south), max(-180.0, west), min(90.0, north), min(180.0, east))
-    return QueryParams.of(box=str(outer)).address("/photos")
+    return QueryParams.of(trip=trip, box=str(outer)).address("/photos")

@@ -12,7 +12,10 @@ from tagger.query.stored_photos import has_photos
 from tagger.query.trip_path import trip_path
 from tagger.query.trip_summaries import TripLandmark, TripSummary, trip_summary
 from tagger.web.http.query_params import QueryParams
+from tagger.web.http.response_headers import policy_with_tiles
 from tagger.web.http.templates import render
+from tagger.web.pages.live_trip import trip_bounds
+from tagger.web.pages.map_clusters import live_map
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.photos import After, photo_grid
 from tagger.web.pages.tiles import Link, photo_address, thumbnail_address, trip_address
@@ -61,7 +64,8 @@ def show_trip(
     summary = trip_summary(state.database, trip_id)
     trip = summary.trip
     params = QueryParams.of(trip=trip.id)
-    return render(
+    path = list(trip_path(state.database, trip))
+    response = render(
         request,
         "trip.html",
         trip_id=trip.id,
@@ -71,11 +75,14 @@ def show_trip(
         filter_address=params.address("/photos"),
         places=[place for place in trip.places if place.city],
         landmarks=_landmark_links(summary.landmarks[:_LANDMARKS], params),
-        map=draw_trip(
-            list(trip_path(state.database, trip)), trip.places, lambda id_: photo_address(id_, params)
-        ),
+        map=draw_trip(path, trip.places, lambda id_: photo_address(id_, params)),
+        live=live_map(state.settings, trip_bounds(path)) if path else None,
+        path_address=f"{trip_address(trip.id)}/path",
         grid=photo_grid(state, params, after, trip_address(trip.id)),
     )
+    if state.settings.web_map_tiles is not None:
+        response.headers["content-security-policy"] = policy_with_tiles(state.settings.web_map_tiles)
+    return response
 
 
 def _card(summary: TripSummary) -> TripCard:

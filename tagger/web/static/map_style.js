@@ -57,3 +57,19 @@ export function mapStyle({ world, tiles, attribution }) {
     ],
   };
 }
+
+/** The style with a path, which is below the names. */
+export function withPath(style, geometry) {
+  if (!geometry) return style;
+  const path = {
+    id: "path",
+    type: "line",
+    source: "path",
+    layout: { "line-join": "round", "line-cap": "round" },
+    paint: { "line-color": colour("path"), "line-width": 3, "line-opacity": 0.7 },
+  };
+  const above = style.layers.filter((layer) => layer.type === "symbol");
+  const below = style.layers.filter((layer) => layer.type !== "symbol");
+  const source = { type: "geojson", data: { type: "Feature", properties: {}, geometry } };
+  return { ...style, sources: { ...style.sources, path: source }, layers: [...below, path, ...above] };
+}

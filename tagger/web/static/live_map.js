@@ -1,0 +1,112 @@
+// A map that can be moved and zoomed, with clusters of photos: what the map of the library and that of a trip have in common.
+
+import { ClusterMarks } from "./map_marks.js";
+import { mapStyle, withPath } from "./map_style.js";
+import { requestJson } from "./server.js";
+
+export const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl2"));
+
+function loadScript(address) {
+  const script = document.createElement("script");
+  script.src = address;
+  return new Promise((resolve, reject) => {
+    script.onload = resolve;
+    script.onerror = () => reject(new Error(`cannot load ${address}`));
+    document.head.append(script);
+  });
+}
+
+function loadStyle(address) {
+  const link = document.createElement("link");
+  link.rel = "stylesheet";
+  link.href = address;
+  document.head.prepend(link);
+}
+
+/** South, west, north and east of an attribute, as MapLibre's corners. */
+export function corners(text) {
+  const [south, west, north, east] = text.split(",").map(Number);
+  return [[west, south], [east < west ? east + 360 : east, north]];
+}
+
+/** The visible part as an option of a query: south, west, north, east. */
+export function boxOf(map) {
+  const bounds = map.getBounds();
+  const isWorld = bounds.getEast() - bounds.getWest() >= 360;
+  const turned = (longitude) => ((((longitude + 180) % 360) + 360) % 360) - 180;
+  const [west, east] = isWorld ? [-180, 180] : [turned(bounds.getWest()), turned(bounds.getEast())];
+  return [bounds.getSouth(), west, bounds.getNorth(), east].map((degrees) => Number(degrees.toFixed(5))).join(",");
+}
+
+async function loadLibrary({ library, worker, style, reader }) {
+  loadStyle(style);
+  const [maplibre] = await Promise.all([import(library), window.pmtiles ?? loadScript(reader)]);
+  maplibre.setWorkerUrl(new URL(worker, location.href).href);
+  maplibre.addProtocol("pmtiles", new window.pmtiles.Protocol().tile);
+  return maplibre;
+}
+
+function createMap(maplibre, host, style) {
+  const map = new maplibre.Map({
+    container: host,
+    style: style(),
+    bounds: corners(host.dataset.bounds),
+    fitBoundsOptions: { padding: 48, maxZoom: 15 },
+    maxZoom: 18,
+    dragRotate: false,
+    pitchWithRotate: false,
+    touchPitch: false,
+    attributionControl: { compact: true },
+  });
+  map.touchZoomRotate.disableRotation();
+  map.keyboard.disableRotation();
+  map.addControl(new maplibre.NavigationControl({ showCompass: false }), "top-right");
+  map.addControl(new maplibre.ScaleControl());
+  return map;
+}
+
+/** Repeats the style in the colours of the other mode. */
+function followTheme(map, style) {
+  const update = () => map.setStyle(style());
+  new MutationObserver(update).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
+}
+
+/** The map of an element, in the place of the drawing in its figure. */
+export class LiveMap {
+  /** Loads what the map needs, and draws it; with a path, if there is its geometry. */
+  static async start(host, path = null) {
+    const maplibre = await loadLibrary(host.dataset);
+    host.closest("figure").classList.add("map-figure--live");
+    host.hidden = false;
+    return new LiveMap(maplibre, host, path);
+  }
+
+  #marks;
+  #request = null;
+
+  constructor(maplibre, host, path) {
+    const style = () => withPath(mapStyle(host.dataset), path);
+    this.host = host;
+    this.map = createMap(maplibre, host, style);
+    this.#marks = new ClusterMarks(maplibre, this.map);
+    followTheme(this.map, style);
+  }
+
+  /** Shows the clusters of the visible part; returns what the server says of it, or null if the map moved on. */
+  async update(options = {}) {
+    const box = boxOf(this.map);
+    this.#request?.abort();
+    this.#request = new AbortController();
+    try {
+      const query = new URLSearchParams({ ...options, box, zoom: Math.max(0, this.map.getZoom()).toFixed(2) });
+      const found = await requestJson(`/map/clusters?${query}`, { signal: this.#request.signal });
+      this.#marks.show(found.clusters);
+      this.host.dataset.shown = box;
+      return found;
+    } catch (error) {
+      if (error.name === "AbortError") return null;
+      throw error;
+    }
+  }
+}

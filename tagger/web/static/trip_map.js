@@ -1,0 +1,16 @@
+// The map of a trip: the way of each camera as a line, and the photos in clusters. Without WebGL, the drawing of the page stays.
+
+import { LiveMap, hasWebGL } from "./live_map.js";
+import { requestJson } from "./server.js";
+
+async function start(host) {
+  const { trip, path } = host.dataset;
+  const live = await LiveMap.start(host, await requestJson(path));
+  host.tripMap = live.map;
+  const update = () => live.update({ trip }).catch((error) => console.warn("the photos cannot be loaded:", error));
+  live.map.on("moveend", update);
+  update();
+}
+
+const host = document.querySelector(".map-live[data-trip]");
+if (host && hasWebGL()) start(host).catch((error) => console.warn("the map cannot be drawn:", error));

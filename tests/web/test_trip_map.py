@@ -1,0 +1,108 @@
+"""The map of a trip: its path and its photos where the script draws it, and the drawing elsewhere."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from starlette.testclient import TestClient
+from support.browser import DESKTOP, PHONE, Screen, axe_findings, open_page, serving
+from support.library_photos import GATE, LibraryPhotos
+from support.trip_photos import TRIP, add_trip
+
+from tagger.database.connection import Database
+from tagger.query.trip_path import PathPoint
+from tagger.settings import Settings
+from tagger.web.pages.live_trip import path_geometry, trip_bounds
+
+pytestmark = pytest.mark.usefixtures("shared_thumbnails")
+
+CLUSTER = ".map-cluster"
+WAIT_MS = 120_000
+"""A map without a GPU is slow on a machine that has other work."""
+PARIS = "48,2,49,3"
+WITHOUT_WEBGL = """const getContext = HTMLCanvasElement.prototype.getContext;
+HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
+  return kind.startsWith("webgl") ? null : getContext.call(this, kind, ...more);
+};"""
+
+
+@pytest.fixture
+def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+    """A trip to Paris, and a photo there that is not of it."""
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    library.file("elsewhere.jpg", (GATE, 0.9, True))
+    library.position("elsewhere.jpg", 48.86, 2.33, "France")
+    add_trip(library)
+    return library
+
+
+def point(day: int, latitude: float, longitude: float, camera: int = 1) -> PathPoint:
+    taken_at = datetime(2024, 5, day)  # noqa: DTZ001 - cameras know no time zone
+    return PathPoint(day, camera, taken_at, latitude, longitude, None, None, "camera")
+
+
+def test_each_camera_has_a_way_which_crosses_the_edge_of_the_world() -> None:
+    path = [point(1, 10, 170), point(2, 11, 179), point(3, 12, -178), point(4, 12, -178)]
+    path += [point(1, 20, 20, camera=2), point(2, 21, 22, camera=2), point(1, 30, 30, camera=3)]
+    assert path_geometry(path)["coordinates"] == [[(170, 10), (179, 11), (182, 12)], [(20, 20), (22, 21)]]
+    box = trip_bounds(path[:4])
+    assert (box.south, box.west, box.north, box.east) == (10, 170, 12, -178)
+    assert box.contains(11, 179)
+    assert not box.contains(11, 0)
+
+
+def test_the_path_and_the_clusters_are_of_the_trip_alone(client: TestClient, library: LibraryPhotos) -> None:
+    (way,) = client.get(f"/trips/{TRIP}/path").json()["coordinates"]
+    assert way[0] == [2.33, 48.86]
+    assert way[-1] == [2.41, 48.9]
+    assert len(way) == 9
+    found = client.get("/map/clusters", params={"box": PARIS, "zoom": 12, "trip": TRIP}).json()
+    assert found["photos"] == 9
+    listed = [
+        photo["id"]
+        for cluster in found["clusters"]
+        for photo in client.get(cluster["address"].replace("/photos?", "/api/photos?")).json()["photos"]
+    ]
+    assert len(listed) == len(set(listed)) == 9
+    assert client.get("/map/clusters", params={"box": PARIS, "zoom": 12}).json()["photos"] == 10
+    assert client.get("/trips/2019-05-04-rome/path").status_code == 404
+    assert client.get("/map/clusters?box=48,2,49,3&zoom=3&trip=rome").status_code == 404
+
+
+def count_photos(page: Page) -> int:
+    return sum(int(mark.get_attribute("data-photos") or 0) for mark in page.locator(CLUSTER).all())
+
+
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_map_shows_the_path_and_every_photo(
+    browser: Browser, web_settings: Settings, library: LibraryPhotos, screen: Screen
+) -> None:
+    with (
+        serving(web_settings) as address,
+        open_page(browser, f"{address}/trips/{TRIP}", screen=screen) as page,
+    ):
+        page.locator(f"{CLUSTER} >> nth=0").wait_for(timeout=WAIT_MS)
+        expect(page.locator("svg.trip-map")).to_be_hidden()
+        assert count_photos(page) == 9
+        has_path = "() => Boolean(document.querySelector('.map-live').tripMap.getLayer('path'))"
+        page.wait_for_function(has_path, timeout=WAIT_MS)
+        page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        page.wait_for_function(has_path, timeout=WAIT_MS)
+        assert axe_findings(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_without_webgl_or_a_script_the_drawing_stays(
+    browser: Browser, web_settings: Settings, library: LibraryPhotos
+) -> None:
+    with serving(web_settings) as address:
+        with open_page(browser, f"{address}/trips/{TRIP}", script=False) as page:
+            expect(page.locator("svg.trip-map .map-path")).to_be_visible()
+            expect(page.locator(".map-live")).to_be_hidden()
+        with open_page(browser, "about:blank") as page:
+            page.add_init_script(WITHOUT_WEBGL)
+            page.goto(f"{address}/trips/{TRIP}")
+            page.locator("[data-grid][data-drawn]").wait_for()
+            expect(page.locator("svg.trip-map .map-dot").first).to_be_visible()
+            expect(page.locator(".map-live")).to_be_hidden()
