@@ -158,6 +158,8 @@ class Settings(BaseSettings):
     """Which photos are decoded in confined processes: `suspicious` are those on which workers died, `always` are all. Uploads to the page always are, and RAW photos without a preview."""
     settle_s: Annotated[float, Field(ge=0, le=3600)] = 3.0
     """Seconds for which a photo must not have changed before it is read, as it may still be being copied. 0 reads it at once."""
+    keep_jobs_days: Annotated[int, Field(ge=1)] | None = None
+    """Days after which workers remove what an ended job did to each photo, except for the counts; tags, verdicts, failures and what undoes written metadata stay. Default: it is kept."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port on which a worker serves metrics to Prometheus. Default: no metrics."""
     metrics_host: str = "127.0.0.1"

@@ -1,7 +1,7 @@
 """The sweeper: a thread of every worker that keeps jobs moving.
 
 It sends heartbeats, releases expired leases, recovers stale jobs, sends lost messages again, and resumes jobs whose root
-is available again. While no job runs, it locates photos. Any number of sweepers may run: each step is one SQL statement
+is available again. While no job runs, it locates photos and removes items of old jobs. Any number of sweepers may run: each step is one SQL statement
 that changes nothing the second time, or takes its work out of a queue.
 """
 
@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import redis
 from celery import Celery
@@ -29,6 +30,7 @@ from tagger.ledger.dispatch import (
 )
 from tagger.ledger.jobs import is_any_claimable
 from tagger.ledger.ownership import LEASE_S, RENEW_S
+from tagger.ledger.retention import remove_old_items
 from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.ledger.workers import record_heartbeat, remove_worker
 from tagger.metrics import LEASES_RETURNED, MESSAGES_LOST, QUEUE_DEPTH, photos_done
@@ -47,6 +49,9 @@ RATE_SWEEPS = 3
 """The rate of a worker is that of its latest sweeps, half a minute."""
 LOCATE_S = 5.0
 """How long a sweep locates photos, in transactions of less than a second."""
+
+REMOVE_S = 2.0
+"""How long a sweep removes items of old jobs."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,7 @@ class Sweeper:
         self._send()
         if self._throttle.reason is None:
             self._locate()
+            self._remove_old_items()
 
     def waits_for(self) -> str | None:
         """Why this worker starts no work now, in words; None if it would."""
@@ -186,6 +192,17 @@ class Sweeper:
         until = time.monotonic() + LOCATE_S
         while time.monotonic() < until and not self._closed.is_set():
             if is_any_claimable(self._database) or not self._positions.update():
+                return
+
+    def _remove_old_items(self) -> None:
+        """Remove items of old jobs for REMOVE_S, unless a job runs."""
+        days = self._settings.keep_jobs_days
+        if days is None:
+            return
+        before = datetime.now(UTC) - timedelta(days=days)
+        until = time.monotonic() + REMOVE_S
+        while time.monotonic() < until and not self._closed.is_set():
+            if is_any_claimable(self._database) or not remove_old_items(self._database, before):
                 return
 
     def _send(self) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.errors import SchemaNewer, SchemaOutdated
 
-SCHEMA_REVISION = "0020"
+SCHEMA_REVISION = "0021"
 """The newest migration. A test keeps it equal to Alembic's head."""
 
 _UPGRADE_LOCK = 0x7A66E6  # an arbitrary key of PostgreSQL's advisory locks

@@ -707,6 +707,13 @@ jobs = Table(
     Column("created_at", UtcDateTime, nullable=False, doc="when the job was created"),
     Column("started_at", UtcDateTime, doc="when its first chunk was claimed"),
     Column("finished_at", UtcDateTime, doc="when it finished or was cancelled"),
+    Column(
+        "items_removed",
+        Integer,
+        nullable=False,
+        server_default="0",
+        doc="number of its items that were removed because the job is old, from the first on; its counts stay",
+    ),
     Column("owner", Text, doc="process that scans or runs it, as host/pid; null: workers run it"),
     Column("owner_lease_until", Float, doc="end of the owner's lease, in seconds since 1970"),
     Index(None, "state"),

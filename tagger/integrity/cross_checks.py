@@ -41,7 +41,7 @@ def cross_problems(connection: Connection) -> Iterator[str]:
 
 
 def _chunk_problems(connection: Connection) -> Iterator[str]:
-    """A chunk's counts must be those of its items. Items of a cancelled chunk are not checked."""
+    """A chunk's counts must be those of its items. Items of a cancelled chunk, and those that were removed, are not checked."""
     counted = [
         func.coalesce(func.sum(case((job_items.c.outcome == outcome, 1), else_=0)), 0).label(f"has_{outcome}")
         for outcome in Outcome
@@ -52,7 +52,8 @@ def _chunk_problems(connection: Connection) -> Iterator[str]:
     )
     totals = (
         select(chunks, func.count(job_items.c.position).label("item_count"), *counted)
-        .select_from(chunks.outerjoin(job_items, in_chunk))
+        .select_from(chunks.join(jobs, jobs.c.id == chunks.c.job_id).outerjoin(job_items, in_chunk))
+        .where(chunks.c.first >= jobs.c.items_removed)
         .group_by(chunks.c.job_id, chunks.c.chunk)
         .subquery()
     )
@@ -83,7 +84,7 @@ def _job_problems(connection: Connection) -> Iterator[str]:
     )
     unfinished = exists().where(chunks.c.job_id == jobs.c.id, chunks.c.done != true())
     wrong = or_(
-        jobs.c.total != items,
+        jobs.c.total != items + jobs.c.items_removed,
         jobs.c.total != covered,
         and_(jobs.c.state.in_((JobState.FINISHED, JobState.CANCELLED)), unfinished),
     )

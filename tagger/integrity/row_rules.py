@@ -91,6 +91,8 @@ def check_job(row: Row) -> None:
     check_job_options(JobKind(row["kind"]), row["options"])
     if row["parent_id"] is not None and row["parent_id"] >= row["id"]:
         raise ValueError("parent_id is not that of an earlier job")
+    if row["items_removed"] > row["total"]:
+        raise ValueError("items_removed is more than it has items")
 
 
 def check_item(row: Row) -> None:

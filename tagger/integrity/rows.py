@@ -247,6 +247,7 @@ class JobRow(_Row):
     created_at: values.Time
     started_at: values.Time | None
     finished_at: values.Time | None
+    items_removed: values.Count
     owner: values.Text | None
     owner_lease_until: values.Seconds | None
 

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.options import DryRun, Json
+from tagger.cli.options import DryRun, Json, parse_time
 from tagger.cli.output import console
 from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_stream
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.import_report import inactive_document, inactive_lines
+from tagger.cli.output.job_text import count_of
 from tagger.cli.output.progress import ProgressLine
 from tagger.cli.session import load_settings, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-db_app = typer.Typer(help="Upgrade, check and count the database.", no_args_is_help=True)
+db_app = typer.Typer(help="Upgrade, check, count and prune the database.", no_args_is_help=True)
 
 DatabaseFile = Annotated[
     Path,
@@ -87,6 +88,43 @@ def stats(json: Json = False) -> None:
     width = max(map(len, counts)) + 2
     for name, count in counts.items():
         typer.echo(f"{name.replace('_', ' ') + ':':<{width}}{count}")
+
+
+@db_app.command("prune")
+def prune(
+    older_than: Annotated[
+        str,
+        typer.Option(
+            "--older-than", metavar="TIME", help="Of jobs that ended before: 90d, 12h ago, or a date."
+        ),
+    ],
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Remove what old jobs did to each photo. The jobs and their counts stay.
+
+    Tags, verdicts, failures, and what undoes written metadata stay too. Afterwards, `query --job`, `failures` of metadata
+    jobs and the history of photos lack these jobs. Workers do it by themselves with TAGGER_KEEP_JOBS_DAYS.
+
+    Example: tagger db prune --older-than 90d --dry-run
+    """
+    from tagger.ledger.retention import count_old_items, remove_old_items
+
+    before = parse_time(older_than, "--older-than", direction=-1)
+    assert before is not None  # noqa: S101 - the option is required
+    database = open_session(settle_jobs=True).database
+    old = count_old_items(database, before)
+    removed = 0
+    with ProgressLine("removing") as line:
+        while not dry_run and (count := remove_old_items(database, before)):
+            removed += count
+            line.show("removing", removed, old.items)
+    if json:
+        write_json({"jobs": old.jobs, "items": old.items if dry_run else removed, "dry_run": dry_run})
+        return
+    verb = "would be removed" if dry_run else "removed"
+    count = old.items if dry_run else removed
+    typer.echo(f"{count_of(count, 'item')} of {count_of(old.jobs, 'job')} {verb}")
 
 
 def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False) -> None:
