@@ -12,7 +12,10 @@ from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from support.page_server import LOCAL_URL, TOKEN
+from support.trip_photos import TRIP, add_trip
 
+from tagger.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.catalog.landmark_removal import merge_landmark
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import landmarks, shares
@@ -204,6 +207,39 @@ def test_a_rejected_photo_disappears_and_a_new_one_appears(
     assert re.findall(r'data-photo="(\d+)"', page.text) == ["2", "3"]
     assert get(visitor, f"{link.address}/photos/1/thumbnail", link).status_code == 404
     assert get(visitor, f"{link.address}/photos/3/thumbnail", link).status_code == 200
+
+
+def test_a_trip_shares_its_photos_alone(
+    visitor: TestClient, web_database: Database, library: LibraryPhotos
+) -> None:
+    of_trip = add_trip(library)
+    link = Link(web_database, visitor, PhotoQuery(trip=TRIP))
+    page = get(visitor, link.address, link)
+    assert [int(number) for number in re.findall(r'data-photo="(\d+)"', page.text)] == of_trip
+    for photo, status in ((of_trip[0], 200), (of_trip[-1], 200), (1, 404), (3, 404)):
+        assert get(visitor, f"{link.address}/photos/{photo}/thumbnail", link).status_code == status
+
+
+def test_a_country_shares_photos_taken_there_and_of_its_landmarks(
+    visitor: TestClient, web_database: Database
+) -> None:
+    link = Link(web_database, visitor, PhotoQuery(country="Germany"))
+    page = get(visitor, link.address, link)
+    assert re.findall(r'data-photo="(\d+)"', page.text) == ["3"]
+    for photo, status in ((3, 200), (1, 404), (2, 404)):
+        assert get(visitor, f"{link.address}/photos/{photo}/preview", link).status_code == status
+
+
+def test_a_merged_landmark_keeps_its_shares(visitor: TestClient, web_database: Database) -> None:
+    with web_database.write() as connection:
+        tower = add_landmark(connection, NewLandmark("Old tower")).slug
+    give_verdict(web_database, 3, tower, VerdictKind.CONFIRMED, None, {})
+    link = Link(web_database, visitor, PhotoQuery(landmark=tower))
+    with web_database.write() as connection:
+        merge_landmark(connection, tower, EIFFEL)
+    page = get(visitor, link.address, link)
+    assert page.status_code == 200
+    assert re.findall(r'data-photo="(\d+)"', page.text) == ["1", "2", "3"]
 
 
 def test_a_landmark_that_is_gone_ends_its_shares_and_names_nothing(
