@@ -1,58 +1,90 @@
 """The commands of `tagger`, and how each command ends.
 
-This module imports no torch, Celery or SQLAlchemy: each command imports what it needs when it runs.
+This module imports no command: a command is imported when it is used, and imports what it needs when it runs.
 """
 
-import inspect
 import sys
-from typing import Annotated, Any
+from collections.abc import MutableMapping
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
-from tagger.cli.commands import (
-    audit,
-    backfill,
-    confirm,
-    database,
-    dismiss,
-    doctor,
-    jobs,
-    landmark,
-    locate,
-    metadata,
-    model,
-    query,
-    schedule,
-    serve,
-    services,
-    share,
-    similar,
-    status,
-    tag,
-    teach,
-    token,
-    track,
-    trips,
-    user,
-    verdicts,
-    webhook,
-)
+from tagger.cli.lazy_commands import LazyCommands
 from tagger.cli.output import console
 from tagger.cli.session import close_sessions
 from tagger.errors import DatabaseConnectionLost, DatabasePermissionMissing, SystemRefused, TaggerError
 
-PANELS = ("Tagging", "Jobs", "Search", "Places", "Backfills", "Metadata", "Models", "Maintenance")
+COMMANDS = {
+    "Tagging": (
+        "tag.tag",
+        "tag.watch",
+        "tag.predict",
+        "tag.enqueue",
+        "tag.forget",
+        "services.worker",
+        "services.beat",
+        "services.up",
+    ),
+    "Jobs": (
+        "status.status",
+        "status.failures",
+        "jobs.retry",
+        "jobs.pause",
+        "jobs.resume",
+        "jobs.cancel",
+    ),
+    "Search": (
+        "query.query",
+        "query.landmarks",
+        "query.show",
+        "trips.trips",
+        "similar.similar",
+        "confirm.confirm",
+        "confirm.reject",
+        "dismiss.dismiss",
+        "verdicts.verdicts_app",
+    ),
+    "Places": (
+        "teach.teach",
+        "teach.suggestions",
+        "locate.locate",
+        "landmark.landmark_app",
+        "track.track_app",
+    ),
+    "Backfills": (
+        "backfill.backfill",
+        "schedule.schedule_app",
+    ),
+    "Metadata": ("metadata.metadata_app",),
+    "Models": ("model.model_app",),
+    "Maintenance": (
+        "doctor.doctor",
+        "serve.serve",
+        "audit.audit",
+        "database.export",
+        "database.import_",
+        "share.share_app",
+        "token.token_app",
+        "user.user_app",
+        "webhook.webhook_app",
+        "database.db_app",
+    ),
+}
+"""The panels of the help, and the places of their commands in order."""
+CLASSES = {"teach": "teach.TeachCommand"}
+commands = LazyCommands(COMMANDS, CLASSES)
 
 
 class PanelGroup(TyperGroup):
-    """Lists the commands in the order of PANELS. Typer would list groups such as `model` last."""
+    """Has the commands in the order of COMMANDS, and imports only those that are asked for."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=self._panel_position)
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = cast("MutableMapping[str, Any]", commands)
 
-    def _panel_position(self, name: str) -> int:
-        return PANELS.index(str(getattr(self.commands[name], "rich_help_panel", PANELS[-1])))
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's would build them all
+        return list(self.commands)
 
 
 app = typer.Typer(
@@ -96,68 +128,6 @@ def _common(
     ] = False,
 ) -> None:
     console.verbosity.level = -1 if quiet else verbose
-
-
-COMMANDS = {
-    "Tagging": (
-        tag.tag,
-        tag.watch,
-        tag.predict,
-        tag.enqueue,
-        tag.forget,
-        services.worker,
-        services.beat,
-        services.up,
-    ),
-    "Jobs": (status.status, status.failures, jobs.retry, jobs.pause, jobs.resume, jobs.cancel),
-    "Places": (teach.teach, teach.suggestions, locate.locate),
-    "Search": (
-        query.query,
-        query.landmarks,
-        query.show,
-        trips.trips,
-        similar.similar,
-        confirm.confirm,
-        confirm.reject,
-        dismiss.dismiss,
-    ),
-    "Backfills": (backfill.backfill,),
-    "Maintenance": (doctor.doctor, serve.serve, audit.audit, database.export, database.import_),
-}
-GROUPS = {
-    "landmark": (landmark.landmark_app, "Places"),
-    "track": (track.track_app, "Places"),
-    "verdicts": (verdicts.verdicts_app, "Search"),
-    "schedule": (schedule.schedule_app, "Backfills"),
-    "metadata": (metadata.metadata_app, "Metadata"),
-    "model": (model.model_app, "Models"),
-    "share": (share.share_app, "Maintenance"),
-    "token": (token.token_app, "Maintenance"),
-    "user": (user.user_app, "Maintenance"),
-    "webhook": (webhook.webhook_app, "Maintenance"),
-    "db": (database.db_app, "Maintenance"),
-}
-
-
-_COMMAND_CLASSES = {"teach": teach.TeachCommand}
-
-
-def _reflow(text: str | None) -> str:
-    """Join the lines of each paragraph, so that help fits any terminal."""
-    paragraphs = inspect.cleandoc(text or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
-
-
-for _panel, _commands in COMMANDS.items():
-    for _command in _commands:
-        _name = _command.__name__.rstrip("_")
-        app.command(
-            _name, cls=_COMMAND_CLASSES.get(_name), rich_help_panel=_panel, help=_reflow(_command.__doc__)
-        )(_command)
-for _name, (_group, _panel) in GROUPS.items():
-    for _registered in _group.registered_commands:
-        _registered.help = _reflow(_registered.callback and _registered.callback.__doc__)
-    app.add_typer(_group, name=_name, rich_help_panel=_panel)
 
 
 def run() -> None:

@@ -1,0 +1,40 @@
+"""The commands of `tagger` are found by name and imported when they are used."""
+
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tagger.cli import commands as package
+from tagger.cli.program import COMMANDS, commands
+
+
+def test_every_command_is_found_under_its_name_and_has_a_help() -> None:
+    for name, command in commands.items():
+        assert command.name == name
+        assert command.help or command.commands, name
+        for inner, nested in getattr(command, "commands", {}).items():
+            assert nested.help, (name, inner)
+
+
+def test_every_module_of_commands_is_in_the_table() -> None:
+    named = {place.partition(".")[0] for places in COMMANDS.values() for place in places}
+    assert named == {module.name for module in pkgutil.iter_modules(package.__path__)}
+
+
+@pytest.mark.parametrize(("words", "module"), [("query", "query"), ("db stats", "database"), ("jobz", None)])
+def test_a_command_imports_no_other(words: str, module: str | None, tmp_path: Path) -> None:
+    program = "import sys, tagger.cli.main\ntry: tagger.cli.main.main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words.split()],
+        env={**os.environ, "TAGGER_DATA_FOLDER": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    prefix = f"{package.__name__}."
+    imported = [word for word in done.stderr.split() if word.startswith(prefix)]
+    assert imported == ([prefix + module] if module else []), done.stderr
