@@ -125,8 +125,9 @@ def test_token_is_needed_by_where_the_socket_really_listens(
         )
 
 
-def test_missing_extra_is_named(terminal: Terminal) -> None:
-    program = "import sys; sys.modules['uvicorn'] = None; sys.argv = ['tagger', 'serve']; from tagger.cli.main import main; main()"
+@pytest.mark.parametrize("package", ["uvicorn", "argon2"])
+def test_missing_extra_is_named(terminal: Terminal, package: str) -> None:
+    program = f"import sys; sys.modules['{package}'] = None; sys.argv = ['tagger', 'serve']; from tagger.cli.main import main; main()"
     process = subprocess.run(
         [sys.executable, "-c", program], env=terminal.environment, capture_output=True, text=True, check=False
     )

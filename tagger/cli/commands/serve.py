@@ -83,6 +83,7 @@ def check_extra() -> None:
         ExtraMissing: one of them is not.
     """
     try:
+        import argon2  # noqa: F401
         import fastapi  # noqa: F401
         import jinja2  # noqa: F401
         import python_multipart  # noqa: F401
