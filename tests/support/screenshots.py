@@ -28,6 +28,7 @@ REPOSITORY = Path(__file__).parents[2]
 PAGE_REFERENCE = REPOSITORY / "docs" / "reference" / "page.md"
 PICTURES = REPOSITORY / "docs" / "images" / "page"
 TOKEN = "shown-to-nobody-at-all"
+MOST_RELOADS = 300
 SCREENS = {"": DESKTOP, "-phone": PHONE}
 IMAGES_LOADED = """() => document.fonts.status === "loaded" && [...document.images].every((image) => {
   const box = image.getBoundingClientRect();
@@ -157,9 +158,12 @@ def take_screenshots(browser: Browser, library: DemoLibrary, out: Path, names: S
 def _wait_for_covers(browser: Browser, address: str) -> None:
     """Wait until the library has its cover photos, which the server selects at the first request."""
     with open_page(browser, f"{address}/library") as page:
-        while not page.locator(".cover img").count():
+        for _ in range(MOST_RELOADS):
+            if page.locator(".cover img").count():
+                return
             page.wait_for_timeout(200)
             page.reload()
+        expect(page.locator(".cover img").first).to_be_visible()
 
 
 @contextmanager
