@@ -42,6 +42,9 @@ LIGHTBOX_LOADED = """() => {
 }"""
 
 
+MAP_DRAWN = """() => document.querySelector(".map-live[data-drawn][data-shown]") !== null"""
+
+
 @dataclass(frozen=True)
 class View:
     """The address to open, what to do there, and whether to take a screenshot with dark colours too.
@@ -81,6 +84,10 @@ def _show_months(page: Page, _library: DemoLibrary) -> None:
     page.get_by_role("slider", name="Month").focus()
 
 
+def _wait_for_map(page: Page, _library: DemoLibrary) -> None:
+    page.wait_for_function(MAP_DRAWN, timeout=120_000)
+
+
 def _open_lightbox(page: Page, library: DemoLibrary) -> None:
     page.locator(f'[data-drawn] > [data-photo="{library.photo}"] > a').click()
     page.wait_for_function(LIGHTBOX_LOADED)
@@ -114,7 +121,7 @@ VIEWS = {
     "lightbox": View("/landmarks/{landmark}", _open_lightbox),
     "review": View("/review"),
     "select": View("/landmarks/{landmark}", _select),
-    "map": View("/map", dark=True),
+    "map": View("/map", _wait_for_map, dark=True),
     "unknown": View("/unknown"),
     "search": View("/search?q=a"),
     "photo": View("/landmarks/{landmark}", _open_photo, dark=True),

@@ -80,6 +80,13 @@ def test_a_backfill_of_nothing_starts_no_job_and_says_why(
     assert client.post("/jobs/backfill", data={"what": "failed"}).headers["location"] == "/jobs/2"
 
 
+def test_the_search_box_of_a_form_stays_empty(client: TestClient) -> None:
+    for address in ("/jobs/new", "/jobs/schedules/new"):
+        box = re.search(r'<input [^>]*id="search"[^>]*>', client.get(address).text)
+        assert box is not None
+        assert "value=" not in box[0]
+
+
 def test_a_job_that_is_refused_keeps_what_was_chosen(client: TestClient, folder: Path) -> None:
     chosen = {"folder": folder_key(folder), "again": "true", "priority": "interactive"}
     folder.rmdir()
