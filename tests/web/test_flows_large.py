@@ -77,7 +77,7 @@ def photo_ids(page: Page, query: str, most: int = 1000) -> list[int]:
     """The ids of the first photos of a query, from the API, in the order of the page."""
     ids: list[int] = []
     after = ""
-    sort = "score" if query == "unknown=1" else "newest"
+    sort = "score" if query.startswith("unknown=1") else "newest"
     while len(ids) < most:
         document = document_at(page, f"/api/photos?{query}&sort={sort}&distinct=1&limit=1000{after}")
         ids += [photo["id"] for photo in document["photos"]]

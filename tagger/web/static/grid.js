@@ -12,6 +12,7 @@ const AHEAD_SCREENS = 2; // photos are requested this far
 const NEEDED_SCREENS = 4; // requests for photos farther away are cancelled
 const MAX_HEIGHT_PX = 8_000_000; // browsers limit the height of elements; longer grids move their window
 const MAX_REQUESTS = 2; // for photos at a time; the nearest come first
+const FOUND_AT_ONCE = 20_000; // ids among which a photo is searched for
 const SETTLE_MS = 90; // during fast scrolling, photos and thumbnails are requested after this pause
 
 class PhotoGrid {
@@ -355,8 +356,17 @@ class PhotoGrid {
     if (!photo) return;
     document.querySelector(".grid-first")?.remove();
     const section = this.photos.sections.find((each) => each.key === month) ?? this.photos.sections[0];
-    const ids = await this.photos.ids(section.start, section.start + 20_000).catch(() => []);
-    this.goToPhoto(section.start + Math.max(0, ids.indexOf(Number(photo))), HEADING_PX);
+    const index = await this.find(Number(photo), section).catch(() => null);
+    this.goToPhoto(index ?? section.start, HEADING_PX);
+  }
+
+  /** The index of a photo of a section, which need not be loaded; null if it is not there. */
+  async find(photo, { start, photos }) {
+    for (let from = start; from < start + photos; from += FOUND_AT_ONCE) {
+      const ids = await this.photos.ids(from, Math.min(start + photos, from + FOUND_AT_ONCE) - 1);
+      if (ids.includes(photo)) return from + ids.indexOf(photo);
+    }
+    return null;
   }
 
   goToPhoto(index, offset) {

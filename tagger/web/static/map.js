@@ -1,6 +1,6 @@
 // The map of photos. MapLibre draws the land, and links stand for clusters of photos. Without WebGL, the drawing of the page stays.
 
-import { LiveMap, boxOf, corners, hasWebGL } from "./live_map.js";
+import { LiveMap, boxOf, corners, hasWebGL } from "./map_live.js";
 
 function showSummary(summary, { photos, text, address }) {
   summary.replaceChildren();

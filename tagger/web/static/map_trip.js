@@ -1,6 +1,6 @@
 // The map of a trip: the way of each camera as a line, and the photos in clusters. Without WebGL, the drawing of the page stays.
 
-import { LiveMap, hasWebGL } from "./live_map.js";
+import { LiveMap, hasWebGL } from "./map_live.js";
 import { requestJson } from "./server.js";
 
 async function start(host) {
