@@ -35,9 +35,9 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
 
     `settle_jobs` ends jobs whose process died; commands that create or control jobs set it.
     """
-    from tagger.catalog.roots import note_endpoints
     from tagger.database.connection import open_database
     from tagger.ledger.stale_jobs import recover_stale_jobs
+    from tagger.photos.object_store import note_endpoints_on_demand
 
     settings = settings or load_settings()
     database = open_database(
@@ -47,11 +47,19 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
         webhook_share=settings.webhook_share,
     )
     _databases.append(database)
-    with database.read() as connection:
-        note_endpoints(connection)
+    note_endpoints_on_demand(_note_endpoints)
     if settle_jobs:
         recover_stale_jobs(database)
     return Session(settings, database)
+
+
+def _note_endpoints() -> None:
+    """Note the servers of the buckets in the open databases."""
+    from tagger.catalog.roots import note_endpoints
+
+    for database in _databases:
+        with database.read() as connection:
+            note_endpoints(connection)
 
 
 def prepare_paths(paths: Iterable[str | Path], settings: Settings | None = None) -> None:

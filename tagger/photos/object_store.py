@@ -6,6 +6,8 @@ fork: children are started as new programs.
 
 import os
 import re
+import threading
+from collections.abc import Callable
 from configparser import ConfigParser, Error
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -37,6 +39,9 @@ AWS = "https://s3.amazonaws.com"
 _HOST = re.compile(r"^(https?)://(?:[^/@]*@)?([^/@?#]+)")
 _endpoints: dict[str, str] = {}
 """The servers at which buckets of S3 were found, by bucket, as far as this process knows."""
+_endpoint_readers: list[Callable[[], None]] = []
+"""What notes further servers, before the first bucket is asked for."""
+_reader_lock = threading.Lock()
 
 _VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
 
@@ -72,12 +77,29 @@ def note_endpoint(path: ObjectPath, endpoint: str | None) -> None:
         _endpoints[path.bucket] = endpoint
 
 
+def note_endpoints_on_demand(reader: Callable[[], None]) -> None:
+    """Call `reader`, which notes endpoints, before a bucket is next asked for: most commands ask for none."""
+    with _reader_lock:
+        _endpoint_readers.append(reader)
+
+
+def _read_endpoints() -> None:
+    """If a reader fails, it is called again for the next bucket: none is asked for until it has answered."""
+    with _reader_lock:
+        while _endpoint_readers:
+            _endpoint_readers[-1]()
+            _endpoint_readers.pop()
+
+
 def _endpoint_problem(path: ObjectPath, endpoint: str | None) -> str | None:
     """Why this process must not ask for a bucket: at another server, the same name belongs to somebody else.
 
     Two endpoints of its own are the operator's word: in a container, the same server often has another name.
     """
-    known = _endpoints.get(path.bucket) if path.scheme == "s3" else None
+    if path.scheme != "s3":
+        return None
+    _read_endpoints()
+    known = _endpoints.get(path.bucket)
     if known is None:
         return None
     if endpoint is None:
