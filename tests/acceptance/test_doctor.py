@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from tagger.database.tables import chunks, jobs, ledgers, photos, schedules, wor
 from tagger.enqueue.ticks import record_tick
 from tagger.errors import SettingsInvalid
 from tagger.inference.artifact import save_artifact
+from tagger.inference.devices import processor_name
 from tagger.ledger.chunks import ChunkName, claim_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.settings import Settings, load_settings
@@ -307,6 +309,17 @@ def test_a_changed_or_missing_model_file_is_reported(
     assert "is missing" in checked(tagger_with_redis, code=1)["model"]["found"]
     monkeypatch.setenv("TAGGER_MODEL", "other")
     assert "no model other" in checked(tagger_with_redis, code=1)["model"]["found"]
+
+
+def test_the_selected_backend_is_shown_with_the_machine_that_measured_it(
+    tagger_with_redis: CommandRunner, tmp_path: Path
+) -> None:
+    assert "its backend is selected when" in checked(tagger_with_redis, code=0)["model"]["found"]
+    draw(tmp_path / "photos" / "a.jpg", 0)
+    tagger_with_redis("tag", "photos")
+    found = checked(tagger_with_redis, code=0)["model"]["found"]
+    machine = f"selected by {socket.gethostname()} on {datetime.now(UTC):%Y-%m-%d} for {processor_name()}"
+    assert found.endswith(f"({machine}, torch {version('torch')})")
 
 
 def test_the_model_of_an_open_job_is_checked_too(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
