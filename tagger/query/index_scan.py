@@ -7,6 +7,8 @@ costs no more than the rows it reads. Knows nothing of query options (see filter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import add
 from typing import Any, Protocol
 
 from sqlalchemy import (
@@ -134,13 +136,13 @@ class ContentScan:
         return row.content_id is not None
 
     def size(self, connection: Connection, limit: int) -> int:
-        return sum(
+        # One statement for all sources: most have few rows or none, and a statement costs more than these.
+        counts = [
             source.cost
-            * count_rows(
-                connection, select(source.content_id).where(*source.conditions), limit // source.cost
-            )
+            * counted_rows(select(source.content_id).where(*source.conditions), limit // source.cost)
             for source in self.sources
-        )
+        ]
+        return connection.scalar(select(reduce(add, counts))) or 0 if counts else 0
 
     def photo_ids(self) -> Select[Any]:
         ids = (
@@ -311,7 +313,12 @@ def _compile_with_plus(element: off_index, compiler: SQLCompiler, **options: Any
 
 def count_rows(connection: Connection, query: Select[Any], limit: int) -> int:
     """The number of rows of the query, counted up to `limit`."""
-    return connection.scalar(select(func.count()).select_from(query.limit(limit).subquery())) or 0
+    return connection.scalar(select(counted_rows(query, limit))) or 0
+
+
+def counted_rows(query: Select[Any], limit: int) -> ColumnElement[int]:
+    """The number of rows of the query, counted up to `limit`, as a part of a statement."""
+    return select(func.count()).select_from(query.limit(limit).subquery()).scalar_subquery()
 
 
 def is_id(part: object) -> bool:

@@ -4,9 +4,10 @@
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import event, insert, select, update
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
@@ -338,6 +339,24 @@ def test_narrow_and_wide_filters_return_the_same_photos(
         monkeypatch.setattr(plans, "SCAN_SIZE_LIMITS", caps)
         assert paths_of(library, landmark=EIFFEL, under=(library.root / "narrow",)) == ["narrow/a.jpg"]
         assert paths_of(library, landmark=GATE, under=(library.root,)) == ["narrow/b.jpg"]
+
+
+def test_the_choice_of_a_scan_plan_takes_one_statement_for_each(
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
+    monkeypatch.setattr(plans, "SCAN_SIZE_LIMITS", (1,))
+    counts = []
+
+    def record(_c: Any, _cursor: Any, statement: str, _p: Any, _context: Any, _many: bool) -> None:
+        if "count(*)" in statement and "FROM photos" not in statement:
+            counts.append(statement)
+
+    event.listen(library.database._engine, "before_cursor_execute", record)
+    assert paths_of(library, min_score=0.5) == ["0.jpg", "1.jpg", "2.jpg"]
+    event.remove(library.database._engine, "before_cursor_execute", record)
+    assert len(counts) == 2  # by outcome and by score, each over model, taught landmarks and verdicts
 
 
 def test_reader_that_stops_early_holds_no_connection(library: StoredPhotos) -> None:
