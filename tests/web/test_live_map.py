@@ -98,6 +98,37 @@ def test_the_visible_part_is_an_address_and_a_filter(
         expect(page.locator("[data-grid] > .photo-tile")).to_have_count(4)
 
 
+@pytest.mark.parametrize("with_shift", [False, True], ids=["button", "shift"])
+def test_a_rectangle_on_the_map_opens_its_photos(
+    browser: Browser, web_settings: Settings, library: LibraryPhotos, *, with_shift: bool
+) -> None:
+    nice = "43.55,7.0,43.8,7.4"
+    with serving(web_settings) as address, open_page(browser, f"{address}/map?box={nice}") as page:
+        wait_for_clusters(page)
+        spot = page.get_by_role("link", name="2 photos, France, 2 by GPS")
+        spot.wait_for(timeout=WAIT_MS)
+        box = spot.bounding_box()
+        assert box is not None
+        button = page.get_by_role("button", name="Select area")
+        if not with_shift:
+            button.click()
+            expect(button).to_have_attribute("aria-pressed", "true")
+            page.keyboard.press("Escape")
+            expect(button).to_have_attribute("aria-pressed", "false")
+            button.click()
+        else:
+            page.keyboard.down("Shift")
+        page.mouse.move(box["x"] - 12, box["y"] - 12)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 30, box["y"] + 30)
+        expect(page.locator(".map-area")).to_be_visible()
+        page.mouse.move(box["x"] + box["width"] + 12, box["y"] + box["height"] + 12)
+        page.mouse.up()
+        page.wait_for_url("**/photos?box=*", timeout=WAIT_MS)
+        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(2)
+        expect(page.get_by_role("link", name="Remove filter Area on the map")).to_be_visible()
+
+
 def test_clusters_tell_the_sources_of_positions_apart(client: TestClient, library: LibraryPhotos) -> None:
     found = client.get("/map/clusters", params={"box": "43,7,44,8", "zoom": "4"}).json()
     assert found["photos"] == 4

@@ -1,5 +1,6 @@
 // The map of photos. MapLibre draws the land, and links stand for clusters of photos. Without WebGL, the drawing of the page stays.
 
+import { AreaSelection } from "./map_area.js";
 import { LiveMap, boxOf, corners, hasWebGL } from "./map_live.js";
 
 function showSummary(summary, { photos, text, address }) {
@@ -21,6 +22,7 @@ async function start(host) {
   const live = await LiveMap.start(host);
   const { map } = live;
   summary.hidden = false;
+  new AreaSelection(map, host, (box) => location.assign(`/photos?${new URLSearchParams({ box })}`));
 
   async function update() {
     try {

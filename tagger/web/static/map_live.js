@@ -1,5 +1,6 @@
 // A map that can be moved and zoomed, with clusters of photos: what the map of the library and that of a trip have in common.
 
+import { boxText } from "./map_area.js";
 import { ClusterMarks } from "./map_marks.js";
 import { mapStyle, withPath } from "./map_style.js";
 import { requestJson } from "./server.js";
@@ -32,10 +33,7 @@ export function corners(text) {
 /** The visible part as an option of a query: south, west, north, east. */
 export function boxOf(map) {
   const bounds = map.getBounds();
-  const isWorld = bounds.getEast() - bounds.getWest() >= 360;
-  const turned = (longitude) => ((((longitude + 180) % 360) + 360) % 360) - 180;
-  const [west, east] = isWorld ? [-180, 180] : [turned(bounds.getWest()), turned(bounds.getEast())];
-  return [bounds.getSouth(), west, bounds.getNorth(), east].map((degrees) => Number(degrees.toFixed(5))).join(",");
+  return boxText(bounds.getSouth(), bounds.getWest(), bounds.getNorth(), bounds.getEast());
 }
 
 async function loadLibrary({ library, worker, style, reader }) {
