@@ -22,7 +22,7 @@ from tagger.database.tables import landmarks, shares
 from tagger.query import PhotoQuery
 from tagger.settings import Settings
 from tagger.shares.links import NewShare, Share, add_share, revoke_share
-from tagger.verdicts import VerdictKind, give_verdict
+from tagger.verdicts import VerdictKind, dismiss_photos, give_verdict
 from tagger.web import api, pages
 from tagger.web.http.auth import MAX_ATTEMPTS
 from tagger.web.http.visitors import is_for_visitors
@@ -218,6 +218,19 @@ def test_a_trip_shares_its_photos_alone(
     assert [int(number) for number in re.findall(r'data-photo="(\d+)"', page.text)] == of_trip
     for photo, status in ((of_trip[0], 200), (of_trip[-1], 200), (1, 404), (3, 404)):
         assert get(visitor, f"{link.address}/photos/{photo}/thumbnail", link).status_code == status
+
+
+def test_a_visitor_learns_no_guesses_and_dismissals(
+    visitor: TestClient, web_database: Database, library: LibraryPhotos
+) -> None:
+    guessed = library.file("guessed.jpg", (EIFFEL, 0.56, False), data=picture((1, 2, 3)))
+    dismissed = library.file("dismissed.jpg", (EIFFEL, 0.6, False), data=picture((4, 5, 6)))
+    dismiss_photos(web_database, [dismissed], "ada")
+    link = Link(web_database, visitor, [guessed, dismissed])
+    page = get(visitor, link.address, link).text
+    assert re.findall(r'data-photo="(\d+)"', page) == [str(guessed), str(dismissed)]
+    assert "Perhaps" not in page
+    assert "Not a landmark" not in page
 
 
 def test_a_country_shares_photos_taken_there_and_of_its_landmarks(
