@@ -5,13 +5,15 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tagger.cli.output import console
-from tagger.cli.output.formats import write_parts, write_table
+from tagger.cli.output.formats import local_time, write_parts, write_table
 from tagger.cli.output.photo_lines import photo_line
 from tagger.database.enums import Outcome
 from tagger.errors import PathNotFound
@@ -134,3 +136,13 @@ def test_a_full_disk_under_the_output_is_one_line() -> None:
         "error: The operating system refuses access to 'a file or standard output': No space left on device. "
         "Check the name and your permissions.\n"
     )
+
+
+def test_times_are_shown_in_the_time_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC-5:30")
+    time.tzset()
+    try:
+        assert local_time(datetime(2026, 5, 1, 20, 0, 59, tzinfo=UTC)) == "2026-05-02 01:30"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,11 +24,8 @@ from tagger.cli.options import (
     parse_priority,
 )
 from tagger.cli.output import console
-from tagger.cli.output.formats import write_json, write_table
+from tagger.cli.output.formats import local_time, write_json, write_table
 from tagger.cli.session import open_session
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 schedule_app = typer.Typer(
     help="Run backfills at set times. They need `tagger beat` and a worker, or `tagger up`.",
@@ -96,7 +93,7 @@ def add(
         write_json(schedule_document(schedule))
     console.info(
         f"{name}: {describe_backfill(backfill)}. {explain_cron(cron, until)} ({schedule.zone}), "
-        f"next {_local_time(schedule.next_due)}"
+        f"next {local_time(schedule.next_due)}"
     )
     console.info("schedules need beat and a worker: run tagger beat and tagger worker, or tagger up")
 
@@ -120,7 +117,7 @@ def list_(json: Json = False) -> None:
             schedule.cron,
             schedule.zone,
             schedule.until or "",
-            "paused" if schedule.paused else _local_time(schedule.next_due),
+            "paused" if schedule.paused else local_time(schedule.next_due),
             describe_backfill(schedule.backfill),
         ]
         for schedule in schedules
@@ -201,7 +198,7 @@ def history(
     if json:
         write_json([run_document(run) for run in runs])
         return
-    rows = ([_local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs)
+    rows = ([local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs)
     write_table(("Due", "Job", "State", "Note"), rows)
     if not runs:
         console.info(f"{name} has not run yet")
@@ -212,7 +209,3 @@ def _set_paused(name: str, *, paused: bool) -> None:
 
     pause_schedule(open_session(settle_jobs=True).database, name, paused=paused)
     console.info(f"{name} is paused" if paused else f"{name} is resumed")
-
-
-def _local_time(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"

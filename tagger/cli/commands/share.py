@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 from tagger.cli.option_groups import QueryOptions, with_option_groups
 from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
-from tagger.cli.output.formats import printable, write_json, write_table
+from tagger.cli.output.formats import local_time, printable, write_json, write_table
 from tagger.cli.session import open_session
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def list_(json: Json = False) -> None:
             printable(share.name),
             printable(share.photos_text),
             "yes" if share.with_positions else "no",
-            _local_time(share.created_at),
+            local_time(share.created_at),
             _end(share),
         ]
         for share in shares
@@ -163,8 +162,4 @@ def _photos(session: Session, query: PhotoQuery, selection: Sequence[Path]) -> P
 def _end(share: Share) -> str:
     if share.state != "active":
         return str(share.state)
-    return "never" if share.expires_at is None else _local_time(share.expires_at)
-
-
-def _local_time(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    return "never" if share.expires_at is None else local_time(share.expires_at)

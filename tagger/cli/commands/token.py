@@ -10,7 +10,7 @@ import typer
 
 from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
-from tagger.cli.output.formats import write_json, write_table
+from tagger.cli.output.formats import local_time, write_json, write_table
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
 
@@ -79,9 +79,9 @@ def list_(json: Json = False) -> None:
         [
             token.name,
             "read-only" if token.read_only else "full",
-            _local_time(token.created_at),
+            local_time(token.created_at),
             _expiry(token),
-            "never" if token.last_used_at is None else _local_time(token.last_used_at),
+            "never" if token.last_used_at is None else local_time(token.last_used_at),
         ]
         for token in tokens
     )
@@ -114,8 +114,4 @@ def _document(token: AccessToken) -> dict[str, Any]:
 def _expiry(token: AccessToken) -> str:
     if token.expires_at is None:
         return "never"
-    return "expired" if token.is_expired(datetime.now(UTC)) else _local_time(token.expires_at)
-
-
-def _local_time(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    return "expired" if token.is_expired(datetime.now(UTC)) else local_time(token.expires_at)

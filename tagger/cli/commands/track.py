@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tagger.cli.derived_facts import update_positions
 from tagger.cli.options import Json
 from tagger.cli.output import console
-from tagger.cli.output.formats import write_json, write_table
+from tagger.cli.output.formats import local_time, write_json, write_table
 from tagger.cli.session import open_session
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 track_app = typer.Typer(help="List and remove the GPS tracks of `tagger locate --gpx`.", no_args_is_help=True)
 
@@ -36,7 +33,7 @@ def list_(json: Json = False) -> None:
         write_json([asdict(track) for track in tracks])
         return
     rows = (
-        [track.id, track.name, track.points, _local_time(track.first_at), _local_time(track.last_at)]
+        [track.id, track.name, track.points, local_time(track.first_at), local_time(track.last_at)]
         for track in tracks
     )
     write_table(("Track", "Name", "Points", "From", "To"), rows)
@@ -59,7 +56,3 @@ def remove(name: TrackName, json: Json = False) -> None:
         write_json(asdict(track))
     else:
         console.info(f"{track.name} is removed")
-
-
-def _local_time(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"

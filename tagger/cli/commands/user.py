@@ -10,14 +10,12 @@ import typer
 
 from tagger.cli.options import Json
 from tagger.cli.output import console
-from tagger.cli.output.formats import write_json, write_table
+from tagger.cli.output.formats import local_time, write_json, write_table
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
 from tagger.database.enums import Role
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from tagger.access.users import User
 
 user_app = typer.Typer(
@@ -91,8 +89,8 @@ def list_(json: Json = False) -> None:
             user.name,
             user.role,
             "yes" if user.has_password else "no",
-            _local_time(user.created_at),
-            "never" if user.last_used_at is None else _local_time(user.last_used_at),
+            local_time(user.created_at),
+            "never" if user.last_used_at is None else local_time(user.last_used_at),
         ]
         for user in users
     )
@@ -175,7 +173,3 @@ def _document(user: User) -> dict[str, Any]:
     document = asdict(user)
     del document["id"]
     return document
-
-
-def _local_time(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"

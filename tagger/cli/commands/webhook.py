@@ -9,7 +9,7 @@ import typer
 
 from tagger.cli.options import Json
 from tagger.cli.output import console
-from tagger.cli.output.formats import printable, write_json, write_table
+from tagger.cli.output.formats import local_time, printable, write_json, write_table
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
 
@@ -62,7 +62,7 @@ def list_(json: Json = False) -> None:
         return
     rows = (
         [
-            f"{message.at.astimezone():%Y-%m-%d %H:%M}",
+            local_time(message.at),
             message.subject,
             "given up" if message.given_up else "pending",
             message.attempts,

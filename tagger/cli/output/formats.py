@@ -96,6 +96,11 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         console.print(_rich_table(columns, part, widths, title=title))
 
 
+def local_time(moment: datetime) -> str:
+    """`2026-05-01 14:30`, in the time zone of this machine."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
 def printable(text: str) -> str:
     """Escape control characters, and bytes that are not UTF-8, as in the notes of jobs."""
     if text.isprintable():
