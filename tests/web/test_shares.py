@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from fastapi.routing import APIRoute
-from sqlalchemy import update
+from sqlalchemy import insert, update
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from support.page_server import LOCAL_URL, TOKEN
@@ -18,7 +18,7 @@ from tagger.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.catalog.landmark_removal import merge_landmark
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
-from tagger.database.tables import landmarks, shares
+from tagger.database.tables import cameras, landmarks, shares
 from tagger.query import PhotoQuery
 from tagger.settings import Settings
 from tagger.shares.links import NewShare, Share, add_share, revoke_share
@@ -264,6 +264,34 @@ def test_a_landmark_that_is_gone_ends_its_shares_and_names_nothing(
         response = get(visitor, path, link)
         assert response.status_code == 410, path
         assert "eiffel" not in response.text.lower()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"camera": ["Kodak No. 1"]},
+        {"country": "Atlantis"},
+        {"job": 99},
+        {"model": "lost"},
+        {"verdict": "a word of a later version"},
+        {"landmark": EIFFEL, "unknown": True},
+    ],
+)
+def test_a_query_that_cannot_be_answered_ends_its_share_and_names_nothing(
+    visitor: TestClient, web_database: Database, link: Link, options: dict[str, object]
+) -> None:
+    with web_database.write() as connection:
+        connection.execute(insert(cameras).values(key="secret|camera", name="Secret camera"))
+        connection.execute(update(shares).values(options=options))
+    for path in paths_of(link.share.id, 1):
+        response = get(visitor, path, link)
+        assert response.status_code == 410, path
+        assert "no longer valid" in response.text
+        assert "secret" not in response.text.lower()
+
+
+def test_an_invalid_cursor_does_not_end_a_share(visitor: TestClient, link: Link) -> None:
+    assert get(visitor, f"{link.address}?after=x", link).status_code == 400
 
 
 def test_wrong_links_are_limited_and_right_ones_go_on(visitor: TestClient, link: Link) -> None:

@@ -11,11 +11,11 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from tagger.errors import (
-    CountryNotFound,
-    LandmarkAmbiguous,
-    LandmarkNotFound,
-    ModelNotFound,
-    TripNotFound,
+    CursorInvalid,
+    DatabaseConnectionLost,
+    DatabaseRemoved,
+    DatabaseUnavailable,
+    TaggerError,
 )
 from tagger.shares.links import Share, ShareState, find_share
 from tagger.shares.photos import SharedPhotos
@@ -31,11 +31,13 @@ NO_LINK = (
 WRONG_LINK = "This link is incomplete, or was removed. Ask the person who shared it for a new one."
 ENDED = "This link is no longer valid. Ask the person who shared it for a new one."
 NO_PHOTO = "This photo is not among those that are shared with you."
-_NAME_ERRORS = (CountryNotFound, LandmarkAmbiguous, LandmarkNotFound, ModelNotFound, TripNotFound)
+UNAVAILABLE = "The photos cannot be shown now. Try again later."
+_PASSED_ON = (CursorInvalid, DatabaseConnectionLost)
+"""Errors whose texts name nothing of the library."""
 
 
 class SharedRoute(APIRoute):
-    """A route of a share. If its query names what is not there any more, the share has ended, and visitors learn no names."""
+    """A route of a share. If its query cannot be answered any more, the share has ended, and visitors learn no names."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -43,7 +45,11 @@ class SharedRoute(APIRoute):
         async def handle(request: Request) -> Response:
             try:
                 return await handler(request)
-            except _NAME_ERRORS as error:
+            except _PASSED_ON:
+                raise
+            except (DatabaseRemoved, DatabaseUnavailable) as error:
+                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, UNAVAILABLE) from error
+            except TaggerError as error:
                 raise HTTPException(HTTPStatus.GONE, ENDED) from error
 
         return handle
