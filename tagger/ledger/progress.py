@@ -51,6 +51,8 @@ class JobProgress:
     finished_at: datetime | None
     write_job: int | None
     """The job that writes this one's tags to metadata."""
+    items_removed: int
+    """The first so many items are no longer stored (see retention): their photos cannot be listed."""
 
     @property
     def done(self) -> int:
@@ -167,6 +169,7 @@ def _progress(row: Row[Any]) -> JobProgress:
         started_at=row.started_at,
         finished_at=row.finished_at,
         write_job=row.write_job,
+        items_removed=row.items_removed,
         **counts,
     )
 

@@ -135,6 +135,7 @@ def show_job(
         job=job_view(progress, _shown_options(state, [job])[job]),
         times=_times(progress.created_at, progress.started_at, progress.finished_at),
         counts=_counts(progress),
+        lists_photos=progress.is_over and progress.total > 0 and not progress.items_removed,
         unknown=progress.unknown,
         failures=failures_view(state.database, progress, FAILURES_PER_PAGE, after),
         after=after,

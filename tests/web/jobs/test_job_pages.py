@@ -3,7 +3,7 @@
 import os
 import re
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from tagger.enqueue.backfill import Backfill, BackfillScope
 from tagger.enqueue.schedules import add_schedule
 from tagger.errors import FailureKind
 from tagger.ledger.progress import JobProgress
+from tagger.ledger.retention import remove_old_items
 from tagger.metadata.errors import RefusalKind
 from tagger.query import landmark_counts
 from tagger.web.api.folders import folder_key
@@ -176,10 +177,21 @@ def test_a_finished_job_leads_to_its_photos(client: TestClient, jobs: JobClient,
     assert (f"/photos?job={job}&amp;unknown=1" in page) is (done["unknown"] > 0)
     grid = client.get(f"/photos?job={job}").text
     assert grid.count('class="photo-tile"') == 3
-    assert f'<input type="hidden" name="job" value="{job}">' in grid
+    panel = client.get(f"/photos/filter?job={job}").text
+    assert f'<input type="hidden" name="job" value="{job}">' in panel
     assert f"Remove filter </span>job {job}" in grid
     assert len(client.get(f"/api/photos?job={job}").json()["photos"]) == 3
     assert "There is no job 99" in client.get("/photos?job=99").text
+
+
+def test_a_job_without_its_items_leads_to_no_photos(
+    client: TestClient, jobs: JobClient, folder: Path, web_database: Database
+) -> None:
+    draw_many(folder, 3)
+    job = jobs.run(jobs.start(folder)["job"])["job"]
+    assert remove_old_items(web_database, datetime.now(UTC) + timedelta(days=1)) == 3
+    assert f"/photos?job={job}" not in client.get(f"/jobs/{job}").text
+    assert client.get(f"/api/jobs/{job}").json()["items_removed"] == 3
 
 
 def test_jobs_and_schedules_name_their_landmark(
