@@ -82,6 +82,16 @@ def test_token_of_the_settings_is_not_printed(terminal: Terminal) -> None:
         assert httpx.get(address, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
+def test_a_token_is_printed_where_a_proxy_names_people_and_none_is_added(terminal: Terminal) -> None:
+    proxy = {"TAGGER_WEB_USER_HEADER": "Remote-User", "TAGGER_WEB_TRUSTED_PROXIES": '["10.0.0.1"]'}
+    terminal.environment.update(proxy)
+    with serving(terminal) as (_process, output):
+        (token,) = re.findall(r"token to sign in, valid until the command stops: (\S+)", output)
+        address = f"http://127.0.0.1:{port_in(output)}/api/openapi.json"
+        assert httpx.get(address).status_code == 401
+        assert httpx.get(address, headers={"authorization": f"Bearer {token}"}).status_code == 200
+
+
 @pytest.mark.parametrize("token", ["short", "with spaces in between", "späte-umlaute-im-wort"])
 def test_an_invalid_token_is_refused_and_not_printed(terminal: Terminal, token: str) -> None:
     terminal.environment["TAGGER_WEB_TOKEN"] = token

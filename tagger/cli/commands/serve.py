@@ -64,8 +64,9 @@ def serve(
         closing(open_session(settings, settle_jobs=True).database) as database,
         closing(_listener(host, port, fd)) as listener,
     ):
-        by_name = settings.web_user_header is not None or has_users(database)
-        policy = access_policy(listener, settings, requires_sign_in=by_name)
+        by_name = has_users(database)
+        requires_sign_in = by_name or settings.web_user_header is not None
+        policy = access_policy(listener, settings, requires_sign_in=requires_sign_in)
         app = create_app(
             settings, database, policy, has_own_worker=fd is not None
         )  # only `tagger up` has --fd
