@@ -42,8 +42,8 @@ class AttemptsUsedUp(Exception):
         super().__init__(self.__doc__)
 
 
-def count_attempt(database: Database, name: str, network: str) -> int:
-    """Count an attempt to sign in as `name`; returns its number for `forget_attempts`.
+def count_attempt(database: Database, name: str, network: str) -> None:
+    """Count an attempt to sign in as `name`.
 
     Raises:
         AttemptsUsedUp: the account or the network has used up its attempts. This one is not counted.
@@ -61,8 +61,7 @@ def count_attempt(database: Database, name: str, network: str) -> int:
         if not _has_session(connection, name, network):
             _check(connection, OF_ACCOUNT, (of_account,), now)
         values = {"account": account, "network": network, "at": now}
-        added = connection.execute(insert(sign_in_attempts).values(values).returning(sign_in_attempts.c.id))
-        return int(added.scalar_one())
+        connection.execute(insert(sign_in_attempts).values(values))
 
 
 def forget_attempts(connection: Connection, name: str, network: str | None = None) -> None:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from tagger.access.attempts import forget_attempts
 from tagger.access.grants import USE_RECORDED_S, Grant, Role
 from tagger.access.tokens import SETTINGS_TOKEN, AccessToken, find_token, token_digest
 from tagger.access.users import User
@@ -85,7 +84,6 @@ def start_user_session(database: Database, user: User, password_hash: str, origi
             return None
         used = update(users).where(users.c.id == user.id).values(last_used_at=datetime.now(UTC))
         connection.execute(used)
-        forget_attempts(connection, user.name, origin.network or "")
         _insert_session(connection, _digest(session, None), expires_at, origin, user_id=user.id)
         record_action(connection, AuditAction.SIGN_IN, user.name, role=user.role)
     return session

@@ -1,8 +1,8 @@
 """Signing in with a name and a password."""
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
-from tagger.access.attempts import count_attempt
+from tagger.access.attempts import count_attempt, forget_attempts
 from tagger.access.passwords import hash_password, is_outdated, is_right
 from tagger.access.sessions import Origin, start_user_session
 from tagger.access.users import User, normalize_name, user_of
@@ -37,15 +37,15 @@ def check_user(database: Database, name: str, password: str, network: str) -> tu
     stored: str | None = None if row is None else row.password_hash
     if not is_right(password, stored) or row is None or stored is None:
         return None
-    if is_outdated(stored):
-        stored = _renew_hash(database, row.id, stored, password)
-    return user_of(row), stored
-
-
-def _renew_hash(database: Database, user_id: int, stored: str, password: str) -> str:
-    """Store the hash with the parameters of this version, unless the password was changed in the meantime."""
-    renewed = hash_password(password)
+    renewed = hash_password(password) if is_outdated(stored) else stored
     with database.write() as connection:
-        is_same = (users.c.id == user_id, users.c.password_hash == stored)
-        connection.execute(update(users).where(*is_same).values(password_hash=renewed))
-    return renewed
+        forget_attempts(connection, name, network)
+        if renewed != stored:
+            _renew_hash(connection, row.id, stored, renewed)
+    return user_of(row), renewed
+
+
+def _renew_hash(connection: Connection, user_id: int, stored: str, renewed: str) -> None:
+    """Store the hash with the parameters of this version, unless the password was changed in the meantime."""
+    is_same = (users.c.id == user_id, users.c.password_hash == stored)
+    connection.execute(update(users).where(*is_same).values(password_hash=renewed))

@@ -178,6 +178,14 @@ def test_a_stolen_session_cannot_guess_the_password(sign_in: Callable[..., TestC
     assert post(thief, "/account/password", current=PASSWORD, **guess) == 429
 
 
+def test_weak_new_passwords_are_no_wrong_passwords(sign_in: Callable[..., TestClient]) -> None:
+    person = sign_in("ada")
+    weak = {"current": PASSWORD, "new": "short", "again": "short"}
+    answers = [post(person, "/account/password", **weak) for _ in range(attempts.OF_PAIR.most + 1)]
+    assert set(answers) == {422}
+    assert post(person, "/account/password", current=PASSWORD, new=OTHER, again=OTHER) == 303
+
+
 def test_a_person_ends_own_sessions_and_no_others(
     sign_in: Callable[..., TestClient], web_database: Database
 ) -> None:
