@@ -92,7 +92,7 @@ def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple
     """Add a share; returns it with the token of its link, which cannot be read again.
 
     Raises:
-        ShareInvalid: the name is empty or too long, it expires in the past, or has no photos or too many.
+        ShareInvalid: the name is empty or too long, it expires in the past, has no photos or too many, or those of a job.
         PhotoIdNotFound: there is no photo with one of the numbers.
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
     """
@@ -105,6 +105,7 @@ def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple
     with database.write() as connection:
         options = None
         if isinstance(new.photos, PhotoQuery):
+            _refuse_job(new.photos)
             ResolvedQuery.resolve(connection, new.photos, root_paths)
             options = query_document(connection, new.photos)
         values = {
@@ -170,6 +171,13 @@ def find_share(database: Database, token: str) -> Share | None:
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+
+
+def _refuse_job(query: PhotoQuery) -> None:
+    """`tagger db prune` removes the items of old jobs, so the share would lose its photos."""
+    if query.job is not None:
+        reason = "job: the list of a job's photos is not kept for ever. Share a selection of photos instead, with --selection"
+        raise ShareInvalid(reason=reason)
 
 
 def _add_photos(connection: Connection, share_id: int, photo_ids: Sequence[int]) -> None:

@@ -145,6 +145,13 @@ def test_what_cannot_be_shared_is_refused_and_leaves_nothing(library: StoredPhot
     assert list_shares(library.database) == []
 
 
+def test_the_photos_of_a_job_are_shared_as_a_selection_alone(library: StoredPhotos) -> None:
+    for query in (PhotoQuery(job=1), PhotoQuery(job=1, landmark=EIFFEL)):
+        with pytest.raises(ShareInvalid, match="selection"):
+            shared(library.database, query)
+    assert list_shares(library.database) == []
+
+
 def test_a_stored_query_is_the_same_query(library: StoredPhotos) -> None:
     query = parse_query(
         landmark=EIFFEL,
