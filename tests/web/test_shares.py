@@ -24,6 +24,8 @@ from tagger.settings import Settings
 from tagger.shares.links import NewShare, Share, add_share, revoke_share
 from tagger.verdicts import VerdictKind, dismiss_photos, give_verdict
 from tagger.web import api, pages
+from tagger.web.app import create_app
+from tagger.web.http.access import AccessPolicy
 from tagger.web.http.auth import MAX_ATTEMPTS
 from tagger.web.http.visitors import is_for_visitors
 
@@ -313,6 +315,24 @@ def test_the_cookie_is_for_the_share_alone(link: Link) -> None:
     assert {"httponly", "samesite=lax", f"path={link.address}"} <= attributes
     (age,) = (int(part.partition("=")[2]) for part in attributes if part.startswith("max-age"))
     assert 0 < age <= 2 * 24 * 3600
+
+
+def test_the_cookie_is_for_https_alone_if_the_link_is(web_settings: Settings, web_database: Database) -> None:
+    """Behind a proxy that is not trusted: browsers send no Origin header as they open a link."""
+    settings = web_settings.model_copy(update={"web_url": "https://photos.example"})
+    policy = AccessPolicy("0.0.0.0", 8080, TOKEN, settings.web_upload_bytes)
+    visitor = TestClient(create_app(settings, web_database, policy), follow_redirects=False)
+    _, token = add_share(web_database, NewShare(PhotoQuery(), "All", None), {})
+    for headers, is_secure in (
+        ({"host": "photos.example"}, True),
+        ({"host": "Photos.example:443"}, True),
+        ({"host": "photos.example", "origin": "http://photos.example"}, False),
+        ({"host": "127.0.0.1:8080"}, False),
+        ({"host": "127.0.0.1:8080", "origin": "https://127.0.0.1:8080"}, True),
+    ):
+        response = visitor.get(f"/s/{token}", headers=headers)
+        assert response.status_code == 303, headers
+        assert ("secure" in response.headers["set-cookie"].lower()) == is_secure, headers
 
 
 def test_the_token_is_in_no_log(

@@ -20,6 +20,7 @@ from tagger.errors import (
 from tagger.shares.links import Share, ShareState, find_share
 from tagger.shares.photos import SharedPhotos
 from tagger.web.http.auth import AttemptLimiter, TooManyAttempts
+from tagger.web.http.secure_cookies import is_by_https
 from tagger.web.http.visitors import SHARES
 from tagger.web.state import AppState, State
 
@@ -88,7 +89,7 @@ def set_share_cookie(request: Request, state: AppState, response: Response, shar
         httponly=True,
         # Not strict: links are opened from mails and other sites, and the share right after them.
         samesite="lax",
-        secure=request.state.client.scheme == "https",
+        secure=is_by_https(request, state.settings.web_url),
     )
 
 

@@ -12,6 +12,7 @@ from tagger.access.attempts import AttemptsUsedUp
 from tagger.access.sessions import SESSION_S
 from tagger.web.http.auth import Authenticator, TooManyAttempts
 from tagger.web.http.forwarded import Client
+from tagger.web.http.secure_cookies import is_by_https
 from tagger.web.http.templates import render
 
 router = APIRouter(include_in_schema=False)
@@ -78,8 +79,7 @@ def _sign_in(request: Request, form: SignInForm) -> Response:
         max_age=SESSION_S,
         httponly=True,
         samesite="strict",
-        # Behind a proxy that is not trusted, only the Origin header shows that the browser uses https.
-        secure=client.scheme == "https" or request.headers.get("origin", "").startswith("https://"),
+        secure=is_by_https(request),
     )
     return response
 
