@@ -4,10 +4,13 @@ import json
 from collections.abc import Iterable, Iterator
 
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import iterate_in_threadpool
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Message, Send
 
 from tagger.query.documents import json_default
+from tagger.web.http.auth import while_authenticated
 
 NDJSON = "application/x-ndjson"
 CSV = "text/csv; charset=utf-8"
@@ -25,10 +28,17 @@ class DocumentResponse(JSONResponse):
         return json.dumps(content, default=json_default).encode() + b"\n"
 
 
-def stream_download(parts: Iterable[bytes], media_type: str, file_name: str) -> StreamingResponse:
-    """Stream `parts` as they are produced; a browser saves them as `file_name`."""
+def stream_download(
+    parts: Iterable[bytes], media_type: str, file_name: str, request: Request | None = None
+) -> StreamingResponse:
+    """Stream `parts` as they are produced; a browser saves them as `file_name`. With its `request`, a download that can last
+    for hours ends when the token or session does.
+    """
+    blocks = iterate_in_threadpool(_blocks(parts))
+    if request is not None:
+        blocks = while_authenticated(request, blocks)
     headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
-    return StreamingResponse(_blocks(parts), media_type=media_type, headers=headers)
+    return StreamingResponse(blocks, media_type=media_type, headers=headers)
 
 
 def send_in_blocks(send: Send) -> Send:

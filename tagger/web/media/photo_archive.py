@@ -1,38 +1,70 @@
 """The files of photos as one ZIP archive, made while it is sent: of any size, in the memory of one block."""
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
+from tagger.photos.files import os_error_text
 from tagger.query.stored_photos import StoredPhoto
-from tagger.web.media.photo_files import PhotoUnavailable, open_stored
+from tagger.web.media.photo_files import OpenFile, PhotoUnavailable, open_stored
 
 MISSING = "missing.txt"
-"""The entry that lists photos whose files are not there."""
-_FIRST_YEAR = 1980
-"""Of times in ZIP archives."""
+"""The entry that lists photos whose files are not there, or not complete."""
+_UNSAFE = re.compile(r"[\\:\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What some programs that extract archives take for a folder or a drive, and what would start a line of `MISSING`."""
+_FIRST_TIME = (1980, 1, 1, 0, 0, 0)
+_LAST_TIME = (2107, 12, 31, 23, 59, 58)
+"""Of entries in ZIP archives."""
+_LATER_S = 2**33
+"""After the last time, and a year that `datetime` knows."""
 
 
 def archive_parts(photos: Iterable[StoredPhoto]) -> Iterator[bytes]:
-    """Yield the archive, with each photo's file under its own name. Photos are not compressed: their formats are."""
+    """Yield the archive, with each photo's file under its own name. Photos are not compressed: their formats are.
+
+    A file that cannot be read, or only in part, is listed in `MISSING`, and the others follow.
+    """
     sink = _Sink()
     names, missing = _Names(), list[str]()
     with ZipFile(sink, "w", ZIP_STORED) as archive:
         for photo in photos:
-            name = photo.path.name.encode(errors="replace").decode()
+            name = _entry_name(photo)
             try:
-                file = open_stored(photo)
-            except PhotoUnavailable as error:
-                missing.append(f"{name}: {error.text}\n")
-                continue
-            entry = ZipInfo(names.unique(name), _local_time(file.mtime_ns))
-            with file.file, archive.open(entry, "w", force_zip64=True) as written:
-                for block in file.blocks():
-                    written.write(block)
-                    yield sink.take()
+                with (file := open_stored(photo)).file:
+                    name = names.unique(name)
+                    yield from _file_parts(file, name, archive, sink)
+            except (PhotoUnavailable, _FileIncomplete) as error:
+                missing.append(f"{name}: {error}\n")
         if missing:
             archive.writestr(names.unique(MISSING), "".join(missing))
     yield sink.take()
+
+
+class _FileIncomplete(Exception):
+    """A file could not be read to its end; the text says why."""
+
+
+def _file_parts(file: OpenFile, name: str, archive: ZipFile, sink: "_Sink") -> Iterator[bytes]:
+    """Write a file as an entry, and yield what is written. If not even its first block can be read, there is no entry.
+
+    Raises:
+        _FileIncomplete: the file could not be read, or ended before its size.
+    """
+    written_bytes, problem = 0, "The file became shorter while it was read."
+    try:
+        blocks = file.blocks()
+        first = next(blocks, b"")
+        entry = ZipInfo(name, _entry_time(file.mtime_ns))
+        with archive.open(entry, "w", force_zip64=True) as target:
+            for block in chain([first], blocks):
+                written_bytes += target.write(block)
+                yield sink.take()
+    except OSError as error:
+        problem = os_error_text("The file", error)
+    if written_bytes < file.size_bytes:
+        raise _FileIncomplete(f"{problem} The archive has {written_bytes} of its {file.size_bytes} bytes.")
 
 
 class _Sink:
@@ -72,6 +104,12 @@ class _Names:
         return candidate
 
 
-def _local_time(mtime_ns: int) -> tuple[int, int, int, int, int, int]:
-    time = datetime.fromtimestamp(mtime_ns / 1e9, UTC).astimezone()
-    return max(time.year, _FIRST_YEAR), time.month, time.day, time.hour, time.minute, time.second
+def _entry_name(photo: StoredPhoto) -> str:
+    return _UNSAFE.sub("_", photo.path.name.encode(errors="replace").decode())
+
+
+def _entry_time(mtime_ns: int) -> tuple[int, int, int, int, int, int]:
+    """The time in the time zone of this machine, or the nearest one that an entry can have."""
+    time = datetime.fromtimestamp(min(max(mtime_ns // 10**9, 0), _LATER_S), UTC).astimezone()
+    parts = (time.year, time.month, time.day, time.hour, time.minute, time.second)
+    return min(max(parts, _FIRST_TIME), _LAST_TIME)

@@ -4,7 +4,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
@@ -40,7 +40,7 @@ class ExportForm(BaseModel):
 
 
 @router.post("/photos/export")
-def export(state: State, form: Annotated[ExportForm, Form()]) -> StreamingResponse:
+def export(request: Request, state: State, form: Annotated[ExportForm, Form()]) -> StreamingResponse:
     """Download the selected photos."""
     photo_ids = list(dict.fromkeys(form.photo))
     roots = state.settings.roots
@@ -49,7 +49,7 @@ def export(state: State, form: Annotated[ExportForm, Form()]) -> StreamingRespon
             text = f"Select at most {MOST_FILES} photos to download them at once."
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         files = chosen_files(state.database, photo_ids, roots)
-        return stream_download(archive_parts(files), "application/zip", "photos.zip")
+        return stream_download(archive_parts(files), "application/zip", "photos.zip", request)
     photos = find_chosen(state.database, photo_ids, roots)
     if form.format is ExportFormat.CSV:
         return stream_download(photo_csv_parts(photos), CSV, "photos.csv")

@@ -1,0 +1,125 @@
+"""The archive of selected photos: one photo that cannot be read leaves the others whole, and names are safe to extract."""
+
+import errno
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+from zipfile import ZipFile
+
+import pytest
+from starlette.testclient import TestClient
+from support.library_photos import LibraryPhotos
+from support.page_server import LOCAL_URL, TOKEN
+
+from tagger.access.tokens import add_token, revoke_token
+from tagger.database.connection import Database
+from tagger.query.stored_photos import StoredPhoto
+from tagger.settings import Settings
+from tagger.web.http import auth
+from tagger.web.media import photo_archive
+from tagger.web.media.photo_archive import archive_parts
+from tagger.web.media.photo_files import BLOCK_BYTES, OpenFile
+
+SIZE_BYTES = 3 * BLOCK_BYTES
+ORIGIN = {"origin": LOCAL_URL}
+YEAR_S = 31_556_952
+
+
+class FailingFile(io.BytesIO):
+    """Content that cannot be read from some block on."""
+
+    def __init__(self, data: bytes, blocks: int) -> None:
+        super().__init__(data)
+        self._blocks = blocks
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._blocks == 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self._blocks -= 1
+        return super().read(size)
+
+
+def content(name: str) -> bytes:
+    return (name.encode() * SIZE_BYTES)[:SIZE_BYTES]
+
+
+def archive_of(monkeypatch: pytest.MonkeyPatch, *files: tuple[str, io.BytesIO | None, float]) -> ZipFile:
+    """The archive of files with these names, contents (None: whole) and times in seconds."""
+    opened = {
+        n: OpenFile(file or io.BytesIO(content(name)), SIZE_BYTES, int(time_s) * 10**9)
+        for n, (name, file, time_s) in enumerate(files)
+    }
+    monkeypatch.setattr(photo_archive, "open_stored", lambda photo: opened[photo.id])
+    root = Path("/photos")
+    photos = (StoredPhoto(n, root, root / name, SIZE_BYTES, 0, None) for n, (name, *_) in enumerate(files))
+    return ZipFile(io.BytesIO(b"".join(archive_parts(photos))))
+
+
+def test_a_time_that_entries_cannot_have_is_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    years = (-9000, 0, 56.5, 139, 250, 200_000)
+    archive = archive_of(monkeypatch, *(("a.jpg", None, year * YEAR_S) for year in years))
+    first, last = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
+    times = [entry.date_time for entry in archive.infolist()]
+    assert [*times[:2], *times[3:]] == [first, first, last, last, last]
+    assert times[2][0] == 2026
+
+
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_a_file_that_cannot_be_read_to_its_end_leaves_the_others_whole(
+    blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = FailingFile(content("b"), blocks)
+    with archive_of(monkeypatch, ("a", None, 0), ("b", bad, 0), ("c", None, 0)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["a", *["b"] * blocks, "c", "missing.txt"]
+        assert [archive.read(name) for name in "ac"] == [content("a"), content("c")]
+        text = archive.read("missing.txt").decode()
+    assert text.startswith("b: The file cannot be read (input/output error).")
+    assert text.endswith(f"The archive has {blocks * BLOCK_BYTES} of its {SIZE_BYTES} bytes.\n")
+    assert bad.closed
+
+
+def test_a_file_that_became_shorter_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = io.BytesIO(content("b")[:1000])
+    with archive_of(monkeypatch, ("b.jpg", None, 0), ("b.jpg", short, 0), ("c.jpg", None, 0)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["b.jpg", "b (2).jpg", "c.jpg", "missing.txt"]
+        text = archive.read("missing.txt").decode()
+    reason = "The file became shorter while it was read."
+    assert text == f"b (2).jpg: {reason} The archive has 1000 of its {SIZE_BYTES} bytes.\n"
+
+
+def test_names_cannot_lead_out_of_a_folder_or_start_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = io.BytesIO(b"")
+    names = ("..\\..\\evil.jpg", "C:evil.jpg", "x\x1b[2J\x85\u2028.jpg", "Ö, 東京.jpg")
+    files = [(name, None, 0) for name in names]
+    with archive_of(monkeypatch, *files, ("b\nc.jpg: forged", short, 0)) as archive:
+        safe = [".._.._evil.jpg", "C_evil.jpg", "x_[2J__.jpg", "Ö, 東京.jpg"]
+        assert archive.namelist() == [*safe, "b_c.jpg_ forged", "missing.txt"]
+        assert len(archive.read("missing.txt").decode().splitlines()) == 1
+
+
+def test_a_download_ends_when_its_token_is_revoked(
+    client_of: Callable[..., TestClient], web_database: Database, web_settings: Settings, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    numbers = [library.file(f"{n}.jpg", data=os.urandom(SIZE_BYTES)) for n in range(3)]
+    _, secret = add_token(web_database, "phone")
+    client = client_of("0.0.0.0", TOKEN)
+    form = {"photo": ",".join(map(str, numbers)), "format": "zip"}
+    headers = ORIGIN | {"authorization": f"Bearer {secret}"}
+
+    def open_and_revoke(photo: StoredPhoto) -> OpenFile:
+        if photo.id == numbers[1]:
+            revoke_token(web_database, "phone")
+        return open_stored(photo)
+
+    open_stored = photo_archive.open_stored
+    with patch.object(auth, "RECHECK_S", 0.0):
+        whole = client.post("/photos/export", data=form, headers=headers)
+        with patch.object(photo_archive, "open_stored", open_and_revoke):
+            cut = client.post("/photos/export", data=form, headers=headers)
+    assert len(ZipFile(io.BytesIO(whole.content)).namelist()) == 3
+    assert SIZE_BYTES / 2 < len(cut.content) < SIZE_BYTES * 1.1
