@@ -1,4 +1,4 @@
-"""The options of `tagger worker` that limit when, how fast and for how long it works."""
+"""The options of `tagger worker` about when, how fast and for how long it works, and how long it keeps its model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 
 @dataclass(frozen=True)
-class ThrottleOptions:
+class WorkerOptions:
     """Each field is a setting, without the prefix `worker_` and its unit."""
 
     window: Annotated[

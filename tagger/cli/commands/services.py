@@ -19,7 +19,7 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
-from tagger.cli.worker_options import ThrottleOptions
+from tagger.cli.worker_options import WorkerOptions
 from tagger.errors import ProcessFailed, TaggerError
 from tagger.system.interruption import handle_own_signals
 
@@ -42,7 +42,7 @@ def worker(
     batch_size: BatchSize = None,
     model: ModelName = None,
     *,
-    throttle: ThrottleOptions,
+    options: WorkerOptions,
 ) -> None:
     """Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.
 
@@ -58,7 +58,7 @@ def worker(
     priorities = [part.strip() for part in queues.split(",")]
     if not set(priorities) <= set(Priority):
         raise typer.BadParameter("use interactive, bulk, or both", param_hint="--queues")
-    _export_settings(device=device, batch_size=batch_size, model=model, **throttle.settings())
+    _export_settings(device=device, batch_size=batch_size, model=model, **options.settings())
     check_broker(find_broker(load_settings(), start=True))
     names = [TICK_QUEUE, *(QUEUES[priority] for priority in Priority if priority in priorities)]
     from worker.worker_program import (
