@@ -33,7 +33,9 @@ def address(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     settings = settings_in(folder)
     with closing(open_database(settings.effective_database_url)) as database:
         library = LibraryPhotos(database, settings, folder / "photos")
-        for number, path in enumerate(islice((test_data / "landmarks/test").rglob("*.jpg"), PHOTOS)):
+        paths = list(islice((test_data / "landmarks/test").rglob("*.jpg"), PHOTOS))
+        assert len(paths) == PHOTOS
+        for number, path in enumerate(paths):
             slug, score = (EIFFEL, GATE)[number % 2], 0.2 if number % 5 == 0 else 0.95
             taken_at = datetime(2024, 1, 1) + timedelta(days=number)  # noqa: DTZ001 - local time
             library.file(
