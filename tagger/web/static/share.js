@@ -20,7 +20,7 @@ export function openShare(shared, name) {
   form.elements.name.value = name;
   part("title").textContent = shared.photos ? `Share ${countOf(shared.photos)}` : `Share ${name}`;
   part("what").textContent = shared.photos
-    ? "A link shows these photos to people who do not sign in. Later changes of the selection do not matter."
+    ? "A link shows these photos to people who do not sign in. The link keeps showing these photos, even if their tags change."
     : "A link shows these photos to people who do not sign in. New photos appear; rejected ones disappear.";
   for (const name_ of ["made", "problem", "existing"]) part(name_).hidden = true;
   part("status").textContent = "";
