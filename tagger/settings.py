@@ -209,7 +209,7 @@ class Settings(BaseSettings):
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_endpoint)] | None = None
-    """Address of the web page, like `https://photos.example`, with which links in webhooks and of `tagger share` start. Default: those in webhooks have no host, those of shares 127.0.0.1."""
+    """Address of the web page, like `https://photos.example`, with which links in webhooks and of shares start. Default: links in webhooks and in answers of the API are paths without a host; `tagger share add` prints them with `http://127.0.0.1:8080`, and the page with its own address."""
     webhook_url: Annotated[str, AfterValidator(_webhook)] | None = Field(None, repr=False)
     """URL to which events are posted: finished jobs, jobs with many failures, the first photo of a landmark. Default: none."""
     webhook_secret: Annotated[str, AfterValidator(_webhook_secret)] | None = Field(

@@ -42,7 +42,7 @@ def finish_local_job(database: Database, job: int, *, json: bool) -> int:
 
 
 def send_webhooks(database: Database, settings: Settings) -> None:
-    """Send the events of local jobs now: perhaps no worker ever runs that would."""
+    """Send all events that are due after a local job: perhaps no worker ever runs that would."""
     from tagger.webhooks.delivery import receiver_of
     from tagger.webhooks.sending import send_due
 

@@ -95,7 +95,7 @@ def prune(
     older_than: Annotated[
         str,
         typer.Option(
-            "--older-than", metavar="TIME", help="Of jobs that ended before: 90d, 12h ago, or a date."
+            "--older-than", metavar="TIME", help="Of jobs that ended before this time: 90d, 12h or a date."
         ),
     ],
     dry_run: DryRun = False,
