@@ -5,6 +5,7 @@ What is derived from a landmark's verdicts, its classifiers and taught tags, goe
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, exists, func, select, text, true, update
@@ -25,6 +26,7 @@ from tagger.database.tables import (
     models,
     photos,
     schedules,
+    shares,
     tags,
     taught_tags,
     verdicts,
@@ -123,7 +125,7 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
 
 
 def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = False) -> RemovedLandmark:
-    """Remove a landmark that no registered model knows, with its verdicts.
+    """Remove a landmark that no registered model knows, with its verdicts. Its shares end, also if its slug is used again.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous: as `find_landmark`.
@@ -150,6 +152,7 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
     record_landmark(connection, landmark.id)
     _delete_tags(connection, landmark)
     _delete_verdicts(connection, landmark)
+    _revoke_shares(connection, landmark)
     connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
     record_action(connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts)
     return RemovedLandmark(
@@ -294,6 +297,17 @@ def _delete_tags(connection: Connection, landmark: Landmark) -> None:
         affected = contents.c.id.in_(page)
         untagged = update(contents).where(affected, contents.c.outcome == Outcome.TAGGED, ~is_tagged)
         connection.execute(untagged.values(outcome=Outcome.UNKNOWN))
+
+
+def _revoke_shares(connection: Connection, landmark: Landmark) -> None:
+    active = select(shares.c.id, shares.c.name, shares.c.options).where(
+        shares.c.options.is_not(None), shares.c.revoked_at.is_(None)
+    )
+    for row in connection.execute(active.order_by(shares.c.id)).all():
+        if row.options.get("landmark") in landmark.all_slugs:
+            revoked = update(shares).where(shares.c.id == row.id)
+            connection.execute(revoked.values(revoked_at=datetime.now(UTC)))
+            record_action(connection, AuditAction.SHARE_REVOKE, row.name, share=row.id)
 
 
 def _schedules_of(connection: Connection, landmark: Landmark) -> tuple[str, ...]:

@@ -188,6 +188,20 @@ def find_landmark(connection: Connection, name: str) -> Landmark:
     raise LandmarkNotFound(name=name, close=_suggestion(_similar(normal, slugs)))
 
 
+def landmark_with_slug(connection: Connection, slug: str) -> Landmark:
+    """The landmark with that slug, or into which the one with that slug was merged. Names do not count.
+
+    Raises:
+        LandmarkNotFound: there is none.
+    """
+    if with_slug := _read_landmarks(connection, landmarks.c.slug == slug):
+        return with_slug[0]
+    for landmark in all_landmarks(connection):
+        if slug in landmark.merged_slugs:
+            return landmark
+    raise LandmarkNotFound(name=slug, close="")
+
+
 def landmarks_spelled_like(connection: Connection, landmark: Landmark) -> list[Landmark]:
     """Other landmarks with a name that differs in few letters from the name of this one: at most SUGGESTIONS."""
     normal = normalize_name(landmark.name)

@@ -16,6 +16,7 @@ from tagger.catalog.dismissals import is_dismissed
 from tagger.catalog.landmarks import (
     Landmark,
     find_landmark,
+    landmark_with_slug,
     landmarks_in_country,
     landmarks_near,
     landmarks_within,
@@ -35,7 +36,7 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.errors import JobNotFound, ModelNotFound
+from tagger.errors import JobNotFound, ModelNotFound, TripNotFound
 from tagger.photos import path_text
 from tagger.photos.folder_walk import is_raw_name
 from tagger.photos.object_paths import ObjectPath, parse_path
@@ -86,11 +87,11 @@ class ResolvedQuery:
             _check_job(connection, query.job)
         return cls(
             query=query,
-            landmark_id=None if query.landmark is None else find_landmark(connection, query.landmark).id,
+            landmark_id=None if query.landmark is None else _landmark(connection, query, query.landmark).id,
             areas=tuple(query_areas(connection, query)),
             model_id=None if query.model is None else _model_id(connection, query.model),
             ranges=tuple(path_ranges(connection, query.under, root_paths)),
-            trip=None if query.trip is None else find_trip(connection, query.trip),
+            trip=None if query.trip is None else _trip(connection, query, query.trip),
             camera_ids=tuple(
                 sorted({id_ for name in query.camera for id_ in find_cameras(connection, name)})
             ),
@@ -336,7 +337,7 @@ def landmark_slugs(connection: Connection, query: PhotoQuery) -> dict[int, str] 
     """
     matches: list[list[Landmark]] = []
     if query.landmark is not None:
-        matches.append([find_landmark(connection, query.landmark)])
+        matches.append([_landmark(connection, query, query.landmark)])
     if query.country is not None:
         matches.append(landmarks_in_country(connection, query.country, position_countries(connection)))
     if query.near is not None:
@@ -347,6 +348,17 @@ def landmark_slugs(connection: Connection, query: PhotoQuery) -> dict[int, str] 
         matches.append(landmarks_within(connection, query.box.contains))
     slugs = [{landmark.id: landmark.slug for landmark in landmarks} for landmarks in matches]
     return {key: slugs[0][key] for key in set.intersection(*map(set, slugs))} if slugs else None
+
+
+def _landmark(connection: Connection, query: PhotoQuery, name: str) -> Landmark:
+    return (landmark_with_slug if query.by_slug else find_landmark)(connection, name)
+
+
+def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> Trip:
+    trip = find_trip(connection, trip_id)
+    if query.trip_moment is not None and not trip.contains(query.trip_moment):
+        raise TripNotFound(trip=trip_id)
+    return trip
 
 
 def _model_id(connection: Connection, name: str) -> int:

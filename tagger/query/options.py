@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from tagger.errors import QueryOptionInvalid
+from tagger.trips.grouping import TripMoment
 
 DEFAULT_RADIUS_KM = 10.0
 
@@ -70,6 +71,7 @@ class PhotoQuery:
     tags. `verdict`: photos with such a verdict on any landmark, tagged or not. `camera`: photos of any of these cameras, each by make and
     model or by its name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, both in the camera's local time.
     `share`: those that were selected for the share with this id, tagged or not; no option of commands or addresses.
+    Neither are `by_slug`: `landmark` is a slug, and no name; and `trip_moment`: the trip with this id has to contain it.
     `sort`: None is the fastest order. `distinct`: of exact copies that match, only the first; it does not apply where
     copies may differ, with a position, an area, a trip, a job or a share.
     """
@@ -93,6 +95,8 @@ class PhotoQuery:
     dismissed: bool = False
     any_rank: bool = False
     share: int | None = None
+    by_slug: bool = False
+    trip_moment: TripMoment | None = None
     sort: SortOption | None = None
     distinct: bool = False
     limit: int | None = None

@@ -21,7 +21,7 @@ from tagger.database.tables import photos, share_photos, shares
 from tagger.errors import PhotoIdNotFound, ShareInvalid, ShareNotFound
 from tagger.query import PhotoQuery
 from tagger.query.filters import ResolvedQuery
-from tagger.shares.queries import document_text, query_document, query_of_document
+from tagger.shares.queries import document_text, query_document, query_of_document, query_options
 
 MOST_PHOTOS = 20_000
 """Photos of one selection. A query has no such limit."""
@@ -55,11 +55,11 @@ class NewShare:
 
 @dataclass(frozen=True)
 class Share:
-    """A share without its link. `options` are those of its query; None for a fixed selection of `photos` photos."""
+    """A share without its link. `document` is its query, as it is stored; None for a fixed selection of `photos` photos."""
 
     id: int
     name: str
-    options: Mapping[str, Any] | None
+    document: Mapping[str, Any] | None
     photos: int | None
     with_positions: bool
     created_at: datetime
@@ -74,18 +74,23 @@ class Share:
         return ShareState.EXPIRED if has_expired else ShareState.ACTIVE
 
     @property
+    def options(self) -> Mapping[str, Any] | None:
+        """Those of its query; None for a fixed selection."""
+        return None if self.document is None else query_options(self.document)
+
+    @property
     def query(self) -> PhotoQuery:
         """Its photos, in the order in which visitors see them; exact copies are one photo."""
-        query = PhotoQuery(share=self.id) if self.options is None else query_of_document(self.options)
+        query = PhotoQuery(share=self.id) if self.document is None else query_of_document(self.document)
         # By date alone: the cursors of other orders have paths in them.
         return replace(query, sort="oldest" if query.trip else "newest", distinct=True)
 
     @property
     def photos_text(self) -> str:
         """What it shares, in words."""
-        if self.options is None:
+        if self.document is None:
             return f"{self.photos} selected {'photo' if self.photos == 1 else 'photos'}"
-        return document_text(self.options)
+        return document_text(self.document)
 
 
 def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple[Share, str]:
@@ -211,7 +216,7 @@ def _share(row: Row[Any]) -> Share:
     return Share(
         id=row.id,
         name=row.name,
-        options=row.options,
+        document=row.options,
         photos=row.photos if row.options is None else None,
         with_positions=row.with_positions,
         created_at=row.created_at,

@@ -1,6 +1,8 @@
 """The query of a share, as JSON and in words."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -10,13 +12,17 @@ from tagger.photos import path_from_json, path_to_json
 from tagger.photos.object_paths import absolute_path
 from tagger.query import PhotoQuery, parse_query
 from tagger.trips.find import find_trip
+from tagger.trips.grouping import TripMoment
 
-_NOT_STORED = ("share", "sort", "distinct", "limit")
+TRIP_MOMENT = "trip_moment"
+_NOT_STORED = ("share", "by_slug", "sort", "distinct", "limit")
 """Options about the order and the number of photos. An option that was left out by mistake would share more than was meant."""
 
 
 def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
     """The options of the query as `parse_query` takes them, but the order; landmark and trip by their ids, folders by their whole paths.
+
+    A moment of the trip is stored too: another trip may have its id later.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, TripNotFound: a name is not in the database.
@@ -25,7 +31,9 @@ def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
     if query.landmark is not None:
         document["landmark"] = find_landmark(connection, query.landmark).slug
     if query.trip is not None:
-        document["trip"] = find_trip(connection, query.trip).id
+        trip = find_trip(connection, query.trip)
+        document["trip"] = trip.id
+        document[TRIP_MOMENT] = [trip.moment.camera_id, trip.moment.taken_at.isoformat()]
     if query.near is not None:
         document["near"] = f"{query.near.latitude},{query.near.longitude}"
         document["radius_km"] = query.near.radius_km
@@ -43,15 +51,29 @@ def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
 
 
 def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
-    """The query of which `query_document` made the document."""
-    folders = [path_from_json(folder) for folder in document.get("under", ())]
-    return parse_query(**{**document, "under": folders})
+    """The query of which `query_document` made the document. Its landmark is found by the slug alone."""
+    options = query_options(document)
+    folders = [path_from_json(folder) for folder in options.get("under", ())]
+    query = parse_query(**{**options, "under": folders})
+    return replace(query, by_slug=query.landmark is not None, trip_moment=_moment(document))
+
+
+def query_options(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person chose of the document."""
+    return {name: value for name, value in document.items() if name != TRIP_MOMENT}
+
+
+def _moment(document: Mapping[str, Any]) -> TripMoment | None:
+    if TRIP_MOMENT not in document:
+        return None
+    camera_id, taken_at = document[TRIP_MOMENT]
+    return TripMoment(camera_id, datetime.fromisoformat(taken_at))
 
 
 def document_text(document: Mapping[str, Any]) -> str:
     """The options in words: `country Italy, taken after 2024-06-01`."""
     parts = []
-    for name, value in document.items():
+    for name, value in query_options(document).items():
         words = name.replace("_", " ")
         if name == "under":
             parts += [f"under {path_from_json(folder)}" for folder in value]

@@ -33,6 +33,14 @@ class Span:
 
 
 @dataclass(frozen=True)
+class TripMoment:
+    """A camera and a time inside a trip. It tells the trip from another one that has its id later."""
+
+    camera_id: int
+    taken_at: datetime
+
+
+@dataclass(frozen=True)
 class Trip:
     """A trip. `name` is its place, like `Arles and Avignon`; `places` are in order of their numbers of photos."""
 
@@ -48,6 +56,19 @@ class Trip:
     @property
     def last(self) -> datetime:
         return max(span.last for span in self.spans)
+
+    @property
+    def moment(self) -> TripMoment:
+        """The middle of its longest span, which remains part of it as photos are added or removed at its ends."""
+        span = max(self.spans, key=lambda each: (each.last - each.first, each))
+        return TripMoment(span.camera_id, span.first + (span.last - span.first) / 2)
+
+    def contains(self, moment: TripMoment) -> bool:
+        """Whether the camera was on the trip at that time."""
+        return any(
+            span.camera_id == moment.camera_id and span.first <= moment.taken_at <= span.last
+            for span in self.spans
+        )
 
     @property
     def dates(self) -> str:

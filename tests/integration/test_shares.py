@@ -1,6 +1,6 @@
 """Shares on both databases: which photos they have, as tags and verdicts change, and when they end."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,10 +9,13 @@ from sqlalchemy import select, update
 from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
+from tagger.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.catalog.landmark_removal import remove_landmark
 from tagger.catalog.registered_models import add_model
 from tagger.catalog.removal import forget_path
+from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
-from tagger.database.tables import photos, share_photos, shares
+from tagger.database.tables import landmarks, photos, share_photos, shares
 from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid
 from tagger.query import PhotoQuery, find_tagged, parse_query
 from tagger.query.timeline import timeline_sections
@@ -131,6 +134,38 @@ def test_shares_that_ended_long_ago_are_removed_with_the_next(library: StoredPho
         assert connection.execute(select(share_photos)).all() == []
 
 
+def test_a_share_finds_its_landmark_by_the_slug_alone(library: StoredPhotos) -> None:
+    share, _ = shared(library.database, PhotoQuery(landmark="Eiffel Tower"))
+    assert visible(library, share) == {"paris.jpg", "both.jpg"}
+    with library.database.write() as connection:
+        connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(slug="tower"))
+        connection.execute(update(landmarks).where(landmarks.c.slug == GATE).values(name=EIFFEL))
+    with pytest.raises(LandmarkNotFound):
+        visible(library, share)
+
+
+def test_removing_a_landmark_revokes_its_shares(library: StoredPhotos) -> None:
+    with library.database.write() as connection:
+        slug = add_landmark(connection, NewLandmark("Our garden")).slug
+    share, token = shared(library.database, PhotoQuery(landmark=slug))
+    other, _ = shared(library.database, PhotoQuery(landmark=EIFFEL))
+    with library.database.write() as connection:
+        remove_landmark(connection, slug)
+        assert add_landmark(connection, NewLandmark("Our garden")).slug == slug
+    found = find_share(library.database, token)
+    assert found is not None
+    assert found.state is ShareState.REVOKED
+    assert [each.id for each in list_shares(library.database) if each.state is ShareState.ACTIVE] == [
+        other.id
+    ]
+    assert list_entries(library.database, AuditFilter(), 1)[0].action != "share-add"
+    assert share.id in [
+        entry.details.get("share")
+        for entry in list_entries(library.database, AuditFilter(), 10)
+        if entry.action == "share-revoke"
+    ]
+
+
 def test_what_cannot_be_shared_is_refused_and_leaves_nothing(library: StoredPhotos) -> None:
     for photos_, error in (
         ([], ShareInvalid),
@@ -173,9 +208,12 @@ def test_a_stored_query_is_the_same_query(library: StoredPhotos) -> None:
     )
     with library.database.read() as connection:
         document = query_document(connection, query)
-    assert query_of_document(document) == query
+    assert query_of_document(document) == replace(query, by_slug=True)
     left_out = {field.name for field in fields(PhotoQuery)} - document.keys()
-    assert left_out == {"trip", "unknown", "untagged", "dismissed", "share", "sort", "distinct", "limit"}
+    assert left_out == {
+        *("trip", "trip_moment", "unknown", "untagged", "dismissed"),
+        *("share", "by_slug", "sort", "distinct", "limit"),
+    }
     for flag in ("unknown", "untagged", "dismissed"):
         other = parse_query(**{flag: True})
         with library.database.read() as connection:

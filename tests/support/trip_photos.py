@@ -22,7 +22,7 @@ def add_trip(library: LibraryPhotos, first: datetime = datetime(2019, 5, 3, 10))
         ).scalar_one()
     for number in range(9):
         columns = {"camera_id": camera_id, "taken_at": first + timedelta(hours=6 * number)}
-        name = f"trip-{first:%Y%m%d}-{number}.jpg"
+        name = f"trip-{first:%Y%m%d-%H}-{number}.jpg"
         data = picture((20 * number, 99, first.day))
         if number == 4:
             ids.append(library.file(name, (EIFFEL, 0.9, True), data=data, **columns))

@@ -18,8 +18,9 @@ from tagger.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.catalog.landmark_removal import merge_landmark
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
-from tagger.database.tables import cameras, landmarks, shares
+from tagger.database.tables import cameras, landmarks, photos, shares
 from tagger.query import PhotoQuery
+from tagger.query.trip_summaries import trip_summary
 from tagger.settings import Settings
 from tagger.shares.links import NewShare, Share, add_share, revoke_share
 from tagger.verdicts import VerdictKind, dismiss_photos, give_verdict
@@ -220,6 +221,36 @@ def test_a_trip_shares_its_photos_alone(
     assert [int(number) for number in re.findall(r'data-photo="(\d+)"', page.text)] == of_trip
     for photo, status in ((of_trip[0], 200), (of_trip[-1], 200), (1, 404), (3, 404)):
         assert get(visitor, f"{link.address}/photos/{photo}/thumbnail", link).status_code == status
+
+
+def test_another_trip_of_the_same_day_is_not_shared(
+    visitor: TestClient, web_database: Database, library: LibraryPhotos
+) -> None:
+    of_trip = add_trip(library)
+    link = Link(web_database, visitor, PhotoQuery(trip=TRIP))
+    with web_database.write() as connection:
+        gone = update(photos).where(photos.c.id.in_(of_trip)).values(gone_since=datetime.now(UTC))
+        connection.execute(gone)
+    others = add_trip(library, datetime(2019, 5, 3, 11))  # noqa: DTZ001 - local time
+    assert trip_summary(web_database, TRIP).photos == len(others)
+    for photo in (of_trip[0], others[0]):
+        for path in paths_of(link.share.id, photo):
+            assert get(visitor, path, link).status_code == 410, path
+
+
+def test_a_trip_that_grows_stays_shared(
+    visitor: TestClient, web_database: Database, library: LibraryPhotos
+) -> None:
+    of_trip = add_trip(library)
+    link = Link(web_database, visitor, PhotoQuery(trip=TRIP))
+    with web_database.write() as connection:
+        gone = update(photos).where(photos.c.id == of_trip[-1]).values(gone_since=datetime.now(UTC))
+        connection.execute(gone)
+    others = add_trip(library, datetime(2019, 5, 3, 11))  # noqa: DTZ001 - local time
+    page = get(visitor, link.address, link)
+    numbers = [int(number) for number in re.findall(r'data-photo="(\d+)"', page.text)]
+    assert sorted(numbers) == [*of_trip[:-1], *others]
+    assert link.share.options == {"trip": TRIP}
 
 
 def test_a_visitor_learns_no_guesses_and_dismissals(
