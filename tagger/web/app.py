@@ -21,6 +21,7 @@ from tagger.web.http.head_requests import HeadRequests
 from tagger.web.http.limits import ClientLimits
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.templates import STATIC
+from tagger.web.http.visitor_limiter import VisitorLimiter
 from tagger.web.pages import account, admin, sign_in
 from tagger.web.pages.job_views import live_document
 from tagger.web.pages.look_alikes import look_alikes_of
@@ -82,6 +83,7 @@ def create_app(
     app.state.overview = overview
     app.state.shared_photos = SharedPhotos(database, settings.roots)
     app.state.share_attempts = AttemptLimiter()
+    app.state.visitor_limiter = VisitorLimiter()
     app.state.search_lists = search_lists
     app.state.event_hub = EventHub(settings, database, state.stopping, live_document)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

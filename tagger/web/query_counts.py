@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from tagger.query import PhotoQuery
@@ -22,14 +23,31 @@ class QueryCounts(Generic[T]):
         self._count = count
         self._lock = threading.Lock()
         self._fresh: OrderedDict[PhotoQuery, tuple[float, T]] = OrderedDict()
+        self._running: dict[PhotoQuery, Future[T]] = {}
 
     def get(self, query: PhotoQuery) -> T:
-        """Return the result for the query; raises as `count`."""
-        start_s = time.monotonic()
+        """Return the result for the query; raises as `count`. Callers that come while it is being counted wait for that result."""
         with self._lock:
             kept = self._fresh.get(query)
-        if kept is not None and start_s < kept[0]:
-            return kept[1]
+            if kept is not None and time.monotonic() < kept[0]:
+                return kept[1]
+            running = self._running.get(query)
+            if running is None:
+                own = self._running[query] = Future()
+        if running is not None:
+            return running.result()
+        try:
+            result = self._counted(query)
+        except BaseException as error:
+            self._end(query)
+            own.set_exception(error)
+            raise
+        self._end(query)
+        own.set_result(result)
+        return result
+
+    def _counted(self, query: PhotoQuery) -> T:
+        start_s = time.monotonic()
         result = self._count(query)
         now_s = time.monotonic()
         with self._lock:
@@ -38,3 +56,7 @@ class QueryCounts(Generic[T]):
             while len(self._fresh) > MOST_QUERIES:
                 self._fresh.popitem(last=False)
         return result
+
+    def _end(self, query: PhotoQuery) -> None:
+        with self._lock:
+            del self._running[query]

@@ -1,12 +1,16 @@
 """Visitors with the link of a share see its photos and nothing else; most of these tests try to see more."""
 
 import re
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from sqlalchemy import insert, update
 from starlette.testclient import TestClient
@@ -20,6 +24,7 @@ from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, landmarks, photos, shares
 from tagger.query import PhotoQuery
+from tagger.query.timeline import Section
 from tagger.query.trip_summaries import trip_summary
 from tagger.settings import Settings
 from tagger.shares.links import NewShare, Share, add_share, revoke_share
@@ -28,6 +33,7 @@ from tagger.web import api, pages
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy
 from tagger.web.http.auth import MAX_ATTEMPTS
+from tagger.web.http.visitor_limiter import VisitorLimiter
 from tagger.web.http.visitors import is_for_visitors
 
 ROUTES = [
@@ -58,6 +64,31 @@ class Link:
         self.set_cookie = response.headers["set-cookie"]
         client.cookies.clear()
         self.cookie = {"cookie": self.set_cookie.partition(";")[0]}
+
+
+class SlowCounts:
+    """Counts that take until `release`. `most`: how many there were at once."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    def get(self, _query: PhotoQuery) -> list[Section]:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        assert self.release.wait(60)
+        with self._lock:
+            self.now -= 1
+        return []
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -364,6 +395,36 @@ def test_the_cookie_is_for_https_alone_if_the_link_is(web_settings: Settings, we
         response = visitor.get(f"/s/{token}", headers=headers)
         assert response.status_code == 303, headers
         assert ("secure" in response.headers["set-cookie"].lower()) == is_secure, headers
+
+
+def test_visitors_leave_threads_to_people_who_signed_in(
+    visitor: TestClient, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than wait are asked to come back."""
+    application: FastAPI = visitor.app  # type: ignore[assignment]
+    limiter = VisitorLimiter(running=2, waiting=3)
+    monkeypatch.setattr(application.state, "visitor_limiter", limiter)
+    counts = SlowCounts()
+    monkeypatch.setattr(application.state.app_state, "section_counts", counts)
+    with ThreadPoolExecutor(6) as pool:
+        address = f"{link.address}/timeline"
+        answers = [pool.submit(visitor.get, address, headers=link.cookie) for _ in range(5)]
+        wait_until(lambda: (limiter.waiting, counts.now) == (3, 2))
+        refused = get(visitor, address, link)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert "Try again" in refused.text
+        bearer = {"authorization": f"Bearer {TOKEN}"}
+        assert visitor.get("/api/landmarks", headers=bearer).status_code == 200
+        counts.release.set()
+        assert [answer.result().status_code for answer in answers] == [200] * 5
+    assert counts.most == 2
+
+
+@pytest.mark.parametrize("options", ["timeline/photos?skip=100000", "photos/1/neighbours?previous=51"])
+def test_visitors_cannot_let_the_database_read_without_end(
+    visitor: TestClient, link: Link, options: str
+) -> None:
+    assert get(visitor, f"{link.address}/{options}", link).status_code == 422
 
 
 def test_the_token_is_in_no_log(

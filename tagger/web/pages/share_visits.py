@@ -21,6 +21,7 @@ from tagger.shares.links import Share, ShareState, find_share
 from tagger.shares.photos import SharedPhotos
 from tagger.web.http.auth import AttemptLimiter, TooManyAttempts
 from tagger.web.http.secure_cookies import is_by_https
+from tagger.web.http.visitor_limiter import RETRY_AFTER_S, TooManyVisitors, VisitorLimiter
 from tagger.web.http.visitors import SHARES
 from tagger.web.state import AppState, State
 
@@ -32,20 +33,29 @@ NO_LINK = (
 WRONG_LINK = "This link is incomplete, or was removed. Ask the person who shared it for a new one."
 ENDED = "This link is no longer valid. Ask the person who shared it for a new one."
 NO_PHOTO = "This photo is not among those that are shared with you."
+TOO_MANY = "Too many people are looking at shared photos. Try again in some seconds."
 UNAVAILABLE = "The photos cannot be shown now. Try again later."
 _PASSED_ON = (CursorInvalid, DatabaseConnectionLost)
 """Errors whose texts name nothing of the library."""
 
 
 class SharedRoute(APIRoute):
-    """A route of a share. If its query cannot be answered any more, the share has ended, and visitors learn no names."""
+    """A route of a share, which leaves threads and connections to people who signed in.
+
+    If its query cannot be answered any more, the share has ended, and visitors learn no names.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
+            limiter: VisitorLimiter = request.app.state.visitor_limiter
             try:
-                return await handler(request)
+                async with limiter.turn():
+                    return await handler(request)
+            except TooManyVisitors:
+                headers = {"retry-after": str(RETRY_AFTER_S)}
+                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY, headers) from None
             except _PASSED_ON:
                 raise
             except (DatabaseRemoved, DatabaseUnavailable) as error:

@@ -11,7 +11,6 @@ from tagger.query import TaggedPhoto, find_surrounding
 from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.timeline import SectionStart, find_section_page
 from tagger.web.api import photo_images
-from tagger.web.api.timeline import MOST_SKIPPED
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.visitors import SHARES
 from tagger.web.media.thumbnails import ThumbnailSize
@@ -25,7 +24,10 @@ router = APIRouter(
 
 UNAVAILABLE = "This photo cannot be shown now. Try again later."
 
-Around = Annotated[int, Query(ge=0, le=100)]
+MOST_SKIPPED = 100_000
+"""Of a month. The database reads what is skipped."""
+Around = Annotated[int, Query(ge=0, le=50)]
+"""As many as the page asks for. In a result with few matches, each of them is searched for."""
 
 
 @router.get("/photos/{photo_id}/thumbnail")
@@ -71,7 +73,7 @@ def neighbours(
     share: VisitedShare,
     photo_id: VisitedPhoto,
     previous: Around = 1,
-    following: Annotated[int, Query(alias="next", ge=0, le=100)] = 1,
+    following: Annotated[int, Query(alias="next", ge=0, le=50)] = 1,
 ) -> Response:
     """List the photos before and after one, the nearest first."""
     roots = state.settings.roots
