@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tagger.database.enums import PositionSource
 from tagger.query.trip_path import PathPoint
 from tagger.trips.names import VisitedPlace
 from tagger.web.pages.trip_map import HEIGHT, WIDTH, TripMap, draw_trip
@@ -16,7 +17,9 @@ NOON = datetime(2019, 5, 3, 12)  # noqa: DTZ001 - the camera's local time
 def point(
     number: int, latitude: float, longitude: float, camera: int = 1, *, measured: bool = True
 ) -> PathPoint:
-    return PathPoint(number, camera, NOON + timedelta(hours=number), latitude, longitude, "Arles", measured)
+    source = PositionSource.CAMERA if measured else PositionSource.NEIGHBOUR
+    taken_at = NOON + timedelta(hours=number)
+    return PathPoint(number, camera, taken_at, latitude, longitude, "Arles", "France", source)
 
 
 def drawn(path: list[PathPoint], *places: VisitedPlace) -> TripMap:

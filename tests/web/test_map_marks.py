@@ -72,12 +72,20 @@ def test_each_source_has_marks_and_an_entry_of_the_legend(client: TestClient, li
 def test_a_mark_opens_its_photos_with_chips_that_remove_the_filter(
     client: TestClient, library: LibraryPhotos
 ) -> None:
-    page = client.get(marks_of(client.get("/map").text)["1 photo, France, estimated"]).text
+    address = marks_of(client.get("/map").text)["1 photo, France, estimated"]
+    page = client.get(address).text
     assert page.count("data-photo=") == 1
     chips = re.findall(r"Remove filter </span>([^<]*)<", page)
-    assert chips == ["near 44.1000,5.1000", "within 0.1 km", "position: Estimated"]
-    assert '<option value="neighbour" selected>Estimated</option>' in page
-    assert "<option selected>France</option>" in client.get("/photos?country=france").text
+    assert chips == ["near 44.1000,5.1000, within 0.1 km", "position: Estimated"]
+    assert selected_choices(client, address) == {"position": "neighbour"}
+    assert selected_choices(client, "/photos?country=france")["country"] == "France"
+
+
+def selected_choices(client: TestClient, address: str) -> dict[str, str]:
+    """What the page of filters has selected for these photos, by its name."""
+    panel = client.get(address.replace("/photos", "/photos/filter")).text
+    choices = re.findall(r'<input type="radio" name="(\w+)" value="([^"]+)"[^>]* checked', panel)
+    return dict(choices)
 
 
 def test_without_positions_there_is_no_legend(client: TestClient, web_database: Database) -> None:
