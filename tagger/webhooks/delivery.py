@@ -150,7 +150,7 @@ def _connected(address: SplitResult, until: float) -> Iterator[http.client.HTTPC
     """A connection that is shut down at `until`: a receiver that sends a byte now and then keeps nobody waiting."""
     host, is_https = str(address.hostname), address.scheme == "https"
     port = address.port or (443 if is_https else 80)
-    connected = socket.create_connection((host, port), TIMEOUT_S)
+    connected = _connect(host, port, until)
     try:
         if is_https:
             context = ssl.create_default_context()
@@ -168,6 +168,27 @@ def _connected(address: SplitResult, until: float) -> Iterator[http.client.HTTPC
             timer.cancel()
     finally:
         connected.close()
+
+
+def _connect(host: str, port: int, until: float) -> socket.socket:
+    """Connect to one of the host's addresses. Each may take its share of the time that is left: some may not answer."""
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for n, (family, kind, protocol, _, address) in enumerate(addresses):
+        timeout_s = (until - time.monotonic()) / (len(addresses) - n)
+        if timeout_s <= 0:
+            break
+        connected = socket.socket(family, kind, protocol)
+        try:
+            connected.settimeout(timeout_s)
+            connected.connect(address)
+        except OSError:
+            connected.close()
+            if n == len(addresses) - 1:
+                raise
+        else:
+            connected.settimeout(TIMEOUT_S)
+            return connected
+    raise TimeoutError
 
 
 def _shut_down(connected: socket.socket) -> None:

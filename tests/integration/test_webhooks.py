@@ -1,11 +1,15 @@
 """Webhooks: events recorded with what they tell, signed, delivered to a real server, tried again, given up."""
 
 import logging
+import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import trustme
@@ -186,6 +190,34 @@ def test_a_receiver_that_never_ends_its_answer_is_left(
     assert len(receiver.received) == 1, "the others would fail as well"
     first, _second = undelivered_messages(database)
     assert first.problem == "no answer within 1 s"
+
+
+def test_addresses_that_do_not_answer_take_no_more_time_than_an_attempt(
+    receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "TIMEOUT_S", 2.0)
+    record(database, 1)
+    message = claim_due(database)
+    assert message is not None
+    resolve = socket.getaddrinfo
+    with silent_address() as silent:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: silent * 8)
+        began_at = time.monotonic()
+        with pytest.raises(NotDelivered, match="no answer within 2 s"):
+            deliver(target(receiver), message)
+        assert time.monotonic() - began_at < 4
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *host, **kind: silent + resolve(*host, **kind))
+        assert deliver(target(receiver), message).is_accepted
+
+
+@contextmanager
+def silent_address() -> Iterator[list[Any]]:
+    """An address as `getaddrinfo` returns it, at which no connection is accepted or refused: its queue is full."""
+    with socket.socket() as listening, socket.socket() as queued:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        queued.connect(listening.getsockname())
+        yield [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", listening.getsockname())]
 
 
 def test_a_huge_answer_is_read_in_part(receiver: WebhookReceiver, database: Database) -> None:
