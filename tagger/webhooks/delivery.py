@@ -173,22 +173,20 @@ def _connected(address: SplitResult, until: float) -> Iterator[http.client.HTTPC
 def _connect(host: str, port: int, until: float) -> socket.socket:
     """Connect to one of the host's addresses. Each may take its share of the time that is left: some may not answer."""
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    problem: OSError = TimeoutError()
     for n, (family, kind, protocol, _, address) in enumerate(addresses):
-        timeout_s = (until - time.monotonic()) / (len(addresses) - n)
-        if timeout_s <= 0:
-            break
+        left_s = max(0.01, until - time.monotonic())  # 0 would not wait at all
         connected = socket.socket(family, kind, protocol)
+        connected.settimeout(left_s / (len(addresses) - n))
         try:
-            connected.settimeout(timeout_s)
             connected.connect(address)
-        except OSError:
+        except OSError as error:
             connected.close()
-            if n == len(addresses) - 1:
-                raise
+            problem = error
         else:
             connected.settimeout(TIMEOUT_S)
             return connected
-    raise TimeoutError
+    raise problem
 
 
 def _shut_down(connected: socket.socket) -> None:

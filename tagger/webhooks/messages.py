@@ -39,13 +39,16 @@ class Message:
 
 @dataclass(frozen=True)
 class StoredMessage:
-    """A message that is not delivered. `subject`: the event and what it is about. `problem`: why the last attempt failed."""
+    """A message that is not delivered.
+
+    `subject`: the event and what it is about. `next_attempt_at`: None if it was given up. `problem`: why the last attempt failed.
+    """
 
     id: str
     subject: str
     at: datetime
     attempts: int
-    given_up: bool
+    next_attempt_at: datetime | None
     problem: str | None
 
 
@@ -60,7 +63,7 @@ class MessageCounts:
 
 def claim_due(database: Database) -> Message | None:
     """Claim the message that is due longest; None if none is."""
-    due = and_(_IS_PENDING, webhook_messages.c.next_attempt_at <= db_now())
+    due = and_(_IS_PENDING, webhook_messages.c.next_attempt_at <= db_now(), ~_is_old())
     oldest = (
         select(webhook_messages.c.id)
         .where(due)
@@ -134,7 +137,7 @@ def undelivered_messages(database: Database) -> Iterator[StoredMessage]:
                 row.subject,
                 row.created_at,
                 row.attempts,
-                row.next_attempt_at is None,
+                _next_attempt_at(row),
                 row.problem,
             )
 
@@ -155,13 +158,22 @@ def count_messages(database: Database) -> MessageCounts:
 
 
 def remove_old_messages(database: Database) -> None:
-    """Remove some of the messages that were delivered or given up KEPT_DAYS ago."""
-    is_old: ColumnElement[bool] = webhook_messages.c.created_at < datetime.now(UTC) - timedelta(
-        days=KEPT_DAYS
-    )
-    old = select(webhook_messages.c.id).where(is_old, ~_IS_PENDING).limit(MAX_REMOVED)
+    """Remove some of the messages that are KEPT_DAYS old. For one that still waits, there was no receiver for so long."""
+    old = select(webhook_messages.c.id).where(_is_old()).limit(MAX_REMOVED)
     with database.read() as connection:
         ids = connection.scalars(old).all()
     if ids:
         with database.write() as connection:
-            connection.execute(delete(webhook_messages).where(webhook_messages.c.id.in_(ids), ~_IS_PENDING))
+            connection.execute(delete(webhook_messages).where(webhook_messages.c.id.in_(ids)))
+
+
+def _next_attempt_at(row: Row[Any]) -> datetime | None:
+    """When it is sent. A new message, and one that is retried, is due at once."""
+    if row.next_attempt_at is None:
+        return None
+    created_at: datetime = row.created_at
+    return max(created_at, datetime.fromtimestamp(row.next_attempt_at, UTC))
+
+
+def _is_old() -> ColumnElement[bool]:
+    return webhook_messages.c.created_at < datetime.now(UTC) - timedelta(days=KEPT_DAYS)

@@ -1,6 +1,7 @@
 """Webhooks as a user sees them: events of workers and of `tagger tag`, and the commands about them."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,10 @@ def test_workers_send_what_a_receiver_refused_once_it_is_back(
     pending = terminal.json("status")["webhooks"]["pending"]
     assert pending > 1
     assert "events pending" in terminal.run("status").stdout
-    problems = {each["problem"] for each in terminal.json("webhook", "list")}
-    assert "it answered with 503" in problems
+    listed = terminal.json("webhook", "list")
+    assert "it answered with 503" in {each["problem"] for each in listed}
+    times = ("at", "next_attempt_at")
+    assert all(0 <= _seconds_between(*(each[name] for name in times)) < 3600 for each in listed)
     found = [each for each in terminal.json("doctor")["checks"] if each["name"] == "webhooks"]
     assert [each["state"] for each in found] == ["note"]
     receiver.behaviour = Behaviour()
@@ -98,3 +101,7 @@ def test_a_test_event_shows_the_answer(
     assert (output.code, "it answered with 404" in output.text, "\x1b" in output.text) == (1, True, False)
     answer = tagger("webhook", "test", "--json").json
     assert (answer["accepted"], answer["status"], answer["receiver"]) == (False, 404, name)
+
+
+def _seconds_between(earlier: str, later: str) -> float:
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

@@ -4,7 +4,6 @@ import logging
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,7 +28,6 @@ from tagger.webhooks.messages import (
     PAUSES_S,
     claim_due,
     count_messages,
-    remove_old_messages,
     retry_messages,
     store_delivery,
     undelivered_messages,
@@ -154,7 +152,7 @@ def test_a_failed_delivery_is_repeated_after_growing_pauses_and_given_up(
     assert len({each.headers["webhook-id"] for each in receiver.received}) == 1
     assert count_messages(database).given_up == 1
     (message,) = undelivered_messages(database)
-    assert (message.given_up, message.problem) == (True, "it answered with 500")
+    assert (message.next_attempt_at, message.problem) == (None, "it answered with 500")
     assert "did not take job.finished: it answered with 500" in caplog.text
     receiver.behaviour = Behaviour(status=204, body=b"")
     assert retry_messages(database) == 1
@@ -192,21 +190,18 @@ def test_a_receiver_that_never_ends_its_answer_is_left(
     assert first.problem == "no answer within 1 s"
 
 
-def test_addresses_that_do_not_answer_take_no_more_time_than_an_attempt(
+def test_addresses_that_do_not_answer_leave_time_for_one_that_does(
     receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "TIMEOUT_S", 2.0)
+    monkeypatch.setattr(delivery, "TIMEOUT_S", 6.0)
     record(database, 1)
     message = claim_due(database)
     assert message is not None
     resolve = socket.getaddrinfo
     with silent_address() as silent:
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: silent * 8)
-        began_at = time.monotonic()
-        with pytest.raises(NotDelivered, match="no answer within 2 s"):
-            deliver(target(receiver), message)
-        assert time.monotonic() - began_at < 4
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *host, **kind: silent + resolve(*host, **kind))
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda *host, **kind: silent * 2 + resolve(*host, **kind)[:1]
+        )
         assert deliver(target(receiver), message).is_accepted
 
 
@@ -310,12 +305,13 @@ def test_a_sender_that_died_is_replaced_and_its_late_result_changes_nothing(
     assert (message.attempts, message.id) == (2, lost.id)
 
 
-def test_old_messages_are_removed_and_pending_ones_kept(database: Database) -> None:
+def test_old_messages_are_removed_and_no_longer_sent(receiver: WebhookReceiver, database: Database) -> None:
     record(database, 1, 2, 3)
     with database.write() as connection:
         long_ago = datetime.now(UTC) - timedelta(days=40)
-        connection.execute(update(webhook_messages).values(created_at=long_ago))
+        is_third = webhook_messages.c.subject == "job.finished/3"
+        connection.execute(update(webhook_messages).where(~is_third).values(created_at=long_ago))
         is_first = webhook_messages.c.subject == "job.finished/1"
         connection.execute(update(webhook_messages).where(is_first).values(next_attempt_at=None))
-    remove_old_messages(database)
-    assert recorded(database) == ["job.finished/2", "job.finished/3"]
+    assert send_due(database, target(receiver)) == 1
+    assert recorded(database) == ["job.finished/3"]

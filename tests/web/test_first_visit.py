@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ def address(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     settings = settings_in(folder)
     with closing(open_database(settings.effective_database_url)) as database:
         library = LibraryPhotos(database, settings, folder / "photos")
-        paths = list(islice((test_data / "landmarks/test").rglob("*.jpg"), PHOTOS))
+        paths = sorted((test_data / "landmarks/test").rglob("*.jpg"))[:PHOTOS]
         assert len(paths) == PHOTOS
         for number, path in enumerate(paths):
             slug, score = (EIFFEL, GATE)[number % 2], 0.2 if number % 5 == 0 else 0.95

@@ -64,13 +64,13 @@ def list_(json: Json = False) -> None:
         [
             local_time(message.at),
             message.subject,
-            "given up" if message.given_up else "pending",
             message.attempts,
+            "given up" if message.next_attempt_at is None else local_time(message.next_attempt_at),
             message.problem or "",
         ]
         for message in messages
     )
-    write_table(("Time", "Event", "State", "Attempts", "Problem"), rows)
+    write_table(("Time", "Event", "Attempts", "Next attempt", "Problem"), rows)
     if not messages:
         console.info("all events are delivered")
 
@@ -112,4 +112,6 @@ def _send(receiver: Receiver) -> Answer:
 
 
 def _document(message: StoredMessage) -> dict[str, Any]:
-    return asdict(message) | {"at": message.at.isoformat()}
+    next_at = message.next_attempt_at
+    times = {"at": message.at.isoformat(), "next_attempt_at": next_at and next_at.isoformat()}
+    return asdict(message) | times
