@@ -52,7 +52,8 @@ TRANSFORM = "() => document.querySelector('#lightbox [data-stage] img').style.tr
 
 
 def open_photo(page: Page, number: int) -> None:
-    """Click the photo's tile and wait for its preview."""
+    """Click the photo's tile, once the grid is drawn, and wait for its preview."""
+    page.locator("[data-grid][data-drawn]").wait_for()
     page.locator(f'[data-grid] [data-photo="{number}"] a').click()
     page.wait_for_function(SHOWN)
 
@@ -69,6 +70,7 @@ def test_a_photo_opens_over_the_grid_and_leads_back_to_it(browser: Browser, addr
         assert page.url == f"{address}/landmarks/{EIFFEL}"
         assert page.evaluate(FOCUSED) == "2"
         page.keyboard.press("Enter")
+        expect(page.locator("#lightbox")).to_be_visible()
         expect(page.locator(STATUS)).to_have_text(f"Photo 2 of {PHOTOS}: Eiffel Tower")
         page.go_back()
         expect(page.locator("#lightbox")).to_be_hidden()
@@ -152,6 +154,7 @@ def test_a_preview_that_does_not_load_is_reported_and_tried_again(browser: Brows
         expect(page.locator("#lightbox [role=alert]")).to_contain_text("could not be loaded")
         page.unroute("**/preview?*")
         page.keyboard.press("Escape")
+        page.wait_for_function(f"() => ({FOCUSED})() === '1'")
         page.keyboard.press("Enter")
         page.wait_for_function(SHOWN)
 
