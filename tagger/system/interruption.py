@@ -64,6 +64,7 @@ class _Interruption:
         self.advice = advice
         self._is_watching = True
         self._is_interrupted = False
+        self._is_lost = False
         self._main_thread = threading.get_ident()
         self._announcements = threading.Semaphore(1)
         self._reader, self._writer = os.pipe()
@@ -74,7 +75,8 @@ class _Interruption:
         for number in _SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a background job of a script
                 signal.signal(number, self._interrupt)
-        signal.signal(_WAKE_SIGNAL, lambda _number, _frame: None)
+        signal.signal(_WAKE_SIGNAL, self._interrupt_again)
+        self._former_hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
 
     def run(self, program: Callable[[], None]) -> None:
         try:
@@ -96,6 +98,7 @@ class _Interruption:
             if signal.getsignal(number) == self._interrupt:
                 signal.signal(number, signal.SIG_DFL)
         signal.signal(_WAKE_SIGNAL, signal.SIG_DFL)
+        sys.unraisablehook = self._former_hook
         self.stop_watching()
         os.close(self._writer)
         self._thread.join()
@@ -106,6 +109,18 @@ class _Interruption:
             return  # the other thread ends the process
         self._is_interrupted = True
         raise KeyboardInterrupt
+
+    def _unraisable(self, failure: "sys.UnraisableHookArgs") -> None:
+        """Python drops what is raised while it destroys an object: the interruption is then repeated after that."""
+        if isinstance(failure.exc_value, KeyboardInterrupt) and self._is_watching:
+            self._is_lost = True
+        else:
+            self._former_hook(failure)
+
+    def _interrupt_again(self, _number: int, _frame: FrameType | None) -> None:
+        if self._is_lost:
+            self._is_lost = False
+            raise KeyboardInterrupt
 
     def _exit(self) -> None:
         for stream in (sys.stdout, sys.stderr):
@@ -135,7 +150,7 @@ class _Interruption:
                 signals += sum(number in _SIGNALS for number in numbers)
                 if signals and math.isinf(end_at):
                     end_at = time.monotonic() + END_S
-            elif not self._is_interrupted:
+            elif self._is_lost or not self._is_interrupted:
                 # The main thread may have begun to wait for a lock just when the signal came, and does not notice it.
                 signal.pthread_kill(self._main_thread, _WAKE_SIGNAL)
         self._announce(SHOW_CURSOR if os.isatty(STDERR) else "")

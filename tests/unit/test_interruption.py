@@ -54,6 +54,19 @@ print("ready", flush=True)
 threading.Event().wait()
 """
 
+DESTROYS_AN_OBJECT = f"""
+import time
+
+class Model:
+    def __del__(self):
+        print("ready", flush=True)
+        while True:
+            time.sleep(0.01)
+
+Model()
+time.sleep({AN_HOUR_S})
+"""
+
 IMPORTS_TYPER = """
 import os, signal, sys
 
@@ -133,6 +146,12 @@ def test_a_second_signal_ends_a_program_at_once() -> None:
 
 def test_a_main_thread_that_misses_the_signal_is_woken() -> None:
     with started(MISSES_THE_SIGNAL, end_s=AN_HOUR_S) as program:
+        program.send_signal(signal.SIGINT)
+        assert program.output() == (130, "", "interrupted; continue\n")
+
+
+def test_a_signal_while_an_object_is_destroyed_is_not_lost() -> None:
+    with started(DESTROYS_AN_OBJECT, end_s=AN_HOUR_S) as program:
         program.send_signal(signal.SIGINT)
         assert program.output() == (130, "", "interrupted; continue\n")
 
