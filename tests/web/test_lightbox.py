@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from support.browser import PHONE, axe_findings, open_page, serving
 from support.drawing import draw_photo
 from support.format_photos import encode_photo
@@ -225,6 +225,29 @@ def test_keys_give_verdicts_that_the_grid_shows_too(browser: Browser, address: s
         page.keyboard.press("Escape")
         expect(page.locator("[data-mark]")).to_have_count(0)
         assert verdicts(page, address, 2) == verdicts(page, address, 3) == {}
+
+
+def test_keys_after_a_step_are_for_the_photo_that_it_leads_to(browser: Browser, address: str) -> None:
+    waiting: list[Route] = []
+    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
+        page.route("**/neighbours?*", lambda route: waiting.append(route))
+        open_photo(page, 2)
+        for key in ("ArrowRight", "ArrowRight", "r", "ArrowRight", "c"):
+            page.keyboard.press(key)
+        expect(page.locator(STATUS)).to_have_text(f"Photo 2 of {PHOTOS}: Eiffel Tower")
+        page.route("**/neighbours?*", lambda route: route.continue_())
+        for route in waiting:
+            route.continue_()
+        expect(page.locator(STATUS)).to_have_text("Eiffel Tower confirmed")
+        assert page.url.startswith(f"{address}/photos/5?")
+        given = [verdicts(page, address, number) for number in (2, 3, 4, 5)]
+        assert given == [{}, {}, {EIFFEL: "rejected"}, {EIFFEL: "confirmed"}]
+        page.keyboard.press("u")
+        expect(page.locator(STATUS)).to_have_text("Eiffel Tower: verdict withdrawn")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("u")
+        expect(page.locator(STATUS)).to_have_text("Eiffel Tower: verdict withdrawn")
+        assert all(verdicts(page, address, number) == {} for number in (4, 5))
 
 
 def test_another_landmark_is_named_over_the_photo(browser: Browser, address: str) -> None:

@@ -32,6 +32,7 @@ let list = null;
 let index = 0;
 let scrollRestoration = "auto";
 let awaitedSteps = 0; // steps to photos that the server has yet to name
+const laterActions = []; // what was asked for after these steps, in order
 
 // ----- opening and closing -----
 
@@ -64,6 +65,7 @@ function leave() {
 function hide() {
   if (!list) return;
   list = null;
+  forgetAwaited();
   dialog.close();
   stage.replaceChildren();
   for (const part of [previews, strip, panel]) part.clear();
@@ -166,7 +168,7 @@ async function lookAround() {
   try {
     await around.extend(at);
   } catch (error) {
-    awaitedSteps = 0;
+    forgetAwaited();
     if (list === around) status.textContent = `The photos beside this one could not be loaded: ${error.message}`;
     return;
   }
@@ -174,9 +176,20 @@ async function lookAround() {
   drawAround();
   previews.preload(list, index);
   if (awaitedSteps) go(0);
+  while (!awaitedSteps && laterActions.length) laterActions.shift()();
+}
+
+/** Forgets steps to photos that did not come, and verdicts on these: they are not for the photo that is still shown. */
+function forgetAwaited() {
+  awaitedSteps = 0;
+  laterActions.length = 0;
 }
 
 function go(step) {
+  if (awaitedSteps && step) {
+    laterActions.push(() => go(step));
+    return;
+  }
   const steps = awaitedSteps + step;
   const end = list.end(steps);
   awaitedSteps = 0;
@@ -237,14 +250,16 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-/** Returns what a key does with the verdicts of the photo that is shown now, even if it is done later. */
+/** Returns what a key does with the verdicts of the photo that is shown now, or that a step before the key leads to. */
 function verdictKey(key) {
   const action = actionOfKey(key);
   if (!action) return null;
-  return () => {
-    const loaded = shownVerdicts();
-    enqueue(async () => action(await loaded));
-  };
+  return () => (awaitedSteps ? laterActions.push(() => giveVerdict(action)) : giveVerdict(action));
+}
+
+function giveVerdict(action) {
+  const loaded = shownVerdicts();
+  enqueue(async () => action(await loaded));
 }
 
 async function nameAnother() {
