@@ -230,7 +230,7 @@ def test_keys_give_verdicts_that_the_grid_shows_too(browser: Browser, address: s
 def test_keys_after_a_step_are_for_the_photo_that_it_leads_to(browser: Browser, address: str) -> None:
     waiting: list[Route] = []
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        page.route("**/neighbours?*", lambda route: waiting.append(route))
+        page.route("**/neighbours?*", lambda route: waiting.append(route))  # noqa: PLW0108 - Playwright sets an attribute
         open_photo(page, 2)
         for key in ("ArrowRight", "ArrowRight", "r", "ArrowRight", "c"):
             page.keyboard.press(key)
