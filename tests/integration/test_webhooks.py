@@ -205,6 +205,34 @@ def test_addresses_that_do_not_answer_leave_time_for_one_that_does(
         assert deliver(target(receiver), message).is_accepted
 
 
+def test_a_resolver_that_hangs_takes_no_more_time_than_an_attempt(
+    receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "TIMEOUT_S", 1.0)
+    record(database, 1)
+    answers = threading.Event()
+    resolve = socket.getaddrinfo
+
+    def resolve_late(*host: Any, **kind: Any) -> Any:
+        answers.wait(30)
+        return resolve(*host, **kind)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_late)
+    assert send_due(database, target(receiver)) == 0
+    (message,) = undelivered_messages(database)
+    assert (message.attempts, message.problem) == (1, "its name was not resolved within 1 s")
+    answers.set()
+    make_due(database)
+    assert send_due(database, target(receiver)) == 1
+
+
+def test_a_name_that_no_host_can_have_is_a_problem(database: Database) -> None:
+    record(database, 1)
+    assert send_due(database, Receiver("http://hooks..example/", SECRET, "")) == 0
+    (message,) = undelivered_messages(database)
+    assert message.problem == "its name is not valid"
+
+
 @contextmanager
 def silent_address() -> Iterator[list[Any]]:
     """An address as `getaddrinfo` returns it, at which no connection is accepted or refused: its queue is full."""
