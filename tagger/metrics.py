@@ -41,6 +41,10 @@ CHUNKS_HELD = Gauge("tagger_chunks_held", "Chunks that this worker is processing
 WORKER_WAITS = Gauge(
     "tagger_worker_waits", "1 while the worker waits for its window, power or a lower load, else 0."
 )
+WEBHOOK_EVENTS = Gauge(
+    "tagger_webhook_events", "Events that the receiver has not accepted, by state.", ["state"]
+)
+WEBHOOK_ATTEMPTS = Counter("tagger_webhook_attempts", "Attempts to deliver events, by result.", ["result"])
 DEVICE_MEMORY = Gauge(
     "tagger_device_memory_bytes", "Memory that torch has reserved on a CUDA device; 0 elsewhere."
 )

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from tagger.database.connection import Database
+from tagger.metrics import WEBHOOK_ATTEMPTS
 from tagger.webhooks.delivery import GONE, NotDelivered, Receiver, deliver
 from tagger.webhooks.messages import Message, claim_due, remove_old_messages, store_delivery, store_failure
 
@@ -38,8 +39,10 @@ def _send(database: Database, receiver: Receiver, message: Message) -> bool:
     else:
         if answer.is_accepted:
             store_delivery(database, message)
+            WEBHOOK_ATTEMPTS.labels("delivered").inc()
             return True
         problem, is_final = answer.problem, answer.status == GONE
     log.warning("The webhook at %s did not take %s: %s", receiver.name, message.event, problem)
     store_failure(database, message, problem, final=is_final)
+    WEBHOOK_ATTEMPTS.labels("failed").inc()
     return False

@@ -12,6 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 from support.commands import Terminal, draw_many
 from support.servers import RedisServer
+from support.webhook_receiver import SECRET, Behaviour, WebhookReceiver
 
 from tagger import metrics
 from worker.logs import FIELDS
@@ -68,6 +69,29 @@ def test_a_worker_serves_its_metrics_where_a_port_is_set(terminal: Terminal) -> 
     assert (seen["tagger_batch_size",], seen["tagger_chunks_held",], seen["tagger_reads_hung",]) == (8, 0, 0)
     assert (seen["tagger_retries_total",], seen["tagger_leases_returned_total",]) == (0, 0)
     assert f"metrics_port: 127.0.0.1:{port}: Address already in use" in taken.stderr
+
+
+def test_metrics_count_the_events_of_webhooks_and_the_attempts_to_deliver_them(terminal: Terminal) -> None:
+    port = free_port()
+    terminal.inject(values="worker.webhook_thread.COUNT_S=0")
+    pending, given_up = (("tagger_webhook_events", state) for state in ("pending", "given_up"))
+    delivered, failed = (("tagger_webhook_attempts_total", result) for result in ("delivered", "failed"))
+    with WebhookReceiver() as receiver:
+        receiver.behaviour = Behaviour(status=500)
+        terminal.environment |= {
+            "TAGGER_METRICS_PORT": str(port),
+            "TAGGER_WEBHOOK_URL": receiver.url,
+            "TAGGER_WEBHOOK_SECRET": SECRET,
+        }
+        with terminal.workers(1):
+            terminal.json("enqueue", "--wait", "photos", code=3)
+            terminal.wait_until(lambda: samples(port).get(pending) and samples(port).get(failed))
+            seen = samples(port)
+            assert (seen[given_up], delivered in seen) == (0, False)
+            receiver.behaviour = Behaviour()
+            events = terminal.json("webhook", "retry")["events"]
+            terminal.wait_until(lambda: samples(port)[pending] == 0)
+            assert samples(port)[delivered] == events
 
 
 def test_status_shows_the_rate_of_workers_and_devices(terminal: Terminal) -> None:
