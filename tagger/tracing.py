@@ -1,10 +1,14 @@
-"""Traces of the chunks that a worker processes, for receivers of OpenTelemetry. Without a receiver, everything here does nothing.
+"""Traces of jobs that are recorded and of the chunks that workers process, for receivers of OpenTelemetry.
+
+Without a receiver, everything here does nothing.
 
 Spans name jobs, chunks and photos by number. They carry neither paths nor the texts of errors, which can contain paths.
 """
 
 import logging
 import os
+import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +16,10 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-FLUSH_MS = 2000
-"""How long a worker that stops sends the last spans."""
+FLUSH_S = 2.0
+"""How long a process that ends sends the last spans."""
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 TraceContext = Any
 """The span that spans in another thread belong to; None without a receiver."""
@@ -27,11 +33,11 @@ class _Tracing:
 
 
 def start_tracing(instance: str) -> None:
-    """Send spans from now on, if OpenTelemetry's own variables name a receiver. Call it after the process has forked.
+    """Send spans until `stop_tracing`, if OpenTelemetry's own variables name a receiver. Call it after the process has forked.
 
     The OTLP exporter reads these variables itself, so they are no settings.
     """
-    if not _names_receiver():
+    if _Tracing.tracer is not None or not _names_receiver():
         return
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -59,10 +65,14 @@ def _names_receiver() -> bool:
     )
 
 
-def flush_traces() -> None:
-    """Send the spans that wait, for at most FLUSH_MS."""
-    if _Tracing.provider is not None:
-        _Tracing.provider.force_flush(FLUSH_MS)
+def stop_tracing() -> None:
+    """Send the spans that wait, for at most FLUSH_S, and record no more."""
+    provider, _Tracing.provider, _Tracing.tracer = _Tracing.provider, None, None
+    if provider is not None:
+        # In a thread, which is left behind: the SDK's own time limits do not end a request.
+        thread = threading.Thread(target=provider.shutdown, name="traces", daemon=True)
+        thread.start()
+        thread.join(FLUSH_S)
 
 
 @contextmanager
@@ -94,6 +104,39 @@ def stage_span(name: str) -> Iterator[None]:
         return
     with span(name):
         yield
+
+
+def current_traceparent() -> str | None:
+    """The calling thread's span in the W3C's format, for spans elsewhere that come of it. None if it is not recorded."""
+    if _Tracing.tracer is None:
+        return None
+    from opentelemetry.trace import get_current_span
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    if not get_current_span().is_recording():
+        return None
+    headers: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(headers)
+    return headers.get("traceparent")
+
+
+def link_to(traceparent: str | None) -> None:
+    """Link the calling thread's span to one of another process.
+
+    A link, and no parent: a trace of a job over a million photos could be neither shown nor sampled.
+    """
+    if _Tracing.tracer is None or traceparent is None:
+        return
+    from opentelemetry.trace import get_current_span
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    origin = TraceContextTextMapPropagator().extract({"traceparent": traceparent})
+    get_current_span().add_link(get_current_span(origin).get_span_context())
+
+
+def is_traceparent(value: object) -> bool:
+    """Whether it is what `current_traceparent` returns."""
+    return isinstance(value, str) and _TRACEPARENT.fullmatch(value) is not None
 
 
 def current_trace() -> TraceContext:

@@ -20,12 +20,13 @@ from tagger.enqueue.schedule_windows import pause_ended_runs
 from tagger.enqueue.ticks import record_tick
 from tagger.inference.devices import choose_device
 from tagger.ledger.chunks import Claim, claim_chunk
+from tagger.ledger.jobs import TRACE
 from tagger.metrics import DEVICE_MEMORY
 from tagger.processing.claimed_chunk import ChunkEnd
 from tagger.processing.executor import ChunkExecutor
 from tagger.processing.photo_rate import PhotoRate
 from tagger.settings import Settings
-from tagger.tracing import span
+from tagger.tracing import link_to, span
 from tagger.webhooks.delivery import receiver_of
 from worker.broker import Broker
 from worker.messages import ChunkMessage
@@ -93,6 +94,7 @@ class Engine:
             if claim is None:
                 attributes["end"] = "not claimed"
                 return None
+            link_to(claim.options.get(TRACE))
             attributes["photos"] = claim.last - claim.first + 1
             end = self.executor.execute(claim)
             attributes["end"] = end.value

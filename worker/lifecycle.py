@@ -11,7 +11,7 @@ from prometheus_client import start_http_server
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.settings import load_settings
-from tagger.tracing import flush_traces, start_tracing
+from tagger.tracing import start_tracing, stop_tracing
 from worker.engine import current_engine, make_engine, stop_engine
 from worker.logs import set_up_logging
 from worker.machine import lower_priority
@@ -83,7 +83,7 @@ def _on_shutting_down(**_: Any) -> None:
 @signals.worker_shutdown.connect
 def _on_shutdown(**_: Any) -> None:
     stop_engine()
-    flush_traces()
+    stop_tracing()
 
 
 def exit_within_limit(code: int) -> None:

@@ -33,11 +33,13 @@ def load_settings(**options: object) -> Settings:
 def open_session(settings: Settings | None = None, *, settle_jobs: bool = False) -> Session:
     """Open the database of `settings`, or of the environment's settings, until the command ends.
 
-    `settle_jobs` ends jobs whose process died; commands that create or control jobs set it.
+    `settle_jobs` ends jobs whose process died; commands that create or control jobs set it. Their traces are sent.
     """
     from tagger.database.connection import open_database
+    from tagger.ledger.ownership import process_name
     from tagger.ledger.stale_jobs import recover_stale_jobs
     from tagger.photos.object_store import note_endpoints_on_demand
+    from tagger.tracing import start_tracing
 
     settings = settings or load_settings()
     database = open_database(
@@ -49,6 +51,7 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     _databases.append(database)
     note_endpoints_on_demand(_note_endpoints)
     if settle_jobs:
+        start_tracing(process_name())
         recover_stale_jobs(database)
     return Session(settings, database)
 
@@ -74,6 +77,9 @@ def prepare_paths(paths: Iterable[str | Path], settings: Settings | None = None)
 
 
 def close_sessions() -> None:
-    """Close the databases that the command opened. `main` calls it when the command ends."""
+    """Close the databases that the command opened, and send its last traces. `main` calls it when the command ends."""
+    from tagger.tracing import stop_tracing
+
+    stop_tracing()
     while _databases:
         _databases.pop().close()

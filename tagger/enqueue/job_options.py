@@ -7,7 +7,8 @@ from tagger.database.enums import JobKind
 from tagger.enqueue.backfill import backfill_from_options
 from tagger.enqueue.metadata_options import UNDO_JOB, MetadataOptions
 from tagger.enqueue.tag_jobs import PATHS, tag_job_paths
-from tagger.ledger.jobs import WRITE
+from tagger.ledger.jobs import TRACE, WRITE
+from tagger.tracing import is_traceparent
 
 _NAMES = {
     JobKind.TAG: {PATHS, WRITE},
@@ -23,6 +24,10 @@ def check_job_options(kind: JobKind, options: Mapping[str, Any]) -> None:
     Raises:
         ValueError: it stores no such options.
     """
+    if TRACE in options:
+        if not is_traceparent(options[TRACE]):
+            raise ValueError(f"{TRACE} is not the span of a trace")
+        options = {name: value for name, value in options.items() if name != TRACE}
     if kind in {JobKind.BACKFILL, JobKind.COMPARE}:
         others = {name: value for name, value in options.items() if name != "what"}
         backfill_from_options(options.get("what", ""), others)

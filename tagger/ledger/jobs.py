@@ -3,7 +3,7 @@
 All times are the database's: machines have clocks that differ. Knows nothing of how items are added (see items), processed (see chunks) or sent to workers (see dispatch).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,14 @@ from tagger.database.enums import (
 from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.ledger.ownership import LEASE_S, UNFILLED, process_name
+from tagger.tracing import current_traceparent, span
 from tagger.webhooks.events import Event, record_event
 
 WRITE = "write"
 """The job option with the metadata options of the job that writes its tags (see enqueue.metadata_options)."""
+
+TRACE = "traceparent"
+"""The job option with the span in which it was recorded, if traces are sent. Spans of its chunks are linked to that one."""
 
 CLAIMABLE = (JobState.SCANNING, JobState.QUEUED, JobState.RUNNING)
 OPEN_STATES = (*CLAIMABLE, JobState.WAITING, JobState.PAUSED)
@@ -56,7 +60,17 @@ def create_job(database: Database, new: NewJob) -> int:
 
 def insert_job(connection: Connection, new: NewJob, schedule: str | None = None) -> int:
     """Create a job, for a run of `schedule`, inside a transaction of the caller. Returns its id."""
-    options = new.options or {}
+    with span("enqueue", kind=str(new.kind)) as attributes:
+        traceparent = current_traceparent()
+        trace = {} if traceparent is None else {TRACE: traceparent}
+        job_id = _insert_job(connection, new, schedule, {**(new.options or {}), **trace})
+        attributes["job"] = job_id
+    return job_id
+
+
+def _insert_job(
+    connection: Connection, new: NewJob, schedule: str | None, options: Mapping[str, object]
+) -> int:
     values = {
         "kind": new.kind,
         "options": options,
@@ -122,10 +136,11 @@ def has_write_option(database: Database, job_id: int) -> bool:
 
 
 def job_options(database: Database, job_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Return the options of these jobs, by job."""
+    """Return the options with which these jobs were requested, by job."""
     query = select(jobs.c.id, jobs.c.options).where(jobs.c.id.in_(tuple(job_ids)))
     with database.read() as connection:
-        return {row.id: row.options for row in connection.execute(query)}
+        rows = connection.execute(query).all()
+    return {row.id: {name: row.options[name] for name in row.options if name != TRACE} for row in rows}
 
 
 def count_open_jobs(database: Database) -> int:

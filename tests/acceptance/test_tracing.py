@@ -9,8 +9,13 @@ from typing import Any, Self
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from sqlalchemy import select
 from support.commands import Terminal, draw_many
 from support.servers import RedisServer
+
+from tagger.database.tables import jobs
+from tagger.ledger.jobs import job_options
+from tagger.tracing import is_traceparent
 
 NOT_INSTALLED = "No traces are sent"
 FAILED_EXPORTS = ("Failed to export", "Transient error")
@@ -104,10 +109,50 @@ def test_each_chunk_is_a_trace_of_its_stages(
             == photos
         )
         assert all(chunk.start_time_unix_nano <= each.start_time_unix_nano for each in below)
+    (enqueued,) = [span for span in receiver.spans if span.name == "enqueue"]
+    assert attributes(enqueued) == {"tagger.job": job, "tagger.kind": "tag"}
+    origin = (enqueued.trace_id, enqueued.span_id)
+    assert [[(link.trace_id, link.span_id) for link in chunk.links] for chunk in chunks] == [[origin]] * 2
+    assert {chunk.trace_id for chunk in chunks}.isdisjoint({enqueued.trace_id})
     assert receiver.services == {"landmark-tagger"}
     assert b"private" not in receiver.bodies
     log = terminal.log.read_text()
     assert [warning for warning in (NOT_INSTALLED, *FAILED_EXPORTS) if warning in log] == []
+
+
+def test_jobs_that_are_traced_are_read_as_others_are(
+    tmp_path: Path, redis_server: RedisServer, receiver: TraceReceiver
+) -> None:
+    settings = {"TAGGER_REDIS_URL": redis_server.url, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+    terminal = Terminal(tmp_path / "terminal", settings)
+    draw_many(terminal.folder / "photos", 2)
+    (terminal.folder / "photos" / "broken.jpg").write_bytes(b"no picture")
+    first = int(terminal.run("enqueue", "photos", "--write", "sidecar").stdout)
+    terminal.process_job(first)
+    second = int(terminal.run("backfill", "all", "--under", "photos").stdout)
+    third = int(terminal.run("retry", str(first)).stdout)
+    terminal.wait_until(lambda: len(receiver.spans) >= 3)
+    enqueued = [attributes(span) for span in receiver.spans if span.name == "enqueue"]
+    assert {each["tagger.job"]: each["tagger.kind"] for each in enqueued} == {
+        first: "tag",
+        second: "backfill",
+        third: "retry",
+    }
+    with terminal.database() as database:
+        with database.read() as connection:
+            stored = {row.id: row.options for row in connection.execute(select(jobs.c.id, jobs.c.options))}
+        assert all(is_traceparent(stored[job]["traceparent"]) for job in (first, second, third))
+        shown = job_options(database, stored)
+    assert [set(shown[job]) for job in (first, second, third)] == [
+        {"paths", "write"},
+        {"what", "under"},
+        {"write"},
+    ]
+    terminal.run("db", "check")
+    terminal.run("export", "library.ndjson")
+    terminal.environment["TAGGER_DATA_FOLDER"] = str(terminal.folder / "other")
+    terminal.run("import", "library.ndjson")
+    terminal.run("db", "check")
 
 
 def test_a_receiver_that_is_away_costs_no_photos(tmp_path: Path, redis_server: RedisServer) -> None:
