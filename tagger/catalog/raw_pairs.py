@@ -13,8 +13,10 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Connection,
+    FromClause,
     Row,
     Text,
+    and_,
     bindparam,
     collate,
     delete,
@@ -22,6 +24,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    true,
     update,
 )
 
@@ -155,14 +158,19 @@ def _other_files(
     # "/" is the character after ".": the range has every file of the stem, and few others.
     in_range = (photos.c.path > stem.concat(".")) & (photos.c.path < stem.concat("/"))
     found_ids = [row.id for group in groups.values() for row in group]
-    query = (
-        select(
-            photos.c.id, photos.c.path, photos.c.path_bytes, photos.c.primary_id, listed.c.value.label("stem")
-        )
-        .select_from(listed.join(photos, (photos.c.root_id == root.id) & in_range))
-        .where(photos.c.gone_since.is_(None), ~among(connection, photos.c.id, found_ids))
-    )
-    return [row for row in connection.execute(query).all() if stem_of(row.path) == row.stem]
+    is_other = photos.c.gone_since.is_(None) & ~among(connection, photos.c.id, found_ids)
+    of_stem = and_(photos.c.root_id == root.id, in_range, is_other)
+    # Both joins make the database look up each stem. Without statistics, which a new database does not have, it would
+    # compare each stem with each photo.
+    if connection.dialect.name == "sqlite":
+        files: FromClause = photos
+        files_of_stems = listed.outerjoin(photos, of_stem)
+    else:
+        files = select(photos).where(of_stem).offset(0).lateral("files")
+        files_of_stems = listed.join(files, true())
+    columns = (files.c.id, files.c.path, files.c.path_bytes, files.c.primary_id, listed.c.value.label("stem"))
+    rows = connection.execute(select(*columns).select_from(files_of_stems)).all()
+    return [row for row in rows if row.path is not None and stem_of(row.path) == row.stem]
 
 
 def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> None:

@@ -3,13 +3,17 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event, insert, select
 from support.colour_folders import EIFFEL, GATE
 from support.empty_databases import create_sqlite_database
 from support.raw_pairs import PairFolder
 
+from tagger.catalog.raw_pairs import pair_files
 from tagger.catalog.removal import forget_path
+from tagger.catalog.roots import list_roots
 from tagger.database.connection import Database, open_database
 from tagger.database.row_counts import database_stats
 from tagger.database.tables import photos
@@ -279,3 +283,31 @@ def test_the_video_of_a_live_photo_is_not_counted(folder: PairFolder) -> None:
         (folder.folder / name).write_bytes(b"a video")
     assert folder.tag() == {"IMG_1.JPG": "tagged"}
     assert (folder.report.found, folder.report.problems) == (1, [])
+
+
+def test_other_files_are_looked_up_before_the_database_has_statistics(folder: PairFolder) -> None:
+    """PostgreSQL makes them a minute after the first photos."""
+    folder.draw("IMG_1.jpg", 0)
+    folder.record()
+    plans: list[str] = []
+
+    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        if "AS stem" in statement:
+            words = "EXPLAIN QUERY PLAN" if folder.database.is_sqlite else "EXPLAIN ANALYZE"
+            cursor.execute(f"{words} {statement}", parameters)
+            plans.append(str(cursor.fetchall()))
+
+    with folder.database.write() as connection:
+        root = list_roots(connection, {})[0]
+        new = {"root_id": root.id, "path_bytes": b"", "size_bytes": 1, "mtime_ns": 1}
+        connection.execute(insert(photos), [new | {"path": f"{number:05}.jpg"} for number in range(20_000)])
+        rows = connection.execute(select(photos).limit(1000)).all()
+        event.listen(Engine, "before_cursor_execute", explain)
+        try:
+            pair_files(connection, root, rows)
+        finally:
+            event.remove(Engine, "before_cursor_execute", explain)
+    assert len(plans) == 1
+    assert "Removed by Join Filter" not in plans[0]
+    # Along the index: "Index Cond: … (path < …)", or "USING INDEX … path<?".
+    assert "path<" in plans[0] or "path <" in plans[0]
