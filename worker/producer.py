@@ -1,10 +1,12 @@
 """Sends the messages of chunks that are due. Losing them costs no work: the ledger sends them again."""
 
+from collections.abc import Sequence
+
 from celery import Celery
 
 from tagger.database.connection import Database
 from tagger.errors import RedisRefused, RedisUnavailable
-from tagger.ledger.dispatch import mark_sent, unsent_chunks
+from tagger.ledger.dispatch import WaitingChunk, mark_sent, mark_unsent, unsent_chunks
 from worker.broker import Broker, check_accepts_messages
 from worker.celery_app import make_app
 from worker.celery_config import QUEUES
@@ -35,11 +37,21 @@ def publish_chunks(app: Celery, database: Database, job: int | None = None) -> i
     """Send every message that is due (of one job), page by page. Returns their number."""
     count = 0
     while page := unsent_chunks(database, job):
+        own = mark_sent(database, page)
+        _send(app, database, own)
+        count += len(own)
+        if len(own) < len(page):
+            break  # another process sends the rest
+    return count
+
+
+def _send(app: Celery, database: Database, marked: Sequence[WaitingChunk]) -> None:
+    sent = 0
+    try:
         with app.producer_pool.acquire(block=True) as producer:
-            for waiting in page:
-                message = ChunkMessage(
-                    ledger=database.ledger_id, job=waiting.name.job_id, chunk=waiting.name.chunk
-                )
+            for waiting in marked:
+                name = waiting.name
+                message = ChunkMessage(ledger=database.ledger_id, job=name.job_id, chunk=name.chunk)
                 app.send_task(
                     TASK_NAME,
                     args=[message.body()],
@@ -47,6 +59,7 @@ def publish_chunks(app: Celery, database: Database, job: int | None = None) -> i
                     producer=producer,
                     retry=False,
                 )
-        mark_sent(database, page)
-        count += len(page)
-    return count
+                sent += 1
+    finally:
+        if sent < len(marked):
+            mark_unsent(database, [waiting.name for waiting in marked[sent:]])

@@ -5,13 +5,14 @@ Redis may lose messages: the ledger knows which chunks wait. Sending a chunk twi
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Priority, Runner
-from tagger.database.statements import db_now
+from tagger.database.statements import among, db_now
 from tagger.database.tables import chunks, job_items, jobs, photos, workers
 from tagger.ledger.chunks import ChunkName
 from tagger.ledger.jobs import CLAIMABLE
@@ -97,16 +98,45 @@ def in_window(size: int) -> ColumnElement[bool]:
     return and_(chunks.c.done.is_(False), chunks.c.chunk < func.coalesce(end, _NO_LIMIT))
 
 
-def mark_sent(database: Database, sent: Sequence[WaitingChunk]) -> None:
-    """Record that the messages are in Redis."""
-    statement = update(chunks).where(
-        chunks.c.job_id == bindparam("job"), chunks.c.chunk == bindparam("number"), chunks.c.sent_at.is_(None)
-    )
+def mark_sent(database: Database, due: Sequence[WaitingChunk]) -> list[WaitingChunk]:
+    """Record that the messages are sent now. Returns those that the caller has to send.
+
+    Many processes find the same messages due, for example all workers of a fleet when they start: each message is sent by
+    the one that marks it. The message of a process that ends before it sent it is sent by `reset_lost_messages`.
+    """
+    by_job: dict[int, list[int]] = {}
+    for waiting in due:
+        by_job.setdefault(waiting.name.job_id, []).append(waiting.name.chunk)
+    marked: set[ChunkName] = set()
     with database.write() as connection:
-        connection.execute(
-            statement.values(sent_at=db_now()),
-            [{"job": waiting.name.job_id, "number": waiting.name.chunk} for waiting in sent],
-        )
+        for job_id, due_numbers in sorted(by_job.items()):
+            named = (chunks.c.job_id == job_id, among(connection, chunks.c.chunk, due_numbers))
+            unmarked = (chunks.c.sent_at.is_(None), chunks.c.lease_until.is_(None))
+            query = select(chunks.c.chunk).where(*named, *unmarked).order_by(chunks.c.chunk)
+            numbers = connection.scalars(query.with_for_update(skip_locked=True)).all()
+            marked |= {ChunkName(job_id, number) for number in numbers}
+        _set_sent_at(connection, marked, db_now())
+    return [waiting for waiting in due if waiting.name in marked]
+
+
+def mark_unsent(database: Database, names: Iterable[ChunkName]) -> None:
+    """Record that the messages could not be sent."""
+    with database.write() as connection:
+        _set_sent_at(connection, names, None)
+
+
+def _set_sent_at(
+    connection: Connection,
+    names: Iterable[ChunkName],
+    sent_at: ColumnElement[Any] | None,
+    *conditions: ColumnElement[bool],
+) -> None:
+    """Set it for chunks that nobody has claimed, and for which the conditions still hold."""
+    rows = [{"job": name.job_id, "number": name.chunk} for name in sorted(names, key=astuple)]
+    of_row = (chunks.c.job_id == bindparam("job"), chunks.c.chunk == bindparam("number"))
+    statement = update(chunks).where(*of_row, chunks.c.lease_until.is_(None), *conditions)
+    if rows:
+        connection.execute(statement.values(sent_at=sent_at), rows)
 
 
 def release_expired(database: Database) -> int:
@@ -144,14 +174,8 @@ def reset_lost_messages(database: Database, in_redis: int) -> int:
         )
         lost = connection.execute(oldest).all()
     with database.write() as connection:
-        statement = update(chunks).where(
-            chunks.c.job_id == bindparam("job"),
-            chunks.c.chunk == bindparam("number"),
-            chunks.c.lease_until.is_(None),
-        )
-        connection.execute(
-            statement.values(sent_at=None), [{"job": row.job_id, "number": row.chunk} for row in lost]
-        )
+        names = [ChunkName(row.job_id, row.chunk) for row in lost]
+        _set_sent_at(connection, names, None, chunks.c.sent_at < db_now() - LOST_AFTER_S)
     return len(lost)
 
 

@@ -1,9 +1,10 @@
 """Which messages are due, and which ones Redis has lost."""
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from support.ledgers import LedgerBuilder
 
 from tagger.database.connection import Database
@@ -75,6 +76,33 @@ def test_a_message_is_sent_once_and_again_after_its_chunk_was_released(ledger: L
     ledger.expire(job)
     release_expired(ledger.database)
     assert names(ledger) == [(job, 0)]
+
+
+def test_one_of_many_processes_sends_a_message(ledger: LedgerBuilder) -> None:
+    ledger.job(500)
+    due = unsent_chunks(ledger.database)
+    assert mark_sent(ledger.database, due[:2]) == due[:2]
+    assert mark_sent(ledger.database, due) == due[2:]
+    assert mark_sent(ledger.database, due) == []
+
+
+def test_a_lost_message_that_was_sent_again_is_not_lost(
+    ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = ledger.job(100)
+    mark_sent(ledger.database, unsent_chunks(ledger.database))
+    age_messages(ledger)
+    write = ledger.database.write
+
+    def send_again_first() -> AbstractContextManager[Connection]:
+        monkeypatch.setattr(ledger.database, "write", write)
+        reset_lost_messages(ledger.database, in_redis=0)
+        mark_sent(ledger.database, unsent_chunks(ledger.database))
+        return write()
+
+    monkeypatch.setattr(ledger.database, "write", send_again_first)
+    reset_lost_messages(ledger.database, in_redis=0)
+    assert names(ledger, job) == []
 
 
 def test_messages_are_sent_in_pages(ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
