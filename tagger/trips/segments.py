@@ -7,6 +7,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
+from operator import attrgetter
 
 from tagger.geo import distance_km
 from tagger.trips.homes import Homes
@@ -91,24 +93,25 @@ def are_near(visit: Visit, other: Visit) -> bool:
 
 def _split_at_jumps(visits: Sequence[Visit]) -> Iterator[tuple[Visit, ...]]:
     start = 0
-    last = visits[0].last
+    ends = list(accumulate((visit.last for visit in visits), max))  # of all visits so far
     for index in range(1, len(visits)):
-        if visits[index].first > last and _is_departure(visits, index):
+        if visits[index].first > ends[index - 1] and _is_departure(visits, ends, index):
             yield tuple(visits[start:index])
             start = index
-        last = max(last, visits[index].last)
     yield tuple(visits[start:])
 
 
-def _is_departure(visits: Sequence[Visit], index: int) -> bool:
+def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int) -> bool:
     """Whether the visit at this index begins a trip of its own: far away, in another country, and for good."""
     before, after = visits[index - 1], visits[index]
     countries = {before.place.country, after.place.country}
     if len(countries) == 1 or "" in countries or _km(before, after) <= JUMP_KM:
         return False
-    earlier = [visit for visit in visits[:index] if visit.last >= after.first - RETURN]
-    later = [visit for visit in visits[index:] if visit.first <= before.last + RETURN]
-    return not any(_km(visit, other) <= JUMP_KM / 2 for visit in earlier for other in later)
+    # Visits are in order of their beginnings, and `ends` grows: only those within RETURN are looked at.
+    begin = bisect_left(ends, after.first - RETURN, hi=index)
+    end = bisect_right(visits, before.last + RETURN, lo=index, key=attrgetter("first"))
+    earlier = [visit for visit in visits[begin:index] if visit.last >= after.first - RETURN]
+    return not any(_km(visit, other) <= JUMP_KM / 2 for visit in earlier for other in visits[index:end])
 
 
 def _km(visit: Visit, other: Visit) -> float:
