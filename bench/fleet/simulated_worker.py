@@ -27,6 +27,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority, Runner
 from tagger.database.retry import with_retry
 from tagger.ledger.chunks import Claim, claim_chunk, photos_claimed_earlier
+from tagger.ledger.jobs import finish_job
 from tagger.places.taught_tags import TaughtCache
 from tagger.processing.chunk_results import STORE_PHOTOS
 from tagger.processing.open_items import ItemResult, OpenItem, open_items
@@ -119,6 +120,7 @@ class SimulatedWorker:
         items = open_items(self._database, claim)
         for first in range(0, len(items), STORE_PHOTOS):
             self._store(claim, items[first : first + STORE_PHOTOS])
+        finish_job(self._database, claim.name.job_id)
         publish_chunks(self._app, self._database, claim.name.job_id)
 
     def _store(self, claim: Claim, items: Sequence[OpenItem]) -> None:

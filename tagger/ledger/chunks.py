@@ -17,7 +17,7 @@ from tagger.database.enums import CLASSIFICATION_KINDS, JobKind, JobState, Outco
 from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
-from tagger.ledger.jobs import CLAIMABLE, finish_if_done
+from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.ownership import LEASE_S
 
 
@@ -180,7 +180,7 @@ def release_chunk(database: Database, claim: Claim) -> None:
 
 
 def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
-    """Store the outcomes of items of a claimed chunk. The last one finishes the job.
+    """Store the outcomes of items of a claimed chunk. The last one closes the chunk: `finish_job` follows the commit.
 
     Call it in the transaction that stores the results, before it writes photos. Outcomes that are stored twice, after a
     commit whose reply was lost, count once.
@@ -198,8 +198,6 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
     done = counts.total() == chunk.last - chunk.first + 1
     lease = _next_lease(done=done, paused=chunk.state == JobState.PAUSED)
     connection.execute(update(chunks).where(*_is_chunk(claim.name)).values(**counts, **lease, done=done))
-    if done:
-        finish_if_done(connection, claim.name.job_id)
     _update_items(connection, claim, new)
 
 

@@ -51,7 +51,7 @@ def append_items(connection: Connection, job_id: int, items: Sequence[NewItem]) 
 def lock_scan(connection: Connection, job_id: int) -> int:
     """Lock the job, so that it cannot end before this transaction does. Returns the number of its items.
 
-    A transaction that also writes photos calls this first: those that store outcomes lock the job before photos.
+    A transaction that also writes photos calls this first, so that all lock the job before photos.
 
     Raises:
         ScanInterrupted: the job was cancelled, or another process took it over.

@@ -7,7 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database, recorded_webhook_share
@@ -169,17 +181,26 @@ def open_job_of_photo(database: Database, photo_id: int) -> int | None:
         return connection.scalar(query)
 
 
+def finish_job(database: Database, job_id: int) -> None:
+    """Finish the job if it is done. Call it after the transaction that closed a chunk.
+
+    Not in it: the job would be locked until that transaction ends, and all stores of one job would wait for each other. Of two
+    workers that close a job's last chunks at once, the one that commits later finds no open chunk.
+    """
+    with database.read() as connection:
+        if connection.scalar(select(_has_open_chunk(job_id))):
+            return
+    with database.write() as connection:
+        finish_if_done(connection, job_id)
+
+
 def finish_if_done(connection: Connection, job_id: int) -> None:
     """Finish the job if all its items are recorded and no chunk is open."""
-    # Two workers may store a job's last two chunks at once: the row lock lets the later one see the earlier one's.
+    # The lock comes first: an update that waited for it would decide by chunks that it read before.
     connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True))
-    no_open_chunk = ~exists().where(chunks.c.job_id == job_id, chunks.c.done.is_(False))
-    # A job that was suspended and resumed is no longer in the state `scanning`, but its scan may still run.
-    scanned = or_(jobs.c.runner == Runner.LOCAL, jobs.c.owner.is_(None))
-    states = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.PAUSED)
     job = connection.execute(
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state.in_(states), scanned, no_open_chunk)
+        .where(jobs.c.id == job_id, _is_recorded(), ~_has_open_chunk(job_id))
         .values(
             state=JobState.FINISHED, finished_at=current_time(connection), owner=None, owner_lease_until=None
         )
@@ -190,6 +211,27 @@ def finish_if_done(connection: Connection, job_id: int) -> None:
     _record_end(connection, job)
     if WRITE in job.options and job.kind not in METADATA_KINDS:
         _create_write_job(connection, job)
+
+
+def done_jobs(database: Database) -> list[int]:
+    """The jobs of workers that are done but not finished: the worker that closed the last chunk died just after that."""
+    query = select(jobs.c.id).where(
+        jobs.c.runner == Runner.WORKERS, _is_recorded(), ~_has_open_chunk(jobs.c.id)
+    )
+    with database.read() as connection:
+        return list(connection.scalars(query))
+
+
+def _is_recorded() -> ColumnElement[bool]:
+    """The condition that a job is open, and that no scan adds items to it."""
+    # A job that was suspended and resumed is no longer in the state `scanning`, but its scan may still run.
+    scanned = or_(jobs.c.runner == Runner.LOCAL, jobs.c.owner.is_(None))
+    states = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.PAUSED)
+    return and_(jobs.c.state.in_(states), scanned)
+
+
+def _has_open_chunk(job_id: int | ColumnElement[int]) -> ColumnElement[bool]:
+    return exists().where(chunks.c.job_id == job_id, chunks.c.done.is_(False))
 
 
 def _record_end(connection: Connection, job: Row[Any]) -> None:
@@ -286,7 +328,7 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
 
 
 def lock_open_chunks(connection: Connection, job_id: int) -> None:
-    """Lock chunks before their job, the order in which outcomes are stored."""
+    """Lock chunks before their job, the order in which they are claimed."""
     if connection.dialect.name == "postgresql":
         open_chunks = select(chunks.c.chunk).where(chunks.c.job_id == job_id, chunks.c.done.is_(False))
         connection.execute(open_chunks.order_by(chunks.c.chunk).with_for_update())

@@ -1,8 +1,9 @@
-"""Stale jobs: their process died while it scanned or ran them."""
+"""Stale jobs: their process died while it scanned or ran them, or before it finished them."""
 
 import logging
 import os
 import socket
+from collections.abc import Callable
 
 from sqlalchemy import ColumnElement, Connection, and_, case, or_, select, update
 
@@ -11,7 +12,7 @@ from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.locks import LockTimedOut, lock_timeout
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs
-from tagger.ledger.jobs import OPEN_STATES, cancel_job, finish_if_done, lock_open_chunks
+from tagger.ledger.jobs import OPEN_STATES, cancel_job, done_jobs, finish_if_done, lock_open_chunks
 from tagger.ledger.ownership import LEASE_S, UNFILLED
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ LOCK_S = 2.0
 
 
 def recover_stale_jobs(database: Database) -> None:
-    """Cancel stale local jobs, and queue the items that an interrupted scan has recorded.
+    """Cancel stale local jobs, queue the items that an interrupted scan has recorded, and finish jobs that are done.
 
     A job that another process has locked for LOCK_S is left as it is, for the next call.
     """
@@ -31,11 +32,17 @@ def recover_stale_jobs(database: Database) -> None:
             select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), jobs.c.owner.is_not(None), dead)
         ).all()
     for row in stale:
-        try:
-            with database.write() as connection, lock_timeout(connection, LOCK_S):
-                _recover(connection, row.id, dead)
-        except LockTimedOut:
-            log.warning("Job %d is stale, but another process has locked it", row.id)
+        _try_on(database, row.id, lambda connection, job_id: _recover(connection, job_id, dead))
+    for job_id in done_jobs(database):
+        _try_on(database, job_id, finish_if_done)
+
+
+def _try_on(database: Database, job_id: int, recover: Callable[[Connection, int], None]) -> None:
+    try:
+        with database.write() as connection, lock_timeout(connection, LOCK_S):
+            recover(connection, job_id)
+    except LockTimedOut:
+        log.warning("Job %d is stale, but another process has locked it", job_id)
 
 
 def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> None:

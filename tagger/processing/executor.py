@@ -15,6 +15,7 @@ from tagger.database.enums import METADATA_KINDS, JobKind
 from tagger.database.retry import is_transient, with_retry
 from tagger.errors import LeaseLost
 from tagger.ledger.chunks import Claim, release_chunk
+from tagger.ledger.jobs import finish_job
 from tagger.ledger.leases import LeaseRenewer
 from tagger.metrics import RETRIES
 from tagger.processing.activity_monitor import ActivityMonitor
@@ -91,6 +92,7 @@ class ChunkExecutor:
                 self._chunks.remove(chunk)
             if end in {ChunkEnd.RELEASED, ChunkEnd.WAITING}:
                 self._release(chunk)
+        self.with_retry(lambda: finish_job(self._database, claim.name.job_id))
         if end is ChunkEnd.LOST:
             log.warning("job %d chunk %d was taken over, paused or cancelled", *chunk.numbers)
         return end

@@ -9,6 +9,7 @@ from support.threads import in_threads
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Runner
+from tagger.database.locks import lock_timeout
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
 from tagger.ledger.chunks import (
@@ -23,7 +24,9 @@ from tagger.ledger.chunks import (
     store_outcomes,
 )
 from tagger.ledger.dispatch import release_expired
-from tagger.ledger.jobs import cancel_job, suspend_for_root
+from tagger.ledger.jobs import cancel_job, finish_job, suspend_for_root
+from tagger.ledger.progress import list_jobs
+from tagger.ledger.stale_jobs import recover_stale_jobs
 from tagger.processing.undo_log import record_intents
 
 
@@ -175,6 +178,36 @@ def test_outcomes_stored_twice_count_once(ledger: LedgerBuilder) -> None:
     assert (progress.tagged, progress.unknown, progress.failed) == (8, 2, 1)
     ledger.store(claim, Outcome.SKIPPED)
     assert ledger.progress(job).state is JobState.FINISHED
+
+
+def test_stores_of_one_job_do_not_wait_for_each_other(ledger: LedgerBuilder) -> None:
+    if ledger.database.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    job = ledger.job(40)
+    first, second = ledger.claim(job), ledger.claim(job, 1)
+    with ledger.database.write() as connection:
+        store_outcomes(connection, first, _all_tagged(first))
+        with ledger.database.write() as other, lock_timeout(other, 1.0):
+            store_outcomes(other, second, _all_tagged(second))
+        finish_job(ledger.database, job)
+        assert list_jobs(ledger.database, job)[0].state is JobState.RUNNING
+    finish_job(ledger.database, job)
+    assert ledger.progress(job).state is JobState.FINISHED
+
+
+def test_a_job_whose_worker_died_after_the_last_outcome_is_finished(ledger: LedgerBuilder) -> None:
+    job, open_job, scanning = ledger.job(5), ledger.job(5), ledger.scanning()
+    claim = ledger.claim(job)
+    with ledger.database.write() as connection:
+        store_outcomes(connection, claim, _all_tagged(claim))
+    assert ledger.progress(job).state is JobState.RUNNING
+    recover_stale_jobs(ledger.database)
+    states = [ledger.progress(each).state for each in (job, open_job, scanning)]
+    assert states == [JobState.FINISHED, JobState.QUEUED, JobState.SCANNING]
+
+
+def _all_tagged(claim: Claim) -> list[ItemOutcome]:
+    return [ItemOutcome(position, Outcome.TAGGED) for position in range(claim.first, claim.last + 1)]
 
 
 def test_renewal_returns_the_lost_claims(ledger: LedgerBuilder) -> None:

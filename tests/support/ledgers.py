@@ -9,7 +9,7 @@ from tagger.database.enums import Outcome, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, models, photos, roots
 from tagger.ledger.chunks import ChunkName, Claim, ItemOutcome, claim_chunk, store_outcomes
 from tagger.ledger.items import NewItem, append_items
-from tagger.ledger.jobs import NewJob, create_job, finish_scan
+from tagger.ledger.jobs import NewJob, create_job, finish_job, finish_scan
 from tagger.ledger.progress import JobProgress, list_jobs
 
 
@@ -75,6 +75,7 @@ class LedgerBuilder:
         positions = range(start, min(claim.last + 1, start + count))
         with self.database.write() as connection:
             store_outcomes(connection, claim, [ItemOutcome(position, outcome) for position in positions])
+        finish_job(self.database, claim.name.job_id)
 
     def expire(self, job: int) -> None:
         """Expire the leases of the job's chunks."""
