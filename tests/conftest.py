@@ -40,9 +40,9 @@ share_compiled_statements()
 
 FOLDERS = ("faults", "acceptance", "web", "trainer", "integration", "unit")
 """In the order of their tests' duration: the longest first, so that all processes end at about the same time."""
-UNGROUPED = ("faults", "acceptance")
-"""Folders with long tests and no module fixtures; each test goes to the next free process."""
-REPEATED = (*UNGROUPED, "web")
+WAITING = ("faults", "acceptance")
+"""Folders whose tests have real processes and often wait."""
+REPEATED = (*WAITING, "web")
 """Folders whose tests run once more if they fail; the summary lists them as RERUN.
 
 Their servers, browsers and workers run beside other tests on the same cores, and some are paused and killed at moments that no
@@ -51,13 +51,11 @@ test controls fully. A test that is listed often has a defect, or shows one.
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order tests by folder and keep those of a module in one process, which its fixtures are made in once."""
+    """Order tests by folder. Those of a module run in one process (see support.ended_processes), which makes its fixtures once."""
     items.sort(key=lambda item: FOLDERS.index(_folder(item)))
     for item in items:
         if _folder(item) in REPEATED:
             item.add_marker(pytest.mark.flaky(reruns=1))
-        if _folder(item) not in UNGROUPED:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def _folder(item: pytest.Item) -> str:

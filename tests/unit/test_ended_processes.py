@@ -1,17 +1,13 @@
 """The distribution of tests: what is left of the tests of a process that ended runs in others."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 SETTINGS = """
 from support.ended_processes import pytest_handlecrashitem, pytest_xdist_make_scheduler
-import pytest
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
 """
 TESTS = """
 import os, signal, pathlib, pytest
@@ -35,6 +31,7 @@ def run_tests(folder: Path, *, always: bool) -> subprocess.CompletedProcess[str]
         sys.executable,
         "-m",
         "pytest",
+        "-v",
         "-raR",
         "-n",
         "2",
@@ -58,6 +55,9 @@ def test_a_test_whose_process_ended_is_repeated_and_no_other_is_lost(tmp_path: P
     assert run.returncode == 0, run.stdout
     assert "RERUN test_a.py::test_number[5]" in run.stdout
     assert "36 passed, 1 rerun" in run.stdout
+    for name in "bc":
+        processes = re.findall(rf"\[(gw\d)\].* PASSED test_{name}\.py", run.stdout)
+        assert (len(processes), len(set(processes))) == (12, 1), "the tests of a module run in one process"
 
 
 def test_a_test_that_ends_its_process_twice_fails(tmp_path: Path) -> None:
