@@ -50,11 +50,12 @@ test controls fully. A test that is listed often has a defect, or shows one.
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order tests by folder. Those of a module run in one process (see support.ended_processes), which makes its fixtures once."""
     items.sort(key=lambda item: FOLDERS.index(_folder(item)))
     for item in items:
-        if _folder(item) in REPEATED:
+        # With --reruns on the command line, such as --reruns 0, that number holds for all tests.
+        if _folder(item) in REPEATED and config.getoption("reruns") is None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
