@@ -33,6 +33,9 @@ sys.dont_write_bytecode = False
 # Photos that a test draws are complete: they need not be waited for.
 os.environ["TAGGER_SETTLE_S"] = "0"
 
+# Each new database would compare OpenVINO with TorchScript, which takes longer than most tests. Tests of that set "auto".
+os.environ["TAGGER_BACKEND"] = "torchscript"
+
 # Test processes share the cores: torch must not spin while it waits.
 quiet_threads()
 

@@ -31,8 +31,8 @@ def home(tmp_path: Path, test_data: Path) -> Iterator[Terminal]:
     terminal = Terminal(tmp_path / "home")
     del terminal.environment["TAGGER_MODEL"]
     terminal.environment |= {"HOME": str(terminal.folder), "PATH": f"{BIN}:{os.environ['PATH']}"}
-    # Finding the fastest backend of the model takes longer than a page's commands.
-    terminal.environment |= {"TAGGER_BACKEND": "torchscript", "TAGGER_BATCH_SIZE": "4"}
+    # Finding the fastest batch size of the model takes longer than a page's commands.
+    terminal.environment["TAGGER_BATCH_SIZE"] = "4"
     # People's own photos are not write-protected, whatever those of the tests are.
     shutil.copytree(test_data / "originals", terminal.folder / "Pictures", copy_function=shutil.copyfile)
     yield terminal

@@ -312,8 +312,9 @@ def test_a_changed_or_missing_model_file_is_reported(
 
 
 def test_the_selected_backend_is_shown_with_the_machine_that_measured_it(
-    tagger_with_redis: CommandRunner, tmp_path: Path
+    tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TAGGER_BACKEND", "auto")
     assert "its backend is selected when" in checked(tagger_with_redis, code=0)["model"]["found"]
     draw(tmp_path / "photos" / "a.jpg", 0)
     tagger_with_redis("tag", "photos")

@@ -37,6 +37,7 @@ def bare_terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 
 def test_a_folder_goes_through_redis_and_two_workers_into_the_database(terminal: Terminal) -> None:
+    terminal.environment["TAGGER_BACKEND"] = "auto"
     draw_many(terminal.folder / "photos", 200)
     for number in range(5):
         (terminal.folder / "photos" / f"broken-{number}.jpg").write_bytes(b"\xff\xd8\xff broken" * number)

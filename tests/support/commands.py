@@ -52,6 +52,7 @@ class Terminal:
             "TAGGER_DATA_FOLDER": str(self.data),
             "TAGGER_MODEL": str(model),
             "TAGGER_DEVICE": "cpu",
+            "TAGGER_BACKEND": "torchscript",
             "TAGGER_SETTLE_S": "0",
             "COLUMNS": "120",
             **(settings or {}),

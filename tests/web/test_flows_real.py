@@ -37,9 +37,6 @@ def terminal(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Termi
     """A terminal in which real photos, some of them broken, are tagged."""
     terminal = Terminal(tmp_path_factory.mktemp("real"))
     del terminal.environment["TAGGER_MODEL"]
-    terminal.environment["TAGGER_BACKEND"] = (
-        "torchscript"  # measuring backends takes longer than these photos
-    )
     landmarks = sorted((test_data / "landmarks/test").iterdir())[::8]
     unknown = sorted((test_data / "unknown/test").rglob("*.jpg"))[::150]
     paths = [*(next(folder.glob("*.jpg")) for folder in landmarks), *unknown]

@@ -216,7 +216,7 @@ def without_openvino(tmp_path: Path) -> Terminal:
     blocked = tmp_path / "blocked"
     blocked.mkdir()
     (blocked / "sitecustomize.py").write_text("import sys\nsys.modules['openvino'] = None\n")
-    terminal = Terminal(tmp_path / "terminal", {"PYTHONPATH": str(blocked)})
+    terminal = Terminal(tmp_path / "terminal", {"PYTHONPATH": str(blocked), "TAGGER_BACKEND": "auto"})
     draw(terminal.folder / "photos" / "tower.jpg", 0)
     return terminal
 
