@@ -5,7 +5,8 @@ A test with the fixture `database` runs on SQLite and on PostgreSQL.
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # With --reruns on the command line, such as --reruns 0, that number holds for all tests.
         if _folder(item) in REPEATED and config.getoption("reruns") is None:
             item.add_marker(pytest.mark.flaky(reruns=1))
+    if config.getoption("loadgroup", default=False):  # of a process of pytest-xdist
+        items[:] = _spread(items)
+
+
+def _spread(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Spread tests that often wait over the first three quarters of the modules: no core is idle."""
+    waiting = [item for item in items if _folder(item) in WAITING]
+    others = (item for item in items if _folder(item) not in WAITING)
+    modules = [list(tests) for _, tests in groupby(others, key=lambda item: item.path)]
+    order: list[pytest.Item] = []
+    placed = 0
+    for number, module in enumerate(modules, start=1):
+        due = min(len(waiting), len(waiting) * 4 * number // (3 * len(modules)))
+        order += [*waiting[placed:due], *module]
+        placed = due
+    return [*order, *waiting[placed:]]
 
 
 def _folder(item: pytest.Item) -> str:
