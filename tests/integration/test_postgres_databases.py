@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 from support.ledgers import LedgerBuilder
 from support.postgres_databases import PostgresDatabases
 
 from tagger.database.connection import Database, open_database
+from tagger.database.tables import ledgers, metadata
 
 
 @contextmanager
@@ -29,6 +30,12 @@ def test_a_reused_database_has_no_rows_and_is_another_ledger(postgres_databases:
             assert second.ledger_id != first.ledger_id
             with pytest.raises(OperationalError), first.read():
                 pass  # its name is gone
+        with reused(postgres_databases) as third, third.read() as connection:
+            tables = [table for table in metadata.sorted_tables if table is not ledgers]
+            rows = {
+                table.name: connection.scalar(select(func.count()).select_from(table)) for table in tables
+            }
+        assert {name for name, count in rows.items() if count} == set()
 
 
 @pytest.mark.parametrize(
