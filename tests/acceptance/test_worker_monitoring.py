@@ -94,12 +94,17 @@ def test_metrics_count_the_events_of_webhooks_and_the_attempts_to_deliver_them(t
             assert samples(port)[delivered] == events
 
 
+def rates_of(terminal: Terminal) -> list[float | None]:
+    """The rate of each worker; None before its second sweep."""
+    return [each.photos_per_second for each in terminal.active_workers()]
+
+
 def test_status_shows_the_rate_of_workers_and_devices(terminal: Terminal) -> None:
     terminal.inject(values="worker.sweeper.SWEEP_S=2")
     with terminal.workers(2):
         assert terminal.json("status")["devices"][0]["photos_per_second"] == 0
         terminal.json("enqueue", "--wait", "photos", code=3)
-        terminal.wait_until(lambda: any(each.photos_per_second for each in terminal.active_workers()))
+        terminal.wait_until(lambda: any(known := rates_of(terminal)) and None not in known)
         shown, text = terminal.json("status"), terminal.run("status").stdout
     rates = [worker["photos_per_second"] for worker in shown["workers"]]
     assert shown["devices"] == [
