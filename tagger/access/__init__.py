@@ -1,1 +1,1 @@
-"""Access to the page: named tokens, and the sessions of browsers that are signed in. Knows nothing of HTTP."""
+"""Access to the page: people with passwords and roles, named tokens, and the sessions of their browsers. Knows nothing of HTTP."""

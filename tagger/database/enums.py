@@ -88,8 +88,16 @@ class Role(StrEnum):
     """What somebody may do on the page. Each role may do what those before it may."""
 
     VIEWER = "viewer"
-    """Look, search, and classify uploads, of which nothing is stored."""
     EDITOR = "editor"
-    """Change what is known of photos, and start and control jobs."""
     ADMIN = "admin"
-    """Change who has access, and read the audit log."""
+
+    @property
+    def rights(self) -> str:
+        """What a person with this role does, as it follows the name of the role in a sentence."""
+        match self:
+            case Role.VIEWER:
+                return "looks and searches"
+            case Role.EDITOR:
+                return "also changes what is known of photos and starts jobs"
+            case Role.ADMIN:
+                return "also manages access"

@@ -28,7 +28,7 @@ RoleOfUser = Annotated[
     Role,
     typer.Option(
         "--role",
-        help="viewer looks and searches, editor also changes what is known of photos and starts jobs, admin also manages access.",
+        help=f"{', '.join(f'{role} {role.rights}' for role in Role)}.",
     ),
 ]
 Generate = Annotated[

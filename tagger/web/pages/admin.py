@@ -22,11 +22,6 @@ from tagger.web.state import AppState, State
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 ENTRIES_SHOWN = 100
-ROLE_TEXTS = {
-    Role.VIEWER: "looks and searches",
-    Role.EDITOR: "changes what is known of photos, and starts jobs",
-    Role.ADMIN: "also manages access",
-}
 Name = Annotated[str, Form(max_length=200)]
 
 
@@ -133,7 +128,7 @@ def _render_users(
         HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK,
         users=list_users(state.database),
         sessions=list_sessions(state.database),
-        roles=ROLE_TEXTS,
+        roles=Role,
         browser_name=browser_name,
         problem=problem,
         typed=typed,
