@@ -1,9 +1,8 @@
 // Learning a place from its confirmed photos, and saying what came of it.
 
+import { photoCount } from "./photo_count.js";
 import { requestJson } from "./server.js";
 import { toast } from "./toast.js";
-
-const photos = (count) => `${count} ${count === 1 ? "photo" : "photos"}`;
 
 /** The action of a toast that learns a landmark. */
 export function learnAction(landmark, name) {
@@ -16,7 +15,7 @@ async function learn(landmark, name) {
     const address = `/api/landmarks/${encodeURIComponent(landmark)}/teach`;
     const { examples, tagged, suggested } = await requestJson(address, { method: "POST", body: {} });
     const review = { text: "Review", run: () => location.assign(`/review?landmark=${encodeURIComponent(landmark)}`) };
-    const text = `${photos(examples)} taught, ${tagged} found, ${suggested} to review`;
+    const text = `${photoCount(examples)} taught, ${tagged} found, ${suggested} to review`;
     toast(text, { tone: "ok", action: suggested ? review : null, duration_ms: 15000 });
   } catch (error) {
     toast(`${name} was not learned: ${error.message}`, { tone: "bad" });

@@ -2,12 +2,12 @@
 
 import { learnAction } from "./learning.js";
 import { selectLandmark } from "./naming.js";
+import { photoCount } from "./photo_count.js";
 import { requestJson } from "./server.js";
 import { toast } from "./toast.js";
 
 const PAGE = 200; // photos per request
 const announcement = document.getElementById("announcement");
-const count = (photos) => `${photos.length} ${photos.length === 1 ? "photo" : "photos"}`;
 
 /** Sends photos in pages; returns those that changed. */
 async function inPages(photos, send) {
@@ -40,9 +40,9 @@ async function change(group, text, run, reverse, extra = null) {
   try {
     const changed = await run(chosen(group));
     group.toggleAttribute("data-done", true);
-    announcement.textContent = `${count(changed)} ${text}`;
+    announcement.textContent = `${photoCount(changed.length)} ${text}`;
     const undo = { text: "Undo", run: () => undoChange(group, changed, reverse) };
-    toast(`${count(changed)} ${text}`, { tone: "ok", action: undo, duration_ms: 15000 });
+    toast(`${photoCount(changed.length)} ${text}`, { tone: "ok", action: undo, duration_ms: 15000 });
     if (extra) toast("Find more photos of this place?", { action: extra, duration_ms: 15000 });
   } catch (error) {
     toast(`The photos were not changed: ${error.message}`, { tone: "bad" });
@@ -57,7 +57,7 @@ async function undoChange(group, changed, reverse) {
     group.toggleAttribute("data-done", false);
     setBusy(group, false);
     group.querySelector("[data-action]").focus();
-    announcement.textContent = `Undone on ${count(changed)}`;
+    announcement.textContent = `Undone on ${photoCount(changed.length)}`;
   } catch (error) {
     toast(`Not everything was undone: ${error.message}`, { tone: "bad" });
   }

@@ -1,5 +1,7 @@
 // Clusters of photos on the map, as links: a click zooms in until a cluster cannot be divided, then it opens its photos.
 
+import { photoCount } from "./photo_count.js";
+
 const LEAST_DEGREES = 0.0003;
 const COLOURS = { landmark: "--map-landmark", camera: "--map-camera", track: "--map-track", neighbour: "--map-estimated" };
 
@@ -54,7 +56,7 @@ export class ClusterMarks {
     link.className = `map-cluster map-cluster--${kinds.length === 1 ? kinds[0] : "mixed"}`;
     link.href = cluster.address;
     link.dataset.photos = cluster.photos;
-    link.setAttribute("aria-label", [`${cluster.photos} ${cluster.photos === 1 ? "photo" : "photos"}`, cluster.place, cluster.text].filter(Boolean).join(", "));
+    link.setAttribute("aria-label", [photoCount(cluster.photos), cluster.place, cluster.text].filter(Boolean).join(", "));
     const shape = document.createElement("span");
     shape.className = "map-cluster-shape";
     if (kinds.length > 1) shape.style.setProperty("--ring", ring(cluster.sources, cluster.photos));

@@ -4,6 +4,7 @@
 import { learnAction } from "./learning.js";
 import { Marks } from "./marks.js";
 import { selectLandmark } from "./naming.js";
+import { photoCount } from "./photo_count.js";
 import { DISMISSAL_MARKS, DismissalChange, VerdictChange } from "./selection_changes.js";
 import { createSelectionMenu } from "./selection_menu.js";
 import { toast } from "./toast.js";
@@ -144,7 +145,7 @@ class Selection {
 
   show(text = null) {
     const count = this.selected.size;
-    this.count.textContent = text ?? (count ? `${photos(count)} selected${this.question}` : this.hint());
+    this.count.textContent = text ?? (count ? `${photoCount(count)} selected${this.question}` : this.hint());
     for (const [label, element] of this.actions) {
       element.disabled = this.isBusy || !count;
       if (this.landmark) element.textContent = count ? `${label} ${count}` : label;
@@ -241,12 +242,12 @@ class Selection {
     const dialog = document.createElement("dialog");
     dialog.setAttribute("aria-label", "Are you sure?");
     const question = document.createElement("p");
-    question.textContent = `${change.question(photos(count))} You can undo this.`;
+    question.textContent = `${change.question(photoCount(count))} You can undo this.`;
     const row = document.createElement("div");
     row.className = "row row--end";
     row.append(
       button("Cancel", () => dialog.close()),
-      button(change.action(photos(count)), () => (dialog.close(), this.apply(change)), "button--primary"),
+      button(change.action(photoCount(count)), () => (dialog.close(), this.apply(change)), "button--primary"),
     );
     dialog.append(question, row);
     dialog.addEventListener("close", () => dialog.remove());
@@ -266,11 +267,11 @@ class Selection {
     this.undoable = { change, changed };
     for (const { photo } of changed) this.marks.set(photo, change.verdict, change.mark(change.verdict));
     this.show();
-    if (failure) return toast(`${photos(this.selected.size)} not changed: ${failure}`, { tone: "bad" });
-    const because = skipped ? `; ${photos(skipped)} skipped because ${change.skippedBecause}` : "";
+    if (failure) return toast(`${photoCount(this.selected.size)} not changed: ${failure}`, { tone: "bad" });
+    const because = skipped ? `; ${photoCount(skipped)} skipped because ${change.skippedBecause}` : "";
     const isWorthLearning = change.verdict === "confirmed" && changed.length >= LEARN_FROM;
     const action = isWorthLearning ? learnAction(change.landmark, change.name) : null;
-    toast(`${photos(changed.length)} ${change.done}${because}`, { tone: skipped ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });
+    toast(`${photoCount(changed.length)} ${change.done}${because}`, { tone: skipped ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });
   }
 
   async undo() {
@@ -290,14 +291,14 @@ class Selection {
     this.undoable = { change, changed: [...rest] };
     this.show();
     if (failure) toast(`Not everything was undone: ${failure}`, { tone: "bad" });
-    else toast(`Undone on ${photos(changed.length - rest.size)}`, { tone: "ok" });
+    else toast(`Undone on ${photoCount(changed.length - rest.size)}`, { tone: "ok" });
   }
 
   async inPages(items, label, run) {
     this.isBusy = true;
     try {
       for (let from = 0; from < items.length; from += PAGE) {
-        this.show(`${from} of ${photos(items.length)} ${label}`);
+        this.show(`${from} of ${photoCount(items.length)} ${label}`);
         await run(items.slice(from, from + PAGE));
       }
       return "";
@@ -310,8 +311,6 @@ class Selection {
 }
 
 const positionOf = (tile) => Number(tile.getAttribute("aria-posinset"));
-
-const photos = (count) => `${count} ${count === 1 ? "photo" : "photos"}`;
 
 function button(text, run, kind = "") {
   const element = document.createElement("button");

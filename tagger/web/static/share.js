@@ -1,5 +1,7 @@
 // Sharing photos by a link: the dialog that makes one, copies it, and lists and revokes those that there are.
 
+import { copyText } from "./clipboard.js";
+import { photoCount } from "./photo_count.js";
 import { requestJson } from "./server.js";
 
 const dialog = document.getElementById("share-dialog"); // none on a page without photos
@@ -10,15 +12,13 @@ const LOCAL = new Set(["127.0.0.1", "localhost", "[::1]"]);
 
 let subject = null; // what is shared: { landmark }, { trip } or { photos }
 
-const countOf = (photos) => `${photos.length} ${photos.length === 1 ? "photo" : "photos"}`;
-
 /** Opens the dialog for a landmark or trip, or for photos by number; `name` is what visitors read. */
 export function openShare(shared, name) {
   subject = shared;
   form.reset();
   form.hidden = false;
   form.elements.name.value = name;
-  part("title").textContent = shared.photos ? `Share ${countOf(shared.photos)}` : `Share ${name}`;
+  part("title").textContent = shared.photos ? `Share ${photoCount(shared.photos.length)}` : `Share ${name}`;
   part("what").textContent = shared.photos
     ? "A link shows these photos to people who do not sign in. The link keeps showing these photos, even if their tags change."
     : "A link shows these photos to people who do not sign in. New photos appear; rejected ones disappear.";
@@ -61,20 +61,9 @@ function showProblem(text) {
 }
 
 async function copyLink() {
-  const isCopied = await copy();
+  const isCopied = await copyText(link);
   part("copy").textContent = isCopied ? "Copied" : "Copy it by hand";
   part("status").textContent = isCopied ? "The link is copied." : "The link is selected: copy it by hand.";
-}
-
-/** Over plain HTTP, browsers have no clipboard for scripts, but the older command. */
-async function copy() {
-  try {
-    await navigator.clipboard.writeText(link.value);
-    return true;
-  } catch {
-    link.select();
-    return document.execCommand("copy");
-  }
 }
 
 // ----- links that there are -----
@@ -93,7 +82,7 @@ function createItem(share) {
   const item = document.createElement("li");
   const words = document.createElement("span");
   const end = share.expires_at ? `until ${share.expires_at.slice(0, 10)}` : "for ever";
-  const photos = share.photos === null ? "" : `${share.photos} ${share.photos === 1 ? "photo" : "photos"}, `;
+  const photos = share.photos === null ? "" : `${photoCount(share.photos)}, `;
   words.textContent = `${share.name}: ${photos}${end}${share.with_positions ? ", with positions" : ""}`;
   const button = document.createElement("button");
   button.type = "button";

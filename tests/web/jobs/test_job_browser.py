@@ -194,23 +194,30 @@ def test_a_job_is_cancelled_after_confirmation(
         expect(page.locator("[data-field=note]")).to_have_text("by request")
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-def test_a_command_is_copied_or_selected_to_be_copied(
-    browser: Browser, web_settings: Settings, allowed: bool
-) -> None:
+WITHOUT_CLIPBOARD = "Object.defineProperty(Navigator.prototype, 'clipboard', { get: () => undefined });"
+"""As over HTTP at another address."""
+WITHOUT_COPYING = "Document.prototype.execCommand = () => false;"
+
+
+@pytest.mark.parametrize("script", ["", WITHOUT_CLIPBOARD], ids=["clipboard", "command"])
+def test_a_command_is_copied(browser: Browser, web_settings: Settings, script: str) -> None:
     with serving(web_settings) as address, open_page(browser, f"{address}/jobs", base=address) as page:
-        if allowed:
-            page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        else:  # as over HTTP at another address
-            page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        read = "navigator.clipboard.readText.bind(navigator.clipboard)"
+        page.evaluate(f"window.readClipboard = {read}; {script}")
         page.get_by_text("For the command line").click()
         page.get_by_role("button", name="Copy tagger worker").click()
-        if allowed:
-            expect(page.locator(".toast")).to_have_text("Copied")
-            assert page.evaluate("navigator.clipboard.readText()") == "tagger worker"
-        else:
-            expect(page.locator(".toast")).to_contain_text("The command is selected")
-            assert page.evaluate("getSelection().toString()") == "tagger worker"
+        expect(page.locator(".toast")).to_have_text("Copied")
+        assert page.evaluate("readClipboard()") == "tagger worker"
+
+
+def test_a_command_that_cannot_be_copied_is_selected(browser: Browser, web_settings: Settings) -> None:
+    with serving(web_settings) as address, open_page(browser, f"{address}/jobs", base=address) as page:
+        page.evaluate(WITHOUT_CLIPBOARD + WITHOUT_COPYING)
+        page.get_by_text("For the command line").click()
+        page.get_by_role("button", name="Copy tagger worker").click()
+        expect(page.locator(".toast")).to_contain_text("The command is selected")
+        assert page.evaluate("getSelection().toString()") == "tagger worker"
 
 
 @pytest.mark.parametrize(
