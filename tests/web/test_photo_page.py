@@ -596,6 +596,20 @@ def test_actions_queued_after_a_failed_verdict_are_dropped(browser: Browser, add
     page.close()
 
 
+def test_the_page_stays_if_the_server_does_not_respond(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}/photos/1?landmark={EIFFEL}")
+    page.context.set_offline(True)
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".toast").first).to_contain_text("The photo could not be loaded")
+    assert "/photos/1?" in page.url
+    state(page, "accepted")
+    page.context.set_offline(False)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/photos/2?**")
+    page.close()
+
+
 def test_a_click_applies_to_the_visible_photo(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/1?landmark={EIFFEL}") as page:
         click = f"""document.querySelector('{STATE} [data-verdict="rejected"] button').click()"""

@@ -1,6 +1,6 @@
 // One photo: keys for verdicts and for the previous and next photo. The page is not reloaded, so that no key press is lost.
 
-import { requestPage } from "./server.js";
+import { NoResponse, requestPage } from "./server.js";
 import { toast } from "./toast.js";
 import { PhotoVerdicts, actionOfKey, enqueue, leaving } from "./verdicts.js";
 
@@ -32,7 +32,7 @@ async function follow(rel) {
     history.pushState(null, "", link.href);
     showPage(page, link.getAttribute("href"));
   } catch (error) {
-    if (error instanceof TypeError) toast("The photo could not be loaded: the server does not respond. Try again.", { tone: "bad" });
+    if (error instanceof NoResponse) toast("The photo could not be loaded: the server does not respond. Try again.", { tone: "bad" });
     else location.assign(link.href); // that page says what is wrong
     throw error;
   }

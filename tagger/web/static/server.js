@@ -1,5 +1,8 @@
 // Requests to this server, for scripts of pages.
 
+/** The server does not respond. */
+export class NoResponse extends Error {}
+
 /** Sends JSON and returns the answer's. The text of an error says what can be done on the page. */
 export async function requestJson(address, { method = "GET", body, ...options } = {}) {
   const response = await respond(address, {
@@ -26,6 +29,6 @@ async function respond(address, options) {
     return await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The server does not respond. Try again."); // browsers say “Failed to fetch”
+    throw new NoResponse("The server does not respond. Try again."); // browsers say “Failed to fetch”
   }
 }
