@@ -29,6 +29,7 @@ PAGE_REFERENCE = REPOSITORY / "docs" / "reference" / "page.md"
 PICTURES = REPOSITORY / "docs" / "images" / "page"
 TOKEN = "shown-to-nobody-at-all"
 MOST_RELOADS = 300
+MOST_PICTURES = 60
 SCREENS = {"": DESKTOP, "-phone": PHONE}
 IMAGES_LOADED = """() => document.fonts.status === "loaded" && [...document.images].every((image) => {
   const box = image.getBoundingClientRect();
@@ -40,9 +41,6 @@ LIGHTBOX_LOADED = """() => {
   const image = document.querySelector("#lightbox [data-stage] img");
   return image?.complete && image.naturalWidth > 0 && document.querySelector("#lightbox [data-strip] img") !== null;
 }"""
-
-
-MAP_DRAWN = """() => document.querySelector(".map-live[data-drawn][data-shown]") !== null"""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,17 @@ def _show_months(page: Page, _library: DemoLibrary) -> None:
 
 
 def _wait_for_map(page: Page, _library: DemoLibrary) -> None:
-    page.wait_for_function(MAP_DRAWN, timeout=120_000)
+    """Wait for the photos, and until the land under them is drawn: two pictures in a row are equal."""
+    expect(page.locator(".map-cluster").first).to_be_visible(timeout=120_000)
+    page.wait_for_load_state("networkidle")
+    before = b""
+    for _ in range(MOST_PICTURES):
+        now = page.screenshot(animations="disabled", caret="hide")
+        if now == before:
+            return
+        before = now
+        page.wait_for_timeout(1000)
+    raise AssertionError("the map still changes")
 
 
 def _open_lightbox(page: Page, library: DemoLibrary) -> None:

@@ -33,7 +33,6 @@ async function start(host) {
     }
   }
 
-  map.on("idle", () => { host.dataset.drawn = ""; }); // for screenshots: the land is there too
   map.on("moveend", () => {
     history.replaceState(history.state, "", `/map?box=${boxOf(map)}`);
     update();

@@ -85,7 +85,6 @@ export class LiveMap {
 
   constructor(maplibre, host, path) {
     const style = () => withPath(mapStyle(host.dataset), path);
-    this.host = host;
     this.map = createMap(maplibre, host, style);
     this.#marks = new ClusterMarks(maplibre, this.map);
     followTheme(this.map, style);
@@ -100,7 +99,6 @@ export class LiveMap {
       const query = new URLSearchParams({ ...options, box, zoom: Math.max(0, this.map.getZoom()).toFixed(2) });
       const found = await requestJson(`/map/clusters?${query}`, { signal: this.#request.signal });
       this.#marks.show(found.clusters);
-      this.host.dataset.shown = box;
       return found;
     } catch (error) {
       if (error.name === "AbortError") return null;

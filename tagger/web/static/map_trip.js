@@ -6,7 +6,6 @@ import { requestJson } from "./server.js";
 async function start(host) {
   const { trip, path } = host.dataset;
   const live = await LiveMap.start(host, await requestJson(path));
-  host.tripMap = live.map;
   const update = () => live.update({ trip }).catch((error) => console.warn("the photos cannot be loaded:", error));
   live.map.on("moveend", update);
   update();
