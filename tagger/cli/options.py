@@ -26,6 +26,10 @@ Paths = Annotated[
         metavar="PATH",
     ),
 ]
+Photos = Annotated[
+    list[Path] | None,
+    typer.Argument(help="One or more photos. The files may be deleted already.", metavar="PHOTO"),
+]
 TopK = Annotated[
     int | None,
     typer.Option(

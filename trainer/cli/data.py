@@ -33,6 +33,27 @@ Link = Annotated[
     ),
 ]
 NewFolder = Annotated[Path, typer.Option(help="The folder to create. It must be empty or missing.")]
+Collections = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Collections with LABEL/photo.jpg or {train,val,test}/LABEL. Of equal photos, the first is taken."
+    ),
+]
+LandmarksFile = Annotated[
+    Path,
+    typer.Option(
+        help="The landmarks.csv of the labels. Folders are named after a label or its slug; all others are other landmarks."
+    ),
+]
+ExcludedPhotos = Annotated[
+    Path | None,
+    typer.Option(
+        help="A CSV file of training photos to leave out: photo (FOLDER/NAME, or FOLDER/) and reason."
+    ),
+]
+TestSeed = Annotated[
+    int, typer.Option(min=0, help="The same seed and photos give the same photos for testing.")
+]
 
 
 @data_app.command("inspect")
@@ -141,28 +162,11 @@ def _join(names: list[str]) -> str:
 @data_app.command()
 def combine(
     *,
-    folders: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Collections with LABEL/photo.jpg or {train,val,test}/LABEL. Of equal photos, the first is taken."
-        ),
-    ],
-    landmarks: Annotated[
-        Path,
-        typer.Option(
-            help="The landmarks.csv of the labels. Folders are named after a label or its slug; all others are other landmarks."
-        ),
-    ],
+    folders: Collections,
+    landmarks: LandmarksFile,
     out: NewFolder,
-    exclude: Annotated[
-        Path | None,
-        typer.Option(
-            help="A CSV file of training photos to leave out: photo (FOLDER/NAME, or FOLDER/) and reason."
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="The same seed and photos give the same photos for testing.")
-    ] = 0,
+    exclude: ExcludedPhotos = None,
+    seed: TestSeed = 0,
     link: Link = False,
     dry_run: DryRun = False,
     as_json: Json = False,

@@ -14,32 +14,36 @@ from tagger.cli.output.formats import write_json, write_table
 from tagger.cli.session import open_session
 
 if TYPE_CHECKING:
-    from tagger.database.audit_log import AuditAction
+    from tagger.database.audit_log import AuditAction, AuditEntry
+
+Since = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Only entries from this time on: 7d, 12h or a date."),
+]
+Actions = Annotated[
+    list[str] | None, typer.Option("--action", help="Only this action, like sign-in-refused. Repeatable.")
+]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="NAME",
+        help="Only what this person or token did on the page, or somebody as the column Who has it.",
+    ),
+]
+MostEntries = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Maximum number of entries.")]
+Before = Annotated[
+    int | None,
+    typer.Option("--before", min=1, metavar="ENTRY", help="The next page: entries with a lower number."),
+]
 
 
 def audit(
-    since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="TIME", help="Only entries from this time on: 7d, 12h or a date."),
-    ] = None,
-    action: Annotated[
-        list[str] | None, typer.Option("--action", help="Only this action, like sign-in-refused. Repeatable.")
-    ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            "--by",
-            metavar="NAME",
-            help="Only what this person or token did on the page, or somebody as the column Who has it.",
-        ),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=10_000, help="Maximum number of entries.")
-    ] = 100,
-    before: Annotated[
-        int | None,
-        typer.Option("--before", min=1, metavar="ENTRY", help="The next page: entries with a lower number."),
-    ] = None,
+    since: Since = None,
+    action: Actions = None,
+    by: By = None,
+    limit: MostEntries = 100,
+    before: Before = None,
     json: Json = False,
 ) -> None:
     """List who signed in and who changed what, newest first.
@@ -58,22 +62,22 @@ def audit(
     if json:
         write_json({"entries": [asdict(entry) for entry in shown], "next": following})
         return
-    rows = (
-        [
-            entry.id,
-            f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}",
-            entry.actor,
-            entry.action,
-            entry.subject,
-            json_module.dumps(entry.details, ensure_ascii=False) if entry.details else "",
-        ]
-        for entry in shown
-    )
-    write_table(("Entry", "Time", "Who", "Action", "Of", "Details"), rows)
+    write_table(("Entry", "Time", "Who", "Action", "Of", "Details"), map(_row, shown))
     if following is not None:
         console.info(f"there are older entries; to see them, add: --before {following}")
     elif not shown:
         console.info("no entry matches")
+
+
+def _row(entry: AuditEntry) -> list[object]:
+    return [
+        entry.id,
+        f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}",
+        entry.actor,
+        entry.action,
+        entry.subject,
+        json_module.dumps(entry.details, ensure_ascii=False) if entry.details else "",
+    ]
 
 
 def _parse_actions(names: list[str] | None) -> tuple[AuditAction, ...]:

@@ -9,7 +9,7 @@ import typer
 
 from tagger.cli.derived_facts import update_derived_facts
 from tagger.cli.option_groups import QueryOptions, with_option_groups
-from tagger.cli.options import Author, DryRun, Json, login_name
+from tagger.cli.options import Author, DryRun, Json, Photos, login_name
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
@@ -20,6 +20,26 @@ if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.query import PhotoQuery
     from tagger.verdicts import VerdictKind, VerdictResult
+
+LandmarkArgument = Annotated[
+    str | None,
+    typer.Argument(help="A landmark, by slug or name. Case does not matter.", metavar="LANDMARK"),
+]
+AllOfQuery = Annotated[
+    bool,
+    typer.Option(
+        "--all-of-query",
+        help="Apply the verdict to every tag that the query options find; with --country or --near and no "
+        "--landmark, to landmarks there.",
+    ),
+]
+AnyRank = Annotated[
+    bool, typer.Option("--any-rank", help="With --landmark: include predictions that were not accepted.")
+]
+Withdraw = Annotated[
+    bool,
+    typer.Option("--withdraw", help="Withdraw the verdict. The predictions of the model apply again."),
+]
 
 CONFIRM_HELP = """Confirm that photos show a landmark. The landmark becomes an accepted tag, whatever models predict.
 
@@ -49,35 +69,14 @@ def _verdict_command(name: str, kind: str, help_text: str) -> Callable[..., None
 
     @with_option_groups
     def command(
-        photos: Annotated[
-            list[Path] | None,
-            typer.Argument(help="One or more photos. The files may be deleted already.", metavar="PHOTO"),
-        ] = None,
-        landmark_name: Annotated[
-            str | None,
-            typer.Argument(help="A landmark, by slug or name. Case does not matter.", metavar="LANDMARK"),
-        ] = None,
-        all_of_query: Annotated[
-            bool,
-            typer.Option(
-                "--all-of-query",
-                help="Apply the verdict to every tag that the query options find; with --country or --near and no "
-                "--landmark, to landmarks there.",
-            ),
-        ] = False,
+        photos: Photos = None,
+        landmark_name: LandmarkArgument = None,
+        all_of_query: AllOfQuery = False,
         *,
         query_options: QueryOptions,
-        any_rank: Annotated[
-            bool,
-            typer.Option("--any-rank", help="With --landmark: include predictions that were not accepted."),
-        ] = False,
+        any_rank: AnyRank = False,
         by: Author = None,
-        withdraw: Annotated[
-            bool,
-            typer.Option(
-                "--withdraw", help="Withdraw the verdict. The predictions of the model apply again."
-            ),
-        ] = False,
+        withdraw: Withdraw = False,
         dry_run: DryRun = False,
         json: Json = False,
     ) -> None:

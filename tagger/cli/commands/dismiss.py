@@ -9,7 +9,7 @@ import typer
 
 from tagger.cli.derived_facts import update_derived_facts
 from tagger.cli.option_groups import QueryOptions, with_option_groups
-from tagger.cli.options import Author, DryRun, Json, login_name
+from tagger.cli.options import Author, DryRun, Json, Photos, login_name
 from tagger.cli.output.formats import write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from tagger.query import PhotoQuery
     from tagger.verdicts import DismissedPhotos
 
+AllOfQuery = Annotated[
+    bool,
+    typer.Option(
+        "--all-of-query",
+        help="All unknown photos that the query options find; with --withdraw, all photos that were put away.",
+    ),
+]
+Withdraw = Annotated[
+    bool,
+    typer.Option("--withdraw", help="Bring the photos back. The predictions of the model apply again."),
+]
+
 
 @with_option_groups
 def dismiss(
-    photos: Annotated[
-        list[Path] | None,
-        typer.Argument(help="One or more photos. The files may be deleted already.", metavar="PHOTO"),
-    ] = None,
-    all_of_query: Annotated[
-        bool,
-        typer.Option(
-            "--all-of-query",
-            help="All unknown photos that the query options find; with --withdraw, all photos that were put away.",
-        ),
-    ] = False,
+    photos: Photos = None,
+    all_of_query: AllOfQuery = False,
     *,
     query_options: QueryOptions,
     by: Author = None,
-    withdraw: Annotated[
-        bool,
-        typer.Option("--withdraw", help="Bring the photos back. The predictions of the model apply again."),
-    ] = False,
+    withdraw: Withdraw = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -56,22 +56,10 @@ def dismiss(
 
     tagger dismiss --all-of-query --under ~/Pictures/Screenshots --dry-run
     """
-    from tagger.query import PhotoQuery
     from tagger.verdicts import dismiss_photos, restore_photos
 
     query = query_options.parse(dismissed=withdraw, unknown=not withdraw)
-    has_options = query_options.parse() != PhotoQuery()
-    if all_of_query and (photos or not has_options):
-        text = (
-            "name photos, or use query options like --under"
-            if photos
-            else "it needs a query option, like --under"
-        )
-        raise typer.BadParameter(text, param_hint="--all-of-query")
-    if not all_of_query and has_options:
-        raise typer.BadParameter("query options need it", param_hint="--all-of-query")
-    if not all_of_query and not photos:
-        raise typer.BadParameter("name photos, or use --all-of-query with query options", param_hint="PHOTO")
+    _check_options(query_options, photos, all_of_query=all_of_query)
     session = open_session()
     numbers = _photo_ids(session, query if all_of_query else None, photos or ())
     if withdraw:
@@ -85,6 +73,22 @@ def dismiss(
         typer.echo(_result_line(result, withdraw=withdraw, dry_run=dry_run))
     if not dry_run:
         update_derived_facts(session)
+
+
+def _check_options(query_options: QueryOptions, photos: Sequence[Path] | None, *, all_of_query: bool) -> None:
+    from tagger.query import PhotoQuery
+
+    has_options = query_options.parse() != PhotoQuery()
+    if all_of_query and photos:
+        raise typer.BadParameter(
+            "name photos, or use query options like --under", param_hint="--all-of-query"
+        )
+    if all_of_query and not has_options:
+        raise typer.BadParameter("it needs a query option, like --under", param_hint="--all-of-query")
+    if not all_of_query and has_options:
+        raise typer.BadParameter("query options need it", param_hint="--all-of-query")
+    if not all_of_query and not photos:
+        raise typer.BadParameter("name photos, or use --all-of-query with query options", param_hint="PHOTO")
 
 
 def _photo_ids(session: Session, query: PhotoQuery | None, paths: Sequence[Path]) -> list[int]:

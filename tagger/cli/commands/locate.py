@@ -29,39 +29,44 @@ LONGEST_GAP_H = 48
 COMPANIONS_SHOWN = 10
 MOST_HINTS = 3
 
+Tracks = Annotated[
+    list[Path] | None,
+    typer.Option("--gpx", metavar="FILE", help="Add a GPS track, which stays. Repeatable."),
+]
+MaxGap = Annotated[
+    str | None,
+    typer.Option(
+        "--max-gap",
+        metavar="TIME",
+        help="Estimate between photos at most this far apart, such as 2h or 30m. It stays.",
+        show_default="2h at first",
+    ),
+]
+ClockOffsets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--clock-offset",
+        metavar="CAMERA=±HH:MM",
+        help="How far the clock of a camera is ahead of UTC. It stays. Repeatable.",
+    ),
+]
+PositionOdds = Annotated[
+    bool | None,
+    typer.Option(
+        "--position-odds/--no-position-odds",
+        help="Accept tags by the position of the photo, too; `--no-position-odds`: by their scores alone. It stays.",
+        show_default="on at first",
+    ),
+]
+
 
 @with_option_groups
 def locate(
     query_options: QueryOptions,
-    gpx: Annotated[
-        list[Path] | None,
-        typer.Option("--gpx", metavar="FILE", help="Add a GPS track, which stays. Repeatable."),
-    ] = None,
-    max_gap: Annotated[
-        str | None,
-        typer.Option(
-            "--max-gap",
-            metavar="TIME",
-            help="Estimate between photos at most this far apart, such as 2h or 30m. It stays.",
-            show_default="2h at first",
-        ),
-    ] = None,
-    clock_offset: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--clock-offset",
-            metavar="CAMERA=±HH:MM",
-            help="How far the clock of a camera is ahead of UTC. It stays. Repeatable.",
-        ),
-    ] = None,
-    position_odds: Annotated[
-        bool | None,
-        typer.Option(
-            "--position-odds/--no-position-odds",
-            help="Accept tags by the position of the photo, too; `--no-position-odds`: by their scores alone. It stays.",
-            show_default="on at first",
-        ),
-    ] = None,
+    gpx: Tracks = None,
+    max_gap: MaxGap = None,
+    clock_offset: ClockOffsets = None,
+    position_odds: PositionOdds = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -95,14 +100,7 @@ def locate(
             dry_run=dry_run,
         )
     if json:
-        sources = {str(source): count for source, count in counts.sources.items()}
-        companions = [
-            {"cameras": pair.cameras, "together": pair.agreeing, "occasions": pair.occasions}
-            for pair in counts.companions
-        ]
-        numbers = {"photos": counts.photos, **sources, "unknown": counts.unknown}
-        tags = {"tags_refused": counts.refused, "tags_accepted": counts.accepted}
-        write_json({**numbers, **tags, "companions": companions})
+        write_json(_document(counts))
     else:
         _print(counts, dry_run=dry_run)
         if not dry_run:
@@ -224,6 +222,17 @@ def _print_unknown_clocks(session: Session) -> None:
         console.info(
             f"the clocks of {count_of(len(clocks) - MOST_HINTS, 'more camera')} are not known either"
         )
+
+
+def _document(counts: PositionCounts) -> dict[str, object]:
+    sources = {str(source): count for source, count in counts.sources.items()}
+    companions = [
+        {"cameras": pair.cameras, "together": pair.agreeing, "occasions": pair.occasions}
+        for pair in counts.companions
+    ]
+    numbers = {"photos": counts.photos, **sources, "unknown": counts.unknown}
+    tags = {"tags_refused": counts.refused, "tags_accepted": counts.accepted}
+    return {**numbers, **tags, "companions": companions}
 
 
 def _print(counts: PositionCounts, *, dry_run: bool) -> None:

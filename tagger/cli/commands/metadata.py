@@ -51,6 +51,14 @@ NOTHING_TO_UNDO_OF_JOB = (
     "nothing of job {job} is left to undo: it was undone, or a later job wrote the files again"
 )
 
+To = Annotated[
+    Literal["sidecar", "embed"],
+    typer.Option(
+        "--to",
+        metavar="sidecar|embed",
+        help="sidecar: an .xmp file next to the photo, which does not change. embed: the photo itself.",
+    ),
+]
 Enqueue = Annotated[
     bool,
     typer.Option("--enqueue", help="Create a job for the workers instead, and print its number."),
@@ -85,14 +93,7 @@ def write(
         typer.Argument(help="Photos and folders, like --under. (default: all tagged photos)", metavar="PATH"),
     ] = None,
     *,
-    to: Annotated[
-        Literal["sidecar", "embed"],
-        typer.Option(
-            "--to",
-            metavar="sidecar|embed",
-            help="sidecar: an .xmp file next to the photo, which does not change. embed: the photo itself.",
-        ),
-    ],
+    to: To,
     gps: Gps = False,
     gps_estimated: GpsEstimated = False,
     max_error_km: MaxErrorKm = None,

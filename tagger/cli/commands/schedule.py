@@ -33,6 +33,25 @@ schedule_app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
+Cron = Annotated[
+    str,
+    typer.Option("--cron", help="Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00."),
+]
+Zone = Annotated[
+    str | None,
+    typer.Option(
+        "--zone", help="Time zone of --cron, like Europe/Paris. (default: the zone of this machine)"
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        "--until",
+        metavar="HH:MM",
+        help="Pause a run at this time of day, in the time zone of --cron. The next run continues it.",
+        show_default=False,
+    ),
+]
 
 
 @schedule_app.command("add")
@@ -40,27 +59,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.
 def add(
     name: Name,
     what: BackfillScopeName,
-    cron: Annotated[
-        str,
-        typer.Option(
-            "--cron", help="Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00."
-        ),
-    ],
-    zone: Annotated[
-        str | None,
-        typer.Option(
-            "--zone", help="Time zone of --cron, like Europe/Paris. (default: the zone of this machine)"
-        ),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            "--until",
-            metavar="HH:MM",
-            help="Pause a run at this time of day, in the time zone of --cron. The next run continues it.",
-            show_default=False,
-        ),
-    ] = None,
+    cron: Cron,
+    zone: Zone = None,
+    until: Until = None,
     under: Under = None,
     landmark: TaggedLandmark = None,
     taken_after: TakenAfter = None,

@@ -27,10 +27,29 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
+    from tagger.cli.supervisor import Supervisor
+    from tagger.database.connection import Database
     from tagger.enqueue.metadata_options import MetadataOptions
     from tagger.enqueue.selection import Selection
 
 POLL_S = 0.5
+
+PathsToTag = Annotated[list[Path] | None, typer.Argument(help="Photos and folders to tag.", metavar="PATH")]
+Once = Annotated[bool, typer.Option("--once", help="Exit when the photos are tagged. No web page is served.")]
+Watch = Annotated[
+    bool,
+    typer.Option("--watch", help="Then tag new and changed photos in the folders and buckets as they come."),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        min=0,
+        max=65535,
+        help="Port of the web page. (default: 8080, or the next free port)",
+        show_default=False,
+    ),
+]
 
 
 @with_option_groups
@@ -87,28 +106,10 @@ def beat() -> None:
 
 @with_option_groups
 def up(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="Photos and folders to tag.", metavar="PATH")
-    ] = None,
-    once: Annotated[
-        bool, typer.Option("--once", help="Exit when the photos are tagged. No web page is served.")
-    ] = False,
-    watch: Annotated[
-        bool,
-        typer.Option(
-            "--watch", help="Then tag new and changed photos in the folders and buckets as they come."
-        ),
-    ] = False,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port",
-            min=0,
-            max=65535,
-            help="Port of the web page. (default: 8080, or the next free port)",
-            show_default=False,
-        ),
-    ] = None,
+    paths: PathsToTag = None,
+    once: Once = False,
+    watch: Watch = False,
+    port: Port = None,
     device: DeviceName = None,
     batch_size: BatchSize = None,
     *,
@@ -174,13 +175,11 @@ def _supervise(
 
     `watched`: the arguments of `tagger watch`, which starts when the job is finished; None: it does not run.
     """
-    from tagger.cli.follow import follow
     from tagger.cli.job_submission import submit_tag_job
-    from tagger.cli.output.summary import print_summary
     from tagger.cli.supervisor import Supervisor
     from tagger.database.enums import Priority
 
-    database, job = session.database, None
+    job = None
     if selection:
         job = submit_tag_job(session, selection, Priority.BULK, start_redis=True, write=metadata)
     handle_own_signals()
@@ -191,14 +190,7 @@ def _supervise(
         if page is not None:
             _print_address(page, port)
         if job is not None:
-            try:
-                code = follow(database, job, on_poll=supervisor.check)
-            except ProcessFailed:
-                console.warning(
-                    f"job {job} is not finished. When the cause below is repaired, continue it with: tagger up"
-                )
-                raise
-            print_summary(database, job)
+            code = _follow_job(session.database, job, supervisor)
         if watched is not None:
             console.info(f"watching for new photos; the log is {supervisor.watch(watched)}")
         if not once:
@@ -207,6 +199,22 @@ def _supervise(
         while not once:
             supervisor.check()
             time.sleep(POLL_S)
+    return code
+
+
+def _follow_job(database: Database, job: int, supervisor: Supervisor) -> int:
+    """Show the progress of the job until it ends, and its summary; returns the exit code."""
+    from tagger.cli.follow import follow
+    from tagger.cli.output.summary import print_summary
+
+    try:
+        code = follow(database, job, on_poll=supervisor.check)
+    except ProcessFailed:
+        console.warning(
+            f"job {job} is not finished. When the cause below is repaired, continue it with: tagger up"
+        )
+        raise
+    print_summary(database, job)
     return code
 
 

@@ -26,37 +26,44 @@ share_app = typer.Typer(
 
 LOCAL_URL = "http://127.0.0.1:8080"
 
+Unknown = Annotated[
+    bool, typer.Option("--unknown", help="Photos that are classified and have no accepted tag.")
+]
+AnyRank = Annotated[
+    bool, typer.Option("--any-rank", help="All classified photos, with an accepted tag or not.")
+]
+Selection = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--selection",
+        metavar="PHOTO",
+        help="This photo, instead of a query: the share stays as it is. Repeatable.",
+    ),
+]
+Expires = Annotated[
+    str, typer.Option("--expires", metavar="TIME", help="When the link ends: 30d, 12h, a date, or never.")
+]
+WithPositions = Annotated[
+    bool, typer.Option("--with-positions", help="Show visitors where each photo was taken.")
+]
+Title = Annotated[
+    str | None,
+    typer.Option(
+        "--name", help="Title that visitors see. (default: that of the landmark or trip, or Photos)"
+    ),
+]
+
 
 @share_app.command("add")
 @with_option_groups
 def add(
     query_options: QueryOptions,
-    unknown: Annotated[
-        bool, typer.Option("--unknown", help="Photos that are classified and have no accepted tag.")
-    ] = False,
-    any_rank: Annotated[
-        bool, typer.Option("--any-rank", help="All classified photos, with an accepted tag or not.")
-    ] = False,
-    selection: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--selection",
-            metavar="PHOTO",
-            help="This photo, instead of a query: the share stays as it is. Repeatable.",
-        ),
-    ] = None,
-    expires: Annotated[
-        str, typer.Option("--expires", metavar="TIME", help="When the link ends: 30d, 12h, a date, or never.")
-    ] = "30d",
-    with_positions: Annotated[
-        bool, typer.Option("--with-positions", help="Show visitors where each photo was taken.")
-    ] = False,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name", help="Title that visitors see. (default: that of the landmark or trip, or Photos)"
-        ),
-    ] = None,
+    unknown: Unknown = False,
+    any_rank: AnyRank = False,
+    selection: Selection = None,
+    expires: Expires = "30d",
+    with_positions: WithPositions = False,
+    name: Title = None,
     json: Json = False,
 ) -> None:
     """Share photos: print a link with which anybody can see them, without signing in.
@@ -81,15 +88,20 @@ def add(
     title = share_name(session.database, photos) if name is None else name
     new = NewShare(photos, title, expires_at, with_positions)
     share, token = add_share(session.database, new, session.settings.roots)
-    link = f"{(session.settings.web_url or LOCAL_URL).rstrip('/')}/s/{token}"
+    web_url = session.settings.web_url
+    link = f"{(web_url or LOCAL_URL).rstrip('/')}/s/{token}"
     if json:
         write_json({"link": link} | share_document(share))
-        return
+    else:
+        _print_link(link, share, has_address=web_url is not None)
+
+
+def _print_link(link: str, share: Share, *, has_address: bool) -> None:
     typer.echo(link)
     console.info(
         f"this is the link of share {share.id}, which is not shown again; to end it, run: tagger share revoke {share.id}"
     )
-    if session.settings.web_url is None:
+    if not has_address:
         console.info("if people open the page at another address, set TAGGER_WEB_URL")
 
 

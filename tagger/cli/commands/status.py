@@ -32,8 +32,13 @@ from tagger.cli.session import Session, open_session
 from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from tagger.database.connection import Database
+    from tagger.enqueue.ticks import LastTick
     from tagger.ledger.progress import JobProgress
+    from tagger.ledger.workers import WorkerStatus
+    from tagger.webhooks.messages import MessageCounts
 
 JOBS_SHOWN = 20
 
@@ -87,17 +92,8 @@ def _show_job(database: Database, job: int, *, watch: bool, json: bool) -> None:
 
 
 def _show_overview(session: Session, *, json: bool) -> None:
-    from tagger.database.statements import current_time
-    from tagger.enqueue.documents import (
-        device_documents,
-        job_document,
-        last_tick_document,
-        waiting_document,
-        webhooks_document,
-        worker_document,
-    )
     from tagger.enqueue.ticks import find_last_tick
-    from tagger.ledger.progress import list_jobs, list_recent_jobs
+    from tagger.ledger.progress import list_recent_jobs
     from tagger.ledger.workers import list_workers
     from tagger.webhooks.messages import count_messages
     from worker.broker import find_broker, queue_depths
@@ -107,26 +103,45 @@ def _show_overview(session: Session, *, json: bool) -> None:
     workers, last_tick = list_workers(database), find_last_tick(database)
     queues, problem = queue_depths(find_broker(settings, start=False))
     if json:
-        jobs = list_jobs(database)
-        with database.read() as connection:
-            now = current_time(connection)
-        write_json(
-            {
-                "jobs": [job_document(progress) for progress in jobs],
-                "workers": [worker_document(worker) for worker in workers],
-                "devices": device_documents(workers),
-                "queues": queues,
-                **waiting_document(jobs, now),
-                "last_tick": last_tick_document(last_tick),
-                "webhooks": webhooks_document(webhooks),
-            }
-        )
+        write_json(_overview_document(database, workers, queues, last_tick, webhooks))
     else:
         jobs, older_count = list_recent_jobs(database, JOBS_SHOWN)
         lines = overview_lines(jobs, older_count, workers, queues, last_tick)
         typer.echo("\n".join([*lines, *webhook_lines(webhooks)]))
     for warning in filter(None, (problem, late_tick_problem(last_tick))):
         console.warning(warning)
+
+
+def _overview_document(
+    database: Database,
+    workers: Sequence[WorkerStatus],
+    queues: Mapping[str, int | None],
+    last_tick: LastTick | None,
+    webhooks: MessageCounts,
+) -> dict[str, object]:
+    from tagger.database.statements import current_time
+    from tagger.enqueue.documents import (
+        device_documents,
+        job_document,
+        last_tick_document,
+        waiting_document,
+        webhooks_document,
+        worker_document,
+    )
+    from tagger.ledger.progress import list_jobs
+
+    jobs = list_jobs(database)
+    with database.read() as connection:
+        now = current_time(connection)
+    return {
+        "jobs": [job_document(progress) for progress in jobs],
+        "workers": [worker_document(worker) for worker in workers],
+        "devices": device_documents(workers),
+        "queues": queues,
+        **waiting_document(jobs, now),
+        "last_tick": last_tick_document(last_tick),
+        "webhooks": webhooks_document(webhooks),
+    }
 
 
 def failures(

@@ -44,6 +44,17 @@ if TYPE_CHECKING:
     from tagger.enqueue.metadata_options import MetadataOptions
     from tagger.enqueue.selection import Selection
 
+WatchedFolders = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX.",
+        metavar="FOLDER",
+    ),
+]
+Enqueue = Annotated[
+    bool, typer.Option("--enqueue", help="Leave the photos to workers, in jobs, as tagger enqueue does.")
+]
+
 
 @with_option_groups
 def tag(
@@ -82,18 +93,10 @@ def tag(
 
 @with_option_groups
 def watch(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX.",
-            metavar="FOLDER",
-        ),
-    ],
+    paths: WatchedFolders,
     options: TagCommandOptions,
     write_options: WriteOptions,
-    enqueue: Annotated[
-        bool, typer.Option("--enqueue", help="Leave the photos to workers, in jobs, as tagger enqueue does.")
-    ] = False,
+    enqueue: Enqueue = False,
     poll_every: PollEvery = POLL_EVERY_S,
     scan_every: ScanEvery = SCAN_EVERY_MIN,
     device: DeviceName = None,

@@ -33,10 +33,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.catalog.landmarks import Landmark
+    from tagger.catalog.registered_models import RegisteredModel
+    from tagger.cli.session import Session
     from tagger.places.teaching import TaughtState
 
 GOOD_START = 5
 """As many examples as the help recommends. Fewer find less, at the same precision."""
+
+LandmarkArgument = Annotated[
+    str, typer.Argument(metavar="LANDMARK", help="A landmark, by slug or name. A new name adds it.")
+]
+Examples = Annotated[
+    list[Path] | None, typer.Argument(metavar="PHOTO", help="Photos of it, or folders of such photos.")
+]
+CounterExamples = Annotated[
+    list[Path] | None,
+    typer.Option("--not", metavar="PHOTO...", help="All photos after it do not show the landmark."),
+]
+NewPosition = Annotated[
+    str | None, typer.Option("--at", metavar="LAT,LON", help="Position of a new landmark, in degrees.")
+]
+NewCountry = Annotated[str | None, typer.Option("--country", help="Country of a new landmark.")]
 
 
 class TeachCommand(TyperCommand):
@@ -64,20 +81,11 @@ class TeachCommand(TyperCommand):
 
 
 def teach(
-    landmark: Annotated[
-        str, typer.Argument(metavar="LANDMARK", help="A landmark, by slug or name. A new name adds it.")
-    ],
-    photos: Annotated[
-        list[Path] | None, typer.Argument(metavar="PHOTO", help="Photos of it, or folders of such photos.")
-    ] = None,
-    not_: Annotated[
-        list[Path] | None,
-        typer.Option("--not", metavar="PHOTO...", help="All photos after it do not show the landmark."),
-    ] = None,
-    at: Annotated[
-        str | None, typer.Option("--at", metavar="LAT,LON", help="Position of a new landmark, in degrees.")
-    ] = None,
-    country: Annotated[str | None, typer.Option("--country", help="Country of a new landmark.")] = None,
+    landmark: LandmarkArgument,
+    photos: Examples = None,
+    not_: CounterExamples = None,
+    at: NewPosition = None,
+    country: NewCountry = None,
     by: Author = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -95,8 +103,6 @@ def teach(
     tagger teach our-church more/*.jpg --not town-hall.jpg school.jpg
     """
     from tagger.catalog.landmark_edits import NewLandmark
-    from tagger.places.documents import taught_document
-    from tagger.places.teaching import taught_state
 
     started_at = time.monotonic()
     if not photos and not not_:
@@ -115,17 +121,33 @@ def teach(
     examples.find()
     taught, is_new = find_or_add_landmark(session.database, new, may_add=bool(examples.confirmed))
     confirm_examples(session.database, taught, examples, by or login_name())
-    compared = update_with_progress(session, model, [taught.id])
-    update_positions(session)
-    state = taught_state(session.database, model, taught)
-    if json:
-        write_json(taught_document(taught, state, compared, time.monotonic() - started_at))
-    else:
-        _print_state(taught, state, compared, is_new=is_new)
-    if is_new:
-        warn_of_similar_names(session.database, taught)
-    warn_of_other_models(session, model)
+    _learn(session, model, taught, started_at, is_new=is_new, json=json)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if examples.left_out else console.DONE)
+
+
+def _learn(
+    session: Session,
+    model: RegisteredModel,
+    landmark: Landmark,
+    started_at: float,
+    *,
+    is_new: bool,
+    json: bool,
+) -> None:
+    """Learn the landmark from its examples, compare it with all photos, and print what was found."""
+    from tagger.places.documents import taught_document
+    from tagger.places.teaching import taught_state
+
+    compared = update_with_progress(session, model, [landmark.id])
+    update_positions(session)
+    state = taught_state(session.database, model, landmark)
+    if json:
+        write_json(taught_document(landmark, state, compared, time.monotonic() - started_at))
+    else:
+        _print_state(landmark, state, compared, is_new=is_new)
+    if is_new:
+        warn_of_similar_names(session.database, landmark)
+    warn_of_other_models(session, model)
 
 
 def suggestions(

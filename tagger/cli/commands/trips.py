@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from tagger.cli.options import FormatName, Json, TakenAfter, TakenBefore, parse_
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_documents, write_table
 from tagger.cli.session import open_session
+
+if TYPE_CHECKING:
+    from tagger.query.trip_summaries import TripSummary
 
 _LANDMARKS = 3
 _PLACES = 3
@@ -41,9 +44,9 @@ def trips(
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON, Format.CSV}:
         raise typer.BadParameter("use table, json or ndjson", param_hint="--format")
-    if year is not None and (taken_after or taken_before):
-        raise typer.BadParameter("it contradicts --taken-after and --taken-before", param_hint="--year")
     if year is not None:
+        if taken_after or taken_before:
+            raise typer.BadParameter("it contradicts --taken-after and --taken-before", param_hint="--year")
         taken_after, taken_before = f"{year}-01-01", f"{year + 1}-01-01"
     summaries = trip_summaries(
         open_session().database,
@@ -51,18 +54,7 @@ def trips(
         parse_date(taken_before, "--taken-before"),
     )
     if output_format is Format.TABLE:
-        rows = (
-            [
-                summary.trip.id,
-                summary.name,
-                summary.trip.dates,
-                summary.photos,
-                ", ".join(place.city for place in summary.trip.places[:_PLACES] if place.city),
-                ", ".join(landmark.name for landmark in summary.landmarks[:_LANDMARKS]),
-            ]
-            for summary in summaries
-        )
-        write_table(("Trip", "Name", "Dates", "Photos", "Places", "Landmarks"), rows)
+        write_table(("Trip", "Name", "Dates", "Photos", "Places", "Landmarks"), map(_row, summaries))
     else:
         write_documents((), map(trip_document, summaries), output_format)
     if not summaries:
@@ -70,3 +62,14 @@ def trips(
             console.info("no trips at that time; to list all, run: tagger trips")
         else:
             console.info("no trips; trips need photos with positions; to locate photos, run: tagger locate")
+
+
+def _row(summary: TripSummary) -> list[object]:
+    return [
+        summary.trip.id,
+        summary.name,
+        summary.trip.dates,
+        summary.photos,
+        ", ".join(place.city for place in summary.trip.places[:_PLACES] if place.city),
+        ", ".join(landmark.name for landmark in summary.landmarks[:_LANDMARKS]),
+    ]
