@@ -3,7 +3,7 @@
 What is derived from a landmark's verdicts, its classifiers and taught tags, goes with its row (`ON DELETE CASCADE`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -104,6 +104,24 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
     connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(_united(target, merged)))
     counts = {"verdicts": verdict_count, "tags": tag_count}
+    _record_merge(connection, merged, target, counts, replaced)
+    return MergedLandmark(
+        find_landmark(connection, target.slug),
+        merged,
+        **counts,
+        replaced=sum(map(len, replaced)),
+        taught_tags=taught,
+    )
+
+
+def _record_merge(
+    connection: Connection,
+    merged: Landmark,
+    target: Landmark,
+    counts: Mapping[str, int],
+    replaced: Sequence[Sequence[Mapping[str, Any]]],
+) -> None:
+    """Record the merge in the audit log, each page of replaced verdicts as an entry of its own."""
     first, *others = replaced or [[]]
     record_action(
         connection,
@@ -115,13 +133,6 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     )
     for page in others:
         record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, into=target.slug, replaced=page)
-    return MergedLandmark(
-        find_landmark(connection, target.slug),
-        merged,
-        **counts,
-        replaced=sum(map(len, replaced)),
-        taught_tags=taught,
-    )
 
 
 def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = False) -> RemovedLandmark:

@@ -50,21 +50,7 @@ class PhotoTags:
     ) -> WriteRequest:
         """The request for the photo at `path` in the folder `root`. Without `options` it is an undo, of all writes or of those of `undo_job`."""
         if options is None:
-            written = (
-                self.written_targets if undo_job is None else self.targets_by_job.get(undo_job, frozenset())
-            )
-            single_job = undo_job is not None
-            return WriteRequest(
-                path,
-                root,
-                None,
-                TagFields(),
-                None,
-                written,
-                max_bytes,
-                single_job=single_job,
-                embeds_objects=True,
-            )
+            return self._undo_request(path, root, undo_job, max_bytes)
         landmarks = [tag.in_language(options.language) for tag in self.landmarks]
         gps, estimate = options.gps, None
         if options.max_error_m is not None and self.estimate is not None:
@@ -80,6 +66,20 @@ class PhotoTags:
             self.written_targets,
             max_bytes,
             embeds_objects=options.embed_objects,
+        )
+
+    def _undo_request(self, path: Path, root: Path, job: int | None, max_bytes: int) -> WriteRequest:
+        written = self.written_targets if job is None else self.targets_by_job.get(job, frozenset())
+        return WriteRequest(
+            path,
+            root,
+            None,
+            TagFields(),
+            None,
+            written,
+            max_bytes,
+            single_job=job is not None,
+            embeds_objects=True,
         )
 
 

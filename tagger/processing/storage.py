@@ -189,14 +189,7 @@ def _model_outcome(result: Classified) -> Outcome:
     return Outcome.TAGGED if is_tagged else Outcome.UNKNOWN
 
 
-def _store_contents(
-    connection: Connection,
-    claim: Claim,
-    classified: Mapping[int, Classified],
-) -> set[int]:
-    """Update the classified contents and replace all their tags. Returns the accepted landmarks."""
-    if not classified:
-        return set()
+def _update_contents(connection: Connection, claim: Claim, classified: Mapping[int, Classified]) -> None:
     now = datetime.now(UTC)
     rows = [
         {
@@ -213,6 +206,17 @@ def _store_contents(
     ]
     columns: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "content"}
     connection.execute(update(contents).where(contents.c.id == bindparam("content")).values(columns), rows)
+
+
+def _store_contents(
+    connection: Connection,
+    claim: Claim,
+    classified: Mapping[int, Classified],
+) -> set[int]:
+    """Update the classified contents and replace all their tags. Returns the accepted landmarks."""
+    if not classified:
+        return set()
+    _update_contents(connection, claim, classified)
     connection.execute(delete(tags).where(tags.c.content_id.in_(classified)))
     # Read after the first change of tags, for which merges of landmarks wait from now on.
     landmark_ids = landmark_ids_of_labels(connection, claim.model_id)

@@ -108,34 +108,37 @@ def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple
         raise ShareInvalid(reason="expires: this time is in the past")
     token = secrets.token_urlsafe(32)
     with database.write() as connection:
-        options = None
-        if isinstance(new.photos, PhotoQuery):
-            _refuse_job(new.photos)
-            ResolvedQuery.resolve(connection, new.photos, root_paths)
-            options = query_document(connection, new.photos)
-        values = {
-            "digest": _digest(token),
-            "name": name,
-            "options": options,
-            "with_positions": new.with_positions,
-            "created_at": datetime.now(UTC),
-            "expires_at": new.expires_at,
-        }
-        share_id = connection.execute(insert(shares).values(values).returning(shares.c.id)).scalar_one()
-        if not isinstance(new.photos, PhotoQuery):
-            _add_photos(connection, share_id, new.photos)
+        share = _insert_share(connection, replace(new, name=name), _digest(token), root_paths)
         _remove_old(connection)
-        share = _share(connection.execute(_select().where(shares.c.id == share_id)).one())
-        expires = new.expires_at and new.expires_at.isoformat()
         record_action(
             connection,
             AuditAction.SHARE_ADD,
             name,
-            share=share_id,
+            share=share.id,
             photos=share.photos_text,
-            expires_at=expires,
+            expires_at=new.expires_at and new.expires_at.isoformat(),
         )
     return share, token
+
+
+def _insert_share(connection: Connection, new: NewShare, digest: str, root_paths: RootPaths) -> Share:
+    options = None
+    if isinstance(new.photos, PhotoQuery):
+        _refuse_job(new.photos)
+        ResolvedQuery.resolve(connection, new.photos, root_paths)
+        options = query_document(connection, new.photos)
+    values = {
+        "digest": digest,
+        "name": new.name,
+        "options": options,
+        "with_positions": new.with_positions,
+        "created_at": datetime.now(UTC),
+        "expires_at": new.expires_at,
+    }
+    share_id = connection.execute(insert(shares).values(values).returning(shares.c.id)).scalar_one()
+    if not isinstance(new.photos, PhotoQuery):
+        _add_photos(connection, share_id, new.photos)
+    return _share(connection.execute(_select().where(shares.c.id == share_id)).one())
 
 
 def list_shares(database: Database) -> Sequence[Share]:

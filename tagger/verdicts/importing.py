@@ -56,43 +56,49 @@ def import_verdicts(
 ) -> ImportedVerdicts:
     """Store the verdicts, one transaction per page. Importing the same verdicts again changes nothing."""
     report = ImportedVerdicts()
-    transaction = database.read if dry_run else database.write
+    if dry_run:
+        for page in pages(entries):
+            with database.read() as connection:
+                _count_page(connection, page, report, add=False)
+        return report
     audit_entry: int | None = None
     for page in pages(entries):
-        with transaction() as connection:
-            if not dry_run:
-                hold_landmarks(connection)
-            landmark_ids = landmark_ids_by_slug(connection)
-            usable = [entry for entry in page if entry.landmark is None or entry.landmark in landmark_ids]
-            report.unknown_landmarks.update(
-                entry.landmark for entry in page if entry.landmark and entry.landmark not in landmark_ids
-            )
-            content_ids = _content_ids(connection, usable, report, add=not dry_run)
-            new = [
-                NewVerdict(
-                    content_ids.get(entry.digest, 0),
-                    landmark_ids[entry.landmark],
-                    entry.kind,
-                    entry.by,
-                    entry.at,
-                )
-                for entry in usable
-                if entry.landmark is not None and entry.kind is not None
-            ]
-            away = [
-                NewDismissal(content_ids.get(entry.digest, 0), entry.by, entry.at)
-                for entry in usable
-                if entry.landmark is None
-            ]
-            _count_results(connection, new, report)
-            _count_dismissals(connection, away, new, report)
-            if not dry_run:
-                write_verdicts(connection, new, newer_only=True)
-                write_dismissals(connection, away)
-                if audit_entry is None:
-                    audit_entry = record_action(connection, AuditAction.VERDICTS_IMPORT)
-                update_details(connection, audit_entry, added=report.added, replaced=report.replaced)
+        with database.write() as connection:
+            hold_landmarks(connection)
+            new, away = _count_page(connection, page, report, add=True)
+            write_verdicts(connection, new, newer_only=True)
+            write_dismissals(connection, away)
+            if audit_entry is None:
+                audit_entry = record_action(connection, AuditAction.VERDICTS_IMPORT)
+            update_details(connection, audit_entry, added=report.added, replaced=report.replaced)
     return report
+
+
+def _count_page(
+    connection: Connection, page: Sequence[VerdictEntry], report: ImportedVerdicts, *, add: bool
+) -> tuple[list[NewVerdict], list[NewDismissal]]:
+    """Count in the report what a page changes; returns its verdicts and dismissals. With `add`, unknown images get rows."""
+    landmark_ids = landmark_ids_by_slug(connection)
+    usable = [entry for entry in page if entry.landmark is None or entry.landmark in landmark_ids]
+    report.unknown_landmarks.update(
+        entry.landmark for entry in page if entry.landmark and entry.landmark not in landmark_ids
+    )
+    content_ids = _content_ids(connection, usable, report, add=add)
+    new = [
+        NewVerdict(
+            content_ids.get(entry.digest, 0), landmark_ids[entry.landmark], entry.kind, entry.by, entry.at
+        )
+        for entry in usable
+        if entry.landmark is not None and entry.kind is not None
+    ]
+    away = [
+        NewDismissal(content_ids.get(entry.digest, 0), entry.by, entry.at)
+        for entry in usable
+        if entry.landmark is None
+    ]
+    _count_results(connection, new, report)
+    _count_dismissals(connection, away, new, report)
+    return new, away
 
 
 def _content_ids(
