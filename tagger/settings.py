@@ -228,8 +228,8 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{quote(str(self.data_folder / 'tagger.sqlite'))}"
 
     @property
-    def webhook_share(self) -> float | None:
-        """The share of failed photos that is an event; None: nobody receives events."""
+    def failure_threshold(self) -> float | None:
+        """The part of a job's photos that may fail before it has an event of its own; None: nobody receives events."""
         return None if self.webhook_url is None else self.webhook_failure_share
 
     @field_validator("web_user_header")

@@ -53,7 +53,7 @@ class Engine:
             settings.effective_database_url,
             actor,
             raw_pairs=settings.raw_pairs,
-            webhook_share=settings.webhook_share,
+            failure_threshold=settings.failure_threshold,
         )
         self.device = choose_device(settings.device, settings.batch_size).kind
         per_second = settings.worker_photos_per_second

@@ -25,13 +25,13 @@ def open_database(
     *,
     language: str | None = None,
     raw_pairs: bool = True,
-    webhook_share: float | None = None,
+    failure_threshold: float | None = None,
 ) -> "Database":
     """Open the database at `url`. An SQLite file is created, and upgraded, automatically.
 
     `actor`: who makes the changes, by default the user of this process. `language`: of the landmarks' names that are shown.
-    `raw_pairs`: whether scans take a RAW file and its JPEG as one photo. `webhook_share`: the share of failed photos above which
-    a job has an event of its own; None: no events are recorded for webhooks.
+    `raw_pairs`: whether scans take a RAW file and its JPEG as one photo. `failure_threshold`: the part of a job's
+    photos that may fail before it has an event of its own; None: no events are recorded for webhooks.
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
@@ -49,7 +49,7 @@ def open_database(
         actor or command_line_actor(),
         language,
         raw_pairs=raw_pairs,
-        webhook_share=webhook_share,
+        failure_threshold=failure_threshold,
     )
 
 
@@ -59,10 +59,15 @@ def display_language(connection: Connection) -> str | None:
     return language
 
 
-def recorded_webhook_share(connection: Connection) -> float | None:
-    """The share of failed photos above which a job has an event of its own; None: no events are recorded."""
-    share: float | None = connection.get_execution_options().get("tagger_webhook_share")
-    return share
+def records_events(connection: Connection) -> bool:
+    """Whether events are recorded for webhooks."""
+    return failure_threshold(connection) is not None
+
+
+def failure_threshold(connection: Connection) -> float | None:
+    """The part of a job's photos that may fail before it has an event of its own; None: no events are recorded."""
+    threshold: float | None = connection.get_execution_options().get("tagger_failure_threshold")
+    return threshold
 
 
 class Database:
@@ -76,10 +81,10 @@ class Database:
         language: str | None = None,
         *,
         raw_pairs: bool = True,
-        webhook_share: float | None = None,
+        failure_threshold: float | None = None,
     ) -> None:
         self._engine = engine
-        self._webhook_share = webhook_share
+        self._failure_threshold = failure_threshold
         self._language = language
         self.raw_pairs = raw_pairs
         """Whether scans take a RAW file and its JPEG as one photo."""
@@ -131,7 +136,7 @@ class Database:
             "tagger_begin": "IMMEDIATE",
             "tagger_actor": self.actor,
             "tagger_language": self._language,
-            "tagger_webhook_share": self._webhook_share,
+            "tagger_failure_threshold": self._failure_threshold,
         }
         with (
             self._write_lock if self.is_sqlite else nullcontext(),

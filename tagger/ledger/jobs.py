@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database, recorded_webhook_share
+from tagger.database.connection import Database, failure_threshold
 from tagger.database.enums import (
     CLASSIFICATION_KINDS,
     METADATA_KINDS,
@@ -236,8 +236,8 @@ def _has_open_chunk(job_id: int | ColumnElement[int]) -> ColumnElement[bool]:
 
 def _record_end(connection: Connection, job: Row[Any]) -> None:
     """Record the end of a job for webhooks, with its counts."""
-    share = recorded_webhook_share(connection)
-    if share is None:
+    threshold = failure_threshold(connection)
+    if threshold is None:
         return
     sums = [func.coalesce(func.sum(chunks.c[outcome.value]), 0).label(outcome.value) for outcome in Outcome]
     counts = connection.execute(select(*sums).where(chunks.c.job_id == job.id)).one()
@@ -251,7 +251,7 @@ def _record_end(connection: Connection, job: Row[Any]) -> None:
         "finished_at": job.finished_at.isoformat(),
     }
     record_event(connection, Event.JOB_FINISHED, job.id, data)
-    if counts.failed > share * job.total:
+    if counts.failed > threshold * job.total:
         record_event(connection, Event.JOB_FAILURES, job.id, data)
 
 

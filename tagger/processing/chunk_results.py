@@ -115,7 +115,9 @@ class ChunkResults:
             with stage_timer("store"):
                 loaded = self._loaded
                 stored = chunk.with_retry(
-                    lambda: store_results(chunk.database, chunk.claim, results, loaded.taught, loaded.found)
+                    lambda: store_results(
+                        chunk.database, chunk.claim, results, loaded.taught, loaded.landmark_events
+                    )
                 )
             chunk.report(stored)
         chunk.count_unstored(-count)

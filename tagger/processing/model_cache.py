@@ -26,7 +26,7 @@ from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Limits
 from tagger.pipeline.sandbox import Sandbox
 from tagger.places.taught_tags import TaughtCache
-from tagger.processing.found_landmarks import FoundLandmarks
+from tagger.processing.landmark_events import LandmarkEvents
 from tagger.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class LoadedModel:
     """Decodes all photos if the settings say so, else those RAW photos that must be developed."""
     limits: Limits
     taught: TaughtCache
-    found: FoundLandmarks
+    landmark_events: LandmarkEvents
 
     def close(self) -> None:
         """End the threads of the pipeline, and the processes of the sandbox."""
@@ -133,7 +133,7 @@ class ModelCache:
             sandbox,
             limits,
             TaughtCache(model_id),
-            FoundLandmarks(),
+            LandmarkEvents(),
         )
 
 

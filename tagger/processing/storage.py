@@ -41,7 +41,7 @@ from tagger.pipeline.results import (
 )
 from tagger.places.taught_tags import TaughtCache, TaughtTag
 from tagger.processing.comparison import compare, store_compared
-from tagger.processing.found_landmarks import FoundLandmarks
+from tagger.processing.landmark_events import LandmarkEvents
 from tagger.processing.open_items import ItemResult, OpenItem
 from tagger.processing.stored_photos import classified_contents, lock_photos, store_photos
 
@@ -72,7 +72,7 @@ def store_results(
     claim: Claim,
     results: Sequence[ItemResult],
     taught: TaughtCache,
-    found: FoundLandmarks | None = None,
+    landmark_events: LandmarkEvents | None = None,
 ) -> list[StoredOutcome]:
     """Store contents, tags, embeddings, photos, outcomes and counts in one transaction, under the claim's token.
 
@@ -82,7 +82,7 @@ def store_results(
     Raises:
         LeaseLost: the chunk was taken over; nothing was stored.
     """
-    found = found or FoundLandmarks()
+    landmark_events = landmark_events or LandmarkEvents()
     with database.write() as connection:
         ids = _content_ids(connection, results)
         compared = compare(connection, classified_contents(results, ids), taught)
@@ -95,13 +95,13 @@ def store_results(
         store_outcomes(connection, claim, [each.outcome for each in stored])
         lock_photos(connection, results, ids)
         classified = classified_contents(results, ids)
-        before = found.before(connection, classified)
+        before = landmark_events.before(connection, classified)
         accepted = _store_contents(connection, claim, classified)
         store_compared(connection, claim.model_id, compared)
         store_photos(connection, claim.name.job_id, results, ids)
         if before is not None:
-            found.record(connection, accepted, classified, before, claim.name.job_id)
-    found.remember(accepted)
+            landmark_events.record(connection, accepted, classified, before, claim.name.job_id)
+    landmark_events.remember(accepted)
     return stored
 
 

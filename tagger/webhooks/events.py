@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
-from tagger.database.connection import recorded_webhook_share
+from tagger.database.connection import records_events
 from tagger.database.statements import insert_missing
 from tagger.database.tables import webhook_messages
 
@@ -29,7 +29,7 @@ def record_event(connection: Connection, event: Event, subject: object, data: Ma
 
     PostgreSQL lets a transaction wait for another that records the same event: record several in order of their subjects.
     """
-    if recorded_webhook_share(connection) is None:
+    if not records_events(connection):
         return
     row = {
         "message_id": new_message_id(),

@@ -37,7 +37,7 @@ from tagger.webhooks.sending import send_due
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    opened = open_database(database_url, webhook_share=0.5)
+    opened = open_database(database_url, failure_threshold=0.5)
     yield opened
     opened.close()
 

@@ -1,15 +1,15 @@
-"""Landmarks of which a classification finds the first photo. Webhooks report them."""
+"""Events of landmarks of which a classification finds the first photo, for webhooks."""
 
 from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, exists, select, true
 
-from tagger.database.connection import recorded_webhook_share
+from tagger.database.connection import records_events
 from tagger.database.tables import landmarks, tags, taught_tags, verdicts
 from tagger.webhooks.events import Event, record_event
 
 
-class FoundLandmarks:
+class LandmarkEvents:
     """Remembers which landmarks have photos, so that each is looked up once. One per process and model."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class FoundLandmarks:
 
     def before(self, connection: Connection, content_ids: Collection[int]) -> set[int] | None:
         """The accepted landmarks of these contents, before their tags are replaced. None: nobody receives events."""
-        if recorded_webhook_share(connection) is None:
+        if not records_events(connection):
             return None
         query = select(tags.c.landmark_id).where(
             tags.c.content_id.in_(content_ids), tags.c.accepted == true()
