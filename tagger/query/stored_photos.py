@@ -48,10 +48,10 @@ def stored_photo(database: Database, photo_id: int, root_paths: RootPaths) -> St
     )
 
 
-def chosen_files(
+def stored_photos(
     database: Database, photo_ids: Iterable[int], root_paths: RootPaths
 ) -> Iterator[StoredPhoto]:
-    """Yield the files of these photos, each as it is when it is its turn; those that were removed are left out."""
+    """Yield these photos, each looked up when it is its turn; those that were removed from the database are left out."""
     for photo_id in photo_ids:
         with suppress(PhotoIdNotFound):
             yield stored_photo(database, photo_id, root_paths)

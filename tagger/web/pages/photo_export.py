@@ -9,9 +9,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from tagger.query.chosen_photos import find_chosen
 from tagger.query.documents import json_list_parts, photo_csv_parts, photo_document
-from tagger.query.stored_photos import chosen_files
+from tagger.query.photos_by_id import photos_by_id
+from tagger.query.stored_photos import stored_photos
 from tagger.web.http.form_fields import PhotoNumbers
 from tagger.web.http.responses import CSV, stream_download
 from tagger.web.media.photo_archive import archive_parts
@@ -48,9 +48,9 @@ def export(request: Request, state: State, form: Annotated[ExportForm, Form()]) 
         if len(photo_ids) > MOST_FILES:
             text = f"Select at most {MOST_FILES} photos to download them at once."
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-        files = chosen_files(state.database, photo_ids, roots)
+        files = stored_photos(state.database, photo_ids, roots)
         return stream_download(archive_parts(files), "application/zip", "photos.zip", request)
-    photos = find_chosen(state.database, photo_ids, roots)
+    photos = photos_by_id(state.database, photo_ids, roots)
     if form.format is ExportFormat.CSV:
         return stream_download(photo_csv_parts(photos), CSV, "photos.csv")
     return stream_download(json_list_parts(map(photo_document, photos)), "application/json", "photos.json")

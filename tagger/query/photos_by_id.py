@@ -1,4 +1,4 @@
-"""Photos that were chosen one by one, with their accepted tags; reads only."""
+"""Photos by their ids, with their accepted tags; reads only."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,9 @@ from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos, ta
 PAGE = 250
 
 
-def find_chosen(database: Database, photo_ids: Sequence[int], root_paths: RootPaths) -> Iterator[TaggedPhoto]:
+def photos_by_id(
+    database: Database, photo_ids: Sequence[int], root_paths: RootPaths
+) -> Iterator[TaggedPhoto]:
     """Yield the photos in this order, page by page; those that were removed from the database are left out."""
     with database.read() as connection:
         names = NameCache(connection, root_paths)
