@@ -3,7 +3,6 @@
 The database has the SHA-256 of a link's token alone, which is enough for a random text of 256 bits.
 """
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
+from tagger.access.tokens import token_digest
 from tagger.catalog.roots import RootPaths
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -108,7 +108,7 @@ def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple
         raise ShareInvalid(reason="expires: this time is in the past")
     token = secrets.token_urlsafe(32)
     with database.write() as connection:
-        share = _insert_share(connection, replace(new, name=name), _digest(token), root_paths)
+        share = _insert_share(connection, replace(new, name=name), token_digest(token), root_paths)
         _remove_old(connection)
         record_action(
             connection,
@@ -169,16 +169,12 @@ def find_share(database: Database, token: str) -> Share | None:
     """The share of a link, also one that has ended; None: there is none."""
     if len(token) != TOKEN_LENGTH:
         return None
-    digest = _digest(token)
+    digest = token_digest(token)
     query = _select().add_columns(shares.c.digest).where(shares.c.digest == digest)
     with database.read() as connection:
         row = connection.execute(query).one_or_none()
     # Looking up the hash reveals nothing about a token; the comparison is one more precaution.
     return None if row is None or not hmac.compare_digest(row.digest, digest) else _share(row)
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 
 def _refuse_job(query: PhotoQuery) -> None:
