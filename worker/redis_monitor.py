@@ -1,4 +1,4 @@
-"""Watches whether Redis accepts messages. An outage is logged once a minute, and its end once, whoever notices them."""
+"""Watches whether Redis accepts messages. An outage is logged once a minute, and its end once, whichever thread notices them."""
 
 import logging
 import threading

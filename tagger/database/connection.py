@@ -107,7 +107,7 @@ class Database:
         return self._engine.dialect.name == "sqlite"
 
     def require_file(self) -> None:
-        """Check that the SQLite file is the one that was opened. SQLite itself goes on with a file that was deleted.
+        """Check that the SQLite file is the one that was opened. SQLite itself keeps using a deleted file.
 
         Raises:
             DatabaseRemoved: it was deleted, moved or replaced.
@@ -130,7 +130,7 @@ class Database:
     def write(self, *, dry_run: bool = False) -> Iterator[Connection]:
         """A transaction that locks for writing at its start. It commits at the end and rolls back on an exception.
 
-        With `dry_run`, it always rolls back: whoever does the same and reads the result knows it exactly.
+        With `dry_run`, it always rolls back: the caller makes its changes and reads what they would lead to.
         """
         options = {
             "tagger_begin": "IMMEDIATE",

@@ -21,7 +21,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 
 def confine() -> list[str]:
-    """Confine this process for good, once it has imported all that it needs. Returns the names of the active layers."""
+    """Confine this process permanently, once it has imported all that it needs. Returns the names of the active layers."""
     is_linux = platform.system() == "Linux"
     layers = []
     if is_linux:

@@ -1,4 +1,4 @@
-"""Landlock: a process on Linux gives up, for good, all access by path, by port, and to processes outside."""
+"""Landlock: a process on Linux gives up permanently all access by path, by port, and to processes outside."""
 
 import ctypes
 import os

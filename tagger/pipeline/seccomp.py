@@ -92,7 +92,7 @@ class _Program(ctypes.Structure):
 
 
 def filter_system_calls() -> bool:
-    """Refuse this process and its threads all system calls but those of computing, for good.
+    """Refuse this process and its threads all system calls but those of computing, permanently.
 
     Returns False if the system has no such filters or the machine is not one that the tables cover. The process must have
     set `no_new_privs`.

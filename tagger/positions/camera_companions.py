@@ -42,7 +42,7 @@ class Companions:
 
 
 def find_companions(connection: Connection) -> list[Companions]:
-    """Decide anew which cameras are used together, and store it. Returns all pairs."""
+    """Decide again which cameras are used together, and store it. Returns all pairs."""
     stored = {row.id: row for row in connection.execute(select(cameras))}
     counts = _count_all_meetings(connection)
     groups = group_companions(counts)
@@ -143,7 +143,7 @@ def _anchors(rows: Sequence[tuple[float, float, float, float, int]]) -> estimati
 
 
 def _store(connection: Connection, stored: Mapping[int, int | None], found: Mapping[int, int | None]) -> None:
-    """Photos of a camera are estimated anew if its group changes, or loses or gains another camera."""
+    """Photos of a camera are estimated again if its group changes, or loses or gains another camera."""
     changed = {camera_id for camera_id in stored if stored[camera_id] != found.get(camera_id)}
     for camera_id in sorted(changed):
         values = {"companions_id": found.get(camera_id)}

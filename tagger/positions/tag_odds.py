@@ -60,7 +60,7 @@ class _Change:
 
 
 def update_tags(connection: Connection, photo_ids: Collection[int]) -> None:
-    """Bring up to date which tags of these photos are accepted. Positions of copies that are not among them are estimated anew.
+    """Bring up to date which tags of these photos are accepted. Positions of copies that are not among them are estimated again.
 
     Called before the landmarks of these photos become anchors.
     """

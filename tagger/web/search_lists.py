@@ -94,7 +94,7 @@ class SearchLists:
         return landmark_names(every, with_empty=True)
 
     def _index(self, name: str, make: Callable[..., Names], *lists: Sequence[object]) -> Names:
-        """The index of lists, made anew when one of them is another one."""
+        """The index of the lists, built again when one of them has changed."""
         made_of, index = self._indexes.get(name, ((), None))
         if index is None or any(old is not new for old, new in zip(made_of, lists, strict=True)):
             index = make(*lists)

@@ -22,7 +22,7 @@ class _Stopping(Exception):
 
 
 class TaughtUpdates:
-    """One thread that brings the taught landmarks up to date. Requests that come meanwhile are one further update."""
+    """One thread that brings the taught landmarks up to date. Requests that come during an update lead to one more."""
 
     def __init__(
         self, database: Database, model: Callable[[], RegisteredModel], stopping: threading.Event

@@ -53,7 +53,7 @@ class Decoder(Protocol):
 
     @property
     def works(self) -> bool:
-        """False once decoding has failed for good."""
+        """False once decoding has failed permanently."""
         ...
 
     def decode(self, photos: Sequence[PlainJpeg]) -> list[Pixels | None]:
