@@ -26,7 +26,7 @@ from tagger.errors import ModelRefused
 from tagger.images import Fit, Resize
 from tagger.inference.background import BackgroundStatistics, stored_bytes
 from tagger.inference.model_archive import COMPRESSIONS, DAMAGED, checked_archive
-from tagger.inference.model_code import ProgramRefused
+from tagger.inference.model_definitions import ProgramRefused
 from tagger.languages import LANGUAGE_PATTERN
 from tagger.slugs import SLUG_PATTERN
 

@@ -12,8 +12,9 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 
-from tagger.inference.model_code import ProgramRefused, check_code
+from tagger.inference.model_code import check_code
 from tagger.inference.model_data import check_constants, check_module
+from tagger.inference.model_definitions import ProgramRefused
 
 CODE = re.compile(r"code/(__torch__[\w/]*\.py)", re.ASCII)
 STORAGE = re.compile(r"(data|constants)/\d+", re.ASCII)

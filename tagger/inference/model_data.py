@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, Protocol
 
-from tagger.inference.model_code import Program, ProgramRefused
+from tagger.inference.model_definitions import Program, ProgramRefused
 
 ITEM_BYTES = {
     "BFloat16Storage": 2,

@@ -19,7 +19,8 @@ from tagger.errors import ModelRefused
 from tagger.inference import model_archive
 from tagger.inference.artifact import PIECE_BYTES, check_program, file_digest, load_module, read_manifest
 from tagger.inference.model_archive import checked_archive
-from tagger.inference.model_code import FIXED_KEYWORDS, KEYWORDS, OPERATORS, ProgramRefused
+from tagger.inference.model_definitions import ProgramRefused
+from tagger.inference.model_language import FIXED_KEYWORDS, KEYWORDS, OPERATORS
 
 CODE = "archive/code/__torch__/support/artifacts.py"
 DATA = "archive/data.pkl"
