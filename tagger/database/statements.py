@@ -27,7 +27,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Float, Integer
 
 _Value = TypeVar("_Value")
-_PAGE = 500
+PAGE = 500
 
 
 class db_now(FunctionElement[float]):  # noqa: N801 - reads as a SQL function where it is used
@@ -77,9 +77,11 @@ def insert_missing(connection: Connection, target: Table, rows: Sequence[Mapping
 
 
 def pages(values: Iterable[_Value]) -> Iterator[list[_Value]]:
-    """The values in parts that are small enough to be the parameters of one statement, as in `id IN (…)`."""
+    """The values in parts that are small enough to be the parameters of one statement, as in `id IN (…)`, and for transactions
+    that hold the lock of writers only briefly.
+    """
     rest = iter(values)
-    return iter(lambda: list(islice(rest, _PAGE)), [])
+    return iter(lambda: list(islice(rest, PAGE)), [])
 
 
 def among(connection: Connection, column: ColumnElement[int], ids: Iterable[int]) -> ColumnElement[bool]:

@@ -17,6 +17,7 @@ from tagger.access.tokens import token_digest
 from tagger.catalog.roots import RootPaths
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.statements import pages
 from tagger.database.tables import photos, share_photos, shares
 from tagger.errors import PhotoIdNotFound, ShareInvalid, ShareNotFound
 from tagger.query import PhotoQuery
@@ -29,7 +30,6 @@ LONGEST_NAME = 200
 KEPT_DAYS = 90
 """How long a share that has ended is listed, and its link says that it has ended."""
 TOKEN_LENGTH = 43
-_PAGE = 500
 
 
 class ShareState(StrEnum):
@@ -188,8 +188,7 @@ def _add_photos(connection: Connection, share_id: int, photo_ids: Sequence[int])
     unique = sorted(set(photo_ids))
     if not 0 < len(unique) <= MOST_PHOTOS:
         raise ShareInvalid(reason=f"photos: select 1 to {MOST_PHOTOS} photos")
-    for start in range(0, len(unique), _PAGE):
-        page = unique[start : start + _PAGE]
+    for page in pages(unique):
         known = set(connection.scalars(select(photos.c.id).where(photos.c.id.in_(page))))
         missing = next((photo_id for photo_id in page if photo_id not in known), None)
         if missing is not None:

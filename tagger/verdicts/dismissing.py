@@ -16,6 +16,7 @@ from tagger.catalog.position_changes import record_contents
 from tagger.catalog.roots import RootPaths
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.statements import pages
 from tagger.database.tables import contents, photos
 from tagger.query import PhotoQuery, find_tagged
 from tagger.query.details import find_photo_id
@@ -25,7 +26,7 @@ from tagger.verdicts.dismissals import (
     stored_dismissals,
     write_dismissals,
 )
-from tagger.verdicts.store import NOT_A_LANDMARK, hold_contents, pages
+from tagger.verdicts.store import NOT_A_LANDMARK, hold_contents
 
 
 @dataclass

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from tagger.catalog.landmarks import landmark_ids_by_slug
 from tagger.database.audit_log import AuditAction, record_action, update_details
 from tagger.database.connection import Database
-from tagger.database.statements import insert_missing
+from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
 from tagger.verdicts.dismissals import (
     NewDismissal,
@@ -24,7 +24,6 @@ from tagger.verdicts.store import (
     VerdictKind,
     hold_contents,
     hold_landmarks,
-    pages,
     stored_verdicts,
     write_verdicts,
 )

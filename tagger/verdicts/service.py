@@ -14,6 +14,7 @@ from tagger.catalog.landmarks import Landmark, find_landmark, landmark_ids_by_sl
 from tagger.catalog.roots import RootPaths
 from tagger.database.audit_log import AuditAction, record_action, update_details
 from tagger.database.connection import Database
+from tagger.database.statements import pages
 from tagger.database.tables import contents, photos
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified
 from tagger.query import PhotoQuery, TaggedPhoto, find_tagged
@@ -26,7 +27,6 @@ from tagger.verdicts.store import (
     delete_verdicts,
     hold_contents,
     hold_landmarks,
-    pages,
     stored_verdicts,
     write_verdicts,
 )

@@ -1,11 +1,9 @@
 """Verdicts as rows, written page by page. Knows nothing of who gives them or why (see service and importing)."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from itertools import islice
-from typing import TypeVar
 
 from sqlalchemy import Connection, delete, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -14,11 +12,6 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from tagger.catalog.dismissals import delete_dismissals, has_verdict
 from tagger.catalog.position_changes import record_contents
 from tagger.database.tables import contents, photos, verdicts
-
-PAGE = 500
-"""Verdicts written in one transaction, so that it holds the writer's lock only briefly."""
-
-T = TypeVar("T")
 
 
 class VerdictKind(StrEnum):
@@ -45,12 +38,6 @@ class NewVerdict:
     @property
     def key(self) -> tuple[int, int]:
         return self.content_id, self.landmark_id
-
-
-def pages(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
-    """Split items into pages, each to be written in one transaction."""
-    rest = iter(items)
-    return iter(lambda: tuple(islice(rest, PAGE)), ())
 
 
 def hold_landmarks(connection: Connection) -> None:

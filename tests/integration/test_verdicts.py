@@ -29,7 +29,6 @@ from tagger.verdicts import (
     list_verdicts,
     listing,
     read_entries,
-    store,
     withdraw_verdict,
     withdraw_verdicts,
 )
@@ -192,7 +191,7 @@ def tagged_folder(folder: VerdictFolder, monkeypatch: pytest.MonkeyPatch) -> Ver
     shutil.copy(folder.folder / "berlin" / "0.jpg", folder.folder / "berlin" / "copy.jpg")
     folder.draw("berlin/grey.jpg", None, shade=30)
     folder.tag()
-    monkeypatch.setattr(store, "PAGE", 2)
+    monkeypatch.setattr("tagger.database.statements.PAGE", 2)
     monkeypatch.setattr(listing, "PAGE", 2)
     monkeypatch.setattr("tagger.query.find.PAGE", 2)
     monkeypatch.setattr("tagger.query.find.SMALLEST_PAGE", 2)
