@@ -20,8 +20,9 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.catalog.content_locks import lock_contents
 from tagger.database.connection import Database
-from tagger.database.tables import classifiers, contents, embeddings, taught_tags
+from tagger.database.tables import classifiers, embeddings, taught_tags
 from tagger.places.embeddings import restore
 from tagger.places.taught_tags import (
     TaughtCache,
@@ -77,7 +78,7 @@ def compare_images(
     Images without an embedding of the model are left out.
     """
     landmarks = taught.current(connection)
-    _lock(connection, content_ids)
+    lock_contents(connection, content_ids)
     rows = connection.execute(_stored(model_id, embeddings.c.content_id.in_(content_ids))).all()
     found = _tags(rows, landmarks)
     replace_taught_tags(connection, model_id, found)
@@ -148,7 +149,7 @@ def _replace_page(
         return
     with database.write() as connection:
         lock_version(connection, model_id)  # a landmark is learned anew before this transaction, or after it
-        _lock(connection, changed)
+        lock_contents(connection, changed)
         current = _versions(connection, model_id)
         same = {key for key, version in versions.items() if current.get(key) == version}
         kept = set(
@@ -166,9 +167,3 @@ def _replace_page(
             for content_id in kept
         }
         insert_taught_tags(connection, model_id, tags_of_same)
-
-
-def _lock(connection: Connection, content_ids: Collection[int]) -> None:
-    """Lock images in the order in which results of jobs lock them."""
-    query = select(contents.c.id).where(contents.c.id.in_(content_ids)).order_by(contents.c.id)
-    connection.execute(query.with_for_update(key_share=True))

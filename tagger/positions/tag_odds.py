@@ -29,6 +29,7 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.catalog.content_locks import lock_contents
 from tagger.catalog.position_changes import record_matching_photos
 from tagger.catalog.tag_acceptance import TAUGHT_THRESHOLD, is_accepted_by_score
 from tagger.database.enums import Outcome
@@ -68,7 +69,7 @@ def update_tags(connection: Connection, photo_ids: Collection[int]) -> None:
     if not changes:
         return
     content_ids = {change.content_id for change in changes}
-    _lock(connection, content_ids)
+    lock_contents(connection, content_ids)
     for table in (tags, taught_tags):
         _store(connection, table, [change for change in changes if change.table is table])
     _store_outcomes(connection, content_ids)
@@ -230,12 +231,6 @@ def _photo_odds(
     for (row, position), value, metres in zip(pairs, odds.tolist(), distance_m.tolist(), strict=True):
         # Rounded, so that the same evidence gives the same row.
         yield row, position, _Odds(float(f"{value:.4g}"), float(round(metres)))
-
-
-def _lock(connection: Connection, content_ids: Collection[int]) -> None:
-    """Let workers wait that classify these images again. They lock contents in the same order."""
-    query = select(contents.c.id).where(among(connection, contents.c.id, content_ids)).order_by(contents.c.id)
-    connection.execute(query.with_for_update(key_share=True)).all()
 
 
 def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> None:

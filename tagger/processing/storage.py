@@ -19,6 +19,7 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.catalog.content_locks import hold_contents
 from tagger.catalog.landmarks import landmark_ids_of_labels
 from tagger.database.bulk_insert import insert_page
 from tagger.database.connection import Database
@@ -132,14 +133,7 @@ def _content_ids(connection: Connection, results: Iterable[ItemResult]) -> dict[
     new = sorted({v.digest for v in values if isinstance(v, Classified | Failed) and v.digest is not None})
     insert_page(connection, contents, ("digest",), ((digest,) for digest in new), skip_existing=True)
     digests = {*new, *(v.digest for v in values if isinstance(v, AlreadyClassified))}
-    # Locked until the transaction ends, so that no content is deleted before the commit.
-    query = (
-        select(contents.c.digest, contents.c.id)
-        .where(contents.c.digest.in_(digests))
-        .order_by(contents.c.id)
-        .with_for_update(read=True, key_share=True)
-    )
-    return {row.digest: row.id for row in connection.execute(query)} if digests else {}
+    return hold_contents(connection, digests)
 
 
 def _earlier_outcomes(connection: Connection, ids: Mapping[str, int], claim: Claim) -> dict[int, Outcome]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
+from tagger.catalog.content_locks import hold_contents
 from tagger.catalog.dismissals import delete_dismissals
 from tagger.catalog.position_changes import record_contents
 from tagger.catalog.roots import RootPaths
@@ -26,7 +27,7 @@ from tagger.verdicts.dismissals import (
     stored_dismissals,
     write_dismissals,
 )
-from tagger.verdicts.store import NOT_A_LANDMARK, hold_contents
+from tagger.verdicts.store import NOT_A_LANDMARK
 
 
 @dataclass

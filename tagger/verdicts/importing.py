@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from tagger.catalog.content_locks import hold_contents
 from tagger.catalog.landmarks import landmark_ids_by_slug
 from tagger.database.audit_log import AuditAction, record_action, update_details
 from tagger.database.connection import Database
@@ -22,7 +23,6 @@ from tagger.verdicts.import_entries import VerdictEntry
 from tagger.verdicts.store import (
     NewVerdict,
     VerdictKind,
-    hold_contents,
     hold_landmarks,
     stored_verdicts,
     write_verdicts,

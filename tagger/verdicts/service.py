@@ -10,6 +10,7 @@ from typing import IO
 
 from sqlalchemy import Connection, func, select
 
+from tagger.catalog.content_locks import hold_contents
 from tagger.catalog.landmarks import Landmark, find_landmark, landmark_ids_by_slug
 from tagger.catalog.roots import RootPaths
 from tagger.database.audit_log import AuditAction, record_action, update_details
@@ -25,7 +26,6 @@ from tagger.verdicts.store import (
     NewVerdict,
     VerdictKind,
     delete_verdicts,
-    hold_contents,
     hold_landmarks,
     stored_verdicts,
     write_verdicts,

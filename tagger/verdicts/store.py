@@ -49,14 +49,6 @@ def hold_landmarks(connection: Connection) -> None:
         connection.execute(text("LOCK TABLE verdicts IN ROW EXCLUSIVE MODE"))
 
 
-def hold_contents(connection: Connection, digests: Collection[str]) -> dict[str, int]:
-    """Ids of the stored images, by digest. Their rows cannot be deleted until the transaction ends."""
-    query = select(contents.c.digest, contents.c.id).where(contents.c.digest.in_(digests))
-    # The order in which workers lock the contents that they store results for.
-    query = query.order_by(contents.c.id).with_for_update(read=True, key_share=True)
-    return {row.digest: row.id for row in connection.execute(query)}
-
-
 def stored_verdicts(
     connection: Connection, keys: Collection[tuple[int, int]]
 ) -> dict[tuple[int, int], tuple[VerdictKind, datetime]]:
