@@ -347,6 +347,18 @@ def test_an_expired_token_is_refused(client_at: ClientAt, web_database: Database
     assert sign_in(client_at(), secret).status_code == 403
 
 
+def test_errors_tell_strangers_nothing_of_the_library(
+    client_at: ClientAt, web_database: Database, web_settings: Settings, tmp_path: Path
+) -> None:
+    LibraryPhotos(web_database, web_settings, tmp_path / "photos").file("nowhere.jpg")
+    client = client_at()
+    page = client.get("/static/nothing")
+    assert (page.status_code, "nav-count" in page.text) == (404, False)
+    sign_in(client)
+    page = client.get("/nothing")
+    assert (page.status_code, "nav-count" in page.text) == (404, True)
+
+
 # --- read-only tokens
 
 
